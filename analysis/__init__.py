@@ -1,0 +1,1 @@
+"""Read study directories into pandas; imports neither torch nor ray."""

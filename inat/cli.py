@@ -1,0 +1,61 @@
+"""From argv to one call: options from dataclasses, errors as one line with an exit code."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
+
+from inat.config import SearchConfig, check_resumable
+from inat.errors import InatError
+from inat.results import read_info
+
+Command = TypeVar("Command")
+INTERRUPTED = 130  # the shell's code for a process ended by Ctrl-C
+
+
+def parse(
+    command: type[Command],
+    *,
+    default: Command | None = None,
+    args: Sequence[str] | None = None,
+    description: str | None = None,
+) -> Command:
+    """Read ``command``'s fields from the command line; wrong options end the process with code 2."""
+    given = {} if default is None else {"default": default}
+    return tyro.cli(command, args=args, description=description, config=(tyro.conf.OmitArgPrefixes,), **given)
+
+
+def run_command(command: type[Command], run: Callable[[Command], object], description: str | None = None) -> None:
+    """Parse and run a command; an InatError becomes one line on stderr and its exit code."""
+    guard(lambda: run(parse(command, description=description)))
+
+
+def guard(run: Callable[[], object]) -> None:
+    """Call ``run`` and leave the process as the user expects: a sentence, not a traceback, unless --debug is given."""
+    try:
+        run()
+    except InatError as error:
+        if "--debug" in sys.argv:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output (`| head`) went away; Python would complain again while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def parse_search(description: str, args: Sequence[str] | None = None) -> SearchConfig:
+    """The search's options; with --resume those of the study, changed only where that leaves its trials comparable."""
+    given = parse(SearchConfig, args=args, description=description)
+    if given.resume is None:
+        return given
+    stored = SearchConfig.from_json(read_info(given.resume)["config"])
+    wanted = parse(SearchConfig, default=stored, args=args, description=description)
+    check_resumable(stored, wanted)
+    return wanted

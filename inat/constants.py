@@ -1,0 +1,61 @@
+"""Names that cross module borders, each written once: metrics, states, file names, columns."""
+
+from typing import Final
+
+# Metrics of one epoch, as reported to Tune, written to history.csv and logged to W&B.
+TRAIN_LOSS: Final = "train_loss"
+TRAIN_ACC: Final = "train_acc"
+VAL_LOSS: Final = "val_loss"
+VAL_ACC: Final = "val_acc"
+EPOCH: Final = "epoch"
+SECONDS: Final = "seconds"
+
+# The one objective: ASHA, the searcher, the choice of checkpoints and the analysis all use it.
+BEST_VAL_ACC: Final = "best_val_acc"
+METRIC: Final = BEST_VAL_ACC
+MODE: Final = "max"
+
+# Why a trial ended by itself; reported with its last epoch.
+FINISHED: Final = "finished"
+MAX_EPOCHS_REACHED: Final = "max_epochs"
+OUT_OF_PATIENCE: Final = "patience"
+DIVERGED: Final = "diverged"
+
+# Trial states.
+RUNNING: Final = "running"
+COMPLETED: Final = "completed"
+STOPPED: Final = "stopped"
+FAILED: Final = "failed"
+STATES: Final = (RUNNING, COMPLETED, STOPPED, FAILED)
+
+# Files of a study directory.
+STUDY_JSON: Final = "study.json"
+JOURNAL: Final = "journal.jsonl"
+TRIALS_CSV: Final = "trials.csv"
+HISTORY_CSV: Final = "history.csv"
+STUDY_DB: Final = "study.db"
+BEST_JSON: Final = "best.json"
+BEST_CKPT: Final = "best.ckpt"
+LAST_CKPT: Final = "last.ckpt"
+CHECKPOINTS_DIR: Final = "checkpoints"
+RAY_DIR: Final = "ray"
+LOCK_FILE: Final = ".lock"
+
+# Columns. The parameters of the search stand between the two groups of trials.csv.
+TRIAL_ID: Final = "trial_id"
+NAME: Final = "name"
+STATE: Final = "state"
+EPOCHS: Final = "epochs"
+CREATED: Final = "created"
+NODE: Final = "node"
+ERROR: Final = "error"
+TRIAL_COLUMNS_BEFORE: Final = (TRIAL_ID, NAME, STATE)
+TRIAL_COLUMNS_AFTER: Final = (BEST_VAL_ACC, EPOCHS, SECONDS, CREATED, NODE, ERROR)
+HISTORY_COLUMNS: Final = (TRIAL_ID, EPOCH, TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC, SECONDS)
+
+DIGITS: Final = "digits"
+TRAIN, VAL, TEST = "train", "val", "test"
+
+# Channel statistics of ImageNet, the predecessor's normalisation; torchvision's published values.
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)

@@ -1,0 +1,1 @@
+"""From a folder of labelled photographs to normalised batches."""

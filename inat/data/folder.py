@@ -1,0 +1,128 @@
+"""Find the photographs of a class-folder tree and refuse trees that cannot be trained on."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image
+
+from inat.constants import DIGITS, TEST, TRAIN, VAL
+from inat.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFolder:
+    """The photographs of one split: ``root/paths[i]`` has class ``classes[labels[i]]``."""
+
+    root: Path
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: tuple[int, ...]
+
+    def fingerprint(self) -> str:
+        """SHA-256 over names and sizes in bytes; equal for an unchanged copy of the tree on another machine."""
+        digest = hashlib.sha256("/".join(self.classes).encode())
+        for path in self.paths:
+            digest.update(f"\0{path}\0{(self.root / path).stat().st_size}".encode())
+        return digest.hexdigest()
+
+
+def open_tree(root: Path) -> tuple[PhotoFolder, PhotoFolder]:
+    """The training photographs and the held-out test ones of ``root``.
+
+    Layout: ``train/<class>/*`` and ``val/<class>/*`` (as in nature_12K) or ``test/<class>/*``; any image format
+    Pillow reads. Raises DataError, naming path and next step, if the tree is not like that.
+    """
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(
+            f"{root} {what}; pass --data FOLDER with train/<class>/* and val/<class>/*, "
+            f"or --data {DIGITS} for the built-in scans"
+        )
+    train = root / TRAIN
+    if not train.is_dir():
+        raise DataError(f"no '{TRAIN}' folder in {root}; expected {TRAIN}/<class>/*{_nested_hint(root)}")
+    held_out = [root / name for name in (VAL, TEST) if (root / name).is_dir()]
+    if not held_out:
+        raise DataError(
+            f"no '{VAL}' or '{TEST}' folder in {root}; move the held-out test photos to {root / VAL}/<class>/*"
+        )
+    # With both present, val/ is somebody's validation split and test/ is the one to report.
+    photos, test = _list_split(train), _list_split(held_out[-1])
+    if photos.classes != test.classes:
+        differing = sorted(set(photos.classes) ^ set(test.classes))
+        raise DataError(
+            f"{train} and {held_out[-1]} must have the same classes; only one has: {', '.join(differing[:5])}"
+        )
+    return photos, test
+
+
+def check_splittable(labels: Sequence[int], classes: Sequence[str], root: Path, val_share: float) -> None:
+    """Raise DataError if a stratified validation split of ``val_share`` cannot be cut out of these labels."""
+    counts = Counter(labels)
+    if len(classes) < 2:
+        raise DataError(f"{root} has the single class {classes[0]!r}; a classifier needs at least 2 class folders")
+    for index, name in enumerate(classes):
+        if counts[index] < 2:
+            raise DataError(
+                f"class {root / name} has {counts[index]} photo, and a class needs at least 2 (one to train, one to "
+                "validate); add photos or remove the folder"
+            )
+    share = round(val_share * len(labels))
+    if share < len(classes):
+        raise DataError(
+            f"{root} has {len(labels)} photos, so the validation split ({val_share:.0%}) would have {share}, fewer "
+            f"than the {len(classes)} classes; add photos"
+        )
+
+
+def _list_split(split: Path) -> PhotoFolder:
+    classes = tuple(sorted(entry.name for entry in os.scandir(split) if entry.is_dir() and _visible(entry.name)))
+    if not classes:
+        raise DataError(f"{split} has no class folders; expected {split}/<class>/*")
+    paths: list[str] = []
+    labels: list[int] = []
+    for index, name in enumerate(classes):
+        found = sorted(_photos_below(split / name))
+        if not found:
+            raise DataError(
+                f"class folder {split / name} has no image files; add photos ({_some_suffixes()}) or remove it"
+            )
+        paths += [os.path.relpath(path, split) for path in found]
+        labels += [index] * len(found)
+    return PhotoFolder(split, classes, tuple(paths), tuple(labels))
+
+
+def _photos_below(folder: Path) -> list[str]:
+    suffixes = image_suffixes()
+    return [
+        os.path.join(where, name)
+        for where, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if _visible(name) and os.path.splitext(name)[1].lower() in suffixes
+    ]
+
+
+@lru_cache(maxsize=1)
+def image_suffixes() -> frozenset[str]:
+    """File endings, lower case with the dot, of the formats that this Pillow can read."""
+    readable = {ending for ending, fmt in Image.registered_extensions().items() if fmt in Image.OPEN}
+    # Pillow also opens these, but they are documents and video, not photographs.
+    return frozenset(readable - {".pdf", ".mpg", ".mpeg", ".eps", ".ps"})
+
+
+def _some_suffixes() -> str:
+    return ".jpg, .png, .webp and whatever else Pillow reads"
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith(".")  # .DS_Store, ._photo.jpg of macOS archives, .ipynb_checkpoints
+
+
+def _nested_hint(root: Path) -> str:
+    nested = [entry.path for entry in os.scandir(root) if entry.is_dir() and (Path(entry.path) / TRAIN).is_dir()]
+    return f"; did you mean --data {nested[0]}?" if nested else ""

@@ -1,0 +1,29 @@
+"""Errors whose text is written for the user: the value, the place and the next step in one sentence."""
+
+
+class InatError(Exception):
+    """Base of all errors the command line shows as one line; ``exit_code`` is the process's exit status."""
+
+    exit_code = 1
+
+
+class ConfigError(InatError):
+    """A setting is wrong or contradicts another."""
+
+    exit_code = 2
+
+
+class DataError(InatError):
+    """The photographs are missing, misplaced or unreadable."""
+
+    exit_code = 2
+
+
+class StudyError(InatError):
+    """A study directory cannot be created, opened or continued."""
+
+    exit_code = 2
+
+
+class SearchError(InatError):
+    """The search ran but has no result, for example because every trial failed."""

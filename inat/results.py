@@ -1,0 +1,312 @@
+"""The study directory: written while a search runs, read back to resume it.
+
+The truth is ``journal.jsonl``, one line an event, only ever appended to, so that a process killed at any moment leaves a
+study that can be read. ``trials.csv`` and ``history.csv`` are made from it and can be made again.
+"""
+
+import csv
+import io
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from inat.constants import (
+    BEST_VAL_ACC,
+    CHECKPOINTS_DIR,
+    EPOCH,
+    FAILED,
+    FINISHED,
+    HISTORY_COLUMNS,
+    HISTORY_CSV,
+    JOURNAL,
+    LOCK_FILE,
+    RUNNING,
+    SECONDS,
+    STUDY_JSON,
+    TRIAL_COLUMNS_AFTER,
+    TRIAL_COLUMNS_BEFORE,
+    TRIAL_ID,
+    TRIALS_CSV,
+)
+from inat.errors import StudyError
+from inat.naming import short_name
+
+TABLE_SECONDS = 1.0  # trials.csv is rewritten at most this often while trials end
+
+
+@dataclass(slots=True)
+class Trial:
+    """One trial as far as it is known."""
+
+    trial_id: str
+    number: int
+    params: dict[str, Any]
+    created: str
+    state: str = RUNNING
+    node: str = ""
+    error: str = ""
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The short name made of the hyperparameters."""
+        return short_name(self.params)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs reached."""
+        return int(self.history[-1][EPOCH]) if self.history else 0
+
+    @property
+    def best_val_acc(self) -> float | None:
+        """Best validation accuracy so far, None before the first epoch."""
+        return float(self.history[-1][BEST_VAL_ACC]) if self.history else None
+
+    @property
+    def seconds(self) -> float:
+        """Training and validation time of the epochs in ``history``."""
+        return sum(float(row.get(SECONDS) or 0) for row in self.history)
+
+    @property
+    def finished(self) -> str | None:
+        """Why the trial said it was done, if it did."""
+        return self.history[-1].get(FINISHED) if self.history else None
+
+    def add_epoch(self, row: dict[str, Any]) -> None:
+        """Append one epoch; a trial that was set back to a checkpoint replaces what it had reported beyond it."""
+        while self.history and self.history[-1][EPOCH] >= row[EPOCH]:
+            self.history.pop()
+        self.history.append(row)
+
+    def table_row(self) -> dict[str, Any]:
+        """This trial as a row of trials.csv."""
+        row: dict[str, Any] = {name: getattr(self, name) for name in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)}
+        row[SECONDS] = round(self.seconds, 3)
+        return self.params | row
+
+
+class Study:
+    """A study directory and the trials in it. Open it with ``create`` or ``open``; one process at a time may."""
+
+    def __init__(self, directory: Path, info: dict[str, Any], lock: FileLock) -> None:
+        self.directory = directory
+        self.info = info
+        self.trials: dict[str, Trial] = {}
+        self._arrivals: list[tuple[str, dict[str, Any]]] = []
+        self._lock = lock
+        self._replay()
+        self._journal = open(directory / JOURNAL, "a", encoding="utf-8")
+        self._history = open(directory / HISTORY_CSV, "a", newline="", encoding="utf-8")
+        self._rewrite_history()
+        self._table_written = 0.0
+        self.write_trials()
+
+    @classmethod
+    def create(cls, directory: Path, info: Mapping[str, Any]) -> Self:
+        """Make a new study; StudyError if the directory is in use."""
+        if directory.exists() and any(directory.iterdir()):
+            ways = f"continue it with --resume {directory}" if (directory / STUDY_JSON).exists() else "empty it"
+            raise StudyError(f"{directory} exists already; {ways} or choose another --name")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StudyError(f"cannot create {directory} ({error.strerror}); choose another --storage-path") from error
+        lock = _take_lock(directory)
+        atomic_write(directory / STUDY_JSON, json.dumps(dict(info), indent=2) + "\n")
+        return cls(directory, dict(info), lock)
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Open a study to continue it; StudyError if there is none, or another process is running it."""
+        info = read_info(directory)
+        return cls(directory, info, _take_lock(directory))
+
+    # Events, in the order in which a trial meets them.
+
+    def add_trial(self, params: dict[str, Any]) -> Trial:
+        """Record a new trial with these sampled hyperparameters."""
+        number = len(self.trials)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        trial = Trial(f"t{number:04d}", number, dict(params), created)
+        self.trials[trial.trial_id] = trial
+        self._log("trial", trial.trial_id, number=number, params=trial.params, created=created)
+        self._write_trials_soon()
+        return trial
+
+    def add_epoch(self, trial_id: str, row: Mapping[str, Any], node: str = "") -> None:
+        """Record one epoch: at least ``epoch`` and ``best_val_acc``."""
+        trial = self.trials[trial_id]
+        kept = {name: row[name] for name in (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED) if name in row}
+        repeated = kept[EPOCH] <= trial.epochs
+        trial.add_epoch(kept)
+        trial.node = node or trial.node
+        self._arrivals.append((trial_id, kept))
+        self._log("epoch", trial_id, node=node, row=kept)
+        if repeated:
+            self._rewrite_history()
+        else:
+            self._history.write(_csv_lines([{TRIAL_ID: trial_id} | kept], HISTORY_COLUMNS))
+            self._history.flush()
+
+    def end_trial(self, trial_id: str, state: str, error: str = "") -> None:
+        """Record the final state of a trial."""
+        trial = self.trials[trial_id]
+        trial.state, trial.error = state, error
+        self._log("end", trial_id, state=state, error=error)
+        self._write_trials_soon()
+
+    # What there is.
+
+    @property
+    def arrivals(self) -> list[tuple[str, dict[str, Any]]]:
+        """All epochs as (trial_id, row) in the order in which they were reported."""
+        return list(self._arrivals)
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the hyperparameters."""
+        return list(dict.fromkeys(name for trial in self.trials.values() for name in trial.params))
+
+    def ended(self) -> list[Trial]:
+        """Trials with a final state, in order of number."""
+        return [trial for trial in self.trials.values() if trial.state != RUNNING]
+
+    def unfinished(self) -> list[Trial]:
+        """Trials that were running when the study was last left, in order of number."""
+        return [trial for trial in self.trials.values() if trial.state == RUNNING]
+
+    def ranking(self) -> list[Trial]:
+        """Trials that count, best first; equal ones in order of number. Failed and running trials do not count."""
+        valued = [t for t in self.ended() if t.state != FAILED and t.best_val_acc is not None]
+        return sorted(valued, key=lambda t: (-(t.best_val_acc or 0.0), t.number))
+
+    def best(self) -> Trial | None:
+        """The best trial so far."""
+        return next(iter(self.ranking()), None)
+
+    def checkpoint_dir(self, trial_id: str) -> Path:
+        """Where the trial keeps its checkpoints."""
+        return self.directory / CHECKPOINTS_DIR / trial_id
+
+    # Files.
+
+    def write_trials(self) -> None:
+        """Write trials.csv anew."""
+        columns = (*TRIAL_COLUMNS_BEFORE, *self.parameters, *TRIAL_COLUMNS_AFTER)
+        rows = [trial.table_row() for trial in self.trials.values()]
+        atomic_write(self.directory / TRIALS_CSV, _csv_lines(rows, columns, header=True))
+        self._table_written = time.monotonic()
+
+    def _write_trials_soon(self) -> None:
+        if time.monotonic() - self._table_written > TABLE_SECONDS:
+            self.write_trials()
+
+    def _rewrite_history(self) -> None:
+        rows = [{TRIAL_ID: t.trial_id} | row for t in self.trials.values() for row in t.history]
+        self._history.truncate(0)  # opened for appending: the next write goes to the new end
+        self._history.write(_csv_lines(rows, HISTORY_COLUMNS, header=True))
+        self._history.flush()
+
+    def close(self) -> None:
+        """Write the tables and let another process open the study."""
+        self.write_trials()
+        self._journal.close()
+        self._history.close()
+        self._lock.release()
+
+    def _log(self, event: str, trial_id: str, **values: Any) -> None:
+        # Flushed to the system at once: it survives the death of this process.
+        self._journal.write(json.dumps({"event": event, TRIAL_ID: trial_id} | values) + "\n")
+        self._journal.flush()
+
+    def _replay(self) -> None:
+        path = self.directory / JOURNAL
+        if not path.exists():
+            return
+        _drop_torn_line(path)
+        for event in _read_events(path):
+            self._apply(event)
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        trial_id = event[TRIAL_ID]
+        if event["event"] == "trial":
+            self.trials[trial_id] = Trial(trial_id, event["number"], event["params"], event["created"])
+            return
+        trial = self.trials[trial_id]
+        if event["event"] == "epoch":
+            trial.add_epoch(event["row"])
+            trial.node = event["node"] or trial.node
+            self._arrivals.append((trial_id, event["row"]))
+        else:
+            trial.state, trial.error = event["state"], event["error"]
+
+
+def read_info(directory: Path) -> dict[str, Any]:
+    """study.json of a study; StudyError if it is not there."""
+    path = directory / STUDY_JSON
+    try:
+        info: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        others = sorted(p.parent for p in directory.parent.glob(f"*/{STUDY_JSON}")) if directory.parent.exists() else []
+        hint = f"; there are: {', '.join(map(str, others[-5:]))}" if others else ""
+        raise StudyError(f"no study in {directory} (no {STUDY_JSON}){hint}") from error
+    except (json.JSONDecodeError, OSError) as error:
+        raise StudyError(f"{path} cannot be read ({error}); restore it from a copy or start a new study") from error
+    return info
+
+
+def atomic_write(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a crash, meets the old text or the new one, never a part."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _take_lock(directory: Path) -> FileLock:
+    lock = FileLock(directory / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StudyError(f"{directory} is being run by another process; wait for it or stop it first") from error
+    except OSError as error:
+        raise StudyError(f"{directory} is not writable ({error.strerror})") from error
+    return lock
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a killed process left half-written."""
+    with open(path, "rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
+def _read_events(path: Path) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise StudyError(f"{path} is damaged at line {number}; restore the file or remove that line") from error
+
+
+def _csv_lines(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], header: bool = False) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), extrasaction="ignore", lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,221 @@
+"""One training, with no Ray: a TrialConfig in, metrics out."""
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+from torch.nn import functional
+
+from inat.config import Precision, TrialConfig
+from inat.constants import (
+    BEST_VAL_ACC,
+    DIVERGED,
+    EPOCH,
+    EPOCHS,
+    FINISHED,
+    MAX_EPOCHS_REACHED,
+    OUT_OF_PATIENCE,
+    SECONDS,
+    TEST,
+    TRAIN_ACC,
+    TRAIN_LOSS,
+    VAL_ACC,
+    VAL_LOSS,
+)
+from inat.data.datamodule import ImageDataModule
+from inat.errors import ConfigError, StudyError
+from inat.models.classifier import Classifier
+from inat.models.cnn import build_cnn
+
+CONFIG_KEY = "trial_params"  # where a checkpoint keeps the flat TrialConfig
+CLASSES_KEY = "classes"
+
+
+class EpochRecorder(pl.Callback):
+    """Follows a training: the last epoch's metrics in ``row``, the best accuracy so far, and when to end.
+
+    A training ends at its last epoch, after ``patience`` epochs without a better validation accuracy, or as soon as a
+    loss is not finite. The state travels with checkpoints.
+    """
+
+    def __init__(self, config: TrialConfig, classes: Sequence[str]) -> None:
+        self.config = config
+        self.classes = classes
+        self.row: dict[str, Any] = {}
+        self.best_val_acc = 0.0
+        self.best_epoch = 0
+        self.epoch = 0
+        self._started = time.monotonic()
+
+    @property
+    def improved(self) -> bool:
+        """Whether the last epoch is the best so far."""
+        return self.best_epoch == self.epoch > 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started = time.monotonic()
+        # Random numbers depend on (seed, epoch) alone: a resumed training repeats what the first one would have done.
+        torch.manual_seed(self.config.seed * 1_000_003 + trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        metrics = {name: float(trainer.callback_metrics[name]) for name in (TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC)}
+        self.epoch = trainer.current_epoch + 1
+        if metrics[VAL_ACC] > self.best_val_acc or self.best_epoch == 0:
+            self.best_val_acc, self.best_epoch = metrics[VAL_ACC], self.epoch
+        self.row = {EPOCH: self.epoch, BEST_VAL_ACC: self.best_val_acc, **metrics}
+        self.row[SECONDS] = time.monotonic() - self._started
+        if reason := self._reason_to_end(metrics):
+            self.row[FINISHED] = reason
+            trainer.should_stop = True
+
+    def _reason_to_end(self, metrics: Mapping[str, float]) -> str | None:
+        if not (math.isfinite(metrics[TRAIN_LOSS]) and math.isfinite(metrics[VAL_LOSS])):
+            return DIVERGED
+        if self.epoch >= self.config.max_epochs:
+            return MAX_EPOCHS_REACHED
+        if self.epoch - self.best_epoch >= self.config.patience:
+            return OUT_OF_PATIENCE
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_val_acc": self.best_val_acc, "best_epoch": self.best_epoch, "epoch": self.epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_val_acc = state_dict["best_val_acc"]
+        self.best_epoch, self.epoch = state_dict["best_epoch"], state_dict["epoch"]
+
+
+def fit(
+    config: TrialConfig,
+    callbacks: Sequence[pl.Callback] = (),
+    *,
+    resume_from: Path | None = None,
+    logger: Logger | None = None,
+) -> dict[str, Any]:
+    """Train as ``config`` says and return the last epoch's metrics with ``best_val_acc`` and ``epochs``.
+
+    ``callbacks`` run after the recorder, which they find with ``recorder_of(trainer)``. ``resume_from`` is a full
+    checkpoint of the same configuration; training goes on behind its epoch.
+    """
+    _quiet_lightning()
+    # The data first: it may decode photographs, which must not depend on the trial's seed.
+    data = ImageDataModule(config.data, config.optim.batch_size, config.seed)
+    torch.manual_seed(config.seed)
+    recorder = EpochRecorder(config, data.classes)
+    trainer = pl.Trainer(
+        max_epochs=config.max_epochs,
+        precision=resolve_precision(config.precision),
+        accelerator="auto",
+        devices=1,
+        callbacks=[recorder, *callbacks],
+        logger=logger or False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    classifier = _classifier(config, len(data.classes))
+    trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
+    return recorder.row | {EPOCHS: recorder.epoch}
+
+
+def recorder_of(trainer: pl.Trainer) -> EpochRecorder:
+    """The EpochRecorder of a trainer that ``fit`` made."""
+    return next(c for c in trainer.callbacks if isinstance(c, EpochRecorder))  # type: ignore[attr-defined]
+
+
+def portable_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
+    """What it takes to rebuild the classifier as it is now: weights, configuration, class names and the epoch's row."""
+    recorder = recorder_of(trainer)
+    return {
+        CONFIG_KEY: recorder.config.to_params(),
+        CLASSES_KEY: list(recorder.classes),
+        "row": recorder.row,
+        "state_dict": trainer.lightning_module.state_dict(),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A trained classifier with the configuration and class names stored beside its weights."""
+
+    classifier: Classifier
+    config: TrialConfig
+    classes: tuple[str, ...]
+
+
+def load_checkpoint(path: Path) -> Loaded:
+    """Rebuild the classifier of a checkpoint that a trial wrote; StudyError if it is missing or not one of ours."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        config, classes = TrialConfig.from_params(checkpoint[CONFIG_KEY]), tuple(checkpoint[CLASSES_KEY])
+        classifier = _classifier(config, len(classes))
+        classifier.load_state_dict(checkpoint["state_dict"])
+    except FileNotFoundError as error:
+        raise StudyError(f"no checkpoint {path}; has its trial finished an epoch?") from error
+    except (KeyError, RuntimeError, ConfigError, ValueError, OSError, EOFError) as error:
+        raise StudyError(f"{path} is not a checkpoint of this program ({error}); pass a best.ckpt") from error
+    return Loaded(classifier.eval(), config, classes)
+
+
+def evaluate(checkpoint: Path, split: str = TEST) -> dict[str, float]:
+    """Loss and accuracy of a checkpoint on "val" or "test": ``{"test_loss": ..., "test_acc": ..., "images": n}``."""
+    loaded = load_checkpoint(checkpoint)
+    data = ImageDataModule(loaded.config.data, loaded.config.optim.batch_size)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    classifier = loaded.classifier.to(device)
+    autocast = _autocast(loaded.config.precision, device.type)
+    loss, correct, count = 0.0, 0, 0
+    with torch.inference_mode(), autocast:
+        for batch in data.evaluation_loader(split):
+            images, labels = data.on_after_batch_transfer((batch[0].to(device), batch[1].to(device)), 0)
+            logits = classifier(images)
+            loss += float(functional.cross_entropy(logits.float(), labels, reduction="sum"))
+            correct += int((logits.argmax(1) == labels).sum())
+            count += len(labels)
+    return {f"{split}_loss": loss / count, f"{split}_acc": correct / count, "images": count}
+
+
+def resolve_precision(precision: Precision) -> Precision:
+    """What "auto" means on this machine: 16 bit on GPUs, bfloat16 on CPUs that multiply it natively, else float32."""
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    return "bf16-mixed" if _cpu_multiplies_bf16() else "32-true"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    # Without these instructions bfloat16 is emulated and slower than float32.
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def _autocast(precision: Precision, device: str) -> torch.autocast:
+    """The arithmetic that validation used during training, so that a checkpoint reproduces its recorded accuracy."""
+    chosen = resolve_precision(precision)
+    dtype = torch.float16 if chosen == "16-mixed" else torch.bfloat16
+    return torch.autocast(device, dtype=dtype, enabled=chosen != "32-true")
+
+
+def _classifier(config: TrialConfig, num_classes: int) -> Classifier:
+    return Classifier(build_cnn(config.model, config.data.image_size, num_classes), config.optim, num_classes)
+
+
+def _quiet_lightning() -> None:
+    """Silence what the user of a search can do nothing about: hardware banners and advice on loaders."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        for part in ("rank_zero", "accelerators.cuda"):
+            logging.getLogger(f"{name}.utilities.{part}").setLevel(logging.WARNING)
+    # Batches come ready from memory; worker processes would only copy them.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning 2.6 asks torch for a class that torch has since renamed.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")

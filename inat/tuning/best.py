@@ -1,0 +1,55 @@
+"""best.json and best.ckpt: the best trial of a study, with its one evaluation on the test split."""
+
+import json
+import os
+import shutil
+from typing import Any
+
+from inat.constants import BEST_CKPT, BEST_JSON, BEST_VAL_ACC, EPOCHS, NAME, TEST, TRIAL_ID
+from inat.results import Study, Trial, atomic_write
+
+
+def write_best(study: Study) -> Trial | None:
+    """Put the best trial's configuration and weights into the study directory; None if no trial counts yet."""
+    best = study.best()
+    if best is None:
+        return None
+    content = {
+        TRIAL_ID: best.trial_id, NAME: best.name, BEST_VAL_ACC: best.best_val_acc, EPOCHS: best.epochs,
+        "params": best.params,
+    }  # fmt: skip
+    known = _read(study)
+    if {name: known.get(name) for name in content} == content:
+        return best
+    weights = study.checkpoint_dir(best.trial_id) / BEST_CKPT
+    if weights.exists():
+        partial = study.directory / f".{BEST_CKPT}"
+        shutil.copyfile(weights, partial)
+        os.replace(partial, study.directory / BEST_CKPT)
+    _write(study, content)
+    return best
+
+
+def test_once(study: Study) -> dict[str, float] | None:
+    """Scores of best.ckpt on the held-out test split, kept in best.json, so that one model is evaluated only once.
+
+    None if the study has no checkpoint, as with an objective that trains nothing.
+    """
+    weights = study.directory / BEST_CKPT
+    content = _read(study)
+    if TEST not in content and weights.exists():
+        from inat.training import evaluate  # loads torch, which the search itself does without
+
+        content[TEST] = evaluate(weights, TEST)
+        _write(study, content)
+    return content.get(TEST)
+
+
+def _read(study: Study) -> dict[str, Any]:
+    path = study.directory / BEST_JSON
+    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return content
+
+
+def _write(study: Study, content: dict[str, Any]) -> None:
+    atomic_write(study.directory / BEST_JSON, json.dumps(content, indent=2) + "\n")

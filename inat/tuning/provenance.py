@@ -1,0 +1,42 @@
+"""What a study must record to be understood, and repeated, later."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from inat.config import SearchConfig
+from inat.data.splits import DataSummary
+
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "ray", "optuna", "numpy", "pillow")
+
+
+def study_info(config: SearchConfig, space: Mapping[str, Any], data: DataSummary) -> dict[str, Any]:
+    """The content of study.json."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": config.to_json(),
+        "space": dict(space),
+        "seed": config.seed,
+        "data": {"source": config.data, "fingerprint": data.fingerprint, "classes": list(data.classes)},
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
+        "commit": _commit(),
+        "hardware": {"machine": platform.machine(), "system": platform.platform(), "cpus": os.cpu_count()},
+    }
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with "+" if it has changes; None outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*args: str) -> str:
+        return subprocess.run(["git", *args], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout
+
+    try:
+        return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "-uno").strip() else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

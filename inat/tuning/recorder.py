@@ -1,0 +1,64 @@
+"""Tune's callback that writes the study while the search runs."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial as TuneTrial
+
+from inat.constants import COMPLETED, DIVERGED, FAILED, STOPPED
+from inat.results import Study, Trial
+from inat.tuning.retention import prune
+from inat.tuning.scheduler import StudyASHA
+
+Listener = Callable[[Trial], object]
+
+
+class StudyRecorder(Callback):
+    """Writes epochs and ends into the study, keeps its checkpoints few, and tells ``listeners`` of ended trials."""
+
+    def __init__(self, study: Study, scheduler: StudyASHA, keep_checkpoints: int, listeners: list[Listener]) -> None:
+        self._study = study
+        self._scheduler = scheduler
+        self._keep = keep_checkpoints
+        self._listeners = listeners
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._study.add_epoch(trial.trial_id, result, node=str(result.get("hostname", "")))
+
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._end(trial.trial_id, *outcome(self._study.trials[trial.trial_id], self._scheduler))
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._end(trial.trial_id, FAILED, reason_of(trial))
+
+    def _end(self, trial_id: str, state: str, error: str) -> None:
+        self._study.end_trial(trial_id, state, error)
+        prune(self._study, self._keep)
+        for listener in self._listeners:
+            listener(self._study.trials[trial_id])
+
+
+def outcome(trial: Trial, scheduler: StudyASHA) -> tuple[str, str]:
+    """State and remark of a trial that ended without an exception."""
+    if trial.best_val_acc is None:
+        return FAILED, "ended without reporting an epoch"
+    if trial.trial_id in scheduler.stopped_early:
+        return STOPPED, ""
+    return COMPLETED, f"diverged at epoch {trial.epochs}" if trial.finished == DIVERGED else ""
+
+
+def settle(study: Study, scheduler: StudyASHA) -> None:
+    """End those trials whose last epoch was their end, but whose end a killed driver could not write down."""
+    for trial in study.unfinished():
+        if trial.finished or trial.trial_id in scheduler.stopped_early:
+            study.end_trial(trial.trial_id, *outcome(trial, scheduler))
+
+
+def reason_of(trial: TuneTrial) -> str:
+    """The last line of the trial's traceback."""
+    error = trial.get_error()
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,53 @@
+"""ASHA that can be rebuilt from a study and knows which trials it stopped."""
+
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+
+from inat.constants import EPOCH, FINISHED, METRIC, MODE
+from inat.results import Study
+
+
+class StudyASHA(AsyncHyperBandScheduler):
+    """Asynchronous successive halving over epochs (Li et al. 2018, arXiv:1810.05934), as Ray implements it.
+
+    Tune does not save a scheduler's rungs, so a search restored by Tune stops fewer trials. ``replay`` fills them from
+    the study in the order in which the epochs arrived; every later decision is then the one the uninterrupted search
+    would have made.
+    """
+
+    def __init__(self, *, max_epochs: int, grace_period: int, reduction_factor: int) -> None:
+        super().__init__(
+            time_attr=EPOCH, metric=METRIC, mode=MODE,
+            max_t=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor,
+        )  # fmt: skip
+        self.max_epochs = max_epochs
+        self.stopped_early: set[str] = set()
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision: str = super().on_trial_result(tune_controller, trial, result)
+        if decision == TrialScheduler.STOP and result[EPOCH] < self.max_epochs:
+            self.stopped_early.add(trial.trial_id)
+        return decision
+
+    def replay(self, arrivals: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """Decide on (trial_id, epoch row) again, in the given order; ``stopped_early`` then holds whom it stopped."""
+        live: set[str] = set()
+        for trial_id, row in arrivals:
+            trial = SimpleNamespace(trial_id=trial_id)
+            if trial_id not in live:
+                self.on_trial_add(None, trial)  # type: ignore[arg-type]
+                live.add(trial_id)
+            if FINISHED not in row:  # Tune does not ask the scheduler about a trial that ends by itself
+                self.on_trial_result(None, trial, row)
+        for trial_id in live:
+            self.on_trial_remove(None, SimpleNamespace(trial_id=trial_id))  # type: ignore[arg-type]
+
+
+def asha_for(study: Study, *, max_epochs: int, grace_period: int, reduction_factor: int) -> StudyASHA:
+    """The scheduler of a study, with what the study already knows."""
+    scheduler = StudyASHA(max_epochs=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor)
+    scheduler.replay(study.arrivals)
+    return scheduler

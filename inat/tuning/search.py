@@ -1,0 +1,127 @@
+"""A search from its configuration to the finished study."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from inat.config import SearchConfig
+from inat.constants import RAY_DIR
+from inat.data.splits import inspect_data
+from inat.errors import StudyError
+from inat.results import Study
+from inat.tuning import retention, spaces, tracking
+from inat.tuning.interrupt import StopOnSignal
+from inat.tuning.mirror import StudyMirror
+from inat.tuning.progress import SearchProgress
+from inat.tuning.provenance import study_info
+from inat.tuning.recorder import StudyRecorder, settle
+from inat.tuning.scheduler import StudyASHA, asha_for
+from inat.tuning.searcher import StudySearch, StudyTrials
+from inat.tuning.session import nodes, ray_session
+from inat.tuning.slots import Slots, plan_slots
+from inat.tuning.trainable import STUDY_DIR, WANDB, run_trial
+
+Objective = Callable[[dict[str, Any]], None]
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a search ended; ``seconds`` is its wall time between the first suggestion and the last end."""
+
+    study: Study
+    interrupted: bool
+    seconds: float
+    slots: Slots
+
+
+def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
+    """Create the study that ``config`` describes, or open the one it resumes; with its search space.
+
+    Everything that can be wrong with data, space or directory is found here, before Ray starts.
+    """
+    space = spaces.space_of(config)
+    data = inspect_data(config.data_config())
+    tracking.check(config.wandb)
+    if config.resume is None:
+        name = config.name or default_name(config)
+        return Study.create(config.storage_path / name, study_info(config, spaces.describe(space), data)), space
+    study = Study.open(config.resume)
+    if study.info["data"]["fingerprint"] != data.fingerprint:
+        study.close()
+        raise StudyError(
+            f"the photos in {config.data} have changed since {config.resume} began, so its trials could not be "
+            "compared; restore them or start a new study"
+        )
+    return study, space
+
+
+def default_name(config: SearchConfig) -> str:
+    """A study name made of data and time, for example ``scratch-digits-20261123-211500``."""
+    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(config.data).expanduser().absolute().name)
+    return f"scratch-{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def run(
+    config: SearchConfig, study: Study, space: Mapping[str, Any], objective: Objective = run_trial,
+    announce: Announce = lambda line: None,
+) -> Outcome:  # fmt: skip
+    """Search until the study has ``config.num_samples`` ended trials, or the user interrupts.
+
+    ``objective`` gets a flat dict of primitives and reports ``epoch`` and ``best_val_acc`` to Tune. The study is kept
+    up to date throughout; the best trial's files are in place when this returns.
+    """
+    scheduler = asha_for(
+        study, max_epochs=config.max_epochs, grace_period=config.grace_period,
+        reduction_factor=config.reduction_factor,
+    )  # fmt: skip
+    settle(study, scheduler)
+    retention.prune(study, config.keep_checkpoints)
+    searcher = StudySearch(study, space, config.seed, config.keep_checkpoints)
+    with ExitStack() as stack:
+        signals = stack.enter_context(StopOnSignal())
+        stack.enter_context(ray_session(config))
+        slots = plan_slots(nodes(), config)
+        announce(f"trials: {slots}")
+        mirror = stack.enter_context(StudyMirror(study, searcher.distributions))
+        progress = stack.enter_context(SearchProgress(study, config.num_samples))
+        recorder = StudyRecorder(study, scheduler, config.keep_checkpoints, [progress, mirror])
+        started = time.monotonic()
+        _tune(config, study, searcher, scheduler, recorder, signals, slots, objective)
+        seconds = time.monotonic() - started
+    return Outcome(study, signals.requested and len(study.ended()) < config.num_samples, seconds, slots)
+
+
+def _tune(
+    config: SearchConfig, study: Study, searcher: StudySearch, scheduler: StudyASHA, recorder: StudyRecorder,
+    signals: StopOnSignal, slots: Slots, objective: Objective,
+) -> None:  # fmt: skip
+    missing = config.num_samples - len(study.ended())
+    if missing <= 0:
+        return
+    settings = config.trial_settings() | {STUDY_DIR: str(study.directory.absolute()), WANDB: config.wandb}
+    resources = {"cpu": slots.cpus, "gpu": slots.gpus}
+    # Not tune.Tuner: it pickles searcher, scheduler and callbacks for Tuner.restore, and ours are rebuilt from the study.
+    tune.run(
+        objective,
+        config=settings,
+        search_alg=StudyTrials(searcher, slots.count),
+        scheduler=scheduler,
+        num_samples=missing,
+        resources_per_trial=resources,
+        max_failures=config.max_failures,
+        reuse_actors=True,
+        storage_path=str((study.directory / RAY_DIR).absolute()),
+        name=f"{datetime.now():%Y%m%d-%H%M%S}",
+        trial_dirname_creator=lambda trial: trial.trial_id,
+        stop=signals,
+        callbacks=[recorder],
+        verbose=0,
+        raise_on_failed_trial=False,
+    )

@@ -1,0 +1,51 @@
+"""What one trial does inside a Ray worker, which stays alive and runs many of them."""
+
+import gc
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from inat.constants import TRIAL_ID
+
+# Settings of a trial that are not hyperparameters and do not describe the training.
+STUDY_DIR, THRESHOLD, WANDB = "study_dir", "threshold", "wandb"
+
+
+def run_trial(params: Mapping[str, Any]) -> None:
+    """Train one configuration, given as a flat dict of primitives, and report every epoch to Tune.
+
+    An attempt that died before left ``last.ckpt``, from which this one goes on. Tune ends a stopped trial by raising
+    SystemExit inside its report, so whatever a trial leaves behind is cleaned up in ``finally``.
+    """
+    # Imported by the worker, not by the driver that only ships this function.
+    import torch
+
+    from inat.config import TrialConfig
+    from inat.constants import CHECKPOINTS_DIR
+    from inat.tuning import tracking
+    from inat.tuning.callbacks import ReportToTune
+    from inat.tuning.checkpoints import TrialCheckpoints
+    from inat.training import fit
+
+    settings = dict(params)
+    trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
+    threshold, wandb_mode = settings.pop(THRESHOLD), settings.pop(WANDB)
+    config = TrialConfig.from_params(settings)
+    torch.set_num_threads(_cpus())  # Ray sets one thread whatever the trial was given
+    checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)
+    logger = tracking.trial_logger(wandb_mode, study_dir, trial_id, config)
+    try:
+        fit(config, [checkpoints, ReportToTune()], resume_from=checkpoints.resume_from, logger=logger)
+    finally:
+        tracking.close(logger)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _cpus() -> int:
+    resources = tune.get_context().get_trial_resources()
+    return max(1, math.floor(resources.required_resources.get("CPU", 1)))
