@@ -7,14 +7,15 @@ searcher and scheduler run alternately, each round in a fresh process. Counted f
 the workers are up, to the last; slot-seconds = wall time x slots / trials.
 """
 
-import multiprocessing
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -29,6 +30,8 @@ class Options:
     """Trials of each search."""
     rounds: int = 3
     """Searches of each kind."""
+    only: Literal["ours", "plain"] | None = None
+    """Run one search of this kind and print its slot-seconds a trial."""
 
 
 def objective(params: dict[str, Any]) -> None:
@@ -88,17 +91,23 @@ def plain(trials: int, folder: Path) -> float:
     return (clock.ends[-1] - clock.ends[0]) * slots / (trials - 1)
 
 
-def in_fresh_process(kind: str, trials: int) -> float:
+def in_fresh_process(kind: Literal["ours", "plain"], trials: int) -> float:
     """Run one search in a new interpreter, so that no round inherits anything."""
-    with tempfile.TemporaryDirectory() as folder:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            return float(pool.apply({"ours": ours, "plain": plain}[kind], (trials, Path(folder))))
+    command = [sys.executable, __file__, "--only", kind, "--trials", str(trials)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return float(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     """Alternate both kinds and print medians and ranges."""
     options = tyro.cli(Options)
-    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+    if options.only:
+        with tempfile.TemporaryDirectory() as folder:
+            print({"ours": ours, "plain": plain}[options.only](options.trials, Path(folder)))
+        return
+    seconds: dict[Literal["ours", "plain"], list[float]] = {"ours": [], "plain": []}
     for number in range(options.rounds):
         for kind, values in seconds.items():
             values.append(in_fresh_process(kind, options.trials))
