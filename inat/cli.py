@@ -23,8 +23,9 @@ def parse(
     description: str | None = None,
 ) -> Command:
     """Read ``command``'s fields from the command line; wrong options end the process with code 2."""
-    given = {} if default is None else {"default": default}
-    return tyro.cli(command, args=args, description=description, config=(tyro.conf.OmitArgPrefixes,), **given)
+    start = tyro.MISSING_NONPROP if default is None else default
+    config = (tyro.conf.OmitArgPrefixes,)
+    return tyro.cli(command, args=args, description=description, default=start, config=config)
 
 
 def run_command(command: type[Command], run: Callable[[Command], object], description: str | None = None) -> None:

@@ -136,7 +136,7 @@ class TrialConfig:
 
 
 def build_part(part: type, params: Mapping[str, Any]) -> Any:
-    """Build one nested dataclass from those entries of ``params`` that are its fields; ConfigError if one is missing."""
+    """Build one nested dataclass from its fields' entries in ``params``; ConfigError if one is missing."""
     fields = dataclasses.fields(part)
     required = [f.name for f in fields if f.default is dataclasses.MISSING]
     refuse([f"{name} is missing" for name in required if name not in params])

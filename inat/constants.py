@@ -38,6 +38,7 @@ BEST_JSON: Final = "best.json"
 BEST_CKPT: Final = "best.ckpt"
 LAST_CKPT: Final = "last.ckpt"
 CHECKPOINTS_DIR: Final = "checkpoints"
+ERRORS_DIR: Final = "errors"
 RAY_DIR: Final = "ray"
 LOCK_FILE: Final = ".lock"
 

@@ -1,7 +1,7 @@
 """The study directory: written while a search runs, read back to resume it.
 
-The truth is ``journal.jsonl``, one line an event, only ever appended to, so that a process killed at any moment leaves a
-study that can be read. ``trials.csv`` and ``history.csv`` are made from it and can be made again.
+The truth is ``journal.jsonl``, one line an event, only ever appended to, so that a process killed at any moment leaves
+a study that can be read. ``trials.csv`` and ``history.csv`` are made from it and can be made again.
 """
 
 import csv
@@ -22,6 +22,7 @@ from inat.constants import (
     BEST_VAL_ACC,
     CHECKPOINTS_DIR,
     EPOCH,
+    ERRORS_DIR,
     FAILED,
     FINISHED,
     HISTORY_COLUMNS,
@@ -103,8 +104,8 @@ class Study:
         self._arrivals: list[tuple[str, dict[str, Any]]] = []
         self._lock = lock
         self._replay()
-        self._journal = open(directory / JOURNAL, "a", encoding="utf-8")
-        self._history = open(directory / HISTORY_CSV, "a", newline="", encoding="utf-8")
+        self._journal = (directory / JOURNAL).open("a", encoding="utf-8")  # both closed in close()
+        self._history = (directory / HISTORY_CSV).open("a", newline="", encoding="utf-8")
         self._rewrite_history()
         self._table_written = 0.0
         self.write_trials()
@@ -162,6 +163,12 @@ class Study:
         trial.state, trial.error = state, error
         self._log("end", trial_id, state=state, error=error)
         self._write_trials_soon()
+
+    def keep_failure(self, trial_id: str, text: str) -> None:
+        """Keep the traceback of a failed trial as errors/<trial_id>.txt."""
+        path = self.directory / ERRORS_DIR / f"{trial_id}.txt"
+        path.parent.mkdir(exist_ok=True)
+        atomic_write(path, text)
 
     # What there is.
 

@@ -1,6 +1,6 @@
 """The layers of one network of the search space.
 
-    python -m inat.summary --first-layer-filters 64 --conv-layers 5 --num-neurons-dense 256 --image-size 224
+python -m inat.summary --first-layer-filters 64 --conv-layers 5 --num-neurons-dense 256 --image-size 224
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -86,11 +87,12 @@ class EpochRecorder(pl.Callback):
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_val_acc": self.best_val_acc, "best_epoch": self.best_epoch, "epoch": self.epoch}
+        names = ("row", "best_val_acc", "best_epoch", "epoch")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_val_acc = state_dict["best_val_acc"]
-        self.best_epoch, self.epoch = state_dict["best_epoch"], state_dict["epoch"]
+        for name, value in state_dict.items():
+            setattr(self, name, value)
 
 
 def fit(
@@ -161,8 +163,9 @@ def load_checkpoint(path: Path) -> Loaded:
         classifier.load_state_dict(checkpoint["state_dict"])
     except FileNotFoundError as error:
         raise StudyError(f"no checkpoint {path}; has its trial finished an epoch?") from error
-    except (KeyError, RuntimeError, ConfigError, ValueError, OSError, EOFError) as error:
-        raise StudyError(f"{path} is not a checkpoint of this program ({error}); pass a best.ckpt") from error
+    except (UnpicklingError, KeyError, RuntimeError, ConfigError, ValueError, OSError, EOFError) as error:
+        reason = str(error).split("\n")[0]
+        raise StudyError(f"{path} is not a checkpoint of this program ({reason}); pass a best.ckpt") from error
     return Loaded(classifier.eval(), config, classes)
 
 
@@ -184,7 +187,7 @@ def evaluate(checkpoint: Path, split: str = TEST) -> dict[str, float]:
     return {f"{split}_loss": loss / count, f"{split}_acc": correct / count, "images": count}
 
 
-def resolve_precision(precision: Precision) -> Precision:
+def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
     """What "auto" means on this machine: 16 bit on GPUs, bfloat16 on CPUs that multiply it natively, else float32."""
     if precision != "auto":
         return precision

@@ -19,7 +19,8 @@ def training_augmentation(image_size: int) -> Transform:
         v2.ColorJitter(0.2, 0.2, 0.2, 0.1),
         v2.RandomAffine(degrees=15, translate=(0.1, 0.1), shear=10),
     ]
-    return v2.Compose(steps)
+    augment: Transform = v2.Compose(steps)
+    return augment
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -95,7 +95,10 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _loader(self, dataset: SplitDataset, sampler: Sampler[int] | None = None) -> DataLoader[Batch]:
         # __getitems__ returns a finished batch, so there is nothing to collate; reading memory needs no workers.
-        return DataLoader(dataset, self.batch_size, sampler=sampler, collate_fn=_as_is, num_workers=0)
+        # Its own generator: else each pass draws a number from the global one, and a resumed training would differ.
+        return DataLoader(
+            dataset, self.batch_size, sampler=sampler, collate_fn=_as_is, num_workers=0, generator=torch.Generator()
+        )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalise on the device the batch was moved to."""

@@ -73,7 +73,8 @@ def _load_digits(config: DataConfig) -> Splits:
     images, labels = digits.load(config.image_size)
     rest, test = _stratified(np.arange(len(labels)), labels, DIGITS_TEST_SHARE)
     train, val = _stratified(rest, labels, config.val_share)
-    return Splits(digits.CLASSES, *(Split(images, labels, rows) for rows in (train, val, test)), skipped=0)
+    train_split, val_split, test_split = (Split(images, labels, rows) for rows in (train, val, test))
+    return Splits(digits.CLASSES, train_split, val_split, test_split, skipped=0)
 
 
 def _load_folder(config: DataConfig) -> Splits:

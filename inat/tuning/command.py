@@ -8,7 +8,7 @@ from rich.console import Console
 
 from inat.cli import INTERRUPTED
 from inat.config import SearchConfig
-from inat.constants import BEST_CKPT, COMPLETED, FAILED, HISTORY_CSV, STOPPED, STUDY_DB, TEST, TRIALS_CSV
+from inat.constants import BEST_CKPT, COMPLETED, ERRORS_DIR, FAILED, HISTORY_CSV, STOPPED, STUDY_DB, TEST, TRIALS_CSV
 from inat.data.splits import load_splits
 from inat.errors import SearchError
 from inat.results import Study, Trial
@@ -56,9 +56,7 @@ def decode(config: SearchConfig) -> str:
     """Decode the photographs before any trial asks for them; what the splits hold."""
     splits = load_splits(config.data_config())
     skipped = f"; {splits.skipped} unreadable photos left out" if splits.skipped else ""
-    return (
-        f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test{skipped}"
-    )
+    return f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test{skipped}"
 
 
 def interruption(config: SearchConfig, study: Study) -> str:
@@ -73,7 +71,7 @@ def all_failed(study: Study) -> str:
     """Why there is no result."""
     errors = [trial.error for trial in study.ended() if trial.error]
     first = f"; the first failed with: {errors[0]}" if errors else ""
-    return f"none of the {len(study.trials)} trials in {study.directory} has a result{first}"
+    return f"none of the {len(study.trials)} trials in {study.directory} has a result{first}; see {ERRORS_DIR}/ there"
 
 
 def summary(study: Study, best: Trial, scores: Mapping[str, float] | None, seconds: float) -> str:
@@ -82,7 +80,9 @@ def summary(study: Study, best: Trial, scores: Mapping[str, float] | None, secon
     counts = ", ".join(f"{states.count(state)} {state}" for state in (COMPLETED, STOPPED, FAILED))
     params = ", ".join(f"{name} {value}" for name, value in best.params.items())
     test = f"{scores[f'{TEST}_acc']:.4f} on {scores['images']} held-out images" if scores else "no checkpoint to test"
-    files = [name for name in (BEST_CKPT, TRIALS_CSV, HISTORY_CSV, STUDY_DB) if (study.directory / name).exists()]
+    files = [
+        name for name in (BEST_CKPT, TRIALS_CSV, HISTORY_CSV, STUDY_DB, ERRORS_DIR) if (study.directory / name).exists()
+    ]
     return (
         f"\ntrials  {counts} in {seconds:.0f} s\n"
         f"best    {best.trial_id} {best.name}\n"

@@ -1,10 +1,12 @@
 """Tune's callback that writes the study while the search runs."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
+from rich.text import Text
 
 from inat.constants import COMPLETED, DIVERGED, FAILED, STOPPED
 from inat.results import Study, Trial
@@ -32,7 +34,9 @@ class StudyRecorder(Callback):
         self._end(trial.trial_id, *outcome(self._study.trials[trial.trial_id], self._scheduler))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._end(trial.trial_id, FAILED, reason_of(trial))
+        failure = last_failure(trial)
+        self._study.keep_failure(trial.trial_id, failure)
+        self._end(trial.trial_id, FAILED, reason_of(failure))
 
     def _end(self, trial_id: str, state: str, error: str) -> None:
         self._study.end_trial(trial_id, state, error)
@@ -57,8 +61,18 @@ def settle(study: Study, scheduler: StudyASHA) -> None:
             study.end_trial(trial.trial_id, *outcome(trial, scheduler))
 
 
-def reason_of(trial: TuneTrial) -> str:
-    """The last line of the trial's traceback."""
-    error = trial.get_error()
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+def last_failure(trial: TuneTrial) -> str:
+    """What Tune wrote down about the trial's last failure: a traceback, or why its process died."""
+    # Not trial.get_error(): it looks in the storage, where Tune copies the file only when the search has ended.
+    path = trial.error_file
+    text = Path(path).read_text(errors="replace") if path and Path(path).exists() else ""
+    plain = Text.from_ansi(text).plain  # Ray colours its tracebacks
+    return plain.rpartition("Failure # ")[2].partition("\n")[2]  # later attempts are appended behind such a line
+
+
+def reason_of(failure: str) -> str:
+    """One line of a failure: the exception behind a traceback, else the first sentence about the dead process."""
+    lines = [line.strip() for line in failure.splitlines() if line.strip()]
+    if not lines:
+        return "no reason known"
+    return lines[-1] if any("Traceback" in line or line.startswith("ray::") for line in lines) else lines[0]

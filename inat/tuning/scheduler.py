@@ -38,12 +38,12 @@ class StudyASHA(AsyncHyperBandScheduler):
         for trial_id, row in arrivals:
             trial = SimpleNamespace(trial_id=trial_id)
             if trial_id not in live:
-                self.on_trial_add(None, trial)  # type: ignore[arg-type]
+                self.on_trial_add(None, trial)
                 live.add(trial_id)
             if FINISHED not in row:  # Tune does not ask the scheduler about a trial that ends by itself
                 self.on_trial_result(None, trial, row)
         for trial_id in live:
-            self.on_trial_remove(None, SimpleNamespace(trial_id=trial_id))  # type: ignore[arg-type]
+            self.on_trial_remove(None, SimpleNamespace(trial_id=trial_id))
 
 
 def asha_for(study: Study, *, max_epochs: int, grace_period: int, reduction_factor: int) -> StudyASHA:

@@ -1,7 +1,7 @@
 """A search from its configuration to the finished study."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from typing import Any
 from ray import tune
 
 from inat.config import SearchConfig
-from inat.constants import RAY_DIR
+from inat.constants import RAY_DIR, STUDY_DB
 from inat.data.splits import inspect_data
 from inat.errors import StudyError
 from inat.results import Study
@@ -20,7 +20,7 @@ from inat.tuning.interrupt import StopOnSignal
 from inat.tuning.mirror import StudyMirror
 from inat.tuning.progress import SearchProgress
 from inat.tuning.provenance import study_info
-from inat.tuning.recorder import StudyRecorder, settle
+from inat.tuning.recorder import Listener, StudyRecorder, settle
 from inat.tuning.scheduler import StudyASHA, asha_for
 from inat.tuning.searcher import StudySearch, StudyTrials
 from inat.tuning.session import nodes, ray_session
@@ -33,12 +33,12 @@ Announce = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a search ended; ``seconds`` is its wall time between the first suggestion and the last end."""
+    """How a search ended; ``seconds`` is its wall time without starting Ray, ``slots`` None if nothing had to run."""
 
     study: Study
     interrupted: bool
     seconds: float
-    slots: Slots
+    slots: Slots | None
 
 
 def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
@@ -69,52 +69,65 @@ def default_name(config: SearchConfig) -> str:
 
 
 def run(
-    config: SearchConfig, study: Study, space: Mapping[str, Any], objective: Objective = run_trial,
+    config: SearchConfig,
+    study: Study,
+    space: Mapping[str, Any],
+    objective: Objective = run_trial,
+    *,
     announce: Announce = lambda line: None,
-) -> Outcome:  # fmt: skip
+    listeners: Sequence[Listener] = (),
+) -> Outcome:
     """Search until the study has ``config.num_samples`` ended trials, or the user interrupts.
 
-    ``objective`` gets a flat dict of primitives and reports ``epoch`` and ``best_val_acc`` to Tune. The study is kept
-    up to date throughout; the best trial's files are in place when this returns.
+    ``objective`` gets a flat dict of primitives and reports ``epoch`` and ``best_val_acc`` to Tune. The study on disk
+    is up to date at every moment. ``listeners`` are called with each ended trial, ``announce`` with lines for the user.
     """
     scheduler = asha_for(
-        study, max_epochs=config.max_epochs, grace_period=config.grace_period,
+        study,
+        max_epochs=config.max_epochs,
+        grace_period=config.grace_period,
         reduction_factor=config.reduction_factor,
-    )  # fmt: skip
+    )
     settle(study, scheduler)
     retention.prune(study, config.keep_checkpoints)
     searcher = StudySearch(study, space, config.seed, config.keep_checkpoints)
+    if len(study.ended()) >= config.num_samples:
+        return Outcome(study, interrupted=False, seconds=0.0, slots=None)
     with ExitStack() as stack:
-        signals = stack.enter_context(StopOnSignal())
         stack.enter_context(ray_session(config))
+        signals = stack.enter_context(StopOnSignal())  # after ray.init, which installs handlers of its own
         slots = plan_slots(nodes(), config)
-        announce(f"trials: {slots}")
+        announce(f"trials  {slots}")
         mirror = stack.enter_context(StudyMirror(study, searcher.distributions))
         progress = stack.enter_context(SearchProgress(study, config.num_samples))
-        recorder = StudyRecorder(study, scheduler, config.keep_checkpoints, [progress, mirror])
+        recorder = StudyRecorder(study, scheduler, config.keep_checkpoints, [progress, mirror, *listeners])
         started = time.monotonic()
-        _tune(config, study, searcher, scheduler, recorder, signals, slots, objective)
+        _tune(config, study, StudyTrials(searcher, slots.count), scheduler, recorder, signals, slots, objective)
         seconds = time.monotonic() - started
+    if mirror.error:
+        announce(f"warning: {STUDY_DB} is incomplete ({mirror.error}); the study itself is not affected")
     return Outcome(study, signals.requested and len(study.ended()) < config.num_samples, seconds, slots)
 
 
 def _tune(
-    config: SearchConfig, study: Study, searcher: StudySearch, scheduler: StudyASHA, recorder: StudyRecorder,
-    signals: StopOnSignal, slots: Slots, objective: Objective,
-) -> None:  # fmt: skip
-    missing = config.num_samples - len(study.ended())
-    if missing <= 0:
-        return
-    settings = config.trial_settings() | {STUDY_DIR: str(study.directory.absolute()), WANDB: config.wandb}
-    resources = {"cpu": slots.cpus, "gpu": slots.gpus}
-    # Not tune.Tuner: it pickles searcher, scheduler and callbacks for Tuner.restore, and ours are rebuilt from the study.
+    config: SearchConfig,
+    study: Study,
+    trials: StudyTrials,
+    scheduler: StudyASHA,
+    recorder: StudyRecorder,
+    signals: StopOnSignal,
+    slots: Slots,
+    objective: Objective,
+) -> None:
+    settings = {STUDY_DIR: str(study.directory.absolute()), WANDB: config.wandb}
+    # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
     tune.run(
         objective,
-        config=settings,
-        search_alg=StudyTrials(searcher, slots.count),
+        config=config.trial_settings() | settings,
+        search_alg=trials,
         scheduler=scheduler,
-        num_samples=missing,
-        resources_per_trial=resources,
+        num_samples=config.num_samples - len(study.ended()),
+        resources_per_trial={"cpu": slots.cpus, "gpu": slots.gpus},
         max_failures=config.max_failures,
         reuse_actors=True,
         storage_path=str((study.directory / RAY_DIR).absolute()),

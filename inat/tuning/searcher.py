@@ -15,7 +15,7 @@ from ray.tune.search.optuna import OptunaSearch
 from inat.constants import EPOCH, EPOCHS, FAILED, METRIC, MODE, STATE, TRIAL_ID
 from inat.results import Study, Trial
 from inat.tuning.retention import threshold_of
-from inat.tuning.trainable import THRESHOLD
+from inat.tuning.trainable import SEED, THRESHOLD
 
 STARTUP_TRIALS = 10  # random ones before the model is trusted; Optuna's own default
 
@@ -35,6 +35,7 @@ class StudySearch(OptunaSearch):
         self.study = study
         self._seed = seed
         self._keep_checkpoints = keep_checkpoints
+        self._reported: dict[str, int] = {}
         for trial in study.trials.values():
             self._learn(trial)
         self._unfinished = study.unfinished()
@@ -63,10 +64,16 @@ class StudySearch(OptunaSearch):
             )  # fmt: skip
             trial = self.study.add_trial(super().suggest(trial_id))
         assert trial.trial_id == trial_id
-        return trial.params | {TRIAL_ID: trial_id, THRESHOLD: threshold_of(self.study, self._keep_checkpoints)}
+        return trial.params | {
+            TRIAL_ID: trial_id,
+            SEED: self._seed * 100_003 + trial.number,
+            THRESHOLD: threshold_of(self.study, self._keep_checkpoints),
+        }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self._ot_trials[trial_id].report(result[METRIC], result[EPOCH])
+        if result[EPOCH] > self._reported.get(trial_id, 0):  # a trial set back to a checkpoint repeats itself
+            self._reported[trial_id] = result[EPOCH]
+            self._ot_trials[trial_id].report(result[METRIC], result[EPOCH])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         trial = self._ot_trials.pop(trial_id)
@@ -80,7 +87,10 @@ class StudySearch(OptunaSearch):
         """Tell Optuna about a trial of an earlier search, in order of number as that search did."""
         if trial in self.study.unfinished():
             self._ot_study.enqueue_trial(trial.params)
-            self._ot_trials[trial.trial_id] = self._ot_study.ask(self._space)
+            asked = self._ot_trials[trial.trial_id] = self._ot_study.ask(self._space)
+            for row in trial.history:
+                asked.report(row[METRIC], row[EPOCH])
+            self._reported[trial.trial_id] = trial.epochs
         else:
             self._ot_study.add_trial(as_optuna(trial, self._space))
 

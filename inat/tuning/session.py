@@ -2,18 +2,23 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray._private import ray_constants
 
 from inat.config import SearchConfig
 from inat.errors import ConfigError, SearchError
 from inat.tuning.slots import Node
 
-LOOPBACK = "127.0.0.1"
+# Ray resolves a node's address 127.0.0.1 to the machine's outer one, and its servers then listen on every interface.
+# Only with this switch off, as on macOS and Windows, does it stay on the loopback device (seen with `ss -ltn`).
+LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 # Nothing passes through the object store: trials open the photo store themselves. Ray's least is 75 MB.
 OBJECT_STORE_BYTES = 100_000_000
+CONNECT_SECONDS = 10
 
 # What Ray and Tune read from the environment; a user's own setting wins.
 ENVIRONMENT = {
@@ -35,34 +40,66 @@ def ray_session(config: SearchConfig) -> Iterator[None]:
     """Connect to ``config.address``, or start Ray on this machine only; always disconnected, and ended, on leaving."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
-        _connect(config)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        where = config.address or "this machine"
-        raise SearchError(
-            f"cannot start Ray on {where}: {str(error).splitlines()[0]}; check --address, or leave it out"
-        ) from error
-    try:
+    connect = _start_private() if config.address is None else _join(config.address)
+    with connect:
         if not config.debug:
             for name in ("ray.tune", "ray.train", "ray.air"):
                 logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger("ray.tune.tune").addFilter(_not_said_already)
+        yield
+
+
+def _not_said_already(record: logging.LogRecord) -> bool:
+    return "Trials did not complete" not in record.getMessage()  # each has had a line with its reason
+
+
+@contextmanager
+def _join(address: str) -> Iterator[None]:
+    if address.startswith("ray://"):
+        raise ConfigError(
+            f"--address {address} is a Ray client address, and the search writes its study beside the driver; "
+            "run it on a machine of the cluster with --address auto (`ray submit` or `ray exec`)"
+        )
+    try:
+        _check_reachable(address)
+        ray.init(address=address, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SearchError(
+            f"no Ray cluster answers at --address {address} ({str(error).splitlines()[0]}); "
+            "check it with `ray status`, or leave --address out to use this machine"
+        ) from error
+    try:
         yield
     finally:
         ray.shutdown()
 
 
-def _connect(config: SearchConfig) -> None:
-    level = logging.INFO if config.debug else logging.ERROR
-    if config.address is not None:
-        ray.init(address=config.address, logging_level=level)
-        return
-    ray.init(
-        address="local",  # never a cluster that RAY_ADDRESS happens to name
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        logging_level=level,
-        _node_ip_address=LOOPBACK,
-    )
+def _check_reachable(address: str) -> None:
+    """Raise OSError if nothing listens at host:port; Ray itself would retry for many minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+
+
+@contextmanager
+def _start_private() -> Iterator[None]:
+    before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(LOOPBACK_SWITCH)
+    ray_constants.ENABLE_RAY_CLUSTER, os.environ[LOOPBACK_SWITCH] = False, "0"
+    try:
+        ray.init(
+            address="local",  # never a cluster that RAY_ADDRESS happens to name
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            logging_level=logging.ERROR,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        ray_constants.ENABLE_RAY_CLUSTER = before[0]
+        if before[1] is None:
+            del os.environ[LOOPBACK_SWITCH]
+        else:
+            os.environ[LOOPBACK_SWITCH] = before[1]
 
 
 def nodes() -> list[Node]:

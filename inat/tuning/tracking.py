@@ -45,4 +45,4 @@ def close(logger: "Logger | None") -> None:
     if logger is not None:
         import wandb
 
-        wandb.finish(quiet=True)
+        wandb.finish()

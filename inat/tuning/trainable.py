@@ -12,6 +12,7 @@ from inat.constants import TRIAL_ID
 
 # Settings of a trial that are not hyperparameters and do not describe the training.
 STUDY_DIR, THRESHOLD, WANDB = "study_dir", "threshold", "wandb"
+SEED = "seed"  # the field of TrialConfig
 
 
 def run_trial(params: Mapping[str, Any]) -> None:
@@ -25,10 +26,10 @@ def run_trial(params: Mapping[str, Any]) -> None:
 
     from inat.config import TrialConfig
     from inat.constants import CHECKPOINTS_DIR
+    from inat.training import fit
     from inat.tuning import tracking
     from inat.tuning.callbacks import ReportToTune
     from inat.tuning.checkpoints import TrialCheckpoints
-    from inat.training import fit
 
     settings = dict(params)
     trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
@@ -48,4 +49,5 @@ def run_trial(params: Mapping[str, Any]) -> None:
 
 def _cpus() -> int:
     resources = tune.get_context().get_trial_resources()
-    return max(1, math.floor(resources.required_resources.get("CPU", 1)))
+    cpus: float = resources.required_resources.get("CPU", 1)
+    return max(1, math.floor(cpus))

@@ -1,0 +1,35 @@
+"""A study directory as pandas frames."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from inat.constants import HISTORY_CSV, STUDY_JSON, TRIALS_CSV
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """``trials``: one row a trial; ``history``: one row a trial and epoch; ``info``: the content of study.json."""
+
+    trials: pd.DataFrame
+    history: pd.DataFrame
+    info: dict[str, Any]
+
+
+def load_study(path: str | Path) -> Study:
+    """Read a study directory, also of a search that is still running.
+
+    Raises FileNotFoundError, naming what is missing, if ``path`` is not a study directory.
+    """
+    directory = Path(path)
+    missing = [name for name in (STUDY_JSON, TRIALS_CSV, HISTORY_CSV) if not (directory / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{directory} is not a study directory: it has no {', '.join(missing)}")
+    return Study(
+        trials=pd.read_csv(directory / TRIALS_CSV, parse_dates=["created"]),
+        history=pd.read_csv(directory / HISTORY_CSV),
+        info=json.loads((directory / STUDY_JSON).read_text(encoding="utf-8")),
+    )

@@ -1,0 +1,43 @@
+"""Small photographs and settings that several tests share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Params = dict[str, object]
+
+
+@pytest.fixture
+def cnn_params() -> Params:
+    """A flat description of one small training on the digits."""
+    return {
+        "data": "digits", "image_size": 16, "use_augmentation": False,
+        "first_layer_filters": 8, "filter_org": 1, "conv_layers": 2, "activation": "gelu", "dropout": 0.2,
+        "batch_norm": True, "num_neurons_dense": 32, "learning_rate": 1e-3, "batch_size": 64, "max_epochs": 3,
+    }  # fmt: skip
+
+
+def write_photo(path: Path, seed: int = 0, size: tuple[int, int] = (30, 24)) -> None:
+    """A small JPEG of smooth colours that differs with ``seed``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BILINEAR).save(path)
+
+
+@pytest.fixture
+def photo_tree(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a class-folder tree; ``train`` and ``val`` are photos a class."""
+
+    def make(classes: tuple[str, ...] = ("bird", "fish"), train: int = 10, val: int = 3, held_out: str = "val") -> Path:
+        root = tmp_path / "photos"
+        for c, name in enumerate(classes):
+            for split, count in (("train", train), (held_out, val)):
+                (root / split / name).mkdir(parents=True, exist_ok=True)
+                for i in range(count):
+                    write_photo(root / split / name / f"{i}.jpg", seed=1000 * c + i + (500 if split != "train" else 0))
+        return root
+
+    return make

@@ -1,0 +1,49 @@
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from inat.config import OptimConfig
+from inat.models.classifier import Classifier
+
+
+class Fixed(nn.Module):
+    """Logits given as data; one weight so that there is something to optimise."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, images):
+        return images * self.scale
+
+
+def test_metrics_count_images_not_batches():
+    # Batches of 4 and 1: three of five right is 0.6; the mean of the batch means would be 0.375.
+    logits = torch.eye(2)[[0, 0, 0, 1, 0]] * 9
+    labels = torch.tensor([0, 0, 0, 0, 1])
+    loader = DataLoader(TensorDataset(logits, labels), 4)
+    classifier = Classifier(Fixed(), OptimConfig(learning_rate=1e-9, batch_size=4), num_classes=2)
+    trainer = pl.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+                         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0)  # fmt: skip
+    trainer.fit(classifier, loader, loader)
+    expected = nn.functional.cross_entropy(logits, labels).item()
+    for split in ("train", "val"):
+        assert trainer.callback_metrics[f"{split}_acc"].item() == pytest.approx(0.6)
+        assert trainer.callback_metrics[f"{split}_loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_learning_rate_falls_by_ten_every_ten_epochs():
+    classifier = Classifier(Fixed(), OptimConfig(learning_rate=1e-2, batch_size=4), num_classes=2)
+    parts = classifier.configure_optimizers()
+    optimizer, schedule = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
+    assert isinstance(optimizer, torch.optim.Adam)
+    rates = []
+    for _ in range(21):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == rates[9] == pytest.approx(1e-2)
+    assert rates[10] == rates[19] == pytest.approx(1e-3)
+    assert rates[20] == pytest.approx(1e-4)

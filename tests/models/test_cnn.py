@@ -1,0 +1,57 @@
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from inat.config import ACTIVATIONS, CNNConfig
+from inat.errors import ConfigError
+from inat.models.cnn import build_cnn, summarise
+
+
+def config(**changes) -> CNNConfig:
+    settings = {
+        "first_layer_filters": 64, "filter_org": 1, "conv_layers": 5, "activation": "relu", "dropout": 0.2,
+        "batch_norm": False, "num_neurons_dense": 256,
+    }  # fmt: skip
+    return CNNConfig(**settings | changes)
+
+
+def test_published_parameter_counts():
+    rows = {row.name: row for row in summarise(build_cnn(config(), 224, 10), 224)}
+    assert rows["conv1"].parameters == 1_792
+    assert rows["dense"].parameters == 803_072
+    assert rows["output"].parameters == 2_570
+    assert rows["conv1"].output_shape == (64, 224, 224)
+    assert rows["pool5"].output_shape == (64, 7, 7)
+
+
+def test_order_of_the_layers():
+    names = [name for name, _ in build_cnn(config(conv_layers=2, batch_norm=True), 8, 3).named_children()]
+    assert names == ["conv1", "norm1", "act1", "pool1", "conv2", "norm2", "act2", "pool2",
+                     "flatten", "dense", "act_dense", "dropout", "output"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("org", "filters"), [(0.5, [64, 32, 16]), (1, [64, 64, 64]), (2, [64, 128, 256])])
+def test_filters_grow_by_the_organisation(org, filters):
+    network = build_cnn(config(conv_layers=3, filter_org=org), 16, 10)
+    assert [m.out_channels for m in network if isinstance(m, nn.Conv2d)] == filters
+
+
+@pytest.mark.parametrize(("activation", "batch_norm"), list(itertools.product(ACTIVATIONS, [True, False])))
+def test_every_member_learns_from_any_image_size(activation, batch_norm):
+    network = build_cnn(
+        config(first_layer_filters=4, conv_layers=3, activation=activation, batch_norm=batch_norm), 20, 7
+    )
+    logits = network(torch.randn(2, 3, 20, 20))
+    assert logits.shape == (2, 7)
+    logits.sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+    kinds = {nn.ReLU: "relu", nn.GELU: "gelu", nn.SiLU: "silu", nn.Mish: "mish"}
+    assert {kinds[type(m)] for m in network if type(m) in kinds} == {activation}
+
+
+def test_too_many_pools_are_refused_with_the_numbers():
+    with pytest.raises(ConfigError, match="conv_layers=5 halves the image 5 times and needs at least 32 px"):
+        build_cnn(config(), 31, 10)
+    assert build_cnn(config(), 32, 10)(torch.zeros(1, 3, 32, 32)).shape == (1, 10)

@@ -1,0 +1,89 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inat.cli import guard, parse_search
+from inat.errors import ConfigError, SearchError
+from inat.results import Study
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_script(*args: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tune_scratch.py"), *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def test_options_become_settings():
+    config = parse_search("", ["--data", "digits", "--num-samples", "7", "--gpus-per-trial", "0.5"])
+    assert (config.data, config.num_samples, config.gpus_per_trial) == ("digits", 7, 0.5)
+
+
+@pytest.mark.parametrize(("error", "code"), [(ConfigError("wrong"), 2), (SearchError("failed"), 1)])
+def test_errors_are_one_line_and_an_exit_code(error, code, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tune_scratch.py"])
+
+    def fail():
+        raise error
+
+    with pytest.raises(SystemExit) as exit_info:
+        guard(fail)
+    assert exit_info.value.code == code
+    assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tune_scratch.py", "--debug"])
+
+    def fail():
+        raise ConfigError("wrong")
+
+    with pytest.raises(ConfigError):
+        guard(fail)
+
+
+def test_help_explains_every_option():
+    done = run_script("--help")
+    assert done.returncode == 0
+    text = " ".join(done.stdout.split())
+    for option in ("--data", "--num-samples", "--max-epochs", "--resume", "--gpus-per-trial", "--wandb"):
+        assert option in text
+    assert "480" in text
+    assert "pixels" in text
+
+
+def test_unknown_option_exits_with_2():
+    done = run_script("--num-sample", "3")
+    assert done.returncode == 2
+    assert "--num-samples" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_impossible_settings_show_before_the_libraries_load(tmp_path):
+    # -X importtime lists every module the process loaded.
+    command = [sys.executable, "-X", "importtime", str(ROOT / "tune_scratch.py"), "--num-samples", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "error: num_samples must be positive, got 0" in done.stderr
+    loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "inat.config" in loaded
+    assert not loaded & {"torch", "ray", "pytorch_lightning", "optuna"}
+
+
+def test_missing_data_names_the_path_and_the_next_step(tmp_path):
+    done = run_script("--data", str(tmp_path / "nowhere"))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert str(tmp_path / "nowhere") in done.stderr
+    assert "--data" in done.stderr
+
+
+def test_resume_takes_the_studys_settings(tmp_path):
+    stored = parse_search("", ["--data", "digits", "--image-size", "16", "--num-samples", "5"])
+    Study.create(tmp_path / "study", {"config": stored.to_json()}).close()
+    resumed = parse_search("", ["--resume", str(tmp_path / "study"), "--num-samples", "9"])
+    assert (resumed.image_size, resumed.num_samples, resumed.resume) == (16, 9, tmp_path / "study")
+    with pytest.raises(ConfigError, match="--image-size 32 differs from the study's 16"):
+        parse_search("", ["--resume", str(tmp_path / "study"), "--image-size", "32"])

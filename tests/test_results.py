@@ -1,0 +1,174 @@
+import csv
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inat.errors import StudyError
+from inat.results import Study, atomic_write, read_info
+
+
+def new_study(tmp_path: Path) -> Study:
+    return Study.create(tmp_path / "study", {"config": {}, "seed": 0})
+
+
+def row(epoch: int, best: float, **more) -> dict:
+    return {"epoch": epoch, "best_val_acc": best, "val_acc": best, "seconds": 1.5} | more
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_tables_grow_with_the_search(tmp_path):
+    study = new_study(tmp_path)
+    first = study.add_trial({"lr": 0.1, "bn": True})
+    study.add_epoch(first.trial_id, row(1, 0.3), node="a")
+    study.add_epoch(first.trial_id, row(2, 0.5), node="a")
+    assert [r["epoch"] for r in read_csv(study.directory / "history.csv")] == ["1", "2"]
+    study.end_trial(first.trial_id, "completed")
+    study.add_trial({"lr": 0.2, "bn": False})
+    study.write_trials()
+    done, running = read_csv(study.directory / "trials.csv")
+    assert list(done) == ["trial_id", "name", "state", "lr", "bn", "best_val_acc", "epochs", "seconds", "created",
+                          "node", "error"]  # fmt: skip
+    assert (done["state"], done["best_val_acc"], done["epochs"], done["seconds"]) == ("completed", "0.5", "2", "3.0")
+    assert (done["node"], done["name"]) == ("a", "lr=0.1-bn=True")
+    assert (running["state"], running["best_val_acc"], running["epochs"]) == ("running", "", "0")
+
+
+def test_a_reopened_study_is_the_same(tmp_path):
+    study = new_study(tmp_path)
+    for i in range(4):
+        trial = study.add_trial({"x": i})
+        study.add_epoch(trial.trial_id, row(1, i / 10))
+    study.end_trial("t0000", "stopped")
+    study.end_trial("t0001", "failed", 'out of memory, "quoted",\nsecond line')
+    study.close()
+    again = Study.open(study.directory)
+    assert again.trials == study.trials
+    assert again.arrivals == study.arrivals
+    assert [t.trial_id for t in again.unfinished()] == ["t0002", "t0003"]
+    assert again.add_trial({"x": 9}).trial_id == "t0004"
+
+
+@settings(max_examples=40, deadline=None)
+@given(cut=st.integers(0, 2000))
+def test_a_journal_cut_anywhere_can_be_continued(tmp_path_factory, cut):
+    study = new_study(tmp_path_factory.mktemp("cut"))
+    for i in range(3):
+        trial = study.add_trial({"x": i})
+        for epoch in (1, 2):
+            study.add_epoch(trial.trial_id, row(epoch, 0.1))
+        study.end_trial(trial.trial_id, "completed")
+    study.close()
+    journal = study.directory / "journal.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:cut])
+    again = Study.open(study.directory)
+    assert len(again.trials) == whole[:cut].count(b'"event": "trial"') - (
+        1 if whole[:cut].rpartition(b"\n")[2].count(b'"event": "trial"') else 0
+    )
+    for known in again.trials.values():
+        assert [r["epoch"] for r in known.history] == list(range(1, known.epochs + 1))
+    fresh = again.add_trial({"x": 9})
+    again.close()
+    assert Study.open(study.directory).trials[fresh.trial_id].params == {"x": 9}
+
+
+def test_a_trial_set_back_to_a_checkpoint_replaces_what_it_had_reported(tmp_path):
+    study = new_study(tmp_path)
+    trial = study.add_trial({"x": 1})
+    for epoch, best in [(1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25), (3, 0.35), (4, 0.4)]:
+        study.add_epoch(trial.trial_id, row(epoch, best))
+    assert [(r["epoch"], r["best_val_acc"]) for r in trial.history] == [(1, 0.1), (2, 0.25), (3, 0.35), (4, 0.4)]
+    assert [r["epoch"] for r in read_csv(study.directory / "history.csv")] == ["1", "2", "3", "4"]
+    study.close()
+    assert Study.open(study.directory).trials[trial.trial_id].history == trial.history
+
+
+def test_ranking_leaves_out_failed_and_running_trials_and_prefers_the_earlier_of_equals(tmp_path):
+    study = new_study(tmp_path)
+    for best, state in [(0.5, "completed"), (0.9, "failed"), (0.7, "stopped"), (0.7, "completed"), (0.95, None)]:
+        trial = study.add_trial({"x": best})
+        study.add_epoch(trial.trial_id, row(1, best))
+        if state:
+            study.end_trial(trial.trial_id, state)
+    assert [t.trial_id for t in study.ranking()] == ["t0002", "t0003", "t0000"]
+    assert study.best().trial_id == "t0002"
+
+
+def test_an_existing_study_is_refused_with_both_ways_out(tmp_path):
+    study = new_study(tmp_path)
+    study.close()
+    with pytest.raises(StudyError, match=r"study exists already; continue it with --resume .*study or choose another"):
+        new_study(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("x")
+    with pytest.raises(StudyError, match="exists already; empty it or choose another --name"):
+        Study.create(tmp_path / "other", {})
+
+
+def test_only_one_process_may_run_a_study(tmp_path):
+    study = new_study(tmp_path)
+    with pytest.raises(StudyError, match="being run by another process"):
+        Study.open(study.directory)
+    study.close()
+    Study.open(study.directory).close()
+
+
+def test_a_missing_study_names_those_there_are(tmp_path):
+    new_study(tmp_path).close()
+    with pytest.raises(StudyError, match=r"no study in .*other .*there are: .*study"):
+        Study.open(tmp_path / "other")
+
+
+def test_damaged_files_are_named(tmp_path):
+    study = new_study(tmp_path)
+    study.add_trial({"x": 1})
+    study.close()
+    journal = study.directory / "journal.jsonl"
+    journal.write_text("{broken\n" + journal.read_text())
+    with pytest.raises(StudyError, match=r"journal.jsonl is damaged at line 1"):
+        Study.open(study.directory)
+    (study.directory / "study.json").write_text("{")
+    with pytest.raises(StudyError, match=r"study.json cannot be read"):
+        read_info(study.directory)
+
+
+def test_an_unwritable_place_is_said(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StudyError, match="cannot create .* choose another --storage-path"):
+        Study.create(tmp_path / "file" / "study", {})
+
+
+def test_readers_never_meet_a_half_written_table(tmp_path):
+    path = tmp_path / "table"
+    atomic_write(path, "0" * 100_000)
+    done, seen = threading.Event(), set()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(path.read_text())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for i in range(100):
+        atomic_write(path, str(i % 10) * 100_000)
+    done.set()
+    reader.join()
+    assert all(len(text) == 100_000 and len(set(text)) == 1 for text in seen)
+    assert [p.name for p in tmp_path.iterdir()] == ["table"]
+
+
+def test_the_journal_is_plain_json_lines(tmp_path):
+    study = new_study(tmp_path)
+    study.add_trial({"x": 1})
+    study.end_trial("t0000", "failed", "why")
+    study.close()
+    events = [json.loads(line) for line in (study.directory / "journal.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events] == ["trial", "end"]

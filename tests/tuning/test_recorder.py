@@ -1,0 +1,74 @@
+from types import SimpleNamespace
+
+import pytest
+
+from inat.tuning.recorder import StudyRecorder, outcome, reason_of, settle
+from inat.tuning.scheduler import StudyASHA, asha_for
+from tests.tuning.conftest import run_epochs
+
+ASHA = {"max_epochs": 9, "grace_period": 1, "reduction_factor": 3}
+
+
+def recorder(study, scheduler, heard):
+    return StudyRecorder(study, scheduler, keep_checkpoints=2, listeners=[heard.append])
+
+
+def test_writes_epochs_states_and_reasons(study, tmp_path):
+    scheduler, heard = StudyASHA(**ASHA), []
+    callback = recorder(study, scheduler, heard)
+    for _ in range(3):
+        study.add_trial({"x": 1})
+    error_file = tmp_path / "error.txt"
+    error_file.write_text("Failure # 1 (at)\nold\nFailure # 2 (at)\nTraceback\n  File\nValueError: too large\n\n")
+    tune_trials = [SimpleNamespace(trial_id=f"t{i:04d}", error_file=str(error_file)) for i in range(3)]
+    for trial in tune_trials:
+        result = {"epoch": 1, "best_val_acc": 0.5, "hostname": "node7", "pid": 1}
+        callback.on_trial_result(0, [], trial, result)
+    scheduler.stopped_early.add("t0001")
+    callback.on_trial_complete(0, [], tune_trials[0])
+    callback.on_trial_complete(0, [], tune_trials[1])
+    callback.on_trial_error(0, [], tune_trials[2])
+    assert [t.state for t in study.trials.values()] == ["completed", "stopped", "failed"]
+    assert study.trials["t0002"].error == "ValueError: too large"
+    assert (study.directory / "errors" / "t0002.txt").read_text() == "Traceback\n  File\nValueError: too large\n\n"
+    assert study.trials["t0000"].node == "node7"
+    assert [t.trial_id for t in heard] == ["t0000", "t0001", "t0002"]
+
+
+def test_outcomes_that_need_a_remark(study):
+    silent, diverged = study.add_trial({"x": 1}), study.add_trial({"x": 2})
+    run_epochs(study, diverged.trial_id, [0.1, 0.1], finished="diverged")
+    assert outcome(silent, StudyASHA(**ASHA)) == ("failed", "ended without reporting an epoch")
+    assert outcome(diverged, StudyASHA(**ASHA)) == ("completed", "diverged at epoch 2")
+
+
+def test_settles_what_a_killed_driver_could_not_write_down(study):
+    for value in (0.9, 0.9, 0.9, 0.1, 0.95):
+        trial = study.add_trial({"x": value})
+        run_epochs(study, trial.trial_id, [value])
+    settle(study, asha_for(study, **ASHA))
+    # t0003 is below the cut-off of the three before it.
+    assert {t.trial_id: t.state for t in study.ended()} == {"t0003": "stopped"}
+    assert [t.trial_id for t in study.unfinished()] == ["t0000", "t0001", "t0002", "t0004"]
+
+
+def test_settles_a_trial_that_said_it_was_done(study):
+    trial = study.add_trial({"x": 2})
+    run_epochs(study, trial.trial_id, [0.2, 0.3], finished="patience")
+    settle(study, asha_for(study, **ASHA))
+    assert trial.state == "completed"
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        ("ray::f() (pid=1)\n  File x\nValueError: x\n\n", "ValueError: x"),
+        (
+            "The actor died unexpectedly.\n\tclass_name: f\nWorker exit type: SYSTEM_ERROR",
+            "The actor died unexpectedly.",
+        ),
+        ("", "no reason known"),
+    ],
+)
+def test_the_reason_is_one_line(failure, reason):
+    assert reason_of(failure) == reason

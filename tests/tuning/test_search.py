@@ -1,0 +1,220 @@
+"""The whole search on a real local Ray, with objectives of one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import ray
+from ray import tune
+
+from analysis.study import load_study
+from inat.config import SearchConfig
+from inat.errors import ConfigError, SearchError, StudyError
+from inat.results import Study
+from inat.tuning import search
+from inat.tuning.best import test_once as score_once
+from inat.tuning.best import write_best
+from inat.tuning.session import ray_session
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parent.parent.parent
+
+
+def parabola(params):
+    """Best near dropout 0.3 and learning rate 1e-3; trials that drop less fail."""
+    if params["activation"] == "mish":
+        raise ValueError("no mish today")
+    value = 1 - abs(params["learning_rate"] - 1e-3) - 0.1 * (params["num_neurons_dense"] != 64)
+    for epoch in range(1, 10):
+        tune.report({"epoch": epoch, "best_val_acc": value * epoch / 9, "seconds": 0.0})
+
+
+def config(tmp_path: Path, **changes) -> SearchConfig:
+    settings = {"data": "digits", "num_samples": 12, "max_epochs": 9, "storage_path": tmp_path, "name": "study",
+                "max_failures": 0, "max_concurrent": 2}  # fmt: skip
+    return SearchConfig(**settings | changes)
+
+
+def check_complete(directory: Path, trials: int) -> None:
+    frames = load_study(directory)
+    assert len(frames.trials) == frames.trials["trial_id"].nunique() == trials
+    assert set(frames.trials["state"]) <= {"completed", "stopped", "failed"}
+    for _, epochs in frames.history.groupby("trial_id")["epoch"]:
+        assert list(epochs) == list(range(1, len(epochs) + 1))
+
+
+def test_a_search_ends_with_a_complete_study_and_can_be_extended(tmp_path):
+    settings = config(tmp_path)
+    study, space = search.open_study(settings)
+    outcome = search.run(settings, study, space, parabola)
+    assert not outcome.interrupted
+    assert not ray.is_initialized()
+    assert outcome.slots.count == 2
+    best = write_best(study)
+    study.close()
+    check_complete(study.directory, 12)
+    trials = load_study(study.directory).trials
+    assert (trials.loc[trials["state"] == "failed", "error"] == "ValueError: no mish today").all()
+    assert (trials["state"] == "stopped").any()
+    assert best.best_val_acc == trials.loc[trials["state"] != "failed", "best_val_acc"].max()
+    assert json.loads((study.directory / "best.json").read_text())["trial_id"] == best.trial_id
+    assert score_once(study) is None  # nothing was trained, so there is nothing to test
+    info = json.loads((study.directory / "study.json").read_text())
+    assert info["space"]["dropout"] == [0.2, 0.3]
+    assert info["versions"]["ray"] == ray.__version__
+
+    study, space = search.open_study(config(tmp_path, resume=study.directory))
+    assert search.run(settings, study, space, parabola).slots is None  # nothing is missing, so nothing starts
+    study.close()
+
+    more = config(tmp_path, num_samples=16, resume=study.directory)
+    study, space = search.open_study(more)
+    before = {t.trial_id: t.params for t in study.trials.values()}
+    search.run(more, study, space, parabola)
+    study.close()
+    check_complete(study.directory, 16)
+    assert {i: t.params for i, t in study.trials.items() if i in before} == before
+
+
+def test_a_search_where_all_fail_says_why(tmp_path, monkeypatch):
+    from inat.tuning import command
+
+    def broken(params):
+        raise RuntimeError("the moon is in the way")
+
+    def run(settings, study, space, **rest):
+        return real(settings, study, space, broken, **rest)
+
+    real = search.run
+    monkeypatch.setattr(search, "run", run)
+    with pytest.raises(SearchError, match="none of the 2 trials .* RuntimeError: the moon is in the way"):
+        command.search_and_report(config(tmp_path, num_samples=2))
+    assert list(pd.read_csv(tmp_path / "study" / "trials.csv")["state"]) == ["failed", "failed"]
+
+
+def test_changed_photos_are_refused_on_resume(photo_tree, tmp_path):
+    root = photo_tree()
+    settings = config(tmp_path / "results", data=str(root), image_size=16)
+    search.open_study(settings)[0].close()
+    next((root / "train" / "bird").iterdir()).unlink()
+    resumed = config(tmp_path / "results", data=str(root), image_size=16, resume=tmp_path / "results" / "study")
+    with pytest.raises(StudyError, match="have changed since"):
+        search.open_study(resumed)
+
+
+def test_local_ray_listens_on_the_loopback_device_only(tmp_path):
+    def outside() -> set[str]:
+        lines = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=True).stdout.splitlines()
+        return {line.split()[3] for line in lines if not line.split()[3].startswith(("127.", "[::ffff:127.", "[::1]"))}
+
+    @ray.remote
+    def worker() -> int:
+        return os.getpid()
+
+    before = outside()
+    with ray_session(config(tmp_path)):
+        ray.get(worker.remote())
+        assert outside() <= before
+
+
+def test_an_address_where_nobody_answers_is_said(tmp_path):
+    with pytest.raises(SearchError, match=r"no Ray cluster answers at --address 127.0.0.1:1"):
+        with ray_session(config(tmp_path, address="127.0.0.1:1")):
+            pass
+    with pytest.raises(ConfigError, match="is a Ray client address"):
+        with ray_session(config(tmp_path, address="ray://127.0.0.1:10001")):
+            pass
+
+
+SLOW_SEARCH = """
+    import sys, time
+    from pathlib import Path
+    from ray import tune
+    from inat.config import SearchConfig
+    from inat.tuning import search
+
+    def slow(params):
+        for epoch in range(1, 4):
+            time.sleep(0.3)
+            tune.report({"epoch": epoch, "best_val_acc": params["dropout"] * epoch})
+
+    if __name__ == "__main__":
+        resume = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+        settings = SearchConfig(data="digits", num_samples=8, max_epochs=3, storage_path=Path(sys.argv[1]),
+                                name="study", resume=resume)
+        study, space = search.open_study(settings)
+        outcome = search.run(settings, study, space, slow)
+        study.close()
+        print("interrupted", outcome.interrupted)
+"""
+
+
+def start(tmp_path: Path, *args: str) -> subprocess.Popen[str]:
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SLOW_SEARCH))
+    command = [sys.executable, str(script), str(tmp_path), *args]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+
+
+def wait_for_epochs(directory: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    journal = directory / "journal.jsonl"
+    while not journal.exists() or journal.read_text().count('"epoch"') < count:
+        assert time.monotonic() < deadline, "the search reported nothing for a minute"
+        time.sleep(0.05)
+
+
+def children_of(pid: int) -> set[int]:
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,stat"], capture_output=True, text=True, check=True).stdout
+    parents = {int(a): int(b) for a, b, stat in (line.split() for line in listed.splitlines()[1:]) if stat[0] != "Z"}
+    found: set[int] = set()
+    frontier = {pid}
+    while frontier:
+        frontier = {child for child, parent in parents.items() if parent in frontier} - found
+        found |= frontier
+    return found
+
+
+def alive(pids: set[int]) -> set[int]:
+    listed = subprocess.run(["ps", "-eo", "pid,stat"], capture_output=True, text=True, check=True).stdout
+    return pids & {int(a) for a, stat in (line.split() for line in listed.splitlines()[1:]) if stat[0] != "Z"}
+
+
+def gone(pids: set[int], seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while alive(pids) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not alive(pids)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_ended_driver_leaves_no_process_and_a_study_that_resumes_to_the_full_number(tmp_path, kind):
+    process = start(tmp_path)
+    wait_for_epochs(tmp_path / "study", 9)
+    children = children_of(process.pid)
+    assert children
+    process.send_signal(kind)
+    output, _ = process.communicate(timeout=60)
+    if kind != signal.SIGKILL:
+        assert output.splitlines()[-1] == "interrupted True"
+        assert gone(children)
+    study = Study.open(tmp_path / "study")
+    known = {t.trial_id: t.params for t in study.trials.values()}
+    assert 0 < len(study.ended()) < 8
+    study.close()
+
+    resumed = start(tmp_path, str(tmp_path / "study"))
+    output, _ = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, output
+    check_complete(tmp_path / "study", 8)
+    again = Study.open(tmp_path / "study")
+    assert {i: t.params for i, t in again.trials.items() if i in known} == known
+    again.close()
+    assert gone(children, seconds=90)  # killed outright, two of Ray's agents take a minute to notice
