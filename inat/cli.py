@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import tyro
 
-from inat.config import SearchConfig, check_resumable
 from inat.errors import InatError
+from inat.options import SearchConfig, check_resumable
 from inat.results import read_info
 
 Command = TypeVar("Command")

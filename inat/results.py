@@ -4,14 +4,9 @@ The truth is ``journal.jsonl``, one line an event, only ever appended to, so tha
 a study that can be read. ``trials.csv`` and ``history.csv`` are made from it and can be made again.
 """
 
-import csv
-import io
 import json
-import os
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +25,6 @@ from inat.constants import (
     JOURNAL,
     LOCK_FILE,
     RUNNING,
-    SECONDS,
     STUDY_JSON,
     TRIAL_COLUMNS_AFTER,
     TRIAL_COLUMNS_BEFORE,
@@ -38,60 +32,10 @@ from inat.constants import (
     TRIALS_CSV,
 )
 from inat.errors import StudyError
-from inat.naming import short_name
+from inat.files import atomic_write, csv_lines, drop_torn_line, read_json_lines
+from inat.trials import Trial
 
 TABLE_SECONDS = 1.0  # trials.csv is rewritten at most this often while trials end
-
-
-@dataclass(slots=True)
-class Trial:
-    """One trial as far as it is known."""
-
-    trial_id: str
-    number: int
-    params: dict[str, Any]
-    created: str
-    state: str = RUNNING
-    node: str = ""
-    error: str = ""
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        """The short name made of the hyperparameters."""
-        return short_name(self.params)
-
-    @property
-    def epochs(self) -> int:
-        """Epochs reached."""
-        return int(self.history[-1][EPOCH]) if self.history else 0
-
-    @property
-    def best_val_acc(self) -> float | None:
-        """Best validation accuracy so far, None before the first epoch."""
-        return float(self.history[-1][BEST_VAL_ACC]) if self.history else None
-
-    @property
-    def seconds(self) -> float:
-        """Training and validation time of the epochs in ``history``."""
-        return sum(float(row.get(SECONDS) or 0) for row in self.history)
-
-    @property
-    def finished(self) -> str | None:
-        """Why the trial said it was done, if it did."""
-        return self.history[-1].get(FINISHED) if self.history else None
-
-    def add_epoch(self, row: dict[str, Any]) -> None:
-        """Append one epoch; a trial that was set back to a checkpoint replaces what it had reported beyond it."""
-        while self.history and self.history[-1][EPOCH] >= row[EPOCH]:
-            self.history.pop()
-        self.history.append(row)
-
-    def table_row(self) -> dict[str, Any]:
-        """This trial as a row of trials.csv."""
-        row: dict[str, Any] = {name: getattr(self, name) for name in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)}
-        row[SECONDS] = round(self.seconds, 3)
-        return self.params | row
 
 
 class Study:
@@ -154,7 +98,7 @@ class Study:
         if repeated:
             self._rewrite_history()
         else:
-            self._history.write(_csv_lines([{TRIAL_ID: trial_id} | kept], HISTORY_COLUMNS))
+            self._history.write(csv_lines([{TRIAL_ID: trial_id} | kept], HISTORY_COLUMNS))
             self._history.flush()
 
     def end_trial(self, trial_id: str, state: str, error: str = "") -> None:
@@ -209,7 +153,7 @@ class Study:
         """Write trials.csv anew."""
         columns = (*TRIAL_COLUMNS_BEFORE, *self.parameters, *TRIAL_COLUMNS_AFTER)
         rows = [trial.table_row() for trial in self.trials.values()]
-        atomic_write(self.directory / TRIALS_CSV, _csv_lines(rows, columns, header=True))
+        atomic_write(self.directory / TRIALS_CSV, csv_lines(rows, columns, header=True))
         self._table_written = time.monotonic()
 
     def _write_trials_soon(self) -> None:
@@ -219,7 +163,7 @@ class Study:
     def _rewrite_history(self) -> None:
         rows = [{TRIAL_ID: t.trial_id} | row for t in self.trials.values() for row in t.history]
         self._history.truncate(0)  # opened for appending: the next write goes to the new end
-        self._history.write(_csv_lines(rows, HISTORY_COLUMNS, header=True))
+        self._history.write(csv_lines(rows, HISTORY_COLUMNS, header=True))
         self._history.flush()
 
     def close(self) -> None:
@@ -238,8 +182,8 @@ class Study:
         path = self.directory / JOURNAL
         if not path.exists():
             return
-        _drop_torn_line(path)
-        for event in _read_events(path):
+        drop_torn_line(path)
+        for event in read_json_lines(path):
             self._apply(event)
 
     def _apply(self, event: dict[str, Any]) -> None:
@@ -270,19 +214,6 @@ def read_info(directory: Path) -> dict[str, Any]:
     return info
 
 
-def atomic_write(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, meets the old text or the new one, never a part."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
 def _take_lock(directory: Path) -> FileLock:
     lock = FileLock(directory / LOCK_FILE)
     try:
@@ -292,28 +223,3 @@ def _take_lock(directory: Path) -> FileLock:
     except OSError as error:
         raise StudyError(f"{directory} is not writable ({error.strerror})") from error
     return lock
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Cut off a last line that a killed process left half-written."""
-    with open(path, "rb+") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
-
-
-def _read_events(path: Path) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise StudyError(f"{path} is damaged at line {number}; restore the file or remove that line") from error
-
-
-def _csv_lines(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], header: bool = False) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), extrasaction="ignore", lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import Logger
 from torch.nn import functional
 
 from inat.config import Precision, TrialConfig
@@ -100,7 +99,6 @@ def fit(
     callbacks: Sequence[pl.Callback] = (),
     *,
     resume_from: Path | None = None,
-    logger: Logger | None = None,
 ) -> dict[str, Any]:
     """Train as ``config`` says and return the last epoch's metrics with ``best_val_acc`` and ``epochs``.
 
@@ -118,7 +116,7 @@ def fit(
         accelerator="auto",
         devices=1,
         callbacks=[recorder, *callbacks],
-        logger=logger or False,
+        logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

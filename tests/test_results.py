@@ -1,6 +1,5 @@
 import csv
 import json
-import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inat.errors import StudyError
-from inat.results import Study, atomic_write, read_info
+from inat.results import Study, read_info
 
 
 def new_study(tmp_path: Path) -> Study:
@@ -144,25 +143,6 @@ def test_an_unwritable_place_is_said(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StudyError, match="cannot create .* choose another --storage-path"):
         Study.create(tmp_path / "file" / "study", {})
-
-
-def test_readers_never_meet_a_half_written_table(tmp_path):
-    path = tmp_path / "table"
-    atomic_write(path, "0" * 100_000)
-    done, seen = threading.Event(), set()
-
-    def read() -> None:
-        while not done.is_set():
-            seen.add(path.read_text())
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for i in range(100):
-        atomic_write(path, str(i % 10) * 100_000)
-    done.set()
-    reader.join()
-    assert all(len(text) == 100_000 and len(set(text)) == 1 for text in seen)
-    assert [p.name for p in tmp_path.iterdir()] == ["table"]
 
 
 def test_the_journal_is_plain_json_lines(tmp_path):

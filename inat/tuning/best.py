@@ -6,7 +6,9 @@ import shutil
 from typing import Any
 
 from inat.constants import BEST_CKPT, BEST_JSON, BEST_VAL_ACC, EPOCHS, NAME, TEST, TRIAL_ID
-from inat.results import Study, Trial, atomic_write
+from inat.files import atomic_write
+from inat.results import Study
+from inat.trials import Trial
 
 
 def write_best(study: Study) -> Trial | None:

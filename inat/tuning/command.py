@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from inat.cli import INTERRUPTED
-from inat.config import SearchConfig
 from inat.constants import BEST_CKPT, COMPLETED, ERRORS_DIR, FAILED, HISTORY_CSV, STOPPED, STUDY_DB, TEST, TRIALS_CSV
 from inat.data.splits import load_splits
 from inat.errors import SearchError
-from inat.results import Study, Trial
+from inat.options import SearchConfig
+from inat.results import Study
+from inat.trials import Trial
 from inat.tuning import search
 from inat.tuning.best import test_once, write_best
 from inat.tuning.spaces import space_name

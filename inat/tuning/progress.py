@@ -7,11 +7,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from inat.constants import COMPLETED, FAILED, RUNNING, STATES, STOPPED
-from inat.results import Study, Trial
+from inat.results import Study
+from inat.trials import Trial
 
 
 class SearchProgress:
-    """A context manager; call it with each ended trial."""
+    """A context manager; call it whenever a trial changes."""
 
     def __init__(self, study: Study, total: int, console: Console | None = None) -> None:
         self._study = study
@@ -41,13 +42,10 @@ class SearchProgress:
 
     def __call__(self, trial: Trial) -> None:
         ended = len(self._study.ended())
-        self._bar.update(self._task, completed=ended, counts=self._counts())
-        if not self._console.is_terminal:
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=ended, counts=self._counts())
+        elif trial.state != RUNNING:
             self._console.print(f"[{ended}/{self._total}] {describe_trial(trial)}", soft_wrap=True, markup=False)
-
-    def refresh(self) -> None:
-        """Show trials that started since the last one ended."""
-        self._bar.update(self._task, counts=self._counts())
 
     def _counts(self) -> str:
         return describe_counts(self._study)

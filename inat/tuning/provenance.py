@@ -9,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from inat.config import SearchConfig
 from inat.data.splits import DataSummary
+from inat.options import SearchConfig
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "ray", "optuna", "numpy", "pillow")
 

@@ -9,7 +9,8 @@ from ray.tune.experiment import Trial as TuneTrial
 from rich.text import Text
 
 from inat.constants import COMPLETED, DIVERGED, FAILED, STOPPED
-from inat.results import Study, Trial
+from inat.results import Study
+from inat.trials import Trial
 from inat.tuning.retention import prune
 from inat.tuning.scheduler import StudyASHA
 
@@ -17,7 +18,7 @@ Listener = Callable[[Trial], object]
 
 
 class StudyRecorder(Callback):
-    """Writes epochs and ends into the study, keeps its checkpoints few, and tells ``listeners`` of ended trials."""
+    """Writes epochs and ends into the study, keeps its checkpoints few, and tells ``listeners`` what changed."""
 
     def __init__(self, study: Study, scheduler: StudyASHA, keep_checkpoints: int, listeners: list[Listener]) -> None:
         self._study = study
@@ -29,6 +30,7 @@ class StudyRecorder(Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
         self._study.add_epoch(trial.trial_id, result, node=str(result.get("hostname", "")))
+        self._tell(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         self._end(trial.trial_id, *outcome(self._study.trials[trial.trial_id], self._scheduler))
@@ -41,6 +43,9 @@ class StudyRecorder(Callback):
     def _end(self, trial_id: str, state: str, error: str) -> None:
         self._study.end_trial(trial_id, state, error)
         prune(self._study, self._keep)
+        self._tell(trial_id)
+
+    def _tell(self, trial_id: str) -> None:
         for listener in self._listeners:
             listener(self._study.trials[trial_id])
 

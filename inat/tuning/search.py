@@ -10,10 +10,10 @@ from typing import Any
 
 from ray import tune
 
-from inat.config import SearchConfig
-from inat.constants import RAY_DIR, STUDY_DB
+from inat.constants import RAY_DIR
 from inat.data.splits import inspect_data
 from inat.errors import StudyError
+from inat.options import SearchConfig
 from inat.results import Study
 from inat.tuning import retention, spaces, tracking
 from inat.tuning.interrupt import StopOnSignal
@@ -25,7 +25,8 @@ from inat.tuning.scheduler import StudyASHA, asha_for
 from inat.tuning.searcher import StudySearch, StudyTrials
 from inat.tuning.session import nodes, ray_session
 from inat.tuning.slots import Slots, plan_slots
-from inat.tuning.trainable import STUDY_DIR, WANDB, run_trial
+from inat.tuning.tracking import WandbTracker
+from inat.tuning.trainable import STUDY_DIR, run_trial
 
 Objective = Callable[[dict[str, Any]], None]
 Announce = Callable[[str], None]
@@ -80,7 +81,8 @@ def run(
     """Search until the study has ``config.num_samples`` ended trials, or the user interrupts.
 
     ``objective`` gets a flat dict of primitives and reports ``epoch`` and ``best_val_acc`` to Tune. The study on disk
-    is up to date at every moment. ``listeners`` are called with each ended trial, ``announce`` with lines for the user.
+    is up to date at every moment. ``listeners`` are called with each trial that changes, ``announce`` with lines for
+    the user.
     """
     scheduler = asha_for(
         study,
@@ -98,14 +100,19 @@ def run(
         signals = stack.enter_context(StopOnSignal())  # after ray.init, which installs handlers of its own
         slots = plan_slots(nodes(), config)
         announce(f"trials  {slots}")
-        mirror = stack.enter_context(StudyMirror(study, searcher.distributions))
+        writers: list[StudyMirror | WandbTracker] = [StudyMirror(study, searcher.distributions)]
+        if config.wandb != "off":
+            writers.append(WandbTracker(study, config.wandb))
+        for writer in writers:
+            stack.enter_context(writer)
         progress = stack.enter_context(SearchProgress(study, config.num_samples))
-        recorder = StudyRecorder(study, scheduler, config.keep_checkpoints, [progress, mirror, *listeners])
+        recorder = StudyRecorder(study, scheduler, config.keep_checkpoints, [progress, *writers, *listeners])
         started = time.monotonic()
         _tune(config, study, StudyTrials(searcher, slots.count), scheduler, recorder, signals, slots, objective)
         seconds = time.monotonic() - started
-    if mirror.error:
-        announce(f"warning: {STUDY_DB} is incomplete ({mirror.error}); the study itself is not affected")
+    for writer in writers:
+        if writer.error:
+            announce(f"warning: {writer.label} is incomplete ({writer.error}); the study itself is not affected")
     return Outcome(study, signals.requested and len(study.ended()) < config.num_samples, seconds, slots)
 
 
@@ -119,11 +126,10 @@ def _tune(
     slots: Slots,
     objective: Objective,
 ) -> None:
-    settings = {STUDY_DIR: str(study.directory.absolute()), WANDB: config.wandb}
     # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
     tune.run(
         objective,
-        config=config.trial_settings() | settings,
+        config=config.trial_settings() | {STUDY_DIR: str(study.directory.absolute())},
         search_alg=trials,
         scheduler=scheduler,
         num_samples=config.num_samples - len(study.ended()),

@@ -13,7 +13,8 @@ from ray.tune.search import ConcurrencyLimiter, SearchGenerator
 from ray.tune.search.optuna import OptunaSearch
 
 from inat.constants import EPOCH, EPOCHS, FAILED, METRIC, MODE, STATE, TRIAL_ID
-from inat.results import Study, Trial
+from inat.results import Study
+from inat.trials import Trial
 from inat.tuning.retention import threshold_of
 from inat.tuning.trainable import SEED, THRESHOLD
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import ray
 from ray._private import ray_constants
 
-from inat.config import SearchConfig
 from inat.errors import ConfigError, SearchError
+from inat.options import SearchConfig
 from inat.tuning.slots import Node
 
 # Ray resolves a node's address 127.0.0.1 to the machine's outer one, and its servers then listen on every interface.

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inat.config import SearchConfig
 from inat.errors import ConfigError
+from inat.options import SearchConfig
 
 MOST_CPUS_PER_TRIAL = 8  # automatic shares stop here: one trial's loop does not use more
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from ray import tune
 
-from inat.config import ACTIVATIONS, SearchConfig, refuse, too_many_pools
+from inat.config import ACTIVATIONS, refuse, too_many_pools
+from inat.options import SearchConfig
 
 SMALL_IMAGE = 32  # px; up to this side "auto" takes the small space
 

@@ -1,15 +1,20 @@
-"""Weights & Biases, off unless asked for: one run a trial, grouped by study."""
+"""Weights & Biases, off unless asked for: one run a trial, grouped by study.
+
+The driver writes all runs: a trial's process may be ended at any moment, and the key never leaves this machine.
+"""
 
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-from inat.config import TrialConfig
+from inat.constants import BEST_VAL_ACC, EPOCH, FAILED, FINISHED, RUNNING, STATE
 from inat.errors import ConfigError
-from inat.naming import short_name
+from inat.results import Study
+from inat.trials import Trial
+from inat.tuning.background import BackgroundWriter
 
 if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
+    import wandb
 
 PROJECT = "inat"
 
@@ -24,25 +29,63 @@ def check(mode: str) -> None:
         raise ConfigError("--wandb online needs an API key: run `wandb login` or set WANDB_API_KEY, or use offline")
 
 
-def trial_logger(mode: str, study_dir: Path, trial_id: str, config: TrialConfig) -> "Logger | None":
-    """The run of one trial, named by its hyperparameters; None if tracking is off."""
-    if mode == "off":
-        return None
-    os.environ.setdefault("WANDB_SILENT", "true")
-    from pytorch_lightning.loggers import WandbLogger
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A trial as it was after an epoch or at its end."""
 
-    params = config.to_params()
-    logger = WandbLogger(
-        project=os.environ.get("WANDB_PROJECT", PROJECT), name=short_name(params), group=study_dir.name,
-        id=f"{study_dir.name}-{trial_id}", save_dir=study_dir, offline=mode == "offline", resume="allow",
-    )  # fmt: skip
-    logger.log_hyperparams(params)
-    return logger
+    trial_id: str
+    name: str
+    params: dict[str, Any]
+    state: str
+    row: dict[str, Any]
 
 
-def close(logger: "Logger | None") -> None:
-    """End the trial's run, however the trial ended."""
-    if logger is not None:
+class WandbTracker(BackgroundWriter):
+    """Call it whenever a trial changes; mode "offline" writes below the study directory and nowhere else."""
+
+    label = "the W&B record"
+
+    def __init__(self, study: Study, mode: Literal["offline", "online"]) -> None:
+        super().__init__()
+        self._study = study
+        self._mode = mode
+        self._runs: dict[str, wandb.Run] = {}
+
+    def __call__(self, trial: Trial) -> None:
+        row = dict(trial.history[-1]) if trial.history else {}
+        self.put(Change(trial.trial_id, trial.name, trial.params, trial.state, row))
+
+    def open(self) -> None:
         import wandb
 
-        wandb.finish()
+        self._wandb = wandb
+
+    def write(self, item: Change) -> None:
+        run = self._runs.get(item.trial_id) or self._start(item)
+        if item.state == RUNNING:
+            run.log({name: value for name, value in item.row.items() if name not in (EPOCH, FINISHED)}, item.row[EPOCH])
+            return
+        run.summary.update({STATE: item.state, BEST_VAL_ACC: item.row.get(BEST_VAL_ACC)})
+        run.finish(exit_code=int(item.state == FAILED))
+        del self._runs[item.trial_id]
+
+    def _start(self, item: Change) -> "wandb.Run":
+        group = self._study.directory.name
+        run = self._wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            group=group,
+            name=item.name,
+            id=f"{group}-{item.trial_id}",
+            config=item.params,
+            dir=self._study.directory,
+            mode=self._mode,
+            resume="allow",  # a trial that goes on after a resume of the study
+            reinit="create_new",  # several trials run at a time
+            settings=self._wandb.Settings(silent=True, console="off", x_disable_stats=True),
+        )
+        self._runs[item.trial_id] = run
+        return run
+
+    def close(self) -> None:
+        for run in self._runs.values():
+            run.finish()

@@ -11,7 +11,7 @@ from ray import tune
 from inat.constants import TRIAL_ID
 
 # Settings of a trial that are not hyperparameters and do not describe the training.
-STUDY_DIR, THRESHOLD, WANDB = "study_dir", "threshold", "wandb"
+STUDY_DIR, THRESHOLD = "study_dir", "threshold"
 SEED = "seed"  # the field of TrialConfig
 
 
@@ -27,21 +27,18 @@ def run_trial(params: Mapping[str, Any]) -> None:
     from inat.config import TrialConfig
     from inat.constants import CHECKPOINTS_DIR
     from inat.training import fit
-    from inat.tuning import tracking
     from inat.tuning.callbacks import ReportToTune
     from inat.tuning.checkpoints import TrialCheckpoints
 
     settings = dict(params)
     trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
-    threshold, wandb_mode = settings.pop(THRESHOLD), settings.pop(WANDB)
+    threshold = settings.pop(THRESHOLD)
     config = TrialConfig.from_params(settings)
     torch.set_num_threads(_cpus())  # Ray sets one thread whatever the trial was given
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)
-    logger = tracking.trial_logger(wandb_mode, study_dir, trial_id, config)
     try:
-        fit(config, [checkpoints, ReportToTune()], resume_from=checkpoints.resume_from, logger=logger)
+        fit(config, [checkpoints, ReportToTune()], resume_from=checkpoints.resume_from)
     finally:
-        tracking.close(logger)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

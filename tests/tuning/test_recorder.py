@@ -10,7 +10,9 @@ ASHA = {"max_epochs": 9, "grace_period": 1, "reduction_factor": 3}
 
 
 def recorder(study, scheduler, heard):
-    return StudyRecorder(study, scheduler, keep_checkpoints=2, listeners=[heard.append])
+    return StudyRecorder(
+        study, scheduler, keep_checkpoints=2, listeners=[lambda t: heard.append((t.trial_id, t.state))]
+    )
 
 
 def test_writes_epochs_states_and_reasons(study, tmp_path):
@@ -32,7 +34,8 @@ def test_writes_epochs_states_and_reasons(study, tmp_path):
     assert study.trials["t0002"].error == "ValueError: too large"
     assert (study.directory / "errors" / "t0002.txt").read_text() == "Traceback\n  File\nValueError: too large\n\n"
     assert study.trials["t0000"].node == "node7"
-    assert [t.trial_id for t in heard] == ["t0000", "t0001", "t0002"]
+    assert heard[:3] == [("t0000", "running"), ("t0001", "running"), ("t0002", "running")]
+    assert heard[3:] == [("t0000", "completed"), ("t0001", "stopped"), ("t0002", "failed")]
 
 
 def test_outcomes_that_need_a_remark(study):

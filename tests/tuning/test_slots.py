@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inat.config import SearchConfig
 from inat.errors import ConfigError
+from inat.options import SearchConfig
 from inat.tuning.slots import Node, Slots, plan_slots
 
 

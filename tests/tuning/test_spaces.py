@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from inat.config import SearchConfig
 from inat.errors import ConfigError
+from inat.options import SearchConfig
 from inat.tuning.spaces import describe, scratch_space, small_space, space_name, space_of
 
 

@@ -1,0 +1,136 @@
+"""The command line of a search as one frozen dataclass, and what may change when a search is resumed."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from inat.config import DataConfig, Precision, not_positive, refuse, unknown_name
+from inat.constants import DIGITS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchConfig:
+    """The command line of a search: one field, one option."""
+
+    data: str = "inaturalist_12K"
+    """Folder with train/<class>/* and val/<class>/* (or test/<class>/*), the second being the held-out test split;
+    or "digits", 1,797 scans that come with scikit-learn."""
+    image_size: int | None = None
+    """Side of the square image the network sees, in pixels. Default: 224, for digits 32."""
+    space: Literal["auto", "full", "small"] = "auto"
+    """Search space: "full" is the published one; "small" has 8-32 filters, 2-4 convolutions and 32-128 dense neurons.
+    "auto" takes small up to 32 px."""
+    num_samples: int = 480
+    """Trials of the whole study, those before a --resume included."""
+    max_epochs: int = 27
+    """Epochs of a trial that nothing stops."""
+    patience: int = 5
+    """Epochs without a better validation accuracy after which a trial ends."""
+    grace_period: int = 3
+    """Epochs before ASHA may stop a trial."""
+    reduction_factor: int = 3
+    """ASHA keeps the best 1/FACTOR at each rung; rungs stand at GRACE x FACTOR^k epochs."""
+    seed: int = 0
+    """Seed of searcher and trials. The train/validation split does not depend on it."""
+    precision: Precision = "auto"
+    """Arithmetic: auto takes bfloat16 or float16 where this hardware gains from it."""
+    storage_path: Path = Path("results")
+    """Folder of all studies; on a cluster, one that every node sees."""
+    name: str | None = None
+    """Name of the study, a new folder in the storage path. Default: made of data and time."""
+    resume: Path | None = None
+    """Study directory to continue; its settings are taken from there, --num-samples may be raised."""
+    cache_dir: Path = field(default_factory=lambda: Path.home() / ".cache" / "inat")
+    """Where decoded photographs are kept, on each node."""
+    cpus_per_trial: float | None = None
+    """CPU cores of a trial. Default: 1, with GPUs an equal share of the cores, at most 8."""
+    gpus_per_trial: float | None = None
+    """GPUs of a trial, fractions allowed (0.5: two trials share one). Default: 1 where there are any."""
+    max_concurrent: int | None = None
+    """Most trials at a time. Default: as many as fit."""
+    address: str | None = None
+    """Ray cluster to use, "auto" for the one this machine belongs to. Default: a private one on this machine."""
+    keep_checkpoints: int = 5
+    """Best trials whose checkpoints are kept."""
+    max_failures: int = 2
+    """Times a crashed trial is tried again, from its last checkpoint."""
+    wandb: Literal["off", "offline", "online"] = "off"
+    """Weights & Biases: one run a trial, grouped by study. "offline" writes to the study directory only."""
+    debug: bool = False
+    """Show tracebacks and the libraries' own messages."""
+
+    def __post_init__(self) -> None:
+        names = ("num_samples", "max_epochs", "patience", "grace_period", "keep_checkpoints")
+        problems = not_positive(self, *names)
+        problems += [m for n in ("cpus_per_trial", "max_concurrent") if getattr(self, n) is not None
+                     for m in not_positive(self, n)]  # fmt: skip
+        if self.gpus_per_trial is not None and not self.gpus_per_trial >= 0:
+            problems.append(f"gpus_per_trial must not be negative, got {self.gpus_per_trial}")
+        if self.reduction_factor < 2:
+            problems.append(f"reduction_factor must be at least 2, got {self.reduction_factor}")
+        if self.max_failures < 0:
+            problems.append(f"max_failures must not be negative, got {self.max_failures}")
+        if self.seed < 0:
+            problems.append(f"seed must not be negative, got {self.seed}")
+        if self.grace_period > self.max_epochs:
+            problems.append(f"grace_period {self.grace_period} is above max_epochs {self.max_epochs}")
+        if self.name is not None and (not self.name.strip() or Path(self.name).name != self.name):
+            problems.append(f"name {self.name!r} must be a plain folder name")
+        refuse(problems)
+        self.data_config()
+
+    @property
+    def resolved_image_size(self) -> int:
+        """The image size in pixels: the user's, or the default of the data."""
+        if self.image_size is not None:
+            return self.image_size
+        return 32 if self.data == DIGITS else 224
+
+    def data_config(self) -> DataConfig:
+        """The data settings that all trials of the study share."""
+        data = self.data if self.data == DIGITS else str(Path(self.data).expanduser().absolute())
+        cache = str(self.cache_dir.expanduser().absolute())
+        return DataConfig(data=data, image_size=self.resolved_image_size, cache_dir=cache)
+
+    def trial_settings(self) -> dict[str, Any]:
+        """The flat, primitive settings that every trial gets besides its sampled hyperparameters."""
+        data = dataclasses.asdict(self.data_config())
+        data.pop("use_augmentation")  # a hyperparameter
+        own = {"max_epochs": self.max_epochs, "patience": self.patience, "precision": self.precision}
+        return data | own
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON values; ``from_json`` reads them back."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in self._items()}
+
+    def _items(self) -> Iterator[tuple[str, Any]]:
+        return ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what ``to_json`` wrote; ConfigError for names this version does not know."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        refuse([unknown_name(name, known) for name in values if name not in known])
+        paths = {n: Path(values[n]) for n in ("storage_path", "cache_dir", "resume") if values.get(n) is not None}
+        return cls(**(dict(values) | paths))
+
+
+# What --resume may change: how much is done and on which machine, never what is measured.
+CHANGEABLE = frozenset(
+    {"num_samples", "resume", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "keep_checkpoints",
+     "max_failures", "wandb", "debug", "cache_dir", "storage_path", "name"}
+)  # fmt: skip
+
+
+def check_resumable(stored: SearchConfig, wanted: SearchConfig) -> None:
+    """Refuse to continue a study with settings that would make its trials incomparable."""
+    pairs = zip(stored._items(), wanted._items(), strict=True)
+    changed = [(n, old, new) for (n, old), (_, new) in pairs if n not in CHANGEABLE and old != new]
+    refuse([
+        f"--{n.replace('_', '-')} {new} differs from the study's {old}; leave it out or start a new study"
+        for n, old, new in changed
+    ])  # fmt: skip
+    if wanted.num_samples < stored.num_samples:
+        refuse([f"--num-samples {wanted.num_samples} is below the study's {stored.num_samples}; it may only be raised"])

@@ -1,0 +1,23 @@
+import subprocess
+import sys
+
+
+def test_prints_the_layers_with_shapes_and_parameters():
+    options = ["--first-layer-filters", "64", "--no-batch-norm", "--num-neurons-dense", "256", "--image-size", "224"]
+    command = [sys.executable, "-m", "inat.summary", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.splitlines() if "│" in line]
+    rows = {row[0]: row[1:] for row in cells}
+    assert rows["conv1"] == ["64 x 224 x 224", "1,792"]
+    assert rows["dense"] == ["256", "803,072"]
+    assert rows["output"] == ["10", "2,570"]
+    assert rows["total"] == ["", "955,146"]
+
+
+def test_impossible_networks_are_one_line_and_exit_code_2():
+    command = [sys.executable, "-m", "inat.summary", "--image-size", "16"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "conv_layers=5 halves the image 5 times and needs at least 32 px" in done.stderr
+    assert "Traceback" not in done.stderr

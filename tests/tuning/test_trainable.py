@@ -1,0 +1,69 @@
+"""What a worker does with one trial, in this process: Tune's report is replaced, all else is real."""
+
+import pytest
+from ray import tune
+
+from inat.tuning import trainable
+
+
+class TuneDouble:
+    """Keeps reports; stops the trial at an epoch as Tune does, by SystemExit out of the report."""
+
+    def __init__(self, stop_at: int | None = None):
+        self.rows, self.stop_at = [], stop_at
+
+    def report(self, row):
+        self.rows.append(row)
+        if row["epoch"] == self.stop_at:
+            raise SystemExit
+
+    @property
+    def epochs(self):
+        return [row["epoch"] for row in self.rows]
+
+
+@pytest.fixture
+def trial(cnn_params, tmp_path, monkeypatch):
+    def run(stop_at=None, **changes) -> TuneDouble:
+        double = TuneDouble(stop_at)
+        monkeypatch.setattr(tune, "report", double.report)
+        monkeypatch.setattr(trainable, "_cpus", lambda: 1)
+        settings = {
+            "trial_id": "t0007",
+            "study_dir": str(tmp_path),
+            "threshold": None,
+        }
+        trainable.run_trial(cnn_params | settings | changes)
+        return double
+
+    return run
+
+
+def test_reports_every_epoch_and_that_it_is_done_with_the_last(trial, tmp_path):
+    double = trial()
+    assert double.epochs == [1, 2, 3]
+    assert [row["done"] for row in double.rows] == [False, False, True]
+    assert double.rows[-1]["finished"] == "max_epochs"
+    assert {"train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "seconds"} <= double.rows[0].keys()
+    assert (tmp_path / "checkpoints" / "t0007" / "best.ckpt").exists()
+
+
+def test_a_second_attempt_goes_on_from_the_checkpoint_and_repeats_its_row(trial, monkeypatch):
+    from inat.tuning import checkpoints
+
+    whole = trial().rows
+    monkeypatch.setattr(checkpoints, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "LAST_SHARE", 1.0)
+    with pytest.raises(SystemExit):
+        trial(stop_at=2)
+    second = trial()
+    # The row of the checkpoint comes again: its first report may have been lost with the process.
+    assert second.epochs == [2, 3]
+    assert [row["train_loss"] for row in second.rows] == [row["train_loss"] for row in whole[1:]]
+
+
+def test_wrong_hyperparameters_name_themselves(trial):
+    from inat.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="unknown hyperparameter 'widht'"):
+        trial(widht=3)
