@@ -10,6 +10,7 @@ ASHA = {"max_epochs": 9, "grace_period": 1, "reduction_factor": 3}
 
 
 def recorder(study, scheduler, heard):
+    listeners = [lambda t: heard.append((t.trial_id, t.state))]
     return StudyRecorder(
         study, scheduler, keep_checkpoints=2, listeners=[lambda t: heard.append((t.trial_id, t.state))]
     )
