@@ -1,14 +1,19 @@
-"""What the user sees while a search runs: a live bar on a terminal, else one line a finished trial."""
+"""What the user sees while a search runs: a live bar on a terminal, else one line an ended trial."""
 
+import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from inat.constants import COMPLETED, FAILED, RUNNING, STATES, STOPPED
 from inat.results import Study
 from inat.trials import Trial
+
+REFRESH_HZ = 2
 
 
 class SearchProgress:
@@ -18,37 +23,42 @@ class SearchProgress:
         self._study = study
         self._total = total
         self._console = console or Console(highlight=False)
+        self._before = len(study.ended())
+        self._started = time.monotonic()
+        self._counts = describe_counts(study)
         self._bar = Progress(
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[counts]}"),
+            TextColumn("trials, {task.fields[rate]}, elapsed"),
             TimeElapsedColumn(),
             TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
+            TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("search", total=total, completed=len(study.ended()), counts=self._counts())
-        self._before = len(study.ended())
+        self._task = self._bar.add_task("search", total=total, completed=self._before, rate="- a minute")
+        self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=REFRESH_HZ)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._live.stop()
 
     def __call__(self, trial: Trial) -> None:
         ended = len(self._study.ended())
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=ended, counts=self._counts())
+            rate = (ended - self._before) / (time.monotonic() - self._started) * 60
+            self._bar.update(self._task, completed=ended, rate=f"{rate:.1f} a minute")
+            self._counts = describe_counts(self._study)
         elif trial.state != RUNNING:
             self._console.print(f"[{ended}/{self._total}] {describe_trial(trial)}", soft_wrap=True, markup=False)
 
-    def _counts(self) -> str:
-        return describe_counts(self._study)
+    def _draw(self) -> Group:
+        return Group(self._bar, Text(self._counts))
 
 
 def describe_counts(study: Study) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
+from ray.tune.search.sample import Categorical, Domain
 
 from inat.config import ACTIVATIONS, refuse, too_many_pools
 from inat.options import SearchConfig
@@ -51,5 +52,12 @@ def space_of(config: SearchConfig) -> dict[str, Any]:
 
 
 def describe(space: Mapping[str, Any]) -> dict[str, Any]:
-    """The space as JSON values, for study.json: the choices of each hyperparameter."""
-    return {name: list(domain.categories) for name, domain in space.items()}
+    """The space as JSON values, for study.json: a list of choices, or the range, of each hyperparameter."""
+    return {name: _describe_domain(domain) for name, domain in space.items()}
+
+
+def _describe_domain(domain: Domain) -> Any:
+    if isinstance(domain, Categorical):
+        return list(domain.categories)
+    scale = type(domain.get_sampler()).__name__.strip("_").lower()  # uniform, loguniform, quantized, ...
+    return {"low": domain.lower, "high": domain.upper, "scale": scale}

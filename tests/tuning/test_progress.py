@@ -1,6 +1,7 @@
 import io
 
 from rich.console import Console
+from rich.text import Text
 
 from inat.tuning.progress import SearchProgress, describe_counts
 from tests.tuning.conftest import run_epochs
@@ -33,11 +34,15 @@ def test_one_line_a_trial_into_a_file(study):
     assert lines[1].endswith("x=0.5  ValueError: [red]no markup[/red]")
 
 
-def test_a_live_bar_on_a_terminal(study):
+def test_a_live_view_that_fits_a_terminal_of_80_columns(study):
     out = io.StringIO()
     ended(study, 0.3, "completed")  # before a resume
-    with SearchProgress(study, 2, Console(file=out, force_terminal=True, width=150)) as progress:
+    with SearchProgress(study, 2, Console(file=out, force_terminal=True, width=80)) as progress:
         progress(ended(study, 0.4, "completed"))
-    assert "2/2" in out.getvalue()
-    assert "best 0.4000, 0 running, 2 completed" in out.getvalue()
-    assert "t0001 completed" not in out.getvalue()
+    text = Text.from_ansi(out.getvalue()).plain
+    assert "2/2 trials" in text
+    assert "a minute" in text
+    assert "left" in text
+    assert "best 0.4000, 0 running, 2 completed, 0 stopped, 0 failed" in text
+    assert "…" not in text
+    assert "t0001 completed" not in text

@@ -11,9 +11,7 @@ ASHA = {"max_epochs": 9, "grace_period": 1, "reduction_factor": 3}
 
 def recorder(study, scheduler, heard):
     listeners = [lambda t: heard.append((t.trial_id, t.state))]
-    return StudyRecorder(
-        study, scheduler, keep_checkpoints=2, listeners=[lambda t: heard.append((t.trial_id, t.state))]
-    )
+    return StudyRecorder(study, scheduler, keep_checkpoints=2, listeners=listeners)
 
 
 def test_writes_epochs_states_and_reasons(study, tmp_path):

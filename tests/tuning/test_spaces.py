@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from ray import tune
 
 from inat.errors import ConfigError
 from inat.options import SearchConfig
@@ -21,6 +22,14 @@ def test_the_published_space():
         "num_neurons_dense": [128, 256, 512],
     }
     json.dumps(describe(small_space()))
+
+
+def test_ranges_are_described_too():
+    space = {"weight_decay": tune.loguniform(1e-6, 1e-2), "depth": tune.randint(2, 6)}
+    described = describe(space)
+    assert described["weight_decay"] == {"low": 1e-6, "high": 1e-2, "scale": "loguniform"}
+    assert (described["depth"]["low"], described["depth"]["high"]) == (2, 6)
+    json.dumps(described)
 
 
 def test_small_images_get_the_small_space_unless_asked_otherwise():
