@@ -49,13 +49,15 @@ class SearchProgress:
         self._live.stop()
 
     def __call__(self, trial: Trial) -> None:
-        ended = len(self._study.ended())
         if self._console.is_terminal:
+            ended = len(self._study.ended())
             rate = (ended - self._before) / (time.monotonic() - self._started) * 60
             self._bar.update(self._task, completed=ended, rate=f"{rate:.1f} a minute")
             self._counts = describe_counts(self._study)
         elif trial.state != RUNNING:
-            self._console.print(f"[{ended}/{self._total}] {describe_trial(trial)}", soft_wrap=True, markup=False)
+            self._console.print(
+                f"[{len(self._study.ended())}/{self._total}] {describe_trial(trial)}", soft_wrap=True, markup=False
+            )
 
     def _draw(self) -> Group:
         return Group(self._bar, Text(self._counts))

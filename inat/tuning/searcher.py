@@ -12,7 +12,7 @@ from ray.tune.experiment.config_parser import _create_trial_from_spec
 from ray.tune.search import ConcurrencyLimiter, SearchGenerator
 from ray.tune.search.optuna import OptunaSearch
 
-from inat.constants import EPOCH, EPOCHS, FAILED, METRIC, MODE, STATE, TRIAL_ID
+from inat.constants import EPOCH, EPOCHS, FAILED, METRIC, MODE, RUNNING, STATE, TRIAL_ID
 from inat.results import Study
 from inat.trials import Trial
 from inat.tuning.retention import threshold_of
@@ -86,7 +86,7 @@ class StudySearch(OptunaSearch):
 
     def _learn(self, trial: Trial) -> None:
         """Tell Optuna about a trial of an earlier search, in order of number as that search did."""
-        if trial in self.study.unfinished():
+        if trial.state == RUNNING:
             self._ot_study.enqueue_trial(trial.params)
             asked = self._ot_trials[trial.trial_id] = self._ot_study.ask(self._space)
             for row in trial.history:
