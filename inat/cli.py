@@ -8,7 +8,7 @@ from typing import TypeVar
 import tyro
 
 from inat.errors import InatError
-from inat.options import SearchConfig, check_resumable
+from inat.options import ResumeOption, SearchConfig, check_resumable
 from inat.results import read_info
 
 Command = TypeVar("Command")
@@ -48,15 +48,16 @@ def guard(run: Callable[[], object]) -> None:
     except BrokenPipeError:
         # The reader of our output (`| head`) went away; Python would complain again while closing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("error: nobody reads the output any more; write it to a file instead", file=sys.stderr)
         sys.exit(1)
 
 
 def parse_search(description: str, args: Sequence[str] | None = None) -> SearchConfig:
     """The search's options; with --resume those of the study, changed only where that leaves its trials comparable."""
-    given = parse(SearchConfig, args=args, description=description)
-    if given.resume is None:
-        return given
-    stored = SearchConfig.from_json(read_info(given.resume)["config"])
+    resume = tyro.cli(ResumeOption, args=args, return_unknown_args=True, add_help=False)[0].resume
+    if resume is None:
+        return parse(SearchConfig, args=args, description=description)
+    stored = SearchConfig.from_json(read_info(resume.expanduser())["config"])
     wanted = parse(SearchConfig, default=stored, args=args, description=description)
     check_resumable(stored, wanted)
     return wanted

@@ -39,7 +39,7 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
             try:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
-                raise StudyError(f"{path} is damaged at line {number}; restore the file or remove that line") from error
+                raise StudyError(f"{path} is damaged at line {number}; restore it from a copy") from error
 
 
 def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], header: bool = False) -> str:

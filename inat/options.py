@@ -9,6 +9,15 @@ from typing import Any, Literal, Self
 from inat.config import DataConfig, Precision, not_positive, refuse, unknown_name
 from inat.constants import DIGITS
 
+SMALL_IMAGE = 32  # px; up to this side --space auto takes the small space
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResumeOption:
+    """The one option that decides where the others' defaults come from."""
+
+    resume: Path | None = None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchConfig:
@@ -76,7 +85,7 @@ class SearchConfig:
             problems.append(f"seed must not be negative, got {self.seed}")
         if self.grace_period > self.max_epochs:
             problems.append(f"grace_period {self.grace_period} is above max_epochs {self.max_epochs}")
-        if self.name is not None and (not self.name.strip() or Path(self.name).name != self.name):
+        if self.name is not None and (self.name.strip() in ("", "..") or Path(self.name).name != self.name):
             problems.append(f"name {self.name!r} must be a plain folder name")
         refuse(problems)
         self.data_config()
@@ -88,11 +97,21 @@ class SearchConfig:
             return self.image_size
         return 32 if self.data == DIGITS else 224
 
+    def resolved(self) -> Self:
+        """The same settings with every automatic value and relative path spelt out, as a study records them."""
+        space = self.space
+        if space == "auto":
+            space = "small" if self.resolved_image_size <= SMALL_IMAGE else "full"
+        return dataclasses.replace(self, data=self._data_path, space=space, image_size=self.resolved_image_size)
+
+    @property
+    def _data_path(self) -> str:
+        return self.data if self.data == DIGITS else str(Path(self.data).expanduser().resolve())
+
     def data_config(self) -> DataConfig:
         """The data settings that all trials of the study share."""
-        data = self.data if self.data == DIGITS else str(Path(self.data).expanduser().absolute())
         cache = str(self.cache_dir.expanduser().absolute())
-        return DataConfig(data=data, image_size=self.resolved_image_size, cache_dir=cache)
+        return DataConfig(data=self._data_path, image_size=self.resolved_image_size, cache_dir=cache)
 
     def trial_settings(self) -> dict[str, Any]:
         """The flat, primitive settings that every trial gets besides its sampled hyperparameters."""
@@ -118,15 +137,16 @@ class SearchConfig:
 
 
 # What --resume may change: how much is done and on which machine, never what is measured.
+# The photos may have moved: that they are the same is checked by their fingerprint.
 CHANGEABLE = frozenset(
     {"num_samples", "resume", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "keep_checkpoints",
-     "max_failures", "wandb", "debug", "cache_dir", "storage_path", "name"}
+     "max_failures", "wandb", "debug", "cache_dir", "data"}
 )  # fmt: skip
 
 
 def check_resumable(stored: SearchConfig, wanted: SearchConfig) -> None:
     """Refuse to continue a study with settings that would make its trials incomparable."""
-    pairs = zip(stored._items(), wanted._items(), strict=True)
+    pairs = zip(stored.resolved()._items(), wanted.resolved()._items(), strict=True)
     changed = [(n, old, new) for (n, old), (_, new) in pairs if n not in CHANGEABLE and old != new]
     refuse([
         f"--{n.replace('_', '-')} {new} differs from the study's {old}; leave it out or start a new study"

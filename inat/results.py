@@ -5,11 +5,12 @@ a study that can be read. ``trials.csv`` and ``history.csv`` are made from it an
 """
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from filelock import FileLock, Timeout
 
@@ -35,7 +36,9 @@ from inat.errors import StudyError
 from inat.files import atomic_write, csv_lines, drop_torn_line, read_json_lines
 from inat.trials import Trial
 
-TABLE_SECONDS = 1.0  # trials.csv is rewritten at most this often while trials end
+TABLE_SECONDS = 1.0  # trials.csv is rewritten at most this often while epochs come in
+TABLE_SHARE = 0.05  # of the search's time that may go into writing it, once a write takes CHEAP_SECONDS
+CHEAP_SECONDS = 0.02
 
 
 class Study:
@@ -49,19 +52,19 @@ class Study:
         self._lock = lock
         self._replay()
         self._journal = (directory / JOURNAL).open("a", encoding="utf-8")  # both closed in close()
-        self._history = (directory / HISTORY_CSV).open("a", newline="", encoding="utf-8")
+        self._history: TextIO | None = None
         self._rewrite_history()
-        self._table_written = 0.0
+        self._table_written = self._table_cost = 0.0
         self.write_trials()
 
     @classmethod
     def create(cls, directory: Path, info: Mapping[str, Any]) -> Self:
         """Make a new study; StudyError if the directory is in use."""
-        if directory.exists() and any(directory.iterdir()):
-            ways = f"continue it with --resume {directory}" if (directory / STUDY_JSON).exists() else "empty it"
-            raise StudyError(f"{directory} exists already; {ways} or choose another --name")
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            if any(directory.iterdir()):
+                ways = f"continue it with --resume {directory}" if (directory / STUDY_JSON).exists() else "empty it"
+                raise StudyError(f"{directory} exists already; {ways} or choose another --name")
         except OSError as error:
             raise StudyError(f"cannot create {directory} ({error.strerror}); choose another --storage-path") from error
         lock = _take_lock(directory)
@@ -97,16 +100,17 @@ class Study:
         self._log("epoch", trial_id, node=node, row=kept)
         if repeated:
             self._rewrite_history()
-        else:
+        elif self._history is not None:
             self._history.write(csv_lines([{TRIAL_ID: trial_id} | kept], HISTORY_COLUMNS))
             self._history.flush()
+        self._write_trials_soon()
 
     def end_trial(self, trial_id: str, state: str, error: str = "") -> None:
         """Record the final state of a trial."""
         trial = self.trials[trial_id]
         trial.state, trial.error = state, error
         self._log("end", trial_id, state=state, error=error)
-        self._write_trials_soon()
+        self._write_trials_soon(least=0.0)
 
     def keep_failure(self, trial_id: str, text: str) -> None:
         """Keep the traceback of a failed trial as errors/<trial_id>.txt."""
@@ -151,26 +155,44 @@ class Study:
 
     def write_trials(self) -> None:
         """Write trials.csv anew."""
+        started = time.monotonic()
         columns = (*TRIAL_COLUMNS_BEFORE, *self.parameters, *TRIAL_COLUMNS_AFTER)
         rows = [trial.table_row() for trial in self.trials.values()]
         atomic_write(self.directory / TRIALS_CSV, csv_lines(rows, columns, header=True))
         self._table_written = time.monotonic()
+        self._table_cost = self._table_written - started
 
-    def _write_trials_soon(self) -> None:
-        if time.monotonic() - self._table_written > TABLE_SECONDS:
+    def _write_trials_soon(self, least: float = TABLE_SECONDS) -> None:
+        """Write trials.csv unless it was written less than ``least`` seconds ago; large ones less often still."""
+        if self._table_cost > CHEAP_SECONDS:
+            least = max(least, self._table_cost / TABLE_SHARE)
+        if time.monotonic() - self._table_written >= least:
             self.write_trials()
 
     def _rewrite_history(self) -> None:
         rows = [{TRIAL_ID: t.trial_id} | row for t in self.trials.values() for row in t.history]
-        self._history.truncate(0)  # opened for appending: the next write goes to the new end
-        self._history.write(csv_lines(rows, HISTORY_COLUMNS, header=True))
-        self._history.flush()
+        path = self.directory / HISTORY_CSV
+        atomic_write(path, csv_lines(rows, HISTORY_COLUMNS, header=True))
+        if self._history is not None:
+            self._history.close()
+        self._history = path.open("a", newline="", encoding="utf-8")
+
+    def update_config(self, config: Mapping[str, Any]) -> None:
+        """Replace the configuration in study.json, as a resume may, so that the next resume starts from it."""
+        self.info["config"] = dict(config)
+        atomic_write(self.directory / STUDY_JSON, json.dumps(self.info, indent=2) + "\n")
+
+    def discard(self) -> None:
+        """Remove the directory of a study that has no trial yet; call ``close`` first."""
+        assert not self.trials
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def close(self) -> None:
         """Write the tables and let another process open the study."""
         self.write_trials()
         self._journal.close()
-        self._history.close()
+        if self._history is not None:
+            self._history.close()
         self._lock.release()
 
     def _log(self, event: str, trial_id: str, **values: Any) -> None:
@@ -183,8 +205,11 @@ class Study:
         if not path.exists():
             return
         drop_torn_line(path)
-        for event in read_json_lines(path):
-            self._apply(event)
+        for number, event in enumerate(read_json_lines(path), start=1):
+            try:
+                self._apply(event)
+            except KeyError as error:
+                raise StudyError(f"{path} is damaged: line {number} does not fit; restore it from a copy") from error
 
     def _apply(self, event: dict[str, Any]) -> None:
         trial_id = event[TRIAL_ID]
@@ -204,13 +229,15 @@ def read_info(directory: Path) -> dict[str, Any]:
     """study.json of a study; StudyError if it is not there."""
     path = directory / STUDY_JSON
     try:
-        info: dict[str, Any] = json.loads(path.read_text())
+        info = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         others = sorted(p.parent for p in directory.parent.glob(f"*/{STUDY_JSON}")) if directory.parent.exists() else []
         hint = f"; there are: {', '.join(map(str, others[-5:]))}" if others else ""
         raise StudyError(f"no study in {directory} (no {STUDY_JSON}){hint}") from error
-    except (json.JSONDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise StudyError(f"{path} cannot be read ({error}); restore it from a copy or start a new study") from error
+    if not isinstance(info, dict) or not isinstance(info.get("config"), dict):
+        raise StudyError(f"{path} has no configuration; restore it from a copy or start a new study")
     return info
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from inat.cli import run_command
-from inat.config import CNNConfig
+from inat.config import CNNConfig, not_positive, refuse
 from inat.models.cnn import build_cnn, summarise
 
 
@@ -40,6 +40,7 @@ class SummaryCommand:
 
 def print_summary(command: SummaryCommand) -> None:
     """Print the table that ``SummaryCommand`` asks for."""
+    refuse(not_positive(command, "image_size", "num_classes"))
     names = CNNConfig.__dataclass_fields__
     with torch.device("meta"):  # shapes and counts need no memory
         network = build_cnn(

@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch.nn import functional
 
-from inat.config import Precision, TrialConfig
+from inat.config import DataConfig, Precision, TrialConfig
 from inat.constants import (
     BEST_VAL_ACC,
     DIVERGED,
@@ -167,10 +167,13 @@ def load_checkpoint(path: Path) -> Loaded:
     return Loaded(classifier.eval(), config, classes)
 
 
-def evaluate(checkpoint: Path, split: str = TEST) -> dict[str, float]:
-    """Loss and accuracy of a checkpoint on "val" or "test": ``{"test_loss": ..., "test_acc": ..., "images": n}``."""
+def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> dict[str, float]:
+    """Loss and accuracy of a checkpoint on "val" or "test": ``{"test_loss": ..., "test_acc": ..., "images": n}``.
+
+    ``data_config`` says where the photographs are now, if not where the trial found them.
+    """
     loaded = load_checkpoint(checkpoint)
-    data = ImageDataModule(loaded.config.data, loaded.config.optim.batch_size)
+    data = ImageDataModule(data_config or loaded.config.data, loaded.config.optim.batch_size)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     classifier = loaded.classifier.to(device)
     autocast = _autocast(loaded.config.precision, device.type)

@@ -72,6 +72,12 @@ def test_impossible_settings_show_before_the_libraries_load(tmp_path):
     assert not loaded & {"torch", "ray", "pytorch_lightning", "optuna"}
 
 
+def test_a_resume_is_judged_by_the_studys_settings_not_by_the_defaults(tmp_path):
+    stored = parse_search("", ["--data", "digits", "--max-epochs", "2", "--grace-period", "1"])
+    Study.create(tmp_path / "study", {"config": stored.to_json()}).close()
+    assert parse_search("", ["--resume", str(tmp_path / "study"), "--max-epochs", "2"]).grace_period == 1
+
+
 def test_missing_data_names_the_path_and_the_next_step(tmp_path):
     done = run_script("--data", str(tmp_path / "nowhere"))
     assert done.returncode == 2
@@ -85,5 +91,9 @@ def test_resume_takes_the_studys_settings(tmp_path):
     Study.create(tmp_path / "study", {"config": stored.to_json()}).close()
     resumed = parse_search("", ["--resume", str(tmp_path / "study"), "--num-samples", "9"])
     assert (resumed.image_size, resumed.num_samples, resumed.resume) == (16, 9, tmp_path / "study")
+    same = parse_search("", ["--resume", str(tmp_path / "study"), "--image-size", "16", "--space", "small"])
+    assert same.num_samples == 5  # spelling out what was automatic changes nothing
+    with pytest.raises(ConfigError, match="--name other differs from the study's None"):
+        parse_search("", ["--resume", str(tmp_path / "study"), "--name", "other"])
     with pytest.raises(ConfigError, match="--image-size 32 differs from the study's 16"):
         parse_search("", ["--resume", str(tmp_path / "study"), "--image-size", "32"])

@@ -22,6 +22,7 @@ from inat.options import CHANGEABLE, SearchConfig, check_resumable
         ({"seed": -1}, "seed must not be negative"),
         ({"name": "a/b"}, "must be a plain folder name"),
         ({"name": " "}, "must be a plain folder name"),
+        ({"name": ".."}, "must be a plain folder name"),
         ({"image_size": -4}, "image_size must be positive"),
         ({"data": "digits", "image_size": 20}, "multiple of 8, got 20"),
     ],

@@ -1,5 +1,6 @@
 import csv
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,49 @@ def test_an_existing_study_is_refused_with_both_ways_out(tmp_path):
         Study.create(tmp_path / "other", {})
 
 
+@pytest.mark.parametrize("name", ["file", "x" * 300])
+def test_an_impossible_directory_is_said(tmp_path, name):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StudyError, match="cannot create .* choose another"):
+        Study.create(tmp_path / name, {})
+
+
+def test_trials_csv_has_every_end_at_once(tmp_path):
+    study = new_study(tmp_path)
+    for i in range(3):
+        trial = study.add_trial({"x": i})
+        study.add_epoch(trial.trial_id, row(1, 0.1))
+        study.end_trial(trial.trial_id, "completed")
+        assert [r["state"] for r in read_csv(study.directory / "trials.csv")] == ["completed"] * (i + 1)
+
+
+def test_readers_never_meet_a_half_written_history(tmp_path):
+    study = new_study(tmp_path)
+    trial = study.add_trial({"x": 1})
+    for epoch in range(1, 50):
+        study.add_epoch(trial.trial_id, row(epoch, 0.1))
+    done, seen = threading.Event(), set()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(len(read_csv(study.directory / "history.csv")))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(50):
+        study.add_epoch(trial.trial_id, row(49, 0.2))  # set back by one epoch: the table is made anew
+    done.set()
+    reader.join()
+    assert seen == {49}
+
+
+def test_a_resume_records_what_it_changed(tmp_path):
+    study = new_study(tmp_path)
+    study.update_config({"num_samples": 60})
+    study.close()
+    assert read_info(study.directory)["config"] == {"num_samples": 60}
+
+
 def test_only_one_process_may_run_a_study(tmp_path):
     study = new_study(tmp_path)
     with pytest.raises(StudyError, match="being run by another process"):
@@ -134,9 +178,22 @@ def test_damaged_files_are_named(tmp_path):
     journal.write_text("{broken\n" + journal.read_text())
     with pytest.raises(StudyError, match=r"journal.jsonl is damaged at line 1"):
         Study.open(study.directory)
-    (study.directory / "study.json").write_text("{")
-    with pytest.raises(StudyError, match=r"study.json cannot be read"):
-        read_info(study.directory)
+    for content, message in [(b"{", "cannot be read"), (b"\xff\xfe", "cannot be read"), (b"{}", "no configuration"),
+                             (b"[]", "no configuration")]:  # fmt: skip
+        (study.directory / "study.json").write_bytes(content)
+        with pytest.raises(StudyError, match=rf"study.json .*{message}"):
+            read_info(study.directory)
+
+
+def test_a_journal_that_lacks_a_line_is_refused(tmp_path):
+    study = new_study(tmp_path)
+    study.add_trial({"x": 1})
+    study.end_trial("t0000", "failed")
+    study.close()
+    journal = study.directory / "journal.jsonl"
+    journal.write_text(journal.read_text().split("\n", 1)[1])
+    with pytest.raises(StudyError, match=r"journal.jsonl is damaged: line 1 does not fit"):
+        Study.open(study.directory)
 
 
 def test_an_unwritable_place_is_said(tmp_path):

@@ -25,9 +25,11 @@ class PhotoFolder:
 
     def fingerprint(self) -> str:
         """SHA-256 over names and sizes in bytes; equal for an unchanged copy of the tree on another machine."""
-        digest = hashlib.sha256("/".join(self.classes).encode())
+        digest = hashlib.sha256(os.fsencode("/".join(self.classes)))
         for path in self.paths:
-            digest.update(f"\0{path}\0{(self.root / path).stat().st_size}".encode())
+            photo = self.root / path
+            size = photo.stat().st_size if photo.exists() else -1  # a dangling link
+            digest.update(os.fsencode(path) + f"\0{size}\0".encode())
         return digest.hexdigest()
 
 
@@ -99,12 +101,19 @@ def _list_split(split: Path) -> PhotoFolder:
 
 def _photos_below(folder: Path) -> list[str]:
     suffixes = image_suffixes()
-    return [
-        os.path.join(where, name)
-        for where, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if _visible(name) and os.path.splitext(name)[1].lower() in suffixes
-    ]
+    found: list[str] = []
+    walked: set[str] = set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        # A link to a folder above would be walked for ever, and lend its photos a wrong label.
+        walked.add(os.path.realpath(where))
+        folders[:] = [f for f in folders if _visible(f) and not _leads_back(os.path.join(where, f), walked)]
+        found += [os.path.join(where, n) for n in names if _visible(n) and os.path.splitext(n)[1].lower() in suffixes]
+    return found
+
+
+def _leads_back(folder: str, walked: set[str]) -> bool:
+    target = os.path.realpath(folder)
+    return any(known == target or known.startswith(f"{target}{os.sep}") for known in walked)
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,11 @@ def open_store(photos: PhotoFolder, size: int, cache_dir: Path, max_bad_fraction
     Raises DataError if more than ``max_bad_fraction`` of the photographs cannot be read, or the disk is too small.
     """
     directory = cache_dir / _key(photos, size)
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        (cache_dir / ".writable").touch()
+    except OSError as error:
+        raise DataError(f"cannot write to {cache_dir} ({error.strerror}); choose another --cache-dir") from error
     with FileLock(directory.with_suffix(".lock")):
         if not directory.exists():
             _build(photos, size, directory, max_bad_fraction)
@@ -57,10 +60,10 @@ def read_photo(path: Path, size: int) -> NDArray[np.uint8]:
 
 
 def _key(photos: PhotoFolder, size: int) -> str:
-    digest = hashlib.sha256(f"{FORMAT}\0{size}\0{photos.root}".encode())
+    digest = hashlib.sha256(f"{FORMAT}\0{size}\0".encode() + os.fsencode(photos.root))
     for path in photos.paths:
         stat = (photos.root / path).stat(follow_symlinks=True) if (photos.root / path).exists() else None
-        digest.update(f"\0{path}\0{stat and (stat.st_size, stat.st_mtime_ns)}".encode())
+        digest.update(os.fsencode(path) + f"\0{stat and (stat.st_size, stat.st_mtime_ns)}\0".encode())
     return f"{photos.root.name}-{size}px-{digest.hexdigest()[:16]}"
 
 
@@ -72,7 +75,9 @@ def _build(photos: PhotoFolder, size: int, directory: Path, max_bad_fraction: fl
             f"{directory.parent} has {free / 1e9:.1f} GB free and the decoded photos need {needed / 1e9:.1f} GB; "
             "pass --cache-dir on a larger disk or a smaller --image-size"
         )
-    building = Path(tempfile.mkdtemp(prefix="building-", dir=directory.parent))
+    building = directory.with_suffix(".building")
+    shutil.rmtree(building, ignore_errors=True)  # of a process that was killed; we hold the lock
+    building.mkdir()
     try:
         skipped = _decode_all(photos, size, building / IMAGES)
         if len(skipped) > max_bad_fraction * count:

@@ -5,6 +5,7 @@ import os
 import shutil
 from typing import Any
 
+from inat.config import DataConfig
 from inat.constants import BEST_CKPT, BEST_JSON, BEST_VAL_ACC, EPOCHS, NAME, TEST, TRIAL_ID
 from inat.files import atomic_write
 from inat.results import Study
@@ -12,8 +13,13 @@ from inat.trials import Trial
 
 
 def write_best(study: Study) -> Trial | None:
-    """Put the best trial's configuration and weights into the study directory; None if no trial counts yet."""
-    best = study.best()
+    """Put the best trial's configuration and weights into the study directory; None if no trial counts yet.
+
+    A trial without weights is passed over if others have theirs: best.json and best.ckpt are of the same trial.
+    """
+    ranking = study.ranking()
+    with_weights = (trial for trial in ranking if (study.checkpoint_dir(trial.trial_id) / BEST_CKPT).exists())
+    best = next(with_weights, None) or next(iter(ranking), None)
     if best is None:
         return None
     content = {
@@ -32,7 +38,7 @@ def write_best(study: Study) -> Trial | None:
     return best
 
 
-def test_once(study: Study) -> dict[str, float] | None:
+def test_once(study: Study, data_config: DataConfig) -> dict[str, float] | None:
     """Scores of best.ckpt on the held-out test split, kept in best.json, so that one model is evaluated only once.
 
     None if the study has no checkpoint, as with an objective that trains nothing.
@@ -42,7 +48,7 @@ def test_once(study: Study) -> dict[str, float] | None:
     if TEST not in content and weights.exists():
         from inat.training import evaluate  # loads torch, which the search itself does without
 
-        content[TEST] = evaluate(weights, TEST)
+        content[TEST] = evaluate(weights, TEST, data_config)
         _write(study, content)
     return content.get(TEST)
 

@@ -20,7 +20,7 @@ LAST_SHARE = 0.02  # of a trial's time that may go into last.ckpt
 
 
 class TrialCheckpoints(pl.Callback):
-    """Writes a trial's checkpoints into ``directory``; best ones only above ``threshold`` validation accuracy."""
+    """Writes a trial's checkpoints into ``directory``; best ones only from ``threshold`` validation accuracy on."""
 
     def __init__(self, directory: Path, threshold: float | None) -> None:
         self.directory = directory
@@ -37,7 +37,7 @@ class TrialCheckpoints(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         recorder = recorder_of(trainer)
-        if recorder.improved and (self.threshold is None or recorder.best_val_acc > self.threshold):
+        if recorder.improved and (self.threshold is None or recorder.best_val_acc >= self.threshold):
             self._write(BEST_CKPT, lambda path: torch.save(portable_checkpoint(trainer), path))
         since = time.monotonic() - self._last_written
         if not trainer.should_stop and since > max(LAST_EVERY_SECONDS, self._last_cost / LAST_SHARE):

@@ -1,5 +1,6 @@
 """What the user of a search script reads before, during and after the search."""
 
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ from inat.results import Study
 from inat.trials import Trial
 from inat.tuning import search
 from inat.tuning.best import test_once, write_best
-from inat.tuning.spaces import space_name
 
 
 def search_and_report(config: SearchConfig) -> None:
@@ -28,43 +28,51 @@ def search_and_report(config: SearchConfig) -> None:
     study, space = search.open_study(config)
     try:
         console.print(describe_task(config, study))
-        console.print(decode(config))
-        outcome = search.run(config, study, space, announce=console.print)
+        outcome = search.run(
+            config,
+            study,
+            space,
+            announce=console.print,
+            give_up=lambda: console.print(interruption(config, study)),
+        )
         best = write_best(study)
         if outcome.interrupted:
-            console.print(interruption(config, study))
-            sys.exit(INTERRUPTED)
+            raise KeyboardInterrupt
         if best is None:
             raise SearchError(all_failed(study))
-        console.print(summary(study, best, test_once(study), time.monotonic() - started))
+        console.print(summary(study, best, time.monotonic() - started))
+        console.print(describe_test(test_once(study, config.data_config())))
+    except KeyboardInterrupt:
+        console.print(interruption(config, study))
+        sys.exit(INTERRUPTED)
     finally:
         study.close()
+        if not study.trials:
+            study.discard()
 
 
 def describe_task(config: SearchConfig, study: Study) -> str:
-    """Where the study is and what is searched."""
-    classes = len(study.info["data"]["classes"])
-    size = config.resolved_image_size
+    """Where the study is, what is searched, and on which images."""
+    settings = config.resolved()
     before = f", {len(study.ended())} of them already ended" if study.trials else ""
-    return (
-        f"study   {study.directory}\n"
-        f"search  {config.num_samples} trials{before}, up to {config.max_epochs} epochs, space {space_name(config)}\n"
-        f"data    {config.data}: {classes} classes, {size} x {size} px"
-    )
-
-
-def decode(config: SearchConfig) -> str:
-    """Decode the photographs before any trial asks for them; what the splits hold."""
     splits = load_splits(config.data_config())
     skipped = f"; {splits.skipped} unreadable photos left out" if splits.skipped else ""
-    return f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test{skipped}"
+    return (
+        f"study   {study.directory}\n"
+        f"search  {config.num_samples} trials{before}, up to {config.max_epochs} epochs, space {settings.space}\n"
+        f"data    {config.data}: {len(splits.classes)} classes, {settings.image_size} x {settings.image_size} px\n"
+        f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test{skipped}"
+    )
 
 
 def interruption(config: SearchConfig, study: Study) -> str:
     """What to tell a user who pressed Ctrl-C."""
+    if not study.trials:
+        return "interrupted before the first trial; nothing is left behind"
+    command = shlex.join(["python", sys.argv[0], "--resume", str(study.directory)])
     return (
         f"interrupted: {len(study.ended())} of {config.num_samples} trials have ended, everything is kept\n"
-        f"continue with: python {sys.argv[0]} --resume {study.directory}"
+        f"continue with: {command}"
     )
 
 
@@ -75,20 +83,24 @@ def all_failed(study: Study) -> str:
     return f"none of the {len(study.trials)} trials in {study.directory} has a result{first}; see {ERRORS_DIR}/ there"
 
 
-def summary(study: Study, best: Trial, scores: Mapping[str, float] | None, seconds: float) -> str:
-    """The last lines of a search."""
+def summary(study: Study, best: Trial, seconds: float) -> str:
+    """What came out of a search, and where it is."""
     states = [trial.state for trial in study.ended()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in (COMPLETED, STOPPED, FAILED))
     params = ", ".join(f"{name} {value}" for name, value in best.params.items())
-    test = f"{scores[f'{TEST}_acc']:.4f} on {scores['images']} held-out images" if scores else "no checkpoint to test"
-    files = [
-        name for name in (BEST_CKPT, TRIALS_CSV, HISTORY_CSV, STUDY_DB, ERRORS_DIR) if (study.directory / name).exists()
-    ]
+    names = (BEST_CKPT, TRIALS_CSV, HISTORY_CSV, STUDY_DB, ERRORS_DIR)
+    files = [name for name in names if (study.directory / name).exists()]
     return (
         f"\ntrials  {counts} in {seconds:.0f} s\n"
+        f"study   {study.directory}: {', '.join(files)}\n"
         f"best    {best.trial_id} {best.name}\n"
         f"        {params}\n"
-        f"val     {best.best_val_acc:.4f} best validation accuracy in {best.epochs} epochs\n"
-        f"test    {test}\n"
-        f"study   {study.directory}: {', '.join(files)}"
+        f"val     {best.best_val_acc:.4f} best validation accuracy in {best.epochs} epochs"
     )
+
+
+def describe_test(scores: Mapping[str, float] | None) -> str:
+    """The score on the held-out test split."""
+    if scores is None:
+        return "test    no checkpoint to test"
+    return f"test    {scores[f'{TEST}_acc']:.4f} on {scores['images']} held-out images, evaluated once"

@@ -12,6 +12,8 @@ from inat.trials import Trial
 from inat.tuning.background import BackgroundWriter
 from inat.tuning.searcher import as_optuna
 
+STUDY_NAME = "trials"  # fixed, so that a study directory can be renamed
+
 
 class StudyMirror(BackgroundWriter):
     """Call it whenever a trial changes. Ended trials that a killed process left out are added at the start."""
@@ -37,7 +39,7 @@ class StudyMirror(BackgroundWriter):
     def open(self) -> None:
         self._storage = optuna.storages.RDBStorage(f"sqlite:///{self._study.directory / STUDY_DB}")
         self._mirrored = optuna.create_study(
-            storage=self._storage, study_name=self._study.directory.name, direction="maximize", load_if_exists=True
+            storage=self._storage, study_name=STUDY_NAME, direction="maximize", load_if_exists=True
         )
         self._known = {trial.user_attrs[TRIAL_ID] for trial in self._mirrored.get_trials(deepcopy=False)}
 

@@ -54,7 +54,7 @@ class SearchProgress:
             rate = (ended - self._before) / (time.monotonic() - self._started) * 60
             self._bar.update(self._task, completed=ended, rate=f"{rate:.1f} a minute")
             self._counts = describe_counts(self._study)
-        elif trial.state != RUNNING:
+        if trial.state == FAILED or (trial.state != RUNNING and not self._console.is_terminal):
             self._console.print(
                 f"[{len(self._study.ended())}/{self._total}] {describe_trial(trial)}", soft_wrap=True, markup=False
             )

@@ -7,7 +7,7 @@ from inat.results import Study
 
 
 def threshold_of(study: Study, keep: int) -> float | None:
-    """The validation accuracy that a new trial must exceed to be among the best ``keep``; None: any will do."""
+    """The validation accuracy that a new trial must reach to be among the best ``keep``; None: any will do."""
     ranking = study.ranking()
     return ranking[keep - 1].best_val_acc if len(ranking) >= keep else None
 

@@ -40,7 +40,11 @@ class StudyASHA(AsyncHyperBandScheduler):
             if trial_id not in live:
                 self.on_trial_add(None, trial)
                 live.add(trial_id)
-            if FINISHED not in row:  # Tune does not ask the scheduler about a trial that ends by itself
+            if FINISHED in row:
+                # Tune does not ask about a trial that ends by itself, but tells of its end, which counts in its rung.
+                self.on_trial_complete(None, trial, row)
+                live.remove(trial_id)
+            elif trial_id not in self.stopped_early:
                 self.on_trial_result(None, trial, row)
         for trial_id in live:
             self.on_trial_remove(None, SimpleNamespace(trial_id=trial_id))

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from ray import tune
 
 from inat.constants import RAY_DIR
-from inat.data.splits import inspect_data
+from inat.data.splits import DataSummary, inspect_data, load_splits
 from inat.errors import StudyError
 from inat.options import SearchConfig
 from inat.results import Study
@@ -45,22 +45,37 @@ class Outcome:
 def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
     """Create the study that ``config`` describes, or open the one it resumes; with its search space.
 
-    Everything that can be wrong with data, space or directory is found here, before Ray starts.
+    What can be wrong with data, space or directory is found here, before Ray starts, and leaves no study behind.
     """
+    config = config.resolved()
     space = spaces.space_of(config)
     data = inspect_data(config.data_config())
+    load_splits(config.data_config())  # decodes the photographs now, before any trial waits for them
     tracking.check(config.wandb)
     if config.resume is None:
-        name = config.name or default_name(config)
-        return Study.create(config.storage_path / name, study_info(config, spaces.describe(space), data)), space
-    study = Study.open(config.resume)
-    if study.info["data"]["fingerprint"] != data.fingerprint:
+        directory = config.storage_path.expanduser() / (config.name or default_name(config))
+        return Study.create(directory, study_info(config, spaces.describe(space), data)), space
+    study = Study.open(config.resume.expanduser())
+    try:
+        _check_unchanged(study, data, spaces.describe(space))
+    except StudyError:
         study.close()
-        raise StudyError(
-            f"the photos in {config.data} have changed since {config.resume} began, so its trials could not be "
-            "compared; restore them or start a new study"
-        )
+        raise
+    study.update_config(replace(config, resume=None).to_json())
     return study, space
+
+
+def _check_unchanged(study: Study, data: DataSummary, space: dict[str, Any]) -> None:
+    if study.info["data"]["fingerprint"] != data.fingerprint:
+        raise StudyError(
+            f"the photos have changed since {study.directory} began, so its trials could not be compared; "
+            "restore them, pass --data with the place they moved to, or start a new study"
+        )
+    if study.info["space"] != space:
+        changed = sorted(n for n in study.info["space"].keys() | space if study.info["space"].get(n) != space.get(n))
+        raise StudyError(
+            f"the search space has changed since {study.directory} began ({', '.join(changed)}); start a new study"
+        )
 
 
 def default_name(config: SearchConfig) -> str:
@@ -77,12 +92,13 @@ def run(
     *,
     announce: Announce = lambda line: None,
     listeners: Sequence[Listener] = (),
+    give_up: Callable[[], object] = lambda: None,
 ) -> Outcome:
     """Search until the study has ``config.num_samples`` ended trials, or the user interrupts.
 
     ``objective`` gets a flat dict of primitives and reports ``epoch`` and ``best_val_acc`` to Tune. The study on disk
     is up to date at every moment. ``listeners`` are called with each trial that changes, ``announce`` with lines for
-    the user.
+    the user, ``give_up`` before the process is ended because Ray did not answer after an interruption.
     """
     scheduler = asha_for(
         study,
@@ -97,7 +113,8 @@ def run(
         return Outcome(study, interrupted=False, seconds=0.0, slots=None)
     with ExitStack() as stack:
         stack.enter_context(ray_session(config))
-        signals = stack.enter_context(StopOnSignal())  # after ray.init, which installs handlers of its own
+        # After ray.init, which installs handlers of its own.
+        signals = stack.enter_context(StopOnSignal(give_up))
         slots = plan_slots(nodes(), config)
         announce(f"trials  {slots}")
         writers: list[StudyMirror | WandbTracker] = [StudyMirror(study, searcher.distributions)]

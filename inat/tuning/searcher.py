@@ -2,8 +2,9 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState, create_trial
@@ -60,16 +61,21 @@ class StudySearch(OptunaSearch):
             trial = self._unfinished.pop(0)
         else:
             self._ot_study.sampler = optuna.samplers.TPESampler(
-                seed=self._seed + len(self.study.trials),
+                seed=self._seed_of(len(self.study.trials), "sampler"),
                 multivariate=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS,
             )  # fmt: skip
             trial = self.study.add_trial(super().suggest(trial_id))
         assert trial.trial_id == trial_id
         return trial.params | {
             TRIAL_ID: trial_id,
-            SEED: self._seed * 100_003 + trial.number,
+            SEED: self._seed_of(trial.number, "trial"),
             THRESHOLD: threshold_of(self.study, self._keep_checkpoints),
         }
+
+    def _seed_of(self, number: int, purpose: Literal["sampler", "trial"]) -> int:
+        """A seed of its own for each purpose, trial and study seed; neighbouring ones share nothing."""
+        entropy = (self._seed, number, ("sampler", "trial").index(purpose))
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if result[EPOCH] > self._reported.get(trial_id, 0):  # a trial set back to a checkpoint repeats itself

@@ -40,7 +40,8 @@ def ray_session(config: SearchConfig) -> Iterator[None]:
     """Connect to ``config.address``, or start Ray on this machine only; always disconnected, and ended, on leaving."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    connect = _start_private() if config.address is None else _join(config.address)
+    level = logging.INFO if config.debug else logging.ERROR
+    connect = _start_private(level) if config.address is None else _join(config.address, level)
     with connect:
         if not config.debug:
             for name in ("ray.tune", "ray.train", "ray.air"):
@@ -54,7 +55,7 @@ def _not_said_already(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def _join(address: str) -> Iterator[None]:
+def _join(address: str, level: int) -> Iterator[None]:
     if address.startswith("ray://"):
         raise ConfigError(
             f"--address {address} is a Ray client address, and the search writes its study beside the driver; "
@@ -62,7 +63,7 @@ def _join(address: str) -> Iterator[None]:
         )
     try:
         _check_reachable(address)
-        ray.init(address=address, logging_level=logging.ERROR)
+        ray.init(address=address, logging_level=level)
     except (OSError, ValueError, RuntimeError) as error:
         raise SearchError(
             f"no Ray cluster answers at --address {address} ({str(error).splitlines()[0]}); "
@@ -82,7 +83,7 @@ def _check_reachable(address: str) -> None:
 
 
 @contextmanager
-def _start_private() -> Iterator[None]:
+def _start_private(level: int) -> Iterator[None]:
     before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(LOOPBACK_SWITCH)
     ray_constants.ENABLE_RAY_CLUSTER, os.environ[LOOPBACK_SWITCH] = False, "0"
     try:
@@ -90,7 +91,7 @@ def _start_private() -> Iterator[None]:
             address="local",  # never a cluster that RAY_ADDRESS happens to name
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
-            logging_level=logging.ERROR,
+            logging_level=level,
         )
         yield
     finally:

@@ -9,8 +9,6 @@ from ray.tune.search.sample import Categorical, Domain
 from inat.config import ACTIVATIONS, refuse, too_many_pools
 from inat.options import SearchConfig
 
-SMALL_IMAGE = 32  # px; up to this side "auto" takes the small space
-
 
 def scratch_space() -> dict[str, Any]:
     """The predecessor's space of networks trained from scratch."""
@@ -37,16 +35,9 @@ def small_space() -> dict[str, Any]:
     }
 
 
-def space_name(config: SearchConfig) -> str:
-    """The name of the space that ``config`` asks for, "auto" resolved."""
-    if config.space != "auto":
-        return config.space
-    return "small" if config.resolved_image_size <= SMALL_IMAGE else "full"
-
-
 def space_of(config: SearchConfig) -> dict[str, Any]:
     """The search space of ``config``; ConfigError if some of its networks do not fit the images."""
-    space = {"full": scratch_space, "small": small_space}[space_name(config)]()
+    space = {"full": scratch_space, "small": small_space}[config.resolved().space]()
     refuse(too_many_pools(max(space["conv_layers"].categories), config.resolved_image_size))
     return space
 

@@ -4,6 +4,7 @@ The driver writes all runs: a trial's process may be ended at any moment, and th
 """
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,7 +76,7 @@ class WandbTracker(BackgroundWriter):
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             group=group,
             name=item.name,
-            id=f"{group}-{item.trial_id}",
+            id=re.sub(r"[^\w.-]", "_", f"{group}-{item.trial_id}"),  # W&B refuses some characters
             config=item.params,
             dir=self._study.directory,
             mode=self._mode,

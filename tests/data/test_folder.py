@@ -41,6 +41,24 @@ def test_any_format_of_pillow_counts_whatever_its_case_and_other_files_do_not(ph
     assert len(open_tree(root)[0].paths) == 26
 
 
+def test_links_that_lead_back_and_hidden_folders_are_not_walked(photo_tree):
+    root = photo_tree()
+    (root / "train" / "bird" / "loop").symlink_to(root / "train")
+    write_photo(root / "train" / "bird" / ".cache" / "x.jpg")
+    write_photo(root / "train" / "bird" / "more" / "y.jpg")
+    train, _ = open_tree(root)
+    assert len(train.paths) == 21
+    assert all(train.labels[i] == 0 for i, path in enumerate(train.paths) if path.startswith("bird"))
+
+
+def test_dangling_links_and_names_in_any_encoding_have_a_fingerprint(photo_tree):
+    root = photo_tree()
+    (root / "train" / "bird" / "gone.jpg").symlink_to("nowhere.jpg")
+    os.rename(os.fsencode(root / "train/bird/0.jpg"), os.fsencode(root / "train/bird") + b"/caf\xe9.jpg")
+    before = inspect(root).fingerprint
+    assert inspect(root).fingerprint == before
+
+
 def remove(root: Path, part: str) -> None:
     shutil.rmtree(root / part)
 

@@ -1,5 +1,6 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -89,6 +90,19 @@ def test_photos_are_read_upright(tmp_path):
     read = store.read_photo(tmp_path / "turned.png", 8)
     assert read[0].max() == 0
     assert read[-1].min() == 255
+
+
+def test_a_place_that_cannot_be_written_is_said(photo_tree):
+    with pytest.raises(DataError, match=r"cannot write to /proc/nowhere .* --cache-dir"):
+        open_small(photo_tree(), Path("/proc/nowhere"))
+
+
+def test_a_dangling_link_and_a_strange_name_do_no_harm(photo_tree, tmp_path):
+    root = photo_tree()
+    (root / "train" / "bird" / "gone.jpg").symlink_to("nowhere.jpg")
+    os.rename(os.fsencode(root / "train/bird/0.jpg"), os.fsencode(root / "train/bird") + b"/caf\xe9.jpg")
+    opened = open_small(root, tmp_path / "cache", bad=0.1)
+    assert (len(opened.images), opened.skipped) == (20, 1)
 
 
 def test_a_small_disk_is_said_before_decoding(photo_tree, tmp_path, monkeypatch):

@@ -21,6 +21,13 @@ def test_nothing_is_written_below_the_threshold(cnn_params, tmp_path):
     assert list((tmp_path / "c").iterdir()) == []
 
 
+def test_an_equal_accuracy_is_enough(cnn_params, tmp_path):
+    config = TrialConfig.from_params(cnn_params | {"max_epochs": 1})
+    reached = fit(config)["best_val_acc"]
+    fit(config, [TrialCheckpoints(tmp_path / "c", reached)])
+    assert (tmp_path / "c" / "best.ckpt").exists()
+
+
 def test_the_last_state_is_written_when_due_and_can_be_resumed(cnn_params, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "LAST_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(checkpoints, "LAST_SHARE", 1.0)

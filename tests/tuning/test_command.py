@@ -1,19 +1,23 @@
 """The product as its user meets it: one command on the built-in data."""
 
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from analysis.study import load_study
 from inat.options import SearchConfig
 from inat.results import Study
 from inat.training import evaluate
 from inat.tuning import command
-from tests.tuning.conftest import run_epochs
+from tests.tuning.conftest import children_of, run_epochs
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -46,17 +50,56 @@ def test_one_command_searches_trains_and_tests(tmp_path):
     assert os.environ.get("WANDB_API_KEY", "no key at all").encode() not in content
 
 
+def wait_until(condition, what: str, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_goes_on_from_its_checkpoint_and_ctrl_c_says_how_to_continue(tmp_path):
+    directory = tmp_path / "my study"
+    options = ["--data", "digits", "--space", "full", "--num-samples", "3", "--max-epochs", "60", "--patience", "60",
+               "--grace-period", "60", "--max-concurrent", "1", "--storage-path", str(tmp_path), "--name", "my study",
+               "--keep-checkpoints", "1"]  # fmt: skip
+    process = subprocess.Popen([sys.executable, str(ROOT / "tune_scratch.py"), *options], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, cwd=tmp_path)  # fmt: skip
+    last = directory / "checkpoints" / "t0000" / "last.ckpt"
+    wait_until(last.exists, "the first checkpoint of a running trial")
+    saved = torch.load(last, weights_only=True)["callbacks"]["EpochRecorder"]["epoch"]
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    ours = children_of(process.pid)
+    rows = (line.split(None, 1) for line in listed.splitlines()[1:])
+    workers = [int(pid) for pid, args in rows if int(pid) in ours and "ray::ImplicitFunc" in args]
+    journal = directory / "journal.jsonl"
+    before = journal.read_text().count('"epoch", ')
+    os.kill(workers[0], signal.SIGKILL)
+    wait_until(lambda: journal.read_text().count('"epoch", ') > before + 2, "epochs of the second attempt")
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, output + errors
+    assert f"--resume '{directory}'" in output.splitlines()[-1]
+    study = Study.open(directory)
+    epochs = [row["epoch"] for trial_id, row in study.arrivals if trial_id == "t0000"]
+    restarts = [after for now, after in itertools.pairwise(epochs) if after <= now]
+    assert restarts
+    assert restarts[0] >= saved > 1  # not from the beginning
+    assert [row["epoch"] for row in study.trials["t0000"].history] == list(range(1, study.trials["t0000"].epochs + 1))
+    study.close()
+
+
 def test_the_summary_says_what_and_where(tmp_path):
     study = Study.create(tmp_path / "study", {"data": {"classes": ["a", "b"]}})
     for value, state in [(0.5, "completed"), (0.75, "stopped"), (0.9, "failed")]:
         trial = study.add_trial({"activation": "relu", "dropout": 0.2})
         run_epochs(study, trial.trial_id, [value])
         study.end_trial(trial.trial_id, state, "ValueError: x" if state == "failed" else "")
-    text = command.summary(study, study.best(), {"test_acc": 0.625, "images": 8}, seconds=12.3)
+    text = command.summary(study, study.best(), seconds=12.3)
     assert "1 completed, 1 stopped, 1 failed in 12 s" in text
     assert "t0001 relu-d0.2" in text
     assert "0.7500 best validation accuracy" in text
-    assert "0.6250 on 8 held-out images" in text
+    assert "0.6250 on 8 held-out images" in command.describe_test({"test_acc": 0.625, "images": 8})
     assert f"{study.directory}: trials.csv, history.csv" in text
     settings = SearchConfig(data="digits", num_samples=9)
     assert "9 trials, 3 of them already ended" in command.describe_task(settings, study)

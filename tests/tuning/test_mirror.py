@@ -17,7 +17,7 @@ def end(study, best, state):
 
 
 def read(study) -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(storage=f"sqlite:///{study.directory / STUDY_DB}", study_name="study").get_trials()
+    return optuna.load_study(storage=f"sqlite:///{study.directory / STUDY_DB}", study_name="trials").get_trials()
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

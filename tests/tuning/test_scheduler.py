@@ -32,6 +32,10 @@ def decide(scheduler: StudyASHA, events: list[tuple[str, dict]]) -> list[tuple[s
         if trial_id not in seen:
             scheduler.on_trial_add(None, trial)
             seen.add(trial_id)
+        if "finished" in row:  # Tune does not ask, but tells of the end
+            scheduler.on_trial_complete(None, trial, row)
+            decisions.append((trial_id, row["epoch"], "DONE"))
+            continue
         decision = scheduler.on_trial_result(None, trial, row)
         decisions.append((trial_id, row["epoch"], decision))
         if decision == "STOP":
@@ -40,15 +44,24 @@ def decide(scheduler: StudyASHA, events: list[tuple[str, dict]]) -> list[tuple[s
     return decisions
 
 
+@pytest.mark.parametrize("ends_by_itself", [False, True])
 @pytest.mark.parametrize("cut", [0, 1, 17, 60, 100])
-def test_a_resumed_search_decides_as_the_uninterrupted_one(cut):
+def test_a_resumed_search_decides_as_the_uninterrupted_one(cut, ends_by_itself):
     events = arrivals()
+    if ends_by_itself:  # every third trial diverges or runs out of patience at epoch 3, right at a rung
+        thirds = {f"t{i:04d}" for i in range(0, 30, 3)}
+        events = [
+            (t, row | ({"finished": "diverged"} if row["epoch"] == 3 else {})) if t in thirds else (t, row)
+            for t, row in events
+            if t not in thirds or row["epoch"] <= 3
+        ]
     whole = decide(StudyASHA(**SETTINGS), events)
     accepted = [(t, r) for t, r in events if (t, r["epoch"]) in {(t, e) for t, e, _ in whole}]
 
     resumed = StudyASHA(**SETTINGS)
     resumed.replay(accepted[:cut])
     assert decide(resumed, accepted[cut:]) == whole[cut:]
+    assert ("DONE" in {decision for _, _, decision in whole}) is ends_by_itself
 
 
 def test_knows_whom_it_stopped_and_that_reaching_the_end_is_no_stop():

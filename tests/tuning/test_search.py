@@ -22,6 +22,7 @@ from inat.tuning import search
 from inat.tuning.best import test_once as score_once
 from inat.tuning.best import write_best
 from inat.tuning.session import ray_session
+from tests.tuning.conftest import children_of
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
@@ -65,7 +66,7 @@ def test_a_search_ends_with_a_complete_study_and_can_be_extended(tmp_path):
     assert (trials["state"] == "stopped").any()
     assert best.best_val_acc == trials.loc[trials["state"] != "failed", "best_val_acc"].max()
     assert json.loads((study.directory / "best.json").read_text())["trial_id"] == best.trial_id
-    assert score_once(study) is None  # nothing was trained, so there is nothing to test
+    assert score_once(study, settings.data_config()) is None  # nothing was trained, so there is nothing to test
     info = json.loads((study.directory / "study.json").read_text())
     assert info["space"]["dropout"] == [0.2, 0.3]
     assert info["versions"]["ray"] == ray.__version__
@@ -150,17 +151,19 @@ SLOW_SEARCH = """
         settings = SearchConfig(data="digits", num_samples=8, max_epochs=3, storage_path=Path(sys.argv[1]),
                                 name="study", resume=resume)
         study, space = search.open_study(settings)
-        outcome = search.run(settings, study, space, slow)
+        outcome = search.run(settings, study, space, slow, give_up=lambda: print("gave up waiting", flush=True))
         study.close()
         print("interrupted", outcome.interrupted)
 """
 
 
-def start(tmp_path: Path, *args: str) -> subprocess.Popen[str]:
+def start(tmp_path: Path, *args: str, own_group: bool = False) -> subprocess.Popen[str]:
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SLOW_SEARCH))
     command = [sys.executable, str(script), str(tmp_path), *args]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, start_new_session=own_group
+    )
 
 
 def wait_for_epochs(directory: Path, count: int) -> None:
@@ -169,17 +172,6 @@ def wait_for_epochs(directory: Path, count: int) -> None:
     while not journal.exists() or journal.read_text().count('"epoch"') < count:
         assert time.monotonic() < deadline, "the search reported nothing for a minute"
         time.sleep(0.05)
-
-
-def children_of(pid: int) -> set[int]:
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,stat"], capture_output=True, text=True, check=True).stdout
-    parents = {int(a): int(b) for a, b, stat in (line.split() for line in listed.splitlines()[1:]) if stat[0] != "Z"}
-    found: set[int] = set()
-    frontier = {pid}
-    while frontier:
-        frontier = {child for child, parent in parents.items() if parent in frontier} - found
-        found |= frontier
-    return found
 
 
 def alive(pids: set[int]) -> set[int]:
@@ -200,7 +192,7 @@ def gone(pids: set[int], seconds: float = 30) -> bool:
     return not alive(pids)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
 def test_an_ended_driver_leaves_no_process_and_a_study_that_resumes_to_the_full_number(tmp_path, kind):
     process = start(tmp_path)
     wait_for_epochs(tmp_path / "study", 9)
@@ -208,7 +200,7 @@ def test_an_ended_driver_leaves_no_process_and_a_study_that_resumes_to_the_full_
     assert children
     process.send_signal(kind)
     output, _ = process.communicate(timeout=60)
-    if kind != signal.SIGKILL:
+    if kind == signal.SIGINT:
         assert output.splitlines()[-1] == "interrupted True"
     else:
         children -= agents_among(children)  # two of Ray's agents take a minute to notice, then end by themselves
@@ -225,3 +217,17 @@ def test_an_ended_driver_leaves_no_process_and_a_study_that_resumes_to_the_full_
     again = Study.open(tmp_path / "study")
     assert {i: t.params for i, t in again.trials.items() if i in known} == known
     again.close()
+
+
+def test_a_signal_to_the_whole_group_ends_the_search_with_the_study_intact(tmp_path):
+    # As `timeout`, systemd and Slurm do it: Ray's own servers get the signal too.
+    process = start(tmp_path, own_group=True)
+    wait_for_epochs(tmp_path / "study", 3)
+    children = children_of(process.pid)
+    os.killpg(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=45)
+    assert "gave up waiting" in output or "interrupted True" in output
+    assert gone(children - agents_among(children))
+    study = Study.open(tmp_path / "study")
+    assert study.trials
+    study.close()

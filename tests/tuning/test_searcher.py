@@ -50,10 +50,10 @@ def test_a_resumed_search_asks_what_the_uninterrupted_one_would(tmp_path, cut):
             finish(search, study, live.pop(0))
         return live
 
-    whole = Study.create(tmp_path / "whole", {})
+    whole = Study.create(tmp_path / "whole", {"config": {}})
     two_at_a_time(searcher(whole), whole, [], 30)
 
-    part = Study.create(tmp_path / "part", {})
+    part = Study.create(tmp_path / "part", {"config": {}})
     two_at_a_time(searcher(part), part, [], cut)
     part.close()
     part = Study.open(part.directory)
@@ -66,8 +66,13 @@ def test_a_resumed_search_asks_what_the_uninterrupted_one_would(tmp_path, cut):
 
 
 def test_seeds_matter(tmp_path):
-    first = [ask(searcher(Study.create(tmp_path / str(seed), {}), seed))["x"] for seed in (0, 1)]
-    assert first[0] != first[1]
+    def draws(seed: int) -> list[float]:
+        search = searcher(Study.create(tmp_path / str(seed), {"config": {}}), seed)
+        return [ask(search)["x"] for _ in range(8)]
+
+    # Neighbouring seeds share nothing, not even shifted by a trial.
+    assert not set(draws(0)) & set(draws(1))
+    assert len(set(draws(5_000_000_000))) == 8
 
 
 def test_learns_where_the_good_values_are(study):

@@ -5,7 +5,7 @@ from ray import tune
 
 from inat.errors import ConfigError
 from inat.options import SearchConfig
-from inat.tuning.spaces import describe, scratch_space, small_space, space_name, space_of
+from inat.tuning.spaces import describe, scratch_space, small_space, space_of
 
 
 def test_the_published_space():
@@ -33,9 +33,9 @@ def test_ranges_are_described_too():
 
 
 def test_small_images_get_the_small_space_unless_asked_otherwise():
-    assert space_name(SearchConfig(data="digits")) == "small"
-    assert space_name(SearchConfig(image_size=33)) == "full"
-    assert space_name(SearchConfig(data="digits", space="full")) == "full"
+    assert SearchConfig(data="digits").resolved().space == "small"
+    assert SearchConfig(image_size=33).resolved().space == "full"
+    assert SearchConfig(data="digits", space="full").resolved().space == "full"
     changed = {name for name in scratch_space() if describe(scratch_space())[name] != describe(small_space())[name]}
     assert changed == {"first_layer_filters", "conv_layers", "num_neurons_dense"}
 

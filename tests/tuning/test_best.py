@@ -1,0 +1,45 @@
+import json
+
+from inat.constants import BEST_CKPT
+from inat.tuning.best import write_best
+from tests.tuning.conftest import run_epochs
+
+
+def end(study, best: float, weights: bool) -> str:
+    trial_id = study.add_trial({"x": best}).trial_id
+    run_epochs(study, trial_id, [best])
+    study.end_trial(trial_id, "completed")
+    if weights:
+        path = study.checkpoint_dir(trial_id) / BEST_CKPT
+        path.parent.mkdir(parents=True)
+        path.write_text(f"weights of {trial_id}")
+    return trial_id
+
+
+def test_configuration_and_weights_are_of_the_same_trial(study):
+    assert write_best(study) is None
+    end(study, 0.5, weights=True)
+    without, tied = end(study, 0.9, weights=False), end(study, 0.9, weights=True)
+    assert study.best().trial_id == without
+    assert write_best(study).trial_id == tied
+    assert json.loads((study.directory / "best.json").read_text())["trial_id"] == tied
+    assert (study.directory / BEST_CKPT).read_text() == f"weights of {tied}"
+
+
+def test_the_score_of_an_unchanged_best_trial_is_kept_and_that_of_another_is_not(study):
+    end(study, 0.5, weights=True)
+    write_best(study)
+    path = study.directory / "best.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"test": {"test_acc": 0.4}}))
+    write_best(study)
+    assert json.loads(path.read_text())["test"] == {"test_acc": 0.4}
+    better = end(study, 0.6, weights=True)
+    write_best(study)
+    assert "test" not in json.loads(path.read_text())
+    assert (study.directory / BEST_CKPT).read_text() == f"weights of {better}"
+
+
+def test_an_objective_without_weights_has_a_best_trial_too(study):
+    best = end(study, 0.5, weights=False)
+    assert write_best(study).trial_id == best
+    assert not (study.directory / BEST_CKPT).exists()
