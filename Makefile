@@ -35,5 +35,5 @@ format: setup
 
 # Resolved for Python 3.11 and 3.12 on Linux and macOS at once.
 lock:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	    --custom-compile-command "make lock" requirements.txt --output-file requirements.lock

@@ -26,7 +26,7 @@ def check(mode: str) -> None:
         return
     import wandb
 
-    if not wandb.api.api_key:
+    if not wandb.login(prompt=False):
         raise ConfigError("--wandb online needs an API key: run `wandb login` or set WANDB_API_KEY, or use offline")
 
 

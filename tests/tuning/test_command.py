@@ -82,7 +82,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_ctrl_c_says_how_to_cont
     assert f"--resume '{directory}'" in output.splitlines()[-1]
     study = Study.open(directory)
     epochs = [row["epoch"] for trial_id, row in study.arrivals if trial_id == "t0000"]
-    restarts = [after for now, after in itertools.pairwise(epochs) if after <= now]
+    restarts = [after for earlier, after in itertools.pairwise(epochs) if after <= earlier]
     assert restarts
     assert restarts[0] >= saved > 1  # not from the beginning
     assert [row["epoch"] for row in study.trials["t0000"].history] == list(range(1, study.trials["t0000"].epochs + 1))

@@ -67,7 +67,7 @@ def test_a_service_that_fails_does_not_stop_the_search(study, monkeypatch):
 
 
 def test_online_without_a_key_is_refused_before_the_search(monkeypatch):
-    monkeypatch.setattr(wandb, "api", type("Api", (), {"api_key": None}))
+    monkeypatch.setattr(wandb, "login", lambda prompt: False)
     with pytest.raises(ConfigError, match="needs an API key: run `wandb login` or set WANDB_API_KEY"):
         tracking.check("online")
     tracking.check("offline")
