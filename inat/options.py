@@ -84,7 +84,9 @@ class SearchConfig:
         if self.seed < 0:
             problems.append(f"seed must not be negative, got {self.seed}")
         if self.grace_period > self.max_epochs:
-            problems.append(f"grace_period {self.grace_period} is above max_epochs {self.max_epochs}")
+            problems.append(
+                f"grace_period {self.grace_period} is above max_epochs {self.max_epochs}; lower --grace-period too"
+            )
         if self.name is not None and (self.name.strip() in ("", "..") or Path(self.name).name != self.name):
             problems.append(f"name {self.name!r} must be a plain folder name")
         refuse(problems)

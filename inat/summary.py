@@ -44,7 +44,9 @@ def print_summary(command: SummaryCommand) -> None:
     names = CNNConfig.__dataclass_fields__
     with torch.device("meta"):  # shapes and counts need no memory
         network = build_cnn(
-            CNNConfig(**{n: getattr(command, n) for n in names}), command.image_size, command.num_classes
+            CNNConfig(**{n: getattr(command, n) for n in names if hasattr(command, n)}),
+            command.image_size,
+            command.num_classes,
         )
         rows = summarise(network, command.image_size)
     table = Table("layer", "output shape")

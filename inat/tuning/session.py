@@ -28,7 +28,7 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the older reporter is silent at verbose=0, the newer one is not
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study directory replaces Tune's CSV, JSON and TensorBoard files
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # inat.tuning.interrupt has its own
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a failed trial is one line; its traceback is in ray/
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a failed trial is one line; its traceback is in errors/
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # resuming reads the study, not Tune's snapshots
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # a stopped trial may be writing a large checkpoint

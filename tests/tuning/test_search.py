@@ -171,10 +171,10 @@ def start(tmp_path: Path, *args: str, own_group: bool = False) -> subprocess.Pop
 
 
 def wait_for_epochs(directory: Path, count: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     journal = directory / "journal.jsonl"
     while not journal.exists() or journal.read_text().count('"epoch"') < count:
-        assert time.monotonic() < deadline, "the search reported nothing for a minute"
+        assert time.monotonic() < deadline, "the search reported nothing for three minutes"
         time.sleep(0.05)
 
 
@@ -202,7 +202,7 @@ def test_ctrl_c_stops_cleanly_and_leaves_no_process(tmp_path):
     children = children_of(process.pid)
     assert children
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert output.splitlines()[-1] == "interrupted True"
     assert gone(children)
 
@@ -212,7 +212,7 @@ def test_a_search_whose_driver_was_killed_resumes_to_the_full_number(tmp_path):
     wait_for_epochs(tmp_path / "study", 9)
     children = children_of(process.pid)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert gone(children - agents_among(children))  # two agents take a minute to notice, then end by themselves
     study = Study.open(tmp_path / "study")
     known = {t.trial_id: t.params for t in study.trials.values()}
@@ -220,7 +220,7 @@ def test_a_search_whose_driver_was_killed_resumes_to_the_full_number(tmp_path):
     study.close()
 
     resumed = start(tmp_path, str(tmp_path / "study"))
-    output, _ = resumed.communicate(timeout=120)
+    output, _ = resumed.communicate(timeout=240)
     assert resumed.returncode == 0, output
     check_complete(tmp_path / "study", 8)
     again = Study.open(tmp_path / "study")
@@ -234,7 +234,7 @@ def test_a_signal_to_the_whole_group_ends_the_search_with_the_study_intact(tmp_p
     wait_for_epochs(tmp_path / "study", 3)
     children = children_of(process.pid)
     os.killpg(process.pid, signal.SIGTERM)
-    output, _ = process.communicate(timeout=45)
+    output, _ = process.communicate(timeout=90)
     assert "gave up waiting" in output or "interrupted True" in output
     assert gone(children - agents_among(children))
     study = Study.open(tmp_path / "study")
