@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from inat.constants import COMPLETED, FAILED, RUNNING, STATES, STOPPED
+from inat.constants import FAILED, RUNNING, STATES
 from inat.results import Study
 from inat.trials import Trial
 
@@ -66,11 +66,9 @@ class SearchProgress:
 def describe_counts(study: Study) -> str:
     """Best so far and how many trials are in which state."""
     states = [trial.state for trial in study.trials.values()]
-    counts = {state: states.count(state) for state in STATES}
     best = study.best()
     accuracy = f"best {best.best_val_acc:.4f}" if best else "best -"
-    order = (RUNNING, COMPLETED, STOPPED, FAILED)
-    return ", ".join([accuracy, *(f"{counts[state]} {state}" for state in order)])
+    return ", ".join([accuracy, *(f"{states.count(state)} {state}" for state in STATES)])
 
 
 def describe_trial(trial: Trial) -> str:
