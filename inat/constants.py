@@ -42,6 +42,14 @@ ERRORS_DIR: Final = "errors"
 RAY_DIR: Final = "ray"
 LOCK_FILE: Final = ".lock"
 
+# Files of a photo store.
+IMAGES_NPY: Final = "images.npy"
+LABELS_NPY: Final = "labels.npy"
+ASPECTS_NPY: Final = "aspects.npy"
+NAMES_JSON: Final = "names.json"
+SKIPPED_CSV: Final = "skipped.csv"
+MANIFEST_JSON: Final = "manifest.json"
+
 # Columns. The parameters of the search stand between the two groups of trials.csv.
 TRIAL_ID: Final = "trial_id"
 NAME: Final = "name"

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from inat.config import DataConfig, Precision, not_positive, refuse, unknown_name
 from inat.constants import DIGITS
 
+PATHS = ("storage_path", "cache_dir", "resume", "augment_preview")  # options that JSON keeps as text
 SMALL_IMAGE = 32  # px; up to this side --space auto takes the small space
 
 
@@ -45,6 +46,8 @@ class SearchConfig:
     """Seed of searcher and trials. The train/validation split does not depend on it."""
     precision: Precision = "auto"
     """Arithmetic: auto takes bfloat16 or float16 where this hardware gains from it."""
+    compile: bool = False
+    """Compile each network with torch.compile: costs about half a minute a network and needs a C++ compiler."""
     storage_path: Path = Path("results")
     """Folder of all studies; on a cluster, one that every node sees."""
     name: str | None = None
@@ -53,6 +56,8 @@ class SearchConfig:
     """Study directory to continue; its settings are taken from there, --num-samples may be raised."""
     cache_dir: Path = field(default_factory=lambda: Path.home() / ".cache" / "inat")
     """Where decoded photographs are kept, on each node."""
+    max_bad_fraction: float = 0.01
+    """Share of the photographs that may be unreadable; the run stops if there are more."""
     cpus_per_trial: float | None = None
     """CPU cores of a trial. Default: 1, with GPUs an equal share of the cores, at most 8."""
     gpus_per_trial: float | None = None
@@ -67,6 +72,8 @@ class SearchConfig:
     """Times a crashed trial is tried again, from its last checkpoint."""
     wandb: Literal["off", "offline", "online"] = "off"
     """Weights & Biases: one run a trial, grouped by study. "offline" writes to the study directory only."""
+    augment_preview: Path | None = None
+    """Write a picture of augmented training photos to this file, and do nothing else."""
     debug: bool = False
     """Show tracebacks and the libraries' own messages."""
 
@@ -111,16 +118,21 @@ class SearchConfig:
         return self.data if self.data == DIGITS else str(Path(self.data).expanduser().resolve())
 
     def data_config(self) -> DataConfig:
-        """The data settings that all trials of the study share."""
-        cache = str(self.cache_dir.expanduser().absolute())
-        return DataConfig(data=self._data_path, image_size=self.resolved_image_size, cache_dir=cache)
+        """The data settings of a study, with augmentation, which some of its trials use."""
+        return DataConfig(
+            data=self._data_path,
+            image_size=self.resolved_image_size,
+            cache_dir=str(self.cache_dir.expanduser().absolute()),
+            use_augmentation=True,
+            max_bad_fraction=self.max_bad_fraction,
+        )
 
     def trial_settings(self) -> dict[str, Any]:
         """The flat, primitive settings that every trial gets besides its sampled hyperparameters."""
         data = dataclasses.asdict(self.data_config())
         data.pop("use_augmentation")  # a hyperparameter
-        own = {"max_epochs": self.max_epochs, "patience": self.patience, "precision": self.precision}
-        return data | own
+        names = ("max_epochs", "patience", "precision", "compile")
+        return data | {name: getattr(self, name) for name in names}
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values; ``from_json`` reads them back."""
@@ -134,7 +146,7 @@ class SearchConfig:
         """Read what ``to_json`` wrote; ConfigError for names this version does not know."""
         known = {f.name for f in dataclasses.fields(cls)}
         refuse([unknown_name(name, known) for name in values if name not in known])
-        paths = {n: Path(values[n]) for n in ("storage_path", "cache_dir", "resume") if values.get(n) is not None}
+        paths = {name: Path(values[name]) for name in PATHS if values.get(name) is not None}
         return cls(**(dict(values) | paths))
 
 
@@ -142,7 +154,7 @@ class SearchConfig:
 # The photos may have moved: that they are the same is checked by their fingerprint.
 CHANGEABLE = frozenset(
     {"num_samples", "resume", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "keep_checkpoints",
-     "max_failures", "wandb", "debug", "cache_dir", "data"}
+     "max_failures", "wandb", "debug", "cache_dir", "data", "max_bad_fraction", "augment_preview"}
 )  # fmt: skip
 
 

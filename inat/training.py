@@ -2,6 +2,8 @@
 
 import logging
 import math
+import os
+import shutil
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 from torch.nn import functional
 
+from inat.allocator import keep_freed_memory
 from inat.config import DataConfig, Precision, TrialConfig
 from inat.constants import (
     BEST_VAL_ACC,
@@ -31,6 +34,7 @@ from inat.constants import (
     VAL_LOSS,
 )
 from inat.data.datamodule import ImageDataModule
+from inat.data.loader import Batch
 from inat.errors import ConfigError, StudyError
 from inat.models.classifier import Classifier
 from inat.models.cnn import build_cnn
@@ -106,6 +110,7 @@ def fit(
     checkpoint of the same configuration; training goes on behind its epoch.
     """
     _quiet_lightning()
+    keep_freed_memory()
     # The data first: it may decode photographs, which must not depend on the trial's seed.
     data = ImageDataModule(config.data, config.optim.batch_size, config.seed)
     torch.manual_seed(config.seed)
@@ -122,7 +127,11 @@ def fit(
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    classifier = _classifier(config, len(data.classes))
+    # 1.25 times as fast as channels first on CPUs, and what tensor cores want.
+    classifier = _classifier(config, len(data.classes)).to(memory_format=torch.channels_last)
+    if config.compile:
+        check_compiler()
+        classifier.net.compile()
     trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
     return recorder.row | {EPOCHS: recorder.epoch}
 
@@ -175,17 +184,17 @@ def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None
     loaded = load_checkpoint(checkpoint)
     data = ImageDataModule(data_config or loaded.config.data, loaded.config.optim.batch_size)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    classifier = loaded.classifier.to(device)
-    autocast = _autocast(loaded.config.precision, device.type)
-    loss, correct, count = 0.0, 0, 0
-    with torch.inference_mode(), autocast:
+    classifier = loaded.classifier.to(device, memory_format=torch.channels_last)
+    loss, correct = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
+    count = 0
+    with torch.inference_mode(), _autocast(loaded.config.precision, device.type):
         for batch in data.evaluation_loader(split):
-            images, labels = data.on_after_batch_transfer((batch[0].to(device), batch[1].to(device)), 0)
+            images, labels = data.on_after_batch_transfer(Batch(batch.images.to(device), batch.labels.to(device)))
             logits = classifier(images)
-            loss += float(functional.cross_entropy(logits.float(), labels, reduction="sum"))
-            correct += int((logits.argmax(1) == labels).sum())
+            loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
+            correct += (logits.argmax(1) == labels).sum()
             count += len(labels)
-    return {f"{split}_loss": loss / count, f"{split}_acc": correct / count, "images": count}
+    return {f"{split}_loss": float(loss) / count, f"{split}_acc": int(correct) / count, "images": count}
 
 
 def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
@@ -195,6 +204,13 @@ def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", 
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     return "bf16-mixed" if _cpu_multiplies_bf16() else "32-true"
+
+
+def check_compiler() -> None:
+    """Raise ConfigError if torch.compile would find no C++ compiler on this machine."""
+    compiler = os.environ.get("CXX")
+    if not any(shutil.which(name) for name in ([compiler] if compiler else ["g++", "clang++", "c++"])):
+        raise ConfigError("--compile needs a C++ compiler and none is installed; install g++ or leave --compile out")
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 
 from inat import training
 from inat.config import TrialConfig
-from inat.errors import StudyError
+from inat.errors import ConfigError, StudyError
 from inat.training import EpochRecorder, evaluate, fit, load_checkpoint, portable_checkpoint, recorder_of
 
 
@@ -135,3 +136,29 @@ def test_auto_precision_follows_the_processor(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     assert training.resolve_precision("auto") == "16-mixed"
     assert training.resolve_precision("32-true") == "32-true"
+
+
+def test_compiling_without_a_compiler_is_refused(cnn_params, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ConfigError, match=r"--compile needs a C\+\+ compiler and none is installed"):
+        fit(TrialConfig.from_params(cnn_params | {"compile": True}))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(shutil.which(name) for name in ("g++", "clang++", "c++")), reason="no C++ compiler")
+def test_a_compiled_network_learns_and_its_checkpoint_loads_like_any_other(cnn_params, tmp_path):
+    keeper = Rows(weights=tmp_path / "best.ckpt")
+    fit(TrialConfig.from_params(cnn_params | {"compile": True, "max_epochs": 2}), [keeper])
+    best = max(keeper.rows, key=lambda row: row["val_acc"])
+    assert best["val_acc"] > 0.3
+    assert evaluate(tmp_path / "best.ckpt", "val")["val_acc"] == pytest.approx(best["val_acc"], abs=0.02)
+
+
+def test_no_step_waits_for_the_device(cnn_params):
+    """Tensors of the meta device have no values, so any read of one by the host raises."""
+    config = TrialConfig.from_params(cnn_params)
+    classifier = training._classifier(config, 10).to("meta")
+    batch = torch.rand(8, 3, 16, 16, device="meta"), torch.zeros(8, dtype=torch.int64, device="meta")
+    assert classifier.training_step(batch, 0).is_meta
+    classifier.validation_step(batch, 0)

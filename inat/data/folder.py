@@ -3,10 +3,11 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -14,22 +15,33 @@ from inat.constants import DIGITS, TEST, TRAIN, VAL
 from inat.errors import DataError
 
 
+class Found(NamedTuple):
+    """A file of a class folder: path below the split, bytes and time of the last change (-1, 0 for a dangling link)."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class PhotoFolder:
-    """The photographs of one split: ``root/paths[i]`` has class ``classes[labels[i]]``."""
+    """The photographs of one split: ``root/files[i].path`` has class ``classes[labels[i]]``."""
 
     root: Path
     classes: tuple[str, ...]
-    paths: tuple[str, ...]
+    files: tuple[Found, ...]
     labels: tuple[int, ...]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where each photograph is, relative to ``root``."""
+        return tuple(file.path for file in self.files)
 
     def fingerprint(self) -> str:
         """SHA-256 over names and sizes in bytes; equal for an unchanged copy of the tree on another machine."""
         digest = hashlib.sha256(os.fsencode("/".join(self.classes)))
-        for path in self.paths:
-            photo = self.root / path
-            size = photo.stat().st_size if photo.exists() else -1  # a dangling link
-            digest.update(os.fsencode(path) + f"\0{size}\0".encode())
+        for file in self.files:
+            digest.update(os.fsencode(file.path) + f"\0{file.size}\0".encode())
         return digest.hexdigest()
 
 
@@ -54,7 +66,7 @@ def open_tree(root: Path) -> tuple[PhotoFolder, PhotoFolder]:
             f"no '{VAL}' or '{TEST}' folder in {root}; move the held-out test photos to {root / VAL}/<class>/*"
         )
     # With both present, val/ is somebody's validation split and test/ is the one to report.
-    photos, test = _list_split(train), _list_split(held_out[-1])
+    photos, test = list_split(train), list_split(held_out[-1])
     if photos.classes != test.classes:
         differing = sorted(set(photos.classes) ^ set(test.classes))
         raise DataError(
@@ -82,33 +94,45 @@ def check_splittable(labels: Sequence[int], classes: Sequence[str], root: Path, 
         )
 
 
-def _list_split(split: Path) -> PhotoFolder:
+def list_split(split: Path) -> PhotoFolder:
+    """The photographs of the class folders in ``split``; DataError if there are none, or a class has none."""
     classes = tuple(sorted(entry.name for entry in os.scandir(split) if entry.is_dir() and _visible(entry.name)))
     if not classes:
         raise DataError(f"{split} has no class folders; expected {split}/<class>/*")
-    paths: list[str] = []
+    files: list[Found] = []
     labels: list[int] = []
     for index, name in enumerate(classes):
-        found = sorted(_photos_below(split / name))
+        found = sorted(_photos_below(split, name, image_suffixes(), set()))
         if not found:
             raise DataError(
                 f"class folder {split / name} has no image files; add photos ({_some_suffixes()}) or remove it"
             )
-        paths += [os.path.relpath(path, split) for path in found]
+        files += found
         labels += [index] * len(found)
-    return PhotoFolder(split, classes, tuple(paths), tuple(labels))
+    return PhotoFolder(split, classes, tuple(files), tuple(labels))
 
 
-def _photos_below(folder: Path) -> list[str]:
-    suffixes = image_suffixes()
-    found: list[str] = []
-    walked: set[str] = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
-        # A link to a folder above would be walked for ever, and lend its photos a wrong label.
-        walked.add(os.path.realpath(where))
-        folders[:] = [f for f in folders if _visible(f) and not _leads_back(os.path.join(where, f), walked)]
-        found += [os.path.join(where, n) for n in names if _visible(n) and os.path.splitext(n)[1].lower() in suffixes]
-    return found
+def _photos_below(split: Path, folder: str, suffixes: frozenset[str], walked: set[str]) -> Iterator[Found]:
+    """Image files in and below ``split/folder``; one pass of scandir, as a search opens its tree in every worker."""
+    # A link to a folder above would be walked for ever, and lend its photos a wrong label.
+    walked = walked | {os.path.realpath(split / folder)}
+    with os.scandir(split / folder) as entries:
+        for entry in entries:
+            path = f"{folder}/{entry.name}"
+            if not _visible(entry.name):
+                continue
+            if os.path.splitext(entry.name)[1].lower() in suffixes and not entry.is_dir():
+                yield _found(path, entry)
+            elif entry.is_dir() and not (entry.is_symlink() and _leads_back(entry.path, walked)):
+                yield from _photos_below(split, path, suffixes, walked)
+
+
+def _found(path: str, entry: os.DirEntry[str]) -> Found:
+    try:
+        stat = entry.stat()
+    except OSError:  # a dangling link: the store lists it among the unreadable
+        return Found(path, -1, 0)
+    return Found(path, stat.st_size, stat.st_mtime_ns)
 
 
 def _leads_back(folder: str, walked: set[str]) -> bool:

@@ -1,5 +1,6 @@
 """The three splits of a data set as arrays: training, validation (cut out of it, stratified) and held-out test."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -9,10 +10,10 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from inat.config import DataConfig
-from inat.constants import DIGITS
+from inat.constants import DIGITS, SKIPPED_CSV
 from inat.data import digits
 from inat.data.folder import PhotoFolder, check_splittable, open_tree
-from inat.data.store import open_store
+from inat.data.store import PhotoStore, open_stores
 
 # Fixed, so that all trials of all studies of the same photographs are validated on the same ones.
 SPLIT_SEED = 0
@@ -20,12 +21,24 @@ DIGITS_TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
+class Crops:
+    """What augmented crops are cut from: larger images (N, S, S, 3), width / height of the originals (N,)."""
+
+    images: NDArray[np.uint8]
+    aspects: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
-    """Images ``images[rows]`` (H, W, 3) uint8 with ``labels[rows]``; ``images`` may be a memory map."""
+    """Images ``images[rows]`` (H, W, 3) uint8 with ``labels[rows]``; ``images`` may be a memory map.
+
+    ``crops`` has the same rows at a larger size; only the training split of a configuration with augmentation has it.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     rows: NDArray[np.int64]
+    crops: Crops | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -33,13 +46,14 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """A data set ready for training; ``skipped`` photographs could not be read."""
+    """A data set ready for training; ``skipped`` photographs could not be read, ``skipped_lists`` say which and why."""
 
     classes: tuple[str, ...]
     train: Split
     val: Split
     test: Split
-    skipped: int
+    skipped: int = 0
+    skipped_lists: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,47 +68,75 @@ def inspect_data(config: DataConfig) -> DataSummary:
     """Check the data without decoding it and summarise it; DataError if it cannot be trained on."""
     if config.data == DIGITS:
         return DataSummary(f"scikit-learn {DIGITS}", digits.CLASSES)
-    train, test = open_tree(Path(config.data))
-    check_splittable(train.labels, train.classes, train.root, config.val_share)
+    train, test = _open_checked(config)
     return DataSummary(f"{train.fingerprint()[:32]}{test.fingerprint()[:32]}", train.classes)
 
 
 def load_splits(config: DataConfig) -> Splits:
-    """The splits of ``config.data`` at ``config.image_size`` px; kept in this process for its next trials."""
-    return _load(replace(config, use_augmentation=False))  # which does not concern the stored images
+    """The splits of ``config.data`` at ``config.image_size`` px; kept in this process for its next trials.
+
+    With and without augmentation they are the same arrays, so that nothing is held twice on a device.
+    """
+    if not config.use_augmentation:
+        return _plain_splits(config)
+    crops = _crops(config)  # first: it decodes the photographs once for both sizes
+    splits = _plain_splits(replace(config, use_augmentation=False))
+    return replace(splits, train=replace(splits.train, crops=crops))
 
 
-@lru_cache(maxsize=2)
-def _load(config: DataConfig) -> Splits:
-    return _load_digits(config) if config.data == DIGITS else _load_folder(config)
+@lru_cache(maxsize=1)
+def _plain_splits(config: DataConfig) -> Splits:
+    return _split_digits(config) if config.data == DIGITS else _split_folder(config)
 
 
-def _load_digits(config: DataConfig) -> Splits:
+@lru_cache(maxsize=1)
+def _crops(config: DataConfig) -> Crops:
+    if config.data == DIGITS:
+        # A scan has 8x8 points, which these images show in full: a larger copy would hold nothing more.
+        images = _plain_splits(replace(config, use_augmentation=False)).train.images
+        return Crops(images, np.ones(len(images), np.float32))
+    train, _ = _open_checked(config)
+    _, large = _open(config, train, config.image_size, config.crop_size)
+    return Crops(large.images, large.aspects)
+
+
+def _split_digits(config: DataConfig) -> Splits:
     images, labels = digits.load(config.image_size)
     rest, test = _stratified(np.arange(len(labels)), labels, DIGITS_TEST_SHARE)
     train, val = _stratified(rest, labels, config.val_share)
     train_split, val_split, test_split = (Split(images, labels, rows) for rows in (train, val, test))
-    return Splits(digits.CLASSES, train_split, val_split, test_split, skipped=0)
+    return Splits(digits.CLASSES, train_split, val_split, test_split)
 
 
-def _load_folder(config: DataConfig) -> Splits:
-    def store(photos: PhotoFolder) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
-        opened = open_store(photos, config.image_size, Path(config.cache_dir), config.max_bad_fraction)
-        return opened.images, opened.labels, opened.skipped
-
-    train_photos, test_photos = open_tree(Path(config.data))
-    check_splittable(train_photos.labels, train_photos.classes, train_photos.root, config.val_share)
-    images, labels, skipped = store(train_photos)
-    test_images, test_labels, test_skipped = store(test_photos)
-    check_splittable(labels.tolist(), train_photos.classes, train_photos.root, config.val_share)
-    train, val = _stratified(np.arange(len(labels)), labels, config.val_share)
+def _split_folder(config: DataConfig) -> Splits:
+    train_photos, test_photos = _open_checked(config)
+    (store,) = _open(config, train_photos, config.image_size)
+    (test_store,) = _open(config, test_photos, config.image_size)
+    _check_splittable(config, train_photos, store.labels[store.rows].tolist())
+    train, val = _stratified(store.rows, store.labels, config.val_share)
+    bad = [s for s in (store, test_store) if s.skipped]
     return Splits(
         train_photos.classes,
-        train=Split(images, labels, train),
-        val=Split(images, labels, val),
-        test=Split(test_images, test_labels, np.arange(len(test_labels))),
-        skipped=skipped + test_skipped,
+        train=Split(store.images, store.labels, train),
+        val=Split(store.images, store.labels, val),
+        test=Split(test_store.images, test_store.labels, test_store.rows),
+        skipped=sum(s.skipped for s in bad),
+        skipped_lists=tuple(s.directory / SKIPPED_CSV for s in bad),
     )
+
+
+def _open_checked(config: DataConfig) -> tuple[PhotoFolder, PhotoFolder]:
+    train, test = open_tree(Path(config.data))
+    _check_splittable(config, train, train.labels)
+    return train, test
+
+
+def _check_splittable(config: DataConfig, photos: PhotoFolder, labels: Sequence[int]) -> None:
+    check_splittable(labels, photos.classes, photos.root, config.val_share)
+
+
+def _open(config: DataConfig, photos: PhotoFolder, *sizes: int) -> list[PhotoStore]:
+    return open_stores(photos, sizes, Path(config.cache_dir), config.max_bad_fraction)
 
 
 def _stratified(

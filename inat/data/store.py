@@ -1,123 +1,113 @@
-"""Decode every photograph once: a folder becomes one uint8 memory map that all trials of a node share."""
+"""Open the decoded copies of a folder of photographs, which all trials of a node share; build what is missing.
 
-import csv
+One directory a folder and size, published whole: ``images.npy`` (N, size, size, 3) uint8, ``labels.npy``,
+``aspects.npy`` (width / height of the originals, 0 for what cannot be read), ``names.json``, ``skipped.csv`` and
+``manifest.json``. Its name holds a hash of the files' names, sizes and times of change, so another state of the folder
+is another directory.
+"""
+
+import errno
 import hashlib
-import json
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
-from rich.console import Console
-from rich.progress import track
 
+from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, SKIPPED_CSV
+from inat.data.build import BUILDING, FORMAT, build_stores, too_many_bad
 from inat.data.folder import PhotoFolder
 from inat.errors import DataError
-
-FORMAT = 1  # raise when the same photographs would give other bytes
-IMAGES, MANIFEST, SKIPPED = "images.npy", "manifest.json", "skipped.csv"
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoStore:
-    """Decoded photographs: ``images`` (N, size, size, 3) uint8 memory map, ``labels`` (N,), what was left out."""
+    """Decoded photographs of one folder at one size.
+
+    ``images`` (N, size, size, 3) uint8, a map of the file; ``labels`` (N,) int64; ``aspects`` (N,) float32,
+    width / height of the original; ``rows``: those that could be read, the others are black. ``directory`` holds
+    ``skipped.csv``, which lists them.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
-    skipped: int
+    aspects: NDArray[np.float32]
+    rows: NDArray[np.int64]
     directory: Path
 
+    @property
+    def skipped(self) -> int:
+        """How many could not be read."""
+        return len(self.labels) - len(self.rows)
 
-def open_store(photos: PhotoFolder, size: int, cache_dir: Path, max_bad_fraction: float) -> PhotoStore:
-    """The store of ``photos`` at ``size`` px, built first if it is not there; one process builds, others wait.
 
-    Raises DataError if more than ``max_bad_fraction`` of the photographs cannot be read, or the disk is too small.
+def open_stores(
+    photos: PhotoFolder, sizes: Sequence[int], cache_dir: Path, max_bad_fraction: float
+) -> list[PhotoStore]:
+    """The stores of ``photos`` at ``sizes`` px; what is missing is built first, by one process while others wait.
+
+    Raises DataError if more than ``max_bad_fraction`` of the photographs cannot be read, if the disk is too small or
+    ``cache_dir`` cannot be written.
     """
-    directory = cache_dir / _key(photos, size)
+    wanted = {size: store_directory(photos, size, cache_dir) for size in sizes}
+    lock = lock_path(wanted[sizes[0]])
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        (cache_dir / ".writable").touch()
+        with FileLock(lock):
+            opened = {size: _open(directory) for size, directory in wanted.items()}
+            missing = {size: wanted[size] for size in wanted if opened[size] is None}
+            if missing:
+                build_stores(photos, missing, lock.with_suffix(f".{SKIPPED_CSV}"), max_bad_fraction)
+            stores = [opened[size] or _open(wanted[size]) for size in sizes]
     except OSError as error:
-        raise DataError(f"cannot write to {cache_dir} ({error.strerror}); choose another --cache-dir") from error
-    with FileLock(directory.with_suffix(".lock")):
-        if not directory.exists():
-            _build(photos, size, directory, max_bad_fraction)
-    manifest = json.loads((directory / MANIFEST).read_text())
-    images = np.load(directory / IMAGES, mmap_mode="r")[: len(manifest["labels"])]
-    return PhotoStore(images, np.array(manifest["labels"], np.int64), manifest["skipped"], directory)
+        raise DataError(_cannot_write(cache_dir, error)) from error
+    found = [store for store in stores if store is not None]
+    assert len(found) == len(sizes)
+    _refuse_too_many_bad(photos, found[0], max_bad_fraction)
+    return found
 
 
-def read_photo(path: Path, size: int) -> NDArray[np.uint8]:
-    """One photograph, upright, as (size, size, 3): the bytes of torchvision's ``Resize((size, size))`` on it."""
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        return np.asarray(upright.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+def store_directory(photos: PhotoFolder, size: int, cache_dir: Path) -> Path:
+    """Where the store of ``photos`` at ``size`` px is: two folder names for people, a hash, the size.
+
+    The hash is of place, names, sizes in bytes and times of change of all files.
+    """
+    digest = hashlib.sha256(b"%d\0%b\0" % (FORMAT, os.fsencode(photos.root)))
+    for file in photos.files:
+        digest.update(b"%b\0%d\0%d\0" % (os.fsencode(file.path), file.size, file.mtime_ns))
+    name = f"{photos.root.parent.name}-{photos.root.name}-{digest.hexdigest()[:16]}"
+    return cache_dir / f"{name}-{size}px"
 
 
-def _key(photos: PhotoFolder, size: int) -> str:
-    digest = hashlib.sha256(f"{FORMAT}\0{size}\0".encode() + os.fsencode(photos.root))
-    for path in photos.paths:
-        stat = (photos.root / path).stat(follow_symlinks=True) if (photos.root / path).exists() else None
-        digest.update(os.fsencode(path) + f"\0{stat and (stat.st_size, stat.st_mtime_ns)}\0".encode())
-    return f"{photos.root.name}-{size}px-{digest.hexdigest()[:16]}"
+def lock_path(directory: Path) -> Path:
+    """The lock of a store, the same for all sizes of one state of a folder, which are built in one pass."""
+    return directory.parent / f"{directory.name.removesuffix(BUILDING).rpartition('-')[0]}.lock"
 
 
-def _build(photos: PhotoFolder, size: int, directory: Path, max_bad_fraction: float) -> None:
-    count = len(photos.paths)
-    needed, free = count * size * size * 3, shutil.disk_usage(directory.parent).free
-    if needed > free:
-        raise DataError(
-            f"{directory.parent} has {free / 1e9:.1f} GB free and the decoded photos need {needed / 1e9:.1f} GB; "
-            "pass --cache-dir on a larger disk or a smaller --image-size"
-        )
-    building = directory.with_suffix(".building")
-    shutil.rmtree(building, ignore_errors=True)  # of a process that was killed; we hold the lock
-    building.mkdir()
+def _open(directory: Path) -> PhotoStore | None:
+    """None if it is not there; a store that somebody's clean-up or a failing disk has damaged is removed."""
     try:
-        skipped = _decode_all(photos, size, building / IMAGES)
-        if len(skipped) > max_bad_fraction * count:
-            first = "; ".join(f"{path}: {reason}" for path, reason in list(skipped.items())[:3])
-            raise DataError(
-                f"{len(skipped)} of {count} photos in {photos.root} cannot be read, more than the allowed "
-                f"{max_bad_fraction:.1%} (first: {first}); remove or replace them"
-            )
-        labels = [label for path, label in zip(photos.paths, photos.labels, strict=True) if path not in skipped]
-        (building / MANIFEST).write_text(json.dumps({"labels": labels, "skipped": len(skipped)}))
-        with open(building / SKIPPED, "w", newline="") as file:
-            csv.writer(file).writerows([("path", "reason"), *skipped.items()])
-        os.replace(building, directory)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        labels, aspects = np.load(directory / LABELS_NPY), np.load(directory / ASPECTS_NPY)
+        # torch wants writable arrays; "c" keeps what is written to this process.
+        images = np.asarray(np.load(directory / IMAGES_NPY, mmap_mode="c"))
+        os.utime(directory)  # when it was last used, for inat.data.cache
+    except (FileNotFoundError, ValueError, EOFError):
+        shutil.rmtree(directory, ignore_errors=True)
+        return None
+    return PhotoStore(images, labels, aspects, np.flatnonzero(aspects), directory)
 
 
-def _decode_all(photos: PhotoFolder, size: int, target: Path) -> dict[str, str]:
-    """Write all readable photographs to ``target`` in order; the unreadable ones with their reasons come back."""
-    images = np.lib.format.open_memmap(target, "w+", np.uint8, (len(photos.paths), size, size, 3))
-    skipped: dict[str, str] = {}
-    console = Console(stderr=True)
+def _refuse_too_many_bad(photos: PhotoFolder, store: PhotoStore, max_bad_fraction: float) -> None:
+    """Raise DataError for a store that a run with a larger ``max_bad_fraction`` has built."""
+    if store.skipped > max_bad_fraction * len(store.labels):
+        raise DataError(too_many_bad(photos, store.skipped, max_bad_fraction, store.directory / SKIPPED_CSV))
 
-    def read(path: str) -> NDArray[np.uint8] | str:
-        try:
-            return read_photo(photos.root / path, size)
-        except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
-            return f"{type(error).__name__}: {error}"
 
-    row = 0
-    # Threads suffice: Pillow releases the interpreter lock while it decodes and resizes.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = pool.map(read, photos.paths)
-        bar = track(decoded, f"decoding {photos.root.name}", len(photos.paths), console=console, transient=True,
-                    disable=not console.is_terminal)  # fmt: skip
-        for path, result in zip(photos.paths, bar, strict=True):
-            if isinstance(result, str):
-                skipped[path] = result
-            else:
-                images[row] = result
-                row += 1
-    images.flush()
-    return skipped
+def _cannot_write(cache_dir: Path, error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"the disk of {cache_dir} is full; free some space, or pass --cache-dir on a larger disk"
+    return f"cannot write to {cache_dir} ({error.strerror}); choose another --cache-dir"

@@ -52,6 +52,10 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
     data = inspect_data(config.data_config())
     load_splits(config.data_config())  # decodes the photographs now, before any trial waits for them
     tracking.check(config.wandb)
+    if config.compile:
+        from inat.training import check_compiler  # loads torch, which the search itself does without
+
+        check_compiler()
     if config.resume is None:
         directory = config.storage_path.expanduser() / (config.name or default_name(config))
         return Study.create(directory, study_info(config, spaces.describe(space), data)), space

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import ray
 from ray._private import ray_constants
 
+from inat import allocator
 from inat.errors import ConfigError, SearchError
 from inat.options import SearchConfig
 from inat.tuning.slots import Node
@@ -32,6 +33,7 @@ ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # resuming reads the study, not Tune's snapshots
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # a stopped trial may be writing a large checkpoint
+    **allocator.ENVIRONMENT,  # workers inherit it
 }
 
 
@@ -63,7 +65,8 @@ def _join(address: str, level: int) -> Iterator[None]:
         )
     try:
         _check_reachable(address)
-        ray.init(address=address, logging_level=level)
+        workers = {"env_vars": allocator.ENVIRONMENT}  # of a cluster, they do not inherit our environment
+        ray.init(address=address, logging_level=level, runtime_env=workers)
     except (OSError, ValueError, RuntimeError) as error:
         raise SearchError(
             f"no Ray cluster answers at --address {address} ({str(error).splitlines()[0]}); "

@@ -37,6 +37,8 @@ def plan_slots(nodes: Sequence[Node], config: SearchConfig) -> Slots:
     cores; with GPUs one GPU a trial and an equal share of that machine's cores.
     """
     any_gpu = any(node.gpus >= 1 for node in nodes)
+    if config.precision == "16-mixed" and not any_gpu:
+        raise ConfigError("--precision 16-mixed needs a GPU and there is none; take bf16-mixed, 32-true or auto")
     gpus = config.gpus_per_trial if config.gpus_per_trial is not None else float(any_gpu)
     cpus = config.cpus_per_trial if config.cpus_per_trial is not None else _cpu_share(nodes, gpus)
     count = sum(_fits(node, cpus, gpus) for node in nodes)

@@ -24,6 +24,7 @@ def run_trial(params: Mapping[str, Any]) -> None:
     # Imported by the worker, not by the driver that only ships this function.
     import torch
 
+    from inat.allocator import release_freed_memory
     from inat.config import TrialConfig
     from inat.constants import CHECKPOINTS_DIR
     from inat.training import fit
@@ -40,6 +41,7 @@ def run_trial(params: Mapping[str, Any]) -> None:
         fit(config, [checkpoints, ReportToTune()], resume_from=checkpoints.resume_from)
     finally:
         gc.collect()
+        release_freed_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

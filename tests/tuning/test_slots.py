@@ -52,3 +52,10 @@ def test_automatic_slots_never_ask_for_more_than_there_is(machines):
     assert slots.count >= 1
     assert slots.cpus * slots.count <= sum(node.cpus for node in nodes) + 1e-6
     assert slots.gpus * slots.count <= sum(node.gpus for node in nodes) + 1e-6
+
+
+def test_float16_needs_a_gpu():
+    config = SearchConfig(data="digits", precision="16-mixed")
+    with pytest.raises(ConfigError, match="--precision 16-mixed needs a GPU and there is none; take bf16-mixed"):
+        plan_slots([Node(cpus=4)], config)
+    assert plan_slots([Node(cpus=4, gpus=1)], config).count == 1

@@ -1,0 +1,123 @@
+"""Augmentation of one batch: torchvision's transforms image by image, kornia's by the batch, and ours.
+
+    python benchmarks/augment.py --image-size 64
+    pip install kornia && python benchmarks/augment.py      # with kornia's column
+
+All three do RandomResizedCrop, horizontal flip, ColorJitter(0.2, 0.2, 0.2, 0.1) and RandomAffine(15 degrees, translate
+0.1, shear 10) on uint8 images of twice the size and end in normalised float32. Alternating, in one process;
+milliseconds of one batch.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+import tyro
+from measure import hardware, ratios, result_line, spread
+from torch import Tensor
+from torchvision.transforms import v2
+
+from inat.allocator import keep_freed_memory
+from inat.config import CROP_MARGIN
+from inat.constants import IMAGENET_MEAN, IMAGENET_STD
+from inat.data.augment import augment, normalise
+
+Augmentation = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Measure augmentations side by side."""
+
+    image_size: int = 64
+    """Side of the augmented images in pixels."""
+    batch_size: int = 64
+    rounds: int = 5
+    batches: int = 10
+    """Batches of a measurement."""
+
+
+def ours(size: int) -> Augmentation:
+    """One resampling of the whole batch, then the colours."""
+
+    def run(images: Tensor) -> Tensor:
+        aspects = torch.full((len(images),), 4 / 3, device=images.device)
+        return normalise(augment(images, aspects, size))
+
+    return run
+
+
+def torchvision(size: int) -> Augmentation:
+    """As its documentation shows it: random numbers belong to a call, so each image is a call."""
+    steps = v2.Compose([
+        v2.RandomResizedCrop(size, antialias=True),
+        v2.RandomHorizontalFlip(),
+        v2.ColorJitter(0.2, 0.2, 0.2, 0.1),
+        v2.RandomAffine(15, translate=(0.1, 0.1), shear=10),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+    ])  # fmt: skip
+    return lambda images: torch.stack([steps(image) for image in images])
+
+
+def kornia(size: int) -> Augmentation:
+    """Its batched augmentations."""
+    import kornia.augmentation as library
+
+    steps = library.AugmentationSequential(
+        library.RandomResizedCrop((size, size)),
+        library.RandomHorizontalFlip(),
+        library.ColorJitter(0.2, 0.2, 0.2, 0.1, p=1.0),
+        library.RandomAffine(15, translate=(0.1, 0.1), shear=10, p=1.0),
+        library.Normalize(torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)),
+    )
+
+    def run(images: Tensor) -> Tensor:
+        result: Tensor = steps(images.float() / 255)
+        return result
+
+    return run
+
+
+def milliseconds(step: Augmentation, images: Tensor, batches: int) -> float:
+    """Of one batch, after a first one that warms up."""
+    step(images)
+    _wait(images)
+    started = time.perf_counter()
+    for _ in range(batches):
+        step(images)
+    _wait(images)
+    return 1000 * (time.perf_counter() - started) / batches
+
+
+def _wait(images: Tensor) -> None:
+    if images.is_cuda:
+        torch.cuda.synchronize(images.device)
+
+
+def main() -> None:
+    """Alternate and print medians."""
+    options = tyro.cli(Options)
+    keep_freed_memory()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    side = CROP_MARGIN * options.image_size
+    stored = torch.randint(0, 256, (options.batch_size, side, side, 3), dtype=torch.uint8, device=device)
+    steps = {"ours": ours(options.image_size), "torchvision": torchvision(options.image_size)}
+    if find_spec("kornia"):
+        steps["kornia"] = kornia(options.image_size)
+    print(f"{hardware()}\n{options}")
+    parts: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(options.rounds):
+        for name, step in steps.items():
+            parts[name].append(milliseconds(step, stored.permute(0, 3, 1, 2), options.batches))
+    parts |= {f"{name}_over_ours": ratios(parts[name], parts["ours"]) for name in list(steps)[1:]}
+    for name, values in parts.items():
+        unit = "ms a batch" if name in steps else "times"
+        print(f"{name:24} {spread(values)} {unit}")
+    print(result_line(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""How long a training waits for its data: the loader alone, inside an epoch, and building and opening the store.
+
+    python benchmarks/loader.py --data PHOTOS --image-size 64
+
+Four comparisons on the training photographs, alternating, each measurement in a fresh process. With "_augmented" in
+the name both sides augment: the same steps, ours on the device and from larger stored images.
+
+1. Passes over the loader without a network, in batches a second, after one that is not timed. "loader" is inat's as
+   it is (uint8); "ready" adds what happens on the device, so that it ends in the normalised float32 batch that
+   "classic" ends in: ImageFolder + DataLoader with 2 worker processes (benchmarks/classic.py).
+2. Epochs of inat.training.fit, training and validation, after one that is not timed, with the small NETWORK below:
+   "wait" is the share of wall time, in percent, inside the loaders' iterators; "prepare" that in normalisation and
+   augmentation, which is computation. With a GPU both count the processor's time alone.
+3. Seconds to decode: "build" is inat.data.build, to the sizes that a training needs; "plain_build" is a pool of one
+   process a core that opens, converts and resizes the same files with Pillow and drops the results. "build_ratio" is
+   plain_build / build: 1 is as fast.
+4. Milliseconds to open what exists, the first time in a process: "open_tree" lists the folders of all splits,
+   "open_store" hashes the list of training files and maps their store.
+"""
+
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import classic as tutorial
+import tyro
+from measure import Numbers, alternate, hardware, measured, print_report, ratios
+from PIL import Image
+
+from inat import training
+from inat.allocator import keep_freed_memory
+from inat.config import TrialConfig
+from inat.data.build import build_stores
+from inat.data.datamodule import ImageDataModule
+from inat.data.folder import open_tree
+from inat.data.store import open_stores
+
+Kind = Literal["loader", "classic", "epoch", "files"]
+NETWORK = {"first_layer_filters": 32, "filter_org": 1, "conv_layers": 3, "activation": "relu", "dropout": 0.2,
+           "batch_norm": True, "num_neurons_dense": 128, "learning_rate": 1e-3}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Measure the way of the data."""
+
+    data: Path
+    """Folder with train/<class>/* and val/<class>/*."""
+    image_size: int = 64
+    batch_size: int = 64
+    rounds: int = 3
+    epochs: int = 1
+    """Timed passes or epochs of a measurement."""
+    cache_dir: Path = Path.home() / ".cache" / "inat"
+    """Where stores are kept; those that are built to be timed are removed again."""
+    augment: bool = False
+    """With --only: augment."""
+    only: Kind | None = None
+    """Run one measurement and print its numbers."""
+
+    @property
+    def config(self) -> TrialConfig:
+        """The training."""
+        own = {"image_size": self.image_size, "batch_size": self.batch_size, "max_epochs": 1 + self.epochs,
+               "data": str(self.data), "cache_dir": str(self.cache_dir), "use_augmentation": self.augment}  # fmt: skip
+        return TrialConfig.from_params(NETWORK | own)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Of the stores that the training needs."""
+        data = self.config.data
+        return (data.image_size, data.crop_size) if data.use_augmentation else (data.image_size,)
+
+
+def passes(batches: Any, finish: Callable[[Any], object], count: int) -> float:
+    """Batches a second of ``count`` passes after one that is not timed, each batch given to ``finish``."""
+    started = time.perf_counter()
+    for number in range(1 + count):
+        if number == 1:
+            started = time.perf_counter()
+        for batch in batches:
+            finish(batch)
+    return count * len(batches) / (time.perf_counter() - started)
+
+
+def loader(options: Options) -> Numbers:
+    """Our loader over the training split, without and with the transform on the device."""
+    keep_freed_memory()
+    data = ImageDataModule(options.config.data, options.batch_size)
+    raw = passes(data.train_dataloader(), lambda batch: batch, options.epochs)
+    return {"loader": raw, "ready": passes(data.train_dataloader(), data.on_after_batch_transfer, options.epochs)}
+
+
+def classic(options: Options) -> Numbers:
+    """The tutorials' loader over its training part."""
+    train, _ = tutorial.loaders(options.data, options.image_size, options.batch_size, options.augment)
+    return {"classic": passes(train, lambda batch: batch, options.epochs)}
+
+
+@dataclass
+class Watched:
+    """A loader as it is, but for a note in ``waits`` of the seconds that each batch was waited for."""
+
+    loader: Any
+    waits: list[float]
+
+    def __iter__(self) -> Iterator[Any]:
+        started, end = time.perf_counter(), object()
+        batches = iter(self.loader)
+        while (batch := next(batches, end)) is not end:
+            self.waits.append(time.perf_counter() - started)
+            yield batch
+            started = time.perf_counter()
+        self.waits.append(time.perf_counter() - started)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
+WAITS: list[float] = []
+PREPARATIONS: list[float] = []
+
+
+class WatchedData(ImageDataModule):
+    """The data module, with a note of the seconds spent in it."""
+
+    def train_dataloader(self) -> Any:
+        return Watched(super().train_dataloader(), WAITS)
+
+    def val_dataloader(self) -> Any:
+        return Watched(super().val_dataloader(), WAITS)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int = 0) -> Any:
+        started = time.perf_counter()
+        ready = super().on_after_batch_transfer(batch, dataloader_idx)
+        PREPARATIONS.append(time.perf_counter() - started)
+        return ready
+
+
+@dataclass
+class Shares(tutorial.EpochClock):
+    """At the end of each epoch, the seconds spent so far in waiting and in preparing."""
+
+    spent: list[tuple[float, float]] = field(default_factory=list)
+
+    def on_train_epoch_end(self, *args: Any) -> None:
+        super().on_train_epoch_end(*args)
+        self.spent.append((sum(WAITS), sum(PREPARATIONS)))
+
+
+def epoch(options: Options) -> Numbers:
+    """Seconds of an epoch of a training, and shares of it in percent."""
+    training.ImageDataModule = WatchedData  # type: ignore[attr-defined]
+    shares = Shares()
+    training.fit(options.config, [shares])
+    seconds, warm, end = sum(shares.seconds), shares.spent[0], shares.spent[-1]
+    return {
+        "epoch": seconds / options.epochs,
+        "wait": 100 * (end[0] - warm[0]) / seconds,
+        "prepare": 100 * (end[1] - warm[1]) / seconds,
+    }
+
+
+def decode(path: Path, sizes: tuple[int, ...]) -> None:
+    """One photograph, decoded and resized, for nothing."""
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except OSError:
+        return
+    for size in sizes:
+        image.resize((size, size), Image.Resampling.BILINEAR).tobytes()
+
+
+def files(options: Options) -> Numbers:
+    """Milliseconds to open, seconds to build in an empty folder, seconds to decode with a pool of processes."""
+    allowed, times = options.config.data.max_bad_fraction, [time.perf_counter()]
+    photos, _ = open_tree(options.data)
+    times.append(time.perf_counter())
+    open_stores(photos, options.sizes, options.cache_dir, allowed)
+    times.append(time.perf_counter())
+    with tempfile.TemporaryDirectory(dir=options.cache_dir) as folder:
+        build_stores(photos, {s: Path(folder) / f"{s}px" for s in options.sizes}, Path(folder) / "bad.csv", allowed)
+        times.append(time.perf_counter())
+    paths, began = [photos.root / path for path in photos.paths], time.perf_counter()
+    with multiprocessing.Pool(os.cpu_count()) as pool:
+        pool.map(partial(decode, sizes=options.sizes), paths, chunksize=16)
+    plain, (tree, store, build) = time.perf_counter() - began, (b - a for a, b in pairwise(times))
+    return {"open_tree": 1e3 * tree, "open_store": 1e3 * store, "build": build, "plain_build": plain}
+
+
+MEASUREMENTS: dict[Kind, Callable[[Options], Numbers]] = {
+    "loader": loader, "classic": classic, "epoch": epoch, "files": files,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Alternate the measurements, without and with augmentation, and print a table, then the result line."""
+    options = tyro.cli(Options)
+    if options.only:
+        print(json.dumps(MEASUREMENTS[options.only](options)))
+        return
+    print(f"{hardware()}\n{options}")
+    measured(__file__, options, only="loader", augment=True)  # decodes the photographs, and fills the page cache
+    names = {False: "", True: "_augmented"}
+    variants = [(names[augment], {"only": kind, "augment": augment}) for augment in names for kind in MEASUREMENTS]
+    parts = alternate(__file__, options, options.rounds, variants)
+    for suffix in names.values():
+        parts[f"ratio{suffix}"] = ratios(parts[f"ready{suffix}"], parts[f"classic{suffix}"])
+        parts[f"build_ratio{suffix}"] = ratios(parts[f"plain_build{suffix}"], parts[f"build{suffix}"])
+    print_report(parts)
+
+
+if __name__ == "__main__":
+    main()

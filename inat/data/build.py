@@ -1,0 +1,150 @@
+"""Decode all photographs of a folder, on all cores, into the directories of its stores."""
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, MANIFEST_JSON, NAMES_JSON, SKIPPED_CSV
+from inat.data.decode import read_photo, resize
+from inat.data.folder import PhotoFolder
+from inat.errors import DataError
+from inat.files import csv_lines
+
+FORMAT = 2  # raise when the same photographs would give other bytes
+BUILDING = ".building"  # ending of a directory that is not complete
+
+
+def build_stores(photos: PhotoFolder, targets: Mapping[int, Path], listing: Path, max_bad_fraction: float) -> None:
+    """Make the stores ``targets`` (size in px -> directory) in one pass over the photographs; all appear or none.
+
+    The caller holds their lock. If more than ``max_bad_fraction`` cannot be read, they are listed in ``listing`` and
+    DataError is raised.
+    """
+    console = Console(stderr=True, highlight=False)
+    console.print(_announcement(photos, targets), soft_wrap=True)
+    building = {size: directory.with_name(directory.name + BUILDING) for size, directory in targets.items()}
+    try:
+        for directory in building.values():
+            shutil.rmtree(directory, ignore_errors=True)  # of a process that was killed
+            directory.mkdir()
+        aspects, skipped = _decode_all(photos, building, console)
+        if len(skipped) > max_bad_fraction * len(photos.files):
+            _write_skipped(listing, skipped)
+            raise DataError(too_many_bad(photos, len(skipped), max_bad_fraction, listing, skipped))
+        for size, directory in building.items():
+            _write_sidecars(photos, size, directory, aspects, skipped)
+            os.replace(directory, targets[size])
+        listing.unlink(missing_ok=True)
+    finally:
+        for directory in building.values():
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def too_many_bad(
+    photos: PhotoFolder, count: int, allowed: float, listing: Path, skipped: Mapping[str, str] | None = None
+) -> str:
+    """What to tell a user whose folder holds too many unreadable files."""
+    first = "; ".join(f"{path}: {reason}" for path, reason in list((skipped or {}).items())[:3])
+    return (
+        f"{count} of {len(photos.files)} photos in {photos.root} cannot be read, more than the allowed {allowed:.1%}"
+        f"{f' (first: {first})' if first else ''}; they are listed in {listing}: remove or replace them, or pass "
+        "--max-bad-fraction"
+    )
+
+
+def _announcement(photos: PhotoFolder, targets: Mapping[int, Path]) -> str:
+    """Say how large the stores will be before a byte is written; DataError if the disk is too small for them."""
+    count, cache_dir = len(photos.files), next(iter(targets.values())).parent
+    needed, free = sum(count * size * size * 3 for size in targets), shutil.disk_usage(cache_dir).free
+    if needed > free:
+        raise DataError(
+            f"{cache_dir} has {free / 1e9:.1f} GB free and the decoded photos need {needed / 1e9:.1f} GB; "
+            "pass --cache-dir on a larger disk or a smaller --image-size"
+        )
+    sizes = " and ".join(f"{size} px" for size in targets)
+    return f"decoding {count:,} photos of {photos.root} once, at {sizes}: {needed / 1e6:,.0f} MB in {cache_dir}"
+
+
+def _decode_all(
+    photos: PhotoFolder, directories: Mapping[int, Path], console: Console
+) -> tuple[NDArray[np.float32], dict[str, str]]:
+    """Write all readable photographs at each size; width / height of each (0: unreadable), and why some are not.
+
+    A thread holds one photograph at a time and writes its rows to the file instead of to mapped memory, so a build
+    takes the memory of one decoded photograph a core, whatever their number. Threads suffice: Pillow releases the
+    interpreter lock while it decodes and resizes.
+    """
+    aspects = np.zeros(len(photos.files), np.float32)
+    with ExitStack() as stack:
+        files = {s: stack.enter_context(_ImageFile(d / IMAGES_NPY, len(aspects), s)) for s, d in directories.items()}
+
+        def convert(row: int) -> str | None:
+            try:
+                image = read_photo(photos.root / photos.files[row].path)
+            except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
+                return f"{type(error).__name__}: {error}"
+            for size, file in files.items():
+                file.write(row, resize(image, size))
+            aspects[row] = image.width / image.height
+            return None
+
+        # Pillow warns of odd palettes and EXIF; what it could not read is listed with its reason.
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
+        reasons = track(pool.map(convert, range(len(aspects))), "decoding", len(aspects), console=console,
+                        transient=True, disable=not console.is_terminal)  # fmt: skip
+        skipped = {path: why for path, why in zip(photos.paths, reasons, strict=True) if why is not None}
+    return aspects, skipped
+
+
+class _ImageFile:
+    """An .npy file of (count, size, size, 3) uint8 whose rows are written in any order by any thread."""
+
+    def __init__(self, path: Path, count: int, size: int) -> None:
+        mapped = np.lib.format.open_memmap(path, "w+", np.uint8, (count, size, size, 3))
+        self._start, self._row_bytes = mapped.offset, size * size * 3
+        del mapped
+        self._handle = os.open(path, os.O_WRONLY)
+
+    def write(self, row: int, image: NDArray[np.uint8]) -> None:
+        """Put ``image`` (size, size, 3) into its row; OSError if the disk is full, where mapped memory would crash."""
+        data, place = image.tobytes(), self._start + row * self._row_bytes
+        written = os.pwrite(self._handle, data, place)
+        if written < len(data):
+            os.pwrite(self._handle, data[written:], place + written)
+
+    def __enter__(self) -> "_ImageFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.fsync(self._handle)  # a power cut must not leave a published store with holes
+        os.close(self._handle)
+
+
+def _write_sidecars(
+    photos: PhotoFolder, size: int, directory: Path, aspects: NDArray[np.float32], skipped: Mapping[str, str]
+) -> None:
+    np.save(directory / LABELS_NPY, np.array(photos.labels, np.int64))
+    np.save(directory / ASPECTS_NPY, aspects)
+    (directory / NAMES_JSON).write_text(json.dumps(photos.paths))
+    _write_skipped(directory / SKIPPED_CSV, skipped)
+    manifest = {"format": FORMAT, "folder": str(photos.root), "size": size, "photos": len(photos.files),
+                "skipped": len(skipped), "classes": photos.classes}  # fmt: skip
+    (directory / MANIFEST_JSON).write_text(json.dumps(manifest, indent=2))
+
+
+def _write_skipped(path: Path, skipped: Mapping[str, str]) -> None:
+    rows = ({"path": name, "reason": reason} for name, reason in skipped.items())
+    text = csv_lines(rows, ("path", "reason"), header=True)
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")  # names need not be UTF-8

@@ -1,0 +1,148 @@
+"""List and clear the decoded photographs that searches keep.
+
+    python -m inat.data.cache                          # what there is, for which folder, how large
+    python -m inat.data.cache --clear outdated         # unfinished ones, and those whose photographs changed or went
+    python -m inat.data.cache --clear NAME [NAME ...]  # by the name in the list
+    python -m inat.data.cache --clear all
+
+A running search keeps what it has opened: the system frees the space when its last trial has ended.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.filesize import decimal
+
+from inat.cli import run_command
+from inat.constants import MANIFEST_JSON
+from inat.data.build import BUILDING
+from inat.data.folder import list_split
+from inat.data.store import lock_path, store_directory
+from inat.errors import ConfigError, DataError, InatError
+
+ALL, OUTDATED = "all", "outdated"
+CURRENT, CHANGED, GONE, UNFINISHED = "current", "photos changed", "photos gone", "unfinished"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheCommand:
+    """List the decoded photographs, or remove some of them."""
+
+    cache_dir: Path = field(default_factory=lambda: Path.home() / ".cache" / "inat")
+    """Where they are kept, as given to the search."""
+    clear: tuple[str, ...] = ()
+    """Names from the list, "outdated" or "all"."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedStore:
+    """One directory of the cache: ``size`` in pixels, ``used`` when a search last opened it."""
+
+    directory: Path
+    folder: Path
+    size: int
+    photos: int
+    state: str
+    bytes: int
+    used: datetime
+
+    @property
+    def name(self) -> str:
+        """Its directory's name, which --clear takes."""
+        return self.directory.name
+
+
+def cached_stores(cache_dir: Path) -> list[CachedStore]:
+    """What ``cache_dir`` holds, last used first; anything else in it is left out."""
+    found = (_read(directory) for directory in _directories(cache_dir))
+    return sorted((store for store in found if store), key=lambda store: store.used, reverse=True)
+
+
+def clear(stores: Sequence[CachedStore]) -> list[CachedStore]:
+    """Remove ``stores`` and return those that stay because a search is decoding them at this moment."""
+    busy = []
+    for store in stores:
+        try:
+            with FileLock(lock_path(store.directory), timeout=0):
+                shutil.rmtree(store.directory)
+        except Timeout:
+            busy.append(store)
+    return busy
+
+
+def choose(stores: Sequence[CachedStore], wanted: Sequence[str]) -> list[CachedStore]:
+    """The stores that --clear means; ConfigError for a name that is not there."""
+    known = {ALL, OUTDATED, *(store.name for store in stores)}
+    if unknown := [name for name in wanted if name not in known]:
+        raise ConfigError(f"nothing named {unknown[0]!r} to clear; choose from {', '.join(sorted(known))}")
+    return [
+        store for store in stores
+        if ALL in wanted or store.name in wanted or (OUTDATED in wanted and store.state != CURRENT)
+    ]  # fmt: skip
+
+
+def _directories(cache_dir: Path) -> Iterator[Path]:
+    try:
+        yield from (entry for entry in sorted(cache_dir.iterdir()) if entry.is_dir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataError(f"cannot read {cache_dir} ({error.strerror}); check --cache-dir") from error
+
+
+def _read(directory: Path) -> CachedStore | None:
+    size_on_disk = sum(file.stat().st_size for file in directory.iterdir() if file.is_file())
+    used = datetime.fromtimestamp(directory.stat().st_mtime)
+    if directory.suffix == BUILDING:
+        return CachedStore(directory, Path(), 0, 0, UNFINISHED, size_on_disk, used)
+    try:
+        manifest = json.loads((directory / MANIFEST_JSON).read_text())
+        folder, size, photos = Path(manifest["folder"]), int(manifest["size"]), int(manifest["photos"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not one of ours
+    return CachedStore(directory, folder, size, photos, _state(directory, folder, size), size_on_disk, used)
+
+
+def _state(directory: Path, folder: Path, size: int) -> str:
+    try:
+        photos = list_split(folder)
+    except (OSError, InatError):
+        return GONE
+    return CURRENT if store_directory(photos, size, directory.parent) == directory else CHANGED
+
+
+def show(command: CacheCommand) -> None:
+    """Do what ``command`` says and print what there is, or what was removed."""
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    cache_dir = command.cache_dir.expanduser().absolute()
+    stores = cached_stores(cache_dir)
+    if command.clear:
+        chosen = choose(stores, command.clear)
+        busy = clear(chosen)
+        removed = [store for store in chosen if store not in busy]
+        console.print(f"removed {len(removed)} of {len(stores)}, {decimal(sum(store.bytes for store in removed))}")
+        if busy:
+            names = ", ".join(store.name for store in busy)
+            raise DataError(f"{names} is being decoded by a search; clear it when that has ended")
+    elif not stores:
+        console.print(f"nothing is kept in {cache_dir}")
+    else:
+        for store in stores:
+            console.print(describe(store))
+        console.print(f"{decimal(sum(store.bytes for store in stores))} in {cache_dir}")
+
+
+def describe(store: CachedStore) -> str:
+    """Its name on a line of its own, to be copied, and what it is."""
+    what = f"{store.photos:,} photos of {store.folder} at {store.size} px, " if store.photos else ""
+    return f"{store.name}\n    {what}{decimal(store.bytes)}, {store.state}, last used {store.used:%Y-%m-%d %H:%M}"
+
+
+if __name__ == "__main__":
+    run_command(CacheCommand, show)

@@ -1,0 +1,113 @@
+"""Fetch nature_12K, photographs of 10 classes (3.6 GB), and unpack it for the search.
+
+    python -m inat.data.download                                   # into ./inaturalist_12K
+    python -m inat.data.download --to /data/inaturalist_12K
+    python -m inat.data.download --url https://host/other.zip --to other   # any zip with train/ and val/
+
+Stopped at any moment, the same command goes on where it was. Until DIR is whole, everything is in .DIR.download beside.
+"""
+
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from inat.cli import run_command
+from inat.data.disk import disk_errors
+from inat.data.fetch import ResumableFile
+from inat.data.unpack import UselessArchiveError, count_photos, publish
+from inat.errors import DataError
+
+NATURE_12K: Final = "https://storage.googleapis.com/wandb_datasets/nature_12K.zip"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DownloadCommand:
+    """Fetch the photographs and unpack them; goes on where an earlier run was stopped."""
+
+    to: Path = Path("inaturalist_12K")
+    """Folder that gets train/ and val/."""
+    url: str = NATURE_12K
+    """Zip archive with train/<class>/* and val/<class>/*, perhaps in a folder of its own."""
+
+
+def download(command: DownloadCommand) -> None:
+    """Bring the photographs to ``command.to`` unless they are there, and say what to run next; DataError if it fails.
+
+    A folder with anything else in it is left alone.
+    """
+    given = command.to.expanduser()
+    target = given.resolve()  # a link to a larger disk takes the working folder there, too
+    with disk_errors(target.parent):
+        photos = find_photos(target)
+        if photos is None:
+            photos = _bring(command.url, target)
+            print(f"{target} is complete: {photos:,} photos")
+        else:
+            shutil.rmtree(_work_folder(target), ignore_errors=True)  # of a run that was killed after its last step
+            print(f"{target} was complete before: {photos:,} photos, nothing to fetch")
+    print(f"next: python tune_scratch.py --data {shlex.quote(str(given))}")
+
+
+def find_photos(target: Path) -> int | None:
+    """How many photos a complete ``target`` has; None if there is none yet, DataError if it is something else."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return None
+    try:
+        return count_photos(target)
+    except DataError as error:
+        wrong = str(error).partition(";")[0]
+        raise DataError(f"{wrong}, and a download never replaces files; name another folder with --to") from error
+
+
+def _bring(url: str, target: Path) -> int:
+    with _workplace(target) as archive:
+        photos = find_photos(target)  # another process may just have ended
+        if photos is not None:
+            return photos
+        part = ResumableFile(url, archive)
+        try:
+            part.fetch()
+            photos = publish(archive, target)
+            part.forget()
+        except UselessArchiveError:
+            part.forget()
+            raise
+        except KeyboardInterrupt:
+            print("what has come is kept; the same command goes on from there")
+            raise
+    return photos
+
+
+def _work_folder(target: Path) -> Path:
+    return target.with_name(f".{target.name}.download")
+
+
+@contextmanager
+def _workplace(target: Path) -> Iterator[Path]:
+    """Where the archive grows, for one process at a time; its folder stays only while it holds a part of it."""
+    work = _work_folder(target)
+    work.mkdir(parents=True, exist_ok=True)
+    archive, lock = work / "archive.zip", FileLock(work / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise DataError(
+            f"another process is fetching {target}; wait until it has ended, or name another folder with --to"
+        ) from error
+    try:
+        yield archive
+    finally:
+        # The lock file goes while it is held; filelock sees to it that nobody gets a lock on a file that has gone.
+        if not archive.exists() or not archive.stat().st_size:
+            shutil.rmtree(work, ignore_errors=True)
+        lock.release()
+
+
+if __name__ == "__main__":
+    run_command(DownloadCommand, download, __doc__)

@@ -1,0 +1,122 @@
+"""Whole batches from arrays in memory: gathered at once, on the GPU if the images fit there, else sent ahead."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from inat.data.splits import Split
+
+# Of a GPU's free memory, for all images of one size; the rest is for networks and for other trials on the same GPU.
+RESIDENT_SHARE = 0.25
+
+
+class Batch(NamedTuple):
+    """Images (B, 3, H, W) uint8 and labels (B,); with ``aspects`` (B,), to be augmented: width / height as taken."""
+
+    images: Tensor
+    labels: Tensor
+    aspects: Tensor | None = None
+
+
+class SplitDataset(Dataset[Batch]):
+    """One split, its images on ``device`` if they fit there; ``__getitems__`` returns a whole batch."""
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        images = split.images if split.crops is None else split.crops.images
+        on_device = resident(images, device)
+        self.images = torch.from_numpy(images) if on_device is None else on_device
+        self.rows, self.labels = self._beside(split.rows), self._beside(split.labels)
+        self.aspects = None if split.crops is None else self._beside(split.crops.aspects)
+
+    def _beside(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.images.device)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        rows = self.rows[torch.tensor(indices).to(self.rows.device, non_blocking=True)]
+        # The store is (H, W, 3); the permuted view of it is a channels-last batch already.
+        images = self.images.index_select(0, rows).permute(0, 3, 1, 2)
+        return Batch(images, self.labels[rows], None if self.aspects is None else self.aspects[rows])
+
+    def __getitem__(self, index: int) -> Batch:
+        return Batch(*(None if part is None else part[0] for part in self.__getitems__([index])))  # type: ignore[arg-type]
+
+
+class EpochShuffle(Sampler[int]):
+    """A permutation that depends on (seed, epoch) alone, so that a resumed trial sees the order it would have seen."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
+        return iter(order.tolist())
+
+
+class SentAhead(DataLoader[Batch]):
+    """Gathers and pins the next batch in a thread while the GPU computes on this one."""
+
+    def __iter__(self) -> Any:
+        batches = super().__iter__()
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = pool.submit(next, batches, None)
+                yield batch
+
+
+def make_loader(
+    split: Split, batch_size: int, device: torch.device, shuffle_seed: int | None = None
+) -> DataLoader[Batch]:
+    """Batches of ``split`` for ``device``: in order, or shuffled anew each epoch from ``shuffle_seed``."""
+    dataset = SplitDataset(split, device)
+    to_send = device.type == "cuda" and dataset.images.device != device
+    kind: type[DataLoader[Batch]] = SentAhead if to_send else DataLoader
+    # __getitems__ returns a finished batch, so there is nothing to collate; reading memory needs no workers.
+    # Its own generator: else each pass draws a number from the global one, and a resumed training would differ.
+    return kind(
+        dataset,
+        batch_size,
+        sampler=None if shuffle_seed is None else EpochShuffle(len(dataset), shuffle_seed),
+        collate_fn=_as_is,
+        num_workers=0,
+        pin_memory=to_send,
+        generator=torch.Generator(),
+    )
+
+
+_residents: dict[tuple[int, torch.device], tuple[NDArray[np.uint8], Tensor]] = {}
+
+
+def resident(images: NDArray[np.uint8], device: torch.device) -> Tensor | None:
+    """A copy of ``images`` on a GPU, kept for the process's next trials; None if it would not fit, or on a CPU."""
+    if device.type != "cuda":
+        return None
+    key = id(images), device
+    if key not in _residents:
+        free, _ = torch.cuda.mem_get_info(device)
+        if images.nbytes > RESIDENT_SHARE * free:
+            return None
+        _residents[key] = images, torch.from_numpy(images).to(device)
+    return _residents[key][1]
+
+
+def _as_is(batch: Any) -> Any:
+    return batch

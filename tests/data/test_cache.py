@@ -1,0 +1,75 @@
+import shutil
+import subprocess
+import sys
+
+import pytest
+from filelock import FileLock
+
+from inat.data.cache import CacheCommand, cached_stores, choose, clear, show
+from inat.data.folder import open_tree
+from inat.data.store import lock_path, open_stores
+from inat.errors import ConfigError, DataError
+from tests.conftest import write_photo
+
+
+@pytest.fixture
+def cache(photo_tree, tmp_path):
+    open_stores(open_tree(photo_tree())[0], [8, 16], tmp_path / "cache", 0.01)
+    return tmp_path / "cache"
+
+
+def test_a_store_is_listed_with_folder_size_and_state(cache, tmp_path):
+    (cache / "something else").mkdir()
+    stores = cached_stores(cache)
+    assert sorted((s.size, s.photos, s.state) for s in stores) == [(8, 20, "current"), (16, 20, "current")]
+    assert all(s.folder == tmp_path / "photos" / "train" for s in stores)
+    assert all(s.bytes > s.photos * s.size**2 * 3 for s in stores)
+
+
+def test_changed_and_vanished_photos_and_unfinished_builds_are_told(cache, tmp_path):
+    write_photo(tmp_path / "photos" / "train" / "bird" / "new.jpg")
+    assert {s.state for s in cached_stores(cache)} == {"photos changed"}
+    shutil.rmtree(tmp_path / "photos")
+    assert {s.state for s in cached_stores(cache)} == {"photos gone"}
+    (cache / "photos-train-0123456789abcdef-32px.building").mkdir()
+    assert {s.state for s in cached_stores(cache)} == {"photos gone", "unfinished"}
+
+
+def test_clearing_removes_what_is_named_and_nothing_else(cache, tmp_path):
+    write_photo(tmp_path / "photos" / "train" / "bird" / "new.jpg")
+    open_stores(open_tree(tmp_path / "photos")[0], [16], cache, 0.01)
+    stores = cached_stores(cache)
+    assert clear(choose(stores, ["outdated"])) == []
+    (left,) = cached_stores(cache)
+    assert (left.state, left.photos) == ("current", 21)
+    assert clear(choose([left], [left.name])) == []
+    assert cached_stores(cache) == []
+
+
+def test_what_is_being_decoded_stays(cache):
+    stores = cached_stores(cache)
+    with FileLock(lock_path(stores[0].directory)):
+        assert clear(stores) == stores
+        with pytest.raises(DataError, match="is being decoded by a search; clear it when that has ended"):
+            show(CacheCommand(cache_dir=cache, clear=("all",)))
+    assert len(cached_stores(cache)) == 2
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(cache):
+    with pytest.raises(ConfigError, match=r"nothing named 'x' to clear; choose from all, outdated, photos-train-"):
+        choose(cached_stores(cache), ["all", "x"])
+
+
+def test_the_command_lists_and_clears(cache):
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "inat.data.cache", "--cache-dir", str(cache), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "20 photos of" in (listed := run())
+    assert "at 16 px" in listed
+    assert run("--clear", "all").startswith("removed 2 of 2, ")
+    assert run() == f"nothing is kept in {cache}\n"
+
+
+def test_a_place_without_a_cache_is_empty(tmp_path):
+    assert cached_stores(tmp_path / "nowhere") == []

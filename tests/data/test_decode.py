@@ -1,0 +1,157 @@
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inat.data.decode import read_photo, resize
+
+# A build silences what Pillow says of odd files: it lists those it could not read.
+pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Image size")
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+SIZE = (8, 6)
+
+
+def plain(path: Path) -> None:
+    Image.new("RGB", SIZE, RED).save(path)
+
+
+def cmyk(path: Path) -> None:
+    Image.new("CMYK", SIZE, (0, 255, 255, 0)).save(path, quality=95)
+
+
+def grey(path: Path) -> None:
+    Image.new("L", SIZE, 77).save(path)
+
+
+def grey_of_16_bits(path: Path) -> None:
+    Image.fromarray(np.full(SIZE[::-1], 128 * 257, np.uint16)).save(path)
+
+
+def palette_with_transparency(path: Path) -> None:
+    picture = Image.new("P", SIZE, 1)
+    picture.putpalette([*GREEN, *RED])
+    picture.save(path, transparency=0)
+
+
+def transparent(path: Path) -> None:
+    Image.new("RGBA", SIZE, (*RED, 10)).save(path)
+
+
+def animation(path: Path) -> None:
+    first, second = (Image.new("RGB", SIZE, colour) for colour in (RED, BLUE))
+    first.save(path, save_all=True, append_images=[second])
+
+
+def one_pixel(path: Path) -> None:
+    Image.new("RGB", (1, 1), RED).save(path)
+
+
+def broken_exif(path: Path) -> None:
+    Image.new("RGB", SIZE, RED).save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff nonsense")
+
+
+def truncated(path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def bomb(path: Path) -> None:
+    """The header of a PNG of 20,000 x 20,000 pixels and no more: nobody may get as far as decoding it."""
+    Image.new("L", (1, 1)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 20_000, 20_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+
+
+def large(path: Path) -> None:
+    bomb(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 10_000, 10_000)  # Pillow itself would only warn
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+
+
+def floating_point(path: Path) -> None:
+    Image.new("F", SIZE, 0.5).save(path)
+
+
+def wide_integers(path: Path) -> None:
+    Image.fromarray(np.full(SIZE[::-1], 70_000, np.int32)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "colour"),
+    [
+        ("plain.jpg", plain, RED),
+        ("cmyk.jpg", cmyk, RED),
+        ("grey.jpeg", grey, (77, 77, 77)),
+        ("grey16.png", grey_of_16_bits, (128, 128, 128)),
+        ("grey16.tif", grey_of_16_bits, (128, 128, 128)),
+        ("palette.png", palette_with_transparency, RED),
+        ("transparent.webp", transparent, RED),
+        ("animated.gif", animation, RED),
+        ("animated.webp", animation, RED),
+        ("one pixel.png", one_pixel, RED),
+        ("broken exif.jpg", broken_exif, RED),
+        ("with space é 日本.JPG", plain, RED),
+    ],
+)
+def test_odd_photographs_are_read_as_rgb(tmp_path, name, make, colour):
+    make(tmp_path / name)
+    image = read_photo(tmp_path / name)
+    assert image.mode == "RGB"
+    small = resize(image, 4)
+    assert small.shape == (4, 4, 3)
+    assert np.abs(small.astype(int) - colour).max() <= 3  # JPEG and WebP are lossy
+
+
+# Where the white top row of the picture as shown is kept in the file, for each value of the EXIF tag.
+@pytest.mark.parametrize(
+    ("orientation", "row", "column"),
+    [
+        (1, 0, None),
+        (2, 0, None),
+        (3, -1, None),
+        (4, -1, None),
+        (5, None, 0),
+        (6, None, 0),
+        (7, None, -1),
+        (8, None, -1),
+    ],
+)
+def test_photographs_are_turned_upright(tmp_path, orientation, row, column):
+    stored = np.zeros((6, 6, 3), np.uint8)
+    stored[row if row is not None else slice(None), column if column is not None else slice(None)] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / "turned.png", exif=exif)
+    shown = np.asarray(read_photo(tmp_path / "turned.png"))
+    assert shown[0].min() == 255
+    assert shown[1:].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "reason"),
+    [
+        ("truncated.jpg", truncated, "truncated"),
+        ("empty.jpg", lambda path: path.touch(), "cannot identify image file"),
+        ("text.jpg", lambda path: path.write_text("no photograph"), "cannot identify image file"),
+        ("bomb.png", bomb, "400000000 pixels.* exceeds limit"),
+        ("large.png", large, "10000 x 10000 pixels, more than the allowed 89,478,485"),
+        ("gone.jpg", lambda path: path.symlink_to("nowhere.jpg"), "No such file"),
+        ("pipe.jpg", os.mkfifo, "not a regular file"),
+        ("float.tif", floating_point, "floating-point pixels"),
+        ("wide.tif", wide_integers, r"grey values 70000\.\.70000 are outside 16 bits"),
+    ],
+)
+def test_what_is_no_photograph_is_refused_with_its_reason(tmp_path, name, make, reason):
+    make(tmp_path / name)
+    with pytest.raises(Exception, match=reason):
+        read_photo(tmp_path / name)

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+import torch
+
+from inat.data.loader import EpochShuffle, SentAhead, SplitDataset, make_loader, resident
+from inat.data.splits import Crops, Split
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def split() -> Split:
+    """Ten images that are filled with their number; the rows leave some out."""
+    images = np.arange(10, dtype=np.uint8).repeat(4 * 4 * 3).reshape(10, 4, 4, 3)
+    return Split(images, np.arange(10, dtype=np.int64) * 100, np.array([1, 3, 4, 7, 9]))
+
+
+def test_a_batch_is_gathered_at_once_in_channels_last(split):
+    batch = SplitDataset(split, CPU).__getitems__([4, 0])
+    assert batch.images.shape == (2, 3, 4, 4)
+    assert batch.images.dtype == torch.uint8
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.images[:, 0, 0, 0].tolist() == [9, 1]
+    assert batch.labels.tolist() == [900, 100]
+    assert batch.aspects is None
+
+
+def test_with_crops_the_batch_holds_larger_images_and_their_shapes(split):
+    large = np.repeat(np.repeat(split.images, 2, axis=1), 2, axis=2)
+    crops = Crops(large, np.linspace(1, 2, 10, dtype=np.float32))
+    batch = SplitDataset(Split(split.images, split.labels, split.rows, crops), CPU).__getitems__([1])
+    assert batch.images.shape == (1, 3, 8, 8)
+    assert batch.images[0, 0, 0, 0] == 3
+    assert batch.aspects.tolist() == pytest.approx([1 + 3 / 9])
+
+
+def test_a_loader_goes_through_the_split_in_order_or_shuffled(split):
+    in_order = torch.cat([batch.labels for batch in make_loader(split, 2, CPU)])
+    assert in_order.tolist() == [100, 300, 400, 700, 900]
+    shuffled = torch.cat([batch.labels for batch in make_loader(split, 2, CPU, shuffle_seed=1)])
+    assert sorted(shuffled.tolist()) == in_order.tolist()
+    assert shuffled.tolist() != in_order.tolist()
+
+
+def test_a_pass_draws_nothing_from_the_global_generator(split):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    list(make_loader(split, 2, CPU, shuffle_seed=1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    a, b = EpochShuffle(50, seed=1), EpochShuffle(50, seed=1)
+    first = list(a)
+    assert sorted(first) == list(range(50))
+    assert list(b) == first
+    a.set_epoch(1)
+    assert list(a) != first
+    assert list(EpochShuffle(50, seed=2)) != first
+
+
+def ahead(split: Split) -> SentAhead:
+    return SentAhead(SplitDataset(split, CPU), 2, collate_fn=lambda batch: batch)
+
+
+def test_batches_sent_ahead_are_the_same_ones_in_order(split):
+    assert [batch.labels.tolist() for batch in ahead(split)] == [[100, 300], [400, 700], [900]]
+
+
+def test_sending_ahead_may_be_left_early_and_started_again(split):
+    loader = ahead(split)
+    for _ in range(3):
+        passing = iter(loader)
+        assert next(passing).labels.tolist() == [100, 300]
+        passing.close()
+    assert len(list(loader)) == 3
+
+
+def test_an_error_while_gathering_ahead_reaches_the_loop(split):
+    broken = Split(split.images[:5], split.labels, split.rows)
+    with pytest.raises(IndexError):
+        list(ahead(broken))
+
+
+def test_nothing_is_copied_for_a_cpu(split):
+    assert resident(split.images, CPU) is None
+    assert SplitDataset(split, CPU).images.data_ptr() == split.images.ctypes.data
+
+
+@pytest.mark.parametrize(("free", "fits"), [(10 * 48 * 5, True), (10 * 48 * 3, False)])
+def test_images_are_kept_on_a_gpu_if_they_fit_in_a_share_of_its_memory(split, monkeypatch, free, fits):
+    # There is no GPU in the tests: the copy is stood in for, the decision is the real one.
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10 * free))
+    copied = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: (copied.append(device), self)[1])
+    gpu = torch.device("cuda", 0)
+    assert (resident(split.images, gpu) is not None) is fits
+    assert resident(split.images, gpu) is resident(split.images, gpu)
+    assert copied == [gpu] * fits

@@ -1,0 +1,106 @@
+import io
+import stat
+import zipfile
+
+import pytest
+
+from tests.data.site import PHOTOS, assert_whole, refuse, run, zipped
+
+
+def corrupt(body: bytes) -> bytes:
+    place = body.index(PHOTOS["val/fish/2.jpg"]) + 10_000
+    return body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+
+
+def encrypt(body: bytes) -> bytes:
+    return body.replace(b"PK\x03\x04\x14\0\0", b"PK\x03\x04\x14\0\1").replace(
+        b"PK\1\2\x14\3\x14\0\0", b"PK\1\2\x14\3\x14\0\1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (corrupt(zipped(PHOTOS)), r"no sound zip archive: Bad CRC-32 for file 'val/fish/2.jpg'; .* fetch them anew"),
+        (encrypt(zipped(PHOTOS)), r"no sound zip archive: .*is encrypted"),
+        (
+            b"<html>sign in</html>",
+            r"the 20 bytes declared and received are no sound zip archive: .* not a zip file; check",
+        ),
+        (zipped({"train": b"x", "train/bird/0.jpg": b"x"}), r"no sound zip archive: .*; check --url"),
+        (zipped({"train/bird": b"x", "train/bird/": b""}), r"no sound zip archive: .*; check --url"),
+        (zipped({"train/bird/0.jpg": b"x", "train/bird": b"x"}), r"no sound zip archive: .*; check --url"),
+        (zipped({}), r"no 'train' folder in it; pass the --url of a zip with train/<class>/\* and val"),
+        (zipped({"bird/0.jpg": b"x"}), r"no such photos as a search needs: no 'train' folder in it; pass the --url"),
+        (zipped({"train/bird/0.jpg": b"x"}), r"needs: no 'val' or 'test' folder in it; pass the --url"),
+        (
+            zipped({"train/bird/0.jpg": b"x", "val/fish/0.jpg": b"x"}),
+            r"needs: train and val must have the same classes;",
+        ),
+    ],
+    ids=[
+        "CRC",
+        "encrypted",
+        "no zip",
+        "file, folder below",
+        "file, folder",
+        "folder, file",
+        "empty",
+        "no train",
+        "no val",
+        "classes",
+    ],
+)
+def test_a_useless_archive_is_a_sentence_and_is_not_kept(site, to, body, message):
+    right, site.body = site.body, body
+    refuse(site, to, message)
+    assert list(to.parent.iterdir()) == []
+    site.body = right
+    run(site, to)
+    assert_whole(to)
+
+
+def compressed_and_damaged(method: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("train/bird/0.jpg", bytes(1000))
+    body = buffer.getvalue()
+    return body[:60] + b"??" + body[62:]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_is_told_alike_for_every_compression(site, to, method):
+    site.body = compressed_and_damaged(method)
+    refuse(site, to, r"no sound zip archive: .*; check --url")
+    assert list(to.parent.iterdir()) == []
+
+
+def special(kind: int) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo("train/bird/odd.jpg")
+    member.create_system, member.external_attr = 3, (kind | 0o777) << 16
+    return member
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (
+            "../outside.jpg",
+            r"member '\.\./outside.jpg' of the archive leads out of the folder, so nothing was unpacked;",
+        ),
+        ("train/../../outside.jpg", r"leads out of the folder"),
+        ("{tmp}/outside.jpg", r"member '/.*/outside.jpg' of the archive leads out of the folder"),
+        ("..\\outside.jpg", r"leads out of the folder"),
+        ("C:outside.jpg", r"leads out of the folder"),
+        (special(stat.S_IFLNK), r"member 'train/bird/odd.jpg' of the archive is a link or a device"),
+        (special(stat.S_IFIFO), r"is a link or a device"),
+    ],
+    ids=str,
+)
+def test_a_member_that_would_leave_the_folder_is_refused_before_anything_is_unpacked(
+    site, to, tmp_path, member, message
+):
+    member = member.format(tmp=tmp_path) if isinstance(member, str) else member
+    site.body = zipped(PHOTOS | {member: b"/etc/passwd"})
+    refuse(site, to, message)
+    assert list(tmp_path.rglob("*")) == [to.parent]
