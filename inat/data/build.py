@@ -21,6 +21,7 @@ from inat.errors import DataError
 from inat.files import csv_lines
 
 FORMAT = 2  # raise when the same photographs would give other bytes
+AT_ONCE = 16  # photographs a thread decodes before it wakes the main one, which then competes for the interpreter
 BUILDING = ".building"  # ending of a directory that is not complete
 
 
@@ -90,7 +91,7 @@ def _decode_all(
 
         def convert(row: int) -> str | None:
             try:
-                image = read_photo(photos.root / photos.files[row].path)
+                image = read_photo(os.path.join(photos.root, photos.files[row].path))
             except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
                 return f"{type(error).__name__}: {error}"
             for size, file in files.items():
@@ -98,12 +99,17 @@ def _decode_all(
             aspects[row] = image.width / image.height
             return None
 
+        def convert_some(rows: range) -> list[str | None]:
+            return [convert(row) for row in rows]
+
         # Pillow warns of odd palettes and EXIF; what it could not read is listed with its reason.
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
-        reasons = track(pool.map(convert, range(len(aspects))), "decoding", len(aspects), console=console,
-                        transient=True, disable=not console.is_terminal)  # fmt: skip
+        parts = [range(start, min(start + AT_ONCE, len(aspects))) for start in range(0, len(aspects), AT_ONCE)]
+        done = track(pool.map(convert_some, parts), "decoding", len(parts), console=console,
+                     transient=True, disable=not console.is_terminal)  # fmt: skip
+        reasons = (reason for part in done for reason in part)
         skipped = {path: why for path, why in zip(photos.paths, reasons, strict=True) if why is not None}
     return aspects, skipped
 
@@ -119,7 +125,7 @@ class _ImageFile:
 
     def write(self, row: int, image: NDArray[np.uint8]) -> None:
         """Put ``image`` (size, size, 3) into its row; OSError if the disk is full, where mapped memory would crash."""
-        data, place = image.tobytes(), self._start + row * self._row_bytes
+        data, place = image.reshape(-1).data, self._start + row * self._row_bytes
         written = os.pwrite(self._handle, data, place)
         if written < len(data):
             os.pwrite(self._handle, data[written:], place + written)

@@ -1,27 +1,29 @@
 """Read one photograph file, whatever is in it, as an upright RGB image."""
 
+import os
 import stat
 import struct
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+StrPath = str | os.PathLike[str]
 
 # Pillow's own limit, above which it only warns up to twice as many. Decoding one takes 3 bytes a pixel, so this bounds
 # the memory of a build: 268 MB a core while such a photograph is decoded.
 MAX_PIXELS = 89_478_485
 
 
-def read_photo(path: Path) -> Image.Image:
+def read_photo(path: StrPath) -> Image.Image:
     """The photograph at ``path``, upright, in mode RGB.
 
     As torchvision's ImageFolder reads it (first frame of an animation, transparency dropped), but turned as its EXIF
     orientation says, and with 16-bit grey scaled to 8 bits where Pillow would clip it to white. Raises whatever
     Pillow's plugins raise on a broken file, or ValueError for what is no photograph.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
+    if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("not a regular file")  # a named pipe would be waited for, for ever
     with Image.open(path) as image:
         if image.width * image.height > MAX_PIXELS:
@@ -30,6 +32,8 @@ def read_photo(path: Path) -> Image.Image:
         _turn_upright(image)
         if image.mode == "F":
             raise ValueError("floating-point pixels, of which none is defined as white")
+        if image.mode == "RGB":
+            return image
         return _eight_bits(image) if image.mode.startswith("I") else image.convert("RGB")
 
 

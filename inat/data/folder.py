@@ -15,6 +15,10 @@ from inat.constants import DIGITS, TEST, TRAIN, VAL
 from inat.errors import DataError
 
 
+# Known without asking Pillow, which takes 0.1 s to load all its formats.
+COMMON_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+
+
 class Found(NamedTuple):
     """A file of a class folder: path below the split, bytes and time of the last change (-1, 0 for a dangling link)."""
 
@@ -102,7 +106,7 @@ def list_split(split: Path) -> PhotoFolder:
     files: list[Found] = []
     labels: list[int] = []
     for index, name in enumerate(classes):
-        found = sorted(_photos_below(split, name, image_suffixes(), set()))
+        found = sorted(_photos_below(split, name, set()))
         if not found:
             raise DataError(
                 f"class folder {split / name} has no image files; add photos ({_some_suffixes()}) or remove it"
@@ -112,7 +116,7 @@ def list_split(split: Path) -> PhotoFolder:
     return PhotoFolder(split, classes, tuple(files), tuple(labels))
 
 
-def _photos_below(split: Path, folder: str, suffixes: frozenset[str], walked: set[str]) -> Iterator[Found]:
+def _photos_below(split: Path, folder: str, walked: set[str]) -> Iterator[Found]:
     """Image files in and below ``split/folder``; one pass of scandir, as a search opens its tree in every worker."""
     # A link to a folder above would be walked for ever, and lend its photos a wrong label.
     walked = walked | {os.path.realpath(split / folder)}
@@ -121,10 +125,10 @@ def _photos_below(split: Path, folder: str, suffixes: frozenset[str], walked: se
             path = f"{folder}/{entry.name}"
             if not _visible(entry.name):
                 continue
-            if os.path.splitext(entry.name)[1].lower() in suffixes and not entry.is_dir():
+            if _is_image(entry.name) and not entry.is_dir():
                 yield _found(path, entry)
             elif entry.is_dir() and not (entry.is_symlink() and _leads_back(entry.path, walked)):
-                yield from _photos_below(split, path, suffixes, walked)
+                yield from _photos_below(split, path, walked)
 
 
 def _found(path: str, entry: os.DirEntry[str]) -> Found:
@@ -138,6 +142,11 @@ def _found(path: str, entry: os.DirEntry[str]) -> Found:
 def _leads_back(folder: str, walked: set[str]) -> bool:
     target = os.path.realpath(folder)
     return any(known == target or known.startswith(f"{target}{os.sep}") for known in walked)
+
+
+def _is_image(name: str) -> bool:
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix in COMMON_SUFFIXES or suffix in image_suffixes()
 
 
 @lru_cache(maxsize=1)

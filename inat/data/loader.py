@@ -1,5 +1,6 @@
 """Whole batches from arrays in memory: gathered at once, on the GPU if the images fit there, else sent ahead."""
 
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -102,7 +103,8 @@ def make_loader(
     )
 
 
-_residents: dict[tuple[int, torch.device], tuple[NDArray[np.uint8], Tensor]] = {}
+# By the identity of the array; a copy goes when its array does.
+_residents: dict[tuple[int, torch.device], tuple[weakref.ref[NDArray[np.uint8]], Tensor]] = {}
 
 
 def resident(images: NDArray[np.uint8], device: torch.device) -> Tensor | None:
@@ -114,7 +116,8 @@ def resident(images: NDArray[np.uint8], device: torch.device) -> Tensor | None:
         free, _ = torch.cuda.mem_get_info(device)
         if images.nbytes > RESIDENT_SHARE * free:
             return None
-        _residents[key] = images, torch.from_numpy(images).to(device)
+        end = weakref.ref(images, lambda _: _residents.pop(key, None))
+        _residents[key] = end, torch.from_numpy(images).to(device)
     return _residents[key][1]
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from inat.data import loader
 from inat.data.loader import EpochShuffle, SentAhead, SplitDataset, make_loader, resident
 from inat.data.splits import Crops, Split
 
@@ -97,3 +98,13 @@ def test_images_are_kept_on_a_gpu_if_they_fit_in_a_share_of_its_memory(split, mo
     assert (resident(split.images, gpu) is not None) is fits
     assert resident(split.images, gpu) is resident(split.images, gpu)
     assert copied == [gpu] * fits
+
+
+def test_a_copy_on_a_gpu_goes_with_its_images(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: self.clone())
+    images, before = np.zeros((3, 4, 4, 3), np.uint8), len(loader._residents)
+    resident(images, torch.device("cuda", 0))
+    assert len(loader._residents) == before + 1
+    del images
+    assert len(loader._residents) == before
