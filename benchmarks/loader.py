@@ -38,6 +38,7 @@ from PIL import Image
 from inat import training
 from inat.allocator import keep_freed_memory
 from inat.config import TrialConfig
+from inat.constants import CACHE_DIR
 from inat.data.build import build_stores
 from inat.data.datamodule import ImageDataModule
 from inat.data.folder import open_tree
@@ -59,7 +60,7 @@ class Options:
     rounds: int = 3
     epochs: int = 1
     """Timed passes or epochs of a measurement."""
-    cache_dir: Path = Path.home() / ".cache" / "inat"
+    cache_dir: Path = CACHE_DIR
     """Where stores are kept; those that are built to be timed are removed again."""
     augment: bool = False
     """With --only: augment."""
@@ -70,7 +71,8 @@ class Options:
     def config(self) -> TrialConfig:
         """The training."""
         own = {"image_size": self.image_size, "batch_size": self.batch_size, "max_epochs": 1 + self.epochs,
-               "data": str(self.data), "cache_dir": str(self.cache_dir), "use_augmentation": self.augment}  # fmt: skip
+               "data": str(self.data.resolve()), "cache_dir": str(self.cache_dir),
+               "use_augmentation": self.augment}  # fmt: skip
         return TrialConfig.from_params(NETWORK | own)
 
     @property
@@ -186,7 +188,7 @@ def decode(path: Path, sizes: tuple[int, ...]) -> None:
 def files(options: Options) -> Numbers:
     """Milliseconds to open, seconds to build in an empty folder, seconds to decode with a pool of processes."""
     allowed, times = options.config.data.max_bad_fraction, [time.perf_counter()]
-    photos, _ = open_tree(options.data)
+    photos, _ = open_tree(options.data.resolve())
     times.append(time.perf_counter())
     open_stores(photos, options.sizes, options.cache_dir, allowed)
     times.append(time.perf_counter())

@@ -43,6 +43,8 @@ from measure import (
     wait_for_others,
 )
 
+from inat.constants import CACHE_DIR
+
 Kind = Literal["trial", "build", "prepare"]
 NETWORK = {"first_layer_filters": 8, "filter_org": 1, "conv_layers": 3, "activation": "relu", "dropout": 0.2,
            "batch_norm": True, "num_neurons_dense": 32, "learning_rate": 1e-3}  # fmt: skip
@@ -62,14 +64,15 @@ class Options:
     epochs: int = 1
     augment: bool = False
     """Train with augmentation, from the larger stored images."""
-    cache_dir: Path = Path.home() / ".cache" / "inat"
+    cache_dir: Path = CACHE_DIR
     only: Kind | None = None
     """Be one of the measured processes."""
 
     def params(self) -> dict[str, Any]:
         """The flat configuration of a trial."""
         own = {"image_size": self.image_size, "batch_size": self.batch_size, "max_epochs": self.epochs,
-               "data": str(self.data), "cache_dir": str(self.cache_dir), "use_augmentation": self.augment}  # fmt: skip
+               "data": str(self.data.resolve()), "cache_dir": str(self.cache_dir),
+               "use_augmentation": self.augment}  # fmt: skip
         return NETWORK | own
 
 
@@ -106,7 +109,7 @@ def build(options: Options) -> Numbers:
     from inat.data.build import build_stores
     from inat.data.folder import open_tree
 
-    photos, _ = open_tree(options.data)
+    photos, _ = open_tree(options.data.resolve())
     start, sizes = proc_mb("self/status")["VmHWM"], (options.image_size // 2, options.image_size)
     with tempfile.TemporaryDirectory(dir=options.cache_dir) as folder:
         build_stores(photos, {size: Path(folder) / f"{size}px" for size in sizes}, Path(folder) / "skipped.csv", 1)

@@ -45,6 +45,7 @@ class DataConfig:
     val_share: float = 0.2
     use_augmentation: bool = False
     max_bad_fraction: float = 0.01
+    fingerprint: str = ""  # of the photographs of a study, checked where it is given
 
     @property
     def crop_size(self) -> int:

@@ -1,5 +1,6 @@
 """Names that cross module borders, each written once: metrics, states, file names, columns."""
 
+from pathlib import Path
 from typing import Final
 
 # Metrics of one epoch, as reported to Tune, written to history.csv and logged to W&B.
@@ -41,6 +42,8 @@ CHECKPOINTS_DIR: Final = "checkpoints"
 ERRORS_DIR: Final = "errors"
 RAY_DIR: Final = "ray"
 LOCK_FILE: Final = ".lock"
+
+CACHE_DIR: Final = Path.home() / ".cache" / "inat"  # where decoded photographs are kept unless the user says otherwise
 
 # Files of a photo store.
 IMAGES_NPY: Final = "images.npy"

@@ -2,12 +2,12 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from inat.config import DataConfig, Precision, not_positive, refuse, unknown_name
-from inat.constants import DIGITS
+from inat.constants import CACHE_DIR, DIGITS
 
 PATHS = ("storage_path", "cache_dir", "resume", "augment_preview")  # options that JSON keeps as text
 SMALL_IMAGE = 32  # px; up to this side --space auto takes the small space
@@ -54,7 +54,7 @@ class SearchConfig:
     """Name of the study, a new folder in the storage path. Default: made of data and time."""
     resume: Path | None = None
     """Study directory to continue; its settings are taken from there, --num-samples may be raised."""
-    cache_dir: Path = field(default_factory=lambda: Path.home() / ".cache" / "inat")
+    cache_dir: Path = CACHE_DIR
     """Where decoded photographs are kept, on each node."""
     max_bad_fraction: float = 0.01
     """Share of the photographs that may be unreadable; the run stops if there are more."""

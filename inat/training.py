@@ -7,7 +7,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
@@ -131,6 +131,7 @@ def fit(
     classifier = _classifier(config, len(data.classes)).to(memory_format=torch.channels_last)
     if config.compile:
         check_compiler()
+        torch.compiler.reset()  # a process compiles only a few networks before it gives up
         classifier.net.compile()
     trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
     return recorder.row | {EPOCHS: recorder.epoch}
@@ -182,7 +183,9 @@ def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None
     ``data_config`` says where the photographs are now, if not where the trial found them.
     """
     loaded = load_checkpoint(checkpoint)
-    data = ImageDataModule(data_config or loaded.config.data, loaded.config.optim.batch_size)
+    # Without augmentation, as its larger images are not needed here.
+    where = replace(data_config or loaded.config.data, use_augmentation=False)
+    data = ImageDataModule(where, loaded.config.optim.batch_size)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     classifier = loaded.classifier.to(device, memory_format=torch.channels_last)
     loss, correct = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
@@ -198,11 +201,16 @@ def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None
 
 
 def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
-    """What "auto" means on this machine: 16 bit on GPUs, bfloat16 on CPUs that multiply it natively, else float32."""
+    """What "auto" means on this machine: 16 bit where it is multiplied natively, else float32.
+
+    That is bfloat16 on GPUs from Ampere on and on CPUs with AVX512-BF16 or AMX, float16 on GPUs with tensor cores.
+    """
     if precision != "auto":
         return precision
     if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16-mixed"
+        return "16-mixed" if torch.cuda.get_device_capability() >= (7, 0) else "32-true"
     return "bf16-mixed" if _cpu_multiplies_bf16() else "32-true"
 
 

@@ -134,7 +134,12 @@ def test_auto_precision_follows_the_processor(monkeypatch):
     assert training.resolve_precision("auto") == "32-true"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
     assert training.resolve_precision("auto") == "16-mixed"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
+    assert training.resolve_precision("auto") == "32-true"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert training.resolve_precision("auto") == "bf16-mixed"
     assert training.resolve_precision("32-true") == "32-true"
 
 
@@ -155,6 +160,19 @@ def test_a_compiled_network_learns_and_its_checkpoint_loads_like_any_other(cnn_p
     assert evaluate(tmp_path / "best.ckpt", "val")["val_acc"] == pytest.approx(best["val_acc"], abs=0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not any(shutil.which(name) for name in ("g++", "clang++", "c++")), reason="no C++ compiler")
+def test_every_network_of_a_process_is_compiled(cnn_params, monkeypatch):
+    """A search trains hundreds in one process, and torch gives up after a few compilations of the same code."""
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 4)
+    counters = torch._dynamo.utils.counters
+    for filters in (1, 2, 3):
+        counters.clear()
+        params = {"compile": True, "max_epochs": 1, "first_layer_filters": filters, "conv_layers": 1}
+        fit(TrialConfig.from_params(cnn_params | params))
+        assert counters["frames"]["ok"] > 0, filters
+
+
 def test_no_step_waits_for_the_device(cnn_params):
     """Tensors of the meta device have no values, so any read of one by the host raises."""
     config = TrialConfig.from_params(cnn_params)
@@ -162,3 +180,13 @@ def test_no_step_waits_for_the_device(cnn_params):
     batch = torch.rand(8, 3, 16, 16, device="meta"), torch.zeros(8, dtype=torch.int64, device="meta")
     assert classifier.training_step(batch, 0).is_meta
     classifier.validation_step(batch, 0)
+
+
+def test_testing_needs_no_images_for_augmentation(cnn_params, photo_tree, tmp_path):
+    data = {"data": str(photo_tree()), "image_size": 16, "use_augmentation": True, "cache_dir": str(tmp_path / "cache")}
+    keeper = Rows(weights=tmp_path / "best.ckpt")
+    fit(TrialConfig.from_params(cnn_params | data | {"max_epochs": 1, "batch_size": 4}), [keeper])
+    (larger,) = (tmp_path / "cache").glob("*-32px")
+    shutil.rmtree(larger)
+    assert evaluate(tmp_path / "best.ckpt", "test")["images"] == 6
+    assert not larger.exists()

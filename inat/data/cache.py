@@ -11,7 +11,7 @@ A running search keeps what it has opened: the system frees the space when its l
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from inat.cli import run_command
-from inat.constants import MANIFEST_JSON
+from inat.constants import CACHE_DIR, MANIFEST_JSON
 from inat.data.build import BUILDING
 from inat.data.folder import list_split
 from inat.data.store import lock_path, store_directory
@@ -34,7 +34,7 @@ CURRENT, CHANGED, GONE, UNFINISHED = "current", "photos changed", "photos gone",
 class CacheCommand:
     """List the decoded photographs, or remove some of them."""
 
-    cache_dir: Path = field(default_factory=lambda: Path.home() / ".cache" / "inat")
+    cache_dir: Path = CACHE_DIR
     """Where they are kept, as given to the search."""
     clear: tuple[str, ...] = ()
     """Names from the list, "outdated" or "all"."""
@@ -70,10 +70,21 @@ def clear(stores: Sequence[CachedStore]) -> list[CachedStore]:
     for store in stores:
         try:
             with FileLock(lock_path(store.directory), timeout=0):
-                shutil.rmtree(store.directory)
+                _remove(store.directory)
         except Timeout:
             busy.append(store)
+        except OSError as error:
+            raise DataError(f"cannot remove {error.filename or store.directory} ({error.strerror})") from error
     return busy
+
+
+def _remove(directory: Path) -> None:
+    # Renamed first: what a crash leaves is then an unfinished store, not one that looks whole.
+    doomed = directory.with_name(directory.name.removesuffix(BUILDING) + BUILDING)
+    if doomed != directory:
+        shutil.rmtree(doomed, ignore_errors=True)
+        directory.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def choose(stores: Sequence[CachedStore], wanted: Sequence[str]) -> list[CachedStore]:
@@ -97,15 +108,15 @@ def _directories(cache_dir: Path) -> Iterator[Path]:
 
 
 def _read(directory: Path) -> CachedStore | None:
-    size_on_disk = sum(file.stat().st_size for file in directory.iterdir() if file.is_file())
-    used = datetime.fromtimestamp(directory.stat().st_mtime)
-    if directory.suffix == BUILDING:
-        return CachedStore(directory, Path(), 0, 0, UNFINISHED, size_on_disk, used)
     try:
+        size_on_disk = sum(file.stat().st_size for file in directory.iterdir() if file.is_file())
+        used = datetime.fromtimestamp(directory.stat().st_mtime)
+        if directory.suffix == BUILDING:
+            return CachedStore(directory, Path(), 0, 0, UNFINISHED, size_on_disk, used)
         manifest = json.loads((directory / MANIFEST_JSON).read_text())
         folder, size, photos = Path(manifest["folder"]), int(manifest["size"]), int(manifest["photos"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # not one of ours
+        return None  # not one of ours, or removed meanwhile
     return CachedStore(directory, folder, size, photos, _state(directory, folder, size), size_on_disk, used)
 
 

@@ -12,15 +12,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from inat.errors import DataError
 
+OTHER_DISK = "make room or name a folder on another disk with --to"
 
-def check_space(folder: Path, need: int, purpose: str) -> None:
+
+def check_space(folder: Path, need: int, purpose: str, advice: str) -> None:
     """Raise DataError if less than ``need`` bytes are free where ``folder`` is."""
     free = shutil.disk_usage(folder).free
     if free < need:
-        raise DataError(
-            f"the disk of {folder.parent} has {decimal(free)} free and {purpose} needs {decimal(need)}; "
-            "make room or name a folder on another disk with --to"
-        )
+        raise DataError(f"the disk of {folder} has {decimal(free)} free and {purpose} needs {decimal(need)}; {advice}")
 
 
 @contextmanager

@@ -7,6 +7,7 @@
 Stopped at any moment, the same command goes on where it was. Until DIR is whole, everything is in .DIR.download beside.
 """
 
+import os
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -24,13 +25,14 @@ from inat.data.unpack import UselessArchiveError, count_photos, publish
 from inat.errors import DataError
 
 NATURE_12K: Final = "https://storage.googleapis.com/wandb_datasets/nature_12K.zip"
+DEFAULT: Final = Path("inaturalist_12K")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DownloadCommand:
     """Fetch the photographs and unpack them; goes on where an earlier run was stopped."""
 
-    to: Path = Path("inaturalist_12K")
+    to: Path = DEFAULT
     """Folder that gets train/ and val/."""
     url: str = NATURE_12K
     """Zip archive with train/<class>/* and val/<class>/*, perhaps in a folder of its own."""
@@ -46,6 +48,7 @@ def download(command: DownloadCommand) -> None:
     with disk_errors(target.parent):
         photos = find_photos(target)
         if photos is None:
+            _refuse_mount_point(target)
             photos = _bring(command.url, target)
             print(f"{target} is complete: {photos:,} photos")
         else:
@@ -63,6 +66,14 @@ def find_photos(target: Path) -> int | None:
     except DataError as error:
         wrong = str(error).partition(";")[0]
         raise DataError(f"{wrong}, and a download never replaces files; name another folder with --to") from error
+
+
+def _refuse_mount_point(target: Path) -> None:
+    """A finished folder takes the place of ``target`` by one renaming, which a mount point does not allow."""
+    if os.path.ismount(target):
+        raise DataError(
+            f"{target} is a mount point, and the photos need a folder in it; pass --to {target / DEFAULT.name}"
+        )
 
 
 def _bring(url: str, target: Path) -> int:

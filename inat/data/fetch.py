@@ -18,7 +18,7 @@ from requests.exceptions import ChunkedEncodingError, RequestException
 from rich.filesize import decimal
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from inat.data.disk import check_space, progress
+from inat.data.disk import OTHER_DISK, check_space, progress
 from inat.errors import DataError
 from inat.files import atomic_write
 
@@ -94,7 +94,8 @@ class ResumableFile:
             else:
                 self._begin(response)
             rest = self._size - self.have
-            check_space(self.path.parent, rest + int(UNPACKED * self._size), "fetching and unpacking")
+            need = rest + int(UNPACKED * self._size)
+            check_space(self.path.parent.parent, need, "fetching and unpacking", OTHER_DISK)
             print(f"fetching {decimal(rest)} of {decimal(self._size)} from {self.url}", flush=True)
             with open(self.path, "ab") as file, progress("fetched", self._size, self.have) as advance:
                 for chunk in _chunks(response):

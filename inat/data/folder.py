@@ -14,17 +14,20 @@ from PIL import Image
 from inat.constants import DIGITS, TEST, TRAIN, VAL
 from inat.errors import DataError
 
-
 # Known without asking Pillow, which takes 0.1 s to load all its formats.
 COMMON_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 
 class Found(NamedTuple):
-    """A file of a class folder: path below the split, bytes and time of the last change (-1, 0 for a dangling link)."""
+    """A file of a class folder: path below the split, bytes, time of the last change, permission to read.
+
+    -1, 0 and 0 for a dangling link.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    readable: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +138,8 @@ def _found(path: str, entry: os.DirEntry[str]) -> Found:
     try:
         stat = entry.stat()
     except OSError:  # a dangling link: the store lists it among the unreadable
-        return Found(path, -1, 0)
-    return Found(path, stat.st_size, stat.st_mtime_ns)
+        return Found(path, -1, 0, 0)
+    return Found(path, stat.st_size, stat.st_mtime_ns, stat.st_mode & 0o444)
 
 
 def _leads_back(folder: str, walked: set[str]) -> bool:

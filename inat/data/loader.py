@@ -1,8 +1,10 @@
 """Whole batches from arrays in memory: gathered at once, on the GPU if the images fit there, else sent ahead."""
 
+import warnings
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from inat.data.splits import Split
 
-# Of a GPU's free memory, for all images of one size; the rest is for networks and for other trials on the same GPU.
+# Of the GPU memory that is free before, for all images of a trial; the rest is for networks and other trials.
 RESIDENT_SHARE = 0.25
 
 
@@ -31,7 +33,7 @@ class SplitDataset(Dataset[Batch]):
     def __init__(self, split: Split, device: torch.device) -> None:
         images = split.images if split.crops is None else split.crops.images
         on_device = resident(images, device)
-        self.images = torch.from_numpy(images) if on_device is None else on_device
+        self.images = _as_tensor(images) if on_device is None else on_device
         self.rows, self.labels = self._beside(split.rows), self._beside(split.labels)
         self.aspects = None if split.crops is None else self._beside(split.crops.aspects)
 
@@ -88,7 +90,7 @@ def make_loader(
 ) -> DataLoader[Batch]:
     """Batches of ``split`` for ``device``: in order, or shuffled anew each epoch from ``shuffle_seed``."""
     dataset = SplitDataset(split, device)
-    to_send = device.type == "cuda" and dataset.images.device != device
+    to_send = device.type == "cuda" and not dataset.images.is_cuda
     kind: type[DataLoader[Batch]] = SentAhead if to_send else DataLoader
     # __getitems__ returns a finished batch, so there is nothing to collate; reading memory needs no workers.
     # Its own generator: else each pass draws a number from the global one, and a resumed training would differ.
@@ -114,11 +116,25 @@ def resident(images: NDArray[np.uint8], device: torch.device) -> Tensor | None:
     key = id(images), device
     if key not in _residents:
         free, _ = torch.cuda.mem_get_info(device)
-        if images.nbytes > RESIDENT_SHARE * free:
+        held = sum(copy.nbytes for (_, where), (_, copy) in _residents.items() if where == device)
+        if held + images.nbytes > RESIDENT_SHARE * (held + free):
             return None
-        end = weakref.ref(images, lambda _: _residents.pop(key, None))
-        _residents[key] = end, torch.from_numpy(images).to(device)
+        try:
+            copy = _as_tensor(images).to(device)
+        except torch.OutOfMemoryError:  # another trial was faster
+            return None
+        _residents[key] = weakref.ref(images, partial(_forget, _residents, key)), copy
     return _residents[key][1]
+
+
+def _as_tensor(images: NDArray[np.uint8]) -> Tensor:
+    with warnings.catch_warnings():  # torch warns of arrays that cannot be written; nothing writes to photographs
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(images)
+
+
+def _forget(residents: dict[Any, Any], key: object, _: object) -> None:
+    residents.pop(key, None)
 
 
 def _as_is(batch: Any) -> Any:

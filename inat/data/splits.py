@@ -14,6 +14,7 @@ from inat.constants import DIGITS, SKIPPED_CSV
 from inat.data import digits
 from inat.data.folder import PhotoFolder, check_splittable, open_tree
 from inat.data.store import PhotoStore, open_stores
+from inat.errors import DataError
 
 # Fixed, so that all trials of all studies of the same photographs are validated on the same ones.
 SPLIT_SEED = 0
@@ -68,7 +69,11 @@ def inspect_data(config: DataConfig) -> DataSummary:
     """Check the data without decoding it and summarise it; DataError if it cannot be trained on."""
     if config.data == DIGITS:
         return DataSummary(f"scikit-learn {DIGITS}", digits.CLASSES)
-    train, test = _open_checked(config)
+    return summarise(*_open_checked(config))
+
+
+def summarise(train: PhotoFolder, test: PhotoFolder) -> DataSummary:
+    """What a study records of a class-folder tree."""
     return DataSummary(f"{train.fingerprint()[:32]}{test.fingerprint()[:32]}", train.classes)
 
 
@@ -77,10 +82,11 @@ def load_splits(config: DataConfig) -> Splits:
 
     With and without augmentation they are the same arrays, so that nothing is held twice on a device.
     """
+    plain = replace(config, use_augmentation=False)
     if not config.use_augmentation:
-        return _plain_splits(config)
-    crops = _crops(config)  # first: it decodes the photographs once for both sizes
-    splits = _plain_splits(replace(config, use_augmentation=False))
+        return _plain_splits(plain)
+    crops = _crops(plain)  # first: it decodes the photographs once for both sizes
+    splits = _plain_splits(plain)
     return replace(splits, train=replace(splits.train, crops=crops))
 
 
@@ -93,9 +99,9 @@ def _plain_splits(config: DataConfig) -> Splits:
 def _crops(config: DataConfig) -> Crops:
     if config.data == DIGITS:
         # A scan has 8x8 points, which these images show in full: a larger copy would hold nothing more.
-        images = _plain_splits(replace(config, use_augmentation=False)).train.images
+        images = _plain_splits(config).train.images
         return Crops(images, np.ones(len(images), np.float32))
-    train, _ = _open_checked(config)
+    train, _ = _opened_tree(config)
     _, large = _open(config, train, config.image_size, config.crop_size)
     return Crops(large.images, large.aspects)
 
@@ -109,7 +115,7 @@ def _split_digits(config: DataConfig) -> Splits:
 
 
 def _split_folder(config: DataConfig) -> Splits:
-    train_photos, test_photos = _open_checked(config)
+    train_photos, test_photos = _opened_tree(config)
     (store,) = _open(config, train_photos, config.image_size)
     (test_store,) = _open(config, test_photos, config.image_size)
     _check_splittable(config, train_photos, store.labels[store.rows].tolist())
@@ -123,6 +129,18 @@ def _split_folder(config: DataConfig) -> Splits:
         skipped=sum(s.skipped for s in bad),
         skipped_lists=tuple(s.directory / SKIPPED_CSV for s in bad),
     )
+
+
+@lru_cache(maxsize=1)
+def _opened_tree(config: DataConfig) -> tuple[PhotoFolder, PhotoFolder]:
+    """Listed once a process: all its trials see the same photographs and rows, whatever happens to the tree."""
+    train, test = _open_checked(config)
+    found = summarise(train, test).fingerprint
+    if config.fingerprint not in ("", found):
+        raise DataError(
+            f"the photos in {config.data} have changed since the study began; restore them and go on with it"
+        )
+    return train, test
 
 
 def _open_checked(config: DataConfig) -> tuple[PhotoFolder, PhotoFolder]:

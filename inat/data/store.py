@@ -2,20 +2,22 @@
 
 One directory a folder and size, published whole: ``images.npy`` (N, size, size, 3) uint8, ``labels.npy``,
 ``aspects.npy`` (width / height of the originals, 0 for what cannot be read), ``names.json``, ``skipped.csv`` and
-``manifest.json``. Its name holds a hash of the files' names, sizes and times of change, so another state of the folder
-is another directory.
+``manifest.json``. Its name holds a hash of the files' names, sizes, times of change and permissions, so another state
+of the folder is another directory.
 """
 
 import errno
 import hashlib
 import os
-import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+import PIL
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, SKIPPED_CSV
@@ -50,35 +52,58 @@ def open_stores(
 ) -> list[PhotoStore]:
     """The stores of ``photos`` at ``sizes`` px; what is missing is built first, by one process while others wait.
 
-    Raises DataError if more than ``max_bad_fraction`` of the photographs cannot be read, if the disk is too small or
-    ``cache_dir`` cannot be written.
+    All have the same rows. Raises DataError if more than ``max_bad_fraction`` of the photographs cannot be read, if the
+    disk is too small or ``cache_dir`` cannot be written.
     """
     wanted = {size: store_directory(photos, size, cache_dir) for size in sizes}
-    lock = lock_path(wanted[sizes[0]])
+    stores = _open_all(wanted) or _build_and_open(photos, wanted, cache_dir, max_bad_fraction)
+    _refuse_too_many_bad(photos, stores[0], max_bad_fraction)
+    return stores
+
+
+def _build_and_open(
+    photos: PhotoFolder, wanted: Mapping[int, Path], cache_dir: Path, max_bad_fraction: float
+) -> list[PhotoStore]:
+    path = lock_path(next(iter(wanted.values())))
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            opened = {size: _open(directory) for size, directory in wanted.items()}
-            missing = {size: wanted[size] for size in wanted if opened[size] is None}
-            if missing:
-                build_stores(photos, missing, lock.with_suffix(f".{SKIPPED_CSV}"), max_bad_fraction)
-            stores = [opened[size] or _open(wanted[size]) for size in sizes]
+        with _patient_lock(path, photos):
+            if not _open_all(wanted):  # nobody has built them meanwhile
+                existing = {size: _open(directory) for size, directory in wanted.items()}
+                missing = {size: directory for size, directory in wanted.items() if existing[size] is None}
+                # Those that exist but differ, as when a disk failed for a while, are all built anew.
+                build_stores(photos, missing or wanted, path.with_suffix(f".{SKIPPED_CSV}"), max_bad_fraction)
     except OSError as error:
         raise DataError(_cannot_write(cache_dir, error)) from error
-    found = [store for store in stores if store is not None]
-    assert len(found) == len(sizes)
-    _refuse_too_many_bad(photos, found[0], max_bad_fraction)
-    return found
+    stores = _open_all(wanted)
+    if stores is None:  # the new one differs from the one that was there
+        return _build_and_open(photos, wanted, cache_dir, max_bad_fraction)
+    return stores
+
+
+@contextmanager
+def _patient_lock(path: Path, photos: PhotoFolder) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"waiting for another process that decodes {photos.root}", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def store_directory(photos: PhotoFolder, size: int, cache_dir: Path) -> Path:
     """Where the store of ``photos`` at ``size`` px is: two folder names for people, a hash, the size.
 
-    The hash is of place, names, sizes in bytes and times of change of all files.
+    The hash is of what decodes (our format and Pillow's version), and of place, names, sizes in bytes, times of change
+    and permissions to read of all files.
     """
-    digest = hashlib.sha256(b"%d\0%b\0" % (FORMAT, os.fsencode(photos.root)))
+    digest = hashlib.sha256(b"%d\0%b\0%b\0" % (FORMAT, PIL.__version__.encode(), os.fsencode(photos.root)))
     for file in photos.files:
-        digest.update(b"%b\0%d\0%d\0" % (os.fsencode(file.path), file.size, file.mtime_ns))
+        digest.update(b"%b\0%d\0%d\0%d\0" % (os.fsencode(file.path), *file[1:]))
     name = f"{photos.root.parent.name}-{photos.root.name}-{digest.hexdigest()[:16]}"
     return cache_dir / f"{name}-{size}px"
 
@@ -88,16 +113,26 @@ def lock_path(directory: Path) -> Path:
     return directory.parent / f"{directory.name.removesuffix(BUILDING).rpartition('-')[0]}.lock"
 
 
+def _open_all(wanted: Mapping[int, Path]) -> list[PhotoStore] | None:
+    """None if one is missing or damaged, or if they differ in what could be read."""
+    stores = [store for directory in wanted.values() if (store := _open(directory)) is not None]
+    if len(stores) < len(wanted) or any(not np.array_equal(store.rows, stores[0].rows) for store in stores):
+        return None
+    return stores
+
+
 def _open(directory: Path) -> PhotoStore | None:
-    """None if it is not there; a store that somebody's clean-up or a failing disk has damaged is removed."""
+    """None if it is not there, or damaged by somebody's clean-up or a failing disk."""
     try:
         labels, aspects = np.load(directory / LABELS_NPY), np.load(directory / ASPECTS_NPY)
-        # torch wants writable arrays; "c" keeps what is written to this process.
-        images = np.asarray(np.load(directory / IMAGES_NPY, mmap_mode="c"))
-        os.utime(directory)  # when it was last used, for inat.data.cache
-    except (FileNotFoundError, ValueError, EOFError):
-        shutil.rmtree(directory, ignore_errors=True)
+        # Read-only: a private writable map counts as memory, and the system refuses one larger than it has.
+        images = np.asarray(np.load(directory / IMAGES_NPY, mmap_mode="r"))
+    except (FileNotFoundError, NotADirectoryError, ValueError, EOFError):
         return None
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename or directory} ({error.strerror}); check --cache-dir") from error
+    with suppress(OSError):  # somebody else's cache
+        os.utime(directory)  # when it was last used, for inat.data.cache
     return PhotoStore(images, labels, aspects, np.flatnonzero(aspects), directory)
 
 

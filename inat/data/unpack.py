@@ -12,7 +12,7 @@ from typing import Final
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from inat.constants import TRAIN, VAL
-from inat.data.disk import check_space, progress
+from inat.data.disk import OTHER_DISK, check_space, progress
 from inat.data.folder import open_tree
 from inat.errors import DataError
 
@@ -58,7 +58,7 @@ def _unpack(archive: Path, tree: Path) -> None:
             for member in members:
                 _refuse_escape(member)
             size = sum(member.file_size for member in members)
-            check_space(archive.parent, size, "unpacking")
+            check_space(archive.parent.parent, size, "unpacking", OTHER_DISK)
             with progress("unpacked", size) as advance:
                 for member in members:
                     opened.extract(member, tree)  # reads to the end, where zipfile compares the CRC

@@ -26,7 +26,7 @@ from inat.tuning.searcher import StudySearch, StudyTrials
 from inat.tuning.session import nodes, ray_session
 from inat.tuning.slots import Slots, plan_slots
 from inat.tuning.tracking import WandbTracker
-from inat.tuning.trainable import STUDY_DIR, run_trial
+from inat.tuning.trainable import FINGERPRINT, STUDY_DIR, run_trial
 
 Objective = Callable[[dict[str, Any]], None]
 Announce = Callable[[str], None]
@@ -121,9 +121,7 @@ def run(
         signals = stack.enter_context(StopOnSignal(give_up))
         slots = plan_slots(nodes(), config)
         announce(f"trials  {slots}")
-        writers: list[StudyMirror | WandbTracker] = [StudyMirror(study, searcher.distributions)]
-        if config.wandb != "off":
-            writers.append(WandbTracker(study, config.wandb))
+        writers = side_records(config, study, searcher)
         for writer in writers:
             stack.enter_context(writer)
         progress = stack.enter_context(SearchProgress(study, config.num_samples))
@@ -135,6 +133,14 @@ def run(
         if writer.error:
             announce(f"warning: {writer.label} is incomplete ({writer.error}); the study itself is not affected")
     return Outcome(study, signals.requested and len(study.ended()) < config.num_samples, seconds, slots)
+
+
+def side_records(config: SearchConfig, study: Study, searcher: StudySearch) -> list[StudyMirror | WandbTracker]:
+    """study.db, and what else ``config`` asks for."""
+    records: list[StudyMirror | WandbTracker] = [StudyMirror(study, searcher.distributions)]
+    if config.wandb != "off":
+        records.append(WandbTracker(study, config.wandb))
+    return records
 
 
 def _tune(
@@ -150,7 +156,11 @@ def _tune(
     # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
     tune.run(
         objective,
-        config=config.trial_settings() | {STUDY_DIR: str(study.directory.absolute())},
+        config=config.trial_settings()
+        | {
+            STUDY_DIR: str(study.directory.absolute()),
+            FINGERPRINT: study.info["data"]["fingerprint"],
+        },
         search_alg=trials,
         scheduler=scheduler,
         num_samples=config.num_samples - len(study.ended()),

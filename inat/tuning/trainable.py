@@ -2,6 +2,7 @@
 
 import gc
 import math
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from inat.constants import TRIAL_ID
 
 # Settings of a trial that are not hyperparameters and do not describe the training.
 STUDY_DIR, THRESHOLD = "study_dir", "threshold"
-SEED = "seed"  # the field of TrialConfig
+SEED, FINGERPRINT = "seed", "fingerprint"  # fields of TrialConfig and its parts
 
 
 def run_trial(params: Mapping[str, Any]) -> None:
@@ -25,25 +26,33 @@ def run_trial(params: Mapping[str, Any]) -> None:
     import torch
 
     from inat.allocator import release_freed_memory
+
+    torch.set_num_threads(_cpus())  # Ray sets one thread whatever the trial was given
+    try:
+        _train(dict(params))
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # they hold the network and its last batch
+        raise
+    finally:
+        gc.collect()
+        release_freed_memory()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _train(settings: dict[str, Any]) -> None:
     from inat.config import TrialConfig
     from inat.constants import CHECKPOINTS_DIR
     from inat.training import fit
     from inat.tuning.callbacks import ReportToTune
     from inat.tuning.checkpoints import TrialCheckpoints
 
-    settings = dict(params)
     trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
     threshold = settings.pop(THRESHOLD)
     config = TrialConfig.from_params(settings)
-    torch.set_num_threads(_cpus())  # Ray sets one thread whatever the trial was given
+    # Lightning hangs the network on every callback: they must not outlive this function.
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)
-    try:
-        fit(config, [checkpoints, ReportToTune()], resume_from=checkpoints.resume_from)
-    finally:
-        gc.collect()
-        release_freed_memory()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+    fit(config, [checkpoints, ReportToTune()], resume_from=checkpoints.resume_from)
 
 
 def _cpus() -> int:

@@ -110,6 +110,13 @@ def test_a_folder_with_something_else_is_left_alone(site, to, occupy, message):
     assert list(to.parent.iterdir()) == [to]
 
 
+def test_a_mount_point_is_refused_before_anything_is_fetched(site, to, monkeypatch):
+    to.mkdir(parents=True)
+    monkeypatch.setattr(download.os.path, "ismount", lambda path: path == to)
+    refuse(site, to, f"{to} is a mount point, .* pass --to {to}/inaturalist_12K")
+    assert site.asked == []
+
+
 def test_files_that_appear_meanwhile_are_not_replaced(site, to, monkeypatch):
     monkeypatch.setattr(os, "sync", lambda: note_in_folder(to))
     refuse(site, to, r"cannot use .*: Directory not empty; remove the cause")

@@ -1,9 +1,14 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from inat.config import DataConfig
 from inat.data import digits
-from inat.data.splits import load_splits
+from inat.data.splits import inspect_data, load_splits
+from inat.errors import DataError
+from tests.conftest import write_photo
 
 
 @pytest.fixture
@@ -24,6 +29,22 @@ def test_splits_are_disjoint_complete_and_stratified(config):
 def test_the_split_is_the_same_for_every_trial(config):
     other = DataConfig(data=config.data, image_size=8, cache_dir=config.cache_dir, use_augmentation=True)
     assert np.array_equal(load_splits(config).val.rows, load_splits(other).val.rows)
+
+
+def test_a_tree_that_changes_meanwhile_leaves_this_process_with_what_it_saw(config):
+    plain = load_splits(config)
+    write_photo(Path(config.data) / "train" / "a" / "00.jpg")  # the rows behind it would move by one
+    augmented = load_splits(replace(config, use_augmentation=True))
+    assert len(augmented.train.crops.images) == len(plain.train.images) == 60
+    assert np.array_equal(augmented.train.rows, plain.train.rows)
+
+
+def test_a_tree_that_is_not_the_studys_is_refused(config):
+    known = inspect_data(config).fingerprint
+    assert load_splits(replace(config, fingerprint=known)).skipped == 0
+    write_photo(Path(config.data) / "train" / "a" / "00.jpg")
+    with pytest.raises(DataError, match="have changed since the study began"):
+        load_splits(replace(config, fingerprint=known, image_size=8))
 
 
 def test_digits_are_real_scans_in_three_stratified_splits():

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 import sklearn.datasets
 import torch
+from filelock import FileLock
 from PIL import Image
 from torchvision import transforms
 
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
-from inat.data import build, store
+from inat.data import build, disk, store
 from inat.data.augment import normalise, scale_to_one
 from inat.data.folder import open_tree
 from inat.errors import DataError
@@ -46,7 +48,7 @@ def test_batches_of_real_photos_equal_the_classic_pipeline_bit_by_bit(photo_tree
     classic = transforms.Compose([
         transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
     ])  # fmt: skip
-    ours = normalise(scale_to_one(torch.from_numpy(opened.images).permute(0, 3, 1, 2)))
+    ours = normalise(scale_to_one(torch.tensor(opened.images).permute(0, 3, 1, 2)))
     assert len(REAL_PHOTOS) == 2
     for i, path in enumerate(photos.paths):
         with Image.open(photos.root / path) as image:
@@ -116,12 +118,76 @@ def test_an_untouched_tree_is_opened_and_not_built(photo_tree, tmp_path, monkeyp
     assert built == []
 
 
-def test_opened_images_are_a_map_of_the_file_and_stay_as_they_are(photo_tree, tmp_path):
+def test_opened_images_are_a_map_of_the_file_that_cannot_be_written(photo_tree, tmp_path):
     opened = open_small(photo_tree(), tmp_path / "cache")
     assert isinstance(opened.images.base, np.memmap)
-    before = opened.images[0].copy()
-    opened.images[0] = 0
-    assert np.array_equal(open_small(photo_tree(), tmp_path / "cache").images[0], before)
+    with pytest.raises(ValueError, match="read-only"):
+        opened.images[0] = 0
+
+
+def test_a_store_larger_than_the_memory_can_be_opened(photo_tree, tmp_path):
+    """A file with a hole of 4 TB: the system refuses to promise that much memory, but maps it for reading."""
+    root = photo_tree()
+    images = open_small(root, tmp_path / "cache").directory / "images.npy"
+    with images.open("wb") as file:
+        shape = {"shape": (20, 260_000, 260_000, 3), "descr": "|u1", "fortran_order": False}
+        np.lib.format.write_array_header_1_0(file, shape)
+        file.truncate(file.tell() + 20 * 260_000**2 * 3)
+    assert open_small(root, tmp_path / "cache").images.nbytes > 4e12
+
+
+def test_stores_of_two_sizes_never_differ_in_what_could_be_read(photo_tree, tmp_path, monkeypatch):
+    photos, _ = open_tree(photo_tree())
+    real = build.read_photo
+
+    def fail_once(path):
+        if path == str(photos.root / photos.paths[3]):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(build, "read_photo", fail_once)
+    assert store.open_stores(photos, [16], tmp_path / "cache", 0.5)[0].skipped == 1
+    monkeypatch.setattr(build, "read_photo", real)
+    small, large = store.open_stores(photos, [16, 32], tmp_path / "cache", 0.5)
+    assert (small.skipped, large.skipped) == (0, 0)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), OSError(24, "Too many open files"), MemoryError()])
+def test_a_fault_of_the_machine_makes_no_photo_unreadable_for_ever(photo_tree, tmp_path, monkeypatch, error):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr(build, "read_photo", fail)
+    with pytest.raises(DataError, match=r"cannot decode .*\.jpg \(.*(Input|Too many|MemoryError).*try again"):
+        open_small(photo_tree(), tmp_path / "cache", bad=0.99)
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+
+
+def test_somebody_elses_cache_can_be_read(photo_tree, tmp_path, monkeypatch):
+    root = photo_tree()
+    open_small(root, tmp_path / "cache")
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    for module, name in ((store, "FileLock"), (store.os, "utime"), (Path, "mkdir")):
+        monkeypatch.setattr(module, name, refuse)
+    assert open_small(root, tmp_path / "cache").skipped == 0
+    with pytest.raises(DataError, match="cannot write to .*Permission denied"):
+        open_small(root, tmp_path / "cache", size=8)
+
+
+def test_who_waits_for_another_process_is_told(photo_tree, tmp_path, capsys):
+    root = photo_tree()
+    (tmp_path / "cache").mkdir()
+    lock = FileLock(store.lock_path(store.store_directory(open_tree(root)[0], 16, tmp_path / "cache")))
+    lock.acquire()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(open_small, root, tmp_path / "cache")
+        while "waiting for another process that decodes" not in capsys.readouterr().err:
+            time.sleep(0.01)
+        lock.release()
+        assert waiting.result().skipped == 0
 
 
 def add(root: Path) -> None:
@@ -144,7 +210,11 @@ def edit(root: Path) -> None:
     os.utime(photo, ns=(1, 1))
 
 
-@pytest.mark.parametrize("change", [add, remove, rename, edit])
+def allow(root: Path) -> None:
+    (root / "train" / "bird" / "0.jpg").chmod(0o600)
+
+
+@pytest.mark.parametrize("change", [add, remove, rename, edit, allow])
 def test_a_changed_tree_is_built_again(photo_tree, tmp_path, monkeypatch, change):
     root = photo_tree()
     before = open_small(root, tmp_path / "cache")
@@ -251,8 +321,8 @@ def test_a_place_that_cannot_be_written_is_said(photo_tree, cache):
 
 
 def test_a_small_disk_is_said_before_decoding(photo_tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(build.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
-    with pytest.raises(DataError, match=r"free and the decoded photos need .* --cache-dir"):
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(DataError, match=r"the disk of .*cache has 10 bytes free and decoding .* needs .* --cache-dir"):
         open_small(photo_tree(), tmp_path / "cache")
 
 
@@ -268,4 +338,4 @@ def test_a_disk_that_fills_up_meanwhile_is_said_too(photo_tree, tmp_path, monkey
 def test_the_size_is_shown_before_decoding(photo_tree, tmp_path, capsys):
     open_small(photo_tree(), tmp_path / "cache", size=100)
     assert "decoding 20 photos of" in (err := capsys.readouterr().err)
-    assert "at 100 px: 1 MB in" in err
+    assert "at 100 px: 600.0 kB in" in err

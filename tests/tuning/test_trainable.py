@@ -1,8 +1,11 @@
 """What a worker does with one trial, in this process: Tune's report is replaced, all else is real."""
 
+import weakref
+
 import pytest
 from ray import tune
 
+from inat import allocator
 from inat.tuning import trainable
 
 
@@ -67,3 +70,22 @@ def test_wrong_hyperparameters_name_themselves(trial):
 
     with pytest.raises(ConfigError, match="unknown hyperparameter 'widht'"):
         trial(widht=3)
+
+
+def test_a_stopped_trial_leaves_no_network_behind(trial):
+    from inat.models.classifier import Classifier
+
+    alive = weakref.WeakSet()
+    real = Classifier.__init__
+
+    def remember(self, *args):
+        real(self, *args)
+        alive.add(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Classifier, "__init__", remember)
+        at_clean_up = []
+        patch.setattr(allocator, "release_freed_memory", lambda: at_clean_up.append(len(alive)))
+        with pytest.raises(SystemExit):
+            trial(stop_at=2)
+    assert at_clean_up == [0]
