@@ -193,7 +193,7 @@ def files(options: Options) -> Numbers:
     open_stores(photos, options.sizes, options.cache_dir, allowed)
     times.append(time.perf_counter())
     with tempfile.TemporaryDirectory(dir=options.cache_dir) as folder:
-        build_stores(photos, {s: Path(folder) / f"{s}px" for s in options.sizes}, Path(folder) / "bad.csv", allowed)
+        build_stores(photos, {s: Path(folder) / f"{s}px" for s in options.sizes})
         times.append(time.perf_counter())
     paths, began = [photos.root / path for path in photos.paths], time.perf_counter()
     with multiprocessing.Pool(os.cpu_count()) as pool:

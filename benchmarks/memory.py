@@ -112,7 +112,7 @@ def build(options: Options) -> Numbers:
     photos, _ = open_tree(options.data.resolve())
     start, sizes = proc_mb("self/status")["VmHWM"], (options.image_size // 2, options.image_size)
     with tempfile.TemporaryDirectory(dir=options.cache_dir) as folder:
-        build_stores(photos, {size: Path(folder) / f"{size}px" for size in sizes}, Path(folder) / "skipped.csv", 1)
+        build_stores(photos, {size: Path(folder) / f"{size}px" for size in sizes})
         stored = sum(path.stat().st_size for path in Path(folder).glob("*/images.npy"))
     return {"build_start": start, "build_peak": proc_mb("self/status")["VmHWM"], "build_stored": stored / 1e6}
 

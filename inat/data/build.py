@@ -30,11 +30,10 @@ OF_THE_FILE = (None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno
 BUILDING = ".building"  # ending of a directory that is not complete
 
 
-def build_stores(photos: PhotoFolder, targets: Mapping[int, Path], listing: Path, max_bad_fraction: float) -> None:
+def build_stores(photos: PhotoFolder, targets: Mapping[int, Path]) -> None:
     """Make the stores ``targets`` (size in px -> directory) in one pass over the photographs, replacing what is there.
 
-    Each appears as a whole or not at all. The caller holds their lock. If more than ``max_bad_fraction`` cannot be
-    read, they are listed in ``listing`` and DataError is raised.
+    Each appears as a whole or not at all. The caller holds their lock.
     """
     console = Console(stderr=True, highlight=False, markup=False)
     console.print(_announcement(photos, targets), soft_wrap=True)
@@ -44,30 +43,14 @@ def build_stores(photos: PhotoFolder, targets: Mapping[int, Path], listing: Path
             shutil.rmtree(directory, ignore_errors=True)  # of a process that was killed
             directory.mkdir()
         aspects, skipped = _decode_all(photos, building, console)
-        if len(skipped) > max_bad_fraction * len(photos.files):
-            _write_skipped(listing, skipped)
-            raise DataError(too_many_bad(photos, len(skipped), max_bad_fraction, listing, skipped))
         for size, directory in building.items():
             _write_sidecars(photos, size, directory, aspects, skipped)
         for size, directory in building.items():
             shutil.rmtree(targets[size], ignore_errors=True)  # a damaged one
             os.replace(directory, targets[size])
-        listing.unlink(missing_ok=True)
     finally:
         for directory in building.values():
             shutil.rmtree(directory, ignore_errors=True)
-
-
-def too_many_bad(
-    photos: PhotoFolder, count: int, allowed: float, listing: Path, skipped: Mapping[str, str] | None = None
-) -> str:
-    """What to tell a user whose folder holds too many unreadable files."""
-    first = "; ".join(f"{path}: {reason}" for path, reason in list((skipped or {}).items())[:3])
-    return (
-        f"{count} of {len(photos.files)} photos in {photos.root} cannot be read, more than the allowed {allowed:.1%}"
-        f"{f' (first: {first})' if first else ''}; they are listed in {listing}: remove or replace them, or pass "
-        "--max-bad-fraction"
-    )
 
 
 def _announcement(photos: PhotoFolder, targets: Mapping[int, Path]) -> str:
@@ -99,7 +82,7 @@ def _decode_all(
                 image = read_photo(path)
             except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
                 _raise_unless_the_files_own(error, path)
-                return f"{type(error).__name__}: {error}"
+                return _reason(error, path)
             for size, file in files.items():
                 file.write(row, resize(image, size))
             aspects[row] = image.width / image.height
@@ -124,6 +107,12 @@ def _decode_all(
 def _cores() -> int:
     """Those that this process may use: fewer than the machine has in a container or under taskset."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _reason(error: Exception, path: str) -> str:
+    """In words, without the path, which stands beside it."""
+    text = getattr(error, "strerror", None) or str(error).replace(f" {path!r}", "")
+    return text or type(error).__name__
 
 
 def _raise_unless_the_files_own(error: Exception, path: str) -> None:

@@ -8,6 +8,7 @@
 A running search keeps what it has opened: the system frees the space when its last trial has ended.
 """
 
+import glob
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -36,18 +37,19 @@ class CacheCommand:
 
     cache_dir: Path = CACHE_DIR
     """Where they are kept, as given to the search."""
-    clear: tuple[str, ...] = ()
+    clear: tuple[str, ...] | None = None
     """Names from the list, "outdated" or "all"."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedStore:
-    """One directory of the cache: ``size`` in pixels, ``used`` when a search last opened it."""
+    """One directory of the cache: ``size`` in pixels, ``bad`` photos left out, ``used`` when it was last opened."""
 
     directory: Path
     folder: Path
     size: int
     photos: int
+    bad: int
     state: str
     bytes: int
     used: datetime
@@ -71,11 +73,17 @@ def clear(stores: Sequence[CachedStore]) -> list[CachedStore]:
         try:
             with FileLock(lock_path(store.directory), timeout=0):
                 _remove(store.directory)
+                if not list(store.directory.parent.glob(f"{_stem(store.directory)}-*")):
+                    lock_path(store.directory).unlink(missing_ok=True)
         except Timeout:
             busy.append(store)
         except OSError as error:
             raise DataError(f"cannot remove {error.filename or store.directory} ({error.strerror})") from error
     return busy
+
+
+def _stem(directory: Path) -> str:
+    return glob.escape(lock_path(directory).stem)
 
 
 def _remove(directory: Path) -> None:
@@ -89,6 +97,8 @@ def _remove(directory: Path) -> None:
 
 def choose(stores: Sequence[CachedStore], wanted: Sequence[str]) -> list[CachedStore]:
     """The stores that --clear means; ConfigError for a name that is not there."""
+    if not wanted:
+        raise ConfigError(f"--clear needs names from the list, {OUTDATED} or {ALL}")
     known = {ALL, OUTDATED, *(store.name for store in stores)}
     if unknown := [name for name in wanted if name not in known]:
         raise ConfigError(f"nothing named {unknown[0]!r} to clear; choose from {', '.join(sorted(known))}")
@@ -112,12 +122,13 @@ def _read(directory: Path) -> CachedStore | None:
         size_on_disk = sum(file.stat().st_size for file in directory.iterdir() if file.is_file())
         used = datetime.fromtimestamp(directory.stat().st_mtime)
         if directory.suffix == BUILDING:
-            return CachedStore(directory, Path(), 0, 0, UNFINISHED, size_on_disk, used)
+            return CachedStore(directory, Path(), 0, 0, 0, UNFINISHED, size_on_disk, used)
         manifest = json.loads((directory / MANIFEST_JSON).read_text())
-        folder, size, photos = Path(manifest["folder"]), int(manifest["size"]), int(manifest["photos"])
+        folder, size = Path(manifest["folder"]), int(manifest["size"])
+        photos, bad = int(manifest["photos"]), int(manifest["skipped"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # not one of ours, or removed meanwhile
-    return CachedStore(directory, folder, size, photos, _state(directory, folder, size), size_on_disk, used)
+    return CachedStore(directory, folder, size, photos, bad, _state(directory, folder, size), size_on_disk, used)
 
 
 def _state(directory: Path, folder: Path, size: int) -> str:
@@ -133,7 +144,7 @@ def show(command: CacheCommand) -> None:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     cache_dir = command.cache_dir.expanduser().absolute()
     stores = cached_stores(cache_dir)
-    if command.clear:
+    if command.clear is not None:
         chosen = choose(stores, command.clear)
         busy = clear(chosen)
         removed = [store for store in chosen if store not in busy]
@@ -151,7 +162,8 @@ def show(command: CacheCommand) -> None:
 
 def describe(store: CachedStore) -> str:
     """Its name on a line of its own, to be copied, and what it is."""
-    what = f"{store.photos:,} photos of {store.folder} at {store.size} px, " if store.photos else ""
+    left_out = f" ({store.bad:,} unreadable)" if store.bad else ""
+    what = f"{store.photos:,} photos{left_out} of {store.folder} at {store.size} px, " if store.photos else ""
     return f"{store.name}\n    {what}{decimal(store.bytes)}, {store.state}, last used {store.used:%Y-%m-%d %H:%M}"
 
 

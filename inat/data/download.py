@@ -54,7 +54,8 @@ def download(command: DownloadCommand) -> None:
         else:
             shutil.rmtree(_work_folder(target), ignore_errors=True)  # of a run that was killed after its last step
             print(f"{target} was complete before: {photos:,} photos, nothing to fetch")
-    print(f"next: python tune_scratch.py --data {shlex.quote(str(given))}")
+    search = f"python tune_scratch.py --data {shlex.quote(str(given))}"
+    print(f"next: {search}\nor, for a first look: {search} --image-size 64 --num-samples 16 --max-epochs 9")
 
 
 def find_photos(target: Path) -> int | None:

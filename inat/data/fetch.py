@@ -60,7 +60,7 @@ class ResumableFile:
             stop=stop_after_attempt(TRIES),
             wait=WAIT,
             after=self._forgive,
-            before_sleep=_say_retry,
+            before_sleep=self._say_retry,
             reraise=True,
         )
         try:
@@ -84,6 +84,11 @@ class ResumableFile:
         # tenacity calls this before it asks `wait` and `stop`, which both read the number.
         if self.have > self._best:
             self._best, state.attempt_number = self.have, 1
+
+    def _say_retry(self, state: RetryCallState) -> None:
+        if state.outcome and state.next_action:
+            wait = f"trying {self.url} again in {state.next_action.sleep:.0f} s"
+            print(f"{state.outcome.exception()}; {wait}", flush=True)
 
     def _fetch_rest(self) -> None:
         if self.have == self._size:
@@ -149,6 +154,8 @@ class ResumableFile:
             raise DataError(
                 f"{self.url} does not declare its length, so a cut could not be noticed; pass another --url"
             )
+        if self.have:
+            print("the server sends it from the beginning: the part that was here is of no use", flush=True)
         self.forget()  # before the note, so that the bytes are never of another version than it says
         self._version, self._size = _version(response), int(length)
         atomic_write(self._note, json.dumps([self.url, self._version, self._size]))
@@ -174,8 +181,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, IncompleteRead):
         return "the connection was closed before the end"
     return getattr(error, "strerror", None) or str(error)
-
-
-def _say_retry(state: RetryCallState) -> None:
-    if state.outcome and state.next_action:
-        print(f"{state.outcome.exception()}; trying again in {state.next_action.sleep:.0f} s", flush=True)

@@ -6,13 +6,16 @@ One directory a folder and size, published whole: ``images.npy`` (N, size, size,
 of the folder is another directory.
 """
 
+import csv
 import errno
 import hashlib
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, SKIPPED_CSV
-from inat.data.build import BUILDING, FORMAT, build_stores, too_many_bad
+from inat.data.build import BUILDING, FORMAT, build_stores
 from inat.data.folder import PhotoFolder
 from inat.errors import DataError
 
@@ -56,14 +59,12 @@ def open_stores(
     disk is too small or ``cache_dir`` cannot be written.
     """
     wanted = {size: store_directory(photos, size, cache_dir) for size in sizes}
-    stores = _open_all(wanted) or _build_and_open(photos, wanted, cache_dir, max_bad_fraction)
+    stores = _open_all(wanted) or _build_and_open(photos, wanted, cache_dir)
     _refuse_too_many_bad(photos, stores[0], max_bad_fraction)
     return stores
 
 
-def _build_and_open(
-    photos: PhotoFolder, wanted: Mapping[int, Path], cache_dir: Path, max_bad_fraction: float
-) -> list[PhotoStore]:
+def _build_and_open(photos: PhotoFolder, wanted: Mapping[int, Path], cache_dir: Path) -> list[PhotoStore]:
     path = lock_path(next(iter(wanted.values())))
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -72,12 +73,12 @@ def _build_and_open(
                 existing = {size: _open(directory) for size, directory in wanted.items()}
                 missing = {size: directory for size, directory in wanted.items() if existing[size] is None}
                 # Those that exist but differ, as when a disk failed for a while, are all built anew.
-                build_stores(photos, missing or wanted, path.with_suffix(f".{SKIPPED_CSV}"), max_bad_fraction)
+                build_stores(photos, missing or wanted)
     except OSError as error:
         raise DataError(_cannot_write(cache_dir, error)) from error
     stores = _open_all(wanted)
     if stores is None:  # the new one differs from the one that was there
-        return _build_and_open(photos, wanted, cache_dir, max_bad_fraction)
+        return _build_and_open(photos, wanted, cache_dir)
     return stores
 
 
@@ -137,9 +138,17 @@ def _open(directory: Path) -> PhotoStore | None:
 
 
 def _refuse_too_many_bad(photos: PhotoFolder, store: PhotoStore, max_bad_fraction: float) -> None:
-    """Raise DataError for a store that a run with a larger ``max_bad_fraction`` has built."""
-    if store.skipped > max_bad_fraction * len(store.labels):
-        raise DataError(too_many_bad(photos, store.skipped, max_bad_fraction, store.directory / SKIPPED_CSV))
+    count, listing = len(store.labels), store.directory / SKIPPED_CSV
+    if store.skipped <= max_bad_fraction * count:
+        return
+    with listing.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        first = "; ".join(f"{row['path']}: {row['reason']}" for row in islice(csv.DictReader(file), 3))
+    enough = math.ceil(100 * store.skipped / count) / 100
+    raise DataError(
+        f"{store.skipped} of {count} photos in {photos.root} cannot be read, more than the allowed "
+        f"{max_bad_fraction:.1%} (first: {first}); remove or replace those listed in {listing}, or allow them with "
+        f"--max-bad-fraction {enough:g}"
+    )
 
 
 def _cannot_write(cache_dir: Path, error: OSError) -> str:

@@ -57,7 +57,8 @@ def describe_task(config: SearchConfig, study: Study) -> str:
     before = f", {len(study.ended())} of them already ended" if study.trials else ""
     splits = load_splits(config.data_config())
     lists = " and ".join(map(str, splits.skipped_lists))
-    skipped = f"; {splits.skipped} unreadable photos left out, see {lists}" if splits.skipped else ""
+    photos = "photo" if splits.skipped == 1 else "photos"
+    skipped = f"; {splits.skipped} unreadable {photos} left out, see {lists}" if splits.skipped else ""
     return (
         f"study   {study.directory}\n"
         f"search  {config.num_samples} trials{before}, up to {config.max_epochs} epochs, space {settings.space}\n"

@@ -5,7 +5,7 @@ import sys
 import pytest
 from filelock import FileLock
 
-from inat.data.cache import CacheCommand, cached_stores, choose, clear, show
+from inat.data.cache import CacheCommand, cached_stores, choose, clear, describe, show
 from inat.data.folder import open_tree
 from inat.data.store import lock_path, open_stores
 from inat.errors import ConfigError, DataError
@@ -53,6 +53,26 @@ def test_what_is_being_decoded_stays(cache):
         with pytest.raises(DataError, match="is being decoded by a search; clear it when that has ended"):
             show(CacheCommand(cache_dir=cache, clear=("all",)))
     assert len(cached_stores(cache)) == 2
+
+
+def test_nothing_is_left_of_a_cleared_cache(cache):
+    clear(cached_stores(cache)[:1])
+    assert len(list(cache.glob("*.lock"))) == 1  # the other size needs it
+    clear(cached_stores(cache))
+    assert list(cache.iterdir()) == []
+
+
+def test_unreadable_photos_are_counted(photo_tree, tmp_path):
+    root = photo_tree()
+    (root / "train" / "bird" / "3.jpg").write_text("no photo")
+    open_stores(open_tree(root)[0], [8], tmp_path / "cache", 0.1)
+    (store,) = cached_stores(tmp_path / "cache")
+    assert "20 photos (1 unreadable) of" in describe(store)
+
+
+def test_clearing_without_a_name_is_refused(cache):
+    with pytest.raises(ConfigError, match="--clear needs names from the list, outdated or all"):
+        choose(cached_stores(cache), ())
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(cache):

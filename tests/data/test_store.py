@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -261,25 +262,23 @@ def test_unreadable_photos_are_black_left_out_and_listed(photo_tree, tmp_path):
     assert opened.skipped == 1
     header, line = (opened.directory / "skipped.csv").read_text().splitlines()
     assert header == "path,reason"
-    assert line.startswith('bird/3.jpg,"UnidentifiedImageError: cannot identify image file') or line.startswith(
-        "bird/3.jpg,UnidentifiedImageError: cannot identify image file"
-    )
+    assert line == "bird/3.jpg,cannot identify image file"
 
 
-def test_too_many_unreadable_photos_stop_the_run_with_their_list(photo_tree, tmp_path):
+def test_too_many_unreadable_photos_stop_the_run_with_their_list(photo_tree, tmp_path, monkeypatch):
     root, cache = photo_tree(), tmp_path / "cache"
     (root / "train" / "bird" / "3.jpg").write_text("no photo")
-    with pytest.raises(DataError, match=r"1 of 20 photos .* allowed 1.0% .*bird/3.jpg.*--max-bad-fraction") as caught:
-        open_small(root, cache)
-    assert not [path for path in cache.iterdir() if path.is_dir()]
-    listing = next(cache.glob("*.skipped.csv"))
-    assert str(listing) in str(caught.value)
+    built = build_count(monkeypatch)
+    message = (
+        r"1 of 20 photos .* allowed 1.0% \(first: bird/3.jpg: cannot identify image file\); .*skipped.csv, or allow"
+    )
+    for _ in range(2):  # also when another run has built the store
+        with pytest.raises(DataError, match=message + r".* --max-bad-fraction 0.05$") as caught:
+            open_small(root, cache)
+    listing = Path(re.search(r"listed in (\S+),", str(caught.value))[1])
     assert "bird/3.jpg" in listing.read_text()
-    # A run that allows more builds the store; a stricter one must not use it in silence.
-    assert open_small(root, cache, bad=0.1).skipped == 1
-    assert not listing.exists()
-    with pytest.raises(DataError, match=r"1 of 20 photos"):
-        open_small(root, cache)
+    assert open_small(root, cache, bad=0.05).skipped == 1
+    assert built == [1]  # what was decoded is kept
 
 
 def test_dangling_links_and_names_in_any_encoding_do_no_harm(photo_tree, tmp_path):
@@ -288,7 +287,7 @@ def test_dangling_links_and_names_in_any_encoding_do_no_harm(photo_tree, tmp_pat
     os.rename(os.fsencode(root / "train/bird/0.jpg"), os.fsencode(root / "train/bird") + b"/caf\xe9 1.jpg")
     opened = open_small(root, tmp_path / "cache", bad=0.1)
     assert (len(opened.rows), opened.skipped) == (20, 1)
-    assert "gone.jpg,FileNotFoundError" in (opened.directory / "skipped.csv").read_text()
+    assert "gone.jpg,No such file or directory" in (opened.directory / "skipped.csv").read_text()
 
 
 def test_photos_without_permission_are_listed():
@@ -311,7 +310,7 @@ def test_photos_without_permission_are_listed():
             if is_root:
                 os.seteuid(0)
         assert opened.rows.tolist() == [0, 1, 3]
-        assert "bird/2.jpg,PermissionError" in (opened.directory / "skipped.csv").read_text()
+        assert "bird/2.jpg,Permission denied" in (opened.directory / "skipped.csv").read_text()
 
 
 @pytest.mark.parametrize("cache", [Path("/proc/nowhere"), Path("/dev/null/cache")])
