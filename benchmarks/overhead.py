@@ -1,46 +1,59 @@
-"""What a trial costs above its own work: trials of one line that report three times.
+"""What a search costs above its trainings.
 
-    python benchmarks/overhead.py --trials 160 --rounds 3
+    python benchmarks/overhead.py --trials 200 --rounds 3     # (a) trials of one line that report three times
+    python benchmarks/overhead.py --digits 480                # (b) real trials on the built-in digits
 
-Ours (journal, tables, checkpoint policy, study.db, TPE and ASHA all on) and plain Tune with reused actors and the same
-searcher and scheduler run alternately, each round in a fresh process. Counted from the first end of a trial on, when
-the workers are up, to the last; slot-seconds = wall time x slots / trials.
+(a) Slot-seconds a trial, wall time x slots / trials, counted from the first end of a trial on, when the workers are up,
+to the last. "ours" has journal, tables, checkpoint policy, study.db, TPE and ASHA all on; "reused" is plain Tune with
+reused actors, OptunaSearch, ASHA and its default loggers; "documented" the same as its examples show it, with a new
+actor a trial (only --documented-trials of them, as each takes seconds); "optuna" two plain processes on one journal
+file, with no scheduler's bookkeeping, no checkpoints and no recovery. Alternating, each round in a fresh process.
+(b) Wall time of the search over the sum of its trainings' seconds / slots.
 """
 
+import multiprocessing
 import os
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
+from measure import hardware, in_fresh_process, ratios, result_line, spread
 
 REPORTS = 3
+Kind = Literal["ours", "reused", "documented", "optuna"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Measure the bookkeeping of a search."""
 
-    trials: int = 160
+    trials: int = 200
     """Trials of each search."""
+    documented_trials: int = 12
+    """Trials of a search with a new actor a trial."""
     rounds: int = 3
     """Searches of each kind."""
-    only: Literal["ours", "plain"] | None = None
+    digits: int | None = None
+    """Run one real search of so many trials instead."""
+    only: Kind | None = None
     """Run one search of this kind and print its slot-seconds a trial."""
 
 
-def objective(params: dict[str, Any]) -> None:
+def value_of(params: dict[str, Any], epoch: int) -> float:
     """A trial without work: the value depends on two hyperparameters."""
+    return float(1 - abs(params["dropout"] - 0.3) - abs(params["learning_rate"] - 1e-3)) * epoch / REPORTS
+
+
+def objective(params: dict[str, Any]) -> None:
+    """What a Tune trial does."""
     from ray import tune
 
-    value = 1 - abs(params["dropout"] - 0.3) - abs(params["learning_rate"] - 1e-3)
     for epoch in range(1, REPORTS + 1):
-        tune.report({"epoch": epoch, "best_val_acc": value * epoch / REPORTS})
+        tune.report({"epoch": epoch, "best_val_acc": value_of(params, epoch)})
 
 
 def ours(trials: int, folder: Path) -> float:
@@ -65,8 +78,8 @@ def ours(trials: int, folder: Path) -> float:
     return (ends[-1] - ends[0]) * outcome.slots.count / (trials - 1)
 
 
-def plain(trials: int, folder: Path) -> float:
-    """Slot-seconds a trial of Tune as documented, with reused actors, OptunaSearch and ASHA."""
+def plain(trials: int, folder: Path, reuse: bool) -> float:
+    """Slot-seconds a trial of Tune with OptunaSearch and ASHA."""
     import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
@@ -87,7 +100,7 @@ def plain(trials: int, folder: Path) -> float:
         objective,
         param_space=small_space(),
         tune_config=tune.TuneConfig(
-            metric="best_val_acc", mode="max", num_samples=trials, reuse_actors=True, max_concurrent_trials=slots,
+            metric="best_val_acc", mode="max", num_samples=trials, reuse_actors=reuse, max_concurrent_trials=slots,
             search_alg=OptunaSearch(seed=0), scheduler=ASHAScheduler(time_attr="epoch", max_t=REPORTS, grace_period=3),
         ),
         run_config=tune.RunConfig(storage_path=str(folder), verbose=0, callbacks=[clock]),
@@ -97,34 +110,102 @@ def plain(trials: int, folder: Path) -> float:
     return (clock.ends[-1] - clock.ends[0]) * slots / (trials - 1)
 
 
-def in_fresh_process(kind: Literal["ours", "plain"], trials: int) -> float:
-    """Run one search in a new interpreter, so that no round inherits anything."""
-    command = [sys.executable, __file__, "--only", kind, "--trials", str(trials)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
-    return float(done.stdout.splitlines()[-1])
+def reused(trials: int, folder: Path) -> float:
+    """Plain Tune with reused actors."""
+    return plain(trials, folder, reuse=True)
+
+
+def documented(trials: int, folder: Path) -> float:
+    """Plain Tune with a new actor a trial."""
+    return plain(trials, folder, reuse=False)
+
+
+def optimise(journal: str, trials: int, start: Any, ends: Any) -> None:
+    """One of the plain Optuna processes."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    from inat.tuning.spaces import small_space
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    choices = {name: domain.categories for name, domain in small_space().items()}
+    storage = optuna.storages.JournalStorage(JournalFileBackend(journal))
+    study = optuna.create_study(storage=storage, study_name="study", direction="maximize", load_if_exists=True)
+
+    def one(trial: optuna.Trial) -> float:
+        params = {name: trial.suggest_categorical(name, values) for name, values in choices.items()}
+        for epoch in range(1, REPORTS + 1):
+            trial.report(value_of(params, epoch), epoch)
+        return value_of(params, REPORTS)
+
+    start.wait()
+    for _ in range(trials):
+        study.optimize(one, n_trials=1)
+        ends.put(time.monotonic())
+
+
+def optuna_processes(trials: int, folder: Path) -> float:
+    """Slot-seconds a trial of as many plain Optuna processes as slots."""
+    slots = os.cpu_count() or 1
+    context = multiprocessing.get_context("spawn")
+    start, ends = context.Barrier(slots), context.Queue()
+    arguments = (str(folder / "journal.log"), trials // slots, start, ends)
+    processes = [context.Process(target=optimise, args=arguments) for _ in range(slots)]
+    for process in processes:
+        process.start()
+    times = sorted(ends.get() for _ in range(slots * (trials // slots)))
+    for process in processes:
+        process.join()
+    return float(times[-1] - times[0]) * slots / (len(times) - 1)
+
+
+MEASUREMENTS: dict[Kind, Callable[[int, Path], float]] = {
+    "ours": ours, "reused": reused, "documented": documented, "optuna": optuna_processes,
+}  # fmt: skip
+
+
+def real_search(trials: int) -> None:
+    """Search the digits as the command does, and compare its wall time with its trainings'."""
+    from inat.options import SearchConfig
+    from inat.tuning import search
+
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.monotonic()
+        config = SearchConfig(data="digits", image_size=16, num_samples=trials, storage_path=Path(folder), name="study")
+        study, space = search.open_study(config)
+        outcome = search.run(config, study, space)
+        study.close()
+        wall = time.monotonic() - started
+    assert outcome.slots
+    training = sum(trial.seconds for trial in study.ended()) / outcome.slots.count
+    states = [trial.state for trial in study.ended()]
+    print({state: states.count(state) for state in sorted(set(states))}, f"{outcome.slots.count} slots")
+    print(f"wall {wall:.1f} s, of it {outcome.seconds:.1f} s from Ray's start on; trainings {training:.1f} s a slot")
+    print(result_line({"wall": [wall], "over_training": [wall / training], "search": [outcome.seconds / training]}))
 
 
 def main() -> None:
-    """Alternate both kinds and print medians and ranges."""
+    """Alternate the kinds and print medians and ranges."""
     options = tyro.cli(Options)
     if options.only:
+        trials = options.documented_trials if options.only == "documented" else options.trials
         with tempfile.TemporaryDirectory() as folder:
-            print({"ours": ours, "plain": plain}[options.only](options.trials, Path(folder)))
+            print(MEASUREMENTS[options.only](trials, Path(folder)))
         return
-    seconds: dict[Literal["ours", "plain"], list[float]] = {"ours": [], "plain": []}
+    print(f"{hardware()}\n{options}")
+    if options.digits:
+        real_search(options.digits)
+        return
+    seconds: dict[str, list[float]] = {kind: [] for kind in MEASUREMENTS}
+    counts = ("--trials", str(options.trials), "--documented-trials", str(options.documented_trials))
     for number in range(options.rounds):
         for kind, values in seconds.items():
-            values.append(in_fresh_process(kind, options.trials))
+            values.append(float(in_fresh_process(__file__, "--only", kind, *counts)))
             print(f"round {number + 1} {kind}: {values[-1]:.4f} slot-seconds a trial", flush=True)
-    ratios = [a / b for a, b in zip(seconds["ours"], seconds["plain"], strict=True)]
-    print(f"{options.trials} trials, {REPORTS} reports each, {os.cpu_count()} slots")
-    parts: dict[str, list[float]] = {"ours": seconds["ours"], "plain": seconds["plain"], "ratio": ratios}
-    print("result: " + " ".join(
-        f"{name}={statistics.median(values):.4f} {name}_min={min(values):.4f} {name}_max={max(values):.4f}"
-        for name, values in parts.items()
-    ))  # fmt: skip
+    seconds |= {f"ours_over_{kind}": ratios(seconds["ours"], seconds[kind]) for kind in list(seconds)[1:]}
+    for name, values in seconds.items():
+        print(f"{name:20} {spread(values)}")
+    print(result_line(seconds))
 
 
 if __name__ == "__main__":

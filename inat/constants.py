@@ -18,6 +18,7 @@ MODE: Final = "max"
 
 # Why a trial ended by itself; reported with its last epoch.
 FINISHED: Final = "finished"
+MICRO_BATCH: Final = "micro_batch"  # reported where the GPU is too small for a whole batch
 MAX_EPOCHS_REACHED: Final = "max_epochs"
 OUT_OF_PATIENCE: Final = "patience"
 DIVERGED: Final = "diverged"
@@ -40,7 +41,9 @@ BEST_CKPT: Final = "best.ckpt"
 LAST_CKPT: Final = "last.ckpt"
 CHECKPOINTS_DIR: Final = "checkpoints"
 ERRORS_DIR: Final = "errors"
+HANG_SUFFIX: Final = ".hang.txt"
 RAY_DIR: Final = "ray"
+TENSORBOARD_DIR: Final = "tensorboard"
 LOCK_FILE: Final = ".lock"
 
 CACHE_DIR: Final = Path.home() / ".cache" / "inat"  # where decoded photographs are kept unless the user says otherwise
@@ -58,6 +61,7 @@ TRIAL_ID: Final = "trial_id"
 NAME: Final = "name"
 STATE: Final = "state"
 EPOCHS: Final = "epochs"
+RUNG: Final = "rung"
 CREATED: Final = "created"
 NODE: Final = "node"
 ERROR: Final = "error"

@@ -25,5 +25,9 @@ class StudyError(InatError):
     exit_code = 2
 
 
+class DiskFullError(StudyError):
+    """The disk of a study is full: the search has to stop, and can go on once there is space."""
+
+
 class SearchError(InatError):
     """The search ran but has no result, for example because every trial failed."""

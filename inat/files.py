@@ -1,15 +1,36 @@
 """Writing and reading files so that a crash at any moment leaves something that can be read."""
 
 import csv
+import errno
 import io
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from inat.errors import StudyError
+from inat.errors import DiskFullError, StudyError
+
+
+def disk_full(directory: Path) -> DiskFullError:
+    """The error for a study in ``directory`` that cannot be written any more."""
+    return DiskFullError(
+        f"the disk of {directory} is full; everything up to here is kept: free some space, then go on with "
+        f"--resume {directory}"
+    )
+
+
+@contextmanager
+def disk_full_told(directory: Path) -> Iterator[None]:
+    """Turn the system's refusal to write any more into a DiskFullError that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise disk_full(directory) from error
 
 
 def atomic_write(path: Path, text: str) -> None:

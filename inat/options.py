@@ -1,6 +1,7 @@
 """The command line of a search as one frozen dataclass, and what may change when a search is resumed."""
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any, Literal, Self
 from inat.config import DataConfig, Precision, not_positive, refuse, unknown_name
 from inat.constants import CACHE_DIR, DIGITS
 
-PATHS = ("storage_path", "cache_dir", "resume", "augment_preview")  # options that JSON keeps as text
+PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview")  # options that JSON keeps as text
+PRESETS = ("auto", "full", "small")
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SMALL_IMAGE = 32  # px; up to this side --space auto takes the small space
 
 
@@ -29,9 +33,9 @@ class SearchConfig:
     or "digits", 1,797 scans that come with scikit-learn."""
     image_size: int | None = None
     """Side of the square image the network sees, in pixels. Default: 224, for digits 32."""
-    space: Literal["auto", "full", "small"] = "auto"
-    """Search space: "full" is the published one; "small" has 8-32 filters, 2-4 convolutions and 32-128 dense neurons.
-    "auto" takes small up to 32 px."""
+    space: str = "auto"
+    """Search space: "full" is the published one; "small" has 8-32 filters, 2-4 convolutions and 32-128 dense neurons;
+    "auto" takes small up to 32 px. Or a Python file whose function space() returns your own."""
     num_samples: int = 480
     """Trials of the whole study, those before a --resume included."""
     max_epochs: int = 27
@@ -42,6 +46,17 @@ class SearchConfig:
     """Epochs before ASHA may stop a trial."""
     reduction_factor: int = 3
     """ASHA keeps the best 1/FACTOR at each rung; rungs stand at GRACE x FACTOR^k epochs."""
+    searcher: Literal["tpe", "gp", "random"] = "tpe"
+    """Optuna's sampler: tree-structured Parzen estimator, Gaussian process, or random."""
+    stopped_trials: Literal["extrapolate", "last", "pruned"] = "extrapolate"
+    """What the searcher learns of a trial that ASHA stopped: its accuracy plus the median gain of completed trials
+    from that epoch on, its accuracy as it was, or only that it was pruned."""
+    start_from: Path | None = None
+    """JSON file with configurations to try first: one object, a list of them, or the best.json of another study."""
+    time_budget: str | None = None
+    """Time after which the search stops cleanly, for example 90m or 2h; --resume goes on."""
+    target_accuracy: float | None = None
+    """Validation accuracy at which the search stops cleanly."""
     seed: int = 0
     """Seed of searcher and trials. The train/validation split does not depend on it."""
     precision: Precision = "auto"
@@ -70,6 +85,10 @@ class SearchConfig:
     """Best trials whose checkpoints are kept."""
     max_failures: int = 2
     """Times a crashed trial is tried again, from its last checkpoint."""
+    trial_timeout: str | None = None
+    """Time without an epoch, for example 30m, after which a trial counts as hanging and is tried again."""
+    tensorboard: bool = False
+    """Write TensorBoard event files into the study, one run a trial."""
     wandb: Literal["off", "offline", "online"] = "off"
     """Weights & Biases: one run a trial, grouped by study. "offline" writes to the study directory only."""
     augment_preview: Path | None = None
@@ -94,6 +113,11 @@ class SearchConfig:
             problems.append(
                 f"grace_period {self.grace_period} is above max_epochs {self.max_epochs}; lower --grace-period too"
             )
+        problems += [m for n in ("time_budget", "trial_timeout") for m in not_a_duration(self, n)]
+        if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
+            problems.append(f"target_accuracy must be above 0 and at most 1, got {self.target_accuracy}")
+        if self.space not in PRESETS and not self.space.endswith(".py"):
+            problems.append(f"unknown space {self.space!r}; choose from {', '.join(PRESETS)}, or name a Python file")
         if self.name is not None and (self.name.strip() in ("", "..") or Path(self.name).name != self.name):
             problems.append(f"name {self.name!r} must be a plain folder name")
         refuse(problems)
@@ -111,6 +135,8 @@ class SearchConfig:
         space = self.space
         if space == "auto":
             space = "small" if self.resolved_image_size <= SMALL_IMAGE else "full"
+        elif space not in PRESETS:
+            space = str(Path(space).expanduser().resolve())
         return dataclasses.replace(self, data=self._data_path, space=space, image_size=self.resolved_image_size)
 
     @property
@@ -150,11 +176,29 @@ class SearchConfig:
         return cls(**(dict(values) | paths))
 
 
+def seconds_of(duration: str | None) -> float | None:
+    """Seconds of "90s", "30m", "2h" or "1.5d"; None for None."""
+    if duration is None:
+        return None
+    match = DURATION.fullmatch(duration.strip())
+    assert match is not None, "checked by SearchConfig"
+    return float(match[1]) * SECONDS[match[2]]
+
+
+def not_a_duration(config: Any, name: str) -> list[str]:
+    """A message if the named field is given and no duration above zero."""
+    value = getattr(config, name)
+    if value is None or (DURATION.fullmatch(value.strip()) and seconds_of(value)):
+        return []
+    return [f"{name} must be a number and a unit such as 90s, 30m, 2h or 1d, got {value!r}"]
+
+
 # What --resume may change: how much is done and on which machine, never what is measured.
 # The photos may have moved: that they are the same is checked by their fingerprint.
 CHANGEABLE = frozenset(
     {"num_samples", "resume", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "keep_checkpoints",
-     "max_failures", "wandb", "debug", "cache_dir", "data", "max_bad_fraction", "augment_preview"}
+     "max_failures", "wandb", "debug", "cache_dir", "data", "max_bad_fraction", "augment_preview",
+     "time_budget", "target_accuracy", "trial_timeout", "tensorboard"}
 )  # fmt: skip
 
 

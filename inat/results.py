@@ -5,9 +5,11 @@ a study that can be read. ``trials.csv`` and ``history.csv`` are made from it an
 """
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TextIO
@@ -25,6 +27,7 @@ from inat.constants import (
     HISTORY_CSV,
     JOURNAL,
     LOCK_FILE,
+    MICRO_BATCH,
     RUNNING,
     STUDY_JSON,
     TRIAL_COLUMNS_AFTER,
@@ -32,8 +35,8 @@ from inat.constants import (
     TRIAL_ID,
     TRIALS_CSV,
 )
-from inat.errors import StudyError
-from inat.files import atomic_write, csv_lines, drop_torn_line, read_json_lines
+from inat.errors import DiskFullError, StudyError
+from inat.files import atomic_write, csv_lines, disk_full_told, drop_torn_line, read_json_lines
 from inat.trials import Trial
 
 TABLE_SECONDS = 1.0  # trials.csv is rewritten at most this often while epochs come in
@@ -49,6 +52,7 @@ class Study:
         self.info = info
         self.trials: dict[str, Trial] = {}
         self._arrivals: list[tuple[str, dict[str, Any]]] = []
+        self._endings: list[Trial] = []
         self._lock = lock
         self._replay()
         self._journal = (directory / JOURNAL).open("a", encoding="utf-8")  # both closed in close()
@@ -92,7 +96,7 @@ class Study:
     def add_epoch(self, trial_id: str, row: Mapping[str, Any], node: str = "") -> None:
         """Record one epoch: at least ``epoch`` and ``best_val_acc``."""
         trial = self.trials[trial_id]
-        kept = {name: row[name] for name in (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED) if name in row}
+        kept = {name: row[name] for name in (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED, MICRO_BATCH) if name in row}
         repeated = kept[EPOCH] <= trial.epochs
         trial.add_epoch(kept)
         trial.node = node or trial.node
@@ -101,14 +105,15 @@ class Study:
         if repeated:
             self._rewrite_history()
         elif self._history is not None:
-            self._history.write(csv_lines([{TRIAL_ID: trial_id} | kept], HISTORY_COLUMNS))
-            self._history.flush()
+            with disk_full_told(self.directory):
+                self._history.write(csv_lines([{TRIAL_ID: trial_id} | kept], HISTORY_COLUMNS))
+                self._history.flush()
         self._write_trials_soon()
 
     def end_trial(self, trial_id: str, state: str, error: str = "") -> None:
         """Record the final state of a trial."""
         trial = self.trials[trial_id]
-        trial.state, trial.error = state, error
+        self._end(trial, state, error)
         self._log("end", trial_id, state=state, error=error)
         self._write_trials_soon(least=0.0)
 
@@ -126,6 +131,11 @@ class Study:
         return list(self._arrivals)
 
     @property
+    def endings(self) -> list[Trial]:
+        """Trials with a final state, in the order in which they ended."""
+        return list(self._endings)
+
+    @property
     def parameters(self) -> list[str]:
         """Names of the hyperparameters."""
         return list(dict.fromkeys(name for trial in self.trials.values() for name in trial.params))
@@ -140,7 +150,7 @@ class Study:
 
     def ranking(self) -> list[Trial]:
         """Trials that count, best first; equal ones in order of number. Failed and running trials do not count."""
-        valued = [t for t in self.ended() if t.state != FAILED and t.best_val_acc is not None]
+        valued = [t for t in self.ended() if t.state != FAILED and math.isfinite(t.best_val_acc or 0.0) and t.history]
         return sorted(valued, key=lambda t: (-(t.best_val_acc or 0.0), t.number))
 
     def best(self) -> Trial | None:
@@ -158,7 +168,8 @@ class Study:
         started = time.monotonic()
         columns = (*TRIAL_COLUMNS_BEFORE, *self.parameters, *TRIAL_COLUMNS_AFTER)
         rows = [trial.table_row() for trial in self.trials.values()]
-        atomic_write(self.directory / TRIALS_CSV, csv_lines(rows, columns, header=True))
+        with disk_full_told(self.directory):
+            atomic_write(self.directory / TRIALS_CSV, csv_lines(rows, columns, header=True))
         self._table_written = time.monotonic()
         self._table_cost = self._table_written - started
 
@@ -172,7 +183,8 @@ class Study:
     def _rewrite_history(self) -> None:
         rows = [{TRIAL_ID: t.trial_id} | row for t in self.trials.values() for row in t.history]
         path = self.directory / HISTORY_CSV
-        atomic_write(path, csv_lines(rows, HISTORY_COLUMNS, header=True))
+        with disk_full_told(self.directory):
+            atomic_write(path, csv_lines(rows, HISTORY_COLUMNS, header=True))
         if self._history is not None:
             self._history.close()
         self._history = path.open("a", newline="", encoding="utf-8")
@@ -189,16 +201,20 @@ class Study:
 
     def close(self) -> None:
         """Write the tables and let another process open the study."""
-        self.write_trials()
-        self._journal.close()
-        if self._history is not None:
-            self._history.close()
+        # What does not fit on a full disk was said when it happened; the tables are made anew from the journal.
+        with suppress(OSError, DiskFullError):
+            self.write_trials()
+        for file in (self._journal, self._history):
+            if file is not None:
+                with suppress(OSError):
+                    file.close()
         self._lock.release()
 
     def _log(self, event: str, trial_id: str, **values: Any) -> None:
         # Flushed to the system at once: it survives the death of this process.
-        self._journal.write(json.dumps({"event": event, TRIAL_ID: trial_id} | values) + "\n")
-        self._journal.flush()
+        with disk_full_told(self.directory):
+            self._journal.write(json.dumps({"event": event, TRIAL_ID: trial_id} | values) + "\n")
+            self._journal.flush()
 
     def _replay(self) -> None:
         path = self.directory / JOURNAL
@@ -222,7 +238,11 @@ class Study:
             trial.node = event["node"] or trial.node
             self._arrivals.append((trial_id, event["row"]))
         else:
-            trial.state, trial.error = event["state"], event["error"]
+            self._end(trial, event["state"], event["error"])
+
+    def _end(self, trial: Trial, state: str, error: str) -> None:
+        trial.state, trial.error = state, error
+        self._endings.append(trial)
 
 
 def read_info(directory: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """One training, with no Ray: a TrialConfig in, metrics out."""
 
+import gc
 import logging
 import math
 import os
@@ -25,6 +26,7 @@ from inat.constants import (
     EPOCHS,
     FINISHED,
     MAX_EPOCHS_REACHED,
+    MICRO_BATCH,
     OUT_OF_PATIENCE,
     SECONDS,
     TEST,
@@ -50,9 +52,10 @@ class EpochRecorder(pl.Callback):
     loss is not finite. The state travels with checkpoints.
     """
 
-    def __init__(self, config: TrialConfig, classes: Sequence[str]) -> None:
+    def __init__(self, config: TrialConfig, classes: Sequence[str], micro_batch: int | None = None) -> None:
         self.config = config
         self.classes = classes
+        self._micro_batch = micro_batch
         self.row: dict[str, Any] = {}
         self.best_val_acc = 0.0
         self.best_epoch = 0
@@ -76,6 +79,8 @@ class EpochRecorder(pl.Callback):
             self.best_val_acc, self.best_epoch = metrics[VAL_ACC], self.epoch
         self.row = {EPOCH: self.epoch, BEST_VAL_ACC: self.best_val_acc, **metrics}
         self.row[SECONDS] = time.monotonic() - self._started
+        if self._micro_batch is not None:
+            self.row[MICRO_BATCH] = self._micro_batch
         if reason := self._reason_to_end(metrics):
             self.row[FINISHED] = reason
             trainer.should_stop = True
@@ -107,14 +112,38 @@ def fit(
     """Train as ``config`` says and return the last epoch's metrics with ``best_val_acc`` and ``epochs``.
 
     ``callbacks`` run after the recorder, which they find with ``recorder_of(trainer)``. ``resume_from`` is a full
-    checkpoint of the same configuration; training goes on behind its epoch.
+    checkpoint of the same configuration; training goes on behind its epoch if it exists. Where the device has too
+    little memory, training starts again, from that checkpoint, in micro-batches of half the size whose gradients add
+    up to the same batch; their size stands in the metrics as ``micro_batch``. If even single images are too large, the
+    device's out-of-memory error is raised.
     """
     _quiet_lightning()
     keep_freed_memory()
+    micro_batch = None
+    while True:
+        try:
+            checkpoint = resume_from if resume_from is not None and resume_from.exists() else None
+            return _fit(config, callbacks, checkpoint, micro_batch)
+        except RuntimeError as error:  # what CUDA, and the CPU's allocator, raise
+            if not _out_of_memory(error) or micro_batch == 1:
+                raise
+        # Out of the handler, which holds the failed step's tensors through its traceback.
+        gc.collect()
+        torch.cuda.empty_cache()
+        micro_batch = ((micro_batch or config.optim.batch_size) + 1) // 2
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _fit(
+    config: TrialConfig, callbacks: Sequence[pl.Callback], resume_from: Path | None, micro_batch: int | None
+) -> dict[str, Any]:
     # The data first: it may decode photographs, which must not depend on the trial's seed.
     data = ImageDataModule(config.data, config.optim.batch_size, config.seed)
     torch.manual_seed(config.seed)
-    recorder = EpochRecorder(config, data.classes)
+    recorder = EpochRecorder(config, data.classes, micro_batch)
     trainer = pl.Trainer(
         max_epochs=config.max_epochs,
         precision=resolve_precision(config.precision),
@@ -128,7 +157,7 @@ def fit(
         num_sanity_val_steps=0,
     )
     # 1.25 times as fast as channels first on CPUs, and what tensor cores want.
-    classifier = _classifier(config, len(data.classes)).to(memory_format=torch.channels_last)
+    classifier = _classifier(config, len(data.classes), micro_batch).to(memory_format=torch.channels_last)
     if config.compile:
         check_compiler()
         torch.compiler.reset()  # a process compiles only a few networks before it gives up
@@ -234,8 +263,9 @@ def _autocast(precision: Precision, device: str) -> torch.autocast:
     return torch.autocast(device, dtype=dtype, enabled=chosen != "32-true")
 
 
-def _classifier(config: TrialConfig, num_classes: int) -> Classifier:
-    return Classifier(build_cnn(config.model, config.data.image_size, num_classes), config.optim, num_classes)
+def _classifier(config: TrialConfig, num_classes: int, micro_batch: int | None = None) -> Classifier:
+    net = build_cnn(config.model, config.data.image_size, num_classes)
+    return Classifier(net, config.optim, num_classes, micro_batch)
 
 
 def _quiet_lightning() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from inat.config import TrialConfig
 from inat.errors import ConfigError
-from inat.options import CHANGEABLE, SearchConfig, check_resumable
+from inat.options import CHANGEABLE, SearchConfig, check_resumable, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,23 @@ from inat.options import CHANGEABLE, SearchConfig, check_resumable
         ({"name": ".."}, "must be a plain folder name"),
         ({"image_size": -4}, "image_size must be positive"),
         ({"data": "digits", "image_size": 20}, "multiple of 8, got 20"),
+        ({"space": "huge"}, "unknown space 'huge'; choose from auto, full, small, or name a Python file"),
+        ({"time_budget": "soon"}, "time_budget must be a number and a unit such as 90s, 30m, 2h or 1d, got 'soon'"),
+        ({"time_budget": "0h"}, "time_budget must be"),
+        ({"trial_timeout": "10"}, "trial_timeout must be"),
+        ({"target_accuracy": 1.5}, "target_accuracy must be above 0 and at most 1, got 1.5"),
     ],
 )
 def test_impossible_search_settings_are_refused(setting: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         SearchConfig(**setting)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5 d", 129_600), (None, None)]
+)
+def test_durations(text, seconds):
+    assert seconds_of(text) == seconds
 
 
 def test_image_size_defaults_to_the_data():

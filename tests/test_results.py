@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inat.errors import StudyError
+from inat.errors import DiskFullError, StudyError
 from inat.results import Study, read_info
 
 
@@ -209,3 +209,29 @@ def test_the_journal_is_plain_json_lines(tmp_path):
     study.close()
     events = [json.loads(line) for line in (study.directory / "journal.jsonl").read_text().splitlines()]
     assert [event["event"] for event in events] == ["trial", "end"]
+
+
+def test_a_full_disk_is_said_with_the_way_to_go_on(tmp_path):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    trial = study.add_trial({"x": 1})
+    study._journal.close()
+    study._journal = Path("/dev/full").open("a")  # noqa: SIM115, every write to it finds no space
+    with pytest.raises(DiskFullError, match=r"the disk of .*study is full; .*go on with --resume .*study"):
+        study.add_epoch(trial.trial_id, {"epoch": 1, "best_val_acc": 0.5})
+    study.close()
+    again = Study.open(study.directory)
+    assert [t.epochs for t in again.unfinished()] == [0]
+    again.close()
+
+
+def test_endings_come_in_their_order_also_after_reopening(tmp_path):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    for _ in range(3):
+        study.add_trial({"x": 1})
+    for trial_id in ("t0002", "t0000"):
+        study.end_trial(trial_id, "completed")
+    assert [t.trial_id for t in study.endings] == ["t0002", "t0000"]
+    study.close()
+    again = Study.open(study.directory)
+    assert [t.trial_id for t in again.endings] == ["t0002", "t0000"]
+    again.close()

@@ -190,3 +190,50 @@ def test_testing_needs_no_images_for_augmentation(cnn_params, photo_tree, tmp_pa
     shutil.rmtree(larger)
     assert evaluate(tmp_path / "best.ckpt", "test")["images"] == 6
     assert not larger.exists()
+
+
+class Small:
+    """Stands in for a device: a network that has no room for more than ``most`` images at a time."""
+
+    def __init__(self, most: int, monkeypatch):
+        self.seen = []
+        real = training.build_cnn
+
+        def build(*args):
+            net = real(*args)
+            net.register_forward_pre_hook(lambda module, inputs: self.check(len(inputs[0]), most))
+            return net
+
+        monkeypatch.setattr(training, "build_cnn", build)
+
+    def check(self, count: int, most: int) -> None:
+        self.seen.append(count)
+        if count > most:
+            raise torch.OutOfMemoryError(f"no room for {count} images")
+
+
+def test_out_of_memory_halves_the_micro_batch_and_says_so(cnn_params, monkeypatch):
+    params = cnn_params | {"max_epochs": 2, "batch_norm": False, "dropout": 0.0, "precision": "32-true"}
+    whole = fit(TrialConfig.from_params(params))
+    device = Small(20, monkeypatch)
+    halved = fit(TrialConfig.from_params(params))
+    assert device.seen[:3] == [64, 32, 16]
+    assert max(device.seen[2:]) == 16
+    assert halved["micro_batch"] == 16
+    assert "micro_batch" not in whole
+    assert halved["train_loss"] == pytest.approx(whole["train_loss"], rel=1e-3)
+
+
+def test_a_network_too_large_for_one_image_fails(cnn_params, monkeypatch):
+    device = Small(0, monkeypatch)
+    with pytest.raises(torch.OutOfMemoryError, match="no room for 1 images"):
+        fit(TrialConfig.from_params(cnn_params))
+    assert device.seen == [64, 32, 16, 8, 4, 2, 1]
+
+
+def test_other_errors_are_not_tried_again(cnn_params, monkeypatch):
+    device = Small(0, monkeypatch)
+    device.check = lambda count, most: (device.seen.append(count), (_ for _ in ()).throw(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        fit(TrialConfig.from_params(cnn_params))
+    assert device.seen == [64]

@@ -17,12 +17,14 @@ class Classifier(pl.LightningModule):
     """Trains ``net`` (images -> logits of ``num_classes``) with cross entropy, Adam and a step schedule.
 
     After every validation the epoch's four metrics stand in ``trainer.callback_metrics``; each counts images, so a
-    small last batch weighs what it should.
+    small last batch weighs what it should. With ``micro_batch``, a batch goes through the network in parts of at most
+    that many images, whose gradients add up to the batch's; only batch norm then sees the parts.
     """
 
-    def __init__(self, net: nn.Module, optim: OptimConfig, num_classes: int) -> None:
+    def __init__(self, net: nn.Module, optim: OptimConfig, num_classes: int, micro_batch: int | None = None) -> None:
         super().__init__()
         self.net = net
+        self.micro_batch = micro_batch
         self.optim = optim
         self.meters = nn.ModuleDict({
             # Checks of values would wait for the device at every step, and a NaN loss must stay one.
@@ -38,21 +40,42 @@ class Classifier(pl.LightningModule):
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Loss of one batch."""
-        return self._step(batch, TRAIN_LOSS, TRAIN_ACC)
+        """Loss of one batch; of its last part if it goes through in parts."""
+        if self.micro_batch is None:
+            return self._losses(batch, TRAIN_LOSS, TRAIN_ACC).mean()
+        self._optimizer().zero_grad()
+        *parts, last = self._parts(batch)
+        for part in parts:
+            self.trainer.strategy.backward(self._losses(part, TRAIN_LOSS, TRAIN_ACC).sum() / len(batch[1]), None)
+        return self._losses(last, TRAIN_LOSS, TRAIN_ACC).sum() / len(batch[1])
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Lightning calls this between training_step and the backward pass, where parts have left gradients."""
+        if self.micro_batch is None:
+            optimizer.zero_grad()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        return optimizer
+
+    def _parts(self, batch: tuple[Tensor, Tensor]) -> list[tuple[Tensor, Tensor]]:
+        size = self.micro_batch or len(batch[1])
+        return list(zip(*(tensor.split(size) for tensor in batch), strict=True))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Accumulate the metrics of one batch."""
-        self._step(batch, VAL_LOSS, VAL_ACC)
+        for part in self._parts(batch):
+            self._losses(part, VAL_LOSS, VAL_ACC)
 
-    def _step(self, batch: tuple[Tensor, Tensor], loss_name: str, accuracy_name: str) -> Tensor:
+    def _losses(self, batch: tuple[Tensor, Tensor], loss_name: str, accuracy_name: str) -> Tensor:
         images, labels = batch
         logits = self(images).float()  # a loss in 16 bit would be off by up to 0.4 %
         losses = functional.cross_entropy(logits, labels, reduction="none")
         # One value an image: with nan_strategy="disable", torchmetrics 1.9 ignores weights.
         self._meter(loss_name).update(losses.detach())
         self._meter(accuracy_name).update(logits.detach(), labels)
-        return losses.mean()
+        return losses
 
     def on_validation_epoch_end(self) -> None:
         """Publish the epoch: validation comes after its last training batch, so all four metrics are complete."""

@@ -5,6 +5,7 @@
 """
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,11 @@ import pytorch_lightning as pl
 import torch
 
 from inat.constants import BEST_CKPT, LAST_CKPT
+from inat.errors import DiskFullError
 from inat.training import portable_checkpoint, recorder_of
 
 LAST_EVERY_SECONDS = 5.0  # most work of a trial that a crash costs, beyond the epoch in progress
+LEAST_FREE = 1_000_000  # bytes; with less, what failed was the disk
 LAST_SHARE = 0.02  # of a trial's time that may go into last.ckpt
 
 
@@ -28,12 +31,6 @@ class TrialCheckpoints(pl.Callback):
         self._last_written = time.monotonic()
         self._last_cost = 0.0
         directory.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def resume_from(self) -> Path | None:
-        """The checkpoint an earlier attempt at this trial left."""
-        last = self.directory / LAST_CKPT
-        return last if last.exists() else None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         recorder = recorder_of(trainer)
@@ -49,5 +46,12 @@ class TrialCheckpoints(pl.Callback):
     def _write(self, name: str, save: Callable[[Path], None]) -> None:
         # Written beside and renamed: a crash while writing leaves the old checkpoint.
         partial = self.directory / f".{name}"
-        save(partial)
-        os.replace(partial, self.directory / name)
+        try:
+            save(partial)
+            os.replace(partial, self.directory / name)
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeErrors that do not say why
+            size = partial.stat().st_size if partial.exists() else 0
+            partial.unlink(missing_ok=True)
+            if shutil.disk_usage(self.directory).free <= max(size, LEAST_FREE):
+                raise DiskFullError(f"the disk of {self.directory} is full") from error
+            raise

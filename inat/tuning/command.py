@@ -38,6 +38,10 @@ def search_and_report(config: SearchConfig) -> None:
         best = write_best(study)
         if outcome.interrupted:
             raise KeyboardInterrupt
+        if outcome.limit:
+            console.print(stopped_at(outcome.limit, config, study))
+            if best is None:
+                return
         if best is None:
             raise SearchError(all_failed(study))
         console.print(summary(study, best, time.monotonic() - started))
@@ -71,11 +75,23 @@ def interruption(config: SearchConfig, study: Study) -> str:
     """What to tell a user who pressed Ctrl-C."""
     if not study.trials:
         return "interrupted before the first trial; nothing is left behind"
-    command = shlex.join(["python", sys.argv[0], "--resume", str(study.directory)])
     return (
         f"interrupted: {len(study.ended())} of {config.num_samples} trials have ended, everything is kept\n"
-        f"continue with: {command}"
+        f"continue with: {resume_command(study)}"
     )
+
+
+def stopped_at(limit: str, config: SearchConfig, study: Study) -> str:
+    """What to tell a user whose limit ended the search."""
+    return (
+        f"stopped: {limit}; {len(study.ended())} of {config.num_samples} trials have ended\n"
+        f"go on with: {resume_command(study)}"
+    )
+
+
+def resume_command(study: Study) -> str:
+    """The command that continues a study."""
+    return shlex.join(["python", sys.argv[0], "--resume", str(study.directory)])
 
 
 def all_failed(study: Study) -> str:

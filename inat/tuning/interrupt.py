@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -41,6 +42,7 @@ class StopOnSignal(Stopper):
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
+        print("\nstopping; a second signal ends the search at once", file=sys.stderr, flush=True)
         self._restore()
         self._timer = threading.Timer(PATIENCE_SECONDS, self._end, args=(128 + number,))
         self._timer.daemon = True

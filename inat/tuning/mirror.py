@@ -3,14 +3,13 @@
 from typing import Self
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from inat.constants import RUNNING, STUDY_DB, TRIAL_ID
 from inat.results import Study
 from inat.trials import Trial
 from inat.tuning.background import BackgroundWriter
-from inat.tuning.searcher import as_optuna
+from inat.tuning.searcher import BudgetAwareOptunaSearch
 
 STUDY_NAME = "trials"  # fixed, so that a study directory can be renamed
 
@@ -20,10 +19,10 @@ class StudyMirror(BackgroundWriter):
 
     label = STUDY_DB
 
-    def __init__(self, study: Study, distributions: dict[str, BaseDistribution]) -> None:
+    def __init__(self, study: Study, searcher: BudgetAwareOptunaSearch) -> None:
         super().__init__()
         self._study = study
-        self._distributions = distributions
+        self._searcher = searcher
         self._storage: optuna.storages.RDBStorage | None = None
         self._known: set[str] = set()
 
@@ -34,7 +33,7 @@ class StudyMirror(BackgroundWriter):
 
     def __call__(self, trial: Trial) -> None:
         if trial.state != RUNNING:
-            self.put(as_optuna(trial, self._distributions))
+            self.put(self._searcher.as_optuna(trial))
 
     def open(self) -> None:
         self._storage = optuna.storages.RDBStorage(f"sqlite:///{self._study.directory / STUDY_DB}")

@@ -1,5 +1,6 @@
 """Tune's callback that writes the study while the search runs."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 from rich.text import Text
 
-from inat.constants import COMPLETED, DIVERGED, FAILED, STOPPED
+from inat.constants import COMPLETED, DIVERGED, ERRORS_DIR, FAILED, HANG_SUFFIX, MICRO_BATCH, STOPPED
+from inat.errors import DiskFullError
+from inat.files import disk_full
 from inat.results import Study
 from inat.trials import Trial
 from inat.tuning.retention import prune
@@ -20,8 +23,17 @@ Listener = Callable[[Trial], object]
 class StudyRecorder(Callback):
     """Writes epochs and ends into the study, keeps its checkpoints few, and tells ``listeners`` what changed."""
 
-    def __init__(self, study: Study, scheduler: StudyASHA, keep_checkpoints: int, listeners: list[Listener]) -> None:
+    def __init__(
+        self,
+        study: Study,
+        scheduler: StudyASHA,
+        keep_checkpoints: int,
+        listeners: list[Listener],
+        max_failures: int = 0,
+    ) -> None:
         self._study = study
+        self._max_failures = max_failures
+        self._lost: Counter[str] = Counter()
         self._scheduler = scheduler
         self._keep = keep_checkpoints
         self._listeners = listeners
@@ -37,8 +49,22 @@ class StudyRecorder(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         failure = last_failure(trial)
+        if DiskFullError.__name__ in failure:
+            raise disk_full(self._study.directory)  # ends the search; this trial and the others go on after a resume
         self._study.keep_failure(trial.trial_id, failure)
-        self._end(trial.trial_id, FAILED, reason_of(failure))
+        if self._never_started(trial):
+            return
+        hung = (self._study.directory / ERRORS_DIR / f"{trial.trial_id}{HANG_SUFFIX}").exists()
+        self._end(trial.trial_id, FAILED, "no epoch within --trial-timeout" if hung else reason_of(failure))
+
+    def _never_started(self, trial: TuneTrial) -> bool:
+        """Whether the trial stays unfinished, to be run again: its process died between two trials.
+
+        Tune tries a running trial again, but gives up one that it was just handing to a process it reuses.
+        """
+        self._lost[trial.trial_id] += 1
+        tried = trial.run_metadata.num_failures
+        return tried <= self._max_failures and self._lost[trial.trial_id] <= self._max_failures
 
     def _end(self, trial_id: str, state: str, error: str) -> None:
         self._study.end_trial(trial_id, state, error)
@@ -54,9 +80,11 @@ def outcome(trial: Trial, scheduler: StudyASHA) -> tuple[str, str]:
     """State and remark of a trial that ended without an exception."""
     if trial.best_val_acc is None:
         return FAILED, "ended without reporting an epoch"
-    if trial.trial_id in scheduler.stopped_early:
-        return STOPPED, ""
-    return COMPLETED, f"diverged at epoch {trial.epochs}" if trial.finished == DIVERGED else ""
+    state = STOPPED if trial.trial_id in scheduler.stopped_early else COMPLETED
+    remarks = [f"diverged at epoch {trial.epochs}"] if trial.finished == DIVERGED else []
+    if micro_batch := trial.history[-1].get(MICRO_BATCH):
+        remarks.append(f"in micro-batches of {micro_batch}: the device has too little memory for whole ones")
+    return state, "; ".join(remarks)
 
 
 def settle(study: Study, scheduler: StudyASHA) -> None:

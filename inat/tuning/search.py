@@ -9,35 +9,48 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune import Stopper
+from ray.tune.stopper import CombinedStopper
 
 from inat.constants import RAY_DIR
 from inat.data.splits import DataSummary, inspect_data, load_splits
 from inat.errors import StudyError
-from inat.options import SearchConfig
+from inat.options import SearchConfig, seconds_of
 from inat.results import Study
 from inat.tuning import retention, spaces, tracking
+from inat.tuning.budget import Rungs
 from inat.tuning.interrupt import StopOnSignal
+from inat.tuning.limits import StopAtLimits
 from inat.tuning.mirror import StudyMirror
 from inat.tuning.progress import SearchProgress
 from inat.tuning.provenance import study_info
 from inat.tuning.recorder import Listener, StudyRecorder, settle
 from inat.tuning.scheduler import StudyASHA, asha_for
-from inat.tuning.searcher import StudySearch, StudyTrials
+from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions, StudyTrials
 from inat.tuning.session import nodes, ray_session
 from inat.tuning.slots import Slots, plan_slots
+from inat.tuning.start import read_start
+from inat.tuning.tensorboard import TensorboardTracker
 from inat.tuning.tracking import WandbTracker
-from inat.tuning.trainable import FINGERPRINT, STUDY_DIR, run_trial
+from inat.tuning.trainable import FINGERPRINT, STUDY_DIR, TIMEOUT, run_trial
 
+START_FROM = "start_from"  # in study.json: the configurations that were tried first
 Objective = Callable[[dict[str, Any]], None]
 Announce = Callable[[str], None]
+SideRecord = StudyMirror | WandbTracker | TensorboardTracker
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a search ended; ``seconds`` is its wall time without starting Ray, ``slots`` None if nothing had to run."""
+    """How a search ended.
+
+    ``limit`` says which limit stopped it, if one did; ``seconds`` is its wall time without starting Ray, ``slots`` None
+    if nothing had to run.
+    """
 
     study: Study
     interrupted: bool
+    limit: str
     seconds: float
     slots: Slots | None
 
@@ -58,7 +71,8 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
         check_compiler()
     if config.resume is None:
         directory = config.storage_path.expanduser() / (config.name or default_name(config))
-        return Study.create(directory, study_info(config, spaces.describe(space), data)), space
+        info = study_info(config, spaces.describe(space), data) | {START_FROM: read_start(config.start_from, space)}
+        return Study.create(directory, info), space
     study = Study.open(config.resume.expanduser())
     try:
         _check_unchanged(study, data, spaces.describe(space))
@@ -112,35 +126,58 @@ def run(
     )
     settle(study, scheduler)
     retention.prune(study, config.keep_checkpoints)
-    searcher = StudySearch(study, space, config.seed, config.keep_checkpoints)
+    searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study))
     if len(study.ended()) >= config.num_samples:
-        return Outcome(study, interrupted=False, seconds=0.0, slots=None)
+        return Outcome(study, interrupted=False, limit="", seconds=0.0, slots=None)
     with ExitStack() as stack:
+        announce(f"ray     {'starting' if config.address is None else f'joining {config.address}'}")
         stack.enter_context(ray_session(config))
         # After ray.init, which installs handlers of its own.
         signals = stack.enter_context(StopOnSignal(give_up))
         slots = plan_slots(nodes(), config)
         announce(f"trials  {slots}")
+        limits = StopAtLimits(study, seconds_of(config.time_budget), config.target_accuracy)
         writers = side_records(config, study, searcher)
         for writer in writers:
             stack.enter_context(writer)
         progress = stack.enter_context(SearchProgress(study, config.num_samples))
-        recorder = StudyRecorder(study, scheduler, config.keep_checkpoints, [progress, *writers, *listeners])
+        hearers: list[Listener] = [searcher.hear, limits.hear, progress, *writers, *listeners]
+        recorder = StudyRecorder(study, scheduler, config.keep_checkpoints, hearers, config.max_failures)
+        stop = CombinedStopper(signals, limits)
         started = time.monotonic()
-        _tune(config, study, StudyTrials(searcher, slots.count), scheduler, recorder, signals, slots, objective)
+        while len(study.ended()) < config.num_samples and not stop.stop_all():
+            # More than once only if a process died between two trials: what it was to run is handed out again.
+            trials = StudyTrials(searcher.start_over(), slots.count)
+            _tune(config, study, trials, scheduler, recorder, stop, slots, objective)
+        limits.settle()
         seconds = time.monotonic() - started
     for writer in writers:
         if writer.error:
             announce(f"warning: {writer.label} is incomplete ({writer.error}); the study itself is not affected")
-    return Outcome(study, signals.requested and len(study.ended()) < config.num_samples, seconds, slots)
+    interrupted = signals.requested and len(study.ended()) < config.num_samples
+    return Outcome(study, interrupted, limits.reason, seconds, slots)
 
 
-def side_records(config: SearchConfig, study: Study, searcher: StudySearch) -> list[StudyMirror | WandbTracker]:
+def side_records(config: SearchConfig, study: Study, searcher: BudgetAwareOptunaSearch) -> list[SideRecord]:
     """study.db, and what else ``config`` asks for."""
-    records: list[StudyMirror | WandbTracker] = [StudyMirror(study, searcher.distributions)]
+    records: list[SideRecord] = [StudyMirror(study, searcher)]
     if config.wandb != "off":
         records.append(WandbTracker(study, config.wandb))
+    if config.tensorboard:
+        records.append(TensorboardTracker(study))
     return records
+
+
+def searcher_options(config: SearchConfig, study: Study) -> SearcherOptions:
+    """What the searcher of ``study`` needs to know."""
+    return SearcherOptions(
+        rungs=Rungs(config.grace_period, config.reduction_factor, config.max_epochs),
+        seed=config.seed,
+        sampler=config.searcher,
+        stopped=config.stopped_trials,
+        keep_checkpoints=config.keep_checkpoints,
+        start_from=study.info.get(START_FROM, ()),
+    )
 
 
 def _tune(
@@ -149,18 +186,18 @@ def _tune(
     trials: StudyTrials,
     scheduler: StudyASHA,
     recorder: StudyRecorder,
-    signals: StopOnSignal,
+    stop: Stopper,
     slots: Slots,
     objective: Objective,
 ) -> None:
+    own = {
+        STUDY_DIR: str(study.directory.absolute()), TIMEOUT: seconds_of(config.trial_timeout),
+        FINGERPRINT: study.info["data"]["fingerprint"],
+    }  # fmt: skip
     # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
     tune.run(
         objective,
-        config=config.trial_settings()
-        | {
-            STUDY_DIR: str(study.directory.absolute()),
-            FINGERPRINT: study.info["data"]["fingerprint"],
-        },
+        config=config.trial_settings() | own,
         search_alg=trials,
         scheduler=scheduler,
         num_samples=config.num_samples - len(study.ended()),
@@ -170,7 +207,7 @@ def _tune(
         storage_path=str((study.directory / RAY_DIR).absolute()),
         name=f"{datetime.now():%Y%m%d-%H%M%S}",
         trial_dirname_creator=lambda trial: trial.trial_id,
-        stop=signals,
+        stop=stop,
         callbacks=[recorder],
         verbose=0,
         raise_on_failed_trial=False,

@@ -1,45 +1,61 @@
-"""Bayesian search with Optuna's TPE through Ray Tune, rebuilt from the study whenever a search starts."""
+"""Bayesian search with Optuna through Ray Tune, rebuilt from the study whenever a search starts."""
 
 import copy
-from collections.abc import Mapping
-from typing import Any, Literal
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.experiment.config_parser import _create_trial_from_spec
 from ray.tune.search import ConcurrencyLimiter, SearchGenerator
 from ray.tune.search.optuna import OptunaSearch
 
-from inat.constants import EPOCH, EPOCHS, FAILED, METRIC, MODE, RUNNING, STATE, TRIAL_ID
+from inat.constants import BEST_VAL_ACC, EPOCH, EPOCHS, METRIC, MODE, RUNG, RUNNING, STATE, TRIAL_ID
 from inat.results import Study
 from inat.trials import Trial
+from inat.tuning.budget import Lesson, Rungs, StoppedPolicy, lesson_of
 from inat.tuning.retention import threshold_of
+from inat.tuning.samplers import SamplerName, make_sampler
 from inat.tuning.trainable import SEED, THRESHOLD
 
-STARTUP_TRIALS = 10  # random ones before the model is trusted; Optuna's own default
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearcherOptions:
+    """How to search: sampler, what a stopped trial teaches, configurations that are tried before all others."""
+
+    rungs: Rungs
+    seed: int = 0
+    sampler: SamplerName = "tpe"
+    stopped: StoppedPolicy = "extrapolate"
+    keep_checkpoints: int = 5
+    start_from: Sequence[Mapping[str, Any]] = ()
 
 
-class StudySearch(OptunaSearch):
-    """Optuna's TPE over a study.
+class BudgetAwareOptunaSearch(OptunaSearch):
+    """Optuna over a study whose trials end at different epochs.
 
     Every suggestion is a function of the seed, the trial's number and what the study knew, so a resumed search asks
     what the uninterrupted one would have asked. Trials that were running when the study was left are handed out again
-    first, under their own ids. Optuna sees failed trials as FAIL and all others as COMPLETE with their best accuracy;
-    state and epochs stand beside it as attributes.
+    first, under their own ids. Tune does not tell a searcher why a trial ended: ``hear`` learns it from the study,
+    once the trial's end stands there.
     """
 
-    def __init__(self, study: Study, space: Mapping[str, Any], seed: int, keep_checkpoints: int) -> None:
+    def __init__(self, study: Study, space: Mapping[str, Any], options: SearcherOptions) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         super().__init__(space=self.convert_search_space(dict(space)), metric=METRIC, mode=MODE)
         self.study = study
-        self._seed = seed
-        self._keep_checkpoints = keep_checkpoints
+        self._options = options
         self._reported: dict[str, int] = {}
+        self._lessons: dict[str, Lesson] = {}
+        for trial in study.endings:
+            self._draw_lesson(trial)
         for trial in study.trials.values():
-            self._learn(trial)
+            self._recall(trial)
         self._unfinished = study.unfinished()
 
     @property
@@ -52,54 +68,87 @@ class StudySearch(OptunaSearch):
         """Unfinished trials of the study that have not been handed out yet."""
         return len(self._unfinished)
 
+    def start_over(self) -> Self:
+        """Hand out the study's unfinished trials, of which none is running now, before new ones."""
+        self._unfinished = self.study.unfinished()
+        return self
+
     def next_trial_id(self) -> str:
         """The id under which the next suggestion will be run."""
         return self._unfinished[0].trial_id if self._unfinished else f"t{len(self.study.trials):04d}"
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        if self._unfinished:
-            trial = self._unfinished.pop(0)
-        else:
-            self._ot_study.sampler = optuna.samplers.TPESampler(
-                seed=self._seed_of(len(self.study.trials), "sampler"),
-                multivariate=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS,
-            )  # fmt: skip
-            trial = self.study.add_trial(super().suggest(trial_id))
+        trial = self._unfinished.pop(0) if self._unfinished else self._ask(trial_id)
         assert trial.trial_id == trial_id
         return trial.params | {
             TRIAL_ID: trial_id,
             SEED: self._seed_of(trial.number, "trial"),
-            THRESHOLD: threshold_of(self.study, self._keep_checkpoints),
+            THRESHOLD: threshold_of(self.study, self._options.keep_checkpoints),
         }
+
+    def _ask(self, trial_id: str) -> Trial:
+        number, wanted = len(self.study.trials), self._options.start_from
+        self._ot_study.sampler = make_sampler(self._options.sampler, self._seed_of(number, "sampler"))
+        if number < len(wanted):
+            self._ot_study.enqueue_trial(dict(wanted[number]))
+        return self.study.add_trial(super().suggest(trial_id))
 
     def _seed_of(self, number: int, purpose: Literal["sampler", "trial"]) -> int:
         """A seed of its own for each purpose, trial and study seed; neighbouring ones share nothing."""
-        entropy = (self._seed, number, ("sampler", "trial").index(purpose))
+        entropy = (self._options.seed, number, ("sampler", "trial").index(purpose))
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if result[EPOCH] > self._reported.get(trial_id, 0):  # a trial set back to a checkpoint repeats itself
+        """Pass on one epoch; what is repeated, unknown, or no number is left out."""
+        new = result[EPOCH] > self._reported.get(trial_id, 0)  # a trial set back to a checkpoint repeats itself
+        if new and trial_id in self._ot_trials and math.isfinite(result[METRIC]):
             self._reported[trial_id] = result[EPOCH]
             self._ot_trials[trial_id].report(result[METRIC], result[EPOCH])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        trial = self._ot_trials.pop(trial_id)
-        if error or not result or METRIC not in result:
-            self._ot_study.tell(trial, state=TrialState.FAIL)
-        else:
-            trial.set_user_attr(EPOCHS, result[EPOCH])
-            self._ot_study.tell(trial, result[METRIC])
+        """Nothing: ``hear`` comes right behind, and knows how the trial ended."""
 
-    def _learn(self, trial: Trial) -> None:
-        """Tell Optuna about a trial of an earlier search, in order of number as that search did."""
-        if trial.state == RUNNING:
-            self._ot_study.enqueue_trial(trial.params)
-            asked = self._ot_trials[trial.trial_id] = self._ot_study.ask(self._space)
-            for row in trial.history:
-                asked.report(row[METRIC], row[EPOCH])
-            self._reported[trial.trial_id] = trial.epochs
-        else:
-            self._ot_study.add_trial(as_optuna(trial, self._space))
+    def hear(self, trial: Trial) -> None:
+        """Tell Optuna about a trial of the study that has ended; running, unknown and known ones do no harm."""
+        asked = None if trial.state == RUNNING else self._ot_trials.pop(trial.trial_id, None)
+        if asked is None:
+            return
+        lesson = self._draw_lesson(trial)
+        for name, value in attributes(trial, self._options.rungs).items():
+            asked.set_user_attr(name, value)
+        self._ot_study.tell(asked, lesson.value, lesson.state)
+
+    def as_optuna(self, trial: Trial) -> FrozenTrial:
+        """An ended trial in Optuna's terms, as this searcher learned it."""
+        lesson = self._lessons.get(trial.trial_id) or self._draw_lesson(trial)
+        steps = {int(row[EPOCH]): float(row[METRIC]) for row in trial.history if math.isfinite(row[METRIC])}
+        value = lesson.value
+        if lesson.state == TrialState.PRUNED:
+            value = steps[max(steps)] if steps else None  # as Optuna's tell does it
+        return create_trial(
+            state=lesson.state,
+            value=value,
+            params=trial.params,
+            distributions=self._space,
+            intermediate_values=steps,
+            user_attrs=attributes(trial, self._options.rungs),
+        )
+
+    def _draw_lesson(self, trial: Trial) -> Lesson:
+        before = (known for known in self.study.endings if known.trial_id in self._lessons)
+        lesson = lesson_of(trial, before, self._options.stopped)
+        self._lessons[trial.trial_id] = lesson
+        return lesson
+
+    def _recall(self, trial: Trial) -> None:
+        """Give Optuna a trial of an earlier search, in order of number as that search did."""
+        if trial.state != RUNNING:
+            self._ot_study.add_trial(self.as_optuna(trial))
+            return
+        self._ot_study.enqueue_trial(trial.params)
+        self._ot_trials[trial.trial_id] = self._ot_study.ask(self._space)
+        for row in trial.history:
+            self.on_trial_result(trial.trial_id, row)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study directory is the searcher's state."""
@@ -111,7 +160,7 @@ class StudySearch(OptunaSearch):
 class StudyTrials(SearchGenerator):
     """Creates Tune's trials under the study's own ids, which rungs, checkpoints and tables then share."""
 
-    def __init__(self, searcher: StudySearch, max_concurrent: int) -> None:
+    def __init__(self, searcher: BudgetAwareOptunaSearch, max_concurrent: int) -> None:
         super().__init__(ConcurrencyLimiter(searcher, max_concurrent=max_concurrent))
         self._study_search = searcher
 
@@ -129,17 +178,12 @@ class StudyTrials(SearchGenerator):
         )
 
     def save_to_dir(self, dirpath: str, session_str: str) -> None:
-        """Nothing: see ``StudySearch.save``."""
+        """Nothing: see ``BudgetAwareOptunaSearch.save``."""
 
 
-def as_optuna(trial: Trial, distributions: dict[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
-    """An ended trial in Optuna's terms."""
-    failed = trial.state == FAILED or trial.best_val_acc is None
-    return create_trial(
-        state=TrialState.FAIL if failed else TrialState.COMPLETE,
-        value=None if failed else trial.best_val_acc,
-        params=trial.params,
-        distributions=distributions,
-        intermediate_values={int(row[EPOCH]): float(row[METRIC]) for row in trial.history},
-        user_attrs={TRIAL_ID: trial.trial_id, STATE: trial.state, EPOCHS: trial.epochs},
-    )
+def attributes(trial: Trial, rungs: Rungs) -> dict[str, Any]:
+    """What stands beside a trial's value in Optuna: its raw accuracy, epochs, rung and state."""
+    return {
+        TRIAL_ID: trial.trial_id, STATE: trial.state, BEST_VAL_ACC: trial.best_val_acc, EPOCHS: trial.epochs,
+        RUNG: rungs.rung_of(trial.epochs),
+    }  # fmt: skip

@@ -1,12 +1,15 @@
-"""Search spaces: functions that return plain dicts, one line a hyperparameter."""
+"""Search spaces: functions that return plain dicts, one line a hyperparameter; the user's own from a Python file."""
 
-from collections.abc import Mapping
+import runpy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune.search.sample import Categorical, Domain
+from ray.tune.search.sample import Categorical, Domain, Float, Integer
 
-from inat.config import ACTIVATIONS, refuse, too_many_pools
+from inat.config import ACTIVATIONS, TrialConfig, refuse
+from inat.errors import ConfigError
 from inat.options import SearchConfig
 
 
@@ -35,11 +38,70 @@ def small_space() -> dict[str, Any]:
     }
 
 
+PRESETS = {"full": scratch_space, "small": small_space}
+
+
 def space_of(config: SearchConfig) -> dict[str, Any]:
-    """The search space of ``config``; ConfigError if some of its networks do not fit the images."""
-    space = {"full": scratch_space, "small": small_space}[config.resolved().space]()
-    refuse(too_many_pools(max(space["conv_layers"].categories), config.resolved_image_size))
+    """The search space of ``config``; ConfigError, with every mistake, if it has values that cannot be trained."""
+    name = config.resolved().space
+    space = PRESETS[name]() if name in PRESETS else load_space(Path(name))
+    try:
+        check_space(space, config.trial_settings())
+    except ConfigError as error:
+        raise error if name in PRESETS else ConfigError(f"{name}: {error}") from error
     return space
+
+
+def load_space(path: Path) -> dict[str, Any]:
+    """What the function ``space()`` of a Python file returns; plain values become choices of one.
+
+    Raises ConfigError if the file cannot be run or returns something else than a dict of Tune's domains.
+    """
+    try:
+        space = runpy.run_path(str(path))["space"]()
+    except KeyError as error:
+        raise ConfigError(
+            f"{path} has no function space(); define one that returns a dict of tune.choice(...)"
+        ) from error
+    except Exception as error:  # a user's file may raise anything
+        raise ConfigError(f"{path} cannot be used as a space ({type(error).__name__}: {error}); mend it") from error
+    if not isinstance(space, Mapping) or not space:
+        raise ConfigError(f"space() of {path} must return a dict of hyperparameters, got {space!r}")
+    return {name: value if isinstance(value, Domain) else tune.choice([value]) for name, value in space.items()}
+
+
+def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless every value at an end of every domain makes a TrialConfig, beside ``settings``."""
+    if fixed := sorted(space.keys() & settings.keys()):
+        raise ConfigError(f"{', '.join(fixed)} is an option of the search and cannot be a hyperparameter too")
+    refuse([message for name, domain in space.items() for message in _impossible_range(name, domain)])
+    first = {name: next(_ends(domain)) for name, domain in space.items()}
+    problems: dict[str, None] = {}  # in order, each once
+    for name, domain in space.items():
+        for value in _ends(domain):
+            try:
+                TrialConfig.from_params({**settings, **first, name: value})
+            except ConfigError as error:
+                problems |= dict.fromkeys(str(error).split("; "))
+    refuse(list(problems))
+
+
+def _impossible_range(name: str, domain: Any) -> list[str]:
+    if isinstance(domain, Categorical):
+        return [] if domain.categories else [f"{name} has no choices"]
+    if not isinstance(domain, Float | Integer):
+        return [f"{name} must be tune.choice, uniform, loguniform, randint or the like, got {type(domain).__name__}"]
+    if not domain.lower < domain.upper:
+        return [f"{name} needs a lower end below its upper one, got {domain.lower} and {domain.upper}"]
+    return []
+
+
+def _ends(domain: Domain) -> Iterator[Any]:
+    if isinstance(domain, Categorical):
+        yield from domain.categories
+    else:
+        last = domain.upper - 1 if isinstance(domain, Integer) else domain.upper
+        yield from (domain.lower, last)
 
 
 def describe(space: Mapping[str, Any]) -> dict[str, Any]:

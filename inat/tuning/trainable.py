@@ -12,7 +12,7 @@ from ray import tune
 from inat.constants import TRIAL_ID
 
 # Settings of a trial that are not hyperparameters and do not describe the training.
-STUDY_DIR, THRESHOLD = "study_dir", "threshold"
+STUDY_DIR, THRESHOLD, TIMEOUT = "study_dir", "threshold", "trial_timeout"
 SEED, FINGERPRINT = "seed", "fingerprint"  # fields of TrialConfig and its parts
 
 
@@ -42,17 +42,19 @@ def run_trial(params: Mapping[str, Any]) -> None:
 
 def _train(settings: dict[str, Any]) -> None:
     from inat.config import TrialConfig
-    from inat.constants import CHECKPOINTS_DIR
+    from inat.constants import CHECKPOINTS_DIR, ERRORS_DIR, HANG_SUFFIX, LAST_CKPT
     from inat.training import fit
     from inat.tuning.callbacks import ReportToTune
     from inat.tuning.checkpoints import TrialCheckpoints
+    from inat.tuning.watchdog import Watchdog
 
     trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
-    threshold = settings.pop(THRESHOLD)
+    threshold, timeout = settings.pop(THRESHOLD), settings.pop(TIMEOUT)
     config = TrialConfig.from_params(settings)
     # Lightning hangs the network on every callback: they must not outlive this function.
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)
-    fit(config, [checkpoints, ReportToTune()], resume_from=checkpoints.resume_from)
+    with Watchdog(study_dir / ERRORS_DIR / f"{trial_id}{HANG_SUFFIX}", timeout) as watchdog:
+        fit(config, [checkpoints, watchdog, ReportToTune()], resume_from=checkpoints.directory / LAST_CKPT)
 
 
 def _cpus() -> int:

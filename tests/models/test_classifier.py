@@ -47,3 +47,24 @@ def test_learning_rate_falls_by_ten_every_ten_epochs():
     assert rates[0] == rates[9] == pytest.approx(1e-2)
     assert rates[10] == rates[19] == pytest.approx(1e-3)
     assert rates[20] == pytest.approx(1e-4)
+
+
+def weights_after(loader: DataLoader, micro_batch: int | None, precision: str = "32-true") -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+    classifier = Classifier(net, OptimConfig(learning_rate=1e-2, batch_size=8), num_classes=3, micro_batch=micro_batch)
+    trainer = pl.Trainer(max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False,
+                         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+                         precision=precision)  # fmt: skip
+    trainer.fit(classifier, loader, loader)
+    metrics = [trainer.callback_metrics[f"{split}_{kind}"] for split in ("train", "val") for kind in ("loss", "acc")]
+    return [*net.parameters(), *metrics]
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 4, 8, 100])
+def test_micro_batches_train_as_the_whole_batch_does(micro_batch):
+    generator = torch.Generator().manual_seed(1)
+    data = torch.randn(21, 5, generator=generator), torch.randint(0, 3, (21,), generator=generator)
+    loader = DataLoader(TensorDataset(*data), 8)  # the last batch has 5
+    for whole, parts in zip(weights_after(loader, None), weights_after(loader, micro_batch), strict=True):
+        assert torch.allclose(whole, parts, atol=1e-5)

@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from inat.config import TrialConfig
+from inat.errors import DiskFullError
 from inat.training import fit, load_checkpoint
 from inat.tuning import checkpoints
 from inat.tuning.checkpoints import TrialCheckpoints
@@ -33,10 +36,10 @@ def test_the_last_state_is_written_when_due_and_can_be_resumed(cnn_params, tmp_p
     monkeypatch.setattr(checkpoints, "LAST_SHARE", 1.0)
     config = TrialConfig.from_params(cnn_params)
     keeper = TrialCheckpoints(tmp_path / "c", None)
-    assert keeper.resume_from is None
-    whole = fit(config, [keeper])
-    assert keeper.resume_from == tmp_path / "c" / "last.ckpt"
-    resumed = fit(config, resume_from=keeper.resume_from)
+    last = tmp_path / "c" / "last.ckpt"
+    whole = fit(config, [keeper], resume_from=last)  # not there yet
+    assert last.exists()
+    resumed = fit(config, resume_from=last)
     assert resumed["best_val_acc"] == whole["best_val_acc"]
     assert resumed["train_loss"] == whole["train_loss"]
 
@@ -51,4 +54,17 @@ def test_a_failing_write_leaves_the_old_checkpoint(tmp_path):
 
     with pytest.raises(OSError, match="No space left"):
         keeper._write("best.ckpt", disk_full)
-    assert (tmp_path / "best.ckpt").read_text() == "old"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"best.ckpt": "old"}
+
+
+def test_a_full_disk_is_called_by_its_name(tmp_path, monkeypatch):
+    keeper = TrialCheckpoints(tmp_path, None)
+    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
+
+    def fail(path):
+        path.write_bytes(b"x" * 5000)
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    with pytest.raises(DiskFullError, match=f"the disk of {tmp_path} is full"):
+        keeper._write("best.ckpt", fail)
+    assert list(tmp_path.iterdir()) == []

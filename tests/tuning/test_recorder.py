@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from inat.errors import DiskFullError
 from inat.tuning.recorder import StudyRecorder, outcome, reason_of, settle
 from inat.tuning.scheduler import StudyASHA, asha_for
 from tests.tuning.conftest import run_epochs
@@ -21,7 +22,10 @@ def test_writes_epochs_states_and_reasons(study, tmp_path):
         study.add_trial({"x": 1})
     error_file = tmp_path / "error.txt"
     error_file.write_text("Failure # 1 (at)\nold\nFailure # 2 (at)\nTraceback\n  File\nValueError: too large\n\n")
-    tune_trials = [SimpleNamespace(trial_id=f"t{i:04d}", error_file=str(error_file)) for i in range(3)]
+    metadata = SimpleNamespace(num_failures=1)
+    tune_trials = [
+        SimpleNamespace(trial_id=f"t{i:04d}", error_file=str(error_file), run_metadata=metadata) for i in range(3)
+    ]
     for trial in tune_trials:
         result = {"epoch": 1, "best_val_acc": 0.5, "hostname": "node7", "pid": 1}
         callback.on_trial_result(0, [], trial, result)
@@ -42,6 +46,52 @@ def test_outcomes_that_need_a_remark(study):
     run_epochs(study, diverged.trial_id, [0.1, 0.1], finished="diverged")
     assert outcome(silent, StudyASHA(**ASHA)) == ("failed", "ended without reporting an epoch")
     assert outcome(diverged, StudyASHA(**ASHA)) == ("completed", "diverged at epoch 2")
+    small = study.add_trial({"x": 3})
+    run_epochs(study, small.trial_id, [0.1, 0.2], micro_batch=8)
+    state, remark = outcome(small, StudyASHA(**ASHA))
+    assert (state, remark) == ("completed", "in micro-batches of 8: the device has too little memory for whole ones")
+
+
+def failing(study, tmp_path, text: str) -> SimpleNamespace:
+    trial = study.add_trial({"x": 1})
+    error_file = tmp_path / f"{trial.trial_id}.txt"
+    error_file.write_text(f"Failure # 1 (at)\n{text}\n")
+    metadata = SimpleNamespace(num_failures=1)
+    return SimpleNamespace(trial_id=trial.trial_id, error_file=str(error_file), run_metadata=metadata)
+
+
+def test_a_trial_whose_process_died_before_it_began_stays_to_be_run_again(study, tmp_path):
+    scheduler = StudyASHA(**ASHA)
+    callback = StudyRecorder(study, scheduler, keep_checkpoints=2, listeners=[], max_failures=2)
+    trial = failing(study, tmp_path, "The actor died unexpectedly before finishing this task.")
+    for _ in range(2):
+        callback.on_trial_error(0, [], trial)
+        assert study.trials[trial.trial_id].state == "running"
+    callback.on_trial_error(0, [], trial)
+    assert study.trials[trial.trial_id].state == "failed"
+
+
+def test_a_trial_that_tune_has_tried_often_enough_fails(study, tmp_path):
+    callback = StudyRecorder(study, StudyASHA(**ASHA), keep_checkpoints=2, listeners=[], max_failures=2)
+    trial = failing(study, tmp_path, "ValueError: x")
+    trial.run_metadata.num_failures = 3
+    callback.on_trial_error(0, [], trial)
+    assert (study.trials[trial.trial_id].state, study.trials[trial.trial_id].error) == ("failed", "ValueError: x")
+
+
+def test_a_trial_that_hung_says_so(study, tmp_path):
+    trial = failing(study, tmp_path, "The actor died unexpectedly before finishing this task.")
+    (study.directory / "errors").mkdir()
+    (study.directory / "errors" / f"{trial.trial_id}.hang.txt").write_text("File x, line 3 in train")
+    recorder(study, StudyASHA(**ASHA), []).on_trial_error(0, [], trial)
+    assert study.trials[trial.trial_id].error == "no epoch within --trial-timeout"
+
+
+def test_a_full_disk_ends_the_search_and_leaves_the_trial_to_be_resumed(study, tmp_path):
+    trial = failing(study, tmp_path, "Traceback\ninat.errors.DiskFullError: the disk of /x is full")
+    with pytest.raises(DiskFullError, match=r"is full; .*go on with --resume .*study"):
+        recorder(study, StudyASHA(**ASHA), []).on_trial_error(0, [], trial)
+    assert [t.trial_id for t in study.unfinished()] == [trial.trial_id]
 
 
 def test_settles_what_a_killed_driver_could_not_write_down(study):

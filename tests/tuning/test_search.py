@@ -103,6 +103,55 @@ def test_a_search_ends_with_a_complete_study_and_can_be_extended(tmp_path):
     assert {i: t.params for i, t in study.trials.items() if i in before} == before
 
 
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [({"target_accuracy": 0.8}, "reached the target accuracy of 0.8"), ({"time_budget": "1s"}, "time budget of 1 s")],
+)
+def test_a_limit_stops_the_search_cleanly_and_a_resume_goes_on(tmp_path, limit, reason):
+    def steady(params):
+        for epoch in range(1, 10):
+            time.sleep(0.05)
+            tune.report({"epoch": epoch, "best_val_acc": 0.1 * epoch})
+
+    settings = config(tmp_path, **limit)
+    study, space = search.open_study(settings)
+    outcome = search.run(settings, study, space, steady)
+    study.close()
+    assert reason in outcome.limit
+    assert not outcome.interrupted
+    assert len(study.ended()) < 12
+    if "target_accuracy" in limit:
+        assert study.best().best_val_acc >= 0.8
+    more = config(tmp_path, resume=study.directory)
+    study, space = search.open_study(more)
+    outcome = search.run(more, study, space, steady)
+    study.close()
+    assert outcome.limit == ""
+    check_complete(study.directory, 12)
+
+
+def test_a_hanging_trial_is_ended_and_the_search_goes_on(tmp_path):
+    def hanging(params):
+        from threading import Event
+
+        from inat.tuning.watchdog import Watchdog
+
+        number = int(params["trial_id"][1:])
+        with Watchdog(Path(params["study_dir"]) / "errors" / f"{params['trial_id']}.hang.txt", 2.0):
+            if number == 1:
+                Event().wait()
+        tune.report({"epoch": 1, "best_val_acc": 0.5, "finished": "patience", "done": True})
+
+    settings = config(tmp_path, num_samples=4)
+    study, space = search.open_study(settings)
+    search.run(settings, study, space, hanging)
+    study.close()
+    states = {t.trial_id: (t.state, t.error) for t in study.trials.values()}
+    assert states.pop("t0001") == ("failed", "no epoch within --trial-timeout")
+    assert set(states.values()) == {("completed", "")}
+    assert "wait" in (study.directory / "errors" / "t0001.hang.txt").read_text()
+
+
 def test_a_search_where_all_fail_says_why(tmp_path, monkeypatch):
     from inat.tuning import command
 

@@ -1,35 +1,42 @@
 import math
 
-import optuna
 import pytest
 from ray import tune
 
 from inat.results import Study
-from inat.tuning.searcher import StudySearch
+from inat.tuning.budget import Rungs
+from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
 from tests.tuning.conftest import run_epochs
 
 SPACE = {"x": tune.uniform(0.0, 1.0), "kind": tune.choice(["a", "b", "c"]), "on": tune.choice([True, False])}
 
 
-def searcher(study: Study, seed: int = 0) -> StudySearch:
-    return StudySearch(study, SPACE, seed, keep_checkpoints=2)
+def searcher(study: Study, seed: int = 0, **options) -> BudgetAwareOptunaSearch:
+    rungs = Rungs(grace=1, factor=3, max_epochs=9)
+    return BudgetAwareOptunaSearch(study, SPACE, SearcherOptions(rungs=rungs, seed=seed, keep_checkpoints=2, **options))
 
 
 def value_of(params: dict) -> float:
     return 1 - (params["x"] - 0.3) ** 2 - 0.1 * (params["kind"] != "b")
 
 
-def finish(search: StudySearch, study: Study, suggestion: dict) -> None:
-    """Report and complete one suggestion as Tune and the recorder do: the searcher hears first."""
+def finish(search: BudgetAwareOptunaSearch, study: Study, suggestion: dict, state: str = "completed") -> None:
+    """Report and end one suggestion as Tune and the recorder do."""
     trial_id = suggestion["trial_id"]
-    result = {"epoch": 1, "best_val_acc": value_of(suggestion)}
-    search.on_trial_result(trial_id, result)
-    study.add_epoch(trial_id, result)
+    for epoch in (1, 2, 3) if state == "completed" else (1,):
+        result = {"epoch": epoch, "best_val_acc": value_of(suggestion) * (1 - 0.1 / epoch)}
+        search.on_trial_result(trial_id, result)
+        study.add_epoch(trial_id, result)
     search.on_trial_complete(trial_id, result)
-    study.end_trial(trial_id, "completed")
+    end(search, study, trial_id, state)
 
 
-def ask(search: StudySearch) -> dict:
+def end(search: BudgetAwareOptunaSearch, study: Study, trial_id: str, state: str, error: str = "") -> None:
+    study.end_trial(trial_id, state, error)
+    search.hear(study.trials[trial_id])
+
+
+def ask(search: BudgetAwareOptunaSearch) -> dict:
     return search.suggest(search.next_trial_id())
 
 
@@ -42,22 +49,24 @@ def test_ids_are_the_studys_and_every_suggestion_is_in_the_journal(study):
 
 
 @pytest.mark.parametrize("cut", [3, 12, 25])
-def test_a_resumed_search_asks_what_the_uninterrupted_one_would(tmp_path, cut):
-    def two_at_a_time(search: StudySearch, study: Study, live: list[dict], until: int) -> list[dict]:
+@pytest.mark.parametrize("stopped", ["extrapolate", "last", "pruned"])
+def test_a_resumed_search_asks_what_the_uninterrupted_one_would(tmp_path, cut, stopped):
+    def two_at_a_time(search: BudgetAwareOptunaSearch, study: Study, live: list[dict], until: int) -> list[dict]:
         while len(study.trials) < until:
             while len(live) < 2:
                 live.append(ask(search))
-            finish(search, study, live.pop(0))
+            suggestion = live.pop(0)
+            finish(search, study, suggestion, "completed" if value_of(suggestion) > 0.8 else "stopped")
         return live
 
     whole = Study.create(tmp_path / "whole", {"config": {}})
-    two_at_a_time(searcher(whole), whole, [], 30)
+    two_at_a_time(searcher(whole, stopped=stopped), whole, [], 30)
 
     part = Study.create(tmp_path / "part", {"config": {}})
-    two_at_a_time(searcher(part), part, [], cut)
+    two_at_a_time(searcher(part, stopped=stopped), part, [], cut)
     part.close()
     part = Study.open(part.directory)
-    search = searcher(part)
+    search = searcher(part, stopped=stopped)
     assert search.waiting == 1
     handed_out_again = ask(search)
     assert handed_out_again["trial_id"] == part.unfinished()[0].trial_id
@@ -84,17 +93,82 @@ def test_learns_where_the_good_values_are(study):
     assert sum(t.params["kind"] == "b" for t in late) > len(late) / 2
 
 
-def test_failed_trials_are_told_as_failed_and_do_not_disturb(study):
+@pytest.mark.parametrize(
+    ("error", "state", "value"), [("ValueError: boom", "FAIL", None), ("CUDA out of memory", "COMPLETE", 0.0)]
+)
+def test_failed_trials_are_told_and_do_not_disturb(study, error, state, value):
     search = searcher(study)
-    suggestion = ask(search)
-    search.on_trial_complete(suggestion["trial_id"], None, error=True)
-    assert [t.state for t in search._ot_study.get_trials()] == [optuna.trial.TrialState.FAIL]
-    study.end_trial(suggestion["trial_id"], "failed", "boom")
+    trial_id = ask(search)["trial_id"]
+    search.on_trial_complete(trial_id, None, error=True)
+    end(search, study, trial_id, "failed", error)
     finish(search, study, ask(search))
     study.close()
     again = searcher(Study.open(study.directory))
-    states = [t.state.name for t in again._ot_study.get_trials()]
-    assert states == ["FAIL", "COMPLETE"]
+    for told in (search, again):
+        first, second = told._ot_study.get_trials()
+        assert (first.state.name, first.value, second.state.name) == (state, value, "COMPLETE")
+        assert not told._ot_trials
+
+
+def test_unknown_and_repeated_news_are_tolerated(study):
+    search = searcher(study)
+    suggestion = ask(search)
+    search.on_trial_result("t0099", {"epoch": 1, "best_val_acc": 0.5})
+    search.on_trial_complete("t0099", {"epoch": 1, "best_val_acc": 0.5})
+    finish(search, study, suggestion)
+    search.hear(study.trials["t0000"])
+    search.on_trial_result("t0000", {"epoch": 9, "best_val_acc": 0.9})
+    assert [t.state.name for t in search._ot_study.get_trials()] == ["COMPLETE"]
+
+
+def test_a_trial_without_a_number_is_never_left_running(study):
+    search = searcher(study)
+    trial_id = ask(search)["trial_id"]
+    row = {"epoch": 1, "best_val_acc": float("nan")}
+    search.on_trial_result(trial_id, row)
+    study.add_epoch(trial_id, row)
+    end(search, study, trial_id, "completed")
+    (told,) = search._ot_study.get_trials()
+    assert (told.state.name, told.value, told.intermediate_values) == ("COMPLETE", 0.0, {})
+    assert study.best() is None
+
+
+def test_optuna_keeps_raw_accuracy_epochs_rung_and_state(study):
+    search = searcher(study)
+    for state in ("completed", "stopped"):
+        finish(search, study, ask(search), state)
+    completed, stopped = search._ot_study.get_trials()
+    raw = study.trials["t0001"].best_val_acc
+    assert stopped.user_attrs == {
+        "trial_id": "t0001", "state": "stopped", "best_val_acc": raw, "epochs": 1, "rung": 1
+    }  # fmt: skip
+    assert completed.user_attrs["rung"] == 2
+    gain = completed.value - completed.intermediate_values[1]
+    assert gain > 0
+    assert stopped.value == pytest.approx(min(1.0, raw + gain))
+    assert search.as_optuna(study.trials["t0001"]).value == stopped.value
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+def test_every_sampler_searches(study, sampler):
+    search = searcher(study, sampler=sampler)
+    for _ in range(14):
+        finish(search, study, ask(search))
+    assert len({t.params["x"] for t in study.trials.values()}) == 14
+
+
+def test_the_users_configurations_come_first_and_only_once(study):
+    wanted = [{"x": 0.25, "kind": "c", "on": True}, {"x": 0.75}]
+    search = searcher(study, start_from=wanted)
+    first, second, third = (ask(search) for _ in range(3))
+    assert {name: first[name] for name in SPACE} == wanted[0]
+    assert second["x"] == 0.75
+    assert second["kind"] in "abc"
+    assert third["x"] not in (0.25, 0.75)
+    study.close()
+    again = searcher(Study.open(study.directory), start_from=wanted)
+    assert [ask(again)["x"] for _ in range(3)] == [0.25, 0.75, third["x"]]
+    assert ask(again)["x"] not in (0.25, 0.75)
 
 
 def test_repeated_reports_of_a_trial_set_back_are_ignored(study, recwarn):
@@ -105,7 +179,7 @@ def test_repeated_reports_of_a_trial_set_back_are_ignored(study, recwarn):
         search.on_trial_result(trial_id, result)
         study.add_epoch(trial_id, result)
     assert not [w for w in recwarn if "already reported" in str(w.message)]
-    search.on_trial_complete(trial_id, {"epoch": 3, "best_val_acc": 0.3})
+    end(search, study, trial_id, "completed")
     told = search._ot_study.get_trials()[0]
     assert told.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
     assert math.isclose(told.value, 0.3)
@@ -121,7 +195,7 @@ def test_a_new_trial_must_beat_the_kept_ones_to_write_its_weights(study):
     assert ask(searcher_of_finished(study))["threshold"] == 0.5
 
 
-def searcher_of_finished(study: Study) -> StudySearch:
+def searcher_of_finished(study: Study) -> BudgetAwareOptunaSearch:
     for trial in study.unfinished():
         study.end_trial(trial.trial_id, "failed")
     return searcher(study)

@@ -44,3 +44,65 @@ def test_a_space_whose_networks_do_not_fit_the_images_is_refused():
     with pytest.raises(ConfigError, match="conv_layers=5 .* at least 32 px, but image_size is 24"):
         space_of(SearchConfig(image_size=24, space="full"))
     assert space_of(SearchConfig(image_size=24))
+
+
+OWN = """
+from ray import tune
+
+def space():
+    return {
+        "first_layer_filters": tune.randint(4, 17), "filter_org": 1, "conv_layers": 2, "activation": "relu",
+        "dropout": tune.uniform(0.0, 0.5), "batch_norm": True, "num_neurons_dense": 32, "batch_size": 64,
+        "learning_rate": tune.loguniform(1e-4, 1e-2), "use_augmentation": False, %s
+    }
+"""
+
+
+def own_space(tmp_path, extra: str = "", text: str = OWN) -> dict:
+    (tmp_path / "mine.py").write_text(text % extra if "%s" in text else text)
+    return space_of(SearchConfig(data="digits", space=str(tmp_path / "mine.py")))
+
+
+def test_a_file_brings_a_space_of_its_own(tmp_path):
+    space = own_space(tmp_path)
+    described = describe(space)
+    assert described["first_layer_filters"]["high"] == 17
+    assert described["activation"] == ["relu"]
+    assert described["learning_rate"]["scale"] == "loguniform"
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ('"widht": tune.choice([1, 2]),', "unknown hyperparameter 'widht'"),
+        ('"dropout": tune.uniform(0.2, 1.5),', r"dropout must be in \[0, 1\), got 1.5"),
+        ('"dropout": tune.uniform(0.5, 0.5),', "dropout needs a lower end below its upper one, got 0.5 and 0.5"),
+        ('"activation": tune.choice(["relu", "tanh"]),', "unknown activation 'tanh'; choose from"),
+        ('"activation": tune.choice([]),', "activation has no choices"),
+        ('"conv_layers": tune.randint(2, 8),', "conv_layers=7 halves the image 7 times"),
+        ('"max_epochs": 3,', "max_epochs is an option of the search and cannot be a hyperparameter too"),
+        ('"dropout": tune.sample_from(lambda spec: 0.1),', "dropout must be tune.choice, uniform, .* got Function"),
+        ('"dropout": tune.uniform(-1, 2), "batch_size": 0,', "batch_size must be positive, got 0; dropout must be in"),
+    ],
+)
+def test_mistakes_in_a_space_are_named_before_anything_starts(tmp_path, extra, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        own_space(tmp_path, extra)
+    assert "mine.py" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", r"has no function space\(\)"),
+        ("def space(): return 3", "must return a dict of hyperparameters, got 3"),
+        ("def space(): return {}", "must return a dict of hyperparameters, got {}"),
+        ("import nowhere", r"cannot be used as a space \(ModuleNotFoundError"),
+        ("def space(): return {'dropout': 0.1}", "learning_rate is missing"),
+    ],
+)
+def test_files_that_are_no_space(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        own_space(tmp_path, text=text)
+    with pytest.raises(ConfigError, match="gone.py cannot be used as a space"):
+        space_of(SearchConfig(data="digits", space=str(tmp_path / "gone.py")))

@@ -35,6 +35,7 @@ def trial(cnn_params, tmp_path, monkeypatch):
             "trial_id": "t0007",
             "study_dir": str(tmp_path),
             "threshold": None,
+            "trial_timeout": None,
         }
         trainable.run_trial(cnn_params | settings | changes)
         return double

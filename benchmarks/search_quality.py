@@ -1,0 +1,278 @@
+"""How good a search is for the epochs it spends: searches replayed on recorded learning curves, without training.
+
+    python benchmarks/search_quality.py                       # the methods, 20 seeds, 1, 4 and 16 workers
+    python benchmarks/search_quality.py --compare settings    # ours: grace period, factor, what a stopped trial teaches
+
+The curves (benchmarks/record_curves.py) are the full factorial of 648 networks on the digits, so that whatever a
+searcher asks for has its true curve. Workers run side by side in simulated time, an epoch of 0.8 to 1.2 units. Regret
+is the distance from the best validation accuracy of all 648 to the best one seen, after so many epochs of all workers
+together. "stock" is Ray's OptunaSearch with ASHAScheduler, both as Ray makes them by default (grace period 1, factor 4)
+and with ours (3, 3); the searchers and schedulers are the real ones.
+"""
+
+import csv
+import heapq
+import itertools
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from record_curves import CURVES, EPOCHS, SPACE, configurations
+from scipy.stats import spearmanr, wilcoxon
+
+BUDGETS = (270, 810, 1620)  # epochs: 10, 30 and 60 trainings to the end
+Curves = dict[tuple[str, ...], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Replay searches."""
+
+    seeds: int = 20
+    workers: tuple[int, ...] = (1, 4, 16)
+    compare: Literal["methods", "settings"] = "methods"
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A searcher ("random", "tpe", "stock" or a policy of ours) and ASHA's grace period and factor, if any."""
+
+    searcher: str
+    asha: tuple[int, int] | None
+
+    def __str__(self) -> str:
+        return f"{self.searcher} + ASHA {self.asha[0]}/{self.asha[1]}" if self.asha else f"{self.searcher}, no ASHA"
+
+
+METHODS = [
+    Method("random", None), Method("random", (3, 3)), Method("tpe", None), Method("stock", (1, 4)),
+    Method("stock", (3, 3)), Method("extrapolate", (3, 3)),
+]  # fmt: skip
+SETTINGS = [
+    Method(policy, asha)
+    for policy in ("extrapolate", "last", "pruned")
+    for asha in ((1, 3), (1, 4), (3, 3), (3, 4))
+]  # fmt: skip
+
+
+class Search(Protocol):
+    """What a simulated worker asks of a search."""
+
+    def ask(self) -> tuple[str, dict[str, Any]]:
+        """A trial's id and hyperparameters."""
+
+    def report(self, trial_id: str, epoch: int, best: float) -> bool:
+        """Take one epoch's best accuracy so far; True if the trial is to stop."""
+
+
+def load_curves() -> Curves:
+    """Best validation accuracy up to each epoch, by hyperparameters as text; a diverged training stays where it was."""
+    with CURVES.open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    curves = {}
+    for row in rows:
+        values = [float(value) for value in row[len(SPACE) :]]
+        best = np.maximum.accumulate(np.array(values or [0.0]))
+        curves[tuple(row[: len(SPACE)])] = np.pad(best, (0, EPOCHS - len(best)), mode="edge")
+    wanted = len(list(configurations()))
+    if len(curves) < wanted:
+        sys.exit(f"{CURVES} has {len(curves)} of {wanted} networks; run benchmarks/record_curves.py first")
+    return curves
+
+
+def key_of(params: dict[str, Any]) -> tuple[str, ...]:
+    """Where the curve of these hyperparameters is."""
+    return tuple(str(params[name]) for name in SPACE)
+
+
+class Stock:
+    """Ray's OptunaSearch and ASHAScheduler; also plain random and full-budget searches."""
+
+    def __init__(self, method: Method, seed: int) -> None:
+        import optuna
+        from ray import tune
+        from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+        from ray.tune.search.optuna import OptunaSearch
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.RandomSampler(seed=seed) if method.searcher == "random" else None
+        own = {"sampler": sampler} if sampler else {"seed": seed}
+        space = OptunaSearch.convert_search_space({name: tune.choice(values) for name, values in SPACE.items()})
+        self._search = OptunaSearch(space, metric="accuracy", mode="max", **own)
+        self._asha: Any = FIFOScheduler()
+        if method.asha:
+            grace, factor = method.asha
+            self._asha = ASHAScheduler(metric="accuracy", mode="max", max_t=EPOCHS, grace_period=grace,
+                                       reduction_factor=factor)  # fmt: skip
+        self._count = itertools.count()
+
+    def ask(self) -> tuple[str, dict[str, Any]]:
+        """See Search."""
+        trial_id = f"{next(self._count):05d}"
+        self._asha.on_trial_add(None, SimpleNamespace(trial_id=trial_id))
+        params = self._search.suggest(trial_id)
+        assert params is not None
+        return trial_id, params
+
+    def report(self, trial_id: str, epoch: int, best: float) -> bool:
+        """See Search; as Tune does it, the searcher is not told of the report that ends a trial but of the end."""
+        result = {"training_iteration": epoch, "accuracy": best}
+        trial = SimpleNamespace(trial_id=trial_id)
+        if epoch == EPOCHS:
+            self._asha.on_trial_complete(None, trial, result)
+        elif self._asha.on_trial_result(None, trial, result) != "STOP":
+            self._search.on_trial_result(trial_id, result)
+            return False
+        self._search.on_trial_complete(trial_id, result)
+        return True
+
+
+class Ours:
+    """Our searcher and scheduler over a study directory."""
+
+    def __init__(self, method: Method, seed: int, folder: Path) -> None:
+        from ray import tune
+
+        from inat.results import Study
+        from inat.tuning.budget import Rungs
+        from inat.tuning.scheduler import asha_for
+        from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
+
+        assert method.asha is not None
+        grace, factor = method.asha
+        self._study = Study.create(folder / "study", {"config": {}})
+        self._asha = asha_for(self._study, max_epochs=EPOCHS, grace_period=grace, reduction_factor=factor)
+        options = SearcherOptions(rungs=Rungs(grace, factor, EPOCHS), seed=seed, stopped=method.searcher)  # type: ignore[arg-type]
+        space = {name: tune.choice(values) for name, values in SPACE.items()}
+        self._search = BudgetAwareOptunaSearch(self._study, space, options)
+
+    def ask(self) -> tuple[str, dict[str, Any]]:
+        """See Search."""
+        trial_id = self._search.next_trial_id()
+        self._asha.on_trial_add(None, SimpleNamespace(trial_id=trial_id))
+        return trial_id, self._search.suggest(trial_id)
+
+    def report(self, trial_id: str, epoch: int, best: float) -> bool:
+        """See Search."""
+        result = {"epoch": epoch, "best_val_acc": best}
+        trial = SimpleNamespace(trial_id=trial_id)
+        done = epoch == EPOCHS
+        if done:
+            self._asha.on_trial_complete(None, trial, result)
+        stopped = not done and self._asha.on_trial_result(None, trial, result) == "STOP"
+        self._study.add_epoch(trial_id, result)
+        if not done and not stopped:
+            self._search.on_trial_result(trial_id, result)
+            return False
+        self._study.end_trial(trial_id, "completed" if done else "stopped")
+        self._search.hear(self._study.trials[trial_id])
+        return True
+
+
+def simulate(search: Search, curves: Curves, workers: int, seed: int) -> NDArray[np.float64]:
+    """Best accuracy seen after each epoch that any worker has finished, up to the largest budget."""
+    speed = np.random.default_rng((seed, workers))
+    running: list[tuple[float, str, int, NDArray[np.float64], float]] = []
+
+    def start(now: float) -> None:
+        trial_id, params = search.ask()
+        pace = speed.uniform(0.8, 1.2)
+        heapq.heappush(running, (now + pace, trial_id, 1, curves[key_of(params)], pace))
+
+    for _ in range(workers):
+        start(0.0)
+    seen = np.zeros(BUDGETS[-1])
+    for spent in range(BUDGETS[-1]):
+        now, trial_id, epoch, curve, pace = heapq.heappop(running)
+        seen[spent] = curve[epoch - 1]
+        if search.report(trial_id, epoch, float(curve[epoch - 1])):
+            start(now)
+        else:
+            heapq.heappush(running, (now + pace, trial_id, epoch + 1, curve, pace))
+    return np.maximum.accumulate(seen)
+
+
+def run(task: tuple[Method, int, int]) -> NDArray[np.float64]:
+    """One search: method, workers, seed."""
+    method, workers, seed = task
+    curves = load_curves()
+    with tempfile.TemporaryDirectory() as folder:
+        standard = method.searcher in ("random", "tpe", "stock")
+        search: Search = Stock(method, seed) if standard else Ours(method, seed, Path(folder))
+        return simulate(search, curves, workers, seed)
+
+
+def print_correlations(curves: Curves) -> None:
+    """How well the order at one epoch tells that at another, over all networks and over the better half."""
+    table = np.stack(list(curves.values()))
+    good = table[:, -1] >= np.median(table[:, -1])
+    for early, late in itertools.combinations((1, 3, 9, EPOCHS), 2):
+        every, half = (spearmanr(t[:, early - 1], t[:, late - 1]).statistic for t in (table, table[good]))
+        print(f"rank correlation of epoch {early:2} with {late:2}: {every:.3f}, in the better half {half:.3f}")
+
+
+def epochs_to(seen: NDArray[np.float64], target: float) -> float:
+    """Epochs until ``target`` is seen; infinite if it never is."""
+    return float(np.argmax(seen >= target) + 1) if seen[-1] >= target else float("inf")
+
+
+def main() -> None:
+    """Replay, print a table for each number of workers, then the result line."""
+    options = tyro.cli(Options)
+    curves = load_curves()
+    best = max(curve[-1] for curve in curves.values())
+    print(
+        f"{len(curves)} networks, best validation accuracy {best:.4f}, {options.seeds} seeds, budgets {BUDGETS} epochs"
+    )
+    print_correlations(curves)
+    methods = METHODS if options.compare == "methods" else SETTINGS
+    fields: list[str] = []
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for workers in options.workers:
+            tasks = [(method, workers, seed) for method in methods for seed in range(options.seeds)]
+            found = list(pool.map(run, tasks))
+            table = {m: np.stack(found[i * options.seeds : (i + 1) * options.seeds]) for i, m in enumerate(methods)}
+            fields += report(table, best, workers)
+    print("result: " + " ".join(fields))
+
+
+def report(table: dict[Method, NDArray[np.float64]], best: float, workers: int) -> Iterator[str]:
+    """Print one table of regrets in percentage points; gives the fields of the result line."""
+    reference = next((m for m in table if m.searcher == "tpe"), next(iter(table)))
+    target = float(np.median(table[reference][:, -1]))
+    stock = next((m for m in table if m.searcher == "stock"), None)
+    print(f"\n{workers} workers: regret in percentage points after {BUDGETS} epochs, mean +- standard error; median "
+          f"epochs to {target:.4f}, the median end of '{reference}'")  # fmt: skip
+    for method, seen in table.items():
+        regrets = 100 * (best - seen[:, [budget - 1 for budget in BUDGETS]])
+        error = regrets.std(0, ddof=1) / np.sqrt(len(regrets))
+        cells = "  ".join(f"{m:.3f} +- {e:.3f}" for m, e in zip(regrets.mean(0), error, strict=True))
+        needed = float(np.median([epochs_to(row, target) for row in seen]))
+        print(f"{method!s:26} {cells}  {needed:6.0f}{against(stock, method, table)}")
+        name = str(method).replace(" + ASHA ", "_").replace(", no ASHA", "").replace("/", "_").replace(" ", "_")
+        yield f"{name}_w{workers}={regrets.mean(0)[-1]:.3f} {name}_w{workers}_epochs={needed:.0f}"
+
+
+def against(stock: Method | None, method: Method, table: dict[Method, NDArray[np.float64]]) -> str:
+    """Whether a method differs from stock at each budget: Wilcoxon's signed-rank test over the seeds."""
+    if stock is None or method == stock:
+        return ""
+    marks = []
+    for budget in BUDGETS:
+        difference = table[method][:, budget - 1] - table[stock][:, budget - 1]
+        p = wilcoxon(difference).pvalue if difference.any() else 1.0
+        marks.append(f"{'+' if difference.mean() > 0 else '-'}{p:.2g}")
+    return "  p against stock " + " ".join(marks)
+
+
+if __name__ == "__main__":
+    main()
