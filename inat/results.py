@@ -150,8 +150,12 @@ class Study:
 
     def ranking(self) -> list[Trial]:
         """Trials that count, best first; equal ones in order of number. Failed and running trials do not count."""
-        valued = [t for t in self.ended() if t.state != FAILED and math.isfinite(t.best_val_acc or 0.0) and t.history]
-        return sorted(valued, key=lambda t: (-(t.best_val_acc or 0.0), t.number))
+        valued = [
+            (-t.best_val_acc, t.number, t)
+            for t in self.ended()
+            if t.state != FAILED and t.best_val_acc is not None and math.isfinite(t.best_val_acc)
+        ]
+        return [trial for _, _, trial in sorted(valued, key=lambda entry: entry[:2])]
 
     def best(self) -> Trial | None:
         """The best trial so far."""

@@ -65,8 +65,8 @@ def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
 
 def _grey(images: Tensor) -> Tensor:
     red, green, blue = images.unbind(1)
-    weights = GREY_WEIGHTS
-    return (red * weights[0]).add_(green, alpha=weights[1]).add_(blue, alpha=weights[2]).unsqueeze_(1)
+    of_red, of_green, of_blue = GREY_WEIGHTS
+    return (red * of_red).add_(green, alpha=of_green).add_(blue, alpha=of_blue).unsqueeze_(1)
 
 
 def _blend(images: Tensor, other: Tensor, factors: Tensor) -> Tensor:

@@ -135,8 +135,7 @@ def _split_folder(config: DataConfig) -> Splits:
 def _opened_tree(config: DataConfig) -> tuple[PhotoFolder, PhotoFolder]:
     """Listed once a process: all its trials see the same photographs and rows, whatever happens to the tree."""
     train, test = _open_checked(config)
-    found = summarise(train, test).fingerprint
-    if config.fingerprint not in ("", found):
+    if config.fingerprint and summarise(train, test).fingerprint != config.fingerprint:
         raise DataError(
             f"the photos in {config.data} have changed since the study began; restore them and go on with it"
         )
