@@ -20,14 +20,14 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import tyro
 from numpy.typing import NDArray
 from record_curves import CURVES, EPOCHS, SPACE, configurations
 from scipy.stats import spearmanr, wilcoxon
+from searches import Method, Ours, Search, Stock
 
 BUDGETS = (270, 810, 1620)  # epochs: 10, 30 and 60 trainings to the end
 Curves = dict[tuple[str, ...], NDArray[np.float64]]
@@ -42,17 +42,6 @@ class Options:
     compare: Literal["methods", "settings"] = "methods"
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A searcher ("random", "tpe", "stock" or a policy of ours) and ASHA's grace period and factor, if any."""
-
-    searcher: str
-    asha: tuple[int, int] | None
-
-    def __str__(self) -> str:
-        return f"{self.searcher} + ASHA {self.asha[0]}/{self.asha[1]}" if self.asha else f"{self.searcher}, no ASHA"
-
-
 METHODS = [
     Method("random", None), Method("random", (3, 3)), Method("tpe", None), Method("stock", (1, 4)),
     Method("stock", (3, 3)), Method("extrapolate", (3, 3)),
@@ -62,16 +51,6 @@ SETTINGS = [
     for policy in ("extrapolate", "last", "pruned")
     for asha in ((1, 3), (1, 4), (3, 3), (3, 4))
 ]  # fmt: skip
-
-
-class Search(Protocol):
-    """What a simulated worker asks of a search."""
-
-    def ask(self) -> tuple[str, dict[str, Any]]:
-        """A trial's id and hyperparameters."""
-
-    def report(self, trial_id: str, epoch: int, best: float) -> bool:
-        """Take one epoch's best accuracy so far; True if the trial is to stop."""
 
 
 def load_curves() -> Curves:
@@ -92,90 +71,6 @@ def load_curves() -> Curves:
 def key_of(params: dict[str, Any]) -> tuple[str, ...]:
     """Where the curve of these hyperparameters is."""
     return tuple(str(params[name]) for name in SPACE)
-
-
-class Stock:
-    """Ray's OptunaSearch and ASHAScheduler; also plain random and full-budget searches."""
-
-    def __init__(self, method: Method, seed: int) -> None:
-        import optuna
-        from ray import tune
-        from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
-        from ray.tune.search.optuna import OptunaSearch
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.RandomSampler(seed=seed) if method.searcher == "random" else None
-        own = {"sampler": sampler} if sampler else {"seed": seed}
-        space = OptunaSearch.convert_search_space({name: tune.choice(values) for name, values in SPACE.items()})
-        self._search = OptunaSearch(space, metric="accuracy", mode="max", **own)
-        self._asha: Any = FIFOScheduler()
-        if method.asha:
-            grace, factor = method.asha
-            self._asha = ASHAScheduler(metric="accuracy", mode="max", max_t=EPOCHS, grace_period=grace,
-                                       reduction_factor=factor)  # fmt: skip
-        self._count = itertools.count()
-
-    def ask(self) -> tuple[str, dict[str, Any]]:
-        """See Search."""
-        trial_id = f"{next(self._count):05d}"
-        self._asha.on_trial_add(None, SimpleNamespace(trial_id=trial_id))
-        params = self._search.suggest(trial_id)
-        assert params is not None
-        return trial_id, params
-
-    def report(self, trial_id: str, epoch: int, best: float) -> bool:
-        """See Search; as Tune does it, the searcher is not told of the report that ends a trial but of the end."""
-        result = {"training_iteration": epoch, "accuracy": best}
-        trial = SimpleNamespace(trial_id=trial_id)
-        if epoch == EPOCHS:
-            self._asha.on_trial_complete(None, trial, result)
-        elif self._asha.on_trial_result(None, trial, result) != "STOP":
-            self._search.on_trial_result(trial_id, result)
-            return False
-        self._search.on_trial_complete(trial_id, result)
-        return True
-
-
-class Ours:
-    """Our searcher and scheduler over a study directory."""
-
-    def __init__(self, method: Method, seed: int, folder: Path) -> None:
-        from ray import tune
-
-        from inat.results import Study
-        from inat.tuning.budget import Rungs
-        from inat.tuning.scheduler import asha_for
-        from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
-
-        assert method.asha is not None
-        grace, factor = method.asha
-        self._study = Study.create(folder / "study", {"config": {}})
-        self._asha = asha_for(self._study, max_epochs=EPOCHS, grace_period=grace, reduction_factor=factor)
-        options = SearcherOptions(rungs=Rungs(grace, factor, EPOCHS), seed=seed, stopped=method.searcher)  # type: ignore[arg-type]
-        space = {name: tune.choice(values) for name, values in SPACE.items()}
-        self._search = BudgetAwareOptunaSearch(self._study, space, options)
-
-    def ask(self) -> tuple[str, dict[str, Any]]:
-        """See Search."""
-        trial_id = self._search.next_trial_id()
-        self._asha.on_trial_add(None, SimpleNamespace(trial_id=trial_id))
-        return trial_id, self._search.suggest(trial_id)
-
-    def report(self, trial_id: str, epoch: int, best: float) -> bool:
-        """See Search."""
-        result = {"epoch": epoch, "best_val_acc": best}
-        trial = SimpleNamespace(trial_id=trial_id)
-        done = epoch == EPOCHS
-        if done:
-            self._asha.on_trial_complete(None, trial, result)
-        stopped = not done and self._asha.on_trial_result(None, trial, result) == "STOP"
-        self._study.add_epoch(trial_id, result)
-        if not done and not stopped:
-            self._search.on_trial_result(trial_id, result)
-            return False
-        self._study.end_trial(trial_id, "completed" if done else "stopped")
-        self._search.hear(self._study.trials[trial_id])
-        return True
 
 
 def simulate(search: Search, curves: Curves, workers: int, seed: int) -> NDArray[np.float64]:
