@@ -43,13 +43,14 @@ from inat.models.cnn import build_cnn
 
 CONFIG_KEY = "trial_params"  # where a checkpoint keeps the flat TrialConfig
 CLASSES_KEY = "classes"
+LOOK_EVERY = 32  # batches between two looks at whether a training on a GPU has diverged
 
 
 class EpochRecorder(pl.Callback):
     """Follows a training: the last epoch's metrics in ``row``, the best accuracy so far, and when to end.
 
     A training ends at its last epoch, after ``patience`` epochs without a better validation accuracy, or as soon as a
-    loss is not finite. The state travels with checkpoints.
+    loss is not finite: that epoch is then validated at once. The state travels with checkpoints.
     """
 
     def __init__(self, config: TrialConfig, classes: Sequence[str], micro_batch: int | None = None) -> None:
@@ -71,6 +72,14 @@ class EpochRecorder(pl.Callback):
         self._started = time.monotonic()
         # Random numbers depend on (seed, epoch) alone: a resumed training repeats what the first one would have done.
         torch.manual_seed(self.config.seed * 1_000_003 + trainer.current_epoch)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss: torch.Tensor = outputs["loss"]
+        # Reading the loss makes the host wait for a GPU, so there only now and then.
+        if (loss.device.type == "cpu" or batch_idx % LOOK_EVERY == 0) and not math.isfinite(loss):
+            trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = {name: float(trainer.callback_metrics[name]) for name in (TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC)}

@@ -126,6 +126,21 @@ def test_a_diverged_training_ends_at_once_with_a_legal_value(cnn_params, loss):
     assert recorder.row["finished"] == "diverged"
 
 
+def test_a_loss_that_is_no_number_ends_the_training_in_the_middle_of_an_epoch(cnn_params, monkeypatch):
+    seen = []
+    real = training.Classifier.training_step
+
+    def poisoned(self, batch, batch_idx):
+        seen.append((self.current_epoch, batch_idx))
+        return real(self, batch, batch_idx) * (float("nan") if seen[-1] == (1, 2) else 1.0)
+
+    monkeypatch.setattr(training.Classifier, "training_step", poisoned)
+    metrics = fit(TrialConfig.from_params(cnn_params | {"max_epochs": 4}))
+    assert seen[-1] == (1, 2)
+    assert (metrics["finished"], metrics["epochs"]) == ("diverged", 2)
+    assert metrics["best_val_acc"] > 0.1
+
+
 def test_auto_precision_follows_the_processor(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)

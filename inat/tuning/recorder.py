@@ -2,22 +2,22 @@
 
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
-from rich.text import Text
 
 from inat.constants import COMPLETED, DIVERGED, ERRORS_DIR, FAILED, HANG_SUFFIX, MICRO_BATCH, STOPPED
 from inat.errors import DiskFullError
 from inat.files import disk_full
 from inat.results import Study
 from inat.trials import Trial
+from inat.tuning.failures import hopeless, last_failure, reason_of
 from inat.tuning.retention import prune
 from inat.tuning.scheduler import StudyASHA
 
 Listener = Callable[[Trial], object]
+HUNG = "no epoch within --trial-timeout"
 
 
 class StudyRecorder(Callback):
@@ -52,10 +52,14 @@ class StudyRecorder(Callback):
         if DiskFullError.__name__ in failure:
             raise disk_full(self._study.directory)  # ends the search; this trial and the others go on after a resume
         self._study.keep_failure(trial.trial_id, failure)
-        if self._never_started(trial):
+        if not hopeless(failure) and self._never_started(trial):
             return
-        hung = (self._study.directory / ERRORS_DIR / f"{trial.trial_id}{HANG_SUFFIX}").exists()
-        self._end(trial.trial_id, FAILED, "no epoch within --trial-timeout" if hung else reason_of(failure))
+        self._end(trial.trial_id, FAILED, HUNG if self._hung(trial.trial_id) else reason_of(failure))
+
+    def _hung(self, trial_id: str) -> bool:
+        """Whether a watchdog wrote down where the trial was; its file is there, but empty, while a trial runs."""
+        path = self._study.directory / ERRORS_DIR / f"{trial_id}{HANG_SUFFIX}"
+        return path.exists() and path.stat().st_size > 0
 
     def _never_started(self, trial: TuneTrial) -> bool:
         """Whether the trial stays unfinished, to be run again: its process died between two trials.
@@ -92,20 +96,3 @@ def settle(study: Study, scheduler: StudyASHA) -> None:
     for trial in study.unfinished():
         if trial.finished or trial.trial_id in scheduler.stopped_early:
             study.end_trial(trial.trial_id, *outcome(trial, scheduler))
-
-
-def last_failure(trial: TuneTrial) -> str:
-    """What Tune wrote down about the trial's last failure: a traceback, or why its process died."""
-    # Not trial.get_error(): it looks in the storage, where Tune copies the file only when the search has ended.
-    path = trial.error_file
-    text = Path(path).read_text(errors="replace") if path and Path(path).exists() else ""
-    plain = Text.from_ansi(text).plain  # Ray colours its tracebacks
-    return plain.rpartition("Failure # ")[2].partition("\n")[2]  # later attempts are appended behind such a line
-
-
-def reason_of(failure: str) -> str:
-    """One line of a failure: the exception behind a traceback, else the first sentence about the dead process."""
-    lines = [line.strip() for line in failure.splitlines() if line.strip()]
-    if not lines:
-        return "no reason known"
-    return lines[-1] if any("Traceback" in line or line.startswith("ray::") for line in lines) else lines[0]

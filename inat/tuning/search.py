@@ -19,6 +19,8 @@ from inat.options import SearchConfig, seconds_of
 from inat.results import Study
 from inat.tuning import retention, spaces, tracking
 from inat.tuning.budget import Rungs
+from inat.tuning.generator import StudyTrials
+from inat.tuning.hangs import HangWatch
 from inat.tuning.interrupt import StopOnSignal
 from inat.tuning.limits import StopAtLimits
 from inat.tuning.mirror import StudyMirror
@@ -26,7 +28,7 @@ from inat.tuning.progress import SearchProgress
 from inat.tuning.provenance import study_info
 from inat.tuning.recorder import Listener, StudyRecorder, settle
 from inat.tuning.scheduler import StudyASHA, asha_for
-from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions, StudyTrials
+from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
 from inat.tuning.session import nodes, ray_session
 from inat.tuning.slots import Slots, plan_slots
 from inat.tuning.start import read_start
@@ -208,7 +210,7 @@ def _tune(
         name=f"{datetime.now():%Y%m%d-%H%M%S}",
         trial_dirname_creator=lambda trial: trial.trial_id,
         stop=stop,
-        callbacks=[recorder],
+        callbacks=[recorder, HangWatch(study.directory, seconds_of(config.trial_timeout))],
         verbose=0,
         raise_on_failed_trial=False,
     )

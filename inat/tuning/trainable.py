@@ -1,6 +1,5 @@
 """What one trial does inside a Ray worker, which stays alive and runs many of them."""
 
-import gc
 import math
 import traceback
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ def run_trial(params: Mapping[str, Any]) -> None:
     # Imported by the worker, not by the driver that only ships this function.
     import torch
 
-    from inat.allocator import release_freed_memory
+    from inat.allocator import collect_garbage, release_freed_memory
 
     torch.set_num_threads(_cpus())  # Ray sets one thread whatever the trial was given
     try:
@@ -34,7 +33,7 @@ def run_trial(params: Mapping[str, Any]) -> None:
         traceback.clear_frames(error.__traceback__)  # they hold the network and its last batch
         raise
     finally:
-        gc.collect()
+        collect_garbage()
         release_freed_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from inat.errors import DiskFullError
-from inat.tuning.recorder import StudyRecorder, outcome, reason_of, settle
+from inat.tuning.recorder import StudyRecorder, outcome, settle
 from inat.tuning.scheduler import StudyASHA, asha_for
 from tests.tuning.conftest import run_epochs
 
@@ -87,6 +87,21 @@ def test_a_trial_that_hung_says_so(study, tmp_path):
     assert study.trials[trial.trial_id].error == "no epoch within --trial-timeout"
 
 
+def test_an_empty_file_of_the_watchdog_is_no_hang(study, tmp_path):
+    trial = failing(study, tmp_path, "The actor died unexpectedly before finishing this task.")
+    (study.directory / "errors").mkdir()
+    (study.directory / "errors" / f"{trial.trial_id}.hang.txt").touch()  # as it is while a trial runs
+    recorder(study, StudyASHA(**ASHA), []).on_trial_error(0, [], trial)
+    assert study.trials[trial.trial_id].error == "The actor died unexpectedly before finishing this task."
+
+
+def test_a_trial_that_cannot_heal_fails_at_once(study, tmp_path):
+    callback = StudyRecorder(study, StudyASHA(**ASHA), keep_checkpoints=2, listeners=[], max_failures=2)
+    trial = failing(study, tmp_path, "Traceback\ninat.errors.ConfigError: too deep")
+    callback.on_trial_error(0, [], trial)
+    assert study.trials[trial.trial_id].error == "inat.errors.ConfigError: too deep"
+
+
 def test_a_full_disk_ends_the_search_and_leaves_the_trial_to_be_resumed(study, tmp_path):
     trial = failing(study, tmp_path, "Traceback\ninat.errors.DiskFullError: the disk of /x is full")
     with pytest.raises(DiskFullError, match=r"is full; .*go on with --resume .*study"):
@@ -109,18 +124,3 @@ def test_settles_a_trial_that_said_it_was_done(study):
     run_epochs(study, trial.trial_id, [0.2, 0.3], finished="patience")
     settle(study, asha_for(study, **ASHA))
     assert trial.state == "completed"
-
-
-@pytest.mark.parametrize(
-    ("failure", "reason"),
-    [
-        ("ray::f() (pid=1)\n  File x\nValueError: x\n\n", "ValueError: x"),
-        (
-            "The actor died unexpectedly.\n\tclass_name: f\nWorker exit type: SYSTEM_ERROR",
-            "The actor died unexpectedly.",
-        ),
-        ("", "no reason known"),
-    ],
-)
-def test_the_reason_is_one_line(failure, reason):
-    assert reason_of(failure) == reason

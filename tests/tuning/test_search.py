@@ -19,7 +19,7 @@ from analysis.study import load_study
 from inat.errors import ConfigError, SearchError, StudyError
 from inat.options import SearchConfig
 from inat.results import Study
-from inat.tuning import search
+from inat.tuning import hangs, search
 from inat.tuning.best import test_once as score_once
 from inat.tuning.best import write_best
 from inat.tuning.session import ray_session
@@ -152,6 +152,24 @@ def test_a_hanging_trial_is_ended_and_the_search_goes_on(tmp_path):
     assert "wait" in (study.directory / "errors" / "t0001.hang.txt").read_text()
 
 
+def test_a_frozen_process_is_ended_from_outside_and_its_trial_tried_again(tmp_path, monkeypatch):
+    def freezing(params):
+        frozen = Path(params["study_dir"]) / "frozen"
+        if params["trial_id"] == "t0001" and not frozen.exists():
+            frozen.touch()
+            os.kill(os.getpid(), signal.SIGSTOP)  # all of its threads stop: no watchdog of its own can help
+        tune.report({"epoch": 1, "best_val_acc": 0.5, "finished": "patience", "done": True})
+
+    monkeypatch.setattr(hangs, "MARGIN_SECONDS", 1.0)
+    settings = config(tmp_path, num_samples=4, max_failures=1, trial_timeout="3s")
+    study, space = search.open_study(settings)
+    search.run(settings, study, space, freezing)
+    study.close()
+    assert {t.state for t in study.trials.values()} == {"completed"}
+    assert (study.directory / "frozen").exists()
+    assert "killed from outside" in (study.directory / "errors" / "t0001.hang.txt").read_text()
+
+
 def test_a_search_where_all_fail_says_why(tmp_path, monkeypatch):
     from inat.tuning import command
 
@@ -192,7 +210,7 @@ SLOW_SEARCH = """
     from pathlib import Path
     from ray import tune
     from inat.options import SearchConfig
-    from inat.tuning import search
+    from inat.tuning import hangs, search
 
     def slow(params):
         for epoch in range(1, 4):

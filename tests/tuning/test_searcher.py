@@ -199,3 +199,19 @@ def searcher_of_finished(study: Study) -> BudgetAwareOptunaSearch:
     for trial in study.unfinished():
         study.end_trial(trial.trial_id, "failed")
     return searcher(study)
+
+
+CHOICES = {"kind": tune.choice(["a", "b", "c"]), "size": tune.choice([1, 2, 3, 4])}
+
+
+def test_no_choice_is_tried_twice_until_the_space_is_used_up(study):
+    rungs = Rungs(grace=1, factor=3, max_epochs=9)
+    search = BudgetAwareOptunaSearch(study, CHOICES, SearcherOptions(rungs=rungs, keep_checkpoints=2))
+    asked = []
+    for _ in range(14):
+        suggestion = ask(search)
+        asked.append((suggestion["kind"], suggestion["size"]))
+        study.add_epoch(suggestion["trial_id"], {"epoch": 1, "best_val_acc": 0.2 * suggestion["size"]})
+        end(search, study, suggestion["trial_id"], "completed")
+    assert len(set(asked[:12])) == 12
+    assert set(asked[12:]) <= set(asked[:12])

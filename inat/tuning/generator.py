@@ -1,0 +1,37 @@
+"""The trials that Tune runs, made of what our searcher suggests."""
+
+import copy
+from typing import Any
+
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.experiment.config_parser import _create_trial_from_spec
+from ray.tune.search import ConcurrencyLimiter, SearchGenerator
+
+from inat.tuning.failures import StudyTrial
+from inat.tuning.searcher import BudgetAwareOptunaSearch
+
+
+class StudyTrials(SearchGenerator):
+    """Creates Tune's trials under the study's own ids, which rungs, checkpoints and tables then share."""
+
+    def __init__(self, searcher: BudgetAwareOptunaSearch, max_concurrent: int) -> None:
+        super().__init__(ConcurrencyLimiter(searcher, max_concurrent=max_concurrent))
+        self._study_search = searcher
+
+    def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> TuneTrial | None:
+        """The next trial, None while as many as allowed are running (Tune's own, but for the id)."""
+        trial_id = self._study_search.next_trial_id()
+        suggested = self.searcher.suggest(trial_id)
+        if suggested is None:
+            return None
+        spec = copy.copy(experiment_spec)
+        spec["config"] = experiment_spec["config"] | suggested
+        self._counter += 1
+        trial = _create_trial_from_spec(
+            spec, self._parser, evaluated_params=suggested, experiment_tag=trial_id, trial_id=trial_id
+        )
+        trial.__class__ = StudyTrial  # Tune makes its own and asks nobody before it tries again
+        return trial
+
+    def save_to_dir(self, dirpath: str, session_str: str) -> None:
+        """Nothing: see ``BudgetAwareOptunaSearch.save``."""

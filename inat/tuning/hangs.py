@@ -1,0 +1,50 @@
+"""End a trial whose process is frozen, its own watchdog included: stopped, swapped out, or on a machine that is."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.tune import Callback
+from ray.tune.experiment import Trial as TuneTrial
+
+from inat.constants import ERRORS_DIR, HANG_SUFFIX
+
+MARGIN_SECONDS = 10.0  # by then the process's own watchdog has written down where the trial hangs, if it is alive
+
+
+class HangWatch(Callback):
+    """Kills the process of a trial that has not reported for ``seconds`` and a margin; None: never.
+
+    The trial is then tried again from its last checkpoint, as after any death of its process.
+    """
+
+    def __init__(self, study_dir: Path, seconds: float | None) -> None:
+        self._study_dir = study_dir
+        self._limit = None if seconds is None else seconds + MARGIN_SECONDS
+        self._heard: dict[str, float] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._heard[trial.trial_id] = time.monotonic()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._heard[trial.trial_id] = time.monotonic()
+
+    def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        if self._limit is None:
+            return
+        late = time.monotonic() - self._limit
+        for trial in trials:
+            actor = trial.temporary_state.ray_actor
+            if trial.status == TuneTrial.RUNNING and actor is not None and self._heard[trial.trial_id] < late:
+                self._note(trial.trial_id)
+                self._heard[trial.trial_id] = time.monotonic()
+                ray.kill(actor)
+
+    def _note(self, trial_id: str) -> None:
+        path = self._study_dir / ERRORS_DIR / f"{trial_id}{HANG_SUFFIX}"
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write("The process did not answer, so it was killed from outside; where it was is not known.\n")

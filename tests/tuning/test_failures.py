@@ -1,0 +1,39 @@
+from types import SimpleNamespace
+
+import pytest
+
+from inat.tuning.failures import StudyTrial, hopeless, reason_of
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        ("ray::f() (pid=1)\n  File x\nValueError: x\n\n", "ValueError: x"),
+        (
+            "The actor died unexpectedly.\n\tclass_name: f\nWorker exit type: SYSTEM_ERROR",
+            "The actor died unexpectedly.",
+        ),
+        ("", "no reason known"),
+    ],
+)
+def test_the_reason_is_one_line(failure, reason):
+    assert reason_of(failure) == reason
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        ("ray::f() (pid=1)\n  File x\ninat.errors.ConfigError: conv_layers=9 halves the image too often", True),
+        ("ray::f() (pid=1)\n  File x\ninat.errors.DiskFullError: the disk of /x is full", True),
+        ("ray::f() (pid=1)\n  File x\nsklearn.ConfigErrors: ConfigError: quoted", False),
+        ("ray::f() (pid=1)\n  File x\nValueError: x", False),
+        ("The actor died unexpectedly.", False),
+    ],
+)
+def test_errors_for_the_user_are_not_tried_again(tmp_path, monkeypatch, failure, expected):
+    assert hopeless(failure) == expected
+    (tmp_path / "error.txt").write_text(f"Failure # 1 (at)\n{failure}\n")
+    monkeypatch.setattr(StudyTrial, "error_file", str(tmp_path / "error.txt"))
+    trial = StudyTrial.__new__(StudyTrial)
+    trial.run_metadata, trial.max_failures = SimpleNamespace(num_failures=1), 2
+    assert trial.should_recover() == (not expected)
