@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from inat.allocator import keep_freed_memory
+from inat.arithmetic import resolve_precision
 from inat.config import TrialConfig
 from inat.data.augment import augment, normalise, scale_to_one
 from inat.data.splits import Split, load_splits
 from inat.models.cnn import build_cnn
-from inat.training import resolve_precision
 
 
 class BareLoop:

@@ -44,7 +44,8 @@ def train(params: dict[str, Any]) -> list[float]:
 
     from inat.config import TrialConfig
     from inat.constants import VAL_ACC
-    from inat.training import fit, recorder_of
+    from inat.epochs import recorder_of
+    from inat.training import fit
 
     class Curve(pl.Callback):
         def __init__(self) -> None:

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
+import torch
 from PIL import Image
+
+from inat.checkpoint import portable_checkpoint
+from inat.epochs import recorder_of
 
 Params = dict[str, object]
 
@@ -41,3 +46,19 @@ def photo_tree(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+class Rows(pl.Callback):
+    """Keeps every epoch's row without its time; may save and stop after one epoch, as a killed trial would."""
+
+    def __init__(self, stop_after: int = 0, save_to: Path | None = None, weights: Path | None = None):
+        self.rows, self.stop_after, self.save_to, self.weights = [], stop_after, save_to, weights
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        recorder = recorder_of(trainer)
+        self.rows.append({k: v for k, v in recorder.row.items() if k != "seconds"})
+        if self.weights and recorder.improved:
+            torch.save(portable_checkpoint(trainer), self.weights)
+        if recorder.epoch == self.stop_after:
+            trainer.save_checkpoint(self.save_to, weights_only=False)
+            raise SystemExit

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from analysis.study import load_study
+from inat.evaluation import evaluate
 from inat.results import Study
-from inat.training import evaluate
 from tests.tuning.conftest import children_of
 
 ROOT = Path(__file__).parent.parent

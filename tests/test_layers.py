@@ -12,7 +12,8 @@ ROWS = {
     "inat.config": 1, "inat.options": 1, "inat.naming": 1, "inat.trials": 1, "inat.files": 1, "inat.results": 1,
     "inat.cli": 1,
     "inat.data": 2, "inat.models": 2,
-    "inat.training": 3, "inat.summary": 3,
+    "inat.training": 3, "inat.arithmetic": 3, "inat.epochs": 3, "inat.checkpoint": 3, "inat.evaluation": 3,
+    "inat.summary": 3,
     "inat.tuning": 4,
     "tune_scratch": 5,
 }  # fmt: skip

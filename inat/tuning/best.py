@@ -46,7 +46,7 @@ def test_once(study: Study, data_config: DataConfig) -> dict[str, float] | None:
     weights = study.directory / BEST_CKPT
     content = _read(study)
     if TEST not in content and weights.exists():
-        from inat.training import evaluate  # loads torch, which the search itself does without
+        from inat.evaluation import evaluate  # loads torch, which the search itself does without
 
         content[TEST] = evaluate(weights, TEST, data_config)
         _write(study, content)

@@ -4,7 +4,7 @@ import pytorch_lightning as pl
 from ray import tune
 
 from inat.constants import FINISHED
-from inat.training import recorder_of
+from inat.epochs import recorder_of
 
 
 class ReportToTune(pl.Callback):

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
+from inat.checkpoint import portable_checkpoint
 from inat.constants import BEST_CKPT, LAST_CKPT
+from inat.epochs import recorder_of
 from inat.errors import DiskFullError
-from inat.training import portable_checkpoint, recorder_of
 
 LAST_EVERY_SECONDS = 5.0  # most work of a trial that a crash costs, beyond the epoch in progress
 LEAST_FREE = 1_000_000  # bytes; with less, what failed was the disk

@@ -68,7 +68,7 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
     load_splits(config.data_config())  # decodes the photographs now, before any trial waits for them
     tracking.check(config.wandb)
     if config.compile:
-        from inat.training import check_compiler  # loads torch, which the search itself does without
+        from inat.arithmetic import check_compiler  # loads torch, which the search itself does without
 
         check_compiler()
     if config.resume is None:

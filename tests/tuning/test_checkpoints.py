@@ -3,9 +3,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from inat.checkpoint import load_checkpoint
 from inat.config import TrialConfig
 from inat.errors import DiskFullError
-from inat.training import fit, load_checkpoint
+from inat.training import fit
 from inat.tuning import checkpoints
 from inat.tuning.checkpoints import TrialCheckpoints
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from analysis.study import load_study
+from inat.evaluation import evaluate
 from inat.options import SearchConfig
 from inat.results import Study
-from inat.training import evaluate
 from inat.tuning import command
 from tests.tuning.conftest import children_of, run_epochs
 

@@ -1,0 +1,31 @@
+import shutil
+
+import pytest
+
+from inat.checkpoint import load_checkpoint
+from inat.config import TrialConfig
+from inat.evaluation import evaluate
+from inat.training import fit
+from tests.conftest import Rows
+
+
+def test_a_checkpoint_reproduces_its_recorded_validation_accuracy(cnn_params, tmp_path):
+    keeper = Rows(weights=tmp_path / "best.ckpt")
+    fit(TrialConfig.from_params(cnn_params), [keeper])
+    best = max(keeper.rows, key=lambda row: row["val_acc"])
+    scores = evaluate(tmp_path / "best.ckpt", "val")
+    assert scores["val_acc"] == pytest.approx(best["val_acc"], abs=1e-6)
+    assert scores["val_loss"] == pytest.approx(best["val_loss"], rel=1e-4)
+    assert scores["images"] == 288
+    assert evaluate(tmp_path / "best.ckpt", "test")["images"] == 360
+    assert load_checkpoint(tmp_path / "best.ckpt").classes == tuple("0123456789")
+
+
+def test_testing_needs_no_images_for_augmentation(cnn_params, photo_tree, tmp_path):
+    data = {"data": str(photo_tree()), "image_size": 16, "use_augmentation": True, "cache_dir": str(tmp_path / "cache")}
+    keeper = Rows(weights=tmp_path / "best.ckpt")
+    fit(TrialConfig.from_params(cnn_params | data | {"max_epochs": 1, "batch_size": 4}), [keeper])
+    (larger,) = (tmp_path / "cache").glob("*-32px")
+    shutil.rmtree(larger)
+    assert evaluate(tmp_path / "best.ckpt", "test")["images"] == 6
+    assert not larger.exists()
