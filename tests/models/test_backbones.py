@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from collections import OrderedDict
 
 import pytest
 import torch
@@ -18,6 +17,7 @@ from inat.models.backbones import (
     show,
     stage_names,
 )
+from tests.models.published import published
 
 # As small as is sensible; the published vision transformer takes no other size than its own.
 SIDES = dict.fromkeys(BACKBONE_NAMES, 64) | {"vit_b_16": 224, "inception_v3": 96}
@@ -25,21 +25,6 @@ BODIES = {
     "googlenet": 10, "inception_v3": 12, "resnet50": 5, "vgg16": 7, "efficientnet_v2_s": 8, "vit_b_16": 13,
     "mobilenet_v2": 19,
 }  # fmt: skip
-
-
-def published(name: str) -> OrderedDict[str, torch.Tensor]:
-    """Random weights with the keys and shapes of the published file: 1,000 classes, auxiliary heads."""
-    options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    with torch.device("meta"):
-        state = get_model(name, weights=None, **options).state_dict()
-    generator = torch.Generator().manual_seed(0)
-    for key, tensor in state.items():
-        state[key] = torch.zeros((), dtype=torch.long)
-        if tensor.dim():
-            bound = (6 / tensor[0].numel()) ** 0.5 if tensor.dim() > 1 else 0.2
-            center = float(tensor.dim() == 1 and not key.endswith(("bias", "mean")))
-            state[key] = torch.empty(tensor.shape).uniform_(center - bound, center + bound, generator=generator)
-    return state
 
 
 def images_for(side: int, count: int = 2) -> torch.Tensor:
@@ -52,16 +37,6 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def mobilenet() -> OrderedDict[str, torch.Tensor]:
-    return published("mobilenet_v2")
-
-
-@pytest.fixture(scope="module")
-def vit() -> OrderedDict[str, torch.Tensor]:
-    return published("vit_b_16")
 
 
 def test_config_names_what_there_is():
@@ -183,31 +158,8 @@ def test_unknown_names_are_answered_with_the_known_ones():
         build_backbone("resnet50", 0)
 
 
-def test_weights_of_another_network_are_refused_with_the_first_keys(mobilenet):
-    body = [key for key in mobilenet if key.startswith("features.1.")]
-    damaged = OrderedDict((key, tensor) for key, tensor in mobilenet.items() if key not in body[:4])
-    damaged |= {"extra": torch.zeros(1), "features.18.0.weight": torch.zeros(7)}
-    with pytest.raises(ConfigError) as caught:
-        build_backbone("mobilenet_v2", 10, state_dict=damaged)
-    assert str(caught.value) == (
-        f"these are not weights of mobilenet_v2: 4 missing ({', '.join(body[:3])}, ...); 1 unexpected (extra); "
-        "1 of another shape (features.18.0.weight (7,) for (1280, 320, 1, 1))"
-    )
-
-
-@pytest.mark.parametrize("classes", [None, 7])
-def test_the_head_of_the_weights_is_ignored_whatever_it_is(mobilenet, classes):
-    state = OrderedDict((key, tensor) for key, tensor in mobilenet.items() if not key.startswith("classifier"))
-    if classes:
-        state |= {"classifier.1.weight": torch.zeros(classes, 1280), "classifier.1.bias": torch.zeros(classes)}
-    given = list(state)
-    network = build_backbone("mobilenet_v2", 10, state_dict=state)
-    assert list(state) == given
-    assert torch.equal(network.features0[0].weight, mobilenet["features.0.0.weight"])
-    assert network.head.linear.weight.shape == (10, 1280)
-
-
-def test_only_the_seed_decides_on_the_new_head(mobilenet):
+def test_only_the_seed_decides_on_the_new_head():
+    mobilenet = published("mobilenet_v2")
     heads = []
     for seed, state in ((0, mobilenet), (0, {key: tensor + 1 for key, tensor in mobilenet.items()}), (1, mobilenet)):
         torch.manual_seed(seed)
@@ -215,33 +167,6 @@ def test_only_the_seed_decides_on_the_new_head(mobilenet):
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
     assert heads[0].std() > 0
-
-
-def test_files_of_older_formats_are_read(mobilenet, vit):
-    older = {key: tensor for key, tensor in mobilenet.items() if not key.endswith("num_batches_tracked")}
-    network = build_backbone("mobilenet_v2", 10, state_dict=older)
-    assert {int(tensor) for key, tensor in network.state_dict().items() if key.endswith("num_batches_tracked")} == {0}
-    older = {key.replace("mlp.0.", "mlp.linear_1.").replace("mlp.3.", "mlp.linear_2."): t for key, t in vit.items()}
-    network = build_backbone("vit_b_16", 10, state_dict=older)
-    expected = vit["encoder.layers.encoder_layer_11.mlp.3.weight"]
-    assert torch.equal(network.encoder_layer_11.block.mlp[3].weight, expected)
-
-
-def test_positions_of_a_vision_transformer_are_interpolated_to_other_sizes(vit):
-    before = vit["encoder.pos_embedding"].clone()
-    network = build_backbone("vit_b_16", 10, image_size=432, state_dict=vit)
-    assert torch.equal(vit["encoder.pos_embedding"], before)
-    positions = network.embed.pos_embedding
-    assert torch.equal(positions[:, 0], before[:, 0])
-    # 14 positions a side become 27: every other one is an original.
-    grid, original = positions[:, 1:].reshape(27, 27, -1), before[:, 1:].reshape(14, 14, -1)
-    assert torch.allclose(grid[::2, ::2], original, atol=1e-5)
-    assert not torch.allclose(grid[1::2, 1::2], original[1:, 1:], atol=1e-2)
-    with pytest.raises(ConfigError, match="vit_b_16 needs images of a multiple of 16 px, but image_size is 100"):
-        build_backbone("vit_b_16", 10, image_size=100, state_dict=vit)
-    vit_of_another = OrderedDict(vit, **{"encoder.pos_embedding": torch.zeros(1, 12, 768)})
-    with pytest.raises(ConfigError, match=r"1 of another shape \(encoder.pos_embedding \(1, 12, 768\) for \(1, 197"):
-        build_backbone("vit_b_16", 10, state_dict=vit_of_another)
 
 
 def test_the_command_prints_stages_facts_and_what_strategies_train(capsys):
