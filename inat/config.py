@@ -11,6 +11,10 @@ from inat.errors import ConfigError
 
 ACTIVATIONS = ("relu", "gelu", "silu", "mish")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+BACKBONE_NAMES = (
+    "googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16", "mobilenet_v2",
+)  # fmt: skip
+STRATEGIES = ("freeze_all", "freeze_partial", "unfreeze_all")
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 # Augmented crops are cut from a copy this many times larger. On 300 photographs of 300x240 px, crops for 64 px were at
 # a median PSNR of 28.7 dB from crops of the original with 1, 34.3 with 1.5, 37.2 with 2 and 35.0 with 3, which aliases

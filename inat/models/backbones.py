@@ -1,0 +1,235 @@
+"""Pretrained backbones as lists of stages, and which of the stages a strategy freezes.
+
+python -m inat.models.backbones                            # stages, sizes and published accuracy of all of them
+python -m inat.models.backbones resnet50 vgg16 --num-classes 100
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Column, Table
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models import WeightsEnum
+
+from inat.cli import run_command
+from inat.config import STRATEGIES
+from inat.errors import ConfigError
+from inat.models.stages import (
+    HEAD,
+    StagedNetwork,
+    Stages,
+    feature_stages,
+    googlenet_stages,
+    inception_stages,
+    resnet_stages,
+    vgg_stages,
+    vit_stages,
+)
+from inat.models.transfer import fit_positions, load_body
+
+# What torchvision's builders set when they load weights themselves; without weights the random start is asked for,
+# as leaving it open gives a warning.
+INCEPTION: Mapping[str, Any] = MappingProxyType({"aux_logits": False, "transform_input": True, "init_weights": True})
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A model of torchvision: its ImageNet weights, how it becomes stages, and what torchvision published of it."""
+
+    weights: WeightsEnum
+    stages: Callable[[Any], Stages]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """For torchvision's builder."""
+    auxiliary: tuple[str, ...] = ()
+    """Prefixes of the keys of heads that only the training of the published weights used."""
+    patch: int = 0
+    """Side in pixels of a vision transformer's patches, 0 for networks that take any size from ``min_size`` on."""
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the images that the published accuracy was measured on."""
+        return int(self.weights.transforms().crop_size[0])
+
+    @property
+    def min_size(self) -> int:
+        """Side in pixels of the smallest images; torchvision gives a vision transformer's own size for it."""
+        return self.patch or int(max(self.weights.meta["min_size"]))
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Means of the three channels that images are normalised with."""
+        return tuple(self.weights.transforms().mean)
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviations of the three channels that images are normalised with."""
+        return tuple(self.weights.transforms().std)
+
+    @property
+    def top1(self) -> float:
+        """Published accuracy on ImageNet's validation images, in percent."""
+        return float(self.weights.meta["_metrics"]["ImageNet-1K"]["acc@1"])
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the published network: with its 1,000 classes, and with Inception's auxiliary head."""
+        return int(self.weights.meta["num_params"])
+
+    @property
+    def file_name(self) -> str:
+        """Name of the published file of weights."""
+        return str(self.weights.url).rpartition("/")[2]
+
+
+BACKBONES: dict[str, Backbone] = {
+    "googlenet": Backbone(
+        models.GoogLeNet_Weights.IMAGENET1K_V1, googlenet_stages, INCEPTION, auxiliary=("aux1.", "aux2.")
+    ),
+    "inception_v3": Backbone(
+        models.Inception_V3_Weights.IMAGENET1K_V1, inception_stages, INCEPTION, auxiliary=("AuxLogits.",)
+    ),
+    "resnet50": Backbone(models.ResNet50_Weights.IMAGENET1K_V2, resnet_stages),
+    "vgg16": Backbone(models.VGG16_Weights.IMAGENET1K_V1, vgg_stages),
+    "efficientnet_v2_s": Backbone(models.EfficientNet_V2_S_Weights.IMAGENET1K_V1, feature_stages),
+    "vit_b_16": Backbone(models.ViT_B_16_Weights.IMAGENET1K_V1, vit_stages, patch=16),
+    "mobilenet_v2": Backbone(models.MobileNet_V2_Weights.IMAGENET1K_V2, feature_stages),
+}
+
+
+def find_backbone(name: str) -> Backbone:
+    """The entry of ``name``; ConfigError with the known names if there is none."""
+    if name not in BACKBONES:
+        raise ConfigError(f"unknown backbone {name!r}; choose from {', '.join(BACKBONES)}")
+    return BACKBONES[name]
+
+
+def build_backbone(
+    name: str, num_classes: int, *, image_size: int | None = None, state_dict: Mapping[str, Tensor] | None = None
+) -> StagedNetwork:
+    """A network (N, 3, image_size, image_size) -> logits (N, num_classes) with a new head.
+
+    ``state_dict`` is one of torchvision's model ``name``, for any number of classes; without it the body starts from
+    random weights. ``image_size`` is in pixels, by default the one of the published accuracy. Raises ConfigError for an
+    unknown name, an impossible size or weights of another network.
+    """
+    backbone = find_backbone(name)
+    if num_classes < 1:
+        raise ConfigError(f"num_classes must be positive, got {num_classes}")
+    size = _checked_size(name, image_size)
+    options = {**backbone.options, "num_classes": num_classes, **({"image_size": size} if backbone.patch else {})}
+    if state_dict is None:
+        stages = backbone.stages(models.get_model(name, weights=None, **options))
+    else:
+        stages = _pretrained(name, options, size, state_dict)
+    _output(stages).reset_parameters()  # torchvision starts each architecture's in another way, ViT's with zeros
+    return StagedNetwork(stages, name)
+
+
+def _checked_size(name: str, image_size: int | None) -> int:
+    backbone = find_backbone(name)
+    size = backbone.image_size if image_size is None else image_size
+    if size < backbone.min_size:
+        raise ConfigError(f"{name} needs images of at least {backbone.min_size} px, but image_size is {size}")
+    if backbone.patch and size % backbone.patch:
+        raise ConfigError(f"{name} needs images of a multiple of {backbone.patch} px, but image_size is {size}")
+    return size
+
+
+def _pretrained(name: str, options: Mapping[str, Any], size: int, weights: Mapping[str, Tensor]) -> Stages:
+    backbone = find_backbone(name)
+    with torch.device("meta"):  # random weights would only be overwritten
+        model = models.get_model(name, weights=None, **options)
+    model.to_empty(device=torch.get_default_device())
+    for buffer in model.buffers():
+        buffer.zero_()  # older files lack the batch norms' counters
+    stages = backbone.stages(model)
+    if backbone.patch:
+        weights = fit_positions(weights, size, backbone.patch)
+    load_body(model, _output(stages), weights, name, backbone.auxiliary)
+    return stages
+
+
+def _output(stages: Stages) -> nn.Linear:
+    output = stages[HEAD].get_submodule("linear")
+    assert isinstance(output, nn.Linear)
+    return output
+
+
+@functools.cache
+def stage_names(name: str) -> tuple[str, ...]:
+    """The stages of a backbone from the first to the head; ConfigError for an unknown name."""
+    with torch.device("meta"):
+        return tuple(stage for stage, _ in build_backbone(name, 1).named_children())
+
+
+def frozen_stages(network: StagedNetwork | str, strategy: str, k_layers: int | None = None) -> int:
+    """How many leading stages ``strategy`` freezes in a network, or in the backbone of that name.
+
+    freeze_all leaves the head, freeze_partial also the last ``k_layers`` stages of the body (all but the head),
+    unfreeze_all everything. ConfigError for an unknown strategy and for an impossible ``k_layers``.
+    """
+    name, stages = (network, len(stage_names(network))) if isinstance(network, str) else (network.name, len(network))
+    body = stages - 1
+    if strategy == "freeze_all":
+        return body
+    if strategy == "unfreeze_all":
+        return 0
+    if strategy != "freeze_partial":
+        raise ConfigError(f"unknown strategy {strategy!r}; choose from {', '.join(STRATEGIES)}")
+    if k_layers is None or not 1 <= k_layers <= body:
+        raise ConfigError(f"k_layers must be in 1..{body} for freeze_partial of {name}, got {k_layers}")
+    return body - k_layers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackbonesCommand:
+    """Print what the pretrained backbones are made of and what each strategy trains."""
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Backbones, all if none is named."""
+    num_classes: int = 10
+    """Outputs of the network."""
+
+
+def show(command: BackbonesCommand) -> None:
+    """Print facts and stages of each backbone that ``command`` names; ConfigError for an unknown one."""
+    console = Console(highlight=False)
+    for name, backbone in [(name, find_backbone(name)) for name in command.names or BACKBONES]:
+        console.print(f"[bold]{name}[/bold]", _facts(backbone), _stage_table(name, command.num_classes), sep="\n")
+
+
+def _facts(backbone: Backbone) -> Table:
+    table = Table.grid(padding=(0, 2))
+    steps = f", a multiple of {backbone.patch} px" if backbone.patch else ""
+    table.add_row("images", f"{backbone.image_size} px, at least {backbone.min_size} px{steps}")
+    table.add_row("normalised", " ".join(["by mean", *map(str, backbone.mean), "and std", *map(str, backbone.std)]))
+    table.add_row("published", f"{backbone.top1} % top-1 on ImageNet with {backbone.parameters:,} parameters")
+    table.add_row("weights", backbone.file_name)
+    return table
+
+
+def _stage_table(name: str, num_classes: int) -> Table:
+    """A row a stage: its parameters, the strategy that trains from there to the head, and how many that trains."""
+    with torch.device("meta"):  # counts need no memory
+        network = build_backbone(name, num_classes)
+    partial = [("freeze_partial", k) for k in range(len(network) - 2, 0, -1)]
+    plans = [("unfreeze_all", None), *partial, ("freeze_all", None)]
+    table = Table("stage", Column("parameters", justify="right"), "trained from here on by")
+    table.add_column("trainable", justify="right")
+    for (stage, layers), (strategy, k_layers) in zip(network.named_children(), plans, strict=True):
+        network.freeze(frozen_stages(network, strategy, k_layers))
+        trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        label = strategy if k_layers is None else f"{strategy}, k_layers={k_layers}"
+        table.add_row(stage, f"{sum(p.numel() for p in layers.parameters()):,}", label, f"{trainable:,}")
+    return table
+
+
+if __name__ == "__main__":
+    run_command(BackbonesCommand, show)
