@@ -44,3 +44,21 @@ def test_freed_memory_is_used_again_without_the_kernel_and_given_back_at_the_end
     assert kept < fresh / 20
     assert inherited < fresh / 20
     assert after < least + 40e6
+
+
+FROZEN = """
+import gc, weakref
+from inat.allocator import collect_garbage
+class Ring:
+    def __init__(self):
+        self.me = self
+collect_garbage()
+assert gc.get_freeze_count() > 0
+ring = weakref.ref(Ring())
+collect_garbage()
+assert ring() is None
+"""
+
+
+def test_only_what_was_there_first_is_left_out_of_the_collection():
+    subprocess.run([sys.executable, "-c", FROZEN], check=True)
