@@ -15,7 +15,7 @@ from inat.arithmetic import resolve_precision
 from inat.config import TrialConfig
 from inat.data.augment import augment, normalise, scale_to_one
 from inat.data.splits import Split, load_splits
-from inat.models.cnn import build_cnn
+from inat.models.build import build_network
 
 
 class BareLoop:
@@ -26,7 +26,7 @@ class BareLoop:
         self.config = config
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         splits = load_splits(config.data)
-        net = build_cnn(config.model, config.data.image_size, len(splits.classes))
+        net = build_network(config, len(splits.classes))
         self.net = net.to(self.device).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(net.parameters(), config.optim.learning_rate, fused=True)
         self.dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(resolve_precision("auto"))

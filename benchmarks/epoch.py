@@ -61,12 +61,12 @@ def classic(options: Options) -> float:
     import classic as pipeline
 
     from inat.config import TrialConfig
-    from inat.models.cnn import build_cnn
+    from inat.models.build import build_network
 
     config = TrialConfig.from_params(options.params())
     parts = pipeline.loaders(options.data, options.image_size, options.batch_size, options.augment)
     classes = len(parts[0].dataset.dataset.classes)  # type: ignore[attr-defined]
-    net = build_cnn(config.model, options.image_size, classes)
+    net = build_network(config, classes)
     with tempfile.TemporaryDirectory() as folder:
         seconds = pipeline.train(net, classes, config.optim.learning_rate, parts, config.max_epochs, folder)
     lengths = [len(part.sampler) for part in parts]  # type: ignore[arg-type]

@@ -44,7 +44,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from inat.config import TrialConfig
 from inat.data import loader
 from inat.data.splits import load_splits
-from inat.models.cnn import build_cnn
 from inat.training import fit
 
 Variant = Literal["resident", "sent", "resident_augmented", "sent_augmented"]

@@ -12,8 +12,8 @@ from inat.arithmetic import resolve_precision
 from inat.config import TrialConfig
 from inat.data.datamodule import ImageDataModule
 from inat.data.loader import make_loader
+from inat.models.build import build_network
 from inat.models.classifier import Classifier
-from inat.models.cnn import build_cnn
 
 WARM_STEPS = 10
 PARTS = ("gather", "prepare", "forward", "backward", "optimizer")
@@ -44,7 +44,7 @@ def step_parts(config: TrialConfig, device: str, steps: int) -> dict[str, float]
     keep_freed_memory()
     data = ImageDataModule(config.data, config.optim.batch_size)
     classes = len(data.classes)
-    net = build_cnn(config.model, config.data.image_size, classes)
+    net = build_network(config, classes)
     classifier = Classifier(net, config.optim, classes).to(device).to(memory_format=torch.channels_last).train()
     if config.compile:
         net.compile()

@@ -11,10 +11,15 @@ from inat.errors import ConfigError
 
 ACTIVATIONS = ("relu", "gelu", "silu", "mish")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
-BACKBONE_NAMES = (
-    "googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16", "mobilenet_v2",
-)  # fmt: skip
-STRATEGIES = ("freeze_all", "freeze_partial", "unfreeze_all")
+# Pretrained backbones, and the side in pixels of the images that torchvision's weights were published for.
+BACKBONE_SIZES = {
+    "googlenet": 224, "inception_v3": 299, "resnet50": 224, "vgg16": 224, "efficientnet_v2_s": 384, "vit_b_16": 224,
+    "mobilenet_v2": 224,
+}  # fmt: skip
+BACKBONE_NAMES = tuple(BACKBONE_SIZES)
+FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL = "freeze_all", "freeze_partial", "unfreeze_all"
+STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL)
+IMAGENET, NO_WEIGHTS = "imagenet", "none"
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 # Augmented crops are cut from a copy this many times larger. On 300 photographs of 300x240 px, crops for 64 px were at
 # a median PSNR of 28.7 dB from crops of the original with 1, 34.3 with 1.5, 37.2 with 2 and 35.0 with 3, which aliases
@@ -90,6 +95,47 @@ class CNNConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BackboneConfig:
+    """A network of torchvision: its weights, which of its stages train, how the features of the others are kept.
+
+    ``freeze_all`` trains the head, ``freeze_partial`` also the last ``k_layers`` stages before it, ``unfreeze_all``
+    everything, the body at ``body_lr_factor`` times the learning rate of the head. With augmentation, ``views``
+    augmented copies of each training photo are pushed through the frozen stages once, and each epoch draws one of them;
+    0 pushes every photo through them in every epoch, as does a set of features above ``max_feature_gb``.
+    """
+
+    backbone: str
+    strategy: str
+    k_layers: int | None = None
+    weights: str = IMAGENET
+    weights_dir: str = ""
+    body_lr_factor: float = 0.1
+    views: int = 4
+    max_feature_gb: float = 20.0
+
+    def __post_init__(self) -> None:
+        problems = not_positive(self, "body_lr_factor")
+        problems += [f"{n} must not be negative, got {v}" for n in ("views", "max_feature_gb")
+                     if not (v := getattr(self, n)) >= 0]  # fmt: skip
+        for name, known in (
+            ("backbone", BACKBONE_NAMES),
+            ("strategy", STRATEGIES),
+            ("weights", (IMAGENET, NO_WEIGHTS)),
+        ):
+            if getattr(self, name) not in known:
+                problems.append(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(known)}")
+        if self.strategy == FREEZE_PARTIAL and (self.k_layers is None or self.k_layers < 1):
+            problems.append(f"k_layers must be at least 1 for {FREEZE_PARTIAL}, got {self.k_layers}")
+        refuse(problems)
+
+
+def in_use(params: Mapping[str, Any]) -> dict[str, Any]:
+    """``params`` without those that have no effect beside the others: k_layers, unless freeze_partial is chosen."""
+    idle = {"k_layers"} if params.get("strategy", FREEZE_PARTIAL) != FREEZE_PARTIAL else set()
+    return {name: value for name, value in params.items() if name not in idle}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
     """Adam with a step schedule: the learning rate is multiplied by lr_gamma every lr_step_epochs epochs."""
 
@@ -107,7 +153,7 @@ class TrialConfig:
     """Everything one training needs. Field names are unique over the nested parts, so a flat dict describes it."""
 
     data: DataConfig
-    model: CNNConfig
+    model: CNNConfig | BackboneConfig
     optim: OptimConfig
     max_epochs: int
     patience: int = 5
@@ -117,7 +163,8 @@ class TrialConfig:
 
     def __post_init__(self) -> None:
         problems = not_positive(self, "max_epochs", "patience")
-        problems += too_many_pools(self.model.conv_layers, self.data.image_size)
+        if isinstance(self.model, CNNConfig):
+            problems += too_many_pools(self.model.conv_layers, self.data.image_size)
         if self.precision not in PRECISIONS:
             problems.append(f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}")
         refuse(problems)
@@ -126,9 +173,13 @@ class TrialConfig:
     def from_params(cls, params: Mapping[str, Any]) -> Self:
         """Build the nested configuration from a flat dict of primitives, as Tune samples it.
 
-        Raises ConfigError with every mistake: unknown names, missing values, impossible values.
+        One with a ``backbone`` describes a pretrained network, and may leave ``image_size`` to it. Raises ConfigError
+        with every mistake: unknown names, missing values, impossible values.
         """
-        parts: dict[str, type] = {"data": DataConfig, "model": CNNConfig, "optim": OptimConfig}
+        model = BackboneConfig if "backbone" in params else CNNConfig
+        parts: dict[str, type] = {"data": DataConfig, "model": model, "optim": OptimConfig}
+        if params.get("backbone") in BACKBONE_SIZES:
+            params = {"image_size": BACKBONE_SIZES[params["backbone"]], **params}
         own = {f.name for f in dataclasses.fields(cls)} - parts.keys()
         known = own | {f.name for part in parts.values() for f in dataclasses.fields(part)}
         problems = [unknown_name(name, known) for name in params if name not in known]

@@ -19,6 +19,8 @@ MODE: Final = "max"
 # Why a trial ended by itself; reported with its last epoch.
 FINISHED: Final = "finished"
 MICRO_BATCH: Final = "micro_batch"  # reported where the GPU is too small for a whole batch
+NOTE: Final = "note"  # anything else the user should know of how a trial was trained
+TRAINABLE: Final = "trainable_parameters"
 MAX_EPOCHS_REACHED: Final = "max_epochs"
 OUT_OF_PATIENCE: Final = "patience"
 DIVERGED: Final = "diverged"
@@ -55,6 +57,7 @@ ASPECTS_NPY: Final = "aspects.npy"
 NAMES_JSON: Final = "names.json"
 SKIPPED_CSV: Final = "skipped.csv"
 MANIFEST_JSON: Final = "manifest.json"
+FEATURES_NPY: Final = "features.npy"  # of a feature store
 
 # Columns. The parameters of the search stand between the two groups of trials.csv.
 TRIAL_ID: Final = "trial_id"
@@ -66,7 +69,7 @@ CREATED: Final = "created"
 NODE: Final = "node"
 ERROR: Final = "error"
 TRIAL_COLUMNS_BEFORE: Final = (TRIAL_ID, NAME, STATE)
-TRIAL_COLUMNS_AFTER: Final = (BEST_VAL_ACC, EPOCHS, SECONDS, CREATED, NODE, ERROR)
+TRIAL_COLUMNS_AFTER: Final = (BEST_VAL_ACC, TRAINABLE, EPOCHS, SECONDS, CREATED, NODE, ERROR)
 HISTORY_COLUMNS: Final = (TRIAL_ID, EPOCH, TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC, SECONDS)
 
 DIGITS: Final = "digits"

@@ -15,7 +15,6 @@ from inat.constants import (
     EPOCH,
     FINISHED,
     MAX_EPOCHS_REACHED,
-    MICRO_BATCH,
     OUT_OF_PATIENCE,
     SECONDS,
     TRAIN_ACC,
@@ -31,13 +30,14 @@ class EpochRecorder(pl.Callback):
     """Follows a training: the last epoch's metrics in ``row``, the best accuracy so far, and when to end.
 
     A training ends at its last epoch, after ``patience`` epochs without a better validation accuracy, or as soon as a
-    loss is not finite: that epoch is then validated at once. The state travels with checkpoints.
+    loss is not finite: that epoch is then validated at once. The state travels with checkpoints. ``remarks`` are added
+    to every row.
     """
 
-    def __init__(self, config: TrialConfig, classes: Sequence[str], micro_batch: int | None = None) -> None:
+    def __init__(self, config: TrialConfig, classes: Sequence[str], remarks: Mapping[str, Any] | None = None) -> None:
         self.config = config
         self.classes = classes
-        self._micro_batch = micro_batch
+        self._remarks = dict(remarks or {})
         self.row: dict[str, Any] = {}
         self.best_val_acc = 0.0
         self.best_epoch = 0
@@ -68,9 +68,7 @@ class EpochRecorder(pl.Callback):
         if metrics[VAL_ACC] > self.best_val_acc or self.best_epoch == 0:
             self.best_val_acc, self.best_epoch = metrics[VAL_ACC], self.epoch
         self.row = {EPOCH: self.epoch, BEST_VAL_ACC: self.best_val_acc, **metrics}
-        self.row[SECONDS] = time.monotonic() - self._started
-        if self._micro_batch is not None:
-            self.row[MICRO_BATCH] = self._micro_batch
+        self.row |= {SECONDS: time.monotonic() - self._started, **self._remarks}
         if reason := self._reason_to_end(metrics):
             self.row[FINISHED] = reason
             trainer.should_stop = True

@@ -11,6 +11,9 @@ def _learning_rate(value: float) -> str:
 
 # One entry a hyperparameter, in the order the predecessor named its runs.
 _SHORT: dict[str, Callable[[Any], str]] = {
+    "backbone": str,
+    "strategy": str,
+    "k_layers": lambda v: f"k{v}",
     "activation": str,
     "first_layer_filters": lambda v: f"{v}f",
     "filter_org": lambda v: f"x{v:g}",

@@ -28,8 +28,10 @@ from inat.constants import (
     JOURNAL,
     LOCK_FILE,
     MICRO_BATCH,
+    NOTE,
     RUNNING,
     STUDY_JSON,
+    TRAINABLE,
     TRIAL_COLUMNS_AFTER,
     TRIAL_COLUMNS_BEFORE,
     TRIAL_ID,
@@ -39,6 +41,7 @@ from inat.errors import DiskFullError, StudyError
 from inat.files import atomic_write, csv_lines, disk_full_told, drop_torn_line, read_json_lines
 from inat.trials import Trial
 
+JOURNALED = (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED, MICRO_BATCH, NOTE, TRAINABLE)  # of an epoch's row
 TABLE_SECONDS = 1.0  # trials.csv is rewritten at most this often while epochs come in
 TABLE_SHARE = 0.05  # of the search's time that may go into writing it, once a write takes CHEAP_SECONDS
 CHEAP_SECONDS = 0.02
@@ -96,7 +99,7 @@ class Study:
     def add_epoch(self, trial_id: str, row: Mapping[str, Any], node: str = "") -> None:
         """Record one epoch: at least ``epoch`` and ``best_val_acc``."""
         trial = self.trials[trial_id]
-        kept = {name: row[name] for name in (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED, MICRO_BATCH) if name in row}
+        kept = {name: row[name] for name in JOURNALED if name in row}
         repeated = kept[EPOCH] <= trial.epochs
         trial.add_epoch(kept)
         trial.node = node or trial.node

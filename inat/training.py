@@ -13,10 +13,10 @@ import torch
 from inat.allocator import keep_freed_memory
 from inat.arithmetic import check_compiler, resolve_precision
 from inat.config import TrialConfig
-from inat.constants import EPOCHS
-from inat.data.datamodule import ImageDataModule
+from inat.constants import EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
 from inat.epochs import EpochRecorder
-from inat.models.build import build_classifier
+from inat.models.build import classifier_of
+from inat.preparation import Prepared, prepare
 
 
 def fit(
@@ -56,10 +56,12 @@ def _out_of_memory(error: RuntimeError) -> bool:
 def _fit(
     config: TrialConfig, callbacks: Sequence[pl.Callback], resume_from: Path | None, micro_batch: int | None
 ) -> dict[str, Any]:
-    # The data first: it may decode photographs, which must not depend on the trial's seed.
-    data = ImageDataModule(config.data, config.optim.batch_size, config.seed)
     torch.manual_seed(config.seed)
-    recorder = EpochRecorder(config, data.classes, micro_batch)
+    prepared = prepare(config)
+    classes = prepared.data.classes
+    # 1.25 times as fast as channels first on CPUs, and what tensor cores want.
+    classifier = classifier_of(config, prepared.net, len(classes), micro_batch).to(memory_format=torch.channels_last)
+    recorder = EpochRecorder(config, classes, _remarks(prepared, micro_batch))
     trainer = pl.Trainer(
         max_epochs=config.max_epochs,
         precision=resolve_precision(config.precision),
@@ -72,14 +74,23 @@ def _fit(
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    # 1.25 times as fast as channels first on CPUs, and what tensor cores want.
-    classifier = build_classifier(config, len(data.classes), micro_batch).to(memory_format=torch.channels_last)
     if config.compile:
         check_compiler()
         torch.compiler.reset()  # a process compiles only a few networks before it gives up
         classifier.net.compile()
-    trainer.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
+    trainer.fit(classifier.train(), datamodule=prepared.data, ckpt_path=resume_from, weights_only=True)
     return recorder.row | {EPOCHS: recorder.epoch}
+
+
+def _remarks(prepared: Prepared, micro_batch: int | None) -> dict[str, Any]:
+    """What every epoch's row says of the training as a whole."""
+    trainable = sum(parameter.numel() for parameter in prepared.net.parameters() if parameter.requires_grad)
+    remarks: dict[str, Any] = {TRAINABLE: trainable}
+    if prepared.note:
+        remarks[NOTE] = prepared.note
+    if micro_batch is not None:
+        remarks[MICRO_BATCH] = micro_batch
+    return remarks
 
 
 def _quiet_lightning() -> None:
@@ -89,5 +100,7 @@ def _quiet_lightning() -> None:
             logging.getLogger(f"{name}.utilities.{part}").setLevel(logging.WARNING)
     # Batches come ready from memory; worker processes would only copy them.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Frozen stages are meant to stay in eval mode.
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
     # Lightning 2.6 asks torch for a class that torch has since renamed.
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")

@@ -3,7 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from inat.constants import BEST_VAL_ACC, EPOCH, FINISHED, RUNNING, SECONDS, TRIAL_COLUMNS_AFTER, TRIAL_COLUMNS_BEFORE
+from inat.config import in_use
+from inat.constants import (
+    BEST_VAL_ACC,
+    EPOCH,
+    FINISHED,
+    RUNNING,
+    SECONDS,
+    TRAINABLE,
+    TRIAL_COLUMNS_AFTER,
+    TRIAL_COLUMNS_BEFORE,
+)
 from inat.naming import short_name
 
 
@@ -23,7 +33,7 @@ class Trial:
     @property
     def name(self) -> str:
         """The short name made of the hyperparameters."""
-        return short_name(self.params)
+        return short_name(in_use(self.params))
 
     @property
     def epochs(self) -> int:
@@ -34,6 +44,11 @@ class Trial:
     def best_val_acc(self) -> float | None:
         """Best validation accuracy so far, None before the first epoch."""
         return float(self.history[-1][BEST_VAL_ACC]) if self.history else None
+
+    @property
+    def trainable_parameters(self) -> int | None:
+        """How many parameters the trial trains, None before the first epoch."""
+        return self.history[-1].get(TRAINABLE) if self.history else None
 
     @property
     def seconds(self) -> float:
@@ -55,4 +70,4 @@ class Trial:
         """This trial as a row of trials.csv."""
         row: dict[str, Any] = {name: getattr(self, name) for name in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)}
         row[SECONDS] = round(self.seconds, 3)
-        return self.params | row
+        return in_use(self.params) | row

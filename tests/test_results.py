@@ -34,8 +34,8 @@ def test_tables_grow_with_the_search(tmp_path):
     study.add_trial({"lr": 0.2, "bn": False})
     study.write_trials()
     done, running = read_csv(study.directory / "trials.csv")
-    assert list(done) == ["trial_id", "name", "state", "lr", "bn", "best_val_acc", "epochs", "seconds", "created",
-                          "node", "error"]  # fmt: skip
+    assert list(done) == ["trial_id", "name", "state", "lr", "bn", "best_val_acc", "trainable_parameters", "epochs",
+                          "seconds", "created", "node", "error"]  # fmt: skip
     assert (done["state"], done["best_val_acc"], done["epochs"], done["seconds"]) == ("completed", "0.5", "2", "3.0")
     assert (done["node"], done["name"]) == ("a", "lr=0.1-bn=True")
     assert (running["state"], running["best_val_acc"], running["epochs"]) == ("running", "", "0")

@@ -33,7 +33,7 @@ class SplitDataset(Dataset[Batch]):
     def __init__(self, split: Split, device: torch.device) -> None:
         images = split.images if split.crops is None else split.crops.images
         on_device = resident(images, device)
-        self.images = _as_tensor(images) if on_device is None else on_device
+        self.images = as_tensor(images) if on_device is None else on_device
         self.rows, self.labels = self._beside(split.rows), self._beside(split.labels)
         self.aspects = None if split.crops is None else self._beside(split.crops.aspects)
 
@@ -90,14 +90,21 @@ def make_loader(
 ) -> DataLoader[Batch]:
     """Batches of ``split`` for ``device``: in order, or shuffled anew each epoch from ``shuffle_seed``."""
     dataset = SplitDataset(split, device)
-    to_send = device.type == "cuda" and not dataset.images.is_cuda
+    order = None if shuffle_seed is None else EpochShuffle(len(dataset), shuffle_seed)
+    return loader_of(dataset, order, batch_size, to_send=device.type == "cuda" and not dataset.images.is_cuda)
+
+
+def loader_of(
+    dataset: Dataset[Batch], order: Sampler[int] | None, batch_size: int, *, to_send: bool
+) -> DataLoader[Batch]:
+    """Batches of a dataset whose ``__getitems__`` returns them whole; ``to_send``: from memory to a GPU."""
     kind: type[DataLoader[Batch]] = SentAhead if to_send else DataLoader
-    # __getitems__ returns a finished batch, so there is nothing to collate; reading memory needs no workers.
+    # There is nothing to collate, and reading memory needs no workers.
     # Its own generator: else each pass draws a number from the global one, and a resumed training would differ.
     return kind(
         dataset,
         batch_size,
-        sampler=None if shuffle_seed is None else EpochShuffle(len(dataset), shuffle_seed),
+        sampler=order,
         collate_fn=_as_is,
         num_workers=0,
         pin_memory=to_send,
@@ -106,10 +113,10 @@ def make_loader(
 
 
 # By the identity of the array; a copy goes when its array does.
-_residents: dict[tuple[int, torch.device], tuple[weakref.ref[NDArray[np.uint8]], Tensor]] = {}
+_residents: dict[tuple[int, torch.device], tuple[weakref.ref[NDArray[Any]], Tensor]] = {}
 
 
-def resident(images: NDArray[np.uint8], device: torch.device) -> Tensor | None:
+def resident(images: NDArray[Any], device: torch.device) -> Tensor | None:
     """A copy of ``images`` on a GPU, kept for the process's next trials; None if it would not fit, or on a CPU."""
     if device.type != "cuda":
         return None
@@ -120,14 +127,15 @@ def resident(images: NDArray[np.uint8], device: torch.device) -> Tensor | None:
         if held + images.nbytes > RESIDENT_SHARE * (held + free):
             return None
         try:
-            copy = _as_tensor(images).to(device)
+            copy = as_tensor(images).to(device)
         except torch.OutOfMemoryError:  # another trial was faster
             return None
         _residents[key] = weakref.ref(images, partial(_forget, _residents, key)), copy
     return _residents[key][1]
 
 
-def _as_tensor(images: NDArray[np.uint8]) -> Tensor:
+def as_tensor(images: NDArray[Any]) -> Tensor:
+    """The same memory as a tensor."""
     with warnings.catch_warnings():  # torch warns of arrays that cannot be written; nothing writes to photographs
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(images)

@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from inat.config import OptimConfig
 from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_ACC, VAL_LOSS
+from inat.models.stages import HEAD
 
 
 class Classifier(pl.LightningModule):
@@ -18,12 +19,21 @@ class Classifier(pl.LightningModule):
 
     After every validation the epoch's four metrics stand in ``trainer.callback_metrics``; each counts images, so a
     small last batch weighs what it should. With ``micro_batch``, a batch goes through the network in parts of at most
-    that many images, whose gradients add up to the batch's; only batch norm then sees the parts.
+    that many images, whose gradients add up to the batch's; only batch norm then sees the parts. All but the stage
+    "head" of ``net`` learns ``body_lr_factor`` times as fast as it. ``net`` may begin with features instead of images.
     """
 
-    def __init__(self, net: nn.Module, optim: OptimConfig, num_classes: int, micro_batch: int | None = None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        optim: OptimConfig,
+        num_classes: int,
+        micro_batch: int | None = None,
+        body_lr_factor: float = 1.0,
+    ) -> None:
         super().__init__()
         self.net = net
+        self.body_lr_factor = body_lr_factor
         self.micro_batch = micro_batch
         self.optim = optim
         self.meters = nn.ModuleDict({
@@ -93,6 +103,14 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam; the learning rate is multiplied by ``lr_gamma`` every ``lr_step_epochs`` epochs."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.optim.learning_rate, fused=True)
+        optimizer = torch.optim.Adam(self._parameter_groups(), lr=self.optim.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.StepLR(optimizer, self.optim.lr_step_epochs, self.optim.lr_gamma)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        training = [(name, parameter) for name, parameter in self.net.named_parameters() if parameter.requires_grad]
+        if self.body_lr_factor == 1:
+            return [{"params": [parameter for _, parameter in training]}]
+        head = [parameter for name, parameter in training if name.startswith(f"{HEAD}.")]
+        body = [parameter for name, parameter in training if not name.startswith(f"{HEAD}.")]
+        return [{"params": head}, {"params": body, "lr": self.body_lr_factor * self.optim.learning_rate}]

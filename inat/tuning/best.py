@@ -32,7 +32,12 @@ def write_best(study: Study) -> Trial | None:
     weights = study.checkpoint_dir(best.trial_id) / BEST_CKPT
     if weights.exists():
         partial = study.directory / f".{BEST_CKPT}"
-        shutil.copyfile(weights, partial)
+        if "backbone" in best.params:
+            from inat.checkpoint import complete_checkpoint  # loads torch, which the search itself does without
+
+            complete_checkpoint(weights, partial)
+        else:
+            shutil.copyfile(weights, partial)
         os.replace(partial, study.directory / BEST_CKPT)
     _write(study, content)
     return best

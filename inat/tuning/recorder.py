@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 
-from inat.constants import COMPLETED, DIVERGED, ERRORS_DIR, FAILED, HANG_SUFFIX, MICRO_BATCH, STOPPED
+from inat.constants import COMPLETED, DIVERGED, ERRORS_DIR, FAILED, HANG_SUFFIX, MICRO_BATCH, NOTE, STOPPED
 from inat.errors import DiskFullError
 from inat.files import disk_full
 from inat.results import Study
@@ -86,6 +86,8 @@ def outcome(trial: Trial, scheduler: StudyASHA) -> tuple[str, str]:
         return FAILED, "ended without reporting an epoch"
     state = STOPPED if trial.trial_id in scheduler.stopped_early else COMPLETED
     remarks = [f"diverged at epoch {trial.epochs}"] if trial.finished == DIVERGED else []
+    if note := trial.history[-1].get(NOTE):
+        remarks.append(note)
     if micro_batch := trial.history[-1].get(MICRO_BATCH):
         remarks.append(f"in micro-batches of {micro_batch}: the device has too little memory for whole ones")
     return state, "; ".join(remarks)

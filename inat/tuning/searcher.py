@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search.optuna import OptunaSearch
 
+from inat.config import in_use
 from inat.constants import BEST_VAL_ACC, EPOCH, EPOCHS, METRIC, MODE, RUNG, RUNNING, STATE, TRIAL_ID
 from inat.results import Study
 from inat.trials import Trial
@@ -91,10 +92,10 @@ class BudgetAwareOptunaSearch(OptunaSearch):
         if number < len(wanted):
             self._ot_study.enqueue_trial(dict(wanted[number]))
             return self.study.add_trial(self._sample(trial_id, 0))
-        tried = {frozenset(trial.params.items()) for trial in self.study.trials.values()}
+        tried = {frozenset(in_use(trial.params).items()) for trial in self.study.trials.values()}
         for attempt in range(TRIES + RANDOM_TRIES):
             params = self._sample(trial_id, attempt)
-            if frozenset(params.items()) not in tried:
+            if frozenset(in_use(params).items()) not in tried:
                 break
             # A choice that was trained already would spend a trial on the luck of another seed.
             self._ot_study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)

@@ -1,0 +1,108 @@
+"""Batches of kept features for Lightning: what frozen layers made of the photographs, instead of the photographs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from inat.data.loader import Batch, EpochShuffle, as_tensor, loader_of, resident
+
+VIEW_STREAM = 1  # of random numbers, beside that of the order
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Features of one split: each of ``views`` is (N, ...) with channels last, ``labels`` are (N,).
+
+    numpy has no bfloat16: ``views`` of that ``dtype`` hold its bits as uint16.
+    """
+
+    views: Sequence[NDArray[Any]]
+    labels: NDArray[np.int64]
+    dtype: torch.dtype
+
+
+class FeatureDataset(Dataset[Batch]):
+    """Index ``view * N + row`` is one view of one photograph; ``__getitems__`` returns a whole batch."""
+
+    def __init__(self, features: Features, device: torch.device) -> None:
+        copies = [resident(view, device) for view in features.views]
+        self.on_device = all(copy is not None for copy in copies)
+        kept = copies if self.on_device else [as_tensor(view) for view in features.views]
+        self.views = [view.view(features.dtype) for view in kept if view is not None]
+        self.labels = torch.from_numpy(features.labels).to(self.views[0].device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        chosen = torch.tensor(indices)
+        view, rows = chosen // len(self), (chosen % len(self)).to(self.labels.device, non_blocking=True)
+        if len(self.views) == 1:
+            return Batch(channels_first(self.views[0].index_select(0, rows)), self.labels[rows])
+        parts = [(v, torch.nonzero(view == v).squeeze(1)) for v in range(len(self.views))]
+        places = torch.cat([place for _, place in parts]).to(self.labels.device)
+        gathered = torch.cat([self.views[v].index_select(0, rows[place]) for v, place in parts])
+        batch = torch.empty_like(gathered)
+        batch[places] = gathered
+        return Batch(channels_first(batch), self.labels[rows])
+
+    def __getitem__(self, index: int) -> Batch:
+        batch = self.__getitems__([index])
+        return Batch(batch.images[0], batch.labels[0])
+
+
+class ViewShuffle(EpochShuffle):
+    """A shuffle that also draws a view of every photograph; both depend on (seed, epoch) alone."""
+
+    def __init__(self, size: int, seed: int, views: int) -> None:
+        super().__init__(size, seed)
+        self.views = views
+
+    def __iter__(self) -> Iterator[int]:
+        drawn = np.random.default_rng((self.seed, self.epoch, VIEW_STREAM)).integers(self.views, size=self.size)
+        return (view * self.size + row for view, row in zip(drawn.tolist(), super().__iter__(), strict=True))
+
+
+class FeatureDataModule(pl.LightningDataModule):
+    """Training and validation features; shuffled as ImageDataModule shuffles its images."""
+
+    def __init__(self, train: Features, val: Features, classes: tuple[str, ...], batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.train, self.val, self.classes = train, val, classes
+        self.batch_size, self.seed = batch_size, seed
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled batches, each photograph in one of its views."""
+        order = ViewShuffle(len(self.train.labels), self.seed, len(self.train.views))
+        return self._loader(self.train, order)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Validation batches, in order."""
+        return self._loader(self.val, None)
+
+    def _loader(self, features: Features, order: EpochShuffle | None) -> DataLoader[Batch]:
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        dataset = FeatureDataset(features, device)
+        to_send = device.type == "cuda" and not dataset.on_device
+        return loader_of(dataset, order, self.batch_size, to_send=to_send)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int = 0) -> tuple[Tensor, Tensor]:
+        """Features (B, ...) and labels (B,), as the network's last stages take them."""
+        return batch.images, batch.labels
+
+
+def channels_first(batch: Tensor) -> Tensor:
+    """(B, H, W, C) -> (B, C, H, W) in the same memory; anything else as it is."""
+    return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
+
+
+def channels_last(batch: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H, W, C), contiguous; anything else as it is."""
+    return (batch.permute(0, 2, 3, 1) if batch.ndim == 4 else batch).contiguous()
