@@ -10,11 +10,12 @@ Writes results/NAME: trials.csv and history.csv while it runs, best.json and bes
 """
 
 from inat.cli import guard, parse_search
+from inat.options import SearchConfig
 
 
 def main() -> None:
     """Read the options, search, and say what came out."""
-    config = parse_search(__doc__ or "")
+    config = parse_search(SearchConfig, __doc__ or "")
     if config.augment_preview is not None:
         from inat.data.preview import write_preview
 

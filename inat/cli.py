@@ -7,11 +7,13 @@ from typing import TypeVar
 
 import tyro
 
-from inat.errors import InatError
+from inat.constants import SEARCH_KIND
+from inat.errors import InatError, StudyError
 from inat.options import ResumeOption, SearchConfig, check_resumable
 from inat.results import read_info
 
 Command = TypeVar("Command")
+Search = TypeVar("Search", bound=SearchConfig)
 INTERRUPTED = 130  # the shell's code for a process ended by Ctrl-C
 
 
@@ -52,12 +54,15 @@ def guard(run: Callable[[], object]) -> None:
         sys.exit(1)
 
 
-def parse_search(description: str, args: Sequence[str] | None = None) -> SearchConfig:
+def parse_search(kind: type[Search], description: str, args: Sequence[str] | None = None) -> Search:
     """The search's options; with --resume those of the study, changed only where that leaves its trials comparable."""
     resume = tyro.cli(ResumeOption, args=args, return_unknown_args=True, add_help=False)[0].resume
     if resume is None:
-        return parse(SearchConfig, args=args, description=description)
-    stored = SearchConfig.from_json(read_info(resume.expanduser())["config"])
-    wanted = parse(SearchConfig, default=stored, args=args, description=description)
+        return parse(kind, args=args, description=description)
+    info = read_info(resume.expanduser())
+    if (made_by := info.get(SEARCH_KIND, SearchConfig.KIND)) != kind.KIND:
+        raise StudyError(f"{resume} is a study of tune_{made_by}.py; resume it with that")
+    stored = kind.from_json(info["config"])
+    wanted = parse(kind, default=stored, args=args, description=description)
     check_resumable(stored, wanted)
     return wanted

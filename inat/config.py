@@ -135,6 +135,14 @@ def in_use(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if name not in idle}
 
 
+def feature_group(params: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Equal for trials that read the same kept features; None for those that have no frozen stages."""
+    if params.get("strategy", UNFREEZE_ALL) == UNFREEZE_ALL:
+        return None
+    used = in_use(params)
+    return tuple(used.get(name) for name in ("backbone", "strategy", "k_layers", "use_augmentation"))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
     """Adam with a step schedule: the learning rate is multiplied by lr_gamma every lr_step_epochs epochs."""

@@ -32,6 +32,8 @@ STOPPED: Final = "stopped"
 FAILED: Final = "failed"
 STATES: Final = (RUNNING, COMPLETED, STOPPED, FAILED)
 
+SEARCH_KIND: Final = "search"  # in study.json: scratch or finetune
+
 # Files of a study directory.
 STUDY_JSON: Final = "study.json"
 JOURNAL: Final = "journal.jsonl"

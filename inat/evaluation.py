@@ -20,8 +20,9 @@ def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None
     ``data_config`` says where the photographs are now, if not where the trial found them.
     """
     loaded = load_checkpoint(checkpoint)
-    # Without augmentation, as its larger images are not needed here.
-    where = replace(data_config or loaded.config.data, use_augmentation=False)
+    # At the size the network was trained for; without augmentation, as its larger images are not needed here.
+    size = loaded.config.data.image_size
+    where = replace(data_config or loaded.config.data, use_augmentation=False, image_size=size)
     data = ImageDataModule(where, loaded.config.optim.batch_size)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     classifier = loaded.classifier.to(device, memory_format=torch.channels_last)

@@ -1,17 +1,25 @@
 """The command line of a search as one frozen dataclass, and what may change when a search is resumed."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from inat.config import DataConfig, Precision, not_positive, refuse, unknown_name
 from inat.constants import CACHE_DIR, DIGITS
 
-PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview")  # options that JSON keeps as text
-PRESETS = ("auto", "full", "small")
+PATHS = (
+    "storage_path",
+    "cache_dir",
+    "resume",
+    "start_from",
+    "augment_preview",
+    "weights_dir",
+)  # options that JSON keeps as text
+AUTO = "auto"
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SMALL_IMAGE = 32  # px; up to this side --space auto takes the small space
@@ -28,6 +36,9 @@ class ResumeOption:
 class SearchConfig:
     """The command line of a search: one field, one option."""
 
+    KIND: ClassVar[str] = "scratch"  # of studies, and how their names begin
+    PRESETS: ClassVar[tuple[str, ...]] = ("full", "small")  # of the option space
+
     data: str = "inaturalist_12K"
     """Folder with train/<class>/* and val/<class>/* (or test/<class>/*), the second being the held-out test split;
     or "digits", 1,797 scans that come with scikit-learn."""
@@ -36,8 +47,8 @@ class SearchConfig:
     space: str = "auto"
     """Search space: "full" is the published one; "small" has 8-32 filters, 2-4 convolutions and 32-128 dense neurons;
     "auto" takes small up to 32 px. Or a Python file whose function space() returns your own."""
-    num_samples: int = 480
-    """Trials of the whole study, those before a --resume included."""
+    num_samples: int | None = 480
+    """Trials of the whole study, those before a --resume included. None: all of a grid."""
     max_epochs: int = 27
     """Epochs of a trial that nothing stops."""
     patience: int = 5
@@ -46,8 +57,8 @@ class SearchConfig:
     """Epochs before ASHA may stop a trial."""
     reduction_factor: int = 3
     """ASHA keeps the best 1/FACTOR at each rung; rungs stand at GRACE x FACTOR^k epochs."""
-    searcher: Literal["tpe", "gp", "random"] = "tpe"
-    """Optuna's sampler: tree-structured Parzen estimator, Gaussian process, or random."""
+    searcher: Literal["tpe", "gp", "random", "grid"] = "tpe"
+    """Optuna's sampler: tree-structured Parzen estimator, Gaussian process, or random; or all choices in order."""
     stopped_trials: Literal["extrapolate", "last", "pruned"] = "extrapolate"
     """What the searcher learns of a trial that ASHA stopped: its accuracy plus the median gain of completed trials
     from that epoch on, its accuracy as it was, or only that it was pruned."""
@@ -97,10 +108,12 @@ class SearchConfig:
     """Show tracebacks and the libraries' own messages."""
 
     def __post_init__(self) -> None:
-        names = ("num_samples", "max_epochs", "patience", "grace_period", "keep_checkpoints")
+        names = ("max_epochs", "patience", "grace_period", "keep_checkpoints")
         problems = not_positive(self, *names)
-        problems += [m for n in ("cpus_per_trial", "max_concurrent") if getattr(self, n) is not None
+        problems += [m for n in ("num_samples", "cpus_per_trial", "max_concurrent") if getattr(self, n) is not None
                      for m in not_positive(self, n)]  # fmt: skip
+        if self.num_samples is None and self.searcher != "grid":
+            problems.append(f"num_samples must be given for --searcher {self.searcher}")
         if self.gpus_per_trial is not None and not self.gpus_per_trial >= 0:
             problems.append(f"gpus_per_trial must not be negative, got {self.gpus_per_trial}")
         if self.reduction_factor < 2:
@@ -116,8 +129,9 @@ class SearchConfig:
         problems += [m for n in ("time_budget", "trial_timeout") for m in not_a_duration(self, n)]
         if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
             problems.append(f"target_accuracy must be above 0 and at most 1, got {self.target_accuracy}")
-        if self.space not in PRESETS and not self.space.endswith(".py"):
-            problems.append(f"unknown space {self.space!r}; choose from {', '.join(PRESETS)}, or name a Python file")
+        presets = (AUTO, *self.PRESETS)
+        if self.space not in presets and not self.space.endswith(".py"):
+            problems.append(f"unknown space {self.space!r}; choose from {', '.join(presets)}, or name a Python file")
         if self.name is not None and (self.name.strip() in ("", "..") or Path(self.name).name != self.name):
             problems.append(f"name {self.name!r} must be a plain folder name")
         refuse(problems)
@@ -133,23 +147,28 @@ class SearchConfig:
     def resolved(self) -> Self:
         """The same settings with every automatic value and relative path spelt out, as a study records them."""
         space = self.space
-        if space == "auto":
-            space = "small" if self.resolved_image_size <= SMALL_IMAGE else "full"
-        elif space not in PRESETS:
+        if space == AUTO:
+            space = self.default_space
+        elif space not in self.PRESETS:
             space = str(Path(space).expanduser().resolve())
         return dataclasses.replace(self, data=self._data_path, space=space, image_size=self.resolved_image_size)
+
+    @property
+    def default_space(self) -> str:
+        """The preset that "auto" stands for."""
+        return "small" if self.resolved_image_size <= SMALL_IMAGE else "full"
 
     @property
     def _data_path(self) -> str:
         return self.data if self.data == DIGITS else str(Path(self.data).expanduser().resolve())
 
-    def data_config(self) -> DataConfig:
-        """The data settings of a study, with augmentation, which some of its trials use."""
+    def data_config(self, image_size: int | None = None, *, use_augmentation: bool = True) -> DataConfig:
+        """The data settings of a study; ``image_size`` where its trials have several."""
         return DataConfig(
             data=self._data_path,
-            image_size=self.resolved_image_size,
+            image_size=image_size or self.resolved_image_size,
             cache_dir=str(self.cache_dir.expanduser().absolute()),
-            use_augmentation=True,
+            use_augmentation=use_augmentation,
             max_bad_fraction=self.max_bad_fraction,
         )
 
@@ -173,7 +192,8 @@ class SearchConfig:
         known = {f.name for f in dataclasses.fields(cls)}
         refuse([unknown_name(name, known) for name in values if name not in known])
         paths = {name: Path(values[name]) for name in PATHS if values.get(name) is not None}
-        return cls(**(dict(values) | paths))
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**(dict(values) | paths | lists))
 
 
 def seconds_of(duration: str | None) -> float | None:
@@ -198,7 +218,7 @@ def not_a_duration(config: Any, name: str) -> list[str]:
 CHANGEABLE = frozenset(
     {"num_samples", "resume", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "keep_checkpoints",
      "max_failures", "wandb", "debug", "cache_dir", "data", "max_bad_fraction", "augment_preview",
-     "time_budget", "target_accuracy", "trial_timeout", "tensorboard"}
+     "time_budget", "target_accuracy", "trial_timeout", "tensorboard", "weights_dir", "plan"}
 )  # fmt: skip
 
 
@@ -210,5 +230,6 @@ def check_resumable(stored: SearchConfig, wanted: SearchConfig) -> None:
         f"--{n.replace('_', '-')} {new} differs from the study's {old}; leave it out or start a new study"
         for n, old, new in changed
     ])  # fmt: skip
-    if wanted.num_samples < stored.num_samples:
+    before, now = (math.inf if config.num_samples is None else config.num_samples for config in (stored, wanted))
+    if now < before:
         refuse([f"--num-samples {wanted.num_samples} is below the study's {stored.num_samples}; it may only be raised"])

@@ -6,6 +6,7 @@ import pytest
 
 from inat.cli import guard, parse_search
 from inat.errors import ConfigError, SearchError
+from inat.options import SearchConfig
 from inat.results import Study
 
 ROOT = Path(__file__).parent.parent
@@ -17,7 +18,7 @@ def run_script(*args: str, timeout: float = 60) -> subprocess.CompletedProcess[s
 
 
 def test_options_become_settings():
-    config = parse_search("", ["--data", "digits", "--num-samples", "7", "--gpus-per-trial", "0.5"])
+    config = parse_search(SearchConfig, "", ["--data", "digits", "--num-samples", "7", "--gpus-per-trial", "0.5"])
     assert (config.data, config.num_samples, config.gpus_per_trial) == ("digits", 7, 0.5)
 
 
@@ -73,9 +74,9 @@ def test_impossible_settings_show_before_the_libraries_load(tmp_path):
 
 
 def test_a_resume_is_judged_by_the_studys_settings_not_by_the_defaults(tmp_path):
-    stored = parse_search("", ["--data", "digits", "--max-epochs", "2", "--grace-period", "1"])
+    stored = parse_search(SearchConfig, "", ["--data", "digits", "--max-epochs", "2", "--grace-period", "1"])
     Study.create(tmp_path / "study", {"config": stored.to_json()}).close()
-    assert parse_search("", ["--resume", str(tmp_path / "study"), "--max-epochs", "2"]).grace_period == 1
+    assert parse_search(SearchConfig, "", ["--resume", str(tmp_path / "study"), "--max-epochs", "2"]).grace_period == 1
 
 
 def test_missing_data_names_the_path_and_the_next_step(tmp_path):
@@ -87,13 +88,15 @@ def test_missing_data_names_the_path_and_the_next_step(tmp_path):
 
 
 def test_resume_takes_the_studys_settings(tmp_path):
-    stored = parse_search("", ["--data", "digits", "--image-size", "16", "--num-samples", "5"])
+    stored = parse_search(SearchConfig, "", ["--data", "digits", "--image-size", "16", "--num-samples", "5"])
     Study.create(tmp_path / "study", {"config": stored.to_json()}).close()
-    resumed = parse_search("", ["--resume", str(tmp_path / "study"), "--num-samples", "9"])
+    resumed = parse_search(SearchConfig, "", ["--resume", str(tmp_path / "study"), "--num-samples", "9"])
     assert (resumed.image_size, resumed.num_samples, resumed.resume) == (16, 9, tmp_path / "study")
-    same = parse_search("", ["--resume", str(tmp_path / "study"), "--image-size", "16", "--space", "small"])
+    same = parse_search(
+        SearchConfig, "", ["--resume", str(tmp_path / "study"), "--image-size", "16", "--space", "small"]
+    )
     assert same.num_samples == 5  # spelling out what was automatic changes nothing
     with pytest.raises(ConfigError, match="--name other differs from the study's None"):
-        parse_search("", ["--resume", str(tmp_path / "study"), "--name", "other"])
+        parse_search(SearchConfig, "", ["--resume", str(tmp_path / "study"), "--name", "other"])
     with pytest.raises(ConfigError, match="--image-size 32 differs from the study's 16"):
-        parse_search("", ["--resume", str(tmp_path / "study"), "--image-size", "32"])
+        parse_search(SearchConfig, "", ["--resume", str(tmp_path / "study"), "--image-size", "32"])

@@ -4,10 +4,13 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 
 from inat.cli import INTERRUPTED
+from inat.config import in_use
 from inat.constants import BEST_CKPT, COMPLETED, ERRORS_DIR, FAILED, HISTORY_CSV, STOPPED, STUDY_DB, TEST, TRIALS_CSV
 from inat.data.splits import load_splits
 from inat.errors import SearchError
@@ -27,7 +30,7 @@ def search_and_report(config: SearchConfig) -> None:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     study, space = search.open_study(config)
     try:
-        console.print(describe_task(config, study))
+        console.print(describe_task(config, study, space))
         outcome = search.run(
             config,
             study,
@@ -55,18 +58,20 @@ def search_and_report(config: SearchConfig) -> None:
             study.discard()
 
 
-def describe_task(config: SearchConfig, study: Study) -> str:
+def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) -> str:
     """Where the study is, what is searched, and on which images."""
-    settings = config.resolved()
     before = f", {len(study.ended())} of them already ended" if study.trials else ""
-    splits = load_splits(config.data_config())
+    data_configs = search.data_configs(config, space)
+    splits = load_splits(replace(data_configs[0], use_augmentation=False))
+    sizes = ", ".join(f"{data.image_size} x {data.image_size}" for data in data_configs)
     lists = " and ".join(map(str, splits.skipped_lists))
     photos = "photo" if splits.skipped == 1 else "photos"
     skipped = f"; {splits.skipped} unreadable {photos} left out, see {lists}" if splits.skipped else ""
     return (
         f"study   {study.directory}\n"
-        f"search  {config.num_samples} trials{before}, up to {config.max_epochs} epochs, space {settings.space}\n"
-        f"data    {config.data}: {len(splits.classes)} classes, {settings.image_size} x {settings.image_size} px\n"
+        f"search  {search.trials_wanted(config, study)} trials{before}, up to {config.max_epochs} epochs, "
+        f"space {config.resolved().space}\n"
+        f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n"
         f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test{skipped}"
     )
 
@@ -76,7 +81,7 @@ def interruption(config: SearchConfig, study: Study) -> str:
     if not study.trials:
         return "interrupted before the first trial; nothing is left behind"
     return (
-        f"interrupted: {len(study.ended())} of {config.num_samples} trials have ended, everything is kept\n"
+        f"interrupted: {len(study.ended())} of {search.trials_wanted(config, study)} trials have ended, everything is kept\n"
         f"continue with: {resume_command(study)}"
     )
 
@@ -84,7 +89,7 @@ def interruption(config: SearchConfig, study: Study) -> str:
 def stopped_at(limit: str, config: SearchConfig, study: Study) -> str:
     """What to tell a user whose limit ended the search."""
     return (
-        f"stopped: {limit}; {len(study.ended())} of {config.num_samples} trials have ended\n"
+        f"stopped: {limit}; {len(study.ended())} of {search.trials_wanted(config, study)} trials have ended\n"
         f"go on with: {resume_command(study)}"
     )
 
@@ -105,7 +110,7 @@ def summary(study: Study, best: Trial, seconds: float) -> str:
     """What came out of a search, and where it is."""
     states = [trial.state for trial in study.ended()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in (COMPLETED, STOPPED, FAILED))
-    params = ", ".join(f"{name} {value}" for name, value in best.params.items())
+    params = ", ".join(f"{name} {value}" for name, value in in_use(best.params).items())
     names = (BEST_CKPT, TRIALS_CSV, HISTORY_CSV, STUDY_DB, ERRORS_DIR)
     files = [name for name in names if (study.directory / name).exists()]
     return (

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from inat.constants import SEARCH_KIND
 from inat.data.splits import DataSummary
 from inat.options import SearchConfig
 
@@ -19,6 +20,7 @@ def study_info(config: SearchConfig, space: Mapping[str, Any], data: DataSummary
     """The content of study.json."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        SEARCH_KIND: config.KIND,
         "config": config.to_json(),
         "space": dict(space),
         "seed": config.seed,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
-SamplerName = Literal["tpe", "gp", "random"]
+SamplerName = Literal["tpe", "gp", "random", "grid"]
 STARTUP_TRIALS = 10  # random ones before the model is trusted; Optuna's own default
 
 
@@ -38,6 +38,7 @@ class FixedSpaceGP(FixedSpace, GPSampler):
 def make_sampler(name: SamplerName, seed: int, space: Mapping[str, BaseDistribution]) -> BaseSampler:
     """``tpe``: multivariate with constant liar, so that trials running side by side differ; ``gp``; ``random``.
 
+    A grid's configurations are given, so that its sampler has nothing to decide.
     Every argument that decides is given: Optuna changes its defaults from version to version.
     """
     if name == "tpe":

@@ -1,5 +1,6 @@
 """A search from its configuration to the finished study."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,14 +13,16 @@ from ray import tune
 from ray.tune import Stopper
 from ray.tune.stopper import CombinedStopper
 
+from inat.config import DataConfig
 from inat.constants import RAY_DIR
 from inat.data.splits import DataSummary, inspect_data, load_splits
 from inat.errors import StudyError
 from inat.options import SearchConfig, seconds_of
 from inat.results import Study
-from inat.tuning import retention, spaces, tracking
+from inat.tuning import pretrained, retention, spaces, tracking
 from inat.tuning.budget import Rungs
 from inat.tuning.generator import StudyTrials
+from inat.tuning.grid import grid_of
 from inat.tuning.hangs import HangWatch
 from inat.tuning.interrupt import StopOnSignal
 from inat.tuning.limits import StopAtLimits
@@ -37,6 +40,7 @@ from inat.tuning.tracking import WandbTracker
 from inat.tuning.trainable import FINGERPRINT, STUDY_DIR, TIMEOUT, run_trial
 
 START_FROM = "start_from"  # in study.json: the configurations that were tried first
+GRID = "grid"  # and those that are tried altogether, if they are a grid
 Objective = Callable[[dict[str, Any]], None]
 Announce = Callable[[str], None]
 SideRecord = StudyMirror | WandbTracker | TensorboardTracker
@@ -64,8 +68,11 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
     """
     config = config.resolved()
     space = spaces.space_of(config)
+    grid = grid_of(space) if config.searcher == "grid" else []
     data = inspect_data(config.data_config())
-    load_splits(config.data_config())  # decodes the photographs now, before any trial waits for them
+    weights = pretrained.check_backbones(config, space, data)
+    for wanted in data_configs(config, space):
+        load_splits(wanted)  # decodes the photographs now, before any trial waits for them
     tracking.check(config.wandb)
     if config.compile:
         from inat.arithmetic import check_compiler  # loads torch, which the search itself does without
@@ -73,16 +80,30 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
         check_compiler()
     if config.resume is None:
         directory = config.storage_path.expanduser() / (config.name or default_name(config))
-        info = study_info(config, spaces.describe(space), data) | {START_FROM: read_start(config.start_from, space)}
+        info = study_info(config, spaces.describe(space), data)
+        info |= {START_FROM: read_start(config.start_from, space), GRID: grid, pretrained.WEIGHTS: weights}
         return Study.create(directory, info), space
     study = Study.open(config.resume.expanduser())
     try:
         _check_unchanged(study, data, spaces.describe(space))
+        pretrained.check_unchanged(study.info.get(pretrained.WEIGHTS, {}), weights)
     except StudyError:
         study.close()
         raise
     study.update_config(replace(config, resume=None).to_json())
     return study, space
+
+
+def data_configs(config: SearchConfig, space: Mapping[str, Any]) -> list[DataConfig]:
+    """The photographs as trials of ``space`` read them: one entry an image size."""
+    augmented = True in pretrained.choices(space, "use_augmentation")
+    return [config.data_config(s, use_augmentation=augmented) for s in pretrained.image_sizes(config, space)]
+
+
+def trials_wanted(config: SearchConfig, study: Study) -> int:
+    """How many trials the study is to have: as many as asked for, but a grid has no more than its configurations."""
+    known = len(study.info.get(GRID, ())) or math.inf
+    return int(min(known, math.inf if config.num_samples is None else config.num_samples))
 
 
 def _check_unchanged(study: Study, data: DataSummary, space: dict[str, Any]) -> None:
@@ -101,7 +122,7 @@ def _check_unchanged(study: Study, data: DataSummary, space: dict[str, Any]) -> 
 def default_name(config: SearchConfig) -> str:
     """A study name made of data and time, for example ``scratch-digits-20261123-211500``."""
     stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(config.data).expanduser().absolute().name)
-    return f"scratch-{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    return f"{config.KIND}-{stem}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def run(
@@ -114,7 +135,7 @@ def run(
     listeners: Sequence[Listener] = (),
     give_up: Callable[[], object] = lambda: None,
 ) -> Outcome:
-    """Search until the study has ``config.num_samples`` ended trials, or the user interrupts.
+    """Search until the study has as many ended trials as ``config`` wants, or the user interrupts.
 
     ``objective`` gets a flat dict of primitives and reports ``epoch`` and ``best_val_acc`` to Tune. The study on disk
     is up to date at every moment. ``listeners`` are called with each trial that changes, ``announce`` with lines for
@@ -129,7 +150,8 @@ def run(
     settle(study, scheduler)
     retention.prune(study, config.keep_checkpoints)
     searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study))
-    if len(study.ended()) >= config.num_samples:
+    wanted = trials_wanted(config, study)
+    if len(study.ended()) >= wanted:
         return Outcome(study, interrupted=False, limit="", seconds=0.0, slots=None)
     with ExitStack() as stack:
         announce(f"ray     {'starting' if config.address is None else f'joining {config.address}'}")
@@ -142,12 +164,12 @@ def run(
         writers = side_records(config, study, searcher)
         for writer in writers:
             stack.enter_context(writer)
-        progress = stack.enter_context(SearchProgress(study, config.num_samples))
+        progress = stack.enter_context(SearchProgress(study, wanted))
         hearers: list[Listener] = [searcher.hear, limits.hear, progress, *writers, *listeners]
         recorder = StudyRecorder(study, scheduler, config.keep_checkpoints, hearers, config.max_failures)
         stop = CombinedStopper(signals, limits)
         started = time.monotonic()
-        while len(study.ended()) < config.num_samples and not stop.stop_all():
+        while len(study.ended()) < wanted and not stop.stop_all():
             # More than once only if a process died between two trials: what it was to run is handed out again.
             trials = StudyTrials(searcher.start_over(), slots.count)
             _tune(config, study, trials, scheduler, recorder, stop, slots, objective)
@@ -156,7 +178,7 @@ def run(
     for writer in writers:
         if writer.error:
             announce(f"warning: {writer.label} is incomplete ({writer.error}); the study itself is not affected")
-    interrupted = signals.requested and len(study.ended()) < config.num_samples
+    interrupted = signals.requested and len(study.ended()) < wanted
     return Outcome(study, interrupted, limits.reason, seconds, slots)
 
 
@@ -179,6 +201,7 @@ def searcher_options(config: SearchConfig, study: Study) -> SearcherOptions:
         stopped=config.stopped_trials,
         keep_checkpoints=config.keep_checkpoints,
         start_from=study.info.get(START_FROM, ()),
+        grid=study.info.get(GRID, ()),
     )
 
 
@@ -202,7 +225,7 @@ def _tune(
         config=config.trial_settings() | own,
         search_alg=trials,
         scheduler=scheduler,
-        num_samples=config.num_samples - len(study.ended()),
+        num_samples=trials_wanted(config, study) - len(study.ended()),
         resources_per_trial={"cpu": slots.cpus, "gpu": slots.gpus},
         max_failures=config.max_failures,
         reuse_actors=True,

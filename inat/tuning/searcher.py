@@ -11,11 +11,11 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search.optuna import OptunaSearch
 
-from inat.config import in_use
 from inat.constants import BEST_VAL_ACC, EPOCH, EPOCHS, METRIC, MODE, RUNG, RUNNING, STATE, TRIAL_ID
 from inat.results import Study
 from inat.trials import Trial
 from inat.tuning.budget import Lesson, Rungs, StoppedPolicy, lesson_of
+from inat.tuning.grid import identity, next_of_grid
 from inat.tuning.retention import threshold_of
 from inat.tuning.samplers import SamplerName, make_sampler
 from inat.tuning.trainable import SEED, THRESHOLD
@@ -35,6 +35,8 @@ class SearcherOptions:
     stopped: StoppedPolicy = "extrapolate"
     keep_checkpoints: int = 5
     start_from: Sequence[Mapping[str, Any]] = ()
+    grid: Sequence[Mapping[str, Any]] = ()
+    """If there are any, these are searched instead of what the sampler suggests."""
 
 
 class BudgetAwareOptunaSearch(OptunaSearch):
@@ -58,6 +60,7 @@ class BudgetAwareOptunaSearch(OptunaSearch):
         for trial in study.trials.values():
             self._recall(trial)
         self._unfinished = study.unfinished()
+        self._freed = ""  # the machine that will run the next trial: where one has just ended
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -90,18 +93,24 @@ class BudgetAwareOptunaSearch(OptunaSearch):
     def _ask(self, trial_id: str) -> Trial:
         number, wanted = len(self.study.trials), self._options.start_from
         if number < len(wanted):
-            self._ot_study.enqueue_trial(dict(wanted[number]))
-            return self.study.add_trial(self._sample(trial_id, 0))
-        tried = {frozenset(in_use(trial.params).items()) for trial in self.study.trials.values()}
+            return self._add(trial_id, wanted[number])
+        tried = {identity(trial.params) for trial in self.study.trials.values()}
+        if self._options.grid:
+            left = [params for params in self._options.grid if identity(params) not in tried]
+            return self._add(trial_id, next_of_grid(left, self.study.trials.values(), self._freed))
         for attempt in range(TRIES + RANDOM_TRIES):
             params = self._sample(trial_id, attempt)
-            if frozenset(in_use(params).items()) not in tried:
+            if identity(params) not in tried:
                 break
             # A choice that was trained already would spend a trial on the luck of another seed.
             self._ot_study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
         else:
             params = self._sample(trial_id, 0)  # the space is as good as used up
         return self.study.add_trial(params)
+
+    def _add(self, trial_id: str, wanted: Mapping[str, Any]) -> Trial:
+        self._ot_study.enqueue_trial(dict(wanted))
+        return self.study.add_trial(self._sample(trial_id, 0))
 
     def _sample(self, trial_id: str, attempt: int) -> dict[str, Any]:
         seed = self._seed_of(len(self.study.trials), "sampler", attempt)
@@ -130,6 +139,7 @@ class BudgetAwareOptunaSearch(OptunaSearch):
         asked = None if trial.state == RUNNING else self._ot_trials.pop(trial.trial_id, None)
         if asked is None:
             return
+        self._freed = trial.node
         lesson = self._draw_lesson(trial)
         for name, value in attributes(trial, self._options.rungs).items():
             asked.set_user_attr(name, value)

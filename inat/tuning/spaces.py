@@ -1,15 +1,16 @@
 """Search spaces: functions that return plain dicts, one line a hyperparameter; the user's own from a Python file."""
 
 import runpy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 from ray.tune.search.sample import Categorical, Domain, Float, Integer
 
-from inat.config import ACTIVATIONS, TrialConfig, refuse
+from inat.config import ACTIVATIONS, FREEZE_PARTIAL, TrialConfig, refuse
 from inat.errors import ConfigError
+from inat.finetune import FINETUNE, FinetuneConfig
 from inat.options import SearchConfig
 
 
@@ -38,14 +39,35 @@ def small_space() -> dict[str, Any]:
     }
 
 
-PRESETS = {"full": scratch_space, "small": small_space}
+def finetune_space(config: FinetuneConfig) -> dict[str, Any]:
+    """Backbones, and how they are trained; trials that read the same kept features follow each other in its grid."""
+    rates = sorted(config.learning_rates)
+    ranged = config.searcher != "grid" and len(rates) > 1
+    space = {
+        "backbone": tune.choice(config.backbones),
+        "strategy": tune.choice(config.strategies),
+        "k_layers": tune.choice(config.k_layers),
+        "use_augmentation": tune.choice({"off": [False], "on": [True], "both": [False, True]}[config.augmentation]),
+        "batch_size": tune.choice(config.batch_sizes),
+        "learning_rate": tune.loguniform(rates[0], rates[-1]) if ranged else tune.choice(rates),
+    }
+    return space if FREEZE_PARTIAL in config.strategies else {n: d for n, d in space.items() if n != "k_layers"}
+
+
+PRESETS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "full": lambda _: scratch_space(),
+    "small": lambda _: small_space(),
+    FINETUNE: finetune_space,
+}
 
 
 def space_of(config: SearchConfig) -> dict[str, Any]:
     """The search space of ``config``; ConfigError, with every mistake, if it has values that cannot be trained."""
     name = config.resolved().space
-    space = PRESETS[name]() if name in PRESETS else load_space(Path(name))
+    space = PRESETS[name](config) if name in PRESETS else load_space(Path(name))
     try:
+        if config.KIND == FINETUNE and not isinstance(space.get("backbone"), Categorical):
+            raise ConfigError("a space for fine-tuning needs a choice of backbone")
         check_space(space, config.trial_settings())
     except ConfigError as error:
         raise error if name in PRESETS else ConfigError(f"{name}: {error}") from error
