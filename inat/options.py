@@ -11,14 +11,8 @@ from typing import Any, ClassVar, Literal, Self
 from inat.config import DataConfig, Precision, not_positive, refuse, unknown_name
 from inat.constants import CACHE_DIR, DIGITS
 
-PATHS = (
-    "storage_path",
-    "cache_dir",
-    "resume",
-    "start_from",
-    "augment_preview",
-    "weights_dir",
-)  # options that JSON keeps as text
+# Options that JSON keeps as text.
+PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir")
 AUTO = "auto"
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

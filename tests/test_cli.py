@@ -92,9 +92,8 @@ def test_resume_takes_the_studys_settings(tmp_path):
     Study.create(tmp_path / "study", {"config": stored.to_json()}).close()
     resumed = parse_search(SearchConfig, "", ["--resume", str(tmp_path / "study"), "--num-samples", "9"])
     assert (resumed.image_size, resumed.num_samples, resumed.resume) == (16, 9, tmp_path / "study")
-    same = parse_search(
-        SearchConfig, "", ["--resume", str(tmp_path / "study"), "--image-size", "16", "--space", "small"]
-    )
+    spelt_out = ["--resume", str(tmp_path / "study"), "--image-size", "16", "--space", "small"]
+    same = parse_search(SearchConfig, "", spelt_out)
     assert same.num_samples == 5  # spelling out what was automatic changes nothing
     with pytest.raises(ConfigError, match="--name other differs from the study's None"):
         parse_search(SearchConfig, "", ["--resume", str(tmp_path / "study"), "--name", "other"])

@@ -10,12 +10,12 @@ ROOT = Path(__file__).parent.parent
 ROWS = {
     "inat": 0, "inat.constants": 0, "inat.errors": 0,
     "inat.config": 1, "inat.options": 1, "inat.naming": 1, "inat.trials": 1, "inat.files": 1, "inat.results": 1,
-    "inat.cli": 1,
+    "inat.cli": 1, "inat.finetune": 1,
     "inat.data": 2, "inat.models": 2, "inat.arithmetic": 2,
     "inat.training": 3, "inat.epochs": 3, "inat.checkpoint": 3, "inat.evaluation": 3, "inat.preparation": 3,
     "inat.summary": 3,
     "inat.tuning": 4,
-    "tune_scratch": 5,
+    "tune_scratch": 5, "tune_finetune": 5,
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "pytorch_lightning", "ray", "optuna", "wandb", "pandas", "sklearn", "matplotlib"}
 # What each row must not load, however deep: usage errors show before the libraries have loaded.
@@ -24,7 +24,7 @@ FORBIDDEN = {0: HEAVY, 1: HEAVY, 2: {"ray", "optuna", "wandb"}, 3: {"ray", "optu
 
 def modules() -> dict[str, Path]:
     found = {}
-    for path in [*ROOT.glob("inat/**/*.py"), ROOT / "tune_scratch.py"]:
+    for path in [*ROOT.glob("inat/**/*.py"), *ROOT.glob("tune_*.py")]:
         parts = path.relative_to(ROOT).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found

@@ -6,6 +6,7 @@ import pytest
 
 from inat.config import TrialConfig
 from inat.errors import ConfigError
+from inat.finetune import FinetuneConfig
 from inat.options import CHANGEABLE, SearchConfig, check_resumable, seconds_of
 
 
@@ -72,4 +73,4 @@ def test_resume_refuses_what_would_make_trials_incomparable():
 
 
 def test_changeable_settings_exist():
-    assert {f.name for f in dataclasses.fields(SearchConfig)} >= CHANGEABLE
+    assert {f.name for f in dataclasses.fields(FinetuneConfig)} >= CHANGEABLE

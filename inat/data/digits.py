@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
+COUNT = 1797
 CLASSES = tuple(str(digit) for digit in range(10))
 
 

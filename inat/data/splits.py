@@ -59,22 +59,23 @@ class Splits:
 
 @dataclass(frozen=True, slots=True)
 class DataSummary:
-    """What a study records about its data."""
+    """What a study records about its data; ``photos`` are those to train on, validation ones included."""
 
     fingerprint: str
     classes: tuple[str, ...]
+    photos: int
 
 
 def inspect_data(config: DataConfig) -> DataSummary:
     """Check the data without decoding it and summarise it; DataError if it cannot be trained on."""
     if config.data == DIGITS:
-        return DataSummary(f"scikit-learn {DIGITS}", digits.CLASSES)
+        return DataSummary(f"scikit-learn {DIGITS}", digits.CLASSES, int((1 - DIGITS_TEST_SHARE) * digits.COUNT))
     return summarise(*_open_checked(config))
 
 
 def summarise(train: PhotoFolder, test: PhotoFolder) -> DataSummary:
     """What a study records of a class-folder tree."""
-    return DataSummary(f"{train.fingerprint()[:32]}{test.fingerprint()[:32]}", train.classes)
+    return DataSummary(f"{train.fingerprint()[:32]}{test.fingerprint()[:32]}", train.classes, len(train.files))
 
 
 def load_splits(config: DataConfig) -> Splits:

@@ -80,10 +80,8 @@ def interruption(config: SearchConfig, study: Study) -> str:
     """What to tell a user who pressed Ctrl-C."""
     if not study.trials:
         return "interrupted before the first trial; nothing is left behind"
-    return (
-        f"interrupted: {len(study.ended())} of {search.trials_wanted(config, study)} trials have ended, everything is kept\n"
-        f"continue with: {resume_command(study)}"
-    )
+    ended = f"{len(study.ended())} of {search.trials_wanted(config, study)} trials have ended"
+    return f"interrupted: {ended}, everything is kept\ncontinue with: {resume_command(study)}"
 
 
 def stopped_at(limit: str, config: SearchConfig, study: Study) -> str:

@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ray.tune.search.sample import Categorical
@@ -12,23 +13,25 @@ from inat.errors import ConfigError
 from inat.trials import Trial
 
 Params = Mapping[str, Any]
+MOST = 10_000  # combinations that anybody would try
 
 
 def grid_of(space: Params) -> list[dict[str, Any]]:
     """All combinations, the last hyperparameter varying fastest; those that differ in nothing that is in use, once.
 
-    Raises ConfigError for a hyperparameter that is a range.
+    Raises ConfigError for a hyperparameter that is a range, and for more than MOST combinations.
     """
     ranges = [name for name, domain in space.items() if not isinstance(domain, Categorical)]
     if ranges:
-        raise ConfigError(
-            f"a grid needs choices, and {', '.join(ranges)} is a range; take --searcher tpe or list values"
-        )
-    names = list(space)
-    every = (
-        dict(zip(names, values, strict=True)) for values in itertools.product(*(d.categories for d in space.values()))
-    )
-    return list({identity(params): params for params in reversed(list(every))}.values())[::-1]
+        raise ConfigError(f"a grid needs choices, and {ranges[0]} is a range; list its values or take --searcher tpe")
+    count = math.prod(len(domain.categories) for domain in space.values())
+    if count > MOST:
+        raise ConfigError(f"a grid over this space has {count:,} combinations; take --searcher tpe or a smaller space")
+    found: dict[str, dict[str, Any]] = {}
+    for values in itertools.product(*(domain.categories for domain in space.values())):
+        params = dict(zip(space, values, strict=True))
+        found.setdefault(identity(params), params)
+    return list(found.values())
 
 
 def identity(params: Params) -> str:
@@ -36,7 +39,7 @@ def identity(params: Params) -> str:
     return json.dumps(in_use(params), sort_keys=True, default=str)
 
 
-def next_of_grid(left: Sequence[dict[str, Any]], trials: Iterable[Trial], node: str) -> dict[str, Any]:
+def next_of_grid(left: Iterable[Params], trials: Iterable[Trial], node: str) -> Params:
     """Which of the configurations that are left a slot of ``node`` runs: the first that reads features kept there.
 
     If there is none, the first whose features no machine has; at last one that another machine has, too.

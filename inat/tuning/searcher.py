@@ -60,6 +60,8 @@ class BudgetAwareOptunaSearch(OptunaSearch):
         for trial in study.trials.values():
             self._recall(trial)
         self._unfinished = study.unfinished()
+        self._tried = {identity(trial.params) for trial in study.trials.values()}
+        self._grid = {identity(params): params for params in options.grid}
         self._freed = ""  # the machine that will run the next trial: where one has just ended
 
     @property
@@ -94,23 +96,26 @@ class BudgetAwareOptunaSearch(OptunaSearch):
         number, wanted = len(self.study.trials), self._options.start_from
         if number < len(wanted):
             return self._add(trial_id, wanted[number])
-        tried = {identity(trial.params) for trial in self.study.trials.values()}
         if self._options.grid:
-            left = [params for params in self._options.grid if identity(params) not in tried]
+            left = [params for name, params in self._grid.items() if name not in self._tried]
             return self._add(trial_id, next_of_grid(left, self.study.trials.values(), self._freed))
         for attempt in range(TRIES + RANDOM_TRIES):
             params = self._sample(trial_id, attempt)
-            if identity(params) not in tried:
+            if identity(params) not in self._tried:
                 break
             # A choice that was trained already would spend a trial on the luck of another seed.
             self._ot_study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
         else:
             params = self._sample(trial_id, 0)  # the space is as good as used up
-        return self.study.add_trial(params)
+        return self._new_trial(params)
 
     def _add(self, trial_id: str, wanted: Mapping[str, Any]) -> Trial:
         self._ot_study.enqueue_trial(dict(wanted))
-        return self.study.add_trial(self._sample(trial_id, 0))
+        return self._new_trial(self._sample(trial_id, 0))
+
+    def _new_trial(self, params: dict[str, Any]) -> Trial:
+        self._tried.add(identity(params))
+        return self.study.add_trial(params)
 
     def _sample(self, trial_id: str, attempt: int) -> dict[str, Any]:
         seed = self._seed_of(len(self.study.trials), "sampler", attempt)

@@ -1,0 +1,68 @@
+"""Studies side by side: what each kind of network reached, when, and at what cost."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from analysis.study import Study
+from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, SECONDS, STATE, TRAINABLE, TRIAL_ID
+
+SCRATCH = "scratch CNN"
+GROUP = ["study", "network", "strategy"]
+
+
+def comparison(studies: Mapping[str, Study]) -> pd.DataFrame:
+    """One row for each study, network and freezing strategy, best first.
+
+    ``trials`` with a result and how many of them are ``completed`` (the others were stopped early, at fewer epochs, so
+    that ``worst`` and ``median`` are not of equal budgets); ``worst``, ``median`` and ``best`` best validation
+    accuracy; of the best trial ``epochs_to_best``, ``seconds`` of training and ``trainable_parameters``;
+    ``total_seconds`` of training of all trials, those without a result included. ValueError if no trial has a result.
+    """
+    rows = [row for name, study in studies.items() for row in _rows(name, study)]
+    if not rows:
+        raise ValueError(f"no trial of {', '.join(studies)} has a result yet")
+    return pd.DataFrame(rows).sort_values("best", ascending=False, ignore_index=True)
+
+
+def _rows(name: str, study: Study) -> list[dict[str, object]]:
+    trials = labelled(study.trials)
+    return [
+        dict(zip(GROUP, (name, network, strategy), strict=True)) | _summary(group, study.history)
+        for (network, strategy), group in trials.groupby(["network", "strategy"], sort=False)
+        if (group[STATE].ne(FAILED) & group[BEST_VAL_ACC].notna()).any()
+    ]
+
+
+def labelled(trials: pd.DataFrame) -> pd.DataFrame:
+    """``trials`` with columns ``network``, SCRATCH without a backbone, and ``strategy``, with its k or "-"."""
+    network = trials.get("backbone", SCRATCH)
+    strategy = trials.get("strategy", pd.Series("-", trials.index))
+    if "k_layers" in trials:
+        partial = trials["k_layers"].notna()
+        k_layers = trials["k_layers"].astype("Int64").astype(str)
+        strategy = strategy.where(~partial, strategy + " k=" + k_layers)
+    return trials.assign(network=network, strategy=strategy)
+
+
+def _summary(group: pd.DataFrame, history: pd.DataFrame) -> dict[str, object]:
+    counted = group[group[STATE].ne(FAILED) & group[BEST_VAL_ACC].notna()]
+    best = counted.loc[counted[BEST_VAL_ACC].idxmax()]
+    return {
+        "trials": len(counted),
+        COMPLETED: int(counted[STATE].eq(COMPLETED).sum()),
+        "worst": counted[BEST_VAL_ACC].min(),
+        "median": counted[BEST_VAL_ACC].median(),
+        "best": best[BEST_VAL_ACC],
+        "epochs_to_best": epochs_to_best(history[history[TRIAL_ID].eq(best[TRIAL_ID])], int(best[EPOCHS])),
+        SECONDS: best[SECONDS],
+        TRAINABLE: best.get(TRAINABLE),
+        "total_seconds": group[SECONDS].sum(),
+        "best_trial": best[TRIAL_ID],
+    }
+
+
+def epochs_to_best(rows: pd.DataFrame, otherwise: int) -> int:
+    """Epoch at which a trial first had its best validation accuracy; ``otherwise`` if its history is not there."""
+    accuracies = rows.sort_values(EPOCH).set_index(EPOCH)["val_acc"].dropna()
+    return int(accuracies.idxmax()) if len(accuracies) else otherwise

@@ -1,0 +1,141 @@
+"""A fine-tuning grid with frozen layers that run once, against the same grid in which every epoch runs them.
+
+    python benchmarks/finetune.py --data PHOTOS --weights-dir FOLDER_WITH_mobilenet_v2.pth
+
+Twelve trials of ten epochs, for freeze_all and for freeze_partial with k_layers=2, no trial ended early. Alternating,
+each in a fresh process:
+"ours" is the whole search from an empty cache: decoding, the frozen stages' outputs, Ray's start, twelve trainings.
+"classic" is what tutorials show (benchmarks/classic.py: ImageFolder, two loading processes, float32, all cores): the
+second of two epochs, multiplied by the 120 of the grid; its process's start and its first epoch are not counted.
+"views0" is our own training with nothing kept (--views 0), one core, as many trials at a time as cores: the second of
+two epochs, multiplied and divided likewise.
+"""
+
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from measure import alternate, hardware, print_report, ratios
+
+Kind = Literal["ours", "classic", "views0"]
+RATES = (3e-4, 1e-3, 3e-3)
+BATCHES = (32, 64)
+TRIALS, EPOCHS = 12, 10  # 3 rates x 2 batch sizes x augmentation off and on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Measure grids side by side."""
+
+    data: Path
+    """Folder with train/<class>/* and val/<class>/*."""
+    weights_dir: Path
+    """Folder with mobilenet_v2.pth."""
+    image_size: int = 128
+    rounds: int = 3
+    k_layers: int = 0
+    """With --only: 0 for freeze_all, else freeze_partial."""
+    only: Kind | None = None
+    """Make one measurement and print it as JSON."""
+
+    @property
+    def strategy(self) -> str:
+        """The freezing strategy of a measurement."""
+        return "freeze_partial" if self.k_layers else "freeze_all"
+
+
+def ours(options: Options) -> dict[str, float]:
+    """Seconds of the whole search from an empty cache, and the best validation accuracy."""
+    from inat.finetune import FinetuneConfig
+    from inat.tuning import search
+
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        config = FinetuneConfig(
+            data=str(options.data.resolve()), backbones=("mobilenet_v2",), strategies=(options.strategy,),
+            k_layers=(options.k_layers,) if options.k_layers else (1,), learning_rates=RATES, batch_sizes=BATCHES,
+            weights_dir=options.weights_dir, image_size=options.image_size, max_epochs=EPOCHS, patience=EPOCHS,
+            grace_period=EPOCHS, cache_dir=Path(folder) / "cache", storage_path=Path(folder), name="study",
+        )  # fmt: skip
+        study, space = search.open_study(config)
+        search.run(config, study, space)
+        study.close()
+        best = study.best()
+    assert best is not None
+    assert [trial.epochs for trial in study.ended()] == [EPOCHS] * TRIALS
+    return {"ours": time.monotonic() - started, "best_val_acc": float(best.best_val_acc or 0)}
+
+
+def trial_config(options: Options, cache: str) -> Any:
+    """One trial of the grid, with nothing kept, for two epochs."""
+    from inat.config import TrialConfig
+
+    return TrialConfig.from_params({
+        "backbone": "mobilenet_v2", "strategy": options.strategy, "k_layers": options.k_layers or None, "views": 0,
+        "weights_dir": str(options.weights_dir), "data": str(options.data.resolve()), "cache_dir": cache,
+        "image_size": options.image_size, "learning_rate": 1e-3, "batch_size": 64, "max_epochs": 2,
+    })  # fmt: skip
+
+
+def classic(options: Options) -> dict[str, float]:
+    """Seconds of the grid in the tutorials' way, on all cores, one trial after the other."""
+    import classic as pipeline
+
+    from inat.models.build import build_network
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = trial_config(options, folder)
+        seconds = []
+        for augment in (False, True):  # half of the grid each
+            parts = pipeline.loaders(options.data, options.image_size, config.optim.batch_size, augment)
+            classes = len(parts[0].dataset.dataset.classes)  # type: ignore[attr-defined]
+            net = build_network(config, classes)
+            seconds += pipeline.train(net, classes, 1e-3, parts, config.max_epochs, folder)
+    return {"classic": statistics.mean(seconds) * TRIALS * EPOCHS}
+
+
+def views0(options: Options) -> dict[str, float]:
+    """Seconds of the grid with our training but nothing kept, a trial on each core."""
+    import torch
+    from classic import EpochClock
+
+    from inat.training import fit
+
+    torch.set_num_threads(1)
+    clock = EpochClock()
+    with tempfile.TemporaryDirectory() as cache:
+        fit(trial_config(options, cache), [clock])
+    return {"views0": statistics.mean(clock.seconds) * TRIALS * EPOCHS / (os.cpu_count() or 1)}
+
+
+MEASUREMENTS: dict[Kind, Callable[[Options], dict[str, float]]] = {"ours": ours, "classic": classic, "views0": views0}
+
+
+def main() -> None:
+    """Alternate the kinds for both strategies, print a table, then the result line."""
+    options = tyro.cli(Options)
+    if options.only:
+        print(json.dumps(MEASUREMENTS[options.only](options)))
+        return
+    print(f"{hardware()}\n{options}")
+    variants = [
+        (suffix, {"only": kind, "k_layers": k_layers, "weights_dir": options.weights_dir.resolve()})
+        for suffix, k_layers in (("", 0), ("_partial", 2))
+        for kind in MEASUREMENTS
+    ]
+    parts = alternate(__file__, options, options.rounds, variants)
+    for suffix in ("", "_partial"):
+        for name, kind in (("ratio", "classic"), ("ratio_views0", "views0")):
+            parts[f"{name}{suffix}"] = ratios(parts[f"{kind}{suffix}"], parts[f"ours{suffix}"])
+    print_report(parts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""--plan: the grid of a fine-tuning search, and what it is going to cost, from one measured batch a backbone."""
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Column, Table
+
+from inat.arithmetic import autocast
+from inat.config import BACKBONE_SIZES, in_use
+from inat.data.splits import inspect_data
+from inat.finetune import FinetuneConfig
+from inat.models.backbones import build_backbone, frozen_stages
+from inat.tuning import spaces
+from inat.tuning.cost import Cost, Photos, Stage, cost_of
+from inat.tuning.grid import grid_of
+from inat.tuning.pretrained import choices
+
+BATCH = {"cpu": 8, "cuda": 64}  # photographs that are measured together
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``trials`` trials of one backbone and strategy; ``costs`` without and with augmentation, as far as searched."""
+
+    params: Mapping[str, Any]
+    image_size: int
+    trials: int
+    costs: Sequence[Cost]
+
+    @property
+    def features(self) -> int:
+        """Bytes of all kept features."""
+        return sum(cost.feature_bytes for cost in self.costs)
+
+    @property
+    def building(self) -> float:
+        """Seconds of computing them."""
+        return sum(cost.building for cost in self.costs)
+
+    @property
+    def trial(self) -> float:
+        """Seconds of one trial, in the mean."""
+        return statistics.mean(cost.trial for cost in self.costs)
+
+    @property
+    def classic(self) -> float:
+        """The same where every photograph goes through the whole network in every epoch."""
+        return statistics.mean(cost.classic for cost in self.costs)
+
+
+def print_plan(config: FinetuneConfig) -> None:
+    """Print what the search that ``config`` describes would do and cost; errors as the search raises them."""
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    space = spaces.space_of(config)
+    data = inspect_data(config.data_config())
+    rows = plan(config, space, data.photos, len(data.classes))
+    console.print(f"data    {config.data}: {data.photos:,} training photos of {len(data.classes)} classes")
+    console.print(f"search  {sum(row.trials for row in rows):,} trials, up to {config.max_epochs} epochs")
+    console.print(table_of(rows))
+    console.print(summary(config, rows))
+
+
+def plan(config: FinetuneConfig, space: Mapping[str, Any], photos: int, num_classes: int) -> list[Row]:
+    """One row for each backbone and strategy in ``space``; measures each backbone on this machine."""
+    val = round(config.data_config().val_share * photos)
+    split, most = Photos(photos - val, val), config.max_feature_gb * 1e9
+    measured: dict[str, list[Stage]] = {}
+    rows = []
+    for params, trials in _groups(config, space):
+        backbone = params["backbone"]
+        size = config.image_size or BACKBONE_SIZES[backbone]
+        if backbone not in measured:
+            measured[backbone] = measure(backbone, size, num_classes, config)
+        frozen = frozen_stages(backbone, params["strategy"], params.get("k_layers"))
+        costs = [
+            cost_of(measured[backbone], frozen, split, config.max_epochs, views, most)
+            for augmented in choices(space, "use_augmentation") or (False,)
+            for views in [config.views if augmented else min(config.views, 1)]
+        ]
+        rows.append(Row(params, size, trials, costs))
+    return rows
+
+
+def _groups(config: FinetuneConfig, space: Mapping[str, Any]) -> list[tuple[dict[str, Any], int]]:
+    """Backbones and strategies, each with its number of trials; of a sampler, about as many each."""
+    deciding = grid_of({name: space[name] for name in ("backbone", "strategy", "k_layers") if name in space})
+    if config.searcher != "grid":
+        assert config.num_samples is not None
+        return [(params, round(config.num_samples / len(deciding)) or 1) for params in deciding]
+    counts = Counter(_group(params) for params in grid_of(space)[: config.num_samples])
+    return [(params, counts[_group(params)]) for params in deciding if counts[_group(params)]]
+
+
+def _group(params: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(in_use(params).get(name) for name in ("backbone", "strategy", "k_layers"))
+
+
+def measure(backbone: str, image_size: int, num_classes: int, config: FinetuneConfig) -> list[Stage]:
+    """Seconds and output of each stage on this machine, for one photograph of a batch, with one trial's threads."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(int(config.cpus_per_trial or 1))
+    network = build_backbone(backbone, num_classes, image_size=image_size).eval().to(device)
+    network.to(memory_format=torch.channels_last)
+    images = torch.zeros(BATCH[device], 3, image_size, image_size, device=device)
+    with torch.inference_mode(), autocast(config.precision, device):
+        network(images)  # the first pass also chooses kernels
+        stages, flow = [], images.contiguous(memory_format=torch.channels_last)
+        for stage in network:
+            started = _now(device)
+            flow = stage(flow)
+            seconds = (_now(device) - started) / len(images)
+            parameters = sum(parameter.numel() for parameter in stage.parameters())
+            stages.append(Stage(seconds, flow[0].numel() * flow.element_size(), parameters))
+    return stages
+
+
+def _now(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def table_of(rows: Sequence[Row]) -> Table:
+    """One line a row, those of a backbone under its name."""
+    names = ("trials", "trainable", "features", "built in", "a trial", "classic")
+    columns = (Column(name, justify="right", no_wrap=True) for name in names)
+    table = Table(Column("backbone, strategy", no_wrap=True), *columns, box=None, padding=(0, 1))
+    for backbone, of_backbone in groupby(rows, key=lambda row: (row.params["backbone"], row.image_size)):
+        table.add_row(f"{backbone[0]}, {backbone[1]} px")
+        for row in of_backbone:
+            used = in_use(row.params)
+            table.add_row(
+                f" {used['strategy']}" + (f" k={used['k_layers']}" if "k_layers" in used else ""),
+                f"{row.trials:,}", f"{row.costs[0].trainable:,}", decimal(row.features) if row.features else "-",
+                clock(row.building) if row.features else "-", clock(row.trial), clock(row.classic),
+            )  # fmt: skip
+    return table
+
+
+def summary(config: FinetuneConfig, rows: Sequence[Row]) -> str:
+    """Totals, and what they rest on."""
+    ours = sum(row.building + row.trials * row.trial for row in rows)
+    classic = sum(row.trials * row.classic for row in rows)
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{int(config.cpus_per_trial or 1)} CPU core"
+    return (
+        f"at most {clock(ours)} on one slot ({where}), which keeps {decimal(sum(row.features for row in rows))} of "
+        f"features on the disk; {clock(classic)} if every photo went through the whole network in every epoch\n"
+        f"estimated from one batch a backbone on this machine; a backward pass counts as two forward ones; every trial "
+        f"to epoch {config.max_epochs}, where ASHA and --patience end most of them earlier"
+    )
+
+
+def clock(seconds: float) -> str:
+    """Such as 2.3 s, 5:07 (minutes), 2:03:09 or 3d 04:05."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24}d {hours % 24:02}:{minutes:02}"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,77 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.compare import comparison
+from analysis.study import Study, load_study
+from inat import results
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def finetune_study(directory: Path) -> Path:
+    study = results.Study.create(directory, {"config": {}})
+    runs = [
+        ({"strategy": "freeze_all", "k_layers": 1}, [0.5, 0.8, 0.7], "completed"),
+        ({"strategy": "freeze_all", "k_layers": 1}, [0.3], "stopped"),
+        ({"strategy": "freeze_partial", "k_layers": 2}, [0.6, 0.9], "completed"),
+        ({"strategy": "freeze_partial", "k_layers": 2}, [], "failed"),
+    ]
+    for params, accuracies, state in runs:
+        trial = study.add_trial({"backbone": "resnet50", **params})
+        for epoch, accuracy in enumerate(accuracies, start=1):
+            best = max(accuracies[:epoch])
+            row = {"epoch": epoch, "val_acc": accuracy, "best_val_acc": best, "seconds": 2.0, "trainable_parameters": 7}
+            study.add_epoch(trial.trial_id, row)
+        study.end_trial(trial.trial_id, state)
+    study.close()
+    return directory
+
+
+def scratch_study(directory: Path) -> Path:
+    study = results.Study.create(directory, {"config": {}})
+    trial = study.add_trial({"conv_layers": 3})
+    study.add_epoch(trial.trial_id, {"epoch": 1, "val_acc": 0.4, "best_val_acc": 0.4, "seconds": 5.0})
+    study.end_trial(trial.trial_id, "completed")
+    study.close()
+    return directory
+
+
+def test_a_row_for_each_network_and_strategy_best_first(tmp_path):
+    studies = {name: load_study(make(tmp_path / name)) for name, make in
+               (("scratch", scratch_study), ("tuned", finetune_study))}  # fmt: skip
+    table = comparison(studies)
+    assert list(table["network"]) == ["resnet50", "resnet50", "scratch CNN"]
+    assert list(table["strategy"]) == ["freeze_partial k=2", "freeze_all", "-"]
+    frozen = table.loc[1]
+    assert (frozen["trials"], frozen["completed"]) == (2, 1)
+    assert (frozen["worst"], frozen["best"], frozen["epochs_to_best"]) == (0.3, 0.8, 2)
+    assert frozen["median"] == pytest.approx(0.55)
+    assert (frozen["seconds"], frozen["total_seconds"], frozen["trainable_parameters"]) == (6.0, 8.0, 7)
+    assert table.loc[0, "trials"] == 1  # the failed one has no result
+
+
+def test_a_study_without_results_is_refused():
+    empty = Study(pd.DataFrame({"trial_id": [], "state": [], "best_val_acc": []}), pd.DataFrame(), {})
+    with pytest.raises(ValueError, match="no trial of a has a result yet"):
+        comparison({"a": empty})
+
+
+def test_the_command_prints_and_writes_the_table(tmp_path):
+    studies = [str(scratch_study(tmp_path / "scratch")), str(finetune_study(tmp_path / "tuned"))]
+    command = [sys.executable, "-m", "analysis", "compare", *studies]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "| resnet50" in done.stdout
+    assert "0.9000" in done.stdout
+    assert (tmp_path / "comparison.md").read_text().strip() in done.stdout
+    assert len(pd.read_csv(tmp_path / "comparison.csv")) == 3
+
+
+def test_a_folder_that_is_no_study_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "analysis", "compare", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {tmp_path} is not a study directory: it has no study.json, trials.csv, history.csv\n"
