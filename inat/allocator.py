@@ -12,6 +12,7 @@ from typing import Final
 
 _KEPT_BYTES = 2**31 - 1  # the largest value that mallopt takes: never give memory back by itself
 _GROWTH_BYTES = 64 * 2**20
+_frozen = False
 # Parameters of mallopt(3) and their values.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
@@ -46,7 +47,9 @@ def collect_garbage() -> None:
 
     That is the libraries, whose objects take 0.2 s to walk through: as long as some trials.
     """
+    global _frozen
     gc.collect()
-    if not gc.get_freeze_count():
+    if not _frozen:  # gc.get_freeze_count() would count half a million objects, 45 ms a trial
+        _frozen = True
         gc.freeze()
         atexit.register(gc.unfreeze)  # bindings report what nobody freed at the end as leaked

@@ -16,6 +16,8 @@ BEST_VAL_ACC: Final = "best_val_acc"
 METRIC: Final = BEST_VAL_ACC
 MODE: Final = "max"
 
+EPOCHS_BEFORE: Final = "epochs_before"  # rows of earlier epochs that travel with a report
+
 # Why a trial ended by itself; reported with its last epoch.
 FINISHED: Final = "finished"
 MICRO_BATCH: Final = "micro_batch"  # reported where the GPU is too small for a whole batch

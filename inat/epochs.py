@@ -39,6 +39,7 @@ class EpochRecorder(pl.Callback):
         self.classes = classes
         self._remarks = dict(remarks or {})
         self.row: dict[str, Any] = {}
+        self.unreported: list[dict[str, Any]] = []  # rows that whoever reports them has not taken yet
         self.best_val_acc = 0.0
         self.best_epoch = 0
         self.epoch = 0
@@ -72,6 +73,7 @@ class EpochRecorder(pl.Callback):
         if reason := self._reason_to_end(metrics):
             self.row[FINISHED] = reason
             trainer.should_stop = True
+        self.unreported.append(self.row)
 
     def _reason_to_end(self, metrics: Mapping[str, float]) -> str | None:
         if not (math.isfinite(metrics[TRAIN_LOSS]) and math.isfinite(metrics[VAL_LOSS])):
@@ -83,7 +85,7 @@ class EpochRecorder(pl.Callback):
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("row", "best_val_acc", "best_epoch", "epoch")
+        names = ("row", "unreported", "best_val_acc", "best_epoch", "epoch")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -7,7 +7,17 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 
-from inat.constants import COMPLETED, DIVERGED, ERRORS_DIR, FAILED, HANG_SUFFIX, MICRO_BATCH, NOTE, STOPPED
+from inat.constants import (
+    COMPLETED,
+    DIVERGED,
+    EPOCHS_BEFORE,
+    ERRORS_DIR,
+    FAILED,
+    HANG_SUFFIX,
+    MICRO_BATCH,
+    NOTE,
+    STOPPED,
+)
 from inat.errors import DiskFullError
 from inat.files import disk_full
 from inat.results import Study
@@ -41,8 +51,9 @@ class StudyRecorder(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._study.add_epoch(trial.trial_id, result, node=str(result.get("hostname", "")))
-        self._tell(trial.trial_id)
+        for row in (*result.get(EPOCHS_BEFORE, ()), result):
+            self._study.add_epoch(trial.trial_id, row, node=str(result.get("hostname", "")))
+            self._tell(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         self._end(trial.trial_id, *outcome(self._study.trials[trial.trial_id], self._scheduler))

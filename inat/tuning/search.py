@@ -37,7 +37,7 @@ from inat.tuning.slots import Slots, plan_slots
 from inat.tuning.start import read_start
 from inat.tuning.tensorboard import TensorboardTracker
 from inat.tuning.tracking import WandbTracker
-from inat.tuning.trainable import FINGERPRINT, STUDY_DIR, TIMEOUT, run_trial
+from inat.tuning.trainable import FINGERPRINT, RUNGS, STUDY_DIR, TIMEOUT, run_trial
 
 START_FROM = "start_from"  # in study.json: the configurations that were tried first
 GRID = "grid"  # and those that are tried altogether, if they are a grid
@@ -192,10 +192,15 @@ def side_records(config: SearchConfig, study: Study, searcher: BudgetAwareOptuna
     return records
 
 
+def rungs_of(config: SearchConfig) -> Rungs:
+    """Where ASHA compares trials."""
+    return Rungs(config.grace_period, config.reduction_factor, config.max_epochs)
+
+
 def searcher_options(config: SearchConfig, study: Study) -> SearcherOptions:
     """What the searcher of ``study`` needs to know."""
     return SearcherOptions(
-        rungs=Rungs(config.grace_period, config.reduction_factor, config.max_epochs),
+        rungs=rungs_of(config),
         seed=config.seed,
         sampler=config.searcher,
         stopped=config.stopped_trials,
@@ -217,7 +222,7 @@ def _tune(
 ) -> None:
     own = {
         STUDY_DIR: str(study.directory.absolute()), TIMEOUT: seconds_of(config.trial_timeout),
-        FINGERPRINT: study.info["data"]["fingerprint"],
+        FINGERPRINT: study.info["data"]["fingerprint"], RUNGS: rungs_of(config).milestones,
     }  # fmt: skip
     # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
     tune.run(

@@ -11,7 +11,7 @@ from ray import tune
 from inat.constants import TRIAL_ID
 
 # Settings of a trial that are not hyperparameters and do not describe the training.
-STUDY_DIR, THRESHOLD, TIMEOUT = "study_dir", "threshold", "trial_timeout"
+STUDY_DIR, THRESHOLD, TIMEOUT, RUNGS = "study_dir", "threshold", "trial_timeout", "rungs"
 SEED, FINGERPRINT = "seed", "fingerprint"  # fields of TrialConfig and its parts
 
 
@@ -48,12 +48,12 @@ def _train(settings: dict[str, Any]) -> None:
     from inat.tuning.watchdog import Watchdog
 
     trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
-    threshold, timeout = settings.pop(THRESHOLD), settings.pop(TIMEOUT)
+    threshold, timeout, rungs = (settings.pop(name) for name in (THRESHOLD, TIMEOUT, RUNGS))
     config = TrialConfig.from_params(settings)
     # Lightning hangs the network on every callback: they must not outlive this function.
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)
     with Watchdog(study_dir / ERRORS_DIR / f"{trial_id}{HANG_SUFFIX}", timeout) as watchdog:
-        fit(config, [checkpoints, watchdog, ReportToTune()], resume_from=checkpoints.directory / LAST_CKPT)
+        fit(config, [checkpoints, watchdog, ReportToTune(rungs)], resume_from=checkpoints.directory / LAST_CKPT)
 
 
 def _cpus() -> int:

@@ -41,6 +41,17 @@ def test_writes_epochs_states_and_reasons(study, tmp_path):
     assert heard[3:] == [("t0000", "completed"), ("t0001", "stopped"), ("t0002", "failed")]
 
 
+def test_epochs_that_travel_with_a_report_come_before_it(study):
+    heard = []
+    callback = StudyRecorder(study, StudyASHA(**ASHA), 2, [lambda t: heard.append(t.epochs)])
+    study.add_trial({"x": 1})
+    before = [{"epoch": 1, "best_val_acc": 0.5}, {"epoch": 2, "best_val_acc": 0.6}]
+    result = {"epoch": 3, "best_val_acc": 0.7, "hostname": "node7", "epochs_before": before}
+    callback.on_trial_result(0, [], SimpleNamespace(trial_id="t0000"), result)
+    assert [(row["epoch"], row["best_val_acc"]) for _, row in study.arrivals] == [(1, 0.5), (2, 0.6), (3, 0.7)]
+    assert heard == [1, 2, 3]
+
+
 def test_outcomes_that_need_a_remark(study):
     silent, diverged = study.add_trial({"x": 1}), study.add_trial({"x": 2})
     run_epochs(study, diverged.trial_id, [0.1, 0.1], finished="diverged")

@@ -6,17 +6,18 @@ import pytest
 from ray import tune
 
 from inat import allocator
-from inat.tuning import trainable
+from inat.tuning import callbacks, trainable
 
 
 class TuneDouble:
     """Keeps reports; stops the trial at an epoch as Tune does, by SystemExit out of the report."""
 
     def __init__(self, stop_at: int | None = None):
-        self.rows, self.stop_at = [], stop_at
+        self.rows, self.reports, self.stop_at = [], [], stop_at
 
     def report(self, row):
-        self.rows.append(row)
+        self.reports.append(row["epoch"])
+        self.rows += [*row["epochs_before"], row]
         if row["epoch"] == self.stop_at:
             raise SystemExit
 
@@ -36,6 +37,7 @@ def trial(cnn_params, tmp_path, monkeypatch):
             "study_dir": str(tmp_path),
             "threshold": None,
             "trial_timeout": None,
+            "rungs": [],
         }
         trainable.run_trial(cnn_params | settings | changes)
         return double
@@ -46,10 +48,29 @@ def trial(cnn_params, tmp_path, monkeypatch):
 def test_reports_every_epoch_and_that_it_is_done_with_the_last(trial, tmp_path):
     double = trial()
     assert double.epochs == [1, 2, 3]
-    assert [row["done"] for row in double.rows] == [False, False, True]
+    assert [row.get("done") for row in double.rows] == [None, None, True]
     assert double.rows[-1]["finished"] == "max_epochs"
     assert {"train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "seconds"} <= double.rows[0].keys()
     assert (tmp_path / "checkpoints" / "t0007" / "best.ckpt").exists()
+
+
+def test_short_epochs_are_reported_together_but_no_later_than_a_rung_or_a_second(trial, monkeypatch):
+    assert trial(rungs=[2], max_epochs=5).reports == [2, 5]
+    monkeypatch.setattr(callbacks, "REPORT_EVERY_SECONDS", 0.0)
+    assert trial().reports == [1, 2, 3]
+
+
+def test_epochs_that_were_not_reported_when_the_process_died_are_reported_by_the_next_attempt(trial, monkeypatch):
+    from inat.tuning import checkpoints
+
+    monkeypatch.setattr(checkpoints, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "LAST_SHARE", 1.0)
+    with pytest.raises(SystemExit):
+        trial(rungs=[3], stop_at=3, max_epochs=4)
+    # The checkpoint was written before the report: the process may have died between the two.
+    second = trial(rungs=[3], max_epochs=4)
+    assert second.reports == [3, 4]
+    assert second.epochs == [1, 2, 3, 4]
 
 
 def test_a_second_attempt_goes_on_from_the_checkpoint_and_repeats_its_row(trial, monkeypatch):
@@ -59,7 +80,7 @@ def test_a_second_attempt_goes_on_from_the_checkpoint_and_repeats_its_row(trial,
     monkeypatch.setattr(checkpoints, "LAST_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(checkpoints, "LAST_SHARE", 1.0)
     with pytest.raises(SystemExit):
-        trial(stop_at=2)
+        trial(stop_at=2, rungs=[1, 2])
     second = trial()
     # The row of the checkpoint comes again: its first report may have been lost with the process.
     assert second.epochs == [2, 3]
@@ -88,5 +109,5 @@ def test_a_stopped_trial_leaves_no_network_behind(trial):
         at_clean_up = []
         patch.setattr(allocator, "release_freed_memory", lambda: at_clean_up.append(len(alive)))
         with pytest.raises(SystemExit):
-            trial(stop_at=2)
+            trial(stop_at=2, rungs=[2])
     assert at_clean_up == [0]
