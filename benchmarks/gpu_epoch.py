@@ -44,6 +44,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from inat.config import TrialConfig
 from inat.data import loader
 from inat.data.splits import load_splits
+from inat.models.build import build_network
 from inat.training import fit
 
 Variant = Literal["resident", "sent", "resident_augmented", "sent_augmented"]
@@ -124,7 +125,7 @@ def peak(options: Options) -> Numbers:
         left @ right
     ended = mark(options.device)
     finish(options.device)
-    net = build_cnn(options.config("resident").model, options.image_size, 10)
+    net = build_network(options.config("resident"), 10)
     with FlopCounterMode(display=False) as counter:
         net(torch.zeros(2, 3, options.image_size, options.image_size)).sum().backward()
     tflops = 2 * side**3 * count / between(started, ended) / 1e9

@@ -50,7 +50,7 @@ def test_what_is_being_decoded_stays(cache):
     stores = cached_stores(cache)
     with FileLock(lock_path(stores[0].directory)):
         assert clear(stores) == stores
-        with pytest.raises(DataError, match="is being decoded by a search; clear it when that has ended"):
+        with pytest.raises(DataError, match="is being made by a search; clear it when that has ended"):
             show(CacheCommand(cache_dir=cache, clear=("all",)))
     assert len(cached_stores(cache)) == 2
 
