@@ -50,7 +50,7 @@ def photo_tree(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def backbone_params(photo_tree, tmp_path, weights_dir) -> Params:
+def backbone_params(photo_tree, tmp_path, weights_dir, one_thread) -> Params:
     """A flat description of one small training of a backbone's head."""
     return {
         "data": str(photo_tree(train=20)), "image_size": 32, "cache_dir": str(tmp_path / "cache"),

@@ -14,8 +14,6 @@ from inat.models.build import pretrained
 from inat.training import fit
 from tests.conftest import Rows
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 KEPT, CLASSIC = {}, {"views": 0}
 # As small as is sensible; the head of a frozen body trains on whatever it makes of them.
 SIDES = dict.fromkeys(BACKBONE_NAMES, 64) | {"vit_b_16": 32, "inception_v3": 75}

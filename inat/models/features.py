@@ -151,7 +151,7 @@ def _open_all(directories: tuple[Path, ...]) -> tuple[FeatureStore, ...]:
 def _compute(plan: FeaturePlan, part: Part) -> None:
     device = _device()
     with _moved(plan.network.prefix(), device) as prefix, _drawing(part.view, device):
-        batches = _outputs(plan, prefix, part, device)
+        batches = _outputs(plan, prefix, part.photos, device)
         write_store(part.directory, batches, len(part.photos), _manifest(plan, part))
 
 
@@ -187,22 +187,22 @@ def _drawing(view: int | None, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _outputs(plan: FeaturePlan, prefix: StagedNetwork, part: Part, device: torch.device) -> Iterator[NDArray[Any]]:
-    """The features of a part, some photographs at a time; fewer at a time once the device was too small for them."""
+def _outputs(plan: FeaturePlan, prefix: StagedNetwork, photos: Split, device: torch.device) -> Iterator[NDArray[Any]]:
+    """The features of a split, some photographs at a time; fewer at a time once the device was too small for them."""
     most = BATCH
-    for images in _images(plan.config, part.photos, device):
+    for images in _images(plan.config, photos, device):
         done = 0
         while done < len(images):
+            part, features = images[done : done + most], None
             try:
-                features = _push(prefix, images[done : done + most], plan.config.precision)
+                features = _push(prefix, part, plan.config.precision)
             except RuntimeError as error:
-                if not out_of_memory(error) or most == 1:
+                if not out_of_memory(error) or len(part) == 1:
                     raise
-                features = None
             if features is None:  # out of the handler, which holds what the failed call had computed
                 gc.collect()
                 torch.cuda.empty_cache()
-                most = (most + 1) // 2
+                most = (len(part) + 1) // 2
                 continue
             _refuse_what_is_no_number(features, plan)
             done += len(features)
