@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from inat.data.featurestore import FeatureStore
-from inat.data.loader import Batch, EpochShuffle, as_tensor, loader_of, resident
+from inat.data.loader import Batch, EpochShuffle, all_resident, as_tensor, loader_of
 
 VIEW_STREAM = 1  # of random numbers, beside that of the order
 
@@ -31,10 +31,10 @@ class FeatureDataset(Dataset[Batch]):
     """
 
     def __init__(self, features: Features, device: torch.device) -> None:
-        copies = [resident(view.rows, device) for view in features.views]
-        self.on_device = all(copy is not None for copy in copies)
-        kept = [copy for copy in copies if copy is not None and self.on_device]
-        rows = kept or [as_tensor(view.rows) for view in features.views]
+        stored = [view.rows for view in features.views]
+        copies = all_resident(stored, device)
+        self.on_device = copies is not None
+        rows = copies or [as_tensor(part) for part in stored]
         self.views = [part.view(getattr(torch, view.dtype)) for part, view in zip(rows, features.views, strict=True)]
         self.labels = torch.from_numpy(features.labels).to(self.views[0].device)
 

@@ -4,7 +4,6 @@ A directory's name holds a hash of all that decides over its values: the photogr
 the view, the weights, the split point, the arithmetic, the kind of device and the versions of the libraries.
 """
 
-import gc
 import hashlib
 import json
 import sys
@@ -199,8 +198,7 @@ def _outputs(plan: FeaturePlan, prefix: StagedNetwork, photos: Split, device: to
             except RuntimeError as error:
                 if not out_of_memory(error) or len(part) == 1:
                     raise
-            if features is None:  # out of the handler, which holds what the failed call had computed
-                gc.collect()
+            if features is None:  # out of the handler, whose traceback holds what had been computed
                 torch.cuda.empty_cache()
                 most = (len(part) + 1) // 2
                 continue

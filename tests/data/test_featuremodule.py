@@ -90,16 +90,20 @@ def test_tokens_come_as_they_are():
     assert torch.equal(dataset.__getitems__([0, 3]).images, tokens[[0, 3]])
 
 
-@pytest.mark.parametrize(("fitting", "on_device"), [(VIEWS, True), (VIEWS - 1, False)])
-def test_features_are_kept_on_a_gpu_if_all_views_fit(features, monkeypatch, fitting, on_device):
+@pytest.mark.parametrize(("room", "on_device"), [(VIEWS, True), (VIEWS - 1, False)])
+def test_features_are_kept_on_a_gpu_if_all_views_fit_there(features, monkeypatch, room, on_device):
     # There is no GPU in the tests: the copies are stood in for, the decision is the real one.
-    copies = [torch.from_numpy(view.rows).clone() for view in features.views[:fitting]]
-    answers = iter([*copies, *[None] * (VIEWS - fitting)])
-    monkeypatch.setattr("inat.data.featuremodule.resident", lambda rows, device: next(answers))
+    nbytes = features.views[0].rows.nbytes
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(room * nbytes / loader.RESIDENT_SHARE), 10**9))
+    copied = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, **_: (copied.append(self.nbytes), self.clone())[1])
     dataset = FeatureDataset(features, torch.device("cuda", 0))
     assert dataset.on_device is on_device
-    on_copies = [view.data_ptr() == copy.data_ptr() for view, copy in zip(dataset.views, copies, strict=False)]
-    assert on_copies == [on_device] * fitting
+    assert copied.count(nbytes) == VIEWS * on_device
+    stored = [view.rows.ctypes.data for view in features.views]
+    assert [view.data_ptr() == place for view, place in zip(dataset.views, stored, strict=True)] == [
+        not on_device
+    ] * VIEWS
 
 
 def test_features_outside_a_gpu_are_sent_ahead(features):
