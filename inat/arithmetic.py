@@ -1,4 +1,4 @@
-"""How this machine computes: what "auto" precision means here, and whether networks can be compiled."""
+"""How this machine computes: what "auto" precision means, whether networks can be compiled, when memory is short."""
 
 import os
 import shutil
@@ -42,3 +42,8 @@ def autocast(precision: Precision, device: str) -> torch.autocast:
     chosen = resolve_precision(precision)
     dtype = torch.float16 if chosen == "16-mixed" else torch.bfloat16
     return torch.autocast(device, dtype=dtype, enabled=chosen != "32-true")
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device, or the CPU's allocator, had too little memory."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,41 +1,49 @@
 """Trained classifiers in files that need nothing but this package."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from inat.config import NO_WEIGHTS, BackboneConfig, TrialConfig
+from inat.config import BackboneConfig, CNNConfig, TrialConfig
 from inat.epochs import recorder_of
 from inat.errors import ConfigError, StudyError
-from inat.models.build import build_classifier, weights_of
+from inat.models.backbones import frozen_stages
+from inat.models.build import build_network, classifier_of, empty_network
 from inat.models.classifier import Classifier
+from inat.models.stages import StagedNetwork
 
 CONFIG_KEY = "trial_params"  # where a checkpoint keeps the flat TrialConfig
 CLASSES_KEY = "classes"
-BODY_KEY = "frozen_weights"  # a hash of the weights whose frozen stages are left out
-COMPLETE = "all here"
+STATE_KEY = "state_dict"
+FROZEN_KEY = "frozen_weights"  # which weights the frozen stages have if they are left out, "" if nothing is
 
 
 def portable_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
     """What it takes to rebuild the classifier as it is now: weights, configuration, class names and the epoch's row.
 
-    Frozen stages of a backbone are left out: they are those of the published weights, whose hash is noted.
+    Frozen stages of a backbone, up to half a gigabyte, are left out: it is noted which weights they have.
     """
-    recorder, classifier = recorder_of(trainer), trainer.lightning_module
-    model = recorder.config.model
+    recorder, net = recorder_of(trainer), trainer.lightning_module.net
+    weights = net.weights if isinstance(net, StagedNetwork) and freezes(recorder.config.model) else ""
     return {
         CONFIG_KEY: recorder.config.to_params(),
         CLASSES_KEY: list(recorder.classes),
         "row": recorder.row,
-        BODY_KEY: weights_of(model) if isinstance(model, BackboneConfig) else "",
-        "state_dict": without_frozen(classifier.state_dict(), classifier.net),
+        FROZEN_KEY: weights,
+        STATE_KEY: without_frozen(trainer.lightning_module.state_dict(), net),
     }
+
+
+def freezes(model: CNNConfig | BackboneConfig) -> bool:
+    """Whether some stages of the network do not train."""
+    return isinstance(model, BackboneConfig) and frozen_stages(model.backbone, model.strategy, model.k_layers) > 0
 
 
 def without_frozen(state: Mapping[str, Tensor], net: Any) -> dict[str, Tensor]:
@@ -54,36 +62,67 @@ class Loaded:
 
 
 def load_checkpoint(path: Path) -> Loaded:
-    """Rebuild the classifier of a checkpoint that a trial wrote; StudyError if it is missing or not one of ours."""
+    """Rebuild the classifier of a checkpoint that a trial wrote.
+
+    StudyError if it is missing or not one of ours, and if its frozen stages are left out and their weights are not on
+    this machine.
+    """
+    return _rebuilt(_read(path), path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with _told(path):
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return {key: checkpoint[key] for key in (CONFIG_KEY, CLASSES_KEY, STATE_KEY)} | checkpoint
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        config, classes = TrialConfig.from_params(checkpoint[CONFIG_KEY]), tuple(checkpoint[CLASSES_KEY])
-        classifier = _rebuilt(config, len(classes), checkpoint)
+        yield
     except FileNotFoundError as error:
         raise StudyError(f"no checkpoint {path}; has its trial finished an epoch?") from error
-    except (UnpicklingError, KeyError, RuntimeError, ConfigError, ValueError, OSError, EOFError) as error:
+    except (UnpicklingError, KeyError, TypeError, RuntimeError, ConfigError, ValueError, OSError, EOFError) as error:
         reason = str(error).split("\n")[0]
         raise StudyError(f"{path} is not a checkpoint of this program ({reason}); pass a best.ckpt") from error
+
+
+def _rebuilt(checkpoint: Mapping[str, Any], path: Path) -> Loaded:
+    with _told(path):
+        config, classes = TrialConfig.from_params(checkpoint[CONFIG_KEY]), tuple(checkpoint[CLASSES_KEY])
+    net = _network(config, len(classes), checkpoint.get(FROZEN_KEY, ""), path)
+    with _told(path):
+        classifier = classifier_of(config, net, len(classes))
+        known = classifier.state_dict()
+        left_out = known.keys() - without_frozen(known, net).keys() if checkpoint.get(FROZEN_KEY) else ()
+        classifier.load_state_dict({key: known[key] for key in left_out} | checkpoint[STATE_KEY])
     return Loaded(classifier.eval(), config, classes)
 
 
-def _rebuilt(config: TrialConfig, num_classes: int, checkpoint: Mapping[str, Any]) -> Classifier:
-    state = checkpoint["state_dict"]
-    if isinstance(config.model, BackboneConfig) and checkpoint.get(BODY_KEY) == COMPLETE:
-        config = replace(config, model=replace(config.model, weights=NO_WEIGHTS))  # all of them are in the file
-    elif isinstance(config.model, BackboneConfig) and weights_of(config.model) != checkpoint[BODY_KEY]:
-        raise ConfigError(f"the weights of {config.model.backbone} are not those it was trained with")
-    classifier = build_classifier(config, num_classes)
-    known = classifier.state_dict()
-    frozen = known.keys() - without_frozen(known, classifier.net).keys()
-    classifier.load_state_dict({key: known[key] for key in frozen} | state)
-    return classifier
+def _network(config: TrialConfig, num_classes: int, frozen_weights: str, path: Path) -> nn.Module:
+    """The network that the state goes into: with its frozen stages, or empty if the state has all of it."""
+    model = config.model
+    if isinstance(model, CNNConfig):
+        return build_network(config, num_classes)
+    if not frozen_weights:
+        return empty_network(model, config.data.image_size, num_classes)
+    lacking = f"{path} lacks the frozen stages of {model.backbone}"
+    try:
+        net = build_network(config, num_classes)
+    except ConfigError as error:
+        raise StudyError(f"{lacking}: {error}") from error
+    if net.weights != frozen_weights:
+        raise StudyError(
+            f"{lacking}, which came from weights with SHA-256 {frozen_weights}, and those of --weights-dir have "
+            f"{net.weights}; bring the former, or pass the best.ckpt of its study, which has all"
+        )
+    return net
 
 
 def complete_checkpoint(source: Path, target: Path) -> None:
     """Write a checkpoint as one that needs no other weights; StudyError as ``load_checkpoint`` raises it."""
-    checkpoint = torch.load(source, map_location="cpu", weights_only=True)
-    if isinstance(TrialConfig.from_params(checkpoint[CONFIG_KEY]).model, BackboneConfig):
-        loaded = load_checkpoint(source)
-        checkpoint |= {BODY_KEY: COMPLETE, "state_dict": loaded.classifier.state_dict()}
+    checkpoint = _read(source)
+    if checkpoint.get(FROZEN_KEY):
+        state = _rebuilt(checkpoint, source).classifier.state_dict()
+        checkpoint |= {FROZEN_KEY: "", STATE_KEY: state}
     torch.save(checkpoint, target)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from inat.constants import DIGITS
+from inat.constants import CACHE_DIR, DIGITS
 from inat.errors import ConfigError
 
 ACTIVATIONS = ("relu", "gelu", "silu", "mish")
@@ -17,6 +17,11 @@ BACKBONE_SIZES = {
     "mobilenet_v2": 224,
 }  # fmt: skip
 BACKBONE_NAMES = tuple(BACKBONE_SIZES)
+# Stages before the head, of which freeze_partial trains the last k_layers.
+BACKBONE_STAGES = {
+    "googlenet": 10, "inception_v3": 12, "resnet50": 5, "vgg16": 7, "efficientnet_v2_s": 8, "vit_b_16": 13,
+    "mobilenet_v2": 19,
+}  # fmt: skip
 FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL = "freeze_all", "freeze_partial", "unfreeze_all"
 STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL)
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
@@ -50,7 +55,7 @@ class DataConfig:
 
     data: str
     image_size: int
-    cache_dir: str = ""
+    cache_dir: str = str(CACHE_DIR)
     val_share: float = 0.2
     use_augmentation: bool = False
     max_bad_fraction: float = 0.01
@@ -124,9 +129,13 @@ class BackboneConfig:
         ):
             if getattr(self, name) not in known:
                 problems.append(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(known)}")
-        if self.strategy == FREEZE_PARTIAL and (self.k_layers is None or self.k_layers < 1):
-            problems.append(f"k_layers must be at least 1 for {FREEZE_PARTIAL}, got {self.k_layers}")
-        refuse(problems)
+        refuse(problems + self._impossible_k_layers())
+
+    def _impossible_k_layers(self) -> list[str]:
+        most = BACKBONE_STAGES.get(self.backbone)
+        if self.strategy != FREEZE_PARTIAL or most is None or (self.k_layers and 1 <= self.k_layers <= most):
+            return []
+        return [f"k_layers must be in 1..{most} for {FREEZE_PARTIAL} of {self.backbone}, got {self.k_layers}"]
 
 
 def in_use(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from inat.allocator import keep_freed_memory
-from inat.arithmetic import check_compiler, resolve_precision
+from inat.arithmetic import check_compiler, out_of_memory, resolve_precision
 from inat.config import TrialConfig
 from inat.constants import EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
 from inat.epochs import EpochRecorder
@@ -41,7 +41,7 @@ def fit(
             checkpoint = resume_from if resume_from is not None and resume_from.exists() else None
             return _fit(config, callbacks, checkpoint, micro_batch)
         except RuntimeError as error:  # what CUDA, and the CPU's allocator, raise
-            if not _out_of_memory(error) or micro_batch == 1:
+            if not out_of_memory(error) or micro_batch == 1:
                 raise
         # Out of the handler, which holds the failed step's tensors through its traceback.
         gc.collect()
@@ -49,14 +49,9 @@ def fit(
         micro_batch = ((micro_batch or config.optim.batch_size) + 1) // 2
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
 def _fit(
     config: TrialConfig, callbacks: Sequence[pl.Callback], resume_from: Path | None, micro_batch: int | None
 ) -> dict[str, Any]:
-    torch.manual_seed(config.seed)
     prepared = prepare(config)
     classes = prepared.data.classes
     # 1.25 times as fast as channels first on CPUs, and what tensor cores want.
@@ -78,7 +73,7 @@ def _fit(
         check_compiler()
         torch.compiler.reset()  # a process compiles only a few networks before it gives up
         classifier.net.compile()
-    trainer.fit(classifier.train(), datamodule=prepared.data, ckpt_path=resume_from, weights_only=True)
+    trainer.fit(classifier, datamodule=prepared.data, ckpt_path=resume_from, weights_only=True)
     return recorder.row | {EPOCHS: recorder.epoch}
 
 

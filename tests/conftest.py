@@ -11,6 +11,7 @@ from PIL import Image
 
 from inat.checkpoint import portable_checkpoint
 from inat.epochs import recorder_of
+from tests.models.published import published
 
 Params = dict[str, object]
 
@@ -46,6 +47,33 @@ def photo_tree(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture
+def backbone_params(photo_tree, tmp_path, weights_dir, one_thread) -> Params:
+    """A flat description of one small training of a backbone's head."""
+    return {
+        "data": str(photo_tree(train=20)), "image_size": 32, "cache_dir": str(tmp_path / "cache"),
+        "backbone": "mobilenet_v2", "strategy": "freeze_all", "weights_dir": str(weights_dir), "precision": "32-true",
+        "learning_rate": 1e-2, "batch_size": 8, "max_epochs": 3,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small networks gain nothing from a second one, and wait for it where tests share the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def weights_dir(tmp_path_factory) -> Path:
+    """A folder with a stand-in for the published weights of mobilenet_v2, which nobody changes."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.save(published("mobilenet_v2"), folder / "mobilenet_v2.pth")
+    return folder
 
 
 class Rows(pl.Callback):

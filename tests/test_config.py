@@ -4,8 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inat.config import CNNConfig, DataConfig, OptimConfig, TrialConfig
+from inat.config import (
+    BACKBONE_NAMES,
+    BACKBONE_SIZES,
+    BACKBONE_STAGES,
+    BackboneConfig,
+    CNNConfig,
+    DataConfig,
+    OptimConfig,
+    TrialConfig,
+    in_use,
+)
 from inat.errors import ConfigError
+from inat.models.backbones import BACKBONES, stage_names
 
 
 def test_flat_params_round_trip(cnn_params):
@@ -16,9 +27,73 @@ def test_flat_params_round_trip(cnn_params):
 
 
 def test_field_names_are_unique_so_that_a_flat_dict_is_unambiguous():
-    names = [f.name for part in (DataConfig, CNNConfig, OptimConfig, TrialConfig) for f in dataclasses.fields(part)]
-    names.remove("data")  # the nested part and its own source field; from_params reads the latter
-    assert len(names) == len(set(names))
+    for model in (CNNConfig, BackboneConfig):
+        names = [f.name for part in (DataConfig, model, OptimConfig, TrialConfig) for f in dataclasses.fields(part)]
+        names.remove("data")  # the nested part and its own source field; from_params reads the latter
+        assert len(names) == len(set(names))
+
+
+BACKBONE = {
+    "data": "photos", "backbone": "resnet50", "strategy": "freeze_all", "learning_rate": 1e-3, "batch_size": 8,
+    "max_epochs": 1,
+}  # fmt: skip
+
+
+def test_a_backbone_makes_the_flat_params_those_of_a_pretrained_network():
+    config = TrialConfig.from_params(BACKBONE | {"strategy": "freeze_partial", "k_layers": 2})
+    assert (config.model.backbone, config.model.k_layers) == ("resnet50", 2)
+    assert TrialConfig.from_params(config.to_params()) == config
+
+
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
+def test_facts_of_backbones_are_those_of_torchvision(name):
+    assert BACKBONE_SIZES[name] == BACKBONES[name].image_size
+    assert BACKBONE_STAGES[name] == len(stage_names(name)) - 1
+    assert TrialConfig.from_params(BACKBONE | {"backbone": name}).data.image_size == BACKBONES[name].image_size
+    assert TrialConfig.from_params(BACKBONE | {"backbone": name, "image_size": 96}).data.image_size == 96
+
+
+WRONG = {
+    "backbone": ("alexnet", "unknown backbone 'alexnet'; choose from googlenet, inception_v3, resnet50, vgg16, "),
+    "strategy": ("half", "unknown strategy 'half'; choose from freeze_all, freeze_partial, unfreeze_all"),
+    "weights": ("mine", "unknown weights 'mine'; choose from imagenet, none"),
+    "body_lr_factor": (0.0, "body_lr_factor must be positive, got 0.0"),
+    "views": (-1, "views must not be negative, got -1"),
+    "max_feature_gb": (float("nan"), "max_feature_gb must not be negative, got nan"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_bad_value_of_a_backbone_is_refused(name):
+    value, message = WRONG[name]
+    size = {"image_size": 64}  # there is none of an unknown backbone
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.from_params(BACKBONE | size | {name: value})
+    assert str(caught.value).startswith(message)
+    assert "; " not in str(caught.value).removeprefix(message.partition(";")[0] + "; choose")
+
+
+def test_all_bad_values_of_a_backbone_are_in_one_error():
+    wrong = {name: value for name, (value, _) in WRONG.items()}
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.from_params(BACKBONE | wrong | {"image_size": -3, "learning_rate": 0, "dropout": 0.1})
+    for message in (*(message for _, message in WRONG.values()), "image_size", "learning_rate", "'dropout'"):
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [None, 0, 6, -1])
+def test_an_impossible_number_of_stages_is_refused_with_the_range(wrong):
+    expected = f"k_layers must be in 1..5 for freeze_partial of resnet50, got {wrong}"
+    with pytest.raises(ConfigError, match=expected):
+        TrialConfig.from_params(BACKBONE | {"strategy": "freeze_partial", "k_layers": wrong})
+    assert TrialConfig.from_params(BACKBONE | {"k_layers": wrong}).model.k_layers == wrong  # which has no effect
+
+
+def test_what_has_no_effect_is_left_out():
+    params = {"strategy": "freeze_all", "k_layers": 3, "learning_rate": 0.1}
+    assert in_use(params) == {"strategy": "freeze_all", "learning_rate": 0.1}
+    assert in_use(params | {"strategy": "freeze_partial"})["k_layers"] == 3
+    assert in_use({"k_layers": 3}) == {"k_layers": 3}
 
 
 def test_every_mistake_is_in_one_error(cnn_params):

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from inat.checkpoint import load_checkpoint
+from inat.checkpoint import complete_checkpoint, load_checkpoint
 from inat.config import TrialConfig
 from inat.evaluation import evaluate
 from inat.training import fit
@@ -29,3 +29,17 @@ def test_testing_needs_no_images_for_augmentation(cnn_params, photo_tree, tmp_pa
     shutil.rmtree(larger)
     assert evaluate(tmp_path / "best.ckpt", "test")["images"] == 6
     assert not larger.exists()
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_checkpoint_trained_on_features_scores_on_photographs_what_was_recorded(backbone_params, tmp_path, precision):
+    keeper = Rows(weights=tmp_path / "best.ckpt")
+    params = backbone_params | {"precision": precision, "use_augmentation": True, "views": 2}
+    fit(TrialConfig.from_params(params), [keeper])
+    best = max(keeper.rows, key=lambda row: row["val_acc"])
+    complete_checkpoint(tmp_path / "best.ckpt", tmp_path / "whole.ckpt")
+    for path in (tmp_path / "best.ckpt", tmp_path / "whole.ckpt"):
+        scores = evaluate(path, "val")
+        assert scores["val_acc"] == best["val_acc"]
+        assert scores["val_loss"] == pytest.approx(best["val_loss"], rel=1e-4 if precision == "32-true" else 0.02)
+        assert evaluate(path, "test")["images"] == 6

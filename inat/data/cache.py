@@ -1,7 +1,7 @@
-"""List and clear the decoded photographs that searches keep.
+"""List and clear the decoded photographs, and the features of frozen stages, that searches keep.
 
     python -m inat.data.cache                          # what there is, for which folder, how large
-    python -m inat.data.cache --clear outdated         # unfinished ones, and those whose photographs changed or went
+    python -m inat.data.cache --clear outdated         # unfinished, or of photographs that changed or went
     python -m inat.data.cache --clear NAME [NAME ...]  # by the name in the list
     python -m inat.data.cache --clear all
 
@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from inat.cli import run_command
-from inat.constants import CACHE_DIR, MANIFEST_JSON
+from inat.constants import CACHE_DIR, DIGITS, MANIFEST_JSON
 from inat.data.build import BUILDING
 from inat.data.folder import list_split
-from inat.data.store import lock_path, store_directory
+from inat.data.store import lock_path, state_name, store_directory
 from inat.errors import ConfigError, DataError, InatError
 
 ALL, OUTDATED = "all", "outdated"
@@ -33,7 +33,7 @@ CURRENT, CHANGED, GONE, UNFINISHED = "current", "photos changed", "photos gone",
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheCommand:
-    """List the decoded photographs, or remove some of them."""
+    """List the decoded photographs and features, or remove some of them."""
 
     cache_dir: Path = CACHE_DIR
     """Where they are kept, as given to the search."""
@@ -43,7 +43,10 @@ class CacheCommand:
 
 @dataclass(frozen=True, slots=True)
 class CachedStore:
-    """One directory of the cache: ``size`` in pixels, ``bad`` photos left out, ``used`` when it was last opened."""
+    """One directory of the cache: ``size`` in pixels, ``bad`` photos left out, ``used`` when it was last opened.
+
+    ``features`` says of what network and split they are; "" for decoded photographs.
+    """
 
     directory: Path
     folder: Path
@@ -53,6 +56,7 @@ class CachedStore:
     state: str
     bytes: int
     used: datetime
+    features: str = ""
 
     @property
     def name(self) -> str:
@@ -67,7 +71,7 @@ def cached_stores(cache_dir: Path) -> list[CachedStore]:
 
 
 def clear(stores: Sequence[CachedStore]) -> list[CachedStore]:
-    """Remove ``stores`` and return those that stay because a search is decoding them at this moment."""
+    """Remove ``stores`` and return those that stay because a search is making them at this moment."""
     busy = []
     for store in stores:
         try:
@@ -126,17 +130,21 @@ def _read(directory: Path) -> CachedStore | None:
         manifest = json.loads((directory / MANIFEST_JSON).read_text())
         folder, size = Path(manifest["folder"]), int(manifest["size"])
         photos, bad = int(manifest["photos"]), int(manifest["skipped"])
-    except (OSError, ValueError, KeyError, TypeError):
+        made_of, features = manifest.get("state", state_name(directory)), manifest.get("features", "")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # not one of ours, or removed meanwhile
-    return CachedStore(directory, folder, size, photos, bad, _state(directory, folder, size), size_on_disk, used)
+    return CachedStore(directory, folder, size, photos, bad, _state(made_of, folder), size_on_disk, used, features)
 
 
-def _state(directory: Path, folder: Path, size: int) -> str:
+def _state(made_of: str, folder: Path) -> str:
+    """Whether the photographs in ``folder`` are still in the state called ``made_of``."""
+    if made_of == DIGITS:
+        return CURRENT
     try:
         photos = list_split(folder)
     except (OSError, InatError):
         return GONE
-    return CURRENT if store_directory(photos, size, directory.parent) == directory else CHANGED
+    return CURRENT if state_name(store_directory(photos, 0, Path())) == made_of else CHANGED
 
 
 def show(command: CacheCommand) -> None:
@@ -151,7 +159,7 @@ def show(command: CacheCommand) -> None:
         console.print(f"removed {len(removed)} of {len(stores)}, {decimal(sum(store.bytes for store in removed))}")
         if busy:
             names = ", ".join(store.name for store in busy)
-            raise DataError(f"{names} is being decoded by a search; clear it when that has ended")
+            raise DataError(f"{names} is being made by a search; clear it when that has ended")
     elif not stores:
         console.print(f"nothing is kept in {cache_dir}")
     else:
@@ -163,7 +171,8 @@ def show(command: CacheCommand) -> None:
 def describe(store: CachedStore) -> str:
     """Its name on a line of its own, to be copied, and what it is."""
     left_out = f" ({store.bad:,} unreadable)" if store.bad else ""
-    what = f"{store.photos:,} photos{left_out} of {store.folder} at {store.size} px, " if store.photos else ""
+    of_what = f"features ({store.features}) of " if store.features else ""
+    what = f"{of_what}{store.photos:,} photos{left_out} of {store.folder} at {store.size} px, " if store.photos else ""
     return f"{store.name}\n    {what}{decimal(store.bytes)}, {store.state}, last used {store.used:%Y-%m-%d %H:%M}"
 
 

@@ -15,9 +15,14 @@ from inat.errors import DataError
 OTHER_DISK = "make room or name a folder on another disk with --to"
 
 
+def free_bytes(folder: Path) -> int:
+    """How much is free where ``folder`` is, or will be."""
+    return shutil.disk_usage(next(place for place in (folder, *folder.absolute().parents) if place.exists())).free
+
+
 def check_space(folder: Path, need: int, purpose: str, advice: str) -> None:
     """Raise DataError if less than ``need`` bytes are free where ``folder`` is."""
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     if free < need:
         raise DataError(f"the disk of {folder} has {decimal(free)} free and {purpose} needs {decimal(need)}; {advice}")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -11,47 +10,50 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from inat.data.loader import Batch, EpochShuffle, as_tensor, loader_of, resident
+from inat.data.featurestore import FeatureStore
+from inat.data.loader import Batch, EpochShuffle, all_resident, as_tensor, loader_of
 
 VIEW_STREAM = 1  # of random numbers, beside that of the order
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Features of one split: each of ``views`` is (N, ...) with channels last, ``labels`` are (N,).
+    """Features of one split: each of ``views`` has rows (N, ...) with channels last, ``labels`` are (N,)."""
 
-    numpy has no bfloat16: ``views`` of that ``dtype`` hold its bits as uint16.
-    """
-
-    views: Sequence[NDArray[Any]]
+    views: Sequence[FeatureStore]
     labels: NDArray[np.int64]
-    dtype: torch.dtype
 
 
 class FeatureDataset(Dataset[Batch]):
-    """Index ``view * N + row`` is one view of one photograph; ``__getitems__`` returns a whole batch."""
+    """Index ``view * N + row`` is one view of one photograph; ``__getitems__`` returns a whole batch.
+
+    On ``device`` if all views fit there.
+    """
 
     def __init__(self, features: Features, device: torch.device) -> None:
-        copies = [resident(view, device) for view in features.views]
-        self.on_device = all(copy is not None for copy in copies)
-        kept = copies if self.on_device else [as_tensor(view) for view in features.views]
-        self.views = [view.view(features.dtype) for view in kept if view is not None]
+        stored = [view.rows for view in features.views]
+        copies = all_resident(stored, device)
+        self.on_device = copies is not None
+        rows = copies or [as_tensor(part) for part in stored]
+        self.views = [part.view(getattr(torch, view.dtype)) for part, view in zip(rows, features.views, strict=True)]
         self.labels = torch.from_numpy(features.labels).to(self.views[0].device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        chosen = torch.tensor(indices)
-        view, rows = chosen // len(self), (chosen % len(self)).to(self.labels.device, non_blocking=True)
-        if len(self.views) == 1:
-            return Batch(channels_first(self.views[0].index_select(0, rows)), self.labels[rows])
-        parts = [(v, torch.nonzero(view == v).squeeze(1)) for v in range(len(self.views))]
-        places = torch.cat([place for _, place in parts]).to(self.labels.device)
-        gathered = torch.cat([self.views[v].index_select(0, rows[place]) for v, place in parts])
-        batch = torch.empty_like(gathered)
-        batch[places] = gathered
-        return Batch(channels_first(batch), self.labels[rows])
+        view, row = divmod(np.array(indices), len(self))
+        # Sorted by view, each is gathered at once; ``places`` puts the photographs back in the order asked for.
+        order = np.argsort(view, kind="stable")
+        counts = np.bincount(view, minlength=len(self.views))
+        rows = self._beside(row[order]).split(counts.tolist())
+        gathered = [part.index_select(0, chosen) for part, chosen in zip(self.views, rows, strict=True)]
+        places = self._beside(np.argsort(order))
+        images = torch.cat(gathered)[places] if len(gathered) > 1 else gathered[0]
+        return Batch(channels_first(images), self.labels[self._beside(row)])
+
+    def _beside(self, numbers: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(numbers).to(self.labels.device, non_blocking=True)
 
     def __getitem__(self, index: int) -> Batch:
         batch = self.__getitems__([index])

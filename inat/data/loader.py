@@ -2,7 +2,7 @@
 
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -122,9 +122,7 @@ def resident(images: NDArray[Any], device: torch.device) -> Tensor | None:
         return None
     key = id(images), device
     if key not in _residents:
-        free, _ = torch.cuda.mem_get_info(device)
-        held = sum(copy.nbytes for (_, where), (_, copy) in _residents.items() if where == device)
-        if held + images.nbytes > RESIDENT_SHARE * (held + free):
+        if not _fits(images.nbytes, device):
             return None
         try:
             copy = as_tensor(images).to(device)
@@ -132,6 +130,21 @@ def resident(images: NDArray[Any], device: torch.device) -> Tensor | None:
             return None
         _residents[key] = weakref.ref(images, partial(_forget, _residents, key)), copy
     return _residents[key][1]
+
+
+def all_resident(parts: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor] | None:
+    """Copies of all ``parts`` on a GPU as ``resident`` makes them; None, and no new copy, if they would not all fit."""
+    new = sum(part.nbytes for part in parts if (id(part), device) not in _residents)
+    if device.type != "cuda" or not _fits(new, device):
+        return None
+    copies = [copy for part in parts if (copy := resident(part, device)) is not None]
+    return copies if len(copies) == len(parts) else None
+
+
+def _fits(new: int, device: torch.device) -> bool:
+    free, _ = torch.cuda.mem_get_info(device)
+    held = sum(copy.nbytes for (_, where), (_, copy) in _residents.items() if where == device)
+    return held + new <= RESIDENT_SHARE * (held + free)
 
 
 def as_tensor(images: NDArray[Any]) -> Tensor:

@@ -13,7 +13,7 @@ from inat.config import DataConfig
 from inat.constants import DIGITS, SKIPPED_CSV
 from inat.data import digits
 from inat.data.folder import PhotoFolder, check_splittable, open_tree
-from inat.data.store import PhotoStore, open_stores
+from inat.data.store import PhotoStore, open_stores, state_name
 from inat.errors import DataError
 
 # Fixed, so that all trials of all studies of the same photographs are validated on the same ones.
@@ -47,12 +47,16 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """A data set ready for training; ``skipped`` photographs could not be read, ``skipped_lists`` say which and why."""
+    """A data set ready for training; ``skipped`` photographs could not be read, ``skipped_lists`` say which and why.
+
+    ``state`` names the state of the training photographs that was decoded: the name of their store without the size.
+    """
 
     classes: tuple[str, ...]
     train: Split
     val: Split
     test: Split
+    state: str = DIGITS
     skipped: int = 0
     skipped_lists: tuple[Path, ...] = ()
 
@@ -127,6 +131,7 @@ def _split_folder(config: DataConfig) -> Splits:
         train=Split(store.images, store.labels, train),
         val=Split(store.images, store.labels, val),
         test=Split(test_store.images, test_store.labels, test_store.rows),
+        state=state_name(store.directory),
         skipped=sum(s.skipped for s in bad),
         skipped_lists=tuple(s.directory / SKIPPED_CSV for s in bad),
     )

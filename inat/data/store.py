@@ -75,7 +75,7 @@ def _build_and_open(photos: PhotoFolder, wanted: Mapping[int, Path], cache_dir: 
                 # Those that exist but differ, as when a disk failed for a while, are all built anew.
                 build_stores(photos, missing or wanted)
     except OSError as error:
-        raise DataError(_cannot_write(cache_dir, error)) from error
+        raise cannot_write(cache_dir, error) from error
     stores = _open_all(wanted)
     if stores is None:  # the new one differs from the one that was there
         return _build_and_open(photos, wanted, cache_dir)
@@ -111,7 +111,12 @@ def store_directory(photos: PhotoFolder, size: int, cache_dir: Path) -> Path:
 
 def lock_path(directory: Path) -> Path:
     """The lock of a store, the same for all sizes of one state of a folder, which are built in one pass."""
-    return directory.parent / f"{directory.name.removesuffix(BUILDING).rpartition('-')[0]}.lock"
+    return directory.with_name(f"{state_name(directory)}.lock")
+
+
+def state_name(directory: Path) -> str:
+    """The name of a store without its size: that of one state of a folder."""
+    return directory.name.removesuffix(BUILDING).rpartition("-")[0]
 
 
 def _open_all(wanted: Mapping[int, Path]) -> list[PhotoStore] | None:
@@ -151,7 +156,8 @@ def _refuse_too_many_bad(photos: PhotoFolder, store: PhotoStore, max_bad_fractio
     )
 
 
-def _cannot_write(cache_dir: Path, error: OSError) -> str:
+def cannot_write(cache_dir: Path, error: OSError) -> DataError:
+    """The error for a cache that the system refuses to write."""
     if error.errno == errno.ENOSPC:
-        return f"the disk of {cache_dir} is full; free some space, or pass --cache-dir on a larger disk"
-    return f"cannot write to {cache_dir} ({error.strerror}); choose another --cache-dir"
+        return DataError(f"the disk of {cache_dir} is full; free some space, or pass --cache-dir on a larger disk")
+    return DataError(f"cannot write to {cache_dir} ({error.strerror}); choose another --cache-dir")

@@ -1,43 +1,39 @@
 """What the frozen stages of a backbone make of the photographs: computed once a machine, kept as memory maps.
 
-One directory for each split and view, published whole: ``features.npy`` (N, ...) with channels last, in the type the
-stages compute, and ``manifest.json``. Its name holds a hash of all that decides over the values: the photographs, the
-weights, the split point, the image size, the arithmetic and the view. Several trials that need the same ones share the
-work: each takes what no other has begun.
+A directory's name holds a hash of all that decides over its values: the photographs and which of them, the image size,
+the view, the weights, the split point, the arithmetic, the kind of device and the versions of the libraries.
 """
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from filelock import FileLock, Timeout
+import torchvision
 from numpy.typing import NDArray
+from rich.filesize import decimal
 from torch import Tensor
 
-from inat.arithmetic import autocast, resolve_precision
+from inat.arithmetic import autocast, out_of_memory, resolve_precision
 from inat.config import BackboneConfig, Precision, TrialConfig
-from inat.constants import FEATURES_NPY, MANIFEST_JSON, TRAIN, VAL
-from inat.data.build import BUILDING
-from inat.data.datamodule import ImageDataModule
-from inat.data.disk import check_space
+from inat.constants import DIGITS, TRAIN, VAL
+from inat.data.datamodule import as_seen
 from inat.data.featuremodule import Features, channels_last
-from inat.data.loader import Batch, make_loader
-from inat.data.splits import SPLIT_SEED, Split, Splits, inspect_data, load_splits
-from inat.models.backbones import frozen_stages
-from inat.models.build import build_parts, weights_of
+from inat.data.featurestore import FeatureStore, build_missing, open_store, write_store
+from inat.data.loader import Batch, SplitDataset, loader_of
+from inat.data.splits import Split, Splits, load_splits
+from inat.errors import ConfigError, DataError
+from inat.models.build import pretrained
 from inat.models.stages import StagedNetwork
 
 FORMAT = 1  # counts up when the same name would stand for other values
-BATCH = 64  # photographs that go through the frozen stages at a time
+BATCH = 64  # photographs that go through the frozen stages at a time, fewer where a device is too small
 VIEW_SEED = 20_000  # view v is drawn from VIEW_SEED + v, for every trial of every study
 
 
@@ -45,153 +41,140 @@ VIEW_SEED = 20_000  # view v is drawn from VIEW_SEED + v, for every trial of eve
 class Part:
     """The features of one split in one view; None is the photographs as they are."""
 
-    split: str
+    name: str
+    photos: Split
     view: int | None
     directory: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
-    """Of the features of one trial: ``shape`` and ``dtype`` of one photograph's, ``bytes`` of all together."""
+class FeaturePlan:
+    """What a trial reads instead of photographs: the training ones in each of their views, then the validation ones.
 
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    bytes: int
+    ``network`` is shared by the trials of this process; ``photo_bytes`` and ``dtype`` are of one photograph's features.
+    """
+
+    config: TrialConfig
+    network: StagedNetwork
+    parts: tuple[Part, ...]
+    photo_bytes: int
+    dtype: str
+
+    @property
+    def directory(self) -> Path:
+        """Where they are kept."""
+        return self.parts[0].directory.parent
+
+    @property
+    def bytes(self) -> int:
+        """The size of all of them."""
+        return self._bytes_of(self.parts)
+
+    @property
+    def missing_bytes(self) -> int:
+        """The size of those that have yet to be computed."""
+        return self._bytes_of(part for part in self.parts if not part.directory.exists())
+
+    def _bytes_of(self, parts: Iterable[Part]) -> int:
+        return sum(len(part.photos) for part in parts) * self.photo_bytes
 
 
-def parts_of(config: TrialConfig) -> list[Part]:
-    """What a trial with frozen stages reads: its training photographs, in each of their views, and the others."""
+def plan_features(config: TrialConfig) -> FeaturePlan | None:
+    """What ``config`` needs, and how much that is; None if no stage is frozen or it wants no features."""
+    model, splits = config.model, load_splits(config.data)
+    if not isinstance(model, BackboneConfig) or not model.views:
+        return None
+    network = pretrained(model, config.data.image_size, len(splits.classes))
+    if not network.frozen:
+        return None
+    probed = _probe(model, config.data.image_size, len(splits.classes), config.precision)
+    return FeaturePlan(config, network, tuple(_parts(config, splits, network)), *probed)
+
+
+def _parts(config: TrialConfig, splits: Splits, network: StagedNetwork) -> Iterator[Part]:
     assert isinstance(config.model, BackboneConfig)
     views: Sequence[int | None] = range(config.model.views) if config.data.use_augmentation else [None]
-    wanted = [(TRAIN, view) for view in views] + [(VAL, None)]
-    root = Path(config.data.cache_dir).expanduser()
-    return [Part(split, view, root / _name(config, split, view)) for split, view in wanted]
+    plain = replace(splits.train, crops=None)
+    wanted = [(TRAIN, plain if view is None else splits.train, view) for view in views] + [(VAL, splits.val, None)]
+    for name, photos, view in wanted:
+        kind = name if view is None else f"{name}-view{view}"
+        digest = _digest(config, splits.state, network, photos, view)
+        directory = f"features-{network.name}-{kind}-{digest}-{config.data.image_size}px"
+        yield Part(name, photos, view, Path(config.data.cache_dir) / directory)
 
 
-def _name(config: TrialConfig, split: str, view: int | None) -> str:
-    model, data = config.model, config.data
-    assert isinstance(model, BackboneConfig)
-    photos = data.fingerprint or inspect_data(data).fingerprint
+def _digest(config: TrialConfig, state: str, network: StagedNetwork, photos: Split, view: int | None) -> str:
+    drawn = None if view is None else [VIEW_SEED + view, config.data.crop_size]
     decided_by = [
-        FORMAT, photos, data.val_share, SPLIT_SEED, split, view, VIEW_SEED, data.image_size, data.crop_size,
-        model.backbone, weights_of(model), frozen_stages(model.backbone, model.strategy, model.k_layers),
-        resolve_precision(config.precision),
+        FORMAT, state, hashlib.sha256(photos.rows.tobytes()).hexdigest(), config.data.image_size, drawn, network.name,
+        network.weights, network.frozen, resolve_precision(config.precision), _device().type, torch.__version__,
+        torchvision.__version__,
     ]  # fmt: skip
-    digest = hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]
-    kind = split if view is None else f"{split}-view{view}"
-    return f"features-{model.backbone}-{kind}-{data.image_size}px-{digest}"
-
-
-def sizes_of(config: TrialConfig, num_classes: int) -> Sizes:
-    """How large the features of a trial are; pushes one black image through the frozen stages."""
-    assert isinstance(config.model, BackboneConfig)
-    splits = load_splits(config.data)
-    shape, dtype = _probe(config.model, config.data.image_size, num_classes, config.precision)
-    views = config.model.views if config.data.use_augmentation else 1
-    count = len(splits.train) * views + len(splits.val)
-    return Sizes(shape, dtype, count * int(np.prod(shape)) * dtype.itemsize)
+    return hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=64)
-def _probe(
-    model: BackboneConfig, side: int, num_classes: int, precision: Precision
-) -> tuple[tuple[int, ...], torch.dtype]:
-    prefix, _ = build_parts(model, side, num_classes)
-    features = _push(prefix, torch.zeros(1, 3, side, side), precision)
-    return tuple(features.shape[1:]), features.dtype
+def _probe(model: BackboneConfig, side: int, num_classes: int, precision: Precision) -> tuple[int, str]:
+    """Bytes of one photograph's features, and torch's name of their type."""
+    features = _push(pretrained(model, side, num_classes).prefix(), torch.zeros(1, 3, side, side), precision)
+    return features.nbytes, str(features.dtype).removeprefix("torch.")
 
 
-def open_features(config: TrialConfig, num_classes: int) -> tuple[Features, Features]:
-    """Training and validation features of a trial; what is missing is computed first."""
-    parts = parts_of(config)
-    _compute_missing(config, parts, num_classes)
-    splits = load_splits(config.data)
-    opened = [_open(part.directory) for part in parts]
-    dtype = getattr(torch, json.loads((parts[0].directory / MANIFEST_JSON).read_text())["dtype"])
-    labels = {TRAIN: splits.train.labels[splits.train.rows], VAL: splits.val.labels[splits.val.rows]}
-    return Features(opened[:-1], labels[TRAIN], dtype), Features(opened[-1:], labels[VAL], dtype)
+def open_features(plan: FeaturePlan) -> tuple[Features, Features]:
+    """Training and validation features; what is missing is computed first, by one process while others wait."""
+    parts = {part.directory: part for part in plan.parts}
+    if plan.missing_bytes:
+        print(_announcement(plan), file=sys.stderr, flush=True)
+    build_missing(parts, lambda directory: _compute(plan, parts[directory]))
+    stores = _open_all(tuple(parts))
+    labels = [part.photos.labels[part.photos.rows] for part in plan.parts]
+    return Features(stores[:-1], labels[0]), Features(stores[-1:], labels[-1])
 
 
-# The same array for the same file, so that its copy on a GPU is found again.
-@lru_cache(maxsize=16)
-def _open(directory: Path) -> NDArray[Any]:
-    os.utime(directory)  # when it was last used, for inat.data.cache
-    return np.asarray(np.load(directory / FEATURES_NPY, mmap_mode="r"))
+def _announcement(plan: FeaturePlan) -> str:
+    return (
+        f"pushing {plan.missing_bytes // plan.photo_bytes:,} photos once through {plan.network.frozen} frozen stages "
+        f"of {plan.network.name}: {decimal(plan.missing_bytes)} in {plan.directory}"
+    )
 
 
-def _compute_missing(config: TrialConfig, parts: Sequence[Part], num_classes: int) -> None:
-    busy = [part for part in parts if not _compute(config, part, num_classes, timeout=0)]
-    for part in busy:
-        _compute(config, part, num_classes, timeout=-1)
+# The same arrays for the process's next trial, so that their copies on a GPU are found again.
+@lru_cache(maxsize=1)
+def _open_all(directories: tuple[Path, ...]) -> tuple[FeatureStore, ...]:
+    stores = tuple(store for directory in directories if (store := open_store(directory)) is not None)
+    if len(stores) < len(directories):
+        raise DataError(f"features in {directories[0].parent} were removed while they were opened; start again")
+    return stores
 
 
-def _compute(config: TrialConfig, part: Part, num_classes: int, timeout: float) -> bool:
-    """Compute a part unless it is there; False if another process is at it after ``timeout`` seconds (-1: wait)."""
-    if part.directory.exists():
-        return True
-    part.directory.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(part.directory.with_name(f"{part.directory.name}.lock"), timeout=timeout):
-            if not part.directory.exists():
-                _build(config, part, num_classes)
-    except Timeout:
-        return False
-    return True
+def _compute(plan: FeaturePlan, part: Part) -> None:
+    device = _device()
+    with _moved(plan.network.prefix(), device) as prefix, _drawing(part.view, device):
+        batches = _outputs(plan, prefix, part.photos, device)
+        write_store(part.directory, batches, len(part.photos), _manifest(plan, part))
 
 
-def _build(config: TrialConfig, part: Part, num_classes: int) -> None:
-    building = part.directory.with_name(part.directory.name + BUILDING)
-    shutil.rmtree(building, ignore_errors=True)  # of a process that was killed
-    building.mkdir()
-    try:
-        _write(config, part, building, num_classes)
-        os.replace(building, part.directory)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-
-
-def _write(config: TrialConfig, part: Part, building: Path, num_classes: int) -> None:
-    assert isinstance(config.model, BackboneConfig)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    side, precision = config.data.image_size, config.precision
-    shape, dtype = _probe(config.model, side, num_classes, precision)
-    split = _split(load_splits(config.data), part)
-    needed = len(split) * int(np.prod(shape)) * dtype.itemsize
-    check_space(building, needed, "keeping features", "pass --cache-dir on a larger disk, or lower --max-feature-gb")
-    prefix = build_parts(config.model, side, num_classes)[0].to(device).to(memory_format=torch.channels_last)
-    file: NDArray[Any] | None = None
-    with _drawing(part.view, device), torch.inference_mode():
-        row = 0
-        for images in _images(config, split, device):
-            features = channels_last(_push(prefix, images, precision))
-            bits = _storable(features)
-            if file is None:
-                file = np.lib.format.open_memmap(
-                    building / FEATURES_NPY, "w+", dtype=bits.dtype, shape=(len(split), *bits.shape[1:])
-                )
-            file[row : row + len(bits)] = bits
-            row += len(bits)
-    assert isinstance(file, np.memmap)
-    file.flush()
-    prefix.cpu()
-    (building / MANIFEST_JSON).write_text(json.dumps(_manifest(config, part, features, row), indent=2))
-
-
-def _manifest(config: TrialConfig, part: Part, features: Tensor, photos: int) -> dict[str, Any]:
-    model = config.model
-    assert isinstance(model, BackboneConfig)
-    kept = f"k_layers={model.k_layers}" if model.strategy == "freeze_partial" else model.strategy
+def _manifest(plan: FeaturePlan, part: Part) -> dict[str, Any]:
+    """For inat.data.cache, and of which type the numbers are."""
+    data, network = plan.config.data, plan.network
     view = "" if part.view is None else f", view {part.view}"
     return {
-        "features": f"{model.backbone} ({kept}), {part.split}{view}", "dtype": str(features.dtype).split(".")[1],
-        "shape": list(features.shape[1:]), "folder": config.data.data, "size": config.data.image_size,
-        "photos": photos, "skipped": 0, "fingerprint": config.data.fingerprint or inspect_data(config.data).fingerprint,
+        "features": f"{network.frozen} of {len(network)} stages of {network.name}, {part.name}{view}",
+        "dtype": plan.dtype, "size": data.image_size, "photos": len(part.photos), "skipped": 0,
+        "state": load_splits(data).state, "folder": DIGITS if data.data == DIGITS else str(Path(data.data) / TRAIN),
     }  # fmt: skip
 
 
-def _split(splits: Splits, part: Part) -> Split:
-    split = splits.train if part.split == TRAIN else splits.val
-    return split if part.view is not None else replace(split, crops=None)
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def _moved(prefix: StagedNetwork, device: torch.device) -> Iterator[StagedNetwork]:
+    try:
+        yield prefix.to(device)
+    finally:
+        prefix.cpu()  # its modules are shared with the networks of the process's trials
 
 
 @contextmanager
@@ -203,19 +186,50 @@ def _drawing(view: int | None, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _images(config: TrialConfig, split: Split, device: torch.device) -> Iterator[Tensor]:
-    module = ImageDataModule(config.data, BATCH)
-    for batch in make_loader(split, BATCH, device):
-        yield module.on_after_batch_transfer(Batch(*(None if p is None else p.to(device) for p in batch)))[0]  # type: ignore[arg-type]
+def _outputs(plan: FeaturePlan, prefix: StagedNetwork, photos: Split, device: torch.device) -> Iterator[NDArray[Any]]:
+    """The features of a split, some photographs at a time; fewer at a time once the device was too small for them."""
+    most = BATCH
+    for images in _images(plan.config, photos, device):
+        done = 0
+        while done < len(images):
+            part, features = images[done : done + most], None
+            try:
+                features = _push(prefix, part, plan.config.precision)
+            except RuntimeError as error:
+                if not out_of_memory(error) or len(part) == 1:
+                    raise
+            if features is None:  # out of the handler, whose traceback holds what had been computed
+                torch.cuda.empty_cache()
+                most = (len(part) + 1) // 2
+                continue
+            _refuse_what_is_no_number(features, plan)
+            done += len(features)
+            yield _as_numpy(channels_last(features))
+
+
+def _images(config: TrialConfig, photos: Split, device: torch.device) -> Iterator[Tensor]:
+    # From the computer's memory, as training will not need the photographs on the GPU.
+    dataset = SplitDataset(photos, torch.device("cpu"))
+    for batch in loader_of(dataset, None, BATCH, to_send=device.type == "cuda"):
+        sent = Batch(*(None if part is None else part.to(device, non_blocking=True) for part in batch))  # type: ignore[arg-type]
+        yield as_seen(sent, config.data.image_size)
 
 
 def _push(prefix: StagedNetwork, images: Tensor, precision: Precision) -> Tensor:
     with torch.no_grad(), autocast(precision, images.device.type):
-        features: Tensor = prefix.eval()(images.contiguous(memory_format=torch.channels_last))
+        features: Tensor = prefix(images.contiguous(memory_format=torch.channels_last))
     return features
 
 
-def _storable(features: Tensor) -> NDArray[Any]:
+def _refuse_what_is_no_number(features: Tensor, plan: FeaturePlan) -> None:
+    if not bool(features.isfinite().all()):
+        raise ConfigError(
+            f"the frozen stages of {plan.network.name} make values that are no numbers, computed as "
+            f"{resolve_precision(plan.config.precision)}; pass --precision 32-true or other weights"
+        )
+
+
+def _as_numpy(features: Tensor) -> NDArray[Any]:
     """The values as numpy has them; bfloat16, which it lacks, as the same bits of uint16."""
     bits = features.view(torch.uint16) if features.dtype == torch.bfloat16 else features
     return bits.cpu().numpy()

@@ -20,12 +20,12 @@ class StagedNetwork(nn.Sequential):
     """Named stages from images (N, 3, H, W) to logits (N, classes); the first ``frozen`` of them do not train.
 
     Frozen stages stay in eval mode whatever mode the network is in: their batch norms keep the statistics they have,
-    and the same image always gives the same features.
+    and the same image always gives the same features. ``weights`` tells the ones it began with from others.
     """
 
-    def __init__(self, stages: Stages, name: str = "network") -> None:
+    def __init__(self, stages: Stages, name: str = "network", weights: str = "") -> None:
         super().__init__(stages)
-        self.name = name
+        self.name, self.weights = name, weights
         self.frozen = 0
 
     def freeze(self, count: int) -> None:
@@ -65,7 +65,7 @@ class StagedNetwork(nn.Sequential):
         return self._view(slice(self.frozen, None), 0)
 
     def _view(self, part: slice, frozen: int) -> "StagedNetwork":
-        view = StagedNetwork(OrderedDict(list(self.named_children())[part]), self.name)
+        view = StagedNetwork(OrderedDict(list(self.named_children())[part]), self.name, self.weights)
         view.frozen, view.training = frozen, self.training
         return view
 

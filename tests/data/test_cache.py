@@ -5,10 +5,12 @@ import sys
 import pytest
 from filelock import FileLock
 
+from inat.config import TrialConfig
 from inat.data.cache import CacheCommand, cached_stores, choose, clear, describe, show
 from inat.data.folder import open_tree
 from inat.data.store import lock_path, open_stores
 from inat.errors import ConfigError, DataError
+from inat.models.features import open_features, plan_features
 from tests.conftest import write_photo
 
 
@@ -50,7 +52,7 @@ def test_what_is_being_decoded_stays(cache):
     stores = cached_stores(cache)
     with FileLock(lock_path(stores[0].directory)):
         assert clear(stores) == stores
-        with pytest.raises(DataError, match="is being decoded by a search; clear it when that has ended"):
+        with pytest.raises(DataError, match="is being made by a search; clear it when that has ended"):
             show(CacheCommand(cache_dir=cache, clear=("all",)))
     assert len(cached_stores(cache)) == 2
 
@@ -93,3 +95,47 @@ def test_the_command_lists_and_clears(cache):
 
 def test_a_place_without_a_cache_is_empty(tmp_path):
     assert cached_stores(tmp_path / "nowhere") == []
+
+
+@pytest.fixture
+def features(backbone_params, tmp_path):
+    """A cache with photographs and features of them."""
+    open_features(plan_features(TrialConfig.from_params(backbone_params | {"use_augmentation": True, "views": 1})))
+    return tmp_path / "cache"
+
+
+def test_features_are_listed_with_what_they_are_of(features, tmp_path):
+    stores = [store for store in cached_stores(features) if store.features]
+    assert sorted((s.photos, s.size, s.state) for s in stores) == [(8, 32, "current"), (32, 32, "current")]
+    assert all(s.bytes > s.photos * 1280 * 4 for s in stores)
+    described = "\n".join(describe(store) for store in stores)
+    folder = tmp_path / "photos" / "train"
+    assert f"features (19 of 20 stages of mobilenet_v2, train, view 0) of 32 photos of {folder} at 32 px, " in described
+    assert f"features (19 of 20 stages of mobilenet_v2, val) of 8 photos of {folder} at 32 px, " in described
+
+
+def test_features_of_changed_and_vanished_photos_are_outdated(features, tmp_path):
+    write_photo(tmp_path / "photos" / "train" / "bird" / "new.jpg")
+    assert {store.state for store in cached_stores(features) if store.features} == {"photos changed"}
+    shutil.rmtree(tmp_path / "photos")
+    assert {store.state for store in cached_stores(features) if store.features} == {"photos gone"}
+    clear(choose(cached_stores(features), ["outdated"]))
+    assert list(features.iterdir()) == []
+
+
+def test_features_can_be_cleared_by_name_and_what_is_computed_at_the_moment_stays(features):
+    one, other = (store for store in cached_stores(features) if store.features)
+    with FileLock(lock_path(one.directory)):
+        assert clear([one, other]) == [one]
+    assert [store.name for store in cached_stores(features) if store.features] == [one.name]
+    (features / f"{other.name}.building").mkdir()  # of a process that was killed
+    clear(choose(cached_stores(features), ["outdated"]))
+    assert [store.name for store in cached_stores(features) if store.features] == [one.name]
+    assert not (features / f"{other.name}.building").exists()
+
+
+def test_features_of_the_scans_stay_current(backbone_params, tmp_path):
+    digits = backbone_params | {"data": "digits", "image_size": 8}
+    open_features(plan_features(TrialConfig.from_params(digits)))
+    assert {store.state for store in cached_stores(tmp_path / "cache")} == {"current"}
+    assert "of 1,149 photos of digits at 8 px" in "\n".join(map(describe, cached_stores(tmp_path / "cache")))

@@ -19,6 +19,8 @@ from inat.models.backbones import (
 )
 from tests.models.published import published
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # As small as is sensible; the published vision transformer takes no other size than its own.
 SIDES = dict.fromkeys(BACKBONE_NAMES, 64) | {"vit_b_16": 224, "inception_v3": 96}
 BODIES = {
@@ -29,14 +31,6 @@ BODIES = {
 
 def images_for(side: int, count: int = 2) -> torch.Tensor:
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_config_names_what_there_is():

@@ -1,7 +1,13 @@
 import json
 
+import pytest
+
+from inat.config import TrialConfig
 from inat.constants import BEST_CKPT
+from inat.training import fit
+from inat.tuning.best import test_once as scores_on_test
 from inat.tuning.best import write_best
+from tests.conftest import Rows
 from tests.tuning.conftest import run_epochs
 
 
@@ -43,3 +49,16 @@ def test_an_objective_without_weights_has_a_best_trial_too(study):
     best = end(study, 0.5, weights=False)
     assert write_best(study).trial_id == best
     assert not (study.directory / BEST_CKPT).exists()
+
+
+def test_the_best_of_a_study_of_backbones_needs_no_other_weights(study, backbone_params, tmp_path, monkeypatch):
+    config = TrialConfig.from_params(backbone_params | {"max_epochs": 1})
+    trial_id = study.add_trial({"backbone": "mobilenet_v2", "learning_rate": 1e-2}).trial_id
+    path = study.checkpoint_dir(trial_id) / BEST_CKPT
+    path.parent.mkdir(parents=True)
+    fit(config, [Rows(weights=path)])
+    run_epochs(study, trial_id, [0.5])
+    study.end_trial(trial_id, "completed")
+    assert write_best(study).trial_id == trial_id
+    monkeypatch.setattr("inat.models.build.find_weights", lambda *_: pytest.fail("looked for weights"))
+    assert scores_on_test(study, config.data)["images"] == 6

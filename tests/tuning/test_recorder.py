@@ -1,8 +1,11 @@
+import csv
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from inat.errors import DiskFullError
+from inat.results import Study
 from inat.tuning.recorder import StudyRecorder, outcome, settle
 from inat.tuning.scheduler import StudyASHA, asha_for
 from tests.tuning.conftest import run_epochs
@@ -61,6 +64,29 @@ def test_outcomes_that_need_a_remark(study):
     run_epochs(study, small.trial_id, [0.1, 0.2], micro_batch=8)
     state, remark = outcome(small, StudyASHA(**ASHA))
     assert (state, remark) == ("completed", "in micro-batches of 8: the device has too little memory for whole ones")
+
+
+def test_a_note_of_the_training_stands_in_the_tables_error_column(study):
+    trial = study.add_trial({"x": 1})
+    callback = recorder(study, StudyASHA(**ASHA), [])
+    tune_trial = SimpleNamespace(trial_id=trial.trial_id)
+    note = "trained through the frozen stages in every epoch: their features take 9 GB, more than --max-feature-gb 1"
+    row = {"epoch": 1, "best_val_acc": 0.5, "note": note, "trainable_parameters": 12_810, "micro_batch": 8}
+    callback.on_trial_result(0, [], tune_trial, row)
+    callback.on_trial_complete(0, [], tune_trial)
+    study.write_trials()
+    with (study.directory / "trials.csv").open() as file:
+        (written,) = csv.DictReader(file)
+    assert written["error"] == f"{note}; in micro-batches of 8: the device has too little memory for whole ones"
+    assert written["trainable_parameters"] == "12810"
+    reopened = Study.open(_closed(study))
+    assert reopened.trials[trial.trial_id].trainable_parameters == 12_810
+    reopened.close()
+
+
+def _closed(study) -> Path:
+    study.close()
+    return study.directory
 
 
 def failing(study, tmp_path, text: str) -> SimpleNamespace:
