@@ -1,6 +1,7 @@
 """The command line of a search over pretrained backbones: what it adds to, and sets otherwise than, any search's."""
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -67,7 +68,7 @@ class FinetuneConfig(SearchConfig):
                     if not getattr(self, n)]  # fmt: skip
         if FREEZE_PARTIAL in self.strategies and not self.k_layers:
             problems.append(f"k_layers has no value, and {FREEZE_PARTIAL} needs one")
-        problems += [f"{n} must be positive, got {v}" for n in ("k_layers", "learning_rates", "batch_sizes")
+        problems += [f"{n} must be positive, got {v}" for n in ("learning_rates", "batch_sizes")
                      for v in getattr(self, n) if not v > 0]  # fmt: skip
         problems += self._backbone_problems()
         try:
@@ -77,14 +78,13 @@ class FinetuneConfig(SearchConfig):
         refuse(problems)
 
     def _backbone_problems(self) -> list[str]:
-        found: dict[str, None] = {}
+        found: dict[str, None] = {}  # in order, each once
         settings = {name: getattr(self, name) for name in SETTINGS}
-        for backbone in self.backbones:
-            for strategy in self.strategies:
-                try:
-                    BackboneConfig(backbone=backbone, strategy=strategy, k_layers=1, **settings)
-                except ConfigError as error:
-                    found |= dict.fromkeys(str(error).split("; "))
+        for backbone, strategy, k in itertools.product(self.backbones, self.strategies, self.k_layers or (1,)):
+            try:
+                BackboneConfig(backbone=backbone, strategy=strategy, k_layers=k, **settings)
+            except ConfigError as error:
+                found |= dict.fromkeys(str(error).split("; "))
         return list(found)
 
     @property

@@ -15,7 +15,7 @@ from inat.options import check_resumable
         ({"backbones": ("resnet",)}, "unknown backbone 'resnet'; choose from googlenet"),
         ({"backbones": ()}, "backbones has no value"),
         ({"strategies": ("freeze",)}, "unknown strategy 'freeze'; choose from freeze_all"),
-        ({"k_layers": (0,)}, "k_layers must be positive, got 0"),
+        ({"k_layers": (0,)}, "k_layers must be in 1..10 for freeze_partial of googlenet, got 0"),
         ({"k_layers": ()}, "k_layers has no value, and freeze_partial needs one"),
         ({"learning_rates": (1e-3, -1.0)}, "learning_rates must be positive, got -1.0"),
         ({"batch_sizes": (0,)}, "batch_sizes must be positive, got 0"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from inat.config import BACKBONE_SIZES, FREEZE_PARTIAL, IMAGENET
+from inat.config import BACKBONE_SIZES, FREEZE_PARTIAL, IMAGENET, BackboneConfig
 from inat.data.splits import DataSummary
 from inat.errors import ConfigError, StudyError
 from inat.finetune import FinetuneConfig
@@ -44,15 +44,13 @@ def check_backbones(config: SearchConfig, space: Mapping[str, Any], data: DataSu
 
 
 def _check_stages(backbone: str, space: Mapping[str, Any]) -> None:
-    from inat.models.backbones import frozen_stages  # loads torch, which the search itself does without
-
     if FREEZE_PARTIAL in choices(space, "strategy"):
         for k_layers in choices(space, "k_layers"):
-            frozen_stages(backbone, FREEZE_PARTIAL, k_layers)
+            BackboneConfig(backbone=backbone, strategy=FREEZE_PARTIAL, k_layers=k_layers)
 
 
 def _check_weights(config: SearchConfig, backbone: str, num_classes: int) -> str:
-    from inat.models.backbones import build_backbone
+    from inat.models.backbones import build_backbone  # loads torch, which the search itself does without
     from inat.models.weights import find_weights, load_weights
 
     assert isinstance(config, FinetuneConfig)

@@ -16,7 +16,7 @@ from analysis.study import load_study
 from inat.evaluation import evaluate
 from inat.options import SearchConfig
 from inat.results import Study
-from inat.tuning import command
+from inat.tuning import command, spaces
 from tests.tuning.conftest import children_of, run_epochs
 
 ROOT = Path(__file__).parent.parent.parent
@@ -102,6 +102,6 @@ def test_the_summary_says_what_and_where(tmp_path):
     assert "0.6250 on 8 held-out images" in command.describe_test({"test_acc": 0.625, "images": 8})
     assert f"{study.directory}: trials.csv, history.csv" in text
     settings = SearchConfig(data="digits", num_samples=9)
-    assert "9 trials, 3 of them already ended" in command.describe_task(settings, study)
+    assert "9 trials, 3 of them already ended" in command.describe_task(settings, study, spaces.space_of(settings))
     assert f"--resume {study.directory}" in command.interruption(settings, study)
     assert "failed with: ValueError: x" in command.all_failed(study)
