@@ -59,7 +59,11 @@ def _check_weights(config: SearchConfig, backbone: str, num_classes: int) -> str
         build_backbone(backbone, num_classes, image_size=size)
         return config.weights
     file = find_weights(backbone, config.weights_dir)
-    build_backbone(backbone, num_classes, image_size=size, state_dict=load_weights(file.path))
+    state = load_weights(file.path)
+    try:
+        build_backbone(backbone, num_classes, image_size=size, state_dict=state)
+    except ConfigError as error:
+        raise ConfigError(f"{file.path}: {error}") from error
     return file.sha256
 
 
