@@ -13,7 +13,7 @@ from inat.errors import ConfigError
 from inat.trials import Trial
 
 Params = Mapping[str, Any]
-MOST = 10_000  # combinations that anybody would try
+MOST = 20_000  # combinations that are listed
 
 
 def grid_of(space: Params) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -12,17 +13,18 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search.optuna import OptunaSearch
 
 from inat.constants import BEST_VAL_ACC, EPOCH, EPOCHS, METRIC, MODE, RUNG, RUNNING, STATE, TRIAL_ID
+from inat.errors import ConfigError
 from inat.results import Study
 from inat.trials import Trial
 from inat.tuning.budget import Lesson, Rungs, StoppedPolicy, lesson_of
-from inat.tuning.grid import identity, next_of_grid
+from inat.tuning.grid import grid_of, identity, next_of_grid
 from inat.tuning.retention import threshold_of
 from inat.tuning.samplers import SamplerName, make_sampler
 from inat.tuning.trainable import SEED, THRESHOLD
 
-# Suggestions before a random one, and before a repeated one, is taken: choosing anew costs 10 ms, a repeated training
-# seconds to hours. On recorded curves every fourth suggestion of TPE was one it had made before.
-TRIES, RANDOM_TRIES = 10, 100
+# Suggestions before a random choice is taken: choosing anew costs 10 ms, a repeated training seconds to hours. On
+# recorded curves every fourth suggestion of TPE was one it had made before.
+TRIES = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +63,8 @@ class BudgetAwareOptunaSearch(OptunaSearch):
             self._recall(trial)
         self._unfinished = study.unfinished()
         self._tried = {identity(trial.params) for trial in study.trials.values()}
-        self._grid = {identity(params): params for params in options.grid}
+        self._choices = dict(space)
+        self._grid: dict[str, Mapping[str, Any]] = {identity(params): params for params in options.grid}
         self._freed = ""  # the machine that will run the next trial: where one has just ended
 
     @property
@@ -97,17 +100,23 @@ class BudgetAwareOptunaSearch(OptunaSearch):
         if number < len(wanted):
             return self._add(trial_id, wanted[number])
         if self._options.grid:
-            left = [params for name, params in self._grid.items() if name not in self._tried]
-            return self._add(trial_id, next_of_grid(left, self.study.trials.values(), self._freed))
-        for attempt in range(TRIES + RANDOM_TRIES):
+            return self._add(trial_id, next_of_grid(self._untried(), self.study.trials.values(), self._freed))
+        for attempt in range(TRIES):
             params = self._sample(trial_id, attempt)
             if identity(params) not in self._tried:
-                break
+                return self._new_trial(params)
             # A choice that was trained already would spend a trial on the luck of another seed.
             self._ot_study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
-        else:
-            params = self._sample(trial_id, 0)  # the space is as good as used up
-        return self._new_trial(params)
+        if untried := self._untried():
+            return self._add(trial_id, untried[self._seed_of(number, "sampler", TRIES) % len(untried)])
+        return self._new_trial(self._sample(trial_id, 0))  # the space is used up
+
+    def _untried(self) -> list[Mapping[str, Any]]:
+        """Choices that no trial has had; none if they are too many to be listed, or the space has a range."""
+        if not self._grid:
+            with suppress(ConfigError):
+                self._grid = {identity(params): params for params in grid_of(self._choices)}
+        return [params for name, params in self._grid.items() if name not in self._tried]
 
     def _add(self, trial_id: str, wanted: Mapping[str, Any]) -> Trial:
         self._ot_study.enqueue_trial(dict(wanted))
@@ -119,8 +128,7 @@ class BudgetAwareOptunaSearch(OptunaSearch):
 
     def _sample(self, trial_id: str, attempt: int) -> dict[str, Any]:
         seed = self._seed_of(len(self.study.trials), "sampler", attempt)
-        name = self._options.sampler if attempt < TRIES else "random"
-        self._ot_study.sampler = make_sampler(name, seed, self._space)
+        self._ot_study.sampler = make_sampler(self._options.sampler, seed, self._space)
         params: dict[str, Any] = super().suggest(trial_id)
         return params
 
