@@ -45,11 +45,11 @@ def test_the_body_is_that_of_the_file_and_the_head_new(config_of):
 
 def test_a_new_head_is_of_the_callers_random_numbers_alone(config_of):
     heads = []
-    for seed, classes in ((1, 2), (1, 3), (1, 2), (2, 2)):  # another number of classes loads the network anew
+    for seed, classes in ((1, 3), (1, 2), (1, 2), (2, 2)):  # another number of classes loads the network anew
         torch.manual_seed(seed)
         heads.append(trained_part(pretrained(config_of().model, 32, classes)).head.linear.weight)
-    assert torch.equal(heads[0], heads[2])
-    assert not torch.equal(heads[0], heads[3])
+    assert torch.equal(heads[1], heads[2])
+    assert not torch.equal(heads[1], heads[3])
 
 
 def test_random_bodies_are_the_same_for_all_trials(config_of):
