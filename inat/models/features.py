@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rich.filesize import decimal
 from torch import Tensor
 
+from inat.allocator import keep_freed_memory
 from inat.arithmetic import autocast, out_of_memory, resolve_precision
 from inat.config import BackboneConfig, Precision, TrialConfig
 from inat.constants import DIGITS, TRAIN, VAL
@@ -148,6 +149,7 @@ def _open_all(directories: tuple[Path, ...]) -> tuple[FeatureStore, ...]:
 
 
 def _compute(plan: FeaturePlan, part: Part) -> None:
+    keep_freed_memory()  # for those who compute before any training; without it the stages take twice as long
     device = _device()
     with _moved(plan.network.prefix(), device) as prefix, _drawing(part.view, device):
         batches = _outputs(plan, prefix, part.photos, device)
