@@ -106,9 +106,7 @@ class Ours:
             self._asha.on_trial_complete(None, trial, result)
         stopped = not done and self._asha.on_trial_result(None, trial, result) == "STOP"
         self._study.add_epoch(trial_id, result)
-        if not done and not stopped:
-            self._search.on_trial_result(trial_id, result)
-            return False
-        self._study.end_trial(trial_id, "completed" if done else "stopped")
+        if done or stopped:
+            self._study.end_trial(trial_id, "completed" if done else "stopped")
         self._search.hear(self._study.trials[trial_id])
-        return True
+        return done or stopped

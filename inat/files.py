@@ -55,12 +55,15 @@ def drop_torn_line(path: Path) -> None:
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file; StudyError with the line number if one is damaged."""
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
+                value = json.loads(line)
+            except ValueError as error:  # no JSON, or no text
                 raise StudyError(f"{path} is damaged at line {number}; restore it from a copy") from error
+            if not isinstance(value, dict):
+                raise StudyError(f"{path} is damaged at line {number}; restore it from a copy")
+            yield value
 
 
 def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], header: bool = False) -> str:

@@ -82,6 +82,8 @@ class Study:
     def open(cls, directory: Path) -> Self:
         """Open a study to continue it; StudyError if there is none, or another process is running it."""
         info = read_info(directory)
+        if (directory / TRIALS_CSV).exists() and not (directory / JOURNAL).exists():
+            raise StudyError(f"{directory} has no {JOURNAL}, from which a search goes on; copy the study again, whole")
         return cls(directory, info, _take_lock(directory))
 
     # Events, in the order in which a trial meets them.
@@ -202,7 +204,7 @@ class Study:
         atomic_write(self.directory / STUDY_JSON, json.dumps(self.info, indent=2) + "\n")
 
     def discard(self) -> None:
-        """Remove the directory of a study that has no trial yet; call ``close`` first."""
+        """Remove the directory of a new study that has no trial yet; call ``close`` first."""
         assert not self.trials
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -231,7 +233,7 @@ class Study:
         for number, event in enumerate(read_json_lines(path), start=1):
             try:
                 self._apply(event)
-            except KeyError as error:
+            except (KeyError, TypeError) as error:
                 raise StudyError(f"{path} is damaged: line {number} does not fit; restore it from a copy") from error
 
     def _apply(self, event: dict[str, Any]) -> None:

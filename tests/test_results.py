@@ -185,6 +185,28 @@ def test_damaged_files_are_named(tmp_path):
             read_info(study.directory)
 
 
+@pytest.mark.parametrize("line", [b"3", b"null", b"\xff\xfe", b'{"event": "epoch"}', b"[1]"])
+def test_a_line_that_is_no_event_is_named(tmp_path, line):
+    study = new_study(tmp_path)
+    study.add_trial({"lr": 0.1})
+    study.close()
+    with (study.directory / "journal.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(StudyError, match="is damaged.* line 2"):
+        Study.open(study.directory)
+
+
+def test_a_study_copied_without_its_journal_is_refused_and_left_as_it_is(tmp_path):
+    study = new_study(tmp_path)
+    study.add_trial({"lr": 0.1})
+    study.close()
+    (study.directory / "journal.jsonl").unlink()
+    before = (study.directory / "trials.csv").read_text()
+    with pytest.raises(StudyError, match=r"has no journal.jsonl, from which a search goes on; copy the study again"):
+        Study.open(study.directory)
+    assert (study.directory / "trials.csv").read_text() == before
+
+
 def test_a_journal_that_lacks_a_line_is_refused(tmp_path):
     study = new_study(tmp_path)
     study.add_trial({"x": 1})

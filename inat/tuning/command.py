@@ -54,7 +54,7 @@ def search_and_report(config: SearchConfig) -> None:
         sys.exit(INTERRUPTED)
     finally:
         study.close()
-        if not study.trials:
+        if config.resume is None and not study.trials:
             study.discard()
 
 
@@ -86,9 +86,11 @@ def interruption(config: SearchConfig, study: Study) -> str:
 
 def stopped_at(limit: str, config: SearchConfig, study: Study) -> str:
     """What to tell a user whose limit ended the search."""
+    best, target = study.best(), config.target_accuracy
+    reached = best is not None and target is not None and (best.best_val_acc or 0) >= target
     return (
         f"stopped: {limit}; {len(study.ended())} of {search.trials_wanted(config, study)} trials have ended\n"
-        f"go on with: {resume_command(study)}"
+        f"go on with: {resume_command(study)}{' --target-accuracy None' if reached else ''}"
     )
 
 

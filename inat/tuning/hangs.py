@@ -35,12 +35,15 @@ class HangWatch(Callback):
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         if self._limit is None:
             return
-        late = time.monotonic() - self._limit
+        now = time.monotonic()
         for trial in trials:
             actor = trial.temporary_state.ray_actor
-            if trial.status == TuneTrial.RUNNING and actor is not None and self._heard[trial.trial_id] < late:
+            # Pending with a process: one that is reused and has yet to answer that it takes the trial.
+            if trial.status not in (TuneTrial.RUNNING, TuneTrial.PENDING) or actor is None:
+                continue
+            if self._heard.setdefault(trial.trial_id, now) < now - self._limit:
                 self._note(trial.trial_id)
-                self._heard[trial.trial_id] = time.monotonic()
+                self._heard[trial.trial_id] = now
                 ray.kill(actor)
 
     def _note(self, trial_id: str) -> None:

@@ -33,6 +33,12 @@ class StopOnSignal(Stopper):
         self._previous = {number: signal.signal(number, self._handle) for number in self.signals}
         return self
 
+    def rearm(self) -> None:
+        """Take the signals again from somebody who has taken them meanwhile."""
+        if not self.requested:
+            for number in self.signals:
+                signal.signal(number, self._handle)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

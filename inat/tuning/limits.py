@@ -1,6 +1,7 @@
 """Stop a search when its time is used up or it is good enough."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Stopper
@@ -29,11 +30,11 @@ class StopAtLimits(Stopper):
     def _good_enough(self, trial: Trial) -> bool:
         return self._accuracy is not None and (trial.best_val_acc or 0.0) >= self._accuracy
 
-    def settle(self) -> None:
+    def settle(self, end: Callable[[str, str, str], object]) -> None:
         """End the running trials that are good enough: what they were searched for is there."""
         for trial in self._study.unfinished():
             if self._good_enough(trial):
-                self._study.end_trial(trial.trial_id, COMPLETED, "ended at the target accuracy")
+                end(trial.trial_id, COMPLETED, "ended at the target accuracy")
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False

@@ -1,10 +1,11 @@
 """Tune's callback that writes the study while the search runs."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from ray.tune import Callback
+from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial as TuneTrial
 
 from inat.constants import (
@@ -16,9 +17,10 @@ from inat.constants import (
     HANG_SUFFIX,
     MICRO_BATCH,
     NOTE,
+    RUNNING,
     STOPPED,
 )
-from inat.errors import DiskFullError
+from inat.errors import DiskFullError, StudyError
 from inat.files import disk_full
 from inat.results import Study
 from inat.trials import Trial
@@ -31,7 +33,11 @@ HUNG = "no epoch within --trial-timeout"
 
 
 class StudyRecorder(Callback):
-    """Writes epochs and ends into the study, keeps its checkpoints few, and tells ``listeners`` what changed."""
+    """Writes epochs and ends into the study, keeps its checkpoints few, and tells ``listeners`` what changed.
+
+    Tune would wrap an error of a callback in its own, or call again. So what cannot be written is kept in ``error``,
+    nothing more is written, and the search is to stop (``StopAtError``).
+    """
 
     def __init__(
         self,
@@ -47,25 +53,43 @@ class StudyRecorder(Callback):
         self._scheduler = scheduler
         self._keep = keep_checkpoints
         self._listeners = listeners
+        self.error: Exception | None = None
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        for row in (*result.get(EPOCHS_BEFORE, ()), result):
-            self._study.add_epoch(trial.trial_id, row, node=str(result.get("hostname", "")))
-            self._tell(trial.trial_id)
+        with self._writing(trial.trial_id) as may:
+            for row in (*result.get(EPOCHS_BEFORE, ()), result) if may else ():
+                self._study.add_epoch(trial.trial_id, row, node=str(result.get("hostname", "")))
+                self._tell(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._end(trial.trial_id, *outcome(self._study.trials[trial.trial_id], self._scheduler))
+        self.end(trial.trial_id, *outcome(self._study.trials[trial.trial_id], self._scheduler))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         failure = last_failure(trial)
-        if DiskFullError.__name__ in failure:
-            raise disk_full(self._study.directory)  # ends the search; this trial and the others go on after a resume
-        self._study.keep_failure(trial.trial_id, failure)
-        if not hopeless(failure) and self._never_started(trial):
-            return
-        self._end(trial.trial_id, FAILED, HUNG if self._hung(trial.trial_id) else reason_of(failure))
+        with self._writing(trial.trial_id) as may:
+            if not may:
+                return
+            if DiskFullError.__name__ in failure:
+                raise disk_full(self._study.directory)  # this trial and the others go on after a resume
+            self._study.keep_failure(trial.trial_id, failure)
+            if not hopeless(failure) and self._never_started(trial):
+                return
+        self.end(trial.trial_id, FAILED, HUNG if self._hung(trial.trial_id) else reason_of(failure))
+
+    @contextmanager
+    def _writing(self, trial_id: str) -> Iterator[bool]:
+        """Keeps what goes wrong; False for a trial that has ended, and once something went wrong."""
+        try:
+            yield self.error is None and self._study.trials[trial_id].state == RUNNING
+        except OSError as error:
+            self.error = StudyError(
+                f"{self._study.directory} cannot be written ({error.strerror or error}); what is in it is kept: mend "
+                f"that, then go on with --resume {self._study.directory}"
+            )
+        except Exception as error:
+            self.error = error
 
     def _hung(self, trial_id: str) -> bool:
         """Whether a watchdog wrote down where the trial was; its file is there, but empty, while a trial runs."""
@@ -81,14 +105,33 @@ class StudyRecorder(Callback):
         tried = trial.run_metadata.num_failures
         return tried <= self._max_failures and self._lost[trial.trial_id] <= self._max_failures
 
-    def _end(self, trial_id: str, state: str, error: str) -> None:
-        self._study.end_trial(trial_id, state, error)
-        prune(self._study, self._keep)
-        self._tell(trial_id)
+    def end(self, trial_id: str, state: str, error: str) -> None:
+        """Record a trial's end, once."""
+        with self._writing(trial_id) as may:
+            if may:
+                self._study.end_trial(trial_id, state, error)
+                prune(self._study, self._keep)
+                self._tell(trial_id)
 
     def _tell(self, trial_id: str) -> None:
         for listener in self._listeners:
             listener(self._study.trials[trial_id])
+
+
+class StopAtError(Stopper):
+    """Ends the search whose recorder could not write."""
+
+    def __init__(self, recorder: StudyRecorder) -> None:
+        self._recorder = recorder
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._recorder.error is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its stopper into a snapshot that we never read
 
 
 def outcome(trial: Trial, scheduler: StudyASHA) -> tuple[str, str]:

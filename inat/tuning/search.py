@@ -29,7 +29,7 @@ from inat.tuning.limits import StopAtLimits
 from inat.tuning.mirror import StudyMirror
 from inat.tuning.progress import SearchProgress
 from inat.tuning.provenance import study_info
-from inat.tuning.recorder import Listener, StudyRecorder, settle
+from inat.tuning.recorder import Listener, StopAtError, StudyRecorder, settle
 from inat.tuning.scheduler import StudyASHA, asha_for
 from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
 from inat.tuning.session import nodes, ray_session
@@ -151,29 +151,33 @@ def run(
     retention.prune(study, config.keep_checkpoints)
     searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study))
     wanted = trials_wanted(config, study)
-    if len(study.ended()) >= wanted:
-        return Outcome(study, interrupted=False, limit="", seconds=0.0, slots=None)
+    limits = StopAtLimits(study, seconds_of(config.time_budget), config.target_accuracy)
+    if len(study.ended()) >= wanted or limits.reason:
+        with StudyMirror(study, searcher):
+            pass  # a driver that was killed at the very end may have left it short
+        return Outcome(study, interrupted=False, limit=limits.reason, seconds=0.0, slots=None)
     with ExitStack() as stack:
         announce(f"ray     {'starting' if config.address is None else f'joining {config.address}'}")
-        stack.enter_context(ray_session(config))
-        # After ray.init, which installs handlers of its own.
         signals = stack.enter_context(StopOnSignal(give_up))
+        stack.enter_context(ray_session(config))
+        signals.rearm()  # ray.init has installed handlers of its own
         slots = plan_slots(nodes(), config)
         announce(f"trials  {slots}")
-        limits = StopAtLimits(study, seconds_of(config.time_budget), config.target_accuracy)
         writers = side_records(config, study, searcher)
         for writer in writers:
             stack.enter_context(writer)
         progress = stack.enter_context(SearchProgress(study, wanted))
         hearers: list[Listener] = [searcher.hear, limits.hear, progress, *writers, *listeners]
         recorder = StudyRecorder(study, scheduler, config.keep_checkpoints, hearers, config.max_failures)
-        stop = CombinedStopper(signals, limits)
+        stop = CombinedStopper(signals, limits, StopAtError(recorder))
         started = time.monotonic()
         while len(study.ended()) < wanted and not stop.stop_all():
             # More than once only if a process died between two trials: what it was to run is handed out again.
             trials = StudyTrials(searcher.start_over(), slots.count)
             _tune(config, study, trials, scheduler, recorder, stop, slots, objective)
-        limits.settle()
+        limits.settle(recorder.end)
+        if recorder.error is not None:
+            raise recorder.error
         seconds = time.monotonic() - started
     for writer in writers:
         if writer.error:

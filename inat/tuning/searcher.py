@@ -138,25 +138,31 @@ class BudgetAwareOptunaSearch(OptunaSearch):
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Pass on one epoch; what is repeated, unknown, or no number is left out."""
-        new = result[EPOCH] > self._reported.get(trial_id, 0)  # a trial set back to a checkpoint repeats itself
-        if new and trial_id in self._ot_trials and math.isfinite(result[METRIC]):
-            self._reported[trial_id] = result[EPOCH]
-            self._ot_trials[trial_id].report(result[METRIC], result[EPOCH])
+        """Nothing: Tune keeps back the report that ends a trial; ``hear`` learns all of them from the study."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: ``hear`` comes right behind, and knows how the trial ended."""
 
     def hear(self, trial: Trial) -> None:
-        """Tell Optuna about a trial of the study that has ended; running, unknown and known ones do no harm."""
-        asked = None if trial.state == RUNNING else self._ot_trials.pop(trial.trial_id, None)
-        if asked is None:
+        """Tell Optuna what is new about a trial: epochs, and its end. Unknown and known news do no harm."""
+        if trial.trial_id not in self._ot_trials:
             return
+        self._pass_on_epochs(trial)
+        if trial.state == RUNNING:
+            return
+        asked = self._ot_trials.pop(trial.trial_id)
         self._freed = trial.node
         lesson = self._draw_lesson(trial)
         for name, value in attributes(trial, self._options.rungs).items():
             asked.set_user_attr(name, value)
         self._ot_study.tell(asked, lesson.value, lesson.state)
+
+    def _pass_on_epochs(self, trial: Trial) -> None:
+        for row in trial.history:
+            new = row[EPOCH] > self._reported.get(trial.trial_id, 0)  # one set back to a checkpoint repeats itself
+            if new and math.isfinite(row[METRIC]):
+                self._reported[trial.trial_id] = row[EPOCH]
+                self._ot_trials[trial.trial_id].report(row[METRIC], row[EPOCH])
 
     def as_optuna(self, trial: Trial) -> FrozenTrial:
         """An ended trial in Optuna's terms, as this searcher learned it."""
@@ -187,8 +193,7 @@ class BudgetAwareOptunaSearch(OptunaSearch):
             return
         self._ot_study.enqueue_trial(trial.params)
         self._ot_trials[trial.trial_id] = self._ot_study.ask(self._space)
-        for row in trial.history:
-            self.on_trial_result(trial.trial_id, row)
+        self._pass_on_epochs(trial)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study directory is the searcher's state."""

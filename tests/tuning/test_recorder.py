@@ -1,12 +1,16 @@
 import csv
+import errno
+import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from inat.errors import DiskFullError
+from inat import results
+from inat.errors import DiskFullError, StudyError
 from inat.results import Study
-from inat.tuning.recorder import StudyRecorder, outcome, settle
+from inat.tuning.recorder import StopAtError, StudyRecorder, outcome, settle
 from inat.tuning.scheduler import StudyASHA, asha_for
 from tests.tuning.conftest import run_epochs
 
@@ -84,6 +88,47 @@ def test_a_note_of_the_training_stands_in_the_tables_error_column(study):
     reopened.close()
 
 
+def test_a_trial_ends_once_and_has_no_epochs_behind_its_end(study):
+    callback = recorder(study, StudyASHA(**ASHA), heard := [])
+    tune_trial = SimpleNamespace(trial_id=study.add_trial({"x": 1}).trial_id)
+    callback.on_trial_result(0, [], tune_trial, {"epoch": 1, "best_val_acc": 0.5})
+    callback.on_trial_complete(0, [], tune_trial)
+    callback.on_trial_result(0, [], tune_trial, {"epoch": 1, "best_val_acc": 0.1})
+    callback.on_trial_complete(0, [], tune_trial)
+    assert heard == [("t0000", "running"), ("t0000", "completed")]
+    assert len(study.endings) == len(study.arrivals) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (errno.ENOSPC, "the disk of .* is full; .*--resume"),
+        (errno.EIO, "cannot be written .Input/output error.; .*--resume"),
+    ],
+)
+def test_what_cannot_be_written_stops_the_search_and_nothing_more_is_written(study, monkeypatch, fault, message):
+    callback = recorder(study, StudyASHA(**ASHA), heard := [])
+    stop = StopAtError(callback)
+    one, two = (SimpleNamespace(trial_id=study.add_trial({"x": i}).trial_id) for i in range(2))
+    assert not stop.stop_all()
+
+    def fail(path, text):
+        raise OSError(fault, os.strerror(fault))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "atomic_write", fail)
+        callback.on_trial_result(0, [], one, {"epoch": 1, "best_val_acc": 0.5})
+        callback.on_trial_complete(0, [], one)
+    assert stop.stop_all()
+    assert isinstance(callback.error, StudyError)
+    assert re.search(message, str(callback.error))
+    before = len(heard)
+    callback.on_trial_result(0, [], two, {"epoch": 1, "best_val_acc": 0.5})
+    callback.on_trial_complete(0, [], two)
+    assert len(heard) == before
+    assert study.trials[two.trial_id].state == "running"
+
+
 def _closed(study) -> Path:
     study.close()
     return study.directory
@@ -141,8 +186,10 @@ def test_a_trial_that_cannot_heal_fails_at_once(study, tmp_path):
 
 def test_a_full_disk_ends_the_search_and_leaves_the_trial_to_be_resumed(study, tmp_path):
     trial = failing(study, tmp_path, "Traceback\ninat.errors.DiskFullError: the disk of /x is full")
-    with pytest.raises(DiskFullError, match=r"is full; .*go on with --resume .*study"):
-        recorder(study, StudyASHA(**ASHA), []).on_trial_error(0, [], trial)
+    callback = recorder(study, StudyASHA(**ASHA), [])
+    callback.on_trial_error(0, [], trial)
+    assert isinstance(callback.error, DiskFullError)
+    assert re.search(r"is full; .*go on with --resume .*study", str(callback.error))
     assert [t.trial_id for t in study.unfinished()] == [trial.trial_id]
 
 

@@ -1,5 +1,6 @@
 """The whole search on a real local Ray, with objectives of one line."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
 import ray
@@ -91,8 +93,10 @@ def test_a_search_ends_with_a_complete_study_and_can_be_extended(tmp_path):
     assert info["versions"]["ray"] == ray.__version__
 
     study, space = search.open_study(config(tmp_path, resume=study.directory))
+    (study.directory / "study.db").unlink()  # as if the driver had been killed before it was written
     assert search.run(settings, study, space, parabola).slots is None  # nothing is missing, so nothing starts
     study.close()
+    assert len(optuna.load_study(study_name=None, storage=f"sqlite:///{study.directory}/study.db").trials) == 12
 
     more = config(tmp_path, num_samples=16, resume=study.directory)
     study, space = search.open_study(more)
@@ -101,6 +105,29 @@ def test_a_search_ends_with_a_complete_study_and_can_be_extended(tmp_path):
     study.close()
     check_complete(study.directory, 16)
     assert {i: t.params for i, t in study.trials.items() if i in before} == before
+
+
+def test_a_disk_that_fills_up_stops_the_search_with_a_sentence_and_a_resume_goes_on(tmp_path, monkeypatch):
+    settings = config(tmp_path)
+    study, space = search.open_study(settings)
+    ends, real = [], Study.end_trial
+
+    def end_trial(self, *args):
+        ends.append(args)
+        if len(ends) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "end_trial", end_trial)
+        with pytest.raises(StudyError, match="cannot be written .No space left on device.; .* go on with --resume"):
+            search.run(settings, study, space, parabola)
+    study.close()
+    assert len(ends) == 3
+    study, space = search.open_study(config(tmp_path, resume=study.directory))
+    search.run(settings, study, space, parabola)
+    study.close()
+    check_complete(study.directory, 12)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +149,13 @@ def test_a_limit_stops_the_search_cleanly_and_a_resume_goes_on(tmp_path, limit, 
     assert len(study.ended()) < 12
     if "target_accuracy" in limit:
         assert study.best().best_val_acc >= 0.8
+        mirrored = optuna.load_study(study_name=None, storage=f"sqlite:///{study.directory}/study.db").trials
+        assert {t.user_attrs["trial_id"] for t in mirrored} == {t.trial_id for t in study.ended()}
+        again, space = search.open_study(config(tmp_path, resume=study.directory, **limit))
+        outcome = search.run(config(tmp_path, **limit), again, space, steady)
+        again.close()
+        assert reason in outcome.limit
+        assert outcome.slots is None  # it is reached already, so nothing starts
     more = config(tmp_path, resume=study.directory)
     study, space = search.open_study(more)
     outcome = search.run(more, study, space, steady)

@@ -4,6 +4,7 @@ import pytest
 from ray import tune
 
 from inat.results import Study
+from inat.trials import Trial
 from inat.tuning.budget import Rungs
 from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
 from tests.tuning.conftest import run_epochs
@@ -25,9 +26,9 @@ def finish(search: BudgetAwareOptunaSearch, study: Study, suggestion: dict, stat
     trial_id = suggestion["trial_id"]
     for epoch in (1, 2, 3) if state == "completed" else (1,):
         result = {"epoch": epoch, "best_val_acc": value_of(suggestion) * (1 - 0.1 / epoch)}
-        search.on_trial_result(trial_id, result)
         study.add_epoch(trial_id, result)
-    search.on_trial_complete(trial_id, result)
+        search.hear(study.trials[trial_id])
+    search.on_trial_complete(trial_id, result)  # Tune tells the searcher before the recorder
     end(search, study, trial_id, state)
 
 
@@ -115,6 +116,7 @@ def test_unknown_and_repeated_news_are_tolerated(study):
     suggestion = ask(search)
     search.on_trial_result("t0099", {"epoch": 1, "best_val_acc": 0.5})
     search.on_trial_complete("t0099", {"epoch": 1, "best_val_acc": 0.5})
+    search.hear(Trial("t0099", 99, {}, ""))
     finish(search, study, suggestion)
     search.hear(study.trials["t0000"])
     search.on_trial_result("t0000", {"epoch": 9, "best_val_acc": 0.9})
@@ -124,9 +126,8 @@ def test_unknown_and_repeated_news_are_tolerated(study):
 def test_a_trial_without_a_number_is_never_left_running(study):
     search = searcher(study)
     trial_id = ask(search)["trial_id"]
-    row = {"epoch": 1, "best_val_acc": float("nan")}
-    search.on_trial_result(trial_id, row)
-    study.add_epoch(trial_id, row)
+    study.add_epoch(trial_id, {"epoch": 1, "best_val_acc": float("nan")})
+    search.hear(study.trials[trial_id])
     end(search, study, trial_id, "completed")
     (told,) = search._ot_study.get_trials()
     assert (told.state.name, told.value, told.intermediate_values) == ("COMPLETE", 0.0, {})
@@ -175,14 +176,25 @@ def test_repeated_reports_of_a_trial_set_back_are_ignored(study, recwarn):
     search = searcher(study)
     trial_id = ask(search)["trial_id"]
     for epoch in (1, 2, 1, 2, 3):
-        result = {"epoch": epoch, "best_val_acc": epoch / 10}
-        search.on_trial_result(trial_id, result)
-        study.add_epoch(trial_id, result)
+        study.add_epoch(trial_id, {"epoch": epoch, "best_val_acc": epoch / 10})
+        search.hear(study.trials[trial_id])
     assert not [w for w in recwarn if "already reported" in str(w.message)]
     end(search, study, trial_id, "completed")
     told = search._ot_study.get_trials()[0]
     assert told.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
     assert math.isclose(told.value, 0.3)
+
+
+def test_optuna_learns_the_epoch_at_which_a_trial_was_stopped_with_it_or_before_it(study):
+    search = searcher(study, stopped="pruned")
+    trial_id = ask(search)["trial_id"]
+    study.add_epoch(trial_id, {"epoch": 1, "best_val_acc": 0.4})
+    end(search, study, trial_id, "stopped")  # nobody was told of the epoch by itself
+    live = search._ot_study.get_trials()[0]
+    assert (live.state.name, live.value, live.intermediate_values) == ("PRUNED", 0.4, {1: 0.4})
+    study.close()
+    again = searcher(Study.open(study.directory), stopped="pruned")._ot_study.get_trials()[0]
+    assert (again.state, again.value, again.intermediate_values) == (live.state, live.value, live.intermediate_values)
 
 
 def test_a_new_trial_must_beat_the_kept_ones_to_write_its_weights(study):

@@ -1,0 +1,40 @@
+from types import SimpleNamespace
+
+import pytest
+import ray
+from ray.tune.experiment import Trial as TuneTrial
+
+from inat.tuning import hangs
+
+
+@pytest.fixture
+def killed(monkeypatch):
+    actors: list[str] = []
+    monkeypatch.setattr(ray, "kill", actors.append)
+    monkeypatch.setattr(hangs, "MARGIN_SECONDS", 0.0)
+    return actors
+
+
+def trial(status: str, actor: str | None) -> SimpleNamespace:
+    return SimpleNamespace(trial_id="t0000", status=status, temporary_state=SimpleNamespace(ray_actor=actor))
+
+
+@pytest.mark.parametrize("status", [TuneTrial.RUNNING, TuneTrial.PENDING])
+def test_a_process_that_does_not_answer_is_killed_also_while_it_is_handed_the_next_trial(killed, tmp_path, status):
+    watch = hangs.HangWatch(tmp_path, seconds=1e-9)
+    for step in range(3):
+        watch.on_step_end(step, [trial(status, "actor")])
+    assert killed[0] == "actor"
+    assert "did not answer" in (tmp_path / "errors" / "t0000.hang.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("status", "actor", "seconds"),
+    [(TuneTrial.PENDING, None, 1e-9), (TuneTrial.TERMINATED, "actor", 1e-9), (TuneTrial.RUNNING, "actor", 60.0),
+     (TuneTrial.RUNNING, "actor", None)],
+)  # fmt: skip
+def test_others_are_left_alone(killed, tmp_path, status, actor, seconds):
+    watch = hangs.HangWatch(tmp_path, seconds)
+    for step in range(3):
+        watch.on_step_end(step, [trial(status, actor)])
+    assert killed == []
