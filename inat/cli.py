@@ -10,7 +10,7 @@ import tyro
 from inat.constants import SEARCH_KIND
 from inat.errors import InatError, StudyError
 from inat.options import ResumeOption, SearchConfig, check_resumable
-from inat.results import read_info
+from inat.studyinfo import read_info
 
 Command = TypeVar("Command")
 Search = TypeVar("Search", bound=SearchConfig)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from inat.constants import (
     BEST_VAL_ACC,
@@ -26,7 +26,6 @@ from inat.constants import (
     HISTORY_COLUMNS,
     HISTORY_CSV,
     JOURNAL,
-    LOCK_FILE,
     MICRO_BATCH,
     NOTE,
     RUNNING,
@@ -39,6 +38,7 @@ from inat.constants import (
 )
 from inat.errors import DiskFullError, StudyError
 from inat.files import atomic_write, csv_lines, disk_full_told, drop_torn_line, read_json_lines
+from inat.studyinfo import read_info, take_lock
 from inat.trials import Trial
 
 JOURNALED = (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED, MICRO_BATCH, NOTE, TRAINABLE)  # of an epoch's row
@@ -74,7 +74,7 @@ class Study:
                 raise StudyError(f"{directory} exists already; {ways} or choose another --name")
         except OSError as error:
             raise StudyError(f"cannot create {directory} ({error.strerror}); choose another --storage-path") from error
-        lock = _take_lock(directory)
+        lock = take_lock(directory)
         atomic_write(directory / STUDY_JSON, json.dumps(dict(info), indent=2) + "\n")
         return cls(directory, dict(info), lock)
 
@@ -84,7 +84,7 @@ class Study:
         info = read_info(directory)
         if (directory / TRIALS_CSV).exists() and not (directory / JOURNAL).exists():
             raise StudyError(f"{directory} has no {JOURNAL}, from which a search goes on; copy the study again, whole")
-        return cls(directory, info, _take_lock(directory))
+        return cls(directory, info, take_lock(directory))
 
     # Events, in the order in which a trial meets them.
 
@@ -252,30 +252,3 @@ class Study:
     def _end(self, trial: Trial, state: str, error: str) -> None:
         trial.state, trial.error = state, error
         self._endings.append(trial)
-
-
-def read_info(directory: Path) -> dict[str, Any]:
-    """study.json of a study; StudyError if it is not there."""
-    path = directory / STUDY_JSON
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        others = sorted(p.parent for p in directory.parent.glob(f"*/{STUDY_JSON}")) if directory.parent.exists() else []
-        hint = f"; there are: {', '.join(map(str, others[-5:]))}" if others else ""
-        raise StudyError(f"no study in {directory} (no {STUDY_JSON}){hint}") from error
-    except (ValueError, OSError) as error:
-        raise StudyError(f"{path} cannot be read ({error}); restore it from a copy or start a new study") from error
-    if not isinstance(info, dict) or not isinstance(info.get("config"), dict):
-        raise StudyError(f"{path} has no configuration; restore it from a copy or start a new study")
-    return info
-
-
-def _take_lock(directory: Path) -> FileLock:
-    lock = FileLock(directory / LOCK_FILE)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StudyError(f"{directory} is being run by another process; wait for it or stop it first") from error
-    except OSError as error:
-        raise StudyError(f"{directory} is not writable ({error.strerror})") from error
-    return lock

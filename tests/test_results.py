@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inat.errors import DiskFullError, StudyError
-from inat.results import Study, read_info
+from inat.results import Study
+from inat.studyinfo import read_info
 
 
 def new_study(tmp_path: Path) -> Study:

@@ -1,0 +1,38 @@
+"""A study directory before it is opened: what it says of itself, and whether another process has it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from inat.constants import LOCK_FILE, STUDY_JSON
+from inat.errors import StudyError
+
+
+def read_info(directory: Path) -> dict[str, Any]:
+    """study.json of a study; StudyError if it is not there."""
+    path = directory / STUDY_JSON
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        others = sorted(p.parent for p in directory.parent.glob(f"*/{STUDY_JSON}")) if directory.parent.exists() else []
+        hint = f"; there are: {', '.join(map(str, others[-5:]))}" if others else ""
+        raise StudyError(f"no study in {directory} (no {STUDY_JSON}){hint}") from error
+    except (ValueError, OSError) as error:
+        raise StudyError(f"{path} cannot be read ({error}); restore it from a copy or start a new study") from error
+    if not isinstance(info, dict) or not isinstance(info.get("config"), dict):
+        raise StudyError(f"{path} has no configuration; restore it from a copy or start a new study")
+    return info
+
+
+def take_lock(directory: Path) -> FileLock:
+    """The study's lock, held until it is released; StudyError if another process holds it."""
+    lock = FileLock(directory / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StudyError(f"{directory} is being run by another process; wait for it or stop it first") from error
+    except OSError as error:
+        raise StudyError(f"{directory} is not writable ({error.strerror})") from error
+    return lock
