@@ -42,11 +42,14 @@ def identity(params: Params) -> str:
 def next_of_grid(left: Iterable[Params], trials: Iterable[Trial], node: str) -> Params:
     """Which of the configurations that are left a slot of ``node`` runs: the first that reads features kept there.
 
-    If there is none, the first whose features no machine has; at last one that another machine has, too.
+    If there is none, the first whose features no machine has; at last one that another machine has, too. A trial that
+    has not reported yet is taken to run on ``node`` as long as no other machine is known.
     """
+    trials = list(trials)
+    alone = {trial.node for trial in trials} <= {node, ""}
     homes: dict[Any, set[str]] = {}
     for trial in trials:
-        homes.setdefault(feature_group(trial.params), set()).add(trial.node)
+        homes.setdefault(feature_group(trial.params), set()).add(node if alone else trial.node)
 
     def distance(params: Params) -> int:
         group = feature_group(params)

@@ -57,6 +57,20 @@ def test_a_machine_goes_on_with_what_it_keeps_then_with_what_nobody_has():
     assert next_of_grid(left[:2], trials, "three") == left[0]
 
 
+def test_one_machine_alone_goes_on_with_what_a_trial_there_has_only_begun():
+    left = [
+        {"backbone": "a", "strategy": "freeze_all", "learning_rate": 0.2},
+        {"backbone": "b", "strategy": "freeze_all", "learning_rate": 0.2},
+    ]
+    ended, begun = (
+        trial(0, "one", backbone="c", strategy="freeze_all"),
+        trial(1, "", backbone="b", strategy="freeze_all"),
+    )
+    assert next_of_grid(left, [ended, begun], "one") == left[1]
+    elsewhere = trial(2, "two", backbone="c", strategy="freeze_all")
+    assert next_of_grid(left, [ended, begun, elsewhere], "one") == left[0]
+
+
 def test_a_search_of_a_grid_asks_for_each_configuration_once(study: Study):
     from inat.tuning.budget import Rungs
     from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
