@@ -8,6 +8,7 @@ import torch
 
 from inat.config import Precision
 from inat.errors import ConfigError
+from inat.memory import lacks_memory
 
 
 def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
@@ -44,6 +45,6 @@ def autocast(precision: Precision, device: str) -> torch.autocast:
     return torch.autocast(device, dtype=dtype, enabled=chosen != "32-true")
 
 
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device, or the CPU's allocator, had too little memory."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether a device, or the computer, had too little memory."""
+    return isinstance(error, MemoryError) or lacks_memory(f"{type(error).__name__}: {error}")

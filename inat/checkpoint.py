@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import ZipFile
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from inat.config import BackboneConfig, CNNConfig, TrialConfig
@@ -39,6 +41,25 @@ def portable_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
         FROZEN_KEY: weights,
         STATE_KEY: without_frozen(trainer.lightning_module.state_dict(), net),
     }
+
+
+class DirectCheckpointIO(TorchCheckpointIO):
+    """Has a trainer write its checkpoints where it is told to.
+
+    Lightning's own go through $TMPDIR: maybe another, smaller disk, on which killed processes leave whole checkpoints.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        torch.save(checkpoint, path)
+
+
+def is_intact(path: Path) -> bool:
+    """Whether a checkpoint is as it was written, by the check sums in it; torch itself does not compare them."""
+    try:
+        with ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # a damaged directory of the archive raises whatever its wrong numbers lead to
+        return False
 
 
 def freezes(model: CNNConfig | BackboneConfig) -> bool:

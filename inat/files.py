@@ -5,20 +5,27 @@ import errno
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from inat.constants import STUDY_JSON
 from inat.errors import DiskFullError, StudyError
 
 
-def disk_full(directory: Path) -> DiskFullError:
-    """The error for a study in ``directory`` that cannot be written any more."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota used up, file larger than the user may have
+PROBE = 1_000_000  # bytes that a disk with room must take
+
+
+def disk_full(place: Path) -> DiskFullError:
+    """The error for a directory that takes no more, with the way to go on: for one in a study, its ``--resume``."""
+    study = next((folder for folder in (place, *place.parents) if (folder / STUDY_JSON).exists()), None)
+    if study is None:
+        return DiskFullError(f"the disk of {place} is full; free some space, then run the same command again")
     return DiskFullError(
-        f"the disk of {directory} is full; everything up to here is kept: free some space, then go on with "
-        f"--resume {directory}"
+        f"the disk of {study} is full; everything up to here is kept: free some space, then go on with "
+        f"--resume {study}"
     )
 
 
@@ -28,22 +35,61 @@ def disk_full_told(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in NO_ROOM:
             raise
         raise disk_full(directory) from error
 
 
-def atomic_write(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, meets the old text or the new one, never a part."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+@contextmanager
+def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """Gives a path to write to; at the end, that file takes the place of ``path``.
+
+    A reader, or a crash, meets the old file or the new one, never a part. ``sync`` waits for the disk (4 ms on an SSD),
+    so that this holds in a power cut too. DiskFullError if there is no room, by whatever error the writer says so.
+    """
+    partial = path.with_name(f".{path.name}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        with _lack_of_room_told(partial):
+            yield partial
+            if sync:
+                _wait_for_disk(partial)
+            os.replace(partial, path)
     except BaseException:
-        os.unlink(name)
+        with suppress(OSError):
+            partial.unlink()
         raise
+
+
+@contextmanager
+def _lack_of_room_told(partial: Path) -> Iterator[None]:
+    try:
+        with disk_full_told(partial.parent):
+            yield
+    except RuntimeError as error:  # torch's, which do not say why
+        if _can_grow(partial):
+            raise
+        raise disk_full(partial.parent) from error
+
+
+def _can_grow(file: Path) -> bool:
+    try:
+        with file.open("ab") as probed:
+            probed.write(bytes(PROBE))
+        _wait_for_disk(file)  # where quotas are counted late
+    except OSError as error:
+        return error.errno not in NO_ROOM
+    return True
+
+
+def _wait_for_disk(file: Path) -> None:
+    with file.open("rb+") as written:
+        os.fsync(written.fileno())
+
+
+def atomic_write(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a text file as ``replacing`` does; without ``sync`` one that can be made again after a power cut."""
+    with replacing(path, sync=sync) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
 
 
 def drop_torn_line(path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from inat.allocator import keep_freed_memory
 from inat.arithmetic import check_compiler, out_of_memory, resolve_precision
+from inat.checkpoint import DirectCheckpointIO, is_intact
 from inat.config import TrialConfig
 from inat.constants import EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
 from inat.epochs import EpochRecorder
@@ -28,19 +29,20 @@ def fit(
     """Train as ``config`` says and return the last epoch's metrics with ``best_val_acc`` and ``epochs``.
 
     ``callbacks`` run after the recorder, which they find with ``recorder_of(trainer)``. ``resume_from`` is a full
-    checkpoint of the same configuration; training goes on behind its epoch if it exists. Where the device has too
-    little memory, training starts again, from that checkpoint, in micro-batches of half the size whose gradients add
-    up to the same batch; their size stands in the metrics as ``micro_batch``. If even single images are too large, the
-    device's out-of-memory error is raised.
+    checkpoint of the same configuration; training goes on behind its epoch if it exists. If it is damaged it is
+    removed, and training starts from the first epoch. Where the device has too little memory, training starts again,
+    from that checkpoint, in micro-batches of half the size whose gradients add up to the same batch; their size stands
+    in the metrics as ``micro_batch``. If even single images are too large, the device's out-of-memory error is raised.
     """
     _quiet_lightning()
     keep_freed_memory()
+    note = _remove_if_damaged(resume_from)
     micro_batch = None
     while True:
         try:
             checkpoint = resume_from if resume_from is not None and resume_from.exists() else None
-            return _fit(config, callbacks, checkpoint, micro_batch)
-        except RuntimeError as error:  # what CUDA, and the CPU's allocator, raise
+            return _fit(config, callbacks, checkpoint, micro_batch, note)
+        except (RuntimeError, MemoryError) as error:  # RuntimeErrors are what CUDA, and torch's CPU allocator, raise
             if not out_of_memory(error) or micro_batch == 1:
                 raise
         # Out of the handler, which holds the failed step's tensors through its traceback.
@@ -49,20 +51,33 @@ def fit(
         micro_batch = ((micro_batch or config.optim.batch_size) + 1) // 2
 
 
+def _remove_if_damaged(checkpoint: Path | None) -> str:
+    """What there is to say of it: a file that no attempt can read would make the trial fail for good."""
+    if checkpoint is None or not checkpoint.exists() or is_intact(checkpoint):
+        return ""
+    checkpoint.unlink()
+    return f"{checkpoint.name} was damaged: started again from the first epoch"
+
+
 def _fit(
-    config: TrialConfig, callbacks: Sequence[pl.Callback], resume_from: Path | None, micro_batch: int | None
+    config: TrialConfig,
+    callbacks: Sequence[pl.Callback],
+    resume_from: Path | None,
+    micro_batch: int | None,
+    note: str,
 ) -> dict[str, Any]:
     prepared = prepare(config)
     classes = prepared.data.classes
     # 1.25 times as fast as channels first on CPUs, and what tensor cores want.
     classifier = classifier_of(config, prepared.net, len(classes), micro_batch).to(memory_format=torch.channels_last)
-    recorder = EpochRecorder(config, classes, _remarks(prepared, micro_batch))
+    recorder = EpochRecorder(config, classes, _remarks(prepared, micro_batch, note))
     trainer = pl.Trainer(
         max_epochs=config.max_epochs,
         precision=resolve_precision(config.precision),
         accelerator="auto",
         devices=1,
         callbacks=[recorder, *callbacks],
+        plugins=[DirectCheckpointIO()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -77,12 +92,12 @@ def _fit(
     return recorder.row | {EPOCHS: recorder.epoch}
 
 
-def _remarks(prepared: Prepared, micro_batch: int | None) -> dict[str, Any]:
+def _remarks(prepared: Prepared, micro_batch: int | None, note: str) -> dict[str, Any]:
     """What every epoch's row says of the training as a whole."""
     trainable = sum(parameter.numel() for parameter in prepared.net.parameters() if parameter.requires_grad)
     remarks: dict[str, Any] = {TRAINABLE: trainable}
-    if prepared.note:
-        remarks[NOTE] = prepared.note
+    if notes := [text for text in (prepared.note, note) if text]:
+        remarks[NOTE] = "; ".join(notes)
     if micro_batch is not None:
         remarks[MICRO_BATCH] = micro_batch
     return remarks

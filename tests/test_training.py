@@ -44,6 +44,30 @@ def test_a_resumed_training_repeats_the_uninterrupted_one_bit_by_bit(cnn_params,
     assert killed.rows + resumed.rows == whole.rows
 
 
+@pytest.mark.parametrize("damage", ["empty", "torn", "one byte"])
+def test_a_damaged_checkpoint_is_removed_and_the_training_starts_from_the_first_epoch(cnn_params, tmp_path, damage):
+    config, last = TrialConfig.from_params(cnn_params | {"max_epochs": 2}), tmp_path / "last.ckpt"
+    with pytest.raises(SystemExit):
+        fit(config, [Rows(stop_after=1, save_to=last)])
+    whole = bytearray(last.read_bytes())
+    middle = len(whole) // 2  # in the weights, which torch would load as they are
+    whole[middle] ^= 255
+    last.write_bytes({"empty": b"", "torn": whole[:middle], "one byte": whole}[damage])
+    rows = Rows()
+    metrics = fit(config, [rows], resume_from=last)
+    assert [row["epoch"] for row in rows.rows] == [1, 2]
+    assert metrics["note"] == "last.ckpt was damaged: started again from the first epoch"
+    assert not last.exists()
+
+
+def test_a_checkpoint_is_written_where_it_is_wanted_and_nowhere_else(cnn_params, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))  # does not exist: a file there could not be made
+    with pytest.raises(SystemExit):
+        fit(TrialConfig.from_params(cnn_params), [Rows(stop_after=1, save_to=tmp_path / "last.ckpt")])
+    assert (tmp_path / "last.ckpt").stat().st_size > 0
+
+
 def test_a_loss_that_is_no_number_ends_the_training_in_the_middle_of_an_epoch(cnn_params, monkeypatch):
     seen = []
     real = Classifier.training_step
@@ -91,11 +115,14 @@ def test_no_step_waits_for_the_device(cnn_params):
     classifier.validation_step(batch, 0)
 
 
+NO_ROOM = torch.OutOfMemoryError("no room for so many images")
+
+
 class Small:
     """Stands in for a device: a network that has no room for more than ``most`` images at a time."""
 
-    def __init__(self, most: int, monkeypatch):
-        self.seen = []
+    def __init__(self, most: int, monkeypatch, error: Exception = NO_ROOM):
+        self.seen, self.error = [], error
         real = build.build_cnn
 
         def smaller(*args):
@@ -108,7 +135,7 @@ class Small:
     def check(self, count: int, most: int) -> None:
         self.seen.append(count)
         if count > most:
-            raise torch.OutOfMemoryError(f"no room for {count} images")
+            raise self.error
 
 
 def test_out_of_memory_halves_the_micro_batch_and_says_so(cnn_params, monkeypatch):
@@ -123,9 +150,18 @@ def test_out_of_memory_halves_the_micro_batch_and_says_so(cnn_params, monkeypatc
     assert halved["train_loss"] == pytest.approx(whole["train_loss"], rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("CUDA error: out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")],
+)
+def test_every_way_to_be_out_of_memory_halves_the_micro_batch(cnn_params, monkeypatch, error):
+    Small(32, monkeypatch, error)
+    assert fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1}))["micro_batch"] == 32
+
+
 def test_a_network_too_large_for_one_image_fails(cnn_params, monkeypatch):
     device = Small(0, monkeypatch)
-    with pytest.raises(torch.OutOfMemoryError, match="no room for 1 images"):
+    with pytest.raises(torch.OutOfMemoryError, match="no room for so many images"):
         fit(TrialConfig.from_params(cnn_params))
     assert device.seen == [64, 32, 16, 8, 4, 2, 1]
 

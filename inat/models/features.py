@@ -197,7 +197,7 @@ def _outputs(plan: FeaturePlan, prefix: StagedNetwork, photos: Split, device: to
             part, features = images[done : done + most], None
             try:
                 features = _push(prefix, part, plan.config.precision)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or len(part) == 1:
                     raise
             if features is None:  # out of the handler, whose traceback holds what had been computed

@@ -1,13 +1,12 @@
 """best.json and best.ckpt: the best trial of a study, with its one evaluation on the test split."""
 
 import json
-import os
 import shutil
 from typing import Any
 
 from inat.config import DataConfig
 from inat.constants import BEST_CKPT, BEST_JSON, BEST_VAL_ACC, EPOCHS, NAME, TEST, TRIAL_ID
-from inat.files import atomic_write
+from inat.files import atomic_write, replacing
 from inat.results import Study
 from inat.trials import Trial
 
@@ -31,14 +30,13 @@ def write_best(study: Study) -> Trial | None:
         return best
     weights = study.checkpoint_dir(best.trial_id) / BEST_CKPT
     if weights.exists():
-        partial = study.directory / f".{BEST_CKPT}"
-        if "backbone" in best.params:
-            from inat.checkpoint import complete_checkpoint  # loads torch, which the search itself does without
+        with replacing(study.directory / BEST_CKPT) as partial:
+            if "backbone" in best.params:
+                from inat.checkpoint import complete_checkpoint  # loads torch, which the search itself does without
 
-            complete_checkpoint(weights, partial)
-        else:
-            shutil.copyfile(weights, partial)
-        os.replace(partial, study.directory / BEST_CKPT)
+                complete_checkpoint(weights, partial)
+            else:
+                shutil.copyfile(weights, partial)
     _write(study, content)
     return best
 

@@ -5,6 +5,7 @@ a state and a value of Optuna's; raw accuracy and epochs stand beside as attribu
 """
 
 import math
+import re
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,12 +14,18 @@ from typing import Literal
 from optuna.trial import TrialState
 
 from inat.constants import COMPLETED, EPOCH, FAILED, METRIC, STOPPED
+from inat.memory import lacks_memory
 from inat.trials import Trial
 
 StoppedPolicy = Literal["extrapolate", "last", "pruned"]
 WORST = 0.0  # the worst legal validation accuracy
-# A trial that died of its own size must be avoided; one that failed over a bug says nothing about its hyperparameters.
-DEADLY = ("out of memory", "OutOfMemoryError", "not enough memory", "died", "killed", "no epoch within")
+# What Ray and our watchdog say of a process that is gone. At the beginning only: an error of the user's code may say
+# that something died, too.
+_GONE = re.compile(
+    r"(?:ray\.exceptions\.\w+: )?"
+    r"(?:The (?:actor|worker) (?:died|is dead|experienced an error)|The task's local raylet died"
+    r"|Task failed because the node|no epoch within)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,8 @@ def lesson_of(trial: Trial, before: Iterable[Trial], policy: StoppedPolicy) -> L
     process died counts as WORST, any other failure as FAIL, which samplers ignore.
     """
     if trial.state == FAILED:
-        deadly = any(word in trial.error for word in DEADLY)
+        # One that died of its own size must be avoided; a bug says nothing about the hyperparameters.
+        deadly = lacks_memory(trial.error) or _GONE.match(trial.error)
         return Lesson(TrialState.COMPLETE, WORST) if deadly else Lesson(TrialState.FAIL, None)
     value = trial.best_val_acc
     if value is None or not math.isfinite(value):

@@ -1,9 +1,12 @@
+import errno
 import json
+import shutil
 
 import pytest
 
 from inat.config import TrialConfig
 from inat.constants import BEST_CKPT
+from inat.errors import DiskFullError
 from inat.training import fit
 from inat.tuning.best import test_once as scores_on_test
 from inat.tuning.best import write_best
@@ -49,6 +52,19 @@ def test_an_objective_without_weights_has_a_best_trial_too(study):
     best = end(study, 0.5, weights=False)
     assert write_best(study).trial_id == best
     assert not (study.directory / BEST_CKPT).exists()
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(study, monkeypatch):
+    end(study, 0.5, weights=True)
+
+    def no_space(source, target):
+        target.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", no_space)
+    with pytest.raises(DiskFullError, match=f"the disk of {study.directory} is full; .* --resume {study.directory}"):
+        write_best(study)
+    assert not {path.name for path in study.directory.iterdir()} & {BEST_CKPT, f".{BEST_CKPT}", "best.json"}
 
 
 def test_the_best_of_a_study_of_backbones_needs_no_other_weights(study, backbone_params, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import pytest
 from optuna.trial import TrialState
+from ray.exceptions import ActorDiedError, LocalRayletDiedError, WorkerCrashedError
 
 from inat.constants import COMPLETED, FAILED, STOPPED
 from inat.trials import Trial
@@ -55,17 +56,33 @@ def test_what_is_no_number_counts_as_the_worst(value, state):
 
 
 @pytest.mark.parametrize(
-    ("error", "lesson"),
+    "error",
     [
-        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", Lesson(TrialState.COMPLETE, WORST)),
-        ("The actor died unexpectedly before finishing this task.", Lesson(TrialState.COMPLETE, WORST)),
-        ("no epoch within --trial-timeout", Lesson(TrialState.COMPLETE, WORST)),
-        ("ValueError: no mish today", Lesson(TrialState.FAIL, None)),
-        ("", Lesson(TrialState.FAIL, None)),
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB",
+        "RuntimeError: [enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you",
+        "MemoryError",
+        "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8 GiB for an array",
+        "torch.AcceleratorError: CUDA error: out of memory",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "2 worker(s) were killed due to the node running low on memory. Memory on the node was 15.9GB / 16GB",
+        str(ActorDiedError()),
+        f"ray.exceptions.WorkerCrashedError: {WorkerCrashedError()}",
+        str(LocalRayletDiedError()),
+        "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR",
+        "Task failed because the node it was running on is dead or unavailable. Node IP: 10.0.0.2",
+        "no epoch within --trial-timeout",
     ],
 )
-def test_only_deadly_failures_teach(error, lesson):
-    assert lesson_of(trial([0.5], FAILED, error), FINISHED, "extrapolate") == lesson
+def test_failures_of_memory_and_dead_processes_count_as_the_worst(error):
+    assert lesson_of(trial([0.5], FAILED, error), FINISHED, "extrapolate") == Lesson(TrialState.COMPLETE, WORST)
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["ValueError: no mish today", "ValueError: model kindly died-out", "KeyError: 'killed'", "no reason known", ""],
+)
+def test_other_failures_do_not_count(error):
+    assert lesson_of(trial([0.5], FAILED, error), FINISHED, "extrapolate") == Lesson(TrialState.FAIL, None)
 
 
 def test_the_best_up_to_an_epoch():

@@ -1,4 +1,6 @@
-from types import SimpleNamespace
+import os
+import resource
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -45,27 +47,57 @@ def test_the_last_state_is_written_when_due_and_can_be_resumed(cnn_params, tmp_p
     assert resumed["train_loss"] == whole["train_loss"]
 
 
-def test_a_failing_write_leaves_the_old_checkpoint(tmp_path):
-    keeper = TrialCheckpoints(tmp_path, None)
-    (tmp_path / "best.ckpt").write_text("old")
-
-    def disk_full(path):
-        path.write_text("half")
-        raise OSError("No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        keeper._write("best.ckpt", disk_full)
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"best.ckpt": "old"}
+@contextmanager
+def room_for(size: int):
+    """No file of this process may be larger, as with a quota: the system then refuses in the middle of a write."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_called_by_its_name(tmp_path, monkeypatch):
-    keeper = TrialCheckpoints(tmp_path, None)
-    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
+@pytest.mark.parametrize(("name", "every"), [("best.ckpt", 1e9), ("last.ckpt", 0.0)])
+def test_no_room_for_a_checkpoint_is_called_by_its_name_and_leaves_the_old_one(
+    cnn_params, tmp_path, monkeypatch, name, every
+):
+    monkeypatch.setattr(checkpoints, "LAST_EVERY_SECONDS", every)
+    monkeypatch.setattr(checkpoints, "LAST_SHARE", 1.0)
+    keeper = TrialCheckpoints(tmp_path / "c", 1.0 if name == "last.ckpt" else None)
+    (tmp_path / "c" / name).write_text("old")
+    config = TrialConfig.from_params(cnn_params | {"num_neurons_dense": 2048})  # 2 MB of weights
+    with room_for(1_000_000), pytest.raises(DiskFullError, match=f"the disk of {tmp_path / 'c'} is full; free some"):
+        fit(config, [keeper])
+    assert {path.name: path.read_text() for path in (tmp_path / "c").iterdir()} == {name: "old"}
 
-    def fail(path):
-        path.write_bytes(b"x" * 5000)
-        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
 
-    with pytest.raises(DiskFullError, match=f"the disk of {tmp_path} is full"):
-        keeper._write("best.ckpt", fail)
-    assert list(tmp_path.iterdir()) == []
+class Watch:
+    """Sizes of all files of a directory whenever one has just been written into it, before it takes its place."""
+
+    def __init__(self, directory, monkeypatch):
+        self.moments = []
+        real = os.replace
+
+        def watched(source, target):
+            self.moments.append({path.name: path.stat().st_size for path in directory.iterdir()})
+            real(source, target)
+
+        monkeypatch.setattr(os, "replace", watched)
+
+
+def test_the_bound_on_what_a_running_trial_has_on_the_disk(cnn_params, tmp_path, monkeypatch):
+    """README: best.ckpt, last.ckpt and the one that is being written; seven times the weights."""
+    monkeypatch.setattr(checkpoints, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "LAST_SHARE", 1.0)
+    config = TrialConfig.from_params(cnn_params | {"num_neurons_dense": 2048, "max_epochs": 4})
+    watch, keeper = Watch(tmp_path / "c", monkeypatch), TrialCheckpoints(tmp_path / "c", None)
+    fit(config, [keeper])
+    state = load_checkpoint(tmp_path / "c" / "best.ckpt").classifier.state_dict()
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    assert {name for files in watch.moments for name in files} == {
+        "best.ckpt", "last.ckpt", ".best.ckpt", ".last.ckpt",
+    }  # fmt: skip
+    assert max(len(files) for files in watch.moments) == 3
+    largest = max(sum(files.values()) for files in watch.moments)
+    assert 6.5 * weights < largest < 7.1 * weights

@@ -34,6 +34,24 @@ def test_the_bound_holds_at_every_moment_of_a_search(study):
     assert sorted(p.parent.name for p in study.directory.glob(f"checkpoints/*/{BEST_CKPT}")) == sorted(best)
 
 
+def test_what_a_killed_process_left_half_written_goes_with_the_end_of_its_trial(study):
+    trial_id = add(study, 0.5, "completed")
+    (study.checkpoint_dir(trial_id) / f".{BEST_CKPT}").write_text("half")
+    prune(study, keep=1)
+    assert [path.name for path in study.checkpoint_dir(trial_id).iterdir()] == [BEST_CKPT]
+
+
+def test_directories_of_others_stay_and_those_of_forgotten_trials_go(study):
+    add(study, 0.5, "completed")
+    root = study.directory / "checkpoints"
+    for name in ("t0000-copy", "mine", "t0001"):  # the last one: its trial is not in the journal
+        (root / name).mkdir()
+        (root / name / LAST_CKPT).write_text("weights")
+    (root / "notes.txt").write_text("mine, too")
+    prune(study, keep=1)
+    assert {path.name for path in root.iterdir()} == {"t0000", "t0000-copy", "mine", "notes.txt"}
+
+
 def test_threshold_is_the_kth_best(study):
     assert threshold_of(study, 2) is None
     for best in (0.4, 0.7, 0.6):
