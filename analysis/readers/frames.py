@@ -30,6 +30,7 @@ Broken = list[tuple[str, str]]  # place and reason of each row or file that cann
 
 TEXT = (TRIAL_ID, NAME, STATE, NODE, ERROR)
 WHOLE = (TRAINABLE, EPOCHS)
+EXACT = 2**53  # floats below it hold every integer
 OBJECTIVE = "objective"  # in a history before ``finish``: the metric that best_val_acc is the best of
 
 
@@ -75,7 +76,7 @@ def as_whole(column: pd.Series) -> pd.Series:
     """Integers, nullable ones if some are missing; as they are if they are not whole."""
     values = pd.to_numeric(column, errors="coerce")
     present = values.dropna()
-    if not (np.isfinite(present) & (present % 1 == 0)).all():
+    if not (present.abs().lt(EXACT) & (present % 1 == 0)).all():
         return values
     return values.astype("Int64" if len(present) < len(values) or not len(values) else "int64")
 
@@ -85,22 +86,21 @@ def as_value(column: pd.Series) -> pd.Series:
 
     None is a category of its own, "None", beside strings; beside numbers and booleans it is a missing value.
     """
-    present = column.dropna()
-    kinds = {type(value) for value in present} if column.dtype == object else set()
-    if column.dtype == bool or kinds == {bool}:
-        return column.astype("boolean" if len(present) < len(column) else bool)
-    if kinds <= {int, float, np.int64, np.float64} and pd.api.types.is_numeric_dtype(pd.to_numeric(present)):
-        return as_number(column)
     if column.dtype != object:
-        return column
-    named = column.map(lambda value: "None" if value is None else value)  # a missing one is NaN, not None
-    return as_text(named)
+        return as_number(column) if column.dtype.kind in "iuf" else column
+    present = column.dropna()
+    kinds = {type(value) for value in present}
+    if kinds == {bool}:
+        return column.astype("boolean" if len(present) < len(column) else bool)
+    if kinds <= {int, float}:
+        numbers = pd.to_numeric(column)
+        return as_number(numbers.astype(float) if numbers.dtype == object else numbers)  # object: beyond 64 bits
+    return as_text(column.map(lambda value: "None" if value is None else value))  # a missing value is NaN, not None
 
 
 def as_number(column: pd.Series) -> pd.Series:
     """Floats as they are; integers with missing values, which pandas holds as floats, as nullable integers."""
-    values = pd.to_numeric(column)
-    return as_whole(values) if values.isna().any() and values.notna().any() else values
+    return as_whole(column) if column.isna().any() and column.notna().any() else column
 
 
 def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -163,11 +163,11 @@ def counted_from_one(epochs: pd.Series) -> pd.Series:
     return epochs + 1 if len(epochs) and epochs.min() == 0 else epochs
 
 
-def choose_metric(wanted: str | None, known: Sequence[str], hint: str = "") -> str:
-    """``wanted`` or, if None, best_val_acc or val_acc; ValueError listing the ``known`` ones if it is not there."""
+def choose_metric(wanted: str | None, known: Sequence[str], listed: Sequence[str]) -> str:
+    """``wanted`` or, if None, best_val_acc or val_acc; if that is not ``known``, ValueError with those to be listed."""
     for metric in (wanted,) if wanted is not None else (BEST_VAL_ACC, VAL_ACC):
         if metric in known:
             return metric
-    missing = wanted if wanted is not None else f"{BEST_VAL_ACC} nor {VAL_ACC}"
-    listed = ", ".join(known) or "none"
-    raise ValueError(f"no metric {missing}{hint}; pass metric= one of the numeric columns that there are: {listed}")
+    missing = wanted if wanted is not None else f"{BEST_VAL_ACC} or {VAL_ACC}"
+    there = ", ".join(listed) or "none"
+    raise ValueError(f"no metric {missing}; pass metric= one of the numeric columns that there are: {there}")

@@ -133,9 +133,8 @@ def _trials(database: sqlite3.Connection, study_id: int, broken: Broken) -> list
     }
 
     def each(columns: str, table: str) -> Iterator[tuple[Any, ...]]:
-        return database.execute(
-            f"SELECT trial_id, {columns} FROM {table} JOIN trials USING (trial_id) WHERE study_id = ?", [study_id]
-        )
+        query = f"SELECT trial_id, {columns} FROM {table} JOIN trials USING (trial_id) WHERE study_id = ?"
+        return database.execute(f"{query} ORDER BY {table}.rowid", [study_id])
 
     for key, name, value, distribution in each("param_name, param_value, distribution_json", "trial_params"):
         try:

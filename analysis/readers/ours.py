@@ -46,7 +46,8 @@ def read_ours(directory: Path, metric: str | None, mode: Mode, broken: Broken) -
     trials = read_trials(directory, broken)
     history = _of_known_trials(history, trials, broken)
     if (metric or BEST_VAL_ACC, mode) != (BEST_VAL_ACC, "max"):
-        metric = choose_metric(metric or VAL_ACC, [name for name in MEASURED if history[name].notna().any()])
+        known = [name for name in MEASURED[1:] if history[name].notna().any()]
+        metric = choose_metric(metric or VAL_ACC, known, known)
         history = history.assign(**{OBJECTIVE: history[metric], VAL_ACC: history[metric]})
         trials = trials.assign(**{BEST_VAL_ACC: trials[TRIAL_ID].map(best_of_trials(history, mode))})
     parameters = [name for name in trials if name not in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)]

@@ -29,8 +29,7 @@ def read_table(
     names = next(csv.reader([rows[0]]))
     missing = {name: NOT_A_NUMBER if name in numeric else [""] for name in names}  # "None" and "NA" may be categories
     table = pd.read_csv(
-        io.StringIO("\n".join(rows)), keep_default_na=False, na_values=missing, float_precision="round_trip",
-        low_memory=False,
+        io.StringIO("\n".join(rows)), keep_default_na=False, na_values=missing, low_memory=False,
     )  # fmt: skip
     table.index = pd.Index(numbers[1:])
     return _with_numbers(table, numeric, place, broken)
@@ -76,8 +75,8 @@ def _parse(parts: Iterable[tuple[int, str]]) -> list[tuple[int, list[str]]]:
 
 def _written(row: list[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(row)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\n").writerow(row)  # it quotes fields that hold its line end
+    return text.getvalue()[:-1]
 
 
 def _with_numbers(table: pd.DataFrame, numeric: Sequence[str], place: str, broken: Broken) -> pd.DataFrame:

@@ -65,11 +65,14 @@ def read_tune(
     The history's epoch is the reported ``epoch``, counted from 1, or, where a result has none, training_iteration. What
     a trial reported again after a restore replaces what it had reported from there on. ``created`` is when it started.
     """
-    wanted = (EPOCH, ITERATION, DURATION, *HISTORY_COLUMNS[2:-1], BEST_VAL_ACC, *([metric] if metric else []))
-    wanted = tuple(dict.fromkeys(wanted))
-    found = _read_trials(directory, wanted, broken)
-    metric = choose_metric(metric, _numeric_columns(found), _hint(found))
-    history = _history(found, wanted, metric, broken)
+    names = (EPOCH, ITERATION, DURATION, *HISTORY_COLUMNS[2:-1], BEST_VAL_ACC, *([metric] if metric else []))
+    names = tuple(dict.fromkeys(names))
+    found = _read_trials(directory, names, broken)
+    results = _results(found, names)
+    if len(results):
+        metric = choose_metric(metric, [name for name in names if results[name].notna().any()], _numeric_columns(found))
+    metric = metric or BEST_VAL_ACC  # of an experiment that has just begun
+    history = _history(results, found, metric, broken)
     trials = _table(found, history, mode)
     settings = settings_of([trial.params or {} for trial in found])
     columns = list(settings)
@@ -118,16 +121,17 @@ def _numeric_columns(trials: Iterable[TuneTrial]) -> list[str]:
     return [name for name in names if name not in TUNES_OWN]
 
 
-def _hint(trials: Iterable[TuneTrial]) -> str:
-    return "" if any(trial.rows for trial in trials) else " as no trial has a result"
-
-
-def _history(trials: list[TuneTrial], wanted: tuple[str, ...], metric: str, broken: Broken) -> pd.DataFrame:
-    """One row a trial and epoch, with the metric as OBJECTIVE."""
-    rows = [(i, *row) for i, trial in enumerate(trials) for row in trial.rows]
-    history = pd.DataFrame(rows, columns=[TRIAL_ID, *wanted])
+def _results(trials: list[TuneTrial], names: tuple[str, ...]) -> pd.DataFrame:
+    """All results of all trials, as numbers; the trials are numbered."""
+    results = pd.DataFrame(
+        [(i, *row) for i, trial in enumerate(trials) for row in trial.rows], columns=[TRIAL_ID, *names]
+    )
     # NumPy's NaN stands in Tune's JSON as the string "null".
-    history = history.assign(**{name: pd.to_numeric(history[name], errors="coerce").astype(float) for name in wanted})
+    return results.assign(**{name: pd.to_numeric(results[name], errors="coerce").astype(float) for name in names})
+
+
+def _history(history: pd.DataFrame, trials: list[TuneTrial], metric: str, broken: Broken) -> pd.DataFrame:
+    """One row a trial and epoch, with the metric as OBJECTIVE."""
     epochs = history[EPOCH] if history[EPOCH].notna().all() else history[ITERATION]
     usable = epochs.notna() & np.isfinite(epochs)
     for i, count in history.loc[~usable, TRIAL_ID].value_counts(sort=False).items():

@@ -63,8 +63,8 @@ def read_wandb_csv(
     logged.
     """
     table = read_table(path, path.name, broken, needs_line_end=False)
-    numeric = [name for name in table if pd.api.types.is_numeric_dtype(table[name]) and not _is_own(name)]
-    metric = choose_metric(metric, numeric)
+    numeric = [name for name in table if table[name].dtype.kind in "iuf" and not _is_own(name)]
+    metric = choose_metric(metric, numeric, numeric)
     wanted = [metric] if parameters is None else [metric, *parameters]
     columns = [name for name in table if name in wanted[1:] or (name not in wanted and _was_set(name))]
     created = pd.to_datetime(table.get(RUN_CREATED, pd.Series(index=table.index, dtype="str")), utc=True,
