@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.readers.frames import (
@@ -71,7 +72,7 @@ def read_history(directory: Path, broken: Broken) -> pd.DataFrame:
         history = pd.DataFrame()
     if not {TRIAL_ID, EPOCH} <= set(history):
         return pd.DataFrame(columns=list(HISTORY_COLUMNS))
-    history = history.reindex(columns=list(HISTORY_COLUMNS))
+    history = history.reindex(columns=list(HISTORY_COLUMNS)).replace({EPOCH: {np.inf: np.nan, -np.inf: np.nan}})
     return without_repeats(_whole(history, [TRIAL_ID, EPOCH], HISTORY_CSV, broken))
 
 

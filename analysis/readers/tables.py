@@ -9,8 +9,6 @@ import pandas as pd
 
 from analysis.readers.frames import Broken
 
-NOT_A_NUMBER = ["", "nan", "NaN"]
-
 
 def read_table(
     path: Path, place: str, broken: Broken, numeric: Sequence[str] = (), needs_line_end: bool = True
@@ -26,13 +24,13 @@ def read_table(
     numbers, rows = _whole_rows(text, place, broken)
     if not rows:
         return pd.DataFrame()
-    names = next(csv.reader([rows[0]]))
-    missing = {name: NOT_A_NUMBER if name in numeric else [""] for name in names}  # "None" and "NA" may be categories
+    # Only what is empty is missing: "None" and "NA" may be categories.
     table = pd.read_csv(
-        io.StringIO("\n".join(rows)), keep_default_na=False, na_values=missing, low_memory=False,
+        io.StringIO("\n".join(rows)), keep_default_na=False, na_values=[""], low_memory=False, lineterminator="\n",
+        skip_blank_lines=False,
     )  # fmt: skip
     table.index = pd.Index(numbers[1:])
-    return _with_numbers(table, numeric, place, broken)
+    return with_numbers(table, numeric, place, broken)
 
 
 def _whole_rows(text: str, place: str, broken: Broken) -> tuple[list[int], list[str]]:
@@ -79,12 +77,12 @@ def _written(row: list[str]) -> str:
     return text.getvalue()[:-1]
 
 
-def _with_numbers(table: pd.DataFrame, numeric: Sequence[str], place: str, broken: Broken) -> pd.DataFrame:
+def with_numbers(table: pd.DataFrame, numeric: Sequence[str], place: str, broken: Broken) -> pd.DataFrame:
     """``table`` with numbers in the ``numeric`` columns; rows with anything else there are broken."""
     wrong = pd.Series(False, table.index)
     for name in (name for name in numeric if name in table and not pd.api.types.is_numeric_dtype(table[name])):
         values = pd.to_numeric(table[name], errors="coerce")
-        bad = values.isna() & table[name].notna()
+        bad = values.isna() & table[name].notna() & table[name].astype("str").str.lower().ne("nan")
         broken += [
             (f"{place} line {line}", f"{name} is no number: {table[name][line]!s:.40}") for line in table.index[bad]
         ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.readers.frames import Broken, Frames, Mode, as_text, choose_metric, chosen, column_name, finish
-from analysis.readers.tables import read_table
+from analysis.readers.tables import read_table, with_numbers
 from inat.constants import (
     BEST_VAL_ACC,
     COMPLETED,
@@ -63,8 +63,9 @@ def read_wandb_csv(
     logged.
     """
     table = read_table(path, path.name, broken, needs_line_end=False)
-    numeric = [name for name in table if table[name].dtype.kind in "iuf" and not _is_own(name)]
+    numeric = [name for name in table if not _is_own(name) and _has_numbers(table[name])]
     metric = choose_metric(metric, numeric, numeric)
+    table = with_numbers(table, [metric], path.name, broken)
     wanted = [metric] if parameters is None else [metric, *parameters]
     columns = [name for name in table if name in wanted[1:] or (name not in wanted and _was_set(name))]
     created = pd.to_datetime(table.get(RUN_CREATED, pd.Series(index=table.index, dtype="str")), utc=True,
@@ -89,6 +90,10 @@ def read_wandb_csv(
     info = {"source": "W&B", "metric": metric, "mode": mode}
     frames = finish(trials, pd.DataFrame(columns=list(HISTORY_COLUMNS)), info, named, [])
     return frames._replace(parameters=chosen(frames.trials, named, parameters))
+
+
+def _has_numbers(column: pd.Series) -> bool:
+    return column.dtype != bool and bool(pd.to_numeric(column, errors="coerce").notna().any())
 
 
 def _was_set(name: str) -> bool:

@@ -123,14 +123,17 @@ def test_several_objectives_are_refused(database):
         load_study(database)
 
 
-def test_parameters_that_are_damaged_are_counted(database):
-    fill(f"sqlite:///{database}", trials=[trial(), trial()])
+def test_what_is_damaged_in_a_database_is_counted(database):
+    fill(f"sqlite:///{database}", trials=[trial(), trial(attributes={"epochs": 3})])
     with sqlite3.connect(database) as connection:
         connection.execute("UPDATE trial_params SET param_value = 9 WHERE param_name = 'act' AND trial_id = 1")
+        connection.execute("UPDATE trial_user_attributes SET value_json = '{' WHERE trial_id = 2")
+        connection.execute("UPDATE trials SET datetime_start = 'yesterday' WHERE trial_id = 2")
     connection.close()
     loaded = load_study(database)
     assert loaded.trials["act"].tolist() == [np.nan, "relu"]
-    assert loaded.broken["place"].tolist() == ["trial 0"]
+    assert loaded.trials["created"].isna().tolist() == [False, True]
+    assert loaded.broken["place"].tolist() == ["trial 1", "trial 0", "trial 1"]
 
 
 def test_databases_and_journals_of_others_are_refused(tmp_path):
@@ -140,5 +143,22 @@ def test_databases_and_journals_of_others_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"cannot be read as Optuna's database \(no such table: studies\)"):
         load_study(tmp_path / "other.db")
     (tmp_path / "journal").write_text('{"op_code":0,"worker_id":"w","study_name"\n{}\n')
+    with pytest.raises(ValueError, match="no study that can be read in .*journal; restore it"):
+        load_study(tmp_path / "journal")
+    (tmp_path / "journal").write_text('{"op_code":4,"worker_id":"w"}\n')
     with pytest.raises(ValueError, match="cannot be read as Optuna's journal"):
         load_study(tmp_path / "journal")
+
+
+def test_a_journal_counts_up_to_its_damage(tmp_path):
+    path = tmp_path / "journal"
+    fill(optuna.storages.JournalStorage(JournalFileBackend(str(path))), trials=several())
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, lines[-1][:20]]))
+    loaded = load_study(path)
+    assert len(loaded.trials) == 3
+    assert loaded.broken.values.tolist() == [[f"journal line {len(lines) + 1}", "half-written"]]
+    path.write_text("\n".join([*lines[:-1], lines[-1][:20], lines[-1]]) + "\n")
+    loaded = load_study(path)
+    assert len(loaded.trials) == 2
+    assert loaded.broken["place"].tolist() == [f"journal line {len(lines)}"]

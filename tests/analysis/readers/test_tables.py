@@ -21,16 +21,17 @@ def test_floats_are_read_exactly(tmp_path):
 
 
 def test_words_for_nothing_are_categories_unless_the_column_is_numeric(tmp_path):
-    found, broken = table(tmp_path, "a,b\nNone,nan\nNA,0.5\n", numeric=("b",))
-    assert found["a"].tolist() == ["None", "NA"]
-    assert found["b"].isna().tolist() == [True, False]
+    found, broken = table(tmp_path, "a,b\nNone,nan\nNA,0.5\nnull,\n", numeric=("b",))
+    assert found["a"].tolist() == ["None", "NA", "null"]
+    assert found["b"].isna().tolist() == [True, False, True]
     assert broken == []
 
 
 def test_line_ends_of_windows_a_byte_order_mark_and_bytes_that_are_no_text(tmp_path):
-    found, broken = table(tmp_path, b"\xef\xbb\xbfa,b\r\n1,\xff\r\n2,y\r\n")
+    found, broken = table(tmp_path, b"\xef\xbb\xbfa,b\r\n1,\xff\r\n2,y\rz\r\n")
     assert list(found) == ["a", "b"]
     assert found["a"].tolist() == [1, 2]
+    assert found["b"].tolist() == ["\ufffd", "y\rz"]
     assert broken == []
 
 

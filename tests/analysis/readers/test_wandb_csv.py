@@ -71,3 +71,9 @@ def test_runtime_in_words_and_ids(tmp_path):
     assert study.trials["seconds"].tolist() == [3725, 5]
     assert study.trials["state"].tolist() == ["running", "completed"]
     assert study.trials["created"].isna().all()
+
+
+def test_a_metric_that_is_no_number_in_one_run(tmp_path):
+    study = load_study(export(tmp_path / "runs.csv", [ROWS[0], ROWS[2].replace('"0.2"', '"0.x"')]))
+    assert study.trials["best_val_acc"].tolist() == [0.41]
+    assert study.broken["reason"].tolist() == ["val_acc is no number: 0.x"]
