@@ -36,7 +36,8 @@ def read_optuna(path: str | Path, metric: str | None, study: str | None, broken:
 
     A trial's history are its intermediate values by step, counted from 1. Its best_val_acc is the best of these and
     of its value, but where the trial has a user attribute of that name, as in our study.db, it is that: our search
-    tells Optuna extrapolated values. Other attributes named like columns of ``trials`` count in the same way.
+    tells Optuna extrapolated values; its steps are best accuracies so far, and it has no times. Other attributes
+    named like columns of ``trials`` count in the same way.
     ``metric`` is a user attribute instead of the value. Optuna's dates are taken for this machine's local time.
     """
     file, study = _file_and_study(path, study)
@@ -76,9 +77,10 @@ def _frames(trials: list[Recorded], metric: str | None, info: dict[str, Any]) ->
 def _row(trial: Recorded, metric: str | None, mode: Mode) -> dict[str, Any]:
     """A trial's row without its parameters and, unless an attribute has it, number of epochs."""
     row: dict[str, Any] = {TRIAL_ID: str(trial.number), STATE: STATES[trial.state]}
-    if trial.start:
+    mirrored = TRIAL_ID in trial.attributes  # from our search: the dates are those of the copy into study.db
+    if trial.start and not mirrored:
         row[CREATED] = trial.start.astimezone(UTC).isoformat()
-    if trial.start and trial.complete:
+    if trial.start and trial.complete and not mirrored:
         row[SECONDS] = (trial.complete - trial.start).total_seconds()
     row[BEST_VAL_ACC] = _best([*trial.steps.values(), trial.value], mode)
     row |= {name: value for name, value in trial.attributes.items() if name in COLUMNS}

@@ -198,11 +198,11 @@ def state_of(trial: TuneTrial, epochs: int, most_epochs: int) -> str:
         return FAILED if status == ERRED else RUNNING
     if trial.last.get("done") in (True, "True"):
         return COMPLETED if epochs >= most_epochs or _met_criterion(trial) else STOPPED
-    return COMPLETED if (trial.runtime.get("last_result") or {}).get("done", True) else STOPPED
+    return COMPLETED if trial.runtime.get("last_result", {}).get("done", True) else STOPPED
 
 
 def _met_criterion(trial: TuneTrial) -> bool:
-    criteria = trial.state.get("stopping_criterion") or {}
+    criteria = trial.state.get("stopping_criterion", {})
     reached = ((trial.last.get(name), least) for name, least in criteria.items())
     return any(isinstance(value, Real) and isinstance(least, Real) and value >= least for value, least in reached)
 

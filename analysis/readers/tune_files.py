@@ -51,11 +51,20 @@ def read_states(directory: Path, broken: Broken) -> dict[str, TuneTrial]:
         entries = content.get("trial_data") if content else None
         for number, entry in enumerate(entries if isinstance(entries, list) else []):
             try:
-                state, runtime = (json.loads(part) for part in entry)
-                trials[state["relative_logdir"]] = TuneTrial(state["relative_logdir"], state, runtime)
+                trial = _trial_of_state(*map(json.loads, entry))
+                trials[trial.folder] = trial
             except (ValueError, TypeError, KeyError, RecursionError) as error:
                 broken.append((f"{path.name} trial {number}", f"{type(error).__name__}: {error}"))
     return trials
+
+
+def _trial_of_state(state: dict[str, Any], runtime: dict[str, Any]) -> TuneTrial:
+    folder = state["relative_logdir"]
+    if not isinstance(folder, str) or not isinstance(runtime, dict):
+        raise TypeError("its folder or its results are not of the right type")
+    for content, name in ((state, "stopping_criterion"), (runtime, "last_result")):
+        content[name] = content.get(name) if isinstance(content.get(name), dict) else {}
+    return TuneTrial(folder, state, runtime)
 
 
 def read_folder(trial: TuneTrial, path: Path, wanted: tuple[str, ...], broken: Broken) -> None:

@@ -53,6 +53,7 @@ def test_trials_and_history(tmp_path, kind):
     loaded = load_study(path)
     assert loaded.trials["state"].tolist() == ["completed", "stopped", "failed", "running"]
     assert loaded.trials["trial_id"].tolist() == ["0", "1", "2", "3"]
+    assert loaded.trials["name"].tolist() == ["0", "1", "2", "3"]  # Optuna's trials have none
     assert loaded.trials["best_val_acc"].tolist()[:2] == [0.6, 0.3]
     assert loaded.trials["best_val_acc"].isna().tolist() == [False, False, True, True]
     assert loaded.trials["act"].tolist() == ["relu", "None", "relu", np.nan]
@@ -94,6 +95,8 @@ def test_our_study_db_has_raw_accuracies_beside_what_the_sampler_was_told(databa
     table = load_study(database).trials
     assert table[["trial_id", "state", "epochs"]].values.tolist() == [["t0007", "stopped", 3], ["t0008", "failed", 0]]
     assert table["best_val_acc"].fillna(-1).tolist() == [0.5, -1]
+    assert table["created"].isna().all()  # not the time at which the trial was copied
+    assert table["seconds"].isna().all()
 
 
 def test_one_of_several_studies_is_named(database):

@@ -96,6 +96,14 @@ def test_a_quote_that_is_never_closed_costs_one_row(tmp_path):
     assert study.trials["trial_id"].tolist() == ["t0000", "t0002"]
     assert study.broken["place"].tolist() == ["trials.csv line 3", "history.csv"]
     assert study.broken["reason"][1] == "2 rows of t0001, which is not in trials.csv"
+    assert set(study.history["trial_id"]) == {"t0000", "t0002"}
+
+
+def test_of_a_trial_that_is_there_twice_the_last_row_counts(tmp_path):
+    directory = write_study(tmp_path / "study", trials=1)
+    row = (directory / "trials.csv").read_text().splitlines()[1]
+    append(directory / "trials.csv", row.replace("failed", "completed") + "\n")
+    assert load_study(directory).trials["state"].tolist() == ["completed"]
 
 
 def test_epochs_written_again_replace_those_from_there_on(tmp_path):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis.study import load_study
-from tests.analysis.readers.tune_writer import START, full_result, write_experiment
+from tests.analysis.readers.tune_writer import START, STATE_FILE, full_result, write_experiment
 
 
 def accuracies(*values, key="val_acc"):
@@ -99,6 +99,9 @@ def test_states_without_an_experiment_state(tmp_path):
         ("ray::f()\ntorch.OutOfMemoryError: CUDA out of memory.", "torch.OutOfMemoryError: CUDA out of memory."),
         ("The actor died unexpectedly.\n\tpid: 3780", "The actor died unexpectedly."),
         ("ValueError: one\nFailure # 2 (occurred at now)\nKeyError: 'two'", "KeyError: 'two'"),
+        ("ValueError: one\nFailure # 2 (occurred at now)\nThe actor died.", "The actor died."),
+        ("KeyError: 'a'\nDuring handling, another occurred:\nValueError: b", "ValueError: b"),
+        ("ray::f()\n\x1b[31mOSError: disk\x1b[39m", "OSError: disk"),
         ("", np.nan),
     ],
 )
@@ -158,6 +161,19 @@ def test_the_newest_of_several_states_counts(tmp_path):
     study = load_study(tmp_path)
     assert study.trials["state"].tolist() == ["completed"]
     assert study.broken["place"].tolist() == ["experiment_state-2026-11-24_22-00-00.json"]
+
+
+def test_entries_of_the_state_that_are_of_the_wrong_type_are_counted(tmp_path):
+    directory = write_experiment(tmp_path, [{"config": {"x": i}, "results": accuracies(0.1)} for i in range(3)])
+    state = json.loads((directory / STATE_FILE).read_text())
+    entries = state["trial_data"]
+    entries[0] = ["[]", "{}"]
+    entries[1] = [json.dumps(json.loads(entries[1][0]) | {"stopping_criterion": 3}), '{"last_result": "none"}']
+    (directory / STATE_FILE).write_text(json.dumps(state | {"trial_data": [*entries, 4, ["{}"]]}))
+    study = load_study(directory)
+    assert study.trials["x"].tolist() == [0, 1, 2]
+    assert study.trials["state"].tolist() == ["running", "completed", "completed"]
+    assert study.broken["place"].tolist() == [f"{STATE_FILE} trial {i}" for i in (0, 3, 4)]
 
 
 def test_what_was_repeated_after_a_restore_replaces_what_was_there(tmp_path):
