@@ -1,35 +1,88 @@
-"""A study directory as pandas frames."""
+"""A study as pandas frames, whichever tool wrote it."""
 
-import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from analysis.readers.frames import Broken, Frames, Mode
+from analysis.readers.ours import is_ours, read_ours
+from analysis.readers.tune import is_tune, read_tune
+from analysis.readers.wandb_csv import is_wandb_csv, read_wandb_csv
 from inat.constants import HISTORY_CSV, STUDY_JSON, TRIALS_CSV
+
+BROKEN_COLUMNS = ["place", "reason"]
+
+
+def _no_broken() -> pd.DataFrame:
+    return pd.DataFrame(columns=BROKEN_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """``trials``: one row a trial; ``history``: one row a trial and epoch; ``info``: the content of study.json."""
+    """A study, running or ended.
+
+    ``trials``: one row a trial: trial_id, name, state, the hyperparameters, best_val_acc, trainable_parameters, epochs,
+    seconds, created (UTC), node, error. ``history``: one row a trial and epoch. ``info``: the content of study.json, or
+    what is known of another kind of study. ``parameters``: the columns of ``trials`` that are hyperparameters.
+    ``broken``: place and reason of what could not be read.
+    """
 
     trials: pd.DataFrame
     history: pd.DataFrame
     info: dict[str, Any]
+    parameters: list[str] = field(default_factory=list)
+    broken: pd.DataFrame = field(default_factory=_no_broken)
 
 
-def load_study(path: str | Path) -> Study:
-    """Read a study directory, also of a search that is still running.
+def load_study(
+    path: str | Path,
+    metric: str | None = None,
+    mode: Mode = "max",
+    *,
+    study: str | None = None,
+    parameters: Sequence[str] | None = None,
+) -> Study:
+    """Read a study directory, a Ray Tune experiment, an Optuna database or journal, or a CSV of W&B runs.
 
-    Raises FileNotFoundError, naming what is missing, if ``path`` is not a study directory.
+    ``metric`` becomes val_acc in the history; its best value so far, whichever it is by ``mode``, becomes best_val_acc:
+    with "min" that is the least one, its sign as it was. None is best_val_acc, or else val_acc. An Optuna study knows
+    its own direction, and ``mode`` does not count. ``study`` names one of several studies in an Optuna database
+    (``path#study`` does too); ``parameters`` names the hyperparameters of a Tune experiment or W&B export, by default
+    those that vary. Nothing is ever unpickled. Rows and files that cannot be read are in ``broken``.
+
+    Raises FileNotFoundError if ``path`` is none of these, and ValueError if it has no such metric, parameter or study.
     """
-    directory = Path(path)
-    missing = [name for name in (STUDY_JSON, TRIALS_CSV, HISTORY_CSV) if not (directory / name).is_file()]
-    if missing:
-        raise FileNotFoundError(f"{directory} is not a study directory: it has no {', '.join(missing)}")
-    return Study(
-        trials=pd.read_csv(directory / TRIALS_CSV, parse_dates=["created"]),
-        history=pd.read_csv(directory / HISTORY_CSV),
-        info=json.loads((directory / STUDY_JSON).read_text(encoding="utf-8")),
-    )
+    if mode not in ("max", "min"):
+        raise ValueError(f"mode is {mode!r}; choose max or min")
+    broken: Broken = []
+    frames = _read(path, metric, mode, study, parameters, broken)
+    return Study(*frames, broken=pd.DataFrame(broken, columns=BROKEN_COLUMNS))
+
+
+def _read(
+    path: str | Path,
+    metric: str | None,
+    mode: Mode,
+    study: str | None,
+    parameters: Sequence[str] | None,
+    broken: Broken,
+) -> Frames:
+    place = Path(path)
+    if place.is_dir():
+        if is_ours(place):
+            return read_ours(place, metric, mode, broken)
+        if is_tune(place):
+            return read_tune(place, metric, mode, parameters, broken)
+        missing = [name for name in (STUDY_JSON, TRIALS_CSV, HISTORY_CSV) if not (place / name).is_file()]
+        raise FileNotFoundError(
+            f"{place} is not a study directory: it has no {', '.join(missing)}; nor is it a Ray Tune experiment: "
+            "it has no experiment_state-*.json and no folder with result.json, progress.csv or params.json"
+        )
+    if is_wandb_csv(place):
+        return read_wandb_csv(place, metric, mode, parameters, broken)
+    from analysis.readers import optuna_db  # here, because Optuna takes half a second to import
+
+    return optuna_db.read_optuna(path, metric, study, broken)
