@@ -25,7 +25,11 @@ def compare(studies: tyro.conf.Positional[tuple[Path, ...]], output: Path | None
         studies: Study directories.
         output: Folder for comparison.csv and comparison.md. Default: the one that the first study is in.
     """
-    table = comparison({path.resolve().name: load_study(path) for path in studies})
+    if not studies:
+        raise ValueError("name the study directories to compare")
+    names = [path.resolve().name for path in studies]
+    unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, studies, strict=True)]
+    table = comparison({name: load_study(path) for name, path in zip(unique, studies, strict=True)})
     folder = output or studies[0].resolve().parent
     folder.mkdir(parents=True, exist_ok=True)
     text = as_markdown(table)

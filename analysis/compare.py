@@ -19,6 +19,9 @@ def comparison(studies: Mapping[str, Study]) -> pd.DataFrame:
     accuracy; of the best trial ``epochs_to_best``, ``seconds`` of training and ``trainable_parameters``;
     ``total_seconds`` of training of all trials, those without a result included. ValueError if no trial has a result.
     """
+    for name, study in studies.items():
+        if BEST_VAL_ACC not in study.trials:
+            raise ValueError(f"{name} has no column {BEST_VAL_ACC}")
     rows = [row for name, study in studies.items() for row in _rows(name, study)]
     if not rows:
         raise ValueError(f"no trial of {', '.join(studies)} has a result yet")

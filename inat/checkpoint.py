@@ -140,9 +140,14 @@ def _network(config: TrialConfig, num_classes: int, frozen_weights: str, path: P
     return net
 
 
-def complete_checkpoint(source: Path, target: Path) -> None:
-    """Write a checkpoint as one that needs no other weights; StudyError as ``load_checkpoint`` raises it."""
+def complete_checkpoint(source: Path, target: Path, weights_dir: str | None = None) -> None:
+    """Write a checkpoint as one that needs no other weights; StudyError as ``load_checkpoint`` raises it.
+
+    ``weights_dir`` says where the weights are now, if not where the trial found them.
+    """
     checkpoint = _read(source)
+    if weights_dir is not None:
+        checkpoint[CONFIG_KEY] |= {"weights_dir": weights_dir}
     if checkpoint.get(FROZEN_KEY):
         state = _rebuilt(checkpoint, source).classifier.state_dict()
         checkpoint |= {FROZEN_KEY: "", STATE_KEY: state}

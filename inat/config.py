@@ -117,6 +117,7 @@ class BackboneConfig:
     body_lr_factor: float = 0.1
     views: int = 4
     max_feature_gb: float = 20.0
+    weights_sha256: str = ""  # of the weights of a study, checked where it is given
 
     def __post_init__(self) -> None:
         problems = not_positive(self, "body_lr_factor")

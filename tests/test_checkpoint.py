@@ -87,6 +87,14 @@ def test_a_complete_checkpoint_needs_no_weights(trained, own_weights, tmp_path, 
     assert torch.load(path, weights_only=True)["state_dict"].keys() == expected.keys()
 
 
+def test_a_checkpoint_is_completed_from_where_the_weights_are_now(trained, own_weights, tmp_path):
+    path, moved = trained(weights_dir=str(own_weights)), tmp_path / "moved"
+    moved.mkdir()
+    (own_weights / "mobilenet_v2.pth").rename(moved / "mobilenet_v2.pth")
+    complete_checkpoint(path, tmp_path / "best.ckpt", weights_dir=str(moved))
+    assert load_checkpoint(tmp_path / "best.ckpt").config.model.weights_dir == str(moved)
+
+
 def test_loading_a_complete_checkpoint_changes_no_network_that_trials_share(trained, tmp_path, backbone_params):
     path = trained()
     complete_checkpoint(path, tmp_path / "best.ckpt")

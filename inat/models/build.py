@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from inat.config import IMAGENET, UNFREEZE_ALL, BackboneConfig, CNNConfig, TrialConfig
+from inat.errors import ConfigError
 from inat.models.backbones import build_backbone, frozen_stages
 from inat.models.classifier import Classifier
 from inat.models.cnn import build_cnn
@@ -64,6 +65,11 @@ def pretrained(model: BackboneConfig, image_size: int, num_classes: int) -> Stag
     file = None
     if model.weights == IMAGENET:
         file = find_weights(model.backbone, Path(model.weights_dir) if model.weights_dir else None)
+        if model.weights_sha256 not in ("", file.sha256):
+            raise ConfigError(
+                f"the weights of {model.backbone} in {file.path} are not those the study began with; bring those back "
+                "and go on with it"
+            )
     stages = _load(model.backbone, image_size, num_classes, file)
     network = StagedNetwork(OrderedDict(stages.named_children()), stages.name, stages.weights)
     network.frozen = frozen_stages(network, model.strategy, model.k_layers)

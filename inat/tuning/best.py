@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 from inat.config import DataConfig
 from inat.constants import BEST_CKPT, BEST_JSON, BEST_VAL_ACC, EPOCHS, NAME, TEST, TRIAL_ID
+from inat.errors import DiskFullError, StudyError
 from inat.files import atomic_write, replacing
 from inat.results import Study
 from inat.trials import Trial
@@ -26,19 +28,30 @@ def write_best(study: Study) -> Trial | None:
         "params": best.params,
     }  # fmt: skip
     known = _read(study)
-    if {name: known.get(name) for name in content} == content:
+    weights, target = study.checkpoint_dir(best.trial_id) / BEST_CKPT, study.directory / BEST_CKPT
+    if {name: known.get(name) for name in content} == content and (target.exists() or not weights.exists()):
         return best
-    weights = study.checkpoint_dir(best.trial_id) / BEST_CKPT
-    if weights.exists():
-        with replacing(study.directory / BEST_CKPT) as partial:
-            if "backbone" in best.params:
-                from inat.checkpoint import complete_checkpoint  # loads torch, which the search itself does without
-
-                complete_checkpoint(weights, partial)
-            else:
-                shutil.copyfile(weights, partial)
+    try:
+        if weights.exists():
+            _copy_weights(study, weights, target, complete="backbone" in best.params)
+    except DiskFullError:
+        raise
+    except StudyError:  # its frozen stages are not to be had: what is known is written all the same
+        target.unlink(missing_ok=True)
+        _write(study, content)
+        raise
     _write(study, content)
     return best
+
+
+def _copy_weights(study: Study, weights: Path, target: Path, complete: bool) -> None:
+    with replacing(target) as partial:
+        if complete:
+            from inat.checkpoint import complete_checkpoint  # loads torch, which the search itself does without
+
+            complete_checkpoint(weights, partial, study.info["config"].get("weights_dir"))
+        else:
+            shutil.copyfile(weights, partial)
 
 
 def test_once(study: Study, data_config: DataConfig) -> dict[str, float] | None:

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-BACKWARD = 2  # a backward pass counts as so many forward ones, as it computes two products where that has one
-
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -13,6 +11,14 @@ class Stage:
     seconds: float
     bytes: int
     parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Its stages, and how many times as long as a forward pass a step of training takes."""
+
+    stages: Sequence[Stage]
+    step_factor: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +44,15 @@ class Cost:
     classic: float
 
 
-def cost_of(stages: Sequence[Stage], frozen: int, photos: Photos, epochs: int, views: int, most_bytes: float) -> Cost:
+def cost_of(network: Network, frozen: int, photos: Photos, epochs: int, views: int, most_bytes: float) -> Cost:
     """The cost with the first ``frozen`` stages frozen and ``views`` copies of each training photograph kept.
 
-    Nothing is kept for 0 views, nor above ``most_bytes``. Reading, augmenting and the optimizer's step are not counted.
+    Nothing is kept for 0 views, nor above ``most_bytes``. Reading and augmenting photographs are not counted.
     """
+    stages = network.stages
     prefix = sum(stage.seconds for stage in stages[:frozen])
     suffix = sum(stage.seconds for stage in stages[frozen:])
-    training = epochs * ((1 + BACKWARD) * photos.train + photos.val) * suffix
+    training = epochs * (network.step_factor * photos.train + photos.val) * suffix
     classic = training + epochs * (photos.train + photos.val) * prefix
     trainable = sum(stage.parameters for stage in stages[frozen:])
     pushed = views * photos.train + photos.val

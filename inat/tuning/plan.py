@@ -4,26 +4,31 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, product
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Column, Table
+from torch import Tensor
+from torch.nn import functional
 
+from inat.allocator import keep_freed_memory
 from inat.arithmetic import autocast
-from inat.config import BACKBONE_SIZES, in_use
+from inat.config import BACKBONE_SIZES, Precision, in_use
 from inat.data.splits import inspect_data
 from inat.finetune import FinetuneConfig
 from inat.models.backbones import build_backbone, frozen_stages
+from inat.models.stages import StagedNetwork
 from inat.tuning import spaces
-from inat.tuning.cost import Cost, Photos, Stage, cost_of
+from inat.tuning.cost import Cost, Network, Photos, Stage, cost_of
 from inat.tuning.grid import grid_of
 from inat.tuning.pretrained import choices
 
-BATCH = {"cpu": 8, "cuda": 64}  # photographs that are measured together
+BATCH = {"cpu": 16, "cuda": 64}  # photographs that are measured together
+PASSES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Row:
 
     params: Mapping[str, Any]
     image_size: int
-    trials: int
+    trials: float
     costs: Sequence[Cost]
 
     @property
@@ -63,7 +68,7 @@ def print_plan(config: FinetuneConfig) -> None:
     data = inspect_data(config.data_config())
     rows = plan(config, space, data.photos, len(data.classes))
     console.print(f"data    {config.data}: {data.photos:,} training photos of {len(data.classes)} classes")
-    console.print(f"search  {sum(row.trials for row in rows):,} trials, up to {config.max_epochs} epochs")
+    console.print(f"search  {sum(row.trials for row in rows):,.0f} trials, up to {config.max_epochs} epochs")
     console.print(table_of(rows))
     console.print(summary(config, rows))
 
@@ -72,7 +77,7 @@ def plan(config: FinetuneConfig, space: Mapping[str, Any], photos: int, num_clas
     """One row for each backbone and strategy in ``space``; measures each backbone on this machine."""
     val = round(config.data_config().val_share * photos)
     split, most = Photos(photos - val, val), config.max_feature_gb * 1e9
-    measured: dict[str, list[Stage]] = {}
+    measured: dict[str, Network] = {}
     rows = []
     for params, trials in _groups(config, space):
         backbone = params["backbone"]
@@ -89,37 +94,66 @@ def plan(config: FinetuneConfig, space: Mapping[str, Any], photos: int, num_clas
     return rows
 
 
-def _groups(config: FinetuneConfig, space: Mapping[str, Any]) -> list[tuple[dict[str, Any], int]]:
-    """Backbones and strategies, each with its number of trials; of a sampler, about as many each."""
-    deciding = grid_of({name: space[name] for name in ("backbone", "strategy", "k_layers") if name in space})
-    if config.searcher != "grid":
-        assert config.num_samples is not None
-        return [(params, round(config.num_samples / len(deciding)) or 1) for params in deciding]
-    counts = Counter(_group(params) for params in grid_of(space)[: config.num_samples])
-    return [(params, counts[_group(params)]) for params in deciding if counts[_group(params)]]
+def _groups(config: FinetuneConfig, space: Mapping[str, Any]) -> list[tuple[dict[str, Any], float]]:
+    """Backbones and strategies, each with its number of trials, of a sampler the expected one of random draws."""
+    names = [name for name in ("backbone", "strategy", "k_layers") if name in space]
+    drawn = [dict(zip(names, values, strict=True)) for values in product(*(choices(space, name) for name in names))]
+    deciding = {_group(params): params for params in reversed(drawn)}
+    if config.searcher == "grid":
+        counts = Counter(_group(params) for params in grid_of(space)[: config.num_samples])
+    else:  # which draws a k_layers also where it has no effect
+        counts = Counter(_group(params) for params in drawn)
+    share = 1.0 if config.searcher == "grid" else (config.num_samples or 0) / len(drawn)
+    return [(params, counts[name] * share) for name, params in reversed(deciding.items()) if counts[name]]
 
 
 def _group(params: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(in_use(params).get(name) for name in ("backbone", "strategy", "k_layers"))
 
 
-def measure(backbone: str, image_size: int, num_classes: int, config: FinetuneConfig) -> list[Stage]:
-    """Seconds and output of each stage on this machine, for one photograph of a batch, with one trial's threads."""
+def measure(backbone: str, image_size: int, num_classes: int, config: FinetuneConfig) -> Network:
+    """Times the stages, and a step of training all of them, on this machine with the threads of one trial."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(int(config.cpus_per_trial or 1))
-    network = build_backbone(backbone, num_classes, image_size=image_size).eval().to(device)
+    keep_freed_memory()
+    network = build_backbone(backbone, num_classes, image_size=image_size).to(device)
     network.to(memory_format=torch.channels_last)
-    images = torch.zeros(BATCH[device], 3, image_size, image_size, device=device)
-    with torch.inference_mode(), autocast(config.precision, device):
-        network(images)  # the first pass also chooses kernels
-        stages, flow = [], images.contiguous(memory_format=torch.channels_last)
+    images = torch.rand(BATCH[device], 3, image_size, image_size, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    passes = [_forward(network.eval(), images, config.precision) for _ in range(PASSES + 1)][1:]  # the first warms up
+    stages = [
+        replace(same[0], seconds=statistics.median(s.seconds for s in same)) for same in zip(*passes, strict=True)
+    ]
+    step = statistics.median(_steps(network.train(), images, config.precision))
+    return Network(stages, max(1.0, step / len(images) / sum(stage.seconds for stage in stages)))
+
+
+def _forward(network: StagedNetwork, images: Tensor, precision: Precision) -> list[Stage]:
+    stages, flow = [], images
+    with torch.inference_mode(), autocast(precision, images.device.type):
         for stage in network:
-            started = _now(device)
+            started = _now(images.device.type)
             flow = stage(flow)
-            seconds = (_now(device) - started) / len(images)
+            seconds = (_now(images.device.type) - started) / len(images)
             parameters = sum(parameter.numel() for parameter in stage.parameters())
             stages.append(Stage(seconds, flow[0].numel() * flow.element_size(), parameters))
     return stages
+
+
+def _steps(network: StagedNetwork, images: Tensor, precision: Precision) -> list[float]:
+    """Seconds of some steps of training the whole network."""
+    optimizer = torch.optim.Adam(network.parameters(), fused=True)
+    labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
+    seconds = []
+    for _ in range(PASSES):
+        started = _now(images.device.type)
+        optimizer.zero_grad()
+        with autocast(precision, images.device.type):
+            logits = network(images)
+        functional.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+        seconds.append(_now(images.device.type) - started)
+    return seconds[1:]
 
 
 def _now(device: str) -> float:
@@ -139,7 +173,7 @@ def table_of(rows: Sequence[Row]) -> Table:
             used = in_use(row.params)
             table.add_row(
                 f" {used['strategy']}" + (f" k={used['k_layers']}" if "k_layers" in used else ""),
-                f"{row.trials:,}", f"{row.costs[0].trainable:,}", decimal(row.features) if row.features else "-",
+                f"{row.trials:,.0f}", f"{row.costs[0].trainable:,}", decimal(row.features) if row.features else "-",
                 clock(row.building) if row.features else "-", clock(row.trial), clock(row.classic),
             )  # fmt: skip
     return table
@@ -149,12 +183,13 @@ def summary(config: FinetuneConfig, rows: Sequence[Row]) -> str:
     """Totals, and what they rest on."""
     ours = sum(row.building + row.trials * row.trial for row in rows)
     classic = sum(row.trials * row.classic for row in rows)
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{int(config.cpus_per_trial or 1)} CPU core"
+    gpu = torch.cuda.is_available()
+    where = torch.cuda.get_device_name() if gpu else f"{int(config.cpus_per_trial or 1)} CPU core"
     return (
-        f"at most {clock(ours)} on one slot ({where}), which keeps {decimal(sum(row.features for row in rows))} of "
+        f"about {clock(ours)} on one slot ({where}), which keeps {decimal(sum(row.features for row in rows))} of "
         f"features on the disk; {clock(classic)} if every photo went through the whole network in every epoch\n"
-        f"estimated from one batch a backbone on this machine; a backward pass counts as two forward ones; every trial "
-        f"to epoch {config.max_epochs}, where ASHA and --patience end most of them earlier"
+        f"estimated from a few batches of {BATCH['cuda' if gpu else 'cpu']} on this machine, for trials that go to "
+        f"epoch {config.max_epochs}; ASHA and --patience end most of them earlier"
     )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ray.tune.search.sample import Categorical, Integer
+
 from inat.config import BACKBONE_SIZES, FREEZE_PARTIAL, IMAGENET, BackboneConfig
 from inat.data.splits import DataSummary
 from inat.errors import ConfigError, StudyError
@@ -13,12 +15,21 @@ WEIGHTS = "weights"  # in study.json: SHA-256 of each backbone's
 
 
 def choices(space: Mapping[str, Any], name: str) -> tuple[Any, ...]:
-    """The values that hyperparameter ``name`` may take; none if the space does not have it."""
-    return tuple(space[name].categories) if name in space else ()
+    """The values that hyperparameter ``name`` may take; none if the space does not have it. ConfigError for floats."""
+    domain = space.get(name)
+    if domain is None:
+        return ()
+    if isinstance(domain, Integer):
+        return tuple(range(domain.lower, domain.upper))
+    if not isinstance(domain, Categorical):
+        raise ConfigError(f"{name} must be a choice or integers, got {domain.domain_str}")
+    return tuple(domain.categories)
 
 
 def image_sizes(config: SearchConfig, space: Mapping[str, Any]) -> list[int]:
     """Sides in pixels of the images that trials see: one, or those of the backbones, ascending."""
+    if isinstance(config, FinetuneConfig) and "image_size" in space:
+        raise ConfigError("image_size is an option of the search (--image-size) and cannot be a hyperparameter too")
     if isinstance(config, FinetuneConfig) and config.image_size is None:
         return sorted({BACKBONE_SIZES[name] for name in choices(space, "backbone")})
     return [config.resolved_image_size]
@@ -30,6 +41,7 @@ def check_backbones(config: SearchConfig, space: Mapping[str, Any], data: DataSu
     Raises ConfigError, with every mistake: stages that a backbone does not have, sizes it cannot take, weights that
     cannot be had or are another network's.
     """
+    image_sizes(config, space)
     problems: dict[str, None] = {}
     found: dict[str, str] = {}
     for backbone in choices(space, "backbone"):

@@ -37,7 +37,7 @@ from inat.tuning.slots import Slots, plan_slots
 from inat.tuning.start import read_start
 from inat.tuning.tensorboard import TensorboardTracker
 from inat.tuning.tracking import WandbTracker
-from inat.tuning.trainable import FINGERPRINT, RUNGS, STUDY_DIR, TIMEOUT, run_trial
+from inat.tuning.trainable import FINGERPRINT, RUNGS, STUDY_DIR, TIMEOUT, WEIGHTS_SHA256, run_trial
 
 START_FROM = "start_from"  # in study.json: the configurations that were tried first
 GRID = "grid"  # and those that are tried altogether, if they are a grid
@@ -227,6 +227,7 @@ def _tune(
     own = {
         STUDY_DIR: str(study.directory.absolute()), TIMEOUT: seconds_of(config.trial_timeout),
         FINGERPRINT: study.info["data"]["fingerprint"], RUNGS: rungs_of(config).milestones,
+        WEIGHTS_SHA256: study.info.get(pretrained.WEIGHTS, {}),
     }  # fmt: skip
     # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
     tune.run(

@@ -65,7 +65,9 @@ class BudgetAwareOptunaSearch(OptunaSearch):
         self._tried = {identity(trial.params) for trial in study.trials.values()}
         self._choices = dict(space)
         self._grid: dict[str, Mapping[str, Any]] = {identity(params): params for params in options.grid}
-        self._freed = ""  # the machine that will run the next trial: where one has just ended
+        self._start_from = list({identity(params): params for params in options.start_from}.values())
+        # The machine that will run the next trial: where one has just ended.
+        self._freed = study.endings[-1].node if study.endings else ""
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -96,7 +98,7 @@ class BudgetAwareOptunaSearch(OptunaSearch):
         }
 
     def _ask(self, trial_id: str) -> Trial:
-        number, wanted = len(self.study.trials), self._options.start_from
+        number, wanted = len(self.study.trials), self._start_from
         if number < len(wanted):
             return self._add(trial_id, wanted[number])
         if self._options.grid:

@@ -12,6 +12,7 @@ from inat.constants import TRIAL_ID
 
 # Settings of a trial that are not hyperparameters and do not describe the training.
 STUDY_DIR, THRESHOLD, TIMEOUT, RUNGS = "study_dir", "threshold", "trial_timeout", "rungs"
+WEIGHTS_SHA256 = "weights_sha256"  # a dict over backbones, of which a trial's TrialConfig takes its own
 SEED, FINGERPRINT = "seed", "fingerprint"  # fields of TrialConfig and its parts
 
 
@@ -49,6 +50,9 @@ def _train(settings: dict[str, Any]) -> None:
 
     trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
     threshold, timeout, rungs = (settings.pop(name) for name in (THRESHOLD, TIMEOUT, RUNGS))
+    hashes = settings.pop(WEIGHTS_SHA256)
+    if "backbone" in settings:
+        settings[WEIGHTS_SHA256] = hashes.get(settings["backbone"], "")
     config = TrialConfig.from_params(settings)
     # Lightning hangs the network on every callback: they must not outlive this function.
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)

@@ -70,6 +70,13 @@ def test_the_command_prints_and_writes_the_table(tmp_path):
     assert len(pd.read_csv(tmp_path / "comparison.csv")) == 3
 
 
+def test_studies_of_one_name_are_told_apart(tmp_path):
+    studies = [str(scratch_study(tmp_path / "a" / "same")), str(finetune_study(tmp_path / "b" / "same"))]
+    command = [sys.executable, "-m", "analysis", "compare", *studies, "--output", str(tmp_path)]
+    subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert set(pd.read_csv(tmp_path / "comparison.csv")["study"]) == set(studies)
+
+
 def test_a_folder_that_is_no_study_is_one_line(tmp_path):
     command = [sys.executable, "-m", "analysis", "compare", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)

@@ -73,6 +73,15 @@ def test_a_replaced_file_of_weights_is_noticed(config_of, tmp_path):
     assert torch.equal(after.features0[0].weight, before.features0[0].weight + 1)
 
 
+def test_weights_that_are_not_those_of_the_study_are_refused(config_of, tmp_path):
+    torch.save(published("mobilenet_v2"), tmp_path / "mobilenet_v2.pth")
+    known = build_network(config_of(weights_dir=str(tmp_path)), 2).weights
+    assert build_network(config_of(weights_dir=str(tmp_path), weights_sha256=known), 2).weights == known
+    torch.save({k: t + 1 for k, t in published("mobilenet_v2").items()}, tmp_path / "mobilenet_v2.pth")
+    with pytest.raises(ConfigError, match=r"mobilenet_v2 in .*mobilenet_v2.pth are not those the study began with"):
+        build_network(config_of(weights_dir=str(tmp_path), weights_sha256=known), 2)
+
+
 def test_an_empty_network_has_the_keys_of_a_full_one(config_of):
     model = config_of().model
     full, empty = build_network(config_of(), 2), empty_network(model, 32, 2)

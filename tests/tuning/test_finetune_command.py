@@ -72,6 +72,23 @@ def test_missing_weights_are_one_sentence_before_ray_starts(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [('"image_size": tune.choice([32, 64])', "image_size is an option of the search"),
+     ('"k_layers": tune.uniform(1, 3)', "k_layers must be")],
+)  # fmt: skip
+def test_a_space_that_cannot_be_searched_is_one_sentence(tmp_path, line, message):
+    (tmp_path / "space.py").write_text(
+        "from ray import tune\ndef space():\n    return {'backbone': tune.choice(['mobilenet_v2']), 'strategy': "
+        "'freeze_partial', 'k_layers': 1, 'use_augmentation': False, 'batch_size': 64, 'learning_rate': 1e-3, "
+        f"{line}}}\n"
+    )
+    done = run(tmp_path, *SMALL, "--weights", "none", "--space", "space.py", "--searcher", "tpe", "--num-samples", "3")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
 def test_weights_of_another_network_are_named(tmp_path):
     weights = tmp_path / "weights"
     weights.mkdir()

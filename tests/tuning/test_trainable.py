@@ -38,6 +38,7 @@ def trial(cnn_params, tmp_path, monkeypatch):
             "threshold": None,
             "trial_timeout": None,
             "rungs": [],
+            "weights_sha256": {},
         }
         trainable.run_trial(cnn_params | settings | changes)
         return double
@@ -85,6 +86,17 @@ def test_a_second_attempt_goes_on_from_the_checkpoint_and_repeats_its_row(trial,
     # The row of the checkpoint comes again: its first report may have been lost with the process.
     assert second.epochs == [2, 3]
     assert [row["train_loss"] for row in second.rows] == [row["train_loss"] for row in whole[1:]]
+
+
+def test_a_trial_gets_the_hash_of_its_own_backbones_weights(trial, backbone_params, monkeypatch, tmp_path):
+    from inat import training
+
+    seen = []
+    monkeypatch.setattr(training, "fit", lambda config, *args, **kwargs: seen.append(config.model.weights_sha256))
+    monkeypatch.setattr(trainable, "_cpus", lambda: 1)
+    own = {"trial_id": "t0000", "study_dir": str(tmp_path), "threshold": None, "trial_timeout": None, "rungs": []}
+    trainable.run_trial(backbone_params | own | {"weights_sha256": {"mobilenet_v2": "abc", "vgg16": "def"}})
+    assert seen == ["abc"]
 
 
 def test_wrong_hyperparameters_name_themselves(trial):
