@@ -13,7 +13,6 @@ from typing import Any
 from inat.constants import STUDY_JSON
 from inat.errors import DiskFullError, StudyError
 
-
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota used up, file larger than the user may have
 PROBE = 1_000_000  # bytes that a disk with room must take
 
@@ -24,8 +23,7 @@ def disk_full(place: Path) -> DiskFullError:
     if study is None:
         return DiskFullError(f"the disk of {place} is full; free some space, then run the same command again")
     return DiskFullError(
-        f"the disk of {study} is full; everything up to here is kept: free some space, then go on with "
-        f"--resume {study}"
+        f"the disk of {study} is full; everything up to here is kept: free some space, then go on with --resume {study}"
     )
 
 

@@ -8,13 +8,14 @@ from inat.data.splits import DataSummary
 from inat.errors import ConfigError, StudyError
 from inat.finetune import FinetuneConfig
 from inat.options import SearchConfig
+from inat.tuning import domains
 
 WEIGHTS = "weights"  # in study.json: SHA-256 of each backbone's
 
 
 def choices(space: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     """The values that hyperparameter ``name`` may take; none if the space does not have it."""
-    return tuple(space[name].categories) if name in space else ()
+    return tuple(domains.values(space[name])) if name in space else ()
 
 
 def image_sizes(config: SearchConfig, space: Mapping[str, Any]) -> list[int]:
