@@ -1,11 +1,11 @@
 """What one training needs: frozen dataclasses that check themselves and report every mistake at once."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from inat.checks import has_type, mistyped, not_positive, outside, refuse, unknown_choice, unknown_name
 from inat.constants import CACHE_DIR, DIGITS
 from inat.errors import ConfigError
 
@@ -32,23 +32,6 @@ Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 CROP_MARGIN = 2
 
 
-def refuse(problems: list[str]) -> None:
-    """Raise one ConfigError that lists all ``problems``, if there are any."""
-    if problems:
-        raise ConfigError("; ".join(problems))
-
-
-def not_positive(config: Any, *names: str) -> list[str]:
-    """One message for each named field whose value is not above zero."""
-    return [f"{name} must be positive, got {getattr(config, name)}" for name in names if not getattr(config, name) > 0]
-
-
-def outside(config: Any, name: str, low: float, high: float) -> list[str]:
-    """A message if the named field is not in [low, high)."""
-    value = getattr(config, name)
-    return [] if low <= value < high else [f"{name} must be in [{low:g}, {high:g}), got {value}"]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
     """Which photographs, at what size, and where their decoded copies are kept."""
@@ -67,9 +50,9 @@ class DataConfig:
         return CROP_MARGIN * self.image_size
 
     def __post_init__(self) -> None:
-        problems = not_positive(self, "image_size") + outside(self, "val_share", 0.01, 1)
+        problems = mistyped(self) + not_positive(self, "image_size") + outside(self, "val_share", 0.01, 1)
         problems += outside(self, "max_bad_fraction", 0, 1)
-        if self.data == DIGITS and self.image_size % 8:
+        if self.data == DIGITS and has_type(self, "image_size") and self.image_size % 8:
             problems.append(f"the digits are 8x8 scans: image_size must be a multiple of 8, got {self.image_size}")
         refuse(problems)
 
@@ -87,10 +70,9 @@ class CNNConfig:
     num_neurons_dense: int
 
     def __post_init__(self) -> None:
-        problems = not_positive(self, "first_layer_filters", "filter_org", "conv_layers", "num_neurons_dense")
-        problems += outside(self, "dropout", 0, 1)
-        if self.activation not in ACTIVATIONS:
-            problems.append(f"unknown activation {self.activation!r}; choose from {', '.join(ACTIVATIONS)}")
+        problems = mistyped(self)
+        problems += not_positive(self, "first_layer_filters", "filter_org", "conv_layers", "num_neurons_dense")
+        problems += outside(self, "dropout", 0, 1) + unknown_choice(self, "activation", ACTIVATIONS)
         refuse(problems)
 
     @property
@@ -120,21 +102,18 @@ class BackboneConfig:
     weights_sha256: str = ""  # of the weights of a study, checked where it is given
 
     def __post_init__(self) -> None:
-        problems = not_positive(self, "body_lr_factor")
+        problems = mistyped(self) + not_positive(self, "body_lr_factor")
         problems += [f"{n} must not be negative, got {v}" for n in ("views", "max_feature_gb")
-                     if not (v := getattr(self, n)) >= 0]  # fmt: skip
-        for name, known in (
-            ("backbone", BACKBONE_NAMES),
-            ("strategy", STRATEGIES),
-            ("weights", (IMAGENET, NO_WEIGHTS)),
-        ):
-            if getattr(self, name) not in known:
-                problems.append(f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(known)}")
+                     if has_type(self, n) and (v := getattr(self, n)) < 0]  # fmt: skip
+        problems += unknown_choice(self, "backbone", BACKBONE_NAMES) + unknown_choice(self, "strategy", STRATEGIES)
+        problems += unknown_choice(self, "weights", (IMAGENET, NO_WEIGHTS))
         refuse(problems + self._impossible_k_layers())
 
     def _impossible_k_layers(self) -> list[str]:
-        most = BACKBONE_STAGES.get(self.backbone)
-        if self.strategy != FREEZE_PARTIAL or most is None or (self.k_layers and 1 <= self.k_layers <= most):
+        most = BACKBONE_STAGES.get(self.backbone) if has_type(self, "backbone") else None
+        if self.strategy != FREEZE_PARTIAL or most is None or not has_type(self, "k_layers"):
+            return []
+        if self.k_layers and 1 <= self.k_layers <= most:
             return []
         return [f"k_layers must be in 1..{most} for {FREEZE_PARTIAL} of {self.backbone}, got {self.k_layers}"]
 
@@ -163,7 +142,8 @@ class OptimConfig:
     lr_gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        refuse(not_positive(self, "learning_rate", "batch_size", "lr_step_epochs", "lr_gamma"))
+        names = ("learning_rate", "batch_size", "lr_step_epochs", "lr_gamma")
+        refuse(mistyped(self) + not_positive(self, *names))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,7 +160,7 @@ class TrialConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        problems = not_positive(self, "max_epochs", "patience")
+        problems = mistyped(self) + not_positive(self, "max_epochs", "patience")
         if isinstance(self.model, CNNConfig):
             problems += too_many_pools(self.model.conv_layers, self.data.image_size)
         if self.precision not in PRECISIONS:
@@ -196,7 +176,7 @@ class TrialConfig:
         """
         model = BackboneConfig if "backbone" in params else CNNConfig
         parts: dict[str, type] = {"data": DataConfig, "model": model, "optim": OptimConfig}
-        if params.get("backbone") in BACKBONE_SIZES:
+        if params.get("backbone") in BACKBONE_NAMES:  # a tuple, in which one may look for a list too
             params = {"image_size": BACKBONE_SIZES[params["backbone"]], **params}
         own = {f.name for f in dataclasses.fields(cls)} - parts.keys()
         known = own | {f.name for part in parts.values() for f in dataclasses.fields(part)}
@@ -226,18 +206,12 @@ def build_part(part: type, params: Mapping[str, Any]) -> Any:
     return part(**{f.name: params[f.name] for f in fields if f.name in params})
 
 
-def unknown_name(name: str, known: set[str]) -> str:
-    """A message for a name that nothing reads, with the closest known one or all of them."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(known))}"
-    return f"unknown hyperparameter {name!r}; {hint}"
-
-
 def too_many_pools(conv_layers: int, image_size: int) -> list[str]:
     """A message if ``conv_layers`` halvings leave less than one pixel of ``image_size``."""
-    if image_size >= 2**conv_layers:
+    if conv_layers < image_size.bit_length():
         return []
+    least = str(2**conv_layers) if conv_layers < 64 else f"2**{conv_layers}"
     return [
-        f"conv_layers={conv_layers} halves the image {conv_layers} times and needs at least {2**conv_layers} px, "
+        f"conv_layers={conv_layers} halves the image {conv_layers} times and needs at least {least} px, "
         f"but image_size is {image_size}"
     ]

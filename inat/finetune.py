@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from inat.config import BACKBONE_SIZES, FREEZE_PARTIAL, STRATEGIES, BackboneConfig, refuse
+from inat.checks import refuse
+from inat.config import BACKBONE_SIZES, FREEZE_PARTIAL, STRATEGIES, BackboneConfig
 from inat.errors import ConfigError
 from inat.options import SearchConfig
 

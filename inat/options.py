@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from inat.config import DataConfig, Precision, not_positive, refuse, unknown_name
+from inat.checks import mistyped, not_positive, refuse, unknown_name
+from inat.config import DataConfig, Precision
 from inat.constants import CACHE_DIR, DIGITS
 
 # Options that JSON keeps as text.
@@ -102,8 +103,8 @@ class SearchConfig:
     """Show tracebacks and the libraries' own messages."""
 
     def __post_init__(self) -> None:
-        names = ("max_epochs", "patience", "grace_period", "keep_checkpoints")
-        problems = not_positive(self, *names)
+        refuse(mistyped(self))
+        problems = not_positive(self, "max_epochs", "patience", "grace_period", "keep_checkpoints")
         problems += [m for n in ("num_samples", "cpus_per_trial", "max_concurrent") if getattr(self, n) is not None
                      for m in not_positive(self, n)]  # fmt: skip
         if self.num_samples is None and self.searcher != "grid":

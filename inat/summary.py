@@ -9,8 +9,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from inat.checks import not_positive, refuse
 from inat.cli import run_command
-from inat.config import CNNConfig, not_positive, refuse
+from inat.config import CNNConfig
 from inat.models.cnn import build_cnn, summarise
 
 

@@ -59,7 +59,7 @@ WRONG = {
     "weights": ("mine", "unknown weights 'mine'; choose from imagenet, none"),
     "body_lr_factor": (0.0, "body_lr_factor must be positive, got 0.0"),
     "views": (-1, "views must not be negative, got -1"),
-    "max_feature_gb": (float("nan"), "max_feature_gb must not be negative, got nan"),
+    "max_feature_gb": (float("nan"), "max_feature_gb must be a finite number, got nan"),
 }
 
 
@@ -102,6 +102,57 @@ def test_every_mistake_is_in_one_error(cnn_params):
         TrialConfig.from_params(wrong)
     for part in ("learning_rate must be positive, got -1", "'tanh'", "relu, gelu, silu, mish", "dropout", "image_size"):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("num_neurons_dense", 32.0, "num_neurons_dense must be a whole number, got 32.0"),
+        ("conv_layers", True, "conv_layers must be a whole number, got True"),
+        ("batch_size", 0.5, "batch_size must be a whole number, got 0.5"),
+        ("batch_norm", "yes", "batch_norm must be True or False, got 'yes'"),
+        ("use_augmentation", 1, "use_augmentation must be True or False, got 1"),
+        ("learning_rate", "1e-3", "learning_rate must be a finite number, got '1e-3'"),
+        ("learning_rate", float("inf"), "learning_rate must be a finite number, got inf"),
+        ("filter_org", False, "filter_org must be a finite number, got False"),
+        ("dropout", None, "dropout must be a finite number, got None"),
+        ("activation", ["relu"], r"activation must be text, got \['relu'\]"),
+        ("image_size", "16", "image_size must be a whole number, got '16'"),
+        ("conv_layers", 30_000, r"conv_layers=30000 .* needs at least 2\*\*30000 px"),
+    ],
+)
+def test_a_value_of_another_type_is_named_and_no_traceback(cnn_params, name, value, message):
+    with pytest.raises(ConfigError, match=f"^{message}") as caught:
+        TrialConfig.from_params(cnn_params | {name: value})
+    assert "; " not in str(caught.value)
+
+
+def test_a_whole_number_may_stand_where_a_number_is_wanted(cnn_params):
+    assert TrialConfig.from_params(cnn_params | {"filter_org": 2, "dropout": 0}).model.filter_org == 2
+
+
+def test_types_and_values_are_refused_together(cnn_params):
+    wrong = {"learning_rate": "fast", "batch_size": -1, "dropout": 2, "batch_norm": 0, "max_epochs": 3, 7: 1}
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.from_params(cnn_params | wrong)
+    for name in ("learning_rate must be a", "batch_size must be positive", "dropout must be in", "batch_norm must be",
+                 "unknown hyperparameter 7"):  # fmt: skip
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k_layers": "2"}, "k_layers must be a whole number or None, got '2'"),
+        ({"backbone": ["resnet50"]}, r"backbone must be text, got \['resnet50'\]"),
+        ({"strategy": 1}, "strategy must be text, got 1"),
+        ({"views": 2.0}, "views must be a whole number, got 2.0"),
+    ],
+)
+def test_types_of_a_backbone(change, message):
+    params = BACKBONE | {"strategy": "freeze_partial", "k_layers": 1, "image_size": 64} | change
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        TrialConfig.from_params(params)
 
 
 def test_unknown_hyperparameter_names_the_closest(cnn_params):

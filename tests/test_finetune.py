@@ -21,7 +21,7 @@ from inat.options import check_resumable
         ({"batch_sizes": (0,)}, "batch_sizes must be positive, got 0"),
         ({"weights": "mine"}, "unknown weights 'mine'"),
         ({"views": -1}, "views must not be negative"),
-        ({"max_feature_gb": float("nan")}, "max_feature_gb must not be negative, got nan"),
+        ({"max_feature_gb": float("nan")}, "^max_feature_gb must be a finite number, got nan$"),
         ({"body_lr_factor": 0.0}, "body_lr_factor must be positive"),
         ({"space": "small"}, "unknown space 'small'; choose from auto, finetune"),
         ({"max_epochs": 0}, "max_epochs must be positive"),

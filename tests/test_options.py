@@ -18,6 +18,7 @@ from inat.options import CHANGEABLE, SearchConfig, check_resumable, seconds_of
         ({"reduction_factor": 1}, "reduction_factor must be at least 2"),
         ({"gpus_per_trial": -0.5}, "gpus_per_trial must not be negative"),
         ({"cpus_per_trial": 0.0}, "cpus_per_trial must be positive"),
+        ({"cpus_per_trial": float("nan")}, "cpus_per_trial must be a finite number or None, got nan"),
         ({"max_concurrent": 0}, "max_concurrent must be positive"),
         ({"max_failures": -1}, "max_failures must not be negative"),
         ({"seed": -1}, "seed must not be negative"),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from inat.config import ACTIVATIONS, CNNConfig, refuse, too_many_pools
+from inat.checks import refuse
+from inat.config import ACTIVATIONS, CNNConfig, too_many_pools
 
 ACTIVATION_LAYERS: dict[str, Callable[[], nn.Module]] = dict(
     zip(ACTIVATIONS, (nn.ReLU, nn.GELU, nn.SiLU, nn.Mish), strict=True)

@@ -3,27 +3,19 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ray.tune.search.sample import Categorical, Integer
-
 from inat.config import BACKBONE_SIZES, FREEZE_PARTIAL, IMAGENET, BackboneConfig
 from inat.data.splits import DataSummary
 from inat.errors import ConfigError, StudyError
 from inat.finetune import FinetuneConfig
 from inat.options import SearchConfig
+from inat.tuning import domains
 
 WEIGHTS = "weights"  # in study.json: SHA-256 of each backbone's
 
 
 def choices(space: Mapping[str, Any], name: str) -> tuple[Any, ...]:
-    """The values that hyperparameter ``name`` may take; none if the space does not have it. ConfigError for floats."""
-    domain = space.get(name)
-    if domain is None:
-        return ()
-    if isinstance(domain, Integer):
-        return tuple(range(domain.lower, domain.upper))
-    if not isinstance(domain, Categorical):
-        raise ConfigError(f"{name} must be a choice or integers, got {domain.domain_str}")
-    return tuple(domain.categories)
+    """The values that hyperparameter ``name`` may take; none if the space does not have it."""
+    return tuple(domains.values(space[name])) if name in space else ()
 
 
 def image_sizes(config: SearchConfig, space: Mapping[str, Any]) -> list[int]:

@@ -1,17 +1,24 @@
 """Search spaces: functions that return plain dicts, one line a hyperparameter; the user's own from a Python file."""
 
 import runpy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune.search.sample import Categorical, Domain, Float, Integer
+from ray.tune.search.sample import Categorical
 
-from inat.config import ACTIVATIONS, FREEZE_PARTIAL, TrialConfig, refuse
+from inat.checks import refuse
+from inat.config import ACTIVATIONS, FREEZE_PARTIAL, TrialConfig
+from inat.constants import TRIAL_ID
 from inat.errors import ConfigError
 from inat.finetune import FINETUNE, FinetuneConfig
 from inat.options import SearchConfig
+from inat.tuning.domains import described, ends, impossible_range, plain_domain
+from inat.tuning.trainable import FINGERPRINT, RUNGS, SEED, STUDY_DIR, THRESHOLD, TIMEOUT
+
+# What a trial gets from the search, and no space may ask for: it would be recorded and not used.
+SET_BY_SEARCH = {TRIAL_ID, SEED, FINGERPRINT, RUNGS, STUDY_DIR, THRESHOLD, TIMEOUT, "image_size"}
 
 
 def scratch_space() -> dict[str, Any]:
@@ -70,7 +77,7 @@ def space_of(config: SearchConfig) -> dict[str, Any]:
             raise ConfigError("a space for fine-tuning needs a choice of backbone")
         check_space(space, config.trial_settings())
     except ConfigError as error:
-        raise error if name in PRESETS else ConfigError(f"{name}: {error}") from error
+        raise error if name in PRESETS else ConfigError(f"{name}: {_one_line(error)}") from error
     return space
 
 
@@ -80,27 +87,32 @@ def load_space(path: Path) -> dict[str, Any]:
     Raises ConfigError if the file cannot be run or returns something else than a dict of Tune's domains.
     """
     try:
-        space = runpy.run_path(str(path))["space"]()
-    except KeyError as error:
+        function = runpy.run_path(str(path)).get("space")
+        space = function() if callable(function) else None
+    except (Exception, SystemExit) as error:  # a user's file may raise anything, and call sys.exit
         raise ConfigError(
-            f"{path} has no function space(); define one that returns a dict of tune.choice(...)"
+            f"{path} cannot be used as a space ({type(error).__name__}: {_one_line(error)}); mend it"
         ) from error
-    except Exception as error:  # a user's file may raise anything
-        raise ConfigError(f"{path} cannot be used as a space ({type(error).__name__}: {error}); mend it") from error
+    if not callable(function):
+        raise ConfigError(f"{path} has no function space(); define one that returns a dict of tune.choice(...)")
     if not isinstance(space, Mapping) or not space:
-        raise ConfigError(f"space() of {path} must return a dict of hyperparameters, got {space!r}")
-    return {name: value if isinstance(value, Domain) else tune.choice([value]) for name, value in space.items()}
+        raise ConfigError(f"space() of {path} must return a dict of hyperparameters, got {_one_line(space)}")
+    return {name: plain_domain(value) for name, value in space.items()}
+
+
+def _one_line(said: object) -> str:
+    return " ".join(str(said).split())
 
 
 def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Raise ConfigError unless every value at an end of every domain makes a TrialConfig, beside ``settings``."""
-    if fixed := sorted(space.keys() & settings.keys()):
-        raise ConfigError(f"{', '.join(fixed)} is an option of the search and cannot be a hyperparameter too")
-    refuse([message for name, domain in space.items() for message in _impossible_range(name, domain)])
-    first = {name: next(_ends(domain)) for name, domain in space.items()}
+    if fixed := sorted(name for name in space if name in settings or name in SET_BY_SEARCH):
+        raise ConfigError(f"{', '.join(fixed)} is set by the search and cannot be a hyperparameter too")
+    refuse([message for name, domain in space.items() for message in impossible_range(name, domain)])
+    first = {name: ends(domain)[0] for name, domain in space.items()}
     problems: dict[str, None] = {}  # in order, each once
     for name, domain in space.items():
-        for value in _ends(domain):
+        for value in ends(domain):
             try:
                 TrialConfig.from_params({**settings, **first, name: value})
             except ConfigError as error:
@@ -108,31 +120,6 @@ def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     refuse(list(problems))
 
 
-def _impossible_range(name: str, domain: Any) -> list[str]:
-    if isinstance(domain, Categorical):
-        return [] if domain.categories else [f"{name} has no choices"]
-    if not isinstance(domain, Float | Integer):
-        return [f"{name} must be tune.choice, uniform, loguniform, randint or the like, got {type(domain).__name__}"]
-    if not domain.lower < domain.upper:
-        return [f"{name} needs a lower end below its upper one, got {domain.lower} and {domain.upper}"]
-    return []
-
-
-def _ends(domain: Domain) -> Iterator[Any]:
-    if isinstance(domain, Categorical):
-        yield from domain.categories
-    else:
-        last = domain.upper - 1 if isinstance(domain, Integer) else domain.upper
-        yield from (domain.lower, last)
-
-
 def describe(space: Mapping[str, Any]) -> dict[str, Any]:
     """The space as JSON values, for study.json: a list of choices, or the range, of each hyperparameter."""
-    return {name: _describe_domain(domain) for name, domain in space.items()}
-
-
-def _describe_domain(domain: Domain) -> Any:
-    if isinstance(domain, Categorical):
-        return list(domain.categories)
-    scale = type(domain.get_sampler()).__name__.strip("_").lower()  # uniform, loguniform, quantized, ...
-    return {"low": domain.lower, "high": domain.upper, "scale": scale}
+    return {name: described(domain) for name, domain in space.items()}

@@ -7,8 +7,9 @@ from typing import Any
 
 from ray.tune.search.sample import Domain
 
-from inat.config import refuse, unknown_name
+from inat.checks import refuse, unknown_name
 from inat.errors import ConfigError
+from inat.tuning.domains import known_value, range_text
 
 
 def read_start(path: Path | None, space: Mapping[str, Domain]) -> list[dict[str, Any]]:
@@ -26,27 +27,25 @@ def read_start(path: Path | None, space: Mapping[str, Domain]) -> list[dict[str,
     found = [_params(item) for item in (content if isinstance(content, list) else [content])]
     if not all(isinstance(item, dict) for item in found):
         raise ConfigError(f"--start-from {path} must hold an object of hyperparameters, or a list of them")
-    problems = [f"{path}: {message}" for item in found for message in _mistakes(item, space)]
-    refuse(list(dict.fromkeys(problems)))
-    return found
+    problems: dict[str, None] = {}  # in order, each once
+    start = [_known(item, space, problems) for item in found]
+    refuse([f"{path}: {message}" for message in problems])
+    return start
 
 
 def _params(item: Any) -> Any:
     return item["params"] if isinstance(item, dict) and isinstance(item.get("params"), dict) else item
 
 
-def _mistakes(params: Mapping[str, Any], space: Mapping[str, Domain]) -> list[str]:
-    unknown = [unknown_name(name, set(space)) for name in params if name not in space]
-    outside = [
-        f"{name} {value!r} is outside the space ({space[name].domain_str})"
-        for name, value in params.items()
-        if name in space and not _within(space[name], value)
-    ]
-    return unknown + outside
-
-
-def _within(domain: Domain, value: Any) -> bool:
-    try:
-        return bool(domain.is_valid(value))
-    except TypeError:
-        return False
+def _known(params: Mapping[str, Any], space: Mapping[str, Domain], problems: dict[str, None]) -> dict[str, Any]:
+    """``params`` with each value as the space has it; what it does not have is added to ``problems``."""
+    known = {}
+    for name, value in params.items():
+        if name not in space:
+            problems[unknown_name(name, set(space))] = None
+            continue
+        try:
+            known[name] = known_value(space[name], value)
+        except (ValueError, TypeError, OverflowError):
+            problems[f"{name} {value!r} is outside the space ({range_text(space[name])})"] = None
+    return known

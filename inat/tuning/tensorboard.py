@@ -3,7 +3,7 @@
 from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
-from inat.constants import EPOCH, FINISHED, RUNNING, TENSORBOARD_DIR
+from inat.constants import EPOCH, RUNNING, TENSORBOARD_DIR
 from inat.results import Study
 from inat.trials import Trial
 from inat.tuning.background import BackgroundWriter
@@ -34,7 +34,7 @@ class TensorboardTracker(BackgroundWriter):
 
     def __call__(self, trial: Trial) -> None:
         row = trial.history[-1] if trial.history else {}
-        values = {name: float(v) for name, v in row.items() if isinstance(v, Real) and name not in (EPOCH, FINISHED)}
+        values = {name: float(v) for name, v in row.items() if isinstance(v, Real) and name != EPOCH}
         self.put(Event(trial.trial_id, trial.name, trial.state != RUNNING, trial.epochs, values))
 
     def open(self) -> None:

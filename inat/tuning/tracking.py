@@ -6,9 +6,11 @@ The driver writes all runs: a trial's process may be ended at any moment, and th
 import os
 import re
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
-from inat.constants import BEST_VAL_ACC, EPOCH, FAILED, FINISHED, RUNNING, STATE
+from inat.config import in_use
+from inat.constants import BEST_VAL_ACC, EPOCH, FAILED, RUNNING, STATE
 from inat.errors import ConfigError
 from inat.results import Study
 from inat.trials import Trial
@@ -54,7 +56,7 @@ class WandbTracker(BackgroundWriter):
 
     def __call__(self, trial: Trial) -> None:
         row = dict(trial.history[-1]) if trial.history else {}
-        self.put(Change(trial.trial_id, trial.name, trial.params, trial.state, row))
+        self.put(Change(trial.trial_id, trial.name, in_use(trial.params), trial.state, row))
 
     def open(self) -> None:
         import wandb
@@ -64,7 +66,8 @@ class WandbTracker(BackgroundWriter):
     def write(self, item: Change) -> None:
         run = self._runs.get(item.trial_id) or self._start(item)
         if item.state == RUNNING:
-            run.log({name: value for name, value in item.row.items() if name not in (EPOCH, FINISHED)}, item.row[EPOCH])
+            numbers = {name: value for name, value in item.row.items() if isinstance(value, Real) and name != EPOCH}
+            run.log(numbers, item.row[EPOCH])
             return
         run.summary.update({STATE: item.state, BEST_VAL_ACC: item.row.get(BEST_VAL_ACC)})
         run.finish(exit_code=int(item.state == FAILED))

@@ -19,7 +19,7 @@ def test_one_run_a_trial_with_the_names_of_the_history(study):
         for number in range(2):
             trial = study.add_trial({"activation": "relu", "dropout": 0.1 * number})
             for epoch in (1, 2):
-                row = {"epoch": epoch, "best_val_acc": 0.5, "val_acc": 0.5, "train_loss": 1.0}
+                row = {"epoch": epoch, "best_val_acc": 0.5, "val_acc": 0.5, "train_loss": 1.0, "note": "said"}
                 study.add_epoch(trial.trial_id, row)
                 tracker(trial)
             study.end_trial(trial.trial_id, "completed")
@@ -31,7 +31,7 @@ def test_one_run_a_trial_with_the_names_of_the_history(study):
         (events,) = run.iterdir()
         for name in (b"val_acc", b"train_loss", b"best_val_acc"):
             assert sum(name in record for record in records(events)) >= 2
-        assert not any(b"finished" in record for record in records(events))
+        assert not any(b"finished" in record or b"note" in record for record in records(events))
 
 
 def test_a_trial_that_ends_without_an_epoch_writes_nothing(study):

@@ -54,6 +54,17 @@ def test_one_run_a_trial_with_every_epoch_and_its_end(study, runs):
     assert [run.exit_code for run in runs.values()] == [0, 1, "interrupted"]
 
 
+def test_only_what_is_in_use_and_only_numbers_are_told(study, runs):
+    trial = study.add_trial({"strategy": "freeze_all", "k_layers": 3, "learning_rate": 0.1})
+    row = {"epoch": 1, "best_val_acc": 0.5, "note": "features are not kept", "finished": "patience", "micro_batch": 16}
+    study.add_epoch(trial.trial_id, row)
+    with WandbTracker(study, "offline") as tracker:
+        tracker(trial)
+    (run,) = runs.values()
+    assert run.settings["config"] == {"strategy": "freeze_all", "learning_rate": 0.1}
+    assert run.logged == [(1, {"best_val_acc": 0.5, "micro_batch": 16})]
+
+
 def test_a_service_that_fails_does_not_stop_the_search(study, monkeypatch):
     def no_service(**settings):
         raise wandb.errors.CommError("no service")
