@@ -53,7 +53,7 @@ class LinearModel:
         if self.freedom < LEAST_FREEDOM or not np.allclose(self.design.T @ fitted, direction, atol=1e-6):
             return UNKNOWN
         value = float(direction @ self.coefficients)
-        error = float(np.sqrt(max(direction @ self.covariance @ direction, 0.0)))
+        error = max(float(direction @ self.covariance @ direction), 0.0) ** 0.5
         return with_error(value, error, self.freedom)
 
 
@@ -80,7 +80,8 @@ def fit(design: Array, accuracy: Array) -> LinearModel:
 def dummies(labels: pd.Series) -> Array:
     """A column of 0 and 1 for every level but the first."""
     codes = labels.cat.codes.to_numpy()
-    return (codes[:, None] == np.arange(1, len(labels.cat.categories))).astype(float)
+    columns: Array = (codes[:, None] == np.arange(1, len(labels.cat.categories))).astype(float)
+    return columns
 
 
 def others(sample: Sample, without: list[str]) -> Array:

@@ -1,10 +1,10 @@
 """The small language of claims.
 
-    batch_norm=True > batch_norm=False              the mean accuracy of one group beats that of another
-    conv_layers=5 > (3, 4)                          a value alone is of the parameter that was named last
-    activation in (relu, silu) > (mish, gelu)
-    conv_layers=5 best                              better than each other value (worst: worse than each)
-    first_layer_filters=32 & filter_org=0.5 poor    worse than all other trials together (good: better)
+batch_norm=True > batch_norm=False              the mean accuracy of one group beats that of another
+conv_layers=5 > (3, 4)                          a value alone is of the parameter that was named last
+activation in (relu, silu) > (mish, gelu)
+conv_layers=5 best                              better than each other value (worst: worse than each)
+first_layer_filters=32 & filter_org=0.5 poor    worse than all other trials together (good: better)
 """
 
 import re

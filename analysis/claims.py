@@ -9,6 +9,7 @@ that this study cannot tell, not that there is no difference; the interval says 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,8 @@ def check(study: Study, claims: Sequence[Claim], epochs: int | None = None, *, l
     A claim about what the study did not vary raises ClaimError, or is NOT_TESTABLE if ``lenient``.
     """
     sample = sample_at(study, epochs)
-    rows, findings = [], []
+    rows: list[dict[str, Any]] = []
+    findings = []
     for claim in claims:
         try:
             own = _sample_for(claim, study, sample)
@@ -97,7 +99,9 @@ def examine(claim: Claim, sample: Sample) -> Finding:
         return _against_each(claim, sample, group)
     rival = _having(claim.rival, sample) if claim.rival else ~group
     if (group & rival).any():
-        raise ClaimError(f"claim {claim.text!r}: {int((group & rival).sum())} trials are in both groups; set them apart")
+        raise ClaimError(
+            f"claim {claim.text!r}: {int((group & rival).sum())} trials are in both groups; set them apart"
+        )
     return _compare(sample, group, rival, names, better=claim.relation in (">", "good"))
 
 

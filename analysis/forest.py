@@ -97,7 +97,8 @@ def _shuffled(columns: Array, owner: pd.Categorical, rng: np.random.Generator) -
 
 
 def _grouped(importances: Array, owner: pd.Categorical) -> Array:
-    return np.bincount(owner.codes, weights=importances, minlength=len(owner.categories))
+    sums: Array = np.bincount(owner.codes, weights=importances, minlength=len(owner.categories)).astype(float)
+    return sums
 
 
 def _rows(method: str, parameters: list[str], values: Array, draws: Array) -> list[dict[str, object]]:
@@ -114,4 +115,6 @@ def _nothing(sample: Sample, encoded: pd.DataFrame, owners: list[str]) -> Forest
     unknown = np.full(len(sample.parameters), nan)
     shares = [row for m in ("impurity", "permutation") for row in _rows(m, sample.parameters, unknown, unknown[None])]
     columns = pd.DataFrame({"column": encoded.columns, "parameter": owners, "importance": nan})
-    return ForestResult(pd.DataFrame(shares, columns=["parameter", "method", "importance", "low", "high"]), columns, nan, nan, nan)
+    return ForestResult(
+        pd.DataFrame(shares, columns=["parameter", "method", "importance", "low", "high"]), columns, nan, nan, nan
+    )

@@ -49,7 +49,7 @@ def optuna_importance(sample: Sample) -> pd.DataFrame:
     rows = []
     for method in ("fanova", "ped-anova"):
         whole = _shares(trials, sample.parameters, method, TREES) if usable else {}
-        draws = indices(len(trials), ROUNDS) if usable else []
+        draws = list(indices(len(trials), ROUNDS)) if usable else []
         found = pd.DataFrame(
             [_shares([trials[i] for i in drawn], sample.parameters, method, ROUND_TREES) for drawn in draws],
             columns=sample.parameters,

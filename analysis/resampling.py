@@ -59,9 +59,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def spread_interval(
-    value: float, draws: Array, least: float = -np.inf, most: float = np.inf
-) -> tuple[float, float]:
+def spread_interval(value: float, draws: Array, least: float = -np.inf, most: float = np.inf) -> tuple[float, float]:
     """An interval from the spread of a few costly bootstrap ``draws``, too few for percentiles: ``value`` +- t s.
 
     ``least`` and ``most`` are the ends of what is possible.
