@@ -39,18 +39,20 @@ UNKNOWN = Effect(*[float("nan")] * 4)
 
 @dataclass(frozen=True, slots=True)
 class LinearModel:
-    """Least squares of accuracy on the levels of all parameters, with errors that allow for unequal spread (HC3)."""
+    """Least squares of accuracy on the levels of all parameters, with errors that allow for unequal spread (HC3).
+
+    ``estimable`` projects onto the directions that the trials tell anything about.
+    """
 
     coefficients: Array
     covariance: Array
     freedom: int
-    design: Array
+    estimable: Array
 
     def contrast(self, direction: Array) -> Effect:
         """The change of accuracy for a step of ``direction`` in the space of the design's columns."""
         # A direction that the design does not span is one that the trials never varied by itself.
-        fitted = np.linalg.lstsq(self.design.T, direction, rcond=None)[0]
-        if self.freedom < LEAST_FREEDOM or not np.allclose(self.design.T @ fitted, direction, atol=1e-6):
+        if self.freedom < LEAST_FREEDOM or not np.allclose(direction @ self.estimable, direction, atol=1e-6):
             return UNKNOWN
         value = float(direction @ self.coefficients)
         error = max(float(direction @ self.covariance @ direction), 0.0) ** 0.5
@@ -68,13 +70,15 @@ def with_error(value: float, error: float, freedom: float) -> Effect:
 
 def fit(design: Array, accuracy: Array) -> LinearModel:
     """Least squares with HC3 errors; columns that follow from others are dealt with by the pseudo-inverse."""
-    inverse = np.linalg.pinv(design.T @ design)
+    gram = design.T @ design
+    inverse = np.linalg.pinv(gram, hermitian=True)
+    estimable = inverse @ gram
     coefficients = inverse @ design.T @ accuracy
     residuals = accuracy - design @ coefficients
-    leverage = np.clip(np.einsum("ij,jk,ik->i", design, inverse, design), 0.0, 1 - 1e-6)
+    leverage = np.clip(np.sum(design @ inverse * design, axis=1), 0.0, 1 - 1e-6)
     scaled = design * (residuals / (1 - leverage))[:, None]
-    freedom = len(accuracy) - int(np.linalg.matrix_rank(design))
-    return LinearModel(coefficients, inverse @ scaled.T @ scaled @ inverse, freedom, design)
+    freedom = len(accuracy) - round(float(np.trace(estimable)))
+    return LinearModel(coefficients, inverse @ scaled.T @ scaled @ inverse, freedom, estimable)
 
 
 def dummies(labels: pd.Series) -> Array:

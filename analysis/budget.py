@@ -69,12 +69,14 @@ def sample_at(study: Study, epochs: int | None = None) -> Sample:
     """The trials of ``study`` that can be compared within ``epochs``; by default at ``common_epoch``.
 
     A trial counts if it trained for ``epochs`` or ended by itself before, whatever became of it later. ValueError if
-    there is none.
+    there is none, or none trained for ``epochs``.
     """
     trials = study.trials
     if not len(study.history):
         usable = trials[trials[BEST_VAL_ACC].notna() & trials[STATE].ne(FAILED)]
         return _checked(Sample(usable.assign(**{ACCURACY: usable[BEST_VAL_ACC]}), study.parameters, None, len(usable)))
+    if epochs is not None and not 1 <= epochs <= longest(study):
+        raise ValueError(f"the budget is {epochs} epochs; choose 1 to {longest(study)}, what the longest trial trained")
     epochs = epochs or common_epoch(study)
     accuracy = trials[TRIAL_ID].map(accuracy_within(study, epochs))
     reached = trials[EPOCHS].ge(epochs)
@@ -87,8 +89,7 @@ def sample_at(study: Study, epochs: int | None = None) -> Sample:
 
 def _checked(sample: Sample) -> Sample:
     if not len(sample):
-        reached = f"no trial has an accuracy at {sample.epochs} epochs" if sample.of else "no trial has an accuracy yet"
-        raise ValueError(f"{reached}; {'choose fewer' if sample.of else 'wait for the first epochs of the search'}")
+        raise ValueError("no trial has an accuracy yet; wait for the first epochs of the search")
     return replace(sample, parameters=varying(sample.trials, sample.parameters))
 
 

@@ -59,7 +59,7 @@ def check(study: Study, claims: Sequence[Claim], epochs: int | None = None, *, l
             rows.append({"claim": claim.text, "epochs": own.epochs, "note": finding.note})
         except ClaimError as error:
             if not lenient:
-                raise
+                raise ClaimError(f"claim {claim.text!r}: {error}") from None
             finding = Finding(UNKNOWN, np.nan, 0, 0)
             rows.append({"claim": claim.text, "verdict": NOT_TESTABLE, "epochs": None, "note": str(error)})
         findings.append(finding)
@@ -68,7 +68,7 @@ def check(study: Study, claims: Sequence[Claim], epochs: int | None = None, *, l
         row.setdefault("verdict", verdict_of(effect.value, p))
         row |= {"effect": effect.value, "low": effect.low, "high": effect.high, "p_holm": p, "plain": finding.plain}
         row |= {"trials": finding.trials, "rival_trials": finding.rivals}
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"epochs": "Int64"})
 
 
 def verdict_of(effect: float, p: float) -> str:
@@ -157,14 +157,13 @@ def _having(conditions: Iterable[Condition], sample: Sample) -> Mask:
         labels = _labels(sample, condition.name)
         tried = list(dict.fromkeys(labels.dropna()))
         if unknown := [value for value in condition.values if value not in tried]:
-            raise ClaimError(
-                f"{condition.name}={', '.join(unknown)} was not tried; {', '.join(sorted(map(str, tried)))} were"
-            )
+            known = ", ".join(sorted(map(str, tried)))
+            raise ClaimError(f"{condition.name}={', '.join(unknown)} was not tried; those tried are {known}")
         having &= labels.isin(condition.values).to_numpy()
     return having
 
 
 def _labels(sample: Sample, name: str) -> pd.Series:
     if name not in sample.parameters:
-        raise ClaimError(f"{name} is no hyperparameter that varied; {', '.join(sample.parameters)} are")
+        raise ClaimError(f"{name} is no hyperparameter that varied; those are {', '.join(sample.parameters)}")
     return sample.trials[name].map(label_of, na_action="ignore")

@@ -7,7 +7,9 @@ from analysis.correlation import correlations
 from analysis.forest import FEWEST, ForestResult, forest_importance
 from analysis.optuna_importance import optuna_importance
 
-# Least R^2 on trials left out for a ranking to be worth reading: see ENOUGH_R2's note below.
+# R^2 on trials left out that makes a ranking worth reading. In 320 samples of 20 to 160 of the 648 networks whose
+# ranking is known, with noise added, permutation ranked the right parameter first in 28 % where R^2 was below 0, in
+# 68 % from there to 0.25, in 89 % from there to 0.6, and in 98 % above (benchmarks/analysis_truth.py).
 ENOUGH_R2 = 0.25
 CANNOT_SAY = "the data cannot say"
 METHODS = ("impurity", "permutation", "fanova", "ped-anova")

@@ -2,7 +2,8 @@
 
 fANOVA: the share of the variance over the whole space that a parameter explains by itself, in a forest of its own.
 PED-ANOVA: how differently the best trials are spread over a parameter than all are; it asks what made a trial good
-rather than what made accuracies differ. Both are shares of one, so noise gets a share too.
+rather than what made accuracies differ. Both are shares of one, so noise gets a share too; with few good trials
+PED-ANOVA gives numbers with many values too much, as a handful of points never looks like a smooth spread.
 """
 
 from collections.abc import Sequence
