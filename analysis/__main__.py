@@ -1,6 +1,9 @@
 """Commands over finished studies.
 
 python -m analysis compare results/SCRATCH results/FINETUNE    # accuracy, epochs, seconds and parameters by network
+python -m analysis claims results/SCRATCH "batch_norm=True > batch_norm=False"
+python -m analysis importance results/SCRATCH
+python -m analysis audit results/SCRATCH                       # what early stopping saved, and missed
 """
 
 import sys
@@ -10,6 +13,7 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
+from analysis.budget import sample_at
 from analysis.compare import comparison
 from analysis.study import load_study
 
@@ -38,6 +42,90 @@ def compare(studies: tyro.conf.Positional[tuple[Path, ...]], output: Path | None
     console = Console(soft_wrap=True, markup=False, highlight=False)
     console.print(text)
     console.print(f"\nwritten to {folder / 'comparison.csv'} and {folder / 'comparison.md'}")
+
+
+@app.command
+def claims(
+    study: tyro.conf.Positional[Path],
+    claims: tyro.conf.Positional[tuple[str, ...]] = (),
+    file: Path | None = None,
+    epochs: int | None = None,
+    csv: Path | None = None,
+) -> None:
+    """Check claims about hyperparameters at equal budget: supported, contradicted or undecided.
+
+    Args:
+        study: Study directory.
+        claims: Such as "batch_norm=True > batch_norm=False", "conv_layers=5 best" or
+            "activation in (relu, silu) > (mish, gelu)". Default: the predecessor's ten takeaways.
+        file: File with a claim on each line.
+        epochs: Budget. Default: the epochs that all trials had, which is ASHA's grace period.
+        csv: File to write the table to.
+    """
+    from analysis.claim_text import parse, read_claims
+    from analysis.claims import check, takeaways
+
+    loaded = load_study(study)
+    chosen = [parse(text) for text in claims] + (read_claims(file) if file else [])
+    table = check(loaded, chosen or takeaways(loaded), epochs, lenient=not claims)
+    show({sample_at(loaded, epochs).budget: table}, csv)
+
+
+@app.command
+def importance(study: tyro.conf.Positional[Path], epochs: int | None = None, csv: Path | None = None) -> None:
+    """Print which hyperparameters mattered, by four methods with intervals, and W&B's panel.
+
+    Args:
+        study: Study directory.
+        epochs: Budget. Default: the epochs that all trials had, which is ASHA's grace period.
+        csv: File to write the tables to.
+    """
+    from analysis.forest import forest_importance
+    from analysis.importance import importance, panel, verdict
+
+    sample = sample_at(load_study(study), epochs)
+    forest = forest_importance(sample)
+    tables = {"importance": importance(sample, forest), "columns": panel(sample, forest)}
+    show(tables, csv, f"{sample.budget}\n{verdict(forest, len(sample))}")
+
+
+@app.command
+def audit(study: tyro.conf.Positional[Path], csv: Path | None = None) -> None:
+    """Print what early stopping saved and may have missed, how busy the slots were, and why trials failed.
+
+    Args:
+        study: Study directory.
+        csv: File to write the tables to.
+    """
+    from analysis.audit import audit_tables
+
+    show(audit_tables(load_study(study)), csv)
+
+
+def show(tables: dict[str, pd.DataFrame], csv: Path | None, above: str = "") -> None:
+    """Print tables under their titles, and write them to one CSV with the title as first column."""
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    if above:
+        console.print(above)
+    for title, table in tables.items():
+        text = rounded(table).to_markdown(index=False, missingval="-") if len(table) else "none"
+        console.print(f"\n{title}\n\n{text}")
+    if csv:
+        titled = [table.assign(table=title)[["table", *table]] for title, table in tables.items() if len(table)]
+        csv.parent.mkdir(parents=True, exist_ok=True)
+        pd.concat(titled, ignore_index=True).to_csv(csv, index=False)
+        console.print(f"\nwritten to {csv}")
+
+
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as text, fractions to three digits after the point."""
+    return table.apply(lambda column: column.map(_text))
+
+
+def _text(value: object) -> object:
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) and not value.is_integer() else str(value)
 
 
 def as_markdown(table: pd.DataFrame) -> str:

@@ -1,0 +1,139 @@
+"""Trials at equal budget: accuracies that were reached within the same number of epochs.
+
+Early stopping ends most trials after a few epochs, and a Bayesian search spends the long trainings on settings that it
+likes. Final accuracies therefore compare budgets as much as settings; every number of this package is taken at one
+budget and says which. At the first rung all trials can be compared; at a later one only those that ASHA let live,
+which makes bad settings look better than they are, as only their lucky trials are left.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from analysis.encode import varying
+from analysis.study import Study
+from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, RUNNING, STATE, TRIAL_ID, VAL_ACC
+
+ACCURACY = "accuracy"  # of a trial at the budget of its sample
+ALL_REACHED = 0.95  # share of the trials that counts as all of them: a few fail or are still running
+PILE = 0.05  # share of the trials that must have ended at an epoch for it to be taken for a rung
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The trials that can be compared at one budget.
+
+    ``trials``: their rows, with ACCURACY; ``parameters``: the hyperparameters that vary among them; ``epochs``: the
+    budget, None where the study has no curves and every trial counts with the best accuracy of whatever it trained;
+    ``of``: the trials of the study with any accuracy; ``carried``: those that ended by themselves before ``epochs``,
+    out of patience, and count with the best that they had.
+    """
+
+    trials: pd.DataFrame
+    parameters: list[str]
+    epochs: int | None
+    of: int
+    carried: int = 0
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    @property
+    def budget(self) -> str:
+        """One sentence about the budget, to stand beside every table."""
+        if self.epochs is None:
+            return f"best validation accuracy of {len(self)} trials at unequal budgets: the study has no curves"
+        text = f"best validation accuracy within {self.epochs} epochs, {len(self)} of {self.of} trials"
+        if self.carried:
+            text += f" ({self.carried} of them out of patience before that)"
+        if len(self) < ALL_REACHED * self.of:
+            text += "; the others were stopped, failed or are running, so bad settings look better than they are"
+        return text
+
+
+def best_so_far(history: pd.DataFrame) -> pd.DataFrame:
+    """``history`` in order of epochs, with the best validation accuracy up to each as best_val_acc."""
+    ordered = history.sort_values([TRIAL_ID, EPOCH], kind="stable")
+    best = ordered[VAL_ACC].groupby(ordered[TRIAL_ID]).cummax().groupby(ordered[TRIAL_ID]).ffill()
+    return ordered.assign(**{BEST_VAL_ACC: best})
+
+
+def accuracy_within(study: Study, epochs: int) -> pd.Series:
+    """Best validation accuracy of each trial within ``epochs``, by trial id, however far the trial came."""
+    rows = study.history[study.history[EPOCH].le(epochs)]
+    return rows.groupby(TRIAL_ID)[VAL_ACC].max().dropna()
+
+
+def sample_at(study: Study, epochs: int | None = None) -> Sample:
+    """The trials of ``study`` that can be compared within ``epochs``; by default at ``common_epoch``.
+
+    A trial counts if it trained for ``epochs`` or ended by itself before, whatever became of it later. ValueError if
+    there is none, or none trained for ``epochs``.
+    """
+    trials = study.trials
+    if not len(study.history):
+        usable = trials[trials[BEST_VAL_ACC].notna() & trials[STATE].ne(FAILED)]
+        return _checked(Sample(usable.assign(**{ACCURACY: usable[BEST_VAL_ACC]}), study.parameters, None, len(usable)))
+    if epochs is not None and not 1 <= epochs <= longest(study):
+        raise ValueError(f"the budget is {epochs} epochs; choose 1 to {longest(study)}, what the longest trial trained")
+    epochs = epochs or common_epoch(study)
+    accuracy = trials[TRIAL_ID].map(accuracy_within(study, epochs))
+    reached = trials[EPOCHS].ge(epochs)
+    carried = trials[STATE].eq(COMPLETED) & ~reached
+    kept = accuracy.notna() & (reached | carried)
+    known = int(trials[BEST_VAL_ACC].notna().sum())
+    chosen = trials[kept].assign(**{ACCURACY: accuracy[kept]})
+    return _checked(Sample(chosen, study.parameters, epochs, known, int((kept & carried).sum())))
+
+
+def _checked(sample: Sample) -> Sample:
+    if not len(sample):
+        raise ValueError("no trial has an accuracy yet; wait for the first epochs of the search")
+    return replace(sample, parameters=varying(sample.trials, sample.parameters))
+
+
+def common_epoch(study: Study) -> int:
+    """The largest number of epochs that all trials have trained for, give or take ALL_REACHED.
+
+    With early stopping that is the grace period. Trials that ended by themselves count as if they had gone on; those
+    that failed or are running do not count.
+    """
+    ended = study.trials[~study.trials[STATE].isin([FAILED, RUNNING]) & study.trials[BEST_VAL_ACC].notna()]
+    if not len(ended):
+        ended = study.trials[study.trials[BEST_VAL_ACC].notna()]
+    last = longest(study)
+    reached = ended[EPOCHS].where(ended[STATE].ne(COMPLETED), last)
+    return max((e for e in range(1, last + 1) if reached.ge(e).mean() >= ALL_REACHED), default=1)
+
+
+def longest(study: Study) -> int:
+    """Epochs of the longest trial."""
+    return int(study.trials[EPOCHS].max()) if study.trials[EPOCHS].notna().any() else 0
+
+
+def rungs(study: Study) -> list[int]:
+    """Epochs at which early stopping compared trials, then the last epoch.
+
+    From the configuration if it has a grace period and a factor, otherwise epochs at which trials that did not
+    complete piled up.
+    """
+    config: dict[str, Any] = study.info.get("config") or {}
+    last = max(longest(study), 1)
+    grace, factor = config.get("grace_period"), config.get("reduction_factor")
+    if grace and factor and factor > 1:
+        last = int(config.get("max_epochs") or last)
+        return [*milestones(int(grace), int(factor), last), last]
+    trials = study.trials[~study.trials[STATE].isin([COMPLETED, RUNNING, FAILED])]
+    piled = trials[EPOCHS].value_counts() / max(len(study.trials), 1)
+    return [*sorted(int(epoch) for epoch in piled.index[piled.ge(PILE)] if 0 < epoch < last), last]
+
+
+def milestones(grace: int, factor: int, max_epochs: int) -> list[int]:
+    """ASHA's rungs below ``max_epochs``: grace x factor^k."""
+    found = []
+    epoch = grace
+    while epoch < max_epochs:
+        found.append(epoch)
+        epoch *= factor
+    return found

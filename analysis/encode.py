@@ -1,0 +1,106 @@
+"""Hyperparameters as numbers, for forests and correlations, and as a few levels, for tables."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+DECADES = 100.0  # a positive parameter whose values span this ratio is put on a log scale
+MISSING = "(none)"  # the level of a parameter that a trial does not have, as k_layers without freeze_partial
+MAX_LEVELS = 8  # a number with more distinct values is cut into BINS ranges of equally many trials
+BINS = 4
+
+
+def varying(trials: pd.DataFrame, parameters: Sequence[str]) -> list[str]:
+    """The parameters with more than one value; being missing counts as a value."""
+    return [name for name in parameters if _comparable(trials[name]).nunique(dropna=False) > 1]
+
+
+def is_number(column: pd.Series) -> bool:
+    """Whether the values have an order and a distance: numbers, but not booleans."""
+    present = column.dropna()
+    if pd.api.types.is_bool_dtype(present):
+        return False
+    if pd.api.types.is_numeric_dtype(present):
+        return True
+    return len(present) > 0 and all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in present)
+
+
+def is_logarithmic(column: pd.Series) -> bool:
+    """Whether the numbers are positive and span DECADES."""
+    low, high = column.min(), column.max()
+    return bool(low > 0 and high / low >= DECADES)
+
+
+def encode(trials: pd.DataFrame, parameters: Sequence[str], *, logs: bool = True) -> tuple[pd.DataFrame, list[str]]:
+    """Numeric columns for ``parameters``, and the parameter that each of them is of.
+
+    A number is one column, its logarithm where ``is_logarithmic`` unless ``logs`` is off; its missing values take the
+    median, and a column "name=(none)" tells of them. Anything else is one column of 0 and 1 for each value.
+    """
+    columns: dict[str, pd.Series] = {}
+    owners: list[str] = []
+    for name in parameters:
+        found = _number_columns(trials[name], name, logs) if is_number(trials[name]) else _one_hot(trials[name], name)
+        columns |= found
+        owners += [name] * len(found)
+    return pd.DataFrame(columns, index=trials.index, dtype=float), owners
+
+
+def _number_columns(column: pd.Series, name: str, logs: bool) -> dict[str, pd.Series]:
+    numbers = pd.to_numeric(column).astype(float)
+    scaled = np.log10(numbers) if logs and is_logarithmic(numbers) else numbers
+    columns = {name: scaled.fillna(scaled.median())}
+    if numbers.isna().any():
+        columns[f"{name}={MISSING}"] = numbers.isna().astype(float)
+    return columns
+
+
+def _one_hot(column: pd.Series, name: str) -> dict[str, pd.Series]:
+    labels = level_labels(column)
+    return {f"{name}={label}": labels.eq(label).astype(float) for label in labels.cat.categories}
+
+
+def level_labels(column: pd.Series) -> pd.Series:
+    """The values as a few ordered categories of text: numbers ascending, many of them as ranges, MISSING last."""
+    if is_number(column) and column.nunique() > MAX_LEVELS:
+        return _ranges(pd.to_numeric(column).astype(float))
+    comparable = _comparable(column)
+    present = list(comparable.dropna().unique())
+    ordered = sorted(present) if is_number(column) or _all_text(present) else sorted(present, key=str)
+    labels = [label_of(value) for value in ordered]
+    labels += [MISSING] if comparable.isna().any() else []
+    texts = comparable.map(lambda value: MISSING if pd.isna(value) else label_of(value))
+    return pd.Series(pd.Categorical(texts, categories=list(dict.fromkeys(labels)), ordered=True), column.index)
+
+
+def label_of(value: Hashable) -> str:
+    """A value as it stands in tables and claims: 1.0 as 1, and 1e-4 and 0.0001 alike."""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, int | float | np.number):
+        return f"{float(value):.6g}"
+    return str(value)
+
+
+def _ranges(numbers: pd.Series) -> pd.Series:
+    cut = pd.qcut(numbers, BINS, duplicates="drop")
+    names = [f"{interval.left:.3g} to {interval.right:.3g}" for interval in cut.cat.categories]
+    cut = cut.cat.rename_categories(names)
+    return cut.cat.add_categories(MISSING).fillna(MISSING) if numbers.isna().any() else cut
+
+
+def _comparable(column: pd.Series) -> pd.Series:
+    """Lists and the like, which cannot be counted, as text."""
+    if column.dtype == object and not all(isinstance(value, Hashable) for value in column):
+        return column.map(lambda value: value if _is_missing(value) else str(value))
+    return column
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and np.isnan(value))
+
+
+def _all_text(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)

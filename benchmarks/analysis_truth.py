@@ -1,0 +1,160 @@
+"""Do the numbers of `analysis` hold where the truth is known: searches replayed on recorded curves, then analysed.
+
+    python benchmarks/analysis_truth.py             # 15 searches of 60 trials and of 240, 320 forests; some minutes
+
+Our searcher and ASHA (3, 3) search the 648 networks of benchmarks/data/digits16_curves.csv. Of each search the effect
+of each pair of values, adjusted and plain, at the first rung and at the last, is compared with the difference over all
+648; the expected number of missed winners with the number of stopped trials whose recorded curve does end above the
+best completed one. Last, how often forests rank the truly strongest parameter first, by their R^2 on trials left out.
+"""
+
+import heapq
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tyro
+from record_curves import EPOCHS, SPACE
+from rich.progress import track
+from search_quality import Curves, key_of, load_curves
+from searches import Method, Ours
+
+from analysis import forest
+from analysis.audit import missed_winners
+from analysis.budget import ACCURACY, Sample, sample_at
+from analysis.claims import welch
+from analysis.effects import pairwise
+from analysis.encode import level_labels
+from analysis.study import Study
+from inat.constants import COMPLETED, STATE, STOPPED
+
+GRACE, FACTOR = 3, 3
+EDGES = [-np.inf, 0.0, 0.25, 0.6, 1.0]
+FEW_ROUNDS = 6  # of a forest's bootstrap; only the ranking is looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Compare with the truth."""
+
+    seeds: int = 15
+    trials: tuple[int, ...] = (60, 240)
+    workers: int = 4
+    forests: int = 320
+
+
+def search(curves: Curves, trials: int, seed: int, workers: int) -> Study:
+    """A search of ``trials`` by simulated workers, as a study."""
+    rows: dict[str, dict[str, Any]] = {}
+    history = []
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Ours(Method("extrapolate", (GRACE, FACTOR)), seed, Path(folder))
+        running: list[tuple[int, str, int]] = []
+        for now in range(trials * EPOCHS):
+            while len(running) < workers and len(rows) < trials:
+                trial_id, params = ours.ask()
+                rows[trial_id] = {"trial_id": trial_id, **{name: params[name] for name in SPACE}}
+                heapq.heappush(running, (now, trial_id, 1))
+            if not running:
+                break
+            _, trial_id, epoch = heapq.heappop(running)
+            value = float(curves[key_of(rows[trial_id])][epoch - 1])
+            history.append({"trial_id": trial_id, "epoch": epoch, "val_acc": value, "val_loss": np.nan, "seconds": 1.0})
+            rows[trial_id] |= {"epochs": epoch, "best_val_acc": value}
+            if ours.report(trial_id, epoch, value):
+                rows[trial_id][STATE] = COMPLETED if epoch == EPOCHS else STOPPED
+            else:
+                heapq.heappush(running, (now + workers, trial_id, epoch + 1))
+    config = {"grace_period": GRACE, "reduction_factor": FACTOR, "max_epochs": EPOCHS}
+    return Study(pd.DataFrame(rows.values()), pd.DataFrame(history), {"config": config}, list(SPACE))
+
+
+def networks(curves: Curves, epochs: int) -> Sample:
+    """All 648 at ``epochs``."""
+    parsed = {name: {str(value): value for value in values} for name, values in SPACE.items()}
+    rows = [
+        {name: parsed[name][text] for name, text in zip(SPACE, key, strict=True)} | {ACCURACY: curve[epochs - 1]}
+        for key, curve in curves.items()
+    ]
+    return Sample(pd.DataFrame(rows), list(SPACE), epochs, len(rows))
+
+
+def coverage(study: Study, whole: Sample) -> pd.DataFrame:
+    """For each pair of values: whether the adjusted and the plain interval hold the truth, and their widths."""
+    assert whole.epochs
+    sample = sample_at(study, whole.epochs)
+    rows = []
+    for pair in pairwise(sample).itertuples():
+        means = whole.trials[ACCURACY].groupby(level_labels(whole.trials[pair.parameter]), observed=True).mean()
+        truth = means[pair.value] - means[pair.other]
+        labels = level_labels(sample.trials[pair.parameter])
+        groups = [sample.trials[ACCURACY][labels.eq(value)].to_numpy() for value in (pair.value, pair.other)]
+        if min(map(len, groups)) < 3:
+            continue
+        plain = welch(groups[0], groups[1])
+        significant = pair.adjusted_p_holm <= 0.05
+        rows.append(
+            {"adjusted": pair.adjusted_low <= truth <= pair.adjusted_high, "plain": plain.low <= truth <= plain.high,
+             "width": pair.adjusted_high - pair.adjusted_low, "plain_width": plain.high - plain.low,
+             "significant": significant, "wrong": significant and pair.adjusted * truth < 0}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def missed(study: Study, curves: Curves) -> dict[str, float]:
+    """Winners that stopping missed: the expected number, and the number by the recorded curves."""
+    trials = study.trials.set_index("trial_id")
+    goal = trials.loc[trials[STATE].eq(COMPLETED), "best_val_acc"].max()
+    found = missed_winners(study)
+    true = sum(curves[key_of(trials.loc[trial].to_dict())][-1] > goal for trial in found["trial_id"])
+    return {"expected": float(found["chance"].sum()), "true": float(true)}
+
+
+def rankings(whole: Sample, count: int) -> pd.DataFrame:
+    """R^2 and whether the strongest parameter came first, of forests on 20 to 160 networks with noise added."""
+    forest.ROUNDS = FEW_ROUNDS
+    strongest = _strongest(forest.forest_importance(whole))
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in track(range(count), description="forests"):
+        n, noise = (20, 40, 80, 160)[i % 4], (0.0, 0.7, 1.5, 3.0)[i // 4 % 4]
+        drawn = whole.trials.iloc[rng.choice(len(whole), n, replace=False)]
+        noisy = drawn[ACCURACY] + rng.normal(size=n) * noise * whole.trials[ACCURACY].std()
+        found = forest.forest_importance(Sample(drawn.assign(**{ACCURACY: noisy}), list(SPACE), whole.epochs, n))
+        rows.append({"r2": found.r2, "right": _strongest(found) == strongest})
+    return pd.DataFrame(rows)
+
+
+def _strongest(found: forest.ForestResult) -> str:
+    permutation = found.shares[found.shares["method"].eq("permutation")]
+    return str(permutation.loc[permutation["importance"].idxmax(), "parameter"])
+
+
+def main() -> None:
+    """Print a table for each question, then the result line."""
+    options = tyro.cli(Options)
+    curves = load_curves()
+    fields = []
+    for trials in options.trials:
+        studies = [search(curves, trials, s, options.workers) for s in track(range(options.seeds), f"{trials} trials")]
+        for epochs in (GRACE, EPOCHS):
+            whole = networks(curves, epochs)
+            table = pd.concat([coverage(study, whole) for study in studies])
+            means = table.mean()
+            print(f"{trials} trials, {epochs} epochs, {len(table)} pairs:", means.round(3).to_dict())
+            fields += [f"{kind}_{trials}_{epochs}={means[kind]:.3f}" for kind in ("adjusted", "plain", "wrong")]
+        counts = pd.DataFrame([missed(study, curves) for study in studies]).mean()
+        fields += [f"missed_{trials}={counts['expected']:.2f}/{counts['true']:.2f}"]
+    if options.forests:
+        table = rankings(networks(curves, GRACE), options.forests)
+        bins = table.groupby(pd.cut(table["r2"], EDGES), observed=True)["right"].agg(["size", "mean"])
+        print(bins.round(2).to_string())
+        fields += [f"right_{interval}={mean:.2f}".replace(" ", "") for interval, mean in bins["mean"].items()]
+    print("result: " + " ".join(fields))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Studies made of arrays, with a truth that is known."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.budget import ACCURACY, Sample
+from analysis.study import Study
+from inat.constants import HISTORY_COLUMNS
+
+CURVES = Path(__file__).parent.parent.parent / "benchmarks" / "data" / "digits16_curves.csv"
+
+
+def study_of(params: list[dict[str, Any]], curves: list[list[float]], states: list[str] | None = None, **config: int):
+    """One trial for each curve of validation accuracies; trials are created a second apart, an epoch takes 2 s."""
+    ids = [f"t{i:04d}" for i in range(len(curves))]
+    trials = pd.DataFrame(
+        {
+            "trial_id": ids,
+            "name": ids,
+            "state": states or ["completed"] * len(ids),
+            **pd.DataFrame(params).to_dict("series"),
+            "best_val_acc": [np.nanmax(c) if len(c) and not np.isnan(c).all() else np.nan for c in curves],
+            "epochs": [len(c) for c in curves],
+            "seconds": [2.0 * len(c) for c in curves],
+            "created": pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(range(len(ids)), unit="s"),
+            "node": "a",
+            "error": "",
+        }
+    )
+    rows = [(i, e, 0.0, 0.0, 1 - a, a, 2.0) for i, c in zip(ids, curves, strict=True) for e, a in enumerate(c, start=1)]
+    history = pd.DataFrame(rows, columns=HISTORY_COLUMNS)
+    return Study(trials, history, {"config": config}, list(pd.DataFrame(params)))
+
+
+def sample_of(accuracy: Any, **columns: Any) -> Sample:
+    trials = pd.DataFrame({**columns, ACCURACY: np.asarray(accuracy, dtype=float)})
+    return Sample(trials, list(columns), 3, len(trials))
+
+
+def confounded(n: int, seed: int, effect: float = 0.1) -> Sample:
+    """``good`` raises the accuracy by ``effect``; ``rider`` does nothing but mostly comes with it; so does ``idle``."""
+    rng = np.random.default_rng(seed)
+    good = rng.random(n) < 0.5
+    rider = np.where(rng.random(n) < 0.85, good, ~good)
+    accuracy = 0.5 + effect * good + rng.normal(scale=0.05, size=n)
+    return sample_of(accuracy, good=good, rider=rider, idle=rng.choice(["a", "b", "c"], n))
+
+
+def factorial() -> pd.DataFrame:
+    """The 648 networks whose curves are known: six hyperparameters, then the best accuracy up to each epoch."""
+    table = pd.read_csv(CURVES)
+    best = table[[str(e) for e in range(1, 28)]].ffill(axis=1).cummax(axis=1)
+    return pd.concat([table.iloc[:, :6], best], axis=1)
+
+
+def known_study(rows: pd.DataFrame, epochs: int = 9) -> Study:
+    """A study that trained the networks ``rows`` of ``factorial`` for ``epochs`` each."""
+    params = rows.iloc[:, :6].to_dict("records")
+    return study_of(params, rows[[str(e) for e in range(1, epochs + 1)]].to_numpy().tolist())
+
+
+def grid(**values: list[Any]) -> dict[str, list[Any]]:
+    """All combinations, as columns."""
+    return dict(zip(values, map(list, zip(*itertools.product(*values.values()), strict=True)), strict=True))

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.__main__ import audit, claims, importance, main
+from inat import results
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory) -> Path:
+    """A study of 40 trials with batch norm on and off; half of them are stopped after 3 of 9 epochs."""
+    rng = np.random.default_rng(0)
+    study = results.Study.create(
+        tmp_path_factory.mktemp("s") / "study",
+        {"config": {"grace_period": 3, "reduction_factor": 3, "max_epochs": 9}},
+    )
+    for i in range(40):
+        on = bool(rng.random() < 0.5)
+        trial = study.add_trial({"batch_norm": on, "dropout": float(rng.choice([0.2, 0.3]))})
+        level = 0.4 + 0.2 * on + rng.normal() * 0.02
+        for epoch in range(1, 10 if on else 4):
+            best = level + 0.02 * epoch
+            row = {"epoch": epoch, "val_acc": best, "val_loss": 1 - best, "best_val_acc": best, "seconds": 1.0}
+            study.add_epoch(trial.trial_id, row)
+        study.end_trial(trial.trial_id, "failed" if i == 7 else "completed" if on else "stopped", "broke" * (i == 7))
+    study.close()
+    return study.directory
+
+
+def test_the_predecessors_takeaways_by_default(directory, capsys, tmp_path):
+    claims(directory, csv=tmp_path / "claims.csv")
+    printed = capsys.readouterr().out
+    assert "best validation accuracy within 3 epochs, 40 of 40 trials" in printed
+    table = pd.read_csv(tmp_path / "claims.csv").set_index("claim")["verdict"]
+    assert table["batch_norm=True > batch_norm=False"] == "supported"
+    assert table["dropout=0.3 > dropout=0.2"] == "undecided"
+    assert table.eq("not testable").sum() >= 6
+
+
+def test_importance_is_printed_with_its_budget_and_fit(directory, capsys, tmp_path):
+    importance(directory, csv=tmp_path / "t.csv")
+    printed = capsys.readouterr().out
+    assert "within 3 epochs" in printed
+    assert "R^2 on trials left out" in printed
+    table = pd.read_csv(tmp_path / "t.csv")
+    assert set(table["table"]) == {"importance", "columns"}
+    assert table["parameter"].iloc[0] == "batch_norm"
+
+
+def test_the_audit_prints_its_tables(directory, capsys):
+    audit(directory)
+    printed = capsys.readouterr().out
+    for title in ("saved", "Rank correlation", "likely to have won", "replayed", "Slots busy", "Failures"):
+        assert title in printed
+    assert "broke" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["speed=1 > 2"], "claim 'speed=1 > 2': speed is no hyperparameter that varied; those are batch_norm, dropout"),
+        (["--epochs", "99"], "the budget is 99 epochs; choose 1 to 9, what the longest trial trained"),
+    ],
+)
+def test_what_cannot_be_checked_is_one_line(directory, monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr("sys.argv", ["analysis", "claims", str(directory), *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert capsys.readouterr().err == f"error: {message}\n"
