@@ -6,6 +6,7 @@ python -m analysis importance results/SCRATCH
 python -m analysis audit results/SCRATCH                       # what early stopping saved, and missed
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rich.console import Console
 from analysis.budget import sample_at
 from analysis.compare import comparison
 from analysis.study import load_study
+from inat.constants import BEST_JSON, TEST, TRIAL_ID
 
 FORMATS = {"worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f"}
 app = tyro.extras.SubcommandApp()
@@ -41,6 +43,8 @@ def compare(studies: tyro.conf.Positional[tuple[Path, ...]], output: Path | None
     (folder / "comparison.md").write_text(text + "\n", encoding="utf-8")
     console = Console(soft_wrap=True, markup=False, highlight=False)
     console.print(text)
+    for name, path in zip(unique, studies, strict=True):
+        console.print(describe_test(name, path))
     console.print(f"\nwritten to {folder / 'comparison.csv'} and {folder / 'comparison.md'}")
 
 
@@ -126,6 +130,16 @@ def _text(value: object) -> object:
     if value is None or value is pd.NA or (isinstance(value, float) and value != value):
         return "-"
     return f"{value:.3f}" if isinstance(value, float) and not value.is_integer() else str(value)
+
+
+def describe_test(name: str, path: Path) -> str:
+    """The one evaluation of a study's best model on its held-out photographs, if there was one."""
+    file = path / BEST_JSON
+    best = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if TEST not in best:
+        return f"{name}: no test score"
+    test = best[TEST]
+    return f"{name}: test accuracy {test[f'{TEST}_acc']:.4f} of {best[TRIAL_ID]} on {test['images']} held-out images"
 
 
 def as_markdown(table: pd.DataFrame) -> str:

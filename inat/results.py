@@ -178,7 +178,7 @@ class Study:
         columns = (*TRIAL_COLUMNS_BEFORE, *self.parameters, *TRIAL_COLUMNS_AFTER)
         rows = [trial.table_row() for trial in self.trials.values()]
         with disk_full_told(self.directory):
-            atomic_write(self.directory / TRIALS_CSV, csv_lines(rows, columns, header=True))
+            atomic_write(self.directory / TRIALS_CSV, csv_lines(rows, columns, header=True), sync=False)
         self._table_written = time.monotonic()
         self._table_cost = self._table_written - started
 
@@ -193,7 +193,7 @@ class Study:
         rows = [{TRIAL_ID: t.trial_id} | row for t in self.trials.values() for row in t.history]
         path = self.directory / HISTORY_CSV
         with disk_full_told(self.directory):
-            atomic_write(path, csv_lines(rows, HISTORY_COLUMNS, header=True))
+            atomic_write(path, csv_lines(rows, HISTORY_COLUMNS, header=True), sync=False)
         if self._history is not None:
             self._history.close()
         self._history = path.open("a", newline="", encoding="utf-8")

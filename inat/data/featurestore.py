@@ -7,7 +7,6 @@ One directory for each split and view, published whole: ``features.npy`` (N, ...
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -56,8 +55,6 @@ def build_missing(directories: Iterable[Path], build: Callable[[Path], object]) 
     DataError if they cannot be written.
     """
     waiting = [directory for directory in directories if not _build_unless_busy(directory, build)]
-    if waiting:
-        print(f"waiting for another process that computes {waiting[0].name}", file=sys.stderr, flush=True)
     for directory in waiting:
         _build_unless_busy(directory, build, timeout=-1)
 

@@ -69,11 +69,16 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     skipped = f"; {splits.skipped} unreadable {photos} left out, see {lists}" if splits.skipped else ""
     return (
         f"study   {study.directory}\n"
-        f"search  {search.trials_wanted(config, study)} trials{before}, up to {config.max_epochs} epochs, "
-        f"space {config.resolved().space}\n"
+        f"search  {search.trials_wanted(config, study)} trials{_of_grid(config, study)}{before}, "
+        f"up to {config.max_epochs} epochs, space {config.resolved().space}\n"
         f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n"
         f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test{skipped}"
     )
+
+
+def _of_grid(config: SearchConfig, study: Study) -> str:
+    whole = len(study.info.get(search.GRID, ()))
+    return f" of the grid's {whole}, the first in order" if whole > search.trials_wanted(config, study) else ""
 
 
 def interruption(config: SearchConfig, study: Study) -> str:

@@ -164,7 +164,7 @@ def _now(device: str) -> float:
 
 def table_of(rows: Sequence[Row]) -> Table:
     """One line a row, those of a backbone under its name."""
-    names = ("trials", "trainable", "features", "built in", "a trial", "classic")
+    names = ("trials", "features", "built in", "a trial", "classic")
     columns = (Column(name, justify="right", no_wrap=True) for name in names)
     table = Table(Column("backbone, strategy", no_wrap=True), *columns, box=None, padding=(0, 1))
     for backbone, of_backbone in groupby(rows, key=lambda row: (row.params["backbone"], row.image_size)):
@@ -173,7 +173,7 @@ def table_of(rows: Sequence[Row]) -> Table:
             used = in_use(row.params)
             table.add_row(
                 f" {used['strategy']}" + (f" k={used['k_layers']}" if "k_layers" in used else ""),
-                f"{row.trials:,.0f}", f"{row.costs[0].trainable:,}", decimal(row.features) if row.features else "-",
+                f"{row.trials:,.0f}", decimal(row.features) if row.features else "-",
                 clock(row.building) if row.features else "-", clock(row.trial), clock(row.classic),
             )  # fmt: skip
     return table

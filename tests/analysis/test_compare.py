@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -67,7 +68,17 @@ def test_the_command_prints_and_writes_the_table(tmp_path):
     assert "| resnet50" in done.stdout
     assert "0.9000" in done.stdout
     assert (tmp_path / "comparison.md").read_text().strip() in done.stdout
+    assert "scratch: no test score" in done.stdout
     assert len(pd.read_csv(tmp_path / "comparison.csv")) == 3
+
+
+def test_the_test_score_of_each_study_stands_below_the_table(tmp_path):
+    study = scratch_study(tmp_path / "scratch")
+    best = {"trial_id": "t0000", "test": {"test_acc": 0.375, "test_loss": 1.0, "images": 8}}
+    (study / "best.json").write_text(json.dumps(best))
+    command = [sys.executable, "-m", "analysis", "compare", str(study)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "scratch: test accuracy 0.3750 of t0000 on 8 held-out images" in done.stdout
 
 
 def test_studies_of_one_name_are_told_apart(tmp_path):
