@@ -120,8 +120,8 @@ def missed_summary(study: Study) -> pd.DataFrame:
     """One row: how many stopped trials would have won, in expectation, and how many were likely to.
 
     ``low`` and ``high`` add up the ends of all intervals, as all chances rest on the same few completed trials and are
-    wrong together: wide, but on 45 simulated searches ``expected`` was 0.15 where 0.13 were true (60 trials each), and
-    0.17 where it was 0.27 (240 trials).
+    wrong together. They are wide, and rightly so: on 30 simulated searches ``expected`` was below 0.01 a search while
+    stopping had missed 3 winners in all (benchmarks/analysis_truth.py).
     """
     found = missed_winners(study)
     known = len(found) > 0

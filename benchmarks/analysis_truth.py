@@ -3,7 +3,7 @@
     python benchmarks/analysis_truth.py             # 15 searches of 60 trials and of 240, 320 forests; some minutes
 
 Our searcher and ASHA (3, 3) search the 648 networks of benchmarks/data/digits16_curves.csv. Of each search the effect
-of each pair of values, adjusted and plain, at the first rung and at the last, is compared with the difference over all
+of each pair of values, adjusted and plain, at the first rung and the last, is compared with the difference over all
 648; the expected number of missed winners with the number of stopped trials whose recorded curve does end above the
 best completed one. Last, how often forests rank the truly strongest parameter first, by their R^2 on trials left out.
 """
@@ -27,7 +27,7 @@ from analysis.audit import missed_winners
 from analysis.budget import ACCURACY, Sample, sample_at
 from analysis.claims import welch
 from analysis.effects import pairwise
-from analysis.encode import level_labels
+from analysis.encode import label_of, level_labels
 from analysis.study import Study
 from inat.constants import COMPLETED, STATE, STOPPED
 
@@ -83,7 +83,7 @@ def networks(curves: Curves, epochs: int) -> Sample:
 
 
 def coverage(study: Study, whole: Sample) -> pd.DataFrame:
-    """For each pair of values: whether the adjusted and the plain interval hold the truth, and their widths."""
+    """For each pair of values of a parameter: do the adjusted and the plain interval hold the truth."""
     assert whole.epochs
     sample = sample_at(study, whole.epochs)
     rows = []
@@ -109,7 +109,8 @@ def missed(study: Study, curves: Curves) -> dict[str, float]:
     trials = study.trials.set_index("trial_id")
     goal = trials.loc[trials[STATE].eq(COMPLETED), "best_val_acc"].max()
     found = missed_winners(study)
-    true = sum(curves[key_of(trials.loc[trial].to_dict())][-1] > goal for trial in found["trial_id"])
+    keys = [tuple(label_of(trials.at[trial, name]) for name in SPACE) for trial in found["trial_id"]]
+    true = sum(curves[key][-1] > goal for key in keys)
     return {"expected": float(found["chance"].sum()), "true": float(true)}
 
 

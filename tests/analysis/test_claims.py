@@ -31,6 +31,15 @@ def test_what_has_no_effect_is_undecided_though_plain_means_differ():
     assert table.loc[0, "low"] < 0 < table.loc[0, "high"]
 
 
+def test_best_must_beat_each_other_value():
+    rng = np.random.default_rng(0)
+    params = [{"x": "abc"[i % 3]} for i in range(90)]
+    curves = [[{"a": 0.6, "b": 0.59, "c": 0.3}[p["x"]] + rng.normal() * 0.05] for p in params]
+    table = check(study_of(params, curves), [parse("x=a best"), parse("x=c best"), parse("x=c worst")])
+    assert table["verdict"].tolist() == ["undecided", "contradicted", "supported"]
+    assert table.loc[0, "note"] == "against b"
+
+
 def test_the_row_says_effect_interval_trials_and_budget():
     row = check(study(), [parse("good=True > False")]).iloc[0]
     assert row["low"] < 0.1 < row["high"]

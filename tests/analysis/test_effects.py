@@ -27,6 +27,8 @@ def test_pairs_are_tested_as_scipy_does_and_corrected_together():
     assert row["value"] == "True"
     assert row["p"] == pytest.approx(stats.mannwhitneyu(accuracy[good], accuracy[~good]).pvalue)
     assert row["p_holm"] == pytest.approx(5 * table["p"].min())
+    corrected = table["adjusted_p_holm"]
+    assert corrected.iloc[0] == pytest.approx(5 * adjusted_difference(sample, good, ~good, ["good"]).p)
     assert row["superiority"] == pytest.approx(
         np.mean(accuracy[good].to_numpy()[:, None] > accuracy[~good].to_numpy()[None])
     )

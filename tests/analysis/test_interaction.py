@@ -30,6 +30,12 @@ def test_without_an_interaction_none_is_found():
     assert interactions(crossed(0.0))["p_holm"].gt(0.05).all()
 
 
+def test_parameters_that_only_came_together_have_no_interaction():
+    x = [1, 2] * 20
+    table = interactions(sample_of(np.random.default_rng(0).random(40), x=x, twin=x))
+    assert table["p"].isna().all()
+
+
 def test_too_few_trials_or_parameters_for_interactions():
     assert interactions(sample_of([0.1, 0.2, 0.3], x=[1, 2, 1], y=[1, 1, 2]))["p"].isna().all()
     assert len(interactions(sample_of([0.1, 0.2], x=[1, 2]))) == 0
