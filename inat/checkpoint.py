@@ -11,14 +11,14 @@ from zipfile import ZipFile
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import Tensor, nn
+from torch import nn
 
 from inat.config import BackboneConfig, CNNConfig, TrialConfig
 from inat.epochs import recorder_of
 from inat.errors import ConfigError, StudyError
 from inat.models.backbones import frozen_stages
 from inat.models.build import build_network, classifier_of, empty_network
-from inat.models.classifier import Classifier
+from inat.models.classifier import Classifier, without_frozen
 from inat.models.stages import StagedNetwork
 
 CONFIG_KEY = "trial_params"  # where a checkpoint keeps the flat TrialConfig
@@ -33,6 +33,7 @@ def portable_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
     Frozen stages of a backbone, up to half a gigabyte, are left out: it is noted which weights they have.
     """
     recorder, net = recorder_of(trainer), trainer.lightning_module.net
+    assert isinstance(net, nn.Module)
     weights = net.weights if isinstance(net, StagedNetwork) and freezes(recorder.config.model) else ""
     return {
         CONFIG_KEY: recorder.config.to_params(),
@@ -65,12 +66,6 @@ def is_intact(path: Path) -> bool:
 def freezes(model: CNNConfig | BackboneConfig) -> bool:
     """Whether some stages of the network do not train."""
     return isinstance(model, BackboneConfig) and frozen_stages(model.backbone, model.strategy, model.k_layers) > 0
-
-
-def without_frozen(state: Mapping[str, Tensor], net: Any) -> dict[str, Tensor]:
-    """A classifier's state without the stages of ``net`` that do not train."""
-    stages = [name for name, _ in net.named_children()][: getattr(net, "frozen", 0)]
-    return {key: tensor for key, tensor in state.items() if not key.startswith(tuple(f"net.{s}." for s in stages))}
 
 
 @dataclass(frozen=True, slots=True)

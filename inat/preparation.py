@@ -1,5 +1,6 @@
 """What a training works on: images and the whole network, or kept features and the stages that train."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +25,11 @@ class Prepared:
     note: str = ""
 
 
-def prepare(config: TrialConfig) -> Prepared:
-    """Data and network of a trial; features of frozen stages are computed now if nobody has done it yet."""
+def prepare(config: TrialConfig, alive: Callable[[], None] = lambda: None) -> Prepared:
+    """Data and network of a trial; features of frozen stages are computed now if nobody has done it yet.
+
+    That may take hours: ``alive`` is called again and again meanwhile.
+    """
     classes = load_splits(config.data).classes
     plan = plan_features(config)
     note = "" if plan is None else why_not(plan)
@@ -33,7 +37,7 @@ def prepare(config: TrialConfig) -> Prepared:
         data = ImageDataModule(config.data, config.optim.batch_size, config.seed)
         torch.manual_seed(config.seed)  # behind the data, which must not depend on it
         return Prepared(data, build_network(config, len(classes)), note)
-    train, val = open_features(plan)
+    train, val = open_features(plan, alive)
     torch.manual_seed(config.seed)
     features = FeatureDataModule(train, val, classes, config.optim.batch_size, config.seed)
     return Prepared(features, trained_part(plan.network))

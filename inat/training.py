@@ -3,7 +3,7 @@
 import gc
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ def fit(
     callbacks: Sequence[pl.Callback] = (),
     *,
     resume_from: Path | None = None,
+    alive: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Train as ``config`` says and return the last epoch's metrics with ``best_val_acc`` and ``epochs``.
 
@@ -33,6 +34,7 @@ def fit(
     removed, and training starts from the first epoch. Where the device has too little memory, training starts again,
     from that checkpoint, in micro-batches of half the size whose gradients add up to the same batch; their size stands
     in the metrics as ``micro_batch``. If even single images are too large, the device's out-of-memory error is raised.
+    ``alive`` is called again and again while features are built or waited for, before the first epoch.
     """
     _quiet_lightning()
     keep_freed_memory()
@@ -41,7 +43,7 @@ def fit(
     while True:
         try:
             checkpoint = resume_from if resume_from is not None and resume_from.exists() else None
-            return _fit(config, callbacks, checkpoint, micro_batch, note)
+            return _fit(config, prepare(config, alive), callbacks, checkpoint, micro_batch, note)
         except (RuntimeError, MemoryError) as error:  # RuntimeErrors are what CUDA, and torch's CPU allocator, raise
             if not out_of_memory(error) or micro_batch == 1:
                 raise
@@ -61,12 +63,12 @@ def _remove_if_damaged(checkpoint: Path | None) -> str:
 
 def _fit(
     config: TrialConfig,
+    prepared: Prepared,
     callbacks: Sequence[pl.Callback],
     resume_from: Path | None,
     micro_batch: int | None,
     note: str,
 ) -> dict[str, Any]:
-    prepared = prepare(config)
     classes = prepared.data.classes
     # 1.25 times as fast as channels first on CPUs, and what tensor cores want.
     classifier = classifier_of(config, prepared.net, len(classes), micro_batch).to(memory_format=torch.channels_last)

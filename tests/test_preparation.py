@@ -123,6 +123,21 @@ def test_a_resumed_training_on_features_repeats_the_uninterrupted_one(backbone_p
     assert killed.rows + resumed.rows == whole
 
 
+@pytest.mark.parametrize(("before", "after"), [(KEPT, CLASSIC), (CLASSIC, KEPT)], ids=["to classic", "to kept"])
+def test_a_training_may_be_resumed_the_other_way(backbone_params, tmp_path, monkeypatch, before, after):
+    """As when another --max-feature-gb or the space on the disk decides otherwise than before."""
+    monkeypatch.setattr(features, "BATCH", backbone_params["batch_size"])
+    params = backbone_params | {"strategy": "freeze_partial", "k_layers": 2}
+    whole, last = rows_of(params), tmp_path / "last.ckpt"
+    with pytest.raises(SystemExit):
+        fit(TrialConfig.from_params(params | before), [Rows(stop_after=1, save_to=last)])
+    stages = {key.split(".")[1] for key in torch.load(last, weights_only=True)["state_dict"]}
+    assert stages == {"features17", "features18", "head"}
+    resumed = Rows()
+    fit(TrialConfig.from_params(params | after), [resumed], resume_from=last)
+    assert resumed.rows == whole[1:]
+
+
 def test_features_above_the_limit_are_not_kept_and_the_rows_say_so(backbone_params):
     rows = rows_of(backbone_params | {"max_feature_gb": 1e-4})
     assert {row.pop("note") for row in rows} == {

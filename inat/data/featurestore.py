@@ -22,6 +22,8 @@ from inat.data.build import BUILDING
 from inat.data.store import cannot_write, lock_path
 from inat.errors import DataError
 
+LOOK_EVERY_SECONDS = 1.0  # at whether another process has built what this one waits for
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureStore:
@@ -48,19 +50,22 @@ def open_store(directory: Path) -> FeatureStore | None:
     return store
 
 
-def build_missing(directories: Iterable[Path], build: Callable[[Path], object]) -> None:
+def build_missing(
+    directories: Iterable[Path], build: Callable[[Path], object], alive: Callable[[], None] = lambda: None
+) -> None:
     """Call ``build`` for each directory that is not there, unless another process does: then wait until it has.
 
-    Those that another is at come last, so that several processes that need the same ones share the work. Raises
-    DataError if they cannot be written.
+    Those that another is at come last, so that several processes that need the same ones share the work; ``alive`` is
+    called about once a second of waiting. Raises DataError if they cannot be written.
     """
     waiting = [directory for directory in directories if not _build_unless_busy(directory, build)]
     for directory in waiting:
-        _build_unless_busy(directory, build, timeout=-1)
+        while not _build_unless_busy(directory, build, timeout=LOOK_EVERY_SECONDS):
+            alive()
 
 
 def _build_unless_busy(directory: Path, build: Callable[[Path], object], timeout: float = 0) -> bool:
-    """False if another process was at it for ``timeout`` seconds (-1: wait until it is not)."""
+    """False if another process was at it for ``timeout`` seconds."""
     if open_store(directory) is not None:
         return True
     try:

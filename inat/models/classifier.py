@@ -1,5 +1,6 @@
 """The LightningModule around any network: loss, metrics and optimizer, nothing else."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -114,3 +115,19 @@ class Classifier(pl.LightningModule):
         head = [parameter for name, parameter in training if name.startswith(f"{HEAD}.")]
         body = [parameter for name, parameter in training if not name.startswith(f"{HEAD}.")]
         return [{"params": head}, {"params": body, "lr": self.body_lr_factor * self.optim.learning_rate}]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out the frozen stages, which a training on kept features does not have."""
+        checkpoint["state_dict"] = without_frozen(checkpoint["state_dict"], self.net)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the frozen stages as they are, so that a training goes on with features or with the whole network."""
+        own = self.state_dict()
+        left_out = own.keys() - without_frozen(own, self.net).keys()
+        checkpoint["state_dict"] = {key: own[key] for key in left_out} | checkpoint["state_dict"]
+
+
+def without_frozen(state: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """A classifier's state without the stages of ``net`` that do not train."""
+    stages = [name for name, _ in net.named_children()][: getattr(net, "frozen", 0)]
+    return {key: tensor for key, tensor in state.items() if not key.startswith(tuple(f"net.{s}." for s in stages))}

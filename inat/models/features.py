@@ -7,7 +7,7 @@ the view, the weights, the split point, the arithmetic, the kind of device and t
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -121,12 +121,15 @@ def _probe(model: BackboneConfig, side: int, num_classes: int, precision: Precis
     return features.nbytes, str(features.dtype).removeprefix("torch.")
 
 
-def open_features(plan: FeaturePlan) -> tuple[Features, Features]:
-    """Training and validation features; what is missing is computed first, by one process while others wait."""
+def open_features(plan: FeaturePlan, alive: Callable[[], None] = lambda: None) -> tuple[Features, Features]:
+    """Training and validation features; what is missing is computed first, by one process while others wait.
+
+    ``alive`` is called with every batch computed, and about once a second of waiting.
+    """
     parts = {part.directory: part for part in plan.parts}
     if plan.missing_bytes:
         print(_announcement(plan), file=sys.stderr, flush=True)
-    build_missing(parts, lambda directory: _compute(plan, parts[directory]))
+    build_missing(parts, lambda directory: _compute(plan, parts[directory], alive), alive)
     stores = _open_all(tuple(parts))
     labels = [part.photos.labels[part.photos.rows] for part in plan.parts]
     return Features(stores[:-1], labels[0]), Features(stores[-1:], labels[-1])
@@ -148,12 +151,18 @@ def _open_all(directories: tuple[Path, ...]) -> tuple[FeatureStore, ...]:
     return stores
 
 
-def _compute(plan: FeaturePlan, part: Part) -> None:
+def _compute(plan: FeaturePlan, part: Part, alive: Callable[[], None]) -> None:
     keep_freed_memory()  # for those who compute before any training; without it the stages take twice as long
     device = _device()
     with _moved(plan.network.prefix(), device) as prefix, _drawing(part.view, device):
         batches = _outputs(plan, prefix, part.photos, device)
-        write_store(part.directory, batches, len(part.photos), _manifest(plan, part))
+        write_store(part.directory, _telling(batches, alive), len(part.photos), _manifest(plan, part))
+
+
+def _telling(batches: Iterable[NDArray[Any]], alive: Callable[[], None]) -> Iterator[NDArray[Any]]:
+    for batch in batches:
+        alive()
+        yield batch
 
 
 def _manifest(plan: FeaturePlan, part: Part) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def _train(settings: dict[str, Any]) -> None:
     # Lightning hangs the network on every callback: they must not outlive this function.
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)
     with Watchdog(study_dir / ERRORS_DIR / f"{trial_id}{HANG_SUFFIX}", timeout) as watchdog:
-        fit(config, [checkpoints, watchdog, ReportToTune(rungs)], resume_from=checkpoints.directory / LAST_CKPT)
+        callbacks = [checkpoints, watchdog, ReportToTune(rungs)]
+        fit(config, callbacks, resume_from=checkpoints.directory / LAST_CKPT, alive=watchdog.wind_up)
 
 
 def _cpus() -> int:

@@ -1,6 +1,7 @@
 """End a worker process whose trial makes no progress, so that the trial is tried again from its last checkpoint."""
 
 import faulthandler
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,9 +10,10 @@ import pytorch_lightning as pl
 
 
 class Watchdog(pl.Callback):
-    """A context manager around a trial: without an epoch for ``seconds``, where it hangs goes to ``path``.
+    """A context manager around a trial: without progress for ``seconds``, where it hangs goes to ``path``.
 
-    The process then exits. faulthandler's own thread does it, so that it works while Python is stuck in a library that
+    Progress is an epoch, and whatever else calls ``wind_up``; it also touches ``path``, for those who watch the process
+    from outside. Without it the process exits. faulthandler's own thread does it, so that it works while Python is stuck in a library that
     never comes back. ``seconds`` None: it never does.
     """
 
@@ -23,14 +25,16 @@ class Watchdog(pl.Callback):
         if self._seconds is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("w")
-            self._wind_up()
+            self.wind_up()
         return self
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._wind_up()
+        self.wind_up()
 
-    def _wind_up(self) -> None:
+    def wind_up(self) -> None:
+        """Start the time anew."""
         if self._seconds is not None:
+            os.utime(self._file.fileno())
             faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._file)
 
     def __exit__(

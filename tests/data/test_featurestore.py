@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from inat.data import featurestore
 from inat.data.featurestore import build_missing, open_store, write_store
+from inat.data.store import lock_path
 from inat.errors import DataError
 
 ROWS = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -92,6 +94,22 @@ def test_a_refusal_of_the_system_is_one_sentence(place, monkeypatch, number, tex
     with pytest.raises(DataError, match=text):
         build_missing([place], write)
     assert open_store(place) is None
+
+
+def test_who_waits_for_another_process_shows_that_it_is_alive(place, monkeypatch):
+    monkeypatch.setattr(featurestore, "LOOK_EVERY_SECONDS", 0.05)
+    place.parent.mkdir()
+    other, looks = FileLock(lock_path(place)), []
+    other.acquire()
+
+    def alive() -> None:
+        looks.append(None)
+        if len(looks) == 3:
+            other.release()
+
+    build_missing([place], write, alive)
+    assert len(looks) == 3
+    assert np.array_equal(open_store(place).rows, ROWS)
 
 
 def run(script: str, *arguments: object) -> subprocess.Popen:

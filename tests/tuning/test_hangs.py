@@ -1,3 +1,4 @@
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -26,6 +27,19 @@ def test_a_process_that_does_not_answer_is_killed_also_while_it_is_handed_the_ne
         watch.on_step_end(step, [trial(status, "actor")])
     assert killed[0] == "actor"
     assert "did not answer" in (tmp_path / "errors" / "t0000.hang.txt").read_text()
+
+
+def test_a_process_that_touches_its_file_is_left_alone_until_it_no_longer_does(killed, tmp_path):
+    """As one does that builds features for longer than the limit; its clock may be hours behind."""
+    watch, file = hangs.HangWatch(tmp_path, seconds=1e-9), tmp_path / "errors" / "t0000.hang.txt"
+    file.parent.mkdir()
+    file.touch()
+    for step in range(5):
+        os.utime(file, (step, step))
+        watch.on_step_end(step, [trial(TuneTrial.RUNNING, "actor")])
+    assert killed == []
+    watch.on_step_end(5, [trial(TuneTrial.RUNNING, "actor")])
+    assert killed == ["actor"]
 
 
 @pytest.mark.parametrize(

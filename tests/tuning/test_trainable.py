@@ -6,7 +6,9 @@ import pytest
 from ray import tune
 
 from inat import allocator
+from inat.models import features
 from inat.tuning import callbacks, trainable
+from inat.tuning.watchdog import Watchdog
 
 
 class TuneDouble:
@@ -28,7 +30,7 @@ class TuneDouble:
 
 @pytest.fixture
 def trial(cnn_params, tmp_path, monkeypatch):
-    def run(stop_at=None, **changes) -> TuneDouble:
+    def run(stop_at=None, model=cnn_params, **changes) -> TuneDouble:
         double = TuneDouble(stop_at)
         monkeypatch.setattr(tune, "report", double.report)
         monkeypatch.setattr(trainable, "_cpus", lambda: 1)
@@ -40,7 +42,7 @@ def trial(cnn_params, tmp_path, monkeypatch):
             "rungs": [],
             "weights_sha256": {},
         }
-        trainable.run_trial(cnn_params | settings | changes)
+        trainable.run_trial(model | settings | changes)
         return double
 
     return run
@@ -97,6 +99,16 @@ def test_a_trial_gets_the_hash_of_its_own_backbones_weights(trial, backbone_para
     own = {"trial_id": "t0000", "study_dir": str(tmp_path), "threshold": None, "trial_timeout": None, "rungs": []}
     trainable.run_trial(backbone_params | own | {"weights_sha256": {"mobilenet_v2": "abc", "vgg16": "def"}})
     assert seen == ["abc"]
+
+
+def test_building_features_is_progress_for_the_watchdog(trial, backbone_params, monkeypatch):
+    wound = []
+    monkeypatch.setattr(features, "BATCH", 4)  # 32 and 8 photos: 10 batches
+    monkeypatch.setattr(Watchdog, "wind_up", lambda self: wound.append(self))
+    trial(model=backbone_params, trial_timeout=60.0, max_epochs=1)
+    assert len(wound) == 1 + 10 + 1  # at the start, while building, behind the epoch
+    trial(model=backbone_params, trial_timeout=60.0, max_epochs=1)
+    assert len(wound) == 12 + 2
 
 
 def test_wrong_hyperparameters_name_themselves(trial):

@@ -1,8 +1,11 @@
+import os
 import subprocess
 import sys
 import time
 
 import pytest
+
+from inat.tuning.watchdog import Watchdog
 
 HANG = """
 import sys, threading, time
@@ -38,3 +41,12 @@ def test_epochs_keep_it_alive_and_nothing_stays_behind(tmp_path, seconds):
     done = run(tmp_path / "t0001.hang.txt", seconds, "end")
     assert (done.returncode, done.stdout) == (0, "trained\nwent on\n")
     assert not (tmp_path / "t0001.hang.txt").exists()
+
+
+def test_progress_shows_outside_of_the_process_as_a_touched_empty_file(tmp_path):
+    path = tmp_path / "t0001.hang.txt"
+    with Watchdog(path, 60.0) as watchdog:
+        os.utime(path, (0, 0))
+        watchdog.wind_up()
+        assert path.stat().st_mtime > 1e9
+        assert path.stat().st_size == 0
