@@ -13,8 +13,8 @@ class Watchdog(pl.Callback):
     """A context manager around a trial: without progress for ``seconds``, where it hangs goes to ``path``.
 
     Progress is an epoch, and whatever else calls ``wind_up``; it also touches ``path``, for those who watch the process
-    from outside. Without it the process exits. faulthandler's own thread does it, so that it works while Python is stuck in a library that
-    never comes back. ``seconds`` None: it never does.
+    from outside. Without it the process exits. faulthandler's own thread does it, so that it works while Python is
+    stuck in a library that never comes back. ``seconds`` None: it never does.
     """
 
     def __init__(self, path: Path, seconds: float | None) -> None:
