@@ -32,15 +32,16 @@ def portable_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
 
     Frozen stages of a backbone, up to half a gigabyte, are left out: it is noted which weights they have.
     """
-    recorder, net = recorder_of(trainer), trainer.lightning_module.net
-    assert isinstance(net, nn.Module)
+    recorder, classifier = recorder_of(trainer), trainer.lightning_module
+    assert isinstance(classifier, Classifier)
+    net = classifier.net
     weights = net.weights if isinstance(net, StagedNetwork) and freezes(recorder.config.model) else ""
     return {
         CONFIG_KEY: recorder.config.to_params(),
         CLASSES_KEY: list(recorder.classes),
         "row": recorder.row,
         FROZEN_KEY: weights,
-        STATE_KEY: without_frozen(trainer.lightning_module.state_dict(), net),
+        STATE_KEY: without_frozen(classifier.state_dict(), net),
     }
 
 

@@ -19,6 +19,10 @@ class DataError(InatError):
     exit_code = 2
 
 
+class CacheFullError(DataError):
+    """The disk of the cache is full: who can do without what was to be kept goes on."""
+
+
 class StudyError(InatError):
     """A study directory cannot be created, opened or continued."""
 

@@ -92,7 +92,8 @@ class SearchConfig:
     max_failures: int = 2
     """Times a crashed trial is tried again, from its last checkpoint."""
     trial_timeout: str | None = None
-    """Time without an epoch, for example 30m, after which a trial counts as hanging and is tried again."""
+    """Time without an epoch (building features is not counted), for example 30m, after which a trial counts as hanging
+    and is tried again."""
     tensorboard: bool = False
     """Write TensorBoard event files into the study, one run a trial."""
     wandb: Literal["off", "offline", "online"] = "off"

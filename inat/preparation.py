@@ -12,6 +12,7 @@ from inat.data.datamodule import ImageDataModule
 from inat.data.disk import free_bytes
 from inat.data.featuremodule import FeatureDataModule
 from inat.data.splits import load_splits
+from inat.errors import CacheFullError
 from inat.models.build import build_network, trained_part
 from inat.models.features import FeaturePlan, open_features, plan_features
 
@@ -33,11 +34,19 @@ def prepare(config: TrialConfig, alive: Callable[[], None] = lambda: None) -> Pr
     classes = load_splits(config.data).classes
     plan = plan_features(config)
     note = "" if plan is None else why_not(plan)
-    if plan is None or note:
-        data = ImageDataModule(config.data, config.optim.batch_size, config.seed)
-        torch.manual_seed(config.seed)  # behind the data, which must not depend on it
-        return Prepared(data, build_network(config, len(classes)), note)
+    if plan is not None and not note:
+        try:
+            return _on_features(plan, classes, alive)
+        except CacheFullError:  # others have written meanwhile
+            note = _not_kept(plan, f"and the disk of {plan.directory} became full while they were written")
+    data = ImageDataModule(config.data, config.optim.batch_size, config.seed)
+    torch.manual_seed(config.seed)  # behind the data, which must not depend on it
+    return Prepared(data, build_network(config, len(classes)), note)
+
+
+def _on_features(plan: FeaturePlan, classes: tuple[str, ...], alive: Callable[[], None]) -> Prepared:
     train, val = open_features(plan, alive)
+    config = plan.config
     torch.manual_seed(config.seed)
     features = FeatureDataModule(train, val, classes, config.optim.batch_size, config.seed)
     return Prepared(features, trained_part(plan.network))
@@ -53,4 +62,8 @@ def why_not(plan: FeaturePlan) -> str:
         reason = f"and the disk of {plan.directory} has {decimal(free)} free"
     else:
         return ""
+    return _not_kept(plan, reason)
+
+
+def _not_kept(plan: FeaturePlan, reason: str) -> str:
     return f"trained through the frozen stages in every epoch: their features take {decimal(plan.bytes)}, {reason}"

@@ -1,5 +1,8 @@
 """Trainings on kept features against trainings of the whole network: the same but for time."""
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import torch
 from inat import preparation
 from inat.config import BACKBONE_NAMES, TrialConfig
 from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_ACC, VAL_LOSS
+from inat.errors import DataError
 from inat.models import features
 from inat.models.build import pretrained
 from inat.training import fit
@@ -156,6 +160,36 @@ def test_features_that_the_disk_has_no_room_for_are_not_kept_unless_they_are_the
     rows_of(backbone_params)
     monkeypatch.setattr(preparation, "free_bytes", lambda directory: 0)
     assert "note" not in rows_of(backbone_params)[0]
+
+
+def test_where_building_them_fills_the_disk_the_whole_network_is_trained(backbone_params, monkeypatch):
+    """As when two trials build at once in room for one. Its validation photos still had room."""
+    real = features.write_store
+
+    def full(directory, *rest):
+        real(directory, *rest)
+        if "train" in directory.name:
+            shutil.rmtree(directory)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(features, "write_store", full)
+    rows = rows_of(backbone_params)
+    assert {row.pop("note") for row in rows} == {
+        "trained through the frozen stages in every epoch: their features take 204.8 kB, "
+        f"and the disk of {backbone_params['cache_dir']} became full while they were written"
+    }
+    assert rows == rows_of(backbone_params | CLASSIC)
+    monkeypatch.undo()
+    assert "note" not in rows_of(backbone_params)[0]
+
+
+def test_a_cache_that_may_not_be_written_is_an_error(backbone_params, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(features, "write_store", refuse)
+    with pytest.raises(DataError, match="cannot write to"):
+        rows_of(backbone_params)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,8 @@ def build_missing(
     """Call ``build`` for each directory that is not there, unless another process does: then wait until it has.
 
     Those that another is at come last, so that several processes that need the same ones share the work; ``alive`` is
-    called about once a second of waiting. Raises DataError if they cannot be written.
+    called about once a second of waiting. Raises DataError if they cannot be written, CacheFullError where the disk is
+    full.
     """
     waiting = [directory for directory in directories if not _build_unless_busy(directory, build)]
     for directory in waiting:

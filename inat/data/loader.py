@@ -95,16 +95,22 @@ def make_loader(
 
 
 def loader_of(
-    dataset: Dataset[Batch], order: Sampler[int] | None, batch_size: int, *, to_send: bool
+    dataset: Dataset[Batch], order: EpochShuffle | None, batch_size: int, *, to_send: bool
 ) -> DataLoader[Batch]:
-    """Batches of a dataset whose ``__getitems__`` returns them whole; ``to_send``: from memory to a GPU."""
+    """Batches of a dataset whose ``__getitems__`` returns them whole; ``to_send``: from memory to a GPU.
+
+    Where the last batch of an ``order`` would be a single one, it is left out: another one in every epoch.
+    """
     kind: type[DataLoader[Batch]] = SentAhead if to_send else DataLoader
+    # Batch norm has nothing to norm a single vector by and refuses it. A batch size of 1 is what was asked for.
+    last_is_single = order is not None and 1 == len(order) % batch_size < len(order)
     # There is nothing to collate, and reading memory needs no workers.
     # Its own generator: else each pass draws a number from the global one, and a resumed training would differ.
     return kind(
         dataset,
         batch_size,
         sampler=order,
+        drop_last=last_is_single,
         collate_fn=_as_is,
         num_workers=0,
         pin_memory=to_send,

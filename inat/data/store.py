@@ -7,7 +7,6 @@ of the folder is another directory.
 """
 
 import csv
-import errno
 import hashlib
 import math
 import os
@@ -26,7 +25,8 @@ from numpy.typing import NDArray
 from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, SKIPPED_CSV
 from inat.data.build import BUILDING, FORMAT, build_stores
 from inat.data.folder import PhotoFolder
-from inat.errors import DataError
+from inat.errors import CacheFullError, DataError
+from inat.files import NO_ROOM
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +158,6 @@ def _refuse_too_many_bad(photos: PhotoFolder, store: PhotoStore, max_bad_fractio
 
 def cannot_write(cache_dir: Path, error: OSError) -> DataError:
     """The error for a cache that the system refuses to write."""
-    if error.errno == errno.ENOSPC:
-        return DataError(f"the disk of {cache_dir} is full; free some space, or pass --cache-dir on a larger disk")
+    if error.errno in NO_ROOM:
+        return CacheFullError(f"the disk of {cache_dir} is full; free some space, or pass --cache-dir on a larger disk")
     return DataError(f"cannot write to {cache_dir} ({error.strerror}); choose another --cache-dir")

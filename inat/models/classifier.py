@@ -1,5 +1,6 @@
 """The LightningModule around any network: loss, metrics and optimizer, nothing else."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,8 +72,9 @@ class Classifier(pl.LightningModule):
         return optimizer
 
     def _parts(self, batch: tuple[Tensor, Tensor]) -> list[tuple[Tensor, Tensor]]:
-        size = self.micro_batch or len(batch[1])
-        return list(zip(*(tensor.split(size) for tensor in batch), strict=True))
+        count = math.ceil(len(batch[1]) / (self.micro_batch or len(batch[1])))
+        # Equal ones: for batch norm, a last part of a single image would be none at all.
+        return list(zip(*(tensor.tensor_split(count) for tensor in batch), strict=True))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Accumulate the metrics of one batch."""

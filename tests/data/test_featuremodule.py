@@ -68,6 +68,12 @@ def test_the_order_is_that_of_the_images(features):
     assert [photo for _, photo, _ in epoch(features, 0)] == expected
 
 
+def test_a_last_training_batch_of_one_is_left_out(features):
+    loaders = FeatureDataModule(features, Features(features.views[:1], features.labels), ("a", "b"), 3, seed=1)
+    assert [len(batch.labels) for batch in loaders.train_dataloader()] == [3, 3, 3]
+    assert [len(batch.labels) for batch in loaders.val_dataloader()] == [3, 3, 3, 1]
+
+
 def test_validation_goes_in_order(features):
     batches = list(module(Features(features.views[:1], features.labels)).val_dataloader())
     assert torch.cat([batch.labels for batch in batches]).tolist() == (np.arange(PHOTOS) * 7).tolist()

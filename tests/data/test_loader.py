@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -36,11 +38,29 @@ def test_with_crops_the_batch_holds_larger_images_and_their_shapes(split):
 
 
 def test_a_loader_goes_through_the_split_in_order_or_shuffled(split):
-    in_order = torch.cat([batch.labels for batch in make_loader(split, 2, CPU)])
+    in_order = torch.cat([batch.labels for batch in make_loader(split, 3, CPU)])
     assert in_order.tolist() == [100, 300, 400, 700, 900]
-    shuffled = torch.cat([batch.labels for batch in make_loader(split, 2, CPU, shuffle_seed=1)])
+    shuffled = torch.cat([batch.labels for batch in make_loader(split, 3, CPU, shuffle_seed=1)])
     assert sorted(shuffled.tolist()) == in_order.tolist()
     assert shuffled.tolist() != in_order.tolist()
+
+
+def test_a_last_training_batch_of_one_is_left_out_and_it_is_another_one_each_epoch(split):
+    training, left_out = make_loader(split, 2, CPU, shuffle_seed=1), set()
+    for epoch in range(20):
+        training.sampler.set_epoch(epoch)
+        sizes = [len(batch.labels) for batch in training]
+        assert sizes == [2, 2]
+        left_out |= {100, 300, 400, 700, 900} - {int(n) for batch in training for n in batch.labels}
+    assert left_out == {100, 300, 400, 700, 900}
+    assert len(training) == 2
+    assert [len(batch.labels) for batch in make_loader(split, 2, CPU)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(("rows", "batch_size", "sizes"), [(5, 1, [1] * 5), (5, 4, [4]), (5, 3, [3, 2]), (1, 4, [1])])
+def test_nothing_else_is_left_out(split, rows, batch_size, sizes):
+    training = make_loader(replace(split, rows=split.rows[:rows]), batch_size, CPU, shuffle_seed=1)
+    assert [len(batch.labels) for batch in training] == sizes
 
 
 def test_a_pass_draws_nothing_from_the_global_generator(split):
@@ -93,7 +113,7 @@ def test_images_are_kept_on_a_gpu_if_they_fit_in_a_share_of_its_memory(split, mo
     # There is no GPU in the tests: the copy is stood in for, the decision is the real one.
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10 * free))
     copied = []
-    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: (copied.append(device), self)[1])
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: (copied.append(device), self.clone())[1])
     gpu = torch.device("cuda", 0)
     assert (resident(split.images, gpu) is not None) is fits
     assert (resident(split.images, gpu) is not None) is fits

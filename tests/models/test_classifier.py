@@ -68,3 +68,16 @@ def test_micro_batches_train_as_the_whole_batch_does(micro_batch):
     loader = DataLoader(TensorDataset(*data), 8)  # the last batch has 5
     for whole, parts in zip(weights_after(loader, None), weights_after(loader, micro_batch), strict=True):
         assert torch.allclose(whole, parts, atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch", "micro_batch", "sizes"), [(10, 3, [3, 3, 2, 2]), (9, 4, [3, 3, 3]), (8, 8, [8])])
+def test_no_part_of_a_batch_is_a_single_image(batch, micro_batch, sizes):
+    class Sizes(Fixed):
+        def forward(self, images):
+            seen.append(len(images))
+            return super().forward(images)
+
+    seen = []
+    classifier = Classifier(Sizes(), OptimConfig(learning_rate=1e-2, batch_size=batch), 2, micro_batch)
+    classifier.validation_step((torch.zeros(batch, 2), torch.zeros(batch, dtype=torch.int64)), 0)
+    assert seen == sizes
