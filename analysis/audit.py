@@ -95,7 +95,9 @@ def missed_winners(study: Study) -> pd.DataFrame:
             needed = (goal - accuracy) / (1 - accuracy) if accuracy < 1 else 0.0
             enough = int((removed > needed).sum())
             rows.append((trial_id, int(epochs), accuracy, needed, *_proportion(enough, len(removed)), len(removed)))
-    return pd.DataFrame(rows, columns=columns).sort_values("chance", ascending=False, ignore_index=True)
+    return pd.DataFrame(rows, columns=columns).sort_values(
+        ["chance", "best_val_acc"], ascending=False, ignore_index=True
+    )
 
 
 def _error_removed(study: Study, completed: pd.Index, epochs: int) -> Array:
