@@ -20,8 +20,6 @@ def choices(space: Mapping[str, Any], name: str) -> tuple[Any, ...]:
 
 def image_sizes(config: SearchConfig, space: Mapping[str, Any]) -> list[int]:
     """Sides in pixels of the images that trials see: one, or those of the backbones, ascending."""
-    if isinstance(config, FinetuneConfig) and "image_size" in space:
-        raise ConfigError("image_size is an option of the search (--image-size) and cannot be a hyperparameter too")
     if isinstance(config, FinetuneConfig) and config.image_size is None:
         return sorted({BACKBONE_SIZES[name] for name in choices(space, "backbone")})
     return [config.resolved_image_size]
@@ -33,7 +31,6 @@ def check_backbones(config: SearchConfig, space: Mapping[str, Any], data: DataSu
     Raises ConfigError, with every mistake: stages that a backbone does not have, sizes it cannot take, weights that
     cannot be had or are another network's.
     """
-    image_sizes(config, space)
     problems: dict[str, None] = {}
     found: dict[str, str] = {}
     for backbone in choices(space, "backbone"):

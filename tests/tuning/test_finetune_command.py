@@ -74,7 +74,7 @@ def test_missing_weights_are_one_sentence_before_ray_starts(tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [('"image_size": tune.choice([32, 64])', "image_size is an option of the search"),
+    [('"image_size": tune.choice([32, 64])', "image_size is set by the search and cannot be a hyperparameter"),
      ('"k_layers": tune.uniform(1, 3)', "k_layers must be")],
 )  # fmt: skip
 def test_a_space_that_cannot_be_searched_is_one_sentence(tmp_path, line, message):

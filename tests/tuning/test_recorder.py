@@ -112,7 +112,7 @@ def test_what_cannot_be_written_stops_the_search_and_nothing_more_is_written(stu
     one, two = (SimpleNamespace(trial_id=study.add_trial({"x": i}).trial_id) for i in range(2))
     assert not stop.stop_all()
 
-    def fail(path, text):
+    def fail(path, text, **options):
         raise OSError(fault, os.strerror(fault))
 
     with monkeypatch.context() as patch:
