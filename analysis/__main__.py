@@ -3,6 +3,7 @@
 python -m analysis compare results/SCRATCH results/FINETUNE    # accuracy, epochs, seconds and parameters by network
 python -m analysis claims results/SCRATCH "batch_norm=True > batch_norm=False"
 python -m analysis importance results/SCRATCH
+python -m analysis report results/SCRATCH                      # all of it on one page
 python -m analysis audit results/SCRATCH                       # what early stopping saved, and missed
 """
 
@@ -17,6 +18,7 @@ from rich.console import Console
 from analysis.budget import sample_at
 from analysis.compare import comparison
 from analysis.study import load_study
+from analysis.text import markdown
 from inat.constants import BEST_JSON, TEST, TRIAL_ID
 
 FORMATS = {"worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f"}
@@ -106,30 +108,38 @@ def audit(study: tyro.conf.Positional[Path], csv: Path | None = None) -> None:
     show(audit_tables(load_study(study)), csv)
 
 
+@app.command
+def report(
+    study: tyro.conf.Positional[Path], epochs: int | None = None, output: Path | None = None, csv: bool = False
+) -> None:
+    """Write report.html, which opens without a network, with figures/*.png and summary.md.
+
+    Args:
+        study: Study directory, Ray Tune experiment, Optuna database or CSV of W&B runs.
+        epochs: Budget at which trials are compared. Default: the epochs that all trials had.
+        output: Folder to write to. Default: the study directory, or a folder beside the file.
+        csv: Write every table to tables/*.csv too.
+    """
+    from analysis.report.build import build
+    from analysis.report.write import folder_for, write
+
+    files = write(build(load_study(study), study, epochs), output or folder_for(study), csv=csv)
+    page, others = files[0], len(files) - 1
+    print(f"report  {page} ({page.stat().st_size / 1e6:.1f} MB), and {others} files beside it")
+
+
 def show(tables: dict[str, pd.DataFrame], csv: Path | None, above: str = "") -> None:
     """Print tables under their titles, and write them to one CSV with the title as first column."""
     console = Console(soft_wrap=True, markup=False, highlight=False)
     if above:
         console.print(above)
     for title, table in tables.items():
-        text = rounded(table).to_markdown(index=False, missingval="-") if len(table) else "none"
-        console.print(f"\n{title}\n\n{text}")
+        console.print(f"\n{title}\n\n{markdown(table)}")
     if csv:
         titled = [table.assign(table=title)[["table", *table]] for title, table in tables.items() if len(table)]
         csv.parent.mkdir(parents=True, exist_ok=True)
         pd.concat(titled, ignore_index=True).to_csv(csv, index=False)
         console.print(f"\nwritten to {csv}")
-
-
-def rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as text, fractions to three digits after the point."""
-    return table.apply(lambda column: column.map(_text))
-
-
-def _text(value: object) -> object:
-    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) and not value.is_integer() else str(value)
 
 
 def describe_test(name: str, path: Path) -> str:

@@ -32,7 +32,7 @@ def verdict(forest: ForestResult, trials: int) -> str:
     """How well a forest predicts trials that it has not seen, and CANNOT_SAY where that is not enough."""
     if forest.r2 != forest.r2:
         return f"{CANNOT_SAY}: {trials} trials, or all alike; a forest needs {FEWEST} that differ"
-    fit = f"R^2 on trials left out {forest.r2:.2f} ({forest.low:.2f} to {forest.high:.2f})"
+    fit = f"R² on trials left out {forest.r2:.2f} ({forest.low:.2f} to {forest.high:.2f})"
     return fit if forest.r2 >= ENOUGH_R2 else f"{CANNOT_SAY}: {fit}, below {ENOUGH_R2}"
 
 

@@ -49,6 +49,7 @@ def search_and_report(config: SearchConfig) -> None:
             raise SearchError(all_failed(study))
         console.print(summary(study, best, time.monotonic() - started))
         console.print(describe_test(test_once(study, config.data_config())))
+        console.print(write_report(study))
     except KeyboardInterrupt:
         console.print(interruption(config, study))
         sys.exit(INTERRUPTED)
@@ -56,6 +57,20 @@ def search_and_report(config: SearchConfig) -> None:
         study.close()
         if config.resume is None and not study.trials:
             study.discard()
+
+
+def write_report(study: Study) -> str:
+    """Write the study's report, and say where it is or why there is none: it must not cost the user the search."""
+    from analysis.report.build import build  # loads scikit-learn and plotly, which the search itself does without
+    from analysis.report.write import write
+    from analysis.study import load_study
+
+    command = shlex.join(["python", "-m", "analysis", "report", str(study.directory)])
+    try:
+        page = write(build(load_study(study.directory), study.directory), study.directory)[0]
+    except Exception as error:
+        return f"report  not written ({type(error).__name__}: {error}); try again with: {command}"
+    return f"report  {page}"
 
 
 def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ def test_importance_is_printed_with_its_budget_and_fit(directory, capsys, tmp_pa
     importance(directory, csv=tmp_path / "t.csv")
     printed = capsys.readouterr().out
     assert "within 3 epochs" in printed
-    assert "R^2 on trials left out" in printed
+    assert "R² on trials left out" in printed
     table = pd.read_csv(tmp_path / "t.csv")
     assert set(table["table"]) == {"importance", "columns"}
     assert table["parameter"].iloc[0] == "batch_norm"

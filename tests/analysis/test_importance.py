@@ -60,7 +60,7 @@ def test_the_data_cannot_say_where_there_is_no_signal():
     permutation = forest.shares.loc[forest.shares["method"].eq("permutation"), "importance"]
     assert permutation.max() < 0.2
     sample = three()
-    assert verdict(forest_importance(sample), len(sample)).startswith("R^2 on trials left out 0.9")
+    assert verdict(forest_importance(sample), len(sample)).startswith("R² on trials left out 0.9")
 
 
 def test_the_panel_has_importance_and_correlation_side_by_side():

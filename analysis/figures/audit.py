@@ -1,0 +1,53 @@
+"""What early stopping did: the best so far against epochs, early ranks against late ones, busy slots."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.budget import accuracy_within, rungs
+from analysis.figures.style import BLUE, GREY, MUTED, ORANGE, axes_or_new
+from analysis.study import Study
+from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCHS, STATE, TRIAL_ID
+
+
+def plot_best_so_far(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the frame of ``analysis.timeline.best_against_epochs``."""
+    ax = axes_or_new(ax, height=3.0)
+    ax.step(table["epochs_spent"], table[BEST_VAL_ACC], where="post", color=ORANGE, linewidth=1.8)
+    ax.set_xscale("log")
+    ax.set(xlabel="epochs spent by all trials together", ylabel="best validation accuracy so far")
+    return ax
+
+
+def plot_utilisation(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the frame of ``analysis.timeline.utilisation``: trials at once in each part of the time."""
+    ax = axes_or_new(ax, height=2.4)
+    width = (table["to_seconds"] - table["from_seconds"]) / 60
+    ax.bar(table["from_seconds"] / 60, table["busy"], width=width * 0.94, align="edge", color=BLUE)
+    if len(table):
+        ax.axhline(table["slots"].iloc[0], color=MUTED, linewidth=1, linestyle="--")
+    ax.set(xlabel="minutes from the first trial", ylabel="trials at once")
+    ax.grid(axis="x", visible=False)
+    return ax
+
+
+def rung_points(study: Study) -> pd.DataFrame:
+    """A row for each trial that reached the last rung or ended by itself: accuracy at the first rung and in the end."""
+    first, last = rungs(study)[0], rungs(study)[-1]
+    trials = study.trials.set_index(TRIAL_ID)
+    whole = trials.index[trials[EPOCHS].ge(last) | trials[STATE].eq(COMPLETED)]
+    early = accuracy_within(study, first).reindex(whole)
+    late = accuracy_within(study, last).reindex(whole)
+    found = pd.DataFrame({"early": early, "late": late, "first": first, "last": last}).dropna()
+    return found.rename_axis(TRIAL_ID).reset_index()
+
+
+def plot_rungs(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the frame of ``rung_points``: would the first rung have told the winner?"""
+    ax = axes_or_new(ax, height=3.2)
+    ax.scatter(points["early"], points["late"], s=18, color=GREY, alpha=0.8, linewidths=0)
+    if len(points):
+        best = points.loc[points["late"].idxmax()]
+        ax.scatter([best["early"]], [best["late"]], s=42, color=ORANGE, label=f"best: {best[TRIAL_ID]}")
+        ax.set(xlabel=f"accuracy within {best['first']} epochs", ylabel=f"accuracy within {best['last']} epochs")
+        ax.legend(loc="lower right")
+    return ax

@@ -1,0 +1,99 @@
+"""Effects of values, partial dependence, and two hyperparameters together."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.figures.style import BLUE, BLUES, GREY, MUTED, RED, ROW, axes_or_new, colour_map, new_figure
+
+VERDICT_COLOURS = {"supported": BLUE, "contradicted": RED, "undecided": GREY}
+LONGEST = 52  # characters of a claim beside its line
+
+
+def plot_effects(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the frame of ``analysis.effects.value_effects``: each value's adjusted effect with its 95 % interval.
+
+    Coloured where the interval leaves 0 out. Values without an adjusted effect are not drawn.
+    """
+    rows = table[table["adjusted"].notna()]
+    labels = [f"{p} = {v}  (n {n})" for p, v, n in zip(rows["parameter"], rows["value"], rows["trials"], strict=True)]
+    ax = axes_or_new(ax, height=0.8 + ROW * max(len(rows), 1))
+    first = ~rows["parameter"].duplicated().to_numpy()
+    places = -(np.arange(len(rows)) + 0.4 * np.cumsum(first))
+    _intervals(ax, places, rows["adjusted"], rows["adjusted_low"], rows["adjusted_high"])
+    ax.set_yticks(places, labels, fontsize=8.5)
+    ax.set_ylim(places.min(initial=0) - 0.8, 0.4)
+    ax.set(xlabel="effect on accuracy against the other values, all else equal")
+    return ax
+
+
+def plot_claims(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the frame of ``analysis.claims.check``: effect and interval of each claim, coloured by verdict."""
+    rows = table[table["effect"].notna()]
+    ax = axes_or_new(ax, height=0.9 + ROW * max(len(rows), 1))
+    places = -np.arange(len(rows), dtype=float)
+    colours = [VERDICT_COLOURS.get(verdict, GREY) for verdict in rows["verdict"]]
+    ax.axvline(0, color=MUTED, linewidth=0.8)
+    ax.hlines(places, rows["low"], rows["high"], colors=colours, linewidth=1.8)
+    ax.scatter(rows["effect"], places, color=colours, s=30, zorder=3)
+    texts = [text if len(text) <= LONGEST else text[: LONGEST - 1] + "…" for text in rows["claim"]]
+    ax.set_yticks(places, [f"{text}: {v}" for text, v in zip(texts, rows["verdict"], strict=True)], fontsize=8.5)
+    ax.set(xlabel="difference in accuracy; right of 0 speaks for the claim")
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def _intervals(ax: Axes, places: np.ndarray, values: pd.Series, low: pd.Series, high: pd.Series) -> None:
+    apart = (low.gt(0) | high.lt(0)).to_numpy()
+    colours = np.where(apart, np.where(values.gt(0), BLUE, RED), GREY)
+    ax.axvline(0, color=MUTED, linewidth=0.8)
+    ax.hlines(places, low, high, colors=list(colours), linewidth=1.6)
+    ax.scatter(values, places, color=list(colours), s=26, zorder=3)
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+
+
+def plot_dependence(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
+    """Draw the frame of ``analysis.dependence.partial_dependence``, each parameter on axes of its own."""
+    names = list(dict.fromkeys(table["parameter"]))
+    if axes is None:
+        axes = list(new_figure(height=2.9).subplots(1, max(len(names), 1), sharey=True, squeeze=False).flat)
+    for ax, name in zip(axes, names, strict=True):
+        own = table[table["parameter"].eq(name)]
+        places = np.arange(len(own))
+        ax.fill_between(places, own["low"], own["high"], color=BLUE, alpha=0.18, linewidth=0)
+        ax.plot(places, own["predicted"], color=BLUE, marker="o", markersize=4)
+        ax.set_xticks(places, own["value"], rotation=35 if own["value"].str.len().max() > 6 else 0, fontsize=8.5)
+        ax.set_title(str(name), fontsize=9.5)
+    axes[0].set_ylabel("predicted accuracy")
+    return list(axes)
+
+
+def interaction_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The frame of ``analysis.interaction.pair_table`` as matrices: mean accuracy, and trials behind it."""
+    first, second = table.columns[:2]
+    means = table.pivot(index=first, columns=second, values="mean")
+    return means, table.pivot(index=first, columns=second, values="trials").reindex_like(means)
+
+
+def plot_interaction(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the frame of ``analysis.interaction.pair_table``: mean accuracy of each pair of values, and its trials."""
+    means, counts = interaction_matrix(table)
+    ax = axes_or_new(ax, height=1.2 + 0.5 * len(means))
+    image = ax.imshow(means.to_numpy(dtype=float), cmap=colour_map(BLUES), aspect="auto")
+    middle = (means.min(axis=None) + means.max(axis=None)) / 2
+    for i, j in np.ndindex(means.shape):
+        mean, count = means.iat[i, j], counts.iat[i, j]
+        text = f"{mean:.3f}\nn {count:.0f}" if mean == mean else "not tried"
+        colour = MUTED if mean != mean else ("white" if mean > middle else "#10161c")
+        ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
+    ax.set_xticks(range(means.shape[1]), [str(value) for value in means.columns])
+    ax.set_yticks(range(means.shape[0]), [str(value) for value in means.index])
+    ax.set(xlabel=str(means.columns.name), ylabel=str(means.index.name))
+    ax.grid(visible=False)
+    bar = ax.figure.colorbar(image, ax=ax, aspect=20, pad=0.02)
+    bar.set_label("mean accuracy")
+    bar.outline.set_visible(False)
+    return ax

@@ -1,0 +1,71 @@
+"""Importance and correlation side by side as in W&B's panel, and importance by methods that mean different things."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.figures.style import BLUE, GREEN, MUTED, RED, ROW, new_figure
+from analysis.importance import METHODS
+
+MOST_ROWS = 24  # columns of the panel; the table has them all
+MEANING = {
+    "impurity": "impurity (W&B's)\nshare",
+    "permutation": "permutation\nR² lost",
+    "fanova": "fANOVA\nshare",
+    "ped-anova": "PED-ANOVA\nshare",
+}
+
+
+def plot_panel(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
+    """Draw the frame of ``analysis.importance.panel``: importance left; Pearson's correlation right, green if positive.
+
+    The lines on the bars of the correlation are its 95 % intervals, which W&B's panel does not have.
+    """
+    rows = table.head(MOST_ROWS).iloc[::-1]
+    if axes is None:
+        axes = new_figure(height=1.0 + ROW * len(rows)).subplots(1, 2, sharey=True)
+    left, right = axes
+    left.barh(rows["column"], rows["importance"], color=BLUE, height=0.65)
+    left.set(title="importance (random forest)")
+    colours = [GREEN if value >= 0 else RED for value in rows["pearson"]]
+    right.barh(rows["column"], rows["pearson"].fillna(0.0), color=colours, height=0.65)
+    _whiskers(right, np.arange(len(rows)), rows["pearson"], rows["pearson_low"], rows["pearson_high"])
+    right.axvline(0, color=MUTED, linewidth=0.8)
+    right.set(title="correlation (Pearson), 95 % interval", xlim=(-1, 1))
+    for ax in axes:
+        ax.grid(axis="y", visible=False)
+        ax.tick_params(axis="y", length=0)
+    return list(axes)
+
+
+def importance_matrix(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The frame of ``analysis.importance.importance`` by method: importance, low, high by parameter, in one order."""
+    order = list(dict.fromkeys(table["parameter"]))
+    columns = ["importance", "low", "high"]
+    return {m: table[table["method"].eq(m)].set_index("parameter")[columns].reindex(order) for m in METHODS}
+
+
+def plot_importance(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
+    """Draw the frame of ``analysis.importance.importance``: dots with 95 % intervals, each method on its own axes."""
+    by_method = importance_matrix(table)
+    rows = len(by_method[METHODS[0]])
+    if axes is None:
+        axes = new_figure(height=1.1 + ROW * max(rows, 1)).subplots(1, len(METHODS), sharey=True)
+    for ax, (method, found) in zip(axes, by_method.items(), strict=True):
+        places = np.arange(rows)[::-1]
+        ax.axvline(0, color=MUTED, linewidth=0.8)
+        _whiskers(ax, places, found["importance"], found["low"], found["high"])
+        ax.scatter(found["importance"], places, color=BLUE, s=26, zorder=3)
+        ax.set_yticks(places, [str(name) for name in found.index])
+        ax.set_title(MEANING[method], fontsize=9.5)
+        ax.grid(axis="y", visible=False)
+        ax.tick_params(axis="y", length=0)
+        ax.set_ylim(-0.6, max(rows, 1) - 0.4)
+    return list(axes)
+
+
+def _whiskers(ax: Axes, places: np.ndarray, values: pd.Series, low: pd.Series, high: pd.Series) -> None:
+    known = low.notna().to_numpy() & high.notna().to_numpy() & values.notna().to_numpy()
+    ax.hlines(places[known], low[known], high[known], color=MUTED, linewidth=1.3)

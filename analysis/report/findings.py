@@ -1,0 +1,44 @@
+"""What several sections of a report need, computed once."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.budget import Sample, sample_at
+from analysis.dependence import TOP
+from analysis.forest import ForestResult, forest_importance
+from analysis.importance import importance, verdict
+from analysis.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The trials of one budget, the forest that was grown on them, and what it and Optuna find important."""
+
+    sample: Sample
+    forest: ForestResult
+    importance: pd.DataFrame
+
+    @property
+    def top(self) -> list[str]:
+        """The hyperparameters that matter most by permutation importance, at most TOP."""
+        return list(dict.fromkeys(self.importance["parameter"]))[:TOP]
+
+    @property
+    def verdict(self) -> str:
+        """Whether the data can say what mattered."""
+        return verdict(self.forest, len(self.sample))
+
+
+def find(study: Study, epochs: int | None = None) -> Findings:
+    """Compare the trials within ``epochs``; ValueError if no trial has an accuracy, or none trained so long."""
+    sample = sample_at(study, epochs)
+    forest = forest_importance(sample)
+    return Findings(sample, forest, importance(sample, forest))
+
+
+def needed(found: Findings | None) -> Findings:
+    """The findings, or ValueError that there are none."""
+    if found is None:
+        raise ValueError("no trial has an accuracy yet")
+    return found

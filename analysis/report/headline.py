@@ -1,0 +1,111 @@
+"""The first screen of a report: the best configuration, how good it is, and what it cost."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy.stats import binomtest
+
+from analysis.encode import label_of
+from analysis.report.content import Fact, Headline
+from analysis.resampling import LEVEL
+from analysis.study import Study
+from analysis.text import duration
+from inat.constants import (
+    BEST_JSON,
+    BEST_VAL_ACC,
+    CREATED,
+    EPOCHS,
+    FAILED,
+    NAME,
+    SECONDS,
+    STATE,
+    STATES,
+    TEST,
+    TRAINABLE,
+    TRIAL_ID,
+)
+
+
+def headline(study: Study, path: Path, findings: list[str]) -> Headline:
+    """The first screen of the study that was read from ``path``."""
+    recorded = read_best(path)
+    best = best_trial(study, recorded)
+    name = path.resolve().name
+    if best is None:
+        return Headline(name, "no trial has a result", {}, cost(study), findings)
+    shown = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
+    label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
+    facts = [validation(study, best), test_fact(recorded, best), *cost(study)]
+    return Headline(name, f"best trial {best[TRIAL_ID]}{label}", shown, facts, findings)
+
+
+def read_best(path: Path) -> dict[str, Any]:
+    """best.json of a study directory, or nothing."""
+    try:
+        found = json.loads((path / BEST_JSON).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def best_trial(study: Study, recorded: dict[str, Any]) -> pd.Series | None:
+    """The trial that best.json names, which has a checkpoint, or else the one with the best accuracy."""
+    trials = study.trials[study.trials[BEST_VAL_ACC].notna()]
+    named = trials[trials[TRIAL_ID].eq(recorded.get(TRIAL_ID))]
+    if len(named):
+        return named.iloc[0]
+    trials = trials[trials[STATE].ne(FAILED)]
+    return trials.loc[trials[BEST_VAL_ACC].idxmax()] if len(trials) else None
+
+
+def validation(study: Study, best: pd.Series) -> Fact:
+    """The accuracy that the search chose by, and why it flatters."""
+    tried = int(study.trials[BEST_VAL_ACC].notna().sum())
+    return Fact(
+        "validation accuracy",
+        f"{best[BEST_VAL_ACC]:.4f}",
+        f"best epoch of {best[EPOCHS]:.0f}; the highest of {tried} trials, so rather too high",
+    )
+
+
+def test_fact(recorded: dict[str, Any], best: pd.Series) -> Fact:
+    """The score on images that no decision was made by, with Wilson's interval of a proportion."""
+    test = recorded.get(TEST)
+    if not isinstance(test, dict) or recorded.get(TRIAL_ID) != best[TRIAL_ID]:
+        return Fact("test accuracy", "-", "not evaluated")
+    accuracy, images = float(test[f"{TEST}_acc"]), int(test["images"])
+    hits = round(accuracy * images)
+    ends = binomtest(hits, images).proportion_ci(LEVEL, method="wilson")
+    return Fact(
+        "test accuracy", f"{accuracy:.4f}", f"{ends.low:.3f} to {ends.high:.3f} (95 %), {images:,} images, once"
+    )
+
+
+def cost(study: Study) -> list[Fact]:
+    """Trials, epochs, seconds and parameters."""
+    trials = study.trials
+    counts = trials[STATE].value_counts()
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state, 0))
+    trained = float(trials[SECONDS].sum())
+    facts = [
+        Fact("trials", f"{len(trials):,}", states),
+        Fact("training time", duration(trained), f"{trials[EPOCHS].sum():,.0f} epochs{_wall(trials)}"),
+    ]
+    if TRAINABLE in trials and trials[TRAINABLE].notna().any():
+        low, high = trials[TRAINABLE].min(), trials[TRAINABLE].max()
+        facts.append(Fact("trained parameters", _count(high), f"at most; the smallest network has {_count(low)}"))
+    return facts
+
+
+def _count(number: float) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number:,.0f}"
+
+
+def _wall(trials: pd.DataFrame) -> str:
+    known = trials.dropna(subset=[CREATED, SECONDS])
+    if not len(known):
+        return ""
+    ends = known[CREATED] + pd.to_timedelta(known[SECONDS], unit="s")
+    return f"; {duration((ends.max() - known[CREATED].min()).total_seconds())} from first trial to last"
