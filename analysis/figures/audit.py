@@ -4,11 +4,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.budget import accuracy_within, rungs
-from analysis.figures.style import BLUE, GREY, MUTED, ORANGE, axes_or_new
+from analysis.figures.style import BLUE, GREY, MUTED, ORANGE, axes_or_new, styled
 from analysis.study import Study
 from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCHS, STATE, TRIAL_ID
 
 
+@styled
 def plot_best_so_far(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the frame of ``analysis.timeline.best_against_epochs``."""
     ax = axes_or_new(ax, height=3.0)
@@ -18,6 +19,7 @@ def plot_best_so_far(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@styled
 def plot_utilisation(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the frame of ``analysis.timeline.utilisation``: trials at once in each part of the time."""
     ax = axes_or_new(ax, height=2.4)
@@ -41,6 +43,7 @@ def rung_points(study: Study) -> pd.DataFrame:
     return found.rename_axis(TRIAL_ID).reset_index()
 
 
+@styled
 def plot_rungs(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the frame of ``rung_points``: would the first rung have told the winner?"""
     ax = axes_or_new(ax, height=3.2)

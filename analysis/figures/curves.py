@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import GREY, ORANGE, STATE_COLOURS, axes_or_new, new_figure
+from analysis.figures.style import GREY, ORANGE, STATE_COLOURS, axes_or_new, new_figure, styled
 from analysis.study import Study
 from inat.constants import (
     BEST_VAL_ACC,
@@ -53,6 +53,7 @@ def time_axis(points: pd.DataFrame) -> tuple[pd.Series, str]:
     return points["seconds"] / factor, f"trial created, {unit} after the first"
 
 
+@styled
 def plot_created(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the frame of ``created_points``: a dot a trial by state, and the best so far."""
     ax = axes_or_new(ax)
@@ -109,6 +110,7 @@ def known_metrics(curves: pd.DataFrame) -> list[str]:
     return [metric for metric in TITLES if metric in curves and curves[metric].notna().any()]
 
 
+@styled
 def plot_curves(curves: pd.DataFrame, axes: list[Axes] | None = None) -> list[Axes]:
     """Draw the frame of ``epoch_curves``, each metric on axes of its own: all trials grey, the best one orange."""
     metrics = known_metrics(curves)

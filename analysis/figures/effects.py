@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import BLUE, BLUES, GREY, MUTED, RED, ROW, axes_or_new, colour_map, new_figure
+from analysis.figures.style import BLUE, BLUES, GREY, MUTED, RED, ROW, axes_or_new, colour_map, new_figure, styled
 
 VERDICT_COLOURS = {"supported": BLUE, "contradicted": RED, "undecided": GREY}
 LONGEST = 52  # characters of a claim beside its line
 
 
+@styled
 def plot_effects(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the frame of ``analysis.effects.value_effects``: each value's adjusted effect with its 95 % interval.
 
@@ -29,6 +30,7 @@ def plot_effects(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@styled
 def plot_claims(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the frame of ``analysis.claims.check``: effect and interval of each claim, coloured by verdict."""
     rows = table[table["effect"].notna()]
@@ -55,6 +57,7 @@ def _intervals(ax: Axes, places: np.ndarray, values: pd.Series, low: pd.Series, 
     ax.tick_params(axis="y", length=0)
 
 
+@styled
 def plot_dependence(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
     """Draw the frame of ``analysis.dependence.partial_dependence``, each parameter on axes of its own."""
     names = list(dict.fromkeys(table["parameter"]))
@@ -78,6 +81,7 @@ def interaction_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
     return means, table.pivot(index=first, columns=second, values="trials").reindex_like(means)
 
 
+@styled
 def plot_interaction(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the frame of ``analysis.interaction.pair_table``: mean accuracy of each pair of values, and its trials."""
     means, counts = interaction_matrix(table)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import BLUE, GREEN, MUTED, RED, ROW, new_figure
+from analysis.figures.style import BLUE, GREEN, MUTED, RED, ROW, new_figure, styled
 from analysis.importance import METHODS
 
 MOST_ROWS = 24  # columns of the panel; the table has them all
@@ -18,6 +18,7 @@ MEANING = {
 }
 
 
+@styled
 def plot_panel(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
     """Draw the frame of ``analysis.importance.panel``: importance left; Pearson's correlation right, green if positive.
 
@@ -47,6 +48,7 @@ def importance_matrix(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {m: table[table["method"].eq(m)].set_index("parameter")[columns].reindex(order) for m in METHODS}
 
 
+@styled
 def plot_importance(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
     """Draw the frame of ``analysis.importance.importance``: dots with 95 % intervals, each method on its own axes."""
     by_method = importance_matrix(table)

@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 
 from analysis.encode import MAX_LEVELS, is_logarithmic, is_number, label_of, level_labels, varying
-from analysis.figures.style import GRID, INK, MUTED, SCALE, axes_or_new, colour_map
+from analysis.figures.style import GRID, INK, MUTED, SCALE, axes_or_new, colour_map, styled
 from analysis.study import Study
 from inat.constants import BEST_VAL_ACC, EPOCHS, TRIAL_ID
 
@@ -57,6 +57,7 @@ def _axis(column: pd.Series, always_number: bool) -> tuple[str, pd.Series, list[
     return LINEAR, numbers, [(value, label_of(float(f"{value:.3g}"))) for value in ends]
 
 
+@styled
 def plot_parallel(lines: pd.DataFrame, ticks: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the frames of ``parallel_lines``, coloured by the last axis."""
     ax = axes_or_new(ax, height=4.4)

@@ -2,14 +2,18 @@
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # In a page these three take the page's own colours; they are not used for anything but text, helping lines and grid.
 INK, MUTED, GRID = "#1f2328", "#6b7480", "#d9dfe5"
@@ -64,6 +68,17 @@ def look() -> Iterator[None]:
     """The settings that pictures are made with."""
     with matplotlib.rc_context(RC):
         yield
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Make a function that draws do so with these settings, whoever calls it."""
+
+    @wraps(draw)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with look():
+            return draw(*args, **kwargs)
+
+    return wrapped
 
 
 def new_figure(width: float = WIDTH, height: float = 3.6) -> Figure:

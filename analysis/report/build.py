@@ -7,7 +7,6 @@ import pandas as pd
 
 from analysis.audit import failures, missed_summary, savings
 from analysis.figures.parallel import parallel_lines
-from analysis.figures.style import look
 from analysis.importance import CANNOT_SAY
 from analysis.report.checks import claims, making, stopping, tally, verdicts
 from analysis.report.content import Report
@@ -27,9 +26,8 @@ def build(study: Study, path: Path, epochs: int | None = None) -> Report:
     ValueError if ``epochs`` is longer than any trial trained.
     """
     found = find(study, epochs) if study.trials[BEST_VAL_ACC].notna().any() else None
-    with look():
-        checked = verdicts(study, epochs)
-        sections = [*panels(study, found), *equal_budget(found), claims(checked), stopping(study), making(study)]
+    checked = verdicts(study, epochs)
+    sections = [*panels(study, found), *equal_budget(found), claims(checked), stopping(study), making(study)]
     said = [*_close(study), *_mattered(found), *_claimed(checked), *_saved(study), *_failed(study)]
     return Report(headline(study, path, said), sections, {"trials": line_trials(study)})
 

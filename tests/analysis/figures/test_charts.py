@@ -1,0 +1,108 @@
+"""Charts of frames that other modules make: what is drawn is what stands in the frame."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.budget import sample_at
+from analysis.claim_text import parse
+from analysis.claims import check
+from analysis.effects import value_effects
+from analysis.figures import audit, effects, importance
+from analysis.forest import forest_importance
+from analysis.importance import METHODS, panel
+from analysis.importance import importance as importance_of
+from analysis.interaction import pair_table
+from analysis.timeline import best_against_epochs, utilisation
+from tests.analysis.studies import confounded, factorial, known_study, sample_of, study_of
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return confounded(120, seed=1)
+
+
+@pytest.fixture(scope="module")
+def forest(sample):
+    return forest_importance(sample)
+
+
+def test_the_panel_has_bars_as_long_as_the_numbers(sample, forest):
+    table = panel(sample, forest)
+    left, right = importance.plot_panel(table)
+    bars = {label.get_text(): bar.get_width() for label, bar in zip(left.get_yticklabels(), left.patches, strict=True)}
+    assert bars == pytest.approx(dict(zip(table["column"], table["importance"], strict=True)))
+    widths = [bar.get_width() for bar in right.patches][::-1]
+    assert widths == pytest.approx(list(table["pearson"]))
+
+
+def test_each_method_has_axes_and_all_the_same_order(sample, forest):
+    table = importance_of(sample, forest)
+    matrix = importance.importance_matrix(table)
+    assert tuple(matrix) == METHODS
+    assert all(list(frame.index) == list(dict.fromkeys(table["parameter"])) for frame in matrix.values())
+    axes = importance.plot_importance(table)
+    dots = np.asarray(axes[1].collections[-1].get_offsets())
+    assert dots[:, 0] == pytest.approx(matrix["permutation"]["importance"].to_numpy())
+
+
+def test_effects_are_coloured_where_zero_is_left_out(sample):
+    table = value_effects(sample)
+    ax = effects.plot_effects(table)
+    coloured = [tuple(colour[:3]) for colour in ax.collections[-1].get_facecolors()]
+    apart = (table["adjusted_low"].gt(0) | table["adjusted_high"].lt(0)).to_list()
+    assert [colour != coloured[apart.index(False)] for colour in coloured] == apart
+
+
+def test_claims_stand_beside_their_verdict():
+    study = known_study(factorial().sample(150, random_state=0))
+    table = check(study, [parse("batch_norm=True > batch_norm=False"), parse("conv_layers=3 best")])
+    ax = effects.plot_claims(table)
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels[0] == f"batch_norm=True > batch_norm=False: {table['verdict'][0]}"
+    assert np.asarray(ax.collections[-1].get_offsets())[:, 0] == pytest.approx(table["effect"].to_numpy())
+
+
+def test_pairs_that_were_not_tried_are_empty_fields():
+    sample = sample_of([0.1, 0.2, 0.4], a=["x", "x", "y"], b=[1, 2, 1])
+    means, counts = effects.interaction_matrix(pair_table(sample, "a", "b"))
+    assert np.isnan(means.loc["y", "2"])
+    assert means.loc["x", "2"] == pytest.approx(0.2)
+    assert counts.loc["x", "1"] == 1
+    texts = [text.get_text() for text in effects.plot_interaction(pair_table(sample, "a", "b")).texts]
+    assert texts.count("not tried") == 1
+    assert "0.400\nn 1" in texts
+
+
+def test_dependence_has_axes_for_each_parameter():
+    table = pd.DataFrame({"parameter": ["a", "a", "b"], "value": ["1", "2", "x"], "predicted": [0.1, 0.2, 0.3],
+                          "low": [0.0, 0.1, 0.2], "high": [0.2, 0.3, 0.4]})  # fmt: skip
+    axes = effects.plot_dependence(table)
+    assert [ax.get_title(loc="left") for ax in axes] == ["a", "b"]
+    assert list(axes[0].lines[0].get_ydata()) == [0.1, 0.2]
+
+
+def test_rung_points_are_of_trials_that_were_not_stopped():
+    study = study_of(
+        [{"a": i} for i in range(3)], [[0.1, 0.2, 0.3], [0.5], [0.2, 0.6, 0.5]], ["completed", "stopped", "completed"],
+        grace_period=1, reduction_factor=3, max_epochs=3,
+    )  # fmt: skip
+    points = audit.rung_points(study)
+    assert points[["trial_id", "early", "late"]].to_numpy().tolist() == [["t0000", 0.1, 0.3], ["t0002", 0.2, 0.6]]
+    assert audit.plot_rungs(points).get_xlabel() == "accuracy within 1 epochs"
+
+
+def test_slots_and_best_so_far_are_drawn_as_they_are():
+    study = study_of([{"a": i} for i in range(4)], [[0.1, 0.4], [0.3, 0.2], [0.5], [0.2]])
+    busy, spent = utilisation(study), best_against_epochs(study)
+    heights = [bar.get_height() for bar in audit.plot_utilisation(busy).patches]
+    assert heights == pytest.approx(busy["busy"].to_list())
+    assert list(audit.plot_best_so_far(spent).lines[0].get_ydata()) == spent["best_val_acc"].to_list()
+
+
+def test_a_chart_can_be_drawn_into_axes_that_are_there(sample):
+    from matplotlib.figure import Figure
+
+    ax = Figure().add_subplot()
+    assert effects.plot_effects(value_effects(sample), ax) is ax
+    assert len(sample_at(known_study(factorial().head(20)))) == 20
