@@ -38,7 +38,9 @@ def find(study: Study, epochs: int | None = None) -> Findings:
 
 
 def needed(found: Findings | None) -> Findings:
-    """The findings, or ValueError that there are none."""
+    """The findings, or ValueError that there is nothing to compare."""
     if found is None:
         raise ValueError("no trial has an accuracy yet")
+    if not found.sample.parameters:
+        raise ValueError(f"no hyperparameter varies among the {len(found.sample)} trials that can be compared")
     return found

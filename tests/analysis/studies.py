@@ -32,7 +32,7 @@ def study_of(params: list[dict[str, Any]], curves: list[list[float]], states: li
         }
     )
     rows = [(i, e, 0.0, 0.0, 1 - a, a, 2.0) for i, c in zip(ids, curves, strict=True) for e, a in enumerate(c, start=1)]
-    history = pd.DataFrame(rows, columns=HISTORY_COLUMNS)
+    history = pd.DataFrame(rows, columns=HISTORY_COLUMNS).astype(dict.fromkeys(HISTORY_COLUMNS[2:], float))
     return Study(trials, history, {"config": config}, list(pd.DataFrame(params)))
 
 

@@ -1,0 +1,164 @@
+"""The page in a real browser: drawn without errors or network, and its axes can be brushed."""
+
+import os
+import shutil
+
+import pytest
+from playwright.sync_api import Error, Page, sync_playwright
+
+pytestmark = pytest.mark.slow
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+# Parallel coordinates need WebGL; without a GPU Chromium has it in software only if asked for.
+FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
+AXIS = "#plot-parallel .axis-brush"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        if os.environ.get("REQUIRE_CHROMIUM"):
+            pytest.fail("no chromium on PATH; apt-get install chromium, or set CHROMIUM to a browser")
+        pytest.skip("no chromium on PATH; apt-get install chromium, or set CHROMIUM to a browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, folder):
+    """The page, drawn; in the end nothing was printed to its console and nothing asked of a network."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light")
+    page, complaints = context.new_page(), []
+    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: complaints.append(request.url) if not local(request.url) else None)
+    page.goto(f"file://{folder / 'report.html'}")
+    page.wait_for_selector("#selection[data-count]")
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def local(url: str) -> bool:
+    return url.startswith(("file:", "data:", "blob:"))
+
+
+def chosen(page: Page) -> int:
+    return int(page.locator("#selection").get_attribute("data-count") or -1)
+
+
+def brush(page: Page, axis: int, start: float, end: float) -> None:
+    """Drag along an axis, from and to shares of its length from the top."""
+    place = page.locator(AXIS).nth(axis)
+    place.scroll_into_view_if_needed()
+    box = place.bounding_box()
+    across = box["x"] + box["width"] / 2
+    page.mouse.move(across, box["y"] + start * box["height"])
+    page.mouse.down()
+    for step in range(1, 6):
+        page.mouse.move(across, box["y"] + (start + (end - start) * step / 5) * box["height"])
+    page.mouse.up()
+
+
+def test_plots_are_drawn_and_replace_their_pictures(page):
+    assert page.locator(AXIS).count() == 8  # six hyperparameters, epochs, accuracy
+    for name in ("parallel", "created", "curves"):
+        assert page.locator(f"#plot-{name}").bounding_box()["height"] > 200
+    assert page.locator("#plot-created .scatterlayer .point").count() >= 60
+    assert not page.locator(".twin").first.is_visible()
+    assert page.locator(".still svg").count() >= 9
+
+
+def test_lines_are_drawn_in_colour(page):
+    """The canvas of the parallel coordinates has pixels that are neither transparent nor grey."""
+    shot = page.locator("#plot-parallel").screenshot()
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
+    coloured = (pixels.max(axis=2) - pixels.min(axis=2)) > 60
+    assert coloured.mean() > 0.01
+
+
+@pytest.mark.parametrize("axis", range(8))
+def test_brushing_an_axis_changes_the_selection(page, axis):
+    assert chosen(page) == 60
+    brush(page, axis, 0.04, 0.3)
+    page.wait_for_function("Number(document.getElementById('selection').dataset.count) < 60")
+    assert 0 < chosen(page) < 60
+    page.get_by_text("Show all").click()
+    page.wait_for_function("document.getElementById('selection').dataset.count == '60'")
+
+
+def test_a_selection_has_exactly_the_trials_of_a_value_and_marks_them_elsewhere(page, study):
+    names = page.evaluate("document.getElementById('plot-parallel').data[0].dimensions.map(d => d.label)")
+    axis = names.index("batch norm")
+    brush(page, axis, 0.04, 0.3)
+    page.wait_for_function("Number(document.getElementById('selection').dataset.count) < 60")
+    wanted = study.trials[study.trials["batch_norm"].astype(bool)]
+    assert chosen(page) == len(wanted)
+    text = page.locator("#selection").inner_text()
+    assert f"best {wanted['best_val_acc'].max():.4f}" in text
+    assert f"median accuracy {wanted['best_val_acc'].median():.4f}" in text
+    assert wanted.loc[wanted["best_val_acc"].idxmax(), "trial_id"] in text
+    marked = page.evaluate("document.getElementById('plot-created').data[0].selectedpoints.length")
+    assert marked == len(wanted)
+
+
+def test_dark_is_another_page_colour_and_keeps_the_selection(page):
+    brush(page, 0, 0.04, 0.3)
+    page.wait_for_function("Number(document.getElementById('selection').dataset.count) < 60")
+    before, light = chosen(page), page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.locator("#theme").click()
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    ink = page.evaluate("document.getElementById('plot-parallel').layout.font.color")
+    assert (light, dark, ink) == ("rgb(255, 255, 255)", "rgb(20, 24, 28)", "#e4e8ec")
+    assert chosen(page) == before
+    assert page.evaluate("document.getElementById('plot-parallel').data[0].dimensions[0].constraintrange") is not None
+
+
+def test_the_systems_dark_theme_is_followed(browser, folder):
+    page = browser.new_page(color_scheme="dark")
+    page.goto(f"file://{folder / 'report.html'}")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 28)"
+    page.close()
+
+
+def test_print_shows_pictures_in_place_of_plots_on_white(page):
+    page.locator("#theme").click()
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator(".twin").first.is_visible()
+    assert not page.locator("#plot-parallel").is_visible()
+    assert not page.locator("nav").is_visible()
+
+
+def test_without_webgl_the_pictures_stay(browser, folder):
+    page = browser.new_page()
+    page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null;")
+    page.goto(f"file://{folder / 'report.html'}")
+    assert page.locator(".twin").first.is_visible()
+    assert not page.locator("#plot-parallel").is_visible()
+    page.close()
+
+
+def test_a_narrow_screen_does_not_scroll_sideways(browser, folder):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto(f"file://{folder / 'report.html'}")
+    page.wait_for_selector(AXIS, state="attached")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+
+
+def test_every_picture_says_what_it_shows(page):
+    unnamed = page.evaluate("""[...document.querySelectorAll('figure svg:not(.plot svg), .plot')]
+        .filter(e => !e.getAttribute('aria-label')).length""")
+    assert unnamed == 0
+    try:
+        name = page.get_by_role("img", name="Parallel coordinates").first
+        assert name.is_visible()
+    except Error as error:
+        pytest.fail(str(error))

@@ -1,0 +1,102 @@
+import json
+import os
+import re
+import stat
+
+import pandas as pd
+import pytest
+
+from analysis.__main__ import main
+from analysis.report.build import build
+from analysis.report.content import Headline, Report, Section, Table
+from analysis.report.page import MOST_ROWS, render
+from analysis.report.write import folder_for, summary, write
+from tests.analysis.report.conftest import HOSTILE
+
+pytestmark = pytest.mark.slow
+MOST_BYTES = 8e6
+
+
+def test_page_pictures_tables_and_summary_are_there(folder):
+    figures = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert {"parallel", "panel", "created", "curves", "claims"} <= figures
+    tables = {path.stem for path in (folder / "tables").glob("*.csv")}
+    assert {"best", "columns", "importance", "values", "pairs", "claims", "failures"} <= tables
+    assert pd.read_csv(folder / "tables" / "best.csv").shape[0] == 10
+    assert (folder / "report.html").stat().st_size < MOST_BYTES
+
+
+def test_others_may_read_the_page_and_no_partial_file_is_left(folder):
+    assert stat.S_IMODE((folder / "report.html").stat().st_mode) == 0o644
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_page_refers_to_nothing_outside_itself(folder):
+    text = (folder / "report.html").read_text()
+    page = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert re.findall(r"""(?:src|href)=["'](?!#|data:)([^"']*)""", page) == []
+    assert "default-src 'none'" in page
+
+
+def test_text_of_a_study_cannot_become_script(folder):
+    text = (folder / "report.html").read_text()
+    assert HOSTILE not in text
+    assert "&lt;/script&gt;&lt;script&gt;document.title" in text
+
+
+def test_the_summary_links_its_pictures(folder):
+    text = (folder / "summary.md").read_text()
+    links = re.findall(r"\]\((figures/[a-z_]+\.png)\)", text)
+    assert len(links) >= 10
+    assert all((folder / link).is_file() for link in links)
+    assert "- trials: **60** 29 completed, 30 stopped, 1 failed" in text
+
+
+def test_long_tables_are_cut_in_the_page_and_whole_in_the_csv(tmp_path):
+    frame = pd.DataFrame({"row": range(MOST_ROWS + 7)})
+    report = Report(Headline("a", "b", {}, [], []), [Section("s", "S", [Table("t", "T", frame)])])
+    assert "and 7 rows more" in render(report)
+    write(report, tmp_path, csv=True)
+    assert len(pd.read_csv(tmp_path / "tables" / "t.csv")) == MOST_ROWS + 7
+    assert len(render(report)) < 100_000  # nothing to draw: no library comes along
+
+
+def test_a_report_goes_into_a_study_and_beside_a_file(tmp_path):
+    assert folder_for(tmp_path) == tmp_path
+    (tmp_path / "study.db").touch()
+    assert folder_for(tmp_path / "study.db#name") == tmp_path / "study.db-report"
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not hasattr(os, "chflags"), reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, study):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="denied"):
+        write(build(study, tmp_path), tmp_path / "sub")
+
+
+def test_a_file_where_the_folder_should_be_is_one_sentence(tmp_path, monkeypatch, capsys):
+    study, blocked = tmp_path / "study", tmp_path / "file"
+    study.mkdir()
+    blocked.write_text("")
+    (study / "study.json").write_text(json.dumps({"config": {}}))
+    columns = "trial_id,name,state,a,best_val_acc,trainable_parameters,epochs,seconds,created,node,error"
+    (study / "trials.csv").write_text(f"{columns}\nt0,n,completed,1,0.5,9,1,2.0,2026-01-01T00:00:00+00:00,x,\n")
+    (study / "history.csv").write_text(
+        "trial_id,epoch,train_loss,train_acc,val_loss,val_acc,seconds\nt0,1,1,0,1,0.5,2\n"
+    )
+    monkeypatch.setattr("sys.argv", ["analysis", "report", str(study), "--output", str(blocked)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert str(blocked) in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["analysis", "report", str(study)])
+    main()
+    assert (study / "report.html").is_file()
+    assert str(study / "report.html") in capsys.readouterr().out
+    assert not (study / "tables").exists()
+
+
+def test_the_summary_has_no_folded_tables(study, tmp_path):
+    text = summary(build(study, tmp_path))
+    assert "### All pairs of values" not in text
+    assert "### Claims and verdicts" in text
