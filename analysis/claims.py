@@ -47,6 +47,7 @@ def check(study: Study, claims: Sequence[Claim], epochs: int | None = None, *, l
     """A row for each claim: verdict, effect with its 95 % interval, corrected p, and how many trials of each group.
 
     ``epochs`` is the budget, by default the one that all trials had. ``plain`` is the difference of the plain means.
+    Effects speak for the claim where they are above 0, whichever way the metric goes.
     A claim about what the study did not vary raises ClaimError, or is NOT_TESTABLE if ``lenient``.
     """
     sample = sample_at(study, epochs)
@@ -132,6 +133,7 @@ def _compare(sample: Sample, group: Mask, rival: Mask, names: list[str], *, bett
     effect = adjusted_difference(sample, group, rival, names)
     note = "" if np.isfinite(effect.p) else "not adjusted for the other hyperparameters: too few trials for that"
     effect = effect if np.isfinite(effect.p) else plain
+    better = better == (sample.sign > 0)  # of a loss, the lower one is better
     return Finding(effect if better else -effect, plain.value if better else -plain.value, *counts, note=note)
 
 

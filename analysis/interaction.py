@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.adjust import LEAST_FREEDOM, dummies, others
-from analysis.budget import ACCURACY, Sample
+from analysis.budget import ACCURACY, Sample, best_of
 from analysis.encode import level_labels
 from analysis.resampling import Array, holm, interval, mean_draws
 
@@ -60,6 +60,7 @@ def pair_table(sample: Sample, first: str, second: str) -> pd.DataFrame:
     labels = pd.DataFrame({name: level_labels(sample.trials[name]) for name in (first, second)})
     rows = []
     for (one, two), accuracy in sample.trials[ACCURACY].groupby([labels[first], labels[second]], observed=True):
-        low, high = interval(mean_draws(accuracy.to_numpy(dtype=float)), len(accuracy))
-        rows.append((one, two, len(accuracy), accuracy.mean(), low, high, accuracy.max(), sample.epochs))
+        own = accuracy.to_numpy(dtype=float)
+        low, high = interval(mean_draws(own), len(own))
+        rows.append((one, two, len(own), own.mean(), low, high, best_of(own, sample), sample.epochs))
     return pd.DataFrame(rows, columns=[first, second, "trials", "mean", "low", "high", "best", "epochs"])

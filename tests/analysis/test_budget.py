@@ -38,7 +38,7 @@ def test_the_default_is_the_epoch_that_all_reached():
 def test_nan_epochs_do_not_count_and_nan_trials_are_left_out():
     study = study_of(PARAMS, [[np.nan, 0.3], [np.nan, np.nan], [0.2, np.nan], [0.1, 0.1]])
     assert sample_at(study, 2).trials[ACCURACY].tolist() == [0.3, 0.2, 0.1]
-    best = best_so_far(study.history)["best_val_acc"].tolist()
+    best = best_so_far(study.history, "max")["best_val_acc"].tolist()
     assert best[4:] == [0.2, 0.2, 0.1, 0.1]
 
 
