@@ -16,7 +16,7 @@ from analysis.encode import varying
 from analysis.readers.frames import SIGNS, Mode
 from analysis.resampling import Array
 from analysis.study import Study
-from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, RUNNING, STATE, TRIAL_ID, VAL_ACC
+from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, NAME, RUNNING, STATE, TRIAL_ID, VAL_ACC
 
 ACCURACY = "accuracy"  # of a trial at the budget of its sample
 ALL_REACHED = 0.95  # share of the trials that counts as all of them: a few fail or are still running
@@ -123,6 +123,17 @@ def _checked(sample: Sample) -> Sample:
     if not len(sample):
         raise ValueError("no trial has an accuracy yet; wait for the first epochs of the search")
     return replace(sample, parameters=varying(sample.trials, sample.parameters))
+
+
+def best_trials(study: Study, n: int = 10) -> pd.DataFrame:
+    """The ``n`` trials with the best results, each at whatever budget it had, and their hyperparameters.
+
+    The best of many is partly luck: trained again, it is rather worse than better.
+    """
+    trials = study.trials[finite(study.trials[BEST_VAL_ACC]).notna() & study.trials[STATE].ne(FAILED)]
+    order = (study.sign * trials[BEST_VAL_ACC]).sort_values(ascending=False, kind="stable").index[:n]
+    columns = [TRIAL_ID, NAME, STATE, BEST_VAL_ACC, EPOCHS, *varying(study.trials, study.parameters)]
+    return trials.loc[order, columns].reset_index(drop=True)
 
 
 def common_epoch(study: Study) -> int:

@@ -12,6 +12,7 @@ from analysis.optuna_importance import optuna_importance
 # 63 % from there to 0.25, in 90 % from there to 0.6, and in 97 % above (benchmarks/analysis_truth.py).
 ENOUGH_R2 = 0.25
 CANNOT_SAY = "the data cannot say"
+TOP = 4  # parameters that are looked at more closely
 METHODS = ("impurity", "permutation", "fanova", "ped-anova")
 
 
@@ -26,6 +27,12 @@ def importance(sample: Sample, forest: ForestResult | None = None) -> pd.DataFra
     order = {name: place for place, name in enumerate(permutation.sort_values(ascending=False, kind="stable").index)}
     ranked = found.sort_values("parameter", key=lambda names: names.map(order), kind="stable", ignore_index=True)
     return ranked.assign(trials=len(sample), epochs=sample.epochs)
+
+
+def top_parameters(table: pd.DataFrame, n: int = TOP) -> list[str]:
+    """The ``n`` parameters of a table of ``importance`` that matter most by permutation; none where it is not known."""
+    permutation = table[table["method"].eq("permutation")].dropna(subset="importance")
+    return list(permutation.sort_values("importance", ascending=False, kind="stable")["parameter"].head(n))
 
 
 def verdict(forest: ForestResult, trials: int) -> str:

@@ -15,6 +15,7 @@ from analysis.budget import ACCURACY, Sample, best_of
 from analysis.encode import level_labels
 from analysis.resampling import Array, holm, interval, mean_draws
 
+CELL_COLUMNS = ["trials", "mean", "low", "high", "best", "epochs"]
 PAIR_COLUMNS = ["first", "second", "r2_gain", "p", "p_holm", "trials", "epochs"]
 
 
@@ -63,4 +64,12 @@ def pair_table(sample: Sample, first: str, second: str) -> pd.DataFrame:
         own = accuracy.to_numpy(dtype=float)
         low, high = interval(mean_draws(own), len(own))
         rows.append((one, two, len(own), own.mean(), low, high, best_of(own, sample), sample.epochs))
-    return pd.DataFrame(rows, columns=[first, second, "trials", "mean", "low", "high", "best", "epochs"])
+    return pd.DataFrame(rows, columns=[first, second, *CELL_COLUMNS])
+
+
+def top_pair(sample: Sample, pairs: pd.DataFrame) -> pd.DataFrame:
+    """``pair_table`` of the first of ``interactions`` that could be tested; empty if none could."""
+    tested = pairs.dropna(subset="p")
+    if not len(tested):
+        return pd.DataFrame(columns=CELL_COLUMNS)
+    return pair_table(sample, tested["first"].iloc[0], tested["second"].iloc[0])
