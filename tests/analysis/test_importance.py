@@ -64,8 +64,8 @@ def test_the_data_cannot_say_where_there_is_no_signal():
 
 
 def test_the_top_parameters_are_those_of_permutation():
-    rows = [(m, p, i) for m, values in {"impurity": [9, 8, 7, 6, 5], "permutation": [0.1, 0.5, np.nan, 0.3, 0.2]}.items()
-            for p, i in zip("abcde", values, strict=True)]  # fmt: skip
+    methods = {"impurity": [9, 8, 7, 6, 5], "permutation": [0.1, 0.5, np.nan, 0.3, 0.2]}
+    rows = [(m, p, i) for m, values in methods.items() for p, i in zip("abcde", values, strict=True)]
     table = pd.DataFrame(rows, columns=["method", "parameter", "importance"])
     assert top_parameters(table) == ["b", "d", "e", "a"]
     assert top_parameters(table, 1) == ["b"]
