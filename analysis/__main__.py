@@ -39,11 +39,15 @@ class Reading:
     study: str | None = None
     """Name of the study in an Optuna database with several."""
     parameters: tuple[str, ...] | None = None
-    """The hyperparameters of a Ray Tune experiment or W&B export. Default: those that vary."""
+    """The hyperparameters that count. Default: all that vary."""
 
     def load(self, path: Path) -> Study:
-        """The study at ``path``."""
-        return load_study(path, self.metric, self.mode, study=self.study, parameters=self.parameters)
+        """The study at ``path``; what could not be read of it is told on stderr."""
+        study = load_study(path, self.metric, self.mode, study=self.study, parameters=self.parameters)
+        if len(study.broken):
+            place, reason = study.broken.iloc[0]
+            print(f"{path}: {len(study.broken)} not readable and left out, first {place}: {reason}", file=sys.stderr)
+        return study
 
 
 Options = Annotated[Reading, tyro.conf.OmitArgPrefixes]

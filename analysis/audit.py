@@ -31,7 +31,7 @@ def savings(study: Study) -> pd.DataFrame:
     """
     trials = study.trials
     stopped = trials[trials[STATE].eq(STOPPED)]
-    completed = trials.loc[trials[STATE].eq(COMPLETED), EPOCHS]
+    completed = trials.loc[trials[STATE].eq(COMPLETED), EPOCHS].dropna()
     pace = (stopped[SECONDS] / stopped[EPOCHS].where(stopped[EPOCHS] > 0)).fillna(0.0)
     last = rungs(study)[-1]
     goals = {"max_epochs": float(last), "as completed trials": float(completed.mean()) if len(completed) else np.nan}

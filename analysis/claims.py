@@ -26,6 +26,7 @@ from analysis.study import Study
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = "supported", "contradicted", "undecided", "not testable"
 TAKEAWAYS = Path(__file__).parent / "takeaways"
+MOST_LISTED = 12  # values in an error; a number that was drawn from a range has as many as there are trials
 Mask = npt.NDArray[np.bool_]
 COLUMNS = [
     "claim", "verdict", "effect", "low", "high", "p_holm", "plain", "trials", "rival_trials", "epochs", "note",
@@ -159,8 +160,10 @@ def _having(conditions: Iterable[Condition], sample: Sample) -> Mask:
         labels = _labels(sample, condition.name)
         tried = list(dict.fromkeys(labels.dropna()))
         if unknown := [value for value in condition.values if value not in tried]:
-            known = ", ".join(sorted(map(str, tried)))
-            raise ClaimError(f"{condition.name}={', '.join(unknown)} was not tried; those tried are {known}")
+            known = sorted(map(str, tried))
+            more = f" and {len(known) - MOST_LISTED} more" if len(known) > MOST_LISTED else ""
+            listed = ", ".join(known[:MOST_LISTED]) + more
+            raise ClaimError(f"{condition.name}={', '.join(unknown)} was not tried; those tried are {listed}")
         having &= labels.isin(condition.values).to_numpy()
     return having
 

@@ -1,6 +1,7 @@
 """Studies side by side: what each kind of network reached, when, and at what cost."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -64,7 +65,7 @@ def _summary(group: pd.DataFrame, study: Study) -> dict[str, object]:
         "worst": counted.loc[values.idxmin(), BEST_VAL_ACC],
         "median": counted[BEST_VAL_ACC].median(),
         "best": best[BEST_VAL_ACC],
-        "epochs_to_best": epochs_to_best(rows, int(best[EPOCHS]), study.sign),
+        "epochs_to_best": epochs_to_best(rows, best[EPOCHS], study.sign),
         SECONDS: best[SECONDS],
         TRAINABLE: best.get(TRAINABLE),
         "total_seconds": group[SECONDS].sum(),
@@ -72,7 +73,7 @@ def _summary(group: pd.DataFrame, study: Study) -> dict[str, object]:
     }
 
 
-def epochs_to_best(rows: pd.DataFrame, otherwise: int, sign: int = 1) -> int:
+def epochs_to_best(rows: pd.DataFrame, otherwise: Any, sign: int = 1) -> Any:
     """Epoch at which a trial first had its best validation accuracy; ``otherwise`` if its history is not there.
 
     ``sign`` is -1 where the least value is the best.

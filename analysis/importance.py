@@ -4,6 +4,7 @@ import pandas as pd
 
 from analysis.budget import Sample
 from analysis.correlation import correlations
+from analysis.dependence import TOP
 from analysis.forest import FEWEST, ForestResult, forest_importance
 from analysis.optuna_importance import optuna_importance
 
@@ -12,7 +13,6 @@ from analysis.optuna_importance import optuna_importance
 # 63 % from there to 0.25, in 90 % from there to 0.6, and in 97 % above (benchmarks/analysis_truth.py).
 ENOUGH_R2 = 0.25
 CANNOT_SAY = "the data cannot say"
-TOP = 4  # parameters that are looked at more closely
 METHODS = ("impurity", "permutation", "fanova", "ped-anova")
 
 

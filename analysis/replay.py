@@ -27,6 +27,8 @@ def arrivals(study: Study) -> pd.DataFrame:
     was created and the seconds of its epochs, which leaves out the time that trials waited.
     """
     history = best_so_far(study.history, study.mode).sort_index(kind="stable")
+    if not len(history):
+        return history
     changes = int(history[TRIAL_ID].ne(history[TRIAL_ID].shift()).sum())
     created = history[TRIAL_ID].map(study.trials.set_index(TRIAL_ID)[CREATED])
     if changes > history[TRIAL_ID].nunique() or created.isna().all():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.readers.frames import SIGNS, Broken, Frames, Mode
+from analysis.readers.frames import SIGNS, Broken, Frames, Mode, chosen
 from analysis.readers.ours import is_ours, read_ours
 from analysis.readers.tune import is_tune, read_tune
 from analysis.readers.wandb_csv import is_wandb_csv, read_wandb_csv
@@ -58,8 +58,8 @@ def load_study(
     ``metric`` becomes val_acc in the history; its best value so far, whichever it is by ``mode``, becomes best_val_acc:
     with "min" that is the least one, its sign as it was. None is best_val_acc, or else val_acc. ``mode`` None is "max",
     or the direction that an Optuna study has of its own. ``study`` names one of several studies in an Optuna database
-    (``path#study`` does too); ``parameters`` names the hyperparameters of a Tune experiment or W&B export, by default
-    those that vary. Nothing is ever unpickled. Rows and files that cannot be read are in ``broken``.
+    (``path#study`` does too); ``parameters`` names the hyperparameters that count, by default all, or those that vary
+    of a Tune experiment or W&B export. Nothing is ever unpickled. What cannot be read is in ``broken``.
 
     Raises FileNotFoundError if ``path`` is none of these, and ValueError if it has no such metric, parameter or study,
     or if an Optuna study goes the other way than ``mode``.
@@ -68,6 +68,8 @@ def load_study(
         raise ValueError(f"mode is {mode!r}; choose max or min")
     broken: Broken = []
     frames = _read(path, metric, mode, study, parameters, broken)
+    if parameters is not None:
+        frames = frames._replace(parameters=chosen(frames.trials, frames.parameters, parameters))
     table = pd.DataFrame(broken, columns=BROKEN_COLUMNS)
     return Study(*frames[:4], broken=table, metric=frames.metric, mode=frames.mode)
 
