@@ -5,11 +5,15 @@ python -m analysis claims results/SCRATCH "batch_norm=True > batch_norm=False"
 python -m analysis importance results/SCRATCH
 python -m analysis report results/SCRATCH                      # all of it on one page
 python -m analysis audit results/SCRATCH                       # what early stopping saved, and missed
+python -m analysis importance ray_results/EXP --metric val/loss --mode min      # any Ray Tune experiment
+python -m analysis importance optuna.db --study NAME
 """
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 import tyro
@@ -17,27 +21,57 @@ from rich.console import Console
 
 from analysis.budget import sample_at
 from analysis.compare import comparison
-from analysis.study import load_study
+from analysis.readers.frames import Mode
+from analysis.study import Study, load_study
 from analysis.text import markdown
-from inat.constants import BEST_JSON, TEST, TRIAL_ID
+from inat.constants import BEST_JSON, BEST_VAL_ACC, TEST, TRIAL_ID, VAL_ACC
 
 FORMATS = {"worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f"}
 app = tyro.extras.SubcommandApp()
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How studies are read that are no study directories of ours."""
+
+    metric: str | None = None
+    """What is compared, such as val/loss. Default: best_val_acc or val_acc; of Optuna, the value."""
+    mode: Mode | None = None
+    """Whether more of it is better. Default: max; of Optuna, the study's direction."""
+    study: str | None = None
+    """Name of the study in an Optuna database with several."""
+    parameters: tuple[str, ...] | None = None
+    """The hyperparameters that count. Default: all that vary."""
+
+    def load(self, path: Path) -> Study:
+        """The study at ``path``; what could not be read of it is told on stderr."""
+        study = load_study(path, self.metric, self.mode, study=self.study, parameters=self.parameters)
+        if len(study.broken):
+            place, reason = study.broken.iloc[0]
+            print(f"{path}: {len(study.broken)} not readable and left out, first {place}: {reason}", file=sys.stderr)
+        return study
+
+
+Options = Annotated[Reading, tyro.conf.OmitArgPrefixes]
+AS_USUAL = Reading()
+
+
 @app.command
-def compare(studies: tyro.conf.Positional[tuple[Path, ...]], output: Path | None = None) -> None:
+def compare(
+    studies: tyro.conf.Positional[tuple[Path, ...]], output: Path | None = None, reading: Options = AS_USUAL
+) -> None:
     """Print studies side by side, by network and freezing strategy, and write the table as CSV and Markdown.
 
     Args:
         studies: Study directories.
         output: Folder for comparison.csv and comparison.md. Default: the one that the first study is in.
+        reading: How to read them.
     """
     if not studies:
         raise ValueError("name the study directories to compare")
     names = [path.resolve().name for path in studies]
     unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, studies, strict=True)]
-    table = comparison({name: load_study(path) for name, path in zip(unique, studies, strict=True)})
+    table = comparison({name: reading.load(path) for name, path in zip(unique, studies, strict=True)})
     folder = output or studies[0].resolve().parent
     folder.mkdir(parents=True, exist_ok=True)
     text = as_markdown(table)
@@ -52,78 +86,94 @@ def compare(studies: tyro.conf.Positional[tuple[Path, ...]], output: Path | None
 
 @app.command
 def claims(
-    study: tyro.conf.Positional[Path],
+    path: tyro.conf.Positional[Path],
     claims: tyro.conf.Positional[tuple[str, ...]] = (),
     file: Path | None = None,
     epochs: int | None = None,
     csv: Path | None = None,
+    reading: Options = AS_USUAL,
 ) -> None:
     """Check claims about hyperparameters at equal budget: supported, contradicted or undecided.
 
     Args:
-        study: Study directory.
+        path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
         claims: Such as "batch_norm=True > batch_norm=False", "conv_layers=5 best" or
             "activation in (relu, silu) > (mish, gelu)". Default: the predecessor's ten takeaways.
         file: File with a claim on each line.
         epochs: Budget. Default: the epochs that all trials had, which is ASHA's grace period.
         csv: File to write the table to.
+        reading: How to read the study.
     """
     from analysis.claim_text import parse, read_claims
     from analysis.claims import check, takeaways
 
-    loaded = load_study(study)
+    loaded = reading.load(path)
     chosen = [parse(text) for text in claims] + (read_claims(file) if file else [])
     table = check(loaded, chosen or takeaways(loaded), epochs, lenient=not claims)
     show({sample_at(loaded, epochs).budget: table}, csv)
 
 
 @app.command
-def importance(study: tyro.conf.Positional[Path], epochs: int | None = None, csv: Path | None = None) -> None:
+def importance(
+    path: tyro.conf.Positional[Path],
+    epochs: int | None = None,
+    csv: Path | None = None,
+    reading: Options = AS_USUAL,
+) -> None:
     """Print which hyperparameters mattered, by four methods with intervals, and W&B's panel.
 
     Args:
-        study: Study directory.
+        path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
         epochs: Budget. Default: the epochs that all trials had, which is ASHA's grace period.
         csv: File to write the tables to.
+        reading: How to read the study.
     """
     from analysis.forest import forest_importance
     from analysis.importance import importance, panel, verdict
 
-    sample = sample_at(load_study(study), epochs)
+    sample = sample_at(reading.load(path), epochs)
     forest = forest_importance(sample)
     tables = {"importance": importance(sample, forest), "columns": panel(sample, forest)}
     show(tables, csv, f"{sample.budget}\n{verdict(forest, len(sample))}")
 
 
 @app.command
-def audit(study: tyro.conf.Positional[Path], csv: Path | None = None) -> None:
+def audit(path: tyro.conf.Positional[Path], csv: Path | None = None, reading: Options = AS_USUAL) -> None:
     """Print what early stopping saved and may have missed, how busy the slots were, and why trials failed.
 
     Args:
-        study: Study directory.
+        path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
         csv: File to write the tables to.
+        reading: How to read the study.
     """
     from analysis.audit import audit_tables
 
-    show(audit_tables(load_study(study)), csv)
+    study = reading.load(path)
+    names = {BEST_VAL_ACC: BEST_VAL_ACC if study.metric == VAL_ACC else study.metric}
+    show({title: table.rename(columns=names) for title, table in audit_tables(study).items()}, csv)
 
 
 @app.command
 def report(
-    study: tyro.conf.Positional[Path], epochs: int | None = None, output: Path | None = None, csv: bool = False
+    path: tyro.conf.Positional[Path],
+    epochs: int | None = None,
+    output: Path | None = None,
+    csv: bool = False,
+    reading: Options = AS_USUAL,
 ) -> None:
     """Write report.html, which opens without a network, with figures/*.png and summary.md.
 
     Args:
-        study: Study directory, Ray Tune experiment, Optuna database or CSV of W&B runs.
+        path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
         epochs: Budget at which trials are compared. Default: the epochs that all trials had.
         output: Folder to write to. Default: the study directory, or a folder beside the file.
         csv: Write every table to tables/*.csv too.
+        reading: How to read the study.
     """
     from analysis.report.build import build
     from analysis.report.write import folder_for, write
 
-    files = write(build(load_study(study), study, epochs), output or folder_for(study), csv=csv)
+    files = write(build(reading.load(path), path, epochs), output or folder_for(path), csv=csv)
     page, others = files[0], len(files) - 1
     print(f"report  {page} ({page.stat().st_size / 1e6:.1f} MB), and {others} files beside it")
 

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, rankdata
 
-from analysis.budget import accuracy_within, longest, rungs
+from analysis.budget import accuracy_within, finite, longest, rungs
 from analysis.correlation import correlate
 from analysis.replay import other_settings
 from analysis.resampling import LEVEL, ROUNDS, Array, indices, interval
 from analysis.study import Study
 from analysis.timeline import best_by_part, utilisation
-from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCHS, ERROR, FAILED, SECONDS, STATE, STOPPED, TRIAL_ID
+from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCHS, ERROR, FAILED, SECONDS, STATE, STOPPED, TRIAL_ID, VAL_ACC
 
 LEAST_COMPLETED = 5  # trials whose gains are an estimate at all
 LIKELY = 0.5
@@ -31,7 +31,7 @@ def savings(study: Study) -> pd.DataFrame:
     """
     trials = study.trials
     stopped = trials[trials[STATE].eq(STOPPED)]
-    completed = trials.loc[trials[STATE].eq(COMPLETED), EPOCHS]
+    completed = trials.loc[trials[STATE].eq(COMPLETED), EPOCHS].dropna()
     pace = (stopped[SECONDS] / stopped[EPOCHS].where(stopped[EPOCHS] > 0)).fillna(0.0)
     last = rungs(study)[-1]
     goals = {"max_epochs": float(last), "as completed trials": float(completed.mean()) if len(completed) else np.nan}
@@ -79,7 +79,8 @@ def missed_winners(study: Study) -> pd.DataFrame:
 
     Each completed trial shows once how much of the error that was left at the epoch of the stop training on removed;
     the chance is the share of them whose gain would have been enough, with Jeffreys' 95 % interval. It takes the gains
-    of completed trials for those of stopped ones, whatever their hyperparameters.
+    of completed trials for those of stopped ones, whatever their hyperparameters. ``needed`` is the share of the error
+    that a stopped trial had to remove, or, of a metric without a known limit, the gain itself.
     """
     trials = study.trials.set_index(TRIAL_ID)
     completed = trials.index[trials[STATE].eq(COMPLETED) & trials[BEST_VAL_ACC].notna()]
@@ -87,25 +88,36 @@ def missed_winners(study: Study) -> pd.DataFrame:
     columns = ["trial_id", "epochs", "best_val_acc", "needed", "chance", "low", "high", "completed"]
     if len(completed) < LEAST_COMPLETED:
         return pd.DataFrame(columns=columns)
-    goal = float(trials.loc[completed, BEST_VAL_ACC].max())
+    goal, limit = float(trials.loc[completed, BEST_VAL_ACC].agg(study.mode)), best_possible(study)
+    final = accuracy_within(study, longest(study)).reindex(completed)
     rows = []
     for epochs, group in stopped.groupby(EPOCHS):
-        removed = _error_removed(study, completed, int(epochs))
-        for trial_id, accuracy in group[BEST_VAL_ACC].items():
-            needed = (goal - accuracy) / (1 - accuracy) if accuracy < 1 else 0.0
-            enough = int((removed > needed).sum())
-            rows.append((trial_id, int(epochs), accuracy, needed, *_proportion(enough, len(removed)), len(removed)))
-    return pd.DataFrame(rows, columns=columns).sort_values(
-        ["chance", "best_val_acc"], ascending=False, ignore_index=True
-    )
+        early = accuracy_within(study, int(epochs)).reindex(completed)
+        removed = _gain(study.sign * early, study.sign * final, limit).dropna()
+        needed = _gain(study.sign * group[BEST_VAL_ACC], study.sign * goal, limit)
+        for trial_id, share in needed.items():
+            chance = _proportion(int((removed > share).sum()), len(removed))
+            rows.append((trial_id, int(epochs), group.at[trial_id, BEST_VAL_ACC], share, *chance, len(removed)))
+    table = pd.DataFrame(rows, columns=columns)
+    best_first = [False, study.mode == "min"]
+    return table.sort_values(["chance", BEST_VAL_ACC], ascending=best_first, ignore_index=True)
 
 
-def _error_removed(study: Study, completed: pd.Index, epochs: int) -> Array:
-    """Which share of the error that they had within ``epochs`` the completed trials removed until their end."""
-    early = accuracy_within(study, epochs).reindex(completed)
-    final = accuracy_within(study, longest(study)).reindex(completed)
-    removed: Array = ((final - early) / (1 - early)).where(early < 1, 0.0).dropna().to_numpy(dtype=float)
-    return removed
+def best_possible(study: Study) -> float | None:
+    """The limit that the metric, turned so that more is better, cannot pass; None where its values show none.
+
+    1 for shares such as accuracies, 0 for losses, which are never below 0. Rewards have none.
+    """
+    values = study.sign * finite(study.history[VAL_ACC]).dropna()
+    if values.between(0, 1).all():
+        return 1.0
+    return 0.0 if values.le(0).all() else None
+
+
+def _gain(early: pd.Series, late: pd.Series | float, limit: float | None) -> pd.Series:
+    """What trials gained, as share of what they could have gained if there is a limit. More is better."""
+    left = pd.Series(1.0, early.index) if limit is None else limit - early
+    return ((late - early) / left).where(left.ne(0), 0.0)
 
 
 def _proportion(hits: int, of: int) -> tuple[float, float, float]:

@@ -9,11 +9,14 @@ which makes bad settings look better than they are, as only their lucky trials a
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.encode import varying
+from analysis.readers.frames import SIGNS, Mode
+from analysis.resampling import Array
 from analysis.study import Study
-from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, RUNNING, STATE, TRIAL_ID, VAL_ACC
+from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, NAME, RUNNING, STATE, TRIAL_ID, VAL_ACC
 
 ACCURACY = "accuracy"  # of a trial at the budget of its sample
 ALL_REACHED = 0.95  # share of the trials that counts as all of them: a few fail or are still running
@@ -27,7 +30,8 @@ class Sample:
     ``trials``: their rows, with ACCURACY; ``parameters``: the hyperparameters that vary among them; ``epochs``: the
     budget, None where the study has no curves and every trial counts with the best accuracy of whatever it trained;
     ``of``: the trials of the study with any accuracy; ``carried``: those that ended by themselves before ``epochs``,
-    out of patience, and count with the best that they had.
+    out of patience, and count with the best that they had. ``metric`` and ``mode`` are the study's; accuracies keep
+    the metric's own sign, and where ``sign`` is -1 the least of them is the best.
     """
 
     trials: pd.DataFrame
@@ -35,6 +39,13 @@ class Sample:
     epochs: int | None
     of: int
     carried: int = 0
+    metric: str = BEST_VAL_ACC
+    mode: Mode = "max"
+
+    @property
+    def sign(self) -> int:
+        """What accuracies are multiplied by for more to be better."""
+        return SIGNS[self.mode]
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -42,9 +53,10 @@ class Sample:
     @property
     def budget(self) -> str:
         """One sentence about the budget, to stand beside every table."""
+        best = metric_name(self.metric, self.mode)
         if self.epochs is None:
-            return f"best validation accuracy of {len(self)} trials at unequal budgets: the study has no curves"
-        text = f"best validation accuracy within {self.epochs} epochs, {len(self)} of {self.of} trials"
+            return f"{best} of {len(self)} trials at unequal budgets: the study has no curves"
+        text = f"{best} within {self.epochs} epochs, {len(self)} of {self.of} trials"
         if self.carried:
             text += f" ({self.carried} of them out of patience before that)"
         if len(self) < ALL_REACHED * self.of:
@@ -52,17 +64,40 @@ class Sample:
         return text
 
 
-def best_so_far(history: pd.DataFrame) -> pd.DataFrame:
-    """``history`` in order of epochs, with the best validation accuracy up to each as best_val_acc."""
+def outcome_name(metric: str) -> str:
+    """How a metric is called on axes."""
+    return "accuracy" if metric in (BEST_VAL_ACC, VAL_ACC) else metric
+
+
+def metric_name(metric: str, mode: Mode) -> str:
+    """How the best value of a metric is called in sentences."""
+    if mode == "max":
+        return "best validation accuracy" if metric in (BEST_VAL_ACC, VAL_ACC) else f"highest {metric}"
+    return f"lowest {metric}"
+
+
+def best_so_far(history: pd.DataFrame, mode: Mode) -> pd.DataFrame:
+    """``history`` in order of epochs, with the best val_acc up to each, by ``mode``, as best_val_acc."""
     ordered = history.sort_values([TRIAL_ID, EPOCH], kind="stable")
-    best = ordered[VAL_ACC].groupby(ordered[TRIAL_ID]).cummax().groupby(ordered[TRIAL_ID]).ffill()
-    return ordered.assign(**{BEST_VAL_ACC: best})
+    values = finite(ordered[VAL_ACC]).groupby(ordered[TRIAL_ID])
+    best = values.cummax() if mode == "max" else values.cummin()
+    return ordered.assign(**{BEST_VAL_ACC: best.groupby(ordered[TRIAL_ID]).ffill()})
+
+
+def best_of(values: Array, sample: Sample) -> float:
+    """The best of some accuracies of a sample."""
+    return float(sample.sign * np.max(sample.sign * values))
+
+
+def finite(values: pd.Series) -> pd.Series:
+    """``values`` without infinite ones: a loss that diverged is no result."""
+    return values.where(np.isfinite(values))
 
 
 def accuracy_within(study: Study, epochs: int) -> pd.Series:
-    """Best validation accuracy of each trial within ``epochs``, by trial id, however far the trial came."""
+    """Best val_acc, by the study's mode, of each trial within ``epochs``, by trial id, however far the trial came."""
     rows = study.history[study.history[EPOCH].le(epochs)]
-    return rows.groupby(TRIAL_ID)[VAL_ACC].max().dropna()
+    return finite(rows[VAL_ACC]).groupby(rows[TRIAL_ID]).agg(study.mode).dropna()
 
 
 def sample_at(study: Study, epochs: int | None = None) -> Sample:
@@ -73,8 +108,9 @@ def sample_at(study: Study, epochs: int | None = None) -> Sample:
     """
     trials = study.trials
     if not len(study.history):
-        usable = trials[trials[BEST_VAL_ACC].notna() & trials[STATE].ne(FAILED)]
-        return _checked(Sample(usable.assign(**{ACCURACY: usable[BEST_VAL_ACC]}), study.parameters, None, len(usable)))
+        usable = trials[finite(trials[BEST_VAL_ACC]).notna() & trials[STATE].ne(FAILED)]
+        usable = usable.assign(**{ACCURACY: usable[BEST_VAL_ACC]})
+        return _checked(Sample(usable, study.parameters, None, len(usable), 0, study.metric, study.mode))
     if epochs is not None and not 1 <= epochs <= longest(study):
         raise ValueError(f"the budget is {epochs} epochs; choose 1 to {longest(study)}, what the longest trial trained")
     epochs = epochs or common_epoch(study)
@@ -84,13 +120,25 @@ def sample_at(study: Study, epochs: int | None = None) -> Sample:
     kept = accuracy.notna() & (reached | carried)
     known = int(trials[BEST_VAL_ACC].notna().sum())
     chosen = trials[kept].assign(**{ACCURACY: accuracy[kept]})
-    return _checked(Sample(chosen, study.parameters, epochs, known, int((kept & carried).sum())))
+    ended = int((kept & carried).sum())
+    return _checked(Sample(chosen, study.parameters, epochs, known, ended, study.metric, study.mode))
 
 
 def _checked(sample: Sample) -> Sample:
     if not len(sample):
         raise ValueError("no trial has an accuracy yet; wait for the first epochs of the search")
     return replace(sample, parameters=varying(sample.trials, sample.parameters))
+
+
+def best_trials(study: Study, n: int = 10) -> pd.DataFrame:
+    """The ``n`` trials with the best results, each at whatever budget it had, and their hyperparameters.
+
+    The best of many is partly luck: trained again, it is rather worse than better.
+    """
+    trials = study.trials[finite(study.trials[BEST_VAL_ACC]).notna() & study.trials[STATE].ne(FAILED)]
+    order = (study.sign * trials[BEST_VAL_ACC]).sort_values(ascending=False, kind="stable").index[:n]
+    columns = [TRIAL_ID, NAME, STATE, BEST_VAL_ACC, EPOCHS, *varying(study.trials, study.parameters)]
+    return trials.loc[order, columns].reset_index(drop=True)
 
 
 def common_epoch(study: Study) -> int:

@@ -1,6 +1,7 @@
 """The small language of claims.
 
-batch_norm=True > batch_norm=False              the mean accuracy of one group beats that of another
+batch_norm=True > batch_norm=False              the mean accuracy of one group beats that of another; a lower loss
+                                                is the better one
 conv_layers=5 > (3, 4)                          a value alone is of the parameter that was named last
 activation in (relu, silu) > (mish, gelu)
 conv_layers=5 best                              better than each other value (worst: worse than each)

@@ -26,6 +26,7 @@ from analysis.study import Study
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = "supported", "contradicted", "undecided", "not testable"
 TAKEAWAYS = Path(__file__).parent / "takeaways"
+MOST_LISTED = 12  # values in an error; a number that was drawn from a range has as many as there are trials
 Mask = npt.NDArray[np.bool_]
 COLUMNS = [
     "claim", "verdict", "effect", "low", "high", "p_holm", "plain", "trials", "rival_trials", "epochs", "note",
@@ -47,6 +48,7 @@ def check(study: Study, claims: Sequence[Claim], epochs: int | None = None, *, l
     """A row for each claim: verdict, effect with its 95 % interval, corrected p, and how many trials of each group.
 
     ``epochs`` is the budget, by default the one that all trials had. ``plain`` is the difference of the plain means.
+    Effects speak for the claim where they are above 0, whichever way the metric goes.
     A claim about what the study did not vary raises ClaimError, or is NOT_TESTABLE if ``lenient``.
     """
     sample = sample_at(study, epochs)
@@ -132,6 +134,7 @@ def _compare(sample: Sample, group: Mask, rival: Mask, names: list[str], *, bett
     effect = adjusted_difference(sample, group, rival, names)
     note = "" if np.isfinite(effect.p) else "not adjusted for the other hyperparameters: too few trials for that"
     effect = effect if np.isfinite(effect.p) else plain
+    better = better == (sample.sign > 0)  # of a loss, the lower one is better
     return Finding(effect if better else -effect, plain.value if better else -plain.value, *counts, note=note)
 
 
@@ -157,8 +160,10 @@ def _having(conditions: Iterable[Condition], sample: Sample) -> Mask:
         labels = _labels(sample, condition.name)
         tried = list(dict.fromkeys(labels.dropna()))
         if unknown := [value for value in condition.values if value not in tried]:
-            known = ", ".join(sorted(map(str, tried)))
-            raise ClaimError(f"{condition.name}={', '.join(unknown)} was not tried; those tried are {known}")
+            known = sorted(map(str, tried))
+            more = f" and {len(known) - MOST_LISTED} more" if len(known) > MOST_LISTED else ""
+            listed = ", ".join(known[:MOST_LISTED]) + more
+            raise ClaimError(f"{condition.name}={', '.join(unknown)} was not tried; those tried are {listed}")
         having &= labels.isin(condition.values).to_numpy()
     return having
 

@@ -1,11 +1,13 @@
 """Studies side by side: what each kind of network reached, when, and at what cost."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
+from analysis.budget import finite
 from analysis.study import Study
-from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, SECONDS, STATE, TRAINABLE, TRIAL_ID
+from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, SECONDS, STATE, TRAINABLE, TRIAL_ID, VAL_ACC
 
 SCRATCH = "scratch CNN"
 GROUP = ["study", "network", "strategy"]
@@ -17,21 +19,25 @@ def comparison(studies: Mapping[str, Study]) -> pd.DataFrame:
     ``trials`` with a result and how many of them are ``completed`` (the others were stopped early, at fewer epochs, so
     that ``worst`` and ``median`` are not of equal budgets); ``worst``, ``median`` and ``best`` best validation
     accuracy; of the best trial ``epochs_to_best``, ``seconds`` of training and ``trainable_parameters``;
-    ``total_seconds`` of training of all trials, those without a result included. ValueError if no trial has a result.
+    ``total_seconds`` of training of all trials, those without a result included. ValueError if no trial has a result,
+    or if more is better in one study and worse in another.
     """
+    if len(modes := {study.mode for study in studies.values()}) > 1:
+        ways = ", ".join(f"{name} {study.mode}" for name, study in studies.items())
+        raise ValueError(f"the studies go different ways and cannot be compared: {ways}; name a metric and a mode")
     for name, study in studies.items():
         if BEST_VAL_ACC not in study.trials:
             raise ValueError(f"{name} has no column {BEST_VAL_ACC}")
     rows = [row for name, study in studies.items() for row in _rows(name, study)]
     if not rows:
         raise ValueError(f"no trial of {', '.join(studies)} has a result yet")
-    return pd.DataFrame(rows).sort_values("best", ascending=False, ignore_index=True)
+    return pd.DataFrame(rows).sort_values("best", ascending=modes == {"min"}, ignore_index=True)
 
 
 def _rows(name: str, study: Study) -> list[dict[str, object]]:
     trials = labelled(study.trials)
     return [
-        dict(zip(GROUP, (name, network, strategy), strict=True)) | _summary(group, study.history)
+        dict(zip(GROUP, (name, network, strategy), strict=True)) | _summary(group, study)
         for (network, strategy), group in trials.groupby(["network", "strategy"], sort=False)
         if (group[STATE].ne(FAILED) & group[BEST_VAL_ACC].notna()).any()
     ]
@@ -48,16 +54,18 @@ def labelled(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.assign(network=network, strategy=strategy)
 
 
-def _summary(group: pd.DataFrame, history: pd.DataFrame) -> dict[str, object]:
+def _summary(group: pd.DataFrame, study: Study) -> dict[str, object]:
     counted = group[group[STATE].ne(FAILED) & group[BEST_VAL_ACC].notna()]
-    best = counted.loc[counted[BEST_VAL_ACC].idxmax()]
+    values = study.sign * counted[BEST_VAL_ACC]
+    best = counted.loc[values.idxmax()]
+    rows = study.history[study.history[TRIAL_ID].eq(best[TRIAL_ID])]
     return {
         "trials": len(counted),
         COMPLETED: int(counted[STATE].eq(COMPLETED).sum()),
-        "worst": counted[BEST_VAL_ACC].min(),
+        "worst": counted.loc[values.idxmin(), BEST_VAL_ACC],
         "median": counted[BEST_VAL_ACC].median(),
         "best": best[BEST_VAL_ACC],
-        "epochs_to_best": epochs_to_best(history[history[TRIAL_ID].eq(best[TRIAL_ID])], int(best[EPOCHS])),
+        "epochs_to_best": epochs_to_best(rows, best[EPOCHS], study.sign),
         SECONDS: best[SECONDS],
         TRAINABLE: best.get(TRAINABLE),
         "total_seconds": group[SECONDS].sum(),
@@ -65,7 +73,10 @@ def _summary(group: pd.DataFrame, history: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def epochs_to_best(rows: pd.DataFrame, otherwise: int) -> int:
-    """Epoch at which a trial first had its best validation accuracy; ``otherwise`` if its history is not there."""
-    accuracies = rows.sort_values(EPOCH).set_index(EPOCH)["val_acc"].dropna()
+def epochs_to_best(rows: pd.DataFrame, otherwise: Any, sign: int = 1) -> Any:
+    """Epoch at which a trial first had its best validation accuracy; ``otherwise`` if its history is not there.
+
+    ``sign`` is -1 where the least value is the best.
+    """
+    accuracies = sign * finite(rows.sort_values(EPOCH).set_index(EPOCH)[VAL_ACC]).dropna()
     return int(accuracies.idxmax()) if len(accuracies) else otherwise

@@ -12,7 +12,7 @@ from analysis.encode import MAX_LEVELS, MISSING, encode, is_logarithmic, is_numb
 from analysis.forest import FEWEST, ROUND_TREES, grow
 from analysis.resampling import Array, indices, spread_interval
 
-TOP = 4
+TOP = 4  # parameters that are looked at more closely
 ROUNDS = 15
 GRID = 9  # points of a number with many values
 COLUMNS = ["parameter", "value", "predicted", "low", "high", "trials", "epochs"]

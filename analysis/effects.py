@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import mannwhitneyu
 
 from analysis.adjust import adjusted_difference
-from analysis.budget import ACCURACY, Sample
+from analysis.budget import ACCURACY, Sample, best_of
 from analysis.encode import level_labels
 from analysis.resampling import holm, interval, mean_draws
 
@@ -33,8 +33,9 @@ PAIR_COLUMNS = [
 def value_effects(sample: Sample) -> pd.DataFrame:
     """A row for each value: how many trials had it, and their accuracies.
 
-    ``low`` and ``high``: bootstrap 95 % interval of ``mean``, none below 5 trials. ``adjusted``: how much better the
-    value is than the others of its parameter together, all else equal. Numbers with many values are cut into ranges.
+    ``low`` and ``high``: bootstrap 95 % interval of ``mean``, none below 5 trials. ``adjusted``: how much higher the
+    accuracy is with the value than with the others of its parameter together, all else equal; below 0 is better where
+    the metric is to be minimised. Numbers with many values are cut into ranges.
     """
     accuracy = sample.trials[ACCURACY]
     rows = []
@@ -44,8 +45,8 @@ def value_effects(sample: Sample) -> pd.DataFrame:
         effect = adjusted_difference(sample, having, ~having, [name])
         rows.append(
             {"parameter": name, "value": value, "trials": len(own), "mean": own.mean(), "low": low, "high": high,
-             "median": np.median(own), "best": own.max(), "adjusted": effect.value, "adjusted_low": effect.low,
-             "adjusted_high": effect.high, "epochs": sample.epochs}
+             "median": np.median(own), "best": best_of(own, sample), "adjusted": effect.value,
+             "adjusted_low": effect.low, "adjusted_high": effect.high, "epochs": sample.epochs}
         )  # fmt: skip
     return pd.DataFrame(rows, columns=VALUE_COLUMNS)
 
@@ -53,15 +54,18 @@ def value_effects(sample: Sample) -> pd.DataFrame:
 def pairwise(sample: Sample) -> pd.DataFrame:
     """A row for each pair of values of a parameter, the better one by mean first.
 
-    ``superiority``: how often a trial with ``value`` beats one with ``other``, ties as a half; ``p``: Mann-Whitney's;
-    ``p_holm`` and ``adjusted_p_holm``: corrected for all pairs of all parameters.
+    ``difference`` and ``adjusted``: by how much accuracies with ``value`` are higher; below 0 is better where the
+    metric is to be minimised. ``superiority``: how often a trial with ``value`` beats one with ``other``, ties as a
+    half; ``p``: Mann-Whitney's; ``p_holm`` and ``adjusted_p_holm``: corrected for all pairs of all parameters.
     """
     accuracy = sample.trials[ACCURACY].to_numpy(dtype=float)
     rows = []
     for name in sample.parameters:
         of_name = [(value, having) for owner, value, having in _levels(sample) if owner == name]
         for one, two in itertools.combinations(of_name, 2):
-            rows.append(_pair(sample, accuracy, name, *sorted([one, two], key=lambda v: -accuracy[v[1]].mean())))
+            rows.append(
+                _pair(sample, accuracy, name, *sorted([one, two], key=lambda v: -sample.sign * accuracy[v[1]].mean()))
+            )
     table = pd.DataFrame(rows, columns=[*PAIR_COLUMNS, "adjusted_p"])
     corrected = table.assign(p_holm=holm(table["p"]), adjusted_p_holm=holm(table["adjusted_p"]), epochs=sample.epochs)
     return corrected[PAIR_COLUMNS]
@@ -71,7 +75,7 @@ def _pair(
     sample: Sample, accuracy: np.ndarray, name: str, one: tuple[str, np.ndarray], two: tuple[str, np.ndarray]
 ) -> dict[str, object]:
     (value, having), (other, others) = one, two
-    test = mannwhitneyu(accuracy[having], accuracy[others])
+    test = mannwhitneyu(sample.sign * accuracy[having], sample.sign * accuracy[others])
     effect = adjusted_difference(sample, having, others, [name])
     return {
         "parameter": name,

@@ -4,6 +4,7 @@ import pandas as pd
 
 from analysis.budget import Sample
 from analysis.correlation import correlations
+from analysis.dependence import TOP
 from analysis.forest import FEWEST, ForestResult, forest_importance
 from analysis.optuna_importance import optuna_importance
 
@@ -26,6 +27,12 @@ def importance(sample: Sample, forest: ForestResult | None = None) -> pd.DataFra
     order = {name: place for place, name in enumerate(permutation.sort_values(ascending=False, kind="stable").index)}
     ranked = found.sort_values("parameter", key=lambda names: names.map(order), kind="stable", ignore_index=True)
     return ranked.assign(trials=len(sample), epochs=sample.epochs)
+
+
+def top_parameters(table: pd.DataFrame, n: int = TOP) -> list[str]:
+    """The ``n`` parameters of a table of ``importance`` that matter most by permutation; none where it is not known."""
+    permutation = table[table["method"].eq("permutation")].dropna(subset="importance")
+    return list(permutation.sort_values("importance", ascending=False, kind="stable")["parameter"].head(n))
 
 
 def verdict(forest: ForestResult, trials: int) -> str:

@@ -11,10 +11,11 @@ import pandas as pd
 from scipy import stats
 
 from analysis.adjust import LEAST_FREEDOM, dummies, others
-from analysis.budget import ACCURACY, Sample
+from analysis.budget import ACCURACY, Sample, best_of
 from analysis.encode import level_labels
 from analysis.resampling import Array, holm, interval, mean_draws
 
+CELL_COLUMNS = ["trials", "mean", "low", "high", "best", "epochs"]
 PAIR_COLUMNS = ["first", "second", "r2_gain", "p", "p_holm", "trials", "epochs"]
 
 
@@ -60,6 +61,15 @@ def pair_table(sample: Sample, first: str, second: str) -> pd.DataFrame:
     labels = pd.DataFrame({name: level_labels(sample.trials[name]) for name in (first, second)})
     rows = []
     for (one, two), accuracy in sample.trials[ACCURACY].groupby([labels[first], labels[second]], observed=True):
-        low, high = interval(mean_draws(accuracy.to_numpy(dtype=float)), len(accuracy))
-        rows.append((one, two, len(accuracy), accuracy.mean(), low, high, accuracy.max(), sample.epochs))
-    return pd.DataFrame(rows, columns=[first, second, "trials", "mean", "low", "high", "best", "epochs"])
+        own = accuracy.to_numpy(dtype=float)
+        low, high = interval(mean_draws(own), len(own))
+        rows.append((one, two, len(own), own.mean(), low, high, best_of(own, sample), sample.epochs))
+    return pd.DataFrame(rows, columns=[first, second, *CELL_COLUMNS])
+
+
+def top_pair(sample: Sample, pairs: pd.DataFrame) -> pd.DataFrame:
+    """``pair_table`` of the first of ``interactions`` that could be tested; empty if none could."""
+    tested = pairs.dropna(subset="p")
+    if not len(tested):
+        return pd.DataFrame(columns=CELL_COLUMNS)
+    return pair_table(sample, tested["first"].iloc[0], tested["second"].iloc[0])

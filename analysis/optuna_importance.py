@@ -19,21 +19,23 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.budget import ACCURACY, Sample
 from analysis.encode import MAX_LEVELS, is_logarithmic, is_number, level_labels
 from analysis.forest import FEWEST
+from analysis.readers.frames import Mode
 from analysis.resampling import SEED, indices, spread_interval
 
 ROUNDS = 12
 TREES, ROUND_TREES = 64, 8  # of fANOVA, whose time is all in its trees: 2 s for 64 of them over 500 trials
+DIRECTIONS = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
 TOP, LEAST_TOP = 0.1, 5  # PED-ANOVA's best trials: a tenth, but not fewer than five, as Optuna advises
 
 
 class Drawn(optuna.Study):
     """A study of trials in memory, some of them several times; adding them to a storage takes ten times as long."""
 
-    def __init__(self, drawn: Sequence[FrozenTrial]) -> None:
+    def __init__(self, drawn: Sequence[FrozenTrial], mode: Mode) -> None:
         storage = optuna.storages.InMemoryStorage()
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of every study that it creates
-        storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "drawn")
+        storage.create_new_study([DIRECTIONS[mode]], "drawn")
         optuna.logging.set_verbosity(verbosity)
         super().__init__("drawn", storage)
         self.drawn = list(drawn)
@@ -49,10 +51,10 @@ def optuna_importance(sample: Sample) -> pd.DataFrame:
     usable = len(trials) >= FEWEST and len({trial.value for trial in trials}) > 1
     rows = []
     for method in ("fanova", "ped-anova"):
-        whole = _shares(trials, sample.parameters, method, TREES) if usable else {}
+        whole = _shares(trials, sample, method, TREES) if usable else {}
         draws = list(indices(len(trials), ROUNDS)) if usable else []
         found = pd.DataFrame(
-            [_shares([trials[i] for i in drawn], sample.parameters, method, ROUND_TREES) for drawn in draws],
+            [_shares([trials[i] for i in drawn], sample, method, ROUND_TREES) for drawn in draws],
             columns=sample.parameters,
         )
         for name in sample.parameters:
@@ -62,14 +64,14 @@ def optuna_importance(sample: Sample) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["parameter", "method", "importance", "low", "high"])
 
 
-def _shares(trials: list[FrozenTrial], parameters: list[str], method: str, trees: int) -> dict[str, float]:
+def _shares(trials: list[FrozenTrial], sample: Sample, method: str, trees: int) -> dict[str, float]:
     top = min(max(TOP, LEAST_TOP / len(trials)), 0.5)
     evaluator = (
         FanovaImportanceEvaluator(n_trees=trees, seed=SEED)
         if method == "fanova"
         else PedAnovaImportanceEvaluator(target_quantile=top)
     )
-    found = evaluator.evaluate(Drawn(trials), params=parameters)
+    found = evaluator.evaluate(Drawn(trials, sample.mode), params=sample.parameters)
     total = sum(found.values())
     return {name: value / total if total > 0 else float("nan") for name, value in found.items()}
 

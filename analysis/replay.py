@@ -26,7 +26,9 @@ def arrivals(study: Study) -> pd.DataFrame:
     Our study directory keeps that order. A history that lists one trial after another is put into it by when each trial
     was created and the seconds of its epochs, which leaves out the time that trials waited.
     """
-    history = best_so_far(study.history).sort_index(kind="stable")
+    history = best_so_far(study.history, study.mode).sort_index(kind="stable")
+    if not len(history):
+        return history
     changes = int(history[TRIAL_ID].ne(history[TRIAL_ID].shift()).sum())
     created = history[TRIAL_ID].map(study.trials.set_index(TRIAL_ID)[CREATED])
     if changes > history[TRIAL_ID].nunique() or created.isna().all():
@@ -45,7 +47,7 @@ class Ladder:
     recorded: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def stops(self, epoch: int, accuracy: float) -> bool:
-        """Whether a trial with ``accuracy`` at ``epoch`` is stopped; it counts for those that come later."""
+        """Whether a trial with ``accuracy``, or minus its loss, at ``epoch`` is stopped; it counts for later ones."""
         if epoch not in self.epochs:
             return False
         before = self.recorded[epoch]
@@ -59,12 +61,13 @@ def replay(study: Study, grace: int, factor: int, events: pd.DataFrame | None = 
     events = arrivals(study) if events is None else events
     ladder = Ladder(milestones(grace, factor, rungs(study)[-1]), factor)
     stopped: dict[str, int] = {}
-    best, spent = 0.0, 0
+    best, spent = -np.inf, 0
     for trial_id, epoch, accuracy in zip(events[TRIAL_ID], events[EPOCH], events[BEST_VAL_ACC], strict=True):
         if trial_id in stopped or np.isnan(accuracy):
             continue
-        spent, best = spent + 1, max(best, accuracy)
-        if ladder.stops(int(epoch), float(accuracy)):
+        value = study.sign * float(accuracy)
+        spent, best = spent + 1, max(best, value)
+        if ladder.stops(int(epoch), value):
             stopped[trial_id] = int(epoch)
     trials = study.trials.set_index(TRIAL_ID)
     cut = trials.index[trials[STATE].eq(STOPPED)]
@@ -73,7 +76,8 @@ def replay(study: Study, grace: int, factor: int, events: pd.DataFrame | None = 
     agreed = sum(stopped.get(trial) == trials.at[trial, EPOCHS] for trial in cut)
     return {
         "grace": grace, "factor": factor, "stopped": len(stopped), "unknown": len(unknown), "epochs": spent,
-        "best": best, "completed": int(trials[STATE].eq(COMPLETED).sum() - len(set(stopped) - set(cut))),
+        "best": study.sign * best if spent else np.nan,
+        "completed": int(trials[STATE].eq(COMPLETED).sum() - len(set(stopped) - set(cut))),
         "same_stops": agreed, "whole": not unknown,
     }  # fmt: skip
 

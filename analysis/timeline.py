@@ -15,7 +15,8 @@ def best_against_epochs(study: Study) -> pd.DataFrame:
     events = arrivals(study).dropna(subset=[BEST_VAL_ACC])
     begun = (~events[TRIAL_ID].duplicated()).cumsum()
     spent = np.arange(1, len(events) + 1)
-    found = pd.DataFrame({"epochs_spent": spent, "trials_begun": begun, BEST_VAL_ACC: events[BEST_VAL_ACC].cummax()})
+    best = (study.sign * events[BEST_VAL_ACC]).cummax() * study.sign
+    found = pd.DataFrame({"epochs_spent": spent, "trials_begun": begun, BEST_VAL_ACC: best})
     return found.reset_index(drop=True)
 
 

@@ -15,7 +15,7 @@ def plot_best_so_far(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax, height=3.0)
     ax.step(table["epochs_spent"], table[BEST_VAL_ACC], where="post", color=ORANGE, linewidth=1.8)
     ax.set_xscale("log")
-    ax.set(xlabel="epochs spent by all trials together", ylabel="best validation accuracy so far")
+    ax.set(xlabel="epochs spent by all trials together", ylabel="best so far")
     return ax
 
 
@@ -33,13 +33,14 @@ def plot_utilisation(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def rung_points(study: Study) -> pd.DataFrame:
-    """A row for each trial that reached the last rung or ended by itself: accuracy at the first rung and in the end."""
+    """A row for each trial that reached the last rung or ended by itself: best at the first rung and in the end."""
     first, last = rungs(study)[0], rungs(study)[-1]
     trials = study.trials.set_index(TRIAL_ID)
     whole = trials.index[trials[EPOCHS].ge(last) | trials[STATE].eq(COMPLETED)]
     early = accuracy_within(study, first).reindex(whole)
     late = accuracy_within(study, last).reindex(whole)
     found = pd.DataFrame({"early": early, "late": late, "first": first, "last": last}).dropna()
+    found = found.assign(best=(study.sign * found["late"]).rank(method="first", ascending=False).eq(1))
     return found.rename_axis(TRIAL_ID).reset_index()
 
 
@@ -49,8 +50,8 @@ def plot_rungs(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax, height=3.2)
     ax.scatter(points["early"], points["late"], s=18, color=GREY, alpha=0.8, linewidths=0)
     if len(points):
-        best = points.loc[points["late"].idxmax()]
+        best = points[points["best"]].iloc[0]
         ax.scatter([best["early"]], [best["late"]], s=42, color=ORANGE, label=f"best: {best[TRIAL_ID]}")
-        ax.set(xlabel=f"accuracy within {best['first']} epochs", ylabel=f"accuracy within {best['last']} epochs")
+        ax.set(xlabel=f"best within {best['first']} epochs", ylabel=f"best within {best['last']} epochs")
         ax.legend(loc="lower right")
     return ax

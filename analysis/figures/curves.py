@@ -8,6 +8,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 from plotly.subplots import make_subplots
 
+from analysis.budget import finite, metric_name, outcome_name
 from analysis.figures.style import GREY, ORANGE, STATE_COLOURS, axes_or_new, new_figure, styled
 from analysis.study import Study
 from inat.constants import (
@@ -16,6 +17,7 @@ from inat.constants import (
     EPOCH,
     EPOCHS,
     NAME,
+    SECONDS,
     STATE,
     TRAIN_ACC,
     TRAIN_LOSS,
@@ -34,14 +36,16 @@ def created_points(study: Study) -> pd.DataFrame:
     """A row for each trial with an accuracy, in the order of creation.
 
     trial_id, name, state, epochs, best_val_acc, ``seconds`` from the first trial's creation (the trial's number where
-    times are not known), and ``best_so_far`` of the trials up to it.
+    times are not known), ``best_so_far`` of the trials up to it, and ``label``, what the metric is called.
     """
-    trials = study.trials[study.trials[BEST_VAL_ACC].notna()]
+    trials = study.trials[finite(study.trials[BEST_VAL_ACC]).notna()]
     known = trials[CREATED].notna().all() and len(trials) > 0
     trials = trials.sort_values(CREATED, kind="stable") if known else trials
     seconds = (trials[CREATED] - trials[CREATED].min()).dt.total_seconds() if known else np.arange(len(trials)) * 1.0
     found = trials[[TRIAL_ID, NAME, STATE, EPOCHS, BEST_VAL_ACC]].assign(seconds=seconds, known=known)
-    return found.assign(best_so_far=found[BEST_VAL_ACC].cummax()).reset_index(drop=True)
+    best = found[BEST_VAL_ACC].cummax() if study.mode == "max" else found[BEST_VAL_ACC].cummin()
+    label = metric_name(study.metric, study.mode)
+    return found.assign(best_so_far=best, label=label).reset_index(drop=True)
 
 
 def time_axis(points: pd.DataFrame) -> tuple[pd.Series, str]:
@@ -64,7 +68,7 @@ def plot_created(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
             ax.scatter(when[own], points.loc[own, BEST_VAL_ACC], s=16, color=colour, alpha=0.75, linewidths=0,
                        label=f"{state} ({own.sum()})", rasterized=own.sum() > MOST_CURVES)  # fmt: skip
     ax.step(when, points["best_so_far"], where="post", color=ORANGE, linewidth=1.6, label="best so far")
-    ax.set(xlabel=label, ylabel="best validation accuracy")
+    ax.set(xlabel=label, ylabel=points["label"].iloc[0])
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
 
@@ -87,7 +91,7 @@ def interactive_created(points: pd.DataFrame) -> go.Figure:
     ]
     figure = go.Figure([dots, best, *legend])
     figure.update_layout(height=340, margin={"l": 60, "r": 20, "t": 20, "b": 50}, xaxis_title=label)
-    return figure.update_layout(yaxis_title="best validation accuracy", legend={"orientation": "h", "y": 1.12})
+    return figure.update_layout(yaxis_title=points["label"].iloc[0], legend={"orientation": "h", "y": 1.12})
 
 
 def epoch_curves(study: Study) -> pd.DataFrame:
@@ -95,19 +99,23 @@ def epoch_curves(study: Study) -> pd.DataFrame:
 
     Where there are more trials, every k-th by accuracy is taken, so that all levels of accuracy are there.
     """
-    ranked = study.trials[study.trials[BEST_VAL_ACC].notna()].sort_values(BEST_VAL_ACC, kind="stable")[TRIAL_ID]
+    results = (study.sign * finite(study.trials[BEST_VAL_ACC])).dropna().sort_values(kind="stable")
+    ranked = study.trials.loc[results.index, TRIAL_ID]
     if not len(ranked) or not len(study.history):
         return study.history.head(0).assign(best=pd.Series(dtype=bool))
     places = np.unique(np.linspace(0, len(ranked) - 1, min(len(ranked), MOST_CURVES)).round().astype(int))
     chosen = ranked.iloc[places]
     rows = study.history[study.history[TRIAL_ID].isin(chosen)]
     rows = rows.assign(best=rows[TRIAL_ID].eq(ranked.iloc[-1]))
+    if outcome_name(study.metric) == study.metric:
+        rows = rows.drop(columns=list(TITLES)).assign(**{study.metric: rows[VAL_ACC]})
     return rows.sort_values(["best", TRIAL_ID, EPOCH], kind="stable", ignore_index=True)
 
 
 def known_metrics(curves: pd.DataFrame) -> list[str]:
-    """Those of the four metrics that the study recorded."""
-    return [metric for metric in TITLES if metric in curves and curves[metric].notna().any()]
+    """Those of the four metrics that the study recorded, or its own one."""
+    others = [name for name in curves if name not in (TRIAL_ID, EPOCH, SECONDS, "best", *TITLES)]
+    return [metric for metric in [*TITLES, *others] if metric in curves and curves[metric].notna().any()]
 
 
 @styled
@@ -124,7 +132,7 @@ def plot_curves(curves: pd.DataFrame, axes: list[Axes] | None = None) -> list[Ax
         ax.plot(best[EPOCH], best[metric], color=ORANGE, linewidth=2, label=f"best: {best[TRIAL_ID].iloc[0]}")
         ax.autoscale_view()
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set(title=TITLES[metric], xlabel="epoch", ylim=_limits(curves[metric]))
+        ax.set(title=TITLES.get(metric, metric), xlabel="epoch", ylim=_limits(curves[metric]))
     for ax in axes[:1]:
         ax.legend(loc="lower right")
     return axes
@@ -141,7 +149,7 @@ def interactive_curves(curves: pd.DataFrame) -> go.Figure:
     """The same for a page, with the trial at the pointer."""
     metrics = known_metrics(curves)
     rows, columns = max(-(-len(metrics) // 2), 1), max(min(len(metrics), 2), 1)
-    titles = [TITLES[metric] for metric in metrics]
+    titles = [TITLES.get(metric, metric) for metric in metrics]
     figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.08, vertical_spacing=0.14)
     apart = _with_gaps(curves[~curves["best"]])
     best = curves[curves["best"]]
@@ -149,7 +157,7 @@ def interactive_curves(curves: pd.DataFrame) -> go.Figure:
         where = {"row": place // columns + 1, "col": place % columns + 1}
         for rows_of, name, colour, width in ((apart, "trials", "rgba(141,150,160,0.4)", 1), (best, "best", ORANGE, 3)):
             line = {"color": colour, "width": width}
-            shown = f"%{{text}}<br>epoch %{{x}}<br>{TITLES[metric]} %{{y:.4f}}<extra></extra>"
+            shown = f"%{{text}}<br>epoch %{{x}}<br>{TITLES.get(metric, metric)} %{{y:.4f}}<extra></extra>"
             trace = go.Scatter(x=_array(rows_of[EPOCH]), y=_array(rows_of[metric]), mode="lines", line=line, name=name,
                                text=rows_of[TRIAL_ID], hovertemplate=shown, legendgroup=name,
                                showlegend=place == 0)  # fmt: skip

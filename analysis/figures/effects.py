@@ -13,20 +13,21 @@ LONGEST = 52  # characters of a claim beside its line
 
 
 @styled
-def plot_effects(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def plot_effects(table: pd.DataFrame, ax: Axes | None = None, name: str = "accuracy", sign: int = 1) -> Axes:
     """Draw the frame of ``analysis.effects.value_effects``: each value's adjusted effect with its 95 % interval.
 
-    Coloured where the interval leaves 0 out. Values without an adjusted effect are not drawn.
+    Where the interval leaves 0 out, blue is better and red worse; ``sign`` is -1 where less is better. Values without
+    an adjusted effect are not drawn. ``name`` is what the metric is called.
     """
     rows = table[table["adjusted"].notna()]
     labels = [f"{p} = {v}  (n {n})" for p, v, n in zip(rows["parameter"], rows["value"], rows["trials"], strict=True)]
     ax = axes_or_new(ax, height=0.8 + ROW * max(len(rows), 1))
     first = ~rows["parameter"].duplicated().to_numpy()
     places = -(np.arange(len(rows)) + 0.4 * np.cumsum(first))
-    _intervals(ax, places, rows["adjusted"], rows["adjusted_low"], rows["adjusted_high"])
+    _intervals(ax, places, rows["adjusted"], rows["adjusted_low"], rows["adjusted_high"], sign)
     ax.set_yticks(places, labels, fontsize=8.5)
     ax.set_ylim(places.min(initial=0) - 0.8, 0.4)
-    ax.set(xlabel="effect on accuracy against the other values, all else equal")
+    ax.set(xlabel=f"effect on {name} against the other values, all else equal")
     return ax
 
 
@@ -42,14 +43,14 @@ def plot_claims(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.scatter(rows["effect"], places, color=colours, s=30, zorder=3)
     texts = [text if len(text) <= LONGEST else text[: LONGEST - 1] + "…" for text in rows["claim"]]
     ax.set_yticks(places, [f"{text}: {v}" for text, v in zip(texts, rows["verdict"], strict=True)], fontsize=8.5)
-    ax.set(xlabel="difference in accuracy; right of 0 speaks for the claim")
+    ax.set(xlabel="effect; right of 0 speaks for the claim")
     ax.grid(axis="y", visible=False)
     return ax
 
 
-def _intervals(ax: Axes, places: np.ndarray, values: pd.Series, low: pd.Series, high: pd.Series) -> None:
+def _intervals(ax: Axes, places: np.ndarray, values: pd.Series, low: pd.Series, high: pd.Series, sign: int) -> None:
     apart = (low.gt(0) | high.lt(0)).to_numpy()
-    colours = np.where(apart, np.where(values.gt(0), BLUE, RED), GREY)
+    colours = np.where(apart, np.where((sign * values).gt(0), BLUE, RED), GREY)
     ax.axvline(0, color=MUTED, linewidth=0.8)
     ax.hlines(places, low, high, colors=list(colours), linewidth=1.6)
     ax.scatter(values, places, color=list(colours), s=26, zorder=3)
@@ -58,19 +59,19 @@ def _intervals(ax: Axes, places: np.ndarray, values: pd.Series, low: pd.Series, 
 
 
 @styled
-def plot_dependence(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
+def plot_dependence(table: pd.DataFrame, axes: Sequence[Axes] | None = None, name: str = "accuracy") -> list[Axes]:
     """Draw the frame of ``analysis.dependence.partial_dependence``, each parameter on axes of its own."""
     names = list(dict.fromkeys(table["parameter"]))
     if axes is None:
         axes = list(new_figure(height=2.9).subplots(1, max(len(names), 1), sharey=True, squeeze=False).flat)
-    for ax, name in zip(axes, names, strict=True):
-        own = table[table["parameter"].eq(name)]
+    for ax, parameter in zip(axes, names, strict=True):
+        own = table[table["parameter"].eq(parameter)]
         places = np.arange(len(own))
         ax.fill_between(places, own["low"], own["high"], color=BLUE, alpha=0.18, linewidth=0)
         ax.plot(places, own["predicted"], color=BLUE, marker="o", markersize=4)
         ax.set_xticks(places, own["value"], rotation=35 if own["value"].str.len().max() > 6 else 0, fontsize=8.5)
-        ax.set_title(str(name), fontsize=9.5)
-    axes[0].set_ylabel("predicted accuracy")
+        ax.set_title(str(parameter), fontsize=9.5)
+    axes[0].set_ylabel(f"predicted {name}")
     return list(axes)
 
 
@@ -82,7 +83,7 @@ def interaction_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
 
 
 @styled
-def plot_interaction(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def plot_interaction(table: pd.DataFrame, ax: Axes | None = None, name: str = "accuracy") -> Axes:
     """Draw the frame of ``analysis.interaction.pair_table``: mean accuracy of each pair of values, and its trials."""
     means, counts = interaction_matrix(table)
     ax = axes_or_new(ax, height=1.2 + 0.5 * len(means))
@@ -98,6 +99,6 @@ def plot_interaction(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set(xlabel=str(means.columns.name), ylabel=str(means.index.name))
     ax.grid(visible=False)
     bar = ax.figure.colorbar(image, ax=ax, aspect=20, pad=0.02)
-    bar.set_label("mean accuracy")
+    bar.set_label(f"mean {name}")
     bar.outline.set_visible(False)
     return ax

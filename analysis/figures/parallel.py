@@ -1,5 +1,6 @@
 """Parallel coordinates: a line a trial through its hyperparameters, its epochs and its accuracy."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 
+from analysis.budget import finite, outcome_name
 from analysis.encode import MAX_LEVELS, is_logarithmic, is_number, label_of, level_labels, varying
 from analysis.figures.style import GRID, INK, MUTED, SCALE, axes_or_new, colour_map, styled
 from analysis.study import Study
@@ -29,17 +31,20 @@ def parallel_lines(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Positions of each trial on each axis, and the labels of the axes.
 
     The first frame has a row for each trial with an accuracy, the best MOST_LINES of them, worst first, so that good
-    ones are drawn above; its index is trial_id, its columns are the hyperparameters that vary, epochs and best_val_acc.
+    ones are drawn above; its index is trial_id, its columns are the hyperparameters that vary, epochs and best_val_acc,
+    or what the study calls its metric.
     The second has ``axis``, ``kind``, ``position`` and ``label`` of each tick. Numbers with many values are where they
     are (LINEAR) or at their logarithm to base 10 (LOGARITHMIC), other values at 0, 1, 2, ... (LEVELS).
     """
-    trials = study.trials[study.trials[BEST_VAL_ACC].notna()].set_index(TRIAL_ID)
-    trials = trials.sort_values(BEST_VAL_ACC, kind="stable").tail(MOST_LINES)
+    trials = study.trials[finite(study.trials[BEST_VAL_ACC]).notna()].set_index(TRIAL_ID)
+    trials = trials.loc[(study.sign * trials[BEST_VAL_ACC]).sort_values(kind="stable").tail(MOST_LINES).index]
     lines, ticks = {}, []
     for name in [*varying(trials, study.parameters), EPOCHS, BEST_VAL_ACC]:
         kind, lines[name], found = _axis(trials[name], name in (EPOCHS, BEST_VAL_ACC))
         ticks += [(name, kind, float(position), label) for position, label in found]
-    return pd.DataFrame(lines, index=trials.index), pd.DataFrame(ticks, columns=["axis", "kind", "position", "label"])
+    names = {BEST_VAL_ACC: study.metric if outcome_name(study.metric) == study.metric else BEST_VAL_ACC}
+    table = pd.DataFrame(ticks, columns=["axis", "kind", "position", "label"])
+    return pd.DataFrame(lines, index=trials.index).rename(columns=names), table.replace({"axis": names})
 
 
 def _axis(column: pd.Series, always_number: bool) -> tuple[str, pd.Series, list[tuple[float, str]]]:
@@ -71,12 +76,13 @@ def plot_parallel(lines: pd.DataFrame, ticks: pd.DataFrame, ax: Axes | None = No
         _draw_axis(ax, place, str(name), [(p - low) / span for p in own["position"]], own["label"].to_list())
     across = np.broadcast_to(np.arange(lines.shape[1], dtype=float), lines.shape)
     points = list(np.stack([across, heights], axis=2))
-    bundle = LineCollection(points, linewidths=0.9, alpha=0.65, cmap=colour_map(), norm=norm, rasterized=True)
+    colours = colour_map(_scale(accuracy))
+    bundle = LineCollection(points, linewidths=0.9, alpha=0.65, cmap=colours, norm=norm, rasterized=True)
     bundle.set_array(accuracy.to_numpy(dtype=float))
     ax.add_collection(bundle)
     ax.set(xlim=(-0.05, max(lines.shape[1] - 0.4, 1)), ylim=(-0.08, 1.08))
     ax.set_axis_off()
-    bar = ax.figure.colorbar(ScalarMappable(norm, colour_map()), ax=ax, shrink=0.7, aspect=30, pad=0.01)
+    bar = ax.figure.colorbar(ScalarMappable(norm, colours), ax=ax, shrink=0.7, aspect=30, pad=0.01)
     bar.set_label(str(accuracy.name).replace("_", " "))
     bar.outline.set_edgecolor(GRID)
     return ax
@@ -113,10 +119,17 @@ def interactive_parallel(lines: pd.DataFrame, ticks: pd.DataFrame) -> go.Figure:
     """The same for a page: dragging along an axis keeps the trials that pass there; axes can be moved."""
     dimensions = [_dimension(lines[name], ticks[ticks["axis"].eq(name)]) for name in lines]
     bar = {"thickness": 10, "outlinewidth": 0, "len": 0.9}
-    scale = [list(stop) for stop in SCALE]
+    scale = [list(stop) for stop in _scale(lines.iloc[:, -1])]
     colour = {"color": lines.iloc[:, -1].to_numpy(dtype=float), "colorscale": scale, "showscale": True, "colorbar": bar}
     figure = go.Figure(go.Parcoords(dimensions=dimensions, line=colour, labelangle=-18, labelside="top"))
     return figure.update_layout(height=440, margin={"l": 60, "r": 20, "t": 90, "b": 25})
+
+
+def _scale(accuracy: pd.Series) -> Sequence[tuple[float, str]]:
+    """SCALE, or the other way round where the best, which come last, have the least values."""
+    if accuracy.iloc[-1] >= accuracy.iloc[0]:
+        return SCALE
+    return [(1.0 - place, colour) for place, colour in reversed(SCALE)]
 
 
 def _dimension(column: pd.Series, ticks: pd.DataFrame) -> dict[str, Any]:

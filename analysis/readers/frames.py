@@ -26,6 +26,7 @@ from inat.constants import (
 )
 
 Mode = Literal["max", "min"]
+SIGNS: dict[Mode, int] = {"max": 1, "min": -1}
 Broken = list[tuple[str, str]]  # place and reason of each row or file that cannot be read
 
 TEXT = (TRIAL_ID, NAME, STATE, NODE, ERROR)
@@ -41,6 +42,8 @@ class Frames(NamedTuple):
     history: pd.DataFrame
     info: dict[str, Any]
     parameters: list[str]
+    metric: str = BEST_VAL_ACC
+    mode: Mode = "max"
 
 
 def finish(

@@ -31,14 +31,15 @@ STATES = {"COMPLETE": COMPLETED, "PRUNED": STOPPED, "FAIL": FAILED, "RUNNING": R
 DIRECTIONS: dict[str, Mode] = {"MAXIMIZE": "max", "MINIMIZE": "min"}
 
 
-def read_optuna(path: str | Path, metric: str | None, study: str | None, broken: Broken) -> Frames:
+def read_optuna(path: str | Path, metric: str | None, mode: Mode | None, study: str | None, broken: Broken) -> Frames:
     """The frames of one study, whose own direction says which value is the best.
 
     A trial's history are its intermediate values by step, counted from 1. Its best_val_acc is the best of these and
     of its value, but where the trial has a user attribute of that name, as in our study.db, it is that: our search
     tells Optuna extrapolated values; its steps are best accuracies so far, and it has no times. Other attributes
     named like columns of ``trials`` count in the same way.
-    ``metric`` is a user attribute instead of the value. Optuna's dates are taken for this machine's local time.
+    ``metric`` is a user attribute instead of the value, and may go the other way than the study, by ``mode``. Optuna's
+    dates are taken for this machine's local time.
     """
     file, study = _file_and_study(path, study)
     name, direction, trials = read_recorded(file, study, broken)
@@ -47,8 +48,11 @@ def read_optuna(path: str | Path, metric: str | None, study: str | None, broken:
     if metric is not None and not any(metric in trial.attributes for trial in trials):
         known = sorted({key for trial in trials for key in trial.attributes})
         raise ValueError(f"no user attribute {metric} in study {name}; there are: {', '.join(known) or 'none'}")
-    info = {"source": "Optuna", "study": name, "metric": metric or "value", "mode": DIRECTIONS[direction]}
-    return _frames(trials, metric, info)
+    own = DIRECTIONS[direction]
+    if metric is None and mode not in (None, own):
+        raise ValueError(f"study {name} of {file} has {direction} as direction; leave out mode={mode}")
+    info = {"source": "Optuna", "study": name, "metric": metric or "value", "mode": mode or own}
+    return _frames(trials, metric, info)._replace(metric=info["metric"], mode=mode or own)
 
 
 def _file_and_study(path: str | Path, study: str | None) -> tuple[Path, str | None]:

@@ -52,7 +52,8 @@ def read_ours(directory: Path, metric: str | None, mode: Mode, broken: Broken) -
         history = history.assign(**{OBJECTIVE: history[metric], VAL_ACC: history[metric]})
         trials = trials.assign(**{BEST_VAL_ACC: trials[TRIAL_ID].map(best_of_trials(history, mode))})
     parameters = [name for name in trials if name not in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)]
-    return finish(trials, history, read_info(directory, broken), parameters, parameters)
+    frames = finish(trials, history, read_info(directory, broken), parameters, parameters)
+    return frames._replace(metric=metric or BEST_VAL_ACC, mode=mode)
 
 
 def read_trials(directory: Path, broken: Broken) -> pd.DataFrame:

@@ -78,7 +78,7 @@ def read_tune(
     columns = list(settings)
     info = {"source": "Ray Tune", "metric": metric, "mode": mode}
     frames = finish(pd.concat([trials, settings], axis=1), history, info, columns, [])
-    return frames._replace(parameters=chosen(frames.trials, columns, parameters))
+    return frames._replace(parameters=chosen(frames.trials, columns, parameters), metric=metric, mode=mode)
 
 
 def _read_trials(directory: Path, wanted: tuple[str, ...], broken: Broken) -> list[TuneTrial]:

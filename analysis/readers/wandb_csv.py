@@ -1,4 +1,4 @@
-"""The CSV that W&B exports from its table of runs: one row a run, no history."""
+"""The CSV that W&B exports from its table of runs, or that its API's documentation tells to write: one row a run."""
 
 import csv
 import re
@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.readers.frames import Broken, Frames, Mode, as_text, choose_metric, chosen, column_name, finish
 from analysis.readers.tables import read_table, with_numbers
+from analysis.readers.wandb_api import is_of_dictionaries, unpack
 from inat.constants import (
     BEST_VAL_ACC,
     COMPLETED,
@@ -29,12 +30,12 @@ from inat.constants import (
 )
 
 # "Killed" is what a sweep or a user ended; "Crashed" is a run that sent no more heartbeats, "Failed" one that raised.
-STATES = {"finished": COMPLETED, "killed": STOPPED, "crashed": FAILED, "failed": FAILED}
+STATES = {"finished": COMPLETED, "killed": STOPPED, "preempted": STOPPED, "crashed": FAILED, "failed": FAILED}
 RUN_ID, RUN_NAME, RUN_STATE, RUN_CREATED, RUNTIME, HOST = "ID", "Name", "State", "Created", "Runtime", "Hostname"
 # Columns of the table itself, none of which is a hyperparameter.
 W_AND_BS_OWN = {
-    RUN_ID, RUN_NAME, RUN_STATE, RUN_CREATED, RUNTIME, HOST, "Notes", "User", "Tags", "Updated", "End Time", "Sweep",
-    "Group", "Job Type", "Command", "Commit", "GPU Count", "GPU Type", "CPU Count", "Github", "GitHub", "OS",
+    RUN_ID, RUN_NAME, RUN_STATE, RUN_CREATED, RUNTIME, HOST, "Agent", "Notes", "User", "Tags", "Updated", "End Time",
+    "Sweep", "Group", "Job Type", "Command", "Commit", "GPU Count", "GPU Type", "CPU Count", "Github", "GitHub", "OS",
     "Python Version", "Host", "Project", "Description", "Duration", "Heartbeat",
 }  # fmt: skip
 # A word in a name that says that the column was measured, not set: val_acc, train/loss, best epoch, test_f1.
@@ -45,10 +46,11 @@ MEASURED = {
 
 
 def is_wandb_csv(path: Path) -> bool:
-    """Whether the first line names the columns Name and State."""
+    """Whether the first line names the columns Name and State, or summary, config and name."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return {RUN_NAME, RUN_STATE} <= set(next(csv.reader(file), []))
+            columns = set(next(csv.reader(file), []))
+            return {RUN_NAME, RUN_STATE} <= columns or is_of_dictionaries(columns)
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
 
@@ -58,16 +60,19 @@ def read_wandb_csv(
 ) -> Frames:
     """The frames of an export; the metric is the value in the table, for W&B the run's last one unless told otherwise.
 
-    The table does not say which columns were set and which measured. Set are those that are neither W&B's own, nor
-    start with "_", nor have a word such as loss, acc or epoch in their name. ``epochs`` is the column epoch, as
-    logged.
+    Which columns were set, and which measured, is said by the file of the API only; see ``_set_columns`` for the other.
+    ``epochs`` is the column epoch, as logged.
     """
     table = read_table(path, path.name, broken, needs_line_end=False)
+    set_columns = None
+    if is_of_dictionaries(table.columns):
+        table, set_columns = unpack(table, path.name, broken)
     numeric = [name for name in table if not _is_own(name) and _has_numbers(table[name])]
     metric = choose_metric(metric, numeric, numeric)
     table = with_numbers(table, [metric], path.name, broken)
     wanted = [metric] if parameters is None else [metric, *parameters]
-    columns = [name for name in table if name in wanted[1:] or (name not in wanted and _was_set(name))]
+    was_set = set(_set_columns(table.columns, metric) if set_columns is None else set_columns)
+    columns = [name for name in table if name in wanted[1:] or (name not in wanted and name in was_set)]
     created = pd.to_datetime(table.get(RUN_CREATED, pd.Series(index=table.index, dtype="str")), utc=True,
                              errors="coerce", format="mixed")  # fmt: skip
     missing = pd.Series(index=table.index, dtype=float)
@@ -89,16 +94,25 @@ def read_wandb_csv(
     named = [column_name(name) for name in columns]
     info = {"source": "W&B", "metric": metric, "mode": mode}
     frames = finish(trials, pd.DataFrame(columns=list(HISTORY_COLUMNS)), info, named, [])
-    return frames._replace(parameters=chosen(frames.trials, named, parameters))
+    return frames._replace(parameters=chosen(frames.trials, named, parameters), metric=metric, mode=mode)
 
 
 def _has_numbers(column: pd.Series) -> bool:
     return column.dtype != bool and bool(pd.to_numeric(column, errors="coerce").notna().any())
 
 
-def _was_set(name: str) -> bool:
-    """Whether a column's name is that of a hyperparameter."""
-    return not _is_own(name) and not MEASURED & set(re.split(r"[_/. -]", name.lower()))
+def _set_columns(columns: Sequence[str], metric: str) -> list[str]:
+    """The columns of hyperparameters.
+
+    W&B writes its own columns, then those of the configuration, then those of the summary, the latter two by the
+    alphabet: what was set ends where the alphabet begins anew. Where it does so more than once, as in a table that
+    somebody rearranged, or the metric is not after it, set is what has no word such as loss, acc or epoch in its name.
+    """
+    named = [name for name in columns if not _is_own(name)]
+    starts = [i for i in range(1, len(named)) if named[i].lower() < named[i - 1].lower()]
+    if len(starts) == 1 and metric in named[starts[0] :]:
+        return named[: starts[0]]
+    return [name for name in named if not MEASURED & set(re.split(r"[_/. -]", name.lower()))]
 
 
 def _is_own(name: str) -> bool:

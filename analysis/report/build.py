@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.audit import failures, missed_summary, savings
+from analysis.budget import outcome_name
 from analysis.figures.parallel import parallel_lines
 from analysis.importance import CANNOT_SAY
 from analysis.report.checks import claims, making, stopping, tally, verdicts
@@ -44,6 +45,8 @@ def line_trials(study: Study) -> list[dict[str, Any]]:
 
 def _close(study: Study) -> list[str]:
     accuracies = study.trials[BEST_VAL_ACC].dropna()
+    if outcome_name(study.metric) != "accuracy":
+        return []
     near = int(accuracies.ge(accuracies.max() - CLOSE).sum()) - 1
     if near < 1:
         return []

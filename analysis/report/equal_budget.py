@@ -44,7 +44,7 @@ def _effects(found: Findings) -> list[Item]:
         Picture(
             "effects",
             f"Adjusted effect of {len(table)} values with 95 % intervals; {share} differ after correction.",
-            effects.plot_effects(table),
+            effects.plot_effects(table, None, found.outcome, found.sample.sign),
         ),
         Table("values", "Each value: plain mean, median, best, and adjusted effect", table, folded=True),
         Table(
@@ -66,10 +66,10 @@ def _pair(found: Findings) -> list[Item]:
     first, second, p = known.iloc[0][["first", "second", "p_holm"]]
     surely = "more, or less, together than apart" if p < SIGNIFICANT else "nothing together that noise could not do"
     table = pair_table(found.sample, first, second)
-    alt = f"Mean accuracy for each pair of values of {first} and {second}, with the number of trials."
+    alt = f"Mean {found.outcome} for each pair of values of {first} and {second}, with the number of trials."
     return [
         f"The strongest pair is {first} and {second}: they do {surely} (p {p:.2g}, corrected for {len(known)} pairs).",
-        Picture("interaction", alt, effects.plot_interaction(table)),
+        Picture("interaction", alt, effects.plot_interaction(table, None, found.outcome)),
         Table("pair", f"{first} and {second}", table, folded=True),
         Table("interactions", "All pairs of hyperparameters", pairs, folded=True),
     ]
@@ -79,10 +79,10 @@ def _dependence(found: Findings) -> list[Item]:
     table = partial_dependence(found.sample, found.top)
     if not len(table):
         return []
-    alt = f"Partial dependence of accuracy on {', '.join(found.top)}, with intervals."
+    alt = f"Partial dependence of {found.outcome} on {', '.join(found.top)}, with intervals."
     return [
         "Partial dependence is what a forest predicts if all trials had one value, and as good as the forest: "
         f"{found.verdict}.",
-        Picture("dependence", alt, effects.plot_dependence(table)[0]),
+        Picture("dependence", alt, effects.plot_dependence(table, None, found.outcome)[0]),
         Table("dependence", "Partial dependence", table, folded=True),
     ]

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.budget import Sample, sample_at
+from analysis.budget import Sample, outcome_name, sample_at
 from analysis.dependence import TOP
 from analysis.forest import ForestResult, forest_importance
-from analysis.importance import importance, verdict
+from analysis.importance import importance, top_parameters, verdict
 from analysis.study import Study
 
 
@@ -22,7 +22,12 @@ class Findings:
     @property
     def top(self) -> list[str]:
         """The hyperparameters that matter most by permutation importance, at most TOP."""
-        return list(dict.fromkeys(self.importance["parameter"]))[:TOP]
+        return top_parameters(self.importance, TOP)
+
+    @property
+    def outcome(self) -> str:
+        """What is compared, as it stands on axes."""
+        return outcome_name(self.sample.metric)
 
     @property
     def verdict(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from scipy.stats import binomtest
 
+from analysis.budget import finite, outcome_name
 from analysis.encode import label_of
 from analysis.report.content import Fact, Headline
 from analysis.resampling import LEVEL
@@ -52,22 +53,20 @@ def read_best(path: Path) -> dict[str, Any]:
 
 def best_trial(study: Study, recorded: dict[str, Any]) -> pd.Series | None:
     """The trial that best.json names, which has a checkpoint, or else the one with the best accuracy."""
-    trials = study.trials[study.trials[BEST_VAL_ACC].notna()]
+    trials = study.trials[finite(study.trials[BEST_VAL_ACC]).notna()]
     named = trials[trials[TRIAL_ID].eq(recorded.get(TRIAL_ID))]
     if len(named):
         return named.iloc[0]
     trials = trials[trials[STATE].ne(FAILED)]
-    return trials.loc[trials[BEST_VAL_ACC].idxmax()] if len(trials) else None
+    return trials.loc[(study.sign * trials[BEST_VAL_ACC]).idxmax()] if len(trials) else None
 
 
 def validation(study: Study, best: pd.Series) -> Fact:
     """The accuracy that the search chose by, and why it flatters."""
     tried = int(study.trials[BEST_VAL_ACC].notna().sum())
-    return Fact(
-        "validation accuracy",
-        f"{best[BEST_VAL_ACC]:.4f}",
-        f"best epoch of {best[EPOCHS]:.0f}; the highest of {tried} trials, so rather too high",
-    )
+    epochs = f"best epoch of {best[EPOCHS]:.0f}; " if pd.notna(best[EPOCHS]) else ""
+    name = "validation accuracy" if outcome_name(study.metric) == "accuracy" else study.metric
+    return Fact(name, f"{best[BEST_VAL_ACC]:.4f}", f"{epochs}the best of {tried} trials, so rather too good")
 
 
 def test_fact(recorded: dict[str, Any], best: pd.Series) -> Fact:

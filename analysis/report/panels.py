@@ -1,13 +1,13 @@
 """W&B's panels: parallel coordinates, importance and correlation, accuracy over time, curves."""
 
-from analysis.encode import varying
+from analysis.budget import best_trials
 from analysis.figures import curves, parallel
 from analysis.figures.importance import plot_panel
 from analysis.importance import panel
 from analysis.report.content import Item, Picture, Section, Table, section
 from analysis.report.findings import Findings, needed
 from analysis.study import Study
-from inat.constants import BEST_VAL_ACC, EPOCHS, SECONDS, STATE, TRIAL_ID
+from inat.constants import BEST_VAL_ACC, TRIAL_ID
 
 BEST_ROWS = 10
 
@@ -28,14 +28,13 @@ def _trials(study: Study) -> list[Item]:
     ranked = int(study.trials[BEST_VAL_ACC].notna().sum())
     names, accuracy = ", ".join(lines.columns[:-2]), lines.iloc[:, -1]
     alt = (
-        f"Parallel coordinates: a line for each of {len(lines)} trials through {names}, epochs and best validation "
-        f"accuracy, which lies between {accuracy.min():.3f} and {accuracy.max():.3f}."
+        f"Parallel coordinates: a line for each of {len(lines)} trials through {names}, epochs and {accuracy.name}, "
+        f"which lies between {accuracy.min():.3g} and {accuracy.max():.3g}."
     )
     few = f"The best {len(lines):,} of {ranked:,} trials. " if len(lines) < ranked else ""
-    columns = [TRIAL_ID, STATE, BEST_VAL_ACC, EPOCHS, SECONDS, *varying(study.trials, study.parameters)]
-    best = study.trials.nlargest(BEST_ROWS, BEST_VAL_ACC)[columns]
+    best = best_trials(study, BEST_ROWS)
     return [
-        f"{few}Each line is a trial, coloured by its best validation accuracy. Those of stopped trials are of fewer "
+        f"{few}Each line is a trial, coloured by its best result. Those of stopped trials are of fewer "
         "epochs: choose a range of epochs to compare like with like.",
         Picture(
             "parallel",
@@ -64,10 +63,10 @@ def _time(study: Study) -> list[Item]:
     if not len(points):
         raise ValueError("no trial has an accuracy yet")
     best = points["best_so_far"].iloc[-1]
-    alt = f"Accuracy of {len(points)} trials by the time of their creation; the best so far rises to {best:.4f}."
+    alt = f"Results of {len(points)} trials by the time of their creation; the best so far comes to {best:.4f}."
     drawing, interactive = curves.plot_created(points), curves.interactive_created(points)
     items: list[Item] = [Picture("created", alt, drawing, interactive=interactive)]
-    metrics = ", ".join(curves.TITLES[metric] for metric in curves.known_metrics(lines))
+    metrics = ", ".join(curves.TITLES.get(metric, metric) for metric in curves.known_metrics(lines))
     if not metrics:
         return [*items, "The study has no curves."]
     trials = lines[TRIAL_ID].nunique()

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.budget import ACCURACY, best_so_far, common_epoch, rungs, sample_at
+from analysis.budget import ACCURACY, best_so_far, best_trials, common_epoch, rungs, sample_at
 from analysis.study import Study
 from tests.analysis.studies import study_of
 
@@ -38,7 +40,7 @@ def test_the_default_is_the_epoch_that_all_reached():
 def test_nan_epochs_do_not_count_and_nan_trials_are_left_out():
     study = study_of(PARAMS, [[np.nan, 0.3], [np.nan, np.nan], [0.2, np.nan], [0.1, 0.1]])
     assert sample_at(study, 2).trials[ACCURACY].tolist() == [0.3, 0.2, 0.1]
-    best = best_so_far(study.history)["best_val_acc"].tolist()
+    best = best_so_far(study.history, "max")["best_val_acc"].tolist()
     assert best[4:] == [0.2, 0.2, 0.1, 0.1]
 
 
@@ -53,6 +55,13 @@ def test_without_curves_budgets_are_said_to_be_unequal():
     sample = sample_at(Study(study.trials, study.history.iloc[:0], {}, study.parameters))
     assert sample.trials[ACCURACY].tolist() == [0.6, 0.3, 0.9]
     assert "unequal budgets" in sample.budget
+
+
+def test_the_best_trials_are_those_of_the_studys_mode():
+    table = best_trials(asha(), 2)
+    assert table["trial_id"].tolist() == ["t0003", "t0000"]
+    assert list(table) == ["trial_id", "name", "state", "best_val_acc", "epochs", "x"]
+    assert best_trials(replace(asha(), mode="min"))["trial_id"].tolist() == ["t0001", "t0000", "t0003"]
 
 
 def test_nothing_to_compare_is_one_sentence():

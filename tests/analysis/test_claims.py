@@ -82,6 +82,12 @@ def test_verdicts_on_known_networks_are_true():
     assert np.mean(decided) > 0.97
 
 
+def test_of_many_values_a_few_are_listed():
+    data = study_of([{"lr": 10.0 ** (-i / 9)} for i in range(40)], [[0.5]] * 40)
+    with pytest.raises(ClaimError, match="lr=7 was not tried; those tried are .* and 28 more$"):
+        check(data, [parse("lr=7 best")])
+
+
 def test_few_trials_are_undecided():
     table = check(study(8), [parse("good=True > False")])
     assert table["verdict"].tolist() == ["undecided"]

@@ -1,10 +1,11 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.__main__ import audit, claims, importance, main
+from analysis.__main__ import Reading, audit, claims, importance, main
 from inat import results
 
 
@@ -47,6 +48,39 @@ def test_importance_is_printed_with_its_budget_and_fit(directory, capsys, tmp_pa
     table = pd.read_csv(tmp_path / "t.csv")
     assert set(table["table"]) == {"importance", "columns"}
     assert table["parameter"].iloc[0] == "batch_norm"
+
+
+def test_what_could_not_be_read_is_counted(directory, capsys, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(directory, damaged)
+    with (damaged / "history.csv").open("a") as file:
+        file.write("t0001,x\n")
+    audit(damaged)
+    assert f"{damaged}: 1 not readable and left out, first history.csv line" in capsys.readouterr().err
+    audit(directory)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("command", ["audit", "compare"])
+def test_an_export_without_epochs_and_curves(tmp_path, monkeypatch, capsys, command):
+    rows = [f'"r{i}","finished","{"ab"[i % 2]}","0.{i}"' for i in range(1, 9)]
+    (tmp_path / "runs.csv").write_text("\n".join(['"Name","State","act","val_acc"', *rows]))
+    monkeypatch.setattr("sys.argv", ["analysis", command, str(tmp_path / "runs.csv")])
+    main()
+    assert capsys.readouterr().out
+
+
+def test_a_study_without_trials_has_an_audit(tmp_path, capsys):
+    study = results.Study.create(tmp_path / "study", {"config": {"max_epochs": 9}})
+    study.close()
+    audit(study.directory)
+    assert "Failures" in capsys.readouterr().out
+
+
+def test_only_the_named_parameters_count(directory):
+    assert Reading(parameters=("dropout",)).load(directory).parameters == ["dropout"]
+    with pytest.raises(ValueError, match="no column speed among the parameters; there are: batch_norm, dropout"):
+        Reading(parameters=("speed",)).load(directory)
 
 
 def test_the_audit_prints_its_tables(directory, capsys):

@@ -4,7 +4,7 @@ import pytest
 from sklearn.ensemble import RandomForestRegressor
 
 from analysis.forest import TREES, forest_importance
-from analysis.importance import CANNOT_SAY, importance, panel, verdict
+from analysis.importance import CANNOT_SAY, importance, panel, top_parameters, verdict
 from analysis.optuna_importance import optuna_importance
 from tests.analysis.studies import confounded, sample_of
 
@@ -61,6 +61,15 @@ def test_the_data_cannot_say_where_there_is_no_signal():
     assert permutation.max() < 0.2
     sample = three()
     assert verdict(forest_importance(sample), len(sample)).startswith("R² on trials left out 0.9")
+
+
+def test_the_top_parameters_are_those_of_permutation():
+    methods = {"impurity": [9, 8, 7, 6, 5], "permutation": [0.1, 0.5, np.nan, 0.3, 0.2]}
+    rows = [(m, p, i) for m, values in methods.items() for p, i in zip("abcde", values, strict=True)]
+    table = pd.DataFrame(rows, columns=["method", "parameter", "importance"])
+    assert top_parameters(table) == ["b", "d", "e", "a"]
+    assert top_parameters(table, 1) == ["b"]
+    assert top_parameters(importance(sample_of([0.5, 0.6], x=[1, 2]))) == []
 
 
 def test_the_panel_has_importance_and_correlation_side_by_side():

@@ -1,8 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.dependence import partial_dependence
-from analysis.interaction import interactions, pair_table
+from analysis.interaction import interactions, pair_table, top_pair
 from tests.analysis.studies import grid, sample_of
 
 
@@ -24,6 +25,13 @@ def test_the_pair_that_works_together_is_found():
     assert cells["mean"].idxmax() == ("u", "2")
     assert cells["trials"].tolist() == [24] * 4
     assert cells.loc[("u", "2"), "low"] < 0.4 + 0.3 + 0.1 / 3 < cells.loc[("u", "2"), "high"]
+
+
+def test_the_top_pair_is_the_first_that_could_be_tested():
+    sample = crossed()
+    pd.testing.assert_frame_equal(top_pair(sample, interactions(sample)), pair_table(sample, "a", "b"))
+    one = sample_of([0.1, 0.2], x=[1, 2])
+    assert len(top_pair(one, interactions(one))) == 0
 
 
 def test_without_an_interaction_none_is_found():

@@ -77,3 +77,55 @@ def test_a_metric_that_is_no_number_in_one_run(tmp_path):
     study = load_study(export(tmp_path / "runs.csv", [ROWS[0], ROWS[2].replace('"0.2"', '"0.x"')]))
     assert study.trials["best_val_acc"].tolist() == [0.41]
     assert study.broken["reason"].tolist() == ["val_acc is no number: 0.x"]
+
+
+# As W&B's page exports a sweep: its own columns, the configuration by the alphabet, the summary by the alphabet.
+REAL_HEADER = (
+    '"Name","Agent","State","Notes","User","Tags","Created","Runtime","Sweep","batch_size","data_dir","epochs",'
+    '"img_size","lr","method","metric.goal","num_train_layers","parameters.lr","test_size","_runtime","_step",'
+    '"backward_time_ms","checkpoint/path","dataset/length","epoch","eval/mse_mean","samples_per_second","train_loss"'
+)
+REAL_ROWS = [
+    f'"run_{i}","","{state}","-","","","2025-11-13T09:48:1{i}.000Z","{9910 + i}","1wfhjnkh","{size}","","100","256",'
+    f'"{lr}","","","{i}","","0.{i}","9910.5","{i}","304.0{i}","./best_{i}.pth","7440","100","{0.1 / (i + 1)}","29",""'
+    for i, (state, size, lr) in enumerate([("finished", 8, 1e-4), ("preempted", 16, 1e-4), ("crashed", 8, 1e-3)])
+]
+
+
+def test_what_was_set_ends_where_the_alphabet_begins_anew(tmp_path):
+    study = load_study(export(tmp_path / "r.csv", REAL_ROWS, REAL_HEADER), metric="eval/mse_mean", mode="min")
+    assert study.parameters == ["batch_size", "lr", "num_train_layers", "test_size"]
+    assert study.trials["state"].tolist() == ["completed", "stopped", "failed"]
+    assert study.trials["best_val_acc"].tolist() == pytest.approx([0.1, 0.05, 0.1 / 3])
+    assert (study.metric, study.mode) == ("eval/mse_mean", "min")
+    assert study.trials["config/epochs"].tolist() == [100] * 3
+    assert study.trials["seconds"].tolist() == [9910, 9911, 9912]
+
+
+API_ROWS = [
+    "\"{'_runtime': 60.0, '_timestamp': 1710238953.0, 'val_acc': 0.5, 'lr': 7, 'g': nan, '_wandb': {'runtime': 61}}\","
+    "\"{'lr': 0.1, 'act': 'relu', 'bn': True, 'net': {'layers': 3}, 'k': None}\",gelu-1",
+    "\"{'_wandb': {'runtime': 30}, 'val_acc': 'NaN', 'epoch': 4}\",\"{'lr': 0.2, 'act': 'gelu', 'bn': False}\",gelu-2",
+    "\"__import__('os').abort()\",{},evil",
+    "\"{'val_acc': 0.4}\",\"{'lr': 0.3, 'act': len('a')}\",evil-2",
+    '"{""val_acc"": 0.3}","{""lr"": 0.4, ""act"": null}",json',
+]
+
+
+def test_the_table_that_the_api_gives(tmp_path):
+    rows = [f"{i},{row}" for i, row in enumerate(API_ROWS)]
+    study = load_study(export(tmp_path / "project.csv", rows, ",summary,config,name", "\n"))
+    assert study.trials["name"].tolist() == ["gelu-1", "gelu-2", "json"]
+    assert study.trials["best_val_acc"].fillna(-1).tolist() == [0.5, -1, 0.3]
+    assert study.parameters == ["lr", "act", "bn", "net/layers"]
+    assert study.trials["lr"].tolist() == [0.1, 0.2, 0.4]
+    assert study.trials["seconds"].fillna(-1).tolist() == [60, 30, -1]
+    assert study.trials["created"][0] == pd.Timestamp(1710238893, unit="s", tz="UTC")
+    assert study.trials["epochs"].fillna(0).tolist() == [0, 4, 0]
+    assert study.broken["place"].tolist() == ["project.csv line 4", "project.csv line 5"]
+
+
+def test_an_api_table_without_any_run_that_can_be_read(tmp_path):
+    path = export(tmp_path / "project.csv", ["x,y,z"], "summary,config,name", "\n")
+    with pytest.raises(ValueError, match="no metric best_val_acc or val_acc"):
+        load_study(path)

@@ -34,7 +34,7 @@ def test_the_test_score_has_wilsons_interval(study, tmp_path):
     best = {"trial_id": "t0001", "test": {"test_acc": 0.9, "images": 100}}
     (tmp_path / "best.json").write_text(json.dumps(best))
     # Wilson's interval of 90 in 100, from the formula: centre (p + z^2/2n) / (1 + z^2/n).
-    assert facts(study, tmp_path)["test accuracy"] == ("0.9000", "0.826 to 0.945, 100 images, once")
+    assert facts(study, tmp_path)["test accuracy"] == ("0.9000", "0.826 to 0.945 (95 %), 100 images, once")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,191 @@
+"""A study to be minimised tells what its negated twin, to be maximised, tells."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+
+from analysis.__main__ import main
+from analysis.audit import audit_tables, best_possible, missed_winners
+from analysis.budget import sample_at
+from analysis.claim_text import parse
+from analysis.claims import check
+from analysis.compare import comparison
+from analysis.dependence import partial_dependence
+from analysis.effects import pairwise, value_effects
+from analysis.importance import importance, panel
+from analysis.interaction import interactions, pair_table
+from analysis.study import load_study
+from tests.analysis.studies import study_of
+
+CLAIMS = [parse(text) for text in ("a=x > y", "a in (x, y) > z", "a=x best", "a=z worst", "b=1 poor", "b=1 < 2")]
+
+
+def search(seed, n=40, scale=1.0, shift=0.0):
+    """Trials with an effect of ``a``; those behind after 3 of 9 epochs are stopped, a few fail, one never reports."""
+    rng = np.random.default_rng(seed)
+    params = [{"a": str(rng.choice(list("xyz"))), "b": int(rng.integers(1, 3)), "lr": 10 ** rng.uniform(-4, -1)}
+              for _ in range(n)]  # fmt: skip
+    level = np.array([0.15 + 0.3 * (p["a"] == "x") + 0.05 * p["b"] for p in params]) + rng.normal(size=n) * 0.05
+    states = ["completed" if early > np.median(level) else "stopped" for early in level]
+    states[3] = "failed"
+    curves = [
+        [*(scale * (start + 0.03 * np.arange(9) + rng.normal(size=9) * 0.01) + shift)][: 9 if s == "completed" else 3]
+        for start, s in zip(level, states, strict=True)
+    ]
+    curves[3] = []
+    curves[4][1] = np.nan
+    return study_of(params, curves, states, grace_period=3, reduction_factor=3, max_epochs=9)
+
+
+def negated(study):
+    trials = study.trials.assign(best_val_acc=-study.trials["best_val_acc"])
+    history = study.history.assign(val_acc=-study.history["val_acc"])
+    return replace(study, trials=trials, history=history, mode="min", metric="val/loss")
+
+
+def assert_mirrored(table, twin, flipped=(), swapped=()):
+    """Equal but for ``flipped`` columns, which are negated, and pairs of ``swapped`` ones, negated and exchanged."""
+    back = twin.copy()
+    for name in flipped:
+        back[name] = -twin[name]
+    for low, high in swapped:
+        back[low], back[high] = -twin[high], -twin[low]
+    pd.testing.assert_frame_equal(table, back, check_exact=False, rtol=1e-6, atol=1e-9)
+
+
+ENDS = ("low", "high")
+ADJUSTED = ("adjusted_low", "adjusted_high")
+
+
+@pytest.mark.parametrize(("seed", "scale", "shift"), [(0, 1, 0), (1, 30, -7)])
+def test_effects_claims_and_audit(seed, scale, shift):
+    study = search(seed, scale=scale, shift=shift)
+    twin = negated(study)
+    own, other = sample_at(study), sample_at(twin)
+    flipped = ["mean", "median", "best", "adjusted"]
+    assert_mirrored(value_effects(own), value_effects(other), flipped, [ENDS, ADJUSTED])
+    assert_mirrored(pairwise(own), pairwise(other), ["difference", "adjusted"], [ADJUSTED])
+    assert_mirrored(interactions(own), interactions(other))
+    assert_mirrored(pair_table(own, "a", "b"), pair_table(other, "a", "b"), ["mean", "best"], [ENDS])
+    assert_mirrored(check(study, CLAIMS), check(twin, CLAIMS))
+    best = {"Stopped trials most likely to have won", "Best so far against epochs spent"}
+    for title, table in audit_tables(study).items():
+        names = ["best_val_acc"] if title in best else ["best"] if title.startswith("Other") else []
+        assert_mirrored(table, audit_tables(twin)[title], names)
+
+
+def test_importance_and_dependence():
+    own, other = sample_at(search(1, n=25)), sample_at(negated(search(1, n=25)))
+    assert_mirrored(importance(own), importance(other))
+    turned = [("pearson_low", "pearson_high"), ("spearman_low", "spearman_high")]
+    assert_mirrored(panel(own), panel(other), ["pearson", "spearman"], turned)
+    assert_mirrored(partial_dependence(own, ["a"]), partial_dependence(other, ["a"]), ["predicted"], [ENDS])
+
+
+def test_comparison():
+    studies = {"one": search(1), "two": search(2)}
+    twins = {name: negated(study) for name, study in studies.items()}
+    assert_mirrored(comparison(studies), comparison(twins), ["worst", "median", "best"])
+    with pytest.raises(
+        ValueError, match="the studies go different ways and cannot be compared: one max, two min; name"
+    ):
+        comparison({"one": studies["one"], "two": twins["two"]})
+
+
+def test_an_error_rate_misses_the_winners_that_its_accuracy_misses():
+    curves = [[0.5, 0.75]] * 5 + [[0.5, 0.6]] * 5 + [[0.6], [0.2]]
+    study = study_of([{"x": 1}] * 12, curves, ["completed"] * 10 + ["stopped"] * 2)
+    trials = study.trials.assign(best_val_acc=1 - study.trials["best_val_acc"])
+    errors = replace(study, trials=trials, history=study.history.assign(val_acc=1 - study.history["val_acc"]),
+                     mode="min")  # fmt: skip
+    found, twin = missed_winners(study), missed_winners(errors)
+    assert found["chance"].tolist() == [0.5, 0.0]
+    assert_mirrored(found, twin.assign(best_val_acc=1 - twin["best_val_acc"]))
+
+
+def test_the_limit_of_a_metric_is_known_from_its_values():
+    study = search(0)
+    assert best_possible(study) == best_possible(negated(study)) == 1.0
+    assert best_possible(negated(search(0, scale=30))) is None  # a reward to be minimised
+    losses = replace(search(0, scale=30, shift=10), mode="min")
+    assert best_possible(losses) == 0.0
+
+
+def test_an_infinite_loss_is_no_result():
+    study = negated(search(0))
+    study.history.loc[study.history["trial_id"].eq("t0000"), "val_acc"] = np.inf
+    assert "t0000" not in set(sample_at(study).trials["trial_id"])
+    assert len(importance(sample_at(study)))
+
+
+def test_sentences_name_the_metric():
+    assert sample_at(negated(search(0))).budget.startswith("lowest val/loss within 3 epochs, 39 of 39 trials")
+    assert sample_at(replace(search(0), metric="val/auc")).budget.startswith("highest val/auc within")
+
+
+def run(capsys, monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["analysis", *map(str, arguments)])
+    main()
+    return capsys.readouterr().out
+
+
+def write_tune(folder):
+    """A Tune experiment of 30 trials whose loss is lower with batch norm."""
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        trial = folder / f"trial_{i:02d}"
+        trial.mkdir(parents=True)
+        config = {"batch_norm": i % 2 == 0, "lr": float(rng.choice([0.1, 0.01]))}
+        (trial / "params.json").write_text(json.dumps(config))
+        losses = 2.0 - 0.5 * config["batch_norm"] + rng.normal() * 0.05 - 0.1 * np.arange(3)
+        rows = [{"training_iteration": e, "val": {"loss": loss}, "time_this_iter_s": 1.0, "done": e == 3,
+                 "trial_id": f"{i:02d}", "config": config} for e, loss in enumerate(losses, start=1)]  # fmt: skip
+        (trial / "result.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_commands_on_a_tune_experiment_that_minimises(tmp_path, capsys, monkeypatch):
+    folder = write_tune(tmp_path / "experiment")
+    options = ["--metric", "val/loss", "--mode", "min"]
+    printed = run(capsys, monkeypatch, "claims", folder, "batch_norm=True > False", "batch_norm=False best", *options)
+    assert "lowest val/loss within 3 epochs, 30 of 30 trials" in printed
+    assert printed.index("supported") < printed.index("contradicted")
+    printed = run(capsys, monkeypatch, "importance", folder, *options, "--csv", tmp_path / "t.csv")
+    table = pd.read_csv(tmp_path / "t.csv")
+    assert table["parameter"].iloc[0] == "batch_norm"
+    assert table.loc[table["column"].eq("batch_norm=True"), "pearson"].item() < -0.9  # the loss's own sign
+    printed = run(capsys, monkeypatch, "audit", folder, *options)
+    assert "val/loss" in printed
+    assert "best_val_acc" not in printed
+    printed = run(capsys, monkeypatch, "compare", folder, "--output", tmp_path, *options)
+    row = pd.read_csv(tmp_path / "comparison.csv").iloc[0]
+    assert row["best"] < row["median"] < row["worst"]
+    assert row["epochs_to_best"] == 3
+
+
+@pytest.fixture
+def database(tmp_path):
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for name, direction in (("losses", "minimize"), ("scores", "maximize")):
+        study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'o.db'}", study_name=name, direction=direction,
+                                    sampler=optuna.samplers.RandomSampler(0))  # fmt: skip
+        study.optimize(lambda trial: trial.suggest_categorical("x", [1, 2]) + 0.1 * trial.suggest_float("y", 0, 1), 20)
+    return tmp_path / "o.db"
+
+
+def test_a_database_knows_its_directions(database, capsys, monkeypatch):
+    for name, verdict in (("losses", "supported"), ("scores", "contradicted")):
+        assert load_study(database, study=name).mode == {"losses": "min", "scores": "max"}[name]
+        assert f" {verdict} " in run(capsys, monkeypatch, "claims", database, "x=1 > 2", "--study", name)
+    with pytest.raises(ValueError, match="has MAXIMIZE as direction; leave out mode=min"):
+        load_study(database, mode="min", study="scores")
+
+
+def test_a_name_is_of_databases_only(tmp_path):
+    folder = write_tune(tmp_path / "e")
+    with pytest.raises(ValueError, match="is no Optuna database and holds one study; leave out the name s"):
+        load_study(folder, "val/loss", study="s")
