@@ -214,7 +214,8 @@ def main() -> None:
     try:
         app.cli(description="Commands over studies.")
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        place = error.filename if isinstance(error, OSError) else None
+        print(f"error: {place}: {error.strerror}" if place else f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -99,7 +99,8 @@ def epoch_curves(study: Study) -> pd.DataFrame:
 
     Where there are more trials, every k-th by accuracy is taken, so that all levels of accuracy are there.
     """
-    results = (study.sign * finite(study.trials[BEST_VAL_ACC])).dropna().sort_values(kind="stable")
+    results = (study.sign * finite(study.trials[BEST_VAL_ACC])).dropna()
+    results = results.iloc[::-1].sort_values(kind="stable")  # of equal ones the first counts as the best
     ranked = study.trials.loc[results.index, TRIAL_ID]
     if not len(ranked) or not len(study.history):
         return study.history.head(0).assign(best=pd.Series(dtype=bool))
