@@ -213,9 +213,11 @@ def main() -> None:
     """Run one command; wrong input is one line and exit code 2."""
     try:
         app.cli(description="Commands over studies.")
-    except (OSError, ValueError) as error:
-        place = error.filename if isinstance(error, OSError) else None
-        print(f"error: {place}: {error.strerror}" if place else f"error: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}" if error.strerror else f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
