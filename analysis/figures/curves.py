@@ -26,6 +26,7 @@ from inat.constants import (
     VAL_LOSS,
 )  # fmt: skip
 
+MOST_DOTS = 2000  # of a page, each with the name of its trial
 MOST_CURVES = 400  # lines of a picture; more become a solid area, and a page of them megabytes
 TITLES = {TRAIN_ACC: "training accuracy", VAL_ACC: "validation accuracy", TRAIN_LOSS: "training loss",
           VAL_LOSS: "validation loss"}  # fmt: skip
@@ -73,8 +74,17 @@ def plot_created(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def _thinned(points: pd.DataFrame) -> pd.DataFrame:
+    """At most MOST_DOTS, evenly over time, and all that were the best so far."""
+    if len(points) <= MOST_DOTS:
+        return points
+    even = np.isin(np.arange(len(points)), np.linspace(0, len(points) - 1, MOST_DOTS).round().astype(int))
+    return points[even | points["best_so_far"].diff().ne(0)].reset_index(drop=True)
+
+
 def interactive_created(points: pd.DataFrame) -> go.Figure:
     """The same for a page, with the trial's name at the pointer; the first trace has all trials in order."""
+    points = _thinned(points)
     when, label = time_axis(points)
     hover = (points[TRIAL_ID] + " " + points[NAME].fillna("") + "<br>" + points[STATE] + ", "
              + points[EPOCHS].astype("Int64").astype(str) + " epochs")  # fmt: skip

@@ -120,7 +120,12 @@ def interactive_parallel(lines: pd.DataFrame, ticks: pd.DataFrame) -> go.Figure:
     dimensions = [_dimension(lines[name], ticks[ticks["axis"].eq(name)]) for name in lines]
     bar = {"thickness": 10, "outlinewidth": 0, "len": 0.9}
     scale = [list(stop) for stop in _scale(lines.iloc[:, -1])]
-    colour = {"color": lines.iloc[:, -1].to_numpy(dtype=float), "colorscale": scale, "showscale": True, "colorbar": bar}
+    colour = {
+        "color": lines.iloc[:, -1].to_numpy(dtype=np.float32),
+        "colorscale": scale,
+        "showscale": True,
+        "colorbar": bar,
+    }
     figure = go.Figure(go.Parcoords(dimensions=dimensions, line=colour, labelangle=-18, labelside="top"))
     return figure.update_layout(height=440, margin={"l": 60, "r": 20, "t": 90, "b": 25})
 
@@ -137,7 +142,7 @@ def _dimension(column: pd.Series, ticks: pd.DataFrame) -> dict[str, Any]:
     margin = 0.5 * JITTER
     found = {
         "label": str(column.name).replace("_", " "),
-        "values": _positions(column, ticks),
+        "values": _positions(column, ticks).astype(np.float32),  # half of the bytes of a page
         "range": [low - margin * span, low + (1 + margin) * span],
     }
     if ticks["kind"].iloc[0] == LINEAR:  # Plotly's own ticks: a selection snaps to ticks that it is given

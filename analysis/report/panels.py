@@ -7,7 +7,7 @@ from analysis.importance import panel
 from analysis.report.content import Item, Picture, Section, Table, section
 from analysis.report.findings import Findings, needed
 from analysis.study import Study
-from inat.constants import BEST_VAL_ACC, TRIAL_ID
+from inat.constants import BEST_VAL_ACC, NAME, TRIAL_ID
 
 BEST_ROWS = 10
 
@@ -32,7 +32,7 @@ def _trials(study: Study) -> list[Item]:
         f"which lies between {accuracy.min():.3g} and {accuracy.max():.3g}."
     )
     few = f"The best {len(lines):,} of {ranked:,} trials. " if len(lines) < ranked else ""
-    best = best_trials(study, BEST_ROWS)
+    best = best_trials(study, BEST_ROWS).drop(columns=NAME)  # which repeats the hyperparameters
     return [
         f"{few}Each line is a trial, coloured by its best result. Those of stopped trials are of fewer "
         "epochs: choose a range of epochs to compare like with like.",

@@ -97,3 +97,14 @@ def test_nothing_to_draw_is_an_empty_frame():
     study = study_of([{"a": 1}], [[np.nan]])
     assert len(curves.created_points(study)) == 0
     assert len(curves.epoch_curves(study)) == 0
+
+
+def test_a_page_has_dots_of_a_large_study_evenly_and_every_record(monkeypatch):
+    monkeypatch.setattr(curves, "MOST_DOTS", 10)
+    accuracies = [[0.9 if i == 33 else i / 1000] for i in range(100)]
+    points = curves.created_points(study_of([{"a": i} for i in range(100)], accuracies))
+    shown = list(curves.interactive_created(points).data[0].ids)
+    assert {"t0000", "t0033", "t0099"} <= set(shown)  # the first, the record, the last
+    assert shown == sorted(shown)
+    late = [i for i in shown if i > "t0033"]
+    assert len(late) == 7  # after the record nothing but the even ones
