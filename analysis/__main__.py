@@ -11,8 +11,10 @@ python -m analysis importance optuna.db --study NAME
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import pandas as pd
@@ -37,7 +39,7 @@ class Reading:
     metric: str | None = None
     """What is compared, such as val/loss. Default: best_val_acc or val_acc; of Optuna, the value."""
     mode: Mode | None = None
-    """Whether more of it is better. Default: max; of Optuna, the study's direction."""
+    """Whether more of it is better. Default: min of a loss or error, else max; of Optuna, the study's direction."""
     study: str | None = None
     """Name of the study in an Optuna database with several."""
     parameters: tuple[str, ...] | None = None
@@ -146,11 +148,12 @@ def audit(path: tyro.conf.Positional[Path], csv: Path | None = None, reading: Op
         csv: File to write the tables to.
         reading: How to read the study.
     """
-    from analysis.audit import audit_tables
+    from analysis.audit import NOTES, audit_tables
 
     study = reading.load(path)
     names = {BEST_VAL_ACC: BEST_VAL_ACC if study.metric == VAL_ACC else study.metric}
-    show({title: table.rename(columns=names) for title, table in audit_tables(study).items()}, csv)
+    tables = {title: table.rename(columns=names) for title, table in audit_tables(study).items()}
+    show(tables, csv, notes=NOTES)
 
 
 @app.command
@@ -178,13 +181,16 @@ def report(
     print(f"report  {page} ({page.stat().st_size / 1e6:.1f} MB), and {others} files beside it")
 
 
-def show(tables: dict[str, pd.DataFrame], csv: Path | None, above: str = "") -> None:
-    """Print tables under their titles, and write them to one CSV with the title as first column."""
+def show(
+    tables: dict[str, pd.DataFrame], csv: Path | None, above: str = "", notes: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Print tables under their titles and notes, and write them to one CSV with the title as first column."""
     console = Console(soft_wrap=True, markup=False, highlight=False)
     if above:
         console.print(above)
     for title, table in tables.items():
-        console.print(f"\n{title}\n\n{markdown(table)}")
+        note = f"\n{notes[title]}" if title in notes else ""
+        console.print(f"\n{title}{note}\n\n{markdown(table)}")
     if csv:
         titled = [table.assign(table=title)[["table", *table]] for title, table in tables.items() if len(table)]
         csv.parent.mkdir(parents=True, exist_ok=True)
@@ -212,7 +218,7 @@ def as_markdown(table: pd.DataFrame) -> str:
 def main() -> None:
     """Run one command; wrong input is one line and exit code 2."""
     try:
-        app.cli(description="Commands over studies.")
+        app.cli(prog="python -m analysis", description="Commands over studies.")
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}" if error.strerror else f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -35,7 +35,7 @@ def savings(study: Study) -> pd.DataFrame:
     pace = (stopped[SECONDS] / stopped[EPOCHS].where(stopped[EPOCHS] > 0)).fillna(0.0)
     last = rungs(study)[-1]
     goals = {"max_epochs": float(last), "as completed trials": float(completed.mean()) if len(completed) else np.nan}
-    spent = float(trials[EPOCHS].sum()), float(trials[SECONDS].sum())
+    spent = float(trials[EPOCHS].sum()), float(trials[SECONDS].sum(min_count=1))
     rows = []
     for against, goal in goals.items():
         more = (goal - stopped[EPOCHS]).clip(lower=0)
@@ -155,12 +155,28 @@ def failures(study: Study) -> pd.DataFrame:
     alike = reasons.str.replace(r"0x[0-9a-fA-F]+|\d+(\.\d+)?", "#", regex=True)
     rows = [
         {"reason": reasons[group.index[0]], "trials": len(group), "share": len(group) / len(study.trials),
-         "epochs": float(group[EPOCHS].median()), "seconds": float(group[SECONDS].sum()),
+         "epochs": float(group[EPOCHS].median()), "seconds": float(group[SECONDS].sum(min_count=1)),
          "examples": ", ".join(group[TRIAL_ID].astype(str).head(3))}
         for _, group in failed.groupby(alike, sort=False)
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["reason", "trials", "share", "epochs", "seconds", "examples"])
     return table.sort_values("trials", ascending=False, kind="stable", ignore_index=True)
+
+
+NOTES = {
+    "Epochs and seconds saved": "against training stopped trials to the last epoch, or as long as completed ones",
+    "Rank correlation between rungs, survivors only": "1: the earlier rung has the order of the later one",
+    "Stopped trials that would have won: expected number": "the sum of their chances; low and high: of their intervals",
+    "Stopped trials most likely to have won": (
+        "needed: the share of what was left to gain that would have beaten the best; chance: the share of completed "
+        "trials that gained so much from that epoch on"
+    ),
+    "Other settings, replayed on the recorded curves": (
+        "unknown: trials that the setting would have let live beyond their record, so epochs and best are at least so "
+        "much (whole: none of them); same_stops: stopped where they were; own: this study's setting"
+    ),
+    "Slots busy over time": "busy: trials at once; waiting, starting and saving count as idle",
+}
 
 
 def audit_tables(study: Study) -> dict[str, pd.DataFrame]:

@@ -170,5 +170,8 @@ def _having(conditions: Iterable[Condition], sample: Sample) -> Mask:
 
 def _labels(sample: Sample, name: str) -> pd.Series:
     if name not in sample.parameters:
-        raise ClaimError(f"{name} is no hyperparameter that varied; those are {', '.join(sample.parameters)}")
+        known = (
+            f"those are {', '.join(sample.parameters)}" if sample.parameters else f"of {len(sample)} trials none did"
+        )
+        raise ClaimError(f"{name} is no hyperparameter that varied; {known}")
     return sample.trials[name].map(label_of, na_action="ignore")

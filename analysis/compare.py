@@ -68,7 +68,7 @@ def _summary(group: pd.DataFrame, study: Study) -> dict[str, object]:
         "epochs_to_best": epochs_to_best(rows, best[EPOCHS], study.sign),
         SECONDS: best[SECONDS],
         TRAINABLE: best.get(TRAINABLE),
-        "total_seconds": group[SECONDS].sum(),
+        "total_seconds": group[SECONDS].sum(min_count=1),
         "best_trial": best[TRIAL_ID],
     }
 

@@ -40,7 +40,9 @@ def verdict(forest: ForestResult, trials: int) -> str:
     if forest.r2 != forest.r2:
         return f"{CANNOT_SAY}: {trials} trials, or all alike; a forest needs {FEWEST} that differ"
     fit = f"R² on trials left out {forest.r2:.2f} ({forest.low:.2f} to {forest.high:.2f})"
-    return fit if forest.r2 >= ENOUGH_R2 else f"{CANNOT_SAY}: {fit}, below {ENOUGH_R2}"
+    if forest.r2 < ENOUGH_R2:
+        return f"{CANNOT_SAY}: {fit}, below {ENOUGH_R2}"
+    return f"{CANNOT_SAY} surely: {fit}, perhaps none at all" if forest.low < 0 else fit
 
 
 def panel(sample: Sample, forest: ForestResult | None = None) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """A study as pandas frames, whichever tool wrote it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from analysis.readers.tune import is_tune, read_tune
 from analysis.readers.wandb_csv import is_wandb_csv, read_wandb_csv
 from inat.constants import BEST_VAL_ACC, HISTORY_CSV, STUDY_JSON, TRIALS_CSV
 
+LESS_IS_BETTER = re.compile(r"loss|error|perplexity|(^|[^a-z])(mse|rmse|mae|err)([^a-z]|$)", re.IGNORECASE)
 BROKEN_COLUMNS = ["place", "reason"]
 
 
@@ -20,7 +22,7 @@ def _no_broken() -> pd.DataFrame:
     return pd.DataFrame(columns=BROKEN_COLUMNS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Study:
     """A study, running or ended.
 
@@ -39,6 +41,13 @@ class Study:
     metric: str = BEST_VAL_ACC
     mode: Mode = "max"
 
+    def __repr__(self) -> str:
+        """A line rather than all frames."""
+        return (
+            f"<Study: {len(self.trials):,} trials, {len(self.history):,} epochs, "
+            f"{len(self.parameters)} hyperparameters, metric {self.metric} ({self.mode})>"
+        )
+
     @property
     def sign(self) -> int:
         """What the metric is multiplied by for more to be better: 1, or -1 if it is to be minimised."""
@@ -56,16 +65,19 @@ def load_study(
     """Read a study directory, a Ray Tune experiment, an Optuna database or journal, or a CSV of W&B runs.
 
     ``metric`` becomes val_acc in the history; its best value so far, whichever it is by ``mode``, becomes best_val_acc:
-    with "min" that is the least one, its sign as it was. None is best_val_acc, or else val_acc. ``mode`` None is "max",
-    or the direction that an Optuna study has of its own. ``study`` names one of several studies in an Optuna database
-    (``path#study`` does too); ``parameters`` names the hyperparameters that count, by default all, or those that vary
-    of a Tune experiment or W&B export. Nothing is ever unpickled. What cannot be read is in ``broken``.
+    with "min" that is the least one, its sign as it was. None is best_val_acc, or else val_acc. ``mode`` None is "min"
+    for a metric that is called a loss or an error, else "max", or the direction that an Optuna study has of its own.
+    ``study`` names one of several studies in an Optuna database (``path#study`` does too); ``parameters`` names the
+    hyperparameters that count, by default all, or those that vary of a Tune experiment or W&B export. Nothing is ever
+    unpickled. What cannot be read is in ``broken``.
 
     Raises FileNotFoundError if ``path`` is none of these, and ValueError if it has no such metric, parameter or study,
     or if an Optuna study goes the other way than ``mode``.
     """
     if mode not in ("max", "min", None):
         raise ValueError(f"mode is {mode!r}; choose max or min")
+    if mode is None and metric is not None and LESS_IS_BETTER.search(metric):
+        mode = "min"
     broken: Broken = []
     frames = _read(path, metric, mode, study, parameters, broken)
     if parameters is not None:

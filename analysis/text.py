@@ -2,13 +2,26 @@
 
 import pandas as pd
 
+from analysis.encode import is_number, label_of
+
+SHORT = 6  # characters of a number that was chosen rather than measured
+
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as text, fractions to three digits after the point, nothing as "-"."""
-    return table.apply(lambda column: column.map(_text))
+    """The table as text, nothing as "-": settings such as 0.0001 as they are, other fractions to three digits."""
+    return table.apply(lambda column: column.map(_setting if _short(column) else _text))
 
 
-def _text(value: object) -> object:
+def _short(column: pd.Series) -> bool:
+    """Whether they are numbers of a few digits, which somebody chose."""
+    return is_number(column) and all(len(f"{float(value):.9g}") <= SHORT for value in column.dropna())
+
+
+def _setting(value: object) -> str:
+    return "-" if pd.isna(value) else label_of(value)
+
+
+def _text(value: object) -> str:
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
         return "-"
     if isinstance(value, pd.Timestamp):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import BLUE, BLUES, GREY, MUTED, RED, ROW, axes_or_new, colour_map, new_figure, styled
+from analysis.figures.style import BLUE, BLUES, GREY, MUTED, RED, ROW, axes_or_new, colour_map, new_figure, say, styled
 
 VERDICT_COLOURS = {"supported": BLUE, "contradicted": RED, "undecided": GREY}
 LONGEST = 52  # characters of a claim beside its line
@@ -20,6 +20,8 @@ def plot_effects(table: pd.DataFrame, ax: Axes | None = None, name: str = "accur
     an adjusted effect are not drawn. ``name`` is what the metric is called.
     """
     rows = table[table["adjusted"].notna()]
+    if not len(rows):
+        return say(axes_or_new(ax, height=1.0), "too few trials to hold the other hyperparameters fixed")
     labels = [f"{p} = {v}  (n {n})" for p, v, n in zip(rows["parameter"], rows["value"], rows["trials"], strict=True)]
     ax = axes_or_new(ax, height=0.8 + ROW * max(len(rows), 1))
     first = ~rows["parameter"].duplicated().to_numpy()
@@ -35,6 +37,8 @@ def plot_effects(table: pd.DataFrame, ax: Axes | None = None, name: str = "accur
 def plot_claims(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the frame of ``analysis.claims.check``: effect and interval of each claim, coloured by verdict."""
     rows = table[table["effect"].notna()]
+    if not len(rows):
+        return say(axes_or_new(ax, height=1.0), "no claim could be compared")
     ax = axes_or_new(ax, height=0.9 + ROW * max(len(rows), 1))
     places = -np.arange(len(rows), dtype=float)
     colours = [VERDICT_COLOURS.get(verdict, GREY) for verdict in rows["verdict"]]
@@ -62,8 +66,10 @@ def _intervals(ax: Axes, places: np.ndarray, values: pd.Series, low: pd.Series, 
 def plot_dependence(table: pd.DataFrame, axes: Sequence[Axes] | None = None, name: str = "accuracy") -> list[Axes]:
     """Draw the frame of ``analysis.dependence.partial_dependence``, each parameter on axes of its own."""
     names = list(dict.fromkeys(table["parameter"]))
+    if not names:
+        return [say(axes_or_new(axes[0] if axes else None, height=1.0), "too few trials for a forest")]
     if axes is None:
-        axes = list(new_figure(height=2.9).subplots(1, max(len(names), 1), sharey=True, squeeze=False).flat)
+        axes = list(new_figure(height=2.9).subplots(1, len(names), sharey=True, squeeze=False).flat)
     for ax, parameter in zip(axes, names, strict=True):
         own = table[table["parameter"].eq(parameter)]
         places = np.arange(len(own))
@@ -85,6 +91,8 @@ def interaction_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
 @styled
 def plot_interaction(table: pd.DataFrame, ax: Axes | None = None, name: str = "accuracy") -> Axes:
     """Draw the frame of ``analysis.interaction.pair_table``: mean accuracy of each pair of values, and its trials."""
+    if not len(table):
+        return say(axes_or_new(ax, height=1.0), "too few trials to tell what two hyperparameters do together")
     means, counts = interaction_matrix(table)
     ax = axes_or_new(ax, height=1.2 + 0.5 * len(means))
     image = ax.imshow(means.to_numpy(dtype=float), cmap=colour_map(BLUES), aspect="auto")

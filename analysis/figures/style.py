@@ -91,6 +91,13 @@ def axes_or_new(ax: Axes | None, height: float = 3.6) -> Axes:
     return ax if ax is not None else new_figure(height=height).add_subplot()
 
 
+def say(ax: Axes, text: str) -> Axes:
+    """Axes that show why there is nothing to draw."""
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, text, ha="center", va="center", color=MUTED, transform=ax.transAxes)
+    return ax
+
+
 def png_bytes(figure: Figure) -> bytes:
     """The picture on white."""
     buffer = io.BytesIO()

@@ -173,4 +173,4 @@ def choose_metric(wanted: str | None, known: Sequence[str], listed: Sequence[str
             return metric
     missing = wanted if wanted is not None else f"{BEST_VAL_ACC} or {VAL_ACC}"
     there = ", ".join(listed) or "none"
-    raise ValueError(f"no metric {missing}; pass metric= one of the numeric columns that there are: {there}")
+    raise ValueError(f"no metric {missing}; choose one of the numeric columns that there are: {there}")

@@ -16,7 +16,7 @@ from analysis.report.findings import Findings, find
 from analysis.report.headline import headline
 from analysis.report.panels import panels
 from analysis.study import Study
-from inat.constants import BEST_VAL_ACC, EPOCHS, NAME, STATE, STOPPED, TRIAL_ID
+from inat.constants import BEST_VAL_ACC, EPOCHS, NAME, RUNNING, STATE, STOPPED, TRIAL_ID
 
 CLOSE = 0.005  # of accuracy: trials this near to the best may change places with it on other images
 
@@ -29,7 +29,7 @@ def build(study: Study, path: Path, epochs: int | None = None) -> Report:
     found = find(study, epochs) if study.trials[BEST_VAL_ACC].notna().any() else None
     checked = verdicts(study, epochs)
     sections = [*panels(study, found), *equal_budget(found), claims(checked), stopping(study), making(study)]
-    said = [*_close(study), *_mattered(found), *_claimed(checked), *_saved(study), *_failed(study)]
+    said = [*_unfinished(study), *_close(study), *_mattered(found), *_claimed(checked), *_saved(study), *_failed(study)]
     return Report(headline(study, path, said), sections, {"trials": line_trials(study)})
 
 
@@ -51,7 +51,19 @@ def _close(study: Study) -> list[str]:
     if near < 1:
         return []
     trials = "1 other trial came" if near == 1 else f"{near} other trials came"
-    return [f"{trials} within {CLOSE} of the best validation accuracy: which of them is best is a matter of luck."]
+    ties = int(accuracies.eq(accuracies.max()).sum()) - 1
+    equal = f" ({ties} of them just as high; of equal ones the first counts as the best)" if ties else ""
+    return [f"{trials} within {CLOSE} of the best validation accuracy{equal}: which is best is a matter of luck."]
+
+
+def _unfinished(study: Study) -> list[str]:
+    running = int(study.trials[STATE].eq(RUNNING).sum())
+    wanted = (study.info.get("config") or {}).get("num_samples")
+    missing = wanted - len(study.trials) if isinstance(wanted, int) and not study.info.get("grid") else 0
+    if running or missing > 0:
+        ended = f"{len(study.trials) - running} of {wanted}" if missing > 0 else f"{len(study.trials) - running}"
+        return [f"The search is not at its end: {ended} trials have ended; it runs or was interrupted."]
+    return []
 
 
 def _mattered(found: Findings | None) -> list[str]:
@@ -76,8 +88,9 @@ def _saved(study: Study) -> list[str]:
         f"{whole['epochs_a_trial']:.0f} epochs would have taken"
     )
     if missed["expected"] == missed["expected"]:
+        number = f"{missed['expected']:.1f}" if missed["expected"] >= 0.05 else "none"
         text += (
-            f"; of {stopped} stopped trials {missed['expected']:.1f} are expected to have become the best "
+            f"; of {stopped} stopped trials {number} are expected to have become the best "
             f"(between {missed['low']:.1f} and {missed['high']:.1f})"
         )
     return [f"{text}."]

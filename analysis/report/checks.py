@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.audit import audit_tables
+from analysis.audit import NOTES, audit_tables
 from analysis.claims import check, takeaways
 from analysis.figures import audit
 from analysis.figures.effects import plot_claims
@@ -30,7 +30,8 @@ def claims(table: pd.DataFrame) -> Section:
         return Section("claims", "Claims", ["Not to be had from this study: no trial has an accuracy yet."])
     items: list[Item] = [
         f"The ten takeaways that were published for nature_12K, on the trials of this study: {tally(table)}. Undecided "
-        "means that this study cannot tell. All ten are corrected together (Holm)."
+        "means that this study cannot tell. The verdicts are corrected for ten claims "
+        "(p_holm); each interval is of its claim alone, and may leave 0 out where the verdict does not."
     ]
     if table["effect"].notna().any():
         alt = f"Effects of the ten claims with 95 % intervals: {tally(table)}."
@@ -61,7 +62,9 @@ def _pictures(study: Study) -> list[Item]:
 
 
 def _tables(study: Study) -> list[Item]:
-    return [Table(_file_name(title), title, frame) for title, frame in audit_tables(study).items()]
+    return [
+        Table(_file_name(title), title, frame, NOTES.get(title, "")) for title, frame in audit_tables(study).items()
+    ]
 
 
 def _file_name(title: str) -> str:

@@ -38,7 +38,7 @@ def headline(study: Study, path: Path, findings: list[str]) -> Headline:
         return Headline(name, "no trial has a result", {}, cost(study), findings)
     shown = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
     label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
-    facts = [validation(study, best), test_fact(recorded, best), *cost(study)]
+    facts = [validation(study, best), test_fact(recorded, best), *cost(study), *size(study, best)]
     return Headline(name, f"best trial {best[TRIAL_ID]}{label}", shown, facts, findings)
 
 
@@ -83,19 +83,28 @@ def test_fact(recorded: dict[str, Any], best: pd.Series) -> Fact:
 
 
 def cost(study: Study) -> list[Fact]:
-    """Trials, epochs, seconds and parameters."""
+    """Trials, epochs and seconds."""
     trials = study.trials
     counts = trials[STATE].value_counts()
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state, 0))
-    trained = float(trials[SECONDS].sum())
-    facts = [
+    trained = float(trials[SECONDS].sum(min_count=1))
+    time = duration(trained) if trained == trained else "-"
+    return [
         Fact("trials", f"{len(trials):,}", states),
-        Fact("training time", duration(trained), f"{trials[EPOCHS].sum():,.0f} epochs{_wall(trials)}"),
+        Fact("training time", time, f"{trials[EPOCHS].sum():,.0f} epochs{_wall(trials)}"),
     ]
-    if TRAINABLE in trials and trials[TRAINABLE].notna().any():
-        low, high = trials[TRAINABLE].min(), trials[TRAINABLE].max()
-        facts.append(Fact("trained parameters", _count(high), f"at most; the smallest network has {_count(low)}"))
-    return facts
+
+
+def size(study: Study, best: pd.Series) -> list[Fact]:
+    """What the best trial trained, among the others."""
+    if pd.isna(best.get(TRAINABLE)):
+        return []
+    low, high = study.trials[TRAINABLE].min(), study.trials[TRAINABLE].max()
+    return [
+        Fact(
+            "trained parameters", _count(best[TRAINABLE]), f"of the best; {_count(low)} to {_count(high)} in all trials"
+        )
+    ]
 
 
 def _count(number: float) -> str:

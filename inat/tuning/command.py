@@ -49,7 +49,9 @@ def search_and_report(config: SearchConfig) -> None:
             raise SearchError(all_failed(study))
         console.print(summary(study, best, time.monotonic() - started))
         console.print(describe_test(test_once(study, config.data_config())))
-        console.print(write_report(study))
+        with console.status("writing the report"):
+            told = write_report(study)
+        console.print(told)
     except KeyboardInterrupt:
         console.print(interruption(config, study))
         sys.exit(INTERRUPTED)
