@@ -176,7 +176,8 @@ def report(
     from analysis.report.build import build
     from analysis.report.write import folder_for, write
 
-    files = write(build(reading.load(path), path, epochs), output or folder_for(path), csv=csv)
+    named = path.with_name(f"{path.name}#{reading.study}") if reading.study else path
+    files = write(build(reading.load(path), named, epochs), output or folder_for(named), csv=csv)
     page, others = files[0], len(files) - 1
     print(f"report  {page} ({page.stat().st_size / 1e6:.1f} MB), and {others} files beside it")
 
@@ -220,7 +221,7 @@ def main() -> None:
     try:
         app.cli(prog="python -m analysis", description="Commands over studies.")
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}" if error.strerror else f"error: {error}", file=sys.stderr)
+        print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

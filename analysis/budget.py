@@ -6,13 +6,13 @@ budget and says which. At the first rung all trials can be compared; at a later 
 which makes bad settings look better than they are, as only their lucky trials are left.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.encode import varying
+from analysis.encode import is_number, varying
 from analysis.readers.frames import SIGNS, Mode
 from analysis.resampling import Array
 from analysis.study import Study
@@ -20,6 +20,7 @@ from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, NAME,
 
 ACCURACY = "accuracy"  # of a trial at the budget of its sample
 ALL_REACHED = 0.95  # share of the trials that counts as all of them: a few fail or are still running
+MOST_LEVELS = 20  # different texts of a hyperparameter that can be compared; a name of each trial is none
 PILE = 0.05  # share of the trials that must have ended at an epoch for it to be taken for a rung
 
 
@@ -31,7 +32,8 @@ class Sample:
     budget, None where the study has no curves and every trial counts with the best accuracy of whatever it trained;
     ``of``: the trials of the study with any accuracy; ``carried``: those that ended by themselves before ``epochs``,
     out of patience, and count with the best that they had. ``metric`` and ``mode`` are the study's; accuracies keep
-    the metric's own sign, and where ``sign`` is -1 the least of them is the best.
+    the metric's own sign, and where ``sign`` is -1 the least of them is the best. ``left_out``: parameters of more
+    than MOST_LEVELS different texts, such as a folder of each trial.
     """
 
     trials: pd.DataFrame
@@ -41,6 +43,7 @@ class Sample:
     carried: int = 0
     metric: str = BEST_VAL_ACC
     mode: Mode = "max"
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def sign(self) -> int:
@@ -61,6 +64,8 @@ class Sample:
             text += f" ({self.carried} of them out of patience before that)"
         if len(self) < ALL_REACHED * self.of:
             text += "; the others were stopped, failed or are running, so bad settings look better than they are"
+        if self.left_out:
+            text += f"; without {', '.join(self.left_out)}, with more than {MOST_LEVELS} different texts each"
         return text
 
 
@@ -110,10 +115,9 @@ def sample_at(study: Study, epochs: int | None = None) -> Sample:
     if not len(study.history):
         usable = trials[finite(trials[BEST_VAL_ACC]).notna() & trials[STATE].ne(FAILED)]
         usable = usable.assign(**{ACCURACY: usable[BEST_VAL_ACC]})
-        return _checked(Sample(usable, study.parameters, None, len(usable), 0, study.metric, study.mode))
-    if epochs is not None and not 1 <= epochs <= longest(study):
-        raise ValueError(f"the budget is {epochs} epochs; choose 1 to {longest(study)}, what the longest trial trained")
-    epochs = epochs or common_epoch(study)
+        known = int(finite(trials[BEST_VAL_ACC]).notna().sum())
+        return _checked(Sample(usable, study.parameters, None, known, 0, study.metric, study.mode))
+    epochs = checked_epochs(study, epochs) or common_epoch(study)
     accuracy = trials[TRIAL_ID].map(accuracy_within(study, epochs))
     reached = trials[EPOCHS].ge(epochs)
     carried = trials[STATE].eq(COMPLETED) & ~reached
@@ -124,10 +128,23 @@ def sample_at(study: Study, epochs: int | None = None) -> Sample:
     return _checked(Sample(chosen, study.parameters, epochs, known, ended, study.metric, study.mode))
 
 
+def checked_epochs(study: Study, epochs: int | None) -> int | None:
+    """``epochs``; ValueError if no trial trained so long."""
+    if epochs is not None and len(study.history) and not 1 <= epochs <= longest(study):
+        raise ValueError(f"the budget is {epochs} epochs; choose 1 to {longest(study)}, what the longest trial trained")
+    return epochs
+
+
 def _checked(sample: Sample) -> Sample:
     if not len(sample):
-        raise ValueError("no trial has an accuracy yet; wait for the first epochs of the search")
-    return replace(sample, parameters=varying(sample.trials, sample.parameters))
+        raise ValueError(
+            "no trial that did not fail has a result"
+            if sample.of
+            else "no trial has an accuracy yet; wait for the first epochs of the search"
+        )
+    names = varying(sample.trials, sample.parameters)
+    texts = [n for n in names if not is_number(sample.trials[n]) and sample.trials[n].map(str).nunique() > MOST_LEVELS]
+    return replace(sample, parameters=[n for n in names if n not in texts], left_out=texts)
 
 
 def best_trials(study: Study, n: int = 10) -> pd.DataFrame:

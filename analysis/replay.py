@@ -60,6 +60,8 @@ def replay(study: Study, grace: int, factor: int, events: pd.DataFrame | None = 
     """One setting on the recorded curves: trials it stops, epochs it spends, the best it finds, what is unknown."""
     events = arrivals(study) if events is None else events
     ladder = Ladder(milestones(grace, factor, rungs(study)[-1]), factor)
+    trials = study.trials.set_index(TRIAL_ID)
+    ends = trials.loc[trials[STATE].eq(COMPLETED), EPOCHS].to_dict()
     stopped: dict[str, int] = {}
     best, spent = -np.inf, 0
     for trial_id, epoch, accuracy in zip(events[TRIAL_ID], events[EPOCH], events[BEST_VAL_ACC], strict=True):
@@ -67,9 +69,9 @@ def replay(study: Study, grace: int, factor: int, events: pd.DataFrame | None = 
             continue
         value = study.sign * float(accuracy)
         spent, best = spent + 1, max(best, value)
-        if ladder.stops(int(epoch), value):
+        # A trial that ends by itself at a rung counts for those that come later, and is not stopped.
+        if ladder.stops(int(epoch), value) and ends.get(trial_id) != epoch:
             stopped[trial_id] = int(epoch)
-    trials = study.trials.set_index(TRIAL_ID)
     cut = trials.index[trials[STATE].eq(STOPPED)]
     # Stopped where the record ends too, or earlier, is known; let to live beyond its record is not.
     unknown = [trial for trial in cut if trial not in stopped]

@@ -1,5 +1,7 @@
 """Frames as text, for the console, Markdown and pages alike."""
 
+from typing import Any
+
 import pandas as pd
 
 from analysis.encode import is_number, label_of
@@ -17,7 +19,7 @@ def _short(column: pd.Series) -> bool:
     return is_number(column) and all(len(f"{float(value):.9g}") <= SHORT for value in column.dropna())
 
 
-def _setting(value: object) -> str:
+def _setting(value: Any) -> str:
     return "-" if pd.isna(value) else label_of(value)
 
 
@@ -25,7 +27,7 @@ def _text(value: object) -> str:
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
         return "-"
     if isinstance(value, pd.Timestamp):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
+        return str(value.strftime("%Y-%m-%d %H:%M:%S"))
     if not isinstance(value, float) or value.is_integer():
         return str(value) if not isinstance(value, float) else f"{value:.0f}"
     return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.2g}"
@@ -33,14 +35,17 @@ def _text(value: object) -> str:
 
 def markdown(table: pd.DataFrame) -> str:
     """The table in Markdown, or "none"."""
-    return str(rounded(table).to_markdown(index=False, missingval="-", disable_numparse=True)) if len(table) else "none"
+    if not len(table):
+        return "none"
+    text = rounded(table).map(lambda value: " ".join(str(value).splitlines()).replace("|", "\\|").replace("<", "&lt;"))
+    return str(text.to_markdown(index=False, missingval="-", disable_numparse=True))
 
 
 def duration(seconds: float) -> str:
     """Seconds as a reader says them: 42 s, 3 min 5 s, 2 h 10 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60:,} h {minutes % 60} min"

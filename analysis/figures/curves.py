@@ -28,6 +28,8 @@ from inat.constants import (
 
 MOST_DOTS = 2000  # of a page, each with the name of its trial
 MOST_CURVES = 400  # lines of a picture; more become a solid area, and a page of them megabytes
+LARGEST = 1e30  # a diverged loss beyond that is drawn as none
+MOST_POINTS = 20_000  # of all curves together, each four times in a page
 TITLES = {TRAIN_ACC: "training accuracy", VAL_ACC: "validation accuracy", TRAIN_LOSS: "training loss",
           VAL_LOSS: "validation loss"}  # fmt: skip
 UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))
@@ -105,18 +107,22 @@ def interactive_created(points: pd.DataFrame) -> go.Figure:
 
 
 def epoch_curves(study: Study) -> pd.DataFrame:
-    """The history of at most MOST_CURVES trials with ``best``, the best trial's rows, last: trial_id, epoch, metrics.
+    """The history of at most MOST_CURVES trials and MOST_POINTS epochs: trial_id, epoch, metrics, ``best``.
 
-    Where there are more trials, every k-th by accuracy is taken, so that all levels of accuracy are there.
+    The rows of the best trial, in which ``best`` is True, come last. Where there are more trials, every k-th by
+    accuracy is taken, so that all levels of accuracy are there.
     """
     results = (study.sign * finite(study.trials[BEST_VAL_ACC])).dropna()
     results = results.iloc[::-1].sort_values(kind="stable")  # of equal ones the first counts as the best
     ranked = study.trials.loc[results.index, TRIAL_ID]
     if not len(ranked) or not len(study.history):
         return study.history.head(0).assign(best=pd.Series(dtype=bool))
-    places = np.unique(np.linspace(0, len(ranked) - 1, min(len(ranked), MOST_CURVES)).round().astype(int))
+    count = min(len(ranked), MOST_CURVES, max(MOST_POINTS // int(study.history[EPOCH].max()), 1))
+    places = np.unique(np.linspace(len(ranked) - 1, 0, count).round().astype(int))
     chosen = ranked.iloc[places]
     rows = study.history[study.history[TRIAL_ID].isin(chosen)]
+    metrics = [name for name in TITLES if name in rows]
+    rows = rows.assign(**{name: rows[name].where(rows[name].abs() < LARGEST) for name in metrics})
     rows = rows.assign(best=rows[TRIAL_ID].eq(ranked.iloc[-1]))
     if outcome_name(study.metric) == study.metric:
         rows = rows.drop(columns=list(TITLES)).assign(**{study.metric: rows[VAL_ACC]})

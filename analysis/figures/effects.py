@@ -6,9 +6,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import BLUE, BLUES, GREY, MUTED, RED, ROW, axes_or_new, colour_map, new_figure, say, styled
+from analysis.figures.style import (
+    BLUE,
+    BLUES,
+    GREY,
+    MUTED,
+    RED,
+    ROW,
+    axes_or_new,
+    colour_map,
+    new_figure,
+    say,
+    shortened,
+    styled,
+)
 
 VERDICT_COLOURS = {"supported": BLUE, "contradicted": RED, "undecided": GREY}
+SHORT = 18  # characters of a value below its column
 LONGEST = 52  # characters of a claim beside its line
 
 
@@ -22,7 +36,10 @@ def plot_effects(table: pd.DataFrame, ax: Axes | None = None, name: str = "accur
     rows = table[table["adjusted"].notna()]
     if not len(rows):
         return say(axes_or_new(ax, height=1.0), "too few trials to hold the other hyperparameters fixed")
-    labels = [f"{p} = {v}  (n {n})" for p, v, n in zip(rows["parameter"], rows["value"], rows["trials"], strict=True)]
+    labels = [
+        f"{shortened(f'{p} = {v}')}  (n {n})"
+        for p, v, n in zip(rows["parameter"], rows["value"], rows["trials"], strict=True)
+    ]
     ax = axes_or_new(ax, height=0.8 + ROW * max(len(rows), 1))
     first = ~rows["parameter"].duplicated().to_numpy()
     places = -(np.arange(len(rows)) + 0.4 * np.cumsum(first))
@@ -45,7 +62,7 @@ def plot_claims(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.axvline(0, color=MUTED, linewidth=0.8)
     ax.hlines(places, rows["low"], rows["high"], colors=colours, linewidth=1.8)
     ax.scatter(rows["effect"], places, color=colours, s=30, zorder=3)
-    texts = [text if len(text) <= LONGEST else text[: LONGEST - 1] + "…" for text in rows["claim"]]
+    texts = [shortened(text, LONGEST) for text in rows["claim"]]
     ax.set_yticks(places, [f"{text}: {v}" for text, v in zip(texts, rows["verdict"], strict=True)], fontsize=8.5)
     ax.set(xlabel="effect; right of 0 speaks for the claim")
     ax.grid(axis="y", visible=False)
@@ -75,8 +92,13 @@ def plot_dependence(table: pd.DataFrame, axes: Sequence[Axes] | None = None, nam
         places = np.arange(len(own))
         ax.fill_between(places, own["low"], own["high"], color=BLUE, alpha=0.18, linewidth=0)
         ax.plot(places, own["predicted"], color=BLUE, marker="o", markersize=4)
-        ax.set_xticks(places, own["value"], rotation=35 if own["value"].str.len().max() > 6 else 0, fontsize=8.5)
-        ax.set_title(str(parameter), fontsize=9.5)
+        ax.set_xticks(
+            places,
+            [shortened(value, SHORT) for value in own["value"]],
+            rotation=35 if own["value"].str.len().max() > 6 else 0,
+            fontsize=8.5,
+        )
+        ax.set_title(shortened(parameter, SHORT), fontsize=9.5)
     axes[0].set_ylabel(f"predicted {name}")
     return list(axes)
 
@@ -102,9 +124,9 @@ def plot_interaction(table: pd.DataFrame, ax: Axes | None = None, name: str = "a
         text = f"{mean:.3f}\nn {count:.0f}" if mean == mean else "not tried"
         colour = MUTED if mean != mean else ("white" if mean > middle else "#10161c")
         ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
-    ax.set_xticks(range(means.shape[1]), [str(value) for value in means.columns])
-    ax.set_yticks(range(means.shape[0]), [str(value) for value in means.index])
-    ax.set(xlabel=str(means.columns.name), ylabel=str(means.index.name))
+    ax.set_xticks(range(means.shape[1]), [shortened(value, SHORT) for value in means.columns])
+    ax.set_yticks(range(means.shape[0]), [shortened(value, SHORT) for value in means.index])
+    ax.set(xlabel=shortened(means.columns.name), ylabel=shortened(means.index.name, SHORT))
     ax.grid(visible=False)
     bar = ax.figure.colorbar(image, ax=ax, aspect=20, pad=0.02)
     bar.set_label(f"mean {name}")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import BLUE, GREEN, MUTED, RED, ROW, new_figure, styled
+from analysis.figures.style import BLUE, GREEN, MUTED, RED, ROW, new_figure, shortened, styled
 from analysis.importance import METHODS
 
 MOST_ROWS = 24  # columns of the panel; the table has them all
@@ -28,10 +28,11 @@ def plot_panel(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[
     if axes is None:
         axes = new_figure(height=1.0 + ROW * len(rows)).subplots(1, 2, sharey=True)
     left, right = axes
-    left.barh(rows["column"], rows["importance"], color=BLUE, height=0.65)
+    names = rows["column"].map(shortened)
+    left.barh(names, rows["importance"], color=BLUE, height=0.65)
     left.set(title="importance (random forest)")
     colours = [GREEN if value >= 0 else RED for value in rows["pearson"]]
-    right.barh(rows["column"], rows["pearson"].fillna(0.0), color=colours, height=0.65)
+    right.barh(names, rows["pearson"].fillna(0.0), color=colours, height=0.65)
     _whiskers(right, np.arange(len(rows)), rows["pearson"], rows["pearson_low"], rows["pearson_high"])
     right.axvline(0, color=MUTED, linewidth=0.8)
     right.set(title="correlation (Pearson), 95 % interval", xlim=(-1, 1))
@@ -60,7 +61,7 @@ def plot_importance(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> 
         ax.axvline(0, color=MUTED, linewidth=0.8)
         _whiskers(ax, places, found["importance"], found["low"], found["high"])
         ax.scatter(found["importance"], places, color=BLUE, s=26, zorder=3)
-        ax.set_yticks(places, [str(name) for name in found.index])
+        ax.set_yticks(places, [shortened(name) for name in found.index])
         ax.set_title(MEANING[method], fontsize=9.5)
         ax.grid(axis="y", visible=False)
         ax.tick_params(axis="y", length=0)

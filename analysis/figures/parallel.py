@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 
 from analysis.budget import finite, outcome_name
 from analysis.encode import MAX_LEVELS, is_logarithmic, is_number, label_of, level_labels, varying
-from analysis.figures.style import GRID, INK, MUTED, SCALE, axes_or_new, colour_map, styled
+from analysis.figures.style import GRID, INK, MUTED, SCALE, axes_or_new, colour_map, shortened, styled
 from analysis.study import Study
 from inat.constants import BEST_VAL_ACC, EPOCHS, TRIAL_ID
 
@@ -24,6 +24,7 @@ MOST_LINES = 2000  # of the best trials; more lines hide one another and make a 
 LEVELS, LINEAR, LOGARITHMIC = "levels", "linear", "logarithmic"
 TICKS = 5  # of an axis of numbers
 FINE = 20  # places between two ticks of a logarithmic axis at which a selection may begin or end
+LONGEST = 24  # characters of a label
 JITTER = 0.12  # of the distance of two labels: lines through the same value lie side by side
 
 
@@ -92,9 +93,21 @@ def _draw_axis(ax: Axes, place: int, name: str, heights: list[float], labels: li
     ax.axvline(place, 0.07, 0.93, color=MUTED, linewidth=0.8)
     paper = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.6}
     for height, label in zip(heights, labels, strict=True):
-        ax.annotate(label, (place, height), (4, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=paper)
-    title = ax.annotate(name.replace("_", " "), (place, 1.1), annotation_clip=False, rotation=18, fontsize=8.5)
+        ax.annotate(
+            shortened(label, LONGEST),
+            (place, height),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+            bbox=paper,
+        )
+    title = ax.annotate(_title(name), (place, 1.1), annotation_clip=False, rotation=18, fontsize=8.5)
     title.set(ha="left", va="bottom", color=INK)
+
+
+def _title(name: str) -> str:
+    return shortened(name.replace("_", " "), LONGEST)
 
 
 def _span(ticks: pd.DataFrame) -> tuple[float, float]:
@@ -141,7 +154,8 @@ def _dimension(column: pd.Series, ticks: pd.DataFrame) -> dict[str, Any]:
     low, span = _span(ticks)
     margin = 0.5 * JITTER
     found = {
-        "label": str(column.name).replace("_", " "),
+        "name": str(column.name),
+        "label": _title(str(column.name)),
         "values": _positions(column, ticks).astype(np.float32),  # half of the bytes of a page
         "range": [low - margin * span, low + (1 + margin) * span],
     }
@@ -151,4 +165,4 @@ def _dimension(column: pd.Series, ticks: pd.DataFrame) -> dict[str, Any]:
     if ticks["kind"].iloc[0] == LOGARITHMIC:
         labels = [label for text in labels for label in [text, *[""] * (FINE - 1)]][: (len(labels) - 1) * FINE + 1]
         positions = np.linspace(positions[0], positions[-1], len(labels))
-    return found | {"tickvals": positions, "ticktext": labels}
+    return found | {"tickvals": positions, "ticktext": [shortened(label, LONGEST) for label in labels]}

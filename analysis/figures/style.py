@@ -28,6 +28,7 @@ SCALE = ((0.0, "#b9c7d3"), (0.45, "#5fa3c7"), (0.75, "#2b7fb8"), (0.92, "#d9730d
 BLUES = ((0.0, "#dbe6ee"), (0.5, "#6fa8cc"), (1.0, "#14527f"))  # of fields with numbers on them
 
 PNG_DPI = 150
+LONGEST = 40  # characters of a label
 WIDTH = 11.0  # inches
 ROW = 0.3  # inches of a row in charts with one row a value
 
@@ -53,6 +54,7 @@ RC: Any = {
     "legend.frameon": False,
     "legend.fontsize": 9,
     "figure.constrained_layout.use": True,
+    "text.parse_math": False,  # a $ in a name is a dollar
     "svg.fonttype": "none",  # text stays text: it can be searched and read aloud
     "svg.hashsalt": "study",  # the same study gives the same file
 }
@@ -89,6 +91,12 @@ def new_figure(width: float = WIDTH, height: float = 3.6) -> Figure:
 def axes_or_new(ax: Axes | None, height: float = 3.6) -> Axes:
     """``ax``, or the one of a new figure."""
     return ax if ax is not None else new_figure(height=height).add_subplot()
+
+
+def shortened(text: object, longest: int = LONGEST) -> str:
+    """A label that leaves room for the picture."""
+    label = " ".join(str(text).split())
+    return label if len(label) <= longest else label[: longest - 1] + "…"
 
 
 def say(ax: Axes, text: str) -> Axes:

@@ -12,7 +12,7 @@ SIGNIFICANT = 0.05
 SHORT = 12  # rows of a table that need no folding
 
 
-def equal_budget(found: Findings | None) -> list[Section]:
+def equal_budget(found: Findings | str) -> list[Section]:
     """The honest versions of the panels."""
     return [
         section("importance", "What mattered", lambda: _importance(needed(found))),
@@ -39,7 +39,8 @@ def _effects(found: Findings) -> list[Item]:
     share = f"{len(apart)} of {len(pairs)} pairs of values"
     return [
         "How much better a value is than the others of its hyperparameter, all else equal: "
-        f"{found.sample.budget}. Grey intervals include 0. A Bayesian search tries good regions more often, so that "
+        f"{found.sample.budget}. Grey intervals include 0; each is of its value "
+        "alone, pairs below are corrected for their number. A Bayesian search tries good regions more often, so that "
         "plain means mix the effect of a value with that of the values it came with; adjusted ones hold those fixed.",
         Picture(
             "effects",

@@ -42,10 +42,10 @@ def find(study: Study, epochs: int | None = None) -> Findings:
     return Findings(sample, forest, importance(sample, forest))
 
 
-def needed(found: Findings | None) -> Findings:
-    """The findings, or ValueError that there is nothing to compare."""
-    if found is None:
-        raise ValueError("no trial has an accuracy yet")
+def needed(found: Findings | str) -> Findings:
+    """The findings, or ValueError why there is nothing to compare."""
+    if isinstance(found, str):
+        raise ValueError(found)
     if not found.sample.parameters:
         raise ValueError(f"no hyperparameter varies among the {len(found.sample)} trials that can be compared")
     return found

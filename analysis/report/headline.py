@@ -33,7 +33,7 @@ def headline(study: Study, path: Path, findings: list[str]) -> Headline:
     """The first screen of the study that was read from ``path``."""
     recorded = read_best(path)
     best = best_trial(study, recorded)
-    name = path.resolve().name
+    name = path.name or path.resolve().name
     if best is None:
         return Headline(name, "no trial has a result", {}, cost(study), findings)
     shown = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
@@ -63,18 +63,24 @@ def best_trial(study: Study, recorded: dict[str, Any]) -> pd.Series | None:
 
 def validation(study: Study, best: pd.Series) -> Fact:
     """The accuracy that the search chose by, and why it flatters."""
-    tried = int(study.trials[BEST_VAL_ACC].notna().sum())
-    epochs = f"best epoch of {best[EPOCHS]:.0f}; " if pd.notna(best[EPOCHS]) else ""
+    tried = int(finite(study.trials[BEST_VAL_ACC]).notna().sum())
+    value = best[BEST_VAL_ACC]
+    epochs = f"best epoch of {best[EPOCHS]:.0f}; " if best[EPOCHS] > 0 else ""
     name = "validation accuracy" if outcome_name(study.metric) == "accuracy" else study.metric
-    return Fact(name, f"{best[BEST_VAL_ACC]:.4f}", f"{epochs}the best of {tried} trials, so rather too good")
+    return Fact(
+        name,
+        f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.4g}",
+        f"{epochs}the best of {tried} trials, so rather too good",
+    )
 
 
 def test_fact(recorded: dict[str, Any], best: pd.Series) -> Fact:
     """The score on images that no decision was made by, with Wilson's interval of a proportion."""
     test = recorded.get(TEST)
-    if not isinstance(test, dict) or recorded.get(TRIAL_ID) != best[TRIAL_ID]:
+    known = test if isinstance(test, dict) and recorded.get(TRIAL_ID) == best[TRIAL_ID] else {}
+    accuracy, images = known.get(f"{TEST}_acc"), known.get("images")
+    if not (isinstance(accuracy, float | int) and 0 <= accuracy <= 1 and isinstance(images, int) and images > 0):
         return Fact("test accuracy", "-", "not evaluated")
-    accuracy, images = float(test[f"{TEST}_acc"]), int(test["images"])
     hits = round(accuracy * images)
     ends = binomtest(hits, images).proportion_ci(LEVEL, method="wilson")
     return Fact(

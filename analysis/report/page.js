@@ -3,7 +3,8 @@
   const root = document.documentElement;
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-  const trials = document.getElementById("data") ? read("data").trials : [];
+  const { trials, total, metric } = document.getElementById("data") ? read("data") : { trials: [] };
+  const short = (value) => (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4 ? value.toFixed(4) : value.toPrecision(4));
   const plots = document.getElementById("plots") ? read("plots") : {};
   const drawn = {};
 
@@ -40,7 +41,7 @@
 
   function keepSelection(figure, place) {
     figure.data[0].dimensions.forEach((dimension, i) => {
-      const shown = place.data[0].dimensions.find((other) => other.label === dimension.label);
+      const shown = place.data[0].dimensions.find((other) => other.name === dimension.name);
       if (shown && shown.constraintrange) figure.data[0].dimensions[i].constraintrange = shown.constraintrange;
       else delete figure.data[0].dimensions[i].constraintrange;
     });
@@ -73,25 +74,26 @@
     const box = document.getElementById("selection");
     const rows = selected(drawn.parallel);
     const all = rows.length === trials.length;
-    const values = rows.map((row) => trials[row].accuracy).sort((a, b) => a - b);
+    const values = rows.map((row) => trials[row].result).sort((a, b) => a - b);
     const middle = values.length / 2;
     const median = values.length % 2 ? values[middle - 0.5] : (values[middle - 1] + values[middle]) / 2;
     box.replaceChildren();
     box.dataset.count = rows.length;
+    const shown = trials.length < total ? `The best ${trials.length} of ${total}` : `All ${rows.length}`;
     element("span", all
-      ? `All ${rows.length} trials. Drag along an axis to choose some of them; drag an axis by its name to move it.`
+      ? `${shown} trials. Drag along an axis to choose some of them; drag an axis by its name to move it.`
       : `${rows.length} of ${trials.length} trials chosen` + (rows.length
-        ? `: median accuracy ${median.toFixed(4)}, best ${values[values.length - 1].toFixed(4)}` : ""), box);
+        ? `: median ${short(median)}, best ${short(trials[rows[rows.length - 1]].result)}` : ""), box);
     markChosen(rows, all);
     if (all) return;
     element("button", "Show all", box).addEventListener("click", showAll);
     if (!rows.length) return;
     const table = element("table", null, box), head = element("tr", null, element("thead", null, table));
-    for (const title of ["trial", "name", "accuracy", "epochs", "state"]) element("th", title, head);
+    for (const title of ["trial", "name", metric, "epochs", "state"]) element("th", title, head);
     const body = element("tbody", null, table);
     for (const row of rows.slice(-5).reverse()) {
       const trial = trials[row], line = element("tr", null, body);
-      for (const text of [trial.id, trial.name, trial.accuracy.toFixed(4), trial.epochs, trial.state]) {
+      for (const text of [trial.id, trial.name, short(trial.result), trial.epochs, trial.state]) {
         element("td", text, line);
       }
     }
@@ -127,7 +129,12 @@
   button.hidden = false;
   button.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; label(); draw(); });
   system.addEventListener("change", () => { label(); draw(); });
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((fold) => { fold.open = true; }));
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    closed.forEach((fold) => { fold.open = true; });
+  });
+  addEventListener("afterprint", () => closed.forEach((fold) => { fold.open = false; }));
   label();
   start();
 })();

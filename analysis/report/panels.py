@@ -12,7 +12,7 @@ from inat.constants import BEST_VAL_ACC, NAME, TRIAL_ID
 BEST_ROWS = 10
 
 
-def panels(study: Study, found: Findings | None) -> list[Section]:
+def panels(study: Study, found: Findings | str) -> list[Section]:
     """The sections in the order of W&B's report."""
     return [
         section("trials", "All trials", lambda: _trials(study)),
@@ -33,6 +33,7 @@ def _trials(study: Study) -> list[Item]:
     )
     few = f"The best {len(lines):,} of {ranked:,} trials. " if len(lines) < ranked else ""
     best = best_trials(study, BEST_ROWS).drop(columns=NAME)  # which repeats the hyperparameters
+    best = best.rename(columns={BEST_VAL_ACC: accuracy.name})
     return [
         f"{few}Each line is a trial, coloured by its best result. Those of stopped trials are of fewer "
         "epochs: choose a range of epochs to compare like with like.",

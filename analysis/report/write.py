@@ -16,8 +16,8 @@ TABLES_DIR = "tables"
 
 
 def folder_for(path: Path) -> Path:
-    """Where a report goes unless the user says otherwise: into a study directory, or beside a file."""
-    return path if path.is_dir() else path.with_name(f"{path.name.partition('#')[0]}-report")
+    """Where a report goes unless the user says otherwise: into a study directory, or beside a file (``db#study``)."""
+    return path if path.is_dir() else path.with_name(f"{path.name.replace('#', '-')}-report")
 
 
 def write(report: Report, folder: Path, *, csv: bool = False) -> list[Path]:
@@ -45,21 +45,22 @@ def _replace(target: Path, content: bytes) -> None:
             file.flush()
             os.chmod(temporary, 0o644)  # a temporary file is for its owner only
             os.replace(temporary, target)
-        except BaseException:
+        except OSError as error:  # of a full disk, which does not name the file
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
 
 
 def summary(report: Report) -> str:
     """The report in Markdown: everything but folded tables."""
     head = report.headline
     parts = [f"# {head.title}", head.subtitle, *[f"- {f.label}: **{f.value}** {f.note}".rstrip() for f in head.facts]]
-    lines = "\n".join(f"- {name}: {value}" for name, value in head.configuration.items())
+    lines = "\n".join(f"- {_escape(name)}: {_escape(value)}" for name, value in head.configuration.items())
     text = "\n\n".join([*parts[:2], "\n".join(parts[2:])])
     if lines:
         text += f"\n\n## Best configuration\n\n{lines}"
     if head.findings:
-        text += "\n\n## In short\n\n" + "\n".join(f"- {finding}" for finding in head.findings)
+        text += "\n\n## In short\n\n" + "\n".join(f"- {_escape(finding)}" for finding in head.findings)
     for section in report.sections:
         text += f"\n\n## {section.title}"
         for item in section.items:
@@ -67,9 +68,14 @@ def summary(report: Report) -> str:
     return text + "\n"
 
 
+def _escape(text: str) -> str:
+    """Text that Markdown takes for text."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
 def _markdown(item: str | Picture | Table) -> str:
     if isinstance(item, str):
-        return f"\n\n{item}"
+        return f"\n\n{_escape(item)}"
     if isinstance(item, Picture):
         return f"\n\n![{item.alt}]({FIGURES_DIR}/{item.name}.png)"
     note = f"\n\n{item.note}" if item.note else ""

@@ -37,6 +37,8 @@ def test_one_command_searches_trains_and_tests(tmp_path):
     best = json.loads((tmp_path / "study" / "best.json").read_text())
     assert best["best_val_acc"] == study.trials["best_val_acc"].max()
     assert f"{best['test']['test_acc']:.4f} on 360 held-out images" in done.stdout
+    assert lines[-1] == f"report  {tmp_path / 'study' / 'report.html'}"
+    assert f"{best['test']['test_acc']:.4f}" in (tmp_path / "study" / "report.html").read_text()
     weights = tmp_path / "study" / "best.ckpt"
     assert evaluate(weights, "val")["val_acc"] == pytest.approx(best["best_val_acc"], abs=1e-6)
     runs = list((tmp_path / "study" / "wandb").glob("offline-run-*/*.wandb"))
@@ -106,3 +108,13 @@ def test_the_summary_says_what_and_where(tmp_path):
     assert "9 trials, 3 of them already ended" in command.describe_task(settings, study, spaces.space_of(settings))
     assert f"--resume {study.directory}" in command.interruption(settings, study)
     assert "failed with: ValueError: x" in command.all_failed(study)
+
+
+def test_a_report_that_cannot_be_written_costs_nobody_the_search(tmp_path, monkeypatch):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    monkeypatch.setattr("analysis.report.build.build", lambda *_: 1 / 0)
+    assert command.write_report(study) == (
+        "report  not written (ZeroDivisionError: division by zero); "
+        f"try again with: python -m analysis report {tmp_path / 'study'}"
+    )
+    study.close()

@@ -97,7 +97,11 @@ def test_slots_and_best_so_far_are_drawn_as_they_are():
     busy, spent = utilisation(study), best_against_epochs(study)
     heights = [bar.get_height() for bar in audit.plot_utilisation(busy).patches]
     assert heights == pytest.approx(busy["busy"].to_list())
-    assert list(audit.plot_best_so_far(spent).lines[0].get_ydata()) == spent["best_val_acc"].to_list()
+    steps = audit.plot_best_so_far(spent).lines[0]
+    drawn = dict(zip(steps.get_xdata(), steps.get_ydata(), strict=True))
+    assert drawn.items() <= dict(zip(spent["epochs_spent"], spent["best_val_acc"], strict=True)).items()
+    assert set(steps.get_ydata()) == set(spent["best_val_acc"])  # every step, and no row twice
+    assert steps.get_xdata()[-1] == len(spent)
 
 
 def test_a_chart_can_be_drawn_into_axes_that_are_there(sample):

@@ -102,7 +102,7 @@ def test_a_selection_has_exactly_the_trials_of_a_value_and_marks_them_elsewhere(
     assert chosen(page) == len(wanted)
     text = page.locator("#selection").inner_text()
     assert f"best {wanted['best_val_acc'].max():.4f}" in text
-    assert f"median accuracy {wanted['best_val_acc'].median():.4f}" in text
+    assert f"median {wanted['best_val_acc'].median():.4f}" in text
     assert wanted.loc[wanted["best_val_acc"].idxmax(), "trial_id"] in text
     marked = page.evaluate("document.getElementById('plot-created').data[0].selectedpoints.length")
     assert marked == len(wanted)
@@ -158,7 +158,7 @@ def test_every_picture_says_what_it_shows(page):
         .filter(e => !e.getAttribute('aria-label')).length""")
     assert unnamed == 0
     try:
-        name = page.get_by_role("img", name="Parallel coordinates").first
+        name = page.get_by_role("group", name="Parallel coordinates").first
         assert name.is_visible()
     except Error as error:
         pytest.fail(str(error))

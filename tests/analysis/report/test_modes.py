@@ -44,3 +44,9 @@ def test_colours_go_the_other_way(loss_study):
     ours = interactive_parallel(*parallel_lines(known_study(factorial().head(30)))).data[0].line.colorscale
     theirs = interactive_parallel(*parallel_lines(loss_study)).data[0].line.colorscale
     assert [colour for _, colour in theirs] == [colour for _, colour in ours][::-1]
+
+
+def test_the_selection_of_the_page_calls_the_lowest_the_best(loss_study, tmp_path):
+    trials = build(loss_study, tmp_path).data["trials"]
+    assert trials[-1]["result"] == loss_study.trials["best_val_acc"].min()
+    assert build(loss_study, tmp_path).data["metric"] == "lowest val/error"

@@ -63,7 +63,7 @@ def test_long_tables_are_cut_in_the_page_and_whole_in_the_csv(tmp_path):
 def test_a_report_goes_into_a_study_and_beside_a_file(tmp_path):
     assert folder_for(tmp_path) == tmp_path
     (tmp_path / "study.db").touch()
-    assert folder_for(tmp_path / "study.db#name") == tmp_path / "study.db-report"
+    assert folder_for(tmp_path / "study.db#name") == tmp_path / "study.db-name-report"
 
 
 def test_a_file_where_the_folder_should_be_is_one_sentence(tmp_path, monkeypatch, capsys):
