@@ -1,0 +1,103 @@
+"""The one evaluation on the test split: its logits are kept, and every number and picture is made from them."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inat.config import DataConfig
+from inat.constants import TEST, TEST_LOGITS
+from inat.data.splits import test_names
+from inat.errors import StudyError
+from inat.evaluation import answers
+from inat.files import replacing
+
+UNUSABLE = (OSError, ValueError, KeyError, EOFError)
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What one model says of the test split: ``logits`` (N, classes) float32, ``labels`` (N,), file ``names``.
+
+    ``model`` is the SHA-256 of its checkpoint; ``evaluations`` counts the models of this study that have been tested,
+    this one included.
+    """
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+    model: str
+    evaluations: int
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a checkpoint; StudyError if it is not there."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StudyError(
+            f"the checkpoint {path} of the chosen training cannot be read ({error.strerror}); restore it, or remove "
+            f"{path.parent.parent.parent} to train again"
+        ) from error
+
+
+def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Tested:
+    """The model's answers on the test split, evaluated unless ``directory`` has those of the same checkpoint.
+
+    They are written before anybody has seen a number, so an interruption at any moment leads to the same score. Another
+    model, chosen because other seeds or configurations were added, is another evaluation, which is counted.
+    """
+    model, path = sha256_of(checkpoint), directory / TEST_LOGITS
+    known = _read(path)
+    if known is not None and known.model == model:
+        return known
+    said = answers(checkpoint, TEST, data_config)
+    tested = Tested(
+        logits=said.logits.numpy(),
+        labels=said.labels.numpy(),
+        names=tuple(test_names(said.data)),
+        model=model,
+        evaluations=1 if known is None else known.evaluations + 1,
+    )
+    _write(path, tested)
+    return tested
+
+
+def probabilities_of(tested: Tested) -> NDArray[np.float32]:
+    """Softmax of the logits, (N, classes), with which every table and number is made."""
+    probabilities: NDArray[np.float32] = torch.from_numpy(tested.logits).softmax(1).numpy()
+    return probabilities
+
+
+def _read(path: Path) -> Tested | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path) as stored:
+            names = tuple(bytes(name).decode(errors="surrogateescape") for name in stored["names"])
+            model, evaluations = str(stored["model"]), int(stored["evaluations"])
+            return Tested(stored["logits"], stored["labels"], names, model, evaluations)
+    except UNUSABLE as error:
+        raise StudyError(
+            f"{path}, the kept result of the evaluation on the test split, is damaged; restore it from a copy, or "
+            "remove it to evaluate once more"
+        ) from error
+
+
+def _write(path: Path, tested: Tested) -> None:
+    # As bytes: names of files need not be Unicode.
+    names = np.array([name.encode(errors="surrogateescape") for name in tested.names])
+    counted = np.array(tested.evaluations)
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(
+            file,
+            logits=tested.logits,
+            labels=tested.labels,
+            names=names,
+            model=np.array(tested.model),
+            evaluations=counted,
+        )
