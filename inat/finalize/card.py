@@ -92,6 +92,7 @@ def _test(m: Json) -> Iterator[str]:
         ("accuracy", _number(test["accuracy"]), _interval(test["accuracy_interval"])),
         ("accuracy, Wilson's interval", _number(test["accuracy"]), _interval(test["accuracy_wilson"])),
         ("top-2 accuracy", _number(test["top2_accuracy"]), _interval(test["top2_interval"])),
+        ("top-2 accuracy, Wilson's interval", _number(test["top2_accuracy"]), _interval(test["top2_wilson"])),
         *((name, _number(test[key]), "") for name, key in zip(names, plain, strict=True)),
     ])  # fmt: skip
     yield (
@@ -122,12 +123,12 @@ def _confusions(m: Json) -> Iterator[str]:
 
 def _calibration(m: Json) -> Iterator[str]:
     test = m["test"]
-    way = "more" if test["mean_confidence"] > test["accuracy"] else "less"
+    way = "overconfident" if test["mean_confidence"] > test["accuracy"] else "underconfident"
     yield "## Calibration\n"
     yield (
         f"Expected calibration error {test['ece']:.4f} ({test['ece_bins']} bins of equal width). The mean confidence "
-        f"is {test['mean_confidence']:.4f}, the accuracy {test['accuracy']:.4f}: on the whole the model is {way} sure "
-        "than it is right. `reliability.png` shows it bin by bin.\n"
+        f"is {test['mean_confidence']:.4f}, the accuracy {test['accuracy']:.4f}: on the whole the model is {way}. "
+        "`reliability.png` shows it bin by bin.\n"
     )
 
 

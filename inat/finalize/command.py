@@ -1,13 +1,11 @@
 """From the command's options to the files in final/, and what the user reads meanwhile."""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Column, Table
 
 from inat.checkpoint import complete_checkpoint
 from inat.cli import INTERRUPTED
@@ -15,7 +13,6 @@ from inat.constants import (
     BEST_CKPT,
     CONFUSION_PNG,
     DIVERGED,
-    FAILED,
     FINAL_DIR,
     METRICS_JSON,
     MODEL_CARD,
@@ -31,10 +28,19 @@ from inat.finalize.candidates import Candidate, best_epoch, candidates_of, find_
 from inat.finalize.card import model_card
 from inat.finalize.export import ONNX, PT2, export
 from inat.finalize.figures import write_confusion, write_reliability
+from inat.finalize.messages import (
+    candidate_table,
+    describe_choice,
+    describe_exports,
+    describe_task,
+    describe_test,
+    failures,
+    interruption,
+)
 from inat.finalize.metrics import scores_of
 from inat.finalize.options import FinalizeCommand
 from inat.finalize.record import as_text, choice_of, evaluations_in_words, known_metrics, shipped_section
-from inat.finalize.retrain import RunSource, open_runs, retrain
+from inat.finalize.retrain import open_runs, retrain
 from inat.finalize.tables import write_tables
 from inat.finalize.task import Task, plan
 from inat.finalize.testing import sha256_of, test_once
@@ -157,7 +163,9 @@ def ship(task: Task, metrics: dict[str, Any], winner: Candidate, directory: Path
     """
     chosen = median_run(winner)
     params = run_params(winner.trial, chosen.params[SEED]) | {"train_on_val": True, "stop_epoch": best_epoch(chosen)}
-    console.print(f"\nship    {params['stop_epoch']} epochs on training and validation photos together")
+    console.print(
+        f"\nship    {params['stop_epoch']} epochs on training and validation photos together, so what it says of validation is no score"
+    )
     with _Runs(directory / SHIPPING_DIR, task) as runs:
         _train(task, runs, [params], console)
         run = find_run(runs, params)
@@ -172,78 +180,3 @@ def ship(task: Task, metrics: dict[str, Any], winner: Candidate, directory: Path
     section = shipped_section(metrics, run, exports, sha256)
     console.print(f"shipped {target.name}: {section['in_words']}")
     return section
-
-
-def describe_task(task: Task, runs: Study) -> str:
-    """Where the study is, what is retrained, and on which images."""
-    study, command, splits = task.study, task.command, task.splits_of(task.trials[0])
-    left = RunSource(runs, task.wanted).waiting
-    before = f", {len(task.wanted) - left} of them already ended" if left < len(task.wanted) else ""
-    open_trials = len(study.unfinished())
-    unfinished = f"; {open_trials} unfinished ones do not count" if open_trials else ""
-    return (
-        f"study   {study.directory}: {len(study.ended())} ended trials{unfinished}\n"
-        f"top     {command.top} configurations x {command.seeds} seeds{before}, up to {task.config.max_epochs} epochs\n"
-        f"data    {task.config.data}: {len(splits.classes)} classes\n"
-        f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test"
-    )
-
-
-def candidate_table(candidates: Sequence[Candidate]) -> Table:
-    """One row a candidate, the winner first."""
-    numbers = (Column(name, justify="right") for name in ("search", "mean", "sd", "n"))
-    table = Table("candidate", *numbers, box=None, padding=(0, 1))
-    for candidate in candidates:
-        trial = candidate.trial
-        sd = "-" if candidate.sd is None else f"{candidate.sd:.4f}"
-        mean = f"{candidate.mean:.4f}" if candidate.runs else "-"
-        row = f"{trial.trial_id} {trial.name}", f"{trial.best_val_acc:.4f}", mean, sd, str(len(candidate.runs))
-        table.add_row(*row)
-    return table
-
-
-def describe_choice(metrics: dict[str, Any]) -> str:
-    """Who won, by how much, and which of its models is taken."""
-    winner, model = metrics["winner"], metrics["model"]
-    words = "\n        ".join(winner["in_words"])
-    return (
-        f"\nwinner  {winner['trial_id']} {winner['name']}\n        {words}\n"
-        f"model   seed {model['seed']}, the median of {winner['n']}: {model['best_val_acc']:.4f} validation accuracy "
-        f"at epoch {model['best_epoch']}"
-    )
-
-
-def describe_test(test: dict[str, Any]) -> str:
-    """The score, with its uncertainty."""
-    low, high = test["accuracy_interval"]
-    return (
-        f"test    {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on {test['images']} held-out images, "
-        f"evaluated once\n        top-2 {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, expected "
-        f"calibration error {test['ece']:.4f}"
-    )
-
-
-def describe_exports(exports: dict[str, Any]) -> str:
-    """That the other formats do what the checkpoint does."""
-    largest = max(exports["largest_difference"].values())
-    return (
-        f"export  {', '.join(exports['files'])}: as the checkpoint on {exports['compared_images']} test images, within "
-        f"{largest:.1e} ({exports['tolerance']:g} allowed)"
-    )
-
-
-def failures(runs: Study) -> str:
-    """Why there is no winner."""
-    failed = [trial for trial in runs.ended() if trial.state == FAILED]
-    why = f", the last with: {failed[-1].error}" if failed else ""
-    return (
-        f"no configuration was trained with every seed: {len(failed)} trainings in {runs.directory} failed{why}; run "
-        "the same command again to try those anew"
-    )
-
-
-def interruption(runs: Study | None = None) -> str:
-    """What to tell a user who pressed Ctrl-C."""
-    ended = f"{len(runs.ended())} trainings have ended, " if runs is not None else ""
-    command = shlex.join(["python", "-m", "inat.finalize", *sys.argv[1:]])
-    return f"interrupted: {ended}everything is kept\ncontinue with: {command}"

@@ -37,14 +37,16 @@ def write_confusion(path: Path, confusion: NDArray[np.int64], classes: Sequence[
 def write_reliability(path: Path, scores: Scores) -> None:
     """Accuracy against confidence, bin by bin, with the diagonal of a calibrated model; below, images a bin."""
     bins = scores.reliability
-    figure = Figure(figsize=(5.5, 6), layout="constrained")
+    figure = Figure(figsize=(5.5, 6.6), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="grey", linestyle="--", label="calibrated")
     filled = [row for row in bins if row["images"]]
     _bars(upper, filled, "accuracy", "accuracy in the bin")
-    upper.plot(
-        [row["confidence"] for row in filled], [row["accuracy"] for row in filled], "o", color="black",
-        label="at the mean confidence",
+    middles, heights = ([row[name] for row in filled] for name in ("confidence", "accuracy"))
+    reach = [[abs(row["accuracy_interval"][end] - row["accuracy"]) for row in filled] for end in (0, 1)]
+    upper.errorbar(
+        middles, heights, reach, fmt="o", color="black", markersize=4, capsize=3,
+        label="at the mean confidence, with Wilson's interval",
     )  # fmt: skip
     values = scores.values
     upper.set(
@@ -52,16 +54,17 @@ def write_reliability(path: Path, scores: Scores) -> None:
         title=f"Expected calibration error {values['ece']:.3f}\n"
         f"accuracy {values['accuracy']:.3f}, mean confidence {values['mean_confidence']:.3f}",
     )  # fmt: skip
-    upper.legend(loc="upper left")
-    _bars(lower, bins, "images", "")
+    figure.legend(loc="outside lower center")
+    lower.bar_label(_bars(lower, bins, "images", "_"), fontsize=8)
     lower.set(xlabel="confidence", ylabel="images")
+    lower.margins(y=0.2)
     _save(figure, path)
 
 
-def _bars(axes: Any, bins: Sequence[dict[str, Any]], value: str, label: str) -> None:
+def _bars(axes: Any, bins: Sequence[dict[str, Any]], value: str, label: str) -> Any:
     widths = [row["high"] - row["low"] for row in bins]
     heights = [row[value] for row in bins]
-    axes.bar(
+    return axes.bar(
         [row["low"] for row in bins], heights, widths, align="edge", color="#7aa6d8", edgecolor="white", label=label
     )
 

@@ -62,6 +62,7 @@ def scores_of(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: S
         "accuracy_wilson": wilson_interval(int(correct.sum()), len(correct)),
         "top2_accuracy": float(in_two.mean()),
         "top2_interval": bootstrap_interval(in_two),
+        "top2_wilson": wilson_interval(int(in_two.sum()), len(in_two)),
         "majority_share": float(np.bincount(labels).max() / len(labels)),
         "balanced_accuracy": _mean(row["recall"] for row in per_class),
         "macro_f1": _mean(row["f1"] for row in per_class),
@@ -136,7 +137,8 @@ def worst_confusions(confusion: NDArray[np.int64], classes: Sequence[str]) -> li
 
 
 def reliability(confidence: NDArray[np.float32], correct: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """For each bin of confidence: its ends, how many images, their mean confidence and their accuracy (None: empty)."""
+    """For each bin of confidence: its ends, how many images, their mean confidence and their accuracy with Wilson's
+    interval (None: empty)."""
     edges = np.linspace(0, 1, BINS + 1)
     of_bin = {
         name: stats.binned_statistic(confidence, values, statistic, bins=edges).statistic
@@ -148,5 +150,7 @@ def reliability(confidence: NDArray[np.float32], correct: NDArray[np.bool_]) -> 
     for low, high, *numbers in zip(edges[:-1], edges[1:], *of_bin.values(), strict=True):
         images, mean, accuracy = (None if math.isnan(number) else float(number) for number in numbers)
         ends = {"low": round(float(low), 6), "high": round(float(high), 6), "images": int(images or 0)}
-        rows.append(ends | {"confidence": mean, "accuracy": accuracy})
+        hits = round((accuracy or 0.0) * (images or 0.0))
+        interval = wilson_interval(hits, int(images or 0))
+        rows.append(ends | {"confidence": mean, "accuracy": accuracy, "accuracy_interval": interval})
     return rows

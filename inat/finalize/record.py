@@ -16,7 +16,7 @@ from inat.tuning.trainable import SEED
 FORMAT = 1
 RULE = (
     "The best mean validation accuracy wins; of equal means the one with the smaller standard deviation, then the one "
-    "that was better in the search. A configuration that failed with some seed wins only if all did."
+    "that was better in the search. A configuration that failed with some seed cannot win."
 )
 # Of a training's settings, those that concern the machine and not the model.
 LOCAL = ("cache_dir", "data", "weights_dir", "fingerprint", "max_bad_fraction", "train_on_val", "stop_epoch", SEED)
@@ -155,8 +155,8 @@ def _lead_words(candidates: Sequence[Candidate], winner: Candidate) -> str:
     low, high = found["interval"]
     sure = "more than" if low > 0 else "no more than"
     return (
-        f"It leads {found['over']} by {found['difference']:.4f} (95 % interval {low:.4f} to {high:.4f}, Welch): "
-        f"{sure} what seeds alone can do."
+        f"{winner.trial.trial_id} leads {found['over']} by {found['difference']:.4f} (95 % interval {low:.4f} "
+        f"to {high:.4f}, Welch): {sure} what seeds alone can do."
     )
 
 
