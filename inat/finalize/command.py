@@ -32,6 +32,7 @@ from inat.finalize.messages import (
     candidate_table,
     describe_choice,
     describe_exports,
+    describe_shipping,
     describe_task,
     describe_test,
     failures,
@@ -163,9 +164,7 @@ def ship(task: Task, metrics: dict[str, Any], winner: Candidate, directory: Path
     """
     chosen = median_run(winner)
     params = run_params(winner.trial, chosen.params[SEED]) | {"train_on_val": True, "stop_epoch": best_epoch(chosen)}
-    console.print(
-        f"\nship    {params['stop_epoch']} epochs on training and validation photos together, so what it says of validation is no score"
-    )
+    console.print(describe_shipping(params["stop_epoch"]))
     with _Runs(directory / SHIPPING_DIR, task) as runs:
         _train(task, runs, [params], console)
         run = find_run(runs, params)
