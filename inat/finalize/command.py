@@ -44,7 +44,7 @@ from inat.finalize.record import as_text, choice_of, evaluations_in_words, known
 from inat.finalize.retrain import open_runs, retrain
 from inat.finalize.tables import write_tables
 from inat.finalize.task import Task, plan
-from inat.finalize.testing import sha256_of, test_once
+from inat.finalize.testing import Tested, sha256_of, test_once
 from inat.results import Study
 from inat.tuning.trainable import SEED
 
@@ -114,28 +114,49 @@ def write_model(
     winner = candidates[0]
     if not winner.complete:
         raise SearchError(failures(runs))
-    run = median_run(winner)
-    known = known_metrics(directory)
+    run, data = median_run(winner), task.test_data(winner.trial)
     metrics = choice_of(task, candidates, winner, run)
     console.print(candidate_table(candidates))
     console.print(describe_choice(metrics))
-    data = task.test_data(winner.trial)
-    metrics["model"]["sha256"] = sha256_of(source := runs.checkpoint_dir(run.trial_id) / BEST_CKPT)
-    _write_checkpoint(task, source, directory / MODEL_CKPT)
+    source, target = runs.checkpoint_dir(run.trial_id) / BEST_CKPT, directory / MODEL_CKPT
     tested = test_once(source, directory, data)
-    scores = scores_of(tested.logits, tested.labels, metrics["data"]["classes"])
-    metrics["test"] = scores.to_json() | {"evaluations": tested.evaluations}
-    metrics["evaluations_in_words"] = evaluations_in_words(metrics)
-    write_tables(directory, tested, scores.confusion, metrics["data"]["classes"])
-    write_confusion(directory / CONFUSION_PNG, scores.confusion, metrics["data"]["classes"])
-    write_reliability(directory / RELIABILITY_PNG, scores)
+    known = _of_the_same_model(directory, tested.model)
+    if not known:
+        _write_checkpoint(task, source, target)
+    metrics["model"] |= {"sha256": sha256_of(target), "trained_sha256": tested.model}
+    _write_scores(metrics, tested, directory)
     console.print(describe_test(metrics["test"]))
-    same = known.get("model", {}).get("sha256") == tested.model
-    metrics["exports"] = _exports(known if same else {}, directory / MODEL_CKPT, data)
-    metrics["shipped"] = known.get("shipped") if same else None
+    metrics["exports"] = _exports(known, target, data)
+    metrics["shipped"] = known.get("shipped")
     console.print(describe_exports(metrics["exports"]))
     _write_record(directory, metrics)
     return metrics
+
+
+def _of_the_same_model(directory: Path, trained: str) -> dict[str, Any]:
+    """The metrics.json that is there, if it and the files beside it are of the model trained as ``trained``.
+
+    If not, what says something of another model, or ships it, is removed; {} is returned.
+    """
+    known, checkpoint = known_metrics(directory), directory / MODEL_CKPT
+    model = known.get("model", {})
+    if model.get("trained_sha256") == trained and checkpoint.exists() and sha256_of(checkpoint) == model.get("sha256"):
+        return known
+    shipped = directory / SHIPPED_CKPT
+    for path in (directory / METRICS_JSON, directory / MODEL_CARD, shipped, *map(shipped.with_suffix, (ONNX, PT2))):
+        path.unlink(missing_ok=True)
+    return {}
+
+
+def _write_scores(metrics: dict[str, Any], tested: Tested, directory: Path) -> None:
+    """Add the scores to ``metrics``; write tables and pictures of them."""
+    classes = metrics["data"]["classes"]
+    scores = scores_of(tested.logits, tested.labels, classes)
+    metrics["test"] = scores.to_json() | {"evaluations": tested.evaluations}
+    metrics["evaluations_in_words"] = evaluations_in_words(metrics)
+    write_tables(directory, tested, scores.confusion, classes)
+    write_confusion(directory / CONFUSION_PNG, scores.confusion, classes)
+    write_reliability(directory / RELIABILITY_PNG, scores)
 
 
 def _exports(known: dict[str, Any], checkpoint: Path, data: Any) -> dict[str, Any]:
@@ -172,10 +193,11 @@ def ship(task: Task, metrics: dict[str, Any], winner: Candidate, directory: Path
             reason = failures(runs) if run is None else f"the training diverged at epoch {run.epochs}"
             raise SearchError(f"there is no model to ship: {reason}; {MODEL_CKPT} and its scores are written")
         source = runs.checkpoint_dir(run.trial_id) / BEST_CKPT
-        sha256 = sha256_of(source)
-        target, known = directory / SHIPPED_CKPT, metrics.get("shipped") or {}
-        _write_checkpoint(task, source, target)
-        exports = _exports(known if known.get("sha256") == sha256 else {}, target, task.test_data(winner.trial))
-    section = shipped_section(metrics, run, exports, sha256)
+        trained, target, known = sha256_of(source), directory / SHIPPED_CKPT, metrics.get("shipped") or {}
+        if known.get("trained_sha256") != trained or not target.exists():
+            known = {}
+            _write_checkpoint(task, source, target)
+        exports = _exports(known, target, task.test_data(winner.trial))
+    section = shipped_section(metrics, run, exports) | {"sha256": sha256_of(target), "trained_sha256": trained}
     console.print(f"shipped {target.name}: {section['in_words']}")
     return section

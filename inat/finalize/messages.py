@@ -55,12 +55,14 @@ def describe_choice(metrics: dict[str, Any]) -> str:
 
 def describe_test(test: dict[str, Any]) -> str:
     """The score, with its uncertainty."""
-    low, high = test["accuracy_interval"]
-    others = f", as {count - 1} other models of this study were" if (count := test["evaluations"]) > 1 else ""
+    ends, others = test["accuracy_interval"], test["evaluations"] - 1
+    interval = f" (95 % interval {ends[0]:.4f} to {ends[1]:.4f})" if ends else ""
+    models = "another model" if others == 1 else f"{others} other models"
+    before = f"; {models} of this study before" if others else ""
     return (
-        f"test    {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on {test['images']} held-out images, "
-        f"evaluated once{others}\n        top-2 {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, expected "
-        f"calibration error {test['ece']:.4f}"
+        f"test    {test['accuracy']:.4f}{interval} on {test['images']} held-out images, evaluated once{before}\n"
+        f"        top-2 {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, expected calibration error "
+        f"{test['ece']:.4f}"
     )
 
 

@@ -90,8 +90,13 @@ def _mean(values: Any) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def bootstrap_interval(hits: NDArray[np.bool_]) -> list[float]:
-    """Percentile interval of the share of ``hits``, of resampled images; the same for the same images."""
+def bootstrap_interval(hits: NDArray[np.bool_]) -> list[float] | None:
+    """Percentile interval of the share of ``hits``, of resampled images; the same for the same images.
+
+    None of a single image.
+    """
+    if len(hits) < 2:
+        return None
     result = stats.bootstrap(
         (hits.astype(np.float64),), np.mean, confidence_level=LEVEL, n_resamples=RESAMPLES, method="percentile",
         batch=AT_ONCE, rng=np.random.default_rng(SEED),

@@ -177,12 +177,12 @@ def evaluations_in_words(metrics: dict[str, Any]) -> str:
     return text
 
 
-def shipped_section(metrics: dict[str, Any], run: Trial, exports: dict[str, Any], sha256: str) -> dict[str, Any]:
+def shipped_section(metrics: dict[str, Any], run: Trial, exports: dict[str, Any]) -> dict[str, Any]:
     """What there is to say of the model that was trained on all but the test split."""
     splits, epochs = metrics["data"]["splits"], run.epochs
     photos = splits["train"] + splits["validation"]
     return {
-        "sha256": sha256, "seed": run.params[SEED], EPOCHS: epochs, "photos": photos, "exports": exports,
+        SEED: run.params[SEED], EPOCHS: epochs, "photos": photos, "exports": exports,
         "accuracy": None,
         "in_words": (
             "Another model than model.ckpt: the same configuration and seed, trained on the training and validation "

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from inat.config import DataConfig
-from inat.constants import TEST, TEST_LOGITS
+from inat.constants import FINAL_DIR, TEST, TEST_LOGITS
 from inat.data.splits import test_names
 from inat.errors import StudyError
 from inat.evaluation import answers
@@ -39,9 +39,9 @@ def sha256_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
+        trainings = next((folder for folder in path.parents if folder.parent.name == FINAL_DIR), path.parent)
         raise StudyError(
-            f"the checkpoint {path} of the chosen training cannot be read ({error.strerror}); restore it, or remove "
-            f"{path.parent.parent.parent} to train again"
+            f"the checkpoint {path} cannot be read ({error.strerror}); restore it, or remove {trainings} to train again"
         ) from error
 
 

@@ -151,6 +151,28 @@ def test_shipping_trains_on_validation_photos_for_as_many_epochs(digits_study, t
     assert no_export == ["model.ckpt", "shipped.ckpt"]
 
 
+@pytest.mark.slow
+def test_another_model_leaves_nothing_of_the_one_before(
+    digits_study, trainer, no_export, test_loads, monkeypatch, capsys
+):
+    command = FinalizeCommand(study=digits_study, top=1, seeds=2, ship=True)
+    finalize(command)
+    before = metrics_of(digits_study)
+    final = digits_study / "final"
+    assert (final / "shipped.ckpt").exists()
+    monkeypatch.setattr(commands, "median_run", lambda candidate: max(candidate.runs, key=lambda run: run.best_val_acc))
+    capsys.readouterr()
+    finalize(FinalizeCommand(study=digits_study, top=1, seeds=2))
+    after = metrics_of(digits_study)
+    assert after["model"]["seed"] != before["model"]["seed"]
+    assert after["model"]["sha256"] != before["model"]["sha256"]
+    assert (after["test"]["evaluations"], len(test_loads)) == (2, 2)
+    assert after["shipped"] is None
+    assert not (final / "shipped.ckpt").exists()
+    assert "evaluated once; another model of this study before" in capsys.readouterr().out
+    assert "It is model number 2 of this study" in (final / "MODEL_CARD.md").read_text()
+
+
 def test_a_training_that_fails_is_tried_again_by_the_next_call(digits_study, trainer, no_export):
     trainer.fail_seeds = {1}
     with pytest.raises(
