@@ -68,14 +68,14 @@ def settings_of(info: Mapping[str, Any], command: FinalizeCommand) -> SearchConf
     if kind is None:
         raise StudyError(f"{command.study} is a study of an unknown kind, {info[SEARCH_KIND]!r}; update this program")
     stored = kind.from_json(info["config"])
-    changes = {name: value for name in OVERRIDES if (value := getattr(command, name)) not in (None, False)}
+    changes = {name: value for name in OVERRIDES if (value := getattr(command, name)) is not None}
     if kind is SearchConfig:
         changes.pop("weights_dir", None)
     if command.data is not None:
         changes["data"] = command.data
     return dataclasses.replace(
         stored,
-        **{"address": None, "debug": False, **changes},
+        **{"address": None, **changes},
         # ASHA compares nothing before the last epoch.
         grace_period=stored.max_epochs,
         # What a search does beside its trials, and when it stops, is of no use here.

@@ -34,8 +34,8 @@ def test_nothing_stops_a_training_early_but_patience(digits_study):
 
 
 def test_options_take_the_place_of_the_studys_where_they_are_given(digits_study, tmp_path):
-    config = planned(digits_study, cache_dir=tmp_path / "elsewhere", max_concurrent=1).config
-    assert (config.cache_dir, config.max_concurrent) == (tmp_path / "elsewhere", 1)
+    config = planned(digits_study, cache_dir=tmp_path / "elsewhere", max_concurrent=1, gpus_per_trial=0.0).config
+    assert (config.cache_dir, config.max_concurrent, config.gpus_per_trial) == (tmp_path / "elsewhere", 1, 0.0)
     assert config.precision == "32-true"
 
 
