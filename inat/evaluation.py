@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inat.arithmetic import autocast
+from inat.arithmetic import autocast, resolve_precision
 from inat.checkpoint import load_checkpoint
 from inat.config import DataConfig
 from inat.constants import TEST
@@ -19,13 +19,14 @@ from inat.data.loader import Batch
 class Answers:
     """What a classifier says of a split, in its order: ``logits`` (N, classes) float32, true ``labels`` (N,).
 
-    ``data`` is the configuration that the split was read with.
+    ``data`` is the configuration that the split was read with, ``arithmetic`` the precision that "auto" meant here.
     """
 
     logits: Tensor
     labels: Tensor
     classes: tuple[str, ...]
     data: DataConfig
+    arithmetic: str
 
 
 def answers(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> Answers:
@@ -46,7 +47,8 @@ def answers(checkpoint: Path, split: str = TEST, data_config: DataConfig | None 
             images, true = data.on_after_batch_transfer(Batch(batch.images.to(device), batch.labels.to(device)))
             logits.append(classifier(images).float())
             labels.append(true)
-    return Answers(torch.cat(logits).cpu(), torch.cat(labels).cpu(), loaded.classes, where)
+    arithmetic = resolve_precision(loaded.config.precision)
+    return Answers(torch.cat(logits).cpu(), torch.cat(labels).cpu(), loaded.classes, where, arithmetic)
 
 
 def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> dict[str, float]:

@@ -97,7 +97,8 @@ def _test(m: Json) -> Iterator[str]:
     ])  # fmt: skip
     yield (
         f"Intervals: {test['interval']}. They say how far another draw of test images might lie, not another "
-        "training.\n"
+        f"training. Computed in {test['arithmetic']}, the arithmetic of the training; in another one, such as the "
+        "float32 of the other formats, single images may come out otherwise.\n"
     )
 
 

@@ -152,7 +152,7 @@ def _write_scores(metrics: dict[str, Any], tested: Tested, directory: Path) -> N
     """Add the scores to ``metrics``; write tables and pictures of them."""
     classes = metrics["data"]["classes"]
     scores = scores_of(tested.logits, tested.labels, classes)
-    metrics["test"] = scores.to_json() | {"evaluations": tested.evaluations}
+    metrics["test"] = scores.to_json() | {"evaluations": tested.evaluations, "arithmetic": tested.arithmetic}
     metrics["evaluations_in_words"] = evaluations_in_words(metrics)
     write_tables(directory, tested, scores.confusion, classes)
     write_confusion(directory / CONFUSION_PNG, scores.confusion, classes)

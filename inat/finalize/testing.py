@@ -23,7 +23,7 @@ class Tested:
     """What one model says of the test split: ``logits`` (N, classes) float32, ``labels`` (N,), file ``names``.
 
     ``model`` is the SHA-256 of its checkpoint; ``evaluations`` counts the models of this study that have been tested,
-    this one included.
+    this one included; ``arithmetic`` is the precision it was evaluated in.
     """
 
     logits: NDArray[np.float32]
@@ -31,6 +31,7 @@ class Tested:
     names: tuple[str, ...]
     model: str
     evaluations: int
+    arithmetic: str
 
 
 def sha256_of(path: Path) -> str:
@@ -62,6 +63,7 @@ def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Tes
         names=tuple(test_names(said.data)),
         model=model,
         evaluations=1 if known is None else known.evaluations + 1,
+        arithmetic=said.arithmetic,
     )
     _write(path, tested)
     return tested
@@ -79,8 +81,8 @@ def _read(path: Path) -> Tested | None:
     try:
         with np.load(path) as stored:
             names = tuple(bytes(name).decode(errors="surrogateescape") for name in stored["names"])
-            model, evaluations = str(stored["model"]), int(stored["evaluations"])
-            return Tested(stored["logits"], stored["labels"], names, model, evaluations)
+            model, evaluations, arithmetic = str(stored["model"]), int(stored["evaluations"]), str(stored["arithmetic"])
+            return Tested(stored["logits"], stored["labels"], names, model, evaluations, arithmetic)
     except UNUSABLE as error:
         raise StudyError(
             f"{path}, the kept result of the evaluation on the test split, is damaged; restore it from a copy, or "
@@ -91,7 +93,6 @@ def _read(path: Path) -> Tested | None:
 def _write(path: Path, tested: Tested) -> None:
     # As bytes: names of files need not be Unicode.
     names = np.array([name.encode(errors="surrogateescape") for name in tested.names])
-    counted = np.array(tested.evaluations)
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez(
             file,
@@ -99,5 +100,6 @@ def _write(path: Path, tested: Tested) -> None:
             labels=tested.labels,
             names=names,
             model=np.array(tested.model),
-            evaluations=counted,
+            evaluations=np.array(tested.evaluations),
+            arithmetic=np.array(tested.arithmetic),
         )
