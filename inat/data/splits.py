@@ -111,7 +111,7 @@ def _crops(config: DataConfig) -> Crops:
     return Crops(large.images, large.aspects)
 
 
-def test_names(config: DataConfig) -> list[str]:
+def names_of_test_split(config: DataConfig) -> list[str]:
     """A name for each image of the test split, in its order: its file below the folder, or its number in the scans."""
     rows = load_splits(config).test.rows
     if config.data == DIGITS:

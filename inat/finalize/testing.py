@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inat.config import DataConfig
 from inat.constants import FINAL_DIR, TEST, TEST_LOGITS
-from inat.data.splits import test_names
+from inat.data.splits import names_of_test_split
 from inat.errors import StudyError
 from inat.evaluation import answers
 from inat.files import replacing
@@ -60,7 +60,7 @@ def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Tes
     tested = Tested(
         logits=said.logits.numpy(),
         labels=said.labels.numpy(),
-        names=tuple(test_names(said.data)),
+        names=tuple(names_of_test_split(said.data)),
         model=model,
         evaluations=1 if known is None else known.evaluations + 1,
         arithmetic=said.arithmetic,

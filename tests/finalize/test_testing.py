@@ -52,7 +52,7 @@ def test_another_model_is_another_evaluation_and_is_counted(tmp_path, evaluation
 
 def test_names_that_are_no_text_survive(tmp_path, evaluations, monkeypatch):
     odd = [f"val/bird/{i}\udcff.jpg" for i in range(360)]
-    monkeypatch.setattr(testing, "test_names", lambda data: odd)
+    monkeypatch.setattr(testing, "names_of_test_split", lambda data: odd)
     (tmp_path / "best.ckpt").write_text("weights")
     score_once(tmp_path / "best.ckpt", tmp_path, DIGITS)
     assert list(score_once(tmp_path / "best.ckpt", tmp_path, DIGITS).names) == odd
