@@ -58,13 +58,18 @@ def _config(task: Task, trial: Trial) -> dict[str, Any]:
 def _data(task: Task, trial: Trial) -> dict[str, Any]:
     splits = task.splits_of(trial)
     return {
-        "source": task.config.data,
+        "source": _text(task.config.data),
         "fingerprint": task.data.fingerprint,
-        "classes": list(splits.classes),
+        "classes": [_text(name) for name in splits.classes],
         "splits": {"train": len(splits.train), "validation": len(splits.val), "test": len(splits.test)},
         "unreadable": splits.skipped,
         "image_size": task.test_data(trial).image_size,
     }
+
+
+def _text(name: str) -> str:
+    """A name of the file system, which need not be Unicode, as something that can be written and drawn."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _search(task: Task) -> dict[str, Any]:
