@@ -101,7 +101,8 @@ def _train(task: Task, runs: Study, wanted: Sequence[dict[str, Any]], console: C
         task.config, runs, wanted, announce=console.print, give_up=lambda: console.print(interruption(runs))
     )
     if not finished:
-        raise KeyboardInterrupt
+        console.print(interruption(runs))
+        sys.exit(INTERRUPTED)
 
 
 def write_model(

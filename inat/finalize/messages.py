@@ -95,6 +95,7 @@ def failures(runs: Study) -> str:
 
 def interruption(runs: Study | None = None) -> str:
     """What to tell a user who pressed Ctrl-C."""
-    ended = f"{len(runs.ended())} trainings have ended, " if runs is not None else ""
+    count = len(runs.ended()) if runs is not None else 0
+    ended = f"{count} {'training has' if count == 1 else 'trainings have'} ended, " if runs is not None else ""
     command = shlex.join(["python", "-m", "inat.finalize", *sys.argv[1:]])
     return f"interrupted: {ended}everything is kept\ncontinue with: {command}"

@@ -194,7 +194,9 @@ def test_an_interruption_says_how_to_go_on_and_the_next_call_does(
     with pytest.raises(SystemExit) as ended:
         finalize(command)
     assert ended.value.code == 130
-    assert f"continue with: python -m inat.finalize {digits_study} --seeds 2" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "interrupted: 1 training has ended, everything is kept" in output
+    assert f"continue with: python -m inat.finalize {digits_study} --seeds 2" in output
     trainer.interrupt_after = None
     finalize(command)
     assert "1 of them already ended" in capsys.readouterr().out
