@@ -44,7 +44,7 @@ from inat.finalize.record import as_text, choice_of, evaluations_in_words, known
 from inat.finalize.retrain import open_runs, retrain
 from inat.finalize.tables import write_tables
 from inat.finalize.task import Task, plan
-from inat.finalize.testing import Tested, sha256_of, test_once
+from inat.finalize.testing import Evaluation, sha256_of, test_once
 from inat.results import Study
 from inat.tuning.trainable import SEED
 
@@ -149,7 +149,7 @@ def _of_the_same_model(directory: Path, trained: str) -> dict[str, Any]:
     return {}
 
 
-def _write_scores(metrics: dict[str, Any], tested: Tested, directory: Path) -> None:
+def _write_scores(metrics: dict[str, Any], tested: Evaluation, directory: Path) -> None:
     """Add the scores to ``metrics``; write tables and pictures of them."""
     classes = metrics["data"]["classes"]
     scores = scores_of(tested.logits, tested.labels, classes)

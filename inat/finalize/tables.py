@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 
 from inat.constants import CLASSES_CSV, CONFUSION_CSV, PREDICTIONS_CSV
 from inat.files import csv_lines, replacing
-from inat.finalize.testing import Tested, probabilities_of
+from inat.finalize.testing import Evaluation, probabilities_of
 
 PREDICTION_COLUMNS = ("name", "label", "predicted", "confidence")
 TRUE = "true class"
 Row = Mapping[str, Any]
 
 
-def write_tables(directory: Path, tested: Tested, confusion: NDArray[Any], classes: Sequence[str]) -> None:
+def write_tables(directory: Path, tested: Evaluation, confusion: NDArray[Any], classes: Sequence[str]) -> None:
     """predictions.csv, confusion.csv and classes.csv, from what was kept of the one evaluation."""
     _write(directory / PREDICTIONS_CSV, prediction_rows(tested, classes), PREDICTION_COLUMNS)
     _write(directory / CONFUSION_CSV, confusion_rows(confusion, classes), (TRUE, *classes))
     _write(directory / CLASSES_CSV, [{"index": i, "class": name} for i, name in enumerate(classes)], ("index", "class"))
 
 
-def prediction_rows(tested: Tested, classes: Sequence[str]) -> list[Row]:
+def prediction_rows(tested: Evaluation, classes: Sequence[str]) -> list[Row]:
     """One row an image of the test split, in its order: file, true and predicted class, probability of the latter."""
     probabilities = probabilities_of(tested)
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)

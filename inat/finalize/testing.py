@@ -19,7 +19,7 @@ UNUSABLE = (OSError, ValueError, KeyError, EOFError)
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Evaluation:
     """What one model says of the test split: ``logits`` (N, classes) float32, ``labels`` (N,), file ``names``.
 
     ``model`` is the SHA-256 of its checkpoint; ``evaluations`` counts the models of this study that have been tested,
@@ -46,7 +46,7 @@ def sha256_of(path: Path) -> str:
         ) from error
 
 
-def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Tested:
+def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Evaluation:
     """The model's answers on the test split, evaluated unless ``directory`` has those of the same checkpoint.
 
     They are written before anybody has seen a number, so an interruption at any moment leads to the same score. Another
@@ -57,7 +57,7 @@ def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Tes
     if known is not None and known.model == model:
         return known
     said = answers(checkpoint, TEST, data_config)
-    tested = Tested(
+    tested = Evaluation(
         logits=said.logits.numpy(),
         labels=said.labels.numpy(),
         names=tuple(names_of_test_split(said.data)),
@@ -69,20 +69,20 @@ def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Tes
     return tested
 
 
-def probabilities_of(tested: Tested) -> NDArray[np.float32]:
+def probabilities_of(tested: Evaluation) -> NDArray[np.float32]:
     """Softmax of the logits, (N, classes), with which every table and number is made."""
     probabilities: NDArray[np.float32] = torch.from_numpy(tested.logits).softmax(1).numpy()
     return probabilities
 
 
-def _read(path: Path) -> Tested | None:
+def _read(path: Path) -> Evaluation | None:
     if not path.exists():
         return None
     try:
         with np.load(path) as stored:
             names = tuple(bytes(name).decode(errors="surrogateescape") for name in stored["names"])
             model, evaluations, arithmetic = str(stored["model"]), int(stored["evaluations"]), str(stored["arithmetic"])
-            return Tested(stored["logits"], stored["labels"], names, model, evaluations, arithmetic)
+            return Evaluation(stored["logits"], stored["labels"], names, model, evaluations, arithmetic)
     except UNUSABLE as error:
         raise StudyError(
             f"{path}, the kept result of the evaluation on the test split, is damaged; restore it from a copy, or "
@@ -90,7 +90,7 @@ def _read(path: Path) -> Tested | None:
         ) from error
 
 
-def _write(path: Path, tested: Tested) -> None:
+def _write(path: Path, tested: Evaluation) -> None:
     # As bytes: names of files need not be Unicode.
     names = np.array([name.encode(errors="surrogateescape") for name in tested.names])
     with replacing(path) as partial, partial.open("wb") as file:

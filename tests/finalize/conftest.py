@@ -83,7 +83,7 @@ class InProcess:
 
 
 @pytest.fixture
-def trainer(monkeypatch) -> InProcess:
+def trainer(monkeypatch, one_thread) -> InProcess:
     double = InProcess()
     monkeypatch.setattr(retraining, "execute", double)
     return double

@@ -3,7 +3,7 @@ import csv
 import numpy as np
 
 from inat.finalize.tables import write_tables
-from inat.finalize.testing import Tested
+from inat.finalize.testing import Evaluation
 
 
 def rows(path) -> list[list[str]]:
@@ -13,7 +13,7 @@ def rows(path) -> list[list[str]]:
 
 def test_each_image_has_a_row_and_the_counts_are_by_true_class(tmp_path):
     logits = np.log(np.array([[0.75, 0.25], [0.4, 0.6], [0.9, 0.1]], np.float32))
-    tested = Tested(
+    tested = Evaluation(
         logits, np.array([0, 1, 1]), ("val/ant/1.jpg", "val/bee/2,3.jpg", "val/bee/\udcff.jpg"), "sha", 1, "32-true"
     )
     write_tables(tmp_path, tested, np.array([[1, 0], [1, 1]]), ("ant", "bee"))
