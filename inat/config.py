@@ -43,6 +43,7 @@ class DataConfig:
     use_augmentation: bool = False
     max_bad_fraction: float = 0.01
     fingerprint: str = ""  # of the photographs of a study, checked where it is given
+    train_on_val: bool = False  # on the validation photographs, too: what validation then says means nothing
 
     @property
     def crop_size(self) -> int:
@@ -158,9 +159,12 @@ class TrialConfig:
     seed: int = 0
     precision: Precision = "auto"
     compile: bool = False
+    stop_epoch: int = 0  # the last epoch of a training whose schedule is made for max_epochs; 0: max_epochs
 
     def __post_init__(self) -> None:
         problems = mistyped(self) + not_positive(self, "max_epochs", "patience")
+        if has_type(self, "stop_epoch") and not 0 <= self.stop_epoch <= self.max_epochs:
+            problems.append(f"stop_epoch must be in 0..{self.max_epochs}, got {self.stop_epoch}")
         if isinstance(self.model, CNNConfig):
             problems += too_many_pools(self.model.conv_layers, self.data.image_size)
         if self.precision not in PRECISIONS:

@@ -52,6 +52,21 @@ RAY_DIR: Final = "ray"
 TENSORBOARD_DIR: Final = "tensorboard"
 LOCK_FILE: Final = ".lock"
 
+# What inat.finalize makes of a study.
+FINAL_DIR: Final = "final"
+RETRAINING_DIR: Final = "retraining"
+SHIPPING_DIR: Final = "shipping"
+MODEL_CKPT: Final = "model.ckpt"
+SHIPPED_CKPT: Final = "shipped.ckpt"
+METRICS_JSON: Final = "metrics.json"
+MODEL_CARD: Final = "MODEL_CARD.md"
+PREDICTIONS_CSV: Final = "predictions.csv"
+CLASSES_CSV: Final = "classes.csv"
+CONFUSION_CSV: Final = "confusion.csv"
+CONFUSION_PNG: Final = "confusion.png"
+RELIABILITY_PNG: Final = "reliability.png"
+TEST_LOGITS: Final = "test_logits.npz"
+
 CACHE_DIR: Final = Path.home() / ".cache" / "inat"  # where decoded photographs are kept unless the user says otherwise
 
 # Files of a photo store.

@@ -30,7 +30,8 @@ class EpochRecorder(pl.Callback):
     """Follows a training: the last epoch's metrics in ``row``, the best accuracy so far, and when to end.
 
     A training ends at its last epoch, after ``patience`` epochs without a better validation accuracy, or as soon as a
-    loss is not finite: that epoch is then validated at once. The state travels with checkpoints. ``remarks`` are added
+    loss is not finite: that epoch is then validated at once. One that trains on the validation photographs knows no
+    better epoch: it goes to its last one. The state travels with checkpoints. ``remarks`` are added
     to every row.
     """
 
@@ -47,8 +48,8 @@ class EpochRecorder(pl.Callback):
 
     @property
     def improved(self) -> bool:
-        """Whether the last epoch is the best so far."""
-        return self.best_epoch == self.epoch > 0
+        """Whether the last epoch's weights are the ones to keep: the best so far; without validation, the latest."""
+        return self.epoch > 0 and (self.config.data.train_on_val or self.best_epoch == self.epoch)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic()
@@ -78,9 +79,9 @@ class EpochRecorder(pl.Callback):
     def _reason_to_end(self, metrics: Mapping[str, float]) -> str | None:
         if not (math.isfinite(metrics[TRAIN_LOSS]) and math.isfinite(metrics[VAL_LOSS])):
             return DIVERGED
-        if self.epoch >= self.config.max_epochs:
+        if self.epoch >= (self.config.stop_epoch or self.config.max_epochs):
             return MAX_EPOCHS_REACHED
-        if self.epoch - self.best_epoch >= self.config.patience:
+        if not self.config.data.train_on_val and self.epoch - self.best_epoch >= self.config.patience:
             return OUT_OF_PATIENCE
         return None
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from inat.constants import STUDY_JSON
+from inat.constants import FINAL_DIR, STUDY_JSON
 from inat.errors import DiskFullError, StudyError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota used up, file larger than the user may have
@@ -23,8 +23,15 @@ def disk_full(place: Path) -> DiskFullError:
     if study is None:
         return DiskFullError(f"the disk of {place} is full; free some space, then run the same command again")
     return DiskFullError(
-        f"the disk of {study} is full; everything up to here is kept: free some space, then go on with --resume {study}"
+        f"the disk of {study} is full; everything up to here is kept: free some space, then {way_on(place, study)}"
     )
+
+
+def way_on(place: Path, study: Path) -> str:
+    """How the user goes on with what writes to ``place``, which lies in ``study``: the search, or inat.finalize."""
+    if any(folder.name == FINAL_DIR and (folder.parent / STUDY_JSON).exists() for folder in (place, *place.parents)):
+        return "run the same command again"
+    return f"go on with --resume {study}"
 
 
 @contextmanager

@@ -179,3 +179,9 @@ def test_filters_follow_the_rule_and_never_vanish(first: int, org: float, layers
     )  # fmt: skip
     assert config.filters == tuple(max(1, int(first * org**i)) for i in range(layers))
     assert min(config.filters) >= 1
+
+
+@pytest.mark.parametrize("epoch", [-1, 4])
+def test_a_training_cannot_stop_outside_its_epochs(cnn_params, epoch):
+    with pytest.raises(ConfigError, match=r"stop_epoch must be in 0..3, got"):
+        TrialConfig.from_params(cnn_params | {"stop_epoch": epoch})

@@ -36,3 +36,17 @@ def test_a_diverged_training_ends_at_once_with_a_legal_value(cnn_params, loss):
     recorder, _ = follow(cnn_params, [(1.0, 0.3), (loss, 0.1), (1.0, 0.9)])
     assert (recorder.epoch, recorder.best_val_acc) == (2, 0.3)
     assert recorder.row["finished"] == "diverged"
+
+
+def test_a_training_may_end_before_the_last_epoch_of_its_schedule(cnn_params):
+    recorder, _ = follow(cnn_params, [(1.0, 0.3 + epoch / 100) for epoch in range(10)], stop_epoch=4)
+    assert recorder.epoch == 4
+    assert recorder.row["finished"] == "max_epochs"
+
+
+def test_one_that_trains_on_the_validation_photos_goes_to_its_last_epoch_and_keeps_that(cnn_params):
+    kept = []
+    for epochs in range(1, 7):
+        recorder, _ = follow(cnn_params, [(1.0, 0.5)] * epochs, train_on_val=True, stop_epoch=6, patience=1)
+        kept.append((recorder.epoch, recorder.improved, recorder.row.get("finished")))
+    assert kept == [(epoch, True, None) for epoch in range(1, 6)] + [(6, True, "max_epochs")]

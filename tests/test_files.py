@@ -50,6 +50,11 @@ def test_a_full_disk_is_told_with_the_way_to_go_on(tmp_path, monkeypatch, number
     with pytest.raises(DiskFullError, match=f"the disk of {tmp_path} is full; .* go on with --resume {tmp_path}$"):
         atomic_write(path, "text")
     assert list(path.parent.iterdir()) == []
+    trainings = tmp_path / "final" / "retraining"  # which are a study, too, but nothing that a search resumes
+    trainings.mkdir(parents=True)
+    (trainings / "study.json").touch()
+    with pytest.raises(DiskFullError, match=f"the disk of {trainings} is full; .* run the same command again$"):
+        atomic_write(trainings / "trials.csv", "text")
 
 
 @pytest.mark.parametrize("error", [PermissionError("not yours"), RuntimeError("a bug")])

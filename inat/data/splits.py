@@ -111,10 +111,19 @@ def _crops(config: DataConfig) -> Crops:
     return Crops(large.images, large.aspects)
 
 
+def names_of_test_split(config: DataConfig) -> list[str]:
+    """A name for each image of the test split, in its order: its file below the folder, or its number in the scans."""
+    rows = load_splits(config).test.rows
+    if config.data == DIGITS:
+        return [f"scan {row}" for row in rows]
+    _, photos = _opened_tree(replace(config, use_augmentation=False))
+    return [f"{photos.root.name}/{photos.paths[row]}" for row in rows]
+
+
 def _split_digits(config: DataConfig) -> Splits:
     images, labels = digits.load(config.image_size)
     rest, test = _stratified(np.arange(len(labels)), labels, DIGITS_TEST_SHARE)
-    train, val = _stratified(rest, labels, config.val_share)
+    train, val = _train_and_val(config, rest, labels)
     train_split, val_split, test_split = (Split(images, labels, rows) for rows in (train, val, test))
     return Splits(digits.CLASSES, train_split, val_split, test_split)
 
@@ -124,7 +133,7 @@ def _split_folder(config: DataConfig) -> Splits:
     (store,) = _open(config, train_photos, config.image_size)
     (test_store,) = _open(config, test_photos, config.image_size)
     _check_splittable(config, train_photos, store.labels[store.rows].tolist())
-    train, val = _stratified(store.rows, store.labels, config.val_share)
+    train, val = _train_and_val(config, store.rows, store.labels)
     bad = [s for s in (store, test_store) if s.skipped]
     return Splits(
         train_photos.classes,
@@ -160,6 +169,13 @@ def _check_splittable(config: DataConfig, photos: PhotoFolder, labels: Sequence[
 
 def _open(config: DataConfig, photos: PhotoFolder, *sizes: int) -> list[PhotoStore]:
     return open_stores(photos, sizes, Path(config.cache_dir), config.max_bad_fraction)
+
+
+def _train_and_val(
+    config: DataConfig, rows: NDArray[np.int64], labels: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    train, val = _stratified(rows, labels, config.val_share)
+    return (rows if config.train_on_val else train), val
 
 
 def _stratified(

@@ -94,7 +94,8 @@ class Tokens(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         patches = self.conv_proj(images).flatten(2).permute(0, 2, 1)
-        tokens = torch.cat([self.class_token.expand(len(images), -1, -1), patches], 1)
+        # Not len(images), a plain number: torch.export would fix it as the only size of a batch.
+        tokens = torch.cat([self.class_token.expand(images.shape[0], -1, -1), patches], 1)
         embedded: Tensor = self.dropout(tokens + self.pos_embedding)
         return embedded
 

@@ -1,20 +1,31 @@
 """The trials that Tune runs, made of what our searcher suggests."""
 
 import copy
-from typing import Any
+from typing import Any, Protocol, Self
 
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.experiment.config_parser import _create_trial_from_spec
 from ray.tune.search import ConcurrencyLimiter, SearchGenerator
 
 from inat.tuning.failures import StudyTrial
-from inat.tuning.searcher import BudgetAwareOptunaSearch
+
+
+class TrialSource(Protocol):
+    """A searcher of Tune's that makes the study's trials, each before Tune has its own."""
+
+    def next_trial_id(self) -> str:
+        """The id under which the next suggestion will be run."""
+        ...
+
+    def start_over(self) -> Self:
+        """Hand out the study's unfinished trials, of which none is running now, before new ones."""
+        ...
 
 
 class StudyTrials(SearchGenerator):
     """Creates Tune's trials under the study's own ids, which rungs, checkpoints and tables then share."""
 
-    def __init__(self, searcher: BudgetAwareOptunaSearch, max_concurrent: int) -> None:
+    def __init__(self, searcher: TrialSource, max_concurrent: int) -> None:
         super().__init__(ConcurrencyLimiter(searcher, max_concurrent=max_concurrent))
         self._study_search = searcher
 

@@ -21,7 +21,7 @@ from inat.constants import (
     STOPPED,
 )
 from inat.errors import DiskFullError, StudyError
-from inat.files import disk_full
+from inat.files import disk_full, way_on
 from inat.results import Study
 from inat.trials import Trial
 from inat.tuning.failures import hopeless, last_failure, reason_of
@@ -86,7 +86,7 @@ class StudyRecorder(Callback):
         except OSError as error:
             self.error = StudyError(
                 f"{self._study.directory} cannot be written ({error.strerror or error}); what is in it is kept: mend "
-                f"that, then go on with --resume {self._study.directory}"
+                f"that, then {way_on(self._study.directory, self._study.directory)}"
             )
         except Exception as error:
             self.error = error

@@ -1,49 +1,34 @@
 """A search from its configuration to the finished study."""
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ray import tune
-from ray.tune import Stopper
-from ray.tune.stopper import CombinedStopper
-
 from inat.config import DataConfig
-from inat.constants import RAY_DIR
 from inat.data.splits import DataSummary, inspect_data, load_splits
 from inat.errors import StudyError
 from inat.options import SearchConfig, seconds_of
 from inat.results import Study
 from inat.tuning import pretrained, retention, spaces, tracking
-from inat.tuning.budget import Rungs
-from inat.tuning.generator import StudyTrials
+from inat.tuning.execution import Announce, Objective, SideRecord, Work, execute, rungs_of
 from inat.tuning.grid import grid_of
-from inat.tuning.hangs import HangWatch
-from inat.tuning.interrupt import StopOnSignal
 from inat.tuning.limits import StopAtLimits
 from inat.tuning.mirror import StudyMirror
-from inat.tuning.progress import SearchProgress
 from inat.tuning.provenance import study_info
-from inat.tuning.recorder import Listener, StopAtError, StudyRecorder, settle
-from inat.tuning.scheduler import StudyASHA, asha_for
+from inat.tuning.recorder import Listener, settle
+from inat.tuning.scheduler import asha_for
 from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
-from inat.tuning.session import nodes, ray_session
-from inat.tuning.slots import Slots, plan_slots
+from inat.tuning.slots import Slots
 from inat.tuning.start import read_start
 from inat.tuning.tensorboard import TensorboardTracker
 from inat.tuning.tracking import WandbTracker
-from inat.tuning.trainable import FINGERPRINT, RUNGS, STUDY_DIR, TIMEOUT, WEIGHTS_SHA256, run_trial
+from inat.tuning.trainable import run_trial
 
 START_FROM = "start_from"  # in study.json: the configurations that were tried first
 GRID = "grid"  # and those that are tried altogether, if they are a grid
-Objective = Callable[[dict[str, Any]], None]
-Announce = Callable[[str], None]
-SideRecord = StudyMirror | WandbTracker | TensorboardTracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,34 +141,15 @@ def run(
         with StudyMirror(study, searcher):
             pass  # a driver that was killed at the very end may have left it short
         return Outcome(study, interrupted=False, limit=limits.reason, seconds=0.0, slots=None)
-    with ExitStack() as stack:
-        announce(f"ray     {'starting' if config.address is None else f'joining {config.address}'}")
-        signals = stack.enter_context(StopOnSignal(give_up))
-        stack.enter_context(ray_session(config))
-        signals.rearm()  # ray.init has installed handlers of its own
-        slots = plan_slots(nodes(), config)
-        announce(f"trials  {slots}")
-        writers = side_records(config, study, searcher)
-        for writer in writers:
-            stack.enter_context(writer)
-        progress = stack.enter_context(SearchProgress(study, wanted))
-        hearers: list[Listener] = [searcher.hear, limits.hear, progress, *writers, *listeners]
-        recorder = StudyRecorder(study, scheduler, config.keep_checkpoints, hearers, config.max_failures)
-        stop = CombinedStopper(signals, limits, StopAtError(recorder))
-        started = time.monotonic()
-        while len(study.ended()) < wanted and not stop.stop_all():
-            # More than once only if a process died between two trials: what it was to run is handed out again.
-            trials = StudyTrials(searcher.start_over(), slots.count)
-            _tune(config, study, trials, scheduler, recorder, stop, slots, objective)
-        limits.settle(recorder.end)
-        if recorder.error is not None:
-            raise recorder.error
-        seconds = time.monotonic() - started
-    for writer in writers:
-        if writer.error:
-            announce(f"warning: {writer.label} is incomplete ({writer.error}); the study itself is not affected")
-    interrupted = signals.requested and len(study.ended()) < wanted
-    return Outcome(study, interrupted, limits.reason, seconds, slots)
+    records = side_records(config, study, searcher)
+    work = Work(config, study, searcher, scheduler, wanted, objective)
+    ran = execute(
+        work, limits, records=records, listeners=[searcher.hear, *listeners], announce=announce, give_up=give_up
+    )
+    for record in records:
+        if record.error:
+            announce(f"warning: {record.label} is incomplete ({record.error}); the study itself is not affected")
+    return Outcome(study, ran.interrupted, limits.reason, ran.seconds, ran.slots)
 
 
 def side_records(config: SearchConfig, study: Study, searcher: BudgetAwareOptunaSearch) -> list[SideRecord]:
@@ -196,11 +162,6 @@ def side_records(config: SearchConfig, study: Study, searcher: BudgetAwareOptuna
     return records
 
 
-def rungs_of(config: SearchConfig) -> Rungs:
-    """Where ASHA compares trials."""
-    return Rungs(config.grace_period, config.reduction_factor, config.max_epochs)
-
-
 def searcher_options(config: SearchConfig, study: Study) -> SearcherOptions:
     """What the searcher of ``study`` needs to know."""
     return SearcherOptions(
@@ -211,39 +172,4 @@ def searcher_options(config: SearchConfig, study: Study) -> SearcherOptions:
         keep_checkpoints=config.keep_checkpoints,
         start_from=study.info.get(START_FROM, ()),
         grid=study.info.get(GRID, ()),
-    )
-
-
-def _tune(
-    config: SearchConfig,
-    study: Study,
-    trials: StudyTrials,
-    scheduler: StudyASHA,
-    recorder: StudyRecorder,
-    stop: Stopper,
-    slots: Slots,
-    objective: Objective,
-) -> None:
-    own = {
-        STUDY_DIR: str(study.directory.absolute()), TIMEOUT: seconds_of(config.trial_timeout),
-        FINGERPRINT: study.info["data"]["fingerprint"], RUNGS: rungs_of(config).milestones,
-        WEIGHTS_SHA256: study.info.get(pretrained.WEIGHTS, {}),
-    }  # fmt: skip
-    # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
-    tune.run(
-        objective,
-        config=config.trial_settings() | own,
-        search_alg=trials,
-        scheduler=scheduler,
-        num_samples=trials_wanted(config, study) - len(study.ended()),
-        resources_per_trial={"cpu": slots.cpus, "gpu": slots.gpus},
-        max_failures=config.max_failures,
-        reuse_actors=True,
-        storage_path=str((study.directory / RAY_DIR).absolute()),
-        name=f"{datetime.now():%Y%m%d-%H%M%S}",
-        trial_dirname_creator=lambda trial: trial.trial_id,
-        stop=stop,
-        callbacks=[recorder, HangWatch(study.directory, seconds_of(config.trial_timeout))],
-        verbose=0,
-        raise_on_failed_trial=False,
     )

@@ -6,7 +6,7 @@ import pytest
 
 from inat.config import DataConfig
 from inat.data import digits
-from inat.data.splits import inspect_data, load_splits
+from inat.data.splits import inspect_data, load_splits, names_of_test_split
 from inat.errors import DataError
 from tests.conftest import write_photo
 
@@ -24,6 +24,32 @@ def test_splits_are_disjoint_complete_and_stratified(config):
     assert np.bincount(splits.val.labels[splits.val.rows]).tolist() == [4, 4, 4]
     assert np.bincount(splits.train.labels[splits.train.rows]).tolist() == [16, 16, 16]
     assert len(splits.test) == 12
+
+
+def test_training_on_the_validation_photos_too_leaves_the_other_splits_as_they_are(config):
+    for data in (config, DataConfig(data="digits", image_size=8)):
+        plain, both = load_splits(data), load_splits(replace(data, train_on_val=True))
+        assert both.train.rows.tolist() == sorted([*plain.train.rows, *plain.val.rows])
+        assert np.array_equal(both.val.rows, plain.val.rows)
+        assert np.array_equal(both.test.rows, plain.test.rows)
+
+
+def test_every_image_of_the_test_split_has_the_name_of_its_file(config):
+    names = names_of_test_split(config)
+    assert names[:5] == ["val/a/0.jpg", "val/a/1.jpg", "val/a/2.jpg", "val/a/3.jpg", "val/b/0.jpg"]
+    assert len(names) == 12
+    scans = names_of_test_split(DataConfig(data="digits", image_size=8))
+    assert len(set(scans)) == 360
+    assert scans[0] == f"scan {load_splits(DataConfig(data='digits', image_size=8)).test.rows[0]}"
+
+
+def test_an_unreadable_test_photo_has_no_name(config):
+    (Path(config.data) / "val" / "a" / "1.jpg").write_bytes(b"nothing")
+    assert names_of_test_split(replace(config, max_bad_fraction=0.5))[:3] == [
+        "val/a/0.jpg",
+        "val/a/2.jpg",
+        "val/a/3.jpg",
+    ]
 
 
 def test_the_split_is_the_same_for_every_trial(config):

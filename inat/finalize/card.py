@@ -1,0 +1,168 @@
+"""MODEL_CARD.md: what a user of the model should know of it, made of metrics.json alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from inat.constants import BEST_VAL_ACC, SHIPPED_CKPT
+
+Json = Mapping[str, Any]
+NO_LICENCE = (
+    "not stated. The photographs' own terms apply to what is made of them; ask for them before you publish the model "
+    "(`--licence` writes yours here)."
+)
+
+
+def model_card(metrics: Json) -> str:
+    """The card, in Markdown."""
+    parts = (_head, _use, _data, _training, _choice, _test, _per_class, _confusions, _calibration, _exports, _shipped)
+    return "\n".join(line for part in parts for line in part(metrics))
+
+
+def _head(m: Json) -> Iterator[str]:
+    test, backbone = m["test"], m["model"]["config"].get("backbone")
+    yield f"# {m['winner']['name']}\n"
+    yield (
+        f"An image classifier for {len(m['data']['classes'])} classes. Test accuracy **{test['accuracy']:.4f}** "
+        f"(95 % interval {_interval(test['accuracy_interval'])}) on {test['images']} held-out images.\n"
+    )
+    yield f"Licence: {m['licence'] or NO_LICENCE}\n"
+    if backbone and m["model"]["config"].get("weights") != "none":
+        yield f"It began with torchvision's weights of {backbone} for ImageNet, whose terms apply, too.\n"
+
+
+def _use(m: Json) -> Iterator[str]:
+    side = m["data"]["image_size"]
+    yield "## Use\n"
+    yield (
+        f"`python -m inat.predict model.ckpt PHOTO...` Photographs are resized to {side} x {side} pixels without "
+        "regard to their shape. Every image gets one of these classes, also one that shows none of them: "
+        f"{', '.join(m['data']['classes'])}.\n"
+    )
+
+
+def _data(m: Json) -> Iterator[str]:
+    data = m["data"]
+    yield "## Data\n"
+    splits = [(name, f"{count:,} images") for name, count in data["splits"].items()]
+    facts = [("source", data["source"]), ("fingerprint", f"`{data['fingerprint']}`")]
+    yield from _table(("", ""), [*facts, *splits, ("image size", f"{data['image_size']} px")])
+    yield "The validation split is cut out of the training photos, stratified by class, the same for all trainings.\n"
+
+
+def _training(m: Json) -> Iterator[str]:
+    model = m["model"]
+    yield "## Configuration\n"
+    yield from _table(("setting", "value"), sorted(model["config"].items()))
+    yield (
+        f"Seed {model['seed']}; weights of epoch {model['best_epoch']}, the best of {model['epochs']} on the "
+        f"validation split. Checkpoint SHA-256 `{model['sha256']}`.\n"
+    )
+
+
+def _choice(m: Json) -> Iterator[str]:
+    winner, model, search = m["winner"], m["model"], m["search"]
+    yield "## How it was chosen\n"
+    yield (
+        f"Candidates are the best {len(m['candidates'])} configurations of a search of {search['trials']} trials, each "
+        f"trained anew with seeds 1 to {m['seeds']}. {m['rule']}\n"
+    )
+    header = ("candidate", "in the search", "mean over seeds", "sd", "n", "validation accuracy of each")
+    yield from _table(header, [_candidate_row(c, c["trial_id"] == winner["trial_id"]) for c in m["candidates"]])
+    yield "\n\n".join(winner["in_words"]) + "\n"
+    yield (
+        f"Of the winner's {winner['n']} trainings, that with seed {model['seed']} is the model: its validation "
+        f"accuracy, {model[BEST_VAL_ACC]:.4f}, is the median one, not the best.\n"
+    )
+
+
+def _candidate_row(candidate: Json, won: bool) -> tuple[str, ...]:
+    name = f"{candidate['trial_id']} {candidate['name']}"
+    scores = ", ".join(f"{run[BEST_VAL_ACC]:.4f}" for run in candidate["runs"])
+    numbers = (_number(candidate[key]) for key in ("search_val_acc", "mean", "sd"))
+    return (f"**{name}**" if won else name, *numbers, str(candidate["n"]), scores)
+
+
+def _test(m: Json) -> Iterator[str]:
+    test = m["test"]
+    yield "## Scores on the test split\n"
+    yield m["evaluations_in_words"] + "\n"
+    plain = ("balanced_accuracy", "macro_f1", "loss", "majority_share")
+    names = ("balanced accuracy (mean recall)", "macro F1", "cross entropy", "always the most frequent class")
+    yield from _table(("score", "value", "95 % interval"), [
+        ("accuracy", _number(test["accuracy"]), _interval(test["accuracy_interval"])),
+        ("accuracy, Wilson's interval", _number(test["accuracy"]), _interval(test["accuracy_wilson"])),
+        ("top-2 accuracy", _number(test["top2_accuracy"]), _interval(test["top2_interval"])),
+        ("top-2 accuracy, Wilson's interval", _number(test["top2_accuracy"]), _interval(test["top2_wilson"])),
+        *((name, _number(test[key]), "") for name, key in zip(names, plain, strict=True)),
+    ])  # fmt: skip
+    yield (
+        f"Intervals: {test['interval']}. They say how far another draw of test images might lie, not another "
+        f"training. Computed in {test['arithmetic']}, the arithmetic of the training; in another one, such as the "
+        "float32 of the other formats, single images may come out otherwise.\n"
+    )
+
+
+def _per_class(m: Json) -> Iterator[str]:
+    header = ("class", "precision", "recall", "recall, 95 % (Wilson)", "F1", "images")
+    yield from _table(header, [
+        (
+            row["class"], _number(row["precision"]), _number(row["recall"]), _interval(row["recall_interval"]),
+            _number(row["f1"]), row["support"],
+        )
+        for row in m["test"]["per_class"]
+    ])  # fmt: skip
+
+
+def _confusions(m: Json) -> Iterator[str]:
+    yield "## Known confusions\n"
+    found = m["test"]["confusions"]
+    for row in found:
+        yield f"- {row['true']} taken for {row['predicted']}: {row['images']} of {row['of']} images"
+    yield "" if found else "None in the test split.\n"
+    yield "`confusion.csv` and `confusion.png` have all of them, `predictions.csv` every image.\n"
+
+
+def _calibration(m: Json) -> Iterator[str]:
+    test = m["test"]
+    way = "overconfident" if test["mean_confidence"] > test["accuracy"] else "underconfident"
+    yield "## Calibration\n"
+    yield (
+        f"Expected calibration error {test['ece']:.4f} ({test['ece_bins']} bins of equal width). The mean confidence "
+        f"is {test['mean_confidence']:.4f}, the accuracy {test['accuracy']:.4f}: on the whole the model is {way}. "
+        "`reliability.png` shows it bin by bin.\n"
+    )
+
+
+def _exports(m: Json) -> Iterator[str]:
+    exports = m["exports"]
+    largest = ", ".join(f"{name} {difference:.1e}" for name, difference in exports["largest_difference"].items())
+    yield "## Other formats\n"
+    yield f"{' and '.join(f'`{name}`' for name in exports['files'])}, with scaling and normalisation inside:\n"
+    yield f"- input `{exports['input']}`; photographs resized by bilinear interpolation with antialiasing (Pillow's)"
+    yield f"- output `{exports['output']}`"
+    yield (
+        f"- compared with model.ckpt in float32 on {exports['compared_images']} test images, in batches of several "
+        f"sizes: largest difference of a probability {largest}; up to {exports['tolerance']:g} is allowed\n"
+    )
+
+
+def _shipped(m: Json) -> Iterator[str]:
+    if shipped := m["shipped"]:
+        yield f"## {SHIPPED_CKPT}\n"
+        yield f"{shipped['in_words']}\n"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    yield f"| {' | '.join(header)} |"
+    yield f"|{'---|' * len(header)}"
+    for row in rows:
+        yield f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |"
+    yield ""
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return "-" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"

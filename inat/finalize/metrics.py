@@ -1,0 +1,161 @@
+"""The numbers of one evaluation: accuracy with its interval, per class, confusions, calibration."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from torch.nn import functional
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
+
+from inat.finalize.candidates import LEVEL
+
+RESAMPLES, SEED = 10_000, 0
+AT_ONCE = 100  # resamples that are drawn together
+BINS = 10  # of confidence, of equal width: more would be empty, or hold a few images, in a test split of some hundred
+MOST_CONFUSIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Numbers of N images and C classes.
+
+    ``values`` are the single ones, by name. ``per_class`` has one dict a class, ``confusion`` (C, C) counts images with
+    the true class in rows and the predicted one in columns, ``reliability`` has one dict a bin of confidence.
+    """
+
+    values: dict[str, Any]
+    per_class: list[dict[str, Any]]
+    confusion: NDArray[np.int64]
+    confusions: list[dict[str, Any]]
+    reliability: list[dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return {
+            **self.values,
+            "per_class": self.per_class,
+            "confusion": self.confusion.tolist(),
+            "confusions": self.confusions,
+            "reliability": self.reliability,
+        }
+
+
+def scores_of(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str]) -> Scores:
+    """Everything that is said of a model with these ``logits`` (N, C) and true ``labels`` (N,) of ``classes``."""
+    given, true = torch.from_numpy(logits), torch.from_numpy(labels)
+    probabilities = given.softmax(1)
+    predicted = probabilities.argmax(1)
+    correct, in_two = (predicted == true).numpy(), _within_two(probabilities, true)
+    per_class = per_class_scores(labels, predicted.numpy(), classes)
+    confusion = confusion_matrix(labels, predicted.numpy(), labels=range(len(classes)))
+    values = {
+        "images": len(labels),
+        "accuracy": float(correct.mean()),
+        "accuracy_interval": bootstrap_interval(correct),
+        "interval": f"{LEVEL:.0%} percentile bootstrap over images, {RESAMPLES} resamples, seed {SEED}",
+        "accuracy_wilson": wilson_interval(int(correct.sum()), len(correct)),
+        "top2_accuracy": float(in_two.mean()),
+        "top2_interval": bootstrap_interval(in_two),
+        "top2_wilson": wilson_interval(int(in_two.sum()), len(in_two)),
+        "majority_share": float(np.bincount(labels).max() / len(labels)),
+        "balanced_accuracy": _mean(row["recall"] for row in per_class),
+        "macro_f1": _mean(row["f1"] for row in per_class),
+        "loss": float(functional.cross_entropy(given, true)),
+        "ece": float(multiclass_calibration_error(probabilities, true, len(classes), n_bins=BINS, norm="l1")),
+        "ece_bins": BINS,
+        "mean_confidence": float(probabilities.amax(1).mean()),
+    }
+    bins = reliability(probabilities.amax(1).clamp(max=1).numpy(), correct)
+    return Scores(values, per_class, confusion, worst_confusions(confusion, classes), bins)
+
+
+def _within_two(probabilities: torch.Tensor, true: torch.Tensor) -> NDArray[np.bool_]:
+    """Whether the true class is one of the two most probable, of each image."""
+    classes = probabilities.shape[1]
+    hits = multiclass_accuracy(
+        probabilities.unsqueeze(-1), true.unsqueeze(-1), classes, top_k=min(2, classes), average="micro",
+        multidim_average="samplewise",
+    )  # fmt: skip
+    return hits.bool().numpy()
+
+
+def _mean(values: Any) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def bootstrap_interval(hits: NDArray[np.bool_]) -> list[float] | None:
+    """Percentile interval of the share of ``hits``, of resampled images; the same for the same images.
+
+    None of a single image.
+    """
+    if len(hits) < 2:
+        return None
+    result = stats.bootstrap(
+        (hits.astype(np.float64),), np.mean, confidence_level=LEVEL, n_resamples=RESAMPLES, method="percentile",
+        batch=AT_ONCE, rng=np.random.default_rng(SEED),
+    )  # fmt: skip
+    return [float(result.confidence_interval.low), float(result.confidence_interval.high)]
+
+
+def wilson_interval(hits: int, count: int) -> list[float] | None:
+    """Wilson's interval of a share, which has a width also where all or none are hits; None of nothing."""
+    if not count:
+        return None
+    interval = stats.binomtest(hits, count).proportion_ci(LEVEL, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def per_class_scores(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Precision, recall with Wilson's interval, F1 and support of each class; None where a ratio has no images."""
+    columns = precision_recall_fscore_support(labels, predicted, labels=range(len(classes)), zero_division=np.nan)
+    rows = []
+    for index, (name, *numbers, support) in enumerate(zip(classes, *columns, strict=True)):
+        precision, recall, f1 = (None if math.isnan(number) else float(number) for number in numbers)
+        hits = int(((labels == index) & (predicted == index)).sum())
+        rows.append({
+            "class": name, "precision": precision, "recall": recall,
+            "recall_interval": wilson_interval(hits, int(support)), "f1": f1, "support": int(support),
+        })  # fmt: skip
+    return rows
+
+
+def worst_confusions(confusion: NDArray[np.int64], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The most frequent mistakes: images of a class taken for another, and of how many; most images first."""
+    support = confusion.sum(axis=1)
+    wrong = confusion - np.diag(np.diag(confusion))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
+    pairs = [divmod(int(place), len(classes)) for place in order]
+    return [
+        {"true": classes[t], "predicted": classes[p], "images": int(wrong[t, p]), "of": int(support[t])}
+        for t, p in pairs
+        if wrong[t, p]
+    ]
+
+
+def reliability(confidence: NDArray[np.float32], correct: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """For each bin of confidence: its ends, how many images, their mean confidence and their accuracy with Wilson's
+    interval (None: empty)."""
+    edges = np.linspace(0, 1, BINS + 1)
+    of_bin = {
+        name: stats.binned_statistic(confidence, values, statistic, bins=edges).statistic
+        for name, values, statistic in (
+            ("images", confidence, "count"), ("confidence", confidence, "mean"), ("accuracy", correct, "mean"),
+        )
+    }  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    for low, high, *numbers in zip(edges[:-1], edges[1:], *of_bin.values(), strict=True):
+        images, mean, accuracy = (None if math.isnan(number) else float(number) for number in numbers)
+        ends = {"low": round(float(low), 6), "high": round(float(high), 6), "images": int(images or 0)}
+        hits = round((accuracy or 0.0) * (images or 0.0))
+        interval = wilson_interval(hits, int(images or 0))
+        rows.append(ends | {"confidence": mean, "accuracy": accuracy, "accuracy_interval": interval})
+    return rows

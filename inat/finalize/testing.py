@@ -1,0 +1,105 @@
+"""The one evaluation on the test split: its logits are kept, and every number and picture is made from them."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inat.config import DataConfig
+from inat.constants import FINAL_DIR, TEST, TEST_LOGITS
+from inat.data.splits import names_of_test_split
+from inat.errors import StudyError
+from inat.evaluation import answers
+from inat.files import replacing
+
+UNUSABLE = (OSError, ValueError, KeyError, EOFError)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one model says of the test split: ``logits`` (N, classes) float32, ``labels`` (N,), file ``names``.
+
+    ``model`` is the SHA-256 of its checkpoint; ``evaluations`` counts the models of this study that have been tested,
+    this one included; ``arithmetic`` is the precision it was evaluated in.
+    """
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+    model: str
+    evaluations: int
+    arithmetic: str
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a checkpoint; StudyError if it is not there."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        trainings = next((folder for folder in path.parents if folder.parent.name == FINAL_DIR), path.parent)
+        raise StudyError(
+            f"the checkpoint {path} cannot be read ({error.strerror}); restore it, or remove {trainings} to train again"
+        ) from error
+
+
+def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Evaluation:
+    """The model's answers on the test split, evaluated unless ``directory`` has those of the same checkpoint.
+
+    They are written before anybody has seen a number, so an interruption at any moment leads to the same score. Another
+    model, chosen because other seeds or configurations were added, is another evaluation, which is counted.
+    """
+    model, path = sha256_of(checkpoint), directory / TEST_LOGITS
+    known = _read(path)
+    if known is not None and known.model == model:
+        return known
+    said = answers(checkpoint, TEST, data_config)
+    tested = Evaluation(
+        logits=said.logits.numpy(),
+        labels=said.labels.numpy(),
+        names=tuple(names_of_test_split(said.data)),
+        model=model,
+        evaluations=1 if known is None else known.evaluations + 1,
+        arithmetic=said.arithmetic,
+    )
+    _write(path, tested)
+    return tested
+
+
+def probabilities_of(tested: Evaluation) -> NDArray[np.float32]:
+    """Softmax of the logits, (N, classes), with which every table and number is made."""
+    probabilities: NDArray[np.float32] = torch.from_numpy(tested.logits).softmax(1).numpy()
+    return probabilities
+
+
+def _read(path: Path) -> Evaluation | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path) as stored:
+            names = tuple(bytes(name).decode(errors="surrogateescape") for name in stored["names"])
+            model, evaluations, arithmetic = str(stored["model"]), int(stored["evaluations"]), str(stored["arithmetic"])
+            return Evaluation(stored["logits"], stored["labels"], names, model, evaluations, arithmetic)
+    except UNUSABLE as error:
+        raise StudyError(
+            f"{path}, the kept result of the evaluation on the test split, is damaged; restore it from a copy, or "
+            "remove it to evaluate once more"
+        ) from error
+
+
+def _write(path: Path, tested: Evaluation) -> None:
+    # As bytes: names of files need not be Unicode.
+    names = np.array([name.encode(errors="surrogateescape") for name in tested.names])
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(
+            file,
+            logits=tested.logits,
+            labels=tested.labels,
+            names=names,
+            model=np.array(tested.model),
+            evaluations=np.array(tested.evaluations),
+            arithmetic=np.array(tested.arithmetic),
+        )

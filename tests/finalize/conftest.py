@@ -1,0 +1,89 @@
+"""A search and its trainings, without Ray: the same trials, one after the other in this process."""
+
+from pathlib import Path
+
+import pytest
+
+from inat.config import TrialConfig
+from inat.constants import CHECKPOINTS_DIR, COMPLETED, FAILED
+from inat.data.splits import inspect_data
+from inat.finalize import retrain as retraining
+from inat.options import SearchConfig
+from inat.results import Study
+from inat.training import fit
+from inat.tuning.checkpoints import TrialCheckpoints
+from inat.tuning.execution import Ran, Work
+from inat.tuning.slots import Slots
+from tests.conftest import Rows
+from tests.tuning.conftest import run_epochs
+
+PARAMS = {
+    "first_layer_filters": 8, "filter_org": 1, "conv_layers": 2, "activation": "relu", "dropout": 0.2,
+    "batch_norm": True, "num_neurons_dense": 32, "learning_rate": 3e-3, "batch_size": 64, "use_augmentation": False,
+}  # fmt: skip
+
+
+def make_study(
+    directory: Path, config: SearchConfig, *trials: tuple[dict, float, str], fingerprint: str | None = None
+) -> Path:
+    """A finished search with these (parameters, best validation accuracy, state)."""
+    data = fingerprint or inspect_data(config.data_config()).fingerprint
+    info = {"config": config.to_json(), "data": {"source": config.data, "fingerprint": data, "classes": []}}
+    study = Study.create(directory, info)
+    for params, accuracy, state in trials:
+        trial_id = study.add_trial(params).trial_id
+        run_epochs(study, trial_id, [accuracy / 2, accuracy])
+        study.end_trial(trial_id, state)
+    study.close()
+    return directory
+
+
+@pytest.fixture
+def digits_config(tmp_path) -> SearchConfig:
+    return SearchConfig(data="digits", image_size=16, max_epochs=3, grace_period=1, cache_dir=tmp_path / "cache",
+                        precision="32-true", num_samples=3)  # fmt: skip
+
+
+@pytest.fixture
+def digits_study(tmp_path, digits_config) -> Path:
+    """Three different configurations and one that repeats the best; the one with mish is better than it looks."""
+    best, other, poor = PARAMS, PARAMS | {"activation": "mish"}, PARAMS | {"learning_rate": 1e-4}
+    trials = [(other, 0.5, "stopped"), (best, 0.99, COMPLETED), (best, 0.98, COMPLETED), (poor, 0.3, COMPLETED)]
+    return make_study(tmp_path / "study", digits_config, *trials)
+
+
+class InProcess:
+    """Stands in for ``execute``: trains what the source hands out; may be interrupted, or let trials fail."""
+
+    def __init__(self) -> None:
+        self.trained: list[dict] = []
+        self.interrupt_after: int | None = None
+        self.fail_seeds: set[int] = set()
+
+    def __call__(self, work: Work, limits, *, announce=None, give_up=None) -> Ran:
+        source = work.source.start_over()
+        while work.missing > 0:
+            if self.interrupt_after is not None and len(self.trained) == self.interrupt_after:
+                return Ran(True, 0.0, Slots(1, 1, 0))
+            self._run(work, source.suggest(source.next_trial_id()))
+        return Ran(False, 0.0, Slots(1, 1, 0))
+
+    def _run(self, work: Work, settings: dict) -> None:
+        trial_id, _ = settings.pop("trial_id"), settings.pop("threshold")
+        self.trained.append(settings)
+        if settings["seed"] in self.fail_seeds:
+            work.study.end_trial(trial_id, FAILED, "out of luck")
+            return
+        rows = Rows()
+        checkpoints = TrialCheckpoints(work.study.directory / CHECKPOINTS_DIR / trial_id, None)
+        fit(TrialConfig.from_params(work.config.trial_settings() | settings), [rows, checkpoints])
+        for row in rows.rows:
+            work.study.add_epoch(trial_id, row)
+        work.study.end_trial(trial_id, COMPLETED)
+
+
+@pytest.fixture
+def trainer(monkeypatch, one_thread) -> InProcess:
+    double = InProcess()
+    monkeypatch.setattr(retraining, "execute", double)
+    return double

@@ -1,0 +1,305 @@
+"""The whole command without Ray (see conftest), and once with it."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from inat.checkpoint import load_checkpoint
+from inat.data.datamodule import ImageDataModule
+from inat.errors import DiskFullError, SearchError
+from inat.evaluation import evaluate
+from inat.finalize import command as commands
+from inat.finalize.command import finalize
+from inat.finalize.options import FinalizeCommand
+from inat.finetune import FinetuneConfig
+from inat.results import Study
+from tests.finalize.conftest import PARAMS, make_study
+from tests.tuning.conftest import children_of
+
+ROOT = Path(__file__).parent.parent.parent
+FILES = {
+    "model.ckpt", "model.onnx", "model.pt2", "metrics.json", "MODEL_CARD.md", "predictions.csv", "confusion.csv",
+    "confusion.png", "classes.csv", "reliability.png", "test_logits.npz",
+}  # fmt: skip
+
+
+def metrics_of(study: Path) -> dict:
+    return json.loads((study / "final" / "metrics.json").read_text())
+
+
+@pytest.fixture
+def test_loads(monkeypatch) -> list[str]:
+    """Counts how often a loader of the test split is asked for."""
+    asked, real = [], ImageDataModule.test_dataloader
+
+    def test_dataloader(self):
+        asked.append(self.config.data)
+        return real(self)
+
+    monkeypatch.setattr(ImageDataModule, "test_dataloader", test_dataloader)
+    return asked
+
+
+@pytest.fixture
+def no_export(monkeypatch) -> list[str]:
+    """Exports take seconds and have tests of their own."""
+    made = []
+
+    def export(checkpoint, data):
+        made.append(checkpoint.name)
+        for suffix in (".onnx", ".pt2"):
+            checkpoint.with_suffix(suffix).touch()
+        return {"files": [], "input": "", "output": "", "compared_images": 1, "tolerance": 1e-4,
+                "largest_difference": {"onnx": 1e-7}}  # fmt: skip
+
+    monkeypatch.setattr(commands, "export", export)
+    return made
+
+
+@pytest.mark.slow
+def test_a_study_becomes_a_model_that_is_tested_once(digits_study, trainer, test_loads, no_export, tmp_path, capsys):
+    finalize(FinalizeCommand(study=digits_study, top=2, seeds=3, licence="CC0"))
+    final = digits_study / "final"
+    assert {path.name for path in final.iterdir() if path.is_file()} == FILES
+    metrics = metrics_of(digits_study)
+    assert len(trainer.trained) == 6
+    assert len(test_loads) == 1
+
+    # The model is the winner's median training, and its numbers are those that evaluate finds.
+    runs = Study.open(final / "retraining")
+    scores = {c["trial_id"]: [run["best_val_acc"] for run in c["runs"]] for c in metrics["candidates"]}
+    recorded = [trial.best_val_acc for trial in runs.trials.values()]
+    assert scores["t0001"] + scores["t0000"] == pytest.approx(recorded)
+    runs.close()
+    means = {trial_id: sum(values) / 3 for trial_id, values in scores.items()}
+    winner = max(means, key=means.get)
+    assert metrics["winner"]["trial_id"] == winner
+    assert metrics["winner"]["mean"] == pytest.approx(means[winner])
+    assert metrics["winner"]["best_of_search_shrank_by"] == pytest.approx(0.99 - means["t0001"])
+    assert metrics["winner"]["is_best_of_search"] == (winner == "t0001")
+    assert metrics["model"]["best_val_acc"] == sorted(scores[winner])[1]
+    alone = shutil.copy(final / "model.ckpt", tmp_path / "alone.ckpt")
+    again = evaluate(Path(alone), "test")
+    assert metrics["test"]["accuracy"] == pytest.approx(again["test_acc"])
+    assert metrics["test"]["loss"] == pytest.approx(again["test_loss"], rel=1e-4)
+    assert evaluate(Path(alone), "val")["val_acc"] == pytest.approx(metrics["model"]["best_val_acc"], abs=1e-6)
+    with (final / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sum(row["label"] == row["predicted"] for row in rows) / 360 == pytest.approx(again["test_acc"])
+    card = (final / "MODEL_CARD.md").read_text()
+    for part in (
+        f"{metrics['test']['accuracy']:.4f}",
+        "CC0",
+        "scikit-learn digits",
+        "1,149 images",
+        metrics["model"]["sha256"],
+    ):
+        assert part in card
+    capsys.readouterr()
+
+    # Again: nothing is trained, evaluated or exported a second time; the result is the same.
+    del test_loads[:]
+    finalize(FinalizeCommand(study=digits_study, top=2, seeds=3))
+    assert not test_loads
+    assert len(trainer.trained) == 6
+    assert no_export == ["model.ckpt"]
+    repeated = metrics_of(digits_study)
+    assert repeated["test"] == metrics["test"]
+    assert repeated["model"] == metrics["model"]
+    assert "evaluated once" in capsys.readouterr().out
+
+    # More seeds: only those are trained. Another model may win; it is counted.
+    finalize(FinalizeCommand(study=digits_study, top=2, seeds=4))
+    assert [(s["activation"], s["seed"]) for s in trainer.trained[6:]] == [("relu", 4), ("mish", 4)]
+    more = metrics_of(digits_study)
+    assert (
+        more["test"]["evaluations"]
+        == 1 + len(test_loads)
+        == 1 + (more["model"]["sha256"] != metrics["model"]["sha256"])
+    )
+
+
+@pytest.mark.slow
+def test_shipping_trains_on_validation_photos_for_as_many_epochs(digits_study, trainer, test_loads, no_export):
+    finalize(FinalizeCommand(study=digits_study, top=1, seeds=1, ship=True))
+    metrics = metrics_of(digits_study)
+    shipped, settings = metrics["shipped"], trainer.trained[-1]
+    assert settings["train_on_val"] is True
+    assert settings["stop_epoch"] == shipped["epochs"] == metrics["model"]["best_epoch"]
+    assert settings["seed"] == metrics["model"]["seed"]
+    assert shipped["photos"] == 1149 + 288
+    assert shipped["accuracy"] is None
+    assert len(test_loads) == 1  # of model.ckpt; the shipped one is not evaluated
+    final = digits_study / "final"
+    assert load_checkpoint(final / "shipped.ckpt").config.data.train_on_val
+    states = [torch.load(final / name, weights_only=True)["state_dict"] for name in ("model.ckpt", "shipped.ckpt")]
+    assert not torch.equal(states[0]["net.dense.weight"], states[1]["net.dense.weight"])
+    card = (final / "MODEL_CARD.md").read_text()
+    assert "Its accuracy was not measured." in card
+    trained = len(trainer.trained)
+    finalize(FinalizeCommand(study=digits_study, top=1, seeds=1, ship=True))
+    assert len(trainer.trained) == trained
+    assert no_export == ["model.ckpt", "shipped.ckpt"]
+
+
+@pytest.mark.slow
+def test_another_model_leaves_nothing_of_the_one_before(
+    digits_study, trainer, no_export, test_loads, monkeypatch, capsys
+):
+    command = FinalizeCommand(study=digits_study, top=1, seeds=2, ship=True)
+    finalize(command)
+    before = metrics_of(digits_study)
+    final = digits_study / "final"
+    assert (final / "shipped.ckpt").exists()
+    monkeypatch.setattr(commands, "median_run", lambda candidate: max(candidate.runs, key=lambda run: run.best_val_acc))
+    capsys.readouterr()
+    finalize(FinalizeCommand(study=digits_study, top=1, seeds=2))
+    after = metrics_of(digits_study)
+    assert after["model"]["seed"] != before["model"]["seed"]
+    assert after["model"]["sha256"] != before["model"]["sha256"]
+    assert (after["test"]["evaluations"], len(test_loads)) == (2, 2)
+    assert after["shipped"] is None
+    assert not (final / "shipped.ckpt").exists()
+    assert "evaluated once; another model of this study before" in capsys.readouterr().out
+    assert "It is model number 2 of this study" in (final / "MODEL_CARD.md").read_text()
+
+
+def test_a_training_that_fails_is_tried_again_by_the_next_call(digits_study, trainer, no_export):
+    trainer.fail_seeds = {1}
+    with pytest.raises(
+        SearchError, match="no configuration was trained with every seed: 1 trainings .* out of luck; run"
+    ):
+        finalize(FinalizeCommand(study=digits_study, top=1, seeds=1))
+    assert not (digits_study / "final" / "metrics.json").exists()
+    trainer.fail_seeds = set()
+    finalize(FinalizeCommand(study=digits_study, top=1, seeds=1))
+    assert metrics_of(digits_study)["candidates"][0]["n"] == 1
+
+
+def test_an_interruption_says_how_to_go_on_and_the_next_call_does(
+    digits_study, trainer, no_export, capsys, monkeypatch
+):
+    monkeypatch.setattr(sys, "argv", ["finalize", str(digits_study), "--seeds", "2"])
+    command = FinalizeCommand(study=digits_study, top=1, seeds=2)
+    trainer.interrupt_after = 1
+    with pytest.raises(SystemExit) as ended:
+        finalize(command)
+    assert ended.value.code == 130
+    output = capsys.readouterr().out
+    assert "interrupted: 1 training has ended, everything is kept" in output
+    assert f"continue with: python -m inat.finalize {digits_study} --seeds 2" in output
+    trainer.interrupt_after = None
+    finalize(command)
+    assert "1 of them already ended" in capsys.readouterr().out
+    assert [settings["seed"] for settings in trainer.trained] == [1, 2]
+
+
+def test_an_interruption_between_test_and_record_does_not_test_again(
+    digits_study, trainer, no_export, test_loads, monkeypatch
+):
+    command = FinalizeCommand(study=digits_study, top=1, seeds=1)
+    with monkeypatch.context() as patch:
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        patch.setattr(commands, "write_confusion", interrupted)
+        with pytest.raises(SystemExit):
+            finalize(command)
+    finalize(command)
+    assert len(test_loads) == 1
+    assert metrics_of(digits_study)["test"]["evaluations"] == 1
+
+
+def test_a_full_disk_is_told_with_the_way_to_go_on(digits_study, trainer, no_export, monkeypatch):
+    real = torch.save
+
+    def no_room(content, path, *args, **kwargs):
+        if "model.ckpt" in str(path):
+            raise OSError(28, "No space left on device")
+        return real(content, path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", no_room)
+        with pytest.raises(DiskFullError, match="is full; .* free some space, then run the same command again"):
+            finalize(FinalizeCommand(study=digits_study, top=1, seeds=1))
+    finalize(FinalizeCommand(study=digits_study, top=1, seeds=1))
+    assert len(trainer.trained) == 1
+
+
+@pytest.mark.slow
+def test_a_fine_tuning_study_with_kept_features(tmp_path, photo_tree, weights_dir, trainer, no_export):
+    config = FinetuneConfig(data=str(photo_tree(train=20)), image_size=32, backbones=("mobilenet_v2",), max_epochs=3,
+                            weights_dir=weights_dir, cache_dir=tmp_path / "cache", grace_period=1,
+                            precision="32-true")  # fmt: skip
+    params = {"backbone": "mobilenet_v2", "strategy": "freeze_all", "k_layers": 1, "use_augmentation": False,
+              "batch_size": 8, "learning_rate": 1e-2}  # fmt: skip
+    study = make_study(tmp_path / "study", config, (params, 0.5, "completed"))
+    info = json.loads((study / "study.json").read_text())
+    (study / "study.json").write_text(json.dumps(info | {"search": "finetune"}))
+    finalize(FinalizeCommand(study=study, top=1, seeds=2, ship=True))
+    assert (
+        len(list((tmp_path / "cache").glob("features-mobilenet_v2-train-*"))) == 2 * 2
+    )  # with a lock; and those to ship
+    model = load_checkpoint(study / "final" / "model.ckpt")
+    shutil.rmtree(tmp_path / "cache")
+    assert evaluate(study / "final" / "model.ckpt", "test")["images"] == 6
+    assert model.classes == ("bird", "fish")
+    assert metrics_of(study)["model"]["config"]["backbone"] == "mobilenet_v2"
+    assert "ImageNet, whose terms apply" in (study / "final" / "MODEL_CARD.md").read_text()
+
+
+def run(*args: str, **changes) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "inat.finalize", *args]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, **pipes, **changes)
+
+
+def test_wrong_options_show_before_the_libraries_load(tmp_path):
+    command = [sys.executable, "-X", "importtime", "-m", "inat.finalize", str(tmp_path), "--top", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "error: top must be positive, got 0" in done.stderr
+    loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert not loaded & {"torch", "ray", "pytorch_lightning", "scipy"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_going_on_with_a_real_ray(tmp_path, digits_config):
+    """One training with most epochs is interrupted; the next call goes on and writes the model."""
+    import dataclasses
+
+    config = dataclasses.replace(digits_config, max_epochs=30, patience=30)
+    study = make_study(tmp_path / "study", config, (PARAMS | {"learning_rate": 1e-4}, 0.5, "completed"))
+    args = (str(study), "--top", "1", "--seeds", "2", "--max-concurrent", "1")
+    process = run(*args)
+    journal = study / "final" / "retraining" / "journal.jsonl"
+    deadline = time.monotonic() + 180
+    while not (journal.exists() and '"epoch"' in journal.read_text()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, output + errors
+    assert "continue with: python -m inat.finalize" in output
+    assert not children_of(process.pid)
+    process = run(*args)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, output + errors
+    assert {path.name for path in (study / "final").iterdir() if path.is_file()} == FILES
+    runs = Study.open(study / "final" / "retraining")
+    assert [trial.params["seed"] for trial in runs.trials.values()] == [1, 2]
+    assert [trial.epochs for trial in runs.trials.values()] == [30, 30]
+    for trial in runs.trials.values():
+        assert [row["epoch"] for row in trial.history] == list(range(1, 31))
+    runs.close()

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from inat.errors import DiskFullError
+from inat.finalize import figures
+from inat.finalize.figures import write_confusion, write_reliability
+from inat.finalize.metrics import scores_of
+
+
+def test_the_confusion_matrix_is_dark_where_the_images_are(tmp_path):
+    path = tmp_path / "confusion.png"
+    write_confusion(path, np.array([[5, 0], [0, 5]]), ("ant", "bee"))
+    right = np.asarray(Image.open(path).convert("L"), float)
+    write_confusion(path, np.array([[0, 5], [5, 0]]), ("ant", "bee"))
+    wrong = np.asarray(Image.open(path).convert("L"), float)
+    height, width = right.shape
+    upper_left = (slice(height // 5, height // 3), slice(width // 5, width // 3))
+    assert right[upper_left].mean() < wrong[upper_left].mean() - 50
+
+
+@pytest.mark.parametrize("classes", [1, 10, 120])
+def test_any_number_of_classes_fits_on_a_picture(tmp_path, classes):
+    names = [f"class {i}" for i in range(classes)]
+    write_confusion(tmp_path / "confusion.png", np.eye(classes, dtype=int), names)
+    assert max(Image.open(tmp_path / "confusion.png").size) < 5000
+
+
+def test_the_reliability_diagram_shows_filled_bins_only(tmp_path):
+    logits = np.log(np.array([[0.95, 0.05], [0.55, 0.45]], np.float32))
+    write_reliability(tmp_path / "reliability.png", scores_of(logits, np.array([0, 1]), ("ant", "bee")))
+    assert Image.open(tmp_path / "reliability.png").format == "PNG"
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def no_room(self, path, **_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figures.FigureCanvasAgg, "print_figure", no_room)
+    with pytest.raises(DiskFullError, match="run the same command again"):
+        write_confusion(tmp_path / "confusion.png", np.eye(2, dtype=int), ("ant", "bee"))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import top_k_accuracy_score
+
+from inat.finalize.metrics import bootstrap_interval, per_class_scores, reliability, scores_of, wilson_interval
+
+CLASSES = ("ant", "bee", "cat")
+
+
+def logits_of(probabilities) -> np.ndarray:
+    return np.log(np.asarray(probabilities, np.float32))
+
+
+def test_numbers_of_six_images_by_hand():
+    probabilities = [
+        [0.7, 0.2, 0.1], [0.6, 0.3, 0.1],  # ants, both right
+        [0.5, 0.4, 0.1], [0.1, 0.8, 0.1],  # bees, the first taken for an ant
+        [0.6, 0.3, 0.1], [0.1, 0.3, 0.6],  # cats, the first taken for an ant, and not even second
+    ]  # fmt: skip
+    scores = scores_of(logits_of(probabilities), np.array([0, 0, 1, 1, 2, 2]), CLASSES)
+    values = scores.values
+    assert values["accuracy"] == pytest.approx(4 / 6)
+    assert values["top2_accuracy"] == pytest.approx(5 / 6)
+    assert values["majority_share"] == pytest.approx(1 / 3)
+    assert values["mean_confidence"] == pytest.approx(3.8 / 6)
+    assert values["loss"] == pytest.approx(-np.mean(np.log([0.7, 0.6, 0.4, 0.8, 0.1, 0.6])), rel=1e-5)
+    assert scores.confusion.tolist() == [[2, 0, 0], [1, 1, 0], [1, 0, 1]]
+    ant, bee, cat = scores.per_class
+    assert (ant["precision"], ant["recall"], ant["support"]) == (0.5, 1.0, 2)
+    assert (bee["precision"], bee["recall"]) == (1.0, 0.5)
+    assert cat["f1"] == pytest.approx(2 / 3)
+    assert values["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 2 / 3) / 3)
+    assert scores.confusions == [
+        {"true": "bee", "predicted": "ant", "images": 1, "of": 2},
+        {"true": "cat", "predicted": "ant", "images": 1, "of": 2},
+    ]
+    # bins of confidence: one image at 0.5 (wrong), three at 0.6 (two right), one at 0.7, one at 0.8
+    assert values["ece"] == pytest.approx((0.5 + 3 * abs(2 / 3 - 0.6) + 0.3 + 0.2) / 6, abs=1e-5)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(1, 80))
+@settings(max_examples=30, deadline=None)
+def test_parts_agree_with_the_whole(seed, classes, count):
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.normal(size=(count, classes)).astype(np.float32) * 3, rng.integers(0, classes, count)
+    scores = scores_of(logits, labels, [f"c{i}" for i in range(classes)])
+    low, high = scores.values["accuracy_interval"] or scores.values["accuracy_wilson"]
+    assert 0 <= low <= scores.values["accuracy"] <= high <= 1
+    assert np.trace(scores.confusion) == round(scores.values["accuracy"] * count)
+    assert sum(row["images"] for row in scores.reliability) == count
+    assert sum(row["support"] for row in scores.per_class) == count
+    # the diagram and the number are of the same bins
+    gaps = [row["images"] * abs(row["accuracy"] - row["confidence"]) for row in scores.reliability if row["images"]]
+    assert scores.values["ece"] == pytest.approx(sum(gaps) / count, abs=1e-5)
+    if classes > 2:
+        expected = top_k_accuracy_score(labels, logits, k=2, labels=range(classes))
+        assert scores.values["top2_accuracy"] == pytest.approx(expected)
+
+
+def test_the_interval_is_repeatable_and_as_wide_as_theory_has_it():
+    hits = np.arange(500) < 400
+    low, high = bootstrap_interval(hits)
+    assert [low, high] == bootstrap_interval(hits)
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.8 * 0.2 / 500), rel=0.05)
+    assert low == pytest.approx(0.8 - 0.035, abs=0.004)
+
+
+def test_where_all_are_right_wilson_still_has_a_width():
+    assert bootstrap_interval(np.ones(50, bool)) == [1.0, 1.0]
+    low, high = wilson_interval(50, 50)
+    assert low == pytest.approx(0.9287, abs=1e-4)
+    assert high == 1.0
+    assert wilson_interval(0, 0) is None
+
+
+def test_what_has_no_images_has_no_number():
+    never_predicted, absent = per_class_scores(np.array([0, 0, 1]), np.array([0, 0, 0]), CLASSES)[1:]
+    assert (never_predicted["precision"], never_predicted["recall"], never_predicted["f1"]) == (None, 0.0, 0.0)
+    assert (absent["recall"], absent["recall_interval"], absent["support"]) == (None, None, 0)
+
+
+def test_confidences_at_the_ends_are_counted():
+    rows = reliability(np.array([0.0, 0.1, 1.0], np.float32), np.array([False, False, True]))
+    assert [row["images"] for row in rows] == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert rows[-1]["accuracy"] == 1.0
+    assert rows[2]["accuracy"] is None

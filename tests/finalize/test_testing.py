@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+
+from inat.config import DataConfig
+from inat.errors import StudyError
+from inat.evaluation import Answers
+from inat.finalize import testing
+from inat.finalize.testing import probabilities_of, sha256_of
+from inat.finalize.testing import test_once as score_once
+
+
+@pytest.fixture
+def evaluations(monkeypatch) -> list:
+    """What was evaluated; the answers are of the digits' test split."""
+    seen = []
+
+    def answers(checkpoint, split, data):
+        seen.append((checkpoint.read_text(), split))
+        logits = torch.eye(10)[torch.arange(360) % 10]
+        return Answers(logits, torch.arange(360) % 10, tuple("0123456789"), data, "32-true")
+
+    monkeypatch.setattr(testing, "answers", answers)
+    return seen
+
+
+DIGITS = DataConfig(data="digits", image_size=16)
+
+
+def test_a_model_is_evaluated_once(tmp_path, evaluations):
+    model = tmp_path / "best.ckpt"
+    model.write_text("weights")
+    first = score_once(model, tmp_path, DIGITS)
+    again = score_once(model, tmp_path, DIGITS)
+    assert evaluations == [("weights", "test")]
+    assert (first.evaluations, again.evaluations) == (1, 1)
+    assert again.model == first.model == sha256_of(model)
+    assert again.names == first.names
+    assert len(set(first.names)) == 360
+    assert np.array_equal(again.logits, first.logits)
+    assert np.array_equal(again.labels, first.labels)
+    assert probabilities_of(first).sum(axis=1) == pytest.approx(np.ones(360), abs=1e-6)
+
+
+def test_another_model_is_another_evaluation_and_is_counted(tmp_path, evaluations):
+    model = tmp_path / "best.ckpt"
+    for number, text in enumerate(("one", "two", "three"), start=1):
+        model.write_text(text)
+        assert score_once(model, tmp_path, DIGITS).evaluations == number
+    assert [text for text, _ in evaluations] == ["one", "two", "three"]
+
+
+def test_names_that_are_no_text_survive(tmp_path, evaluations, monkeypatch):
+    odd = [f"val/bird/{i}\udcff.jpg" for i in range(360)]
+    monkeypatch.setattr(testing, "names_of_test_split", lambda data: odd)
+    (tmp_path / "best.ckpt").write_text("weights")
+    score_once(tmp_path / "best.ckpt", tmp_path, DIGITS)
+    assert list(score_once(tmp_path / "best.ckpt", tmp_path, DIGITS).names) == odd
+
+
+def test_a_damaged_record_is_not_taken_for_none(tmp_path, evaluations):
+    (tmp_path / "best.ckpt").write_text("weights")
+    (tmp_path / "test_logits.npz").write_bytes(b"PK nothing")
+    with pytest.raises(StudyError, match=r"test_logits.npz.* is damaged; restore it from a copy, or remove it to"):
+        score_once(tmp_path / "best.ckpt", tmp_path, DIGITS)
+    assert not evaluations
+
+
+def test_a_checkpoint_that_is_gone_is_told(tmp_path):
+    with pytest.raises(StudyError, match=r"checkpoint .*best.ckpt .*No such file or directory.; restore it, or remove"):
+        sha256_of(tmp_path / "runs" / "checkpoints" / "t0000" / "best.ckpt")
