@@ -14,8 +14,9 @@ def grad_cam(net: nn.Module, image: Tensor, target: int, layer: Layer | None = N
     Each map of ``layer``, by default ``last_maps``, is weighed with the mean of the logit's gradient over it; of the
     sum what is above zero counts. It is as coarse as these maps, and interpolated to the image's size.
     """
-    images = image.unsqueeze(0)
-    layer = layer or last_maps(net, images)
+    layer = layer or last_maps(net, image.unsqueeze(0))
+    # Frozen stages ask for no gradients unless the image does.
+    images = image.unsqueeze(0).clone().requires_grad_()
     if layer.tokens:
         coarse = _of_tokens(net, images, target, layer)
     else:
@@ -27,8 +28,7 @@ def grad_cam(net: nn.Module, image: Tensor, target: int, layer: Layer | None = N
 def _of_tokens(net: nn.Module, images: Tensor, target: int, layer: Layer) -> Tensor:
     """The same for a vision transformer, (1, 1, H, W): captum would take tokens for channels."""
     with torch.enable_grad(), outputs_of({layer.name: layer.module}, _itself) as seen:
-        # Frozen stages ask for no gradients unless the image does.
-        score = net(images.detach().clone().requires_grad_())[0, target]
+        score = net(images)[0, target]
         (gradient,) = torch.autograd.grad(score, seen[layer.name])
     maps, gradients = layer.maps(seen[layer.name]), layer.maps(gradient)
     return (gradients.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).relu()

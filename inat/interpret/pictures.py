@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from inat.inference import model_file
 from inat.interpret.examples import INTERPRET_DIR, Source
 
 DPI = 110
-LARGEST = 1_000_000  # bytes of a picture; larger ones are reduced to 256 colours
+# Bytes of a picture that is easily sent and shown; a larger one is drawn again with fewer dots, down to LEAST_DPI.
+LARGEST, LEAST_DPI = 1_000_000, 70
 GAP = 1  # pixels between the cells of a mosaic
 Floats = NDArray[np.floating[Any]]
 
@@ -34,9 +36,11 @@ def output_folder(source: Source) -> Path:
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as a PNG and print where; DataError if that is refused."""
     with _unwritable_told(path), replacing(path, sync=False) as partial:
-        FigureCanvasAgg(figure).print_png(str(partial))
-        if partial.stat().st_size > LARGEST:
-            _reduce(partial)
+        canvas = FigureCanvasAgg(figure)
+        canvas.print_png(str(partial))
+        if (excess := partial.stat().st_size / LARGEST) > 1:
+            figure.set_dpi(max(LEAST_DPI, 0.95 * DPI / sqrt(excess)))  # 0.95: fewer dots do not compress as well
+            canvas.print_png(str(partial))
     Console(soft_wrap=True, markup=False, highlight=False).print(str(path))
 
 
@@ -46,14 +50,6 @@ def _unwritable_told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(f"cannot write {path} ({error.strerror or error}); choose another --output") from error
-
-
-def _reduce(path: Path) -> None:
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        reduced = picture.convert("RGB").quantize(256)
-    reduced.save(path, format="PNG", optimize=True)
 
 
 def new_figure(width: float, height: float) -> Figure:

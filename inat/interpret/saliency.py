@@ -44,7 +44,7 @@ def draw_saliency(model: Model, source: Source, photo: Path | None) -> None:
 def draw(
     photo: Example, said: str, cam: str, heat: Floats, neurons: Sequence[tuple[str, Floats]], title: str
 ) -> Figure:
-    """``photo``, ``heat`` (S, S) over it under the title ``cam``, and each neuron's gradient (S, S, 3), with 0 in grey."""
+    """``photo``, ``heat`` (S, S) over it under the title ``cam``, and each neuron's gradient (S, S, 3), 0 in grey."""
     rows = -(-(len(neurons) + 2) // COLUMNS)
     figure = new_figure(2.2 * COLUMNS, 2.55 * rows + 0.5)
     figure.suptitle(title, fontsize=11)
