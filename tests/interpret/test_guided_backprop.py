@@ -54,7 +54,7 @@ def test_a_network_of_two_neurons_by_hand(activation):
     for x in (1.5, -0.5, -2.0, -3.0):
         image = torch.full((3, 1, 1), x / 2)
         (gradient,) = guided_gradients(net, image, Layer("2", net[2]), [(0, 0, 0)])
-        # Down the negative weight nothing comes; where the curve falls (-2, -3; -0.5 does not), neither does down the other.
+        # Down the negative weight nothing comes; down the other, nothing where the curve falls: at -2 and -3.
         expected = 2 * 5 * max(derivative(x), 0)
         assert gradient.flatten().tolist() == pytest.approx([expected, 0, 0], abs=1e-4)
         assert (expected == 0) == (x <= -2 or (activation == "relu" and x < 0))
@@ -100,9 +100,10 @@ def test_functions_are_guided_like_modules():
 @pytest.mark.parametrize(
     "function",
     [
-        functional.relu, functional.relu_, torch.relu, torch.relu_, torch.Tensor.relu, functional.relu6, functional.gelu,
-        functional.silu, functional.mish, functional.hardswish, lambda x: functional.relu(x, True),
-        lambda x: functional.hardtanh(x, 0.0, 6.0), nn.ReLU6(inplace=True), nn.SiLU(inplace=True), nn.Mish(inplace=True),
+        functional.relu, functional.relu_, torch.relu, torch.relu_, torch.Tensor.relu, functional.relu6,
+        functional.gelu, functional.silu, functional.mish, functional.hardswish, lambda x: functional.relu(x, True),
+        lambda x: functional.hardtanh(x, 0.0, 6.0), nn.ReLU6(inplace=True), nn.SiLU(inplace=True),
+        nn.Mish(inplace=True),
     ],
 )  # fmt: skip
 def test_every_way_to_call_an_activation_is_guided_and_gives_its_values(function):
