@@ -6,7 +6,7 @@ hands back
 
     max(gradient, 0) * derivative
 
-and for relu the derivative is 1 or 0. gelu, silu and mish have derivatives between -0.11 and 1.13, below zero only left
+and for relu the derivative is 1 or 0. gelu, silu and mish have derivatives between -0.13 and 1.13, below zero only left
 of the dip of their curve (-0.75, -1.28, -1.19). Guiding here means
 
     max(gradient, 0) * max(derivative, 0)
