@@ -39,7 +39,7 @@ def save(figure: Figure, path: Path) -> None:
         canvas = FigureCanvasAgg(figure)
         canvas.print_png(str(partial))
         if (excess := partial.stat().st_size / LARGEST) > 1:
-            figure.set_dpi(max(LEAST_DPI, 0.95 * DPI / sqrt(excess)))  # 0.95: fewer dots do not compress as well
+            figure.set_dpi(max(LEAST_DPI, 0.9 * DPI / sqrt(excess)))  # 0.9: fewer dots do not compress as well
             canvas.print_png(str(partial))
     Console(soft_wrap=True, markup=False, highlight=False).print(str(path))
 
