@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 
 from inat.checkpoint import portable_checkpoint
+from inat.config import TrialConfig
 from inat.epochs import recorder_of
+from inat.training import fit
 from tests.models.published import published
 
 Params = dict[str, object]
@@ -90,3 +92,26 @@ class Rows(pl.Callback):
         if recorder.epoch == self.stop_after:
             trainer.save_checkpoint(self.save_to, weights_only=False)
             raise SystemExit
+
+
+@pytest.fixture
+def photo_model(cnn_params, photo_tree, tmp_path) -> Path:
+    """A checkpoint trained for an epoch on photographs of two classes in ``tmp_path / "photos"``."""
+    data = {"data": str(photo_tree(val=11)), "cache_dir": str(tmp_path / "cache"), "precision": "32-true"}
+    path = tmp_path / "study" / "best.ckpt"
+    path.parent.mkdir()
+    fit(TrialConfig.from_params(cnn_params | data | {"max_epochs": 1, "batch_size": 8}), [Rows(weights=path)])
+    return path
+
+
+@pytest.fixture(scope="session")
+def digits_model(tmp_path_factory) -> Path:
+    """A checkpoint trained for two epochs on the digits, which nobody changes: relu, so with a wrong guess or two."""
+    params = {
+        "data": "digits", "image_size": 16, "use_augmentation": False, "first_layer_filters": 8, "filter_org": 1,
+        "conv_layers": 2, "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32,
+        "learning_rate": 1e-3, "batch_size": 64, "max_epochs": 2, "precision": "32-true",
+    }  # fmt: skip
+    path = tmp_path_factory.mktemp("digits") / "best.ckpt"
+    fit(TrialConfig.from_params(params), [Rows(weights=path)])
+    return path

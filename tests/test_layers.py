@@ -13,7 +13,7 @@ ROWS = {
     "inat.cli": 1, "inat.finetune": 1, "inat.studyinfo": 1,
     "inat.data": 2, "inat.models": 2, "inat.arithmetic": 2,
     "inat.training": 3, "inat.epochs": 3, "inat.checkpoint": 3, "inat.evaluation": 3, "inat.preparation": 3,
-    "inat.summary": 3,
+    "inat.summary": 3, "inat.inference": 3, "inat.predict": 3, "inat.interpret": 3,
     "inat.tuning": 4, "inat.finalize": 4,
     "tune_scratch": 5, "tune_finetune": 5,
 }  # fmt: skip

@@ -17,7 +17,7 @@ from rich.filesize import decimal
 from rich.progress import track
 
 from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, MANIFEST_JSON, NAMES_JSON, SKIPPED_CSV
-from inat.data.decode import read_photo, resize
+from inat.data.decode import read_photo, resize, why_unreadable
 from inat.data.disk import check_space
 from inat.data.folder import PhotoFolder
 from inat.errors import DataError
@@ -82,7 +82,7 @@ def _decode_all(
                 image = read_photo(path)
             except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
                 _raise_unless_the_files_own(error, path)
-                return _reason(error, path)
+                return why_unreadable(error, path)
             for size, file in files.items():
                 file.write(row, resize(image, size))
             aspects[row] = image.width / image.height
@@ -94,7 +94,7 @@ def _decode_all(
         # Pillow warns of odd palettes and EXIF; what it could not read is listed with its reason.
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        pool = ThreadPoolExecutor(_cores())
+        pool = ThreadPoolExecutor(usable_cores())
         stack.callback(pool.shutdown, cancel_futures=True)  # after Ctrl-C, too
         parts = [range(start, min(start + AT_ONCE, len(aspects))) for start in range(0, len(aspects), AT_ONCE)]
         done = track(pool.map(convert_some, parts), "decoding", len(parts), console=console,
@@ -104,15 +104,9 @@ def _decode_all(
     return aspects, skipped
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Those that this process may use: fewer than the machine has in a container or under taskset."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _reason(error: Exception, path: str) -> str:
-    """In words, without the path, which stands beside it."""
-    text = getattr(error, "strerror", None) or str(error).replace(f" {path!r}", "")
-    return text or type(error).__name__
 
 
 def _raise_unless_the_files_own(error: Exception, path: str) -> None:

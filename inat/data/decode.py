@@ -38,6 +38,12 @@ def read_photo(path: StrPath) -> Image.Image:
         return _eight_bits(image) if image.mode.startswith("I") else image.convert("RGB")
 
 
+def why_unreadable(error: Exception, path: str) -> str:
+    """What ``read_photo`` raised, in words without the path, which stands beside them."""
+    text = getattr(error, "strerror", None) or str(error).replace(f" {path!r}", "")
+    return text or type(error).__name__
+
+
 def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
     """(size, size, 3): the bytes of torchvision's ``Resize((size, size))``."""
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))

@@ -119,6 +119,20 @@ def list_split(split: Path) -> PhotoFolder:
     return PhotoFolder(split, classes, tuple(files), tuple(labels))
 
 
+def list_photos(folder: Path) -> list[str]:
+    """Image files in and below ``folder``, relative to it and sorted; hidden ones are left out.
+
+    DataError if there are none, or if a folder cannot be listed.
+    """
+    try:
+        paths = sorted(found.path.removeprefix("./") for found in _photos_below(folder, ".", set()))
+    except OSError as error:
+        raise DataError(f"cannot list {error.filename} ({error.strerror}); check its permissions") from error
+    if not paths:
+        raise DataError(f"{folder} has no image files ({_some_suffixes()}) in it or its folders")
+    return paths
+
+
 def _photos_below(split: Path, folder: str, walked: set[str]) -> Iterator[Found]:
     """Image files in and below ``split/folder``; one pass of scandir, as a search opens its tree in every worker."""
     # A link to a folder above would be walked for ever, and lend its photos a wrong label.

@@ -1,0 +1,114 @@
+"""Photographs that a trained model predicts in a second, against the loop that one writes by hand.
+
+    python benchmarks/predict.py --data PHOTOS --scratch results/STUDY --finetuned results/OTHER
+
+Each model predicts the test photographs of PHOTOS, alternating, each measurement in a fresh process:
+
+"ours" is inat.inference.predict_photos, which python -m inat.predict calls: decoding in threads, batches of the size of
+the training, its precision. "plain" is one photograph at a time: PIL, torchvision's Resize, ToTensor and Normalize, the
+network in float32 under inference_mode. Both are timed after one batch that is not counted, with the model loaded, and
+read the same files, which are in the system's cache after the first. "ratio" is ours / plain; "same" is the share of
+photographs, in percent, that both give the same class.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+from measure import Numbers, alternate, hardware, measured, print_report, ratios
+from PIL import Image
+from torchvision import transforms
+
+from inat.allocator import keep_freed_memory
+from inat.constants import IMAGENET_MEAN, IMAGENET_STD, VAL
+from inat.data.folder import list_photos
+from inat.inference import Model, open_model, predict_photos
+
+Kind = Literal["ours", "plain"]
+Classes = list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Measure predictions."""
+
+    data: Path
+    """Folder with val/<class>/*."""
+    scratch: Path | None = None
+    """Model of a search from scratch."""
+    finetuned: Path | None = None
+    """Model of a fine-tuned backbone."""
+    rounds: int = 3
+    only: Kind | None = None
+    """Run one measurement of the one model that is given and print its numbers."""
+
+
+def ours(model: Model, paths: list[str]) -> Classes:
+    """The predicted classes."""
+    found = (prediction.confidences for prediction in predict_photos(model, paths))
+    return [-1 if row is None else int(row.argmax()) for row in found]
+
+
+def plain(model: Model, paths: list[str]) -> Classes:
+    """The same, one photograph at a time."""
+    size, net, classes = model.image_size, model.loaded.classifier.to(memory_format=torch.contiguous_format), []
+    steps = transforms.Compose([
+        transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+    ])  # fmt: skip
+    with torch.inference_mode():
+        for path in paths:
+            image = steps(Image.open(path).convert("RGB")).unsqueeze(0).to(model.device)
+            classes.append(int(net(image).softmax(1).argmax()))
+    return classes
+
+
+PREDICT: dict[Kind, Callable[[Model, list[str]], Classes]] = {"ours": ours, "plain": plain}
+
+
+def once(options: Options, kind: Kind) -> dict[str, Any]:
+    """Images a second and the classes."""
+    place = options.scratch or options.finetuned
+    assert place is not None
+    if kind == "ours":
+        keep_freed_memory()
+    folder, model = options.data / VAL, open_model(place)
+    paths = [str(folder / path) for path in list_photos(folder)]
+    PREDICT[kind](model, paths[: model.batch_size])
+    started = time.perf_counter()
+    classes = PREDICT[kind](model, paths)
+    return {"rate": len(paths) / (time.perf_counter() - started), "classes": classes}
+
+
+def compared(options: Options) -> Numbers:
+    """The share of photographs that both ways give the same class."""
+    one, other = (once(options, kind)["classes"] for kind in PREDICT)
+    return {"same": 100 * sum(a == b for a, b in zip(one, other, strict=True)) / len(one)}
+
+
+def main() -> None:
+    """Alternate the measurements and print a table, then the result line."""
+    options = tyro.cli(Options)
+    if options.only:
+        print(json.dumps({options.only: once(options, options.only)["rate"]}))
+        return
+    print(f"{hardware()}\n{options}")
+    parts: dict[str, list[float]] = {}
+    models = {name: place for name in ("scratch", "finetuned") if (place := getattr(options, name))}
+    for name in models:
+        changes = {other: None for other in models if other != name}
+        variants = [(f"_{name}", {"only": kind, **changes}) for kind in PREDICT]
+        measured(__file__, options, only="plain", **changes)  # fills the page cache
+        parts |= alternate(__file__, options, options.rounds, variants)
+        parts[f"ratio_{name}"] = ratios(parts[f"ours_{name}"], parts[f"plain_{name}"])
+        one = Options(data=options.data, **{name: models[name]})
+        parts[f"same_{name}"] = [compared(one)["same"]]
+    print_report(parts)
+
+
+if __name__ == "__main__":
+    main()

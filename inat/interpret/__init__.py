@@ -1,0 +1,1 @@
+"""Looking into trained classifiers: their predictions, their filters, and what in a photograph moves them."""

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from inat.errors import ConfigError
+from inat.inference import open_model
+from inat.interpret.examples import Source
+from inat.interpret.filters import draw_filters, draw_kernels, feature_maps, strongest_kernels
+from tests.interpret.nets import cnn, hooks
+
+
+def test_feature_maps_are_the_outputs_of_the_convolutions():
+    net, images = cnn("gelu"), torch.randn(2, 3, 16, 16)
+    maps = feature_maps(net, images, {"conv1": net.conv1, "conv2": net.conv2})
+    with torch.no_grad():
+        first = net.conv1(images[:1])
+        second = net.conv2(net.pool1(net.act1(net.norm1(net.conv1(images[:1])))))
+    np.testing.assert_allclose(maps["conv1"], first[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(maps["conv2"], second[0], rtol=1e-4, atol=1e-5)
+    assert hooks(net) == 0
+
+
+def test_activations_in_place_do_not_overwrite_them():
+    net, images = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(inplace=True)), torch.randn(1, 3, 4, 4)
+    maps = feature_maps(net, images, {"0": net[0]})["0"]
+    assert maps.min() < 0
+    np.testing.assert_array_equal(maps, net[0](images)[0].detach())
+
+
+def test_the_strongest_kernel_is_that_of_the_heaviest_channel():
+    weight = torch.zeros(2, 3, 2, 2)
+    weight[0, 2], weight[0, 1, 0, 0] = -1.0, 1.5
+    weight[1, 0, 1, 1] = 0.1
+    assert strongest_kernels(weight).tolist() == [[[-1, -1], [-1, -1]], [[0, 0], [0, weight[1, 0, 1, 1].item()]]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "title", "pixels"),
+    [
+        ((100, 3, 3, 3), "x: the first 64 of 100 kernels, 3 x 3, in colour\neach from black to white", (31, 31, 3)),
+        ((12, 5, 1, 7), "x: 12 kernels, 1 x 7\nof the heaviest of 5 input channels of each", (3, 63)),
+        ((8, 1, 3, 3), "x: 8 kernels, 3 x 3\neach filter sees one channel", (3, 31)),
+        ((70, 40, 1, 1), "x: the first 64 of 70 filters, 1 x 1\nthe weight of each input channel", (64, 40)),
+    ],
+)
+def test_each_kind_of_kernels_has_its_picture(shape, title, pixels):
+    figure = draw_kernels(torch.randn(shape), "x")
+    assert figure.axes[0].get_title() == title
+    assert figure.axes[0].images[0].get_array().shape == pixels
+
+
+def test_every_convolution_layer_has_two_pictures(digits_model, tmp_path):
+    source = Source(model=digits_model, output=tmp_path)
+    draw_filters(open_model(digits_model), source, None, ())
+    names = {path.name for path in (tmp_path / "filters").iterdir()}
+    assert names == {f"{n}-conv{n}-{kind}.png" for n in (1, 2) for kind in ("maps", "kernels")}
+    for path in (tmp_path / "filters").iterdir():
+        assert path.stat().st_size < 1_000_000
+        assert np.asarray(Image.open(path)).std() > 10
+
+
+def test_layers_can_be_chosen_by_name(digits_model, tmp_path):
+    model, source = open_model(digits_model), Source(model=digits_model, output=tmp_path)
+    draw_filters(model, source, None, ("conv2",))
+    assert {path.name for path in (tmp_path / "filters").iterdir()} == {"2-conv2-maps.png", "2-conv2-kernels.png"}
+    with pytest.raises(ConfigError, match=r"no convolution layer is called 'conv3'; choose from conv1, conv2"):
+        draw_filters(model, source, None, ("conv3",))
