@@ -37,7 +37,7 @@ FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL = "freeze_all", "freeze_partial", "unfr
 STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL)
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 BLOCKS = (PLAIN, RESIDUAL) = ("plain", "residual")
-POOLINGS = (FLATTEN, AVERAGE) = ("flatten", "average")
+POOLINGS = (FLATTEN, AVERAGE, MAXIMUM) = ("flatten", "average", "maximum")
 SCHEDULES = (STEP, COSINE) = ("step", "cosine")
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 # Augmented crops are cut from a copy this many times larger. On 300 photographs of 300x240 px, crops for 64 px were at
@@ -76,8 +76,8 @@ class DataConfig:
 class CNNConfig:
     """The predecessor's family: conv_layers blocks of conv 3x3, [batch norm], activation, max-pool 2; then dense.
 
-    With ``block`` "residual" all blocks but the first are residual ones. With ``pooling`` "average" the mean of each
-    feature map goes into the output, without a dense layer between; ``num_neurons_dense`` has no effect then.
+    With ``block`` "residual" all blocks but the first are residual ones. With ``pooling`` "average" or "maximum", that
+    of each feature map goes into the output, without a dense layer between; ``num_neurons_dense`` has no effect then.
     """
 
     first_layer_filters: int
@@ -94,7 +94,7 @@ class CNNConfig:
         problems = mistyped(self) + not_positive(self, "first_layer_filters", "filter_org", "conv_layers")
         problems += outside(self, "dropout", 0, 1) + unknown_choice(self, "activation", ACTIVATIONS)
         problems += unknown_choice(self, "block", BLOCKS) + unknown_choice(self, "pooling", POOLINGS)
-        if self.pooling != AVERAGE:
+        if self.pooling == FLATTEN:
             problems += not_positive(self, "num_neurons_dense")
         refuse(problems)
 
@@ -143,7 +143,7 @@ class BackboneConfig:
 # Parameters that have no effect if another, or its default where there is none, has one of these values.
 IDLE: tuple[tuple[str, Any, tuple[Any, ...], tuple[str, ...]], ...] = (
     ("strategy", FREEZE_PARTIAL, (FREEZE_ALL, UNFREEZE_ALL), ("k_layers",)),
-    ("pooling", FLATTEN, (AVERAGE,), ("num_neurons_dense",)),
+    ("pooling", FLATTEN, (AVERAGE, MAXIMUM), ("num_neurons_dense",)),
     ("schedule", STEP, (STEP,), ("warmup_share",)),
     ("schedule", STEP, (COSINE,), ("lr_step_epochs", "lr_gamma")),
     ("use_augmentation", True, (False,), ("light_augmentation",)),

@@ -26,7 +26,7 @@ _SHORT: dict[str, Callable[[Any], str]] = {
     "filter_org": lambda v: f"x{v:g}",
     "conv_layers": lambda v: f"{v}L",
     "block": lambda v: {"residual": "res"}.get(v, v),
-    "pooling": lambda v: {"average": "gap", "flatten": "flat"}.get(v, v),
+    "pooling": lambda v: {"average": "gap", "maximum": "gmp", "flatten": "flat"}.get(v, v),
     "dropout": lambda v: f"d{v:.3g}",
     "batch_norm": lambda v: "bn" if v else "nobn",
     "batch_size": lambda v: f"b{v}",

@@ -36,7 +36,7 @@ class SummaryCommand:
     block: str = PLAIN
     """plain or residual."""
     pooling: str = FLATTEN
-    """flatten, then the dense layer; or average, without one."""
+    """flatten, then the dense layer; or average or maximum of each feature map, without one."""
     image_size: int = 224
     """Side of the image in pixels."""
     num_classes: int = 10

@@ -118,14 +118,15 @@ def test_a_dense_layer_is_needed_behind_flattening_alone(cnn_params):
     del cnn_params["num_neurons_dense"]
     with pytest.raises(ConfigError, match="num_neurons_dense must be positive, got 0"):
         TrialConfig.from_params(cnn_params)
-    assert TrialConfig.from_params(cnn_params | {"pooling": "average"}).model.num_neurons_dense == 0
+    for pooling in ("average", "maximum"):
+        assert TrialConfig.from_params(cnn_params | {"pooling": pooling}).model.num_neurons_dense == 0
 
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("block", "dense", "unknown block 'dense'; choose from plain, residual"),
-        ("pooling", "max", "unknown pooling 'max'; choose from flatten, average"),
+        ("pooling", "max", "unknown pooling 'max'; choose from flatten, average, maximum"),
         ("schedule", "linear", "unknown schedule 'linear'; choose from step, cosine"),
         ("warmup_share", 1, r"warmup_share must be in \[0, 1\), got 1"),
         ("label_smoothing", -0.1, r"label_smoothing must be in \[0, 1\), got -0.1"),

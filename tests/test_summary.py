@@ -33,6 +33,6 @@ def test_a_residual_network_is_summed_up_too():
     assert done.returncode == 0, done.stderr
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.splitlines() if "│" in line]
     rows = {row[0]: row[1:] for row in cells}
-    assert rows["block4"] == ["192 x 4 x 4", "517,248"]
+    assert rows["block4"] == ["192 x 4 x 4", "498,432"]
     assert rows["average"] == ["192 x 1 x 1", "0"]
-    assert rows["total"] == ["", "682,042"]
+    assert rows["total"] == ["", "657,178"]

@@ -22,7 +22,7 @@ from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.data.jitter import color_jitter
 
 CROP_SCALE, CROP_RATIO, CROP_TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10  # those of torchvision's RandomResizedCrop
-LIGHT_CROP_SCALE = (0.35, 1.0)  # for trainings too short to learn from slivers
+LIGHT_CROP_SCALE = (0.7, 1.0)  # for trainings too short to learn from slivers
 DEGREES, TRANSLATE, SHEAR = 15.0, 0.1, 10.0
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from inat.checks import refuse, too_many_pools
-from inat.config import ACTIVATIONS, AVERAGE, RESIDUAL, CNNConfig
+from inat.config import ACTIVATIONS, AVERAGE, FLATTEN, RESIDUAL, CNNConfig
 from inat.models.residual import ResidualBlock
 
 ACTIVATION_LAYERS: dict[str, Callable[[], nn.Module]] = dict(
@@ -32,13 +32,13 @@ def build_cnn(config: CNNConfig, image_size: int, num_classes: int) -> nn.Sequen
     """A network (N, 3, image_size, image_size) -> logits (N, num_classes).
 
     ``conv_layers`` blocks, each of which halves the image. Plain ones: conv 3x3 with padding 1, [batch norm],
-    activation, max-pool 2. Residual ones: the same with a stride of 2 in place of the pool, then ResidualBlocks. The
-    head is flatten, dense, activation, dropout, output; or average pooling, flatten, dropout, output. ConfigError if
+    activation, max-pool 2. Residual ones: the same with the pool behind the convolution, then ResidualBlocks. The head
+    is flatten, dense, activation, dropout, output; or global pooling, flatten, dropout, output. Raises ConfigError if
     the blocks would leave no pixel.
     """
     refuse(too_many_pools(config.conv_layers, image_size))
     layers: Layers = OrderedDict()
-    channels, side = 3, image_size
+    channels = 3
     for i, filters in enumerate(config.filters, start=1):
         if config.block == RESIDUAL and i > 1:
             activation = ACTIVATION_LAYERS[config.activation]
@@ -46,27 +46,28 @@ def build_cnn(config: CNNConfig, image_size: int, num_classes: int) -> nn.Sequen
         else:
             _add_convolution(layers, i, channels, filters, config)
         channels = filters
-        side = (side + 1) // 2 if config.block == RESIDUAL else side // 2
-    _add_head(layers, channels, side, config, num_classes)
+    _add_head(layers, channels, image_size // 2**config.conv_layers, config, num_classes)
     return nn.Sequential(layers)
 
 
 def _add_convolution(layers: Layers, number: int, channels: int, filters: int, config: CNNConfig) -> None:
-    strided = config.block == RESIDUAL  # a quarter of the work for all that follows, where the images are largest
-    layers[f"conv{number}"] = nn.Conv2d(channels, filters, kernel_size=3, stride=2 if strided else 1, padding=1)
+    pool_first = config.block == RESIDUAL  # a quarter of the work for norm and activation, where images are largest
+    layers[f"conv{number}"] = nn.Conv2d(channels, filters, kernel_size=3, padding=1)
+    if pool_first:
+        layers[f"pool{number}"] = nn.MaxPool2d(2)
     if config.batch_norm:
         layers[f"norm{number}"] = nn.BatchNorm2d(filters)
     layers[f"act{number}"] = ACTIVATION_LAYERS[config.activation]()
-    if not strided:
+    if not pool_first:
         layers[f"pool{number}"] = nn.MaxPool2d(2)
 
 
 def _add_head(layers: Layers, channels: int, side: int, config: CNNConfig, num_classes: int) -> None:
     width = channels
-    if config.pooling == AVERAGE:
-        layers["average"] = nn.AdaptiveAvgPool2d(1)
+    if config.pooling != FLATTEN:
+        layers[config.pooling] = nn.AdaptiveAvgPool2d(1) if config.pooling == AVERAGE else nn.AdaptiveMaxPool2d(1)
     layers["flatten"] = nn.Flatten()
-    if config.pooling != AVERAGE:
+    if config.pooling == FLATTEN:
         width = config.num_neurons_dense
         layers["dense"] = nn.Linear(channels * side * side, width)
         layers["act_dense"] = ACTIVATION_LAYERS[config.activation]()

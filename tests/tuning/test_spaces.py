@@ -44,7 +44,7 @@ def test_the_modern_space_has_the_predecessors_family_in_it():
     old, modern = describe(scratch_space()), describe(space_of(SearchConfig(image_size=64, space="modern")))
     assert old.keys() < modern.keys()
     assert modern["block"] == ["plain", "residual"]
-    assert modern["pooling"] == ["flatten", "average"]
+    assert modern["pooling"] == ["flatten", "average", "maximum"]
     assert modern["schedule"] == ["step", "cosine"]
     for name in ("weight_decay", "label_smoothing", "mixup_alpha", "cutmix_alpha", "random_erasing", "ema_decay"):
         assert modern[name][0] == 0.0, name
