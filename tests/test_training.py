@@ -51,8 +51,9 @@ MODERN = {
 }  # fmt: skip
 
 
-def test_a_modern_training_learns_the_digits(cnn_params):
-    params = cnn_params | MODERN | {"max_epochs": 6, "learning_rate": 1e-2, "use_augmentation": False}
+def test_a_modern_network_learns_the_digits(cnn_params):
+    params = cnn_params | {"block": "residual", "pooling": "maximum", "schedule": "cosine", "weight_decay": 0.05}
+    params |= {"ema_decay": 0.9, "label_smoothing": 0.1, "learning_rate": 1e-2, "first_layer_filters": 32}
     assert fit(TrialConfig.from_params(params))["best_val_acc"] > 0.8
 
 
@@ -78,7 +79,7 @@ def test_the_checkpoint_of_a_modern_training_scores_what_was_validated(cnn_param
     fit(TrialConfig.from_params(cnn_params | MODERN | {"max_epochs": 2}), [keeper])
     best = max(keeper.rows, key=lambda row: row["val_acc"])
     scores = evaluate(tmp_path / "best.ckpt", "val")
-    assert scores["val_acc"] == best["val_acc"]
+    assert scores["val_acc"] == pytest.approx(best["val_acc"], abs=1e-6)
     assert scores["val_loss"] == pytest.approx(best["val_loss"], rel=1e-4)
 
 
