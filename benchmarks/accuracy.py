@@ -9,7 +9,7 @@ nowhere said, so it is our default, a tenth after 10 epochs. Both train on the s
 reports/). Every training runs in a fresh process on --threads threads, the sides in turn, nothing ends early, and the
 epoch with the best validation accuracy is tested. "modern_wall" has as many epochs as fit into the predecessor's
 processor time, which with one thread on an idle machine is the wall time, and on a shared one says what that would be.
-"predecessor_lr" is the predecessor with the best of three learning rates by mean validation accuracy.
+"predecessor_lr" is the predecessor with the best of --rates by mean validation accuracy.
 """
 
 import json
@@ -32,12 +32,11 @@ PREDECESSOR: dict[str, Any] = {
     "num_neurons_dense": 512, "learning_rate": 1e-4, "batch_size": 64, "use_augmentation": False,
 }  # fmt: skip
 MODERN: dict[str, Any] = {
-    "first_layer_filters": 16, "filter_org": 2, "conv_layers": 4, "block": "residual", "pooling": "maximum",
+    "first_layer_filters": 16, "filter_org": 2, "conv_layers": 4, "block": "residual", "pooling": "average",
     "activation": "gelu", "dropout": 0.0, "batch_norm": True, "batch_size": 32, "learning_rate": 5e-3,
-    "use_augmentation": True, "light_augmentation": True, "schedule": "cosine", "warmup_share": 0.2,
-    "weight_decay": 0.05, "label_smoothing": 0.1, "ema_decay": 0.99,
+    "use_augmentation": False, "schedule": "cosine", "warmup_share": 0.2, "weight_decay": 0.05,
+    "label_smoothing": 0.1, "ema_decay": 0.99,
 }  # fmt: skip
-RATES = (3e-4, 1e-3, 3e-3)  # of predecessor_lr
 Parts = dict[str, list[float]]
 
 
@@ -57,8 +56,8 @@ class Options:
     """Trainings of each side, with seeds 0, 1, ..."""
     threads: int = 1
     cache_dir: Path = CACHE_DIR
-    tuned: bool = True
-    """Also train the predecessor at other learning rates."""
+    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    """Learning rates of predecessor_lr."""
     only: str | None = None
     """Run one training, given as a JSON object of hyperparameters, and print its numbers."""
 
@@ -122,28 +121,31 @@ def compare(options: Options) -> Parts:
     parts: Parts = {}
     predecessor = PREDECESSOR | {"first_layer_filters": options.width}
     modern = modern_params(options)
-    run_side(
-        options, "warm_up", predecessor, 0, {}, epochs=1
-    )  # decodes the photographs, reads them into the page cache
+    run_side(options, "warm_up", predecessor, 0, {}, epochs=1)  # decodes the photographs
     for seed in range(options.seeds):
         run_side(options, "predecessor", predecessor, seed, parts)
         run_side(options, "modern", modern, seed, parts)
     slower = statistics.median(parts["modern_cpu"]) / statistics.median(parts["predecessor_cpu"])
     epochs = max(1, int(options.epochs / slower))
-    for seed in range(options.seeds):
-        run_side(options, "modern_wall", modern, seed, parts, epochs=epochs)
-    if options.tuned:
+    if epochs == options.epochs:  # the same trainings
+        parts |= {
+            name.replace("modern_", "modern_wall_"): values for name, values in parts.items() if "modern_" in name
+        }
+    else:
+        for seed in range(options.seeds):
+            run_side(options, "modern_wall", modern, seed, parts, epochs=epochs)
+    if options.rates:
         parts |= tuned(options, predecessor)
     return parts
 
 
 def tuned(options: Options, predecessor: Mapping[str, Any]) -> Parts:
     """The predecessor at the learning rate whose mean validation accuracy over all seeds is best."""
-    tried: dict[float, Parts] = {rate: {} for rate in RATES}
+    tried: dict[float, Parts] = {rate: {} for rate in options.rates}
     for seed in range(options.seeds):
         for rate, parts in tried.items():
             run_side(options, f"predecessor_lr_{rate:g}", dict(predecessor) | {"learning_rate": rate}, seed, parts)
-    best = max(RATES, key=lambda rate: statistics.mean(tried[rate][f"predecessor_lr_{rate:g}_val"]))
+    best = max(options.rates, key=lambda rate: statistics.mean(tried[rate][f"predecessor_lr_{rate:g}_val"]))
     prefix = f"predecessor_lr_{best:g}"
     print(f"predecessor_lr is that with {best:g}")
     return {name.replace(prefix, "predecessor_lr"): values for name, values in tried[best].items()}
