@@ -30,7 +30,8 @@ FROZEN_KEY = "frozen_weights"  # which weights the frozen stages have if they ar
 def portable_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
     """What it takes to rebuild the classifier as it is now: weights, configuration, class names and the epoch's row.
 
-    Frozen stages of a backbone, up to half a gigabyte, are left out: it is noted which weights they have.
+    Where the weights are averaged, it is the average. Frozen stages of a backbone, up to half a gigabyte, are left out:
+    it is noted which weights they have.
     """
     recorder, classifier = recorder_of(trainer), trainer.lightning_module
     assert isinstance(classifier, Classifier)
@@ -41,7 +42,7 @@ def portable_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
         CLASSES_KEY: list(recorder.classes),
         "row": recorder.row,
         FROZEN_KEY: weights,
-        STATE_KEY: without_frozen(classifier.state_dict(), net),
+        STATE_KEY: without_frozen(classifier.trained_state(), net),
     }
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, get_args
 
@@ -51,6 +51,12 @@ def not_positive(config: Any, *names: str) -> list[str]:
     return [f"{name} must be positive, got {value}" for name, value in numbers.items() if not value > 0]
 
 
+def not_negative(config: Any, *names: str) -> list[str]:
+    """One message for each named field whose number is below zero; ``mistyped`` tells of what is no number."""
+    numbers = {name: getattr(config, name) for name in names if has_type(config, name)}
+    return [f"{name} must not be negative, got {value}" for name, value in numbers.items() if value < 0]
+
+
 def outside(config: Any, name: str, low: float, high: float) -> list[str]:
     """A message if the named field is a number, but not in [low, high)."""
     value = getattr(config, name)
@@ -70,3 +76,22 @@ def unknown_name(name: Any, known: set[str]) -> str:
     close = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(known))}"
     return f"unknown hyperparameter {name!r}; {hint}"
+
+
+def build_part(part: type, params: Mapping[str, Any]) -> Any:
+    """Build one nested dataclass from its fields' entries in ``params``; ConfigError if one is missing."""
+    fields = dataclasses.fields(part)
+    required = [f.name for f in fields if f.default is dataclasses.MISSING]
+    refuse([f"{name} is missing" for name in required if name not in params])
+    return part(**{f.name: params[f.name] for f in fields if f.name in params})
+
+
+def too_many_pools(conv_layers: int, image_size: int) -> list[str]:
+    """A message if ``conv_layers`` halvings leave less than one pixel of ``image_size``."""
+    if conv_layers < image_size.bit_length():
+        return []
+    least = str(2**conv_layers) if conv_layers < 64 else f"2**{conv_layers}"
+    return [
+        f"conv_layers={conv_layers} halves the image {conv_layers} times and needs at least {least} px, "
+        f"but image_size is {image_size}"
+    ]

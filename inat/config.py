@@ -5,7 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from inat.checks import has_type, mistyped, not_positive, outside, refuse, unknown_choice, unknown_name
+from inat.checks import (
+    build_part,
+    has_type,
+    mistyped,
+    not_negative,
+    not_positive,
+    outside,
+    refuse,
+    too_many_pools,
+    unknown_choice,
+    unknown_name,
+)
 from inat.constants import CACHE_DIR, DIGITS
 from inat.errors import ConfigError
 
@@ -25,6 +36,9 @@ BACKBONE_STAGES = {
 FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL = "freeze_all", "freeze_partial", "unfreeze_all"
 STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL)
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
+BLOCKS = (PLAIN, RESIDUAL) = ("plain", "residual")
+POOLINGS = (FLATTEN, AVERAGE, MAXIMUM) = ("flatten", "average", "maximum")
+SCHEDULES = (STEP, COSINE) = ("step", "cosine")
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 # Augmented crops are cut from a copy this many times larger. On 300 photographs of 300x240 px, crops for 64 px were at
 # a median PSNR of 28.7 dB from crops of the original with 1, 34.3 with 1.5, 37.2 with 2 and 35.0 with 3, which aliases
@@ -41,6 +55,7 @@ class DataConfig:
     cache_dir: str = str(CACHE_DIR)
     val_share: float = 0.2
     use_augmentation: bool = False
+    light_augmentation: bool = False  # augments with crops and flips alone
     max_bad_fraction: float = 0.01
     fingerprint: str = ""  # of the photographs of a study, checked where it is given
     train_on_val: bool = False  # on the validation photographs, too: what validation then says means nothing
@@ -60,7 +75,11 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CNNConfig:
-    """The predecessor's family: conv_layers blocks of conv 3x3, [batch norm], activation, max-pool 2; then dense."""
+    """The predecessor's family: conv_layers blocks of conv 3x3, [batch norm], activation, max-pool 2; then dense.
+
+    With ``block`` "residual" all blocks but the first are residual ones. With ``pooling`` "average" or "maximum", that
+    of each feature map goes into the output, without a dense layer between; ``num_neurons_dense`` has no effect then.
+    """
 
     first_layer_filters: int
     filter_org: float
@@ -68,12 +87,16 @@ class CNNConfig:
     activation: str
     dropout: float
     batch_norm: bool
-    num_neurons_dense: int
+    num_neurons_dense: int = 0
+    block: str = PLAIN
+    pooling: str = FLATTEN
 
     def __post_init__(self) -> None:
-        problems = mistyped(self)
-        problems += not_positive(self, "first_layer_filters", "filter_org", "conv_layers", "num_neurons_dense")
+        problems = mistyped(self) + not_positive(self, "first_layer_filters", "filter_org", "conv_layers")
         problems += outside(self, "dropout", 0, 1) + unknown_choice(self, "activation", ACTIVATIONS)
+        problems += unknown_choice(self, "block", BLOCKS) + unknown_choice(self, "pooling", POOLINGS)
+        if self.pooling == FLATTEN:
+            problems += not_positive(self, "num_neurons_dense")
         refuse(problems)
 
     @property
@@ -104,8 +127,7 @@ class BackboneConfig:
 
     def __post_init__(self) -> None:
         problems = mistyped(self) + not_positive(self, "body_lr_factor")
-        problems += [f"{n} must not be negative, got {v}" for n in ("views", "max_feature_gb")
-                     if has_type(self, n) and (v := getattr(self, n)) < 0]  # fmt: skip
+        problems += not_negative(self, "views", "max_feature_gb")
         problems += unknown_choice(self, "backbone", BACKBONE_NAMES) + unknown_choice(self, "strategy", STRATEGIES)
         problems += unknown_choice(self, "weights", (IMAGENET, NO_WEIGHTS))
         refuse(problems + self._impossible_k_layers())
@@ -119,9 +141,20 @@ class BackboneConfig:
         return [f"k_layers must be in 1..{most} for {FREEZE_PARTIAL} of {self.backbone}, got {self.k_layers}"]
 
 
+# Parameters that have no effect if another, or its default where there is none, has one of these values.
+IDLE: tuple[tuple[str, Any, tuple[Any, ...], tuple[str, ...]], ...] = (
+    ("strategy", FREEZE_PARTIAL, (FREEZE_ALL, UNFREEZE_ALL), ("k_layers",)),
+    ("pooling", FLATTEN, (AVERAGE, MAXIMUM), ("num_neurons_dense",)),
+    ("schedule", STEP, (STEP,), ("warmup_share",)),
+    ("schedule", STEP, (COSINE,), ("lr_step_epochs", "lr_gamma")),
+    ("use_augmentation", True, (False,), ("light_augmentation",)),
+)
+
+
 def in_use(params: Mapping[str, Any]) -> dict[str, Any]:
     """``params`` without those that have no effect beside the others: k_layers, unless freeze_partial is chosen."""
-    idle = {"k_layers"} if params.get("strategy", FREEZE_PARTIAL) != FREEZE_PARTIAL else set()
+    idle = {name for decider, default, values, names in IDLE if params.get(decider, default) in values
+            for name in names}  # fmt: skip
     return {name: value for name, value in params.items() if name not in idle}
 
 
@@ -130,21 +163,45 @@ def feature_group(params: Mapping[str, Any]) -> tuple[Any, ...] | None:
     if params.get("strategy", UNFREEZE_ALL) == UNFREEZE_ALL:
         return None
     used = in_use(params)
-    return tuple(used.get(name) for name in ("backbone", "strategy", "k_layers", "use_augmentation"))
+    names = ("backbone", "strategy", "k_layers", "use_augmentation", "light_augmentation")
+    return tuple(used.get(name) for name in names)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
-    """Adam with a step schedule: the learning rate is multiplied by lr_gamma every lr_step_epochs epochs."""
+    """How a network is trained: as the predecessor did it, Adam with a step schedule, unless more is asked for.
+
+    ``schedule`` "step" multiplies the learning rate by ``lr_gamma`` every ``lr_step_epochs`` epochs; "cosine" raises it
+    over the first ``warmup_share`` of the steps of ``max_epochs`` and lets it fall to 0 over the others. A
+    ``weight_decay`` above 0 makes Adam AdamW. ``mixup_alpha`` and ``cutmix_alpha`` are those of their Beta
+    distributions, ``random_erasing`` is the share of the photos that lose a rectangle, ``ema_decay`` is of the average
+    of the weights, which is validated and kept. 0 is off.
+    """
 
     learning_rate: float
     batch_size: int
     lr_step_epochs: int = 10
     lr_gamma: float = 0.1
+    schedule: str = STEP
+    warmup_share: float = 0.1
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+    random_erasing: float = 0.0
+    ema_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        names = ("learning_rate", "batch_size", "lr_step_epochs", "lr_gamma")
-        refuse(mistyped(self) + not_positive(self, *names))
+        problems = mistyped(self) + not_positive(self, "learning_rate", "batch_size", "lr_step_epochs", "lr_gamma")
+        problems += not_negative(self, "weight_decay", "mixup_alpha", "cutmix_alpha")
+        for name in ("warmup_share", "label_smoothing", "random_erasing", "ema_decay"):
+            problems += outside(self, name, 0, 1)
+        refuse(problems + unknown_choice(self, "schedule", SCHEDULES))
+
+    @property
+    def alters_images(self) -> bool:
+        """Whether training batches are erased in or mixed, which features of photographs cannot be."""
+        return max(self.mixup_alpha, self.cutmix_alpha, self.random_erasing) > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,22 +257,3 @@ class TrialConfig:
         for part in (flat.pop("data"), flat.pop("model"), flat.pop("optim")):
             flat |= {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
         return flat
-
-
-def build_part(part: type, params: Mapping[str, Any]) -> Any:
-    """Build one nested dataclass from its fields' entries in ``params``; ConfigError if one is missing."""
-    fields = dataclasses.fields(part)
-    required = [f.name for f in fields if f.default is dataclasses.MISSING]
-    refuse([f"{name} is missing" for name in required if name not in params])
-    return part(**{f.name: params[f.name] for f in fields if f.name in params})
-
-
-def too_many_pools(conv_layers: int, image_size: int) -> list[str]:
-    """A message if ``conv_layers`` halvings leave less than one pixel of ``image_size``."""
-    if conv_layers < image_size.bit_length():
-        return []
-    least = str(2**conv_layers) if conv_layers < 64 else f"2**{conv_layers}"
-    return [
-        f"conv_layers={conv_layers} halves the image {conv_layers} times and needs at least {least} px, "
-        f"but image_size is {image_size}"
-    ]

@@ -32,7 +32,7 @@ class SearchConfig:
     """The command line of a search: one field, one option."""
 
     KIND: ClassVar[str] = "scratch"  # of studies, and how their names begin
-    PRESETS: ClassVar[tuple[str, ...]] = ("full", "small")  # of the option space
+    PRESETS: ClassVar[tuple[str, ...]] = ("full", "small", "modern")  # of the option space
 
     data: str = "inaturalist_12K"
     """Folder with train/<class>/* and val/<class>/* (or test/<class>/*), the second being the held-out test split;
@@ -41,7 +41,8 @@ class SearchConfig:
     """Side of the square image the network sees, in pixels. Default: 224, for digits 32."""
     space: str = "auto"
     """Search space: "full" is the published one; "small" has 8-32 filters, 2-4 convolutions and 32-128 dense neurons;
-    "auto" takes small up to 32 px. Or a Python file whose function space() returns your own."""
+    "auto" takes small up to 32 px; "modern" adds residual blocks, average pooling and newer ways to train. Or a Python
+    file whose function space() returns your own."""
     num_samples: int | None = 480
     """Trials of the whole study, those before a --resume included. None: all of a grid."""
     max_epochs: int = 27
@@ -171,7 +172,8 @@ class SearchConfig:
     def trial_settings(self) -> dict[str, Any]:
         """The flat, primitive settings that every trial gets besides its sampled hyperparameters."""
         data = dataclasses.asdict(self.data_config())
-        data.pop("use_augmentation")  # a hyperparameter
+        for hyperparameter in ("use_augmentation", "light_augmentation"):
+            del data[hyperparameter]
         names = ("max_epochs", "patience", "precision", "compile")
         return data | {name: getattr(self, name) for name in names}
 

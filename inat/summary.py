@@ -11,7 +11,7 @@ from rich.table import Table
 
 from inat.checks import not_positive, refuse
 from inat.cli import run_command
-from inat.config import CNNConfig
+from inat.config import FLATTEN, PLAIN, CNNConfig
 from inat.models.cnn import build_cnn, summarise
 
 
@@ -33,6 +33,10 @@ class SummaryCommand:
     """Batch norm after each convolution."""
     num_neurons_dense: int = 512
     """Outputs of the dense layer."""
+    block: str = PLAIN
+    """plain or residual."""
+    pooling: str = FLATTEN
+    """flatten, then the dense layer; or average or maximum of each feature map, without one."""
     image_size: int = 224
     """Side of the image in pixels."""
     num_classes: int = 10

@@ -50,6 +50,23 @@ def test_frozen_stages_are_left_out_and_come_back(trained, views):
     assert not any(module.training for module in loaded.classifier.modules())
 
 
+@pytest.mark.parametrize("views", [4, 0])
+def test_an_averaged_backbone_keeps_the_average_without_its_frozen_stages(trained, views):
+    path = trained(strategy="freeze_partial", k_layers=1, views=views, ema_decay=0.9)
+    kept = torch.load(path, weights_only=True)["state_dict"]
+    assert {key.split(".")[1] for key in kept} == {"features18", "head"}
+    assert all(torch.equal(state_of(path)[key], tensor) for key, tensor in kept.items())
+
+
+@pytest.mark.parametrize(("first", "then"), [(4, 0), (0, 4)])
+def test_an_averaged_backbone_goes_on_with_features_or_with_the_whole_network(backbone_params, tmp_path, first, then):
+    params = backbone_params | {"strategy": "freeze_partial", "k_layers": 1, "ema_decay": 0.9, "max_epochs": 2}
+    last = tmp_path / "last.ckpt"
+    with pytest.raises(SystemExit):
+        fit(TrialConfig.from_params(params | {"views": first}), [Rows(stop_after=1, save_to=last)])
+    assert fit(TrialConfig.from_params(params | {"views": then}), resume_from=last)["epochs"] == 2
+
+
 def test_other_weights_than_those_of_the_training_are_refused_in_a_sentence(trained, own_weights):
     path = trained(weights_dir=str(own_weights))
     before = build.find_weights("mobilenet_v2", own_weights).sha256

@@ -96,6 +96,53 @@ def test_what_has_no_effect_is_left_out():
     assert in_use({"k_layers": 3}) == {"k_layers": 3}
 
 
+def test_a_dense_layer_has_no_effect_behind_average_pooling_nor_a_warmup_beside_steps():
+    params = {"num_neurons_dense": 64, "warmup_share": 0.1, "lr_gamma": 0.5, "light_augmentation": True}
+    assert in_use(params) == {"num_neurons_dense": 64, "lr_gamma": 0.5, "light_augmentation": True}
+    assert in_use(params | {"pooling": "average", "schedule": "cosine", "use_augmentation": False}) == {
+        "warmup_share": 0.1, "pooling": "average", "schedule": "cosine", "use_augmentation": False,
+    }  # fmt: skip
+
+
+def test_the_predecessors_training_is_the_default(cnn_params):
+    """A checkpoint or a study from before the newer settings describes the same training."""
+    config = TrialConfig.from_params(cnn_params)
+    assert (config.model.block, config.model.pooling, config.optim.schedule) == ("plain", "flatten", "step")
+    off = ("weight_decay", "label_smoothing", "mixup_alpha", "cutmix_alpha", "random_erasing", "ema_decay")
+    assert [getattr(config.optim, name) for name in off] == [0] * len(off)
+    assert not config.data.light_augmentation
+    assert not config.optim.alters_images
+
+
+def test_a_dense_layer_is_needed_behind_flattening_alone(cnn_params):
+    del cnn_params["num_neurons_dense"]
+    with pytest.raises(ConfigError, match="num_neurons_dense must be positive, got 0"):
+        TrialConfig.from_params(cnn_params)
+    for pooling in ("average", "maximum"):
+        assert TrialConfig.from_params(cnn_params | {"pooling": pooling}).model.num_neurons_dense == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("block", "dense", "unknown block 'dense'; choose from plain, residual"),
+        ("pooling", "max", "unknown pooling 'max'; choose from flatten, average, maximum"),
+        ("schedule", "linear", "unknown schedule 'linear'; choose from step, cosine"),
+        ("warmup_share", 1, r"warmup_share must be in \[0, 1\), got 1"),
+        ("label_smoothing", -0.1, r"label_smoothing must be in \[0, 1\), got -0.1"),
+        ("random_erasing", 1.5, r"random_erasing must be in \[0, 1\), got 1.5"),
+        ("ema_decay", 1.0, r"ema_decay must be in \[0, 1\), got 1.0"),
+        ("weight_decay", -1, "weight_decay must not be negative, got -1"),
+        ("mixup_alpha", -0.2, "mixup_alpha must not be negative, got -0.2"),
+        ("cutmix_alpha", float("nan"), "cutmix_alpha must be a finite number, got nan"),
+        ("light_augmentation", 1, "light_augmentation must be True or False, got 1"),
+    ],
+)
+def test_each_bad_value_of_the_newer_settings_is_refused(cnn_params, name, value, message):
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        TrialConfig.from_params(cnn_params | {name: value})
+
+
 def test_every_mistake_is_in_one_error(cnn_params):
     wrong = cnn_params | {"learning_rate": -1, "activation": "tanh", "dropout": 1.5, "image_size": 0}
     with pytest.raises(ConfigError) as caught:

@@ -27,7 +27,7 @@ from inat.options import CHANGEABLE, SearchConfig, check_resumable, seconds_of
         ({"name": ".."}, "must be a plain folder name"),
         ({"image_size": -4}, "image_size must be positive"),
         ({"data": "digits", "image_size": 20}, "multiple of 8, got 20"),
-        ({"space": "huge"}, "unknown space 'huge'; choose from auto, full, small, or name a Python file"),
+        ({"space": "huge"}, "unknown space 'huge'; choose from auto, full, small, modern, or name a Python file"),
         ({"time_budget": "soon"}, "time_budget must be a number and a unit such as 90s, 30m, 2h or 1d, got 'soon'"),
         ({"time_budget": "0h"}, "time_budget must be"),
         ({"trial_timeout": "10"}, "trial_timeout must be"),

@@ -24,3 +24,15 @@ def test_impossible_networks_are_one_line_and_exit_code_2():
     command = [sys.executable, "-m", "inat.summary", "--num-classes", "-1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (2, "error: num_classes must be positive, got -1\n")
+
+
+def test_a_residual_network_is_summed_up_too():
+    options = ["--block", "residual", "--pooling", "average", "--first-layer-filters", "24", "--filter-org", "2"]
+    command = [sys.executable, "-m", "inat.summary", *options, "--conv-layers", "4", "--image-size", "64"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.splitlines() if "│" in line]
+    rows = {row[0]: row[1:] for row in cells}
+    assert rows["block4"] == ["192 x 4 x 4", "498,432"]
+    assert rows["average"] == ["192 x 1 x 1", "0"]
+    assert rows["total"] == ["", "657,178"]

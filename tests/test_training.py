@@ -44,6 +44,57 @@ def test_a_resumed_training_repeats_the_uninterrupted_one_bit_by_bit(cnn_params,
     assert killed.rows + resumed.rows == whole.rows
 
 
+MODERN = {
+    "block": "residual", "pooling": "average", "schedule": "cosine", "warmup_share": 0.3, "weight_decay": 0.05,
+    "label_smoothing": 0.1, "mixup_alpha": 0.2, "cutmix_alpha": 1.0, "random_erasing": 0.25, "ema_decay": 0.9,
+    "use_augmentation": True, "light_augmentation": True,
+}  # fmt: skip
+
+
+def test_a_modern_network_learns_the_digits(cnn_params):
+    params = cnn_params | {"block": "residual", "pooling": "maximum", "schedule": "cosine", "weight_decay": 0.05}
+    params |= {"ema_decay": 0.9, "label_smoothing": 0.1, "learning_rate": 1e-2, "first_layer_filters": 32}
+    assert fit(TrialConfig.from_params(params))["best_val_acc"] > 0.8
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_modern_training_resumed_repeats_the_uninterrupted_one_bit_by_bit(cnn_params, tmp_path, stop_after):
+    """With the average of its weights, its schedule and the random numbers of its mixed batches."""
+    config = TrialConfig.from_params(cnn_params | MODERN | {"max_epochs": 4})
+    whole = Rows(weights=tmp_path / "whole.ckpt")
+    fit(config, [whole])
+    killed = Rows(stop_after=stop_after, save_to=tmp_path / "last.ckpt", weights=tmp_path / "best.ckpt")
+    with pytest.raises(SystemExit):
+        fit(config, [killed])
+    resumed = Rows(weights=tmp_path / "best.ckpt")
+    fit(config, [resumed], resume_from=tmp_path / "last.ckpt")
+    assert killed.rows + resumed.rows == whole.rows
+    states = [torch.load(tmp_path / name, weights_only=True)["state_dict"] for name in ("whole.ckpt", "best.ckpt")]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(tensor, states[1][key]) for key, tensor in states[0].items())
+
+
+def test_the_checkpoint_of_a_modern_training_scores_what_was_validated(cnn_params, tmp_path):
+    keeper = Rows(weights=tmp_path / "best.ckpt")
+    fit(TrialConfig.from_params(cnn_params | MODERN | {"max_epochs": 2}), [keeper])
+    best = max(keeper.rows, key=lambda row: row["val_acc"])
+    scores = evaluate(tmp_path / "best.ckpt", "val")
+    assert scores["val_acc"] == pytest.approx(best["val_acc"], abs=1e-6)
+    assert scores["val_loss"] == pytest.approx(best["val_loss"], rel=1e-4)
+
+
+def test_each_new_setting_changes_the_training(cnn_params):
+    def rows(**changes):
+        keeper = Rows()
+        fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1, "use_augmentation": True} | changes), [keeper])
+        return tuple(sorted(keeper.rows[0].items()))
+
+    seen = {rows()}
+    for name in MODERN.keys() - {"warmup_share", "use_augmentation"}:
+        seen.add(rows(**{name: MODERN[name]}))
+    assert len(seen) == len(MODERN) - 1
+
+
 @pytest.mark.parametrize("damage", ["empty", "torn", "one byte"])
 def test_a_damaged_checkpoint_is_removed_and_the_training_starts_from_the_first_epoch(cnn_params, tmp_path, damage):
     config, last = TrialConfig.from_params(cnn_params | {"max_epochs": 2}), tmp_path / "last.ckpt"

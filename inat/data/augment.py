@@ -22,19 +22,23 @@ from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.data.jitter import color_jitter
 
 CROP_SCALE, CROP_RATIO, CROP_TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10  # those of torchvision's RandomResizedCrop
+LIGHT_CROP_SCALE = (0.7, 1.0)  # for trainings too short to learn from slivers
 DEGREES, TRANSLATE, SHEAR = 15.0, 0.1, 10.0
 
 
-def augment(images: Tensor, aspects: Tensor, image_size: int) -> Tensor:
+def augment(images: Tensor, aspects: Tensor, image_size: int, *, light: bool = False) -> Tensor:
     """Augmented copies (N, 3, image_size, image_size), float32 in 0..1.
 
     ``images`` (N, 3, S, S) uint8 are whole photographs squeezed into squares; ``aspects`` (N,) are their original
-    width / height, so that crops have the shapes they would have in the originals.
+    width / height, so that crops have the shapes they would have in the originals. ``light`` crops less away and leaves
+    out the affine map and the colours.
     """
     count, device = len(images), images.device
-    centres, halves = random_crops(aspects)
+    centres, halves = random_crops(aspects, LIGHT_CROP_SCALE if light else CROP_SCALE)
     mirror = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
     halves = torch.stack([halves[:, 0] * mirror, halves[:, 1]], 1)
+    if light:
+        return resample(images, centres, halves, torch.eye(2, 3, device=device).expand(count, 2, 3), image_size)[0]
     crops, inside = resample(images, centres, halves, random_affines(count, device), image_size)
     return color_jitter(crops).mul_(inside.unsqueeze(1))  # torchvision's affine map comes last and fills with black
 
@@ -58,14 +62,15 @@ def resample(
     return crops, inside
 
 
-def random_crops(aspects: Tensor) -> tuple[Tensor, Tensor]:
+def random_crops(aspects: Tensor, scale: tuple[float, float] = CROP_SCALE) -> tuple[Tensor, Tensor]:
     """Centres and half sides (N, 2) of random crops in coordinates of -1..1 across and down the photograph.
 
     The distribution of torchvision's RandomResizedCrop.get_params without its rounding to pixels: up to 10 tries of an
-    area and a ratio, the first that fits; else the central crop nearest to the allowed ratios.
+    area, a share of the whole one within ``scale``, and a ratio, the first that fits; else the central crop nearest to
+    the allowed ratios.
     """
     shape, device = (len(aspects), CROP_TRIES), aspects.device
-    area = torch.empty(shape, device=device).uniform_(*CROP_SCALE)
+    area = torch.empty(shape, device=device).uniform_(*scale)
     ratio = torch.empty(shape, device=device).uniform_(*map(math.log, CROP_RATIO)).exp_() / aspects.unsqueeze(1)
     sides = torch.stack([(area * ratio).sqrt_(), (area / ratio).sqrt_()], -1)  # of the photograph's width and height
     fits = (sides <= 1).all(-1)

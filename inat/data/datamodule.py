@@ -54,11 +54,14 @@ class ImageDataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int = 0) -> tuple[Tensor, Tensor]:
         """What the network sees, (B, 3, image_size, image_size) float32 and labels, on the batch's device."""
-        return as_seen(batch, self.config.image_size), batch.labels
+        return as_seen(batch, self.config), batch.labels
 
 
-def as_seen(batch: Batch, image_size: int) -> Tensor:
+def as_seen(batch: Batch, config: DataConfig) -> Tensor:
     """The images of a batch as networks see them, (B, 3, image_size, image_size) float32: augmented if so meant."""
     given, aspects = batch.images, batch.aspects
-    images = scale_to_one(given) if aspects is None else augment(given, aspects, image_size)
+    if aspects is None:
+        images = scale_to_one(given)
+    else:
+        images = augment(given, aspects, config.image_size, light=config.light_augmentation)
     return normalise(images.contiguous(memory_format=torch.channels_last))

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from inat.checks import refuse
-from inat.config import ACTIVATIONS, CNNConfig, too_many_pools
+from inat.checks import refuse, too_many_pools
+from inat.config import ACTIVATIONS, AVERAGE, FLATTEN, RESIDUAL, CNNConfig
+from inat.models.residual import ResidualBlock
 
 ACTIVATION_LAYERS: dict[str, Callable[[], nn.Module]] = dict(
     zip(ACTIVATIONS, (nn.ReLU, nn.GELU, nn.SiLU, nn.Mish), strict=True)
 )
+
+
+Layers = OrderedDict[str, nn.Module]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +31,48 @@ class LayerRow:
 def build_cnn(config: CNNConfig, image_size: int, num_classes: int) -> nn.Sequential:
     """A network (N, 3, image_size, image_size) -> logits (N, num_classes).
 
-    ``conv_layers`` blocks of conv 3x3 with padding 1, [batch norm], activation, max-pool 2; then flatten, dense,
-    activation, dropout, output. Raises ConfigError if the pools would leave no pixel.
+    ``conv_layers`` blocks, each of which halves the image. Plain ones: conv 3x3 with padding 1, [batch norm],
+    activation, max-pool 2. Residual ones: the same with the pool behind the convolution, then ResidualBlocks. The head
+    is flatten, dense, activation, dropout, output; or global pooling, flatten, dropout, output. Raises ConfigError if
+    the blocks would leave no pixel.
     """
     refuse(too_many_pools(config.conv_layers, image_size))
-    activation = ACTIVATION_LAYERS[config.activation]
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers: Layers = OrderedDict()
     channels = 3
     for i, filters in enumerate(config.filters, start=1):
-        layers[f"conv{i}"] = nn.Conv2d(channels, filters, kernel_size=3, padding=1)
-        if config.batch_norm:
-            layers[f"norm{i}"] = nn.BatchNorm2d(filters)
-        layers[f"act{i}"] = activation()
-        layers[f"pool{i}"] = nn.MaxPool2d(2)
+        if config.block == RESIDUAL and i > 1:
+            activation = ACTIVATION_LAYERS[config.activation]
+            layers[f"block{i}"] = ResidualBlock(channels, filters, activation, batch_norm=config.batch_norm)
+        else:
+            _add_convolution(layers, i, channels, filters, config)
         channels = filters
-    side = image_size // 2**config.conv_layers
-    layers["flatten"] = nn.Flatten()
-    layers["dense"] = nn.Linear(channels * side * side, config.num_neurons_dense)
-    layers["act_dense"] = activation()
-    layers["dropout"] = nn.Dropout(config.dropout)
-    layers["output"] = nn.Linear(config.num_neurons_dense, num_classes)
+    _add_head(layers, channels, image_size // 2**config.conv_layers, config, num_classes)
     return nn.Sequential(layers)
+
+
+def _add_convolution(layers: Layers, number: int, channels: int, filters: int, config: CNNConfig) -> None:
+    pool_first = config.block == RESIDUAL  # a quarter of the work for norm and activation, where images are largest
+    layers[f"conv{number}"] = nn.Conv2d(channels, filters, kernel_size=3, padding=1)
+    if pool_first:
+        layers[f"pool{number}"] = nn.MaxPool2d(2)
+    if config.batch_norm:
+        layers[f"norm{number}"] = nn.BatchNorm2d(filters)
+    layers[f"act{number}"] = ACTIVATION_LAYERS[config.activation]()
+    if not pool_first:
+        layers[f"pool{number}"] = nn.MaxPool2d(2)
+
+
+def _add_head(layers: Layers, channels: int, side: int, config: CNNConfig, num_classes: int) -> None:
+    width = channels
+    if config.pooling != FLATTEN:
+        layers[config.pooling] = nn.AdaptiveAvgPool2d(1) if config.pooling == AVERAGE else nn.AdaptiveMaxPool2d(1)
+    layers["flatten"] = nn.Flatten()
+    if config.pooling == FLATTEN:
+        width = config.num_neurons_dense
+        layers["dense"] = nn.Linear(channels * side * side, width)
+        layers["act_dense"] = ACTIVATION_LAYERS[config.activation]()
+    layers["dropout"] = nn.Dropout(config.dropout)
+    layers["output"] = nn.Linear(width, num_classes)
 
 
 def summarise(network: nn.Sequential, image_size: int) -> list[LayerRow]:

@@ -83,7 +83,7 @@ class FeaturePlan:
 def plan_features(config: TrialConfig) -> FeaturePlan | None:
     """What ``config`` needs, and how much that is; None if no stage is frozen or it wants no features."""
     model, splits = config.model, load_splits(config.data)
-    if not isinstance(model, BackboneConfig) or not model.views:
+    if not isinstance(model, BackboneConfig) or not model.views or config.optim.alters_images:
         return None
     network = pretrained(model, config.data.image_size, len(splits.classes))
     if not network.frozen:
@@ -105,13 +105,17 @@ def _parts(config: TrialConfig, splits: Splits, network: StagedNetwork) -> Itera
 
 
 def _digest(config: TrialConfig, state: str, network: StagedNetwork, photos: Split, view: int | None) -> str:
-    drawn = None if view is None else [VIEW_SEED + view, config.data.crop_size]
+    drawn = None if view is None else [VIEW_SEED + view, config.data.crop_size, *_light(config)]
     decided_by = [
         FORMAT, state, hashlib.sha256(photos.rows.tobytes()).hexdigest(), config.data.image_size, drawn, network.name,
         network.weights, network.frozen, resolve_precision(config.precision), _device().type, torch.__version__,
         torchvision.__version__,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]
+
+
+def _light(config: TrialConfig) -> list[str]:
+    return ["light"] if config.data.light_augmentation else []  # nothing for the usual one, of which there are features
 
 
 @lru_cache(maxsize=64)
@@ -223,7 +227,7 @@ def _images(config: TrialConfig, photos: Split, device: torch.device) -> Iterato
     dataset = SplitDataset(photos, torch.device("cpu"))
     for batch in loader_of(dataset, None, BATCH, to_send=device.type == "cuda"):
         sent = Batch(*(None if part is None else part.to(device, non_blocking=True) for part in batch))  # type: ignore[arg-type]
-        yield as_seen(sent, config.data.image_size)
+        yield as_seen(sent, config.data)
 
 
 def _push(prefix: StagedNetwork, images: Tensor, precision: Precision) -> Tensor:

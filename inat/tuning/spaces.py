@@ -9,7 +9,7 @@ from ray import tune
 from ray.tune.search.sample import Categorical
 
 from inat.checks import refuse
-from inat.config import ACTIVATIONS, FREEZE_PARTIAL, TrialConfig
+from inat.config import ACTIVATIONS, BLOCKS, FREEZE_PARTIAL, POOLINGS, SCHEDULES, TrialConfig
 from inat.constants import TRIAL_ID
 from inat.errors import ConfigError
 from inat.finetune import FINETUNE, FinetuneConfig
@@ -46,6 +46,28 @@ def small_space() -> dict[str, Any]:
     }
 
 
+def modern_space() -> dict[str, Any]:
+    """The predecessor's family, and beside it what is tried on some thousand photographs today."""
+    return scratch_space() | {
+        "first_layer_filters": tune.choice([16, 24, 32, 64]),
+        "filter_org": tune.choice([1, 2]),
+        "dropout": tune.choice([0.0, 0.2, 0.3]),
+        "batch_norm": tune.choice([True]),
+        "block": tune.choice(BLOCKS),
+        "pooling": tune.choice(POOLINGS),
+        "learning_rate": tune.loguniform(1e-3, 2e-2),
+        "schedule": tune.choice(SCHEDULES),
+        "warmup_share": tune.choice([0.1, 0.3]),
+        "weight_decay": tune.choice([0.0, 0.01, 0.05, 0.2]),
+        "label_smoothing": tune.choice([0.0, 0.1]),
+        "light_augmentation": tune.choice([True, False]),
+        "mixup_alpha": tune.choice([0.0, 0.2]),
+        "cutmix_alpha": tune.choice([0.0, 1.0]),
+        "random_erasing": tune.choice([0.0, 0.25]),
+        "ema_decay": tune.choice([0.0, 0.99]),
+    }
+
+
 def finetune_space(config: FinetuneConfig) -> dict[str, Any]:
     """Backbones, and how they are trained; trials that read the same kept features follow each other in its grid."""
     rates = sorted(config.learning_rates)
@@ -64,6 +86,7 @@ def finetune_space(config: FinetuneConfig) -> dict[str, Any]:
 PRESETS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "full": lambda _: scratch_space(),
     "small": lambda _: small_space(),
+    "modern": lambda _: modern_space(),
     FINETUNE: finetune_space,
 }
 

@@ -38,6 +38,29 @@ def test_same_seed_same_pictures_and_others_next_time():
     assert 0 <= first.min() < first.max() <= 1
 
 
+def test_light_augmentation_crops_and_flips_and_leaves_the_colours():
+    torch.manual_seed(0)
+    halves = torch.zeros(300, 3, 32, 32, dtype=torch.uint8)
+    halves[:, 0, :, :16], halves[:, 1, :, 16:] = 200, 100
+    pictures = augment(halves, torch.ones(300), 16, light=True)
+    left, right = pictures[..., 0], pictures[..., -1]
+    sure = torch.where((left[:, 0] - left[:, 1]).mean(1) > 0, 1, 0)  # red on the left: not mirrored
+    assert 100 < sure.sum() < 200
+    lit = torch.tensor([200.0, 100.0]) / 255
+    assert torch.allclose(pictures.amax((2, 3))[:, :2].median(0).values, lit, atol=1e-5)
+    assert pictures[:, 2].max() == 0
+    assert not (left.sum(1) == 0).any()  # no black corners
+    assert not (right.sum(1) == 0).any()
+
+
+def test_light_crops_are_larger():
+    torch.manual_seed(0)
+    _, halves = random_crops(torch.ones(500), augmentation.LIGHT_CROP_SCALE)
+    areas = halves.prod(1)
+    assert areas.min() >= 0.34
+    assert areas.max() > 0.9
+
+
 def test_every_image_of_a_batch_has_its_own_numbers():
     same = noise(1).expand(8, -1, -1, -1)
     pictures = augment(same, torch.ones(8), 16)
@@ -57,7 +80,7 @@ def test_half_of_the_images_are_mirrored(monkeypatch):
     bright_left = torch.zeros(count, 3, 16, 16, dtype=torch.uint8)
     bright_left[..., :8] = 255
     whole = torch.zeros(count, 2), torch.ones(count, 2)
-    monkeypatch.setattr(augmentation, "random_crops", lambda aspects: whole)
+    monkeypatch.setattr(augmentation, "random_crops", lambda aspects, scale: whole)
     monkeypatch.setattr(augmentation, "random_affines", lambda n, device: torch.eye(2, 3).expand(n, 2, 3))
     torch.manual_seed(0)
     pictures = augment(bright_left, torch.ones(count), 16)

@@ -1,3 +1,5 @@
+from collections import OrderedDict
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -6,6 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from inat.config import OptimConfig
 from inat.models.classifier import Classifier
+from inat.models.schedule import cosine_factor
 
 
 class Fixed(nn.Module):
@@ -47,6 +50,124 @@ def test_learning_rate_falls_by_ten_every_ten_epochs():
     assert rates[0] == rates[9] == pytest.approx(1e-2)
     assert rates[10] == rates[19] == pytest.approx(1e-3)
     assert rates[20] == pytest.approx(1e-4)
+
+
+@pytest.fixture
+def tiny() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+
+
+def test_the_predecessors_optimizer_unless_more_is_asked_for(tiny):
+    parts = Classifier(tiny, OptimConfig(learning_rate=1e-2, batch_size=4), 2).configure_optimizers()
+    assert type(parts["optimizer"]) is torch.optim.Adam
+    assert [len(group["params"]) for group in parts["optimizer"].param_groups] == [6]
+    assert parts["lr_scheduler"]["interval"] == "epoch"
+
+
+def test_weight_decay_is_decoupled_and_spares_norms_and_biases(tiny):
+    optim = OptimConfig(learning_rate=1e-2, batch_size=4, weight_decay=0.1)
+    optimizer = Classifier(tiny, optim, 2).configure_optimizers()["optimizer"]
+    assert type(optimizer) is torch.optim.AdamW
+    before = {name: parameter.clone() for name, parameter in tiny.named_parameters()}
+    for parameter in tiny.parameters():
+        parameter.grad = torch.zeros_like(parameter)  # what moves now, decay moves
+    optimizer.step()
+    for name, parameter in tiny.named_parameters():
+        factor = 1 - 1e-2 * 0.1 if name in ("0.weight", "3.weight") else 1
+        assert torch.allclose(parameter, before[name] * factor), name
+
+
+def test_with_weight_decay_the_body_still_learns_more_slowly():
+    net = nn.Sequential(OrderedDict(body=nn.Linear(2, 2), head=nn.Linear(2, 2)))
+    optim = OptimConfig(learning_rate=1.0, batch_size=4, weight_decay=0.1)
+    groups = Classifier(net, optim, 2, body_lr_factor=0.1).configure_optimizers()["optimizer"].param_groups
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [
+        (1.0, 0.1),
+        (1.0, 0.0),
+        (0.1, 0.1),
+        (0.1, 0.0),
+    ]
+    assert groups[2]["params"][0] is net.body.weight
+
+
+class Rates(pl.Callback):
+    """The learning rate of every step."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def train(net: nn.Module, optim: OptimConfig, loader: DataLoader, callbacks=(), epochs: int = 2) -> Classifier:
+    classifier = Classifier(net, optim, num_classes=2)
+    trainer = pl.Trainer(max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
+                         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+                         callbacks=list(callbacks))  # fmt: skip
+    trainer.fit(classifier, loader, loader)
+    return classifier
+
+
+def photos(count: int = 20) -> DataLoader:
+    generator = torch.Generator().manual_seed(1)
+    data = torch.randn(count, 3, 3, 3, generator=generator), torch.randint(0, 2, (count,), generator=generator)
+    return DataLoader(TensorDataset(*data), 8)  # 3 batches
+
+
+def test_the_cosine_runs_over_the_steps_of_all_epochs(tiny):
+    rates = Rates()
+    optim = OptimConfig(learning_rate=0.5, batch_size=8, schedule="cosine", warmup_share=0.25)
+    train(tiny, optim, photos(), [rates], epochs=4)
+    assert rates.seen == pytest.approx([0.5 * cosine_factor(step, 12, 3) for step in range(12)])
+
+
+def test_label_smoothing_changes_the_training_loss_alone():
+    logits, labels = torch.eye(2)[[0, 0, 1, 0]] * 3, torch.tensor([0, 0, 1, 1])
+    loader = DataLoader(TensorDataset(logits, labels), 4)
+    optim = OptimConfig(learning_rate=1e-9, batch_size=4, label_smoothing=0.2)
+    metrics = train(Fixed(), optim, loader, epochs=1).trainer.callback_metrics
+    smoothed = torch.full((4, 2), 0.1)
+    smoothed[range(4), labels] = 0.9
+    assert metrics["train_loss"].item() == pytest.approx(nn.functional.cross_entropy(logits, smoothed).item(), rel=1e-5)
+    assert metrics["val_loss"].item() == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
+    assert metrics["train_acc"].item() == pytest.approx(0.75)
+
+
+def test_of_a_mixed_image_the_larger_part_is_to_be_recognised():
+    classifier = Classifier(Fixed(), OptimConfig(learning_rate=1, batch_size=4), num_classes=2)
+    classifier.alter = lambda images, labels: (images, torch.tensor([[0.7, 0.3], [0.4, 0.6]]))
+    classifier.training_step((torch.eye(2) * 5, torch.tensor([1, 0])), 0)
+    assert classifier.meters["train_acc"].compute().item() == 1.0
+
+
+def test_validation_images_are_not_mixed(tiny):
+    optim = OptimConfig(learning_rate=0.1, batch_size=8, mixup_alpha=1.0, random_erasing=0.9)
+    classifier = Classifier(tiny, optim, 2)
+    seen = []
+    tiny.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    batch = next(iter(photos()))
+    classifier.validation_step(batch, 0)
+    classifier.training_step(batch, 0)
+    assert torch.equal(seen[0], batch[0])
+    assert not torch.equal(seen[1], batch[0])
+
+
+def test_the_average_is_what_is_validated_and_kept(tiny):
+    optim = OptimConfig(learning_rate=0.1, batch_size=8, ema_decay=0.9)
+    classifier = train(tiny, optim, photos())
+    assert classifier.average.n_averaged == 6
+    kept = classifier.trained_state()
+    assert kept.keys() == Classifier(tiny, optim, 2).state_dict().keys()
+    weights, averaged = tiny.state_dict(), classifier.average.module.state_dict()
+    assert all(torch.equal(kept[f"net.{key}"], tensor) for key, tensor in averaged.items())
+    assert not torch.equal(weights["3.weight"], averaged["3.weight"])
+    rebuilt = Classifier(tiny, optim, 2)
+    rebuilt.load_state_dict(kept)
+    images, labels = next(iter(DataLoader(photos().dataset, 20)))
+    loss = nn.functional.cross_entropy(rebuilt.eval()(images), labels)
+    assert classifier.trainer.callback_metrics["val_loss"].item() == pytest.approx(loss.item(), rel=1e-5)
 
 
 def weights_after(loader: DataLoader, micro_batch: int | None, precision: str = "32-true") -> list[torch.Tensor]:

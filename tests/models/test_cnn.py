@@ -51,6 +51,34 @@ def test_every_member_learns_from_any_image_size(activation, batch_norm):
     assert {kinds[type(m)] for m in network if type(m) in kinds} == {activation}
 
 
+MODERN = {"block": "residual", "pooling": "average", "batch_norm": True, "filter_org": 2, "num_neurons_dense": 0}
+
+
+def test_a_residual_network_with_average_pooling():
+    network = build_cnn(config(conv_layers=4, first_layer_filters=24, **MODERN), 64, 10)
+    assert [name for name, _ in network.named_children()] == [
+        "conv1", "pool1", "norm1", "act1", "block2", "block3", "block4", "average", "flatten", "dropout", "output",
+    ]  # fmt: skip
+    rows = {row.name: row for row in summarise(network, 64)}
+    assert [rows[f"block{i}"].output_shape for i in (2, 3, 4)] == [(48, 16, 16), (96, 8, 8), (192, 4, 4)]
+    assert rows["block2"].parameters == 9 * 24 * 48 + 9 * 48 * 48 + 2 * 2 * 48  # two convolutions, two norms
+    assert rows["output"].parameters == 193 * 10
+    assert len([m for m in network.modules() if isinstance(m, nn.Conv2d)]) == 1 + 3 * 2
+
+
+@pytest.mark.parametrize(
+    ("block", "pooling"), list(itertools.product(["plain", "residual"], ["flatten", "average", "maximum"]))
+)
+@pytest.mark.parametrize("side", [8, 11, 20])
+def test_every_block_goes_with_every_head_at_any_size(block, pooling, side):
+    network = build_cnn(config(conv_layers=3, first_layer_filters=4, block=block, pooling=pooling), side, 7)
+    logits = network(torch.randn(2, 3, side, side))
+    assert logits.shape == (2, 7)
+    logits.sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+    assert any(name == "dense" for name, _ in network.named_children()) is (pooling == "flatten")
+
+
 def test_too_many_pools_are_refused_with_the_numbers():
     with pytest.raises(ConfigError, match="conv_layers=5 halves the image 5 times and needs at least 32 px"):
         build_cnn(config(), 31, 10)

@@ -195,6 +195,17 @@ def test_features_that_vanish_while_they_are_opened_are_told(plan_of, monkeypatc
         open_features(plan_of())
 
 
+def test_light_views_are_others_than_the_usual_ones(plan_of):
+    usual = names(plan_of(use_augmentation=True, views=2))
+    light = names(plan_of(use_augmentation=True, views=2, light_augmentation=True))
+    assert len({*usual[:2], *light[:2]}) == 4
+
+
+@pytest.mark.parametrize("setting", ["mixup_alpha", "cutmix_alpha", "random_erasing"])
+def test_no_plan_where_images_are_erased_in_or_mixed(backbone_params, setting):
+    assert plan_features(TrialConfig.from_params(backbone_params | {setting: 0.5})) is None
+
+
 @pytest.mark.parametrize("change", [{"views": 0}, {"strategy": "unfreeze_all"}])
 def test_no_plan_without_frozen_stages_or_views(backbone_params, change):
     assert plan_features(TrialConfig.from_params(backbone_params | change)) is None

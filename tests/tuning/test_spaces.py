@@ -40,6 +40,25 @@ def test_small_images_get_the_small_space_unless_asked_otherwise():
     assert changed == {"first_layer_filters", "conv_layers", "num_neurons_dense"}
 
 
+def test_the_modern_space_has_the_predecessors_family_in_it():
+    old, modern = describe(scratch_space()), describe(space_of(SearchConfig(image_size=64, space="modern")))
+    assert old.keys() < modern.keys()
+    assert modern["block"] == ["plain", "residual"]
+    assert modern["pooling"] == ["flatten", "average", "maximum"]
+    assert modern["schedule"] == ["step", "cosine"]
+    for name in ("weight_decay", "label_smoothing", "mixup_alpha", "cutmix_alpha", "random_erasing", "ema_decay"):
+        assert modern[name][0] == 0.0, name
+        assert len(modern[name]) > 1
+    json.dumps(modern)
+
+
+def test_the_modern_space_is_taken_where_it_is_asked_for():
+    assert SearchConfig(data="digits", space="modern").resolved().space == "modern"
+    assert space_of(SearchConfig(data="digits", space="modern"))
+    with pytest.raises(ConfigError, match="conv_layers=5 .* at least 32 px, but image_size is 16"):
+        space_of(SearchConfig(data="digits", image_size=16, space="modern"))
+
+
 def test_a_space_whose_networks_do_not_fit_the_images_is_refused():
     with pytest.raises(ConfigError, match="conv_layers=5 .* at least 32 px, but image_size is 24"):
         space_of(SearchConfig(image_size=24, space="full"))
