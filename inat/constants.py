@@ -44,7 +44,6 @@ HISTORY_CSV: Final = "history.csv"
 STUDY_DB: Final = "study.db"
 BEST_JSON: Final = "best.json"
 BEST_CKPT: Final = "best.ckpt"
-MODEL_CKPT: Final = "model.ckpt"  # of a study's final/ directory
 LAST_CKPT: Final = "last.ckpt"
 CHECKPOINTS_DIR: Final = "checkpoints"
 ERRORS_DIR: Final = "errors"

@@ -74,7 +74,7 @@ class Model:
         """
         try:
             with torch.inference_mode(), autocast(self.loaded.config.precision, self.device.type):
-                seen = as_seen(Batch(images.to(self.device), torch.empty(0)), self.image_size)
+                seen = as_seen(Batch(images.to(self.device), torch.empty(0)), self.loaded.config.data)
                 logits: Tensor = self.loaded.classifier(seen)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
