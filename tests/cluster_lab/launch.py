@@ -1,6 +1,7 @@
 """The project's cluster.yaml as a user edits it, here for the hosts of a lab."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster_lab.lab import Lab
@@ -15,8 +16,8 @@ PLACES = {  # what stands in the file, and is the user's to edit
 }
 
 
-def edited(lab: Lab, shared: Path) -> str:
-    """cluster.yaml with the lab's hosts, key and shared folder: host 1 is the head, the others are workers.
+def edited(lab: Lab, shared: Path, workers: Sequence[int]) -> str:
+    """cluster.yaml with the lab's hosts, key and shared folder: host 1 is the head.
 
     Hosts have no network to install from, so the environment that runs the tests stands in for `make setup`; and each
     offers one core, since all of them share this machine's.
@@ -24,7 +25,7 @@ def edited(lab: Lab, shared: Path) -> str:
     text = (ROOT / "cluster.yaml").read_text()
     changes = {
         PLACES["head_ip"]: lab.address(1),
-        PLACES["worker_ips"]: str([lab.address(host) for host in lab.hosts if host != 1]),
+        PLACES["worker_ips"]: str([lab.address(host) for host in workers]),
         PLACES["user"]: "ssh_user: root",
         PLACES["key"]: str(lab.key),
         PLACES["shared"]: str(shared),
