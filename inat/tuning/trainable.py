@@ -34,7 +34,7 @@ def run_trial(params: Mapping[str, Any]) -> None:
     settings = dict(params)
     driver_node = settings.pop(DRIVER_NODE)
     try:
-        with blaming_the_machine(ray.get_runtime_context().get_node_id(), driver_node):
+        with blaming_the_machine(_node(), driver_node):
             _train(settings)
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)  # they hold the network and its last batch
@@ -65,6 +65,11 @@ def _train(settings: dict[str, Any]) -> None:
     with Watchdog(study_dir / ERRORS_DIR / f"{trial_id}{HANG_SUFFIX}", timeout) as watchdog:
         callbacks = [checkpoints, watchdog, ReportToTune(rungs)]
         fit(config, callbacks, resume_from=checkpoints.directory / LAST_CKPT, alive=watchdog.wind_up)
+
+
+def _node() -> str:
+    node_id: str = ray.get_runtime_context().get_node_id()
+    return node_id
 
 
 def _cpus() -> int:

@@ -1,4 +1,4 @@
-"""Hosts die, are cut off or lose their disk in the middle of a search on a real cluster: nothing may be lost or wrong."""
+"""Hosts of a real cluster die, are cut off or lose their disk in the middle of a search: nothing is lost or wrong."""
 
 import json
 import os

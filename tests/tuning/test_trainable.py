@@ -34,6 +34,7 @@ def trial(cnn_params, tmp_path, monkeypatch):
         double = TuneDouble(stop_at)
         monkeypatch.setattr(tune, "report", double.report)
         monkeypatch.setattr(trainable, "_cpus", lambda: 1)
+        monkeypatch.setattr(trainable, "_node", lambda: "here")
         settings = {
             "trial_id": "t0007",
             "study_dir": str(tmp_path),
@@ -41,6 +42,7 @@ def trial(cnn_params, tmp_path, monkeypatch):
             "trial_timeout": None,
             "rungs": [],
             "weights_sha256": {},
+            "driver_node": "here",
         }
         trainable.run_trial(model | settings | changes)
         return double
