@@ -103,3 +103,15 @@ def test_the_bound_on_what_a_running_trial_has_on_the_disk(cnn_params, tmp_path,
     assert max(len(files) for files in watch.moments) == 3
     largest = max(sum(files.values()) for files in watch.moments)
     assert 6.5 * weights < largest < 7.1 * weights
+
+
+def test_an_attempt_that_was_replaced_ends_and_leaves_the_checkpoints_alone(cnn_params, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "LAST_SHARE", 1.0)
+    cut_off, successor = TrialCheckpoints(tmp_path / "c", None), TrialCheckpoints(tmp_path / "c", None)
+    config = TrialConfig.from_params(cnn_params)
+    fit(config, [successor])
+    files = {path.name: path.read_bytes() for path in (tmp_path / "c").iterdir()}
+    with pytest.raises(SystemExit):
+        fit(config, [cut_off])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "c").iterdir()} == files
