@@ -22,6 +22,7 @@ class Cluster:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self.python, self.root = sys.executable, ROOT
         self.results = lab.shared / "results"
         self.yaml = lab.shared / "cluster.yaml"
         self.results.mkdir()
