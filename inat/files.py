@@ -76,7 +76,9 @@ def _can_grow(file: Path) -> bool:
             probed.write(bytes(PROBE))
         _wait_for_disk(file)  # where quotas are counted late
     except OSError as error:
-        return error.errno not in NO_ROOM
+        if error.errno not in NO_ROOM:
+            raise  # says more than torch does: read-only, gone, not permitted
+        return False
     return True
 
 
