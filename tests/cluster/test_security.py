@@ -94,6 +94,25 @@ def test_dashboard_job_api_and_client_are_not_to_be_reached(cluster, port):
     assert "ConnectionRefusedError" in tried(cluster, code)
 
 
+def test_the_firewall_of_the_readme_shuts_strangers_out_and_nobody_else(cluster):
+    lines = [
+        line.strip() for line in (cluster.root / "README.md").read_text().splitlines() if line.startswith("    nft ")
+    ]
+    ours = f"{cluster.lab.address(HEAD)}-{cluster.lab.address(WORKERS[-1])}"
+    rules = "; ".join(lines).replace("192.168.1.10-192.168.1.12", ours)
+    assert ours in rules
+    try:
+        assert cluster.lab.run(HEAD, "bash", "-c", rules).returncode == 0
+        for port in (6379, 6380, 6381, 6382):
+            code = f"import socket; socket.create_connection(('{cluster.lab.address(HEAD)}', {port}), 3); print('OPEN')"
+            assert "TimeoutError" in tried(cluster, code)
+            for host in MACHINES:
+                assert "OPEN" in tried(cluster, code, host)
+        assert len(cluster.nodes()) == len(MACHINES)
+    finally:
+        cluster.lab.run(HEAD, "nft", "delete", "table", "inet", "inat")
+
+
 def test_secrets_are_for_their_owner_only(cluster):
     assert cluster.lab.run(HEAD, "stat", "-c", "%a", "/root/ray_bootstrap_key.pem").stdout == "600\n"
     for host in MACHINES:
