@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ray import tune
@@ -20,15 +21,16 @@ from inat.tuning.generator import StudyTrials, TrialSource
 from inat.tuning.hangs import HangWatch
 from inat.tuning.interrupt import StopOnSignal
 from inat.tuning.limits import StopAtLimits
+from inat.tuning.machines import FitMachines, Machines, machines_for
 from inat.tuning.mirror import StudyMirror
 from inat.tuning.progress import SearchProgress
 from inat.tuning.recorder import Listener, StopAtError, StudyRecorder
 from inat.tuning.scheduler import StudyASHA
-from inat.tuning.session import nodes, ray_session
-from inat.tuning.slots import Slots, plan_slots
+from inat.tuning.session import nodes, ray_session, this_node
+from inat.tuning.slots import Slots, idle, plan_slots
 from inat.tuning.tensorboard import TensorboardTracker
 from inat.tuning.tracking import WandbTracker
-from inat.tuning.trainable import FINGERPRINT, RUNGS, STUDY_DIR, TIMEOUT, WEIGHTS_SHA256
+from inat.tuning.trainable import DRIVER_NODE, FINGERPRINT, RUNGS, STUDY_DIR, TIMEOUT, WEIGHTS_SHA256
 
 Objective = Callable[[dict[str, Any]], None]
 Announce = Callable[[str], None]
@@ -82,8 +84,12 @@ def execute(
         signals = stack.enter_context(StopOnSignal(give_up))
         stack.enter_context(ray_session(config))
         signals.rearm()  # ray.init has installed handlers of its own
-        slots = plan_slots(nodes(), config)
+        machines = machines_for(study, config.data_config(), announce) if config.address else None
+        fit = machines.wait() if machines else nodes()
+        slots = plan_slots(fit, config)
         announce(f"trials  {slots}")
+        if too_small := idle(fit, slots):
+            announce(f"        {too_small}")
         for record in records:
             stack.enter_context(record)
         progress = stack.enter_context(SearchProgress(study, work.wanted))
@@ -93,7 +99,11 @@ def execute(
         started = time.monotonic()
         while work.missing > 0 and not stop.stop_all():
             # More than once only if a process died between two trials: what it was to run is handed out again.
-            _tune(work, StudyTrials(work.source.start_over(), slots.count), recorder, stop, slots)
+            trials = StudyTrials(work.source.start_over(), slots.count)
+            if machines:
+                machines.say = progress.say
+                machines.keep_informed(slots.fit_on, partial(trials.resize, most=config.max_concurrent))
+            _tune(work, trials, recorder, stop, slots, machines)
         limits.settle(recorder.end)
         if recorder.error is not None:
             raise recorder.error
@@ -106,13 +116,16 @@ def rungs_of(config: SearchConfig) -> Rungs:
     return Rungs(config.grace_period, config.reduction_factor, config.max_epochs)
 
 
-def _tune(work: Work, trials: StudyTrials, recorder: StudyRecorder, stop: Stopper, slots: Slots) -> None:
+def _tune(
+    work: Work, trials: StudyTrials, recorder: StudyRecorder, stop: Stopper, slots: Slots, machines: Machines | None
+) -> None:
     config, study = work.config, work.study
     own = {
         STUDY_DIR: str(study.directory.absolute()), TIMEOUT: seconds_of(config.trial_timeout),
         FINGERPRINT: study.info["data"]["fingerprint"], RUNGS: rungs_of(config).milestones,
-        WEIGHTS_SHA256: study.info.get(pretrained.WEIGHTS, {}),
+        WEIGHTS_SHA256: study.info.get(pretrained.WEIGHTS, {}), DRIVER_NODE: this_node(),
     }  # fmt: skip
+    hang_watch = HangWatch(study.directory, seconds_of(config.trial_timeout))
     # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
     tune.run(
         work.objective,
@@ -120,14 +133,16 @@ def _tune(work: Work, trials: StudyTrials, recorder: StudyRecorder, stop: Stoppe
         search_alg=trials,
         scheduler=work.scheduler,
         num_samples=work.missing,
-        resources_per_trial={"cpu": slots.cpus, "gpu": slots.gpus},
+        resources_per_trial=FitMachines(
+            {"CPU": slots.cpus, "GPU": slots.gpus}, machines.excluded if machines else list
+        ),
         max_failures=config.max_failures,
         reuse_actors=True,
         storage_path=str((study.directory / RAY_DIR).absolute()),
         name=f"{datetime.now():%Y%m%d-%H%M%S}",
         trial_dirname_creator=lambda trial: trial.trial_id,
         stop=stop,
-        callbacks=[recorder, HangWatch(study.directory, seconds_of(config.trial_timeout))],
+        callbacks=[recorder, hang_watch, *([machines] if machines else [])],
         verbose=0,
         raise_on_failed_trial=False,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inat.config import DataConfig
-from inat.data.splits import DataSummary, inspect_data, load_splits
+from inat.data.splits import inspect_data, load_splits
 from inat.errors import StudyError
 from inat.options import SearchConfig, seconds_of
 from inat.results import Study
@@ -17,7 +17,7 @@ from inat.tuning.execution import Announce, Objective, SideRecord, Work, execute
 from inat.tuning.grid import grid_of
 from inat.tuning.limits import StopAtLimits
 from inat.tuning.mirror import StudyMirror
-from inat.tuning.provenance import study_info
+from inat.tuning.provenance import check_unchanged, study_info
 from inat.tuning.recorder import Listener, settle
 from inat.tuning.scheduler import asha_for
 from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
@@ -70,7 +70,7 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
         return Study.create(directory, info), space
     study = Study.open(config.resume.expanduser())
     try:
-        _check_unchanged(study, data, spaces.describe(space))
+        check_unchanged(study, data, spaces.describe(space))
         pretrained.check_unchanged(study.info.get(pretrained.WEIGHTS, {}), weights)
     except StudyError:
         study.close()
@@ -89,19 +89,6 @@ def trials_wanted(config: SearchConfig, study: Study) -> int:
     """How many trials the study is to have: as many as asked for, but a grid has no more than its configurations."""
     known = len(study.info.get(GRID, ())) or math.inf
     return int(min(known, math.inf if config.num_samples is None else config.num_samples))
-
-
-def _check_unchanged(study: Study, data: DataSummary, space: dict[str, Any]) -> None:
-    if study.info["data"]["fingerprint"] != data.fingerprint:
-        raise StudyError(
-            f"the photos have changed since {study.directory} began, so its trials could not be compared; "
-            "restore them, pass --data with the place they moved to, or start a new study"
-        )
-    if study.info["space"] != space:
-        changed = sorted(n for n in study.info["space"].keys() | space if study.info["space"].get(n) != space.get(n))
-        raise StudyError(
-            f"the search space has changed since {study.directory} began ({', '.join(changed)}); start a new study"
-        )
 
 
 def default_name(config: SearchConfig) -> str:

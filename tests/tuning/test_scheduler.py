@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from inat.tuning import scheduler
 from inat.tuning.scheduler import StudyASHA
 
 SETTINGS = {"max_epochs": 9, "grace_period": 1, "reduction_factor": 3}
@@ -82,3 +83,22 @@ def test_replay_does_not_judge_a_trial_that_ended_by_itself():
     assert scheduler.stopped_early == set()
     scheduler.replay([("t0010", {"epoch": 1, "best_val_acc": 0.0})])
     assert scheduler.stopped_early == {"t0010"}
+
+
+def test_a_pending_trial_keeps_the_process_that_starts_for_it_but_not_for_ever(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(scheduler.time, "monotonic", lambda: now)
+    asha = StudyASHA(max_epochs=9, grace_period=3, reduction_factor=3)
+    early, late, running = (SimpleNamespace(trial_id=name, status="PENDING") for name in ("early", "late", "running"))
+    running.status = "RUNNING"
+    live = [running, early]
+    controller = SimpleNamespace(get_live_trials=lambda: live)
+    assert asha.choose_trial_to_run(controller) is None
+    now, live = 20.0, [late, running, early]
+    assert asha.choose_trial_to_run(controller) is None
+    now = 31.0
+    assert asha.choose_trial_to_run(controller) is early
+    early.status = "RUNNING"
+    assert asha.choose_trial_to_run(controller) is None
+    now = 51.0
+    assert asha.choose_trial_to_run(controller) is late
