@@ -14,9 +14,9 @@ ROWS = {
     "inat.data": 2, "inat.models": 2, "inat.arithmetic": 2,
     "inat.training": 3, "inat.epochs": 3, "inat.checkpoint": 3, "inat.evaluation": 3, "inat.preparation": 3,
     "inat.summary": 3,
-    "inat.tuning": 4, "inat.cluster": 4,
-    # What runs on the user's own machine, before there is a cluster.
-    **dict.fromkeys((f"inat.cluster.{n}" for n in ("check", "conversation", "hosts", "probe", "rules", "ssh")), 1),
+    "inat.tuning": 4,
+    # All but the status runs on the user's own machine, before there is a cluster.
+    "inat.cluster": 1, "inat.cluster.__main__": 4, "inat.cluster.status": 4,
     "tune_scratch": 5, "tune_finetune": 5,
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "pytorch_lightning", "ray", "optuna", "wandb", "pandas", "sklearn", "matplotlib"}

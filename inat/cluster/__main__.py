@@ -12,6 +12,7 @@ from pathlib import Path
 import tyro
 
 from inat.cli import guard
+from inat.errors import ConfigError
 
 DEFAULT = Path("cluster.yaml")
 app = tyro.extras.SubcommandApp()
@@ -42,6 +43,22 @@ def check(
     print_check(answers, problems, time.monotonic() - started)
     if not all(problem.pending for problem in problems):
         sys.exit(1)
+
+
+@app.command
+def wait(file: tyro.conf.Positional[Path] = DEFAULT, timeout: float = 180.0) -> None:
+    """Return once all hosts of an on-premise cluster have joined; else say which have not, with the end of their logs.
+
+    Args:
+        file: Launcher file, as given to `ray up`.
+        timeout: Seconds to wait.
+    """
+    from inat.cluster.hosts import read_cluster
+    from inat.cluster.wait import wait_for_nodes
+
+    if timeout <= 0:
+        raise ConfigError(f"--timeout must be positive, got {timeout:g}")
+    wait_for_nodes(read_cluster(file), timeout)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from inat.errors import ConfigError
 CLOUDS = ("aws", "azure", "gcp", "aliyun", "vsphere", "external")
 GCS_PORT = 6379
 PORT = re.compile(r"--((?!min-|max-)[a-z-]*port)[= ](\d+)")
-DIRECTORY = re.compile(r"--(?:temp-dir|object-spilling-directory)[= ](\S+)")
+DIRECTORY = re.compile(r"--(temp-dir|object-spilling-directory)[= ](\S+)")
 RESULTS_LINK = re.compile(r"\bln -s\w* (\S+) \S*/results\b")  # the line of cluster.yaml that names the shared folder
 TEMP_DIR = "/tmp/ray"
 TOKEN_MOUNT = "~/.ray/auth_token"
@@ -57,19 +57,31 @@ class Cluster:
         """The head node."""
         return self.hosts[0]
 
+    def starts(self, host: Host) -> str:
+        """The commands that start Ray there, in one text."""
+        commands = self.head_commands if host.head else self.worker_commands
+        return "\n".join(command for command in commands if "ray start" in command)
+
     def ports(self, host: Host) -> list[int]:
         """Ports that `ray start` is told to listen on there."""
-        commands = self.head_commands if host.head else self.worker_commands
-        named = {name: int(port) for command in _starts(commands) for name, port in PORT.findall(command)}
-        if host.head:
-            named.setdefault("port", GCS_PORT)
-        return sorted(set(named.values()) - {0})
+        named = {int(port) for _, port in PORT.findall(self.starts(host))} - {0}
+        return sorted(named | ({self.gcs_port} if host.head else set()))
+
+    @property
+    def gcs_port(self) -> int:
+        """The head's port that nodes join at."""
+        return int(dict(PORT.findall(self.starts(self.head))).get("port", GCS_PORT))
+
+    def temp_dir(self, host: Host) -> str:
+        """Where Ray keeps sessions and logs there."""
+        named: dict[str, str] = dict(DIRECTORY.findall(self.starts(host)))
+        return named.get("temp-dir", TEMP_DIR)
 
     def disks(self, host: Host) -> list[str]:
         """Directories on the host's own disk that Ray, and the trials, fill."""
-        commands = _starts(self.head_commands if host.head else self.worker_commands)
-        named = [path for command in commands for path in DIRECTORY.findall(command)]
-        return list(dict.fromkeys([*(named or [TEMP_DIR]), f"~/{CACHE_DIR.relative_to(Path.home())}"]))
+        named = [path for _, path in DIRECTORY.findall(self.starts(host))]
+        cache = f"~/{CACHE_DIR.relative_to(Path.home())}"
+        return list(dict.fromkeys([self.temp_dir(host), *named, cache]))
 
     def brings(self, path: str, home: str) -> bool:
         """Whether `ray up` copies ``path`` of a host there."""
@@ -82,10 +94,6 @@ class Cluster:
         """The file of this machine that `ray up` copies to the hosts as Ray's token."""
         local = self.mounts.get(TOKEN_MOUNT)
         return Path(local).expanduser() if local else None
-
-
-def _starts(commands: tuple[str, ...]) -> list[str]:
-    return [command for command in commands if "ray start" in command]
 
 
 def read_cluster(path: Path, shared: str | None = None, data: str | None = None) -> Cluster:

@@ -199,16 +199,16 @@ def counts(splits: Mapping[str, Sequence[int]]) -> str:
 
 def ports(case: Case) -> Iterator[Problem]:
     """Nobody else on the ports of `ray start`."""
-    for port, holder in case.facts["ports"].items():
-        if holder is None:
-            continue
-        if holder["ray"]:
-            what = f"Ray is running there already ({holder['name']} on port {port}, pid {holder['pid']})"
-            yield case.problem(what, "`ray up` starts it anew, which ends what runs on it", pending=True)
-            continue
-        who = f"{holder['name']}, pid {holder['pid']}" if holder["name"] else "another user's process"
-        cure = f"end that (`ss -ltnp 'sport = :{port}'` there), or change the port in {case.cluster.path}"
-        yield case.problem(f"port {port} is taken by {who}", cure)
+    taken = {port: holder for port, holder in case.facts["ports"].items() if holder}
+    rays = [f"{holder['name']}, pid {holder['pid']}" for holder in taken.values() if holder["ray"]]
+    if rays:
+        what = f"Ray is running there already ({rays[0]})"
+        yield case.problem(what, "`ray up` starts it anew, which ends what runs on it", pending=True)
+    for port, holder in taken.items():
+        if not holder["ray"]:
+            who = f"{holder['name']}, pid {holder['pid']}" if holder["name"] else "another user's process"
+            cure = f"end that (`ss -ltnp 'sport = :{port}'` there), or change the port in {case.cluster.path}"
+            yield case.problem(f"port {port} is taken by {who}", cure)
 
 
 def token(case: Case) -> Iterator[Problem]:

@@ -78,7 +78,7 @@ def test_everything_that_is_wrong_is_said_at_once(fake_cluster, run):
         ),
         ({"ports": {"6379": {"name": "nginx", "pid": 3, "ray": False}}}, "wrong", "port 6379 is taken by nginx, pid 3"),
         ({"ports": {"6379": {"name": None, "pid": None, "ray": False}}}, "wrong", "another user's process"),
-        ({"ports": {"6379": RAY}}, "pending", "Ray is running there already (gcs_server on port 6379, pid 7)"),
+        ({"ports": {"6379": RAY, "6380": RAY}}, "pending", "Ray is running there already (gcs_server, pid 7)"),
         ({"token/digest": "other"}, "wrong", "Ray's token is another than elsewhere"),
         (
             {"token": {"error": "missing", "mode": None, "digest": None}},
