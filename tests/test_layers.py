@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = {
     "inat": 0, "inat.constants": 0, "inat.errors": 0,
     "inat.config": 1, "inat.options": 1, "inat.naming": 1, "inat.trials": 1, "inat.files": 1, "inat.results": 1,
-    "inat.cli": 1, "inat.finetune": 1, "inat.studyinfo": 1,
+    "inat.cli": 1, "inat.finetune": 1, "inat.journal": 1, "inat.studyinfo": 1,
     "inat.data": 2, "inat.models": 2, "inat.arithmetic": 2,
     "inat.training": 3, "inat.epochs": 3, "inat.checkpoint": 3, "inat.evaluation": 3, "inat.preparation": 3,
     "inat.summary": 3,

@@ -12,7 +12,7 @@ import yaml
 
 from inat.cluster import __main__ as command
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent.parent.parent
 FAKE_SSH = Path(__file__).parent / "fake_ssh.py"
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 TOKEN = "a-token-that-is-to-be-printed-nowhere"

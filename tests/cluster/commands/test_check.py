@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from inat.cluster import conversation, probe
-from tests.cluster.conftest import ADDRESSES, ROOT, TOKEN
+from tests.cluster.commands.conftest import ADDRESSES, ROOT, TOKEN
 
 HEAD, SECOND, THIRD = ADDRESSES
 ROOMY = ("--min-free-gb", "0.001")
