@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV_VERSION := 0.13.9
 
-.PHONY: setup search test test-fast lint format lock
+.PHONY: setup search test test-fast test-cluster lint format lock
 
 setup: .venv/.installed
 
@@ -24,6 +24,10 @@ test: setup
 
 test-fast: setup
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# Needs root on Linux, openssh-server, rsync and iproute2 (tests/cluster_lab/README.md); fails where it cannot run.
+test-cluster: setup
+	INAT_CLUSTER_LAB=required $(BIN)/python -m pytest tests/cluster
 
 lint: setup
 	$(BIN)/ruff check .

@@ -33,5 +33,9 @@ class DiskFullError(StudyError):
     """The disk of a study is full: the search has to stop, and can go on once there is space."""
 
 
+class MachineError(InatError):
+    """A machine of the cluster lacks what trials need there; the others may have it."""
+
+
 class SearchError(InatError):
     """The search ran but has no result, for example because every trial failed."""

@@ -39,13 +39,14 @@ def disk_full_told(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, sync: bool = True, mark: str = "") -> Iterator[Path]:
     """Gives a path to write to; at the end, that file takes the place of ``path``.
 
     A reader, or a crash, meets the old file or the new one, never a part. ``sync`` waits for the disk (4 ms on an SSD),
-    so that this holds in a power cut too. DiskFullError if there is no room, by whatever error the writer says so.
+    so that this holds in a power cut too. Processes that may write the same path at a time need a ``mark`` each.
+    DiskFullError if there is no room, by whatever error the writer says so.
     """
-    partial = path.with_name(f".{path.name}")
+    partial = path.with_name(f".{path.name}{mark}")
     try:
         with _lack_of_room_told(partial):
             yield partial
@@ -75,7 +76,9 @@ def _can_grow(file: Path) -> bool:
             probed.write(bytes(PROBE))
         _wait_for_disk(file)  # where quotas are counted late
     except OSError as error:
-        return error.errno not in NO_ROOM
+        if error.errno not in NO_ROOM:
+            raise  # says more than torch does: read-only, gone, not permitted
+        return False
     return True
 
 

@@ -2,22 +2,44 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from ray.tune.experiment import Trial as TuneTrial
 from rich.text import Text
 
 from inat import errors
 
-_OURS = "|".join(name for name, kind in vars(errors).items() if isinstance(kind, type))
+_OF_THE_MACHINE = errors.MachineError.__name__
+_OURS = "|".join(n for n, kind in vars(errors).items() if isinstance(kind, type) and n != _OF_THE_MACHINE)
 _SAID_BY_US = re.compile(rf"^(?:inat\.errors\.)?(?:{_OURS}): ", re.MULTILINE)
 
 
+# Ray's words for the death of a process that went with its machine, or cannot be reached there.
+_LOST = re.compile(r"node has died|node died|node was (?:marked )?dead|NODE_DIED|is unavailable|raylet (?:has )?died")
+MOST_LOSSES = 10  # of machines under one trial: it may be the trial that kills them
+
+
 class StudyTrial(TuneTrial):
-    """Tune's trial, but not tried again where that cannot help."""
+    """Tune's trial, but not tried again where that cannot help, and not blamed for what its machine did."""
+
+    losses = 0
+
+    def handle_error(self, exc: Any = None) -> None:
+        """Called by Tune with each failure."""
+        before = self.run_metadata.num_failures
+        super().handle_error(exc)
+        if of_the_machine(str(exc)) and self.losses < MOST_LOSSES:
+            self.losses += 1
+            self.run_metadata.num_failures = before
 
     def should_recover(self) -> bool:
         """Asked by Tune behind every failure, once it has written it down."""
         return bool(super().should_recover()) and not hopeless(last_failure(self))
+
+
+def of_the_machine(failure: str) -> bool:
+    """Whether a trial failed because its machine died, cannot be reached, or lacks what trials need."""
+    return f"{_OF_THE_MACHINE}: " in failure or _LOST.search(failure) is not None
 
 
 def hopeless(failure: str) -> bool:

@@ -18,6 +18,13 @@ class StudyTrials(SearchGenerator):
         super().__init__(ConcurrencyLimiter(searcher, max_concurrent=max_concurrent))
         self._study_search = searcher
 
+    def resize(self, count: int, most: int | None = None) -> None:
+        """Run ``count`` trials at a time from now on, but at least one and not above ``most``.
+
+        Those that are running go on. With none that can run, one waits for a machine.
+        """
+        self.searcher.max_concurrent = max(1, min(count, most or count))
+
     def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> TuneTrial | None:
         """The next trial, None while as many as allowed are running (Tune's own, but for the id)."""
         trial_id = self._study_search.next_trial_id()

@@ -59,6 +59,10 @@ class SearchProgress:
                 f"[{len(self._study.ended())}/{self._total}] {describe_trial(trial)}", soft_wrap=True, markup=False
             )
 
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(line, soft_wrap=True, markup=False)
+
     def _draw(self) -> Group:
         return Group(self._bar, Text(self._counts))
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from inat.constants import SEARCH_KIND
 from inat.data.splits import DataSummary
+from inat.errors import StudyError
 from inat.options import SearchConfig
+from inat.results import Study
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "ray", "optuna", "numpy", "pillow")
 
@@ -29,6 +31,20 @@ def study_info(config: SearchConfig, space: Mapping[str, Any], data: DataSummary
         "commit": _commit(),
         "hardware": {"machine": platform.machine(), "system": platform.platform(), "cpus": os.cpu_count()},
     }
+
+
+def check_unchanged(study: Study, data: DataSummary, space: dict[str, Any]) -> None:
+    """Raise StudyError if a study would go on with other photographs, or another space, than it began with."""
+    if study.info["data"]["fingerprint"] != data.fingerprint:
+        raise StudyError(
+            f"the photos have changed since {study.directory} began, so its trials could not be compared; "
+            "restore them, pass --data with the place they moved to, or start a new study"
+        )
+    if study.info["space"] != space:
+        changed = sorted(n for n in study.info["space"].keys() | space if study.info["space"].get(n) != space.get(n))
+        raise StudyError(
+            f"the search space has changed since {study.directory} began ({', '.join(changed)}); start a new study"
+        )
 
 
 def _commit() -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ray.tune.stopper import CombinedStopper
 
 from inat.config import DataConfig
 from inat.constants import RAY_DIR
-from inat.data.splits import DataSummary, inspect_data, load_splits
+from inat.data.splits import inspect_data, load_splits
 from inat.errors import StudyError
 from inat.options import SearchConfig, seconds_of
 from inat.results import Study
@@ -26,18 +27,19 @@ from inat.tuning.grid import grid_of
 from inat.tuning.hangs import HangWatch
 from inat.tuning.interrupt import StopOnSignal
 from inat.tuning.limits import StopAtLimits
+from inat.tuning.machines import FitMachines, Machines, machines_for
 from inat.tuning.mirror import StudyMirror
 from inat.tuning.progress import SearchProgress
-from inat.tuning.provenance import study_info
+from inat.tuning.provenance import check_unchanged, study_info
 from inat.tuning.recorder import Listener, StopAtError, StudyRecorder, settle
 from inat.tuning.scheduler import StudyASHA, asha_for
 from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
-from inat.tuning.session import nodes, ray_session
-from inat.tuning.slots import Slots, plan_slots
+from inat.tuning.session import nodes, ray_session, this_node
+from inat.tuning.slots import Slots, idle, plan_slots
 from inat.tuning.start import read_start
 from inat.tuning.tensorboard import TensorboardTracker
 from inat.tuning.tracking import WandbTracker
-from inat.tuning.trainable import FINGERPRINT, RUNGS, STUDY_DIR, TIMEOUT, WEIGHTS_SHA256, run_trial
+from inat.tuning.trainable import DRIVER_NODE, FINGERPRINT, RUNGS, STUDY_DIR, TIMEOUT, WEIGHTS_SHA256, run_trial
 
 START_FROM = "start_from"  # in study.json: the configurations that were tried first
 GRID = "grid"  # and those that are tried altogether, if they are a grid
@@ -85,7 +87,7 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
         return Study.create(directory, info), space
     study = Study.open(config.resume.expanduser())
     try:
-        _check_unchanged(study, data, spaces.describe(space))
+        check_unchanged(study, data, spaces.describe(space))
         pretrained.check_unchanged(study.info.get(pretrained.WEIGHTS, {}), weights)
     except StudyError:
         study.close()
@@ -104,19 +106,6 @@ def trials_wanted(config: SearchConfig, study: Study) -> int:
     """How many trials the study is to have: as many as asked for, but a grid has no more than its configurations."""
     known = len(study.info.get(GRID, ())) or math.inf
     return int(min(known, math.inf if config.num_samples is None else config.num_samples))
-
-
-def _check_unchanged(study: Study, data: DataSummary, space: dict[str, Any]) -> None:
-    if study.info["data"]["fingerprint"] != data.fingerprint:
-        raise StudyError(
-            f"the photos have changed since {study.directory} began, so its trials could not be compared; "
-            "restore them, pass --data with the place they moved to, or start a new study"
-        )
-    if study.info["space"] != space:
-        changed = sorted(n for n in study.info["space"].keys() | space if study.info["space"].get(n) != space.get(n))
-        raise StudyError(
-            f"the search space has changed since {study.directory} began ({', '.join(changed)}); start a new study"
-        )
 
 
 def default_name(config: SearchConfig) -> str:
@@ -161,8 +150,12 @@ def run(
         signals = stack.enter_context(StopOnSignal(give_up))
         stack.enter_context(ray_session(config))
         signals.rearm()  # ray.init has installed handlers of its own
-        slots = plan_slots(nodes(), config)
+        machines = machines_for(study, config.data_config(), announce) if config.address else None
+        fit = machines.wait() if machines else nodes()
+        slots = plan_slots(fit, config)
         announce(f"trials  {slots}")
+        if too_small := idle(fit, slots):
+            announce(f"        {too_small}")
         writers = side_records(config, study, searcher)
         for writer in writers:
             stack.enter_context(writer)
@@ -174,7 +167,10 @@ def run(
         while len(study.ended()) < wanted and not stop.stop_all():
             # More than once only if a process died between two trials: what it was to run is handed out again.
             trials = StudyTrials(searcher.start_over(), slots.count)
-            _tune(config, study, trials, scheduler, recorder, stop, slots, objective)
+            if machines:
+                machines.say = progress.say
+                machines.keep_informed(slots.fit_on, partial(trials.resize, most=config.max_concurrent))
+            _tune(config, study, trials, scheduler, recorder, stop, slots, machines, objective)
         limits.settle(recorder.end)
         if recorder.error is not None:
             raise recorder.error
@@ -222,13 +218,15 @@ def _tune(
     recorder: StudyRecorder,
     stop: Stopper,
     slots: Slots,
+    machines: Machines | None,
     objective: Objective,
 ) -> None:
     own = {
         STUDY_DIR: str(study.directory.absolute()), TIMEOUT: seconds_of(config.trial_timeout),
         FINGERPRINT: study.info["data"]["fingerprint"], RUNGS: rungs_of(config).milestones,
-        WEIGHTS_SHA256: study.info.get(pretrained.WEIGHTS, {}),
+        WEIGHTS_SHA256: study.info.get(pretrained.WEIGHTS, {}), DRIVER_NODE: this_node(),
     }  # fmt: skip
+    hang_watch = HangWatch(study.directory, seconds_of(config.trial_timeout))
     # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
     tune.run(
         objective,
@@ -236,14 +234,16 @@ def _tune(
         search_alg=trials,
         scheduler=scheduler,
         num_samples=trials_wanted(config, study) - len(study.ended()),
-        resources_per_trial={"cpu": slots.cpus, "gpu": slots.gpus},
+        resources_per_trial=FitMachines(
+            {"CPU": slots.cpus, "GPU": slots.gpus}, machines.excluded if machines else list
+        ),
         max_failures=config.max_failures,
         reuse_actors=True,
         storage_path=str((study.directory / RAY_DIR).absolute()),
         name=f"{datetime.now():%Y%m%d-%H%M%S}",
         trial_dirname_creator=lambda trial: trial.trial_id,
         stop=stop,
-        callbacks=[recorder, HangWatch(study.directory, seconds_of(config.trial_timeout))],
+        callbacks=[recorder, hang_watch, *([machines] if machines else [])],
         verbose=0,
         raise_on_failed_trial=False,
     )

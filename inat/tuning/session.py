@@ -3,11 +3,13 @@
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray._private import ray_constants
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from inat import allocator
 from inat.errors import ConfigError, SearchError
@@ -32,6 +34,7 @@ ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a failed trial is one line; its traceback is in errors/
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # resuming reads the study, not Tune's snapshots
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # bounded by the slots, which may grow
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # a stopped trial may be writing a large checkpoint
     **allocator.ENVIRONMENT,  # workers inherit it
 }
@@ -66,7 +69,8 @@ def _join(address: str, level: int) -> Iterator[None]:
     try:
         _check_reachable(address)
         workers = {"env_vars": allocator.ENVIRONMENT}  # of a cluster, they do not inherit our environment
-        ray.init(address=address, logging_level=level, runtime_env=workers)
+        # Without --debug not what the machines' own servers say, each in words of its own.
+        ray.init(address=address, logging_level=level, runtime_env=workers, log_to_driver=level == logging.INFO)
     except (OSError, ValueError, RuntimeError) as error:
         raise SearchError(
             f"no Ray cluster answers at --address {address} ({str(error).splitlines()[0]}); "
@@ -108,8 +112,24 @@ def _start_private(level: int) -> Iterator[None]:
 
 def nodes() -> list[Node]:
     """The machines of the session that are up."""
-    up = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    found = [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in up]
+    found = [_node(node) for node in ray.nodes() if node["Alive"]]
     if not found:
         raise ConfigError("the Ray cluster has no live node; check it with `ray status`")
     return found
+
+
+def _node(known: Mapping[str, Any]) -> Node:
+    resources, name = known["Resources"], known["NodeManagerHostname"]
+    return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), name, known["NodeID"])
+
+
+def this_node() -> str:
+    """Ray's id of the machine that this process runs on."""
+    node_id: str = ray.get_runtime_context().get_node_id()
+    return node_id
+
+
+def ask(node_id: str, question: Callable[..., Any], *arguments: Any) -> Any:
+    """Have a machine call a function; a reference to the answer. It takes none of the slots."""
+    there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.remote(question).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(*arguments)

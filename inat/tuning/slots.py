@@ -15,6 +15,8 @@ class Node:
 
     cpus: float
     gpus: float = 0.0
+    name: str = ""
+    node_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,10 @@ class Slots:
     count: int
     cpus: float
     gpus: float
+
+    def fit_on(self, node: Node) -> int:
+        """How many such trials one machine takes at a time."""
+        return _fits(node, self.cpus, self.gpus)
 
     def __str__(self) -> str:
         gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
@@ -49,6 +55,16 @@ def plan_slots(nodes: Sequence[Node], config: SearchConfig) -> Slots:
             f"{largest.gpus:g} GPU; lower --cpus-per-trial or --gpus-per-trial"
         )
     return Slots(min(count, config.max_concurrent or count), cpus, gpus)
+
+
+def idle(nodes: Sequence[Node], slots: Slots) -> str:
+    """Which machines are too small for a trial, and what would use them; "" if none is."""
+    names = [node.name for node in nodes if not slots.fit_on(node)]
+    if not names:
+        return ""
+    lack = "no GPU" if slots.gpus and all(node.gpus < slots.gpus for node in nodes if node.name in names) else "no room"
+    ways = "--gpus-per-trial 0 would use the CPUs of all" if lack == "no GPU" else "lower --cpus-per-trial"
+    return f"{', '.join(names)} {'have' if len(names) > 1 else 'has'} {lack} for a trial; {ways}"
 
 
 def _cpu_share(nodes: Sequence[Node], gpus: float) -> float:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
 from inat.constants import TRIAL_ID
 
 # Settings of a trial that are not hyperparameters and do not describe the training.
 STUDY_DIR, THRESHOLD, TIMEOUT, RUNGS = "study_dir", "threshold", "trial_timeout", "rungs"
+DRIVER_NODE = "driver_node"  # Ray's id of the machine that the search runs on
 WEIGHTS_SHA256 = "weights_sha256"  # a dict over backbones, of which a trial's TrialConfig takes its own
 SEED, FINGERPRINT = "seed", "fingerprint"  # fields of TrialConfig and its parts
 
@@ -26,10 +28,14 @@ def run_trial(params: Mapping[str, Any]) -> None:
     import torch
 
     from inat.allocator import collect_garbage, release_freed_memory
+    from inat.tuning.fitness import blaming_the_machine
 
     torch.set_num_threads(_cpus())  # Ray sets one thread whatever the trial was given
+    settings = dict(params)
+    driver_node = settings.pop(DRIVER_NODE)
     try:
-        _train(dict(params))
+        with blaming_the_machine(_node(), driver_node):
+            _train(settings)
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)  # they hold the network and its last batch
         raise
@@ -59,6 +65,11 @@ def _train(settings: dict[str, Any]) -> None:
     with Watchdog(study_dir / ERRORS_DIR / f"{trial_id}{HANG_SUFFIX}", timeout) as watchdog:
         callbacks = [checkpoints, watchdog, ReportToTune(rungs)]
         fit(config, callbacks, resume_from=checkpoints.directory / LAST_CKPT, alive=watchdog.wind_up)
+
+
+def _node() -> str:
+    node_id: str = ray.get_runtime_context().get_node_id()
+    return node_id
 
 
 def _cpus() -> int:

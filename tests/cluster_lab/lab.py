@@ -66,5 +66,5 @@ class Lab:
 
 
 def environment() -> dict[str, str]:
-    """What lab.sh is run with: all hosts see the Python that runs the tests."""
-    return {"LAB_SHARE": sys.base_prefix} | dict(os.environ)
+    """What lab.sh is run with: all hosts see the Python that runs the tests, and have their share of the cores."""
+    return {"LAB_SHARE": sys.base_prefix, "LAB_NICE": "0"} | dict(os.environ)

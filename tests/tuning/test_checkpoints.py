@@ -10,7 +10,7 @@ from inat.config import TrialConfig
 from inat.errors import DiskFullError
 from inat.training import fit
 from inat.tuning import checkpoints
-from inat.tuning.checkpoints import TrialCheckpoints
+from inat.tuning.checkpoints import ATTEMPT, TrialCheckpoints
 
 
 def test_best_weights_are_those_of_the_best_epoch(cnn_params, tmp_path, monkeypatch):
@@ -19,12 +19,12 @@ def test_best_weights_are_those_of_the_best_epoch(cnn_params, tmp_path, monkeypa
     stored = torch.load(tmp_path / "c" / "best.ckpt", weights_only=True)
     assert stored["row"]["best_val_acc"] == stored["row"]["val_acc"] == metrics["best_val_acc"]
     assert load_checkpoint(tmp_path / "c" / "best.ckpt").config == TrialConfig.from_params(cnn_params)
-    assert [p.name for p in (tmp_path / "c").iterdir()] == ["best.ckpt"]
+    assert {p.name for p in (tmp_path / "c").iterdir()} == {ATTEMPT, "best.ckpt"}
 
 
 def test_nothing_is_written_below_the_threshold(cnn_params, tmp_path):
     fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1}), [TrialCheckpoints(tmp_path / "c", 1.0)])
-    assert list((tmp_path / "c").iterdir()) == []
+    assert [p.name for p in (tmp_path / "c").iterdir()] == [ATTEMPT]
 
 
 def test_an_equal_accuracy_is_enough(cnn_params, tmp_path):
@@ -69,7 +69,7 @@ def test_no_room_for_a_checkpoint_is_called_by_its_name_and_leaves_the_old_one(
     config = TrialConfig.from_params(cnn_params | {"num_neurons_dense": 2048})  # 2 MB of weights
     with room_for(1_000_000), pytest.raises(DiskFullError, match=f"the disk of {tmp_path / 'c'} is full; free some"):
         fit(config, [keeper])
-    assert {path.name: path.read_text() for path in (tmp_path / "c").iterdir()} == {name: "old"}
+    assert {path.name: path.read_text() for path in (tmp_path / "c").glob("*.ckpt*")} == {name: "old"}
 
 
 class Watch:
@@ -80,7 +80,9 @@ class Watch:
         real = os.replace
 
         def watched(source, target):
-            self.moments.append({path.name: path.stat().st_size for path in directory.iterdir()})
+            self.moments.append(
+                {path.name.partition(".ckpt")[0] + ".ckpt": path.stat().st_size for path in directory.glob("*.ckpt*")}
+            )
             real(source, target)
 
         monkeypatch.setattr(os, "replace", watched)
@@ -101,3 +103,15 @@ def test_the_bound_on_what_a_running_trial_has_on_the_disk(cnn_params, tmp_path,
     assert max(len(files) for files in watch.moments) == 3
     largest = max(sum(files.values()) for files in watch.moments)
     assert 6.5 * weights < largest < 7.1 * weights
+
+
+def test_an_attempt_that_was_replaced_ends_and_leaves_the_checkpoints_alone(cnn_params, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "LAST_SHARE", 1.0)
+    cut_off, successor = TrialCheckpoints(tmp_path / "c", None), TrialCheckpoints(tmp_path / "c", None)
+    config = TrialConfig.from_params(cnn_params)
+    fit(config, [successor])
+    files = {path.name: path.read_bytes() for path in (tmp_path / "c").iterdir()}
+    with pytest.raises(SystemExit):
+        fit(config, [cut_off])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "c").iterdir()} == files

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from inat.tuning.failures import StudyTrial, hopeless, reason_of
+from inat.tuning.failures import MOST_LOSSES, StudyTrial, hopeless, reason_of
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ def test_the_reason_is_one_line(failure, reason):
         ("ray::f() (pid=1)\n  File x\ninat.errors.DiskFullError: the disk of /x is full", True),
         ("ray::f() (pid=1)\n  File x\nsklearn.ConfigErrors: ConfigError: quoted", False),
         ("ray::f() (pid=1)\n  File x\nValueError: x", False),
+        ("ray::f() (pid=1)\n  File x\ninat.errors.MachineError: no photos [node a1]", False),
         ("The actor died unexpectedly.", False),
     ],
 )
@@ -37,3 +38,22 @@ def test_errors_for_the_user_are_not_tried_again(tmp_path, monkeypatch, failure,
     trial = StudyTrial.__new__(StudyTrial)
     trial.run_metadata, trial.max_failures = SimpleNamespace(num_failures=1), 2
     assert trial.should_recover() == (not expected)
+
+
+@pytest.mark.parametrize(
+    ("failure", "counts"),
+    [
+        ("The actor died because its node has died. Node Id: a1", False),
+        ("The actor a1 is unavailable: RpcError. The task may or may not have been executed on the actor.", False),
+        ("inat.errors.MachineError: no photos [node a1]", False),
+        ("ValueError: x", True),
+        ("The actor died unexpectedly.", True),
+    ],
+)
+def test_a_trial_is_not_blamed_for_its_machine_but_not_for_ever(tmp_path, failure, counts):
+    trial = StudyTrial("t", stub=True)
+    for _ in range(MOST_LOSSES):
+        trial.handle_error(RuntimeError(failure))
+    assert trial.num_failures == (MOST_LOSSES if counts else 0)
+    trial.handle_error(RuntimeError(failure))
+    assert trial.num_failures == (MOST_LOSSES + 1 if counts else 1)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from inat.errors import ConfigError
 from inat.options import SearchConfig
-from inat.tuning.slots import Node, Slots, plan_slots
+from inat.tuning.slots import Node, Slots, idle, plan_slots
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,14 @@ def test_float16_needs_a_gpu():
     with pytest.raises(ConfigError, match="--precision 16-mixed needs a GPU and there is none; take bf16-mixed"):
         plan_slots([Node(cpus=4)], config)
     assert plan_slots([Node(cpus=4, gpus=1)], config).count == 1
+
+
+def test_machines_too_small_for_a_trial_are_named_with_what_would_use_them():
+    nodes = [Node(8, 1, "gpubox"), Node(8, 0, "old1"), Node(8, 0, "old2")]
+    assert idle(nodes, Slots(1, 4, 1)) == (
+        "old1, old2 have no GPU for a trial; --gpus-per-trial 0 would use the CPUs of all"
+    )
+    assert idle([Node(8, 0, "big"), Node(2, 0, "small")], Slots(2, 4, 0)) == (
+        "small has no room for a trial; lower --cpus-per-trial"
+    )
+    assert idle(nodes, Slots(3, 1, 0)) == ""

@@ -34,6 +34,7 @@ def trial(cnn_params, tmp_path, monkeypatch):
         double = TuneDouble(stop_at)
         monkeypatch.setattr(tune, "report", double.report)
         monkeypatch.setattr(trainable, "_cpus", lambda: 1)
+        monkeypatch.setattr(trainable, "_node", lambda: "here")
         settings = {
             "trial_id": "t0007",
             "study_dir": str(tmp_path),
@@ -41,6 +42,7 @@ def trial(cnn_params, tmp_path, monkeypatch):
             "trial_timeout": None,
             "rungs": [],
             "weights_sha256": {},
+            "driver_node": "here",
         }
         trainable.run_trial(model | settings | changes)
         return double
@@ -96,8 +98,11 @@ def test_a_trial_gets_the_hash_of_its_own_backbones_weights(trial, backbone_para
     seen = []
     monkeypatch.setattr(training, "fit", lambda config, *args, **kwargs: seen.append(config.model.weights_sha256))
     monkeypatch.setattr(trainable, "_cpus", lambda: 1)
+    monkeypatch.setattr(trainable, "_node", lambda: "here")
     own = {"trial_id": "t0000", "study_dir": str(tmp_path), "threshold": None, "trial_timeout": None, "rungs": []}
-    trainable.run_trial(backbone_params | own | {"weights_sha256": {"mobilenet_v2": "abc", "vgg16": "def"}})
+    trainable.run_trial(
+        backbone_params | own | {"driver_node": "here", "weights_sha256": {"mobilenet_v2": "abc", "vgg16": "def"}}
+    )
     assert seen == ["abc"]
 
 

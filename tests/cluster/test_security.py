@@ -1,0 +1,117 @@
+"""What somebody in the same network, who has no token, can do to the cluster; and where its secrets are."""
+
+import re
+import shlex
+
+import pytest
+
+from tests.cluster.conftest import STRANGER, WORKERS
+
+pytestmark = pytest.mark.slow
+HEAD = 1
+MACHINES = (HEAD, *WORKERS)
+TOKEN_WANTED = re.compile(r"UNAUTHENTICATED|Unauthenticated|[Aa]uthentication|401|403")
+# Ports of cluster.yaml; SSH is the machine's own. Those of workers lie in a range.
+PORTS = {22, 6379, 6380, 6381, 6382, 6383, 6384, 6385} | set(range(10010, 11000))
+
+
+def tried(cluster, code: str, host: int = STRANGER, **env: str) -> str:
+    """What Python says to ``code`` on a host, in the project's environment, without what cluster.yaml put there."""
+    setting = " ".join(f"{name}={shlex.quote(value)}" for name, value in env.items())
+    python = shlex.quote(cluster.python)
+    done = cluster.lab.run(host, "bash", "-c", f"cd /tmp; {setting} timeout 60 {python} -c {shlex.quote(code)}")
+    return done.stdout + done.stderr
+
+
+def listening(cluster, host: int) -> dict[int, str]:
+    """Port -> address of everything that listens for TCP on a host, other than on the loopback device only."""
+    lines = cluster.lab.run(host, "ss", "-Hltn").stdout.splitlines()
+    found = {int(port): address for address, _, port in (line.split()[3].rpartition(":") for line in lines)}
+    return {port: address for port, address in found.items() if not address.startswith(("127.", "[::1]"))}
+
+
+def join(address: str) -> str:
+    return f"import ray; ray.init('{address}', logging_level=50); print('JOINED', ray.nodes())"
+
+
+def gcs(address: str) -> str:
+    return ("from ray._raylet import GcsClient; "
+            f"print('READ', GcsClient(address='{address}').internal_kv_keys(b'', None))")  # fmt: skip
+
+
+@pytest.mark.parametrize("token", [None, "0" * 64])
+def test_the_gcs_refuses_a_stranger(cluster, token):
+    env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {}
+    for code in (gcs, join):
+        said = tried(cluster, code(f"{cluster.lab.address(HEAD)}:6379"), **env)
+        assert TOKEN_WANTED.search(said), said
+        assert "READ" not in said
+        assert "JOINED" not in said
+
+
+def test_whoever_has_the_token_is_let_in(cluster):
+    """Else the refusals would say nothing."""
+    token = cluster.lab.run(HEAD, "cat", "/root/.ray/auth_token").stdout
+    said = tried(cluster, gcs(f"{cluster.lab.address(HEAD)}:6379"), RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
+    assert "READ" in said, said
+
+
+def called(cluster, address: str, method: str, **headers: str) -> str:
+    """The status line of a gRPC call from the stranger's host with an empty message, made with curl."""
+    more = "".join(f" -H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items())
+    call = (
+        "head -c 5 /dev/zero | curl -sSv -m 20 --http2-prior-knowledge -o /dev/null --data-binary @- -H 'te: trailers'"
+    )
+    done = cluster.lab.run(
+        STRANGER, "bash", "-c", f"{call} -H 'content-type: application/grpc'{more} http://{address}/ray.rpc.{method}"
+    )
+    lines = [line[2:].strip() for line in done.stderr.splitlines() if line.lower().startswith("< grpc-")]
+    return "; ".join(lines) or done.stderr
+
+
+@pytest.mark.parametrize("host", MACHINES)
+@pytest.mark.parametrize(
+    ("port", "method"),
+    [(6380, "NodeManagerService/GetNodeStats"), (6380, "NodeManagerService/GetSystemConfig"),
+     (6381, "ObjectManagerService/FreeObjects")],
+)  # fmt: skip
+def test_raylet_and_object_manager_refuse_a_stranger(cluster, host, port, method):
+    said = called(cluster, f"{cluster.lab.address(host)}:{port}", method)
+    assert "grpc-status: 16" in said, said  # UNAUTHENTICATED
+    token = cluster.lab.run(HEAD, "cat", "/root/.ray/auth_token").stdout
+    let_in = called(cluster, f"{cluster.lab.address(host)}:{port}", method, authorization=f"Bearer {token}")
+    assert "grpc-status: 16" not in let_in
+
+
+def test_nothing_listens_but_what_cluster_yaml_names(cluster):
+    for host in MACHINES:
+        assert listening(cluster, host).keys() <= PORTS
+
+
+@pytest.mark.parametrize("port", [8265, 10001])
+def test_dashboard_job_api_and_client_are_not_to_be_reached(cluster, port):
+    code = f"import socket; socket.create_connection(('{cluster.lab.address(HEAD)}', {port}), 5); print('OPEN')"
+    assert "ConnectionRefusedError" in tried(cluster, code)
+
+
+def test_secrets_are_for_their_owner_only(cluster):
+    assert cluster.lab.run(HEAD, "stat", "-c", "%a", "/root/ray_bootstrap_key.pem").stdout == "600\n"
+    for host in MACHINES:
+        modes = cluster.lab.run(host, "stat", "-c", "%a", "/root/.ray", "/root/.ray/auth_token").stdout
+        assert modes == "700\n600\n"
+
+
+def test_the_token_is_in_no_log_result_or_process_list(cluster):
+    token = cluster.lab.run(HEAD, "cat", "/root/.ray/auth_token").stdout
+    assert len(token) == 64
+    search = cluster.search("--data", "digits", "--image-size", "16", "--num-samples", "3", "--max-epochs", "3",
+                            "--name", "secret", slow=0.0)  # fmt: skip
+    for host in MACHINES:
+        processes = cluster.lab.run(host, "ps", "-eo", "args").stdout
+        assert "raylet" in processes
+        assert token not in processes
+    assert search.wait(timeout=200) == 0
+    for host in MACHINES:
+        found = cluster.lab.run(host, "grep", "-rlF", token, "/tmp", "/root", str(cluster.results)).stdout
+        assert found.split() == ["/root/.ray/auth_token"]
+    assert token not in cluster.yaml.read_text()

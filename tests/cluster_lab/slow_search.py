@@ -1,0 +1,37 @@
+"""The search of tune_scratch.py with epochs of at least a second, so that faults of seconds hit running trials.
+
+    python slow_search.py SECONDS [options of tune_scratch.py]
+
+Everything else is the product's: the options, the trainable, its checkpoints and reports, the study, best.json.
+"""
+
+import sys
+import time
+
+from inat.cli import guard, parse_search
+from inat.options import SearchConfig
+from inat.tuning import command, search
+from inat.tuning.trainable import run_trial
+
+
+def slow_trial(params):
+    """run_trial, each of whose epochs takes ``SECONDS`` more. Shipped by value: hosts need nothing of the tests."""
+    from inat.tuning.callbacks import ReportToTune
+
+    report = ReportToTune.on_train_epoch_end
+    ReportToTune.on_train_epoch_end = lambda *args: (time.sleep(seconds), report(*args))[1]
+    try:
+        run_trial(params)
+    finally:
+        ReportToTune.on_train_epoch_end = report
+
+
+def main() -> None:
+    run = search.run
+    search.run = lambda config, study, space, **how: run(config, study, space, slow_trial, **how)
+    command.search_and_report(parse_search(SearchConfig, __doc__ or "", sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    seconds = float(sys.argv.pop(1))
+    guard(main)

@@ -1,0 +1,124 @@
+from types import SimpleNamespace
+
+import pytest
+import ray
+
+from inat.errors import SearchError
+from inat.tuning import machines
+from inat.tuning.machines import FitMachines, Machines
+from inat.tuning.slots import Node
+
+HEAD, B, C = (Node(2, name=name, node_id=name[-1].lower() * 8) for name in ("hostA", "hostB", "hostC"))
+
+
+class FakeCluster:
+    """Machines that answer at once, or not yet where the answer is None; the clock is the test's."""
+
+    def __init__(self, monkeypatch):
+        self.up, self.answers, self.now, self.said, self.asked = [HEAD, B], {B.node_id: ""}, 1000.0, [], []
+        monkeypatch.setattr(machines.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(machines.time, "sleep", self.sleep)
+        monkeypatch.setattr(ray, "wait", lambda refs, timeout: (refs if self.answers[refs[0]] is not None else [], []))
+        monkeypatch.setattr(ray, "get", self.answer)
+        self.machines = Machines(lambda: self.up, self.ask, HEAD.node_id, self.said.append)
+
+    def ask(self, node_id):
+        self.asked.append(node_id)
+        return node_id
+
+    def answer(self, node_id):
+        if isinstance(self.answers[node_id], Exception):
+            raise self.answers[node_id]
+        return self.answers[node_id]
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    def later(self, seconds):
+        self.now += seconds
+        self.machines.update()
+        self.machines.update()  # what was asked now is heard
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    return FakeCluster(monkeypatch)
+
+
+def test_all_but_the_drivers_own_machine_are_asked(cluster):
+    assert cluster.machines.wait() == [HEAD, B]
+    assert cluster.asked == [B.node_id]
+    assert cluster.machines.excluded() == []
+
+
+def test_a_machine_without_data_gets_no_trials_and_that_is_said_once(cluster):
+    cluster.answers[B.node_id] = "/data is not there"
+    assert cluster.machines.wait() == [HEAD]
+    assert cluster.machines.excluded() == [B.node_id]
+    cluster.later(100)
+    assert cluster.said == ["machine hostB takes no trials: /data is not there"]
+
+
+def test_a_machine_that_was_mended_gets_trials_again(cluster):
+    cluster.answers[B.node_id] = "/data is not there"
+    cluster.machines.wait()
+    cluster.answers[B.node_id] = ""
+    cluster.later(machines.ASK_AGAIN_SECONDS + 1)
+    assert cluster.machines.excluded() == []
+    assert cluster.said[-1] == "machine hostB takes trials again"
+
+
+def test_no_machine_that_can_is_an_error_with_every_reason(cluster):
+    cluster.up, cluster.answers = [B, C], {B.node_id: "/data is not there", C.node_id: None}
+    with pytest.raises(SearchError, match=r"\(hostB: /data is not there; hostC: no answer within 90 s\)"):
+        cluster.machines.wait()
+
+
+def test_a_machine_that_joins_gets_trials_only_once_it_has_answered(cluster):
+    cluster.machines.wait()
+    counts = []
+    cluster.machines.keep_informed(lambda node: int(node.cpus), counts.append)
+    cluster.later(5)
+    cluster.up, cluster.answers[C.node_id] = [HEAD, B, C], None
+    cluster.later(5)
+    assert cluster.machines.excluded() == [C.node_id]
+    cluster.answers[C.node_id] = ""
+    cluster.later(1)
+    assert cluster.machines.excluded() == []
+    cluster.up = [HEAD, C]
+    cluster.later(5)
+    assert counts == [4, 6, 4]
+    assert cluster.said == ["machine hostC has joined", "machine hostB has left; its trials go on elsewhere"]
+
+
+def test_a_machine_that_cannot_be_asked_gets_no_trials(cluster):
+    cluster.answers[B.node_id] = ray.exceptions.RaySystemError("No module named 'inat'")
+    assert cluster.machines.wait() == [HEAD]
+    assert cluster.said == ["machine hostB takes no trials: System error: No module named 'inat'"]
+
+
+def test_a_trial_that_says_what_its_machine_lacks_is_believed_until_the_machine_answers(cluster, tmp_path):
+    cluster.machines.wait()
+    error = tmp_path / "error.txt"
+    error.write_text(f"Failure # 1 (at)\nx\ninat.errors.MachineError: OSError: read-only [node {B.node_id}]\n")
+    trial = SimpleNamespace(error_file=str(error))
+    cluster.answers[B.node_id] = "cannot be written"
+    cluster.machines.on_trial_recover(0, [], trial)
+    assert cluster.machines.excluded() == [B.node_id]
+    assert cluster.said == ["machine hostB takes no trials: OSError: read-only"]
+    cluster.answers[B.node_id] = ""
+    cluster.later(machines.ASK_AGAIN_SECONDS + 1)
+    assert cluster.machines.excluded() == []
+
+
+def test_trials_share_processes_whatever_is_excluded_and_are_placed_on_the_others(monkeypatch):
+    placed = []
+    monkeypatch.setattr(machines, "placement_group", lambda bundles, **how: placed.append(how["bundle_label_selector"]))
+    excluded = []
+    first, second = (FitMachines({"CPU": 1, "GPU": 0}, lambda: excluded) for _ in range(2))
+    first.to_placement_group()
+    excluded += ["b" * 8, "c" * 8]
+    second.to_placement_group()
+    assert placed == [None, [{"ray.io/node-id": f"!in({'b' * 8},{'c' * 8})"}]]
+    assert first == second
+    assert hash(first) == hash(second)
