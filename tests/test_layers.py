@@ -15,8 +15,9 @@ ROWS = {
     "inat.training": 3, "inat.epochs": 3, "inat.checkpoint": 3, "inat.evaluation": 3, "inat.preparation": 3,
     "inat.summary": 3,
     "inat.tuning": 4,
-    # All but the status runs on the user's own machine, before there is a cluster.
-    "inat.cluster": 1, "inat.cluster.__main__": 4, "inat.cluster.status": 4,
+    # The check runs on the user's own machine, before there is a cluster.
+    "inat.cluster": 1, "inat.cluster.__main__": 4,
+    "inat.cluster.joined": 4, "inat.cluster.wait": 4, "inat.cluster.status": 4,
     "tune_scratch": 5, "tune_finetune": 5,
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "pytorch_lightning", "ray", "optuna", "wandb", "pandas", "sklearn", "matplotlib"}

@@ -61,6 +61,20 @@ def wait(file: tyro.conf.Positional[Path] = DEFAULT, timeout: float = 180.0) -> 
     wait_for_nodes(read_cluster(file), timeout)
 
 
+@app.command
+def status(study: tyro.conf.Positional[Path | None] = None, storage_path: Path = Path("results")) -> None:
+    """Print the nodes of the cluster that this machine is one of, busy slots, where trials run, and the best so far.
+
+    Args:
+        study: Study directory. Default: the one in --storage-path that was written to last.
+        storage_path: Folder of studies.
+    """
+    from inat.cluster.status import show_status
+    from inat.studyinfo import newest_study
+
+    show_status((study or newest_study(storage_path)).expanduser())
+
+
 def main() -> None:
     """Run one command; an InatError becomes one line and its exit code."""
     guard(lambda: app.cli(prog="python -m inat.cluster", description="Commands about the machines of a Ray cluster."))

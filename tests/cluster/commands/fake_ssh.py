@@ -42,6 +42,9 @@ def main() -> None:
     if "error" in host:
         print(host["error"], file=sys.stderr)
         sys.exit(host.get("code", 255))
+    if "says" in host and "sys.stdin" in command:
+        print("noise of a .bashrc", *host["says"], sep="\n")
+        return
     # In a session of its own: an interactive shell would reach for the terminal of whoever runs the tests.
     run = subprocess.Popen(
         ["setsid", "bash", "-c", command], env={"HOME": host["home"], "PATH": "/usr/bin:/bin"},
