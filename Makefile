@@ -25,7 +25,7 @@ test: setup
 test-fast: setup
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-# Needs root on Linux, openssh-server, rsync and iproute2 (tests/cluster_lab/README.md); fails where it cannot run.
+# Needs root on Linux, openssh-server, rsync, iproute2, curl and nftables (tests/cluster_lab/README.md); fails where it cannot run.
 test-cluster: setup
 	INAT_CLUSTER_LAB=required $(BIN)/python -m pytest tests/cluster
 

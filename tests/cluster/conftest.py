@@ -52,12 +52,12 @@ class Cluster:
         said = self.shell(1, f"python -c {shlex.quote(code)}").stdout.splitlines()
         return next((line.split()[1:] for line in said if line.startswith("up ")), [])
 
-    def search(self, *options: str, slow: float = 1.0) -> subprocess.Popen[bytes]:
+    def search(self, *options: str, slow: float = 1.0, output: str = "output.txt") -> subprocess.Popen[bytes]:
         """Start a search on the head whose epochs take at least ``slow`` seconds."""
         script = Path(__file__).parent.parent / "cluster_lab" / "slow_search.py"
         command = shlex.join(["python", str(script), str(slow), *options, "--address", "auto"])
         return self.lab.start(
-            1, "bash", "--login", "-ic", f"cd inat-search && exec {command}", output=self.results / "output.txt"
+            1, "bash", "--login", "-ic", f"cd inat-search && exec {command}", output=self.results / output
         )
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,14 +32,14 @@ class Run:
     def __post_init__(self) -> None:
         self.study = self.cluster.results / self.name
         self.started = time.monotonic()
-        self.process = self.cluster.search(*OPTIONS, "--name", self.name)
+        self.process = self.cluster.search(*OPTIONS, "--name", self.name, output=f"{self.name}.txt")
 
     def until_ended(self, count: int) -> None:
         wait_until(lambda: self.ended() >= count or self.process.poll() is not None, LIMIT, f"{count} ended trials")
         assert self.process.poll() is None, self.said()
 
     def resume(self) -> None:
-        self.process = self.cluster.search("--resume", f"results/{self.name}")
+        self.process = self.cluster.search("--resume", f"results/{self.name}", output=f"{self.name}.txt")
 
     def finish(self) -> float:
         """Wait for the end, check the study, write the table's row; the seconds it took."""
@@ -65,17 +64,21 @@ class Run:
         return sum(event["event"] == "epoch" and event["node"] == f"lab{host}" for event in self.events())
 
     def said(self) -> str:
-        return (self.cluster.results / "output.txt").read_text()[-3000:]
+        """What the search has printed, its resumes included."""
+        return (self.cluster.results / f"{self.name}.txt").read_text()
 
-    def watch_for(self, what: str, host: int) -> Callable[[], None]:
-        """Call it to wait for a host's next epoch, and note how long that took from now on."""
-        before, started = self.epochs_on(host), time.monotonic()
+    def next_epoch_on(self, host: int) -> float:
+        """Seconds until a host reports an epoch."""
+        before = self.epochs_on(host)
+        return wait_until(lambda: self.epochs_on(host) > before, 120, f"an epoch on host {host}")
 
-        def wait() -> None:
-            wait_until(lambda: self.epochs_on(host) > before, 120, f"an epoch on host {host}")
-            self.notes.append(f"{what} after {time.monotonic() - started:.0f} s")
-
-        return wait
+    def comes_back(self, host: int) -> None:
+        """Boot a host, and note how long it takes to join and to get a trial."""
+        self.cluster.lab.do("boot", str(host))
+        joined = f"machine lab{host} has joined"
+        seconds = wait_until(lambda: joined in self.said(), 120, joined)
+        first = self.next_epoch_on(host)
+        self.notes.append(f"joined {seconds:.0f} s after it was booted, first epoch {first:.0f} s later")
 
 
 def repeated_epochs(events: list[dict]) -> dict[str, int]:
@@ -130,8 +133,7 @@ def test_a_worker_killed_and_booted(run):
     run.until_ended(FAULT_AT)
     run.cluster.lab.do("kill", "3")
     time.sleep(5)
-    run.cluster.lab.do("boot", "3")
-    run.watch_for("trials on the booted host", 3)()
+    run.comes_back(3)
     run.finish()
 
 
@@ -139,8 +141,7 @@ def test_b_worker_crashed_cable_first(run):
     run.until_ended(FAULT_AT)
     run.cluster.lab.do("crash", "3")
     time.sleep(5)
-    run.cluster.lab.do("boot", "3")
-    run.watch_for("trials on the booted host", 3)()
+    run.comes_back(3)
     run.finish()
 
 
@@ -179,7 +180,7 @@ def test_f_worker_whose_shared_folder_becomes_read_only(run):
         assert "lab3 takes no trials: " in run.said()
     finally:
         run.cluster.lab.do("rw", "3")
-    run.watch_for("trials again on the mended host", 3)()
+    run.notes.append(f"trials on the mended host after {run.next_epoch_on(3):.0f} s")
     run.finish()
 
 

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from tests.cluster.conftest import STRANGER, WORKERS
+from tests.cluster.conftest import STRANGER, WORKERS, wait_until
 
 pytestmark = pytest.mark.slow
 HEAD = 1
@@ -72,15 +72,40 @@ def called(cluster, address: str, method: str, **headers: str) -> str:
 @pytest.mark.parametrize("host", MACHINES)
 @pytest.mark.parametrize(
     ("port", "method"),
-    [(6380, "NodeManagerService/GetNodeStats"), (6380, "NodeManagerService/GetSystemConfig"),
-     (6381, "ObjectManagerService/FreeObjects")],
+    [(6380, "NodeManagerService/GetNodeStats"), (6380, "NodeManagerService/ShutdownRaylet"),
+     (6381, "ObjectManagerService/Push"), (6381, "ObjectManagerService/Pull")],
 )  # fmt: skip
 def test_raylet_and_object_manager_refuse_a_stranger(cluster, host, port, method):
     said = called(cluster, f"{cluster.lab.address(host)}:{port}", method)
     assert "grpc-status: 16" in said, said  # UNAUTHENTICATED
+
+
+def test_the_same_calls_are_answered_with_the_token(cluster):
+    """Else the refusals would say nothing."""
     token = cluster.lab.run(HEAD, "cat", "/root/.ray/auth_token").stdout
-    let_in = called(cluster, f"{cluster.lab.address(host)}:{port}", method, authorization=f"Bearer {token}")
-    assert "grpc-status: 16" not in let_in
+    address = f"{cluster.lab.address(HEAD)}:6380"
+    said = called(cluster, address, "NodeManagerService/GetNodeStats", authorization=f"Bearer {token}")
+    assert "grpc-status: 16" not in said
+
+
+def test_the_processes_of_trials_refuse_a_strangers_task(cluster):
+    search = cluster.search("--data", "digits", "--image-size", "16", "--num-samples", "3", "--max-epochs", "9",
+                            "--name", "ports", output="ports.txt")  # fmt: skip
+    wait_until(lambda: "[1/3]" in (cluster.results / "ports.txt").read_text(), 120, "the first trial's end")
+    ports = [port for port in listening(cluster, HEAD) if port >= 10010]
+    assert ports  # the driver, and the process of a trial
+    for port in ports:
+        said = called(cluster, f"{cluster.lab.address(HEAD)}:{port}", "CoreWorkerService/PushTask")
+        assert "grpc-status: 16" in said, said
+    assert search.wait(timeout=200) == 0
+
+
+@pytest.mark.parametrize("host", MACHINES)
+def test_the_agent_that_starts_processes_refuses_a_stranger(cluster, host):
+    url = f"http://{cluster.lab.address(host)}:6382/get_or_create_runtime_env"
+    curl = ("curl", "-sS", "-m", "20", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST")
+    said = cluster.lab.run(STRANGER, *curl, url)
+    assert said.stdout == "401"
 
 
 def test_nothing_listens_but_what_cluster_yaml_names(cluster):
@@ -92,6 +117,25 @@ def test_nothing_listens_but_what_cluster_yaml_names(cluster):
 def test_dashboard_job_api_and_client_are_not_to_be_reached(cluster, port):
     code = f"import socket; socket.create_connection(('{cluster.lab.address(HEAD)}', {port}), 5); print('OPEN')"
     assert "ConnectionRefusedError" in tried(cluster, code)
+
+
+def test_the_firewall_of_the_readme_shuts_strangers_out_and_nobody_else(cluster):
+    lines = [
+        line.strip() for line in (cluster.root / "README.md").read_text().splitlines() if line.startswith("    nft ")
+    ]
+    ours = f"{cluster.lab.address(HEAD)}-{cluster.lab.address(WORKERS[-1])}"
+    rules = "; ".join(lines).replace("192.168.1.10-192.168.1.12", ours)
+    assert ours in rules
+    try:
+        assert cluster.lab.run(HEAD, "bash", "-c", rules).returncode == 0
+        for port in (6379, 6380, 6381, 6382):
+            code = f"import socket; socket.create_connection(('{cluster.lab.address(HEAD)}', {port}), 3); print('OPEN')"
+            assert "TimeoutError" in tried(cluster, code)
+            for host in MACHINES:
+                assert "OPEN" in tried(cluster, code, host)
+        assert len(cluster.nodes()) == len(MACHINES)
+    finally:
+        cluster.lab.run(HEAD, "nft", "delete", "table", "inet", "inat")
 
 
 def test_secrets_are_for_their_owner_only(cluster):

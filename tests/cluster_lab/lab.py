@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 SCRIPT = Path(__file__).parent / "lab.sh"
-TOOLS = ("ip", "nsenter", "unshare", "rsync", "ssh", "/usr/sbin/sshd")
+TOOLS = ("ip", "nsenter", "unshare", "rsync", "ssh", "/usr/sbin/sshd", "curl", "nft")
 REQUIRED = "INAT_CLUSTER_LAB"  # set by `make test-cluster`: a lab that cannot be made is a failure
 
 
@@ -16,7 +16,8 @@ def hindrance() -> str:
     if sys.platform != "linux" or os.geteuid() != 0:
         return "the cluster lab needs root on Linux"
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        return f"{', '.join(missing)} missing for the cluster lab (apt-get install openssh-server rsync iproute2)"
+        packages = "openssh-server rsync iproute2 curl nftables"
+        return f"{', '.join(missing)} missing for the cluster lab (apt-get install {packages})"
     made = subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], capture_output=True, check=False)
     return "" if made.returncode == 0 else "this machine does not let root make namespaces"
 
