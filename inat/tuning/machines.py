@@ -87,10 +87,10 @@ class Machines(Callback):
 
     def _look_around(self) -> None:
         up = {node.node_id: node for node in self._look()}
-        for node_id in self._machines.keys() - up.keys():
+        for node_id in [known for known in self._machines if known not in up]:
             self.say(f"machine {self._machines.pop(node_id).node.name} has left; its trials go on elsewhere")
         started = not self._machines
-        for node_id in up.keys() - self._machines.keys():
+        for node_id in [new for new in up if new not in self._machines]:
             self._machines[node_id] = Machine(up[node_id], "" if node_id == self._driver else None)
             if not started:
                 self.say(f"machine {up[node_id].name} has joined")

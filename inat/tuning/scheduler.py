@@ -32,6 +32,14 @@ class StudyASHA(AsyncHyperBandScheduler):
             self.stopped_early.add(trial.trial_id)
         return decision
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None: Tune starts pending trials in order by itself.
+
+        Ray's choice is the first of them, even if its process is still starting on another machine; Tune would give it
+        the next process that becomes free and end the other. Where trials end more often than a process takes to
+        start, a machine that joins would never get one.
+        """
+
     def replay(self, arrivals: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Decide on (trial_id, epoch row) again, in the given order; ``stopped_early`` then holds whom it stopped."""
         live: set[str] = set()

@@ -59,7 +59,7 @@ def plan_slots(nodes: Sequence[Node], config: SearchConfig) -> Slots:
 
 def idle(nodes: Sequence[Node], slots: Slots) -> str:
     """Which machines are too small for a trial, and what would use them; "" if none is."""
-    names = [node.name for node in nodes if not slots.fit_on(node)]
+    names = sorted(node.name for node in nodes if not slots.fit_on(node))
     if not names:
         return ""
     lack = "no GPU" if slots.gpus and all(node.gpus < slots.gpus for node in nodes if node.name in names) else "no room"

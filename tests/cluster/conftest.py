@@ -57,7 +57,7 @@ class Cluster:
         script = Path(__file__).parent.parent / "cluster_lab" / "slow_search.py"
         command = shlex.join(["python", str(script), str(slow), *options, "--address", "auto"])
         return self.lab.start(
-            1, "bash", "--login", "-ic", f"cd inat-search && exec {command}", output=self.results / output
+            1, "bash", "--login", "-ic", f"cd inat-search && exec {command}", output=self.lab.state / output
         )
 
 

@@ -65,7 +65,7 @@ class Run:
 
     def said(self) -> str:
         """What the search has printed, its resumes included."""
-        return (self.cluster.results / f"{self.name}.txt").read_text()
+        return (self.cluster.lab.state / f"{self.name}.txt").read_text()
 
     def next_epoch_on(self, host: int) -> float:
         """Seconds until a host reports an epoch."""

@@ -30,11 +30,11 @@ def test_a_machine_without_photos_says_so_and_takes_no_trials_until_it_has_them(
     for host in (1, 2):
         assert cluster.lab.run(host, "bash", "-c", copy).returncode == 0
     study = cluster.results / "photos"
-    search = cluster.search("--data", "/root/photos", "--num-samples", "30", "--name", "photos", *OPTIONS)
+    search = cluster.search("--data", "/root/photos", "--num-samples", "60", "--name", "photos", *OPTIONS)
     wait_until(lambda: len(nodes_of(study)) == 2, 120, "trials on the two machines that have the photos")
     time.sleep(5)
     assert nodes_of(study) == {"lab1", "lab2"}
-    said = (cluster.results / "output.txt").read_text()
+    said = (cluster.lab.state / "output.txt").read_text()
     assert "machine lab3 takes no trials: /root/photos does not exist" in said
     assert cluster.lab.run(3, "bash", "-c", copy).returncode == 0
     wait_until(lambda: "lab3" in nodes_of(study), 60, "trials on the machine that got the photos")
@@ -60,7 +60,7 @@ def test_a_gpu_box_that_joins_by_hand_gets_the_trials_and_the_others_are_named(c
         search = cluster.search("--data", "digits", "--num-samples", "3", "--name", "gpu", *OPTIONS, slow=0.0)
         assert search.wait(timeout=200) == 0
         assert nodes_of(cluster.results / "gpu") == {"lab4"}
-        said = (cluster.results / "output.txt").read_text()
+        said = (cluster.lab.state / "output.txt").read_text()
         assert "lab1, lab2, lab3 have no GPU for a trial; --gpus-per-trial 0 would use the CPUs of all" in said
     finally:
         cluster.lab.run(STRANGER, ray, "stop", "--force")

@@ -91,7 +91,7 @@ def test_the_same_calls_are_answered_with_the_token(cluster):
 def test_the_processes_of_trials_refuse_a_strangers_task(cluster):
     search = cluster.search("--data", "digits", "--image-size", "16", "--num-samples", "3", "--max-epochs", "9",
                             "--name", "ports", output="ports.txt")  # fmt: skip
-    wait_until(lambda: "[1/3]" in (cluster.results / "ports.txt").read_text(), 120, "the first trial's end")
+    wait_until(lambda: "[1/3]" in (cluster.lab.state / "ports.txt").read_text(), 120, "the first trial's end")
     ports = [port for port in listening(cluster, HEAD) if port >= 10010]
     assert ports  # the driver, and the process of a trial
     for port in ports:

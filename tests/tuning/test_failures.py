@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import pytest
+from ray.tune.experiment.trial import _TrainingRunMetadata
 
 from inat.tuning.failures import MOST_LOSSES, StudyTrial, hopeless, reason_of
 
@@ -50,8 +51,10 @@ def test_errors_for_the_user_are_not_tried_again(tmp_path, monkeypatch, failure,
         ("The actor died unexpectedly.", True),
     ],
 )
-def test_a_trial_is_not_blamed_for_its_machine_but_not_for_ever(tmp_path, failure, counts):
-    trial = StudyTrial("t", stub=True)
+def test_a_trial_is_not_blamed_for_its_machine_but_not_for_ever(monkeypatch, failure, counts):
+    trial = StudyTrial.__new__(StudyTrial)  # without the storage that it would write the failure into
+    trial.run_metadata, trial.temporary_state = _TrainingRunMetadata(), SimpleNamespace(restoring_from=None)
+    monkeypatch.setattr(StudyTrial, "local_path", None)
     for _ in range(MOST_LOSSES):
         trial.handle_error(RuntimeError(failure))
     assert trial.num_failures == (MOST_LOSSES if counts else 0)

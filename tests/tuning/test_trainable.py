@@ -7,7 +7,7 @@ from ray import tune
 
 from inat import allocator
 from inat.models import features
-from inat.tuning import callbacks, trainable
+from inat.tuning import callbacks, checkpoints, trainable
 from inat.tuning.watchdog import Watchdog
 
 
@@ -30,6 +30,10 @@ class TuneDouble:
 
 @pytest.fixture
 def trial(cnn_params, tmp_path, monkeypatch):
+    # Tests that want reports or checkpoints by the clock say so; here it may be a slow day.
+    monkeypatch.setattr(callbacks, "REPORT_EVERY_SECONDS", 1e9)
+    monkeypatch.setattr(checkpoints, "LAST_EVERY_SECONDS", 1e9)
+
     def run(stop_at=None, model=cnn_params, **changes) -> TuneDouble:
         double = TuneDouble(stop_at)
         monkeypatch.setattr(tune, "report", double.report)
@@ -66,8 +70,6 @@ def test_short_epochs_are_reported_together_but_no_later_than_a_rung_or_a_second
 
 
 def test_epochs_that_were_not_reported_when_the_process_died_are_reported_by_the_next_attempt(trial, monkeypatch):
-    from inat.tuning import checkpoints
-
     monkeypatch.setattr(checkpoints, "LAST_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(checkpoints, "LAST_SHARE", 1.0)
     with pytest.raises(SystemExit):
@@ -79,8 +81,6 @@ def test_epochs_that_were_not_reported_when_the_process_died_are_reported_by_the
 
 
 def test_a_second_attempt_goes_on_from_the_checkpoint_and_repeats_its_row(trial, monkeypatch):
-    from inat.tuning import checkpoints
-
     whole = trial().rows
     monkeypatch.setattr(checkpoints, "LAST_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(checkpoints, "LAST_SHARE", 1.0)
