@@ -107,10 +107,15 @@ def drop_torn_line(path: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
-def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; StudyError with the line number if one is damaged."""
+def read_json_lines(path: Path, growing: bool = False) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file; StudyError with the line number if one is damaged.
+
+    Where the file is ``growing``, a last line without its end is left out: it is being written.
+    """
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
+            if growing and not line.endswith(b"\n"):
+                return
             try:
                 value = json.loads(line)
             except ValueError as error:  # no JSON, or no text

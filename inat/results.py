@@ -5,7 +5,6 @@ a study that can be read. ``trials.csv`` and ``history.csv`` are made from it an
 """
 
 import json
-import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -21,14 +20,12 @@ from inat.constants import (
     CHECKPOINTS_DIR,
     EPOCH,
     ERRORS_DIR,
-    FAILED,
     FINISHED,
     HISTORY_COLUMNS,
     HISTORY_CSV,
     JOURNAL,
     MICRO_BATCH,
     NOTE,
-    RUNNING,
     STUDY_JSON,
     TRAINABLE,
     TRIAL_COLUMNS_AFTER,
@@ -37,7 +34,8 @@ from inat.constants import (
     TRIALS_CSV,
 )
 from inat.errors import DiskFullError, StudyError
-from inat.files import atomic_write, csv_lines, disk_full_told, drop_torn_line, read_json_lines
+from inat.files import atomic_write, csv_lines, disk_full_told, drop_torn_line
+from inat.journal import Journal
 from inat.studyinfo import read_info, take_lock
 from inat.trials import Trial
 
@@ -47,15 +45,13 @@ TABLE_SHARE = 0.05  # of the search's time that may go into writing it, once a w
 CHEAP_SECONDS = 0.02
 
 
-class Study:
+class Study(Journal):
     """A study directory and the trials in it. Open it with ``create`` or ``open``; one process at a time may."""
 
     def __init__(self, directory: Path, info: dict[str, Any], lock: FileLock) -> None:
         self.directory = directory
         self.info = info
-        self.trials: dict[str, Trial] = {}
-        self._arrivals: list[tuple[str, dict[str, Any]]] = []
-        self._endings: list[Trial] = []
+        super().__init__()
         self._lock = lock
         self._replay()
         self._journal = (directory / JOURNAL).open("a", encoding="utf-8")  # both closed in close()
@@ -128,44 +124,6 @@ class Study:
         path.parent.mkdir(exist_ok=True)
         atomic_write(path, text)
 
-    # What there is.
-
-    @property
-    def arrivals(self) -> list[tuple[str, dict[str, Any]]]:
-        """All epochs as (trial_id, row) in the order in which they were reported."""
-        return list(self._arrivals)
-
-    @property
-    def endings(self) -> list[Trial]:
-        """Trials with a final state, in the order in which they ended."""
-        return list(self._endings)
-
-    @property
-    def parameters(self) -> list[str]:
-        """Names of the hyperparameters."""
-        return list(dict.fromkeys(name for trial in self.trials.values() for name in trial.params))
-
-    def ended(self) -> list[Trial]:
-        """Trials with a final state, in order of number."""
-        return [trial for trial in self.trials.values() if trial.state != RUNNING]
-
-    def unfinished(self) -> list[Trial]:
-        """Trials that were running when the study was last left, in order of number."""
-        return [trial for trial in self.trials.values() if trial.state == RUNNING]
-
-    def ranking(self) -> list[Trial]:
-        """Trials that count, best first; equal ones in order of number. Failed and running trials do not count."""
-        valued = [
-            (-t.best_val_acc, t.number, t)
-            for t in self.ended()
-            if t.state != FAILED and t.best_val_acc is not None and math.isfinite(t.best_val_acc)
-        ]
-        return [trial for _, _, trial in sorted(valued, key=lambda entry: entry[:2])]
-
-    def best(self) -> Trial | None:
-        """The best trial so far."""
-        return next(iter(self.ranking()), None)
-
     def checkpoint_dir(self, trial_id: str) -> Path:
         """Where the trial keeps its checkpoints."""
         return self.directory / CHECKPOINTS_DIR / trial_id
@@ -227,28 +185,6 @@ class Study:
 
     def _replay(self) -> None:
         path = self.directory / JOURNAL
-        if not path.exists():
-            return
-        drop_torn_line(path)
-        for number, event in enumerate(read_json_lines(path), start=1):
-            try:
-                self._apply(event)
-            except (KeyError, TypeError) as error:
-                raise StudyError(f"{path} is damaged: line {number} does not fit; restore it from a copy") from error
-
-    def _apply(self, event: dict[str, Any]) -> None:
-        trial_id = event[TRIAL_ID]
-        if event["event"] == "trial":
-            self.trials[trial_id] = Trial(trial_id, event["number"], event["params"], event["created"])
-            return
-        trial = self.trials[trial_id]
-        if event["event"] == "epoch":
-            trial.add_epoch(event["row"])
-            trial.node = event["node"] or trial.node
-            self._arrivals.append((trial_id, event["row"]))
-        else:
-            self._end(trial, event["state"], event["error"])
-
-    def _end(self, trial: Trial, state: str, error: str) -> None:
-        trial.state, trial.error = state, error
-        self._endings.append(trial)
+        if path.exists():
+            drop_torn_line(path)
+            self.replay(path)

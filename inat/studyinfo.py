@@ -6,7 +6,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from inat.constants import LOCK_FILE, STUDY_JSON
+from inat.constants import JOURNAL, LOCK_FILE, STUDY_JSON
 from inat.errors import StudyError
 
 
@@ -36,3 +36,20 @@ def take_lock(directory: Path) -> FileLock:
     except OSError as error:
         raise StudyError(f"{directory} is not writable ({error.strerror})") from error
     return lock
+
+
+def is_running(directory: Path) -> bool:
+    """Whether a process is running the study at this moment."""
+    try:
+        take_lock(directory).release()
+    except StudyError:
+        return True
+    return False
+
+
+def newest_study(storage: Path) -> Path:
+    """The study in ``storage`` whose journal was written last; StudyError if there is none."""
+    journals = [path for path in storage.glob(f"*/{JOURNAL}") if (path.parent / STUDY_JSON).exists()]
+    if not journals:
+        raise StudyError(f"no study in {storage.absolute()}; name its directory, or pass --storage-path")
+    return max(journals, key=lambda path: path.stat().st_mtime).parent

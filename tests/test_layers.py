@@ -10,11 +10,14 @@ ROOT = Path(__file__).parent.parent
 ROWS = {
     "inat": 0, "inat.constants": 0, "inat.errors": 0,
     "inat.config": 1, "inat.options": 1, "inat.naming": 1, "inat.trials": 1, "inat.files": 1, "inat.results": 1,
-    "inat.cli": 1, "inat.finetune": 1, "inat.studyinfo": 1,
+    "inat.cli": 1, "inat.finetune": 1, "inat.journal": 1, "inat.studyinfo": 1,
     "inat.data": 2, "inat.models": 2, "inat.arithmetic": 2,
     "inat.training": 3, "inat.epochs": 3, "inat.checkpoint": 3, "inat.evaluation": 3, "inat.preparation": 3,
     "inat.summary": 3, "inat.inference": 3, "inat.predict": 3, "inat.interpret": 3,
     "inat.tuning": 4, "inat.finalize": 4,
+    # The check runs on the user's own machine, before there is a cluster.
+    "inat.cluster": 1, "inat.cluster.__main__": 4,
+    "inat.cluster.joined": 4, "inat.cluster.wait": 4, "inat.cluster.status": 4,
     "tune_scratch": 5, "tune_finetune": 5,
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "pytorch_lightning", "ray", "optuna", "wandb", "pandas", "sklearn", "matplotlib"}

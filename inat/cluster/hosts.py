@@ -1,0 +1,184 @@
+"""The hosts that a launcher file names, and what it says of them."""
+
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inat.checks import refuse
+from inat.constants import CACHE_DIR, DIGITS
+from inat.errors import ConfigError
+
+CLOUDS = ("aws", "azure", "gcp", "aliyun", "vsphere", "external")
+GCS_PORT = 6379
+PORT = re.compile(r"--((?!min-|max-)[a-z-]*port)[= ](\d+)")
+DIRECTORY = re.compile(r"--(temp-dir|object-spilling-directory)[= ](\S+)")
+RESULTS_LINK = re.compile(r"\bln -s\w* (\S+) \S*/results\b")  # the line of cluster.yaml that names the shared folder
+TEMP_DIR = "/tmp/ray"
+TOKEN_MOUNT = "~/.ray/auth_token"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One machine, by the address that the launcher file gives it."""
+
+    address: str
+    head: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """An on-premise launcher file, read.
+
+    ``mounts`` are its file_mounts, remote path to local path. Its metadata, which Ray leaves to us, names ``shared``,
+    ``data``, the virtual ``environment`` and the folder of our ``code``, all as paths on the hosts, each may be None.
+    """
+
+    path: Path
+    hosts: tuple[Host, ...]
+    user: str
+    key: Path | None
+    proxy: str | None
+    shared: str | None
+    data: str | None
+    environment: str | None
+    code: str | None
+    mounts: Mapping[str, str]
+    has_setup: bool
+    head_commands: tuple[str, ...]
+    worker_commands: tuple[str, ...]
+
+    @property
+    def head(self) -> Host:
+        """The head node."""
+        return self.hosts[0]
+
+    def starts(self, host: Host) -> str:
+        """The commands that start Ray there, in one text."""
+        commands = self.head_commands if host.head else self.worker_commands
+        return "\n".join(command for command in commands if "ray start" in command)
+
+    def ports(self, host: Host) -> list[int]:
+        """Ports that `ray start` is told to listen on there."""
+        named = {int(port) for _, port in PORT.findall(self.starts(host))} - {0}
+        return sorted(named | ({self.gcs_port} if host.head else set()))
+
+    @property
+    def gcs_port(self) -> int:
+        """The head's port that nodes join at."""
+        return int(dict(PORT.findall(self.starts(self.head))).get("port", GCS_PORT))
+
+    def temp_dir(self, host: Host) -> str:
+        """Where Ray keeps sessions and logs there."""
+        named: dict[str, str] = dict(DIRECTORY.findall(self.starts(host)))
+        return named.get("temp-dir", TEMP_DIR)
+
+    def disks(self, host: Host) -> list[str]:
+        """Directories on the host's own disk that Ray, and the trials, fill."""
+        named = [path for _, path in DIRECTORY.findall(self.starts(host))]
+        cache = f"~/{CACHE_DIR.relative_to(Path.home())}"
+        return list(dict.fromkeys([self.temp_dir(host), *named, cache]))
+
+    def brings(self, path: str, home: str) -> bool:
+        """Whether `ray up` copies ``path`` of a host there."""
+        targets = [remote.replace("~", home, 1).rstrip("/") for remote in self.mounts]
+        path = path.replace("~", home, 1)
+        return any(path == target or path.startswith(f"{target}/") for target in targets)
+
+    @property
+    def token_source(self) -> Path | None:
+        """The file of this machine that `ray up` copies to the hosts as Ray's token."""
+        local = self.mounts.get(TOKEN_MOUNT)
+        return Path(local).expanduser() if local else None
+
+
+def read_cluster(path: Path, shared: str | None = None, data: str | None = None) -> Cluster:
+    """Read an on-premise launcher file; ConfigError with everything that is wrong in it.
+
+    ``shared`` and ``data`` replace what it says of the shared path and the photographs.
+    """
+    content = read_yaml(path)
+    provider = _mapping(content, "provider")
+    kind = provider.get("type")
+    if kind in CLOUDS:
+        raise ConfigError(
+            f"{path} has machines of {kind}, which are made by `ray up`; this command looks at machines that are there "
+            "already (provider type local): once up, see `ray status` there"
+        )
+    if kind != "local":
+        raise ConfigError(f"{path}: unknown provider type {kind!r}; choose from local, {', '.join(CLOUDS)}")
+    auth, known = _mapping(content, "auth"), _mapping(content, "metadata")
+    refuse([f"{path}: {problem}" for problem in [*_address_problems(provider), *_auth_problems(auth)]])
+    photos = data or known.get("data")
+    hosts = [Host(provider["head_ip"], head=True), *(Host(ip, head=False) for ip in provider["worker_ips"])]
+    return Cluster(
+        path=path,
+        hosts=tuple(hosts),
+        user=auth["ssh_user"],
+        key=Path(auth["ssh_private_key"]).expanduser() if auth.get("ssh_private_key") else None,
+        proxy=auth.get("ssh_proxy_command"),
+        shared=shared or known.get("shared_path") or linked_results(content.get("setup_commands")),
+        data=None if photos == DIGITS else photos,
+        environment=known.get("environment"),
+        code=known.get("code"),
+        mounts=_mapping(content, "file_mounts"),
+        has_setup=any(content.get(f"{prefix}setup_commands") for prefix in ("", "head_", "worker_")),
+        head_commands=tuple(content.get("head_start_ray_commands") or ()),
+        worker_commands=tuple(content.get("worker_start_ray_commands") or ()),
+    )
+
+
+def linked_results(commands: Any) -> str | None:
+    """The folder that setup_commands make results/ a link to, if they do."""
+    found = (RESULTS_LINK.search(command) for command in commands or () if isinstance(command, str))
+    return next((match.group(1) for match in found if match), None)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; ConfigError if there is none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist; pass the file that you give to `ray up`") from error
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path} is not YAML{place}: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no settings; it should begin with cluster_name and provider")
+    return content
+
+
+def _mapping(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = content.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _address_problems(provider: Mapping[str, Any]) -> list[str]:
+    head, workers = provider.get("head_ip"), provider.get("worker_ips")
+    problems = [] if isinstance(head, str) and head else ["provider.head_ip is missing; write the head's address"]
+    if not isinstance(workers, list) or not workers or not all(isinstance(ip, str) and ip for ip in workers):
+        return [*problems, f"provider.worker_ips is {workers!r}; list the address of at least one worker"]
+    twice = sorted({ip for ip in (head, *workers) if (head, *workers).count(ip) > 1 and ip})
+    return [*problems, *(f"{ip} is listed twice; leave it out of worker_ips once" for ip in twice)]
+
+
+def _auth_problems(auth: Mapping[str, Any]) -> list[str]:
+    problems = [] if auth.get("ssh_user") else ["auth.ssh_user is missing; write the user to log in as"]
+    if not auth.get("ssh_private_key"):
+        return problems
+    key = Path(str(auth["ssh_private_key"])).expanduser()
+    try:
+        mode = stat.S_IMODE(key.stat().st_mode)
+    except OSError as error:
+        make = f"make one with `ssh-keygen -t ed25519 -f {key}` and `ssh-copy-id -i {key}` it to every host"
+        return [*problems, f"auth.ssh_private_key {key} cannot be read ({error.strerror}); name another or {make}"]
+    if mode & 0o077:
+        problems.append(f"auth.ssh_private_key {key} has mode {mode:03o}, which ssh refuses; `chmod 600 {key}`")
+    return problems

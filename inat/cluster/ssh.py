@@ -1,0 +1,82 @@
+"""Commands on the hosts of a cluster, with the same ssh options as `ray up`; failures told as what and cure."""
+
+import re
+import shlex
+import shutil
+from dataclasses import dataclass
+
+from inat.cluster.hosts import Cluster, Host
+from inat.errors import ConfigError
+
+CONNECT_SECONDS = 4
+SSH_FAILED = 255  # ssh's own exit code, as against the remote command's
+OPTIONS = {
+    "BatchMode": "yes",  # never ask for a password: there may be nobody to type it
+    "ConnectTimeout": str(CONNECT_SECONDS),
+    "StrictHostKeyChecking": "no",  # this and the next two are what `ray up` uses: what passes here passes there
+    "UserKnownHostsFile": "/dev/null",
+    "IdentitiesOnly": "yes",
+    "ServerAliveInterval": "3",
+    "ServerAliveCountMax": "2",
+    "LogLevel": "ERROR",
+}
+NO_PYTHON = 127  # the shell's code for a command that is not there
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One line for the user: which host, what is wrong, and what to do about it.
+
+    ``pending`` is what the next `ray up` puts right by itself: to be told, but no reason not to go on.
+    """
+
+    host: str
+    what: str
+    cure: str
+    pending: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.what}; {self.cure}"
+
+
+def ssh_command(cluster: Cluster, host: Host, remote: str) -> list[str]:
+    """The command line that runs ``remote``, a shell command, on ``host``."""
+    if shutil.which("ssh") is None:
+        raise ConfigError("there is no ssh on this machine; install it (Debian: apt-get install openssh-client)")
+    options = [part for name, value in OPTIONS.items() for part in ("-o", f"{name}={value}")]
+    options += ["-i", str(cluster.key)] if cluster.key else []
+    options += ["-o", f"ProxyCommand={cluster.proxy}"] if cluster.proxy else []
+    return ["ssh", *options, f"{cluster.user}@{host.address}", remote]
+
+
+def python_over_stdin(cluster: Cluster, length: int) -> str:
+    """The shell command that runs as Python the first ``length`` bytes it is sent; the rest is the program's input.
+
+    The Python is the one that Ray will find, which asks an interactive login shell, as setup_commands leave it.
+    """
+    own = [f"{cluster.environment}/bin/python"] if cluster.environment else []
+    found = " || ".join(f"command -v {shlex.quote(name)}" for name in (*own, "python", "python3"))
+    program = f"import sys; exec(compile(sys.stdin.buffer.read({length}), 'inat', 'exec'))"
+    script = f'p=$({found}) || exit {NO_PYTHON}; exec "$p" -u -c {shlex.quote(program)}'
+    return f"exec bash --login -c -i {shlex.quote(f'source ~/.bashrc; {script}')}"
+
+
+def explain(cluster: Cluster, host: Host, code: int | None, errors: str) -> Problem:
+    """Why ssh, or what it ran, ended with ``code`` and these words on standard error."""
+    target = f"{cluster.user}@{host.address}"
+    last = next((line for line in reversed(errors.strip().splitlines()) if line.strip()), "").strip()
+    with_key = f" -i {cluster.key}" if cluster.key else ""
+    for pattern, what, cure in (
+        ("Permission denied|Too many authentication", f"refuses the key for user {cluster.user}",
+         f"`ssh-copy-id{with_key} {target}`, or correct auth in {cluster.path}"),
+        ("Connection refused", "answers, but not on the port of ssh", "start sshd there"),
+        ("Could not resolve", "its name is not known here", f"correct it in {cluster.path}, or add it to /etc/hosts"),
+        ("timed out|No route|unreachable|Host is down", "does not answer",
+         f"switch it on, check address, cable and firewall, or take it out of {cluster.path}"),
+    ):  # fmt: skip
+        if code == SSH_FAILED and re.search(pattern, errors):
+            return Problem(host.address, what, cure)
+    if code == NO_PYTHON:
+        return Problem(host.address, "has no python on the PATH of a login shell", "install Python 3.11 or 3.12 there")
+    said = f" ({last})" if last else ""
+    return Problem(host.address, f"ssh ends with code {code}{said}", f"see `ssh -v{with_key} {target}`")

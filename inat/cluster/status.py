@@ -1,0 +1,139 @@
+"""`status`: what a cluster and the search on it are doing, told on one of its machines."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private.state import available_resources_per_node
+from rich.console import Console
+from rich.table import Table
+
+from inat.config import in_use
+from inat.constants import FAILED, SEARCH_KIND, STATES
+from inat.errors import ConfigError, InatError
+from inat.finetune import FinetuneConfig
+from inat.journal import Journal
+from inat.options import SearchConfig
+from inat.studyinfo import is_running, read_info
+from inat.trials import Trial
+from inat.tuning.session import ray_session
+from inat.tuning.slots import Node, plan_slots
+
+GRID = "grid"
+STARTING = "starting"  # a trial's place is known from its first epoch on
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """One machine of the cluster: cores and GPUs it has, and how many of each are taken."""
+
+    name: str
+    address: str
+    alive: bool
+    cpus: float = 0.0
+    busy_cpus: float = 0.0
+    gpus: float = 0.0
+    busy_gpus: float = 0.0
+
+
+def show_status(directory: Path) -> None:
+    """Print nodes, slots, trials and the best so far; what is known of the study also where no cluster answers.
+
+    Raises StudyError for a directory that is no study, SearchError, at the end, if this machine is in no cluster.
+    """
+    info = read_info(directory)
+    journal, running = Journal.read(directory), is_running(directory)
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    problem: InatError | None = None
+    nodes: list[NodeState] = []
+    try:
+        nodes = node_states()
+        console.print(node_table(nodes, journal.unfinished() if running else []))
+    except InatError as error:
+        problem = error
+    for line in [*describe_slots(nodes, info, journal, running), *describe_study(directory, info, journal, running)]:
+        console.print(line)
+    if problem:
+        raise problem
+
+
+def node_states() -> list[NodeState]:
+    """The machines of the cluster, those that are up first; SearchError if no cluster answers."""
+    with ray_session(SearchConfig(address="auto")):
+        free = available_resources_per_node()
+        found = [node_state(node, free.get(node["NodeID"], {})) for node in ray.nodes()]
+    up = {node.address for node in found if node.alive}
+    # A machine that came back is a new node to Ray; its former self is of no interest.
+    down = {node.address: node for node in found if node.address not in up}
+    return [*sorted((node for node in found if node.alive), key=lambda node: node.name), *down.values()]
+
+
+def node_state(node: Mapping[str, Any], free: Mapping[str, float]) -> NodeState:
+    """One of Ray's nodes, of whose resources ``free`` are not taken."""
+    has = node["Resources"] if node["Alive"] else {}
+    cpus, gpus = has.get("CPU", 0.0), has.get("GPU", 0.0)
+    busy_cpus, busy_gpus = cpus - free.get("CPU", 0.0), gpus - free.get("GPU", 0.0)
+    name, address = node["NodeManagerHostname"], node["NodeManagerAddress"]
+    return NodeState(name, address, node["Alive"], cpus, busy_cpus, gpus, busy_gpus)
+
+
+def node_table(nodes: Sequence[NodeState], running: Sequence[Trial]) -> Table:
+    """One row a machine, with the trials that run there."""
+    table = Table("node", "address", "state", "CPUs busy", "GPUs busy", "trials")
+    for node in nodes:
+        here = [trial for trial in running if trial.node == node.name]
+        busy = [f"{taken:g} of {has:g}" for taken, has in ((node.busy_cpus, node.cpus), (node.busy_gpus, node.gpus))]
+        table.add_row(
+            node.name, node.address, "up" if node.alive else "down", *(busy if node.alive else ("-", "-")),
+            "\n".join(describe_trial(trial) for trial in here),
+        )  # fmt: skip
+    names = {node.name for node in nodes if node.alive}
+    if elsewhere := [trial for trial in running if trial.node not in names]:
+        table.add_row(STARTING, "", "", "", "", "\n".join(describe_trial(trial) for trial in elsewhere))
+    return table
+
+
+def describe_trial(trial: Trial) -> str:
+    """A trial that is running, and how far it is."""
+    if trial.best_val_acc is None:
+        return trial.trial_id
+    return f"{trial.trial_id} epoch {trial.epochs}, {trial.best_val_acc:.4f}"
+
+
+def describe_slots(nodes: Sequence[NodeState], info: Mapping[str, Any], journal: Journal, running: bool) -> list[str]:
+    """How many trials run, of how many that fit on the machines that are up."""
+    up = [Node(node.cpus, node.gpus) for node in nodes if node.alive]
+    if not up:
+        return []
+    try:
+        slots = plan_slots(up, config_of(info))
+    except ConfigError as error:
+        return [f"slots   none: {error}"]
+    busy = len(journal.unfinished()) if running else 0
+    return [f"slots   {busy} busy of {slots}"]
+
+
+def config_of(info: Mapping[str, Any]) -> SearchConfig:
+    """The options that a study's search was started with."""
+    kind = FinetuneConfig if info.get(SEARCH_KIND) == FinetuneConfig.KIND else SearchConfig
+    return kind.from_json(info["config"])
+
+
+def describe_study(directory: Path, info: Mapping[str, Any], journal: Journal, running: bool) -> list[str]:
+    """Trials by state, and the best one."""
+    wanted = min(info["config"].get("num_samples") or math.inf, len(info.get(GRID) or ()) or math.inf)
+    states = [trial.state for trial in journal.trials.values()]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in STATES)
+    of = f" of {wanted:g}" if math.isfinite(wanted) else ""
+    left = "" if running or len(journal.ended()) >= wanted else "; no process is running it: go on with --resume"
+    lines = [f"study   {directory}{left}", f"trials  {len(journal.ended())}{of} ended: {counts}"]
+    if failed := [trial for trial in journal.trials.values() if trial.state == FAILED]:
+        lines.append(f"failed  {failed[-1].trial_id} last: {failed[-1].error}")
+    best = journal.best()
+    if best is None:
+        return [*lines, "best    none has ended yet"]
+    params = ", ".join(f"{name} {value}" for name, value in in_use(best.params).items())
+    return [*lines, f"best    {best.trial_id} {best.best_val_acc:.4f} in {best.epochs} epochs: {params}"]

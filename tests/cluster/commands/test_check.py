@@ -1,0 +1,270 @@
+import ast
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from inat.cluster import conversation, probe
+from tests.cluster.commands.conftest import ADDRESSES, ROOT, TOKEN
+
+HEAD, SECOND, THIRD = ADDRESSES
+ROOMY = ("--min-free-gb", "0.001")
+GPU = {"bus": 2, "names": ["A100", "A100"], "driver": "580.1", "cuda": "13.0", "error": None}
+RAY = {"name": "gcs_server", "pid": 7, "ray": True}
+
+
+def lines(text: str, kind: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(kind)]
+
+
+def test_a_healthy_cluster_is_a_table_and_nothing_is_left_on_it(fake_cluster, run):
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert (code, lines(text, "wrong"), lines(text, "pending")) == (0, [], []), text
+    assert "nothing wrong; 3 of 3 hosts are ready" in text
+    assert all(any(address in line for line in text.splitlines()) for address in ADDRESSES)
+    assert "1 in train, 0 in val" in text
+    assert list(fake_cluster.shared.iterdir()) == []
+
+
+def test_everything_that_is_wrong_is_said_at_once(fake_cluster, run):
+    fake_cluster.hosts[SECOND]["clock"] = -90
+    fake_cluster.token(fake_cluster.folder / SECOND).chmod(0o644)
+    fake_cluster.hosts[THIRD]["error"] = "ssh: connect to host 10.0.0.3 port 22: No route to host"
+    fake_cluster.launcher["auth"]["ssh_private_key"] = None
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert code == 1
+    wrong = lines(text, "wrong")
+    assert [line.split()[1] for line in wrong] == [f"{SECOND}:", f"{SECOND}:", f"{THIRD}:"]
+    assert "its clock is 90.0 s behind" in wrong[0]
+    assert "mode 644" in wrong[1]
+    assert "does not answer; switch it on" in wrong[2]
+    assert "3 wrong; 1 of 3 hosts are ready" in text
+    assert HEAD in text
+
+
+@pytest.mark.parametrize(
+    ("facts", "kind", "said"),
+    [
+        ({"versions/python": "3.11.99"}, "wrong", "has Python 3.11.99, 10.0.0.1 has"),
+        ({"versions/python": "3.9.2"}, "wrong", "has Python 3.9.2; install Python 3.11 or 3.12"),
+        ({"versions/ray": "2.9.0"}, "wrong", "has ray 2.9.0, wanted is"),
+        ({"versions/torch": "2.0.0+cpu"}, "wrong", "has torch 2.0.0+cpu, wanted is"),
+        ({"versions/torch": None, "versions/ray": None}, "wrong", "ray and torch not installed"),
+        (
+            {"code": {"folder": "/other", "commit": "abc", "digest": "1"}},
+            "wrong",
+            "has other code in /other: abc, here",
+        ),
+        ({"code": {"folder": None, "commit": None, "digest": None}}, "wrong", "has none of our code"),
+        ({"gpu": GPU | {"error": "driver mismatch"}}, "wrong", "the GPU driver does not work (driver mismatch)"),
+        ({"gpu": GPU | {"names": ["A100"]}}, "wrong", "has 2 GPUs on the bus, but the driver shows 1"),
+        ({"gpu": GPU | {"cuda": "12.2"}, "torch_cuda": "13.0"}, "wrong", "driver 580.1 goes up to CUDA 12.2"),
+        ({"gpu": GPU, "torch_cuda": None}, "wrong", "has 2 GPUs, but torch without CUDA"),
+        ({"disks": {"/tmp/ray": {"free": 5e5, "total": 1e6}}}, "wrong", "500.0 kB free for /tmp/ray, wanted are"),
+        ({"disks": {"/tmp/ray": {"free": 3e9, "total": 1e12}}}, "wrong", "more than 95% full"),
+        ({"disks": {"/tmp/ray": "Input/output error"}}, "wrong", "cannot be read (Input/output error)"),
+        ({"shared/error": "Read-only file system"}, "wrong", "cannot write into the shared path"),
+        ({"data": {"error": "No such file or directory", "splits": {}}}, "wrong", "no photographs in"),
+        (
+            {"data": {"error": None, "splits": {"train": [1, 7]}}},
+            "wrong",
+            "other photographs: 7 in train; 10.0.0.1",
+        ),
+        ({"ports": {"6379": {"name": "nginx", "pid": 3, "ray": False}}}, "wrong", "port 6379 is taken by nginx, pid 3"),
+        ({"ports": {"6379": {"name": None, "pid": None, "ray": False}}}, "wrong", "another user's process"),
+        ({"ports": {"6379": RAY, "6380": RAY}}, "pending", "Ray is running there already (gcs_server, pid 7)"),
+        ({"token/digest": "other"}, "wrong", "Ray's token is another than elsewhere"),
+        (
+            {"token": {"error": "missing", "mode": None, "digest": None}},
+            "wrong",
+            "Ray's token ~/.ray/auth_token: missing",
+        ),
+    ],
+)
+def test_each_fault_is_one_line_with_its_cure(facts, kind, said, fake_cluster, run):
+    fake_cluster.hosts[SECOND]["facts"] = facts
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    found = lines(text, kind)
+    assert len(found) == len(lines(text, "wrong") + lines(text, "pending")) == 1, text
+    assert found[0].split()[1] == f"{SECOND}:"
+    assert said in found[0]
+    assert len(found[0].split("; ", 1)[1]) > 10
+    assert code == (1 if kind == "wrong" else 0)
+
+
+def test_what_ray_up_brings_is_pending(fake_cluster, run):
+    code = {"folder": "/home/user/inat-search", "commit": None, "digest": "1"}
+    token = {"error": "missing", "mode": None, "digest": None}
+    versions = {"versions/ray": None, "versions/torch": None}
+    fake_cluster.hosts[SECOND]["facts"] = {"token": token, "code": code, "home": "/home/user"} | versions
+    source = fake_cluster.token(fake_cluster.folder / HEAD)
+    fake_cluster.launcher["file_mounts"] = {"~/.ray/auth_token": str(source), "~/inat-search/inat": "inat"}
+    fake_cluster.launcher["setup_commands"] = ["make setup"]
+    exit_code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert (exit_code, lines(text, "wrong")) == (0, [])
+    assert len(lines(text, "pending")) == 3
+    assert all("`ray up`" in line for line in lines(text, "pending"))
+
+
+def test_a_folder_that_is_not_the_shared_one_is_noticed(fake_cluster, run):
+    fake_cluster.hosts[THIRD]["seen"] = []
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert code == 1
+    assert f"wrong    {THIRD}: does not see in {fake_cluster.shared} what {HEAD} wrote there" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("user@10.0.0.2: Permission denied (publickey).", "refuses the key for user user; `ssh-copy-id -i"),
+        ("ssh: connect to host 10.0.0.2 port 22: Connection refused", "answers, but not on the port of ssh"),
+        ("ssh: connect to host 10.0.0.2 port 22: Connection timed out", "does not answer"),
+        ("ssh: Could not resolve hostname b: Name or service not known", "its name is not known here"),
+        ("kex_exchange_identification: Connection closed", "ssh ends with code 255 (kex_exchange_identification"),
+    ],
+)
+def test_what_ssh_says_becomes_a_cure(error, said, fake_cluster, run):
+    fake_cluster.hosts[SECOND]["error"] = error
+    _, text = run("check", fake_cluster.write(), *ROOMY)
+    assert said in lines(text, "wrong")[0]
+
+
+def test_a_host_that_hangs_is_told_with_where_and_does_not_hold_up_the_others(fake_cluster, run, monkeypatch):
+    monkeypatch.setattr(conversation, "SECONDS", 3.0)
+    fake_cluster.hosts[SECOND]["hangs_at"] = str(fake_cluster.shared)
+    _, text = run("check", fake_cluster.write(), *ROOMY)
+    assert [f"it was looking at {fake_cluster.shared};" in line for line in lines(text, "wrong")] == [True]
+    assert "2 of 3 hosts are ready" in text
+
+
+def test_a_host_without_python_is_told(fake_cluster, run):
+    (fake_cluster.folder / SECOND / ".bashrc").write_text(f"PATH={fake_cluster.folder}\n")
+    _, text = run("check", fake_cluster.write(), *ROOMY)
+    assert f"{SECOND}: has no python on the PATH of a login shell" in text
+
+
+def test_a_port_of_ray_start_that_is_taken_is_found(fake_cluster, run):
+    with closing(socket.create_server(("", 0))) as server:
+        port = server.getsockname()[1]
+        fake_cluster.launcher["head_start_ray_commands"] = [f"ray start --head --port {port}"]
+        _, text = run("check", fake_cluster.write(), *ROOMY)
+    assert re.search(rf"wrong    {HEAD}: port {port} is taken by .*pid {os.getpid()}", text)
+
+
+def test_the_token_appears_nowhere(fake_cluster, run):
+    fake_cluster.token(fake_cluster.folder / THIRD).write_text(TOKEN + "x")
+    _, text = run("check", fake_cluster.write(), *ROOMY)
+    assert "another than elsewhere" in text
+    assert TOKEN not in text
+
+
+def test_the_token_on_this_machine_is_looked_at(fake_cluster, run):
+    source = fake_cluster.folder / "token"
+    fake_cluster.launcher["file_mounts"] = {"~/.ray/auth_token": str(source)}
+    assert f"this machine: Ray's token {source} cannot be read" in run("check", fake_cluster.write(), *ROOMY)[1]
+    source.write_text(TOKEN)
+    source.chmod(0o644)
+    assert f"this machine: Ray's token {source} has mode 644" in run("check", fake_cluster.write(), *ROOMY)[1]
+
+
+def test_the_shared_path_may_be_the_one_that_results_links_to(fake_cluster, run):
+    del fake_cluster.launcher["metadata"]["shared_path"]
+    assert "names no shared path" in run("check", fake_cluster.write(), *ROOMY)[1]
+    fake_cluster.launcher["setup_commands"] = [f"ln -sfnT {fake_cluster.shared} ~/inat-search/results"]
+    assert run("check", fake_cluster.write(), *ROOMY)[0] == 0
+    fake_cluster.launcher["metadata"]["shared_path"] = "/nowhere/at/all"
+    assert "cannot write into the shared path /nowhere/at/all" in run("check", fake_cluster.write(), *ROOMY)[1]
+    assert run("check", fake_cluster.write(), *ROOMY, "--shared-path", fake_cluster.shared)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"provider": {"type": "aws", "region": "us-west-2"}}, "has machines of aws, which are made by `ray up`"),
+        ({"provider": {"type": "xen"}}, "unknown provider type 'xen'; choose from local, aws"),
+        ({"provider": {"type": "local", "head_ip": "a", "worker_ips": []}}, "provider.worker_ips is []; list"),
+        ({"provider": {"type": "local", "worker_ips": ["b"]}}, "provider.head_ip is missing"),
+        ({"provider": {"type": "local", "head_ip": "a", "worker_ips": ["a"]}}, "a is listed twice"),
+        ({"auth": {}}, "auth.ssh_user is missing"),
+        (
+            {"auth": {"ssh_user": "u", "ssh_private_key": "/no/key"}},
+            "ssh_private_key /no/key cannot be read (No such",
+        ),
+    ],
+)
+def test_a_launcher_file_that_cannot_be_used_is_refused(change, said, fake_cluster, run):
+    fake_cluster.launcher |= change
+    code, text = run("check", fake_cluster.write())
+    assert code == 2
+    assert text.startswith("error: ")
+    assert said in text
+    assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "does not exist; pass the file that you give to `ray up`"),
+        ("a: [1\nb: 2", "is not YAML at line 2, column 2"),
+        ("- 1", "holds no settings"),
+        (b"\xff\xfe\xfa", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(content, said, tmp_path, run):
+    file = tmp_path / "cluster.yaml"
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    code, text = run("check", file)
+    assert (code, said in text, len(text.splitlines())) == (2, True, 1), text
+
+
+def test_a_key_that_others_may_read_is_refused(fake_cluster, run):
+    (fake_cluster.folder / "key").chmod(0o644)
+    assert "has mode 644, which ssh refuses; `chmod 600" in run("check", fake_cluster.write())[1]
+
+
+def test_nothing_heavy_is_loaded_on_the_users_machine(fake_cluster):
+    program = (
+        "import sys\nfrom inat.cluster.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit: pass\n"
+        "print([n for n in ('ray', 'torch', 'pandas', 'optuna') if n in sys.modules])"
+    )
+    command = [sys.executable, "-c", program, "check", str(fake_cluster.write()), *ROOMY]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "3 of 3 hosts are ready" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_probe_runs_on_an_old_python():
+    ast.parse(Path(probe.__file__).read_text(), feature_version=(3, 7))
+
+
+def test_the_probe_reads_gpus_from_nvidia_smi(tmp_path, monkeypatch):
+    smi = tmp_path / "nvidia-smi"
+    rows = "NVIDIA A100-SXM4-80GB, 550.54.15\\nNVIDIA A100-SXM4-80GB, 550.54.15\\n"
+    banner = "| NVIDIA-SMI 550.54.15   Driver Version: 550.54.15   CUDA Version: 12.4 |"
+    smi.write_text(f"#!/bin/sh\ncase $1 in --query*) printf '{rows}';; *) echo '{banner}';; esac\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    facts = probe.gpu_facts()
+    assert facts["names"] == ["NVIDIA A100-SXM4-80GB"] * 2
+    assert (facts["driver"], facts["cuda"], facts["error"]) == ("550.54.15", "12.4", None)
+    smi.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
+    assert probe.gpu_facts()["error"] == "NVIDIA-SMI has failed"
+
+
+def test_the_probes_answers_are_json_lines(tmp_path):
+    task = {"key": "k", "name": "n", "content": "c", "ports": [], "disks": ["~/x"], "shared": str(tmp_path)}
+    task |= {"data": None, "code": None}
+    requests = [{"clock": True}, {"task": task}, {"look": {"n": "c", "m": "c"}}]
+    text = "".join(json.dumps(request) + "\n" for request in requests)
+    done = subprocess.run([sys.executable, probe.__file__], input=text, capture_output=True, text=True, check=True)
+    answers = [json.loads(line.removeprefix(probe.MARK)) for line in done.stdout.splitlines()]
+    assert answers[-1] == {"seen": ["n"]}
+    assert not list(tmp_path.iterdir())
