@@ -10,6 +10,7 @@ from analysis.figures.parallel import parallel_lines
 from analysis.report.checks import claims, making, stopping, verdicts
 from analysis.report.content import Report
 from analysis.report.equal_budget import equal_budget
+from analysis.report.final import final_fact, final_section, read_final
 from analysis.report.findings import Findings, find
 from analysis.report.headline import headline
 from analysis.report.panels import panels
@@ -27,8 +28,18 @@ def build(study: Study, path: Path, epochs: int | None = None) -> Report:
     checked_epochs(study, epochs)
     found = findings(study, epochs)
     checked = verdicts(study, epochs)
-    sections = [*panels(study, found), *equal_budget(found), claims(checked), stopping(study), making(study)]
-    return Report(headline(study, path, sentences(study, found, checked)), sections, page_data(study))
+    final = read_final(path)
+    sections = [
+        *final_section(final),
+        *panels(study, found),
+        *equal_budget(found),
+        claims(checked),
+        stopping(study),
+        making(study),
+    ]
+    head = headline(study, path, sentences(study, found, checked))
+    head.facts[2:2] = final_fact(final)
+    return Report(head, sections, page_data(study))
 
 
 def findings(study: Study, epochs: int | None) -> Findings | str:

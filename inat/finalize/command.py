@@ -46,6 +46,7 @@ from inat.finalize.tables import write_tables
 from inat.finalize.task import Task, plan
 from inat.finalize.testing import Evaluation, sha256_of, test_once
 from inat.results import Study
+from inat.tuning.report import write_report
 from inat.tuning.trainable import SEED
 
 
@@ -67,7 +68,10 @@ def finalize(command: FinalizeCommand) -> None:
         if command.ship:
             metrics["shipped"] = ship(task, metrics, candidates[0], directory, console)
         _write_record(directory, metrics)
-        console.print(f"\nwritten {directory}: {', '.join(sorted(p.name for p in directory.iterdir() if p.is_file()))}")
+        with console.status("writing the report"):
+            told = write_report(study.directory)
+        console.print(f"\n{told}")
+        console.print(f"written {directory}: {', '.join(sorted(p.name for p in directory.iterdir() if p.is_file()))}")
     except KeyboardInterrupt:
         console.print(interruption())
         sys.exit(INTERRUPTED)

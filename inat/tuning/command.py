@@ -19,6 +19,7 @@ from inat.results import Study
 from inat.trials import Trial
 from inat.tuning import search
 from inat.tuning.best import test_once, write_best
+from inat.tuning.report import write_report
 
 
 def search_and_report(config: SearchConfig) -> None:
@@ -50,7 +51,7 @@ def search_and_report(config: SearchConfig) -> None:
         console.print(summary(study, best, time.monotonic() - started))
         console.print(describe_test(test_once(study, config.data_config())))
         with console.status("writing the report"):
-            told = write_report(study)
+            told = write_report(study.directory)
         console.print(told)
     except KeyboardInterrupt:
         console.print(interruption(config, study))
@@ -59,20 +60,6 @@ def search_and_report(config: SearchConfig) -> None:
         study.close()
         if config.resume is None and not study.trials:
             study.discard()
-
-
-def write_report(study: Study) -> str:
-    """Write the study's report, and say where it is or why there is none: it must not cost the user the search."""
-    from analysis.report.build import build  # loads scikit-learn and plotly, which the search itself does without
-    from analysis.report.write import write
-    from analysis.study import load_study
-
-    command = shlex.join(["python", "-m", "analysis", "report", str(study.directory)])
-    try:
-        page = write(build(load_study(study.directory), study.directory), study.directory)[0]
-    except Exception as error:
-        return f"report  not written ({type(error).__name__}: {error}); try again with: {command}"
-    return f"report  {page}"
 
 
 def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) -> str:

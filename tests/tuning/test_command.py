@@ -16,6 +16,7 @@ from inat.evaluation import evaluate
 from inat.options import SearchConfig
 from inat.results import Study
 from inat.tuning import command, spaces
+from inat.tuning.report import write_report
 from tests.tuning.conftest import children_of, run_epochs
 
 ROOT = Path(__file__).parent.parent.parent
@@ -113,7 +114,7 @@ def test_the_summary_says_what_and_where(tmp_path):
 def test_a_report_that_cannot_be_written_costs_nobody_the_search(tmp_path, monkeypatch):
     study = Study.create(tmp_path / "study", {"config": {}})
     monkeypatch.setattr("analysis.report.build.build", lambda *_: 1 / 0)
-    assert command.write_report(study) == (
+    assert write_report(study.directory) == (
         "report  not written (ZeroDivisionError: division by zero); "
         f"try again with: python -m analysis report {tmp_path / 'study'}"
     )

@@ -1,0 +1,47 @@
+"""The final model on the test split: which classes it takes for which, and whether its confidence can be believed."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.figures.style import BLUE, BLUES, MUTED, ORANGE, axes_or_new, colour_map, shortened, styled
+
+FEW = 25  # classes whose counts are written into their fields
+SHORT = 18  # characters of a class
+
+
+@styled
+def plot_confusion(confusion: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw counts, a row a true class and a column a predicted one, each row's colours by its share."""
+    counts = confusion.to_numpy(dtype=float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax = axes_or_new(ax, height=1.5 + 0.36 * len(confusion))
+    image = ax.imshow(shares, cmap=colour_map(BLUES), vmin=0, vmax=1, aspect="auto")
+    for i, j in np.ndindex(counts.shape if len(confusion) <= FEW else (0, 0)):
+        colour = "white" if shares[i, j] > 0.5 else "#10161c"
+        ax.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=8, color=colour)
+    names = [shortened(name, SHORT) for name in confusion.index]
+    ax.set_xticks(range(len(names)), names, rotation=35, ha="right", fontsize=8.5)
+    ax.set_yticks(range(len(names)), names, fontsize=8.5)
+    ax.set(xlabel="predicted", ylabel="true")
+    ax.grid(visible=False)
+    ax.get_figure().colorbar(image, ax=ax, aspect=20, pad=0.02, label="share of the true class").outline.set_visible(
+        False
+    )
+    return ax
+
+
+@styled
+def plot_reliability(bins: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw accuracy against confidence: columns confidence, accuracy, low, high and images of each bin that has any.
+
+    On the line a confidence of 0.8 is right in 8 of 10 cases; below it the model trusts itself too much.
+    """
+    ax = axes_or_new(ax, height=3.6)
+    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="as confident as right")
+    ax.vlines(bins["confidence"], bins["low"], bins["high"], color=BLUE, linewidth=1.5)
+    ax.scatter(bins["confidence"], bins["accuracy"], s=10 + 120 * bins["images"] / bins["images"].max(), color=ORANGE,
+               zorder=3, label="photos of about one confidence (larger: more)")  # fmt: skip
+    ax.set(xlabel="mean confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    ax.legend(loc="upper left")
+    return ax
