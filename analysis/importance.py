@@ -39,7 +39,8 @@ def verdict(forest: ForestResult, trials: int) -> str:
     """How well a forest predicts trials that it has not seen, and CANNOT_SAY where that is not enough."""
     if forest.r2 != forest.r2:
         return f"{CANNOT_SAY}: {trials} trials, or all alike; a forest needs {FEWEST} that differ"
-    fit = f"R² on trials left out {forest.r2:.2f} ({forest.low:.2f} to {forest.high:.2f})"
+    low = f"{forest.low:.2f}" if forest.low > -1 else "below -1"
+    fit = f"R² on trials left out {forest.r2:.2f} ({low} to {forest.high:.2f})"
     if forest.r2 < ENOUGH_R2:
         return f"{CANNOT_SAY}: {fit}, below {ENOUGH_R2}"
     return f"{CANNOT_SAY} surely: {fit}, perhaps none at all" if forest.low < 0 else fit

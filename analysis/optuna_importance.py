@@ -6,6 +6,7 @@ rather than what made accuracies differ. Both are shares of one, so noise gets a
 PED-ANOVA gives numbers with many values too much, as a handful of points never looks like a smooth spread.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,7 +78,9 @@ def _shares(trials: list[FrozenTrial], sample: Sample, method: str, trees: int) 
         if method == "fanova"
         else PedAnovaImportanceEvaluator(target_quantile=top)
     )
-    found = evaluator.evaluate(Drawn(trials, sample.mode), params=sample.parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few trials: the intervals say it
+        found = evaluator.evaluate(Drawn(trials, sample.mode), params=sample.parameters)
     total = sum(found.values())
     return {name: value / total if total > 0 else float("nan") for name, value in found.items()}
 

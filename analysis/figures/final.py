@@ -25,9 +25,8 @@ def plot_confusion(confusion: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_yticks(range(len(names)), names, fontsize=8.5)
     ax.set(xlabel="predicted", ylabel="true")
     ax.grid(visible=False)
-    ax.get_figure().colorbar(image, ax=ax, aspect=20, pad=0.02, label="share of the true class").outline.set_visible(
-        False
-    )
+    bar = ax.figure.colorbar(image, ax=ax, aspect=20, pad=0.02, label="share of the true class")
+    bar.outline.set_visible(False)
     return ax
 
 

@@ -30,13 +30,9 @@ def build(study: Study, path: Path, epochs: int | None = None) -> Report:
     checked = verdicts(study, epochs)
     final = read_final(path)
     sections = [
-        *final_section(final),
-        *panels(study, found),
-        *equal_budget(found),
-        claims(checked),
-        stopping(study),
+        *final_section(final), *panels(study, found), *equal_budget(found), claims(checked), stopping(study),
         making(study),
-    ]
+    ]  # fmt: skip
     head = headline(study, path, sentences(study, found, checked))
     head.facts[2:2] = final_fact(final)
     return Report(head, sections, page_data(study))

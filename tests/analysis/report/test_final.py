@@ -10,7 +10,7 @@ from tests.analysis.studies import study_of
 METRICS = {
     "seeds": 3,
     "data": {"classes": ["cat", "dog"]},
-    "candidates": [{"trial_id": "t1", "name": "n", "search_val_acc": 0.9, "mean": 0.8, "sd": 0.01, "n": 3, "failed": 0}],
+    "candidates": [{"trial_id": "t1", "name": "n", "search_val_acc": 0.9, "mean": 0.8, "sd": 0.1, "n": 3, "failed": 0}],
     "winner": {"trial_id": "t1", "in_words": ["t1 wins."]},
     "evaluations_in_words": "Evaluated once.",
     "test": {
@@ -66,6 +66,6 @@ def test_many_classes_are_colours_alone():
     import pandas as pd
 
     names = [f"c{i}" for i in range(30)]
-    assert plot_confusion(pd.DataFrame(1, index=names, columns=names)).texts == []
+    assert plot_confusion(pd.DataFrame(1, index=names, columns=names)).texts[:] == []
     bins = pd.DataFrame({"confidence": [0.5], "accuracy": [0.4], "low": [0.1], "high": [0.8], "images": [3.0]})
     assert plot_reliability(bins).get_xlabel() == "mean confidence"
