@@ -77,7 +77,7 @@ def cluster() -> Iterator[Cluster]:
             pytest.fail(reason)
         pytest.skip(reason)
     if not os.environ.get(REQUIRED):
-        pytest.skip("the cluster lab takes twenty minutes; run `make test-cluster`")
+        pytest.skip("the cluster lab takes half an hour; run `make test-cluster`")
     with Lab(STRANGER) as lab:
         made = Cluster(lab)
         made.up()
