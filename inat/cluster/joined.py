@@ -28,11 +28,11 @@ def address_of(host: str) -> str:
 
 
 def connect(address: str, until: float) -> bool:
-    """Join the cluster to be able to ask; False if nothing answers before ``until``."""
+    """Join the cluster to be able to ask, with at least one try; False if nothing answers before ``until``."""
     import ray
 
     host, port = address.rsplit(":", 1)
-    while time.monotonic() < until:
+    while True:
         try:
             # Ray itself would go on trying for minutes.
             socket.create_connection((host, int(port)), timeout=2).close()
@@ -40,8 +40,9 @@ def connect(address: str, until: float) -> bool:
             return True
         except (OSError, RuntimeError, ValueError) as error:
             say(waiting=str(error).splitlines()[0])
-            time.sleep(POLL_SECONDS)
-    return False
+        if time.monotonic() + POLL_SECONDS > until:
+            return False
+        time.sleep(POLL_SECONDS)
 
 
 def watch(address: str, expected: list[str], seconds: float) -> None:
