@@ -53,7 +53,9 @@ class Options:
     modern: Path | None = None
     """JSON with the modern configuration, or the best.json of a study. Default: the one in this script."""
     seeds: int = 5
-    """Trainings of each side, with seeds 0, 1, ..."""
+    """Trainings of each side."""
+    first_seed: int = 1
+    """Seeds go on from it. Not 0: the modern configuration was chosen by trainings with that seed."""
     threads: int = 1
     cache_dir: Path = CACHE_DIR
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
@@ -122,7 +124,7 @@ def compare(options: Options) -> Parts:
     predecessor = PREDECESSOR | {"first_layer_filters": options.width}
     modern = modern_params(options)
     run_side(options, "warm_up", predecessor, 0, {}, epochs=1)  # decodes the photographs
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         run_side(options, "predecessor", predecessor, seed, parts)
         run_side(options, "modern", modern, seed, parts)
     slower = statistics.median(parts["modern_cpu"]) / statistics.median(parts["predecessor_cpu"])
@@ -132,7 +134,7 @@ def compare(options: Options) -> Parts:
             name.replace("modern_", "modern_wall_"): values for name, values in parts.items() if "modern_" in name
         }
     else:
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             run_side(options, "modern_wall", modern, seed, parts, epochs=epochs)
     if options.rates:
         parts |= tuned(options, predecessor)
@@ -142,7 +144,7 @@ def compare(options: Options) -> Parts:
 def tuned(options: Options, predecessor: Mapping[str, Any]) -> Parts:
     """The predecessor at the learning rate whose mean validation accuracy over all seeds is best."""
     tried: dict[float, Parts] = {rate: {} for rate in options.rates}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for rate, parts in tried.items():
             run_side(options, f"predecessor_lr_{rate:g}", dict(predecessor) | {"learning_rate": rate}, seed, parts)
     best = max(options.rates, key=lambda rate: statistics.mean(tried[rate][f"predecessor_lr_{rate:g}_val"]))

@@ -95,7 +95,7 @@ def predict(command: PredictCommand) -> None:
     keep_freed_memory()
     started, errors = time.perf_counter(), dict[str, str]()
     predictions = _noting(errors, _shown(command, predict_photos(model, paths, command.batch_size), len(paths)))
-    with warnings.catch_warnings(), _stream(command.output) as stream:
+    with warnings.catch_warnings(), _stream(command.output, command.chosen_format == "table") as stream:
         warnings.simplefilter("ignore")  # Pillow's, of odd palettes and EXIF; what it cannot read is told
         write(predictions, model, command, stream)
     console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
@@ -120,12 +120,19 @@ def _shown(command: PredictCommand, predictions: Iterable[Prediction], count: in
     return track(predictions, "predicting", count, console=console, transient=True, disable=hidden)
 
 
+_ENCODINGS: dict[bool, dict[str, str]] = {
+    True: {"errors": "backslashreplace"},
+    False: {"encoding": "utf-8", "errors": "surrogateescape"},
+}
+
+
 @contextmanager
-def _stream(output: Path | None) -> Iterator[TextIO]:
+def _stream(output: Path | None, table: bool) -> Iterator[TextIO]:
     """Where results are written to. File names are bytes, which may be no text: they are written as they are."""
     if output is None:
         if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="surrogateescape")
+            # Programs read CSV and JSON as UTF-8, whatever the terminal is; a table is for the terminal.
+            sys.stdout.reconfigure(**_ENCODINGS[table])
         yield sys.stdout
         return
     path = output.expanduser()

@@ -149,3 +149,14 @@ def test_the_command_works_from_a_pipe(digits_model, folder):
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 4
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_names_are_written_in_utf8_where_the_terminal_knows_ascii_only(digits_model, folder):
+    os.rename(folder / "a.jpg", folder / "žß.jpg")
+    for form, wanted in (("csv", "žß.jpg,".encode()), ("table", rb"\u017e\xdf.jpg")):
+        command = [sys.executable, "-m", "inat.predict", str(digits_model), str(folder), "--format", form]
+        done = subprocess.run(command, capture_output=True, timeout=120, check=False,
+                              env=os.environ | {"PYTHONIOENCODING": "ascii"})  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert wanted in done.stdout

@@ -10,16 +10,17 @@ from analysis.figures.final import plot_confusion, plot_reliability
 from analysis.report.content import Fact, Item, Picture, Section, Table
 from inat.constants import FINAL_DIR, METRICS_JSON, TEST
 
+FORMAT = 1  # of metrics.json; another one is not guessed at
 BINS = ["confidence", "accuracy", "low", "high", "images"]
 
 
 def read_final(path: Path) -> dict[str, Any]:
-    """metrics.json of a study's final/ directory, or nothing."""
+    """metrics.json of a study's final/ directory; nothing if there is none, or one of another format."""
     try:
         found = json.loads((path / FINAL_DIR / METRICS_JSON).read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) and isinstance(found.get(TEST), dict) else {}
+    return found if isinstance(found, dict) and found.get("format") == FORMAT and found.get(TEST) else {}
 
 
 def final_fact(metrics: dict[str, Any]) -> list[Fact]:
@@ -27,8 +28,9 @@ def final_fact(metrics: dict[str, Any]) -> list[Fact]:
     if not metrics:
         return []
     test, winner = metrics[TEST], metrics["winner"]
-    low, high = test["accuracy_interval"]
-    note = f"test accuracy of {winner['trial_id']} retrained, {low:.3f} to {high:.3f} (95 %), {test['images']:,} images"
+    ends = test["accuracy_interval"]
+    between = f", {ends[0]:.3f} to {ends[1]:.3f} (95 %)" if ends else ""  # none of a single image
+    note = f"test accuracy of {winner['trial_id']} retrained{between}, {test['images']:,} images"
     return [Fact("final model", f"{test['accuracy']:.4f}", note)]
 
 

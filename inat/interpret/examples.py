@@ -9,6 +9,7 @@ import tyro
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inat.checks import refuse
 from inat.constants import DIGITS
 from inat.data.augment import normalise, scale_to_one
 from inat.data.decode import read_photo, resize, why_unreadable
@@ -34,6 +35,9 @@ class Source:
     """Folder for the pictures. Default: interpret/ beside the model."""
     seed: int = 0
     """Of what is chosen at random."""
+
+    def __post_init__(self) -> None:
+        refuse([f"--seed {self.seed} is negative; choose 0 or more"] if self.seed < 0 else [])
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,7 @@ def draw_filters(model: Model, source: Source, photo: Path | None, wanted: Seque
     layers = convolutions(net, images)
     if unknown := [name for name in wanted if name not in layers]:
         raise ConfigError(f"no convolution layer is called {unknown[0]!r}; choose from {', '.join(layers)}")
-    folder = output_folder(source) / FILTERS_DIR
-    folder.mkdir(exist_ok=True)
+    folder = output_folder(source, FILTERS_DIR)
     maps = feature_maps(net, images, {name: layers[name] for name in wanted or layers})
     numbers = {name: number for number, name in enumerate(layers, start=1)}
     console = Console(stderr=True)

@@ -25,9 +25,10 @@ GAP = 1  # pixels between the cells of a mosaic
 Floats = NDArray[np.floating[Any]]
 
 
-def output_folder(source: Source) -> Path:
-    """Where the pictures go; DataError if it cannot be made."""
+def output_folder(source: Source, below: str = "") -> Path:
+    """Where the pictures go, or those of one kind ``below`` it; DataError if it cannot be made."""
     folder = source.output.expanduser() if source.output else model_file(source.model).parent / INTERPRET_DIR
+    folder /= below
     with _unwritable_told(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -57,7 +57,7 @@ def modern_space() -> dict[str, Any]:
         "pooling": tune.choice(POOLINGS),
         "learning_rate": tune.loguniform(1e-3, 2e-2),
         "schedule": tune.choice(SCHEDULES),
-        "warmup_share": tune.choice([0.1, 0.3]),
+        "warmup_share": tune.choice([0.1, 0.2, 0.3]),
         "weight_decay": tune.choice([0.0, 0.01, 0.05, 0.2]),
         "label_smoothing": tune.choice([0.0, 0.1]),
         "light_augmentation": tune.choice([True, False]),

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from inat.errors import ConfigError
+from inat.errors import ConfigError, DataError
 from inat.inference import open_model
 from inat.interpret.examples import Source
 from inat.interpret.filters import draw_filters, draw_kernels, feature_maps, strongest_kernels
@@ -67,3 +67,14 @@ def test_layers_can_be_chosen_by_name(digits_model, tmp_path):
     assert {path.name for path in (tmp_path / "filters").iterdir()} == {"2-conv2-maps.png", "2-conv2-kernels.png"}
     with pytest.raises(ConfigError, match=r"no convolution layer is called 'conv3'; choose from conv1, conv2"):
         draw_filters(model, source, None, ("conv3",))
+
+
+def test_a_file_where_the_folder_of_filters_should_be_is_one_sentence(digits_model, tmp_path):
+    (tmp_path / "filters").write_text("")
+    with pytest.raises(DataError, match=r"cannot write .*filters \(File exists\); choose another --output"):
+        draw_filters(open_model(digits_model), Source(model=digits_model, output=tmp_path), None, [])
+
+
+def test_a_negative_seed_is_refused(digits_model):
+    with pytest.raises(ConfigError, match="--seed -1 is negative"):
+        Source(model=digits_model, seed=-1)

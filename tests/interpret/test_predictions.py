@@ -57,6 +57,8 @@ def test_wrong_ones_and_no_others_are_framed_red():
     edges = [axes.spines["left"].get_edgecolor() for axes in (first, second, third)]
     assert edges[1] == edges[2] != edges[0]
     assert edges[1][0] > 0.8 > 0.3 > max(edges[1][1:3])
+    widths = [axes.spines["left"].get_linewidth() for axes in (first, second, third)]
+    assert widths[1] == widths[2] > 2 * widths[0]
     assert not empty.axison
     assert len(figure.axes) == 6
 

@@ -8,6 +8,7 @@ from analysis.report.final import final_fact, final_section, read_final
 from tests.analysis.studies import study_of
 
 METRICS = {
+    "format": 1,
     "seeds": 3,
     "data": {"classes": ["cat", "dog"]},
     "candidates": [{"trial_id": "t1", "name": "n", "search_val_acc": 0.9, "mean": 0.8, "sd": 0.1, "n": 3, "failed": 0}],
@@ -55,7 +56,7 @@ def test_reliability_leaves_out_empty_bins(folder):
     assert picture.axes.collections[-1].get_offsets().tolist() == [[0.8, 0.7]]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"test": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"test": 3}', '{"format": 2, "test": {"accuracy": 1}}'])
 def test_without_a_final_model_there_is_no_such_section(text, tmp_path):
     (tmp_path / "final").mkdir()
     (tmp_path / "final" / "metrics.json").write_text(text)
@@ -69,3 +70,8 @@ def test_many_classes_are_colours_alone():
     assert plot_confusion(pd.DataFrame(1, index=names, columns=names)).texts[:] == []
     bins = pd.DataFrame({"confidence": [0.5], "accuracy": [0.4], "low": [0.1], "high": [0.8], "images": [3.0]})
     assert plot_reliability(bins).get_xlabel() == "mean confidence"
+
+
+def test_a_single_image_has_no_interval():
+    (fact,) = final_fact(METRICS | {"test": METRICS["test"] | {"accuracy_interval": None, "images": 1}})
+    assert fact.note == "test accuracy of t1 retrained, 1 images"
