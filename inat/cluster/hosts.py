@@ -1,7 +1,10 @@
 """The hosts that a launcher file names, and what it says of them."""
 
+import json
+import os
 import re
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,9 @@ PORT = re.compile(r"--((?!min-|max-)[a-z-]*port)[= ](\d+)")
 DIRECTORY = re.compile(r"--(temp-dir|object-spilling-directory)[= ](\S+)")
 RESULTS_LINK = re.compile(r"\bln -s\w* (\S+) \S*/results\b")  # the line of cluster.yaml that names the shared folder
 TEMP_DIR = "/tmp/ray"
+_TEMP = os.environ.get("TMPDIR", "/tmp") if sys.platform == "linux" else "/tmp"  # Ray's own choice
+STATE_FOLDER = Path(os.environ.get("RAY_TMPDIR", _TEMP), "ray")  # on this machine: what `ray up` has done
+SET_UP = "ray-runtime-config"  # Ray's tag of a node whose files and setup_commands are done
 TOKEN_MOUNT = "~/.ray/auth_token"
 
 
@@ -36,6 +42,7 @@ class Cluster:
 
     ``mounts`` are its file_mounts, remote path to local path. Its metadata, which Ray leaves to us, names ``shared``,
     ``data``, the virtual ``environment`` and the folder of our ``code``, all as paths on the hosts, each may be None.
+    ``head_set_up``: `ray up` from this machine has set up the head, with no `ray down` since.
     """
 
     path: Path
@@ -49,6 +56,7 @@ class Cluster:
     code: str | None
     mounts: Mapping[str, str]
     has_setup: bool
+    head_set_up: bool
     head_commands: tuple[str, ...]
     worker_commands: tuple[str, ...]
 
@@ -127,6 +135,7 @@ def read_cluster(path: Path, shared: str | None = None, data: str | None = None)
         code=known.get("code"),
         mounts=_mapping(content, "file_mounts"),
         has_setup=any(content.get(f"{prefix}setup_commands") for prefix in ("", "head_", "worker_")),
+        head_set_up=is_set_up(content.get("cluster_name"), provider["head_ip"]),
         head_commands=tuple(content.get("head_start_ray_commands") or ()),
         worker_commands=tuple(content.get("worker_start_ray_commands") or ()),
     )
@@ -136,6 +145,15 @@ def linked_results(commands: Any) -> str | None:
     """The folder that setup_commands make results/ a link to, if they do."""
     found = (RESULTS_LINK.search(command) for command in commands or () if isinstance(command, str))
     return next((match.group(1) for match in found if match), None)
+
+
+def is_set_up(name: Any, head: str) -> bool:
+    """Whether Ray has it that cluster ``name`` is up, and the setup of its head is done."""
+    try:
+        node = json.loads((STATE_FOLDER / f"cluster-{name}.state").read_text(encoding="utf-8"))[head]
+        return node["state"] == "running" and SET_UP in node["tags"]
+    except (OSError, ValueError, LookupError, TypeError):  # never up, or not a file of this Ray's
+        return False
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

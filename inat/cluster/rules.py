@@ -14,6 +14,8 @@ from inat.cluster.ssh import Problem
 FULL = 0.95  # of a disk: Ray refuses to store objects beyond it
 PYTHONS = ("3.11", "3.12")
 PRIVATE = "600"
+# Ray compares its own notes, not the machine: on a head that was set up, only files that changed here are copied again.
+ANEW = "`ray down`, then `ray up`: while the cluster is up, `ray up` skips what it has done on the head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,15 @@ class Case:
         """A problem of this host."""
         return Problem(self.answer.host.address, what, cure, pending)
 
+    def left_to_ray_up(self, what: str, cure: str) -> Problem:
+        """A problem that `ray up` puts right by itself, unless it has set up this host, the head, already.
+
+        Workers are different: Ray does not start on one that lacks something, and is then set up anew.
+        """
+        if self.answer.host.head and self.cluster.head_set_up:
+            return self.problem(what, ANEW)
+        return self.problem(what, cure, pending=True)
+
 
 Rule = Callable[[Case], Iterator[Problem]]
 
@@ -82,9 +93,8 @@ def environment(case: Case) -> Iterator[Problem]:
     if missing:
         what = f"{' and '.join(missing)} not installed"
         by_hand = f"install requirements.lock there, or name the folder in metadata.environment of {case.cluster.path}"
-        yield case.problem(
-            what, "`ray up` runs setup_commands" if case.cluster.has_setup else by_hand, case.cluster.has_setup
-        )
+        setup = case.left_to_ray_up(what, "`ray up` runs setup_commands")
+        yield setup if case.cluster.has_setup else case.problem(what, by_hand)
     for name, wanted in case.expected.versions.items():
         have = versions[name]
         if have is not None and have.split("+")[0] != wanted:
@@ -97,15 +107,15 @@ def code(case: Case) -> Iterator[Problem]:
     if theirs["digest"] == ours["digest"]:
         return
     if theirs["folder"] is None:
+        what, by_hand = "has none of our code", "clone the repository there and `pip install -e .` it"
         brought = case.cluster.has_setup or bool(case.cluster.mounts)
-        cure = "`ray up` brings it" if brought else "clone the repository there and `pip install -e .` it"
-        yield case.problem("has none of our code", cure, brought)
+        yield case.left_to_ray_up(what, "`ray up` brings it") if brought else case.problem(what, by_hand)
         return
     brought = case.cluster.brings(f"{theirs['folder']}/inat", case.facts["home"])
     have, here = theirs["commit"] or "no commit", ours["commit"] or "no commit"
     differ = f"has other code in {theirs['folder']}: {have}, here is {here}"
     pull = f"bring both to one commit: `git -C {theirs['folder']} checkout {here.rstrip('+')}` there"
-    yield case.problem(differ, "`ray up` copies it" if brought else pull, brought)
+    yield case.left_to_ray_up(differ, "`ray up` copies it") if brought else case.problem(differ, pull)
 
 
 def gpus(case: Case) -> Iterator[Problem]:
@@ -216,11 +226,9 @@ def token(case: Case) -> Iterator[Problem]:
     found, source = case.facts["token"], case.expected.token
     brought = case.cluster.brings(TOKEN_MOUNT, case.facts["home"])
     if found["error"]:
-        cure = f"copy {TOKEN_MOUNT} there, with mode {PRIVATE}"
-        yield case.problem(
-            f"Ray's token {TOKEN_MOUNT}: {found['error']}", "`ray up` copies it" if brought else cure,
-            brought and found["error"] == "missing",
-        )  # fmt: skip
+        what, by_hand = f"Ray's token {TOKEN_MOUNT}: {found['error']}", f"copy {TOKEN_MOUNT} there, with mode {PRIVATE}"
+        brought = brought and found["error"] == "missing"
+        yield case.left_to_ray_up(what, "`ray up` copies it") if brought else case.problem(what, by_hand)
         return
     if found["mode"] != PRIVATE:
         what = f"Ray's token {TOKEN_MOUNT} has mode {found['mode']}, so others may read it"

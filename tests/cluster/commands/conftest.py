@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from inat.cluster import __main__ as command
+from inat.cluster import hosts
 
 ROOT = Path(__file__).parent.parent.parent.parent
 FAKE_SSH = Path(__file__).parent / "fake_ssh.py"
@@ -54,6 +55,12 @@ class FakeCluster:
     def token(self, home: Path) -> Path:
         return home / ".ray" / "auth_token"
 
+    def note(self, state: str, **tags: str) -> None:
+        """What `ray up` and `ray down` leave of the head on the user's machine."""
+        (self.folder / "state").mkdir(exist_ok=True)
+        nodes = {ADDRESSES[0]: {"state": state, "tags": tags}}
+        (self.folder / "state" / "cluster-test.state").write_text(json.dumps(nodes))
+
     def write(self) -> Path:
         (self.folder / "hosts.json").write_text(json.dumps(self.hosts))
         file = self.folder / "cluster.yaml"
@@ -71,6 +78,7 @@ def fake_cluster(tmp_path, monkeypatch) -> FakeCluster:
     for file in binaries.iterdir():
         file.chmod(0o755)
     monkeypatch.setenv("PATH", f"{binaries}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(hosts, "STATE_FOLDER", tmp_path / "state")
     return FakeCluster(tmp_path)
 
 

@@ -98,14 +98,39 @@ def test_each_fault_is_one_line_with_its_cure(facts, kind, said, fake_cluster, r
     assert code == (1 if kind == "wrong" else 0)
 
 
-def test_what_ray_up_brings_is_pending(fake_cluster, run):
+def lacks_what_ray_up_brings(fake_cluster, address: str) -> None:
     code = {"folder": "/home/user/inat-search", "commit": None, "digest": "1"}
     token = {"error": "missing", "mode": None, "digest": None}
     versions = {"versions/ray": None, "versions/torch": None}
-    fake_cluster.hosts[SECOND]["facts"] = {"token": token, "code": code, "home": "/home/user"} | versions
-    source = fake_cluster.token(fake_cluster.folder / HEAD)
+    fake_cluster.hosts[address]["facts"] = {"token": token, "code": code, "home": "/home/user"} | versions
+    source = fake_cluster.token(fake_cluster.folder / THIRD)
     fake_cluster.launcher["file_mounts"] = {"~/.ray/auth_token": str(source), "~/inat-search/inat": "inat"}
     fake_cluster.launcher["setup_commands"] = ["make setup"]
+
+
+def test_a_head_that_was_set_up_before_is_not_left_to_ray_up(fake_cluster, run):
+    lacks_what_ray_up_brings(fake_cluster, HEAD)
+    fake_cluster.note("running", **{"ray-runtime-config": "hash"})
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert (code, lines(text, "pending")) == (1, [])
+    assert [f"{HEAD}: " in line and "; `ray down`, then `ray up`" in line for line in lines(text, "wrong")] == [
+        True
+    ] * 3
+
+
+@pytest.mark.parametrize("note", [("terminated", {"ray-runtime-config": "hash"}), ("running", {}), (None, None)])
+def test_a_head_whose_setup_is_not_done_is(note, fake_cluster, run):
+    lacks_what_ray_up_brings(fake_cluster, HEAD)
+    fake_cluster.note(note[0], **(note[1] or {}))
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert (code, lines(text, "wrong"), len(lines(text, "pending"))) == (0, [], 3)
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_what_ray_up_brings_is_pending(up, fake_cluster, run):
+    lacks_what_ray_up_brings(fake_cluster, SECOND)
+    if up:
+        fake_cluster.note("running", **{"ray-runtime-config": "hash"})
     exit_code, text = run("check", fake_cluster.write(), *ROOMY)
     assert (exit_code, lines(text, "wrong")) == (0, [])
     assert len(lines(text, "pending")) == 3
