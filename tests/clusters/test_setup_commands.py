@@ -7,9 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from inat.cluster.hosts import linked_results
+
 ROOT = Path(__file__).parent.parent.parent
 FILES = ("cluster.yaml", "clusters/aws.yaml")
 LINE = ". ~/inat-search/shell.env"
+
+
+def test_check_knows_what_to_look_for_from_the_file_alone():
+    content = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    assert content["metadata"]["data"] == "/data/inaturalist_12K"
+    assert linked_results(content["setup_commands"]) == "/mnt/shared/inat-results"
 
 
 def command_of(file: str, section: str, part: str) -> str:
