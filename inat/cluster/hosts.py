@@ -4,6 +4,7 @@ import json
 import os
 import re
 import stat
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from inat.errors import ConfigError
 
 CLOUDS = ("aws", "azure", "gcp", "aliyun", "vsphere", "external")
 GCS_PORT = 6379
+KEY_SECONDS = 5
 PORT = re.compile(r"--((?!min-|max-)[a-z-]*port)[= ](\d+)")
 DIRECTORY = re.compile(r"--(temp-dir|object-spilling-directory)[= ](\S+)")
 RESULTS_LINK = re.compile(r"\bln -s\w* (\S+) \S*/results\b")  # the line of cluster.yaml that names the shared folder
@@ -199,4 +201,18 @@ def _auth_problems(auth: Mapping[str, Any]) -> list[str]:
         return [*problems, f"auth.ssh_private_key {key} cannot be read ({error.strerror}); name another or {make}"]
     if mode & 0o077:
         problems.append(f"auth.ssh_private_key {key} has mode {mode:03o}, which ssh refuses; `chmod 600 {key}`")
+    elif needs_passphrase(key):
+        what = "asks for a passphrase, which nobody types on the head, where Ray puts a copy to start the workers"
+        cure = "name a key without (`ssh-keygen -t ed25519 -N '' -f FILE`), and `ssh-copy-id -i FILE` it to every host"
+        problems.append(f"auth.ssh_private_key {key} {what}; {cure}")
     return problems
+
+
+def needs_passphrase(key: Path) -> bool:
+    """Whether a private key is encrypted, as far as ssh-keygen can tell; an agent may hide that from ssh itself."""
+    command = ["ssh-keygen", "-y", "-P", "", "-f", str(key)]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=KEY_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode != 0 and b"passphrase" in done.stderr

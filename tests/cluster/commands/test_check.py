@@ -2,6 +2,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -252,6 +253,16 @@ def test_a_file_that_is_none_is_refused(content, said, tmp_path, run):
 def test_a_key_that_others_may_read_is_refused(fake_cluster, run):
     (fake_cluster.folder / "key").chmod(0o644)
     assert "has mode 644, which ssh refuses; `chmod 600" in run("check", fake_cluster.write())[1]
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen here")
+@pytest.mark.parametrize(("passphrase", "refused"), [("secret", True), ("", False)])
+def test_a_key_with_a_passphrase_is_refused(passphrase, refused, fake_cluster, run):
+    key = fake_cluster.folder / "key"
+    key.unlink()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", key], check=True)
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert (code, "asks for a passphrase" in text) == ((2, True) if refused else (0, False)), text
 
 
 def test_nothing_heavy_is_loaded_on_the_users_machine(fake_cluster):
