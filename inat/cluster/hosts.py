@@ -57,7 +57,7 @@ class Cluster:
     environment: str | None
     code: str | None
     mounts: Mapping[str, str]
-    has_setup: bool
+    setup_commands: tuple[str, ...]
     head_set_up: bool
     head_commands: tuple[str, ...]
     worker_commands: tuple[str, ...]
@@ -76,6 +76,11 @@ class Cluster:
         """Ports that `ray start` is told to listen on there."""
         named = {int(port) for _, port in PORT.findall(self.starts(host))} - {0}
         return sorted(named | ({self.gcs_port} if host.head else set()))
+
+    @property
+    def makes(self) -> bool:
+        """Whether setup_commands call make, as ours do to make the virtual environment."""
+        return any(re.search(r"\bmake\b", command) for command in self.setup_commands)
 
     @property
     def gcs_port(self) -> int:
@@ -136,7 +141,9 @@ def read_cluster(path: Path, shared: str | None = None, data: str | None = None)
         environment=known.get("environment"),
         code=known.get("code"),
         mounts=_mapping(content, "file_mounts"),
-        has_setup=any(content.get(f"{prefix}setup_commands") for prefix in ("", "head_", "worker_")),
+        setup_commands=tuple(
+            command for prefix in ("", "head_", "worker_") for command in content.get(f"{prefix}setup_commands") or ()
+        ),
         head_set_up=is_set_up(content.get("cluster_name"), provider["head_ip"]),
         head_commands=tuple(content.get("head_start_ray_commands") or ()),
         worker_commands=tuple(content.get("worker_start_ray_commands") or ()),

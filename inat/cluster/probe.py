@@ -111,6 +111,13 @@ def commit_of(folder: str) -> str | None:
         return None
 
 
+def tool_facts() -> dict[str, bool]:
+    """Whether there is what `ray up` and `make setup` need: rsync, make, and Python's venv, which some systems part."""
+    facts = {name: shutil.which(name) is not None for name in ("rsync", "make")}
+    facts["venv"] = all(importlib.util.find_spec(name) is not None for name in ("venv", "ensurepip"))
+    return facts
+
+
 def gpu_facts() -> dict[str, Any]:
     """NVIDIA GPUs on the bus and those that the driver shows, with its version and the CUDA it supports."""
     facts = {"bus": gpus_on_bus(), "names": [], "driver": None, "cuda": None, "error": None}  # type: dict[str, Any]
@@ -282,6 +289,7 @@ def facts_of(task: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """(what is being looked at, its name in the facts, how) in order; what may hang on a share comes last."""
     yield "its Python", "versions", python_facts
     yield "torch's files", "torch_cuda", torch_cuda
+    yield "its programs", "tools", tool_facts
     yield "its GPUs", "gpu", gpu_facts
     yield "its ports", "ports", lambda: port_facts(task["ports"])
     yield "its token", "token", lambda: token_facts(task["key"])

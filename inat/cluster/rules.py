@@ -94,11 +94,23 @@ def environment(case: Case) -> Iterator[Problem]:
         what = f"{' and '.join(missing)} not installed"
         by_hand = f"install requirements.lock there, or name the folder in metadata.environment of {case.cluster.path}"
         setup = case.left_to_ray_up(what, "`ray up` runs setup_commands")
-        yield setup if case.cluster.has_setup else case.problem(what, by_hand)
+        yield setup if case.cluster.setup_commands else case.problem(what, by_hand)
     for name, wanted in case.expected.versions.items():
         have = versions[name]
         if have is not None and have.split("+")[0] != wanted:
             yield case.problem(f"has {name} {have}, wanted is {wanted}", f"`pip install {name}=={wanted}` there")
+
+
+def tools(case: Case) -> Iterator[Problem]:
+    """The programs that `ray up` and setup_commands use there."""
+    have = case.facts["tools"]
+    if not have["rsync"]:
+        yield case.problem("has no rsync, with which `ray up` copies files", "`apt-get install rsync` there")
+    if case.cluster.makes and not have["make"]:
+        yield case.problem("has no make, which setup_commands call", "`apt-get install make` there")
+    if case.cluster.makes and not have["venv"]:
+        python = ".".join(case.facts["versions"]["python"].split(".")[:2])
+        yield case.problem(f"its Python {python} has no venv", f"`apt-get install python{python}-venv` there")
 
 
 def code(case: Case) -> Iterator[Problem]:
@@ -108,7 +120,7 @@ def code(case: Case) -> Iterator[Problem]:
         return
     if theirs["folder"] is None:
         what, by_hand = "has none of our code", "clone the repository there and `pip install -e .` it"
-        brought = case.cluster.has_setup or bool(case.cluster.mounts)
+        brought = bool(case.cluster.setup_commands) or bool(case.cluster.mounts)
         yield case.left_to_ray_up(what, "`ray up` brings it") if brought else case.problem(what, by_hand)
         return
     brought = case.cluster.brings(f"{theirs['folder']}/inat", case.facts["home"])
@@ -241,4 +253,4 @@ def token(case: Case) -> Iterator[Problem]:
         )
 
 
-RULES: tuple[Rule, ...] = (environment, code, gpus, disks, clock, shared_path, data, ports, token)
+RULES: tuple[Rule, ...] = (environment, tools, code, gpus, disks, clock, shared_path, data, ports, token)

@@ -49,6 +49,8 @@ class FakeCluster:
         paths = f"PATH={home}/bin:{Path(sys.executable).parent}:/usr/bin:/bin PYTHONPATH={ROOT}"
         (home / ".bashrc").write_text(f"echo welcome to {address}\nexport {paths}\n")
         (home / "bin").mkdir()
+        (home / "bin" / "rsync").write_text("#!/bin/sh\n")
+        (home / "bin" / "rsync").chmod(0o755)
         (home / "bin" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")  # not executable: a host without GPUs
         return home
 

@@ -63,6 +63,7 @@ def test_everything_that_is_wrong_is_said_at_once(fake_cluster, run):
             "has other code in /other: abc, here",
         ),
         ({"code": {"folder": None, "commit": None, "digest": None}}, "wrong", "has none of our code"),
+        ({"tools/rsync": False}, "wrong", "has no rsync, with which `ray up` copies files; `apt-get install rsync`"),
         ({"gpu": GPU | {"error": "driver mismatch"}}, "wrong", "the GPU driver does not work (driver mismatch)"),
         ({"gpu": GPU | {"names": ["A100"]}}, "wrong", "has 2 GPUs on the bus, but the driver shows 1"),
         ({"gpu": GPU | {"cuda": "12.2"}, "torch_cuda": "13.0"}, "wrong", "driver 580.1 goes up to CUDA 12.2"),
@@ -99,6 +100,18 @@ def test_each_fault_is_one_line_with_its_cure(facts, kind, said, fake_cluster, r
     assert code == (1 if kind == "wrong" else 0)
 
 
+def test_what_setup_commands_need_is_looked_for_where_they_call_make(fake_cluster, run):
+    fake_cluster.hosts[SECOND]["facts"] = {"tools/make": False, "tools/venv": False, "versions/python": "3.12.1"}
+    without = lines(run("check", fake_cluster.write(), *ROOMY)[1], "wrong")
+    fake_cluster.launcher["head_setup_commands"] = ["cd ~/inat-search && make --silent setup"]
+    fake_cluster.hosts[HEAD]["facts"] = fake_cluster.hosts[THIRD]["facts"] = {"tools/make": True, "tools/venv": True}
+    found = [line for line in lines(run("check", fake_cluster.write(), *ROOMY)[1], "wrong") if line not in without]
+    assert found == [
+        f"wrong    {SECOND}: has no make, which setup_commands call; `apt-get install make` there",
+        f"wrong    {SECOND}: its Python 3.12 has no venv; `apt-get install python3.12-venv` there",
+    ]
+
+
 def lacks_what_ray_up_brings(fake_cluster, address: str) -> None:
     code = {"folder": "/home/user/inat-search", "commit": None, "digest": "1"}
     token = {"error": "missing", "mode": None, "digest": None}
@@ -106,7 +119,7 @@ def lacks_what_ray_up_brings(fake_cluster, address: str) -> None:
     fake_cluster.hosts[address]["facts"] = {"token": token, "code": code, "home": "/home/user"} | versions
     source = fake_cluster.token(fake_cluster.folder / THIRD)
     fake_cluster.launcher["file_mounts"] = {"~/.ray/auth_token": str(source), "~/inat-search/inat": "inat"}
-    fake_cluster.launcher["setup_commands"] = ["make setup"]
+    fake_cluster.launcher["setup_commands"] = ["~/install"]
 
 
 def test_a_head_that_was_set_up_before_is_not_left_to_ray_up(fake_cluster, run):
