@@ -6,7 +6,7 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,11 @@ from inat.errors import ConfigError
 CLOUDS = ("aws", "azure", "gcp", "aliyun", "vsphere", "external")
 GCS_PORT = 6379
 KEY_SECONDS = 5
+SETUP = ("setup_commands", "head_setup_commands", "worker_setup_commands")
+COMMANDS = (*SETUP, "head_start_ray_commands", "worker_start_ray_commands")
+MAPPINGS = ("provider", "auth", "metadata", "file_mounts")
+OUR_METADATA = ("shared_path", "data", "environment", "code")
+OUR_AUTH = ("ssh_user", "ssh_private_key", "ssh_proxy_command")
 PORT = re.compile(r"--((?!min-|max-)[a-z-]*port)[= ](\d+)")
 DIRECTORY = re.compile(r"--(temp-dir|object-spilling-directory)[= ](\S+)")
 RESULTS_LINK = re.compile(r"\bln -s\w* (\S+) \S*/results\b")  # the line of cluster.yaml that names the shared folder
@@ -127,7 +132,8 @@ def read_cluster(path: Path, shared: str | None = None, data: str | None = None)
     if kind != "local":
         raise ConfigError(f"{path}: unknown provider type {kind!r}; choose from local, {', '.join(CLOUDS)}")
     auth, known = _mapping(content, "auth"), _mapping(content, "metadata")
-    refuse([f"{path}: {problem}" for problem in [*_address_problems(provider), *_auth_problems(auth)]])
+    problems = [*_address_problems(provider), *_auth_problems(auth), *_type_problems(content)]
+    refuse([f"{path}: {problem}" for problem in problems])
     photos = data or known.get("data")
     hosts = [Host(provider["head_ip"], head=True), *(Host(ip, head=False) for ip in provider["worker_ips"])]
     return Cluster(
@@ -141,18 +147,16 @@ def read_cluster(path: Path, shared: str | None = None, data: str | None = None)
         environment=known.get("environment"),
         code=known.get("code"),
         mounts=_mapping(content, "file_mounts"),
-        setup_commands=tuple(
-            command for prefix in ("", "head_", "worker_") for command in content.get(f"{prefix}setup_commands") or ()
-        ),
+        setup_commands=tuple(command for name in SETUP for command in content.get(name) or ()),
         head_set_up=is_set_up(content.get("cluster_name"), provider["head_ip"]),
         head_commands=tuple(content.get("head_start_ray_commands") or ()),
         worker_commands=tuple(content.get("worker_start_ray_commands") or ()),
     )
 
 
-def linked_results(commands: Any) -> str | None:
+def linked_results(commands: Sequence[str] | None) -> str | None:
     """The folder that setup_commands make results/ a link to, if they do."""
-    found = (RESULTS_LINK.search(command) for command in commands or () if isinstance(command, str))
+    found = (RESULTS_LINK.search(command) for command in commands or ())
     return next((match.group(1) for match in found if match), None)
 
 
@@ -185,6 +189,25 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def _mapping(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = content.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def _type_problems(content: Mapping[str, Any]) -> list[str]:
+    """What is of another type than `ray up`, or we, want: each command, path and name a text."""
+    problems = []
+    for name in COMMANDS:
+        commands = content.get(name)
+        if commands is not None and not (isinstance(commands, list) and all(isinstance(c, str) for c in commands)):
+            problems.append(f"{name} is {commands!r}; write a list of shell commands")
+    for name in MAPPINGS:
+        entries = content.get(name)
+        if entries is not None and not isinstance(entries, dict):
+            problems.append(f"{name} is {entries!r}; write lines NAME: VALUE below it")
+    mounts = _mapping(content, "file_mounts").items()
+    texts = {f"file_mounts.{remote}": local if isinstance(remote, str) else remote for remote, local in mounts}
+    texts |= {f"metadata.{name}": _mapping(content, "metadata").get(name) or "" for name in OUR_METADATA}
+    texts |= {f"auth.{name}": _mapping(content, "auth").get(name) or "" for name in OUR_AUTH}
+    problems += [f"{name} is {value!r}; write a text" for name, value in texts.items() if not isinstance(value, str)]
+    return problems
 
 
 def _address_problems(provider: Mapping[str, Any]) -> list[str]:
