@@ -37,10 +37,16 @@ TOKEN_MOUNT = "~/.ray/auth_token"
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One machine, by the address that the launcher file gives it."""
+    """One machine, by the address that the launcher file gives it; ``outside`` is the one it has here, if another."""
 
     address: str
     head: bool
+    outside: str | None = None
+
+    @property
+    def reached_at(self) -> str:
+        """Its address for ssh from this machine."""
+        return self.outside or self.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,8 @@ def read_cluster(path: Path, shared: str | None = None, data: str | None = None)
     problems = [*_address_problems(provider), *_auth_problems(auth), *_type_problems(content)]
     refuse([f"{path}: {problem}" for problem in problems])
     photos = data or known.get("data")
-    hosts = [Host(provider["head_ip"], head=True), *(Host(ip, head=False) for ip in provider["worker_ips"])]
+    head = Host(provider["head_ip"], head=True, outside=provider.get("external_head_ip"))
+    hosts = [head, *(Host(ip, head=False) for ip in provider["worker_ips"])]
     return Cluster(
         path=path,
         hosts=tuple(hosts),
@@ -206,6 +213,7 @@ def _type_problems(content: Mapping[str, Any]) -> list[str]:
     texts = {f"file_mounts.{remote}": local if isinstance(remote, str) else remote for remote, local in mounts}
     texts |= {f"metadata.{name}": _mapping(content, "metadata").get(name) or "" for name in OUR_METADATA}
     texts |= {f"auth.{name}": _mapping(content, "auth").get(name) or "" for name in OUR_AUTH}
+    texts["provider.external_head_ip"] = _mapping(content, "provider").get("external_head_ip") or ""
     problems += [f"{name} is {value!r}; write a text" for name, value in texts.items() if not isinstance(value, str)]
     return problems
 

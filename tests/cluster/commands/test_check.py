@@ -100,6 +100,16 @@ def test_each_fault_is_one_line_with_its_cure(facts, kind, said, fake_cluster, r
     assert code == (1 if kind == "wrong" else 0)
 
 
+def test_a_head_with_another_address_here_is_asked_by_that(fake_cluster, run):
+    fake_cluster.launcher["provider"]["external_head_ip"] = "192.0.2.7"
+    fake_cluster.hosts["192.0.2.7"] = fake_cluster.hosts.pop(HEAD)
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert (code, HEAD in text) == (0, True), text
+    fake_cluster.hosts["192.0.2.7"]["error"] = "user@192.0.2.7: Permission denied (publickey)."
+    assert f"wrong    {HEAD}: refuses the key" in (said := run("check", fake_cluster.write(), *ROOMY)[1])
+    assert "user@192.0.2.7`" in said
+
+
 def test_what_setup_commands_need_is_looked_for_where_they_call_make(fake_cluster, run):
     fake_cluster.hosts[SECOND]["facts"] = {"tools/make": False, "tools/venv": False, "versions/python": "3.12.1"}
     without = lines(run("check", fake_cluster.write(), *ROOMY)[1], "wrong")
