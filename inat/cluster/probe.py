@@ -96,8 +96,12 @@ def code_facts(folder: str | None = None) -> dict[str, Any]:
     digest = hashlib.sha256()
     files = {path for pattern in CODE for path in glob.glob(os.path.join(folder, pattern), recursive=True)}
     for path in sorted(files):
-        with open(path, "rb") as file:
-            digest.update(os.path.relpath(path, folder).encode() + b"\0" + file.read() + b"\0")
+        try:
+            with open(path, "rb") as file:
+                digest.update(os.path.relpath(path, folder).encode() + b"\0" + file.read() + b"\0")
+        except OSError as error:
+            why = f"{path}: {reason(error)}"
+            return {"folder": folder, "commit": commit_of(folder), "digest": None, "error": why}
     return {"folder": folder, "commit": commit_of(folder), "digest": digest.hexdigest()}
 
 

@@ -116,7 +116,10 @@ def tools(case: Case) -> Iterator[Problem]:
 def code(case: Case) -> Iterator[Problem]:
     """The same code as here, uncommitted changes included."""
     theirs, ours = case.facts["code"], case.expected.code
-    if theirs["digest"] == ours["digest"]:
+    if theirs.get("error"):
+        yield case.problem(f"its code cannot be read ({theirs['error']})", f"`chown -R {case.cluster.user}` it there")
+        return
+    if theirs["digest"] == ours["digest"] or ours.get("error"):
         return
     if theirs["folder"] is None:
         what, by_hand = "has none of our code", "clone the repository there and `pip install -e .` it"

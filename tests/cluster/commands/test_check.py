@@ -62,6 +62,11 @@ def test_everything_that_is_wrong_is_said_at_once(fake_cluster, run):
             "wrong",
             "has other code in /other: abc, here",
         ),
+        (
+            {"code": {"folder": "/other", "commit": None, "digest": None, "error": "x.py: Permission denied"}},
+            "wrong",
+            "its code cannot be read (x.py: Permission denied); `chown -R user`",
+        ),
         ({"code": {"folder": None, "commit": None, "digest": None}}, "wrong", "has none of our code"),
         ({"tools/rsync": False}, "wrong", "has no rsync, with which `ray up` copies files; `apt-get install rsync`"),
         ({"gpu": GPU | {"error": "driver mismatch"}}, "wrong", "the GPU driver does not work (driver mismatch)"),
@@ -311,6 +316,16 @@ def test_nothing_heavy_is_loaded_on_the_users_machine(fake_cluster):
 
 def test_the_probe_runs_on_an_old_python():
     ast.parse(Path(probe.__file__).read_text(), feature_version=(3, 7))
+
+
+def test_code_that_cannot_be_read_is_said(tmp_path, fake_cluster, run, monkeypatch):
+    (tmp_path / "code" / "inat" / "folder.py").mkdir(parents=True)
+    facts = probe.code_facts(str(tmp_path / "code"))
+    assert facts["error"] == f"{tmp_path}/code/inat/folder.py: Is a directory"
+    monkeypatch.setattr(probe, "code_facts", lambda folder: facts)
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert (code, len(lines(text, "wrong"))) == (1, 1)
+    assert f"this machine: our code cannot be read ({facts['error']})" in text
 
 
 def test_the_probe_reads_gpus_from_nvidia_smi(tmp_path, monkeypatch):
