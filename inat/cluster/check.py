@@ -81,6 +81,8 @@ def problems_here(cluster: Cluster, expected: Expected) -> list[Problem]:
         found.append(Problem(HERE, f"has ray {ray}, wanted is {wanted}", f"`pip install ray=={wanted}`"))
     if shutil.which("rsync") is None:
         found.append(Problem(HERE, "has no rsync, with which `ray up` copies files", "install it"))
+    if why := expected.code.get("error"):
+        found.append(Problem(HERE, f"our code cannot be read ({why})", "make it readable for you"))
     if cluster.shared is None:
         path = cluster.path
         found.append(

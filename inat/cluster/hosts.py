@@ -1,8 +1,12 @@
 """The hosts that a launcher file names, and what it says of them."""
 
+import json
+import os
 import re
 import stat
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +19,34 @@ from inat.errors import ConfigError
 
 CLOUDS = ("aws", "azure", "gcp", "aliyun", "vsphere", "external")
 GCS_PORT = 6379
+KEY_SECONDS = 5
+SETUP = ("setup_commands", "head_setup_commands", "worker_setup_commands")
+COMMANDS = (*SETUP, "head_start_ray_commands", "worker_start_ray_commands")
+MAPPINGS = ("provider", "auth", "metadata", "file_mounts")
+OUR_METADATA = ("shared_path", "data", "environment", "code")
+OUR_AUTH = ("ssh_user", "ssh_private_key", "ssh_proxy_command")
 PORT = re.compile(r"--((?!min-|max-)[a-z-]*port)[= ](\d+)")
 DIRECTORY = re.compile(r"--(temp-dir|object-spilling-directory)[= ](\S+)")
 RESULTS_LINK = re.compile(r"\bln -s\w* (\S+) \S*/results\b")  # the line of cluster.yaml that names the shared folder
 TEMP_DIR = "/tmp/ray"
+_TEMP = os.environ.get("TMPDIR", "/tmp") if sys.platform == "linux" else "/tmp"  # Ray's own choice
+STATE_FOLDER = Path(os.environ.get("RAY_TMPDIR", _TEMP), "ray")  # on this machine: what `ray up` has done
+SET_UP = "ray-runtime-config"  # Ray's tag of a node whose files and setup_commands are done
 TOKEN_MOUNT = "~/.ray/auth_token"
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One machine, by the address that the launcher file gives it."""
+    """One machine, by the address that the launcher file gives it; ``outside`` is the one it has here, if another."""
 
     address: str
     head: bool
+    outside: str | None = None
+
+    @property
+    def reached_at(self) -> str:
+        """Its address for ssh from this machine."""
+        return self.outside or self.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +55,7 @@ class Cluster:
 
     ``mounts`` are its file_mounts, remote path to local path. Its metadata, which Ray leaves to us, names ``shared``,
     ``data``, the virtual ``environment`` and the folder of our ``code``, all as paths on the hosts, each may be None.
+    ``head_set_up``: `ray up` from this machine has set up the head, with no `ray down` since.
     """
 
     path: Path
@@ -48,7 +68,8 @@ class Cluster:
     environment: str | None
     code: str | None
     mounts: Mapping[str, str]
-    has_setup: bool
+    setup_commands: tuple[str, ...]
+    head_set_up: bool
     head_commands: tuple[str, ...]
     worker_commands: tuple[str, ...]
 
@@ -66,6 +87,11 @@ class Cluster:
         """Ports that `ray start` is told to listen on there."""
         named = {int(port) for _, port in PORT.findall(self.starts(host))} - {0}
         return sorted(named | ({self.gcs_port} if host.head else set()))
+
+    @property
+    def makes(self) -> bool:
+        """Whether setup_commands call make, as ours do to make the virtual environment."""
+        return any(re.search(r"\bmake\b", command) for command in self.setup_commands)
 
     @property
     def gcs_port(self) -> int:
@@ -112,9 +138,11 @@ def read_cluster(path: Path, shared: str | None = None, data: str | None = None)
     if kind != "local":
         raise ConfigError(f"{path}: unknown provider type {kind!r}; choose from local, {', '.join(CLOUDS)}")
     auth, known = _mapping(content, "auth"), _mapping(content, "metadata")
-    refuse([f"{path}: {problem}" for problem in [*_address_problems(provider), *_auth_problems(auth)]])
+    problems = [*_address_problems(provider), *_auth_problems(auth), *_type_problems(content)]
+    refuse([f"{path}: {problem}" for problem in problems])
     photos = data or known.get("data")
-    hosts = [Host(provider["head_ip"], head=True), *(Host(ip, head=False) for ip in provider["worker_ips"])]
+    head = Host(provider["head_ip"], head=True, outside=provider.get("external_head_ip"))
+    hosts = [head, *(Host(ip, head=False) for ip in provider["worker_ips"])]
     return Cluster(
         path=path,
         hosts=tuple(hosts),
@@ -126,16 +154,26 @@ def read_cluster(path: Path, shared: str | None = None, data: str | None = None)
         environment=known.get("environment"),
         code=known.get("code"),
         mounts=_mapping(content, "file_mounts"),
-        has_setup=any(content.get(f"{prefix}setup_commands") for prefix in ("", "head_", "worker_")),
+        setup_commands=tuple(command for name in SETUP for command in content.get(name) or ()),
+        head_set_up=is_set_up(content.get("cluster_name"), provider["head_ip"]),
         head_commands=tuple(content.get("head_start_ray_commands") or ()),
         worker_commands=tuple(content.get("worker_start_ray_commands") or ()),
     )
 
 
-def linked_results(commands: Any) -> str | None:
+def linked_results(commands: Sequence[str] | None) -> str | None:
     """The folder that setup_commands make results/ a link to, if they do."""
-    found = (RESULTS_LINK.search(command) for command in commands or () if isinstance(command, str))
+    found = (RESULTS_LINK.search(command) for command in commands or ())
     return next((match.group(1) for match in found if match), None)
+
+
+def is_set_up(name: Any, head: str) -> bool:
+    """Whether Ray has it that cluster ``name`` is up, and the setup of its head is done."""
+    try:
+        node = json.loads((STATE_FOLDER / f"cluster-{name}.state").read_text(encoding="utf-8"))[head]
+        return node["state"] == "running" and SET_UP in node["tags"]
+    except (OSError, ValueError, LookupError, TypeError):  # never up, or not a file of this Ray's
+        return False
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -160,6 +198,26 @@ def _mapping(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _type_problems(content: Mapping[str, Any]) -> list[str]:
+    """What is of another type than `ray up`, or we, want: each command, path and name a text."""
+    problems = []
+    for name in COMMANDS:
+        commands = content.get(name)
+        if commands is not None and not (isinstance(commands, list) and all(isinstance(c, str) for c in commands)):
+            problems.append(f"{name} is {commands!r}; write a list of shell commands")
+    for name in MAPPINGS:
+        entries = content.get(name)
+        if entries is not None and not isinstance(entries, dict):
+            problems.append(f"{name} is {entries!r}; write lines NAME: VALUE below it")
+    mounts = _mapping(content, "file_mounts").items()
+    texts = {f"file_mounts.{remote}": local if isinstance(remote, str) else remote for remote, local in mounts}
+    texts |= {f"metadata.{name}": _mapping(content, "metadata").get(name) or "" for name in OUR_METADATA}
+    texts |= {f"auth.{name}": _mapping(content, "auth").get(name) or "" for name in OUR_AUTH}
+    texts["provider.external_head_ip"] = _mapping(content, "provider").get("external_head_ip") or ""
+    problems += [f"{name} is {value!r}; write a text" for name, value in texts.items() if not isinstance(value, str)]
+    return problems
+
+
 def _address_problems(provider: Mapping[str, Any]) -> list[str]:
     head, workers = provider.get("head_ip"), provider.get("worker_ips")
     problems = [] if isinstance(head, str) and head else ["provider.head_ip is missing; write the head's address"]
@@ -181,4 +239,18 @@ def _auth_problems(auth: Mapping[str, Any]) -> list[str]:
         return [*problems, f"auth.ssh_private_key {key} cannot be read ({error.strerror}); name another or {make}"]
     if mode & 0o077:
         problems.append(f"auth.ssh_private_key {key} has mode {mode:03o}, which ssh refuses; `chmod 600 {key}`")
+    elif needs_passphrase(key):
+        what = "asks for a passphrase, which nobody types on the head, where Ray puts a copy to start the workers"
+        cure = "name a key without (`ssh-keygen -t ed25519 -N '' -f FILE`), and `ssh-copy-id -i FILE` it to every host"
+        problems.append(f"auth.ssh_private_key {key} {what}; {cure}")
     return problems
+
+
+def needs_passphrase(key: Path) -> bool:
+    """Whether a private key is encrypted, as far as ssh-keygen can tell; an agent may hide that from ssh itself."""
+    command = ["ssh-keygen", "-y", "-P", "", "-f", str(key)]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=KEY_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode != 0 and b"passphrase" in done.stderr

@@ -96,8 +96,12 @@ def code_facts(folder: str | None = None) -> dict[str, Any]:
     digest = hashlib.sha256()
     files = {path for pattern in CODE for path in glob.glob(os.path.join(folder, pattern), recursive=True)}
     for path in sorted(files):
-        with open(path, "rb") as file:
-            digest.update(os.path.relpath(path, folder).encode() + b"\0" + file.read() + b"\0")
+        try:
+            with open(path, "rb") as file:
+                digest.update(os.path.relpath(path, folder).encode() + b"\0" + file.read() + b"\0")
+        except OSError as error:
+            why = f"{path}: {reason(error)}"
+            return {"folder": folder, "commit": commit_of(folder), "digest": None, "error": why}
     return {"folder": folder, "commit": commit_of(folder), "digest": digest.hexdigest()}
 
 
@@ -109,6 +113,13 @@ def commit_of(folder: str) -> str | None:
         return run(*git, "rev-parse", "--short=10", "HEAD").strip() + ("+" if changed else "")
     except OSError:
         return None
+
+
+def tool_facts() -> dict[str, bool]:
+    """Whether there is what `ray up` and `make setup` need: rsync, make, and Python's venv, which some systems part."""
+    facts = {name: shutil.which(name) is not None for name in ("rsync", "make")}
+    facts["venv"] = all(importlib.util.find_spec(name) is not None for name in ("venv", "ensurepip"))
+    return facts
 
 
 def gpu_facts() -> dict[str, Any]:
@@ -282,6 +293,7 @@ def facts_of(task: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """(what is being looked at, its name in the facts, how) in order; what may hang on a share comes last."""
     yield "its Python", "versions", python_facts
     yield "torch's files", "torch_cuda", torch_cuda
+    yield "its programs", "tools", tool_facts
     yield "its GPUs", "gpu", gpu_facts
     yield "its ports", "ports", lambda: port_facts(task["ports"])
     yield "its token", "token", lambda: token_facts(task["key"])

@@ -14,6 +14,8 @@ from inat.cluster.ssh import Problem
 FULL = 0.95  # of a disk: Ray refuses to store objects beyond it
 PYTHONS = ("3.11", "3.12")
 PRIVATE = "600"
+# Ray compares its own notes, not the machine: on a head that was set up, only files that changed here are copied again.
+ANEW = "`ray down`, then `ray up`: while the cluster is up, `ray up` skips what it has done on the head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,15 @@ class Case:
         """A problem of this host."""
         return Problem(self.answer.host.address, what, cure, pending)
 
+    def left_to_ray_up(self, what: str, cure: str) -> Problem:
+        """A problem that `ray up` puts right by itself, unless it has set up this host, the head, already.
+
+        Workers are different: Ray does not start on one that lacks something, and is then set up anew.
+        """
+        if self.answer.host.head and self.cluster.head_set_up:
+            return self.problem(what, ANEW)
+        return self.problem(what, cure, pending=True)
+
 
 Rule = Callable[[Case], Iterator[Problem]]
 
@@ -82,30 +93,44 @@ def environment(case: Case) -> Iterator[Problem]:
     if missing:
         what = f"{' and '.join(missing)} not installed"
         by_hand = f"install requirements.lock there, or name the folder in metadata.environment of {case.cluster.path}"
-        yield case.problem(
-            what, "`ray up` runs setup_commands" if case.cluster.has_setup else by_hand, case.cluster.has_setup
-        )
+        setup = case.left_to_ray_up(what, "`ray up` runs setup_commands")
+        yield setup if case.cluster.setup_commands else case.problem(what, by_hand)
     for name, wanted in case.expected.versions.items():
         have = versions[name]
         if have is not None and have.split("+")[0] != wanted:
             yield case.problem(f"has {name} {have}, wanted is {wanted}", f"`pip install {name}=={wanted}` there")
 
 
+def tools(case: Case) -> Iterator[Problem]:
+    """The programs that `ray up` and setup_commands use there."""
+    have = case.facts["tools"]
+    if not have["rsync"]:
+        yield case.problem("has no rsync, with which `ray up` copies files", "`apt-get install rsync` there")
+    if case.cluster.makes and not have["make"]:
+        yield case.problem("has no make, which setup_commands call", "`apt-get install make` there")
+    if case.cluster.makes and not have["venv"]:
+        python = ".".join(case.facts["versions"]["python"].split(".")[:2])
+        yield case.problem(f"its Python {python} has no venv", f"`apt-get install python{python}-venv` there")
+
+
 def code(case: Case) -> Iterator[Problem]:
     """The same code as here, uncommitted changes included."""
     theirs, ours = case.facts["code"], case.expected.code
-    if theirs["digest"] == ours["digest"]:
+    if theirs.get("error"):
+        yield case.problem(f"its code cannot be read ({theirs['error']})", f"`chown -R {case.cluster.user}` it there")
+        return
+    if theirs["digest"] == ours["digest"] or ours.get("error"):
         return
     if theirs["folder"] is None:
-        brought = case.cluster.has_setup or bool(case.cluster.mounts)
-        cure = "`ray up` brings it" if brought else "clone the repository there and `pip install -e .` it"
-        yield case.problem("has none of our code", cure, brought)
+        what, by_hand = "has none of our code", "clone the repository there and `pip install -e .` it"
+        brought = bool(case.cluster.setup_commands) or bool(case.cluster.mounts)
+        yield case.left_to_ray_up(what, "`ray up` brings it") if brought else case.problem(what, by_hand)
         return
     brought = case.cluster.brings(f"{theirs['folder']}/inat", case.facts["home"])
     have, here = theirs["commit"] or "no commit", ours["commit"] or "no commit"
     differ = f"has other code in {theirs['folder']}: {have}, here is {here}"
     pull = f"bring both to one commit: `git -C {theirs['folder']} checkout {here.rstrip('+')}` there"
-    yield case.problem(differ, "`ray up` copies it" if brought else pull, brought)
+    yield case.left_to_ray_up(differ, "`ray up` copies it") if brought else case.problem(differ, pull)
 
 
 def gpus(case: Case) -> Iterator[Problem]:
@@ -216,11 +241,9 @@ def token(case: Case) -> Iterator[Problem]:
     found, source = case.facts["token"], case.expected.token
     brought = case.cluster.brings(TOKEN_MOUNT, case.facts["home"])
     if found["error"]:
-        cure = f"copy {TOKEN_MOUNT} there, with mode {PRIVATE}"
-        yield case.problem(
-            f"Ray's token {TOKEN_MOUNT}: {found['error']}", "`ray up` copies it" if brought else cure,
-            brought and found["error"] == "missing",
-        )  # fmt: skip
+        what, by_hand = f"Ray's token {TOKEN_MOUNT}: {found['error']}", f"copy {TOKEN_MOUNT} there, with mode {PRIVATE}"
+        brought = brought and found["error"] == "missing"
+        yield case.left_to_ray_up(what, "`ray up` copies it") if brought else case.problem(what, by_hand)
         return
     if found["mode"] != PRIVATE:
         what = f"Ray's token {TOKEN_MOUNT} has mode {found['mode']}, so others may read it"
@@ -233,4 +256,4 @@ def token(case: Case) -> Iterator[Problem]:
         )
 
 
-RULES: tuple[Rule, ...] = (environment, code, gpus, disks, clock, shared_path, data, ports, token)
+RULES: tuple[Rule, ...] = (environment, tools, code, gpus, disks, clock, shared_path, data, ports, token)

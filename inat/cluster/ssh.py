@@ -46,7 +46,7 @@ def ssh_command(cluster: Cluster, host: Host, remote: str) -> list[str]:
     options = [part for name, value in OPTIONS.items() for part in ("-o", f"{name}={value}")]
     options += ["-i", str(cluster.key)] if cluster.key else []
     options += ["-o", f"ProxyCommand={cluster.proxy}"] if cluster.proxy else []
-    return ["ssh", *options, f"{cluster.user}@{host.address}", remote]
+    return ["ssh", *options, f"{cluster.user}@{host.reached_at}", remote]
 
 
 def python_over_stdin(cluster: Cluster, length: int) -> str:
@@ -63,7 +63,7 @@ def python_over_stdin(cluster: Cluster, length: int) -> str:
 
 def explain(cluster: Cluster, host: Host, code: int | None, errors: str) -> Problem:
     """Why ssh, or what it ran, ended with ``code`` and these words on standard error."""
-    target = f"{cluster.user}@{host.address}"
+    target = f"{cluster.user}@{host.reached_at}"
     last = next((line for line in reversed(errors.strip().splitlines()) if line.strip()), "").strip()
     with_key = f" -i {cluster.key}" if cluster.key else ""
     for pattern, what, cure in (

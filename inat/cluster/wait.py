@@ -39,8 +39,11 @@ def wait_for_nodes(cluster: Cluster, seconds: float) -> None:
     for line in logs_of(cluster, hosts):
         console.print(line)
     which = ", ".join(missing)
-    said = f"{which} did not join" if answers else f"no Ray answers on the head, {cluster.head.address},"
-    raise SearchError(f"{said} within {seconds:g} s; see above, and run `check` and `ray up` again")
+    if answers:  # `ray up` would restart the head's Ray, and end what runs on it
+        cure = "mend what is said above: the head goes on trying to start them; then run `wait` again"
+        raise SearchError(f"{which} did not join within {seconds:g} s; {cure}")
+    address = cluster.head.address
+    raise SearchError(f"no Ray answers on the head, {address}, within {seconds:g} s; see above, and `ray up` again")
 
 
 def ask_head(cluster: Cluster, seconds: float) -> Iterator[dict[str, Any]]:

@@ -177,7 +177,7 @@ def test_f_worker_whose_shared_folder_becomes_read_only(run):
     run.cluster.lab.do("ro", "3")
     try:
         run.until_ended(FAULT_AT + 9)
-        assert "lab3 takes no trials: " in run.said()
+        assert f"{run.cluster.lab.name(3)} takes no trials: " in run.said()
     finally:
         run.cluster.lab.do("rw", "3")
     run.notes.append(f"trials on the mended host after {run.next_epoch_on(3):.0f} s")

@@ -33,11 +33,11 @@ def test_a_machine_without_photos_says_so_and_takes_no_trials_until_it_has_them(
     search = cluster.search("--data", "/root/photos", "--num-samples", "60", "--name", "photos", *OPTIONS)
     wait_until(lambda: len(nodes_of(study)) == 2, 120, "trials on the two machines that have the photos")
     time.sleep(5)
-    assert nodes_of(study) == {"lab1", "lab2"}
+    assert nodes_of(study) == {cluster.lab.name(1), cluster.lab.name(2)}
     said = (cluster.lab.state / "output.txt").read_text()
-    assert "machine lab3 takes no trials: /root/photos does not exist" in said
+    assert f"machine {cluster.lab.name(3)} takes no trials: /root/photos does not exist" in said
     assert cluster.lab.run(3, "bash", "-c", copy).returncode == 0
-    wait_until(lambda: "lab3" in nodes_of(study), 60, "trials on the machine that got the photos")
+    wait_until(lambda: cluster.lab.name(3) in nodes_of(study), 60, "trials on the machine that got the photos")
     assert search.wait(timeout=300) == 0
     for host in (1, 2, 3):  # each decoded them once, for itself
         stores = cluster.lab.run(host, "bash", "-c", "ls -d /root/.cache/inat/photos-train-*16px").stdout.split()
@@ -56,11 +56,12 @@ def test_a_gpu_box_that_joins_by_hand_gets_the_trials_and_the_others_are_named(c
     command = f"{checkout}; {environment}; {start}"
     assert cluster.lab.run(STRANGER, "bash", "-c", command).returncode == 0
     try:
-        wait_until(lambda: "lab4" in cluster.nodes(), 60, "the GPU box has joined")
+        wait_until(lambda: cluster.lab.name(STRANGER) in cluster.nodes(), 60, "the GPU box has joined")
         search = cluster.search("--data", "digits", "--num-samples", "3", "--name", "gpu", *OPTIONS, slow=0.0)
         assert search.wait(timeout=200) == 0
-        assert nodes_of(cluster.results / "gpu") == {"lab4"}
+        assert nodes_of(cluster.results / "gpu") == {cluster.lab.name(STRANGER)}
         said = (cluster.lab.state / "output.txt").read_text()
-        assert "lab1, lab2, lab3 have no GPU for a trial; --gpus-per-trial 0 would use the CPUs of all" in said
+        others = ", ".join(map(cluster.lab.name, (1, 2, 3)))
+        assert f"{others} have no GPU for a trial; --gpus-per-trial 0 would use the CPUs of all" in said
     finally:
         cluster.lab.run(STRANGER, ray, "stop", "--force")

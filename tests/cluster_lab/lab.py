@@ -28,6 +28,7 @@ class Lab:
     def __init__(self, hosts: int) -> None:
         self.hosts = range(1, hosts + 1)
         self.net = os.environ.get("LAB_NET", "10.99.0")
+        self.tag = os.environ.get("LAB_TAG", "lab")
         self.state = Path(os.environ.get("LAB_STATE", "/var/tmp/cluster_lab"))
         self.shared = self.state / "shared"
         self.key = self.state / "keys" / "id"
@@ -43,6 +44,10 @@ class Lab:
     def address(self, host: int) -> str:
         """The IP address of a host; that of host 0 is the laptop's."""
         return f"{self.net}.{10 + host if host else 1}"
+
+    def name(self, host: int) -> str:
+        """The name of a host."""
+        return f"{self.tag}{host}"
 
     def do(self, *verb: str) -> str:
         """A verb of lab.sh; its output. RuntimeError with what it says if it fails."""

@@ -13,6 +13,7 @@ PLACES = {  # what stands in the file, and is the user's to edit
     "user": "ssh_user: ubuntu",
     "key": "~/.ssh/id_ed25519",
     "shared": "/mnt/shared/inat-results",
+    "data": "data: /data/inaturalist_12K",
 }
 
 
@@ -29,6 +30,7 @@ def edited(lab: Lab, shared: Path, workers: Sequence[int]) -> str:
         PLACES["user"]: "ssh_user: root",
         PLACES["key"]: str(lab.key),
         PLACES["shared"]: str(shared),
+        PLACES["data"]: "data: digits",
         "make --silent setup": f"ln -sfnT {sys.prefix} .venv",
         "export PATH=": "export PYTHONPATH=$HOME/inat-search PATH=",
         "ray start --": "ray start --num-cpus=1 --",

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from inat.cluster import __main__ as command
+from inat.cluster import hosts
 
 ROOT = Path(__file__).parent.parent.parent.parent
 FAKE_SSH = Path(__file__).parent / "fake_ssh.py"
@@ -48,11 +49,19 @@ class FakeCluster:
         paths = f"PATH={home}/bin:{Path(sys.executable).parent}:/usr/bin:/bin PYTHONPATH={ROOT}"
         (home / ".bashrc").write_text(f"echo welcome to {address}\nexport {paths}\n")
         (home / "bin").mkdir()
+        (home / "bin" / "rsync").write_text("#!/bin/sh\n")
+        (home / "bin" / "rsync").chmod(0o755)
         (home / "bin" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")  # not executable: a host without GPUs
         return home
 
     def token(self, home: Path) -> Path:
         return home / ".ray" / "auth_token"
+
+    def note(self, state: str, **tags: str) -> None:
+        """What `ray up` and `ray down` leave of the head on the user's machine."""
+        (self.folder / "state").mkdir(exist_ok=True)
+        nodes = {ADDRESSES[0]: {"state": state, "tags": tags}}
+        (self.folder / "state" / "cluster-test.state").write_text(json.dumps(nodes))
 
     def write(self) -> Path:
         (self.folder / "hosts.json").write_text(json.dumps(self.hosts))
@@ -71,6 +80,7 @@ def fake_cluster(tmp_path, monkeypatch) -> FakeCluster:
     for file in binaries.iterdir():
         file.chmod(0o755)
     monkeypatch.setenv("PATH", f"{binaries}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(hosts, "STATE_FOLDER", tmp_path / "state")
     return FakeCluster(tmp_path)
 
 

@@ -2,6 +2,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -61,7 +62,13 @@ def test_everything_that_is_wrong_is_said_at_once(fake_cluster, run):
             "wrong",
             "has other code in /other: abc, here",
         ),
+        (
+            {"code": {"folder": "/other", "commit": None, "digest": None, "error": "x.py: Permission denied"}},
+            "wrong",
+            "its code cannot be read (x.py: Permission denied); `chown -R user`",
+        ),
         ({"code": {"folder": None, "commit": None, "digest": None}}, "wrong", "has none of our code"),
+        ({"tools/rsync": False}, "wrong", "has no rsync, with which `ray up` copies files; `apt-get install rsync`"),
         ({"gpu": GPU | {"error": "driver mismatch"}}, "wrong", "the GPU driver does not work (driver mismatch)"),
         ({"gpu": GPU | {"names": ["A100"]}}, "wrong", "has 2 GPUs on the bus, but the driver shows 1"),
         ({"gpu": GPU | {"cuda": "12.2"}, "torch_cuda": "13.0"}, "wrong", "driver 580.1 goes up to CUDA 12.2"),
@@ -98,14 +105,61 @@ def test_each_fault_is_one_line_with_its_cure(facts, kind, said, fake_cluster, r
     assert code == (1 if kind == "wrong" else 0)
 
 
-def test_what_ray_up_brings_is_pending(fake_cluster, run):
+def test_a_head_with_another_address_here_is_asked_by_that(fake_cluster, run):
+    fake_cluster.launcher["provider"]["external_head_ip"] = "192.0.2.7"
+    fake_cluster.hosts["192.0.2.7"] = fake_cluster.hosts.pop(HEAD)
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert (code, HEAD in text) == (0, True), text
+    fake_cluster.hosts["192.0.2.7"]["error"] = "user@192.0.2.7: Permission denied (publickey)."
+    assert f"wrong    {HEAD}: refuses the key" in (said := run("check", fake_cluster.write(), *ROOMY)[1])
+    assert "user@192.0.2.7`" in said
+
+
+def test_what_setup_commands_need_is_looked_for_where_they_call_make(fake_cluster, run):
+    fake_cluster.hosts[SECOND]["facts"] = {"tools/make": False, "tools/venv": False, "versions/python": "3.12.1"}
+    without = lines(run("check", fake_cluster.write(), *ROOMY)[1], "wrong")
+    fake_cluster.launcher["head_setup_commands"] = ["cd ~/inat-search && make --silent setup"]
+    fake_cluster.hosts[HEAD]["facts"] = fake_cluster.hosts[THIRD]["facts"] = {"tools/make": True, "tools/venv": True}
+    found = [line for line in lines(run("check", fake_cluster.write(), *ROOMY)[1], "wrong") if line not in without]
+    assert found == [
+        f"wrong    {SECOND}: has no make, which setup_commands call; `apt-get install make` there",
+        f"wrong    {SECOND}: its Python 3.12 has no venv; `apt-get install python3.12-venv` there",
+    ]
+
+
+def lacks_what_ray_up_brings(fake_cluster, address: str) -> None:
     code = {"folder": "/home/user/inat-search", "commit": None, "digest": "1"}
     token = {"error": "missing", "mode": None, "digest": None}
     versions = {"versions/ray": None, "versions/torch": None}
-    fake_cluster.hosts[SECOND]["facts"] = {"token": token, "code": code, "home": "/home/user"} | versions
-    source = fake_cluster.token(fake_cluster.folder / HEAD)
+    fake_cluster.hosts[address]["facts"] = {"token": token, "code": code, "home": "/home/user"} | versions
+    source = fake_cluster.token(fake_cluster.folder / THIRD)
     fake_cluster.launcher["file_mounts"] = {"~/.ray/auth_token": str(source), "~/inat-search/inat": "inat"}
-    fake_cluster.launcher["setup_commands"] = ["make setup"]
+    fake_cluster.launcher["setup_commands"] = ["~/install"]
+
+
+def test_a_head_that_was_set_up_before_is_not_left_to_ray_up(fake_cluster, run):
+    lacks_what_ray_up_brings(fake_cluster, HEAD)
+    fake_cluster.note("running", **{"ray-runtime-config": "hash"})
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert (code, lines(text, "pending")) == (1, [])
+    assert [f"{HEAD}: " in line and "; `ray down`, then `ray up`" in line for line in lines(text, "wrong")] == [
+        True
+    ] * 3
+
+
+@pytest.mark.parametrize("note", [("terminated", {"ray-runtime-config": "hash"}), ("running", {}), (None, None)])
+def test_a_head_whose_setup_is_not_done_is(note, fake_cluster, run):
+    lacks_what_ray_up_brings(fake_cluster, HEAD)
+    fake_cluster.note(note[0], **(note[1] or {}))
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert (code, lines(text, "wrong"), len(lines(text, "pending"))) == (0, [], 3)
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_what_ray_up_brings_is_pending(up, fake_cluster, run):
+    lacks_what_ray_up_brings(fake_cluster, SECOND)
+    if up:
+        fake_cluster.note("running", **{"ray-runtime-config": "hash"})
     exit_code, text = run("check", fake_cluster.write(), *ROOMY)
     assert (exit_code, lines(text, "wrong")) == (0, [])
     assert len(lines(text, "pending")) == 3
@@ -192,6 +246,15 @@ def test_the_shared_path_may_be_the_one_that_results_links_to(fake_cluster, run)
         ({"provider": {"type": "local", "worker_ips": ["b"]}}, "provider.head_ip is missing"),
         ({"provider": {"type": "local", "head_ip": "a", "worker_ips": ["a"]}}, "a is listed twice"),
         ({"auth": {}}, "auth.ssh_user is missing"),
+        ({"auth": {"ssh_user": 5}}, "auth.ssh_user is 5; write a text"),
+        ({"setup_commands": 5}, "setup_commands is 5; write a list of shell commands"),
+        ({"worker_setup_commands": "make"}, "worker_setup_commands is 'make'; write a list of shell commands"),
+        ({"head_start_ray_commands": [5]}, "head_start_ray_commands is [5]; write a list of shell commands"),
+        ({"file_mounts": {"~/.ray/auth_token": 5}}, "file_mounts.~/.ray/auth_token is 5; write a text"),
+        ({"file_mounts": {7: "inat"}}, "file_mounts.7 is 7; write a text"),
+        ({"file_mounts": ["inat"]}, "file_mounts is ['inat']; write lines NAME: VALUE below it"),
+        ({"metadata": {"shared_path": 5}}, "metadata.shared_path is 5; write a text"),
+        ({"metadata": "here"}, "metadata is 'here'; write lines NAME: VALUE below it"),
         (
             {"auth": {"ssh_user": "u", "ssh_private_key": "/no/key"}},
             "ssh_private_key /no/key cannot be read (No such",
@@ -229,6 +292,16 @@ def test_a_key_that_others_may_read_is_refused(fake_cluster, run):
     assert "has mode 644, which ssh refuses; `chmod 600" in run("check", fake_cluster.write())[1]
 
 
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen here")
+@pytest.mark.parametrize(("passphrase", "refused"), [("secret", True), ("", False)])
+def test_a_key_with_a_passphrase_is_refused(passphrase, refused, fake_cluster, run):
+    key = fake_cluster.folder / "key"
+    key.unlink()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", key], check=True)
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert (code, "asks for a passphrase" in text) == ((2, True) if refused else (0, False)), text
+
+
 def test_nothing_heavy_is_loaded_on_the_users_machine(fake_cluster):
     program = (
         "import sys\nfrom inat.cluster.__main__ import main\n"
@@ -243,6 +316,16 @@ def test_nothing_heavy_is_loaded_on_the_users_machine(fake_cluster):
 
 def test_the_probe_runs_on_an_old_python():
     ast.parse(Path(probe.__file__).read_text(), feature_version=(3, 7))
+
+
+def test_code_that_cannot_be_read_is_said(tmp_path, fake_cluster, run, monkeypatch):
+    (tmp_path / "code" / "inat" / "folder.py").mkdir(parents=True)
+    facts = probe.code_facts(str(tmp_path / "code"))
+    assert facts["error"] == f"{tmp_path}/code/inat/folder.py: Is a directory"
+    monkeypatch.setattr(probe, "code_facts", lambda folder: facts)
+    code, text = run("check", fake_cluster.write(), *ROOMY)
+    assert (code, len(lines(text, "wrong"))) == (1, 1)
+    assert f"this machine: our code cannot be read ({facts['error']})" in text
 
 
 def test_the_probe_reads_gpus_from_nvidia_smi(tmp_path, monkeypatch):

@@ -45,6 +45,7 @@ def test_who_did_not_join_is_told_with_the_end_of_the_logs(fake_cluster, run):
     assert text.index(f"head     {HEAD}") < text.index("bash: ray: command not found")
     assert "Full command" not in text
     assert f"error: {SECOND}, {THIRD} did not join within 7 s" in text
+    assert "`ray up`" not in text  # it would end a running search
 
 
 def test_a_host_where_ray_never_started_is_told(fake_cluster, run):

@@ -1,0 +1,92 @@
+"""Commands of both launcher files, run here with a home folder of their own."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from inat.cluster.hosts import linked_results
+
+ROOT = Path(__file__).parent.parent.parent
+FILES = ("cluster.yaml", "clusters/aws.yaml")
+LINE = ". ~/inat-search/shell.env"
+
+
+def test_check_knows_what_to_look_for_from_the_file_alone():
+    content = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    assert content["metadata"]["data"] == "/data/inaturalist_12K"
+    assert linked_results(content["setup_commands"]) == "/mnt/shared/inat-results"
+
+
+def command_of(file: str, section: str, part: str) -> str:
+    (command,) = [command for command in yaml.safe_load((ROOT / file).read_text())[section] if part in command]
+    return command
+
+
+def run(command: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"]} | variables
+    return subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("before", [None, "", "case $- in *i*) ;; *) return;; esac\necho 'it is 100 %'\n"])
+def test_the_line_for_the_shells_is_first_in_bashrc_once_whatever_was_there(before, file, tmp_path):
+    if before is not None:
+        (tmp_path / ".bashrc").write_text(before)
+    for _ in range(2):
+        done = run(command_of(file, "setup_commands", "~/.bashrc"), tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (tmp_path / ".bashrc").read_text().rstrip("\n") == f"{LINE}\n{before or ''}".rstrip("\n")
+    assert [path.name for path in tmp_path.iterdir()] == [".bashrc"]
+
+
+@pytest.mark.parametrize("variables", [{"RAY_CLOUD_INSTANCE_ID": "10.0.0.1"}, {}])
+def test_the_head_starts_with_and_without_the_address_that_ray_may_set(variables, tmp_path):
+    (tmp_path / "ray").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "ray").chmod(0o755)
+    command = command_of("cluster.yaml", "head_start_ray_commands", "ray start")
+    said = run(command, tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}", **variables).stdout
+    assert ("--node-ip-address=10.0.0.1 " in said) == bool(variables)
+    assert ("--node-ip-address" in said) == bool(variables)
+    assert "start --head --port=6379 --" in said
+
+
+def aws_here(folder: Path) -> dict[str, str]:
+    """A stand-in for aws, which writes down what it is told; paths of the head moved into ``folder``."""
+    (folder / "aws").write_text(f'#!/bin/sh\necho "$@" >> {folder}/aws.log\n')
+    (folder / "crontab").write_text(f'#!/bin/sh\n[ "$1" = -l ] && cat {folder}/tab || cat > {folder}/tab\n')
+    for name in ("aws", "crontab"):
+        (folder / name).chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_results_are_fetched_once_for_each_head(tmp_path):
+    command = command_of("clusters/aws.yaml", "head_setup_commands", "s3://BUCKET/results /shared")
+    command = command.replace("/shared/", f"{tmp_path}/shared/")
+    (tmp_path / "shared").mkdir()
+    for _ in range(2):
+        assert run(command, tmp_path, **aws_here(tmp_path)).returncode == 0
+    assert (tmp_path / "aws.log").read_text().count("sync") == 1
+
+
+def test_results_whose_fetching_failed_are_fetched_again(tmp_path):
+    command = command_of("clusters/aws.yaml", "head_setup_commands", "s3://BUCKET/results /shared")
+    command = command.replace("/shared/", f"{tmp_path}/shared/")
+    (tmp_path / "shared").mkdir()
+    variables = aws_here(tmp_path)
+    (tmp_path / "aws").write_text("#!/bin/sh\nexit 1\n")
+    assert run(command, tmp_path, **variables).returncode == 1
+    assert run(command, tmp_path, **aws_here(tmp_path)).returncode == 0
+    assert (tmp_path / "aws.log").read_text().count("sync") == 1
+
+
+def test_the_crontab_has_one_line_that_finds_aws_however_often_it_is_made(tmp_path):
+    command = command_of("clusters/aws.yaml", "head_setup_commands", "crontab")
+    for _ in range(2):
+        done = run(command, tmp_path, **aws_here(tmp_path))
+        assert done.returncode == 0, done.stderr
+    (line,) = (tmp_path / "tab").read_text().splitlines()
+    assert line.startswith("* * * * * PATH=/usr/local/bin:$PATH flock -n /tmp/sync.lock aws s3 sync ")
+    assert "%" not in line  # which cron reads as the end of the line
