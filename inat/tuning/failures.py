@@ -14,6 +14,8 @@ _OURS = "|".join(n for n, kind in vars(errors).items() if isinstance(kind, type)
 _SAID_BY_US = re.compile(rf"^(?:inat\.errors\.)?(?:{_OURS}): ", re.MULTILINE)
 _ACCUSES = re.compile(rf"^(?:inat\.errors\.)?{_OF_THE_MACHINE}: ", re.MULTILINE)
 
+# A machine without this package, or with another one: the process there cannot even load the trial.
+_NOT_INSTALLED = re.compile(r"^ModuleNotFoundError: No module named 'inat['.]", re.MULTILINE)
 # Ray's words for the death of a process that went with its machine, or cannot be reached there.
 _LOST = re.compile(r"node has died|node died|node was (?:marked )?dead|NODE_DIED|is unavailable|raylet (?:has )?died")
 MOST_LOSSES = 10  # of machines under one trial: it may be the trial that kills them
@@ -47,7 +49,7 @@ def uncounted(failure: str) -> int:
 
 def of_the_machine(failure: str) -> bool:
     """Whether a trial failed because its machine died, cannot be reached, or lacks what trials need."""
-    return _ACCUSES.search(failure) is not None or _LOST.search(failure) is not None
+    return any(words.search(failure) for words in (_ACCUSES, _NOT_INSTALLED, _LOST))
 
 
 def hopeless(failure: str) -> bool:

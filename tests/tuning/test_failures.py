@@ -8,6 +8,8 @@ from inat.errors import DataError
 from inat.tuning.failures import MOST_ACCUSED, MOST_LOSSES, StudyTrial, hopeless, reason_of
 from inat.tuning.fitness import blaming_the_machine
 
+NOT_LOADED = "The actor died because of an error raised in its creation task, ray::f.__init__() (pid=1)\n  File x\n"
+
 
 @pytest.mark.parametrize(
     ("failure", "reason"),
@@ -64,6 +66,9 @@ def test_what_a_machine_lacks_is_tried_again_elsewhere(error):
             MOST_LOSSES,
         ),
         ("inat.errors.MachineError: no photos [node a1]", MOST_ACCUSED),
+        (f"{NOT_LOADED}ModuleNotFoundError: No module named 'inat'", MOST_LOSSES),
+        (f"{NOT_LOADED}ModuleNotFoundError: No module named 'inat.tuning'", MOST_LOSSES),
+        (f"{NOT_LOADED}ModuleNotFoundError: No module named 'inatx'", 0),
         ("ValueError: x", 0),
         ("The actor died unexpectedly.", 0),
     ],
