@@ -16,8 +16,14 @@ _ACCUSES = re.compile(rf"^(?:inat\.errors\.)?{_OF_THE_MACHINE}: ", re.MULTILINE)
 
 # A machine without this package, or with another one: the process there cannot even load the trial.
 _NOT_INSTALLED = re.compile(r"^ModuleNotFoundError: No module named 'inat['.]", re.MULTILINE)
-# Ray's words for the death of a process that went with its machine, or cannot be reached there.
-_LOST = re.compile(r"node has died|node died|node was (?:marked )?dead|NODE_DIED|is unavailable|raylet (?:has )?died")
+# Ray's words for the death of a process that went with its machine, or cannot be reached there. They count only before
+# the traceback, which may quote anything; in it, Ray's own exceptions do.
+_LOST = re.compile(
+    r"node has died|node died|node was (?:marked )?dead|NODE_DIED|raylet (?:has )?died|^The actor \w+ is unavailable: ",
+    re.MULTILINE,
+)
+_TRACEBACK = re.compile(r"ray::|^Traceback ", re.MULTILINE)
+_RAISED = re.compile(r"^ray\.exceptions\.(?:NodeDied|ActorUnavailable|LocalRayletDied)Error\b", re.MULTILINE)
 MOST_LOSSES = 10  # of machines under one trial: it may be the trial that kills them
 MOST_ACCUSED = 3  # machines by one trial: what it finds wrong everywhere is wrong with itself
 
@@ -49,7 +55,9 @@ def uncounted(failure: str) -> int:
 
 def of_the_machine(failure: str) -> bool:
     """Whether a trial failed because its machine died, cannot be reached, or lacks what trials need."""
-    return any(words.search(failure) for words in (_ACCUSES, _NOT_INSTALLED, _LOST))
+    if any(words.search(failure) for words in (_ACCUSES, _NOT_INSTALLED, _RAISED)):
+        return True
+    return _LOST.search(_TRACEBACK.split(failure, maxsplit=1)[0]) is not None
 
 
 def hopeless(failure: str) -> bool:
