@@ -104,6 +104,8 @@ class Machines(Callback):
         if answered:
             self._hear(machine, answered[0])
         elif now - machine.asked > ANSWER_SECONDS:
+            # It will be asked again; each question that hangs there would keep a process of its own.
+            ray.cancel(machine.question, force=True)
             machine.question = None
             self._judge(machine, f"no answer within {ANSWER_SECONDS:g} s")
 

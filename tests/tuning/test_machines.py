@@ -20,10 +20,13 @@ class FakeCluster:
         monkeypatch.setattr(machines.time, "sleep", self.sleep)
         monkeypatch.setattr(ray, "wait", lambda refs, timeout: (refs if self.answers[refs[0]] is not None else [], []))
         monkeypatch.setattr(ray, "get", self.answer)
+        self.pending: list[str] = []
+        monkeypatch.setattr(ray, "cancel", lambda ref, force: self.pending.remove(ref) if force else None)
         self.machines = Machines(lambda: self.up, self.ask, HEAD.node_id, self.said.append)
 
     def ask(self, node_id):
         self.asked.append(node_id)
+        self.pending.append(node_id)
         return node_id
 
     def answer(self, node_id):
@@ -72,6 +75,16 @@ def test_no_machine_that_can_is_an_error_with_every_reason(cluster):
     cluster.up, cluster.answers = [B, C], {B.node_id: "/data is not there", C.node_id: None}
     with pytest.raises(SearchError, match=r"\(hostB: /data is not there; hostC: no answer within 90 s\)"):
         cluster.machines.wait()
+
+
+def test_a_question_that_is_not_answered_is_withdrawn_before_it_is_put_again(cluster):
+    cluster.answers[B.node_id] = None
+    cluster.machines.wait()
+    assert cluster.pending == []
+    cluster.later(machines.ASK_AGAIN_SECONDS + 1)
+    assert cluster.pending == [B.node_id]
+    cluster.later(machines.ANSWER_SECONDS + 1)
+    assert (cluster.asked, cluster.pending) == ([B.node_id] * 3, [B.node_id])
 
 
 def test_a_machine_that_joins_gets_trials_only_once_it_has_answered(cluster):
