@@ -17,7 +17,10 @@ MARK = "inat-probe "
 def altered(line: str, host: dict) -> str:
     if not line.startswith(MARK):
         return line
-    answer = json.loads(line[len(MARK) :])
+    try:
+        answer = json.loads(line[len(MARK) :])
+    except ValueError:
+        return line
     if "clock" in answer:
         answer["clock"] += host.get("clock", 0)
     for path, value in host.get("facts", {}).items() if "facts" in answer else ():

@@ -87,3 +87,19 @@ def test_no_study_is_one_sentence(tmp_path, run):
     code, text = run("status", "--storage-path", tmp_path)
     assert (code, text) == (2, f"error: no study in {tmp_path}; name its directory, or pass --storage-path\n")
     assert "no study in" in run("status", tmp_path)[1]
+
+
+def test_a_study_that_has_not_begun_has_no_trials(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(status, "node_states", lambda: [UP])
+    new = Study.create(tmp_path / "study", {"config": SearchConfig(data="digits").to_json()})
+    new.close()
+    for name in ("journal.jsonl", "trials.csv"):
+        (new.directory / name).unlink(missing_ok=True)
+    code, text = run("status", new.directory)
+    assert (code, "best    none has ended yet" in text) == (0, True)
+
+
+def test_a_study_that_lost_its_journal_is_told(study, run):
+    (study.directory / "journal.jsonl").unlink()
+    code, text = run("status", study.directory)
+    assert (code, text) == (2, f"error: {study.directory} has no journal.jsonl; copy the study again, whole\n")

@@ -70,7 +70,7 @@ def test_a_head_that_cannot_be_reached_is_told(fake_cluster, run):
     assert f"the head cannot be asked which nodes have joined: {HEAD}: refuses the key" in text
 
 
-@pytest.mark.parametrize("seconds", ["0", "-3"])
+@pytest.mark.parametrize("seconds", ["0", "-3", "nan", "inf"])
 def test_no_time_at_all_is_refused(seconds, fake_cluster, run):
     code, text = run("wait", fake_cluster.write(), "--timeout", seconds)
     assert (code, "--timeout must be positive" in text) == (2, True)
