@@ -70,7 +70,8 @@ class Machines(Callback):
         self._count, self._resize, self._told = count, resize, None
 
     def excluded(self) -> list[str]:
-        """Ids of the machines that are up and get no trials."""
+        """Ids of the machines that are up at this moment and get no trials."""
+        self._look_around()  # one that has just joined has not answered
         return sorted(node_id for node_id, machine in self._machines.items() if machine.unfit != "")
 
     def update(self) -> None:

@@ -104,6 +104,12 @@ def test_a_machine_that_joins_gets_trials_only_once_it_has_answered(cluster):
     assert cluster.said == ["machine hostC has joined", "machine hostB has left; its trials go on elsewhere"]
 
 
+def test_a_machine_is_excluded_from_the_moment_it_joins(cluster):
+    cluster.machines.wait()
+    cluster.up, cluster.answers[C.node_id] = [HEAD, B, C], None
+    assert cluster.machines.excluded() == [C.node_id]
+
+
 def test_a_machine_that_cannot_be_asked_gets_no_trials(cluster):
     cluster.answers[B.node_id] = ray.exceptions.RaySystemError("No module named 'inat'")
     assert cluster.machines.wait() == [HEAD]
