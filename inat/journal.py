@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any, Self
 
-from inat.constants import FAILED, JOURNAL, RUNNING, TRIAL_ID
+from inat.constants import FAILED, JOURNAL, RUNNING, TRIAL_ID, TRIALS_CSV
 from inat.errors import StudyError
 from inat.files import read_json_lines
 from inat.trials import Trial
@@ -20,9 +20,16 @@ class Journal:
 
     @classmethod
     def read(cls, directory: Path) -> Self:
-        """The journal of a study as it is now, without taking the study; a search may be running it."""
+        """The journal of a study as it is now, without taking the study; a search may be running it.
+
+        Empty for a study that has not begun; StudyError if the file is damaged or was lost.
+        """
         journal = cls()
-        journal.replay(directory / JOURNAL, growing=True)
+        try:
+            journal.replay(directory / JOURNAL, growing=True)
+        except FileNotFoundError as error:
+            if (directory / TRIALS_CSV).exists():
+                raise StudyError(f"{directory} has no {JOURNAL}; copy the study again, whole") from error
         return journal
 
     @property

@@ -1,5 +1,6 @@
 """A study directory before it is opened: what it says of itself, and whether another process has it."""
 
+import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from filelock import FileLock, Timeout
 
 from inat.constants import JOURNAL, LOCK_FILE, STUDY_JSON
 from inat.errors import StudyError
+
+LOCK_SECONDS = 1.0  # `is_running` may be looking at it just now
 
 
 def read_info(directory: Path) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def take_lock(directory: Path) -> FileLock:
     """The study's lock, held until it is released; StudyError if another process holds it."""
     lock = FileLock(directory / LOCK_FILE)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=LOCK_SECONDS)
     except Timeout as error:
         raise StudyError(f"{directory} is being run by another process; wait for it or stop it first") from error
     except OSError as error:
@@ -39,11 +42,24 @@ def take_lock(directory: Path) -> FileLock:
 
 
 def is_running(directory: Path) -> bool:
-    """Whether a process is running the study at this moment."""
+    """Whether a process is running the study at this moment; nothing is written, so that it may be read-only.
+
+    StudyError if the lock may not be read.
+    """
+    path = directory / LOCK_FILE
     try:
-        take_lock(directory).release()
-    except StudyError:
-        return True
+        file = path.open()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StudyError(
+            f"{path} cannot be read ({error.strerror}); run this as the user who runs the study"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # given back when the file is closed
+        except (BlockingIOError, PermissionError):  # some file systems call it the latter
+            return True
     return False
 
 

@@ -1,4 +1,5 @@
 import csv
+import fcntl
 import json
 import threading
 from pathlib import Path
@@ -7,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inat.constants import LOCK_FILE
 from inat.errors import DiskFullError, StudyError
 from inat.results import Study
-from inat.studyinfo import read_info
+from inat.studyinfo import is_running, read_info
 
 
 def new_study(tmp_path: Path) -> Study:
@@ -163,6 +165,37 @@ def test_only_one_process_may_run_a_study(tmp_path):
         Study.open(study.directory)
     study.close()
     Study.open(study.directory).close()
+
+
+def test_whether_a_study_runs_is_told_without_a_trace(tmp_path):
+    study = new_study(tmp_path)
+    lock = study.directory / LOCK_FILE
+    assert is_running(study.directory)
+    study.close()
+    assert not is_running(study.directory)
+    lock.unlink(missing_ok=True)
+    assert not is_running(study.directory)
+    assert not lock.exists()
+
+
+def test_a_look_whether_a_study_runs_keeps_nobody_from_running_it(tmp_path):
+    study = new_study(tmp_path)
+    study.close()
+    with (study.directory / LOCK_FILE).open("a") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        timer = threading.Timer(0.2, fcntl.flock, (looking, fcntl.LOCK_UN))
+        timer.start()
+        Study.open(study.directory).close()
+        timer.join()
+
+
+def test_a_lock_that_may_not_be_read_is_told_apart(tmp_path):
+    study = new_study(tmp_path)
+    study.close()
+    (study.directory / LOCK_FILE).unlink(missing_ok=True)
+    (study.directory / LOCK_FILE).mkdir()  # as good as no permission, which a test run by root would have
+    with pytest.raises(StudyError, match=r"cannot be read \(Is a directory\)"):
+        is_running(study.directory)
 
 
 def test_a_missing_study_names_those_there_are(tmp_path):

@@ -5,6 +5,7 @@ python -m inat.cluster wait cluster.yaml     # after it: until all nodes have jo
 ray exec cluster.yaml "python -m inat.cluster status"    # while a search runs: nodes, slots, trials, best so far
 """
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -38,6 +39,9 @@ def check(
     from inat.cluster.check import check_cluster, print_check
     from inat.cluster.hosts import read_cluster
 
+    for option, value in (("--min-free-gb", min_free_gb), ("--max-skew", max_skew)):
+        if not 0 <= value < math.inf:
+            raise ConfigError(f"{option} must be a number from 0 on, got {value:g}")
     started = time.monotonic()
     answers, problems = check_cluster(read_cluster(file, shared_path, data), min_free_gb * 1e9, max_skew)
     print_check(answers, problems, time.monotonic() - started)
@@ -56,8 +60,8 @@ def wait(file: tyro.conf.Positional[Path] = DEFAULT, timeout: float = 180.0) -> 
     from inat.cluster.hosts import read_cluster
     from inat.cluster.wait import wait_for_nodes
 
-    if timeout <= 0:
-        raise ConfigError(f"--timeout must be positive, got {timeout:g}")
+    if not 0 < timeout < math.inf:
+        raise ConfigError(f"--timeout must be positive and finite, got {timeout:g}")
     wait_for_nodes(read_cluster(file), timeout)
 
 

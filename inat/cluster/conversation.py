@@ -16,6 +16,11 @@ from inat.cluster.ssh import Problem, explain, python_over_stdin, ssh_command
 SECONDS = 8.0  # for the facts: with the look at the shared path, all is over within ten
 LOOK_SECONDS = 1.5
 CLOCK_READINGS = 3
+LONGEST_LINE = 2**20  # bytes; of the host's answers, and longer ones of its .bashrc are skipped
+
+
+class _UnreadableError(Exception):
+    """An answer that is no JSON; the text is its beginning."""
 
 
 @dataclass(slots=True)
@@ -47,7 +52,9 @@ class Conversation:
         pipe = asyncio.subprocess.PIPE
         try:
             async with asyncio.timeout_at(self._deadline):
-                self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+                self._process = await asyncio.create_subprocess_exec(
+                    *command, stdin=pipe, stdout=pipe, stderr=pipe, limit=LONGEST_LINE
+                )
                 self._send(text)
                 await self._compare_clocks()
                 self._send_line({"task": task})
@@ -58,10 +65,15 @@ class Conversation:
             self.answer.problem = Problem(self.answer.host.address, what, cure)
         except (EOFError, ConnectionError):
             await self._note_end()
+        except _UnreadableError as error:
+            cure = "see what `python` and ~/.bashrc print there in a login shell"
+            self.answer.problem = Problem(
+                self.answer.host.address, f"gives an answer that cannot be read: {error}", cure
+            )
 
     async def look(self, files: dict[str, str]) -> None:
         """Have the host say which of ``files`` (name to content) it sees in the shared path."""
-        with suppress(TimeoutError, EOFError, ConnectionError):
+        with suppress(TimeoutError, EOFError, ConnectionError, _UnreadableError):
             async with asyncio.timeout(LOOK_SECONDS):
                 self._send_line({"look": files})
                 self.answer.seen = (await self._next("seen"))["seen"]
@@ -88,17 +100,26 @@ class Conversation:
         self._send(json.dumps(request).encode() + b"\n")
 
     async def _next(self, name: str) -> dict[str, Any]:
-        """The next answer with this name; EOFError if the host says no more."""
-        assert self._process
-        assert self._process.stdout
-        while line := await self._process.stdout.readline():
+        """The next answer with this name; EOFError if the host says no more, _UnreadableError if it is no JSON."""
+        while line := await self._line():
             if not line.startswith(probe.MARK.encode()):
                 continue  # what the host's .bashrc prints
-            answer: dict[str, Any] = json.loads(line[len(probe.MARK) :])
+            try:
+                answer: dict[str, Any] = json.loads(line[len(probe.MARK) :])
+            except ValueError as error:
+                raise _UnreadableError(repr(line[:80].decode(errors="replace").strip())) from error
             self._doing = answer.get("doing", self._doing)
             if name in answer:
                 return answer
         raise EOFError
+
+    async def _line(self) -> bytes:
+        """The next line, b"" at the end; of one longer than LONGEST_LINE, only what is behind that."""
+        assert self._process
+        assert self._process.stdout
+        while True:
+            with suppress(ValueError):  # asyncio's word for a line that is too long, which it has thrown away
+                return await self._process.stdout.readline()
 
     async def _compare_clocks(self) -> None:
         readings = []

@@ -38,7 +38,7 @@ def connect(address: str, until: float) -> bool:
             socket.create_connection((host, int(port)), timeout=2).close()
             ray.init(address=address, logging_level="ERROR", log_to_driver=False)
             return True
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:  # the last: a wrong token
             say(waiting=str(error).splitlines()[0])
         if time.monotonic() + POLL_SECONDS > until:
             return False

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from inat.config import in_use
 from inat.constants import FAILED, SEARCH_KIND, STATES
-from inat.errors import ConfigError, InatError
+from inat.errors import ConfigError
 from inat.finetune import FinetuneConfig
 from inat.journal import Journal
 from inat.options import SearchConfig
@@ -40,24 +40,19 @@ class NodeState:
 
 
 def show_status(directory: Path) -> None:
-    """Print nodes, slots, trials and the best so far; what is known of the study also where no cluster answers.
+    """Print trials and the best so far, then nodes and slots; what is known of the study also without a cluster.
 
     Raises StudyError for a directory that is no study, SearchError, at the end, if this machine is in no cluster.
     """
     info = read_info(directory)
     journal, running = Journal.read(directory), is_running(directory)
     console = Console(soft_wrap=True, markup=False, highlight=False)
-    problem: InatError | None = None
-    nodes: list[NodeState] = []
-    try:
-        nodes = node_states()
-        console.print(node_table(nodes, journal.unfinished() if running else []))
-    except InatError as error:
-        problem = error
-    for line in [*describe_slots(nodes, info, journal, running), *describe_study(directory, info, journal, running)]:
+    for line in describe_study(directory, info, journal, running):  # first: it needs no cluster that answers
         console.print(line)
-    if problem:
-        raise problem
+    nodes = node_states()
+    console.print(node_table(nodes, journal.unfinished() if running else []))
+    for line in describe_slots(nodes, info, journal, running):
+        console.print(line)
 
 
 def node_states() -> list[NodeState]:

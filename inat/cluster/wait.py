@@ -3,7 +3,9 @@
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Timer
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +15,7 @@ from inat.cluster.hosts import Cluster, Host
 from inat.cluster.ssh import SSH_FAILED, explain, python_over_stdin, ssh_command
 from inat.errors import SearchError
 
+GRACE_SECONDS = 30.0  # for ssh, and for the head's Python to load Ray and to try to connect one last time
 LOG_LINES = 12
 LOG_SECONDS = 10
 WARNINGS = r" [WEF] [0-9]+ [0-9]+\]"  # of Ray's C++ logs: warnings and worse
@@ -27,8 +30,11 @@ NOISE = (
 def wait_for_nodes(cluster: Cluster, seconds: float) -> None:
     """Return once all hosts of the launcher file are nodes; SearchError, with logs printed, after ``seconds``."""
     console = Console(soft_wrap=True, markup=False, highlight=False)
-    missing, answers = [host.address for host in cluster.hosts], False
+    missing, answers, waiting = [host.address for host in cluster.hosts], False, ""
     for answer in ask_head(cluster, seconds):
+        if answer.get("waiting", waiting) != waiting:
+            waiting = answer["waiting"]
+            console.print(f"waiting  {waiting}")
         if "joined" in answer:
             console.print(f"joined   {len(answer['joined'])} of {len(cluster.hosts)}: {', '.join(answer['joined'])}")
         if "missing" in answer:
@@ -55,8 +61,12 @@ def ask_head(cluster: Cluster, seconds: float) -> Iterator[dict[str, Any]]:
         "seconds": seconds,
     }
     pipe = subprocess.PIPE
+    overdue = seconds + GRACE_SECONDS
     command = ssh_command(cluster, cluster.head, python_over_stdin(cluster, len(text)))
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+    with (
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process,
+        ended_after(process, overdue) as late,
+    ):
         assert process.stdin
         assert process.stdout
         assert process.stderr
@@ -71,10 +81,33 @@ def ask_head(cluster: Cluster, seconds: float) -> Iterator[dict[str, Any]]:
                 answer = json.loads(line[len(joined.MARK) :])
                 ended = "missing" in answer
                 yield answer
-        errors = process.stderr.read().decode(errors="replace")
+        # Not of a process that was ended: a child of it may hold the pipe open.
+        errors = "" if late.is_set() else process.stderr.read().decode(errors="replace")
+    if late.is_set() and not ended:
+        raise SearchError(
+            f"the head, {cluster.head.address}, did not say within {overdue:g} s which nodes have joined; see there "
+            "whether it is overloaded, or whether `ray status` hangs"
+        )
     if not ended:
         problem = explain(cluster, cluster.head, process.returncode, errors)
         raise SearchError(f"the head cannot be asked which nodes have joined: {problem}")
+
+
+@contextmanager
+def ended_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[Event]:
+    """Kill the process if it is still there after ``seconds``; the event says whether it came to that."""
+    late = Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = Timer(seconds, end)
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
 
 
 def logs_of(cluster: Cluster, hosts: Sequence[Host]) -> Iterator[str]:

@@ -12,11 +12,20 @@ from inat import errors
 _OF_THE_MACHINE = errors.MachineError.__name__
 _OURS = "|".join(n for n, kind in vars(errors).items() if isinstance(kind, type) and n != _OF_THE_MACHINE)
 _SAID_BY_US = re.compile(rf"^(?:inat\.errors\.)?(?:{_OURS}): ", re.MULTILINE)
+_ACCUSES = re.compile(rf"^(?:inat\.errors\.)?{_OF_THE_MACHINE}: ", re.MULTILINE)
 
-
-# Ray's words for the death of a process that went with its machine, or cannot be reached there.
-_LOST = re.compile(r"node has died|node died|node was (?:marked )?dead|NODE_DIED|is unavailable|raylet (?:has )?died")
+# A machine without this package, or with another one: the process there cannot even load the trial.
+_NOT_INSTALLED = re.compile(r"^ModuleNotFoundError: No module named 'inat['.]", re.MULTILINE)
+# Ray's words for the death of a process that went with its machine, or cannot be reached there. They count only before
+# the traceback, which may quote anything; in it, Ray's own exceptions do.
+_LOST = re.compile(
+    r"node has died|node died|node was (?:marked )?dead|NODE_DIED|raylet (?:has )?died|^The actor \w+ is unavailable: ",
+    re.MULTILINE,
+)
+_TRACEBACK = re.compile(r"ray::|^Traceback ", re.MULTILINE)
+_RAISED = re.compile(r"^ray\.exceptions\.(?:NodeDied|ActorUnavailable|LocalRayletDied)Error\b", re.MULTILINE)
 MOST_LOSSES = 10  # of machines under one trial: it may be the trial that kills them
+MOST_ACCUSED = 3  # machines by one trial: what it finds wrong everywhere is wrong with itself
 
 
 class StudyTrial(TuneTrial):
@@ -28,7 +37,7 @@ class StudyTrial(TuneTrial):
         """Called by Tune with each failure."""
         before = self.run_metadata.num_failures
         super().handle_error(exc)
-        if of_the_machine(str(exc)) and self.losses < MOST_LOSSES:
+        if self.losses < uncounted(str(exc)):
             self.losses += 1
             self.run_metadata.num_failures = before
 
@@ -37,14 +46,26 @@ class StudyTrial(TuneTrial):
         return bool(super().should_recover()) and not hopeless(last_failure(self))
 
 
+def uncounted(failure: str) -> int:
+    """After how many losses a failure like this counts against --max-failures: at once if it is the trial's own."""
+    if _ACCUSES.search(failure):
+        return MOST_ACCUSED
+    return MOST_LOSSES if of_the_machine(failure) else 0
+
+
 def of_the_machine(failure: str) -> bool:
     """Whether a trial failed because its machine died, cannot be reached, or lacks what trials need."""
-    return f"{_OF_THE_MACHINE}: " in failure or _LOST.search(failure) is not None
+    if any(words.search(failure) for words in (_ACCUSES, _NOT_INSTALLED, _RAISED)):
+        return True
+    return _LOST.search(_TRACEBACK.split(failure, maxsplit=1)[0]) is not None
 
 
 def hopeless(failure: str) -> bool:
-    """Whether the trial would fail again: it ended with an error that is written for the user to act on."""
-    return _SAID_BY_US.search(failure) is not None
+    """Whether the trial would fail again: it ended with an error that is written for the user to act on.
+
+    Behind a machine's fault stands the error that it was concluded from, which is no obstacle elsewhere.
+    """
+    return not of_the_machine(failure) and _SAID_BY_US.search(failure) is not None
 
 
 def last_failure(trial: TuneTrial) -> str:

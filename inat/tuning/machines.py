@@ -70,7 +70,8 @@ class Machines(Callback):
         self._count, self._resize, self._told = count, resize, None
 
     def excluded(self) -> list[str]:
-        """Ids of the machines that are up and get no trials."""
+        """Ids of the machines that are up at this moment and get no trials."""
+        self._look_around()  # one that has just joined has not answered
         return sorted(node_id for node_id, machine in self._machines.items() if machine.unfit != "")
 
     def update(self) -> None:
@@ -104,6 +105,8 @@ class Machines(Callback):
         if answered:
             self._hear(machine, answered[0])
         elif now - machine.asked > ANSWER_SECONDS:
+            # It will be asked again; each question that hangs there would keep a process of its own.
+            ray.cancel(machine.question, force=True)
             machine.question = None
             self._judge(machine, f"no answer within {ANSWER_SECONDS:g} s")
 

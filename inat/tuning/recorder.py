@@ -24,7 +24,7 @@ from inat.errors import DiskFullError, StudyError
 from inat.files import disk_full, way_on
 from inat.results import Study
 from inat.trials import Trial
-from inat.tuning.failures import hopeless, last_failure, reason_of
+from inat.tuning.failures import hopeless, last_failure, reason_of, uncounted
 from inat.tuning.retention import prune
 from inat.tuning.scheduler import StudyASHA
 
@@ -49,7 +49,8 @@ class StudyRecorder(Callback):
     ) -> None:
         self._study = study
         self._max_failures = max_failures
-        self._lost: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()  # processes of each trial, and
+        self._spared: Counter[str] = Counter()  # those that went with their machines
         self._scheduler = scheduler
         self._keep = keep_checkpoints
         self._listeners = listeners
@@ -74,7 +75,7 @@ class StudyRecorder(Callback):
             if DiskFullError.__name__ in failure:
                 raise disk_full(self._study.directory)  # this trial and the others go on after a resume
             self._study.keep_failure(trial.trial_id, failure)
-            if not hopeless(failure) and self._never_started(trial):
+            if not hopeless(failure) and self._never_started(trial, failure):
                 return
         self.end(trial.trial_id, FAILED, HUNG if self._hung(trial.trial_id) else reason_of(failure))
 
@@ -96,12 +97,15 @@ class StudyRecorder(Callback):
         path = self._study.directory / ERRORS_DIR / f"{trial_id}{HANG_SUFFIX}"
         return path.exists() and path.stat().st_size > 0
 
-    def _never_started(self, trial: TuneTrial) -> bool:
+    def _never_started(self, trial: TuneTrial, failure: str) -> bool:
         """Whether the trial stays unfinished, to be run again: its process died between two trials.
 
         Tune tries a running trial again, but gives up one that it was just handing to a process it reuses.
         """
-        self._lost[trial.trial_id] += 1
+        if self._spared[trial.trial_id] < uncounted(failure):
+            self._spared[trial.trial_id] += 1
+        else:
+            self._lost[trial.trial_id] += 1
         tried = trial.run_metadata.num_failures
         return tried <= self._max_failures and self._lost[trial.trial_id] <= self._max_failures
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from inat import allocator
@@ -60,26 +60,35 @@ def _not_said_already(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def _join(address: str, level: int) -> Iterator[None]:
-    if address.startswith("ray://"):
-        raise ConfigError(
-            f"--address {address} is a Ray client address, and the search writes its study beside the driver; "
-            "run it on a machine of the cluster with --address auto (`ray submit` or `ray exec`)"
-        )
+def _join(given: str, level: int) -> Iterator[None]:
     try:
+        address = _located(given)
+        if address.startswith("ray://"):
+            raise ConfigError(
+                f"--address {address} is a Ray client address, and the search writes its study beside the driver; "
+                "run it on a machine of the cluster with --address auto (`ray submit` or `ray exec`)"
+            )
         _check_reachable(address)
         workers = {"env_vars": allocator.ENVIRONMENT}  # of a cluster, they do not inherit our environment
         # Without --debug not what the machines' own servers say, each in words of its own.
         ray.init(address=address, logging_level=level, runtime_env=workers, log_to_driver=level == logging.INFO)
     except (OSError, ValueError, RuntimeError) as error:
         raise SearchError(
-            f"no Ray cluster answers at --address {address} ({str(error).splitlines()[0]}); "
+            f"no Ray cluster answers at --address {given} ({str(error).splitlines()[0]}); "
             "check it with `ray status`, or leave --address out to use this machine"
         ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _located(address: str) -> str:
+    """The host:port that Ray understands by ``address``; ConnectionError if nothing says which cluster is meant."""
+    if address != "auto":
+        return address
+    found: str = services.get_ray_address_from_environment(address, None)
+    return found
 
 
 def _check_reachable(address: str) -> None:

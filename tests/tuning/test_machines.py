@@ -20,10 +20,13 @@ class FakeCluster:
         monkeypatch.setattr(machines.time, "sleep", self.sleep)
         monkeypatch.setattr(ray, "wait", lambda refs, timeout: (refs if self.answers[refs[0]] is not None else [], []))
         monkeypatch.setattr(ray, "get", self.answer)
+        self.pending: list[str] = []
+        monkeypatch.setattr(ray, "cancel", lambda ref, force: self.pending.remove(ref) if force else None)
         self.machines = Machines(lambda: self.up, self.ask, HEAD.node_id, self.said.append)
 
     def ask(self, node_id):
         self.asked.append(node_id)
+        self.pending.append(node_id)
         return node_id
 
     def answer(self, node_id):
@@ -74,6 +77,16 @@ def test_no_machine_that_can_is_an_error_with_every_reason(cluster):
         cluster.machines.wait()
 
 
+def test_a_question_that_is_not_answered_is_withdrawn_before_it_is_put_again(cluster):
+    cluster.answers[B.node_id] = None
+    cluster.machines.wait()
+    assert cluster.pending == []
+    cluster.later(machines.ASK_AGAIN_SECONDS + 1)
+    assert cluster.pending == [B.node_id]
+    cluster.later(machines.ANSWER_SECONDS + 1)
+    assert (cluster.asked, cluster.pending) == ([B.node_id] * 3, [B.node_id])
+
+
 def test_a_machine_that_joins_gets_trials_only_once_it_has_answered(cluster):
     cluster.machines.wait()
     counts = []
@@ -89,6 +102,12 @@ def test_a_machine_that_joins_gets_trials_only_once_it_has_answered(cluster):
     cluster.later(5)
     assert counts == [4, 6, 4]
     assert cluster.said == ["machine hostC has joined", "machine hostB has left; its trials go on elsewhere"]
+
+
+def test_a_machine_is_excluded_from_the_moment_it_joins(cluster):
+    cluster.machines.wait()
+    cluster.up, cluster.answers[C.node_id] = [HEAD, B, C], None
+    assert cluster.machines.excluded() == [C.node_id]
 
 
 def test_a_machine_that_cannot_be_asked_gets_no_trials(cluster):

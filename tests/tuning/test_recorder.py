@@ -10,6 +10,7 @@ import pytest
 from inat import results
 from inat.errors import DiskFullError, StudyError
 from inat.results import Study
+from inat.tuning.failures import MOST_LOSSES
 from inat.tuning.recorder import StopAtError, StudyRecorder, outcome, settle
 from inat.tuning.scheduler import StudyASHA, asha_for
 from tests.tuning.conftest import run_epochs
@@ -147,6 +148,17 @@ def test_a_trial_whose_process_died_before_it_began_stays_to_be_run_again(study,
     callback = StudyRecorder(study, scheduler, keep_checkpoints=2, listeners=[], max_failures=2)
     trial = failing(study, tmp_path, "The actor died unexpectedly before finishing this task.")
     for _ in range(2):
+        callback.on_trial_error(0, [], trial)
+        assert study.trials[trial.trial_id].state == "running"
+    callback.on_trial_error(0, [], trial)
+    assert study.trials[trial.trial_id].state == "failed"
+
+
+def test_a_machine_that_dies_before_a_trial_began_there_does_not_count_but_not_for_ever(study, tmp_path):
+    callback = StudyRecorder(study, StudyASHA(**ASHA), keep_checkpoints=2, listeners=[], max_failures=0)
+    trial = failing(study, tmp_path, "The actor died because its node has died. Node Id: a1")
+    trial.run_metadata.num_failures = 0  # as StudyTrial leaves it
+    for _ in range(MOST_LOSSES):
         callback.on_trial_error(0, [], trial)
         assert study.trials[trial.trial_id].state == "running"
     callback.on_trial_error(0, [], trial)

@@ -17,7 +17,10 @@ MARK = "inat-probe "
 def altered(line: str, host: dict) -> str:
     if not line.startswith(MARK):
         return line
-    answer = json.loads(line[len(MARK) :])
+    try:
+        answer = json.loads(line[len(MARK) :])
+    except ValueError:
+        return line
     if "clock" in answer:
         answer["clock"] += host.get("clock", 0)
     for path, value in host.get("facts", {}).items() if "facts" in answer else ():
@@ -43,7 +46,8 @@ def main() -> None:
         print(host["error"], file=sys.stderr)
         sys.exit(host.get("code", 255))
     if "says" in host and "sys.stdin" in command:
-        print("noise of a .bashrc", *host["says"], sep="\n")
+        print("noise of a .bashrc", *host["says"], sep="\n", flush=True)
+        time.sleep(host.get("hangs", 0))
         return
     # In a session of its own: an interactive shell would reach for the terminal of whoever runs the tests.
     run = subprocess.Popen(

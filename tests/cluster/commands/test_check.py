@@ -351,3 +351,24 @@ def test_the_probes_answers_are_json_lines(tmp_path):
     answers = [json.loads(line.removeprefix(probe.MARK)) for line in done.stdout.splitlines()]
     assert answers[-1] == {"seen": ["n"]}
     assert not list(tmp_path.iterdir())
+
+
+def test_a_login_shell_that_prints_a_very_long_line_is_no_obstacle(fake_cluster, run):
+    with (fake_cluster.folder / SECOND / ".bashrc").open("a") as file:
+        file.write("head -c 3000000 /dev/zero | tr '\\0' x; echo\n")
+    assert run("check", fake_cluster.write())[0] == 0
+
+
+def test_an_answer_that_is_no_json_is_one_line(fake_cluster, run):
+    with (fake_cluster.folder / SECOND / ".bashrc").open("a") as file:
+        file.write("echo 'inat-probe {oops'\n")
+    code, text = run("check", fake_cluster.write())
+    assert code == 1
+    assert f"{SECOND}: gives an answer that cannot be read: 'inat-probe {{oops'; see what" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("option", ["--min-free-gb", "--max-skew"])
+@pytest.mark.parametrize("value", ["nan", "-1", "inf"])
+def test_a_limit_that_is_none_is_refused(option, value, fake_cluster, run):
+    code, text = run("check", fake_cluster.write(), option, value)
+    assert (code, f"{option} must be a number from 0 on, got {value}" in text) == (2, True)

@@ -49,14 +49,17 @@ def test_a_search_that_nobody_runs_is_told(study, run, monkeypatch):
     assert "starting" not in text
 
 
-def test_without_a_cluster_the_study_is_shown_all_the_same(study, run, monkeypatch):
+def test_without_a_cluster_the_study_is_shown_all_the_same(study, run, monkeypatch, capsys):
+    said_before = []
+
     def fail():
+        said_before.append(capsys.readouterr().out)  # a cluster that hangs must not keep it back
         raise SearchError("no Ray cluster answers")
 
     monkeypatch.setattr(status, "node_states", fail)
     code, text = run("status", study.directory)
     assert code == 1
-    assert "best    t0000 0.7500" in text
+    assert "best    t0000 0.7500" in said_before[0]
     assert "error: no Ray cluster answers" in text
 
 
@@ -84,3 +87,19 @@ def test_no_study_is_one_sentence(tmp_path, run):
     code, text = run("status", "--storage-path", tmp_path)
     assert (code, text) == (2, f"error: no study in {tmp_path}; name its directory, or pass --storage-path\n")
     assert "no study in" in run("status", tmp_path)[1]
+
+
+def test_a_study_that_has_not_begun_has_no_trials(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(status, "node_states", lambda: [UP])
+    new = Study.create(tmp_path / "study", {"config": SearchConfig(data="digits").to_json()})
+    new.close()
+    for name in ("journal.jsonl", "trials.csv"):
+        (new.directory / name).unlink(missing_ok=True)
+    code, text = run("status", new.directory)
+    assert (code, "best    none has ended yet" in text) == (0, True)
+
+
+def test_a_study_that_lost_its_journal_is_told(study, run):
+    (study.directory / "journal.jsonl").unlink()
+    code, text = run("status", study.directory)
+    assert (code, text) == (2, f"error: {study.directory} has no journal.jsonl; copy the study again, whole\n")

@@ -1,10 +1,12 @@
 import json
+import socket
 import subprocess
 import sys
 
 import pytest
+import ray
 
-from inat.cluster import joined
+from inat.cluster import joined, wait
 from tests.cluster.commands.conftest import ADDRESSES
 
 HEAD, SECOND, THIRD = ADDRESSES
@@ -71,7 +73,22 @@ def test_a_head_that_cannot_be_reached_is_told(fake_cluster, run):
     assert f"the head cannot be asked which nodes have joined: {HEAD}: refuses the key" in text
 
 
-@pytest.mark.parametrize("seconds", ["0", "-3"])
+def test_what_the_head_waits_for_is_told_once(fake_cluster, run):
+    refused = {"waiting": "[Errno 111] Connection refused"}
+    fake_cluster.hosts[HEAD]["says"] = says(refused, refused, {"missing": [], "answers": True})
+    code, text = run("wait", fake_cluster.write())
+    assert (code, text.splitlines()) == (0, ["waiting  [Errno 111] Connection refused"])
+
+
+def test_a_head_that_says_nothing_more_is_told_in_the_end(fake_cluster, run, monkeypatch):
+    monkeypatch.setattr(wait, "GRACE_SECONDS", 1.0)
+    fake_cluster.hosts[HEAD] |= {"says": says({"joined": [HEAD]}), "hangs": 20}
+    code, text = run("wait", fake_cluster.write(), "--timeout", "1")
+    assert code == 1
+    assert f"the head, {HEAD}, did not say within 2 s which nodes have joined" in text
+
+
+@pytest.mark.parametrize("seconds", ["0", "-3", "nan", "inf"])
 def test_no_time_at_all_is_refused(seconds, fake_cluster, run):
     code, text = run("wait", fake_cluster.write(), "--timeout", seconds)
     assert (code, "--timeout must be positive" in text) == (2, True)
@@ -85,3 +102,15 @@ def test_the_head_says_so_when_nothing_listens_there():
     answers = [json.loads(line.removeprefix(joined.MARK)) for line in done.stdout.splitlines()]
     assert "Connection refused" in answers[0]["waiting"]
     assert answers[-1] == {"missing": ["127.0.0.1"], "answers": False}
+
+
+def test_a_token_that_ray_refuses_is_told(monkeypatch, capsys):
+    def init(**options):
+        raise ray.exceptions.AuthenticationError("the token is wrong")
+
+    monkeypatch.setattr(ray, "init", init)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        joined.watch(f"127.0.0.1:{server.getsockname()[1]}", ["127.0.0.1"], 0.1)
+    first, *_, last = (json.loads(line.removeprefix(joined.MARK)) for line in capsys.readouterr().out.splitlines())
+    assert "the token is wrong" in first["waiting"]
+    assert last == {"missing": ["127.0.0.1"], "answers": False}
