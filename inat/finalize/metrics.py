@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch.nn import functional
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from inat.finalize.candidates import LEVEL
+from inat.finalize.testing import ranking_of
 
 RESAMPLES, SEED = 10_000, 0
 AT_ONCE = 100  # resamples that are drawn together
@@ -50,10 +51,11 @@ def scores_of(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: S
     """Everything that is said of a model with these ``logits`` (N, C) and true ``labels`` (N,) of ``classes``."""
     given, true = torch.from_numpy(logits), torch.from_numpy(labels)
     probabilities = given.softmax(1)
-    predicted = probabilities.argmax(1)
-    correct, in_two = (predicted == true).numpy(), _within_two(probabilities, true)
-    per_class = per_class_scores(labels, predicted.numpy(), classes)
-    confusion = confusion_matrix(labels, predicted.numpy(), labels=range(len(classes)))
+    ranking = ranking_of(logits)
+    predicted = ranking[:, 0]
+    correct, in_two = predicted == labels, (ranking[:, :2] == labels[:, None]).any(axis=1)
+    per_class = per_class_scores(labels, predicted, classes)
+    confusion = confusion_matrix(labels, predicted, labels=range(len(classes)))
     values = {
         "images": len(labels),
         "accuracy": float(correct.mean()),
@@ -73,16 +75,6 @@ def scores_of(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: S
     }
     bins = reliability(probabilities.amax(1).clamp(max=1).numpy(), correct)
     return Scores(values, per_class, confusion, worst_confusions(confusion, classes), bins)
-
-
-def _within_two(probabilities: torch.Tensor, true: torch.Tensor) -> NDArray[np.bool_]:
-    """Whether the true class is one of the two most probable, of each image."""
-    classes = probabilities.shape[1]
-    hits = multiclass_accuracy(
-        probabilities.unsqueeze(-1), true.unsqueeze(-1), classes, top_k=min(2, classes), average="micro",
-        multidim_average="samplewise",
-    )  # fmt: skip
-    return hits.bool().numpy()
 
 
 def _mean(values: Any) -> float | None:

@@ -69,6 +69,14 @@ def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Eva
     return tested
 
 
+def ranking_of(logits: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Classes (N, classes) from the most to the least probable; of equal ones the first comes first.
+
+    By the logits: of a sure model, several probabilities are rounded to the same number.
+    """
+    return (-logits).argsort(axis=1, kind="stable")
+
+
 def probabilities_of(tested: Evaluation) -> NDArray[np.float32]:
     """Softmax of the logits, (N, classes), with which every table and number is made."""
     probabilities: NDArray[np.float32] = torch.from_numpy(tested.logits).softmax(1).numpy()
