@@ -65,6 +65,14 @@ def test_the_second_class_counts_where_its_probability_is_rounded_away():
     assert (values["accuracy"], values["top2_accuracy"]) == (0.0, 0.5)
 
 
+def test_full_confidence_is_in_the_bin_that_the_diagram_has_it_in():
+    # Two sure images, one wrong, and one of 0.95, right: one bin of three images.
+    logits = np.array([[400, 0], [400, 0], [np.log(0.95 / 0.05), 0]], np.float32)
+    scores = scores_of(logits, np.array([0, 1, 0]), "ab")
+    assert scores.reliability[-1]["images"] == 3
+    assert scores.values["ece"] == pytest.approx(abs(2 / 3 - (1 + 1 + 0.95) / 3), abs=1e-6)
+
+
 def test_of_equal_logits_the_first_classes_come_first():
     values = scores_of(np.zeros((4, 4), np.float32), np.arange(4), "abcd").values
     assert (values["accuracy"], values["top2_accuracy"]) == (0.25, 0.5)
