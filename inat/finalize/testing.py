@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from inat.config import DataConfig
 from inat.constants import FINAL_DIR, TEST, TEST_LOGITS
 from inat.data.splits import names_of_test_split
-from inat.errors import StudyError
+from inat.errors import SearchError, StudyError
 from inat.evaluation import answers
 from inat.files import replacing
 
@@ -51,10 +51,12 @@ def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Eva
 
     They are written before anybody has seen a number, so an interruption at any moment leads to the same score. Another
     model, chosen because other seeds or configurations were added, is another evaluation, which is counted.
+    SearchError, and nothing is kept, where the model's answer is no number.
     """
     model, path = sha256_of(checkpoint), directory / TEST_LOGITS
     known = _read(path)
     if known is not None and known.model == model:
+        _refuse_what_is_no_number(known, checkpoint)
         return known
     said = answers(checkpoint, TEST, data_config)
     tested = Evaluation(
@@ -65,8 +67,20 @@ def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Eva
         evaluations=1 if known is None else known.evaluations + 1,
         arithmetic=said.arithmetic,
     )
+    _refuse_what_is_no_number(tested, checkpoint)
     _write(path, tested)
     return tested
+
+
+def _refuse_what_is_no_number(tested: Evaluation, checkpoint: Path) -> None:
+    wrong = np.flatnonzero(~np.isfinite(tested.logits).all(axis=1))
+    if len(wrong):
+        raise SearchError(
+            f"the model {checkpoint} has no score: computed in {tested.arithmetic}, its output is no finite number for "
+            f"{len(wrong)} of {len(tested.names)} test images, the first of them {tested.names[wrong[0]]!r}; add seeds "
+            "or configurations with --seeds or --top to have another one chosen, or search again with --precision "
+            "32-true"
+        )
 
 
 def ranking_of(logits: NDArray[np.float32]) -> NDArray[np.int64]:

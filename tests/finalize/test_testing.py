@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from inat.config import DataConfig
-from inat.errors import StudyError
+from inat.data.splits import names_of_test_split
+from inat.errors import SearchError, StudyError
 from inat.evaluation import Answers
 from inat.finalize import testing
 from inat.finalize.testing import probabilities_of, sha256_of
@@ -48,6 +49,20 @@ def test_another_model_is_another_evaluation_and_is_counted(tmp_path, evaluation
         model.write_text(text)
         assert score_once(model, tmp_path, DIGITS).evaluations == number
     assert [text for text, _ in evaluations] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_model_whose_output_is_no_number_has_no_score(tmp_path, monkeypatch, wrong):
+    logits = torch.eye(10)[torch.arange(360) % 10]
+    logits[[7, 9], 3] = wrong
+    said = Answers(logits, torch.arange(360) % 10, tuple("0123456789"), DIGITS, "16-mixed")
+    monkeypatch.setattr(testing, "answers", lambda *_: said)
+    model = tmp_path / "best.ckpt"
+    model.write_text("weights")
+    first = names_of_test_split(DIGITS)[7]
+    with pytest.raises(SearchError, match=f"in 16-mixed, .* no finite number for 2 of 360 test images, .*{first}."):
+        score_once(model, tmp_path, DIGITS)
+    assert [path.name for path in tmp_path.iterdir()] == ["best.ckpt"]
 
 
 def test_names_that_are_no_text_survive(tmp_path, evaluations, monkeypatch):
