@@ -57,8 +57,8 @@ def describe_test(test: dict[str, Any]) -> str:
     """The score, with its uncertainty."""
     ends, others = test["accuracy_interval"], test["evaluations"] - 1
     interval = f" (95 % interval {ends[0]:.4f} to {ends[1]:.4f})" if ends else ""
-    models = "another model" if others == 1 else f"{others} other models"
-    before = f"; {models} of this study before" if others else ""
+    models = "was another model" if others == 1 else f"were {others} other models"
+    before = f", as {models} of this study" if others else ""
     return (
         f"test    {test['accuracy']:.4f}{interval} on {test['images']} held-out images, evaluated once{before}\n"
         f"        top-2 {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, expected calibration error "

@@ -171,8 +171,8 @@ def evaluations_in_words(metrics: dict[str, Any]) -> str:
     text = "The model was evaluated on the test split once, after it had been chosen."
     if count > 1:
         text += (
-            f" It is model number {count} of this study that was: others had been chosen before seeds or "
-            "configurations were added. Whoever chooses among them by their test scores gets a number that is too good."
+            f" It is one of {count} models of this study that were: another one is chosen when seeds or configurations "
+            "are added. Whoever chooses among them by their test scores gets a number that is too good."
         )
     if search:
         text += (

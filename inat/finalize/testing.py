@@ -1,7 +1,8 @@
-"""The one evaluation on the test split: its logits are kept, and every number and picture is made from them."""
+"""A model's one evaluation on the test split: its logits are kept, and every number and picture is made from them."""
 
 import hashlib
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from inat.config import DataConfig
-from inat.constants import FINAL_DIR, TEST, TEST_LOGITS
+from inat.constants import FINAL_DIR, TEST, TEST_LOGITS, TESTS_DIR
 from inat.data.splits import names_of_test_split
 from inat.errors import SearchError, StudyError
 from inat.evaluation import answers
-from inat.files import replacing
+from inat.files import disk_full_told, replacing
 
 UNUSABLE = (OSError, ValueError, KeyError, EOFError)
 
@@ -22,8 +23,8 @@ UNUSABLE = (OSError, ValueError, KeyError, EOFError)
 class Evaluation:
     """What one model says of the test split: ``logits`` (N, classes) float32, ``labels`` (N,), file ``names``.
 
-    ``model`` is the SHA-256 of its checkpoint; ``evaluations`` counts the models of this study that have been tested,
-    this one included; ``arithmetic`` is the precision it was evaluated in.
+    ``model`` is the SHA-256 of its checkpoint; ``evaluations`` counts the models of this study that have been tested
+    so far, this one included; ``arithmetic`` is the precision it was evaluated in.
     """
 
     logits: NDArray[np.float32]
@@ -50,26 +51,38 @@ def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Eva
     """The model's answers on the test split, evaluated unless ``directory`` has those of the same checkpoint.
 
     They are written before anybody has seen a number, so an interruption at any moment leads to the same score. Another
-    model, chosen because other seeds or configurations were added, is another evaluation, which is counted.
-    SearchError, and nothing is kept, where the model's answer is no number.
+    model, chosen because other seeds or configurations were added, is another evaluation, which is counted; its answers
+    are kept beside the others', as the first model may win again. SearchError, and nothing is kept, where the model's
+    answer is no number.
     """
-    model, path = sha256_of(checkpoint), directory / TEST_LOGITS
-    known = _read(path)
-    if known is not None and known.model == model:
-        _refuse_what_is_no_number(known, checkpoint)
-        return known
+    model, tests = sha256_of(checkpoint), directory / TESTS_DIR
+    with disk_full_told(directory):
+        tests.mkdir(exist_ok=True)
+    _move_what_was_kept_before(directory / TEST_LOGITS, tests)
+    kept = {path.stem: _read(path) for path in sorted(tests.glob("[!.]*.npz"))}
+    # The last model's number may be above the count: once, only the last one's answers were kept.
+    count = max([len(kept), *(known.evaluations for known in kept.values())])
+    if model in kept:
+        tested = replace(kept[model], evaluations=count)
+        _refuse_what_is_no_number(tested, checkpoint)
+        return tested
     said = answers(checkpoint, TEST, data_config)
     tested = Evaluation(
         logits=said.logits.numpy(),
         labels=said.labels.numpy(),
         names=tuple(names_of_test_split(said.data)),
         model=model,
-        evaluations=1 if known is None else known.evaluations + 1,
+        evaluations=count + 1,
         arithmetic=said.arithmetic,
     )
     _refuse_what_is_no_number(tested, checkpoint)
-    _write(path, tested)
+    _write(tests / f"{model}.npz", tested)
     return tested
+
+
+def _move_what_was_kept_before(old: Path, tests: Path) -> None:
+    if old.exists():
+        os.replace(old, tests / f"{_read(old).model}.npz")
 
 
 def _refuse_what_is_no_number(tested: Evaluation, checkpoint: Path) -> None:
@@ -97,9 +110,7 @@ def probabilities_of(tested: Evaluation) -> NDArray[np.float32]:
     return probabilities
 
 
-def _read(path: Path) -> Evaluation | None:
-    if not path.exists():
-        return None
+def _read(path: Path) -> Evaluation:
     try:
         with np.load(path) as stored:
             names = tuple(bytes(name).decode(errors="surrogateescape") for name in stored["names"])
