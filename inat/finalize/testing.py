@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+import zipfile
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from inat.errors import SearchError, StudyError
 from inat.evaluation import answers
 from inat.files import disk_full_told, replacing
 
-UNUSABLE = (OSError, ValueError, KeyError, EOFError)
+UNUSABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +112,19 @@ def probabilities_of(tested: Evaluation) -> NDArray[np.float32]:
 
 
 def _read(path: Path) -> Evaluation:
+    kept = f"{path}, the kept result of an evaluation on the test split,"
     try:
         with np.load(path) as stored:
+            if lacking := [field.name for field in fields(Evaluation) if field.name not in stored]:
+                raise StudyError(
+                    f"{kept} lacks {', '.join(lacking)}: another version of this program wrote it; remove it to "
+                    "evaluate once more"
+                )
             names = tuple(bytes(name).decode(errors="surrogateescape") for name in stored["names"])
             model, evaluations, arithmetic = str(stored["model"]), int(stored["evaluations"]), str(stored["arithmetic"])
             return Evaluation(stored["logits"], stored["labels"], names, model, evaluations, arithmetic)
     except UNUSABLE as error:
-        raise StudyError(
-            f"{path}, the kept result of the evaluation on the test split, is damaged; restore it from a copy, or "
-            "remove it to evaluate once more"
-        ) from error
+        raise StudyError(f"{kept} is damaged; restore it from a copy, or remove it to evaluate once more") from error
 
 
 def _write(path: Path, tested: Evaluation) -> None:

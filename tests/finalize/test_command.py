@@ -169,7 +169,12 @@ def test_another_model_leaves_nothing_of_the_one_before(
     assert (after["test"]["evaluations"], len(test_loads)) == (2, 2)
     assert after["shipped"] is None
     assert not (final / "shipped.ckpt").exists()
-    assert "evaluated once, as was another model of this study\n" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "evaluated once, as was another model of this study\n" in output
+    assert (
+        "removed shipped.ckpt, shipped.onnx, shipped.pt2: they go with the model that was chosen before, and another "
+        "one is chosen now; --ship makes them anew\n" in output
+    )
     assert "It is one of 2 models of this study" in (final / "MODEL_CARD.md").read_text()
 
 
@@ -218,6 +223,18 @@ def test_an_interruption_between_test_and_record_does_not_test_again(
     finalize(command)
     assert len(test_loads) == 1
     assert metrics_of(digits_study)["test"]["evaluations"] == 1
+
+
+def test_files_to_ship_of_no_known_model_do_not_vanish_silently(digits_study, trainer, no_export, capsys):
+    command = FinalizeCommand(study=digits_study, top=1, seeds=1)
+    finalize(command)
+    assert "removed" not in capsys.readouterr().out
+    final = digits_study / "final"
+    (final / "shipped.ckpt").touch()
+    (final / "metrics.json").unlink()
+    finalize(command)
+    assert not (final / "shipped.ckpt").exists()
+    assert "removed shipped.ckpt: metrics.json and model.ckpt do not tell which" in capsys.readouterr().out
 
 
 def test_a_model_that_wins_again_is_not_tested_again(digits_study, trainer, no_export, test_loads, monkeypatch):

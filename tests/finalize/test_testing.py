@@ -115,6 +115,15 @@ def test_a_damaged_record_is_not_taken_for_none(tmp_path, evaluations):
     assert len(evaluations) == 1
 
 
+def test_what_another_version_kept_otherwise_is_not_called_damaged(tmp_path, evaluations):
+    (tmp_path / "best.ckpt").write_text("weights")
+    kept = score_once(tmp_path / "best.ckpt", tmp_path, DIGITS)
+    with np.load(tmp_path / "tests" / f"{kept.model}.npz") as content:
+        np.savez(tmp_path / "test_logits.npz", **{name: content[name] for name in content if name != "arithmetic"})
+    with pytest.raises(StudyError, match=r"test_logits.npz.* lacks arithmetic: another version .* wrote it; remove it"):
+        score_once(tmp_path / "best.ckpt", tmp_path, DIGITS)
+
+
 def test_a_checkpoint_that_is_gone_is_told(tmp_path):
     with pytest.raises(StudyError, match=r"checkpoint .*best.ckpt .*No such file or directory.; restore it, or remove"):
         sha256_of(tmp_path / "runs" / "checkpoints" / "t0000" / "best.ckpt")
