@@ -65,7 +65,8 @@ CLASSES_CSV: Final = "classes.csv"
 CONFUSION_CSV: Final = "confusion.csv"
 CONFUSION_PNG: Final = "confusion.png"
 RELIABILITY_PNG: Final = "reliability.png"
-TEST_LOGITS: Final = "test_logits.npz"
+TESTS_DIR: Final = "tests"  # what each tested model said of the test split
+TEST_LOGITS: Final = "test_logits.npz"  # the same of the last one only, as it was kept before
 
 CACHE_DIR: Final = Path.home() / ".cache" / "inat"  # where decoded photographs are kept unless the user says otherwise
 

@@ -1,5 +1,6 @@
 """Scores of a trained classifier on a whole split."""
 
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,12 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inat.arithmetic import autocast, resolve_precision
-from inat.checkpoint import load_checkpoint
+from inat.arithmetic import resolve_precision
 from inat.config import DataConfig
 from inat.constants import TEST
 from inat.data.datamodule import ImageDataModule
-from inat.data.loader import Batch
+from inat.inference import BatchTooLargeError, Model, open_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +32,26 @@ class Answers:
 def answers(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> Answers:
     """The logits of a checkpoint on "val" or "test", in the arithmetic of its training.
 
-    ``data_config`` says where the photographs are now, if not where the trial found them.
+    ``data_config`` says where the photographs are now, if not where the trial found them. A batch that is too large for
+    the device goes through it in parts.
     """
-    loaded = load_checkpoint(checkpoint)
+    model = open_model(checkpoint)
+    config = model.loaded.config
     # At the size the network was trained for; without augmentation, as its larger images are not needed here.
-    size = loaded.config.data.image_size
-    where = replace(data_config or loaded.config.data, use_augmentation=False, image_size=size)
-    data = ImageDataModule(where, loaded.config.optim.batch_size)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    classifier = loaded.classifier.to(device, memory_format=torch.channels_last)
+    where = replace(data_config or config.data, use_augmentation=False, image_size=model.image_size)
     logits, labels = [], []
-    with torch.inference_mode(), autocast(loaded.config.precision, device.type):
-        for batch in data.evaluation_loader(split):
-            images, true = data.on_after_batch_transfer(Batch(batch.images.to(device), batch.labels.to(device)))
-            logits.append(classifier(images).float())
-            labels.append(true)
-    arithmetic = resolve_precision(loaded.config.precision)
-    return Answers(torch.cat(logits).cpu(), torch.cat(labels).cpu(), loaded.classes, where, arithmetic)
+    for batch in ImageDataModule(where, model.batch_size).evaluation_loader(split):
+        logits.append(_logits(model, batch.images).float())
+        labels.append(batch.labels)
+    arithmetic = resolve_precision(config.precision)
+    return Answers(torch.cat(logits).cpu(), torch.cat(labels).cpu(), model.classes, where, arithmetic)
+
+
+def _logits(model: Model, images: Tensor) -> Tensor:
+    """Logits (B, classes) of images (B, 3, S, S), in halves where the device has too little memory for all."""
+    with suppress(BatchTooLargeError) if len(images) > 1 else nullcontext():
+        return model.logits(images)
+    return torch.cat([_logits(model, half) for half in images.chunk(2)])
 
 
 def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> dict[str, float]:

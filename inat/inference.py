@@ -26,6 +26,10 @@ from inat.errors import ConfigError, StudyError
 NO_NUMBER = "the network's output for it is no number"
 
 
+class BatchTooLargeError(ConfigError):
+    """The device has too little memory for as many images at a time."""
+
+
 def model_file(path: Path) -> Path:
     """The checkpoint that ``path`` means: itself, the best.ckpt of a study directory, the model.ckpt of a final/ one.
 
@@ -70,7 +74,7 @@ class Model:
     def logits(self, images: Tensor) -> Tensor:
         """Logits (B, classes) of uint8 images (B, 3, S, S), in the arithmetic of the training's validation.
 
-        ConfigError if the device has too little memory for as many.
+        BatchTooLargeError if the device has too little memory for as many.
         """
         try:
             with torch.inference_mode(), autocast(self.loaded.config.precision, self.device.type):
@@ -79,7 +83,7 @@ class Model:
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            raise ConfigError(
+            raise BatchTooLargeError(
                 f"{len(images)} images of {self.image_size} px at a time are too many for the memory of this "
                 f"{self.device.type.upper()}; pass a smaller --batch-size"
             ) from error

@@ -1,10 +1,12 @@
 import shutil
 
 import pytest
+import torch
 
 from inat.checkpoint import complete_checkpoint, load_checkpoint
 from inat.config import TrialConfig
 from inat.evaluation import evaluate
+from inat.models.classifier import Classifier
 from inat.training import fit
 from tests.conftest import Rows
 
@@ -43,3 +45,19 @@ def test_a_checkpoint_trained_on_features_scores_on_photographs_what_was_recorde
         assert scores["val_acc"] == best["val_acc"]
         assert scores["val_loss"] == pytest.approx(best["val_loss"], rel=1e-4 if precision == "32-true" else 0.02)
         assert evaluate(path, "test")["images"] == 6
+
+
+def test_a_device_with_less_memory_than_in_training_gives_the_same_scores(cnn_params, tmp_path, monkeypatch):
+    keeper = Rows(weights=tmp_path / "best.ckpt")
+    fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1, "batch_size": 64}), [keeper])
+    scores, real, sizes = evaluate(tmp_path / "best.ckpt", "test"), Classifier.forward, []
+
+    def forward(self, images):
+        sizes.append(len(images))
+        if len(images) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return real(self, images)
+
+    monkeypatch.setattr(Classifier, "forward", forward)
+    assert evaluate(tmp_path / "best.ckpt", "test") == pytest.approx(scores, rel=1e-5)
+    assert sizes[:5] == [64, 32, 16, 16, 32]

@@ -32,6 +32,7 @@ from inat.finalize.messages import (
     candidate_table,
     describe_choice,
     describe_exports,
+    describe_removal,
     describe_shipping,
     describe_task,
     describe_test,
@@ -125,7 +126,7 @@ def write_model(
     console.print(describe_choice(metrics))
     source, target = runs.checkpoint_dir(run.trial_id) / BEST_CKPT, directory / MODEL_CKPT
     tested = test_once(source, directory, data)
-    known = _of_the_same_model(directory, tested.model)
+    known = _of_the_same_model(directory, tested.model, console)
     if not known:
         _write_checkpoint(task, source, target)
     metrics["model"] |= {"sha256": sha256_of(target), "trained_sha256": tested.model}
@@ -138,17 +139,22 @@ def write_model(
     return metrics
 
 
-def _of_the_same_model(directory: Path, trained: str) -> dict[str, Any]:
+def _of_the_same_model(directory: Path, trained: str, console: Console) -> dict[str, Any]:
     """The metrics.json that is there, if it and the files beside it are of the model trained as ``trained``.
 
-    If not, what says something of another model, or ships it, is removed; {} is returned.
+    If not, what says something of another model, or ships it, is removed; {} is returned. What this call does not make
+    again is told.
     """
     known, checkpoint = known_metrics(directory), directory / MODEL_CKPT
     model = known.get("model", {})
-    if model.get("trained_sha256") == trained and checkpoint.exists() and sha256_of(checkpoint) == model.get("sha256"):
+    same = model.get("trained_sha256") == trained
+    if same and checkpoint.exists() and sha256_of(checkpoint) == model.get("sha256"):
         return known
     shipped = directory / SHIPPED_CKPT
-    for path in (directory / METRICS_JSON, directory / MODEL_CARD, shipped, *map(shipped.with_suffix, (ONNX, PT2))):
+    lost = [path for path in (shipped, *map(shipped.with_suffix, (ONNX, PT2))) if path.exists()]
+    if lost:
+        console.print(describe_removal([path.name for path in lost], bool(model) and not same))
+    for path in (directory / METRICS_JSON, directory / MODEL_CARD, *lost):
         path.unlink(missing_ok=True)
     return {}
 

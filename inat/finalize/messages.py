@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from inat.constants import FAILED
+from inat.constants import FAILED, METRICS_JSON, MODEL_CKPT
 from inat.finalize.candidates import Candidate
 from inat.finalize.retrain import RunSource
 from inat.finalize.task import Task
@@ -57,8 +57,8 @@ def describe_test(test: dict[str, Any]) -> str:
     """The score, with its uncertainty."""
     ends, others = test["accuracy_interval"], test["evaluations"] - 1
     interval = f" (95 % interval {ends[0]:.4f} to {ends[1]:.4f})" if ends else ""
-    models = "another model" if others == 1 else f"{others} other models"
-    before = f"; {models} of this study before" if others else ""
+    models = "was another model" if others == 1 else f"were {others} other models"
+    before = f", as {models} of this study" if others else ""
     return (
         f"test    {test['accuracy']:.4f}{interval} on {test['images']} held-out images, evaluated once{before}\n"
         f"        top-2 {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, expected calibration error "
@@ -81,6 +81,16 @@ def describe_shipping(epochs: int) -> str:
         f"\nship    {epochs} epochs on training and validation photos together; the accuracy that its line tells is of "
         "photos it was trained on"
     )
+
+
+def describe_removal(names: Sequence[str], another: bool) -> str:
+    """Which files of a model to ship are gone, and why: ``another`` model won, or theirs cannot be told any more."""
+    why = (
+        "they go with the model that was chosen before, and another one is chosen now"
+        if another
+        else f"{METRICS_JSON} and {MODEL_CKPT} do not tell which model they go with"
+    )
+    return f"removed {', '.join(names)}: {why}; --ship makes them anew"
 
 
 def failures(runs: Study) -> str:

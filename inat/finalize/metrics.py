@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch.nn import functional
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
 from inat.finalize.candidates import LEVEL
+from inat.finalize.testing import ranking_of
 
 RESAMPLES, SEED = 10_000, 0
 AT_ONCE = 100  # resamples that are drawn together
@@ -49,11 +49,13 @@ class Scores:
 def scores_of(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str]) -> Scores:
     """Everything that is said of a model with these ``logits`` (N, C) and true ``labels`` (N,) of ``classes``."""
     given, true = torch.from_numpy(logits), torch.from_numpy(labels)
-    probabilities = given.softmax(1)
-    predicted = probabilities.argmax(1)
-    correct, in_two = (predicted == true).numpy(), _within_two(probabilities, true)
-    per_class = per_class_scores(labels, predicted.numpy(), classes)
-    confusion = confusion_matrix(labels, predicted.numpy(), labels=range(len(classes)))
+    confidence = given.softmax(1).amax(1).clamp(max=1).numpy()
+    ranking = ranking_of(logits)
+    predicted = ranking[:, 0]
+    correct, in_two = predicted == labels, (ranking[:, :2] == labels[:, None]).any(axis=1)
+    bins = reliability(confidence, correct)
+    per_class = per_class_scores(labels, predicted, classes)
+    confusion = confusion_matrix(labels, predicted, labels=range(len(classes)))
     values = {
         "images": len(labels),
         "accuracy": float(correct.mean()),
@@ -67,22 +69,11 @@ def scores_of(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: S
         "balanced_accuracy": _mean(row["recall"] for row in per_class),
         "macro_f1": _mean(row["f1"] for row in per_class),
         "loss": float(functional.cross_entropy(given, true)),
-        "ece": float(multiclass_calibration_error(probabilities, true, len(classes), n_bins=BINS, norm="l1")),
+        "ece": calibration_error(bins),
         "ece_bins": BINS,
-        "mean_confidence": float(probabilities.amax(1).mean()),
+        "mean_confidence": float(confidence.mean()),
     }
-    bins = reliability(probabilities.amax(1).clamp(max=1).numpy(), correct)
     return Scores(values, per_class, confusion, worst_confusions(confusion, classes), bins)
-
-
-def _within_two(probabilities: torch.Tensor, true: torch.Tensor) -> NDArray[np.bool_]:
-    """Whether the true class is one of the two most probable, of each image."""
-    classes = probabilities.shape[1]
-    hits = multiclass_accuracy(
-        probabilities.unsqueeze(-1), true.unsqueeze(-1), classes, top_k=min(2, classes), average="micro",
-        multidim_average="samplewise",
-    )  # fmt: skip
-    return hits.bool().numpy()
 
 
 def _mean(values: Any) -> float | None:
@@ -159,3 +150,11 @@ def reliability(confidence: NDArray[np.float32], correct: NDArray[np.bool_]) -> 
         interval = wilson_interval(hits, int(images or 0))
         rows.append(ends | {"confidence": mean, "accuracy": accuracy, "accuracy_interval": interval})
     return rows
+
+
+def calibration_error(bins: Sequence[dict[str, Any]]) -> float:
+    """Expected calibration error of the rows of ``reliability``: the mean over images of their bin's distance between
+    accuracy and mean confidence."""
+    filled = [row for row in bins if row["images"]]
+    distances = sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in filled)
+    return float(distances / sum(row["images"] for row in filled))

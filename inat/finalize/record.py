@@ -112,7 +112,7 @@ def _winner(task: Task, candidates: Sequence[Candidate], winner: Candidate) -> d
         "is_best_of_search": winner is first,
         "best_of_search_shrank_by": shrunk,
         "lead": _lead(candidates, winner),
-        "in_words": [text for text in (_same(first, winner), _shrinkage(task, first), _lead_words(candidates, winner))
+        "in_words": [text for text in (_same(first, winner), _shrinkage(task, first), lead_words(candidates, winner))
                      if text],
     }  # fmt: skip
 
@@ -153,15 +153,17 @@ def _lead(candidates: Sequence[Candidate], winner: Candidate) -> dict[str, Any] 
     return {"over": second.trial.trial_id, "difference": found[0], "interval": list(found[1:])}
 
 
-def _lead_words(candidates: Sequence[Candidate], winner: Candidate) -> str:
+def lead_words(candidates: Sequence[Candidate], winner: Candidate) -> str:
+    """By how much the winner leads the second, and what that does not show; "" where there is no spread."""
     found = _lead(candidates, winner)
     if found is None:
         return ""
     low, high = found["interval"]
-    sure = "more than" if low > 0 else "no more than"
+    compared = sum(bool(candidate.runs) for candidate in candidates)
+    sure = "The interval is above 0, but it is" if low > 0 else "Seeds alone can do that, and the interval is"
     return (
         f"{winner.trial.trial_id} leads {found['over']} by {found['difference']:.4f} (95 % interval {low:.4f} "
-        f"to {high:.4f}, Welch): {sure} what seeds alone can do."
+        f"to {high:.4f}, Welch). {sure} not adjusted for choosing the best of {compared}."
     )
 
 
@@ -171,8 +173,8 @@ def evaluations_in_words(metrics: dict[str, Any]) -> str:
     text = "The model was evaluated on the test split once, after it had been chosen."
     if count > 1:
         text += (
-            f" It is model number {count} of this study that was: others had been chosen before seeds or "
-            "configurations were added. Whoever chooses among them by their test scores gets a number that is too good."
+            f" It is one of {count} models of this study that were: another one is chosen when seeds or configurations "
+            "are added. Whoever chooses among them by their test scores gets a number that is too good."
         )
     if search:
         text += (

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from inat.constants import CLASSES_CSV, CONFUSION_CSV, PREDICTIONS_CSV
 from inat.files import csv_lines, replacing
-from inat.finalize.testing import Evaluation, probabilities_of
+from inat.finalize.testing import Evaluation, probabilities_of, ranking_of
 
 PREDICTION_COLUMNS = ("name", "label", "predicted", "confidence")
 TRUE = "true class"
@@ -25,7 +25,7 @@ def write_tables(directory: Path, tested: Evaluation, confusion: NDArray[Any], c
 def prediction_rows(tested: Evaluation, classes: Sequence[str]) -> list[Row]:
     """One row an image of the test split, in its order: file, true and predicted class, probability of the latter."""
     probabilities = probabilities_of(tested)
-    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
+    predicted, confidence = ranking_of(tested.logits)[:, 0], probabilities.max(1)
     return [
         {"name": name, "label": classes[label], "predicted": classes[guess], "confidence": f"{sure:.6f}"}
         for name, label, guess, sure in zip(tested.names, tested.labels, predicted, confidence, strict=True)

@@ -28,7 +28,7 @@ from tests.tuning.conftest import children_of
 ROOT = Path(__file__).parent.parent.parent
 FILES = {
     "model.ckpt", "model.onnx", "model.pt2", "metrics.json", "MODEL_CARD.md", "predictions.csv", "confusion.csv",
-    "confusion.png", "classes.csv", "reliability.png", "test_logits.npz",
+    "confusion.png", "classes.csv", "reliability.png",
 }  # fmt: skip
 
 
@@ -169,8 +169,13 @@ def test_another_model_leaves_nothing_of_the_one_before(
     assert (after["test"]["evaluations"], len(test_loads)) == (2, 2)
     assert after["shipped"] is None
     assert not (final / "shipped.ckpt").exists()
-    assert "evaluated once; another model of this study before" in capsys.readouterr().out
-    assert "It is model number 2 of this study" in (final / "MODEL_CARD.md").read_text()
+    output = capsys.readouterr().out
+    assert "evaluated once, as was another model of this study\n" in output
+    assert (
+        "removed shipped.ckpt, shipped.onnx, shipped.pt2: they go with the model that was chosen before, and another "
+        "one is chosen now; --ship makes them anew\n" in output
+    )
+    assert "It is one of 2 models of this study" in (final / "MODEL_CARD.md").read_text()
 
 
 def test_a_training_that_fails_is_tried_again_by_the_next_call(digits_study, trainer, no_export):
@@ -218,6 +223,33 @@ def test_an_interruption_between_test_and_record_does_not_test_again(
     finalize(command)
     assert len(test_loads) == 1
     assert metrics_of(digits_study)["test"]["evaluations"] == 1
+
+
+def test_files_to_ship_of_no_known_model_do_not_vanish_silently(digits_study, trainer, no_export, capsys):
+    command = FinalizeCommand(study=digits_study, top=1, seeds=1)
+    finalize(command)
+    assert "removed" not in capsys.readouterr().out
+    final = digits_study / "final"
+    (final / "shipped.ckpt").touch()
+    (final / "metrics.json").unlink()
+    finalize(command)
+    assert not (final / "shipped.ckpt").exists()
+    assert "removed shipped.ckpt: metrics.json and model.ckpt do not tell which" in capsys.readouterr().out
+
+
+def test_a_model_that_wins_again_is_not_tested_again(digits_study, trainer, no_export, test_loads, monkeypatch):
+    command = FinalizeCommand(study=digits_study, top=1, seeds=2)
+    finalize(command)
+    first = metrics_of(digits_study)
+    with monkeypatch.context() as patch:
+        patch.setattr(commands, "median_run", lambda candidate: max(candidate.runs, key=lambda run: run.best_val_acc))
+        finalize(command)
+    assert len(test_loads) == 2
+    finalize(command)
+    again = metrics_of(digits_study)
+    assert len(test_loads) == 2
+    assert again["model"]["trained_sha256"] == first["model"]["trained_sha256"]
+    assert again["test"] == first["test"] | {"evaluations": 2}
 
 
 def test_a_full_disk_is_told_with_the_way_to_go_on(digits_study, trainer, no_export, monkeypatch):

@@ -59,6 +59,35 @@ def test_parts_agree_with_the_whole(seed, classes, count):
         assert scores.values["top2_accuracy"] == pytest.approx(expected)
 
 
+def test_the_second_class_counts_where_its_probability_is_rounded_away():
+    saturated = np.array([[400, 200, 0, 0], [0, 400, 0, 200]], np.float32)
+    values = scores_of(saturated, np.array([1, 0]), "abcd").values
+    assert (values["accuracy"], values["top2_accuracy"]) == (0.0, 0.5)
+
+
+def test_full_confidence_is_in_the_bin_that_the_diagram_has_it_in():
+    # Two sure images, one wrong, and one of 0.95, right: one bin of three images.
+    logits = np.array([[400, 0], [400, 0], [np.log(0.95 / 0.05), 0]], np.float32)
+    scores = scores_of(logits, np.array([0, 1, 0]), "ab")
+    assert scores.reliability[-1]["images"] == 3
+    assert scores.values["ece"] == pytest.approx(abs(2 / 3 - (1 + 1 + 0.95) / 3), abs=1e-6)
+
+
+def test_of_equal_logits_the_first_classes_come_first():
+    values = scores_of(np.zeros((4, 4), np.float32), np.arange(4), "abcd").values
+    assert (values["accuracy"], values["top2_accuracy"]) == (0.25, 0.5)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(1, 20), st.sampled_from([1e-7, 1, 50, 500]))
+@settings(max_examples=30, deadline=None)
+def test_who_is_right_at_first_is_right_in_two(seed, classes, count, scale):
+    rng = np.random.default_rng(seed)
+    logits, labels = (rng.integers(-2, 3, (count, classes)) * scale).astype(np.float32), rng.integers(0, classes, count)
+    values = scores_of(logits, labels, [f"c{i}" for i in range(classes)]).values
+    assert values["accuracy"] <= values["top2_accuracy"]
+    assert values["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
+
+
 def test_the_interval_is_repeatable_and_as_wide_as_theory_has_it():
     hits = np.arange(500) < 400
     low, high = bootstrap_interval(hits)
