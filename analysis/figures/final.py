@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import BLUE, BLUES, MUTED, ORANGE, axes_or_new, colour_map, shortened, styled
+from analysis.figures.style import BLUE, BLUES, INK, MUTED, ORANGE, axes_or_new, colour_map, shortened, styled
 
 FEW = 25  # classes whose counts are written into their fields
 SHORT = 18  # characters of a class
@@ -38,9 +38,11 @@ def plot_reliability(bins: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     ax = axes_or_new(ax, height=3.6)
     ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="as confident as right")
-    ax.vlines(bins["confidence"], bins["low"], bins["high"], color=BLUE, linewidth=1.5)
+    ax.vlines(bins["confidence"], bins["low"], bins["high"], color=BLUE, linewidth=1.5, label="95 % interval")
     ax.scatter(bins["confidence"], bins["accuracy"], s=10 + 120 * bins["images"] / bins["images"].max(), color=ORANGE,
-               zorder=3, label="photos of about one confidence (larger: more)")  # fmt: skip
+               zorder=3, label="photos of about one confidence, and how many")  # fmt: skip
+    for confidence, accuracy, images in zip(bins["confidence"], bins["accuracy"], bins["images"], strict=True):
+        ax.annotate(f"{images:.0f}", (confidence, accuracy), (8, -4), textcoords="offset points", fontsize=8, color=INK)
     ax.set(xlabel="mean confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
     ax.legend(loc="upper left")
     return ax

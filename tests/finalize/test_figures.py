@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from analysis.figures.final import plot_reliability
 from inat.errors import DiskFullError
 from inat.finalize import figures
 from inat.finalize.figures import write_confusion, write_reliability
@@ -26,17 +29,29 @@ def test_any_number_of_classes_fits_on_a_picture(tmp_path, classes):
     assert max(Image.open(tmp_path / "confusion.png").size) < 5000
 
 
-def test_the_reliability_diagram_shows_filled_bins_only(tmp_path):
+def test_the_reliability_diagram_is_the_reports_with_filled_bins_only(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        figures, "plot_reliability", lambda bins, axes: drawn.append((bins, plot_reliability(bins, axes)))
+    )
     logits = np.log(np.array([[0.95, 0.05], [0.55, 0.45]], np.float32))
-    write_reliability(tmp_path / "reliability.png", scores_of(logits, np.array([0, 1]), ("ant", "bee")))
+    scores = scores_of(logits, np.array([0, 1]), ("ant", "bee"))
+    write_reliability(tmp_path / "reliability.png", scores)
     assert Image.open(tmp_path / "reliability.png").format == "PNG"
+    ((bins, axes),) = drawn
+    assert bins["confidence"].tolist() == pytest.approx([0.55, 0.95])
+    assert bins[["low", "high"]].to_numpy().tolist() == [
+        row["accuracy_interval"] for row in scores.reliability if row["images"]
+    ]
+    assert [text.get_text() for text in axes.texts] == ["1", "1"]
+    assert axes.get_title(loc="left").startswith("Expected calibration error")
 
 
 def test_a_full_disk_is_told(tmp_path, monkeypatch):
-    def no_room(self, path, **_):
+    def no_room(self, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(figures.FigureCanvasAgg, "print_figure", no_room)
+    monkeypatch.setattr(Path, "write_bytes", no_room)
     with pytest.raises(DiskFullError, match="run the same command again"):
         write_confusion(tmp_path / "confusion.png", np.eye(2, dtype=int), ("ant", "bee"))
     assert list(tmp_path.iterdir()) == []
