@@ -66,7 +66,7 @@ def _join(given: str, level: int) -> Iterator[None]:
         if address.startswith("ray://"):
             raise ConfigError(
                 f"--address {address} is a Ray client address, and the search writes its study beside the driver; "
-                "run it on a machine of the cluster with --address auto (`ray submit` or `ray exec`)"
+                "run it on a machine of the cluster with --address auto (`ray exec`)"
             )
         _check_reachable(address)
         workers = {"env_vars": allocator.ENVIRONMENT}  # of a cluster, they do not inherit our environment
