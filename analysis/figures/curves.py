@@ -29,7 +29,7 @@ from inat.constants import (
 MOST_DOTS = 2000  # of a page, each with the name of its trial
 MOST_CURVES = 400  # lines of a picture; more become a solid area, and a page of them megabytes
 LARGEST = 1e30  # a diverged loss beyond that is drawn as none
-MOST_POINTS = 20_000  # of all curves together, each four times in a page
+MOST_POINTS = 12_000  # of all curves together, each four times in a page
 TITLES = {TRAIN_ACC: "training accuracy", VAL_ACC: "validation accuracy", TRAIN_LOSS: "training loss",
           VAL_LOSS: "validation loss"}  # fmt: skip
 UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))
