@@ -33,11 +33,16 @@ def _text(value: object) -> str:
     return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.2g}"
 
 
+def escaped(value: object) -> str:
+    """A value as text that Markdown takes for text, on one line."""
+    return " ".join(str(value).splitlines()).replace("|", "\\|").replace("<", "&lt;")
+
+
 def markdown(table: pd.DataFrame) -> str:
     """The table in Markdown, or "none"."""
     if not len(table):
         return "none"
-    text = rounded(table).map(lambda value: " ".join(str(value).splitlines()).replace("|", "\\|").replace("<", "&lt;"))
+    text = rounded(table).map(escaped)
     return str(text.to_markdown(index=False, missingval="-", disable_numparse=True))
 
 

@@ -7,7 +7,7 @@ from tempfile import NamedTemporaryFile
 from analysis.figures.style import png_bytes
 from analysis.report.content import Picture, Report, Table
 from analysis.report.page import render
-from analysis.text import markdown
+from analysis.text import escaped, markdown
 
 REPORT_HTML = "report.html"
 SUMMARY_MD = "summary.md"
@@ -55,12 +55,12 @@ def summary(report: Report) -> str:
     """The report in Markdown: everything but folded tables."""
     head = report.headline
     parts = [f"# {head.title}", head.subtitle, *[f"- {f.label}: **{f.value}** {f.note}".rstrip() for f in head.facts]]
-    lines = "\n".join(f"- {_escape(name)}: {_escape(value)}" for name, value in head.configuration.items())
+    lines = "\n".join(f"- {escaped(name)}: {escaped(value)}" for name, value in head.configuration.items())
     text = "\n\n".join([*parts[:2], "\n".join(parts[2:])])
     if lines:
         text += f"\n\n## Best configuration\n\n{lines}"
     if head.findings:
-        text += "\n\n## In short\n\n" + "\n".join(f"- {_escape(finding)}" for finding in head.findings)
+        text += "\n\n## In short\n\n" + "\n".join(f"- {escaped(finding)}" for finding in head.findings)
     for section in report.sections:
         text += f"\n\n## {section.title}"
         for item in section.items:
@@ -68,14 +68,9 @@ def summary(report: Report) -> str:
     return text + "\n"
 
 
-def _escape(text: str) -> str:
-    """Text that Markdown takes for text."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
-
-
 def _markdown(item: str | Picture | Table) -> str:
     if isinstance(item, str):
-        return f"\n\n{_escape(item)}"
+        return f"\n\n{escaped(item)}"
     if isinstance(item, Picture):
         return f"\n\n![{item.alt}]({FIGURES_DIR}/{item.name}.png)"
     note = f"\n\n{item.note}" if item.note else ""

@@ -14,11 +14,9 @@ from inat.finalize.candidates import find_run
 from inat.options import SearchConfig
 from inat.results import Study
 from inat.trials import Trial
-from inat.tuning.execution import Announce, Work, execute
+from inat.tuning.execution import Announce, Work, execute, settled_scheduler
 from inat.tuning.grid import identity
 from inat.tuning.limits import StopAtLimits
-from inat.tuning.recorder import settle
-from inat.tuning.scheduler import asha_for
 from inat.tuning.trainable import THRESHOLD, run_trial
 
 Params = Mapping[str, Any]
@@ -93,13 +91,7 @@ def retrain(
     the end, and another number of seeds may choose another.
     """
     config = replace(config, keep_checkpoints=max(1, len(runs.trials) + len(wanted)))
-    scheduler = asha_for(
-        runs,
-        max_epochs=config.max_epochs,
-        grace_period=config.grace_period,
-        reduction_factor=config.reduction_factor,
-    )
-    settle(runs, scheduler)
+    scheduler = settled_scheduler(config, runs)
     source = RunSource(runs, wanted)
     if not source.waiting:
         return True

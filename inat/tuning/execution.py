@@ -24,8 +24,8 @@ from inat.tuning.limits import StopAtLimits
 from inat.tuning.machines import FitMachines, Machines, machines_for
 from inat.tuning.mirror import StudyMirror
 from inat.tuning.progress import SearchProgress
-from inat.tuning.recorder import Listener, StopAtError, StudyRecorder
-from inat.tuning.scheduler import StudyASHA
+from inat.tuning.recorder import Listener, StopAtError, StudyRecorder, settle
+from inat.tuning.scheduler import StudyASHA, asha_for
 from inat.tuning.session import nodes, ray_session, this_node
 from inat.tuning.slots import Slots, idle, plan_slots
 from inat.tuning.tensorboard import TensorboardTracker
@@ -109,6 +109,18 @@ def execute(
             raise recorder.error
         seconds = time.monotonic() - started
     return Ran(signals.requested and work.missing > 0, seconds, slots)
+
+
+def settled_scheduler(config: SearchConfig, study: Study) -> StudyASHA:
+    """ASHA with the rungs of ``study``, whose trials that a crash left behind have been settled."""
+    scheduler = asha_for(
+        study,
+        max_epochs=config.max_epochs,
+        grace_period=config.grace_period,
+        reduction_factor=config.reduction_factor,
+    )
+    settle(study, scheduler)
+    return scheduler
 
 
 def rungs_of(config: SearchConfig) -> Rungs:

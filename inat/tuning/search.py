@@ -13,13 +13,12 @@ from inat.errors import StudyError
 from inat.options import SearchConfig, seconds_of
 from inat.results import Study
 from inat.tuning import pretrained, retention, spaces, tracking
-from inat.tuning.execution import Announce, Objective, SideRecord, Work, execute, rungs_of
+from inat.tuning.execution import Announce, Objective, SideRecord, Work, execute, rungs_of, settled_scheduler
 from inat.tuning.grid import grid_of
 from inat.tuning.limits import StopAtLimits
 from inat.tuning.mirror import StudyMirror
 from inat.tuning.provenance import check_unchanged, study_info
-from inat.tuning.recorder import Listener, settle
-from inat.tuning.scheduler import asha_for
+from inat.tuning.recorder import Listener
 from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
 from inat.tuning.slots import Slots
 from inat.tuning.start import read_start
@@ -113,13 +112,7 @@ def run(
     is up to date at every moment. ``listeners`` are called with each trial that changes, ``announce`` with lines for
     the user, ``give_up`` before the process is ended because Ray did not answer after an interruption.
     """
-    scheduler = asha_for(
-        study,
-        max_epochs=config.max_epochs,
-        grace_period=config.grace_period,
-        reduction_factor=config.reduction_factor,
-    )
-    settle(study, scheduler)
+    scheduler = settled_scheduler(config, study)
     retention.prune(study, config.keep_checkpoints)
     searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study))
     wanted = trials_wanted(config, study)
