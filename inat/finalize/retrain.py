@@ -46,6 +46,10 @@ class RunSource(Searcher):
         self._unfinished = [t for t in self._study.unfinished() if identity(t.params) in self._wanted]
         return self
 
+    def hand_out_again(self, trial_id: str) -> None:
+        """See TrialSource."""
+        self._unfinished.append(self._study.trials[trial_id])
+
     def next_trial_id(self) -> str:
         """See TrialSource."""
         return self._unfinished[0].trial_id if self._unfinished else f"t{len(self._study.trials):04d}"

@@ -21,12 +21,13 @@ from inat.tuning.generator import StudyTrials, TrialSource
 from inat.tuning.hangs import HangWatch
 from inat.tuning.interrupt import StopOnSignal
 from inat.tuning.limits import StopAtLimits
-from inat.tuning.machines import FitMachines, Machines, machines_for
+from inat.tuning.machines import Machines, machines_for
 from inat.tuning.mirror import StudyMirror
+from inat.tuning.placement import FitMachines, StirWhoIdles
 from inat.tuning.progress import SearchProgress
 from inat.tuning.recorder import Listener, StopAtError, StudyRecorder, settle
 from inat.tuning.scheduler import StudyASHA, asha_for
-from inat.tuning.session import nodes, ray_session, this_node
+from inat.tuning.session import nodes, ray_session, stir, this_node
 from inat.tuning.slots import Slots, idle, plan_slots
 from inat.tuning.tensorboard import TensorboardTracker
 from inat.tuning.tracking import WandbTracker
@@ -98,8 +99,9 @@ def execute(
         stop = CombinedStopper(signals, limits, StopAtError(recorder))
         started = time.monotonic()
         while work.missing > 0 and not stop.stop_all():
-            # More than once only if a process died between two trials: what it was to run is handed out again.
+            # More than once only if a process died between the last trials: what it was to run is handed out again.
             trials = StudyTrials(work.source.start_over(), slots.count)
+            recorder.hand_out_again = trials.hand_out_again
             if machines:
                 machines.say = progress.say
                 machines.keep_informed(slots.fit_on, partial(trials.resize, most=config.max_concurrent))
@@ -138,6 +140,7 @@ def _tune(
         WEIGHTS_SHA256: study.info.get(pretrained.WEIGHTS, {}), DRIVER_NODE: this_node(),
     }  # fmt: skip
     hang_watch = HangWatch(study.directory, seconds_of(config.trial_timeout))
+    stirrer = StirWhoIdles(machines.fit, stir) if machines else None
     # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
     tune.run(
         work.objective,
@@ -146,7 +149,9 @@ def _tune(
         scheduler=work.scheduler,
         num_samples=work.missing,
         resources_per_trial=FitMachines(
-            {"CPU": slots.cpus, "GPU": slots.gpus}, machines.excluded if machines else list
+            {"CPU": slots.cpus, "GPU": slots.gpus},
+            machines.excluded if machines else None,
+            stirrer.wants if stirrer else None,
         ),
         max_failures=config.max_failures,
         reuse_actors=True,
@@ -154,7 +159,7 @@ def _tune(
         name=f"{datetime.now():%Y%m%d-%H%M%S}",
         trial_dirname_creator=lambda trial: trial.trial_id,
         stop=stop,
-        callbacks=[recorder, hang_watch, *([machines] if machines else [])],
+        callbacks=[recorder, hang_watch, *filter(None, (machines, stirrer))],
         verbose=0,
         raise_on_failed_trial=False,
     )

@@ -21,6 +21,10 @@ class TrialSource(Protocol):
         """Hand out the study's unfinished trials, of which none is running now, before new ones."""
         ...
 
+    def hand_out_again(self, trial_id: str) -> None:
+        """Hand out a trial that was handed out but never began, before new ones."""
+        ...
+
 
 class StudyTrials(SearchGenerator):
     """Creates Tune's trials under the study's own ids, which rungs, checkpoints and tables then share."""
@@ -35,6 +39,11 @@ class StudyTrials(SearchGenerator):
         Those that are running go on. With none that can run, one waits for a machine.
         """
         self.searcher.max_concurrent = max(1, min(count, most or count))
+
+    def hand_out_again(self, trial_id: str) -> None:
+        """Make Tune another trial of one that it gave up before it began."""
+        self._study_search.hand_out_again(trial_id)
+        self._counter -= 1
 
     def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> TuneTrial | None:
         """The next trial, None while as many as allowed are running (Tune's own, but for the id)."""

@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
-from ray.tune import Callback, PlacementGroupFactory
+from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
-from ray.util.placement_group import PlacementGroup, placement_group
 
 from inat.config import DataConfig
 from inat.constants import STUDY_JSON
@@ -73,6 +72,10 @@ class Machines(Callback):
         """Ids of the machines that are up at this moment and get no trials."""
         self._look_around()  # one that has just joined has not answered
         return sorted(node_id for node_id, machine in self._machines.items() if machine.unfit != "")
+
+    def fit(self) -> list[str]:
+        """Ids of the machines that get trials."""
+        return [node_id for node_id, machine in self._machines.items() if machine.unfit == ""]
 
     def update(self) -> None:
         """Look who is up, put questions, hear answers. Does its work at most every LOOK_EVERY_SECONDS."""
@@ -149,23 +152,3 @@ def machines_for(study: Study, data: DataConfig, say: Callable[[str], object]) -
     text = (study.directory / STUDY_JSON).read_text(encoding="utf-8")
     question = (unfit_because, study.directory.absolute(), text, asdict(data), study.info["data"]["fingerprint"])
     return Machines(session.nodes, lambda node_id: session.ask(node_id, *question), session.this_node(), say)
-
-
-class FitMachines(PlacementGroupFactory):
-    """What a trial needs, on any machine but those excluded at the moment it is placed.
-
-    Equal for all trials, whatever is excluded, so that Tune gives them each other's processes.
-    """
-
-    def __init__(self, bundle: dict[str, float], excluded: Callable[[], list[str]]) -> None:
-        super().__init__([bundle])
-        self._excluded = excluded
-
-    def to_placement_group(self) -> PlacementGroup:
-        nodes = self._excluded()
-        selector = [{"ray.io/node-id": f"!in({','.join(nodes)})"}] if nodes else None
-        return placement_group(self.bundles, strategy=self.strategy, bundle_label_selector=selector)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
-        return state | {"_excluded": list}  # in a process of its own nothing is known of machines

@@ -1,9 +1,11 @@
 """Optuna's samplers by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from optuna.distributions import BaseDistribution
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 SamplerName = Literal["tpe", "gp", "random", "grid"]
@@ -28,14 +30,41 @@ class FixedSpace:
 
 
 class FixedSpaceTPE(FixedSpace, TPESampler):
-    """TPE over a given space."""
+    """TPE over a given space, whose candidates that were ``tried`` already are left out of account.
+
+    Of the 24 candidates that it draws where it expects good ones, Optuna takes the most promising. In a space of
+    choices that soon is one it has taken before: of 15,552 networks, always so after some 300 trials.
+    """
+
+    def __init__(
+        self, space: Mapping[str, BaseDistribution], tried: Callable[[dict[str, Any]], bool], **options: Any
+    ) -> None:
+        super().__init__(space, **options)
+        self._tried = tried
+        self._fixed = {name: _only_value(one) for name, one in space.items() if one.single()}
+
+    def _compute_acquisition_func(
+        self, samples: dict[str, NDArray[np.float64]], below: Any, above: Any
+    ) -> NDArray[np.float64]:
+        values: NDArray[np.float64] = super()._compute_acquisition_func(samples, below, above)
+        for i in range(len(values)):
+            drawn = {name: one.to_external_repr(samples[name][i]) for name, one in self._joint.items()}
+            if self._tried(self._fixed | drawn):
+                values[i] = -np.inf
+        return values
 
 
 class FixedSpaceGP(FixedSpace, GPSampler):
     """Gaussian process over a given space."""
 
 
-def make_sampler(name: SamplerName, seed: int, space: Mapping[str, BaseDistribution]) -> BaseSampler:
+def _only_value(single: Any) -> Any:
+    return single.choices[0] if isinstance(single, CategoricalDistribution) else single.low
+
+
+def make_sampler(
+    name: SamplerName, seed: int, space: Mapping[str, BaseDistribution], tried: Callable[[dict[str, Any]], bool]
+) -> BaseSampler:
     """``tpe``: multivariate with constant liar, so that trials running side by side differ; ``gp``; ``random``.
 
     A grid's configurations are given, so that its sampler has nothing to decide.
@@ -43,7 +72,7 @@ def make_sampler(name: SamplerName, seed: int, space: Mapping[str, BaseDistribut
     """
     if name == "tpe":
         startup = STARTUP_TRIALS
-        return FixedSpaceTPE(space, seed=seed, multivariate=True, constant_liar=True, n_startup_trials=startup)
+        return FixedSpaceTPE(space, tried, seed=seed, multivariate=True, constant_liar=True, n_startup_trials=startup)
     if name == "gp":
         return FixedSpaceGP(space, seed=seed, n_startup_trials=STARTUP_TRIALS, deterministic_objective=False)
     return RandomSampler(seed=seed)

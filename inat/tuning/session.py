@@ -140,5 +140,18 @@ def this_node() -> str:
 
 def ask(node_id: str, question: Callable[..., Any], *arguments: Any) -> Any:
     """Have a machine call a function; a reference to the answer. It takes none of the slots."""
-    there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    return ray.remote(question).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(*arguments)
+    return _there(node_id, question, num_cpus=0).remote(*arguments)
+
+
+def stir(node_id: str) -> None:
+    """Have a machine report to the head what is free there, which it does when that changes: a byte, for a moment."""
+    _there(node_id, _nothing, num_cpus=0, memory=1).remote()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _there(node_id: str, function: Callable[..., Any], **needs: float) -> Any:
+    strategy = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.remote(function).options(max_retries=0, scheduling_strategy=strategy, **needs)

@@ -52,6 +52,14 @@ def test_starting_over_hands_out_again_what_did_not_end(runs):
     assert hand_out(source.start_over()) == [("t0001", 1, 2)]
 
 
+def test_a_training_that_never_began_is_handed_out_again_before_others(runs):
+    source = RunSource(runs, WANTED)
+    lost = source.suggest("t0000")
+    source.hand_out_again("t0000")
+    assert source.suggest(source.next_trial_id()) == lost
+    assert hand_out(source) == [("t0001", 1, 2), ("t0002", 2, 1), ("t0003", 2, 2)]
+
+
 def test_the_trainings_of_other_photos_are_not_mixed(tmp_path):
     open_runs(tmp_path / "runs", {"config": {}, "data": {"fingerprint": "a"}}).close()
     open_runs(tmp_path / "runs", {"config": {}, "data": {"fingerprint": "a"}}).close()

@@ -5,7 +5,7 @@ import ray
 
 from inat.errors import SearchError
 from inat.tuning import machines
-from inat.tuning.machines import FitMachines, Machines
+from inat.tuning.machines import Machines
 from inat.tuning.slots import Node
 
 HEAD, B, C = (Node(2, name=name, node_id=name[-1].lower() * 8) for name in ("hostA", "hostB", "hostC"))
@@ -128,16 +128,3 @@ def test_a_trial_that_says_what_its_machine_lacks_is_believed_until_the_machine_
     cluster.answers[B.node_id] = ""
     cluster.later(machines.ASK_AGAIN_SECONDS + 1)
     assert cluster.machines.excluded() == []
-
-
-def test_trials_share_processes_whatever_is_excluded_and_are_placed_on_the_others(monkeypatch):
-    placed = []
-    monkeypatch.setattr(machines, "placement_group", lambda bundles, **how: placed.append(how["bundle_label_selector"]))
-    excluded = []
-    first, second = (FitMachines({"CPU": 1, "GPU": 0}, lambda: excluded) for _ in range(2))
-    first.to_placement_group()
-    excluded += ["b" * 8, "c" * 8]
-    second.to_placement_group()
-    assert placed == [None, [{"ray.io/node-id": f"!in({'b' * 8},{'c' * 8})"}]]
-    assert first == second
-    assert hash(first) == hash(second)

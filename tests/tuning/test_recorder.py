@@ -146,12 +146,16 @@ def failing(study, tmp_path, text: str) -> SimpleNamespace:
 def test_a_trial_whose_process_died_before_it_began_stays_to_be_run_again(study, tmp_path):
     scheduler = StudyASHA(**ASHA)
     callback = StudyRecorder(study, scheduler, keep_checkpoints=2, listeners=[], max_failures=2)
+    again = []
+    callback.hand_out_again = again.append
     trial = failing(study, tmp_path, "The actor died unexpectedly before finishing this task.")
-    for _ in range(2):
+    for tries in (1, 2):
         callback.on_trial_error(0, [], trial)
         assert study.trials[trial.trial_id].state == "running"
+        assert again == [trial.trial_id] * tries
     callback.on_trial_error(0, [], trial)
     assert study.trials[trial.trial_id].state == "failed"
+    assert again == [trial.trial_id] * 2
 
 
 def test_a_machine_that_dies_before_a_trial_began_there_does_not_count_but_not_for_ever(study, tmp_path):
