@@ -1,6 +1,7 @@
 """What the events of a study's journal add up to, whether or not a search is writing it at this moment."""
 
 import math
+from bisect import insort
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ class Journal:
         self.trials: dict[str, Trial] = {}
         self._arrivals: list[tuple[str, dict[str, Any]]] = []
         self._endings: list[Trial] = []
+        self._ranked: list[tuple[float, int, Trial]] = []  # numbers differ, so trials are never compared
 
     @classmethod
     def read(cls, directory: Path) -> Self:
@@ -57,23 +59,18 @@ class Journal:
 
     def ranking(self) -> list[Trial]:
         """Trials that count, best first; equal ones in order of number. Failed and running trials do not count."""
-        valued = [
-            (-t.best_val_acc, t.number, t)
-            for t in self.ended()
-            if t.state != FAILED and t.best_val_acc is not None and math.isfinite(t.best_val_acc)
-        ]
-        return [trial for _, _, trial in sorted(valued, key=lambda entry: entry[:2])]
+        return [trial for _, _, trial in self._ranked]
 
     def best(self) -> Trial | None:
         """The best trial so far."""
-        return next(iter(self.ranking()), None)
+        return self._ranked[0][2] if self._ranked else None
 
     def replay(self, path: Path, growing: bool = False) -> None:
         """Apply all events in a file; where it is ``growing``, a last line without its end is left for later."""
         for number, event in enumerate(read_json_lines(path, growing), start=1):
             try:
                 self._apply(event)
-            except (KeyError, TypeError) as error:
+            except (KeyError, TypeError, ValueError) as error:
                 raise StudyError(f"{path} is damaged: line {number} does not fit; restore it from a copy") from error
 
     def _apply(self, event: dict[str, Any]) -> None:
@@ -92,3 +89,6 @@ class Journal:
     def _end(self, trial: Trial, state: str, error: str) -> None:
         trial.state, trial.error = state, error
         self._endings.append(trial)
+        best = trial.best_val_acc
+        if state != FAILED and best is not None and math.isfinite(best):
+            insort(self._ranked, (-best, trial.number, trial))

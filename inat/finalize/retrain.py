@@ -46,7 +46,7 @@ class RunSource(Searcher):
         self._unfinished = [t for t in self._study.unfinished() if identity(t.params) in self._wanted]
         return self
 
-    def hand_out_again(self, trial_id: str) -> None:
+    def requeue(self, trial_id: str) -> None:
         """See TrialSource."""
         self._unfinished.append(self._study.trials[trial_id])
 

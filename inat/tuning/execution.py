@@ -23,11 +23,11 @@ from inat.tuning.interrupt import StopOnSignal
 from inat.tuning.limits import StopAtLimits
 from inat.tuning.machines import Machines, machines_for
 from inat.tuning.mirror import StudyMirror
-from inat.tuning.placement import FitMachines, StirWhoIdles
+from inat.tuning.placement import FitMachines, ResourceRefresh
 from inat.tuning.progress import SearchProgress
 from inat.tuning.recorder import Listener, StopAtError, StudyRecorder, settle
 from inat.tuning.scheduler import StudyASHA, asha_for
-from inat.tuning.session import nodes, ray_session, stir, this_node
+from inat.tuning.session import nodes, ray_session, refresh_resources, this_node
 from inat.tuning.slots import Slots, idle, plan_slots
 from inat.tuning.tensorboard import TensorboardTracker
 from inat.tuning.tracking import WandbTracker
@@ -101,7 +101,7 @@ def execute(
         while work.missing > 0 and not stop.stop_all():
             # More than once only if a process died between the last trials: what it was to run is handed out again.
             trials = StudyTrials(work.source.start_over(), slots.count)
-            recorder.hand_out_again = trials.hand_out_again
+            recorder.requeue = trials.requeue
             if machines:
                 machines.say = progress.say
                 machines.keep_informed(slots.fit_on, partial(trials.resize, most=config.max_concurrent))
@@ -140,7 +140,7 @@ def _tune(
         WEIGHTS_SHA256: study.info.get(pretrained.WEIGHTS, {}), DRIVER_NODE: this_node(),
     }  # fmt: skip
     hang_watch = HangWatch(study.directory, seconds_of(config.trial_timeout))
-    stirrer = StirWhoIdles(machines.fit, stir) if machines else None
+    refresh = ResourceRefresh(machines.with_room, refresh_resources) if machines else None
     # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
     tune.run(
         work.objective,
@@ -151,7 +151,7 @@ def _tune(
         resources_per_trial=FitMachines(
             {"CPU": slots.cpus, "GPU": slots.gpus},
             machines.excluded if machines else None,
-            stirrer.wants if stirrer else None,
+            refresh.requested if refresh else None,
         ),
         max_failures=config.max_failures,
         reuse_actors=True,
@@ -159,7 +159,7 @@ def _tune(
         name=f"{datetime.now():%Y%m%d-%H%M%S}",
         trial_dirname_creator=lambda trial: trial.trial_id,
         stop=stop,
-        callbacks=[recorder, hang_watch, *filter(None, (machines, stirrer))],
+        callbacks=[recorder, hang_watch, *filter(None, (machines, refresh))],
         verbose=0,
         raise_on_failed_trial=False,
     )

@@ -34,7 +34,10 @@ class StudyTrial(TuneTrial):
     losses = 0
 
     def handle_error(self, exc: Any = None) -> None:
-        """Called by Tune with each failure."""
+        """Called by Tune with each failure, with the death of a process twice: for it, and for the call it was in."""
+        if exc is not None and getattr(self.temporary_state, "last_failure", None) is exc:
+            return
+        self.temporary_state.last_failure = exc  # is not part of Tune's snapshots
         before = self.run_metadata.num_failures
         super().handle_error(exc)
         if self.losses < uncounted(str(exc)):

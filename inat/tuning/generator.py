@@ -21,8 +21,8 @@ class TrialSource(Protocol):
         """Hand out the study's unfinished trials, of which none is running now, before new ones."""
         ...
 
-    def hand_out_again(self, trial_id: str) -> None:
-        """Hand out a trial that was handed out but never began, before new ones."""
+    def requeue(self, trial_id: str) -> None:
+        """Hand out a trial again that Tune has given up, before new ones."""
         ...
 
 
@@ -40,9 +40,9 @@ class StudyTrials(SearchGenerator):
         """
         self.searcher.max_concurrent = max(1, min(count, most or count))
 
-    def hand_out_again(self, trial_id: str) -> None:
-        """Make Tune another trial of one that it gave up before it began."""
-        self._study_search.hand_out_again(trial_id)
+    def requeue(self, trial_id: str) -> None:
+        """Make Tune another trial of one that it has given up; its process died between two trials."""
+        self._study_search.requeue(trial_id)
         self._counter -= 1
 
     def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> TuneTrial | None:

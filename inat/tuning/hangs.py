@@ -36,6 +36,17 @@ class HangWatch(Callback):
     ) -> None:
         self._heard[trial.trial_id] = time.monotonic()
 
+    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._forget(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._forget(trial)
+
+    def _forget(self, trial: TuneTrial) -> None:
+        """It may wait for its next process longer than the limit."""
+        self._heard.pop(trial.trial_id, None)
+        self._touched.pop(trial.trial_id, None)
+
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         if self._limit is None:
             return

@@ -73,9 +73,11 @@ class Machines(Callback):
         self._look_around()  # one that has just joined has not answered
         return sorted(node_id for node_id, machine in self._machines.items() if machine.unfit != "")
 
-    def fit(self) -> list[str]:
-        """Ids of the machines that get trials."""
-        return [node_id for node_id, machine in self._machines.items() if machine.unfit == ""]
+    def with_room(self) -> list[str]:
+        """Ids of the machines that get trials, and are large enough for one."""
+        return [
+            node_id for node_id, machine in self._machines.items() if machine.unfit == "" and self._count(machine.node)
+        ]
 
     def update(self) -> None:
         """Look who is up, put questions, hear answers. Does its work at most every LOOK_EVERY_SECONDS."""

@@ -55,7 +55,7 @@ class StudyRecorder(Callback):
         self._keep = keep_checkpoints
         self._listeners = listeners
         self.error: Exception | None = None
-        self.hand_out_again: Callable[[str], object] = lambda trial_id: None  # that the search still wants
+        self.requeue: Callable[[str], object] = lambda trial_id: None  # what Tune gave up
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
@@ -77,7 +77,7 @@ class StudyRecorder(Callback):
                 raise disk_full(self._study.directory)  # this trial and the others go on after a resume
             self._study.keep_failure(trial.trial_id, failure)
             if not hopeless(failure) and self._never_started(trial, failure):
-                self.hand_out_again(trial.trial_id)
+                self.requeue(trial.trial_id)
                 return
         self.end(trial.trial_id, FAILED, HUNG if self._hung(trial.trial_id) else reason_of(failure))
 

@@ -19,12 +19,12 @@ from inat.trials import Trial
 from inat.tuning.budget import Lesson, Rungs, StoppedPolicy, lesson_of
 from inat.tuning.grid import grid_of, identity, next_of_grid
 from inat.tuning.retention import threshold_of
-from inat.tuning.samplers import SamplerName, make_sampler
+from inat.tuning.samplers import CANDIDATES, MORE_CANDIDATES, SamplerName, make_sampler
 from inat.tuning.trainable import SEED, THRESHOLD
 
 # Suggestions before a random choice is taken: choosing anew costs 10 ms, a repeated training seconds to hours. Our TPE
 # names what was tried only where all of its candidates were; Optuna's own did so every fourth time on recorded curves.
-TRIES = 10
+TRIES = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +84,7 @@ class BudgetAwareOptunaSearch(OptunaSearch):
         self._unfinished = self.study.unfinished()
         return self
 
-    def hand_out_again(self, trial_id: str) -> None:
+    def requeue(self, trial_id: str) -> None:
         """See TrialSource."""
         self._unfinished.append(self.study.trials[trial_id])
 
@@ -134,7 +134,8 @@ class BudgetAwareOptunaSearch(OptunaSearch):
 
     def _sample(self, trial_id: str, attempt: int) -> dict[str, Any]:
         seed = self._seed_of(len(self.study.trials), "sampler", attempt)
-        self._ot_study.sampler = make_sampler(self._options.sampler, seed, self._space, self._known)
+        candidates = CANDIDATES if attempt == 0 else MORE_CANDIDATES
+        self._ot_study.sampler = make_sampler(self._options.sampler, seed, self._space, self._known, candidates)
         params: dict[str, Any] = super().suggest(trial_id)
         return params
 

@@ -143,7 +143,7 @@ def ask(node_id: str, question: Callable[..., Any], *arguments: Any) -> Any:
     return _there(node_id, question, num_cpus=0).remote(*arguments)
 
 
-def stir(node_id: str) -> None:
+def refresh_resources(node_id: str) -> None:
     """Have a machine report to the head what is free there, which it does when that changes: a byte, for a moment."""
     _there(node_id, _nothing, num_cpus=0, memory=1).remote()
 

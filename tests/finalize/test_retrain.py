@@ -55,7 +55,7 @@ def test_starting_over_hands_out_again_what_did_not_end(runs):
 def test_a_training_that_never_began_is_handed_out_again_before_others(runs):
     source = RunSource(runs, WANTED)
     lost = source.suggest("t0000")
-    source.hand_out_again("t0000")
+    source.requeue("t0000")
     assert source.suggest(source.next_trial_id()) == lost
     assert hand_out(source) == [("t0001", 1, 2), ("t0002", 2, 1), ("t0003", 2, 2)]
 

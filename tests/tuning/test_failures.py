@@ -85,3 +85,14 @@ def test_a_trial_is_not_blamed_for_its_machine_but_not_for_ever(monkeypatch, fai
         assert trial.num_failures == 0
     trial.handle_error(RuntimeError(failure))
     assert trial.num_failures == 1
+
+
+def test_the_death_of_a_process_of_which_tune_tells_twice_counts_once(monkeypatch):
+    trial = StudyTrial.__new__(StudyTrial)
+    trial.run_metadata, trial.temporary_state = _TrainingRunMetadata(), SimpleNamespace(restoring_from=None)
+    monkeypatch.setattr(StudyTrial, "local_path", None)
+    for count in (1, 2):
+        failure = RuntimeError("The actor died unexpectedly.")
+        trial.handle_error(failure)
+        trial.handle_error(failure)
+        assert trial.num_failures == count

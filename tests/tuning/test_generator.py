@@ -41,7 +41,7 @@ def test_a_trial_that_never_began_is_handed_out_again_before_new_ones_and_counts
         trials.on_trial_complete(trials.next_trial().trial_id)
     lost = trials.next_trial()
     trials.on_trial_complete(lost.trial_id, error=True)  # Tune has given it up
-    trials.hand_out_again(lost.trial_id)
+    trials.requeue(lost.trial_id)
     again = trials.next_trial()
     assert again is not lost
     assert (again.trial_id, again.config) == (lost.trial_id, lost.config)

@@ -42,6 +42,22 @@ def test_a_process_that_touches_its_file_is_left_alone_until_it_no_longer_does(k
     assert killed == ["actor"]
 
 
+@pytest.mark.parametrize("end", ["on_trial_recover", "on_trial_error"])
+def test_a_trial_that_waits_long_for_another_process_is_not_held_to_be_hanging(killed, tmp_path, monkeypatch, end):
+    now = 100.0
+    monkeypatch.setattr(hangs.time, "monotonic", lambda: now)
+    watch, waiting = hangs.HangWatch(tmp_path, seconds=60.0), trial(TuneTrial.PENDING, None)
+    watch.on_trial_start(0, [], waiting)
+    getattr(watch, end)(0, [], waiting)
+    now = 1000.0
+    waiting.temporary_state.ray_actor = "actor"
+    watch.on_step_end(0, [waiting])
+    assert killed == []
+    now = 1061.0
+    watch.on_step_end(0, [waiting])
+    assert killed == ["actor"]
+
+
 @pytest.mark.parametrize(
     ("status", "actor", "seconds"),
     [(TuneTrial.PENDING, None, 1e-9), (TuneTrial.TERMINATED, "actor", 1e-9), (TuneTrial.RUNNING, "actor", 60.0),

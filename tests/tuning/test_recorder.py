@@ -147,7 +147,7 @@ def test_a_trial_whose_process_died_before_it_began_stays_to_be_run_again(study,
     scheduler = StudyASHA(**ASHA)
     callback = StudyRecorder(study, scheduler, keep_checkpoints=2, listeners=[], max_failures=2)
     again = []
-    callback.hand_out_again = again.append
+    callback.requeue = again.append
     trial = failing(study, tmp_path, "The actor died unexpectedly before finishing this task.")
     for tries in (1, 2):
         callback.on_trial_error(0, [], trial)

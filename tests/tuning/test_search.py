@@ -204,6 +204,23 @@ def test_a_frozen_process_is_ended_from_outside_and_its_trial_tried_again(tmp_pa
     assert "killed from outside" in (study.directory / "errors" / "t0001.hang.txt").read_text()
 
 
+def test_a_trial_whose_process_dies_while_it_is_handed_over_is_the_next_to_run(tmp_path):
+    def fragile(params):
+        try:
+            tune.report({"epoch": 1, "best_val_acc": 0.5, "finished": "patience", "done": True})
+        finally:  # the report returns only when Tune resets the process for its next trial
+            if params["trial_id"] == "t0000":
+                os._exit(1)
+
+    settings = config(tmp_path, num_samples=4, max_failures=1, max_concurrent=1)
+    study, space = search.open_study(settings)
+    search.run(settings, study, space, fragile)
+    study.close()
+    assert [(t.trial_id, t.state) for t in study.endings] == [(f"t000{i}", "completed") for i in range(4)]
+    assert (study.directory / "errors" / "t0001.txt").exists()
+    assert len(list((study.directory / "ray").iterdir())) == 1  # Tune ran once, not again for what was left
+
+
 def test_a_search_where_all_fail_says_why(tmp_path, monkeypatch):
     from inat.tuning import command
 

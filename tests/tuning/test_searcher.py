@@ -6,6 +6,7 @@ from ray import tune
 from inat.results import Study
 from inat.trials import Trial
 from inat.tuning.budget import Rungs
+from inat.tuning.samplers import make_sampler
 from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
 from tests.tuning.conftest import run_epochs
 
@@ -73,6 +74,21 @@ def test_a_resumed_search_asks_what_the_uninterrupted_one_would(tmp_path, cut, s
     assert handed_out_again["trial_id"] == part.unfinished()[0].trial_id
     two_at_a_time(search, part, [handed_out_again], 30)
     assert [t.params for t in part.trials.values()] == [t.params for t in whole.trials.values()]
+
+
+def test_the_sampler_is_told_what_was_tried(study, monkeypatch):
+    told = []
+
+    def make(name, seed, space, tried, candidates):
+        told.append(tried)
+        return make_sampler(name, seed, space, tried, candidates)
+
+    monkeypatch.setattr("inat.tuning.searcher.make_sampler", make)
+    search = searcher(study)
+    first = ask(search)
+    ask(search)
+    assert told[-1]({name: first[name] for name in SPACE})
+    assert not told[-1]({name: first[name] for name in SPACE} | {"x": -1.0})
 
 
 def test_seeds_matter(tmp_path):
