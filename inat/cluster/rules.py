@@ -1,5 +1,7 @@
 """What must hold on the hosts of a cluster, and what to do where it does not."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_high, median_low
@@ -182,6 +184,10 @@ def shared_path(case: Case) -> Iterator[Problem]:
     """Writable from here, and the same folder as everywhere."""
     path, shared = case.cluster.shared, case.facts.get("shared")
     if path is None or shared is None:
+        return
+    if shared["error"] == os.strerror(errno.ENOENT):
+        cure = f"mount the share there, or correct the path in {case.cluster.path}"
+        yield case.problem(f"the shared path {path} does not exist", cure)
         return
     if shared["error"]:
         what = f"cannot write into the shared path {path} ({shared['error']}); mounted there: {shared['mount']}"

@@ -78,5 +78,7 @@ def explain(cluster: Cluster, host: Host, code: int | None, errors: str) -> Prob
             return Problem(host.address, what, cure)
     if code == NO_PYTHON:
         return Problem(host.address, "has no python on the PATH of a login shell", "install Python 3.11 or 3.12 there")
+    if "No module named 'ray'" in last:
+        return Problem(host.address, "has no Ray yet", f"run `ray up {cluster.path}` first")
     said = f" ({last})" if last else ""
     return Problem(host.address, f"ssh ends with code {code}{said}", f"see `ssh -v{with_key} {target}`")

@@ -24,6 +24,7 @@ from inat.tuning.slots import Node, plan_slots
 
 GRID = "grid"
 STARTING = "starting"  # a trial's place is known from its first epoch on
+WAITING = "waiting"  # it has lost its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +80,23 @@ def node_table(nodes: Sequence[NodeState], running: Sequence[Trial]) -> Table:
     """One row a machine, with the trials that run there."""
     table = Table("node", "address", "state", "CPUs busy", "GPUs busy", "trials")
     for node in nodes:
-        here = [trial for trial in running if trial.node == node.name]
+        here = [trial for trial in running if node.alive and trial.node == node.name]
         busy = [f"{taken:g} of {has:g}" for taken, has in ((node.busy_cpus, node.cpus), (node.busy_gpus, node.gpus))]
         table.add_row(
             node.name, node.address, "up" if node.alive else "down", *(busy if node.alive else ("-", "-")),
             "\n".join(describe_trial(trial) for trial in here),
         )  # fmt: skip
-    names = {node.name for node in nodes if node.alive}
-    if elsewhere := [trial for trial in running if trial.node not in names]:
-        table.add_row(STARTING, "", "", "", "", "\n".join(describe_trial(trial) for trial in elsewhere))
+    starting, waiting = [trial for trial in running if not trial.node], lost(nodes, running)
+    for state, trials in ((STARTING, starting), (WAITING, waiting)):
+        if trials:
+            table.add_row(state, "", "", "", "", "\n".join(describe_trial(trial) for trial in trials))
     return table
+
+
+def lost(nodes: Sequence[NodeState], running: Sequence[Trial]) -> list[Trial]:
+    """Trials whose machine has left, and that have not reported from another one yet."""
+    names = {node.name for node in nodes if node.alive}
+    return [trial for trial in running if trial.node and trial.node not in names]
 
 
 def describe_trial(trial: Trial) -> str:
@@ -107,8 +115,10 @@ def describe_slots(nodes: Sequence[NodeState], info: Mapping[str, Any], journal:
         slots = plan_slots(up, config_of(info))
     except ConfigError as error:
         return [f"slots   none: {error}"]
-    busy = len(journal.unfinished()) if running else 0
-    return [f"slots   {busy} busy of {slots}"]
+    unfinished = journal.unfinished() if running else []
+    waiting = len(lost(nodes, unfinished))
+    rest = f"; {waiting} waiting" if waiting else ""
+    return [f"slots   {len(unfinished) - waiting} busy of {slots}{rest}"]
 
 
 def config_of(info: Mapping[str, Any]) -> SearchConfig:

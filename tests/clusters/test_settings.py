@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import ray
+import yaml
 from ray.autoscaler._private import constants
 
 ROOT = Path(__file__).parent.parent.parent
@@ -20,3 +21,11 @@ def test_settings_of_health_checks_and_autoscaler_are_ones_that_ray_reads(file):
     server = SERVER.read_bytes()
     assert [name for name in health if name.encode() not in server] == []
     assert [name for name in autoscaler if not hasattr(constants, name)] == []
+
+
+@pytest.mark.parametrize("file", ["cluster.yaml", "clusters/aws.yaml"])
+def test_the_head_sends_nothing_to_rays_makers(file):
+    """`ray up` exports RAY_USAGE_STATS_ENABLED=1 before the head's commands, so each start has to say 0 itself."""
+    starts = [c for c in yaml.safe_load((ROOT / file).read_text())["head_start_ray_commands"] if "ray start" in c]
+    assert len(starts) == 1
+    assert re.search(r"; RAY_USAGE_STATS_ENABLED=0 [^;]*ray start --head", starts[0])

@@ -77,6 +77,7 @@ def test_everything_that_is_wrong_is_said_at_once(fake_cluster, run):
         ({"disks": {"/tmp/ray": {"free": 3e9, "total": 1e12}}}, "wrong", "more than 95% full"),
         ({"disks": {"/tmp/ray": "Input/output error"}}, "wrong", "cannot be read (Input/output error)"),
         ({"shared/error": "Read-only file system"}, "wrong", "cannot write into the shared path"),
+        ({"shared/error": "No such file or directory"}, "wrong", "does not exist; mount the share there, or correct"),
         ({"data": {"error": "No such file or directory", "splits": {}}}, "wrong", "no photographs in"),
         (
             {"data": {"error": None, "splits": {"train": [1, 7]}}},
@@ -233,7 +234,7 @@ def test_the_shared_path_may_be_the_one_that_results_links_to(fake_cluster, run)
     fake_cluster.launcher["setup_commands"] = [f"ln -sfnT {fake_cluster.shared} ~/inat-search/results"]
     assert run("check", fake_cluster.write(), *ROOMY)[0] == 0
     fake_cluster.launcher["metadata"]["shared_path"] = "/nowhere/at/all"
-    assert "cannot write into the shared path /nowhere/at/all" in run("check", fake_cluster.write(), *ROOMY)[1]
+    assert "the shared path /nowhere/at/all does not exist" in run("check", fake_cluster.write(), *ROOMY)[1]
     assert run("check", fake_cluster.write(), *ROOMY, "--shared-path", fake_cluster.shared)[0] == 0
 
 

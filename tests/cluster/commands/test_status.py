@@ -40,6 +40,16 @@ def test_nodes_slots_trials_and_the_best_are_shown(study, run, monkeypatch):
     assert "best    t0000 0.7500 in 9 epochs: learning_rate 0.01, dropout 0.0" in text
 
 
+def test_a_trial_whose_machine_has_left_is_shown_once_and_as_waiting(study, run, monkeypatch):
+    study.add_epoch("t0003", {"epoch": 2, "best_val_acc": 0.25}, node="two")
+    monkeypatch.setattr(status, "node_states", lambda: [UP, NodeState("two", "10.0.0.2", False)])
+    _, text = run("status", study.directory)
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
+    trial = "t0003 epoch 2, 0.2500"
+    assert [row for row in rows if trial in row] == [["waiting", "", "", "", "", trial]]
+    assert "slots   1 busy of 2 at a time, each with 1 CPU and 0.5 GPU; 1 waiting" in text
+
+
 def test_a_search_that_nobody_runs_is_told(study, run, monkeypatch):
     study.close()
     monkeypatch.setattr(status, "node_states", lambda: [UP])

@@ -73,6 +73,12 @@ def test_a_head_that_cannot_be_reached_is_told(fake_cluster, run):
     assert f"the head cannot be asked which nodes have joined: {HEAD}: refuses the key" in text
 
 
+def test_a_head_that_was_never_set_up_is_told(fake_cluster, run):
+    fake_cluster.hosts[HEAD]["error"] = "Traceback\nModuleNotFoundError: No module named 'ray'"
+    file = fake_cluster.write()
+    assert f"{HEAD}: has no Ray yet; run `ray up {file}` first" in run("wait", file)[1]
+
+
 def test_what_the_head_waits_for_is_told_once(fake_cluster, run):
     refused = {"waiting": "[Errno 111] Connection refused"}
     fake_cluster.hosts[HEAD]["says"] = says(refused, refused, {"missing": [], "answers": True})
