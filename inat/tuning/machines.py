@@ -58,8 +58,7 @@ class Machines(Callback):
         while any(m.unfit is None for m in self._machines.values()) and time.monotonic() < ends:
             time.sleep(0.1)
             self.update()
-        fit = [m.node for m in self._machines.values() if m.unfit == ""]
-        if not fit:
+        if not (fit := self._fit()):
             reasons = "; ".join(f"{m.node.name}: {m.unfit or 'no answer'}" for m in self._machines.values())
             raise SearchError(f"no machine of the cluster can run trials ({reasons})")
         return fit
@@ -75,9 +74,10 @@ class Machines(Callback):
 
     def with_room(self) -> list[str]:
         """Ids of the machines that get trials, and are large enough for one."""
-        return [
-            node_id for node_id, machine in self._machines.items() if machine.unfit == "" and self._count(machine.node)
-        ]
+        return [node.node_id for node in self._fit() if self._count(node)]
+
+    def _fit(self) -> list[Node]:
+        return [machine.node for machine in self._machines.values() if machine.unfit == ""]
 
     def update(self) -> None:
         """Look who is up, put questions, hear answers. Does its work at most every LOOK_EVERY_SECONDS."""
@@ -87,7 +87,7 @@ class Machines(Callback):
             self._look_around()
         for machine in self._machines.values():
             self._talk(machine, now)
-        if (count := sum(self._count(m.node) for m in self._machines.values() if m.unfit == "")) != self._told:
+        if (count := sum(map(self._count, self._fit()))) != self._told:
             self._told = count
             self._resize(count)
 

@@ -109,7 +109,7 @@ class BudgetAwareOptunaSearch(OptunaSearch):
             return self._add(trial_id, next_of_grid(self._untried(), self.study.trials.values(), self._freed))
         for attempt in range(TRIES):
             params = self._sample(trial_id, attempt)
-            if identity(params) not in self._tried:
+            if not self._known(params):
                 return self._new_trial(params)
             # A choice that was trained already would spend a trial on the luck of another seed.
             self._ot_study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)

@@ -1,3 +1,5 @@
+import itertools
+
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -15,14 +17,11 @@ GOOD = {"a": "a", "b": 1, "c": True}
 def converged(space: dict) -> optuna.Study:
     """A study that knows very well what is good: the fewer differences from GOOD, the better."""
     study = optuna.create_study(direction="maximize")
-    fixed = {"only": "x", "one": 3}
-    for a in "abcd":
-        for b in (1, 2, 3, 4):
-            for params in ({"a": a, "b": b, "c": c} | fixed for c in (True, False)):
-                if "x" in space:
-                    params["x"] = 0.25
-                value = -sum(params[name] != GOOD[name] for name in GOOD)
-                study.add_trial(optuna.create_trial(params=params, distributions=space, value=float(value)))
+    rest = {name: value for name, value in {"only": "x", "one": 3, "x": 0.25}.items() if name in space}
+    for choice in itertools.product("abcd", (1, 2, 3, 4), (True, False)):
+        params = dict(zip("abc", choice, strict=True)) | rest
+        value = -sum(params[name] != GOOD[name] for name in GOOD)
+        study.add_trial(optuna.create_trial(params=params, distributions=space, value=float(value)))
     return study
 
 
