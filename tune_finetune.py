@@ -11,7 +11,7 @@ Writes results/NAME as tune_scratch.py does; `python -m analysis compare` sets t
 """
 
 from inat.cli import guard, parse_search
-from inat.finetune import FinetuneConfig
+from inat.config.finetune import FinetuneConfig
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
         write_preview(config.data_config(), config.augment_preview, config.seed)
         return
     if config.plan:
-        from inat.tuning.plan import print_plan
+        from inat.tuning.cost_estimate import print_plan
 
         print_plan(config)
         return

@@ -11,7 +11,7 @@ Writes results/NAME: trials.csv and history.csv while it runs, best.json and bes
 """
 
 from inat.cli import guard, parse_search
-from inat.options import SearchConfig
+from inat.config.search import SearchConfig
 
 
 def main() -> None:

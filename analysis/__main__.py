@@ -21,12 +21,12 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
-from analysis.budget import sample_at
+from analysis.comparable import sample_at
 from analysis.compare import comparison
+from analysis.markdown import markdown
 from analysis.readers.frames import Mode
+from analysis.schema import BEST_JSON, BEST_VAL_ACC, TEST, TRIAL_ID, VAL_ACC
 from analysis.study import Study, load_study
-from analysis.text import markdown
-from inat.constants import BEST_JSON, BEST_VAL_ACC, TEST, TRIAL_ID, VAL_ACC
 
 FORMATS = {"worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f"}
 app = tyro.extras.SubcommandApp()
@@ -106,8 +106,8 @@ def claims(
         csv: File to write the table to.
         reading: How to read the study.
     """
-    from analysis.claim_text import parse, read_claims
-    from analysis.claims import check, takeaways
+    from analysis.claims.check import check, takeaways
+    from analysis.claims.grammar import parse, read_claims
 
     loaded = reading.load(path)
     chosen = [parse(text) for text in claims] + (read_claims(file) if file else [])
@@ -130,8 +130,8 @@ def importance(
         csv: File to write the tables to.
         reading: How to read the study.
     """
-    from analysis.forest import forest_importance
-    from analysis.importance import importance, panel, verdict
+    from analysis.stats.forest import forest_importance
+    from analysis.stats.importance import importance, panel, verdict
 
     sample = sample_at(reading.load(path), epochs)
     forest = forest_importance(sample)
@@ -148,7 +148,7 @@ def audit(path: tyro.conf.Positional[Path], csv: Path | None = None, reading: Op
         csv: File to write the tables to.
         reading: How to read the study.
     """
-    from analysis.audit import NOTES, audit_tables
+    from analysis.early_stopping.audit import NOTES, audit_tables
 
     study = reading.load(path)
     names = {BEST_VAL_ACC: BEST_VAL_ACC if study.metric == VAL_ACC else study.metric}

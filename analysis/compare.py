@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.budget import finite
+from analysis.comparable import finite
+from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, SECONDS, STATE, TRAINABLE, TRIAL_ID, VAL_ACC
 from analysis.study import Study
-from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, SECONDS, STATE, TRAINABLE, TRIAL_ID, VAL_ACC
 
 SCRATCH = "scratch CNN"
 GROUP = ["study", "network", "strategy"]

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.readers.frames import SIGNS, Broken, Frames, Mode, chosen
-from analysis.readers.ours import is_ours, read_ours
-from analysis.readers.tune import is_tune, read_tune
+from analysis.readers.ray_tune import is_tune, read_tune
+from analysis.readers.study_dir import is_ours, read_ours
 from analysis.readers.wandb_csv import is_wandb_csv, read_wandb_csv
-from inat.constants import BEST_VAL_ACC, HISTORY_CSV, STUDY_JSON, TRIALS_CSV
+from analysis.schema import BEST_VAL_ACC, HISTORY_CSV, STUDY_JSON, TRIALS_CSV
 
 LESS_IS_BETTER = re.compile(r"loss|error|perplexity|(^|[^a-z])(mse|rmse|mae|err)([^a-z]|$)", re.IGNORECASE)
 BROKEN_COLUMNS = ["place", "reason"]

@@ -69,12 +69,12 @@ def train(options: Options, params: Mapping[str, Any]) -> dict[str, float]:
     import pytorch_lightning as pl
     import torch
 
-    from inat.checkpoint import portable_checkpoint
-    from inat.config import TrialConfig
+    from inat.config.trial import TrialConfig
     from inat.data.splits import load_splits
-    from inat.epochs import recorder_of
-    from inat.evaluation import evaluate
-    from inat.training import fit
+    from inat.training.checkpoint import portable_checkpoint
+    from inat.training.epoch_recorder import recorder_of
+    from inat.training.evaluation import evaluate
+    from inat.training.fit import fit
 
     class Keep(pl.Callback):
         def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -22,12 +22,12 @@ from rich.progress import track
 from search_quality import Curves, key_of, load_curves
 from searches import Method, Ours
 
-from analysis import forest
-from analysis.audit import missed_winners
-from analysis.budget import ACCURACY, Sample, sample_at
-from analysis.claims import welch
-from analysis.effects import pairwise
-from analysis.encode import label_of, level_labels
+from analysis.claims.check import welch
+from analysis.comparable import ACCURACY, Sample, sample_at
+from analysis.early_stopping.audit import missed_winners
+from analysis.stats import forest
+from analysis.stats.effects import pairwise
+from analysis.stats.encode import label_of, level_labels
 from analysis.study import Study
 from inat.constants import COMPLETED, STATE, STOPPED
 

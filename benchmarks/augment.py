@@ -19,10 +19,10 @@ from measure import hardware, ratios, result_line, spread
 from torch import Tensor
 from torchvision.transforms import v2
 
-from inat.allocator import keep_freed_memory
-from inat.config import CROP_MARGIN
+from inat.config.trial import CROP_MARGIN
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.data.augment import augment, normalise
+from inat.training.memory import keep_freed_memory
 
 Augmentation = Callable[[Tensor], Tensor]
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inat.allocator import keep_freed_memory
-from inat.arithmetic import resolve_precision
-from inat.config import TrialConfig
+from inat.config.trial import TrialConfig
 from inat.data.augment import augment, normalise, scale_to_one
 from inat.data.splits import Split, load_splits
-from inat.models.build import build_network
+from inat.models.factory import build_network
+from inat.training.memory import keep_freed_memory
+from inat.training.precision import resolve_precision
 
 
 class BareLoop:

@@ -83,9 +83,9 @@ def slow_objective(params: dict[str, Any]) -> None:
 
 def search_once(objective: Any, folder: Path, **changes: Any) -> Numbers:
     """Run one search; trials/s between the first end and the last, driver CPU in cores over the same time."""
+    from inat.config.search import SearchConfig
     from inat.constants import RUNNING
-    from inat.options import SearchConfig
-    from inat.trials import Trial
+    from inat.study.trial import Trial
     from inat.tuning import search
 
     config = SearchConfig(data="digits", storage_path=folder, name="study", **changes)
@@ -147,7 +147,7 @@ def watched(stamps: list[Stamp]) -> Any:
     """Within it, each report that the driver records leaves its time and CPU time in ``stamps``."""
     from unittest.mock import patch
 
-    from inat.results import Study
+    from inat.study.study import Study
 
     record = Study.add_epoch
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from inat.data.augment import random_crops, resample
 from inat.data.decode import read_photo, resize
-from inat.data.folder import open_tree
+from inat.data.image_folder import open_tree
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,8 +60,8 @@ def classic(options: Options) -> float:
     """Images per second of the tutorials' pipeline."""
     import classic as pipeline
 
-    from inat.config import TrialConfig
-    from inat.models.build import build_network
+    from inat.config.trial import TrialConfig
+    from inat.models.factory import build_network
 
     config = TrialConfig.from_params(options.params())
     parts = pipeline.loaders(options.data, options.image_size, options.batch_size, options.augment)
@@ -77,9 +77,9 @@ def ours(options: Options) -> float:
     """Images per second of inat.training.fit."""
     from classic import EpochClock
 
-    from inat.config import TrialConfig
+    from inat.config.trial import TrialConfig
     from inat.data.splits import load_splits
-    from inat.training import fit
+    from inat.training.fit import fit
 
     config = TrialConfig.from_params(options.params())
     clock = EpochClock()
@@ -92,7 +92,7 @@ def bare(options: Options) -> float:
     """Images per second of a loop over tensors in memory."""
     from bare import BareLoop
 
-    from inat.config import TrialConfig
+    from inat.config.trial import TrialConfig
 
     return BareLoop(TrialConfig.from_params(options.params())).images_per_second(options.epochs)
 

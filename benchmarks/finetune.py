@@ -53,7 +53,7 @@ class Options:
 
 def ours(options: Options) -> dict[str, float]:
     """Seconds of the whole search from an empty cache, and the best validation accuracy."""
-    from inat.finetune import FinetuneConfig
+    from inat.config.finetune import FinetuneConfig
     from inat.tuning import search
 
     started = time.monotonic()
@@ -75,7 +75,7 @@ def ours(options: Options) -> dict[str, float]:
 
 def trial_config(options: Options, cache: str) -> Any:
     """One trial of the grid, with nothing kept, for two epochs."""
-    from inat.config import TrialConfig
+    from inat.config.trial import TrialConfig
 
     return TrialConfig.from_params({
         "backbone": "mobilenet_v2", "strategy": options.strategy, "k_layers": options.k_layers or None, "views": 0,
@@ -88,7 +88,7 @@ def classic(options: Options) -> dict[str, float]:
     """Seconds of the grid in the tutorials' way, on all cores, one trial after the other."""
     import classic as pipeline
 
-    from inat.models.build import build_network
+    from inat.models.factory import build_network
 
     with tempfile.TemporaryDirectory() as folder:
         config = trial_config(options, folder)
@@ -106,7 +106,7 @@ def views0(options: Options) -> dict[str, float]:
     import torch
     from classic import EpochClock
 
-    from inat.training import fit
+    from inat.training.fit import fit
 
     torch.set_num_threads(1)
     clock = EpochClock()

@@ -41,11 +41,11 @@ from measure import Numbers, as_arguments, measured
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from inat.config import TrialConfig
+from inat.config.trial import TrialConfig
 from inat.data import loader
 from inat.data.splits import load_splits
-from inat.models.build import build_network
-from inat.training import fit
+from inat.models.factory import build_network
+from inat.training.fit import fit
 
 Variant = Literal["resident", "sent", "resident_augmented", "sent_augmented"]
 VARIANTS: tuple[Variant, ...] = ("resident", "sent", "resident_augmented", "sent_augmented")

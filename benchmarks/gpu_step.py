@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from lightning_fabric.utilities import move_data_to_device
 
-from inat.allocator import keep_freed_memory
-from inat.arithmetic import resolve_precision
-from inat.config import TrialConfig
+from inat.config.trial import TrialConfig
 from inat.data.datamodule import ImageDataModule
 from inat.data.loader import make_loader
-from inat.models.build import build_network
 from inat.models.classifier import Classifier
+from inat.models.factory import build_network
+from inat.training.memory import keep_freed_memory
+from inat.training.precision import resolve_precision
 
 WARM_STEPS = 10
 PARTS = ("gather", "prepare", "forward", "backward", "optimizer")

@@ -5,7 +5,7 @@
 
 Studies of invented values are written into a temporary folder, so they lie in the page cache. Each round loads each of
 them in a fresh process. Of each kind:
-  ours      a study directory of --trials, written by inat.results
+  ours      a study directory of --trials, written by inat.study.study
   tune      a plain Tune directory of --tune-trials: params.json, result.json and progress.csv a trial, one
             experiment_state-*.json, 15 hyperparameters, lines of about 800 bytes
   optuna    an SQLite database of --trials
@@ -75,7 +75,7 @@ def epochs_of(number: int, epochs: int) -> Iterator[dict[str, Any]]:
 
 def write_ours(folder: Path, options: Options) -> None:
     """As a search writes it, all trials completed."""
-    from inat.results import Study
+    from inat.study.study import Study
 
     study = Study.create(folder / "ours", {"config": {}})
     for number, params in enumerate(configs(options.trials)):

@@ -11,9 +11,9 @@ the name both sides augment: the same steps, ours on the device and from larger 
 2. Epochs of inat.training.fit, training and validation, after one that is not timed, with the small NETWORK below:
    "wait" is the share of wall time, in percent, inside the loaders' iterators; "prepare" that in normalisation and
    augmentation, which is computation. With a GPU both count the processor's time alone.
-3. Seconds to decode: "build" is inat.data.build, to the sizes that a training needs; "plain_build" is a pool of one
-   process a core that opens, converts and resizes the same files with Pillow and drops the results. "build_ratio" is
-   plain_build / build: 1 is as fast.
+3. Seconds to decode: "build" is inat.data.image_store_builder, to the sizes that a training needs; "plain_build" is a
+   pool of one process per core that opens, converts and resizes the same files with Pillow and drops the results.
+   "build_ratio" is plain_build / build: 1 is as fast.
 4. Milliseconds to open what exists, the first time in a process: "open_tree" lists the folders of all splits,
    "open_store" hashes the list of training files and maps their store.
 """
@@ -35,14 +35,14 @@ import tyro
 from measure import Numbers, alternate, hardware, measured, print_report, ratios
 from PIL import Image
 
-from inat import training
-from inat.allocator import keep_freed_memory
-from inat.config import TrialConfig
+from inat.config.trial import TrialConfig
 from inat.constants import CACHE_DIR
-from inat.data.build import build_stores
 from inat.data.datamodule import ImageDataModule
-from inat.data.folder import open_tree
-from inat.data.store import open_stores
+from inat.data.image_folder import open_tree
+from inat.data.image_store import open_stores
+from inat.data.image_store_builder import build_stores
+from inat.training import fit
+from inat.training.memory import keep_freed_memory
 
 Kind = Literal["loader", "classic", "epoch", "files"]
 NETWORK = {"first_layer_filters": 32, "filter_org": 1, "conv_layers": 3, "activation": "relu", "dropout": 0.2,
@@ -163,9 +163,9 @@ class Shares(tutorial.EpochClock):
 
 def epoch(options: Options) -> Numbers:
     """Seconds of an epoch of a training, and shares of it in percent."""
-    training.ImageDataModule = WatchedData  # type: ignore[attr-defined]
+    fit.ImageDataModule = WatchedData  # type: ignore[attr-defined]
     shares = Shares()
-    training.fit(options.config, [shares])
+    fit.fit(options.config, [shares])
     seconds, warm, end = sum(shares.seconds), shares.spent[0], shares.spent[-1]
     return {
         "epoch": seconds / options.epochs,

@@ -81,9 +81,9 @@ def trial(options: Options) -> Numbers:
     import pytorch_lightning as pl
     import torch
 
-    from inat.config import TrialConfig
+    from inat.config.trial import TrialConfig
     from inat.data.splits import load_splits
-    from inat.training import fit
+    from inat.training.fit import fit
 
     class Wait(pl.Callback):
         def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -98,7 +98,7 @@ def trial(options: Options) -> Numbers:
 
 def prepare(options: Options) -> Numbers:
     """Decode what trials need, so that none of the measured ones does."""
-    from inat.config import TrialConfig
+    from inat.config.trial import TrialConfig
     from inat.data.splits import load_splits
 
     return {"photos": len(load_splits(TrialConfig.from_params(options.params()).data).train)}
@@ -106,8 +106,8 @@ def prepare(options: Options) -> Numbers:
 
 def build(options: Options) -> Numbers:
     """Peak memory in MB of building the stores in an empty folder."""
-    from inat.data.build import build_stores
-    from inat.data.folder import open_tree
+    from inat.data.image_folder import open_tree
+    from inat.data.image_store_builder import build_stores
 
     photos, _ = open_tree(options.data.resolve())
     start, sizes = proc_mb("self/status")["VmHWM"], (options.image_size // 2, options.image_size)

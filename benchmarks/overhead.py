@@ -58,9 +58,9 @@ def objective(params: dict[str, Any]) -> None:
 
 def ours(trials: int, folder: Path) -> float:
     """Slot-seconds a trial of our search."""
+    from inat.config.search import SearchConfig
     from inat.constants import RUNNING
-    from inat.options import SearchConfig
-    from inat.trials import Trial
+    from inat.study.trial import Trial
     from inat.tuning import search
 
     config = SearchConfig(data="digits", num_samples=trials, max_epochs=REPORTS, storage_path=folder, name="study")
@@ -85,7 +85,7 @@ def plain(trials: int, folder: Path, reuse: bool) -> float:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    from inat.tuning.spaces import small_space
+    from inat.tuning.space.presets import small_space
 
     class Clock(tune.Callback):
         ends: list[float] = []
@@ -125,7 +125,7 @@ def optimise(journal: str, trials: int, start: Any, ends: Any) -> None:
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
-    from inat.tuning.spaces import small_space
+    from inat.tuning.space.presets import small_space
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     choices = {name: domain.categories for name, domain in small_space().items()}
@@ -166,7 +166,7 @@ MEASUREMENTS: dict[Kind, Callable[[int, Path], float]] = {
 
 def real_search(trials: int) -> None:
     """Search the digits as the command does, and compare its wall time with its trainings'."""
-    from inat.options import SearchConfig
+    from inat.config.search import SearchConfig
     from inat.tuning import search
 
     with tempfile.TemporaryDirectory() as folder:

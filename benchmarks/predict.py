@@ -4,10 +4,10 @@
 
 Each model predicts the test photographs of PHOTOS, alternating, each measurement in a fresh process:
 
-"ours" is inat.inference.predict_photos, which python -m inat.predict calls: decoding in threads, batches of the size of
-the training, its precision. "plain" is one photograph at a time: PIL, torchvision's Resize, ToTensor and Normalize, the
-network in float32 under inference_mode. Both are timed after one batch that is not counted, with the model loaded, and
-read the same files, which are in the system's cache after the first. "ratio" is ours / plain; "same" is the share of
+"ours" is inat.training.inference.predict_photos, which python -m inat.predict calls: decoding in threads, batches of
+the size of the training, its precision. "plain" is one photograph at a time: PIL, torchvision's Resize, ToTensor and
+Normalize, the network in float32 under inference_mode. Both are timed after one batch that is not counted, with the
+model loaded, and read the same files, which are in the system's cache after the first. "ratio" is ours / plain; "same" is the share of
 photographs, in percent, that both give the same class.
 """
 
@@ -24,10 +24,10 @@ from measure import Numbers, alternate, hardware, measured, print_report, ratios
 from PIL import Image
 from torchvision import transforms
 
-from inat.allocator import keep_freed_memory
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD, VAL
-from inat.data.folder import list_photos
-from inat.inference import Model, open_model, predict_photos
+from inat.data.image_folder import list_photos
+from inat.training.inference import Model, open_model, predict_photos
+from inat.training.memory import keep_freed_memory
 
 Kind = Literal["ours", "plain"]
 Classes = list[int]

@@ -42,10 +42,10 @@ def train(params: dict[str, Any]) -> list[float]:
     import pytorch_lightning as pl
     import torch
 
-    from inat.config import TrialConfig
+    from inat.config.trial import TrialConfig
     from inat.constants import VAL_ACC
-    from inat.epochs import recorder_of
-    from inat.training import fit
+    from inat.training.epoch_recorder import recorder_of
+    from inat.training.fit import fit
 
     class Curve(pl.Callback):
         def __init__(self) -> None:

@@ -78,10 +78,10 @@ class Ours:
     def __init__(self, method: Method, seed: int, folder: Path) -> None:
         from ray import tune
 
-        from inat.results import Study
-        from inat.tuning.budget import Rungs
-        from inat.tuning.scheduler import asha_for
-        from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
+        from inat.study.study import Study
+        from inat.tuning.ray_backend.asha import asha_for
+        from inat.tuning.sampling.feedback import Rungs
+        from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
 
         assert method.asha is not None
         grace, factor = method.asha

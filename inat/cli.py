@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import tyro
 
+from inat.config.search import ResumeOption, SearchConfig, check_resumable
 from inat.constants import SEARCH_KIND
 from inat.errors import InatError, StudyError
-from inat.options import ResumeOption, SearchConfig, check_resumable
-from inat.studyinfo import read_info
+from inat.study.metadata import read_info
 
 Command = TypeVar("Command")
 Search = TypeVar("Search", bound=SearchConfig)

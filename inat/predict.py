@@ -26,13 +26,13 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from inat.allocator import keep_freed_memory
-from inat.checks import not_positive, refuse
 from inat.cli import run_command
-from inat.data.folder import list_photos
+from inat.config.validation import not_positive, refuse
+from inat.data.image_folder import list_photos
 from inat.errors import ConfigError, DataError
-from inat.files import csv_lines, replacing
-from inat.inference import Model, Prediction, open_model, predict_photos
+from inat.study.atomic_io import csv_lines, replacing
+from inat.training.inference import Model, Prediction, open_model, predict_photos
+from inat.training.memory import keep_freed_memory
 
 Format = Literal["table", "csv", "json"]
 Row = dict[str, Any]

@@ -9,9 +9,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from inat.checks import not_positive, refuse
 from inat.cli import run_command
-from inat.config import FLATTEN, PLAIN, CNNConfig
+from inat.config.trial import FLATTEN, PLAIN, CNNConfig
+from inat.config.validation import not_positive, refuse
 from inat.models.cnn import build_cnn, summarise
 
 

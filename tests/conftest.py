@@ -9,10 +9,11 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
-from inat.checkpoint import portable_checkpoint
-from inat.config import TrialConfig
-from inat.epochs import recorder_of
-from inat.training import fit
+from inat.config.trial import TrialConfig
+from inat.study.study import Study
+from inat.training.checkpoint import portable_checkpoint
+from inat.training.epoch_recorder import recorder_of
+from inat.training.fit import fit
 from tests.models.published import published
 
 Params = dict[str, object]
@@ -115,3 +116,8 @@ def digits_model(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("digits") / "best.ckpt"
     fit(TrialConfig.from_params(params), [Rows(weights=path)])
     return path
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study.create(tmp_path / "study", {"config": {}})

@@ -1,15 +1,13 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from inat.cli import guard, parse_search
+from inat.config.search import SearchConfig
 from inat.errors import ConfigError, SearchError
-from inat.options import SearchConfig
-from inat.results import Study
-
-ROOT = Path(__file__).parent.parent
+from inat.study.study import Study
+from tests.paths import ROOT
 
 
 def run_script(*args: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from analysis.study import load_study
-from inat.evaluation import evaluate
-from inat.results import Study
-from tests.tuning.conftest import children_of
+from inat.study.study import Study
+from inat.training.evaluation import evaluate
+from tests.helpers import children_of
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 TRIALS, KILLS = 24, 10
 OPTIONS = ["--data", "digits", "--image-size", "16", "--num-samples", str(TRIALS), "--max-epochs", "9",
            "--max-failures", "20"]  # fmt: skip

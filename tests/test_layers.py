@@ -5,20 +5,27 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.paths import ROOT
+
 # Longest prefix wins.
 ROWS = {
     "inat": 0, "inat.constants": 0, "inat.errors": 0,
-    "inat.config": 1, "inat.options": 1, "inat.naming": 1, "inat.trials": 1, "inat.files": 1, "inat.results": 1,
-    "inat.cli": 1, "inat.finetune": 1, "inat.journal": 1, "inat.studyinfo": 1,
-    "inat.data": 2, "inat.models": 2, "inat.arithmetic": 2,
-    "inat.training": 3, "inat.epochs": 3, "inat.checkpoint": 3, "inat.evaluation": 3, "inat.preparation": 3,
-    "inat.summary": 3, "inat.inference": 3, "inat.predict": 3, "inat.interpret": 3,
+    "inat.config": 1, "inat.study": 1, "inat.cli": 1,
+    "inat.data": 2, "inat.models": 2,
+    # Where arithmetic and memory are chosen: the networks and the image stores need them, too.
+    "inat.training.precision": 2, "inat.training.memory": 2,
+    "inat.training": 3, "inat.interpret": 3, "inat.predict": 3, "inat.summary": 3,
     "inat.tuning": 4, "inat.finalize": 4,
     # The check runs on the user's own machine, before there is a cluster.
     "inat.cluster": 1, "inat.cluster.__main__": 4,
-    "inat.cluster.joined": 4, "inat.cluster.wait": 4, "inat.cluster.status": 4,
+    "inat.cluster.wait_on_head": 4, "inat.cluster.wait": 4, "inat.cluster.status": 4,
     "tune_scratch": 5, "tune_finetune": 5,
+}  # fmt: skip
+ANALYSIS_ROWS = {
+    "analysis.schema": 0, "analysis.readers": 1, "analysis.study": 2, "analysis": 2,
+    "analysis.comparable": 3, "analysis.compare": 3, "analysis.markdown": 3, "analysis.stats": 3,
+    "analysis.claims": 4, "analysis.early_stopping": 4, "analysis.figures": 5, "analysis.report": 6,
+    "analysis.__main__": 7,
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "pytorch_lightning", "ray", "optuna", "wandb", "pandas", "sklearn", "matplotlib"}
 # What each row must not load, however deep: usage errors show before the libraries have loaded.
@@ -27,15 +34,20 @@ FORBIDDEN = {0: HEAVY, 1: HEAVY, 2: {"ray", "optuna", "wandb"}, 3: {"ray", "optu
 
 def modules() -> dict[str, Path]:
     found = {}
-    for path in [*ROOT.glob("inat/**/*.py"), *ROOT.glob("tune_*.py")]:
+    for path in [*ROOT.glob("inat/**/*.py"), *ROOT.glob("analysis/**/*.py"), *ROOT.glob("tune_*.py")]:
         parts = path.relative_to(ROOT).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
 def row_of(module: str) -> int:
-    prefixes = [known for known in ROWS if module == known or module.startswith(f"{known}.")]
-    return ROWS[max(prefixes, key=len)]
+    rows = ANALYSIS_ROWS if package_of(module) == "analysis" else ROWS
+    prefixes = [known for known in rows if module == known or module.startswith(f"{known}.")]
+    return rows[max(prefixes, key=len)]
+
+
+def package_of(module: str) -> str:
+    return module.split(".")[0]
 
 
 def imports_of(path: Path) -> set[str]:
@@ -52,11 +64,14 @@ def imports_of(path: Path) -> set[str]:
 def test_imports_only_from_rows_above(module: str):
     known = modules()
     own = row_of(module)
-    lower = {name for name in imports_of(known[module]) if name in known and row_of(name) > own}
+    same = [
+        name for name in imports_of(known[module]) if name in known and package_of(name) in {package_of(module), "inat"}
+    ]
+    lower = {name for name in same if row_of(name) > own}
     assert not lower, f"{module} (row {own}) imports from rows below it: {lower}"
 
 
-@pytest.mark.parametrize("module", sorted(modules()))
+@pytest.mark.parametrize("module", sorted(name for name in modules() if package_of(name) != "analysis"))
 def test_each_row_leaves_out_what_it_must_not_load(module: str):
     heavy = {name.split(".")[0] for name in imports_of(modules()[module])}
     assert not heavy & FORBIDDEN.get(row_of(module), set())
@@ -79,13 +94,19 @@ def test_there_are_no_cycles():
 
 
 def test_init_files_only_describe():
-    for path in ROOT.glob("inat/**/__init__.py"):
+    # analysis/__init__.py loads load_study, and pandas with it, once somebody asks for them.
+    for path in [*ROOT.glob("inat/**/__init__.py"), *ROOT.glob("analysis/*/**/__init__.py")]:
         assert not imports_of(path)
         assert ast.get_docstring(ast.parse(path.read_text()))
 
 
-def test_analysis_imports_only_constants_from_inat():
-    for path in ROOT.glob("analysis/**/*.py"):
-        ours = {name for name in imports_of(path) if name.split(".")[0] == "inat"}
-        assert all(name.startswith("inat.constants") for name in ours)
-        assert not {name.split(".")[0] for name in imports_of(path)} & {"torch", "ray", "pytorch_lightning"}
+@pytest.mark.parametrize("module", sorted(name for name in modules() if package_of(name) == "analysis"))
+def test_analysis_imports_neither_inat_nor_what_trains(module: str):
+    packages = {package_of(name) for name in imports_of(modules()[module])}
+    assert not packages & {"inat", "torch", "torchvision", "pytorch_lightning", "ray"}
+
+
+@pytest.mark.parametrize("module", sorted(name for name in modules() if package_of(name) == "inat"))
+def test_inat_takes_the_names_of_the_study_directory_from_analysis_and_only_commands_use_the_rest(module: str):
+    used = {name for name in imports_of(modules()[module]) if package_of(name) == "analysis" and name in modules()}
+    assert used <= {"analysis", "analysis.schema"} if row_of(module) < 4 else True

@@ -126,7 +126,7 @@ def test_wrong_options_are_one_line(digits_model, folder, capsys, options, sente
 def test_an_output_that_was_there_stays_when_prediction_fails(digits_model, folder, tmp_path, monkeypatch):
     kept = tmp_path / "old.csv"
     kept.write_text("old")
-    monkeypatch.setattr("inat.inference._predicted", lambda model, photos: 1 / 0)
+    monkeypatch.setattr("inat.training.inference._predicted", lambda model, photos: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(folder, model=digits_model, output=kept)
     assert kept.read_text() == "old"

@@ -3,15 +3,15 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.budget import accuracy_within, rungs
+from analysis.comparable import accuracy_within, rungs
 from analysis.figures.style import BLUE, GREY, MUTED, ORANGE, axes_or_new, styled
+from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCHS, STATE, TRIAL_ID
 from analysis.study import Study
-from inat.constants import BEST_VAL_ACC, COMPLETED, EPOCHS, STATE, TRIAL_ID
 
 
 @styled
 def plot_best_so_far(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the frame of ``analysis.timeline.best_against_epochs``."""
+    """Draw the frame of ``analysis.early_stopping.timeline.best_against_epochs``."""
     ax = axes_or_new(ax, height=3.0)
     better = table[BEST_VAL_ACC].diff().ne(0)
     better.iloc[-1:] = True
@@ -24,7 +24,7 @@ def plot_best_so_far(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_utilisation(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the frame of ``analysis.timeline.utilisation``: trials at once in each part of the time."""
+    """Draw the frame of ``analysis.early_stopping.timeline.utilisation``: trials at once in each part of the time."""
     ax = axes_or_new(ax, height=2.4)
     width = (table["to_seconds"] - table["from_seconds"]) / 60
     ax.bar(table["from_seconds"] / 60, table["busy"], width=width * 0.94, align="edge", color=BLUE)

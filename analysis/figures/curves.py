@@ -8,10 +8,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 from plotly.subplots import make_subplots
 
-from analysis.budget import finite, metric_name, outcome_name
+from analysis.comparable import finite, metric_name, outcome_name
 from analysis.figures.style import GREY, ORANGE, STATE_COLOURS, axes_or_new, new_figure, styled
-from analysis.study import Study
-from inat.constants import (
+from analysis.schema import (
     BEST_VAL_ACC,
     CREATED,
     EPOCH,
@@ -25,6 +24,7 @@ from inat.constants import (
     VAL_ACC,
     VAL_LOSS,
 )  # fmt: skip
+from analysis.study import Study
 
 MOST_DOTS = 2000  # of a page, each with the name of its trial
 MOST_CURVES = 400  # lines of a picture; more become a solid area, and a page of them megabytes

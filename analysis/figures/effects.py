@@ -28,7 +28,7 @@ LONGEST = 52  # characters of a claim beside its line
 
 @styled
 def plot_effects(table: pd.DataFrame, ax: Axes | None = None, name: str = "accuracy", sign: int = 1) -> Axes:
-    """Draw the frame of ``analysis.effects.value_effects``: each value's adjusted effect with its 95 % interval.
+    """Draw the frame of ``analysis.stats.effects.value_effects``: each value's adjusted effect with its 95 % interval.
 
     Where the interval leaves 0 out, blue is better and red worse; ``sign`` is -1 where less is better. Values without
     an adjusted effect are not drawn. ``name`` is what the metric is called.
@@ -81,7 +81,7 @@ def _intervals(ax: Axes, places: np.ndarray, values: pd.Series, low: pd.Series, 
 
 @styled
 def plot_dependence(table: pd.DataFrame, axes: Sequence[Axes] | None = None, name: str = "accuracy") -> list[Axes]:
-    """Draw the frame of ``analysis.dependence.partial_dependence``, each parameter on axes of its own."""
+    """Draw the frame of ``analysis.stats.partial_dependence.partial_dependence``, each parameter on axes of its own."""
     names = list(dict.fromkeys(table["parameter"]))
     if not names:
         return [say(axes_or_new(axes[0] if axes else None, height=1.0), "too few trials for a forest")]
@@ -104,7 +104,7 @@ def plot_dependence(table: pd.DataFrame, axes: Sequence[Axes] | None = None, nam
 
 
 def interaction_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The frame of ``analysis.interaction.pair_table`` as matrices: mean accuracy, and trials behind it."""
+    """The frame of ``analysis.stats.interaction.pair_table`` as matrices: mean accuracy, and trials behind it."""
     first, second = table.columns[:2]
     means = table.pivot(index=first, columns=second, values="mean")
     return means, table.pivot(index=first, columns=second, values="trials").reindex_like(means)
@@ -112,7 +112,7 @@ def interaction_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
 
 @styled
 def plot_interaction(table: pd.DataFrame, ax: Axes | None = None, name: str = "accuracy") -> Axes:
-    """Draw the frame of ``analysis.interaction.pair_table``: mean accuracy of each pair of values, and its trials."""
+    """Draw the frame of ``analysis.stats.interaction.pair_table``: mean accuracy and trials of each pair of values."""
     if not len(table):
         return say(axes_or_new(ax, height=1.0), "too few trials to tell what two hyperparameters do together")
     means, counts = interaction_matrix(table)

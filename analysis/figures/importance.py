@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures.style import BLUE, GREEN, MUTED, RED, ROW, new_figure, shortened, styled
-from analysis.importance import METHODS
+from analysis.stats.importance import METHODS
 
 MOST_ROWS = 24  # columns of the panel; the table has them all
 MEANING = {
@@ -20,7 +20,7 @@ MEANING = {
 
 @styled
 def plot_panel(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Draw the frame of ``analysis.importance.panel``: importance left; Pearson's correlation right, green if positive.
+    """Draw the frame of ``analysis.stats.importance.panel``: importance left; Pearson correlation right.
 
     The lines on the bars of the correlation are its 95 % intervals, which W&B's panel does not have.
     """
@@ -43,7 +43,7 @@ def plot_panel(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[
 
 
 def importance_matrix(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The frame of ``analysis.importance.importance`` by method: importance, low, high by parameter, in one order."""
+    """Split the frame of ``analysis.stats.importance.importance`` by method, with the parameters in one order."""
     order = list(dict.fromkeys(table["parameter"]))
     columns = ["importance", "low", "high"]
     return {m: table[table["method"].eq(m)].set_index("parameter")[columns].reindex(order) for m in METHODS}
@@ -51,7 +51,7 @@ def importance_matrix(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 @styled
 def plot_importance(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Draw the frame of ``analysis.importance.importance``: dots with 95 % intervals, each method on its own axes."""
+    """Draw the frame of ``analysis.stats.importance.importance``: dots with 95 % intervals, one axes per method."""
     by_method = importance_matrix(table)
     rows = len(by_method[METHODS[0]])
     if axes is None:

@@ -12,11 +12,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 
-from analysis.budget import finite, outcome_name
-from analysis.encode import MAX_LEVELS, is_logarithmic, is_number, label_of, level_labels, varying
+from analysis.comparable import finite, outcome_name
 from analysis.figures.style import GRID, INK, MUTED, SCALE, axes_or_new, colour_map, shortened, styled
+from analysis.schema import BEST_VAL_ACC, EPOCHS, TRIAL_ID
+from analysis.stats.encode import MAX_LEVELS, is_logarithmic, is_number, label_of, level_labels, varying
 from analysis.study import Study
-from inat.constants import BEST_VAL_ACC, EPOCHS, TRIAL_ID
 
 Array = npt.NDArray[np.float64]
 

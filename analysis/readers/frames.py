@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from inat.constants import (
+from analysis.schema import (
     BEST_VAL_ACC,
     CREATED,
     EPOCH,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.readers.frames import Broken, Frames, Mode, counted_from_one, finish, settings_of
 from analysis.readers.optuna_files import Recorded, read_recorded
-from inat.constants import (
+from analysis.schema import (
     BEST_VAL_ACC,
     COMPLETED,
     CREATED,

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.readers.frames import Broken, Frames, Mode, as_text, choose_metric, chosen, column_name, finish
 from analysis.readers.tables import read_table, with_numbers
 from analysis.readers.wandb_api import is_of_dictionaries, unpack
-from inat.constants import (
+from analysis.schema import (
     BEST_VAL_ACC,
     COMPLETED,
     CREATED,

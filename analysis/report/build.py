@@ -5,18 +5,18 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.budget import checked_epochs, metric_name
+from analysis.comparable import checked_epochs, metric_name
 from analysis.figures.parallel import parallel_lines
-from analysis.report.checks import claims, making, stopping, verdicts
-from analysis.report.content import Report
-from analysis.report.equal_budget import equal_budget
-from analysis.report.final import final_fact, final_section, read_final
-from analysis.report.findings import Findings, find
 from analysis.report.headline import headline
-from analysis.report.panels import panels
-from analysis.report.said import sentences
+from analysis.report.key_findings import sentences
+from analysis.report.model import Report
+from analysis.report.sections.claims_and_audit import claims, making, stopping, verdicts
+from analysis.report.sections.equal_budget import equal_budget
+from analysis.report.sections.final import final_fact, final_section, read_final
+from analysis.report.sections.trials import panels
+from analysis.report.shared import Findings, find
+from analysis.schema import BEST_VAL_ACC, EPOCHS, NAME, STATE, TRIAL_ID
 from analysis.study import Study
-from inat.constants import BEST_VAL_ACC, EPOCHS, NAME, STATE, TRIAL_ID
 
 
 def build(study: Study, path: Path, epochs: int | None = None) -> Report:

@@ -7,13 +7,10 @@ from typing import Any
 import pandas as pd
 from scipy.stats import binomtest
 
-from analysis.budget import finite, outcome_name
-from analysis.encode import label_of
-from analysis.report.content import Fact, Headline
-from analysis.resampling import LEVEL
-from analysis.study import Study
-from analysis.text import duration
-from inat.constants import (
+from analysis.comparable import finite, outcome_name
+from analysis.markdown import duration
+from analysis.report.model import Fact, Headline
+from analysis.schema import (
     BEST_JSON,
     BEST_VAL_ACC,
     CREATED,
@@ -27,6 +24,9 @@ from inat.constants import (
     TRAINABLE,
     TRIAL_ID,
 )
+from analysis.stats.encode import label_of
+from analysis.stats.resampling import LEVEL
+from analysis.study import Study
 
 
 def headline(study: Study, path: Path, findings: list[str]) -> Headline:

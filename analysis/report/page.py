@@ -7,10 +7,10 @@ import jinja2
 import plotly.offline
 from markupsafe import Markup, escape
 
-from analysis.encode import is_number
 from analysis.figures.style import svg_text
-from analysis.report.content import Picture, Report, Table
-from analysis.text import rounded
+from analysis.markdown import rounded
+from analysis.report.model import Picture, Report, Table
+from analysis.stats.encode import is_number
 
 HERE = Path(__file__).parent
 LONG = 40  # characters of a value that is given room

@@ -5,9 +5,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from analysis.figures.style import png_bytes
-from analysis.report.content import Picture, Report, Table
+from analysis.markdown import escaped, markdown
+from analysis.report.model import Picture, Report, Table
 from analysis.report.page import render
-from analysis.text import escaped, markdown
 
 REPORT_HTML = "report.html"
 SUMMARY_MD = "summary.md"

@@ -37,7 +37,7 @@ def check(
         max_skew: Seconds that clocks may differ.
     """
     from inat.cluster.check import check_cluster, print_check
-    from inat.cluster.hosts import read_cluster
+    from inat.cluster.launcher_file import read_cluster
 
     for option, value in (("--min-free-gb", min_free_gb), ("--max-skew", max_skew)):
         if not 0 <= value < math.inf:
@@ -57,7 +57,7 @@ def wait(file: tyro.conf.Positional[Path] = DEFAULT, timeout: float = 180.0) -> 
         file: Launcher file, as given to `ray up`.
         timeout: Seconds to wait.
     """
-    from inat.cluster.hosts import read_cluster
+    from inat.cluster.launcher_file import read_cluster
     from inat.cluster.wait import wait_for_nodes
 
     if not 0 < timeout < math.inf:
@@ -74,7 +74,7 @@ def status(study: tyro.conf.Positional[Path | None] = None, storage_path: Path =
         storage_path: Folder of studies.
     """
     from inat.cluster.status import show_status
-    from inat.studyinfo import newest_study
+    from inat.study.metadata import newest_study
 
     show_status((study or newest_study(storage_path)).expanduser())
 

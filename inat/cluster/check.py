@@ -15,9 +15,9 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from inat.cluster import probe
-from inat.cluster.conversation import Answer, ask_all
-from inat.cluster.hosts import Cluster
-from inat.cluster.rules import PRIVATE, Expected, counts, judge, usual_skew
+from inat.cluster.host_session import Answer, ask_all
+from inat.cluster.launcher_file import Cluster
+from inat.cluster.requirements import PRIVATE, Expected, counts, judge, usual_skew
 from inat.cluster.ssh import Problem
 
 ROOT = Path(__file__).parent.parent.parent

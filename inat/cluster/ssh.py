@@ -5,7 +5,7 @@ import shlex
 import shutil
 from dataclasses import dataclass
 
-from inat.cluster.hosts import Cluster, Host
+from inat.cluster.launcher_file import Cluster, Host
 from inat.errors import ConfigError
 
 CONNECT_SECONDS = 4

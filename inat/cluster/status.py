@@ -11,16 +11,16 @@ from ray._private.state import available_resources_per_node
 from rich.console import Console
 from rich.table import Table
 
-from inat.config import in_use
+from inat.config.finetune import FinetuneConfig
+from inat.config.search import SearchConfig
+from inat.config.trial import in_use
 from inat.constants import FAILED, SEARCH_KIND, STATES
 from inat.errors import ConfigError
-from inat.finetune import FinetuneConfig
-from inat.journal import Journal
-from inat.options import SearchConfig
-from inat.studyinfo import is_running, read_info
-from inat.trials import Trial
-from inat.tuning.session import ray_session
-from inat.tuning.slots import Node, plan_slots
+from inat.study.journal import Journal
+from inat.study.metadata import is_running, read_info
+from inat.study.trial import Trial
+from inat.tuning.ray_backend.session import ray_session
+from inat.tuning.ray_backend.slots import Node, plan_slots
 
 GRID = "grid"
 STARTING = "starting"  # a trial's place is known from its first epoch on

@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from inat.cluster import joined
-from inat.cluster.hosts import Cluster, Host
+from inat.cluster import wait_on_head
+from inat.cluster.launcher_file import Cluster, Host
 from inat.cluster.ssh import SSH_FAILED, explain, python_over_stdin, ssh_command
 from inat.errors import SearchError
 
@@ -54,7 +54,7 @@ def wait_for_nodes(cluster: Cluster, seconds: float) -> None:
 
 def ask_head(cluster: Cluster, seconds: float) -> Iterator[dict[str, Any]]:
     """What joined.py on the head says, as it says it; SearchError if the head cannot be asked."""
-    text = Path(joined.__file__).read_bytes()
+    text = Path(wait_on_head.__file__).read_bytes()
     request = {
         "address": f"{cluster.head.address}:{cluster.gcs_port}",
         "expected": [host.address for host in cluster.hosts],
@@ -77,8 +77,8 @@ def ask_head(cluster: Cluster, seconds: float) -> Iterator[dict[str, Any]]:
             pass  # ssh failed; it says why below
         ended = False
         for line in process.stdout:
-            if line.startswith(joined.MARK.encode()):
-                answer = json.loads(line[len(joined.MARK) :])
+            if line.startswith(wait_on_head.MARK.encode()):
+                answer = json.loads(line[len(wait_on_head.MARK) :])
                 ended = "missing" in answer
                 yield answer
         # Not of a process that was ended: a child of it may hold the pipe open.

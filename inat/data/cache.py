@@ -22,9 +22,9 @@ from rich.filesize import decimal
 
 from inat.cli import run_command
 from inat.constants import CACHE_DIR, DIGITS, MANIFEST_JSON
-from inat.data.build import BUILDING
-from inat.data.folder import list_split
-from inat.data.store import lock_path, state_name, store_directory
+from inat.data.image_folder import list_split
+from inat.data.image_store import lock_path, state_name, store_directory
+from inat.data.image_store_builder import BUILDING
 from inat.errors import ConfigError, DataError, InatError
 
 ALL, OUTDATED = "all", "outdated"

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inat.config import DataConfig
+from inat.config.trial import DataConfig
 from inat.data.augment import augment, scale_to_one
 from inat.data.loader import SplitDataset
 from inat.data.splits import Split, load_splits

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from inat.config import DataConfig
+from inat.config.trial import DataConfig
 from inat.constants import DIGITS, SKIPPED_CSV
 from inat.data import digits
-from inat.data.folder import PhotoFolder, check_splittable, open_tree
-from inat.data.store import PhotoStore, open_stores, state_name
+from inat.data.image_folder import PhotoFolder, check_splittable, open_tree
+from inat.data.image_store import PhotoStore, open_stores, state_name
 from inat.errors import DataError
 
 # Fixed, so that all trials of all studies of the same photographs are validated on the same ones.

@@ -9,10 +9,10 @@ from scipy import stats
 
 from inat.constants import BEST_VAL_ACC, EPOCH, FAILED
 from inat.errors import ConfigError, SearchError
-from inat.results import Study
-from inat.trials import Trial
-from inat.tuning.grid import identity
-from inat.tuning.trainable import SEED
+from inat.study.study import Study
+from inat.study.trial import Trial
+from inat.tuning.space.grid import identity
+from inat.tuning.worker.trainable import SEED
 
 LEVEL = 0.95  # of intervals
 

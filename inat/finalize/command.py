@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Console
 
-from inat.checkpoint import complete_checkpoint
 from inat.cli import INTERRUPTED
 from inat.constants import (
     BEST_CKPT,
@@ -23,11 +22,9 @@ from inat.constants import (
     SHIPPING_DIR,
 )
 from inat.errors import SearchError, StudyError
-from inat.files import atomic_write, replacing
+from inat.finalize.artifacts import write_confusion, write_reliability, write_tables
 from inat.finalize.candidates import Candidate, best_epoch, candidates_of, find_run, median_run, ranked, run_params
-from inat.finalize.card import model_card
 from inat.finalize.export import ONNX, PT2, export
-from inat.finalize.figures import write_confusion, write_reliability
 from inat.finalize.messages import (
     candidate_table,
     describe_choice,
@@ -40,15 +37,17 @@ from inat.finalize.messages import (
     interruption,
 )
 from inat.finalize.metrics import scores_of
+from inat.finalize.metrics_json import as_text, choice_of, evaluations_in_words, known_metrics, shipped_section
+from inat.finalize.model_card import model_card
 from inat.finalize.options import FinalizeCommand
-from inat.finalize.record import as_text, choice_of, evaluations_in_words, known_metrics, shipped_section
 from inat.finalize.retrain import open_runs, retrain
-from inat.finalize.tables import write_tables
 from inat.finalize.task import Task, plan
-from inat.finalize.testing import Evaluation, sha256_of, test_once
-from inat.results import Study
-from inat.tuning.report import write_report
-from inat.tuning.trainable import SEED
+from inat.finalize.test_evaluation import Evaluation, sha256_of, test_once
+from inat.study.atomic_io import atomic_write, replacing
+from inat.study.study import Study
+from inat.training.checkpoint import complete_checkpoint
+from inat.tuning.command import write_report
+from inat.tuning.worker.trainable import SEED
 
 
 def finalize(command: FinalizeCommand) -> None:

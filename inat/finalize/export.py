@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inat.checkpoint import Loaded, load_checkpoint
-from inat.config import DataConfig
+from inat.config.trial import DataConfig
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.data.augment import normalise, scale_to_one
 from inat.data.splits import load_splits
 from inat.errors import SearchError
-from inat.files import replacing
+from inat.study.atomic_io import replacing
+from inat.training.checkpoint import Loaded, load_checkpoint
 
 TOLERANCE = 1e-4  # largest difference of a probability; both compute in float32, in another order
 CHECKED = 64  # test images whose outputs are compared

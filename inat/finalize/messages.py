@@ -11,7 +11,7 @@ from inat.constants import FAILED, METRICS_JSON, MODEL_CKPT
 from inat.finalize.candidates import Candidate
 from inat.finalize.retrain import RunSource
 from inat.finalize.task import Task
-from inat.results import Study
+from inat.study.study import Study
 
 
 def describe_task(task: Task, runs: Study) -> str:

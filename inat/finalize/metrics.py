@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch.nn import functional
 
 from inat.finalize.candidates import LEVEL
-from inat.finalize.testing import ranking_of
+from inat.finalize.test_evaluation import ranking_of
 
 RESAMPLES, SEED = 10_000, 0
 AT_ONCE = 100  # resamples that are drawn together

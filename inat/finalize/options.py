@@ -8,11 +8,11 @@ from typing import Any
 
 import tyro
 
-from inat.checks import not_positive, refuse
+from inat.config.finetune import FinetuneConfig
+from inat.config.search import SearchConfig
+from inat.config.validation import not_positive, refuse
 from inat.constants import SEARCH_KIND
 from inat.errors import StudyError
-from inat.finetune import FinetuneConfig
-from inat.options import SearchConfig
 
 KINDS = {kind.KIND: kind for kind in (SearchConfig, FinetuneConfig)}
 # Options that take the place of the study's own where they are given: where things are and how much runs at a time.

@@ -8,16 +8,16 @@ from typing import Any, Self
 
 from ray.tune.search import Searcher
 
+from inat.config.search import SearchConfig
 from inat.constants import JOURNAL, METRIC, MODE, STUDY_JSON, TRIAL_ID
 from inat.errors import StudyError
 from inat.finalize.candidates import find_run
-from inat.options import SearchConfig
-from inat.results import Study
-from inat.trials import Trial
-from inat.tuning.execution import Announce, Work, execute, settled_scheduler
-from inat.tuning.grid import identity
-from inat.tuning.limits import StopAtLimits
-from inat.tuning.trainable import THRESHOLD, run_trial
+from inat.study.study import Study
+from inat.study.trial import Trial
+from inat.tuning.runner import Announce, Work, execute, settled_scheduler
+from inat.tuning.space.grid import identity
+from inat.tuning.stoppers import StopAtLimits
+from inat.tuning.worker.trainable import THRESHOLD, run_trial
 
 Params = Mapping[str, Any]
 

@@ -5,18 +5,18 @@ from typing import Any
 
 from ray import tune
 
-from inat.config import DataConfig, TrialConfig
+from inat.config.finetune import FinetuneConfig
+from inat.config.search import SearchConfig
+from inat.config.trial import DataConfig, TrialConfig
 from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
 from inat.errors import ConfigError, StudyError
 from inat.finalize.candidates import run_params, top_configurations
 from inat.finalize.options import FinalizeCommand, settings_of
-from inat.finetune import FinetuneConfig
-from inat.options import SearchConfig
-from inat.results import Study
-from inat.trials import Trial
-from inat.tuning import pretrained
+from inat.study.study import Study
+from inat.study.trial import Trial
 from inat.tuning.provenance import study_info
-from inat.tuning.trainable import FINGERPRINT
+from inat.tuning.space import backbone_checks
+from inat.tuning.worker.trainable import FINGERPRINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ def plan(command: FinalizeCommand, study: Study) -> Task:
         )
     weights = _weights(config, study, trials, data)
     if config.compile:
-        from inat.arithmetic import check_compiler
+        from inat.training.precision import check_compiler
 
         check_compiler()
     configs = [_config_of(trial, config, study) for trial in trials]
     for trial_config in configs:
         load_splits(trial_config.data)  # decodes the photographs now, before any training waits for them
-    info = study_info(config, {}, data) | {pretrained.WEIGHTS: weights, "retrains": study.directory.name}
+    info = study_info(config, {}, data) | {backbone_checks.WEIGHTS: weights, "retrains": study.directory.name}
     return Task(command, study, config, trials, configs, data, info)
 
 
@@ -82,9 +82,9 @@ def _weights(config: SearchConfig, study: Study, trials: list[Trial], data: Data
     backbones = list(dict.fromkeys(trial.params["backbone"] for trial in trials if "backbone" in trial.params))
     if not backbones or not isinstance(config, FinetuneConfig):
         return {}
-    found = pretrained.check_backbones(config, {"backbone": tune.choice(backbones)}, data)
-    known = {name: sha for name, sha in study.info.get(pretrained.WEIGHTS, {}).items() if name in found}
-    pretrained.check_unchanged(known, found)
+    found = backbone_checks.check_backbones(config, {"backbone": tune.choice(backbones)}, data)
+    known = {name: sha for name, sha in study.info.get(backbone_checks.WEIGHTS, {}).items() if name in found}
+    backbone_checks.check_unchanged(known, found)
     return found
 
 

@@ -12,8 +12,8 @@ import tyro
 from tyro.conf import OmitArgPrefixes
 
 from inat.cli import guard
-from inat.inference import open_model
 from inat.interpret.examples import Source
+from inat.training.inference import open_model
 
 app = tyro.extras.SubcommandApp()
 

@@ -9,14 +9,14 @@ import tyro
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inat.checks import refuse
+from inat.config.validation import refuse
 from inat.constants import DIGITS
 from inat.data.augment import normalise, scale_to_one
 from inat.data.decode import read_photo, resize, why_unreadable
 from inat.data.loader import as_tensor
 from inat.data.splits import Split, load_splits
 from inat.errors import DataError
-from inat.inference import Model
+from inat.training.inference import Model
 
 INTERPRET_DIR = "interpret"
 

@@ -13,10 +13,10 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from inat.errors import ConfigError
-from inat.inference import Model
 from inat.interpret.examples import Example, Source, as_input, example
+from inat.interpret.images import Floats, mosaic, new_figure, output_folder, save, shortened, show, stretched
 from inat.interpret.layers import convolutions, outputs_of
-from inat.interpret.pictures import Floats, mosaic, new_figure, output_folder, save, shortened, show, stretched
+from inat.training.inference import Model
 
 FILTERS_DIR = "filters"
 SIDE = 8

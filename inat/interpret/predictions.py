@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from inat.data.splits import Split
-from inat.inference import Model
 from inat.interpret.examples import Source, images_of, labels_of, test_split
-from inat.interpret.pictures import new_figure, output_folder, save, shortened, show
+from inat.interpret.images import new_figure, output_folder, save, shortened, show
+from inat.training.inference import Model
 
 COLUMNS = 3
 WIDTH, HEIGHT = 1.75, 1.95  # inches of a photograph with its title

@@ -19,7 +19,7 @@ from torchvision import models
 from torchvision.models import WeightsEnum
 
 from inat.cli import run_command
-from inat.config import STRATEGIES
+from inat.config.trial import STRATEGIES
 from inat.errors import ConfigError
 from inat.models.stages import (
     HEAD,

@@ -1,21 +1,20 @@
 """The LightningModule around any network: loss, metrics and optimizer, nothing else."""
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from inat.config import COSINE, OptimConfig
+from inat.config.trial import COSINE, OptimConfig
 from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_ACC, VAL_LOSS
-from inat.data.mixing import BatchMixing
-from inat.models.average import WeightAverage
-from inat.models.schedule import cosine_factor
+from inat.data.mixup import BatchMixing
 from inat.models.stages import HEAD
 
 
@@ -182,3 +181,45 @@ def without_frozen(state: Mapping[str, Tensor], net: nn.Module) -> dict[str, Ten
     stages = [name for name, _ in net.named_children()][: getattr(net, "frozen", 0)]
     frozen = tuple(f"{place}.{stage}." for place in ("net", "average.module") for stage in stages)
     return {key: tensor for key, tensor in state.items() if not key.startswith(frozen)}
+
+
+def cosine_factor(step: int, total: int, warmup: int) -> float:
+    """What the learning rate is multiplied by at ``step`` (from 0) of ``total``.
+
+    It rises in a straight line to 1 at step ``warmup``, never being 0, and falls along half a cosine to 0 at ``total``,
+    which is the step after the last one. Behind ``total`` it stays 0.
+    """
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if step >= total:
+        return 0.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+class WeightAverage(AveragedModel):
+    """torch's average of a network's parameters and buffers, whose decay grows to ``decay`` with the steps.
+
+    Its counter stays on the CPU: torch reads it at every step, which would make every step wait for a GPU.
+    """
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
+            get_ema_multi_avg_fn(decay_at(int(count), decay))(averaged, current, count)
+
+        super().__init__(net, multi_avg_fn=average, use_buffers=True)
+        self.requires_grad_(False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self.module._apply(fn, recurse)
+        return self
+
+
+def decay_at(count: int, decay: float) -> float:
+    """The decay after ``count`` updates: (1 + count) / (10 + count), at most ``decay``.
+
+    Otherwise the random weights that a network begins with would weigh on its first epochs, at which ASHA compares.
+    """
+    return min(decay, (1 + count) / (10 + count))

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from inat.checks import refuse, too_many_pools
-from inat.config import ACTIVATIONS, AVERAGE, FLATTEN, RESIDUAL, CNNConfig
-from inat.models.residual import ResidualBlock
+from inat.config.trial import ACTIVATIONS, AVERAGE, FLATTEN, RESIDUAL, CNNConfig
+from inat.config.validation import refuse, too_many_pools
 
 ACTIVATION_LAYERS: dict[str, Callable[[], nn.Module]] = dict(
     zip(ACTIVATIONS, (nn.ReLU, nn.GELU, nn.SiLU, nn.Mish), strict=True)
@@ -84,3 +83,29 @@ def summarise(network: nn.Sequential, image_size: int) -> list[LayerRow]:
             flow = layer(flow)
             rows.append(LayerRow(name, tuple(flow.shape[1:]), sum(p.numel() for p in layer.parameters())))
     return rows
+
+
+class ResidualBlock(nn.Module):
+    """(N, in_channels, H, W) -> (N, out_channels, H // 2, W // 2): a convolution, and a second one beside a shortcut.
+
+    Both are conv 3x3, [batch norm], activation. The first has a max-pool 2 behind its convolution, so that norm and
+    activation have a quarter of the work; the result of the second is added to that of the first.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, activation: Callable[[], nn.Module], *, batch_norm: bool
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=not batch_norm)
+        self.pool = nn.MaxPool2d(2)
+        self.norm1 = nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity()
+        self.act1 = activation()
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=not batch_norm)
+        self.norm2 = nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity()
+        self.act2 = activation()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Feature maps of half the side."""
+        flow: Tensor = self.act1(self.norm1(self.pool(self.conv1(images))))
+        added: Tensor = self.act2(self.norm2(self.conv2(flow)))
+        return flow + added

@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from inat.config import DataConfig
+from inat.config.trial import DataConfig
 from inat.constants import BEST_CKPT, BEST_JSON, BEST_VAL_ACC, EPOCHS, NAME, TEST, TRIAL_ID
 from inat.errors import DiskFullError, StudyError
-from inat.files import atomic_write, replacing
-from inat.results import Study
-from inat.trials import Trial
+from inat.study.atomic_io import atomic_write, replacing
+from inat.study.study import Study
+from inat.study.trial import Trial
 
 
 def write_best(study: Study) -> Trial | None:
@@ -47,7 +47,9 @@ def write_best(study: Study) -> Trial | None:
 def _copy_weights(study: Study, weights: Path, target: Path, complete: bool) -> None:
     with replacing(target) as partial:
         if complete:
-            from inat.checkpoint import complete_checkpoint  # loads torch, which the search itself does without
+            from inat.training.checkpoint import (
+                complete_checkpoint,  # loads torch, which the search itself does without
+            )
 
             complete_checkpoint(weights, partial, study.info["config"].get("weights_dir"))
         else:
@@ -62,7 +64,7 @@ def test_once(study: Study, data_config: DataConfig) -> dict[str, float] | None:
     weights = study.directory / BEST_CKPT
     content = _read(study)
     if TEST not in content and weights.exists():
-        from inat.evaluation import evaluate  # loads torch, which the search itself does without
+        from inat.training.evaluation import evaluate  # loads torch, which the search itself does without
 
         content[TEST] = evaluate(weights, TEST, data_config)
         _write(study, content)

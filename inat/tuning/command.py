@@ -5,21 +5,21 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from inat.cli import INTERRUPTED
-from inat.config import in_use
+from inat.config.search import SearchConfig
+from inat.config.trial import in_use
 from inat.constants import BEST_CKPT, COMPLETED, ERRORS_DIR, FAILED, HISTORY_CSV, STOPPED, STUDY_DB, TEST, TRIALS_CSV
 from inat.data.splits import load_splits
 from inat.errors import SearchError
-from inat.options import SearchConfig
-from inat.results import Study
-from inat.trials import Trial
+from inat.study.study import Study
+from inat.study.trial import Trial
 from inat.tuning import search
 from inat.tuning.best import test_once, write_best
-from inat.tuning.report import write_report
 
 
 def search_and_report(config: SearchConfig) -> None:
@@ -136,3 +136,17 @@ def describe_test(scores: Mapping[str, float] | None) -> str:
     if scores is None:
         return "test    no checkpoint to test"
     return f"test    {scores[f'{TEST}_acc']:.4f} on {scores['images']} held-out images, evaluated once"
+
+
+def write_report(directory: Path) -> str:
+    """Write the report, and say where it is or why there is none: it must not cost the user what has been done."""
+    from analysis.report.build import build  # loads scikit-learn and plotly, which the search itself does without
+    from analysis.report.write import write
+    from analysis.study import load_study
+
+    command = shlex.join(["python", "-m", "analysis", "report", str(directory)])
+    try:
+        page = write(build(load_study(directory), directory), directory)[0]
+    except Exception as error:
+        return f"report  not written ({type(error).__name__}: {error}); try again with: {command}"
+    return f"report  {page}"

@@ -9,11 +9,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from inat.config.search import SearchConfig
 from inat.constants import SEARCH_KIND
 from inat.data.splits import DataSummary
 from inat.errors import StudyError
-from inat.options import SearchConfig
-from inat.results import Study
+from inat.study.study import Study
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "ray", "optuna", "numpy", "pillow")
 

@@ -7,24 +7,26 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from inat.config import DataConfig
+from inat.config.search import SearchConfig, seconds_of
+from inat.config.trial import DataConfig
 from inat.data.splits import inspect_data, load_splits
 from inat.errors import StudyError
-from inat.options import SearchConfig, seconds_of
-from inat.results import Study
-from inat.tuning import pretrained, retention, spaces, tracking
-from inat.tuning.execution import Announce, Objective, SideRecord, Work, execute, rungs_of, settled_scheduler
-from inat.tuning.grid import grid_of
-from inat.tuning.limits import StopAtLimits
-from inat.tuning.mirror import StudyMirror
+from inat.study import checkpoint_retention
+from inat.study.study import Study
+from inat.tuning.loggers import wandb_logger
+from inat.tuning.loggers.optuna_db import StudyMirror
+from inat.tuning.loggers.study_recorder import Listener
+from inat.tuning.loggers.tensorboard_logger import TensorboardTracker
+from inat.tuning.loggers.wandb_logger import WandbTracker
 from inat.tuning.provenance import check_unchanged, study_info
-from inat.tuning.recorder import Listener
-from inat.tuning.searcher import BudgetAwareOptunaSearch, SearcherOptions
-from inat.tuning.slots import Slots
-from inat.tuning.start import read_start
-from inat.tuning.tensorboard import TensorboardTracker
-from inat.tuning.tracking import WandbTracker
-from inat.tuning.trainable import run_trial
+from inat.tuning.ray_backend.slots import Slots
+from inat.tuning.runner import Announce, Objective, SideRecord, Work, execute, rungs_of, settled_scheduler
+from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
+from inat.tuning.space import backbone_checks, presets
+from inat.tuning.space.grid import grid_of
+from inat.tuning.space.initial_points import read_start
+from inat.tuning.stoppers import StopAtLimits
+from inat.tuning.worker.trainable import run_trial
 
 START_FROM = "start_from"  # in study.json: the configurations that were tried first
 GRID = "grid"  # and those that are tried altogether, if they are a grid
@@ -51,26 +53,26 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
     What can be wrong with data, space or directory is found here, before Ray starts, and leaves no study behind.
     """
     config = config.resolved()
-    space = spaces.space_of(config)
+    space = presets.space_of(config)
     grid = grid_of(space) if config.searcher == "grid" else []
     data = inspect_data(config.data_config())
-    weights = pretrained.check_backbones(config, space, data)
+    weights = backbone_checks.check_backbones(config, space, data)
     for wanted in data_configs(config, space):
         load_splits(wanted)  # decodes the photographs now, before any trial waits for them
-    tracking.check(config.wandb)
+    wandb_logger.check(config.wandb)
     if config.compile:
-        from inat.arithmetic import check_compiler  # loads torch, which the search itself does without
+        from inat.training.precision import check_compiler  # loads torch, which the search itself does without
 
         check_compiler()
     if config.resume is None:
         directory = config.storage_path.expanduser() / (config.name or default_name(config))
-        info = study_info(config, spaces.describe(space), data)
-        info |= {START_FROM: read_start(config.start_from, space), GRID: grid, pretrained.WEIGHTS: weights}
+        info = study_info(config, presets.describe(space), data)
+        info |= {START_FROM: read_start(config.start_from, space), GRID: grid, backbone_checks.WEIGHTS: weights}
         return Study.create(directory, info), space
     study = Study.open(config.resume.expanduser())
     try:
-        check_unchanged(study, data, spaces.describe(space))
-        pretrained.check_unchanged(study.info.get(pretrained.WEIGHTS, {}), weights)
+        check_unchanged(study, data, presets.describe(space))
+        backbone_checks.check_unchanged(study.info.get(backbone_checks.WEIGHTS, {}), weights)
     except StudyError:
         study.close()
         raise
@@ -80,8 +82,8 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
 
 def data_configs(config: SearchConfig, space: Mapping[str, Any]) -> list[DataConfig]:
     """The photographs as trials of ``space`` read them: one entry an image size."""
-    augmented = True in pretrained.choices(space, "use_augmentation")
-    return [config.data_config(s, use_augmentation=augmented) for s in pretrained.image_sizes(config, space)]
+    augmented = True in backbone_checks.choices(space, "use_augmentation")
+    return [config.data_config(s, use_augmentation=augmented) for s in backbone_checks.image_sizes(config, space)]
 
 
 def trials_wanted(config: SearchConfig, study: Study) -> int:
@@ -113,7 +115,7 @@ def run(
     the user, ``give_up`` before the process is ended because Ray did not answer after an interruption.
     """
     scheduler = settled_scheduler(config, study)
-    retention.prune(study, config.keep_checkpoints)
+    checkpoint_retention.prune(study, config.keep_checkpoints)
     searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study))
     wanted = trials_wanted(config, study)
     limits = StopAtLimits(study, seconds_of(config.time_budget), config.target_accuracy)

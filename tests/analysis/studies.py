@@ -1,17 +1,17 @@
 """Studies made of arrays, with a truth that is known."""
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.budget import ACCURACY, Sample
+from analysis.comparable import ACCURACY, Sample
 from analysis.study import Study
 from inat.constants import HISTORY_COLUMNS
+from tests.paths import ROOT
 
-CURVES = Path(__file__).parent.parent.parent / "benchmarks" / "data" / "digits16_curves.csv"
+CURVES = ROOT / "benchmarks" / "data" / "digits16_curves.csv"
 
 
 def study_of(params: list[dict[str, Any]], curves: list[list[float]], states: list[str] | None = None, **config: int):

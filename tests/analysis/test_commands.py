@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 
 from analysis.__main__ import Reading, audit, claims, importance, main
-from inat import results
+from inat.study.study import Study
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory) -> Path:
     """A study of 40 trials with batch norm on and off; half of them are stopped after 3 of 9 epochs."""
     rng = np.random.default_rng(0)
-    study = results.Study.create(
+    study = Study.create(
         tmp_path_factory.mktemp("s") / "study",
         {"config": {"grace_period": 3, "reduction_factor": 3, "max_epochs": 9}},
     )
@@ -71,7 +71,7 @@ def test_an_export_without_epochs_and_curves(tmp_path, monkeypatch, capsys, comm
 
 
 def test_a_study_without_trials_has_an_audit(tmp_path, capsys):
-    study = results.Study.create(tmp_path / "study", {"config": {"max_epochs": 9}})
+    study = Study.create(tmp_path / "study", {"config": {"max_epochs": 9}})
     study.close()
     audit(study.directory)
     assert "Failures" in capsys.readouterr().out

@@ -8,13 +8,12 @@ import pytest
 
 from analysis.compare import comparison
 from analysis.study import Study, load_study
-from inat import results
-
-ROOT = Path(__file__).parent.parent.parent
+from inat.study.study import Study as StudyDirectory
+from tests.paths import ROOT
 
 
 def finetune_study(directory: Path) -> Path:
-    study = results.Study.create(directory, {"config": {}})
+    study = StudyDirectory.create(directory, {"config": {}})
     runs = [
         ({"strategy": "freeze_all", "k_layers": 1}, [0.5, 0.8, 0.7], "completed"),
         ({"strategy": "freeze_all", "k_layers": 1}, [0.3], "stopped"),
@@ -33,7 +32,7 @@ def finetune_study(directory: Path) -> Path:
 
 
 def scratch_study(directory: Path) -> Path:
-    study = results.Study.create(directory, {"config": {}})
+    study = StudyDirectory.create(directory, {"config": {}})
     trial = study.add_trial({"conv_layers": 3})
     study.add_epoch(trial.trial_id, {"epoch": 1, "val_acc": 0.4, "best_val_acc": 0.4, "seconds": 5.0})
     study.end_trial(trial.trial_id, "completed")

@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 
 from analysis.__main__ import main
-from analysis.audit import audit_tables, best_possible, missed_winners
-from analysis.budget import sample_at
-from analysis.claim_text import parse
-from analysis.claims import check
+from analysis.claims.check import check
+from analysis.claims.grammar import parse
+from analysis.comparable import sample_at
 from analysis.compare import comparison
-from analysis.dependence import partial_dependence
-from analysis.effects import pairwise, value_effects
-from analysis.importance import importance, panel
-from analysis.interaction import interactions, pair_table
+from analysis.early_stopping.audit import audit_tables, best_possible, missed_winners
+from analysis.stats.effects import pairwise, value_effects
+from analysis.stats.importance import importance, panel
+from analysis.stats.interaction import interactions, pair_table
+from analysis.stats.partial_dependence import partial_dependence
 from analysis.study import load_study
 from tests.analysis.studies import study_of
 

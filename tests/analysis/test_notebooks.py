@@ -10,9 +10,10 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
-from inat import results
+from inat.study.study import Study
+from tests.paths import ROOT
 
-FOLDER = Path(__file__).parent.parent.parent / "analysis"
+FOLDER = ROOT / "analysis" / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 CALLS = (
     ast.Module, ast.Expr, ast.Assign, ast.Import, ast.ImportFrom, ast.alias, ast.Call, ast.keyword, ast.Name,
@@ -24,7 +25,7 @@ def write_study(directory: Path, space: dict[str, list], extra: dict[str, object
     """A study of 48 trials of up to 9 epochs; the first hyperparameter has an effect, ASHA stops half of them."""
     rng = np.random.default_rng(0)
     info = {"config": {"grace_period": 3, "reduction_factor": 3, "max_epochs": 9, "max_concurrent": 2}}
-    study = results.Study.create(directory, info | {"data": {"source": "made", "fingerprint": "0", "classes": ["a"]}})
+    study = Study.create(directory, info | {"data": {"source": "made", "fingerprint": "0", "classes": ["a"]}})
     for i in range(48):
         params = {name: values[rng.integers(len(values))] for name, values in space.items()}
         first = next(iter(space))

@@ -1,7 +1,7 @@
 import pytest
 
 from analysis.study import load_study
-from inat.results import Study
+from inat.study.study import Study
 
 
 def test_frames_of_a_running_study(tmp_path):

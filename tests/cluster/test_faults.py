@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.study import load_study
-from inat.evaluation import evaluate
+from inat.training.evaluation import evaluate
 from tests.cluster.conftest import Cluster, wait_until
 
 pytestmark = pytest.mark.slow

@@ -9,14 +9,14 @@ import sys
 import time
 
 from inat.cli import guard, parse_search
-from inat.options import SearchConfig
+from inat.config.search import SearchConfig
 from inat.tuning import command, search
-from inat.tuning.trainable import run_trial
+from inat.tuning.worker.trainable import run_trial
 
 
 def slow_trial(params):
     """run_trial, each of whose epochs takes ``SECONDS`` more. Shipped by value: hosts need nothing of the tests."""
-    from inat.tuning.callbacks import ReportToTune
+    from inat.tuning.worker.callbacks import ReportToTune
 
     report = ReportToTune.on_train_epoch_end
     ReportToTune.on_train_epoch_end = lambda *args: (time.sleep(seconds), report(*args))[1]

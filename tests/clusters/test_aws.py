@@ -21,7 +21,8 @@ from ray.autoscaler import sdk
 from ray.autoscaler._private.autoscaler import StandardAutoscaler
 from ray.autoscaler._private.load_metrics import LoadMetrics
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
+
 FILE = ROOT / "clusters" / "aws.yaml"
 GPUS_WANTED = [{"GPU": 1}]
 

@@ -8,7 +8,8 @@ import ray
 import yaml
 from ray.autoscaler._private import constants
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
+
 SERVER = Path(ray.__file__).parent / "core" / "src" / "ray" / "gcs" / "gcs_server"
 
 

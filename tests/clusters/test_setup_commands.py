@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from inat.cluster.hosts import linked_results
+from inat.cluster.launcher_file import linked_results
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 FILES = ("cluster.yaml", "clusters/aws.yaml")
 LINE = ". ~/inat-search/shell.env"
 

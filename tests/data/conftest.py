@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tenacity import wait_none
 
-from inat.data import fetch
+from inat.data.download import http
 from tests.data.site import serving
 
 
@@ -17,8 +17,8 @@ def site(quick):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(fetch, "WAIT", wait_none())
-    monkeypatch.setattr(fetch, "CHUNK", 1000)
+    monkeypatch.setattr(http, "WAIT", wait_none())
+    monkeypatch.setattr(http, "CHUNK", 1000)
     monkeypatch.setenv("NO_PROXY", "*")
 
 

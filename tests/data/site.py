@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from inat.data import download
+from inat.data.download import command
 from inat.errors import DataError
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 NAMES = [f"{split}/{name}/{i}.jpg" for split in ("train", "val") for name in ("bird", "fish") for i in range(3)]
 PHOTOS = {name: random.Random(name).randbytes(20_000) for name in NAMES}
 TAG, DATE = '"one"', "Mon, 02 Feb 2026 10:00:00 GMT"
@@ -107,7 +107,7 @@ def work(to: Path) -> Path:
 
 
 def run(site: Site, to: Path) -> None:
-    download.download(download.DownloadCommand(to=to, url=site.url))
+    command.download(command.DownloadCommand(to=to, url=site.url))
 
 
 def refuse(site: Site, to: Path, message: str) -> None:

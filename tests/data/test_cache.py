@@ -5,12 +5,12 @@ import sys
 import pytest
 from filelock import FileLock
 
-from inat.config import TrialConfig
+from inat.config.trial import TrialConfig
 from inat.data.cache import CacheCommand, cached_stores, choose, clear, describe, show
-from inat.data.folder import open_tree
-from inat.data.store import lock_path, open_stores
+from inat.data.image_folder import open_tree
+from inat.data.image_store import lock_path, open_stores
 from inat.errors import ConfigError, DataError
-from inat.models.features import open_features, plan_features
+from inat.models.frozen_features import open_features, plan_features
 from tests.conftest import write_photo
 
 

@@ -1,6 +1,6 @@
 import torch
 
-from inat.config import DataConfig
+from inat.config.trial import DataConfig
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.data.datamodule import ImageDataModule
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inat.config import DataConfig
+from inat.config.trial import DataConfig
 from inat.data import preview
 from inat.data.splits import load_splits
 from inat.errors import DataError

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inat.config import DataConfig
+from inat.config.trial import DataConfig
 from inat.data import digits
 from inat.data.splits import inspect_data, load_splits, names_of_test_split
 from inat.errors import DataError

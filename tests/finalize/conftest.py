@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from inat.config import TrialConfig
+from inat.config.search import SearchConfig
+from inat.config.trial import TrialConfig
 from inat.constants import CHECKPOINTS_DIR, COMPLETED, FAILED
 from inat.data.splits import inspect_data
 from inat.finalize import retrain as retraining
-from inat.options import SearchConfig
-from inat.results import Study
-from inat.training import fit
-from inat.tuning.checkpoints import TrialCheckpoints
-from inat.tuning.execution import Ran, Work
-from inat.tuning.slots import Slots
+from inat.study.study import Study
+from inat.training.fit import fit
+from inat.tuning.ray_backend.slots import Slots
+from inat.tuning.runner import Ran, Work
+from inat.tuning.worker.callbacks import TrialCheckpoints
 from tests.conftest import Rows
-from tests.tuning.conftest import run_epochs
+from tests.helpers import run_epochs
 
 PARAMS = {
     "first_layer_filters": 8, "filter_org": 1, "conv_layers": 2, "activation": "relu", "dropout": 0.2,

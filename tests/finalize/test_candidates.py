@@ -15,9 +15,9 @@ from inat.finalize.candidates import (
     run_params,
     top_configurations,
 )
-from inat.results import Study
-from inat.trials import Trial
-from tests.tuning.conftest import run_epochs
+from inat.study.study import Study
+from inat.study.trial import Trial
+from tests.helpers import run_epochs
 
 
 def run(accuracy: float, seed: int) -> Trial:

@@ -13,19 +13,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from inat.checkpoint import load_checkpoint
+from inat.config.finetune import FinetuneConfig
 from inat.data.datamodule import ImageDataModule
 from inat.errors import DiskFullError, SearchError
-from inat.evaluation import evaluate
 from inat.finalize import command as commands
 from inat.finalize.command import finalize
 from inat.finalize.options import FinalizeCommand
-from inat.finetune import FinetuneConfig
-from inat.results import Study
+from inat.study.study import Study
+from inat.training.checkpoint import load_checkpoint
+from inat.training.evaluation import evaluate
 from tests.finalize.conftest import PARAMS, make_study
-from tests.tuning.conftest import children_of
+from tests.helpers import children_of
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 FILES = {
     "model.ckpt", "model.onnx", "model.pt2", "metrics.json", "MODEL_CARD.md", "predictions.csv", "confusion.csv",
     "confusion.png", "classes.csv", "reliability.png",

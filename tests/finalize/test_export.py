@@ -6,12 +6,12 @@ import onnxruntime
 import pytest
 import torch
 
-from inat.checkpoint import load_checkpoint
-from inat.config import DataConfig, TrialConfig
+from inat.config.trial import DataConfig, TrialConfig
 from inat.errors import SearchError
 from inat.finalize import export as exporting
 from inat.finalize.export import checked_difference, example_images, export, exported, reference
-from inat.models.build import build_classifier
+from inat.models.factory import build_classifier
+from inat.training.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -2,9 +2,9 @@ import pytest
 
 from inat.errors import StudyError
 from inat.finalize.retrain import RunSource, open_runs, retrain
-from inat.results import Study
+from inat.study.study import Study
 from tests.finalize.conftest import PARAMS
-from tests.tuning.conftest import run_epochs
+from tests.helpers import run_epochs
 
 WANTED = [{"x": x, "seed": seed} for x in (1, 2) for seed in (1, 2)]
 

@@ -3,12 +3,12 @@ import json
 
 import pytest
 
+from inat.config.finetune import FinetuneConfig
+from inat.config.search import SearchConfig
 from inat.errors import ConfigError, DataError, InatError, SearchError, StudyError
 from inat.finalize.options import FinalizeCommand, settings_of
 from inat.finalize.task import plan
-from inat.finetune import FinetuneConfig
-from inat.options import SearchConfig
-from inat.results import Study
+from inat.study.study import Study
 from tests.finalize.conftest import PARAMS, make_study
 
 

@@ -5,8 +5,8 @@ from PIL import Image
 
 from inat.data.datamodule import ImageDataModule
 from inat.errors import DataError
-from inat.inference import open_model
 from inat.interpret.examples import Source, as_input, example, test_split
+from inat.training.inference import open_model
 from tests.conftest import write_photo
 
 test_split.__test__ = False

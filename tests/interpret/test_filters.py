@@ -5,9 +5,9 @@ from PIL import Image
 from torch import nn
 
 from inat.errors import ConfigError, DataError
-from inat.inference import open_model
 from inat.interpret.examples import Source
 from inat.interpret.filters import draw_filters, draw_kernels, feature_maps, strongest_kernels
+from inat.training.inference import open_model
 from tests.interpret.nets import cnn, hooks
 
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inat.inference import open_model
 from inat.interpret import predictions
 from inat.interpret.examples import Source, images_of, labels_of, test_split
 from inat.interpret.predictions import Shown, draw_predictions, grid, shown, three_a_class, worst_mistakes
+from inat.training.inference import open_model
 
 test_split.__test__ = False
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torchvision.models import WeightsEnum, get_model
 
-from inat.config import BACKBONE_NAMES, STRATEGIES
+from inat.config.trial import BACKBONE_NAMES, STRATEGIES
 from inat.errors import ConfigError
 from inat.models.backbones import (
     BACKBONES,

@@ -3,12 +3,13 @@ from collections import OrderedDict
 import pytest
 import pytorch_lightning as pl
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from inat.config import OptimConfig
-from inat.models.classifier import Classifier
-from inat.models.schedule import cosine_factor
+from inat.config.trial import OptimConfig
+from inat.models.classifier import Classifier, WeightAverage, cosine_factor, decay_at
 
 
 class Fixed(nn.Module):
@@ -202,3 +203,54 @@ def test_no_part_of_a_batch_is_a_single_image(batch, micro_batch, sizes):
     classifier = Classifier(Sizes(), OptimConfig(learning_rate=1e-2, batch_size=batch), 2, micro_batch)
     classifier.validation_step((torch.zeros(batch, 2), torch.zeros(batch, dtype=torch.int64)), 0)
     assert seen == sizes
+
+
+def test_warmup_then_cosine_ends_at_zero():
+    curve = [cosine_factor(step, total=100, warmup=10) for step in range(101)]
+    assert curve[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
+    assert curve[10] == 1.0
+    assert curve[55] == pytest.approx(0.5)
+    assert curve[100] == pytest.approx(0.0)
+    assert cosine_factor(150, total=100, warmup=10) == 0.0
+
+
+def test_without_warmup_it_begins_at_the_top():
+    assert cosine_factor(0, total=10, warmup=0) == 1.0
+
+
+@given(total=st.integers(1, 500), share=st.floats(0, 0.999))
+def test_it_rises_then_falls_and_no_step_stands_still(total: int, share: float):
+    warmup = round(share * total)
+    curve = [cosine_factor(step, total, warmup) for step in range(total)]
+    top = curve.index(max(curve))
+    assert all(0 < factor <= 1 for factor in curve)
+    assert curve[: top + 1] == sorted(curve[: top + 1])
+    assert curve[top:] == sorted(curve[top:], reverse=True)
+
+
+def test_the_decay_grows_to_what_was_asked_for():
+    assert [decay_at(count, 0.9) for count in (1, 8, 80, 81, 1000)] == pytest.approx([2 / 11, 0.5, 0.9, 0.9, 0.9])
+
+
+def test_the_average_follows_parameters_and_buffers():
+    net = nn.BatchNorm1d(1)
+    average = WeightAverage(net, 0.3)
+    expected = []
+    for step, value in enumerate((1.0, 5.0, -2.0)):
+        with torch.no_grad():
+            net.weight.fill_(value)
+            net.running_mean.fill_(10 * value)
+        average.update_parameters(net)
+        kept = decay_at(step, 0.3)
+        expected.append(value if step == 0 else kept * expected[-1] + (1 - kept) * value)
+    assert average.module.weight.item() == pytest.approx(expected[-1])
+    assert average.module.running_mean.item() == pytest.approx(10 * expected[-1])
+    assert not any(parameter.requires_grad for parameter in average.parameters())
+
+
+def test_its_counter_stays_on_the_cpu_so_that_no_step_waits_for_a_device():
+    average = WeightAverage(nn.Linear(2, 2), 0.9).to("meta")
+    assert average.module.weight.is_meta
+    assert average.n_averaged.device.type == "cpu"
+    average.update_parameters(nn.Linear(2, 2, device="meta"))
+    assert average.n_averaged == 1

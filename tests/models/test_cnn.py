@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from inat.config import ACTIVATIONS, CNNConfig
+from inat.config.trial import ACTIVATIONS, CNNConfig
 from inat.errors import ConfigError
-from inat.models.cnn import build_cnn, summarise
+from inat.models.cnn import ResidualBlock, build_cnn, summarise
 
 
 def config(**changes) -> CNNConfig:
@@ -83,3 +83,29 @@ def test_too_many_pools_are_refused_with_the_numbers():
     with pytest.raises(ConfigError, match="conv_layers=5 halves the image 5 times and needs at least 32 px"):
         build_cnn(config(), 31, 10)
     assert build_cnn(config(), 32, 10)(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+@pytest.mark.parametrize(("side", "half"), [(8, 4), (5, 2), (2, 1)])
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_a_block_halves_the_side(side, half, batch_norm):
+    block = ResidualBlock(3, 6, nn.GELU, batch_norm=batch_norm).eval()
+    assert block(torch.randn(2, 3, side, side)).shape == (2, 6, half, half)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in block.modules()) is batch_norm
+
+
+def test_the_second_convolution_is_added_to_the_first():
+    block = ResidualBlock(1, 1, nn.ReLU, batch_norm=False)
+    with torch.no_grad():
+        for convolution, factor in ((block.conv1, 2.0), (block.conv2, 10.0)):
+            convolution.bias.zero_()
+            convolution.weight.zero_()
+            convolution.weight[0, 0, 1, 1] = factor
+    images = torch.rand(2, 1, 4, 4)
+    pooled = nn.functional.max_pool2d(images, 2)
+    assert torch.allclose(block(images), 2 * pooled + 20 * pooled)
+
+
+def test_every_convolution_learns():
+    block = ResidualBlock(3, 4, nn.SiLU, batch_norm=False)
+    block(torch.randn(2, 3, 8, 8)).sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in block.parameters())

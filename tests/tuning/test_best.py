@@ -4,14 +4,14 @@ import shutil
 
 import pytest
 
-from inat.config import TrialConfig
+from inat.config.trial import TrialConfig
 from inat.constants import BEST_CKPT
 from inat.errors import DiskFullError
-from inat.training import fit
+from inat.training.fit import fit
 from inat.tuning.best import test_once as scores_on_test
 from inat.tuning.best import write_best
 from tests.conftest import Rows
-from tests.tuning.conftest import run_epochs
+from tests.helpers import run_epochs
 
 
 def end(study, best: float, weights: bool) -> str:
@@ -76,5 +76,5 @@ def test_the_best_of_a_study_of_backbones_needs_no_other_weights(study, backbone
     run_epochs(study, trial_id, [0.5])
     study.end_trial(trial_id, "completed")
     assert write_best(study).trial_id == trial_id
-    monkeypatch.setattr("inat.models.build.find_weights", lambda *_: pytest.fail("looked for weights"))
+    monkeypatch.setattr("inat.models.factory.find_weights", lambda *_: pytest.fail("looked for weights"))
     assert scores_on_test(study, config.data)["images"] == 6

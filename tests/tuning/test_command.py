@@ -6,20 +6,19 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from analysis.study import load_study
-from inat.evaluation import evaluate
-from inat.options import SearchConfig
-from inat.results import Study
-from inat.tuning import command, spaces
-from inat.tuning.report import write_report
-from tests.tuning.conftest import children_of, run_epochs
-
-ROOT = Path(__file__).parent.parent.parent
+from inat.config.search import SearchConfig
+from inat.study.study import Study
+from inat.training.evaluation import evaluate
+from inat.tuning import command
+from inat.tuning.command import write_report
+from inat.tuning.space import presets
+from tests.helpers import children_of, run_epochs
+from tests.paths import ROOT
 
 
 @pytest.mark.slow
@@ -113,7 +112,7 @@ def test_the_summary_says_what_and_where(tmp_path):
     assert "0.6250 on 8 held-out images" in command.describe_test({"test_acc": 0.625, "images": 8})
     assert f"{study.directory}: trials.csv, history.csv" in text
     settings = SearchConfig(data="digits", num_samples=9)
-    assert "9 trials, 3 of them already ended" in command.describe_task(settings, study, spaces.space_of(settings))
+    assert "9 trials, 3 of them already ended" in command.describe_task(settings, study, presets.space_of(settings))
     assert f"--resume {study.directory}" in command.interruption(settings, study)
     assert "failed with: ValueError: x" in command.all_failed(study)
 

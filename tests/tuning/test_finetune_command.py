@@ -10,9 +10,9 @@ import torch
 from torchvision.models import mobilenet_v2
 
 from analysis.study import load_study
-from inat.evaluation import evaluate
+from inat.training.evaluation import evaluate
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--data", "digits", "--image-size", "32", "--backbones", "mobilenet_v2", "--learning-rates", "1e-2",
          "--batch-sizes", "64", "--max-epochs", "3", "--grace-period", "3"]  # fmt: skip
 
@@ -101,8 +101,8 @@ def test_weights_of_another_network_are_named(tmp_path):
 
 
 def test_a_study_of_the_other_script_is_not_resumed(tmp_path):
-    from inat.options import SearchConfig
-    from inat.results import Study
+    from inat.config.search import SearchConfig
+    from inat.study.study import Study
 
     Study.create(tmp_path / "study", {"config": SearchConfig(data="digits").to_json()}).close()
     done = run(tmp_path, "--resume", str(tmp_path / "study"))

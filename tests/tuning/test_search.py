@@ -18,17 +18,18 @@ import ray
 from ray import tune
 
 from analysis.study import load_study
+from inat.config.search import SearchConfig
 from inat.errors import ConfigError, SearchError, StudyError
-from inat.options import SearchConfig
-from inat.results import Study
-from inat.tuning import hangs, search
+from inat.study.study import Study
+from inat.tuning import search
 from inat.tuning.best import test_once as score_once
 from inat.tuning.best import write_best
-from inat.tuning.session import ray_session
-from tests.tuning.conftest import children_of
+from inat.tuning.ray_backend import hang_monitor
+from inat.tuning.ray_backend.session import ray_session
+from tests.helpers import children_of
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parent.parent.parent
 
 
 def parabola(params):
@@ -168,7 +169,7 @@ def test_a_hanging_trial_is_ended_and_the_search_goes_on(tmp_path):
     def hanging(params):
         from threading import Event
 
-        from inat.tuning.watchdog import Watchdog
+        from inat.tuning.worker.callbacks import Watchdog
 
         number = int(params["trial_id"][1:])
         with Watchdog(Path(params["study_dir"]) / "errors" / f"{params['trial_id']}.hang.txt", 2.0):
@@ -194,7 +195,7 @@ def test_a_frozen_process_is_ended_from_outside_and_its_trial_tried_again(tmp_pa
             os.kill(os.getpid(), signal.SIGSTOP)  # all of its threads stop: no watchdog of its own can help
         tune.report({"epoch": 1, "best_val_acc": 0.5, "finished": "patience", "done": True})
 
-    monkeypatch.setattr(hangs, "MARGIN_SECONDS", 1.0)
+    monkeypatch.setattr(hang_monitor, "MARGIN_SECONDS", 1.0)
     settings = config(tmp_path, num_samples=4, max_failures=1, trial_timeout="3s")
     study, space = search.open_study(settings)
     search.run(settings, study, space, freezing)
@@ -260,7 +261,7 @@ SLOW_SEARCH = """
     import sys, time
     from pathlib import Path
     from ray import tune
-    from inat.options import SearchConfig
+    from inat.config.search import SearchConfig
     from inat.tuning import hangs, search
 
     def slow(params):

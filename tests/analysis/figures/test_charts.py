@@ -4,16 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.budget import sample_at
-from analysis.claim_text import parse
-from analysis.claims import check
-from analysis.effects import value_effects
+from analysis.claims.check import check
+from analysis.claims.grammar import parse
+from analysis.comparable import sample_at
+from analysis.early_stopping.timeline import best_against_epochs, utilisation
 from analysis.figures import audit, effects, importance
-from analysis.forest import forest_importance
-from analysis.importance import METHODS, panel
-from analysis.importance import importance as importance_of
-from analysis.interaction import pair_table
-from analysis.timeline import best_against_epochs, utilisation
+from analysis.stats.effects import value_effects
+from analysis.stats.forest import forest_importance
+from analysis.stats.importance import METHODS, panel
+from analysis.stats.importance import importance as importance_of
+from analysis.stats.interaction import pair_table
 from tests.analysis.studies import confounded, factorial, known_study, sample_of, study_of
 
 

@@ -3,9 +3,9 @@ import re
 import numpy as np
 import pytest
 
+from analysis.markdown import duration, markdown
 from analysis.report.build import build
-from analysis.report.content import section
-from analysis.text import duration, markdown
+from analysis.report.model import section
 from tests.analysis.studies import study_of
 
 pytestmark = pytest.mark.slow

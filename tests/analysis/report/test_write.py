@@ -7,7 +7,7 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.report.build import build
-from analysis.report.content import Headline, Report, Section, Table
+from analysis.report.model import Headline, Report, Section, Table
 from analysis.report.page import MOST_ROWS, render
 from analysis.report.write import folder_for, summary, write
 from tests.analysis.report.conftest import HOSTILE

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from inat.cluster import __main__ as command
-from inat.cluster import hosts
+from inat.cluster import launcher_file
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent.parent
 FAKE_SSH = Path(__file__).parent / "fake_ssh.py"
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 TOKEN = "a-token-that-is-to-be-printed-nowhere"
@@ -80,7 +80,7 @@ def fake_cluster(tmp_path, monkeypatch) -> FakeCluster:
     for file in binaries.iterdir():
         file.chmod(0o755)
     monkeypatch.setenv("PATH", f"{binaries}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(hosts, "STATE_FOLDER", tmp_path / "state")
+    monkeypatch.setattr(launcher_file, "STATE_FOLDER", tmp_path / "state")
     return FakeCluster(tmp_path)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inat.cluster import conversation, probe
+from inat.cluster import host_session, probe
 from tests.cluster.commands.conftest import ADDRESSES, ROOT, TOKEN
 
 HEAD, SECOND, THIRD = ADDRESSES
@@ -191,7 +191,7 @@ def test_what_ssh_says_becomes_a_cure(error, said, fake_cluster, run):
 
 
 def test_a_host_that_hangs_is_told_with_where_and_does_not_hold_up_the_others(fake_cluster, run, monkeypatch):
-    monkeypatch.setattr(conversation, "SECONDS", 3.0)
+    monkeypatch.setattr(host_session, "SECONDS", 3.0)
     fake_cluster.hosts[SECOND]["hangs_at"] = str(fake_cluster.shared)
     _, text = run("check", fake_cluster.write(), *ROOMY)
     assert [f"it was looking at {fake_cluster.shared};" in line for line in lines(text, "wrong")] == [True]

@@ -2,10 +2,10 @@ import pytest
 
 from inat.cluster import status
 from inat.cluster.status import NodeState
+from inat.config.search import SearchConfig
 from inat.constants import COMPLETED, FAILED
 from inat.errors import SearchError
-from inat.options import SearchConfig
-from inat.results import Study
+from inat.study.study import Study
 
 PARAMS = {"learning_rate": 0.01, "dropout": 0.2}
 UP = NodeState("one", "10.0.0.1", True, 2, 1, 1, 0.5)

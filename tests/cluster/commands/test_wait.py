@@ -6,14 +6,14 @@ import sys
 import pytest
 import ray
 
-from inat.cluster import joined, wait
+from inat.cluster import wait, wait_on_head
 from tests.cluster.commands.conftest import ADDRESSES
 
 HEAD, SECOND, THIRD = ADDRESSES
 
 
 def says(*answers: dict) -> list[str]:
-    return [joined.MARK + json.dumps(answer) for answer in answers]
+    return [wait_on_head.MARK + json.dumps(answer) for answer in answers]
 
 
 def test_all_have_joined(fake_cluster, run):
@@ -103,9 +103,9 @@ def test_no_time_at_all_is_refused(seconds, fake_cluster, run):
 def test_the_head_says_so_when_nothing_listens_there():
     """What runs on the head, run here: port 1 of this machine has no Ray."""
     request = {"address": "127.0.0.1:1", "expected": ["127.0.0.1"], "seconds": 0.2}
-    command = [sys.executable, joined.__file__]
+    command = [sys.executable, wait_on_head.__file__]
     done = subprocess.run(command, input=json.dumps(request) + "\n", capture_output=True, text=True, check=True)
-    answers = [json.loads(line.removeprefix(joined.MARK)) for line in done.stdout.splitlines()]
+    answers = [json.loads(line.removeprefix(wait_on_head.MARK)) for line in done.stdout.splitlines()]
     assert "Connection refused" in answers[0]["waiting"]
     assert answers[-1] == {"missing": ["127.0.0.1"], "answers": False}
 
@@ -116,7 +116,9 @@ def test_a_token_that_ray_refuses_is_told(monkeypatch, capsys):
 
     monkeypatch.setattr(ray, "init", init)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        joined.watch(f"127.0.0.1:{server.getsockname()[1]}", ["127.0.0.1"], 0.1)
-    first, *_, last = (json.loads(line.removeprefix(joined.MARK)) for line in capsys.readouterr().out.splitlines())
+        wait_on_head.watch(f"127.0.0.1:{server.getsockname()[1]}", ["127.0.0.1"], 0.1)
+    first, *_, last = (
+        json.loads(line.removeprefix(wait_on_head.MARK)) for line in capsys.readouterr().out.splitlines()
+    )
     assert "the token is wrong" in first["waiting"]
     assert last == {"missing": ["127.0.0.1"], "answers": False}

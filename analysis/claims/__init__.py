@@ -1,0 +1,1 @@
+"""Claims such as `batch_norm=True > batch_norm=False`, tested against a study."""

@@ -1,0 +1,1 @@
+"""What early stopping saved, and which trials it may have stopped too early."""

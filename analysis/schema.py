@@ -1,0 +1,46 @@
+"""The study directory: names of its files, tables, columns and states.
+
+`inat` writes study directories and `analysis` reads them; both take the names from here. `analysis` imports nothing of
+`inat`, so that a study opens without torch and Ray.
+"""
+
+from typing import Final
+
+# Metrics of one epoch, as reported to Tune, written to history.csv and logged to W&B.
+TRAIN_LOSS: Final = "train_loss"
+TRAIN_ACC: Final = "train_acc"
+VAL_LOSS: Final = "val_loss"
+VAL_ACC: Final = "val_acc"
+EPOCH: Final = "epoch"
+SECONDS: Final = "seconds"
+BEST_VAL_ACC: Final = "best_val_acc"
+
+# States of a trial.
+RUNNING: Final = "running"
+COMPLETED: Final = "completed"
+STOPPED: Final = "stopped"
+FAILED: Final = "failed"
+STATES: Final = (RUNNING, COMPLETED, STOPPED, FAILED)
+
+# Files.
+STUDY_JSON: Final = "study.json"
+TRIALS_CSV: Final = "trials.csv"
+HISTORY_CSV: Final = "history.csv"
+BEST_JSON: Final = "best.json"
+FINAL_DIR: Final = "final"
+METRICS_JSON: Final = "metrics.json"
+
+# Columns. The hyperparameters stand between the two groups of trials.csv.
+TRIAL_ID: Final = "trial_id"
+NAME: Final = "name"
+STATE: Final = "state"
+TRAINABLE: Final = "trainable_parameters"
+EPOCHS: Final = "epochs"
+CREATED: Final = "created"
+NODE: Final = "node"
+ERROR: Final = "error"
+TRIAL_COLUMNS_BEFORE: Final = (TRIAL_ID, NAME, STATE)
+TRIAL_COLUMNS_AFTER: Final = (BEST_VAL_ACC, TRAINABLE, EPOCHS, SECONDS, CREATED, NODE, ERROR)
+HISTORY_COLUMNS: Final = (TRIAL_ID, EPOCH, TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC, SECONDS)
+
+TEST: Final = "test"

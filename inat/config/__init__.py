@@ -1,0 +1,1 @@
+"""What a training and a search need: frozen dataclasses that check themselves; loads no heavy library."""

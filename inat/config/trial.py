@@ -1,0 +1,259 @@
+"""What one training needs: frozen dataclasses that check themselves and report every mistake at once."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from inat.config.validation import (
+    build_part,
+    has_type,
+    mistyped,
+    not_negative,
+    not_positive,
+    outside,
+    refuse,
+    too_many_pools,
+    unknown_choice,
+    unknown_name,
+)
+from inat.constants import CACHE_DIR, DIGITS
+from inat.errors import ConfigError
+
+ACTIVATIONS = ("relu", "gelu", "silu", "mish")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+# Pretrained backbones, and the side in pixels of the images that torchvision's weights were published for.
+BACKBONE_SIZES = {
+    "googlenet": 224, "inception_v3": 299, "resnet50": 224, "vgg16": 224, "efficientnet_v2_s": 384, "vit_b_16": 224,
+    "mobilenet_v2": 224,
+}  # fmt: skip
+BACKBONE_NAMES = tuple(BACKBONE_SIZES)
+# Stages before the head, of which freeze_partial trains the last k_layers.
+BACKBONE_STAGES = {
+    "googlenet": 10, "inception_v3": 12, "resnet50": 5, "vgg16": 7, "efficientnet_v2_s": 8, "vit_b_16": 13,
+    "mobilenet_v2": 19,
+}  # fmt: skip
+FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL = "freeze_all", "freeze_partial", "unfreeze_all"
+STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL)
+IMAGENET, NO_WEIGHTS = "imagenet", "none"
+BLOCKS = (PLAIN, RESIDUAL) = ("plain", "residual")
+POOLINGS = (FLATTEN, AVERAGE, MAXIMUM) = ("flatten", "average", "maximum")
+SCHEDULES = (STEP, COSINE) = ("step", "cosine")
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+# Augmented crops are cut from a copy this many times larger. On 300 photographs of 300x240 px, crops for 64 px were at
+# a median PSNR of 28.7 dB from crops of the original with 1, 34.3 with 1.5, 37.2 with 2 and 35.0 with 3, which aliases
+# (benchmarks/crops.py).
+CROP_MARGIN = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Which photographs, at what size, and where their decoded copies are kept."""
+
+    data: str
+    image_size: int
+    cache_dir: str = str(CACHE_DIR)
+    val_share: float = 0.2
+    use_augmentation: bool = False
+    light_augmentation: bool = False  # augments with crops and flips alone
+    max_bad_fraction: float = 0.01
+    fingerprint: str = ""  # of the photographs of a study, checked where it is given
+    train_on_val: bool = False  # on the validation photographs, too: what validation then says means nothing
+
+    @property
+    def crop_size(self) -> int:
+        """Side in pixels of the stored images that augmented crops are cut from."""
+        return CROP_MARGIN * self.image_size
+
+    def __post_init__(self) -> None:
+        problems = mistyped(self) + not_positive(self, "image_size") + outside(self, "val_share", 0.01, 1)
+        problems += outside(self, "max_bad_fraction", 0, 1)
+        if self.data == DIGITS and has_type(self, "image_size") and self.image_size % 8:
+            problems.append(f"the digits are 8x8 scans: image_size must be a multiple of 8, got {self.image_size}")
+        refuse(problems)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CNNConfig:
+    """The predecessor's family: conv_layers blocks of conv 3x3, [batch norm], activation, max-pool 2; then dense.
+
+    With ``block`` "residual" all blocks but the first are residual ones. With ``pooling`` "average" or "maximum", that
+    of each feature map goes into the output, without a dense layer between; ``num_neurons_dense`` has no effect then.
+    """
+
+    first_layer_filters: int
+    filter_org: float
+    conv_layers: int
+    activation: str
+    dropout: float
+    batch_norm: bool
+    num_neurons_dense: int = 0
+    block: str = PLAIN
+    pooling: str = FLATTEN
+
+    def __post_init__(self) -> None:
+        problems = mistyped(self) + not_positive(self, "first_layer_filters", "filter_org", "conv_layers")
+        problems += outside(self, "dropout", 0, 1) + unknown_choice(self, "activation", ACTIVATIONS)
+        problems += unknown_choice(self, "block", BLOCKS) + unknown_choice(self, "pooling", POOLINGS)
+        if self.pooling == FLATTEN:
+            problems += not_positive(self, "num_neurons_dense")
+        refuse(problems)
+
+    @property
+    def filters(self) -> tuple[int, ...]:
+        """Filters of each convolution: ``first_layer_filters * filter_org**i``, at least one."""
+        return tuple(max(1, int(self.first_layer_filters * self.filter_org**i)) for i in range(self.conv_layers))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackboneConfig:
+    """A network of torchvision: its weights, which of its stages train, how the features of the others are kept.
+
+    ``freeze_all`` trains the head, ``freeze_partial`` also the last ``k_layers`` stages before it, ``unfreeze_all``
+    everything, the body at ``body_lr_factor`` times the learning rate of the head. With augmentation, ``views``
+    augmented copies of each training photo are pushed through the frozen stages once, and each epoch draws one of them;
+    0 pushes every photo through them in every epoch, as does a set of features above ``max_feature_gb``.
+    """
+
+    backbone: str
+    strategy: str
+    k_layers: int | None = None
+    weights: str = IMAGENET
+    weights_dir: str = ""
+    body_lr_factor: float = 0.1
+    views: int = 4
+    max_feature_gb: float = 20.0
+    weights_sha256: str = ""  # of the weights of a study, checked where it is given
+
+    def __post_init__(self) -> None:
+        problems = mistyped(self) + not_positive(self, "body_lr_factor")
+        problems += not_negative(self, "views", "max_feature_gb")
+        problems += unknown_choice(self, "backbone", BACKBONE_NAMES) + unknown_choice(self, "strategy", STRATEGIES)
+        problems += unknown_choice(self, "weights", (IMAGENET, NO_WEIGHTS))
+        refuse(problems + self._impossible_k_layers())
+
+    def _impossible_k_layers(self) -> list[str]:
+        most = BACKBONE_STAGES.get(self.backbone) if has_type(self, "backbone") else None
+        if self.strategy != FREEZE_PARTIAL or most is None or not has_type(self, "k_layers"):
+            return []
+        if self.k_layers and 1 <= self.k_layers <= most:
+            return []
+        return [f"k_layers must be in 1..{most} for {FREEZE_PARTIAL} of {self.backbone}, got {self.k_layers}"]
+
+
+# Parameters that have no effect if another, or its default where there is none, has one of these values.
+IDLE: tuple[tuple[str, Any, tuple[Any, ...], tuple[str, ...]], ...] = (
+    ("strategy", FREEZE_PARTIAL, (FREEZE_ALL, UNFREEZE_ALL), ("k_layers",)),
+    ("pooling", FLATTEN, (AVERAGE, MAXIMUM), ("num_neurons_dense",)),
+    ("schedule", STEP, (STEP,), ("warmup_share",)),
+    ("schedule", STEP, (COSINE,), ("lr_step_epochs", "lr_gamma")),
+    ("use_augmentation", True, (False,), ("light_augmentation",)),
+)
+
+
+def in_use(params: Mapping[str, Any]) -> dict[str, Any]:
+    """``params`` without those that have no effect beside the others: k_layers, unless freeze_partial is chosen."""
+    idle = {name for decider, default, values, names in IDLE if params.get(decider, default) in values
+            for name in names}  # fmt: skip
+    return {name: value for name, value in params.items() if name not in idle}
+
+
+def feature_group(params: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Equal for trials that read the same kept features; None for those that have no frozen stages."""
+    if params.get("strategy", UNFREEZE_ALL) == UNFREEZE_ALL:
+        return None
+    used = in_use(params)
+    names = ("backbone", "strategy", "k_layers", "use_augmentation", "light_augmentation")
+    return tuple(used.get(name) for name in names)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimConfig:
+    """How a network is trained: as the predecessor did it, Adam with a step schedule, unless more is asked for.
+
+    ``schedule`` "step" multiplies the learning rate by ``lr_gamma`` every ``lr_step_epochs`` epochs; "cosine" raises it
+    over the first ``warmup_share`` of the steps of ``max_epochs`` and lets it fall to 0 over the others. A
+    ``weight_decay`` above 0 makes Adam AdamW. ``mixup_alpha`` and ``cutmix_alpha`` are those of their Beta
+    distributions, ``random_erasing`` is the share of the photos that lose a rectangle, ``ema_decay`` is of the average
+    of the weights, which is validated and kept. 0 is off.
+    """
+
+    learning_rate: float
+    batch_size: int
+    lr_step_epochs: int = 10
+    lr_gamma: float = 0.1
+    schedule: str = STEP
+    warmup_share: float = 0.1
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+    random_erasing: float = 0.0
+    ema_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        problems = mistyped(self) + not_positive(self, "learning_rate", "batch_size", "lr_step_epochs", "lr_gamma")
+        problems += not_negative(self, "weight_decay", "mixup_alpha", "cutmix_alpha")
+        for name in ("warmup_share", "label_smoothing", "random_erasing", "ema_decay"):
+            problems += outside(self, name, 0, 1)
+        refuse(problems + unknown_choice(self, "schedule", SCHEDULES))
+
+    @property
+    def alters_images(self) -> bool:
+        """Whether training batches are erased in or mixed, which features of photographs cannot be."""
+        return max(self.mixup_alpha, self.cutmix_alpha, self.random_erasing) > 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialConfig:
+    """Everything one training needs. Field names are unique over the nested parts, so a flat dict describes it."""
+
+    data: DataConfig
+    model: CNNConfig | BackboneConfig
+    optim: OptimConfig
+    max_epochs: int
+    patience: int = 5
+    seed: int = 0
+    precision: Precision = "auto"
+    compile: bool = False
+    stop_epoch: int = 0  # the last epoch of a training whose schedule is made for max_epochs; 0: max_epochs
+
+    def __post_init__(self) -> None:
+        problems = mistyped(self) + not_positive(self, "max_epochs", "patience")
+        if has_type(self, "stop_epoch") and not 0 <= self.stop_epoch <= self.max_epochs:
+            problems.append(f"stop_epoch must be in 0..{self.max_epochs}, got {self.stop_epoch}")
+        if isinstance(self.model, CNNConfig):
+            problems += too_many_pools(self.model.conv_layers, self.data.image_size)
+        if self.precision not in PRECISIONS:
+            problems.append(f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}")
+        refuse(problems)
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """Build the nested configuration from a flat dict of primitives, as Tune samples it.
+
+        One with a ``backbone`` describes a pretrained network, and may leave ``image_size`` to it. Raises ConfigError
+        with every mistake: unknown names, missing values, impossible values.
+        """
+        model = BackboneConfig if "backbone" in params else CNNConfig
+        parts: dict[str, type] = {"data": DataConfig, "model": model, "optim": OptimConfig}
+        if params.get("backbone") in BACKBONE_NAMES:  # a tuple, in which one may look for a list too
+            params = {"image_size": BACKBONE_SIZES[params["backbone"]], **params}
+        own = {f.name for f in dataclasses.fields(cls)} - parts.keys()
+        known = own | {f.name for part in parts.values() for f in dataclasses.fields(part)}
+        problems = [unknown_name(name, known) for name in params if name not in known]
+        built: dict[str, Any] = {}
+        for key, part in parts.items():
+            try:
+                built[key] = build_part(part, params)
+            except ConfigError as error:
+                problems.append(str(error))
+        refuse(problems)
+        return cls(**built, **{name: params[name] for name in own & params.keys()})
+
+    def to_params(self) -> dict[str, Any]:
+        """The flat dict that ``from_params`` reads."""
+        flat = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for part in (flat.pop("data"), flat.pop("model"), flat.pop("optim")):
+            flat |= {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+        return flat

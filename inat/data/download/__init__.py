@@ -1,0 +1,1 @@
+"""Download and unpack nature_12K: `python -m inat.data.download`."""

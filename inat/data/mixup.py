@@ -1,0 +1,71 @@
+"""What is done to whole training batches after their augmentation: erased rectangles, mixup and CutMix.
+
+Mixup and CutMix are torchvision's: they take batches. Its RandomErasing takes images, and of a batch erases the same
+rectangle everywhere, so that is done here, with the same distribution.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from inat.config.trial import OptimConfig
+
+ERASED_SHARE, ERASED_RATIO, ERASE_TRIES = (0.02, 0.33), (0.3, 3.3), 10  # those of torchvision's RandomErasing
+
+
+class BatchMixing:
+    """Alters training batches as ``optim`` says; where it says nothing, they come back as they are.
+
+    Where both mixup and CutMix are on, each batch gets one of them, with equal chances. Random numbers come from
+    torch's global generators, so a seeded training repeats itself.
+    """
+
+    def __init__(self, optim: OptimConfig, num_classes: int) -> None:
+        self.random_erasing = optim.random_erasing
+        kinds = ((v2.MixUp, optim.mixup_alpha), (v2.CutMix, optim.cutmix_alpha))
+        self.mixings = [kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds if alpha]
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images (N, 3, H, W) and labels (N,) -> the same, or with labels (N, classes) that add up to 1."""
+        if self.random_erasing:
+            images = erase(images, self.random_erasing)
+        if self.mixings:
+            chosen = self.mixings[int(torch.randint(len(self.mixings), ()))]  # on the CPU, as torchvision draws its own
+            images, labels = chosen(images, labels)
+        return images, labels
+
+
+def erase(images: Tensor, share: float) -> Tensor:
+    """Copies of normalised images (N, 3, H, W) of which a ``share`` has a rectangle of 0, the mean colour."""
+    height, width = images.shape[-2:]
+    sides, found = random_rectangles(len(images), height, width, images.device)
+    room = torch.tensor([height + 1, width + 1], device=images.device) - sides
+    corners = (torch.rand(len(images), 2, device=images.device) * room).floor()
+    chosen = found & (torch.rand(len(images), device=images.device) < share)
+    inside = [_between(corners[:, i], sides[:, i], length) for i, length in enumerate((height, width))]
+    erased = chosen.view(-1, 1, 1, 1) & inside[0].view(-1, 1, height, 1) & inside[1].view(-1, 1, 1, width)
+    return images.masked_fill(erased, 0.0)
+
+
+def random_rectangles(count: int, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Heights and widths (count, 2) of rectangles in whole pixels, and whether there is one (count,).
+
+    The distribution of torchvision's RandomErasing: up to 10 tries of an area and a ratio, the first that is smaller
+    than the image both ways.
+    """
+    shape = (count, ERASE_TRIES)
+    area = torch.empty(shape, device=device).uniform_(*ERASED_SHARE) * (height * width)
+    ratio = torch.empty(shape, device=device).uniform_(*map(math.log, ERASED_RATIO)).exp_()
+    sides = torch.stack([(area * ratio).sqrt_(), (area / ratio).sqrt_()], -1).round_()
+    fits = (sides[..., 0] < height) & (sides[..., 1] < width)
+    first = fits.to(torch.uint8).argmax(1).view(-1, 1, 1).expand(-1, 1, 2)
+    return sides.gather(1, first).squeeze(1), fits.any(1)
+
+
+def _between(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """(N, size): which positions lie in [start, start + length)."""
+    positions = torch.arange(size, device=start.device)
+    begin, end = start.view(-1, 1), (start + length).view(-1, 1)
+    return (positions >= begin) & (positions < end)

@@ -1,0 +1,94 @@
+"""From the configuration of a trial to its network."""
+
+import copy
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from inat.config.trial import IMAGENET, UNFREEZE_ALL, BackboneConfig, CNNConfig, TrialConfig
+from inat.errors import ConfigError
+from inat.models.backbones import build_backbone, frozen_stages
+from inat.models.classifier import Classifier
+from inat.models.cnn import build_cnn
+from inat.models.stages import HEAD, StagedNetwork
+from inat.models.weights import WeightsFile, find_weights, load_weights
+
+RANDOM_BODY_SEED = 0  # without weights, all trials of all studies start from the same random body
+
+
+def build_classifier(config: TrialConfig, num_classes: int, micro_batch: int | None = None) -> Classifier:
+    """The classifier that ``config`` describes, from images to logits; ``micro_batch`` as Classifier takes it."""
+    return classifier_of(config, build_network(config, num_classes), num_classes, micro_batch)
+
+
+def classifier_of(config: TrialConfig, net: nn.Module, num_classes: int, micro_batch: int | None = None) -> Classifier:
+    """``net``, which may be the last part of the network that ``config`` describes, ready to train."""
+    model = config.model
+    whole_body = isinstance(model, BackboneConfig) and model.strategy == UNFREEZE_ALL
+    factor = model.body_lr_factor if isinstance(model, BackboneConfig) and whole_body else 1.0
+    return Classifier(net, config.optim, num_classes, micro_batch, factor)
+
+
+def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
+    """The whole network: a new CNN, or a backbone with a new head whose frozen stages are frozen.
+
+    These are shared by the networks of this process. ConfigError if there are no weights or the images are too small.
+    """
+    model, size = config.model, config.data.image_size
+    if isinstance(model, CNNConfig):
+        return build_cnn(model, size, num_classes)
+    shared = pretrained(model, size, num_classes)
+    stages = OrderedDict([*shared.prefix().named_children(), *trained_part(shared).named_children()])
+    network = StagedNetwork(stages, shared.name, shared.weights)
+    network.freeze(shared.frozen)
+    return network
+
+
+def trained_part(shared: StagedNetwork) -> StagedNetwork:
+    """A copy of the stages of a pretrained network that are to train, with a new head of torch's random numbers."""
+    part = copy.deepcopy(shared.suffix()).requires_grad_().train()
+    output = part.get_submodule(f"{HEAD}.linear")
+    assert isinstance(output, nn.Linear)
+    output.reset_parameters()
+    return part
+
+
+def pretrained(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
+    """The network that a backbone begins with, told which of its stages are frozen.
+
+    All trials of this process share the stages, so nobody may change them: they are in eval mode and ask for no
+    gradients.
+    """
+    file = None
+    if model.weights == IMAGENET:
+        file = find_weights(model.backbone, Path(model.weights_dir) if model.weights_dir else None)
+        if model.weights_sha256 not in ("", file.sha256):
+            raise ConfigError(
+                f"the weights of {model.backbone} in {file.path} are not those the study began with; bring those back "
+                "and go on with it"
+            )
+    stages = _load(model.backbone, image_size, num_classes, file)
+    network = StagedNetwork(OrderedDict(stages.named_children()), stages.name, stages.weights)
+    network.frozen = frozen_stages(network, model.strategy, model.k_layers)
+    return network.eval()
+
+
+def empty_network(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
+    """The whole network with arbitrary values, for those of a checkpoint that has all of them."""
+    with torch.device("meta"):  # random weights would only be overwritten
+        network = build_backbone(model.backbone, num_classes, image_size=image_size)
+    network.freeze(frozen_stages(network, model.strategy, model.k_layers))
+    return network.to_empty(device="cpu")
+
+
+@lru_cache(maxsize=1)  # a grid goes through its backbones one after the other
+def _load(name: str, image_size: int, num_classes: int, file: WeightsFile | None) -> StagedNetwork:
+    with torch.random.fork_rng(devices=[]):  # a head must not depend on whether its trial loaded or found the body
+        torch.manual_seed(RANDOM_BODY_SEED)
+        state = None if file is None else load_weights(file.path)
+        network = build_backbone(name, num_classes, image_size=image_size, state_dict=state)
+    network.weights = f"random {RANDOM_BODY_SEED}" if file is None else file.sha256
+    return network.requires_grad_(False).eval().to(memory_format=torch.channels_last)

@@ -1,0 +1,94 @@
+"""What the events of a study's journal add up to, whether or not a search is writing it at this moment."""
+
+import math
+from bisect import insort
+from pathlib import Path
+from typing import Any, Self
+
+from inat.constants import FAILED, JOURNAL, RUNNING, TRIAL_ID, TRIALS_CSV
+from inat.errors import StudyError
+from inat.study.atomic_io import read_json_lines
+from inat.study.trial import Trial
+
+
+class Journal:
+    """The trials of a study, in the order of its events."""
+
+    def __init__(self) -> None:
+        self.trials: dict[str, Trial] = {}
+        self._arrivals: list[tuple[str, dict[str, Any]]] = []
+        self._endings: list[Trial] = []
+        self._ranked: list[tuple[float, int, Trial]] = []  # numbers differ, so trials are never compared
+
+    @classmethod
+    def read(cls, directory: Path) -> Self:
+        """The journal of a study as it is now, without taking the study; a search may be running it.
+
+        Empty for a study that has not begun; StudyError if the file is damaged or was lost.
+        """
+        journal = cls()
+        try:
+            journal.replay(directory / JOURNAL, growing=True)
+        except FileNotFoundError as error:
+            if (directory / TRIALS_CSV).exists():
+                raise StudyError(f"{directory} has no {JOURNAL}; copy the study again, whole") from error
+        return journal
+
+    @property
+    def arrivals(self) -> list[tuple[str, dict[str, Any]]]:
+        """All epochs as (trial_id, row) in the order in which they were reported."""
+        return list(self._arrivals)
+
+    @property
+    def endings(self) -> list[Trial]:
+        """Trials with a final state, in the order in which they ended."""
+        return list(self._endings)
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the hyperparameters."""
+        return list(dict.fromkeys(name for trial in self.trials.values() for name in trial.params))
+
+    def ended(self) -> list[Trial]:
+        """Trials with a final state, in order of number."""
+        return [trial for trial in self.trials.values() if trial.state != RUNNING]
+
+    def unfinished(self) -> list[Trial]:
+        """Trials that were running when the study was last left, in order of number."""
+        return [trial for trial in self.trials.values() if trial.state == RUNNING]
+
+    def ranking(self) -> list[Trial]:
+        """Trials that count, best first; equal ones in order of number. Failed and running trials do not count."""
+        return [trial for _, _, trial in self._ranked]
+
+    def best(self) -> Trial | None:
+        """The best trial so far."""
+        return self._ranked[0][2] if self._ranked else None
+
+    def replay(self, path: Path, growing: bool = False) -> None:
+        """Apply all events in a file; where it is ``growing``, a last line without its end is left for later."""
+        for number, event in enumerate(read_json_lines(path, growing), start=1):
+            try:
+                self._apply(event)
+            except (KeyError, TypeError, ValueError) as error:
+                raise StudyError(f"{path} is damaged: line {number} does not fit; restore it from a copy") from error
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        trial_id = event[TRIAL_ID]
+        if event["event"] == "trial":
+            self.trials[trial_id] = Trial(trial_id, event["number"], event["params"], event["created"])
+            return
+        trial = self.trials[trial_id]
+        if event["event"] == "epoch":
+            trial.add_epoch(event["row"])
+            trial.node = event["node"] or trial.node
+            self._arrivals.append((trial_id, event["row"]))
+        else:
+            self._end(trial, event["state"], event["error"])
+
+    def _end(self, trial: Trial, state: str, error: str) -> None:
+        trial.state, trial.error = state, error
+        self._endings.append(trial)
+        best = trial.best_val_acc
+        if state != FAILED and best is not None and math.isfinite(best):
+            insort(self._ranked, (-best, trial.number, trial))

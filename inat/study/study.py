@@ -1,0 +1,190 @@
+"""The study directory: written while a search runs, read back to resume it.
+
+The truth is ``journal.jsonl``, one line an event, only ever appended to, so that a process killed at any moment leaves
+a study that can be read. ``trials.csv`` and ``history.csv`` are made from it and can be made again.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from filelock import FileLock
+
+from inat.constants import (
+    BEST_VAL_ACC,
+    CHECKPOINTS_DIR,
+    EPOCH,
+    ERRORS_DIR,
+    FINISHED,
+    HISTORY_COLUMNS,
+    HISTORY_CSV,
+    JOURNAL,
+    MICRO_BATCH,
+    NOTE,
+    STUDY_JSON,
+    TRAINABLE,
+    TRIAL_COLUMNS_AFTER,
+    TRIAL_COLUMNS_BEFORE,
+    TRIAL_ID,
+    TRIALS_CSV,
+)
+from inat.errors import DiskFullError, StudyError
+from inat.study.atomic_io import atomic_write, csv_lines, disk_full_told, drop_torn_line
+from inat.study.journal import Journal
+from inat.study.metadata import read_info, take_lock
+from inat.study.trial import Trial
+
+JOURNALED = (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED, MICRO_BATCH, NOTE, TRAINABLE)  # of an epoch's row
+TABLE_SECONDS = 1.0  # trials.csv is rewritten at most this often while epochs come in
+TABLE_SHARE = 0.05  # of the search's time that may go into writing it, once a write takes CHEAP_SECONDS
+CHEAP_SECONDS = 0.02
+
+
+class Study(Journal):
+    """A study directory and the trials in it. Open it with ``create`` or ``open``; one process at a time may."""
+
+    def __init__(self, directory: Path, info: dict[str, Any], lock: FileLock) -> None:
+        self.directory = directory
+        self.info = info
+        super().__init__()
+        self._lock = lock
+        self._replay()
+        self._journal = (directory / JOURNAL).open("a", encoding="utf-8")  # both closed in close()
+        self._history: TextIO | None = None
+        self._rewrite_history()
+        self._table_written = self._table_cost = 0.0
+        self.write_trials()
+
+    @classmethod
+    def create(cls, directory: Path, info: Mapping[str, Any]) -> Self:
+        """Make a new study; StudyError if the directory is in use."""
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if any(directory.iterdir()):
+                ways = f"continue it with --resume {directory}" if (directory / STUDY_JSON).exists() else "empty it"
+                raise StudyError(f"{directory} exists already; {ways} or choose another --name")
+        except OSError as error:
+            raise StudyError(f"cannot create {directory} ({error.strerror}); choose another --storage-path") from error
+        lock = take_lock(directory)
+        atomic_write(directory / STUDY_JSON, json.dumps(dict(info), indent=2) + "\n")
+        return cls(directory, dict(info), lock)
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Open a study to continue it; StudyError if there is none, or another process is running it."""
+        info = read_info(directory)
+        if (directory / TRIALS_CSV).exists() and not (directory / JOURNAL).exists():
+            raise StudyError(f"{directory} has no {JOURNAL}, from which a search goes on; copy the study again, whole")
+        return cls(directory, info, take_lock(directory))
+
+    # Events, in the order in which a trial meets them.
+
+    def add_trial(self, params: dict[str, Any]) -> Trial:
+        """Record a new trial with these sampled hyperparameters."""
+        number = len(self.trials)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        trial = Trial(f"t{number:04d}", number, dict(params), created)
+        self.trials[trial.trial_id] = trial
+        self._log("trial", trial.trial_id, number=number, params=trial.params, created=created)
+        self._write_trials_soon()
+        return trial
+
+    def add_epoch(self, trial_id: str, row: Mapping[str, Any], node: str = "") -> None:
+        """Record one epoch: at least ``epoch`` and ``best_val_acc``."""
+        trial = self.trials[trial_id]
+        kept = {name: row[name] for name in JOURNALED if name in row}
+        repeated = kept[EPOCH] <= trial.epochs
+        trial.add_epoch(kept)
+        trial.node = node or trial.node
+        self._arrivals.append((trial_id, kept))
+        self._log("epoch", trial_id, node=node, row=kept)
+        if repeated:
+            self._rewrite_history()
+        elif self._history is not None:
+            with disk_full_told(self.directory):
+                self._history.write(csv_lines([{TRIAL_ID: trial_id} | kept], HISTORY_COLUMNS))
+                self._history.flush()
+        self._write_trials_soon()
+
+    def end_trial(self, trial_id: str, state: str, error: str = "") -> None:
+        """Record the final state of a trial."""
+        trial = self.trials[trial_id]
+        self._end(trial, state, error)
+        self._log("end", trial_id, state=state, error=error)
+        self._write_trials_soon(least=0.0)
+
+    def keep_failure(self, trial_id: str, text: str) -> None:
+        """Keep the traceback of a failed trial as errors/<trial_id>.txt."""
+        path = self.directory / ERRORS_DIR / f"{trial_id}.txt"
+        path.parent.mkdir(exist_ok=True)
+        atomic_write(path, text)
+
+    def checkpoint_dir(self, trial_id: str) -> Path:
+        """Where the trial keeps its checkpoints."""
+        return self.directory / CHECKPOINTS_DIR / trial_id
+
+    # Files.
+
+    def write_trials(self) -> None:
+        """Write trials.csv anew."""
+        started = time.monotonic()
+        columns = (*TRIAL_COLUMNS_BEFORE, *self.parameters, *TRIAL_COLUMNS_AFTER)
+        rows = [trial.table_row() for trial in self.trials.values()]
+        with disk_full_told(self.directory):
+            atomic_write(self.directory / TRIALS_CSV, csv_lines(rows, columns, header=True), sync=False)
+        self._table_written = time.monotonic()
+        self._table_cost = self._table_written - started
+
+    def _write_trials_soon(self, least: float = TABLE_SECONDS) -> None:
+        """Write trials.csv unless it was written less than ``least`` seconds ago; large ones less often still."""
+        if self._table_cost > CHEAP_SECONDS:
+            least = max(least, self._table_cost / TABLE_SHARE)
+        if time.monotonic() - self._table_written >= least:
+            self.write_trials()
+
+    def _rewrite_history(self) -> None:
+        rows = [{TRIAL_ID: t.trial_id} | row for t in self.trials.values() for row in t.history]
+        path = self.directory / HISTORY_CSV
+        with disk_full_told(self.directory):
+            atomic_write(path, csv_lines(rows, HISTORY_COLUMNS, header=True), sync=False)
+        if self._history is not None:
+            self._history.close()
+        self._history = path.open("a", newline="", encoding="utf-8")
+
+    def update_config(self, config: Mapping[str, Any]) -> None:
+        """Replace the configuration in study.json, as a resume may, so that the next resume starts from it."""
+        self.info["config"] = dict(config)
+        atomic_write(self.directory / STUDY_JSON, json.dumps(self.info, indent=2) + "\n")
+
+    def discard(self) -> None:
+        """Remove the directory of a new study that has no trial yet; call ``close`` first."""
+        assert not self.trials
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def close(self) -> None:
+        """Write the tables and let another process open the study."""
+        # What does not fit on a full disk was said when it happened; the tables are made anew from the journal.
+        with suppress(OSError, DiskFullError):
+            self.write_trials()
+        for file in (self._journal, self._history):
+            if file is not None:
+                with suppress(OSError):
+                    file.close()
+        self._lock.release()
+
+    def _log(self, event: str, trial_id: str, **values: Any) -> None:
+        # Flushed to the system at once: it survives the death of this process.
+        with disk_full_told(self.directory):
+            self._journal.write(json.dumps({"event": event, TRIAL_ID: trial_id} | values) + "\n")
+            self._journal.flush()
+
+    def _replay(self) -> None:
+        path = self.directory / JOURNAL
+        if path.exists():
+            drop_torn_line(path)
+            self.replay(path)

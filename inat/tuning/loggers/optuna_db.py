@@ -1,0 +1,51 @@
+"""study.db: the ended trials of a study in Optuna's own format, for optuna-dashboard."""
+
+from typing import Self
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from inat.constants import RUNNING, STUDY_DB, TRIAL_ID
+from inat.study.study import Study
+from inat.study.trial import Trial
+from inat.tuning.loggers.background import BackgroundWriter
+from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
+
+STUDY_NAME = "trials"  # fixed, so that a study directory can be renamed
+
+
+class StudyMirror(BackgroundWriter):
+    """Call it whenever a trial changes. Ended trials that a killed process left out are added at the start."""
+
+    label = STUDY_DB
+
+    def __init__(self, study: Study, searcher: BudgetAwareOptunaSearch) -> None:
+        super().__init__()
+        self._study = study
+        self._searcher = searcher
+        self._storage: optuna.storages.RDBStorage | None = None
+        self._known: set[str] = set()
+
+    def __enter__(self) -> Self:
+        for trial in self._study.ended():
+            self(trial)
+        return super().__enter__()
+
+    def __call__(self, trial: Trial) -> None:
+        if trial.state != RUNNING:
+            self.put(self._searcher.as_optuna(trial))
+
+    def open(self) -> None:
+        self._storage = optuna.storages.RDBStorage(f"sqlite:///{self._study.directory / STUDY_DB}")
+        self._mirrored = optuna.create_study(
+            storage=self._storage, study_name=STUDY_NAME, direction="maximize", load_if_exists=True
+        )
+        self._known = {trial.user_attrs[TRIAL_ID] for trial in self._mirrored.get_trials(deepcopy=False)}
+
+    def write(self, item: FrozenTrial) -> None:
+        if item.user_attrs[TRIAL_ID] not in self._known:
+            self._mirrored.add_trial(item)
+
+    def close(self) -> None:
+        if self._storage is not None:
+            self._storage.engine.dispose()

@@ -1,0 +1,85 @@
+"""What the user sees while a search runs: a live bar on a terminal, else one line an ended trial."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from inat.constants import FAILED, RUNNING, STATES
+from inat.study.study import Study
+from inat.study.trial import Trial
+
+REFRESH_HZ = 2
+
+
+class SearchProgress:
+    """A context manager; call it whenever a trial changes."""
+
+    def __init__(self, study: Study, total: int, console: Console | None = None) -> None:
+        self._study = study
+        self._total = total
+        self._console = console or Console(highlight=False)
+        self._before = len(study.ended())
+        self._started = time.monotonic()
+        self._counts = describe_counts(study)
+        self._bar = Progress(
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("trials, {task.fields[rate]}, elapsed"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._task = self._bar.add_task("search", total=total, completed=self._before, rate="- a minute")
+        self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=REFRESH_HZ)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, trial: Trial) -> None:
+        if self._console.is_terminal:
+            ended = len(self._study.ended())
+            rate = (ended - self._before) / (time.monotonic() - self._started) * 60
+            self._bar.update(self._task, completed=ended, rate=f"{rate:.1f} a minute")
+            self._counts = describe_counts(self._study)
+        if trial.state == FAILED or (trial.state != RUNNING and not self._console.is_terminal):
+            self._console.print(
+                f"[{len(self._study.ended())}/{self._total}] {describe_trial(trial)}", soft_wrap=True, markup=False
+            )
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(line, soft_wrap=True, markup=False)
+
+    def _draw(self) -> Group:
+        return Group(self._bar, Text(self._counts))
+
+
+def describe_counts(study: Study) -> str:
+    """Best so far and how many trials are in which state."""
+    states = [trial.state for trial in study.trials.values()]
+    best = study.best()
+    accuracy = f"best {best.best_val_acc:.4f}" if best else "best -"
+    return ", ".join([accuracy, *(f"{states.count(state)} {state}" for state in STATES)])
+
+
+def describe_trial(trial: Trial) -> str:
+    """One line about an ended trial."""
+    accuracy = "-" if trial.best_val_acc is None else f"{trial.best_val_acc:.4f}"
+    error = f"  {trial.error}" if trial.error else ""
+    return (
+        f"{trial.trial_id} {trial.state:<9} best_val_acc {accuracy}  epochs {trial.epochs:>2}  "
+        f"{trial.seconds:.1f} s  {trial.name}{error}"
+    )

@@ -1,0 +1,57 @@
+"""TensorBoard event files, on request: one run a trial, with the same names as history.csv."""
+
+from numbers import Real
+from typing import TYPE_CHECKING, NamedTuple
+
+from inat.constants import EPOCH, RUNNING, TENSORBOARD_DIR
+from inat.study.study import Study
+from inat.study.trial import Trial
+from inat.tuning.loggers.background import BackgroundWriter
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
+
+
+class Event(NamedTuple):
+    """One epoch, or the end, of a trial."""
+
+    trial_id: str
+    name: str
+    ended: bool
+    epoch: int
+    values: dict[str, float]
+
+
+class TensorboardTracker(BackgroundWriter):
+    """Call it whenever a trial changes; `tensorboard --logdir results/STUDY/tensorboard` shows what it writes."""
+
+    label = TENSORBOARD_DIR
+
+    def __init__(self, study: Study) -> None:
+        super().__init__()
+        self._directory = study.directory / TENSORBOARD_DIR
+        self._writers: dict[str, SummaryWriter] = {}
+
+    def __call__(self, trial: Trial) -> None:
+        row = trial.history[-1] if trial.history else {}
+        values = {name: float(v) for name, v in row.items() if isinstance(v, Real) and name != EPOCH}
+        self.put(Event(trial.trial_id, trial.name, trial.state != RUNNING, trial.epochs, values))
+
+    def open(self) -> None:
+        from tensorboardX import SummaryWriter  # Ray Tune brings it along
+
+        self._make = SummaryWriter
+
+    def write(self, item: Event) -> None:
+        if item.ended:
+            if writer := self._writers.pop(item.trial_id, None):
+                writer.close()
+            return
+        if item.trial_id not in self._writers:
+            self._writers[item.trial_id] = self._make(str(self._directory / f"{item.trial_id}-{item.name}"))
+        for name, value in item.values.items():
+            self._writers[item.trial_id].add_scalar(name, value, item.epoch)
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()

@@ -1,0 +1,95 @@
+"""Weights & Biases, off unless asked for: one run a trial, grouped by study.
+
+The driver writes all runs: a trial's process may be ended at any moment, and the key never leaves this machine.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal
+
+from inat.config.trial import in_use
+from inat.constants import BEST_VAL_ACC, EPOCH, FAILED, RUNNING, STATE
+from inat.errors import ConfigError
+from inat.study.study import Study
+from inat.study.trial import Trial
+from inat.tuning.loggers.background import BackgroundWriter
+
+if TYPE_CHECKING:
+    import wandb
+
+PROJECT = "inat"
+
+
+def check(mode: str) -> None:
+    """Raise ConfigError before the search starts if ``mode`` is online and nobody is logged in."""
+    if mode != "online":
+        return
+    import wandb
+
+    if not wandb.login(prompt=False):
+        raise ConfigError("--wandb online needs an API key: run `wandb login` or set WANDB_API_KEY, or use offline")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A trial as it was after an epoch or at its end."""
+
+    trial_id: str
+    name: str
+    params: dict[str, Any]
+    state: str
+    row: dict[str, Any]
+
+
+class WandbTracker(BackgroundWriter):
+    """Call it whenever a trial changes; mode "offline" writes below the study directory and nowhere else."""
+
+    label = "the W&B record"
+
+    def __init__(self, study: Study, mode: Literal["offline", "online"]) -> None:
+        super().__init__()
+        self._study = study
+        self._mode = mode
+        self._runs: dict[str, wandb.Run] = {}
+
+    def __call__(self, trial: Trial) -> None:
+        row = dict(trial.history[-1]) if trial.history else {}
+        self.put(Change(trial.trial_id, trial.name, in_use(trial.params), trial.state, row))
+
+    def open(self) -> None:
+        import wandb
+
+        self._wandb = wandb
+
+    def write(self, item: Change) -> None:
+        run = self._runs.get(item.trial_id) or self._start(item)
+        if item.state == RUNNING:
+            numbers = {name: value for name, value in item.row.items() if isinstance(value, Real) and name != EPOCH}
+            run.log(numbers, item.row[EPOCH])
+            return
+        run.summary.update({STATE: item.state, BEST_VAL_ACC: item.row.get(BEST_VAL_ACC)})
+        run.finish(exit_code=int(item.state == FAILED))
+        del self._runs[item.trial_id]
+
+    def _start(self, item: Change) -> "wandb.Run":
+        group = self._study.directory.name
+        run = self._wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            group=group,
+            name=item.name,
+            id=re.sub(r"[^\w.-]", "_", f"{group}-{item.trial_id}"),  # W&B refuses some characters
+            config=item.params,
+            dir=self._study.directory,
+            mode=self._mode,
+            resume="allow",  # a trial that goes on after a resume of the study
+            reinit="create_new",  # several trials run at a time
+            settings=self._wandb.Settings(silent=True, console="off", x_disable_stats=True),
+        )
+        self._runs[item.trial_id] = run
+        return run
+
+    def close(self) -> None:
+        for run in self._runs.values():
+            run.finish()

@@ -1,0 +1,157 @@
+"""A Ray session for the length of a search: a private one on this machine, or a running cluster."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray._private import ray_constants, services
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from inat.config.search import SearchConfig
+from inat.errors import ConfigError, SearchError
+from inat.training import memory
+from inat.tuning.ray_backend.slots import Node
+
+# Ray resolves a node's address 127.0.0.1 to the machine's outer one, and its servers then listen on every interface.
+# Only with this switch off, as on macOS and Windows, does it stay on the loopback device (seen with `ss -ltn`).
+LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+# Nothing passes through the object store: trials open the photo store themselves. Ray's least is 75 MB.
+OBJECT_STORE_BYTES = 100_000_000
+CONNECT_SECONDS = 10
+
+# What Ray and Tune read from the environment; a user's own setting wins.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine unless asked for
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the coming default; silences a notice
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean where the user typed them
+    "RAY_AIR_NEW_OUTPUT": "0",  # the older reporter is silent at verbose=0, the newer one is not
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study directory replaces Tune's CSV, JSON and TensorBoard files
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # inat.tuning.stoppers has its own
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a failed trial is one line; its traceback is in errors/
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # resuming reads the study, not Tune's snapshots
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # bounded by the slots, which may grow
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # a stopped trial may be writing a large checkpoint
+    **memory.ENVIRONMENT,  # workers inherit it
+}
+
+
+@contextmanager
+def ray_session(config: SearchConfig) -> Iterator[None]:
+    """Connect to ``config.address``, or start Ray on this machine only; always disconnected, and ended, on leaving."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    level = logging.INFO if config.debug else logging.ERROR
+    connect = _start_private(level) if config.address is None else _join(config.address, level)
+    with connect:
+        if not config.debug:
+            for name in ("ray.tune", "ray.train", "ray.air"):
+                logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger("ray.tune.tune").addFilter(_not_said_already)
+        yield
+
+
+def _not_said_already(record: logging.LogRecord) -> bool:
+    return "Trials did not complete" not in record.getMessage()  # each has had a line with its reason
+
+
+@contextmanager
+def _join(given: str, level: int) -> Iterator[None]:
+    try:
+        address = _located(given)
+        if address.startswith("ray://"):
+            raise ConfigError(
+                f"--address {address} is a Ray client address, and the search writes its study beside the driver; "
+                "run it on a machine of the cluster with --address auto (`ray exec`)"
+            )
+        _check_reachable(address)
+        workers = {"env_vars": memory.ENVIRONMENT}  # of a cluster, they do not inherit our environment
+        # Without --debug not what the machines' own servers say, each in words of its own.
+        ray.init(address=address, logging_level=level, runtime_env=workers, log_to_driver=level == logging.INFO)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SearchError(
+            f"no Ray cluster answers at --address {given} ({str(error).splitlines()[0]}); "
+            "check it with `ray status`, or leave --address out to use this machine"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _located(address: str) -> str:
+    """The host:port that Ray understands by ``address``; ConnectionError if nothing says which cluster is meant."""
+    if address != "auto":
+        return address
+    found: str = services.get_ray_address_from_environment(address, None)
+    return found
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError if nothing listens at host:port; Ray itself would retry for many minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+
+
+@contextmanager
+def _start_private(level: int) -> Iterator[None]:
+    before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(LOOPBACK_SWITCH)
+    ray_constants.ENABLE_RAY_CLUSTER, os.environ[LOOPBACK_SWITCH] = False, "0"
+    try:
+        ray.init(
+            address="local",  # never a cluster that RAY_ADDRESS happens to name
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            logging_level=level,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        ray_constants.ENABLE_RAY_CLUSTER = before[0]
+        if before[1] is None:
+            del os.environ[LOOPBACK_SWITCH]
+        else:
+            os.environ[LOOPBACK_SWITCH] = before[1]
+
+
+def nodes() -> list[Node]:
+    """The machines of the session that are up."""
+    found = [_node(node) for node in ray.nodes() if node["Alive"]]
+    if not found:
+        raise ConfigError("the Ray cluster has no live node; check it with `ray status`")
+    return found
+
+
+def _node(known: Mapping[str, Any]) -> Node:
+    resources, name = known["Resources"], known["NodeManagerHostname"]
+    return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), name, known["NodeID"])
+
+
+def this_node() -> str:
+    """Ray's id of the machine that this process runs on."""
+    node_id: str = ray.get_runtime_context().get_node_id()
+    return node_id
+
+
+def ask(node_id: str, question: Callable[..., Any], *arguments: Any) -> Any:
+    """Have a machine call a function; a reference to the answer. It takes none of the slots."""
+    return _there(node_id, question, num_cpus=0).remote(*arguments)
+
+
+def refresh_resources(node_id: str) -> None:
+    """Have a machine report to the head what is free there, which it does when that changes: a byte, for a moment."""
+    _there(node_id, _nothing, num_cpus=0, memory=1).remote()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _there(node_id: str, function: Callable[..., Any], **needs: float) -> Any:
+    strategy = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.remote(function).options(max_retries=0, scheduling_strategy=strategy, **needs)

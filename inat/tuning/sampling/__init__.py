@@ -1,0 +1,1 @@
+"""What to try next and what is learned from a trial; the only package that uses Optuna's private API."""

@@ -1,0 +1,1 @@
+"""What may be searched: presets, domains, grids, and the points that are tried first."""

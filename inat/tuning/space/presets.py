@@ -1,0 +1,148 @@
+"""Search spaces: functions that return plain dicts, one line a hyperparameter; the user's own from a Python file."""
+
+import runpy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.search.sample import Categorical
+
+from inat.config.finetune import FINETUNE, FinetuneConfig
+from inat.config.search import SearchConfig
+from inat.config.trial import ACTIVATIONS, BLOCKS, FREEZE_PARTIAL, POOLINGS, SCHEDULES, TrialConfig
+from inat.config.validation import refuse
+from inat.constants import TRIAL_ID
+from inat.errors import ConfigError
+from inat.tuning.space.domains import described, ends, impossible_range, plain_domain
+from inat.tuning.worker.trainable import FINGERPRINT, RUNGS, SEED, STUDY_DIR, THRESHOLD, TIMEOUT
+
+# What a trial gets from the search, and no space may ask for: it would be recorded and not used.
+SET_BY_SEARCH = {TRIAL_ID, SEED, FINGERPRINT, RUNGS, STUDY_DIR, THRESHOLD, TIMEOUT, "image_size"}
+
+
+def scratch_space() -> dict[str, Any]:
+    """The predecessor's space of networks trained from scratch."""
+    return {
+        "first_layer_filters": tune.choice([32, 64, 128]),
+        "filter_org": tune.choice([0.5, 1, 2]),
+        "conv_layers": tune.choice([3, 4, 5]),
+        "activation": tune.choice(ACTIVATIONS),
+        "dropout": tune.choice([0.2, 0.3]),
+        "batch_norm": tune.choice([True, False]),
+        "batch_size": tune.choice([32, 64]),
+        "learning_rate": tune.choice([1e-2, 1e-3, 1e-4]),
+        "use_augmentation": tune.choice([True, False]),
+        "num_neurons_dense": tune.choice([128, 256, 512]),
+    }
+
+
+def small_space() -> dict[str, Any]:
+    """The same space with networks a quarter as wide and one convolution shallower, for images of up to 32 px."""
+    return scratch_space() | {
+        "first_layer_filters": tune.choice([8, 16, 32]),
+        "conv_layers": tune.choice([2, 3, 4]),
+        "num_neurons_dense": tune.choice([32, 64, 128]),
+    }
+
+
+def modern_space() -> dict[str, Any]:
+    """The predecessor's family, and beside it what is tried on some thousand photographs today."""
+    return scratch_space() | {
+        "first_layer_filters": tune.choice([16, 24, 32, 64]),
+        "filter_org": tune.choice([1, 2]),
+        "dropout": tune.choice([0.0, 0.2, 0.3]),
+        "batch_norm": tune.choice([True]),
+        "block": tune.choice(BLOCKS),
+        "pooling": tune.choice(POOLINGS),
+        "learning_rate": tune.loguniform(1e-3, 2e-2),
+        "schedule": tune.choice(SCHEDULES),
+        "warmup_share": tune.choice([0.1, 0.2, 0.3]),
+        "weight_decay": tune.choice([0.0, 0.01, 0.05, 0.2]),
+        "label_smoothing": tune.choice([0.0, 0.1]),
+        "light_augmentation": tune.choice([True, False]),
+        "mixup_alpha": tune.choice([0.0, 0.2]),
+        "cutmix_alpha": tune.choice([0.0, 1.0]),
+        "random_erasing": tune.choice([0.0, 0.25]),
+        "ema_decay": tune.choice([0.0, 0.99]),
+    }
+
+
+def finetune_space(config: FinetuneConfig) -> dict[str, Any]:
+    """Backbones, and how they are trained; trials that read the same kept features follow each other in its grid."""
+    rates = sorted(config.learning_rates)
+    ranged = config.searcher != "grid" and len(rates) > 1
+    space = {
+        "backbone": tune.choice(config.backbones),
+        "strategy": tune.choice(config.strategies),
+        "k_layers": tune.choice(config.k_layers),
+        "use_augmentation": tune.choice({"off": [False], "on": [True], "both": [False, True]}[config.augmentation]),
+        "batch_size": tune.choice(config.batch_sizes),
+        "learning_rate": tune.loguniform(rates[0], rates[-1]) if ranged else tune.choice(rates),
+    }
+    return space if FREEZE_PARTIAL in config.strategies else {n: d for n, d in space.items() if n != "k_layers"}
+
+
+PRESETS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "full": lambda _: scratch_space(),
+    "small": lambda _: small_space(),
+    "modern": lambda _: modern_space(),
+    FINETUNE: finetune_space,
+}
+
+
+def space_of(config: SearchConfig) -> dict[str, Any]:
+    """The search space of ``config``; ConfigError, with every mistake, if it has values that cannot be trained."""
+    name = config.resolved().space
+    space = PRESETS[name](config) if name in PRESETS else load_space(Path(name))
+    try:
+        if config.KIND == FINETUNE and not isinstance(space.get("backbone"), Categorical):
+            raise ConfigError("a space for fine-tuning needs a choice of backbone")
+        check_space(space, config.trial_settings())
+    except ConfigError as error:
+        raise error if name in PRESETS else ConfigError(f"{name}: {_one_line(error)}") from error
+    return space
+
+
+def load_space(path: Path) -> dict[str, Any]:
+    """What the function ``space()`` of a Python file returns; plain values become choices of one.
+
+    Raises ConfigError if the file cannot be run or returns something else than a dict of Tune's domains.
+    """
+    try:
+        function = runpy.run_path(str(path)).get("space")
+        space = function() if callable(function) else None
+    except (Exception, SystemExit) as error:  # a user's file may raise anything, and call sys.exit
+        raise ConfigError(
+            f"{path} cannot be used as a space ({type(error).__name__}: {_one_line(error)}); mend it"
+        ) from error
+    if not callable(function):
+        raise ConfigError(f"{path} has no function space(); define one that returns a dict of tune.choice(...)")
+    if not isinstance(space, Mapping) or not space:
+        raise ConfigError(f"space() of {path} must return a dict of hyperparameters, got {_one_line(space)}")
+    return {name: plain_domain(value) for name, value in space.items()}
+
+
+def _one_line(said: object) -> str:
+    return " ".join(str(said).split())
+
+
+def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless every value at an end of every domain makes a TrialConfig, beside ``settings``."""
+    if fixed := sorted(name for name in space if name in settings or name in SET_BY_SEARCH):
+        raise ConfigError(f"{', '.join(fixed)} is set by the search and cannot be a hyperparameter too")
+    refuse([message for name, domain in space.items() for message in impossible_range(name, domain)])
+    first = {name: ends(domain)[0] for name, domain in space.items()}
+    problems: dict[str, None] = {}  # in order, each once
+    for name, domain in space.items():
+        for value in ends(domain):
+            try:
+                TrialConfig.from_params({**settings, **first, name: value})
+            except ConfigError as error:
+                problems |= dict.fromkeys(str(error).split("; "))
+    refuse(list(problems))
+
+
+def describe(space: Mapping[str, Any]) -> dict[str, Any]:
+    """The space as JSON values, for study.json: a list of choices, or the range, of each hyperparameter."""
+    return {name: described(domain) for name, domain in space.items()}

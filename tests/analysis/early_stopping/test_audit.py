@@ -1,0 +1,82 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.early_stopping.audit import failures, missed_summary, missed_winners, rung_correlations, savings
+from analysis.study import Study
+from tests.analysis.studies import study_of
+
+
+def search(n=30, seed=0):
+    """Trials of 9 epochs whose early order is nearly the final one; the worse half is stopped at 3."""
+    rng = np.random.default_rng(seed)
+    final = rng.uniform(0.3, 0.9, n)
+    early = final - 0.2 + rng.normal(scale=0.02, size=n)
+    states = ["completed" if e > np.median(early) else "stopped" for e in early]
+    curves = [
+        [*np.linspace(e - 0.1, e, 3), *np.linspace(e, f, 6)][: 9 if state == "completed" else 3]
+        for e, f, state in zip(early, final, states, strict=True)
+    ]
+    params = [{"x": i % 2} for i in range(n)]
+    return study_of(params, curves, states, grace_period=3, reduction_factor=3, max_epochs=9)
+
+
+def test_savings_as_by_hand():
+    curves, states = [[0.1] * 9, [0.1] * 5, [0.1] * 3, [0.1] * 3], ["completed"] * 2 + ["stopped"] * 2
+    study = study_of([{"x": 1}] * 4, curves, states, grace_period=3, reduction_factor=3, max_epochs=9)
+    table = savings(study).set_index("against")
+    assert table.loc["max_epochs", "epochs_saved"] == 12
+    assert table.loc["max_epochs", "seconds_saved"] == 24
+    assert table.loc["max_epochs", "share_saved"] == pytest.approx(12 / 32)
+    assert table.loc["as completed trials", "epochs_saved"] == 8  # to the mean of 9 and 5
+
+
+def test_rung_correlation_is_scipys_over_the_survivors():
+    study = search()
+    row = rung_correlations(study).iloc[0]
+    best = study.history.groupby("trial_id")["val_acc"]
+    early = best.apply(lambda curve: curve.iloc[:3].max())
+    survivors = study.trials.loc[study.trials["state"].eq("completed"), "trial_id"]
+    expected = stats.spearmanr(early[survivors], best.max()[survivors]).statistic
+    assert (row["early"], row["late"], row["trials"]) == (3, 9, 15)
+    assert row["spearman"] == pytest.approx(expected)
+    assert row["low"] < expected < row["high"]
+
+
+def test_a_stopped_trial_that_gains_as_others_did_would_have_won():
+    curves = [[0.5, 0.75]] * 10 + [[0.6], [0.2]]
+    study = study_of([{"x": 1}] * 12, curves, ["completed"] * 10 + ["stopped"] * 2)
+    table = missed_winners(study).set_index("trial_id")
+    # Completed trials halved their error: 0.6 becomes 0.8, above 0.75; 0.2 becomes 0.6.
+    assert table["chance"].tolist() == [1.0, 0.0]
+    assert table.loc["t0010", "needed"] == pytest.approx(0.375)
+    assert table.loc["t0011", "high"] == pytest.approx(stats.beta.ppf(0.975, 0.5, 10.5))
+    summary = missed_summary(study).iloc[0]
+    assert (summary["expected"], summary["likely"]) == (1.0, 1)
+    assert 0.7 < summary["low"] < 1 < summary["high"] < 1.3
+
+
+def test_few_completed_trials_say_nothing_of_missed_winners():
+    study = study_of([{"x": 1}] * 3, [[0.1, 0.2], [0.3], [0.1]], ["completed", "stopped", "stopped"])
+    assert len(missed_winners(study)) == 0
+    assert np.isnan(missed_summary(study).loc[0, "expected"])
+
+
+def test_failures_are_counted_by_reason_whatever_their_numbers():
+    study = study_of([{"x": 1}] * 5, [[0.1], [], [], [0.2], []], ["completed"] + ["failed"] * 4)
+    errors = ["", "out of memory: 12 GB\ntrace", "out of memory: 7.5 GB", float("nan"), "ValueError"]
+    table = failures(Study(study.trials.assign(error=errors), study.history, {}, ["x"]))
+    assert table["trials"].tolist() == [2, 1, 1]
+    assert table.loc[0, "reason"] == "out of memory: 12 GB"
+    assert table.loc[0, "examples"] == "t0001, t0002"
+    assert set(table["reason"]) >= {"no reason recorded", "ValueError"}
+
+
+def test_all_failed_and_one_trial():
+    failed = study_of([{"x": 1}] * 3, [[]] * 3, ["failed"] * 3)
+    single = study_of([{"x": 1}], [[0.5]])
+    for study in (failed, single):
+        for table in (savings(study), rung_correlations(study), missed_summary(study), failures(study)):
+            assert isinstance(table, pd.DataFrame)
+    assert failures(failed)["trials"].tolist() == [3]

@@ -1,0 +1,77 @@
+import json
+
+import pytest
+
+from analysis.figures.final import plot_confusion, plot_reliability
+from analysis.report.build import build
+from analysis.report.sections.final import final_fact, final_section, read_final
+from tests.analysis.studies import study_of
+
+METRICS = {
+    "format": 1,
+    "seeds": 3,
+    "data": {"classes": ["cat", "dog"]},
+    "candidates": [{"trial_id": "t1", "name": "n", "search_val_acc": 0.9, "mean": 0.8, "sd": 0.1, "n": 3, "failed": 0}],
+    "winner": {"trial_id": "t1", "in_words": ["t1 wins."]},
+    "evaluations_in_words": "Evaluated once.",
+    "test": {
+        "images": 10, "accuracy": 0.7, "accuracy_interval": [0.4, 0.9], "top2_accuracy": 1.0, "macro_f1": 0.68,
+        "majority_share": 0.6, "ece": 0.05, "confusion": [[5, 1], [2, 2]],
+        "confusions": [{"true": "dog", "predicted": "cat", "images": 2, "of": 4}],
+        "per_class": [{"class": "cat", "precision": 0.71, "recall": 0.83, "recall_interval": [0, 1], "f1": 0.77,
+                       "support": 6}],
+        "reliability": [
+            {"confidence": None, "accuracy": None, "accuracy_interval": None, "images": 0},
+            {"confidence": 0.8, "accuracy": 0.7, "accuracy_interval": [0.4, 0.9], "images": 10},
+        ],
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "final").mkdir()
+    (tmp_path / "final" / "metrics.json").write_text(json.dumps(METRICS))
+    return tmp_path
+
+
+def test_the_final_model_stands_first_and_on_the_first_screen(folder):
+    report = build(study_of([{"a": 1}, {"a": 2}], [[0.5], [0.6]]), folder)
+    assert report.sections[0].name == "final"
+    fact = next(fact for fact in report.headline.facts if fact.label == "final model")
+    assert (fact.value, fact.note) == ("0.7000", "test accuracy of t1 retrained, 0.400 to 0.900 (95 %), 10 images")
+    assert "t1 wins. Evaluated once." in report.sections[0].items[0]
+
+
+def test_the_confusion_matrix_has_the_counts_of_each_true_class(folder):
+    (section,) = final_section(read_final(folder))
+    confusion = next(item for item in section.items if getattr(item, "name", "") == "confusion")
+    assert [text.get_text() for text in confusion.axes.texts] == ["5", "1", "2", "2"]
+    assert confusion.alt == "Confusion matrix; most often dog is taken for cat, 2 of 4."
+
+
+def test_reliability_leaves_out_empty_bins(folder):
+    (section,) = final_section(read_final(folder))
+    picture = next(item for item in section.items if getattr(item, "name", "") == "reliability")
+    assert picture.axes.collections[-1].get_offsets().tolist() == [[0.8, 0.7]]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"test": 3}', '{"format": 2, "test": {"accuracy": 1}}'])
+def test_without_a_final_model_there_is_no_such_section(text, tmp_path):
+    (tmp_path / "final").mkdir()
+    (tmp_path / "final" / "metrics.json").write_text(text)
+    assert final_section(read_final(tmp_path)) == final_fact(read_final(tmp_path)) == []
+
+
+def test_many_classes_are_colours_alone():
+    import pandas as pd
+
+    names = [f"c{i}" for i in range(30)]
+    assert plot_confusion(pd.DataFrame(1, index=names, columns=names)).texts[:] == []
+    bins = pd.DataFrame({"confidence": [0.5], "accuracy": [0.4], "low": [0.1], "high": [0.8], "images": [3.0]})
+    assert plot_reliability(bins).get_xlabel() == "mean confidence"
+
+
+def test_a_single_image_has_no_interval():
+    (fact,) = final_fact(METRICS | {"test": METRICS["test"] | {"accuracy_interval": None, "images": 1}})
+    assert fact.note == "test accuracy of t1 retrained, 1 images"

@@ -1,0 +1,106 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import RandomForestRegressor
+
+from analysis.stats.forest import TREES, forest_importance
+from analysis.stats.importance import CANNOT_SAY, importance, panel, top_parameters, verdict
+from analysis.stats.optuna_importance import optuna_importance
+from tests.analysis.studies import confounded, sample_of
+
+METHODS = {"impurity", "permutation", "fanova", "ped-anova"}
+
+
+def three(n=60, signal=1.0):
+    rng = np.random.default_rng(5)
+    strong, weak, noise = rng.choice(["a", "b", "c"], n), rng.integers(0, 2, n).astype(bool), 1 + rng.random(n)
+    accuracy = signal * (0.3 * (strong == "a") + 0.1 * weak) + rng.normal(size=n) * 0.02
+    return sample_of(accuracy, strong=strong, weak=weak, noise=noise)
+
+
+def test_impurity_is_scikit_learns_and_columns_add_up():
+    sample = three()
+    found = forest_importance(sample)
+    encoded = pd.get_dummies(sample.trials[["strong", "weak"]], columns=["strong", "weak"]).astype(float)
+    encoded["noise"] = sample.trials["noise"]
+    model = RandomForestRegressor(TREES, random_state=0, oob_score=True).fit(encoded, sample.trials["accuracy"])
+    assert found.columns["importance"].tolist() == pytest.approx(model.feature_importances_.tolist())
+    assert found.r2 == pytest.approx(model.oob_score_)
+    shares = found.shares[found.shares["method"].eq("impurity")].set_index("parameter")["importance"]
+    assert shares["strong"] == pytest.approx(model.feature_importances_[:3].sum())
+    assert shares.sum() == pytest.approx(1.0)
+
+
+def test_every_method_finds_the_strong_parameter_and_permutation_none_in_noise():
+    sample = three()
+    sample.trials["noise"] = np.arange(60) % 3  # PED-ANOVA gives numbers with many values too much
+    table = importance(sample).set_index(["method", "parameter"])
+    assert set(table.index.get_level_values("method")) == METHODS
+    for method in METHODS - {"ped-anova"}:
+        assert table.loc[method]["importance"].idxmax() == "strong"
+    # It asks what the best tenth have in common, which is "a" and True alike.
+    assert table.loc["ped-anova"]["importance"].idxmin() == "noise"
+    noise = table.loc[("permutation", "noise")]
+    assert noise["low"] <= 0.02
+    assert noise["importance"] == pytest.approx(0, abs=0.03)
+    assert table["trials"].eq(60).all()
+
+
+def test_a_rider_is_not_taken_for_the_cause():
+    found = forest_importance(confounded(200, 0)).shares
+    permutation = found[found["method"].eq("permutation")].set_index("parameter")["importance"]
+    assert permutation["good"] > 5 * abs(permutation["rider"])
+
+
+def test_the_data_cannot_say_where_there_is_no_signal():
+    sample = three(signal=0.0)
+    forest = forest_importance(sample)
+    assert verdict(forest, len(sample)).startswith(CANNOT_SAY)
+    # Of trials that the forest has seen, shuffling would cost most of R^2 here too.
+    permutation = forest.shares.loc[forest.shares["method"].eq("permutation"), "importance"]
+    assert permutation.max() < 0.2
+    sample = three()
+    assert verdict(forest_importance(sample), len(sample)).startswith("R² on trials left out 0.9")
+
+
+def test_the_top_parameters_are_those_of_permutation():
+    methods = {"impurity": [9, 8, 7, 6, 5], "permutation": [0.1, 0.5, np.nan, 0.3, 0.2]}
+    rows = [(m, p, i) for m, values in methods.items() for p, i in zip("abcde", values, strict=True)]
+    table = pd.DataFrame(rows, columns=["method", "parameter", "importance"])
+    assert top_parameters(table) == ["b", "d", "e", "a"]
+    assert top_parameters(table, 1) == ["b"]
+    assert top_parameters(importance(sample_of([0.5, 0.6], x=[1, 2]))) == []
+
+
+def test_the_panel_has_importance_and_correlation_side_by_side():
+    table = panel(three())
+    assert table["column"].iloc[0] == "strong=a"
+    strong = table[table["parameter"].eq("strong")]
+    assert strong["parameter_importance"].iloc[0] == pytest.approx(strong["importance"].sum())
+    assert strong.set_index("column").loc["strong=a", "pearson"] > 0.9
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        sample_of([0.5]),
+        sample_of([0.5, 0.6], x=[1, 2]),
+        sample_of([0.5] * 20, x=list(range(20))),
+        sample_of(np.linspace(0, 1, 20)),
+    ],
+    ids=["one trial", "two trials", "constant metric", "nothing varies"],
+)
+def test_where_there_is_nothing_to_learn_from(sample):
+    forest = forest_importance(sample)
+    table = importance(sample, forest)
+    assert table["importance"].isna().all()
+    assert verdict(forest, len(sample)).startswith(CANNOT_SAY)
+    panel(sample, forest)
+
+
+def test_a_parameter_that_some_trials_lack():
+    k = [np.nan, 1, 2] * 10
+    sample = sample_of([0.1 if np.isnan(v) else 0.5 for v in k], k=k, other=list(range(30)))
+    table = optuna_importance(sample).set_index(["method", "parameter"])["importance"]
+    assert table["fanova", "k"] > 0.9
+    assert forest_importance(sample).r2 > 0.9

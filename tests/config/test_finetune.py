@@ -1,0 +1,70 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from inat.config.finetune import FinetuneConfig
+from inat.config.search import check_resumable
+from inat.config.trial import TrialConfig
+from inat.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"backbones": ("resnet",)}, "unknown backbone 'resnet'; choose from googlenet"),
+        ({"backbones": ()}, "backbones has no value"),
+        ({"strategies": ("freeze",)}, "unknown strategy 'freeze'; choose from freeze_all"),
+        ({"k_layers": (0,)}, "k_layers must be in 1..10 for freeze_partial of googlenet, got 0"),
+        ({"k_layers": ()}, "k_layers has no value, and freeze_partial needs one"),
+        ({"learning_rates": (1e-3, -1.0)}, "learning_rates must be positive, got -1.0"),
+        ({"batch_sizes": (0,)}, "batch_sizes must be positive, got 0"),
+        ({"weights": "mine"}, "unknown weights 'mine'"),
+        ({"views": -1}, "views must not be negative"),
+        ({"max_feature_gb": float("nan")}, "^max_feature_gb must be a finite number, got nan$"),
+        ({"body_lr_factor": 0.0}, "body_lr_factor must be positive"),
+        ({"space": "small"}, "unknown space 'small'; choose from auto, finetune"),
+        ({"max_epochs": 0}, "max_epochs must be positive"),
+    ],
+)
+def test_impossible_settings_are_refused(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        FinetuneConfig(**setting)
+
+
+def test_all_mistakes_are_said_at_once():
+    with pytest.raises(ConfigError) as raised:
+        FinetuneConfig(backbones=("resnet",), views=-1, patience=0)
+    assert str(raised.value).count(";") >= 3
+    assert all(word in str(raised.value) for word in ("resnet", "views", "patience"))
+
+
+def test_settings_survive_json():
+    config = FinetuneConfig(
+        backbones=("vgg16", "mobilenet_v2"), k_layers=(2,), weights_dir=Path("/weights"), image_size=96
+    )
+    assert FinetuneConfig.from_json(config.to_json()) == config
+
+
+def test_each_backbone_has_the_size_of_its_weights_unless_the_user_says_otherwise():
+    settings = FinetuneConfig(data="photos").trial_settings()
+    params = {"strategy": "freeze_all", "use_augmentation": False, "learning_rate": 1e-3, "batch_size": 32}
+    sides = {b: TrialConfig.from_params({**settings, **params, "backbone": b}).data.image_size
+             for b in ("inception_v3", "efficientnet_v2_s", "resnet50")}  # fmt: skip
+    assert sides == {"inception_v3": 299, "efficientnet_v2_s": 384, "resnet50": 224}
+    small = FinetuneConfig(data="photos", image_size=96).trial_settings()
+    assert TrialConfig.from_params({**small, **params, "backbone": "inception_v3"}).data.image_size == 96
+
+
+def test_a_sampler_that_is_no_grid_has_a_number_of_trials():
+    assert FinetuneConfig().num_samples is None
+    assert FinetuneConfig(searcher="tpe").num_samples == 60
+
+
+def test_a_resume_may_move_the_weights_but_not_change_the_grid():
+    stored = FinetuneConfig(backbones=("vgg16",))
+    check_resumable(stored, dataclasses.replace(stored, weights_dir=Path("/elsewhere"), num_samples=None))
+    with pytest.raises(ConfigError, match="--backbones .* differs from the study's"):
+        check_resumable(stored, dataclasses.replace(stored, backbones=("resnet50",)))
+    with pytest.raises(ConfigError, match="--num-samples 5 is below the study's None"):
+        check_resumable(stored, dataclasses.replace(stored, num_samples=5))

@@ -1,0 +1,234 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inat.config.trial import (
+    BACKBONE_NAMES,
+    BACKBONE_SIZES,
+    BACKBONE_STAGES,
+    BackboneConfig,
+    CNNConfig,
+    DataConfig,
+    OptimConfig,
+    TrialConfig,
+    in_use,
+)
+from inat.errors import ConfigError
+from inat.models.backbones import BACKBONES, stage_names
+
+
+def test_flat_params_round_trip(cnn_params):
+    config = TrialConfig.from_params(cnn_params)
+    assert config.model.conv_layers == 2
+    assert config.optim.learning_rate == 1e-3
+    assert TrialConfig.from_params(config.to_params()) == config
+
+
+def test_field_names_are_unique_so_that_a_flat_dict_is_unambiguous():
+    for model in (CNNConfig, BackboneConfig):
+        names = [f.name for part in (DataConfig, model, OptimConfig, TrialConfig) for f in dataclasses.fields(part)]
+        names.remove("data")  # the nested part and its own source field; from_params reads the latter
+        assert len(names) == len(set(names))
+
+
+BACKBONE = {
+    "data": "photos", "backbone": "resnet50", "strategy": "freeze_all", "learning_rate": 1e-3, "batch_size": 8,
+    "max_epochs": 1,
+}  # fmt: skip
+
+
+def test_a_backbone_makes_the_flat_params_those_of_a_pretrained_network():
+    config = TrialConfig.from_params(BACKBONE | {"strategy": "freeze_partial", "k_layers": 2})
+    assert (config.model.backbone, config.model.k_layers) == ("resnet50", 2)
+    assert TrialConfig.from_params(config.to_params()) == config
+
+
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
+def test_facts_of_backbones_are_those_of_torchvision(name):
+    assert BACKBONE_SIZES[name] == BACKBONES[name].image_size
+    assert BACKBONE_STAGES[name] == len(stage_names(name)) - 1
+    assert TrialConfig.from_params(BACKBONE | {"backbone": name}).data.image_size == BACKBONES[name].image_size
+    assert TrialConfig.from_params(BACKBONE | {"backbone": name, "image_size": 96}).data.image_size == 96
+
+
+WRONG = {
+    "backbone": ("alexnet", "unknown backbone 'alexnet'; choose from googlenet, inception_v3, resnet50, vgg16, "),
+    "strategy": ("half", "unknown strategy 'half'; choose from freeze_all, freeze_partial, unfreeze_all"),
+    "weights": ("mine", "unknown weights 'mine'; choose from imagenet, none"),
+    "body_lr_factor": (0.0, "body_lr_factor must be positive, got 0.0"),
+    "views": (-1, "views must not be negative, got -1"),
+    "max_feature_gb": (float("nan"), "max_feature_gb must be a finite number, got nan"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_bad_value_of_a_backbone_is_refused(name):
+    value, message = WRONG[name]
+    size = {"image_size": 64}  # there is none of an unknown backbone
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.from_params(BACKBONE | size | {name: value})
+    assert str(caught.value).startswith(message)
+    assert "; " not in str(caught.value).removeprefix(message.partition(";")[0] + "; choose")
+
+
+def test_all_bad_values_of_a_backbone_are_in_one_error():
+    wrong = {name: value for name, (value, _) in WRONG.items()}
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.from_params(BACKBONE | wrong | {"image_size": -3, "learning_rate": 0, "dropout": 0.1})
+    for message in (*(message for _, message in WRONG.values()), "image_size", "learning_rate", "'dropout'"):
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [None, 0, 6, -1])
+def test_an_impossible_number_of_stages_is_refused_with_the_range(wrong):
+    expected = f"k_layers must be in 1..5 for freeze_partial of resnet50, got {wrong}"
+    with pytest.raises(ConfigError, match=expected):
+        TrialConfig.from_params(BACKBONE | {"strategy": "freeze_partial", "k_layers": wrong})
+    assert TrialConfig.from_params(BACKBONE | {"k_layers": wrong}).model.k_layers == wrong  # which has no effect
+
+
+def test_what_has_no_effect_is_left_out():
+    params = {"strategy": "freeze_all", "k_layers": 3, "learning_rate": 0.1}
+    assert in_use(params) == {"strategy": "freeze_all", "learning_rate": 0.1}
+    assert in_use(params | {"strategy": "freeze_partial"})["k_layers"] == 3
+    assert in_use({"k_layers": 3}) == {"k_layers": 3}
+
+
+def test_a_dense_layer_has_no_effect_behind_average_pooling_nor_a_warmup_beside_steps():
+    params = {"num_neurons_dense": 64, "warmup_share": 0.1, "lr_gamma": 0.5, "light_augmentation": True}
+    assert in_use(params) == {"num_neurons_dense": 64, "lr_gamma": 0.5, "light_augmentation": True}
+    assert in_use(params | {"pooling": "average", "schedule": "cosine", "use_augmentation": False}) == {
+        "warmup_share": 0.1, "pooling": "average", "schedule": "cosine", "use_augmentation": False,
+    }  # fmt: skip
+
+
+def test_the_predecessors_training_is_the_default(cnn_params):
+    """A checkpoint or a study from before the newer settings describes the same training."""
+    config = TrialConfig.from_params(cnn_params)
+    assert (config.model.block, config.model.pooling, config.optim.schedule) == ("plain", "flatten", "step")
+    off = ("weight_decay", "label_smoothing", "mixup_alpha", "cutmix_alpha", "random_erasing", "ema_decay")
+    assert [getattr(config.optim, name) for name in off] == [0] * len(off)
+    assert not config.data.light_augmentation
+    assert not config.optim.alters_images
+
+
+def test_a_dense_layer_is_needed_behind_flattening_alone(cnn_params):
+    del cnn_params["num_neurons_dense"]
+    with pytest.raises(ConfigError, match="num_neurons_dense must be positive, got 0"):
+        TrialConfig.from_params(cnn_params)
+    for pooling in ("average", "maximum"):
+        assert TrialConfig.from_params(cnn_params | {"pooling": pooling}).model.num_neurons_dense == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("block", "dense", "unknown block 'dense'; choose from plain, residual"),
+        ("pooling", "max", "unknown pooling 'max'; choose from flatten, average, maximum"),
+        ("schedule", "linear", "unknown schedule 'linear'; choose from step, cosine"),
+        ("warmup_share", 1, r"warmup_share must be in \[0, 1\), got 1"),
+        ("label_smoothing", -0.1, r"label_smoothing must be in \[0, 1\), got -0.1"),
+        ("random_erasing", 1.5, r"random_erasing must be in \[0, 1\), got 1.5"),
+        ("ema_decay", 1.0, r"ema_decay must be in \[0, 1\), got 1.0"),
+        ("weight_decay", -1, "weight_decay must not be negative, got -1"),
+        ("mixup_alpha", -0.2, "mixup_alpha must not be negative, got -0.2"),
+        ("cutmix_alpha", float("nan"), "cutmix_alpha must be a finite number, got nan"),
+        ("light_augmentation", 1, "light_augmentation must be True or False, got 1"),
+    ],
+)
+def test_each_bad_value_of_the_newer_settings_is_refused(cnn_params, name, value, message):
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        TrialConfig.from_params(cnn_params | {name: value})
+
+
+def test_every_mistake_is_in_one_error(cnn_params):
+    wrong = cnn_params | {"learning_rate": -1, "activation": "tanh", "dropout": 1.5, "image_size": 0}
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.from_params(wrong)
+    for part in ("learning_rate must be positive, got -1", "'tanh'", "relu, gelu, silu, mish", "dropout", "image_size"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("num_neurons_dense", 32.0, "num_neurons_dense must be a whole number, got 32.0"),
+        ("conv_layers", True, "conv_layers must be a whole number, got True"),
+        ("batch_size", 0.5, "batch_size must be a whole number, got 0.5"),
+        ("batch_norm", "yes", "batch_norm must be True or False, got 'yes'"),
+        ("use_augmentation", 1, "use_augmentation must be True or False, got 1"),
+        ("learning_rate", "1e-3", "learning_rate must be a finite number, got '1e-3'"),
+        ("learning_rate", float("inf"), "learning_rate must be a finite number, got inf"),
+        ("filter_org", False, "filter_org must be a finite number, got False"),
+        ("dropout", None, "dropout must be a finite number, got None"),
+        ("activation", ["relu"], r"activation must be text, got \['relu'\]"),
+        ("image_size", "16", "image_size must be a whole number, got '16'"),
+        ("conv_layers", 30_000, r"conv_layers=30000 .* needs at least 2\*\*30000 px"),
+    ],
+)
+def test_a_value_of_another_type_is_named_and_no_traceback(cnn_params, name, value, message):
+    with pytest.raises(ConfigError, match=f"^{message}") as caught:
+        TrialConfig.from_params(cnn_params | {name: value})
+    assert "; " not in str(caught.value)
+
+
+def test_a_whole_number_may_stand_where_a_number_is_wanted(cnn_params):
+    assert TrialConfig.from_params(cnn_params | {"filter_org": 2, "dropout": 0}).model.filter_org == 2
+
+
+def test_types_and_values_are_refused_together(cnn_params):
+    wrong = {"learning_rate": "fast", "batch_size": -1, "dropout": 2, "batch_norm": 0, "max_epochs": 3, 7: 1}
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.from_params(cnn_params | wrong)
+    for name in ("learning_rate must be a", "batch_size must be positive", "dropout must be in", "batch_norm must be",
+                 "unknown hyperparameter 7"):  # fmt: skip
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k_layers": "2"}, "k_layers must be a whole number or None, got '2'"),
+        ({"backbone": ["resnet50"]}, r"backbone must be text, got \['resnet50'\]"),
+        ({"strategy": 1}, "strategy must be text, got 1"),
+        ({"views": 2.0}, "views must be a whole number, got 2.0"),
+    ],
+)
+def test_types_of_a_backbone(change, message):
+    params = BACKBONE | {"strategy": "freeze_partial", "k_layers": 1, "image_size": 64} | change
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        TrialConfig.from_params(params)
+
+
+def test_unknown_hyperparameter_names_the_closest(cnn_params):
+    with pytest.raises(ConfigError, match="unknown hyperparameter 'learning_rat'; did you mean 'learning_rate'"):
+        TrialConfig.from_params(cnn_params | {"learning_rat": 1})
+
+
+def test_missing_hyperparameter_is_named(cnn_params):
+    del cnn_params["dropout"]
+    with pytest.raises(ConfigError, match="dropout is missing"):
+        TrialConfig.from_params(cnn_params)
+
+
+def test_more_pools_than_pixels_is_refused_with_the_numbers(cnn_params):
+    with pytest.raises(ConfigError, match=r"conv_layers=5 .* at least 32 px, but image_size is 16"):
+        TrialConfig.from_params(cnn_params | {"conv_layers": 5})
+
+
+@given(first=st.sampled_from([8, 32, 64, 128]), org=st.sampled_from([0.5, 1, 2]), layers=st.integers(1, 12))
+def test_filters_follow_the_rule_and_never_vanish(first: int, org: float, layers: int):
+    config = CNNConfig(
+        first_layer_filters=first, filter_org=org, conv_layers=layers, activation="relu", dropout=0.2,
+        batch_norm=False, num_neurons_dense=8,
+    )  # fmt: skip
+    assert config.filters == tuple(max(1, int(first * org**i)) for i in range(layers))
+    assert min(config.filters) >= 1
+
+
+@pytest.mark.parametrize("epoch", [-1, 4])
+def test_a_training_cannot_stop_outside_its_epochs(cnn_params, epoch):
+    with pytest.raises(ConfigError, match=r"stop_epoch must be in 0..3, got"):
+        TrialConfig.from_params(cnn_params | {"stop_epoch": epoch})

@@ -1,0 +1,135 @@
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from inat.config.trial import DataConfig
+from inat.data.image_folder import open_tree
+from inat.data.splits import inspect_data
+from inat.errors import DataError
+from tests.conftest import write_photo
+
+
+def inspect(root: Path):
+    return inspect_data(DataConfig(data=str(root), image_size=16))
+
+
+def test_finds_photos_in_order_of_class_and_name(photo_tree):
+    train, test = open_tree(photo_tree())
+    assert train.classes == test.classes == ("bird", "fish")
+    assert (len(train.paths), len(test.paths)) == (20, 6)
+    assert train.labels == (0,) * 10 + (1,) * 10
+    assert list(train.paths) == sorted(train.paths)
+
+
+def test_test_folder_serves_as_held_out_split_and_wins_over_val(photo_tree):
+    root = photo_tree(held_out="test")
+    assert open_tree(root)[1].root.name == "test"
+    write_photo(root / "val" / "bird" / "x.jpg")
+    write_photo(root / "val" / "fish" / "x.jpg")
+    assert open_tree(root)[1].root.name == "test"
+
+
+def test_any_format_of_pillow_counts_whatever_its_case_and_other_files_do_not(photo_tree):
+    root = photo_tree()
+    for name in ("a.PNG", "b.webp", "c.JPEG", "d.tiff", "e.bmp", "with space é.gif"):
+        write_photo(root / "train" / "bird" / name)
+    for name in ("notes.txt", ".hidden.jpg", "Thumbs.db", "paper.pdf"):
+        (root / "train" / "bird" / name).write_bytes(b"x")
+    (root / "train" / ".ipynb_checkpoints").mkdir()
+    assert len(open_tree(root)[0].paths) == 26
+
+
+def test_links_that_lead_back_and_hidden_folders_are_not_walked(photo_tree):
+    root = photo_tree()
+    (root / "train" / "bird" / "loop").symlink_to(root / "train")
+    write_photo(root / "train" / "bird" / ".cache" / "x.jpg")
+    write_photo(root / "train" / "bird" / "more" / "y.jpg")
+    train, _ = open_tree(root)
+    assert len(train.paths) == 21
+    assert all(train.labels[i] == 0 for i, path in enumerate(train.paths) if path.startswith("bird"))
+
+
+def test_dangling_links_and_names_in_any_encoding_have_a_fingerprint(photo_tree):
+    root = photo_tree()
+    (root / "train" / "bird" / "gone.jpg").symlink_to("nowhere.jpg")
+    os.rename(os.fsencode(root / "train/bird/0.jpg"), os.fsencode(root / "train/bird") + b"/caf\xe9.jpg")
+    before = inspect(root).fingerprint
+    assert inspect(root).fingerprint == before
+
+
+def remove(root: Path, part: str) -> None:
+    shutil.rmtree(root / part)
+
+
+def replace_by_file(root: Path) -> None:
+    shutil.rmtree(root)
+    root.write_text("x")
+
+
+def empty_class(root: Path) -> None:
+    for path in (root / "train" / "bird").iterdir():
+        path.unlink()
+
+
+def one_photo(root: Path) -> None:
+    for path in list((root / "train" / "bird").iterdir())[1:]:
+        path.unlink()
+
+
+def few_photos(root: Path) -> None:
+    for name in ("bird", "fish"):
+        for path in list((root / "train" / name).iterdir())[3:]:
+            path.unlink()
+
+
+def single_class(root: Path) -> None:
+    remove(root, "train/fish")
+    remove(root, "val/fish")
+
+
+def no_classes(root: Path) -> None:
+    remove(root, "train")
+    (root / "train").mkdir()
+
+
+def nest(root: Path) -> None:
+    inner = root.with_name("inner")
+    os.rename(root, inner)
+    root.mkdir()
+    os.rename(inner, root / "inner")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: shutil.rmtree(root), r"photos does not exist; pass --data FOLDER .* or --data digits"),
+        (replace_by_file, r"photos is not a folder; pass --data"),
+        (lambda root: remove(root, "train"), r"no 'train' folder in .*photos; expected train/<class>"),
+        (nest, r"no 'train' folder in .*; did you mean --data .*inner\?"),
+        (lambda root: remove(root, "val"), r"no 'val' or 'test' folder in .*; move the held-out"),
+        (no_classes, r"train has no class folders"),
+        (empty_class, r"class folder .*bird has no image files; add photos"),
+        (one_photo, r"class .*bird has 1 photo, and a class needs at least 2"),
+        (few_photos, r"6 photos, so the validation split \(20%\) would have 1, fewer than the 2 classes"),
+        (single_class, r"the single class 'bird'; a classifier needs at least 2"),
+        (lambda root: remove(root, "val/fish"), r"same classes; only one has: fish"),
+    ],
+)
+def test_each_wrong_tree_gets_one_sentence(photo_tree, spoil, message):
+    root = photo_tree()
+    spoil(root)
+    with pytest.raises(DataError, match=message) as caught:
+        inspect(root)
+    assert "\n" not in str(caught.value)
+
+
+def test_fingerprint_is_that_of_the_photos_not_of_their_place(photo_tree, tmp_path):
+    root = photo_tree()
+    before = inspect(root).fingerprint
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(root, copy)
+    assert inspect(copy).fingerprint == before
+    write_photo(root / "train" / "bird" / "new.jpg")
+    assert inspect(root).fingerprint != before

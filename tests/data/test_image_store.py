@@ -1,0 +1,340 @@
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import sklearn.datasets
+import torch
+from filelock import FileLock
+from PIL import Image
+from torchvision import transforms
+
+from inat.constants import IMAGENET_MEAN, IMAGENET_STD
+from inat.data import image_store, image_store_builder
+from inat.data.augment import normalise, scale_to_one
+from inat.data.image_folder import open_tree
+from inat.errors import DataError
+from tests.conftest import write_photo
+
+# Two real photographs, 640 x 427, that scikit-learn ships.
+REAL_PHOTOS = sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
+
+
+def open_small(root, cache, size=16, bad=0.01):
+    return image_store.open_stores(open_tree(root)[0], [size], cache, bad)[0]
+
+
+def build_count(monkeypatch) -> list[int]:
+    counted: list[int] = []
+    real = image_store.build_stores
+    monkeypatch.setattr(image_store, "build_stores", lambda *args: (counted.append(1), real(*args)))
+    return counted
+
+
+@pytest.mark.parametrize("size", [16, 64, 224])
+def test_batches_of_real_photos_equal_the_classic_pipeline_bit_by_bit(photo_tree, tmp_path, size):
+    root = photo_tree()
+    for path in REAL_PHOTOS:
+        (root / "train" / "fish" / path.name).symlink_to(path)
+    photos, _ = open_tree(root)
+    opened = open_small(root, tmp_path / "cache", size)
+    classic = transforms.Compose([
+        transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
+    ])  # fmt: skip
+    ours = normalise(scale_to_one(torch.tensor(opened.images).permute(0, 3, 1, 2)))
+    assert len(REAL_PHOTOS) == 2
+    for i, path in enumerate(photos.paths):
+        with Image.open(photos.root / path) as image:
+            assert torch.equal(ours[i], classic(image.convert("RGB")))
+
+
+def test_a_store_has_labels_names_shapes_and_a_manifest(photo_tree, tmp_path):
+    root = photo_tree()
+    write_photo(root / "train" / "fish" / "wide.jpg", size=(60, 20))
+    opened = open_small(root, tmp_path / "cache")
+    names = json.loads((opened.directory / "names.json").read_text())
+    manifest = json.loads((opened.directory / "manifest.json").read_text())
+    assert (opened.images.shape, opened.images.dtype) == ((21, 16, 16, 3), np.uint8)
+    assert opened.labels.tolist() == [0] * 10 + [1] * 11
+    assert dict(zip(names, opened.aspects.tolist(), strict=True)) == {
+        path: 3.0 if "wide" in path else 1.25 for path in open_tree(root)[0].paths
+    }
+    assert (manifest["photos"], manifest["size"], manifest["classes"]) == (21, 16, ["bird", "fish"])
+
+
+def test_several_sizes_are_decoded_in_one_pass(photo_tree, tmp_path, monkeypatch):
+    photos, _ = open_tree(photo_tree())
+    decoded = []
+    real = image_store_builder.read_photo
+    monkeypatch.setattr(image_store_builder, "read_photo", lambda path: (decoded.append(path), real(path))[1])
+    small, large = image_store.open_stores(photos, [8, 24], tmp_path / "cache", 0.01)
+    assert (small.images.shape[1], large.images.shape[1], len(decoded)) == (8, 24, 20)
+    assert [s.images.shape[1] for s in image_store.open_stores(photos, [24, 8], tmp_path / "cache", 0.01)] == [24, 8]
+    assert len(decoded) == 20
+
+
+OPEN_AT_ONCE = """
+import sys, time
+from pathlib import Path
+from inat.data import image_store
+from inat.data.image_folder import open_tree
+real = image_store.build_stores
+def build(*args):
+    Path(sys.argv[2]).open("a").write("built\\n")
+    time.sleep(0.5)  # all the others come meanwhile
+    real(*args)
+image_store.build_stores = build
+photos, _ = open_tree(Path(sys.argv[1]))
+while time.time() < float(sys.argv[4]):
+    time.sleep(0.01)
+print(int(image_store.open_stores(photos, [16], Path(sys.argv[3]), 0.01)[0].images.astype(int).sum()))
+"""
+
+
+def test_ten_processes_at_once_build_it_once(photo_tree, tmp_path):
+    log, start = tmp_path / "log", str(time.time() + 2.5)
+    command = [sys.executable, "-c", OPEN_AT_ONCE, photo_tree(), log, tmp_path / "cache", start]
+    processes = [subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE) for _ in range(10)]
+    sums = {process.communicate()[0] for process in processes}
+    assert [process.returncode for process in processes] == [0] * 10
+    assert log.read_text() == "built\n"
+    assert len(sums) == 1
+
+
+def test_an_untouched_tree_is_opened_and_not_built(photo_tree, tmp_path, monkeypatch):
+    root = photo_tree()
+    first = open_small(root, tmp_path / "cache")
+    built = build_count(monkeypatch)
+    second = open_small(root, tmp_path / "cache")
+    assert np.array_equal(first.images, second.images)
+    assert first.directory == second.directory
+    assert built == []
+
+
+def test_opened_images_are_a_map_of_the_file_that_cannot_be_written(photo_tree, tmp_path):
+    opened = open_small(photo_tree(), tmp_path / "cache")
+    assert isinstance(opened.images.base, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        opened.images[0] = 0
+
+
+def test_a_store_larger_than_the_memory_can_be_opened(photo_tree, tmp_path):
+    """A file with a hole of 4 TB: the system refuses to promise that much memory, but maps it for reading."""
+    root = photo_tree()
+    images = open_small(root, tmp_path / "cache").directory / "images.npy"
+    with images.open("wb") as file:
+        shape = {"shape": (20, 260_000, 260_000, 3), "descr": "|u1", "fortran_order": False}
+        np.lib.format.write_array_header_1_0(file, shape)
+        file.truncate(file.tell() + 20 * 260_000**2 * 3)
+    assert open_small(root, tmp_path / "cache").images.nbytes > 4e12
+
+
+def test_stores_of_two_sizes_never_differ_in_what_could_be_read(photo_tree, tmp_path, monkeypatch):
+    photos, _ = open_tree(photo_tree())
+    real = image_store_builder.read_photo
+
+    def fail_once(path):
+        if path == str(photos.root / photos.paths[3]):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(image_store_builder, "read_photo", fail_once)
+    assert image_store.open_stores(photos, [16], tmp_path / "cache", 0.5)[0].skipped == 1
+    monkeypatch.setattr(image_store_builder, "read_photo", real)
+    small, large = image_store.open_stores(photos, [16, 32], tmp_path / "cache", 0.5)
+    assert (small.skipped, large.skipped) == (0, 0)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), OSError(24, "Too many open files"), MemoryError()])
+def test_a_fault_of_the_machine_makes_no_photo_unreadable_for_ever(photo_tree, tmp_path, monkeypatch, error):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr(image_store_builder, "read_photo", fail)
+    with pytest.raises(DataError, match=r"cannot decode .*\.jpg \(.*(Input|Too many|MemoryError).*try again"):
+        open_small(photo_tree(), tmp_path / "cache", bad=0.99)
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+
+
+def test_somebody_elses_cache_can_be_read(photo_tree, tmp_path, monkeypatch):
+    root = photo_tree()
+    open_small(root, tmp_path / "cache")
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    for module, name in ((image_store, "FileLock"), (image_store.os, "utime"), (Path, "mkdir")):
+        monkeypatch.setattr(module, name, refuse)
+    assert open_small(root, tmp_path / "cache").skipped == 0
+    with pytest.raises(DataError, match="cannot write to .*Permission denied"):
+        open_small(root, tmp_path / "cache", size=8)
+
+
+def test_who_waits_for_another_process_is_told(photo_tree, tmp_path, capsys):
+    root = photo_tree()
+    (tmp_path / "cache").mkdir()
+    lock = FileLock(image_store.lock_path(image_store.store_directory(open_tree(root)[0], 16, tmp_path / "cache")))
+    lock.acquire()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(open_small, root, tmp_path / "cache")
+        while "waiting for another process that decodes" not in capsys.readouterr().err:
+            time.sleep(0.01)
+        lock.release()
+        assert waiting.result().skipped == 0
+
+
+def add(root: Path) -> None:
+    write_photo(root / "train" / "bird" / "new.jpg")
+
+
+def remove(root: Path) -> None:
+    (root / "train" / "bird" / "0.jpg").unlink()
+
+
+def rename(root: Path) -> None:
+    (root / "train" / "bird" / "0.jpg").rename(root / "train" / "bird" / "zero.jpg")
+
+
+def edit(root: Path) -> None:
+    photo = root / "train" / "bird" / "0.jpg"
+    content = bytearray(photo.read_bytes())
+    content[-3] ^= 1  # same size
+    photo.write_bytes(content)
+    os.utime(photo, ns=(1, 1))
+
+
+def allow(root: Path) -> None:
+    (root / "train" / "bird" / "0.jpg").chmod(0o600)
+
+
+@pytest.mark.parametrize("change", [add, remove, rename, edit, allow])
+def test_a_changed_tree_is_built_again(photo_tree, tmp_path, monkeypatch, change):
+    root = photo_tree()
+    before = open_small(root, tmp_path / "cache")
+    built = build_count(monkeypatch)
+    change(root)
+    assert open_small(root, tmp_path / "cache").directory != before.directory
+    assert built == [1]
+
+
+@pytest.mark.parametrize("part", ["images.npy", "labels.npy", "aspects.npy"])
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: os.truncate(path, 40)])
+def test_a_damaged_store_is_built_again(photo_tree, tmp_path, part, damage):
+    root = photo_tree()
+    before = open_small(root, tmp_path / "cache")
+    images = before.images.copy()
+    damage(before.directory / part)
+    assert np.array_equal(open_small(root, tmp_path / "cache").images, images)
+
+
+def test_a_build_that_was_killed_leaves_nothing_that_looks_complete(photo_tree, tmp_path, monkeypatch):
+    root = photo_tree()
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_store_builder, "_write_sidecars", killed)
+        with pytest.raises(KeyboardInterrupt):
+            open_small(root, tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+    # kill -9 cannot clean up: the half-built directory is there, under another name.
+    directory = image_store.store_directory(open_tree(root)[0], 16, tmp_path / "cache")
+    (tmp_path / "cache" / f"{directory.name}.building").mkdir()
+    (tmp_path / "cache" / f"{directory.name}.building" / "images.npy").write_bytes(b"part")
+    assert open_small(root, tmp_path / "cache").images.max() > 0
+
+
+def test_unreadable_photos_are_black_left_out_and_listed(photo_tree, tmp_path):
+    root = photo_tree()
+    (root / "train" / "bird" / "3.jpg").write_text("no photo")
+    opened = open_small(root, tmp_path / "cache", bad=0.1)
+    assert opened.rows.tolist() == [0, 1, 2, *range(4, 20)]
+    assert opened.images[3].max() == 0
+    assert opened.skipped == 1
+    header, line = (opened.directory / "skipped.csv").read_text().splitlines()
+    assert header == "path,reason"
+    assert line == "bird/3.jpg,cannot identify image file"
+
+
+def test_too_many_unreadable_photos_stop_the_run_with_their_list(photo_tree, tmp_path, monkeypatch):
+    root, cache = photo_tree(), tmp_path / "cache"
+    (root / "train" / "bird" / "3.jpg").write_text("no photo")
+    built = build_count(monkeypatch)
+    message = (
+        r"1 of 20 photos .* allowed 1.0% \(first: bird/3.jpg: cannot identify image file\); .*skipped.csv, or allow"
+    )
+    for _ in range(2):  # also when another run has built the store
+        with pytest.raises(DataError, match=message + r".* --max-bad-fraction 0.05$") as caught:
+            open_small(root, cache)
+    listing = Path(re.search(r"listed in (\S+),", str(caught.value))[1])
+    assert "bird/3.jpg" in listing.read_text()
+    assert open_small(root, cache, bad=0.05).skipped == 1
+    assert built == [1]  # what was decoded is kept
+
+
+def test_dangling_links_and_names_in_any_encoding_do_no_harm(photo_tree, tmp_path):
+    root = photo_tree()
+    (root / "train" / "bird" / "gone.jpg").symlink_to("nowhere.jpg")
+    os.rename(os.fsencode(root / "train/bird/0.jpg"), os.fsencode(root / "train/bird") + b"/caf\xe9 1.jpg")
+    opened = open_small(root, tmp_path / "cache", bad=0.1)
+    assert (len(opened.rows), opened.skipped) == (20, 1)
+    assert "gone.jpg,No such file or directory" in (opened.directory / "skipped.csv").read_text()
+
+
+def test_photos_without_permission_are_listed():
+    # Not tmp_path, which other users may not enter: root may read anything, so root becomes nobody here.
+    with tempfile.TemporaryDirectory() as folder:
+        root, cache = Path(folder) / "photos", Path(folder) / "cache"
+        for i in range(4):
+            write_photo(root / "train" / "bird" / f"{i}.jpg", seed=i)
+            write_photo(root / "val" / "bird" / f"{i}.jpg", seed=i)
+        (root / "train" / "bird" / "2.jpg").chmod(0)
+        cache.mkdir()
+        cache.chmod(0o777)
+        Path(folder).chmod(0o755)
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.seteuid(65534)
+        try:
+            opened = open_small(root, cache, bad=0.5)
+        finally:
+            if is_root:
+                os.seteuid(0)
+        assert opened.rows.tolist() == [0, 1, 3]
+        assert "bird/2.jpg,Permission denied" in (opened.directory / "skipped.csv").read_text()
+
+
+@pytest.mark.parametrize("cache", [Path("/proc/nowhere"), Path("/dev/null/cache")])
+def test_a_place_that_cannot_be_written_is_said(photo_tree, cache):
+    with pytest.raises(DataError, match=rf"cannot write to {cache} .* --cache-dir"):
+        open_small(photo_tree(), cache)
+
+
+def test_a_small_disk_is_said_before_decoding(photo_tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(image_store_builder.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(DataError, match=r"the disk of .*cache has 10 bytes free and decoding .* needs .* --cache-dir"):
+        open_small(photo_tree(), tmp_path / "cache")
+
+
+def test_a_disk_that_fills_up_meanwhile_is_said_too(photo_tree, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(image_store_builder.os, "pwrite", full)
+    with pytest.raises(DataError, match=r"the disk of .*cache is full; free some space, or pass --cache-dir"):
+        open_small(photo_tree(), tmp_path / "cache")
+
+
+def test_the_size_is_shown_before_decoding(photo_tree, tmp_path, capsys):
+    open_small(photo_tree(), tmp_path / "cache", size=100)
+    assert "decoding 20 photos of" in (err := capsys.readouterr().err)
+    assert "at 100 px: 600.0 kB in" in err

@@ -1,0 +1,57 @@
+import copy
+
+import pytest
+
+from inat.finalize.model_card import model_card
+
+
+@pytest.fixture
+def metrics() -> dict:
+    run = {"run": "t0000", "seed": 1, "best_val_acc": 0.5, "best_epoch": 2, "epochs": 3, "seconds": 1.0}
+    scored = {"class": "ant", "precision": None, "recall": 0.0, "recall_interval": [0.0, 0.2], "f1": 0.0, "support": 7}
+    test = {
+        "images": 7, "accuracy": 0.25, "accuracy_interval": None, "interval": "95% percentile bootstrap",
+        "accuracy_wilson": [0.1, 0.4], "top2_accuracy": 0.75, "top2_interval": None, "top2_wilson": [0.5, 0.9],
+        "majority_share": 0.4, "balanced_accuracy": 0.2, "macro_f1": 0.1, "loss": 1.5, "ece": 0.125, "ece_bins": 10,
+        "mean_confidence": 0.9, "per_class": [scored], "evaluations": 1, "arithmetic": "bf16-mixed",
+        "confusions": [{"true": "ant", "predicted": "bee", "images": 5, "of": 7}],
+    }  # fmt: skip
+    candidate = {"trial_id": "t0003", "name": "net|1", "search_val_acc": 0.6, "mean": 0.5, "sd": None, "n": 1,
+                 "runs": [run]}  # fmt: skip
+    failed = candidate | {"trial_id": "t0001", "name": "other", "mean": None, "n": 0, "runs": []}
+    return {
+        "licence": None, "seeds": 1, "rule": "The best mean wins.", "shipped": None, "test": test,
+        "evaluations_in_words": "Evaluated once.", "candidates": [candidate, failed], "search": {"trials": 9},
+        "winner": {"trial_id": "t0003", "name": "net", "n": 1, "in_words": ["It wins.", "It shrank."]},
+        "model": run | {"config": {"activation": "relu"}, "sha256": "abc"},
+        "data": {"source": "photos", "fingerprint": "f00", "classes": ["ant", "bee"], "image_size": 16,
+                 "splits": {"train": 1000, "validation": 20, "test": 7}},
+        "exports": {"files": ["model.onnx"], "input": "images", "output": "probabilities", "compared_images": 7,
+                    "tolerance": 1e-4, "largest_difference": {"onnx": 2e-7}},
+    }  # fmt: skip
+
+
+def test_what_a_user_must_know_is_on_the_card(metrics):
+    card = model_card(metrics)
+    for part in (
+        "Test accuracy **0.2500**", "`f00`", "1,000 images", "activation | relu", "Evaluated once.", "It shrank.",
+        "ant taken for bee: 5 of 7 images", "overconfident", "Expected calibration error 0.1250", "bf16-mixed",
+        "| ant | - | 0.0000 | 0.0000 to 0.2000 | 0.0000 | 7 |", "largest difference of a probability onnx 2.0e-07",
+        "Licence: not stated", "| t0001 other | 0.6000 | - | - | 0 |  |", "SHA-256 `abc`",
+    ):  # fmt: skip
+        assert part in card, part
+    assert r"**t0003 net\|1**" in card  # a bar would end the cell of the table
+    assert "ImageNet" not in card
+    assert "shipped" not in card
+
+
+def test_what_is_not_always_so_is_said_only_then(metrics):
+    changed = copy.deepcopy(metrics) | {"licence": "CC BY 4.0", "shipped": {"in_words": "Another model."}}
+    changed["model"]["config"] = {"backbone": "resnet50", "weights": "imagenet"}
+    changed["test"] |= {"confusions": [], "mean_confidence": 0.1}
+    card = model_card(changed)
+    for part in ("Licence: CC BY 4.0", "Another model.", "weights of resnet50 for ImageNet", "None in the test split",
+                 "underconfident"):  # fmt: skip
+        assert part in card
+    changed["model"]["config"]["weights"] = "none"
+    assert "ImageNet" not in model_card(changed)

@@ -1,0 +1,293 @@
+import csv
+import fcntl
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inat.constants import LOCK_FILE
+from inat.errors import DiskFullError, StudyError
+from inat.study.metadata import is_running, read_info
+from inat.study.study import Study
+
+
+def new_study(tmp_path: Path) -> Study:
+    return Study.create(tmp_path / "study", {"config": {}, "seed": 0})
+
+
+def row(epoch: int, best: float, **more) -> dict:
+    return {"epoch": epoch, "best_val_acc": best, "val_acc": best, "seconds": 1.5} | more
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_tables_grow_with_the_search(tmp_path):
+    study = new_study(tmp_path)
+    first = study.add_trial({"lr": 0.1, "bn": True})
+    study.add_epoch(first.trial_id, row(1, 0.3), node="a")
+    study.add_epoch(first.trial_id, row(2, 0.5), node="a")
+    assert [r["epoch"] for r in read_csv(study.directory / "history.csv")] == ["1", "2"]
+    study.end_trial(first.trial_id, "completed")
+    study.add_trial({"lr": 0.2, "bn": False})
+    study.write_trials()
+    done, running = read_csv(study.directory / "trials.csv")
+    assert list(done) == ["trial_id", "name", "state", "lr", "bn", "best_val_acc", "trainable_parameters", "epochs",
+                          "seconds", "created", "node", "error"]  # fmt: skip
+    assert (done["state"], done["best_val_acc"], done["epochs"], done["seconds"]) == ("completed", "0.5", "2", "3.0")
+    assert (done["node"], done["name"]) == ("a", "lr=0.1-bn=True")
+    assert (running["state"], running["best_val_acc"], running["epochs"]) == ("running", "", "0")
+
+
+def test_a_reopened_study_is_the_same(tmp_path):
+    study = new_study(tmp_path)
+    for i in range(4):
+        trial = study.add_trial({"x": i})
+        study.add_epoch(trial.trial_id, row(1, i / 10))
+    study.end_trial("t0000", "stopped")
+    study.end_trial("t0001", "failed", 'out of memory, "quoted",\nsecond line')
+    study.close()
+    again = Study.open(study.directory)
+    assert again.trials == study.trials
+    assert again.arrivals == study.arrivals
+    assert [t.trial_id for t in again.unfinished()] == ["t0002", "t0003"]
+    assert again.add_trial({"x": 9}).trial_id == "t0004"
+
+
+@settings(max_examples=40, deadline=None)
+@given(cut=st.integers(0, 2000))
+def test_a_journal_cut_anywhere_can_be_continued(tmp_path_factory, cut):
+    study = new_study(tmp_path_factory.mktemp("cut"))
+    for i in range(3):
+        trial = study.add_trial({"x": i})
+        for epoch in (1, 2):
+            study.add_epoch(trial.trial_id, row(epoch, 0.1))
+        study.end_trial(trial.trial_id, "completed")
+    study.close()
+    journal = study.directory / "journal.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:cut])
+    again = Study.open(study.directory)
+    assert len(again.trials) == whole[:cut].count(b'"event": "trial"') - (
+        1 if whole[:cut].rpartition(b"\n")[2].count(b'"event": "trial"') else 0
+    )
+    for known in again.trials.values():
+        assert [r["epoch"] for r in known.history] == list(range(1, known.epochs + 1))
+    fresh = again.add_trial({"x": 9})
+    again.close()
+    assert Study.open(study.directory).trials[fresh.trial_id].params == {"x": 9}
+
+
+def test_a_trial_set_back_to_a_checkpoint_replaces_what_it_had_reported(tmp_path):
+    study = new_study(tmp_path)
+    trial = study.add_trial({"x": 1})
+    for epoch, best in [(1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25), (3, 0.35), (4, 0.4)]:
+        study.add_epoch(trial.trial_id, row(epoch, best))
+    assert [(r["epoch"], r["best_val_acc"]) for r in trial.history] == [(1, 0.1), (2, 0.25), (3, 0.35), (4, 0.4)]
+    assert [r["epoch"] for r in read_csv(study.directory / "history.csv")] == ["1", "2", "3", "4"]
+    study.close()
+    assert Study.open(study.directory).trials[trial.trial_id].history == trial.history
+
+
+def test_ranking_leaves_out_failed_and_running_trials_and_prefers_the_earlier_of_equals(tmp_path):
+    study = new_study(tmp_path)
+    for best, state in [(0.5, "completed"), (0.9, "failed"), (0.7, "stopped"), (0.7, "completed"), (0.95, None)]:
+        trial = study.add_trial({"x": best})
+        study.add_epoch(trial.trial_id, row(1, best))
+        if state:
+            study.end_trial(trial.trial_id, state)
+    assert [t.trial_id for t in study.ranking()] == ["t0002", "t0003", "t0000"]
+    assert study.best().trial_id == "t0002"
+
+
+def test_an_existing_study_is_refused_with_both_ways_out(tmp_path):
+    study = new_study(tmp_path)
+    study.close()
+    with pytest.raises(StudyError, match=r"study exists already; continue it with --resume .*study or choose another"):
+        new_study(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("x")
+    with pytest.raises(StudyError, match="exists already; empty it or choose another --name"):
+        Study.create(tmp_path / "other", {})
+
+
+@pytest.mark.parametrize("name", ["file", "x" * 300])
+def test_an_impossible_directory_is_said(tmp_path, name):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StudyError, match="cannot create .* choose another"):
+        Study.create(tmp_path / name, {})
+
+
+def test_trials_csv_has_every_end_at_once(tmp_path):
+    study = new_study(tmp_path)
+    for i in range(3):
+        trial = study.add_trial({"x": i})
+        study.add_epoch(trial.trial_id, row(1, 0.1))
+        study.end_trial(trial.trial_id, "completed")
+        assert [r["state"] for r in read_csv(study.directory / "trials.csv")] == ["completed"] * (i + 1)
+
+
+def test_readers_never_meet_a_half_written_history(tmp_path):
+    study = new_study(tmp_path)
+    trial = study.add_trial({"x": 1})
+    for epoch in range(1, 50):
+        study.add_epoch(trial.trial_id, row(epoch, 0.1))
+    done, seen = threading.Event(), set()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(len(read_csv(study.directory / "history.csv")))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(50):
+        study.add_epoch(trial.trial_id, row(49, 0.2))  # set back by one epoch: the table is made anew
+    done.set()
+    reader.join()
+    assert seen == {49}
+
+
+def test_a_resume_records_what_it_changed(tmp_path):
+    study = new_study(tmp_path)
+    study.update_config({"num_samples": 60})
+    study.close()
+    assert read_info(study.directory)["config"] == {"num_samples": 60}
+
+
+def test_only_one_process_may_run_a_study(tmp_path):
+    study = new_study(tmp_path)
+    with pytest.raises(StudyError, match="being run by another process"):
+        Study.open(study.directory)
+    study.close()
+    Study.open(study.directory).close()
+
+
+def test_whether_a_study_runs_is_told_without_a_trace(tmp_path):
+    study = new_study(tmp_path)
+    lock = study.directory / LOCK_FILE
+    assert is_running(study.directory)
+    study.close()
+    assert not is_running(study.directory)
+    lock.unlink(missing_ok=True)
+    assert not is_running(study.directory)
+    assert not lock.exists()
+
+
+def test_a_look_whether_a_study_runs_keeps_nobody_from_running_it(tmp_path):
+    study = new_study(tmp_path)
+    study.close()
+    with (study.directory / LOCK_FILE).open("a") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        timer = threading.Timer(0.2, fcntl.flock, (looking, fcntl.LOCK_UN))
+        timer.start()
+        Study.open(study.directory).close()
+        timer.join()
+
+
+def test_a_lock_that_may_not_be_read_is_told_apart(tmp_path):
+    study = new_study(tmp_path)
+    study.close()
+    (study.directory / LOCK_FILE).unlink(missing_ok=True)
+    (study.directory / LOCK_FILE).mkdir()  # as good as no permission, which a test run by root would have
+    with pytest.raises(StudyError, match=r"cannot be read \(Is a directory\)"):
+        is_running(study.directory)
+
+
+def test_a_missing_study_names_those_there_are(tmp_path):
+    new_study(tmp_path).close()
+    with pytest.raises(StudyError, match=r"no study in .*other .*there are: .*study"):
+        Study.open(tmp_path / "other")
+
+
+def test_damaged_files_are_named(tmp_path):
+    study = new_study(tmp_path)
+    study.add_trial({"x": 1})
+    study.close()
+    journal = study.directory / "journal.jsonl"
+    journal.write_text("{broken\n" + journal.read_text())
+    with pytest.raises(StudyError, match=r"journal.jsonl is damaged at line 1"):
+        Study.open(study.directory)
+    for content, message in [(b"{", "cannot be read"), (b"\xff\xfe", "cannot be read"), (b"{}", "no configuration"),
+                             (b"[]", "no configuration")]:  # fmt: skip
+        (study.directory / "study.json").write_bytes(content)
+        with pytest.raises(StudyError, match=rf"study.json .*{message}"):
+            read_info(study.directory)
+
+
+@pytest.mark.parametrize("line", [b"3", b"null", b"\xff\xfe", b'{"event": "epoch"}', b"[1]"])
+def test_a_line_that_is_no_event_is_named(tmp_path, line):
+    study = new_study(tmp_path)
+    study.add_trial({"lr": 0.1})
+    study.close()
+    with (study.directory / "journal.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(StudyError, match="is damaged.* line 2"):
+        Study.open(study.directory)
+
+
+def test_a_study_copied_without_its_journal_is_refused_and_left_as_it_is(tmp_path):
+    study = new_study(tmp_path)
+    study.add_trial({"lr": 0.1})
+    study.close()
+    (study.directory / "journal.jsonl").unlink()
+    before = (study.directory / "trials.csv").read_text()
+    with pytest.raises(StudyError, match=r"has no journal.jsonl, from which a search goes on; copy the study again"):
+        Study.open(study.directory)
+    assert (study.directory / "trials.csv").read_text() == before
+
+
+def test_a_journal_that_lacks_a_line_is_refused(tmp_path):
+    study = new_study(tmp_path)
+    study.add_trial({"x": 1})
+    study.end_trial("t0000", "failed")
+    study.close()
+    journal = study.directory / "journal.jsonl"
+    journal.write_text(journal.read_text().split("\n", 1)[1])
+    with pytest.raises(StudyError, match=r"journal.jsonl is damaged: line 1 does not fit"):
+        Study.open(study.directory)
+
+
+def test_an_unwritable_place_is_said(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StudyError, match="cannot create .* choose another --storage-path"):
+        Study.create(tmp_path / "file" / "study", {})
+
+
+def test_the_journal_is_plain_json_lines(tmp_path):
+    study = new_study(tmp_path)
+    study.add_trial({"x": 1})
+    study.end_trial("t0000", "failed", "why")
+    study.close()
+    events = [json.loads(line) for line in (study.directory / "journal.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events] == ["trial", "end"]
+
+
+def test_a_full_disk_is_said_with_the_way_to_go_on(tmp_path):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    trial = study.add_trial({"x": 1})
+    study._journal.close()
+    study._journal = Path("/dev/full").open("a")  # noqa: SIM115, every write to it finds no space
+    with pytest.raises(DiskFullError, match=r"the disk of .*study is full; .*go on with --resume .*study"):
+        study.add_epoch(trial.trial_id, {"epoch": 1, "best_val_acc": 0.5})
+    study.close()
+    again = Study.open(study.directory)
+    assert [t.epochs for t in again.unfinished()] == [0]
+    again.close()
+
+
+def test_endings_come_in_their_order_also_after_reopening(tmp_path):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    for _ in range(3):
+        study.add_trial({"x": 1})
+    for trial_id in ("t0002", "t0000"):
+        study.end_trial(trial_id, "completed")
+    assert [t.trial_id for t in study.endings] == ["t0002", "t0000"]
+    study.close()
+    again = Study.open(study.directory)
+    assert [t.trial_id for t in again.endings] == ["t0002", "t0000"]
+    again.close()

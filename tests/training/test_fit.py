@@ -1,0 +1,225 @@
+import shutil
+
+import pytest
+import torch
+
+from inat.config.trial import TrialConfig
+from inat.models import factory
+from inat.models.classifier import Classifier
+from inat.training.evaluation import evaluate
+from inat.training.fit import fit
+from tests.conftest import Rows
+
+
+def test_learns_the_digits_and_says_how_it_ended(cnn_params):
+    metrics = fit(TrialConfig.from_params(cnn_params | {"max_epochs": 4}))
+    assert metrics["best_val_acc"] > 0.8
+    assert metrics["epochs"] == metrics["epoch"] == 4
+    assert metrics["finished"] == "max_epochs"
+    assert metrics["seconds"] > 0
+
+
+def test_same_seed_same_rows_and_another_seed_others(cnn_params):
+    def rows(seed: int):
+        keeper = Rows()
+        fit(TrialConfig.from_params(cnn_params | {"seed": seed, "max_epochs": 2}), [keeper])
+        return keeper.rows
+
+    assert rows(1) == rows(1)
+    assert rows(1) != rows(2)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_a_resumed_training_repeats_the_uninterrupted_one_bit_by_bit(cnn_params, tmp_path, augment):
+    # The learning rate steps at epoch 2, where an off-by-one would show.
+    params = cnn_params | {"max_epochs": 4, "lr_step_epochs": 2, "use_augmentation": augment}
+    config = TrialConfig.from_params(params)
+    whole = Rows()
+    fit(config, [whole])
+    killed = Rows(stop_after=2, save_to=tmp_path / "last.ckpt")
+    with pytest.raises(SystemExit):
+        fit(config, [killed])
+    resumed = Rows()
+    fit(config, [resumed], resume_from=tmp_path / "last.ckpt")
+    assert killed.rows + resumed.rows == whole.rows
+
+
+MODERN = {
+    "block": "residual", "pooling": "average", "schedule": "cosine", "warmup_share": 0.3, "weight_decay": 0.05,
+    "label_smoothing": 0.1, "mixup_alpha": 0.2, "cutmix_alpha": 1.0, "random_erasing": 0.25, "ema_decay": 0.9,
+    "use_augmentation": True, "light_augmentation": True,
+}  # fmt: skip
+
+
+def test_a_modern_network_learns_the_digits(cnn_params):
+    params = cnn_params | {"block": "residual", "pooling": "maximum", "schedule": "cosine", "weight_decay": 0.05}
+    params |= {"ema_decay": 0.9, "label_smoothing": 0.1, "learning_rate": 1e-2, "first_layer_filters": 32}
+    assert fit(TrialConfig.from_params(params))["best_val_acc"] > 0.8
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_modern_training_resumed_repeats_the_uninterrupted_one_bit_by_bit(cnn_params, tmp_path, stop_after):
+    """With the average of its weights, its schedule and the random numbers of its mixed batches."""
+    config = TrialConfig.from_params(cnn_params | MODERN | {"max_epochs": 4})
+    whole = Rows(weights=tmp_path / "whole.ckpt")
+    fit(config, [whole])
+    killed = Rows(stop_after=stop_after, save_to=tmp_path / "last.ckpt", weights=tmp_path / "best.ckpt")
+    with pytest.raises(SystemExit):
+        fit(config, [killed])
+    resumed = Rows(weights=tmp_path / "best.ckpt")
+    fit(config, [resumed], resume_from=tmp_path / "last.ckpt")
+    assert killed.rows + resumed.rows == whole.rows
+    states = [torch.load(tmp_path / name, weights_only=True)["state_dict"] for name in ("whole.ckpt", "best.ckpt")]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(tensor, states[1][key]) for key, tensor in states[0].items())
+
+
+def test_the_checkpoint_of_a_modern_training_scores_what_was_validated(cnn_params, tmp_path):
+    keeper = Rows(weights=tmp_path / "best.ckpt")
+    fit(TrialConfig.from_params(cnn_params | MODERN | {"max_epochs": 2}), [keeper])
+    best = max(keeper.rows, key=lambda row: row["val_acc"])
+    scores = evaluate(tmp_path / "best.ckpt", "val")
+    assert scores["val_acc"] == pytest.approx(best["val_acc"], abs=1e-6)
+    assert scores["val_loss"] == pytest.approx(best["val_loss"], rel=1e-4)
+
+
+def test_each_new_setting_changes_the_training(cnn_params):
+    def rows(**changes):
+        keeper = Rows()
+        fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1, "use_augmentation": True} | changes), [keeper])
+        return tuple(sorted(keeper.rows[0].items()))
+
+    seen = {rows()}
+    for name in MODERN.keys() - {"warmup_share", "use_augmentation"}:
+        seen.add(rows(**{name: MODERN[name]}))
+    assert len(seen) == len(MODERN) - 1
+
+
+@pytest.mark.parametrize("damage", ["empty", "torn", "one byte"])
+def test_a_damaged_checkpoint_is_removed_and_the_training_starts_from_the_first_epoch(cnn_params, tmp_path, damage):
+    config, last = TrialConfig.from_params(cnn_params | {"max_epochs": 2}), tmp_path / "last.ckpt"
+    with pytest.raises(SystemExit):
+        fit(config, [Rows(stop_after=1, save_to=last)])
+    whole = bytearray(last.read_bytes())
+    middle = len(whole) // 2  # in the weights, which torch would load as they are
+    whole[middle] ^= 255
+    last.write_bytes({"empty": b"", "torn": whole[:middle], "one byte": whole}[damage])
+    rows = Rows()
+    metrics = fit(config, [rows], resume_from=last)
+    assert [row["epoch"] for row in rows.rows] == [1, 2]
+    assert metrics["note"] == "last.ckpt was damaged: started again from the first epoch"
+    assert not last.exists()
+
+
+def test_a_checkpoint_is_written_where_it_is_wanted_and_nowhere_else(cnn_params, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))  # does not exist: a file there could not be made
+    with pytest.raises(SystemExit):
+        fit(TrialConfig.from_params(cnn_params), [Rows(stop_after=1, save_to=tmp_path / "last.ckpt")])
+    assert (tmp_path / "last.ckpt").stat().st_size > 0
+
+
+def test_a_loss_that_is_no_number_ends_the_training_in_the_middle_of_an_epoch(cnn_params, monkeypatch):
+    seen = []
+    real = Classifier.training_step
+
+    def poisoned(self, batch, batch_idx):
+        seen.append((self.current_epoch, batch_idx))
+        return real(self, batch, batch_idx) * (float("nan") if seen[-1] == (1, 2) else 1.0)
+
+    monkeypatch.setattr(Classifier, "training_step", poisoned)
+    metrics = fit(TrialConfig.from_params(cnn_params | {"max_epochs": 4}))
+    assert seen[-1] == (1, 2)
+    assert (metrics["finished"], metrics["epochs"]) == ("diverged", 2)
+    assert metrics["best_val_acc"] > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(shutil.which(name) for name in ("g++", "clang++", "c++")), reason="no C++ compiler")
+def test_a_compiled_network_learns_and_its_checkpoint_loads_like_any_other(cnn_params, tmp_path):
+    keeper = Rows(weights=tmp_path / "best.ckpt")
+    fit(TrialConfig.from_params(cnn_params | {"compile": True, "max_epochs": 2}), [keeper])
+    best = max(keeper.rows, key=lambda row: row["val_acc"])
+    assert best["val_acc"] > 0.3
+    assert evaluate(tmp_path / "best.ckpt", "val")["val_acc"] == pytest.approx(best["val_acc"], abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(shutil.which(name) for name in ("g++", "clang++", "c++")), reason="no C++ compiler")
+def test_every_network_of_a_process_is_compiled(cnn_params, monkeypatch):
+    """A search trains hundreds in one process, and torch gives up after a few compilations of the same code."""
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 4)
+    counters = torch._dynamo.utils.counters
+    for filters in (1, 2, 3):
+        counters.clear()
+        params = {"compile": True, "max_epochs": 1, "first_layer_filters": filters, "conv_layers": 1}
+        fit(TrialConfig.from_params(cnn_params | params))
+        assert counters["frames"]["ok"] > 0, filters
+
+
+def test_no_step_waits_for_the_device(cnn_params):
+    """Tensors of the meta device have no values, so any read of one by the host raises."""
+    config = TrialConfig.from_params(cnn_params)
+    classifier = factory.build_classifier(config, 10).to("meta")
+    batch = torch.rand(8, 3, 16, 16, device="meta"), torch.zeros(8, dtype=torch.int64, device="meta")
+    assert classifier.training_step(batch, 0).is_meta
+    classifier.validation_step(batch, 0)
+
+
+NO_ROOM = torch.OutOfMemoryError("no room for so many images")
+
+
+class Small:
+    """Stands in for a device: a network that has no room for more than ``most`` images at a time."""
+
+    def __init__(self, most: int, monkeypatch, error: Exception = NO_ROOM):
+        self.seen, self.error = [], error
+        real = factory.build_cnn
+
+        def smaller(*args):
+            net = real(*args)
+            net.register_forward_pre_hook(lambda module, inputs: self.check(len(inputs[0]), most))
+            return net
+
+        monkeypatch.setattr(factory, "build_cnn", smaller)
+
+    def check(self, count: int, most: int) -> None:
+        self.seen.append(count)
+        if count > most:
+            raise self.error
+
+
+def test_out_of_memory_halves_the_micro_batch_and_says_so(cnn_params, monkeypatch):
+    params = cnn_params | {"max_epochs": 2, "batch_norm": False, "dropout": 0.0, "precision": "32-true"}
+    whole = fit(TrialConfig.from_params(params))
+    device = Small(20, monkeypatch)
+    halved = fit(TrialConfig.from_params(params))
+    assert device.seen[:3] == [64, 32, 16]
+    assert max(device.seen[2:]) == 16
+    assert halved["micro_batch"] == 16
+    assert "micro_batch" not in whole
+    assert halved["train_loss"] == pytest.approx(whole["train_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("CUDA error: out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")],
+)
+def test_every_way_to_be_out_of_memory_halves_the_micro_batch(cnn_params, monkeypatch, error):
+    Small(32, monkeypatch, error)
+    assert fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1}))["micro_batch"] == 32
+
+
+def test_a_network_too_large_for_one_image_fails(cnn_params, monkeypatch):
+    device = Small(0, monkeypatch)
+    with pytest.raises(torch.OutOfMemoryError, match="no room for so many images"):
+        fit(TrialConfig.from_params(cnn_params))
+    assert device.seen == [64, 32, 16, 8, 4, 2, 1]
+
+
+def test_other_errors_are_not_tried_again(cnn_params, monkeypatch):
+    device = Small(0, monkeypatch)
+    device.check = lambda count, most: (device.seen.append(count), (_ for _ in ()).throw(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        fit(TrialConfig.from_params(cnn_params))
+    assert device.seen == [64]

@@ -1,0 +1,53 @@
+import optuna
+import pytest
+from ray import tune
+
+from inat.constants import STUDY_DB
+from inat.tuning.loggers.optuna_db import StudyMirror
+from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
+from tests.helpers import run_epochs
+
+RUNGS = Rungs(grace=1, factor=3, max_epochs=9)
+
+
+def mirror_of(study) -> StudyMirror:
+    options = SearcherOptions(rungs=RUNGS, stopped="last")
+    return StudyMirror(study, BudgetAwareOptunaSearch(study, {"x": tune.uniform(0.0, 1.0)}, options))
+
+
+def end(study, best, state):
+    trial = study.add_trial({"x": best})
+    run_epochs(study, trial.trial_id, [best / 2, best])
+    study.end_trial(trial.trial_id, state)
+    return trial
+
+
+def read(study) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(storage=f"sqlite:///{study.directory / STUDY_DB}", study_name="trials").get_trials()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_ended_trials_appear_once_also_those_of_an_earlier_search(study):
+    with mirror_of(study) as mirror:
+        mirror(end(study, 0.5, "stopped"))
+        mirror(end(study, 0.7, "failed"))
+    end(study, 0.9, "completed")  # the driver was killed before it could mirror this one
+    with mirror_of(study) as mirror:
+        mirror(end(study, 0.6, "completed"))
+    assert mirror.error is None
+    trials = read(study)
+    assert [t.user_attrs["trial_id"] for t in trials] == ["t0000", "t0001", "t0002", "t0003"]
+    assert [t.state.name for t in trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert trials[0].value == 0.5
+    assert trials[0].intermediate_values == {1: 0.25, 2: 0.5}
+    assert trials[0].user_attrs == {
+        "trial_id": "t0000", "state": "stopped", "best_val_acc": 0.5, "epochs": 2, "rung": 1
+    }  # fmt: skip
+
+
+def test_a_database_that_cannot_be_written_does_not_stop_the_search(study):
+    (study.directory / STUDY_DB).write_text("no database")
+    with mirror_of(study) as mirror:
+        mirror(end(study, 0.5, "stopped"))
+    assert mirror.error is not None

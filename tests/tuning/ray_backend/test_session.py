@@ -1,0 +1,52 @@
+import pytest
+import ray
+from ray._private import services
+
+from inat.config.search import SearchConfig
+from inat.errors import ConfigError, SearchError
+from inat.tuning.ray_backend.session import ray_session
+
+NOBODY = "127.0.0.1:1"  # where nothing listens
+
+
+@pytest.fixture
+def search_for_ray(monkeypatch):
+    """Joining as `--address auto` does; Ray itself, which would try for minutes, must not be reached."""
+
+    def init(**options):
+        pytest.fail(f"ray.init({options})")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def join():
+        with ray_session(SearchConfig(address="auto")):
+            pass
+
+    return join
+
+
+def test_a_cluster_whose_head_has_died_is_told_at_once(search_for_ray, monkeypatch):
+    monkeypatch.setattr(services, "find_gcs_addresses", frozenset)
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda temp_dir: NOBODY)  # left by `ray start`
+    with pytest.raises(SearchError, match=r"no Ray cluster answers at --address auto \(.*Connection refused"):
+        search_for_ray()
+
+
+def test_so_is_one_that_the_environment_names(search_for_ray, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", NOBODY)
+    with pytest.raises(SearchError, match="no Ray cluster answers at --address auto"):
+        search_for_ray()
+
+
+def test_a_client_address_is_refused_wherever_it_stands(search_for_ray, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:10001")
+    with pytest.raises(ConfigError, match="ray://127.0.0.1:10001 is a Ray client address"):
+        search_for_ray()
+
+
+def test_a_machine_without_any_cluster_is_told(search_for_ray, monkeypatch):
+    monkeypatch.setattr(services, "find_gcs_addresses", frozenset)
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda temp_dir: None)
+    with pytest.raises(SearchError, match="Could not find any running Ray instance"):
+        search_for_ray()

@@ -1,0 +1,72 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inat.config.search import SearchConfig
+from inat.errors import ConfigError
+from inat.tuning.ray_backend.slots import Node, Slots, idle, plan_slots
+
+
+@pytest.mark.parametrize(
+    ("nodes", "settings", "expected"),
+    [
+        ([Node(8)], {}, Slots(8, 1, 0)),  # a laptop
+        ([Node(2)], {"cpus_per_trial": 2}, Slots(1, 2, 0)),
+        ([Node(16, 1)], {}, Slots(1, 8, 1)),  # one GPU
+        ([Node(4, 1)], {}, Slots(1, 4, 1)),
+        ([Node(96, 8)], {}, Slots(8, 8, 1)),  # eight GPUs
+        ([Node(16, 8)], {}, Slots(8, 2, 1)),
+        ([Node(16, 1)], {"gpus_per_trial": 0.25}, Slots(4, 4, 0.25)),
+        ([Node(16, 1)], {"gpus_per_trial": 0.3333}, Slots(3, 5, 0.3333)),
+        ([Node(16, 1)], {"gpus_per_trial": 0}, Slots(16, 1, 0)),
+        ([Node(8, 2), Node(8)], {}, Slots(2, 4, 1)),  # a node without GPU takes no GPU trials
+        ([Node(3), Node(3)], {"cpus_per_trial": 2}, Slots(2, 2, 0)),  # no trial is spread over machines
+        ([Node(8)], {"max_concurrent": 3}, Slots(3, 1, 0)),
+    ],
+)
+def test_automatic_and_given_shares(nodes, settings, expected):
+    assert plan_slots(nodes, SearchConfig(**settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "settings", "message"),
+    [
+        ([Node(2)], {"cpus_per_trial": 4}, "needs 4 CPU and 0 GPU, but the largest machine has 2 CPU and 0 GPU"),
+        ([Node(2)], {"gpus_per_trial": 1}, "needs 1 CPU and 1 GPU, but the largest machine has 2 CPU and 0 GPU"),
+    ],
+)
+def test_a_trial_that_fits_nowhere_is_refused_with_the_numbers(nodes, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        plan_slots(nodes, SearchConfig(**settings))
+
+
+@given(st.lists(st.tuples(st.integers(1, 64), st.integers(0, 8)), min_size=1, max_size=4))
+def test_automatic_slots_never_ask_for_more_than_there_is(machines):
+    nodes = [Node(cpus, gpus) for cpus, gpus in machines]
+    try:
+        slots = plan_slots(nodes, SearchConfig())
+    except ConfigError:
+        # More GPUs than cores: not even one core for a GPU trial.
+        assert all(node.cpus < 1 or node.gpus < 1 for node in nodes)
+        return
+    assert slots.count >= 1
+    assert slots.cpus * slots.count <= sum(node.cpus for node in nodes) + 1e-6
+    assert slots.gpus * slots.count <= sum(node.gpus for node in nodes) + 1e-6
+
+
+def test_float16_needs_a_gpu():
+    config = SearchConfig(data="digits", precision="16-mixed")
+    with pytest.raises(ConfigError, match="--precision 16-mixed needs a GPU and there is none; take bf16-mixed"):
+        plan_slots([Node(cpus=4)], config)
+    assert plan_slots([Node(cpus=4, gpus=1)], config).count == 1
+
+
+def test_machines_too_small_for_a_trial_are_named_with_what_would_use_them():
+    nodes = [Node(8, 1, "gpubox"), Node(8, 0, "old1"), Node(8, 0, "old2")]
+    assert idle(nodes, Slots(1, 4, 1)) == (
+        "old1, old2 have no GPU for a trial; --gpus-per-trial 0 would use the CPUs of all"
+    )
+    assert idle([Node(8, 0, "big"), Node(2, 0, "small")], Slots(2, 4, 0)) == (
+        "small has no room for a trial; lower --cpus-per-trial"
+    )
+    assert idle(nodes, Slots(3, 1, 0)) == ""

@@ -1,0 +1,89 @@
+import pytest
+from optuna.trial import TrialState
+from ray.exceptions import ActorDiedError, LocalRayletDiedError, WorkerCrashedError
+
+from inat.constants import COMPLETED, FAILED, STOPPED
+from inat.study.trial import Trial
+from inat.tuning.sampling.feedback import WORST, Lesson, Rungs, best_at, lesson_of, median_gain
+
+
+def trial(values: list[float], state: str = COMPLETED, error: str = "") -> Trial:
+    best = [max(values[: i + 1]) for i in range(len(values))]
+    rows = [{"epoch": i, "best_val_acc": value} for i, value in enumerate(best, start=1)]
+    return Trial("t0000", 0, {}, "", state, error=error, history=rows)
+
+
+def complete(value: float) -> Lesson:
+    return Lesson(TrialState.COMPLETE, pytest.approx(value))
+
+
+def test_rungs_stand_at_powers_of_the_factor_below_the_last_epoch():
+    rungs = Rungs(grace=3, factor=3, max_epochs=27)
+    assert rungs.milestones == [3, 9]
+    assert [rungs.rung_of(epochs) for epochs in (0, 2, 3, 8, 9, 27)] == [0, 0, 1, 1, 2, 2]
+    assert Rungs(grace=1, factor=4, max_epochs=20).milestones == [1, 4, 16]
+
+
+FINISHED = [trial([0.2, 0.3, 0.5, 0.6]), trial([0.1, 0.5, 0.5, 0.7]), trial([0.3, 0.4, 0.4, 0.9])]
+
+
+@pytest.mark.parametrize(("policy", "value"), [("last", 0.3), ("extrapolate", 0.3 + 0.3)])
+def test_a_stopped_trial_counts_by_policy(policy, value):
+    # From epoch 2 on the completed ones gained 0.3, 0.2 and 0.5.
+    assert lesson_of(trial([0.3, 0.2], STOPPED), FINISHED, policy) == complete(value)
+
+
+def test_a_pruned_lesson_has_no_value_of_its_own():
+    assert lesson_of(trial([0.3], STOPPED), FINISHED, "pruned") == Lesson(TrialState.PRUNED, None)
+
+
+def test_extrapolation_ends_at_one_and_needs_completed_trials():
+    assert lesson_of(trial([0.9, 0.9], STOPPED), FINISHED, "extrapolate") == complete(1.0)
+    unhelpful = [trial([0.1, 0.2], STOPPED), trial([0.1, 0.9], FAILED), trial([0.4])]
+    assert median_gain(unhelpful, 1) == 0.0
+    assert lesson_of(trial([0.4], STOPPED), unhelpful, "extrapolate") == complete(0.4)
+
+
+@pytest.mark.parametrize("policy", ["extrapolate", "last", "pruned"])
+def test_a_trial_that_ended_by_itself_counts_as_it_is(policy):
+    assert lesson_of(trial([0.3, 0.5, 0.4]), FINISHED, policy) == complete(0.5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("state", [COMPLETED, STOPPED])
+def test_what_is_no_number_counts_as_the_worst(value, state):
+    assert lesson_of(trial([value], state), FINISHED, "extrapolate") == Lesson(TrialState.COMPLETE, WORST)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB",
+        "RuntimeError: [enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you",
+        "MemoryError",
+        "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8 GiB for an array",
+        "torch.AcceleratorError: CUDA error: out of memory",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "2 worker(s) were killed due to the node running low on memory. Memory on the node was 15.9GB / 16GB",
+        str(ActorDiedError()),
+        f"ray.exceptions.WorkerCrashedError: {WorkerCrashedError()}",
+        str(LocalRayletDiedError()),
+        "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR",
+        "Task failed because the node it was running on is dead or unavailable. Node IP: 10.0.0.2",
+        "no epoch within --trial-timeout",
+    ],
+)
+def test_failures_of_memory_and_dead_processes_count_as_the_worst(error):
+    assert lesson_of(trial([0.5], FAILED, error), FINISHED, "extrapolate") == Lesson(TrialState.COMPLETE, WORST)
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["ValueError: no mish today", "ValueError: model kindly died-out", "KeyError: 'killed'", "no reason known", ""],
+)
+def test_other_failures_do_not_count(error):
+    assert lesson_of(trial([0.5], FAILED, error), FINISHED, "extrapolate") == Lesson(TrialState.FAIL, None)
+
+
+def test_the_best_up_to_an_epoch():
+    assert [best_at(trial([0.2, 0.5, 0.3]), epoch) for epoch in (0, 1, 2, 3, 9)] == [None, 0.2, 0.5, 0.5, 0.5]

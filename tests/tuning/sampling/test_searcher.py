@@ -1,0 +1,245 @@
+import math
+
+import pytest
+from ray import tune
+
+from inat.study.study import Study
+from inat.study.trial import Trial
+from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.sampling.samplers import make_sampler
+from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
+from tests.helpers import run_epochs
+
+SPACE = {"x": tune.uniform(0.0, 1.0), "kind": tune.choice(["a", "b", "c"]), "on": tune.choice([True, False])}
+
+
+def searcher(study: Study, seed: int = 0, **options) -> BudgetAwareOptunaSearch:
+    rungs = Rungs(grace=1, factor=3, max_epochs=9)
+    return BudgetAwareOptunaSearch(study, SPACE, SearcherOptions(rungs=rungs, seed=seed, keep_checkpoints=2, **options))
+
+
+def value_of(params: dict) -> float:
+    return 1 - (params["x"] - 0.3) ** 2 - 0.1 * (params["kind"] != "b")
+
+
+def finish(search: BudgetAwareOptunaSearch, study: Study, suggestion: dict, state: str = "completed") -> None:
+    """Report and end one suggestion as Tune and the recorder do."""
+    trial_id = suggestion["trial_id"]
+    for epoch in (1, 2, 3) if state == "completed" else (1,):
+        result = {"epoch": epoch, "best_val_acc": value_of(suggestion) * (1 - 0.1 / epoch)}
+        study.add_epoch(trial_id, result)
+        search.hear(study.trials[trial_id])
+    search.on_trial_complete(trial_id, result)  # Tune tells the searcher before the recorder
+    end(search, study, trial_id, state)
+
+
+def end(search: BudgetAwareOptunaSearch, study: Study, trial_id: str, state: str, error: str = "") -> None:
+    study.end_trial(trial_id, state, error)
+    search.hear(study.trials[trial_id])
+
+
+def ask(search: BudgetAwareOptunaSearch) -> dict:
+    return search.suggest(search.next_trial_id())
+
+
+def test_ids_are_the_studys_and_every_suggestion_is_in_the_journal(study):
+    search = searcher(study)
+    first, second = ask(search), ask(search)
+    assert (first["trial_id"], second["trial_id"]) == ("t0000", "t0001")
+    assert study.trials["t0001"].params == {name: second[name] for name in SPACE}
+    assert first["seed"] != second["seed"]
+
+
+@pytest.mark.parametrize("cut", [3, 12, 25])
+@pytest.mark.parametrize("stopped", ["extrapolate", "last", "pruned"])
+def test_a_resumed_search_asks_what_the_uninterrupted_one_would(tmp_path, cut, stopped):
+    def two_at_a_time(search: BudgetAwareOptunaSearch, study: Study, live: list[dict], until: int) -> list[dict]:
+        while len(study.trials) < until:
+            while len(live) < 2:
+                live.append(ask(search))
+            suggestion = live.pop(0)
+            finish(search, study, suggestion, "completed" if value_of(suggestion) > 0.8 else "stopped")
+        return live
+
+    whole = Study.create(tmp_path / "whole", {"config": {}})
+    two_at_a_time(searcher(whole, stopped=stopped), whole, [], 30)
+
+    part = Study.create(tmp_path / "part", {"config": {}})
+    two_at_a_time(searcher(part, stopped=stopped), part, [], cut)
+    part.close()
+    part = Study.open(part.directory)
+    search = searcher(part, stopped=stopped)
+    assert search.waiting == 1
+    handed_out_again = ask(search)
+    assert handed_out_again["trial_id"] == part.unfinished()[0].trial_id
+    two_at_a_time(search, part, [handed_out_again], 30)
+    assert [t.params for t in part.trials.values()] == [t.params for t in whole.trials.values()]
+
+
+def test_the_sampler_is_told_what_was_tried(study, monkeypatch):
+    told = []
+
+    def make(name, seed, space, tried, candidates):
+        told.append(tried)
+        return make_sampler(name, seed, space, tried, candidates)
+
+    monkeypatch.setattr("inat.tuning.sampling.searcher.make_sampler", make)
+    search = searcher(study)
+    first = ask(search)
+    ask(search)
+    assert told[-1]({name: first[name] for name in SPACE})
+    assert not told[-1]({name: first[name] for name in SPACE} | {"x": -1.0})
+
+
+def test_seeds_matter(tmp_path):
+    def draws(seed: int) -> list[float]:
+        search = searcher(Study.create(tmp_path / str(seed), {"config": {}}), seed)
+        return [ask(search)["x"] for _ in range(8)]
+
+    # Neighbouring seeds share nothing, not even shifted by a trial.
+    assert not set(draws(0)) & set(draws(1))
+    assert len(set(draws(5_000_000_000))) == 8
+
+
+def test_learns_where_the_good_values_are(study):
+    search = searcher(study)
+    for _ in range(60):
+        finish(search, study, ask(search))
+    late = list(study.trials.values())[40:]
+    assert sum(abs(t.params["x"] - 0.3) for t in late) / len(late) < 0.2
+    assert sum(t.params["kind"] == "b" for t in late) > len(late) / 2
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "value"), [("ValueError: boom", "FAIL", None), ("CUDA out of memory", "COMPLETE", 0.0)]
+)
+def test_failed_trials_are_told_and_do_not_disturb(study, error, state, value):
+    search = searcher(study)
+    trial_id = ask(search)["trial_id"]
+    search.on_trial_complete(trial_id, None, error=True)
+    end(search, study, trial_id, "failed", error)
+    finish(search, study, ask(search))
+    study.close()
+    again = searcher(Study.open(study.directory))
+    for told in (search, again):
+        first, second = told._ot_study.get_trials()
+        assert (first.state.name, first.value, second.state.name) == (state, value, "COMPLETE")
+        assert not told._ot_trials
+
+
+def test_unknown_and_repeated_news_are_tolerated(study):
+    search = searcher(study)
+    suggestion = ask(search)
+    search.on_trial_result("t0099", {"epoch": 1, "best_val_acc": 0.5})
+    search.on_trial_complete("t0099", {"epoch": 1, "best_val_acc": 0.5})
+    search.hear(Trial("t0099", 99, {}, ""))
+    finish(search, study, suggestion)
+    search.hear(study.trials["t0000"])
+    search.on_trial_result("t0000", {"epoch": 9, "best_val_acc": 0.9})
+    assert [t.state.name for t in search._ot_study.get_trials()] == ["COMPLETE"]
+
+
+def test_a_trial_without_a_number_is_never_left_running(study):
+    search = searcher(study)
+    trial_id = ask(search)["trial_id"]
+    study.add_epoch(trial_id, {"epoch": 1, "best_val_acc": float("nan")})
+    search.hear(study.trials[trial_id])
+    end(search, study, trial_id, "completed")
+    (told,) = search._ot_study.get_trials()
+    assert (told.state.name, told.value, told.intermediate_values) == ("COMPLETE", 0.0, {})
+    assert study.best() is None
+
+
+def test_optuna_keeps_raw_accuracy_epochs_rung_and_state(study):
+    search = searcher(study)
+    for state in ("completed", "stopped"):
+        finish(search, study, ask(search), state)
+    completed, stopped = search._ot_study.get_trials()
+    raw = study.trials["t0001"].best_val_acc
+    assert stopped.user_attrs == {
+        "trial_id": "t0001", "state": "stopped", "best_val_acc": raw, "epochs": 1, "rung": 1
+    }  # fmt: skip
+    assert completed.user_attrs["rung"] == 2
+    gain = completed.value - completed.intermediate_values[1]
+    assert gain > 0
+    assert stopped.value == pytest.approx(min(1.0, raw + gain))
+    assert search.as_optuna(study.trials["t0001"]).value == stopped.value
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+def test_every_sampler_searches(study, sampler):
+    search = searcher(study, sampler=sampler)
+    for _ in range(14):
+        finish(search, study, ask(search))
+    assert len({t.params["x"] for t in study.trials.values()}) == 14
+
+
+def test_the_users_configurations_come_first_and_only_once(study):
+    wanted = [{"x": 0.25, "kind": "c", "on": True}, {"x": 0.75}]
+    search = searcher(study, start_from=wanted)
+    first, second, third = (ask(search) for _ in range(3))
+    assert {name: first[name] for name in SPACE} == wanted[0]
+    assert second["x"] == 0.75
+    assert second["kind"] in "abc"
+    assert third["x"] not in (0.25, 0.75)
+    study.close()
+    again = searcher(Study.open(study.directory), start_from=wanted)
+    assert [ask(again)["x"] for _ in range(3)] == [0.25, 0.75, third["x"]]
+    assert ask(again)["x"] not in (0.25, 0.75)
+
+
+def test_repeated_reports_of_a_trial_set_back_are_ignored(study, recwarn):
+    search = searcher(study)
+    trial_id = ask(search)["trial_id"]
+    for epoch in (1, 2, 1, 2, 3):
+        study.add_epoch(trial_id, {"epoch": epoch, "best_val_acc": epoch / 10})
+        search.hear(study.trials[trial_id])
+    assert not [w for w in recwarn if "already reported" in str(w.message)]
+    end(search, study, trial_id, "completed")
+    told = search._ot_study.get_trials()[0]
+    assert told.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
+    assert math.isclose(told.value, 0.3)
+
+
+def test_optuna_learns_the_epoch_at_which_a_trial_was_stopped_with_it_or_before_it(study):
+    search = searcher(study, stopped="pruned")
+    trial_id = ask(search)["trial_id"]
+    study.add_epoch(trial_id, {"epoch": 1, "best_val_acc": 0.4})
+    end(search, study, trial_id, "stopped")  # nobody was told of the epoch by itself
+    live = search._ot_study.get_trials()[0]
+    assert (live.state.name, live.value, live.intermediate_values) == ("PRUNED", 0.4, {1: 0.4})
+    study.close()
+    again = searcher(Study.open(study.directory), stopped="pruned")._ot_study.get_trials()[0]
+    assert (again.state, again.value, again.intermediate_values) == (live.state, live.value, live.intermediate_values)
+
+
+def test_a_new_trial_must_beat_the_kept_ones_to_write_its_weights(study):
+    search = searcher(study)
+    assert ask(search)["threshold"] is None
+    for value in (0.3, 0.6, 0.5):
+        trial = study.add_trial({"x": 0.1, "kind": "a", "on": True})
+        run_epochs(study, trial.trial_id, [value])
+        study.end_trial(trial.trial_id, "completed")
+    assert ask(searcher_of_finished(study))["threshold"] == 0.5
+
+
+def searcher_of_finished(study: Study) -> BudgetAwareOptunaSearch:
+    for trial in study.unfinished():
+        study.end_trial(trial.trial_id, "failed")
+    return searcher(study)
+
+
+CHOICES = {"kind": tune.choice(["a", "b", "c"]), "size": tune.choice([1, 2, 3, 4])}
+
+
+def test_no_choice_is_tried_twice_until_the_space_is_used_up(study):
+    rungs = Rungs(grace=1, factor=3, max_epochs=9)
+    search = BudgetAwareOptunaSearch(study, CHOICES, SearcherOptions(rungs=rungs, keep_checkpoints=2))
+    asked = []
+    for _ in range(14):
+        suggestion = ask(search)
+        asked.append((suggestion["kind"], suggestion["size"]))
+        study.add_epoch(suggestion["trial_id"], {"epoch": 1, "best_val_acc": 0.2 * suggestion["size"]})
+        end(search, study, suggestion["trial_id"], "completed")
+    assert len(set(asked[:12])) == 12
+    assert set(asked[12:]) <= set(asked[:12])

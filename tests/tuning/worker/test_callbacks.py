@@ -1,0 +1,165 @@
+import os
+import resource
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from inat.config.trial import TrialConfig
+from inat.errors import DiskFullError
+from inat.training.checkpoint import load_checkpoint
+from inat.training.fit import fit
+from inat.tuning.worker import callbacks
+from inat.tuning.worker.callbacks import ATTEMPT, TrialCheckpoints, Watchdog
+
+
+def test_best_weights_are_those_of_the_best_epoch(cnn_params, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 1e9)  # also on a machine that is very slow today
+    metrics = fit(TrialConfig.from_params(cnn_params), [TrialCheckpoints(tmp_path / "c", None)])
+    stored = torch.load(tmp_path / "c" / "best.ckpt", weights_only=True)
+    assert stored["row"]["best_val_acc"] == stored["row"]["val_acc"] == metrics["best_val_acc"]
+    assert load_checkpoint(tmp_path / "c" / "best.ckpt").config == TrialConfig.from_params(cnn_params)
+    assert {p.name for p in (tmp_path / "c").iterdir()} == {ATTEMPT, "best.ckpt"}
+
+
+def test_nothing_is_written_below_the_threshold(cnn_params, tmp_path):
+    fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1}), [TrialCheckpoints(tmp_path / "c", 1.0)])
+    assert [p.name for p in (tmp_path / "c").iterdir()] == [ATTEMPT]
+
+
+def test_an_equal_accuracy_is_enough(cnn_params, tmp_path):
+    config = TrialConfig.from_params(cnn_params | {"max_epochs": 1})
+    reached = fit(config)["best_val_acc"]
+    fit(config, [TrialCheckpoints(tmp_path / "c", reached)])
+    assert (tmp_path / "c" / "best.ckpt").exists()
+
+
+def test_the_last_state_is_written_when_due_and_can_be_resumed(cnn_params, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    config = TrialConfig.from_params(cnn_params)
+    keeper = TrialCheckpoints(tmp_path / "c", None)
+    last = tmp_path / "c" / "last.ckpt"
+    whole = fit(config, [keeper], resume_from=last)  # not there yet
+    assert last.exists()
+    resumed = fit(config, resume_from=last)
+    assert resumed["best_val_acc"] == whole["best_val_acc"]
+    assert resumed["train_loss"] == whole["train_loss"]
+
+
+@contextmanager
+def room_for(size: int):
+    """No file of this process may be larger, as with a quota: the system then refuses in the middle of a write."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(("name", "every"), [("best.ckpt", 1e9), ("last.ckpt", 0.0)])
+def test_no_room_for_a_checkpoint_is_called_by_its_name_and_leaves_the_old_one(
+    cnn_params, tmp_path, monkeypatch, name, every
+):
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", every)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    keeper = TrialCheckpoints(tmp_path / "c", 1.0 if name == "last.ckpt" else None)
+    (tmp_path / "c" / name).write_text("old")
+    config = TrialConfig.from_params(cnn_params | {"num_neurons_dense": 2048})  # 2 MB of weights
+    with room_for(1_000_000), pytest.raises(DiskFullError, match=f"the disk of {tmp_path / 'c'} is full; free some"):
+        fit(config, [keeper])
+    assert {path.name: path.read_text() for path in (tmp_path / "c").glob("*.ckpt*")} == {name: "old"}
+
+
+class Watch:
+    """Sizes of all files of a directory whenever one has just been written into it, before it takes its place."""
+
+    def __init__(self, directory, monkeypatch):
+        self.moments = []
+        real = os.replace
+
+        def watched(source, target):
+            self.moments.append(
+                {path.name.partition(".ckpt")[0] + ".ckpt": path.stat().st_size for path in directory.glob("*.ckpt*")}
+            )
+            real(source, target)
+
+        monkeypatch.setattr(os, "replace", watched)
+
+
+def test_the_bound_on_what_a_running_trial_has_on_the_disk(cnn_params, tmp_path, monkeypatch):
+    """README: best.ckpt, last.ckpt and the one that is being written; seven times the weights."""
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    config = TrialConfig.from_params(cnn_params | {"num_neurons_dense": 2048, "max_epochs": 4})
+    watch, keeper = Watch(tmp_path / "c", monkeypatch), TrialCheckpoints(tmp_path / "c", None)
+    fit(config, [keeper])
+    state = load_checkpoint(tmp_path / "c" / "best.ckpt").classifier.state_dict()
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    assert {name for files in watch.moments for name in files} == {
+        "best.ckpt", "last.ckpt", ".best.ckpt", ".last.ckpt",
+    }  # fmt: skip
+    assert max(len(files) for files in watch.moments) == 3
+    largest = max(sum(files.values()) for files in watch.moments)
+    assert 6.5 * weights < largest < 7.1 * weights
+
+
+def test_an_attempt_that_was_replaced_ends_and_leaves_the_checkpoints_alone(cnn_params, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    cut_off, successor = TrialCheckpoints(tmp_path / "c", None), TrialCheckpoints(tmp_path / "c", None)
+    config = TrialConfig.from_params(cnn_params)
+    fit(config, [successor])
+    files = {path.name: path.read_bytes() for path in (tmp_path / "c").iterdir()}
+    with pytest.raises(SystemExit):
+        fit(config, [cut_off])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "c").iterdir()} == files
+
+
+HANG = """
+import sys, threading, time
+from pathlib import Path
+from inat.tuning.worker.callbacks import Watchdog
+with Watchdog(Path(sys.argv[1]), float(sys.argv[2])) as watchdog:
+    for _ in range(4):
+        time.sleep(0.2)
+        watchdog.on_train_epoch_end(None, None)
+    print("trained", flush=True)
+    if sys.argv[3] == "hang":
+        threading.Event().wait()
+time.sleep(2.5)
+print("went on", flush=True)
+"""
+
+
+def run(path, seconds: float, how: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", HANG, str(path), str(seconds), how]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_hanging_trial_ends_its_process_and_leaves_where_it_hung(tmp_path):
+    started = time.monotonic()
+    done = run(tmp_path / "errors" / "t0001.hang.txt", 2.0, "hang")
+    assert (done.returncode, done.stdout) == (1, "trained\n")
+    assert time.monotonic() - started < 40
+    assert "threading.py" in (tmp_path / "errors" / "t0001.hang.txt").read_text()
+
+
+@pytest.mark.parametrize("seconds", [2.0])
+def test_epochs_keep_it_alive_and_nothing_stays_behind(tmp_path, seconds):
+    done = run(tmp_path / "t0001.hang.txt", seconds, "end")
+    assert (done.returncode, done.stdout) == (0, "trained\nwent on\n")
+    assert not (tmp_path / "t0001.hang.txt").exists()
+
+
+def test_progress_shows_outside_of_the_process_as_a_touched_empty_file(tmp_path):
+    path = tmp_path / "t0001.hang.txt"
+    with Watchdog(path, 60.0) as watchdog:
+        os.utime(path, (0, 0))
+        watchdog.wind_up()
+        assert path.stat().st_mtime > 1e9
+        assert path.stat().st_size == 0

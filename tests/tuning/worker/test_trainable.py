@@ -1,0 +1,142 @@
+"""What a worker does with one trial, in this process: Tune's report is replaced, all else is real."""
+
+import weakref
+
+import pytest
+from ray import tune
+
+from inat.models import frozen_features
+from inat.training import memory
+from inat.tuning.worker import callbacks, trainable
+from inat.tuning.worker.callbacks import Watchdog
+
+
+class TuneDouble:
+    """Keeps reports; stops the trial at an epoch as Tune does, by SystemExit out of the report."""
+
+    def __init__(self, stop_at: int | None = None):
+        self.rows, self.reports, self.stop_at = [], [], stop_at
+
+    def report(self, row):
+        self.reports.append(row["epoch"])
+        self.rows += [*row["epochs_before"], row]
+        if row["epoch"] == self.stop_at:
+            raise SystemExit
+
+    @property
+    def epochs(self):
+        return [row["epoch"] for row in self.rows]
+
+
+@pytest.fixture
+def trial(cnn_params, tmp_path, monkeypatch):
+    # Tests that want reports or checkpoints by the clock say so; here it may be a slow day.
+    monkeypatch.setattr(callbacks, "REPORT_EVERY_SECONDS", 1e9)
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 1e9)
+
+    def run(stop_at=None, model=cnn_params, **changes) -> TuneDouble:
+        double = TuneDouble(stop_at)
+        monkeypatch.setattr(tune, "report", double.report)
+        monkeypatch.setattr(trainable, "_cpus", lambda: 1)
+        monkeypatch.setattr(trainable, "_node", lambda: "here")
+        settings = {
+            "trial_id": "t0007",
+            "study_dir": str(tmp_path),
+            "threshold": None,
+            "trial_timeout": None,
+            "rungs": [],
+            "weights_sha256": {},
+            "driver_node": "here",
+        }
+        trainable.run_trial(model | settings | changes)
+        return double
+
+    return run
+
+
+def test_reports_every_epoch_and_that_it_is_done_with_the_last(trial, tmp_path):
+    double = trial()
+    assert double.epochs == [1, 2, 3]
+    assert [row.get("done") for row in double.rows] == [None, None, True]
+    assert double.rows[-1]["finished"] == "max_epochs"
+    assert {"train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "seconds"} <= double.rows[0].keys()
+    assert (tmp_path / "checkpoints" / "t0007" / "best.ckpt").exists()
+
+
+def test_short_epochs_are_reported_together_but_no_later_than_a_rung_or_a_second(trial, monkeypatch):
+    assert trial(rungs=[2], max_epochs=5).reports == [2, 5]
+    monkeypatch.setattr(callbacks, "REPORT_EVERY_SECONDS", 0.0)
+    assert trial().reports == [1, 2, 3]
+
+
+def test_epochs_that_were_not_reported_when_the_process_died_are_reported_by_the_next_attempt(trial, monkeypatch):
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    with pytest.raises(SystemExit):
+        trial(rungs=[3], stop_at=3, max_epochs=4)
+    # The checkpoint was written before the report: the process may have died between the two.
+    second = trial(rungs=[3], max_epochs=4)
+    assert second.reports == [3, 4]
+    assert second.epochs == [1, 2, 3, 4]
+
+
+def test_a_second_attempt_goes_on_from_the_checkpoint_and_repeats_its_row(trial, monkeypatch):
+    whole = trial().rows
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    with pytest.raises(SystemExit):
+        trial(stop_at=2, rungs=[1, 2])
+    second = trial()
+    # The row of the checkpoint comes again: its first report may have been lost with the process.
+    assert second.epochs == [2, 3]
+    assert [row["train_loss"] for row in second.rows] == [row["train_loss"] for row in whole[1:]]
+
+
+def test_a_trial_gets_the_hash_of_its_own_backbones_weights(trial, backbone_params, monkeypatch, tmp_path):
+    from inat.training import fit
+
+    seen = []
+    monkeypatch.setattr(fit, "fit", lambda config, *args, **kwargs: seen.append(config.model.weights_sha256))
+    monkeypatch.setattr(trainable, "_cpus", lambda: 1)
+    monkeypatch.setattr(trainable, "_node", lambda: "here")
+    own = {"trial_id": "t0000", "study_dir": str(tmp_path), "threshold": None, "trial_timeout": None, "rungs": []}
+    trainable.run_trial(
+        backbone_params | own | {"driver_node": "here", "weights_sha256": {"mobilenet_v2": "abc", "vgg16": "def"}}
+    )
+    assert seen == ["abc"]
+
+
+def test_building_features_is_progress_for_the_watchdog(trial, backbone_params, monkeypatch):
+    wound = []
+    monkeypatch.setattr(frozen_features, "BATCH", 4)  # 32 and 8 photos: 10 batches
+    monkeypatch.setattr(Watchdog, "wind_up", lambda self: wound.append(self))
+    trial(model=backbone_params, trial_timeout=60.0, max_epochs=1)
+    assert len(wound) == 1 + 10 + 1  # at the start, while building, behind the epoch
+    trial(model=backbone_params, trial_timeout=60.0, max_epochs=1)
+    assert len(wound) == 12 + 2
+
+
+def test_wrong_hyperparameters_name_themselves(trial):
+    from inat.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="unknown hyperparameter 'widht'"):
+        trial(widht=3)
+
+
+def test_a_stopped_trial_leaves_no_network_behind(trial):
+    from inat.models.classifier import Classifier
+
+    alive = weakref.WeakSet()
+    real = Classifier.__init__
+
+    def remember(self, *args):
+        real(self, *args)
+        alive.add(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Classifier, "__init__", remember)
+        at_clean_up = []
+        patch.setattr(memory, "release_freed_memory", lambda: at_clean_up.append(len(alive)))
+        with pytest.raises(SystemExit):
+            trial(stop_at=2, rungs=[2])
+    assert at_clean_up == [0]
