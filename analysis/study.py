@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.readers.frames import SIGNS, Broken, Frames, Mode, chosen
 from analysis.readers.ray_tune import is_tune, read_tune
-from analysis.readers.study_dir import is_ours, read_ours
+from analysis.readers.study_dir import is_study_dir, read_study_dir
 from analysis.readers.wandb_csv import is_wandb_csv, read_wandb_csv
 from analysis.schema import BEST_VAL_ACC, HISTORY_CSV, STUDY_JSON, TRIALS_CSV
 
@@ -98,8 +98,8 @@ def _read(
     if study is not None and (place.is_dir() or is_wandb_csv(place)):
         raise ValueError(f"{place} is no Optuna database and holds one study; leave out the name {study}")
     if place.is_dir():
-        if is_ours(place):
-            return read_ours(place, metric, mode or "max", broken)
+        if is_study_dir(place):
+            return read_study_dir(place, metric, mode or "max", broken)
         if is_tune(place):
             return read_tune(place, metric, mode or "max", parameters, broken)
         missing = [name for name in (STUDY_JSON, TRIALS_CSV, HISTORY_CSV) if not (place / name).is_file()]

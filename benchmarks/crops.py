@@ -17,7 +17,7 @@ import tyro
 from PIL import Image
 
 from inat.data.augment import random_crops, resample
-from inat.data.decode import read_photo, resize
+from inat.data.decode import read_image, resize
 from inat.data.image_folder import open_tree
 
 
@@ -61,7 +61,7 @@ def main() -> None:
     print(options)
     for margin in options.margins:
         torch.manual_seed(0)
-        values = [value for path in paths for value in decibels(read_photo(path), options, margin)]
+        values = [value for path in paths for value in decibels(read_image(path), options, margin)]
         low, middle = np.quantile(values, [0.05, 0.5])
         print(f"margin {margin:g}: median {middle:.1f} dB, 5 % of the crops below {low:.1f} dB")
         parts.append(f"psnr_{margin:g}={middle:.4g} psnr_{margin:g}_low={low:.4g}")

@@ -4,11 +4,11 @@
 
 Each model predicts the test photographs of PHOTOS, alternating, each measurement in a fresh process:
 
-"ours" is inat.training.inference.predict_photos, which python -m inat.predict calls: decoding in threads, batches of
+"ours" is inat.training.inference.predict_images, which python -m inat.predict calls: decoding in threads, batches of
 the size of the training, its precision. "plain" is one photograph at a time: PIL, torchvision's Resize, ToTensor and
 Normalize, the network in float32 under inference_mode. Both are timed after one batch that is not counted, with the
-model loaded, and read the same files, which are in the system's cache after the first. "ratio" is ours / plain; "same" is the share of
-photographs, in percent, that both give the same class.
+model loaded, and read the same files, which are in the system's cache after the first. "ratio" is ours / plain; "same"
+is the share of photographs, in percent, that both give the same class.
 """
 
 import json
@@ -25,8 +25,8 @@ from PIL import Image
 from torchvision import transforms
 
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD, VAL
-from inat.data.image_folder import list_photos
-from inat.training.inference import Model, open_model, predict_photos
+from inat.data.image_folder import list_images
+from inat.training.inference import Model, open_model, predict_images
 from inat.training.memory import keep_freed_memory
 
 Kind = Literal["ours", "plain"]
@@ -50,7 +50,7 @@ class Options:
 
 def ours(model: Model, paths: list[str]) -> Classes:
     """The predicted classes."""
-    found = (prediction.confidences for prediction in predict_photos(model, paths))
+    found = (prediction.confidences for prediction in predict_images(model, paths))
     return [-1 if row is None else int(row.argmax()) for row in found]
 
 
@@ -77,7 +77,7 @@ def once(options: Options, kind: Kind) -> dict[str, Any]:
     if kind == "ours":
         keep_freed_memory()
     folder, model = options.data / VAL, open_model(place)
-    paths = [str(folder / path) for path in list_photos(folder)]
+    paths = [str(folder / path) for path in list_images(folder)]
     PREDICT[kind](model, paths[: model.batch_size])
     started = time.perf_counter()
     classes = PREDICT[kind](model, paths)

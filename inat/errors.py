@@ -33,7 +33,7 @@ class DiskFullError(StudyError):
     """The disk of a study is full: the search has to stop, and can go on once there is space."""
 
 
-class MachineError(InatError):
+class NodeError(InatError):
     """A machine of the cluster lacks what trials need there; the others may have it."""
 
 

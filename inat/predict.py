@@ -27,11 +27,11 @@ from rich.table import Table
 from rich.text import Text
 
 from inat.cli import run_command
-from inat.config.validation import not_positive, refuse
-from inat.data.image_folder import list_photos
+from inat.config.validation import positive_errors, raise_if_any
+from inat.data.image_folder import list_images
 from inat.errors import ConfigError, DataError
-from inat.study.atomic_io import csv_lines, replacing
-from inat.training.inference import Model, Prediction, open_model, predict_photos
+from inat.study.atomic_io import atomic_replace, csv_lines
+from inat.training.inference import Model, Prediction, open_model, predict_images
 from inat.training.memory import keep_freed_memory
 
 Format = Literal["table", "csv", "json"]
@@ -59,7 +59,7 @@ class PredictCommand:
     """Photographs that go through the network at a time. Default: as in its training."""
 
     def __post_init__(self) -> None:
-        refuse(not_positive(self, "top", *(["batch_size"] if self.batch_size is not None else [])))
+        raise_if_any(positive_errors(self, "top", *(["batch_size"] if self.batch_size is not None else [])))
 
     @property
     def chosen_format(self) -> Format:
@@ -78,7 +78,7 @@ def photo_paths(photos: Sequence[Path]) -> list[str]:
     paths: dict[str, None] = {}
     for place in (path.expanduser() for path in photos):
         if place.is_dir():
-            paths |= dict.fromkeys(str(place / path) for path in list_photos(place))
+            paths |= dict.fromkeys(str(place / path) for path in list_images(place))
         elif place.exists():
             paths[str(place)] = None
         else:
@@ -94,7 +94,7 @@ def predict(command: PredictCommand) -> None:
         raise ConfigError(f"--top must be in 1..{len(model.classes)}, the classes of the model, got {command.top}")
     keep_freed_memory()
     started, errors = time.perf_counter(), dict[str, str]()
-    predictions = _noting(errors, _shown(command, predict_photos(model, paths, command.batch_size), len(paths)))
+    predictions = _noting(errors, _shown(command, predict_images(model, paths, command.batch_size), len(paths)))
     with warnings.catch_warnings(), _stream(command.output, command.chosen_format == "table") as stream:
         warnings.simplefilter("ignore")  # Pillow's, of odd palettes and EXIF; what it cannot read is told
         write(predictions, model, command, stream)
@@ -139,7 +139,10 @@ def _stream(output: Path | None, table: bool) -> Iterator[TextIO]:
     if path.is_dir():
         raise ConfigError(f"--output {path} is a folder; name a file")
     try:
-        with replacing(path) as partial, partial.open("w", encoding="utf-8", errors="surrogateescape") as stream:
+        with (
+            atomic_replace(path) as partial,
+            partial.open("w", encoding="utf-8", errors="surrogateescape") as stream,
+        ):
             yield stream
     except OSError as error:
         raise ConfigError(f"cannot write {path} ({error.strerror or error}); choose another --output") from error

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from inat.cli import run_command
 from inat.config.trial import FLATTEN, PLAIN, CNNConfig
-from inat.config.validation import not_positive, refuse
+from inat.config.validation import positive_errors, raise_if_any
 from inat.models.cnn import build_cnn, summarise
 
 
@@ -45,7 +45,7 @@ class SummaryCommand:
 
 def print_summary(command: SummaryCommand) -> None:
     """Print the table that ``SummaryCommand`` asks for."""
-    refuse(not_positive(command, "image_size", "num_classes"))
+    raise_if_any(positive_errors(command, "image_size", "num_classes"))
     names = CNNConfig.__dataclass_fields__
     with torch.device("meta"):  # shapes and counts need no memory
         network = build_cnn(

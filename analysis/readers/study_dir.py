@@ -36,12 +36,12 @@ from analysis.schema import (
 MEASURED = HISTORY_COLUMNS[1:]
 
 
-def is_ours(directory: Path) -> bool:
+def is_study_dir(directory: Path) -> bool:
     """Whether it is a study directory, as far as one can see from its files."""
     return (directory / TRIALS_CSV).is_file()
 
 
-def read_ours(directory: Path, metric: str | None, mode: Mode, broken: Broken) -> Frames:
+def read_study_dir(directory: Path, metric: str | None, mode: Mode, broken: Broken) -> Frames:
     """The frames of a study directory; without ``metric`` the best values are those that the search recorded."""
     history = read_history(directory, broken)  # first: what it has is then in trials.csv, which is written later
     trials = read_trials(directory, broken)

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from inat.config.validation import refuse
+from inat.config.validation import raise_if_any
 from inat.constants import CACHE_DIR, DIGITS
 from inat.errors import ConfigError
 
@@ -139,7 +139,7 @@ def read_cluster(path: Path, shared: str | None = None, data: str | None = None)
         raise ConfigError(f"{path}: unknown provider type {kind!r}; choose from local, {', '.join(CLOUDS)}")
     auth, known = _mapping(content, "auth"), _mapping(content, "metadata")
     problems = [*_address_problems(provider), *_auth_problems(auth), *_type_problems(content)]
-    refuse([f"{path}: {problem}" for problem in problems])
+    raise_if_any([f"{path}: {problem}" for problem in problems])
     photos = data or known.get("data")
     head = Host(provider["head_ip"], head=True, outside=provider.get("external_head_ip"))
     hosts = [head, *(Host(ip, head=False) for ip in provider["worker_ips"])]

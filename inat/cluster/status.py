@@ -13,7 +13,7 @@ from rich.table import Table
 
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
-from inat.config.trial import in_use
+from inat.config.trial import active_params
 from inat.constants import FAILED, SEARCH_KIND, STATES
 from inat.errors import ConfigError
 from inat.study.journal import Journal
@@ -140,5 +140,5 @@ def describe_study(directory: Path, info: Mapping[str, Any], journal: Journal, r
     best = journal.best()
     if best is None:
         return [*lines, "best    none has ended yet"]
-    params = ", ".join(f"{name} {value}" for name, value in in_use(best.params).items())
+    params = ", ".join(f"{name} {value}" for name, value in active_params(best.params).items())
     return [*lines, f"best    {best.trial_id} {best.best_val_acc:.4f} in {best.epochs} epochs: {params}"]

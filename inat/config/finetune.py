@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from inat.config.search import SearchConfig
 from inat.config.trial import BACKBONE_SIZES, FREEZE_PARTIAL, STRATEGIES, BackboneConfig
-from inat.config.validation import refuse
+from inat.config.validation import raise_if_any
 from inat.errors import ConfigError
 
 FINETUNE = "finetune"
@@ -76,7 +76,7 @@ class FinetuneConfig(SearchConfig):
             SearchConfig.__post_init__(self)  # not super(): with slots, this class is another than the one it was
         except ConfigError as error:
             problems.append(str(error))
-        refuse(problems)
+        raise_if_any(problems)
 
     def _backbone_problems(self) -> list[str]:
         found: dict[str, None] = {}  # in order, each once

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from inat.config.trial import DataConfig, Precision
-from inat.config.validation import mistyped, not_positive, refuse, unknown_name
+from inat.config.validation import positive_errors, raise_if_any, type_errors, unknown_name_error
 from inat.constants import CACHE_DIR, DIGITS
 
 # Options that JSON keeps as text.
@@ -105,10 +105,10 @@ class SearchConfig:
     """Show tracebacks and the libraries' own messages."""
 
     def __post_init__(self) -> None:
-        refuse(mistyped(self))
-        problems = not_positive(self, "max_epochs", "patience", "grace_period", "keep_checkpoints")
+        raise_if_any(type_errors(self))
+        problems = positive_errors(self, "max_epochs", "patience", "grace_period", "keep_checkpoints")
         problems += [m for n in ("num_samples", "cpus_per_trial", "max_concurrent") if getattr(self, n) is not None
-                     for m in not_positive(self, n)]  # fmt: skip
+                     for m in positive_errors(self, n)]  # fmt: skip
         if self.num_samples is None and self.searcher != "grid":
             problems.append(f"num_samples must be given for --searcher {self.searcher}")
         if self.gpus_per_trial is not None and not self.gpus_per_trial >= 0:
@@ -123,7 +123,7 @@ class SearchConfig:
             problems.append(
                 f"grace_period {self.grace_period} is above max_epochs {self.max_epochs}; lower --grace-period too"
             )
-        problems += [m for n in ("time_budget", "trial_timeout") for m in not_a_duration(self, n)]
+        problems += [m for n in ("time_budget", "trial_timeout") for m in duration_errors(self, n)]
         if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
             problems.append(f"target_accuracy must be above 0 and at most 1, got {self.target_accuracy}")
         presets = (AUTO, *self.PRESETS)
@@ -131,7 +131,7 @@ class SearchConfig:
             problems.append(f"unknown space {self.space!r}; choose from {', '.join(presets)}, or name a Python file")
         if self.name is not None and (self.name.strip() in ("", "..") or Path(self.name).name != self.name):
             problems.append(f"name {self.name!r} must be a plain folder name")
-        refuse(problems)
+        raise_if_any(problems)
         self.data_config()
 
     @property
@@ -188,7 +188,7 @@ class SearchConfig:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Read what ``to_json`` wrote; ConfigError for names this version does not know."""
         known = {f.name for f in dataclasses.fields(cls)}
-        refuse([unknown_name(name, known) for name in values if name not in known])
+        raise_if_any([unknown_name_error(name, known) for name in values if name not in known])
         paths = {name: Path(values[name]) for name in PATHS if values.get(name) is not None}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**(dict(values) | paths | lists))
@@ -203,7 +203,7 @@ def seconds_of(duration: str | None) -> float | None:
     return float(match[1]) * SECONDS[match[2]]
 
 
-def not_a_duration(config: Any, name: str) -> list[str]:
+def duration_errors(config: Any, name: str) -> list[str]:
     """A message if the named field is given and no duration above zero."""
     value = getattr(config, name)
     if value is None or (DURATION.fullmatch(value.strip()) and seconds_of(value)):
@@ -224,10 +224,12 @@ def check_resumable(stored: SearchConfig, wanted: SearchConfig) -> None:
     """Refuse to continue a study with settings that would make its trials incomparable."""
     pairs = zip(stored.resolved()._items(), wanted.resolved()._items(), strict=True)
     changed = [(n, old, new) for (n, old), (_, new) in pairs if n not in CHANGEABLE and old != new]
-    refuse([
+    raise_if_any([
         f"--{n.replace('_', '-')} {new} differs from the study's {old}; leave it out or start a new study"
         for n, old, new in changed
     ])  # fmt: skip
     before, now = (math.inf if config.num_samples is None else config.num_samples for config in (stored, wanted))
     if now < before:
-        refuse([f"--num-samples {wanted.num_samples} is below the study's {stored.num_samples}; it may only be raised"])
+        raise_if_any(
+            [f"--num-samples {wanted.num_samples} is below the study's {stored.num_samples}; it may only be raised"]
+        )

@@ -7,15 +7,15 @@ from typing import Any, Literal, Self
 
 from inat.config.validation import (
     build_part,
+    choice_errors,
     has_type,
-    mistyped,
-    not_negative,
-    not_positive,
-    outside,
-    refuse,
-    too_many_pools,
-    unknown_choice,
-    unknown_name,
+    non_negative_errors,
+    pooling_errors,
+    positive_errors,
+    raise_if_any,
+    range_errors,
+    type_errors,
+    unknown_name_error,
 )
 from inat.constants import CACHE_DIR, DIGITS
 from inat.errors import ConfigError
@@ -66,11 +66,11 @@ class DataConfig:
         return CROP_MARGIN * self.image_size
 
     def __post_init__(self) -> None:
-        problems = mistyped(self) + not_positive(self, "image_size") + outside(self, "val_share", 0.01, 1)
-        problems += outside(self, "max_bad_fraction", 0, 1)
+        problems = type_errors(self) + positive_errors(self, "image_size") + range_errors(self, "val_share", 0.01, 1)
+        problems += range_errors(self, "max_bad_fraction", 0, 1)
         if self.data == DIGITS and has_type(self, "image_size") and self.image_size % 8:
             problems.append(f"the digits are 8x8 scans: image_size must be a multiple of 8, got {self.image_size}")
-        refuse(problems)
+        raise_if_any(problems)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,12 +92,12 @@ class CNNConfig:
     pooling: str = FLATTEN
 
     def __post_init__(self) -> None:
-        problems = mistyped(self) + not_positive(self, "first_layer_filters", "filter_org", "conv_layers")
-        problems += outside(self, "dropout", 0, 1) + unknown_choice(self, "activation", ACTIVATIONS)
-        problems += unknown_choice(self, "block", BLOCKS) + unknown_choice(self, "pooling", POOLINGS)
+        problems = type_errors(self) + positive_errors(self, "first_layer_filters", "filter_org", "conv_layers")
+        problems += range_errors(self, "dropout", 0, 1) + choice_errors(self, "activation", ACTIVATIONS)
+        problems += choice_errors(self, "block", BLOCKS) + choice_errors(self, "pooling", POOLINGS)
         if self.pooling == FLATTEN:
-            problems += not_positive(self, "num_neurons_dense")
-        refuse(problems)
+            problems += positive_errors(self, "num_neurons_dense")
+        raise_if_any(problems)
 
     @property
     def filters(self) -> tuple[int, ...]:
@@ -126,11 +126,11 @@ class BackboneConfig:
     weights_sha256: str = ""  # of the weights of a study, checked where it is given
 
     def __post_init__(self) -> None:
-        problems = mistyped(self) + not_positive(self, "body_lr_factor")
-        problems += not_negative(self, "views", "max_feature_gb")
-        problems += unknown_choice(self, "backbone", BACKBONE_NAMES) + unknown_choice(self, "strategy", STRATEGIES)
-        problems += unknown_choice(self, "weights", (IMAGENET, NO_WEIGHTS))
-        refuse(problems + self._impossible_k_layers())
+        problems = type_errors(self) + positive_errors(self, "body_lr_factor")
+        problems += non_negative_errors(self, "views", "max_feature_gb")
+        problems += choice_errors(self, "backbone", BACKBONE_NAMES) + choice_errors(self, "strategy", STRATEGIES)
+        problems += choice_errors(self, "weights", (IMAGENET, NO_WEIGHTS))
+        raise_if_any(problems + self._impossible_k_layers())
 
     def _impossible_k_layers(self) -> list[str]:
         most = BACKBONE_STAGES.get(self.backbone) if has_type(self, "backbone") else None
@@ -142,7 +142,7 @@ class BackboneConfig:
 
 
 # Parameters that have no effect if another, or its default where there is none, has one of these values.
-IDLE: tuple[tuple[str, Any, tuple[Any, ...], tuple[str, ...]], ...] = (
+INACTIVE_WHEN: tuple[tuple[str, Any, tuple[Any, ...], tuple[str, ...]], ...] = (
     ("strategy", FREEZE_PARTIAL, (FREEZE_ALL, UNFREEZE_ALL), ("k_layers",)),
     ("pooling", FLATTEN, (AVERAGE, MAXIMUM), ("num_neurons_dense",)),
     ("schedule", STEP, (STEP,), ("warmup_share",)),
@@ -151,9 +151,9 @@ IDLE: tuple[tuple[str, Any, tuple[Any, ...], tuple[str, ...]], ...] = (
 )
 
 
-def in_use(params: Mapping[str, Any]) -> dict[str, Any]:
+def active_params(params: Mapping[str, Any]) -> dict[str, Any]:
     """``params`` without those that have no effect beside the others: k_layers, unless freeze_partial is chosen."""
-    idle = {name for decider, default, values, names in IDLE if params.get(decider, default) in values
+    idle = {name for decider, default, values, names in INACTIVE_WHEN if params.get(decider, default) in values
             for name in names}  # fmt: skip
     return {name: value for name, value in params.items() if name not in idle}
 
@@ -162,7 +162,7 @@ def feature_group(params: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """Equal for trials that read the same kept features; None for those that have no frozen stages."""
     if params.get("strategy", UNFREEZE_ALL) == UNFREEZE_ALL:
         return None
-    used = in_use(params)
+    used = active_params(params)
     names = ("backbone", "strategy", "k_layers", "use_augmentation", "light_augmentation")
     return tuple(used.get(name) for name in names)
 
@@ -192,11 +192,13 @@ class OptimConfig:
     ema_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        problems = mistyped(self) + not_positive(self, "learning_rate", "batch_size", "lr_step_epochs", "lr_gamma")
-        problems += not_negative(self, "weight_decay", "mixup_alpha", "cutmix_alpha")
+        problems = type_errors(self) + positive_errors(
+            self, "learning_rate", "batch_size", "lr_step_epochs", "lr_gamma"
+        )
+        problems += non_negative_errors(self, "weight_decay", "mixup_alpha", "cutmix_alpha")
         for name in ("warmup_share", "label_smoothing", "random_erasing", "ema_decay"):
-            problems += outside(self, name, 0, 1)
-        refuse(problems + unknown_choice(self, "schedule", SCHEDULES))
+            problems += range_errors(self, name, 0, 1)
+        raise_if_any(problems + choice_errors(self, "schedule", SCHEDULES))
 
     @property
     def alters_images(self) -> bool:
@@ -219,14 +221,14 @@ class TrialConfig:
     stop_epoch: int = 0  # the last epoch of a training whose schedule is made for max_epochs; 0: max_epochs
 
     def __post_init__(self) -> None:
-        problems = mistyped(self) + not_positive(self, "max_epochs", "patience")
+        problems = type_errors(self) + positive_errors(self, "max_epochs", "patience")
         if has_type(self, "stop_epoch") and not 0 <= self.stop_epoch <= self.max_epochs:
             problems.append(f"stop_epoch must be in 0..{self.max_epochs}, got {self.stop_epoch}")
         if isinstance(self.model, CNNConfig):
-            problems += too_many_pools(self.model.conv_layers, self.data.image_size)
+            problems += pooling_errors(self.model.conv_layers, self.data.image_size)
         if self.precision not in PRECISIONS:
             problems.append(f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}")
-        refuse(problems)
+        raise_if_any(problems)
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
@@ -241,14 +243,14 @@ class TrialConfig:
             params = {"image_size": BACKBONE_SIZES[params["backbone"]], **params}
         own = {f.name for f in dataclasses.fields(cls)} - parts.keys()
         known = own | {f.name for part in parts.values() for f in dataclasses.fields(part)}
-        problems = [unknown_name(name, known) for name in params if name not in known]
+        problems = [unknown_name_error(name, known) for name in params if name not in known]
         built: dict[str, Any] = {}
         for key, part in parts.items():
             try:
                 built[key] = build_part(part, params)
             except ConfigError as error:
                 problems.append(str(error))
-        refuse(problems)
+        raise_if_any(problems)
         return cls(**built, **{name: params[name] for name in own & params.keys()})
 
     def to_params(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ MAX_PIXELS = 89_478_485
 ROWS_AT_ONCE = 256
 
 
-def read_photo(path: StrPath) -> Image.Image:
+def read_image(path: StrPath) -> Image.Image:
     """The photograph at ``path``, upright, in mode RGB.
 
     As torchvision's ImageFolder reads it (first frame of an animation, transparency dropped), but turned as its EXIF
@@ -39,7 +39,7 @@ def read_photo(path: StrPath) -> Image.Image:
 
 
 def why_unreadable(error: Exception, path: str) -> str:
-    """What ``read_photo`` raised, in words without the path, which stands beside them."""
+    """What ``read_image`` raised, in words without the path, which stands beside them."""
     text = getattr(error, "strerror", None) or str(error).replace(f" {path!r}", "")
     return text or type(error).__name__
 

@@ -31,7 +31,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class PhotoFolder:
+class ImageFiles:
     """The photographs of one split: ``root/files[i].path`` has class ``classes[labels[i]]``."""
 
     root: Path
@@ -52,7 +52,7 @@ class PhotoFolder:
         return digest.hexdigest()
 
 
-def open_tree(root: Path) -> tuple[PhotoFolder, PhotoFolder]:
+def open_tree(root: Path) -> tuple[ImageFiles, ImageFiles]:
     """The training photographs and the held-out test ones of ``root``.
 
     Layout: ``train/<class>/*`` and ``val/<class>/*`` (as in nature_12K) or ``test/<class>/*``; any image format
@@ -101,7 +101,7 @@ def check_splittable(labels: Sequence[int], classes: Sequence[str], root: Path, 
         )
 
 
-def list_split(split: Path) -> PhotoFolder:
+def list_split(split: Path) -> ImageFiles:
     """The photographs of the class folders in ``split``; DataError if there are none, or a class has none."""
     classes = tuple(sorted(entry.name for entry in os.scandir(split) if entry.is_dir() and _visible(entry.name)))
     if not classes:
@@ -116,10 +116,10 @@ def list_split(split: Path) -> PhotoFolder:
             )
         files += found
         labels += [index] * len(found)
-    return PhotoFolder(split, classes, tuple(files), tuple(labels))
+    return ImageFiles(split, classes, tuple(files), tuple(labels))
 
 
-def list_photos(folder: Path) -> list[str]:
+def list_images(folder: Path) -> list[str]:
     """Image files in and below ``folder``, relative to it and sorted; hidden ones are left out.
 
     DataError if there are none, or if a folder cannot be listed.

@@ -23,14 +23,14 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, SKIPPED_CSV
-from inat.data.image_folder import PhotoFolder
+from inat.data.image_folder import ImageFiles
 from inat.data.image_store_builder import BUILDING, FORMAT, build_stores
 from inat.errors import CacheFullError, DataError
 from inat.study.atomic_io import NO_ROOM
 
 
 @dataclass(frozen=True, slots=True)
-class PhotoStore:
+class ImageStore:
     """Decoded photographs of one folder at one size.
 
     ``images`` (N, size, size, 3) uint8, a map of the file; ``labels`` (N,) int64; ``aspects`` (N,) float32,
@@ -50,9 +50,7 @@ class PhotoStore:
         return len(self.labels) - len(self.rows)
 
 
-def open_stores(
-    photos: PhotoFolder, sizes: Sequence[int], cache_dir: Path, max_bad_fraction: float
-) -> list[PhotoStore]:
+def open_stores(photos: ImageFiles, sizes: Sequence[int], cache_dir: Path, max_bad_fraction: float) -> list[ImageStore]:
     """The stores of ``photos`` at ``sizes`` px; what is missing is built first, by one process while others wait.
 
     All have the same rows. Raises DataError if more than ``max_bad_fraction`` of the photographs cannot be read, if the
@@ -64,7 +62,7 @@ def open_stores(
     return stores
 
 
-def _build_and_open(photos: PhotoFolder, wanted: Mapping[int, Path], cache_dir: Path) -> list[PhotoStore]:
+def _build_and_open(photos: ImageFiles, wanted: Mapping[int, Path], cache_dir: Path) -> list[ImageStore]:
     path = lock_path(next(iter(wanted.values())))
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -83,7 +81,7 @@ def _build_and_open(photos: PhotoFolder, wanted: Mapping[int, Path], cache_dir: 
 
 
 @contextmanager
-def _patient_lock(path: Path, photos: PhotoFolder) -> Iterator[None]:
+def _patient_lock(path: Path, photos: ImageFiles) -> Iterator[None]:
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -96,7 +94,7 @@ def _patient_lock(path: Path, photos: PhotoFolder) -> Iterator[None]:
         lock.release()
 
 
-def store_directory(photos: PhotoFolder, size: int, cache_dir: Path) -> Path:
+def store_directory(photos: ImageFiles, size: int, cache_dir: Path) -> Path:
     """Where the store of ``photos`` at ``size`` px is: two folder names for people, a hash, the size.
 
     The hash is of what decodes (our format and Pillow's version), and of place, names, sizes in bytes, times of change
@@ -119,7 +117,7 @@ def state_name(directory: Path) -> str:
     return directory.name.removesuffix(BUILDING).rpartition("-")[0]
 
 
-def _open_all(wanted: Mapping[int, Path]) -> list[PhotoStore] | None:
+def _open_all(wanted: Mapping[int, Path]) -> list[ImageStore] | None:
     """None if one is missing or damaged, or if they differ in what could be read."""
     stores = [store for directory in wanted.values() if (store := _open(directory)) is not None]
     if len(stores) < len(wanted) or any(not np.array_equal(store.rows, stores[0].rows) for store in stores):
@@ -127,7 +125,7 @@ def _open_all(wanted: Mapping[int, Path]) -> list[PhotoStore] | None:
     return stores
 
 
-def _open(directory: Path) -> PhotoStore | None:
+def _open(directory: Path) -> ImageStore | None:
     """None if it is not there, or damaged by somebody's clean-up or a failing disk."""
     try:
         labels, aspects = np.load(directory / LABELS_NPY), np.load(directory / ASPECTS_NPY)
@@ -139,10 +137,10 @@ def _open(directory: Path) -> PhotoStore | None:
         raise DataError(f"cannot read {error.filename or directory} ({error.strerror}); check --cache-dir") from error
     with suppress(OSError):  # somebody else's cache
         os.utime(directory)  # when it was last used, for inat.data.cache
-    return PhotoStore(images, labels, aspects, np.flatnonzero(aspects), directory)
+    return ImageStore(images, labels, aspects, np.flatnonzero(aspects), directory)
 
 
-def _refuse_too_many_bad(photos: PhotoFolder, store: PhotoStore, max_bad_fraction: float) -> None:
+def _refuse_too_many_bad(photos: ImageFiles, store: ImageStore, max_bad_fraction: float) -> None:
     count, listing = len(store.labels), store.directory / SKIPPED_CSV
     if store.skipped <= max_bad_fraction * count:
         return

@@ -26,8 +26,8 @@ from rich.progress import (
 )
 
 from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, MANIFEST_JSON, NAMES_JSON, SKIPPED_CSV
-from inat.data.decode import read_photo, resize, why_unreadable
-from inat.data.image_folder import PhotoFolder
+from inat.data.decode import read_image, resize, why_unreadable
+from inat.data.image_folder import ImageFiles
 from inat.errors import DataError
 from inat.study.atomic_io import csv_lines
 
@@ -38,7 +38,7 @@ OF_THE_FILE = (None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno
 BUILDING = ".building"  # ending of a directory that is not complete
 
 
-def build_stores(photos: PhotoFolder, targets: Mapping[int, Path]) -> None:
+def build_stores(photos: ImageFiles, targets: Mapping[int, Path]) -> None:
     """Make the stores ``targets`` (size in px -> directory) in one pass over the photographs, replacing what is there.
 
     Each appears as a whole or not at all. The caller holds their lock.
@@ -61,7 +61,7 @@ def build_stores(photos: PhotoFolder, targets: Mapping[int, Path]) -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _announcement(photos: PhotoFolder, targets: Mapping[int, Path]) -> str:
+def _announcement(photos: ImageFiles, targets: Mapping[int, Path]) -> str:
     """Say how large the stores will be before a byte is written; DataError if the disk is too small for them."""
     count, cache_dir = len(photos.files), next(iter(targets.values())).parent
     needed = sum(count * size * size * 3 for size in targets)
@@ -71,7 +71,7 @@ def _announcement(photos: PhotoFolder, targets: Mapping[int, Path]) -> str:
 
 
 def _decode_all(
-    photos: PhotoFolder, directories: Mapping[int, Path], console: Console
+    photos: ImageFiles, directories: Mapping[int, Path], console: Console
 ) -> tuple[NDArray[np.float32], dict[str, str]]:
     """Write all readable photographs at each size; width / height of each (0: unreadable), and why some are not.
 
@@ -87,7 +87,7 @@ def _decode_all(
         def convert(row: int) -> str | None:
             path = os.path.join(photos.root, photos.files[row].path)
             try:
-                image = read_photo(path)
+                image = read_image(path)
             except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
                 _raise_unless_the_files_own(error, path)
                 return why_unreadable(error, path)
@@ -150,7 +150,7 @@ class _ImageFile:
 
 
 def _write_sidecars(
-    photos: PhotoFolder, size: int, directory: Path, aspects: NDArray[np.float32], skipped: Mapping[str, str]
+    photos: ImageFiles, size: int, directory: Path, aspects: NDArray[np.float32], skipped: Mapping[str, str]
 ) -> None:
     np.save(directory / LABELS_NPY, np.array(photos.labels, np.int64))
     np.save(directory / ASPECTS_NPY, aspects)

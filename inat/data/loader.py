@@ -32,7 +32,7 @@ class SplitDataset(Dataset[Batch]):
 
     def __init__(self, split: Split, device: torch.device) -> None:
         images = split.images if split.crops is None else split.crops.images
-        on_device = resident(images, device)
+        on_device = gpu_copy(images, device)
         self.images = as_tensor(images) if on_device is None else on_device
         self.rows, self.labels = self._beside(split.rows), self._beside(split.labels)
         self.aspects = None if split.crops is None else self._beside(split.crops.aspects)
@@ -73,7 +73,7 @@ class EpochShuffle(Sampler[int]):
         return iter(order.tolist())
 
 
-class SentAhead(DataLoader[Batch]):
+class PrefetchingLoader(DataLoader[Batch]):
     """Gathers and pins the next batch in a thread while the GPU computes on this one."""
 
     def __iter__(self) -> Any:
@@ -101,7 +101,7 @@ def loader_of(
 
     Where the last batch of an ``order`` would be a single one, it is left out: another one in every epoch.
     """
-    kind: type[DataLoader[Batch]] = SentAhead if to_send else DataLoader
+    kind: type[DataLoader[Batch]] = PrefetchingLoader if to_send else DataLoader
     # Batch norm has nothing to norm a single vector by and refuses it. A batch size of 1 is what was asked for.
     last_is_single = order is not None and 1 == len(order) % batch_size < len(order)
     # There is nothing to collate, and reading memory needs no workers.
@@ -122,7 +122,7 @@ def loader_of(
 _residents: dict[tuple[int, torch.device], tuple[weakref.ref[NDArray[Any]], Tensor]] = {}
 
 
-def resident(images: NDArray[Any], device: torch.device) -> Tensor | None:
+def gpu_copy(images: NDArray[Any], device: torch.device) -> Tensor | None:
     """A copy of ``images`` on a GPU, kept for the process's next trials; None if it would not fit, or on a CPU."""
     if device.type != "cuda":
         return None
@@ -139,11 +139,11 @@ def resident(images: NDArray[Any], device: torch.device) -> Tensor | None:
 
 
 def all_resident(parts: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor] | None:
-    """Copies of all ``parts`` on a GPU as ``resident`` makes them; None, and no new copy, if they would not all fit."""
+    """Copies of all ``parts`` on a GPU as ``gpu_copy`` makes them; None, and no new copy, if they would not all fit."""
     new = sum(part.nbytes for part in parts if (id(part), device) not in _residents)
     if device.type != "cuda" or not _fits(new, device):
         return None
-    copies = [copy for part in parts if (copy := resident(part, device)) is not None]
+    copies = [copy for part in parts if (copy := gpu_copy(part, device)) is not None]
     return copies if len(copies) == len(parts) else None
 
 

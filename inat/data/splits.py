@@ -12,8 +12,8 @@ from sklearn.model_selection import train_test_split
 from inat.config.trial import DataConfig
 from inat.constants import DIGITS, SKIPPED_CSV
 from inat.data import digits
-from inat.data.image_folder import PhotoFolder, check_splittable, open_tree
-from inat.data.image_store import PhotoStore, open_stores, state_name
+from inat.data.image_folder import ImageFiles, check_splittable, open_tree
+from inat.data.image_store import ImageStore, open_stores, state_name
 from inat.errors import DataError
 
 # Fixed, so that all trials of all studies of the same photographs are validated on the same ones.
@@ -77,7 +77,7 @@ def inspect_data(config: DataConfig) -> DataSummary:
     return summarise(*_open_checked(config))
 
 
-def summarise(train: PhotoFolder, test: PhotoFolder) -> DataSummary:
+def summarise(train: ImageFiles, test: ImageFiles) -> DataSummary:
     """What a study records of a class-folder tree."""
     return DataSummary(f"{train.fingerprint()[:32]}{test.fingerprint()[:32]}", train.classes, len(train.files))
 
@@ -129,14 +129,14 @@ def _split_digits(config: DataConfig) -> Splits:
 
 
 def _split_folder(config: DataConfig) -> Splits:
-    train_photos, test_photos = _opened_tree(config)
-    (store,) = _open(config, train_photos, config.image_size)
-    (test_store,) = _open(config, test_photos, config.image_size)
-    _check_splittable(config, train_photos, store.labels[store.rows].tolist())
+    train_images, test_images = _opened_tree(config)
+    (store,) = _open(config, train_images, config.image_size)
+    (test_store,) = _open(config, test_images, config.image_size)
+    _check_splittable(config, train_images, store.labels[store.rows].tolist())
     train, val = _train_and_val(config, store.rows, store.labels)
     bad = [s for s in (store, test_store) if s.skipped]
     return Splits(
-        train_photos.classes,
+        train_images.classes,
         train=Split(store.images, store.labels, train),
         val=Split(store.images, store.labels, val),
         test=Split(test_store.images, test_store.labels, test_store.rows),
@@ -147,7 +147,7 @@ def _split_folder(config: DataConfig) -> Splits:
 
 
 @lru_cache(maxsize=1)
-def _opened_tree(config: DataConfig) -> tuple[PhotoFolder, PhotoFolder]:
+def _opened_tree(config: DataConfig) -> tuple[ImageFiles, ImageFiles]:
     """Listed once a process: all its trials see the same photographs and rows, whatever happens to the tree."""
     train, test = _open_checked(config)
     if config.fingerprint and summarise(train, test).fingerprint != config.fingerprint:
@@ -157,17 +157,17 @@ def _opened_tree(config: DataConfig) -> tuple[PhotoFolder, PhotoFolder]:
     return train, test
 
 
-def _open_checked(config: DataConfig) -> tuple[PhotoFolder, PhotoFolder]:
+def _open_checked(config: DataConfig) -> tuple[ImageFiles, ImageFiles]:
     train, test = open_tree(Path(config.data))
     _check_splittable(config, train, train.labels)
     return train, test
 
 
-def _check_splittable(config: DataConfig, photos: PhotoFolder, labels: Sequence[int]) -> None:
+def _check_splittable(config: DataConfig, photos: ImageFiles, labels: Sequence[int]) -> None:
     check_splittable(labels, photos.classes, photos.root, config.val_share)
 
 
-def _open(config: DataConfig, photos: PhotoFolder, *sizes: int) -> list[PhotoStore]:
+def _open(config: DataConfig, photos: ImageFiles, *sizes: int) -> list[ImageStore]:
     return open_stores(photos, sizes, Path(config.cache_dir), config.max_bad_fraction)
 
 

@@ -14,7 +14,7 @@ from analysis.figures.style import new_figure, png_bytes, styled
 from inat.constants import CLASSES_CSV, CONFUSION_CSV, PREDICTIONS_CSV
 from inat.finalize.metrics import Scores
 from inat.finalize.test_evaluation import Evaluation, probabilities_of, ranking_of
-from inat.study.atomic_io import csv_lines, replacing
+from inat.study.atomic_io import atomic_replace, csv_lines
 
 LEAST, MOST = 6.0, 30.0  # inches of a side
 
@@ -47,7 +47,7 @@ def _save(axes: Axes, title: str, path: Path) -> None:
     axes.set_title(title)
     figure = axes.figure
     assert isinstance(figure, Figure)
-    with replacing(path) as partial:
+    with atomic_replace(path) as partial:
         partial.write_bytes(png_bytes(figure))
 
 
@@ -82,5 +82,5 @@ def confusion_rows(confusion: NDArray[Any], classes: Sequence[str]) -> list[Row]
 def _write(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
     text = csv_lines(rows, columns, header=True)
     # Names of files need not be UTF-8.
-    with replacing(path) as partial:
+    with atomic_replace(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")

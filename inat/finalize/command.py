@@ -43,7 +43,7 @@ from inat.finalize.options import FinalizeCommand
 from inat.finalize.retrain import open_runs, retrain
 from inat.finalize.task import Task, plan
 from inat.finalize.test_evaluation import Evaluation, sha256_of, test_once
-from inat.study.atomic_io import atomic_write, replacing
+from inat.study.atomic_io import atomic_replace, atomic_write
 from inat.study.study import Study
 from inat.training.checkpoint import complete_checkpoint
 from inat.tuning.command import write_report
@@ -179,7 +179,7 @@ def _exports(known: dict[str, Any], checkpoint: Path, data: Any) -> dict[str, An
 def _write_checkpoint(task: Task, source: Path, target: Path) -> None:
     """A checkpoint that needs no other file."""
     weights_dir = task.config.trial_settings().get("weights_dir")
-    with replacing(target) as partial:
+    with atomic_replace(target) as partial:
         complete_checkpoint(source, partial, weights_dir)
 
 

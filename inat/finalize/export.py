@@ -22,7 +22,7 @@ from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.data.augment import normalise, scale_to_one
 from inat.data.splits import load_splits
 from inat.errors import SearchError
-from inat.study.atomic_io import replacing
+from inat.study.atomic_io import atomic_replace
 from inat.training.checkpoint import Loaded, load_checkpoint
 
 TOLERANCE = 1e-4  # largest difference of a probability; both compute in float32, in another order
@@ -106,7 +106,7 @@ def exported(loaded: Loaded) -> torch.export.ExportedProgram:
 def _write_pt2(
     program: torch.export.ExportedProgram, path: Path, images: NDArray[np.uint8], expected: NDArray[np.float32]
 ) -> float:
-    with replacing(path) as partial:
+    with atomic_replace(path) as partial:
         with partial.open("wb") as written:
             torch.export.save(program, written)
         with partial.open("rb") as file:
@@ -138,7 +138,7 @@ def _write_onnx(
     assert made is not None
     proto = made.model_proto
     onnx.helper.set_model_props(proto, _described(loaded))
-    with replacing(path) as partial:
+    with atomic_replace(path) as partial:
         onnx.save(proto, partial)
         session = onnxruntime.InferenceSession(partial, providers=["CPUExecutionProvider"])
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from inat.config.trial import in_use
+from inat.config.trial import active_params
 from inat.constants import BEST_JSON, BEST_VAL_ACC, EPOCHS, METRICS_JSON, NAME, SECONDS, STATE, TEST, TRIAL_ID
 from inat.finalize.candidates import Candidate, best_epoch, lead, score_of
 from inat.finalize.task import Task
@@ -51,7 +51,7 @@ def run_summary(run: Trial) -> dict[str, Any]:
 
 
 def _config(task: Task, trial: Trial) -> dict[str, Any]:
-    params = in_use(task.config_of(trial).to_params())
+    params = active_params(task.config_of(trial).to_params())
     return {name: value for name, value in params.items() if name not in LOCAL}
 
 
@@ -95,7 +95,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
     trial = candidate.trial
     known = bool(candidate.runs)
     return {
-        TRIAL_ID: trial.trial_id, NAME: trial.name, "params": in_use(trial.params),
+        TRIAL_ID: trial.trial_id, NAME: trial.name, "params": active_params(trial.params),
         "search_val_acc": trial.best_val_acc, "search_epochs": trial.epochs, "search_state": trial.state,
         "n": len(candidate.runs), "failed": candidate.wanted - len(candidate.runs),
         "mean": candidate.mean if known else None, "sd": candidate.sd if known else None,

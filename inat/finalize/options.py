@@ -10,7 +10,7 @@ import tyro
 
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
-from inat.config.validation import not_positive, refuse
+from inat.config.validation import positive_errors, raise_if_any
 from inat.constants import SEARCH_KIND
 from inat.errors import StudyError
 
@@ -56,7 +56,7 @@ class FinalizeCommand:
     """Show tracebacks and the libraries' own messages."""
 
     def __post_init__(self) -> None:
-        refuse(not_positive(self, "top", "seeds"))
+        raise_if_any(positive_errors(self, "top", "seeds"))
 
 
 def settings_of(info: Mapping[str, Any], command: FinalizeCommand) -> SearchConfig:

@@ -14,7 +14,7 @@ from inat.errors import StudyError
 from inat.finalize.candidates import find_run
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.runner import Announce, Work, execute, settled_scheduler
+from inat.tuning.runner import Announce, RunSpec, restored_scheduler, run_trials
 from inat.tuning.space.grid import identity
 from inat.tuning.stoppers import StopAtLimits
 from inat.tuning.worker.trainable import THRESHOLD, run_trial
@@ -95,9 +95,9 @@ def retrain(
     the end, and another number of seeds may choose another.
     """
     config = replace(config, keep_checkpoints=max(1, len(runs.trials) + len(wanted)))
-    scheduler = settled_scheduler(config, runs)
+    scheduler = restored_scheduler(config, runs)
     source = RunSource(runs, wanted)
     if not source.waiting:
         return True
-    work = Work(config, runs, source, scheduler, len(runs.ended()) + source.waiting, run_trial)
-    return not execute(work, StopAtLimits(runs, None, None), announce=announce, give_up=give_up).interrupted
+    work = RunSpec(config, runs, source, scheduler, len(runs.ended()) + source.waiting, run_trial)
+    return not run_trials(work, StopAtLimits(runs, None, None), announce=announce, give_up=give_up).interrupted

@@ -14,7 +14,7 @@ from inat.config.trial import DataConfig
 from inat.constants import FINAL_DIR, TEST, TEST_LOGITS, TESTS_DIR
 from inat.data.splits import names_of_test_split
 from inat.errors import SearchError, StudyError
-from inat.study.atomic_io import disk_full_told, replacing
+from inat.study.atomic_io import as_disk_full_error, atomic_replace
 from inat.training.evaluation import answers
 
 UNUSABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
@@ -57,7 +57,7 @@ def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Eva
     answer is no number.
     """
     model, tests = sha256_of(checkpoint), directory / TESTS_DIR
-    with disk_full_told(directory):
+    with as_disk_full_error(directory):
         tests.mkdir(exist_ok=True)
     _move_what_was_kept_before(directory / TEST_LOGITS, tests)
     kept = {path.stem: _read(path) for path in sorted(tests.glob("[!.]*.npz"))}
@@ -130,7 +130,7 @@ def _read(path: Path) -> Evaluation:
 def _write(path: Path, tested: Evaluation) -> None:
     # As bytes: names of files need not be Unicode.
     names = np.array([name.encode(errors="surrogateescape") for name in tested.names])
-    with replacing(path) as partial, partial.open("wb") as file:
+    with atomic_replace(path) as partial, partial.open("wb") as file:
         np.savez(
             file,
             logits=tested.logits,

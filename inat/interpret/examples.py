@@ -9,10 +9,10 @@ import tyro
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inat.config.validation import refuse
+from inat.config.validation import raise_if_any
 from inat.constants import DIGITS
 from inat.data.augment import normalise, scale_to_one
-from inat.data.decode import read_photo, resize, why_unreadable
+from inat.data.decode import read_image, resize, why_unreadable
 from inat.data.loader import as_tensor
 from inat.data.splits import Split, load_splits
 from inat.errors import DataError
@@ -37,7 +37,7 @@ class Source:
     """Of what is chosen at random."""
 
     def __post_init__(self) -> None:
-        refuse([f"--seed {self.seed} is negative; choose 0 or more"] if self.seed < 0 else [])
+        raise_if_any([f"--seed {self.seed} is negative; choose 0 or more"] if self.seed < 0 else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def example(model: Model, source: Source, photo: Path | None) -> Example:
     if photo is not None:
         path = photo.expanduser()
         try:
-            return Example(resize(read_photo(path), model.image_size), path.name)
+            return Example(resize(read_image(path), model.image_size), path.name)
         except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
             reason = why_unreadable(error, str(path))
             raise DataError(f"cannot read {path} ({reason}); pass another --photo") from error

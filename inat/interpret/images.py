@@ -15,7 +15,7 @@ from rich.console import Console
 
 from inat.errors import DataError
 from inat.interpret.examples import INTERPRET_DIR, Source
-from inat.study.atomic_io import replacing
+from inat.study.atomic_io import atomic_replace
 from inat.training.inference import model_file
 
 DPI = 110
@@ -36,7 +36,7 @@ def output_folder(source: Source, below: str = "") -> Path:
 
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as a PNG and print where; DataError if that is refused."""
-    with _unwritable_told(path), replacing(path, sync=False) as partial:
+    with _unwritable_told(path), atomic_replace(path, sync=False) as partial:
         canvas = FigureCanvasAgg(figure)
         canvas.print_png(str(partial))
         if (excess := partial.stat().st_size / LARGEST) > 1:

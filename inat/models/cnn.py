@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inat.config.trial import ACTIVATIONS, AVERAGE, FLATTEN, RESIDUAL, CNNConfig
-from inat.config.validation import refuse, too_many_pools
+from inat.config.validation import pooling_errors, raise_if_any
 
 ACTIVATION_LAYERS: dict[str, Callable[[], nn.Module]] = dict(
     zip(ACTIVATIONS, (nn.ReLU, nn.GELU, nn.SiLU, nn.Mish), strict=True)
@@ -35,7 +35,7 @@ def build_cnn(config: CNNConfig, image_size: int, num_classes: int) -> nn.Sequen
     is flatten, dense, activation, dropout, output; or global pooling, flatten, dropout, output. Raises ConfigError if
     the blocks would leave no pixel.
     """
-    refuse(too_many_pools(config.conv_layers, image_size))
+    raise_if_any(pooling_errors(config.conv_layers, image_size))
     layers: Layers = OrderedDict()
     channels = 3
     for i, filters in enumerate(config.filters, start=1):

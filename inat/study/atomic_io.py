@@ -23,11 +23,11 @@ def disk_full(place: Path) -> DiskFullError:
     if study is None:
         return DiskFullError(f"the disk of {place} is full; free some space, then run the same command again")
     return DiskFullError(
-        f"the disk of {study} is full; everything up to here is kept: free some space, then {way_on(place, study)}"
+        f"the disk of {study} is full; everything up to here is kept: free some space, then {resume_hint(place, study)}"
     )
 
 
-def way_on(place: Path, study: Path) -> str:
+def resume_hint(place: Path, study: Path) -> str:
     """How the user goes on with what writes to ``place``, which lies in ``study``: the search, or inat.finalize."""
     if any(folder.name == FINAL_DIR and (folder.parent / STUDY_JSON).exists() for folder in (place, *place.parents)):
         return "run the same command again"
@@ -35,7 +35,7 @@ def way_on(place: Path, study: Path) -> str:
 
 
 @contextmanager
-def disk_full_told(directory: Path) -> Iterator[None]:
+def as_disk_full_error(directory: Path) -> Iterator[None]:
     """Turn the system's refusal to write any more into a DiskFullError that says how to go on."""
     try:
         yield
@@ -46,7 +46,7 @@ def disk_full_told(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, sync: bool = True, mark: str = "") -> Iterator[Path]:
+def atomic_replace(path: Path, *, sync: bool = True, mark: str = "") -> Iterator[Path]:
     """Gives a path to write to; at the end, that file takes the place of ``path``.
 
     A reader, or a crash, meets the old file or the new one, never a part. ``sync`` waits for the disk (4 ms on an SSD),
@@ -69,7 +69,7 @@ def replacing(path: Path, *, sync: bool = True, mark: str = "") -> Iterator[Path
 @contextmanager
 def _lack_of_room_told(partial: Path) -> Iterator[None]:
     try:
-        with disk_full_told(partial.parent):
+        with as_disk_full_error(partial.parent):
             yield
     except RuntimeError as error:  # torch's, which do not say why
         if _can_grow(partial):
@@ -95,8 +95,8 @@ def _wait_for_disk(file: Path) -> None:
 
 
 def atomic_write(path: Path, text: str, *, sync: bool = True) -> None:
-    """Write a text file as ``replacing`` does; without ``sync`` one that can be made again after a power cut."""
-    with replacing(path, sync=sync) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    """Write a text file as ``atomic_replace`` does; without ``sync`` one that can be made again after a power cut."""
+    with atomic_replace(path, sync=sync) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
 
 

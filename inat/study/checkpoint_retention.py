@@ -10,7 +10,7 @@ from inat.study.study import Study
 TRIAL_NAME = re.compile(r"t\d{4,}")
 
 
-def threshold_of(study: Study, keep: int) -> float | None:
+def checkpoint_threshold(study: Study, keep: int) -> float | None:
     """The validation accuracy that a new trial must reach to be among the best ``keep``; None: any will do."""
     ranking = study.ranking()
     return ranking[keep - 1].best_val_acc if len(ranking) >= keep else None

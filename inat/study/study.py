@@ -34,7 +34,7 @@ from inat.constants import (
     TRIALS_CSV,
 )
 from inat.errors import DiskFullError, StudyError
-from inat.study.atomic_io import atomic_write, csv_lines, disk_full_told, drop_torn_line
+from inat.study.atomic_io import as_disk_full_error, atomic_write, csv_lines, drop_torn_line
 from inat.study.journal import Journal
 from inat.study.metadata import read_info, take_lock
 from inat.study.trial import Trial
@@ -106,7 +106,7 @@ class Study(Journal):
         if repeated:
             self._rewrite_history()
         elif self._history is not None:
-            with disk_full_told(self.directory):
+            with as_disk_full_error(self.directory):
                 self._history.write(csv_lines([{TRIAL_ID: trial_id} | kept], HISTORY_COLUMNS))
                 self._history.flush()
         self._write_trials_soon()
@@ -135,7 +135,7 @@ class Study(Journal):
         started = time.monotonic()
         columns = (*TRIAL_COLUMNS_BEFORE, *self.parameters, *TRIAL_COLUMNS_AFTER)
         rows = [trial.table_row() for trial in self.trials.values()]
-        with disk_full_told(self.directory):
+        with as_disk_full_error(self.directory):
             atomic_write(self.directory / TRIALS_CSV, csv_lines(rows, columns, header=True), sync=False)
         self._table_written = time.monotonic()
         self._table_cost = self._table_written - started
@@ -150,7 +150,7 @@ class Study(Journal):
     def _rewrite_history(self) -> None:
         rows = [{TRIAL_ID: t.trial_id} | row for t in self.trials.values() for row in t.history]
         path = self.directory / HISTORY_CSV
-        with disk_full_told(self.directory):
+        with as_disk_full_error(self.directory):
             atomic_write(path, csv_lines(rows, HISTORY_COLUMNS, header=True), sync=False)
         if self._history is not None:
             self._history.close()
@@ -179,7 +179,7 @@ class Study(Journal):
 
     def _log(self, event: str, trial_id: str, **values: Any) -> None:
         # Flushed to the system at once: it survives the death of this process.
-        with disk_full_told(self.directory):
+        with as_disk_full_error(self.directory):
             self._journal.write(json.dumps({"event": event, TRIAL_ID: trial_id} | values) + "\n")
             self._journal.flush()
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from inat.config.trial import in_use
+from inat.config.trial import active_params
 from inat.constants import (
     BEST_VAL_ACC,
     EPOCH,
@@ -33,7 +33,7 @@ class Trial:
     @property
     def name(self) -> str:
         """The short name made of the hyperparameters."""
-        return short_name(in_use(self.params))
+        return short_name(active_params(self.params))
 
     @property
     def epochs(self) -> int:
@@ -70,7 +70,7 @@ class Trial:
         """This trial as a row of trials.csv."""
         row: dict[str, Any] = {name: getattr(self, name) for name in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)}
         row[SECONDS] = round(self.seconds, 3)
-        return in_use(self.params) | row
+        return active_params(self.params) | row
 
 
 def _scientific(prefix: str) -> Callable[[float], str]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from inat.constants import BEST_CKPT, MODEL_CKPT
 from inat.data.datamodule import as_seen
-from inat.data.decode import read_photo, resize, why_unreadable
+from inat.data.decode import read_image, resize, why_unreadable
 from inat.data.image_store_builder import AT_ONCE, usable_cores
 from inat.data.loader import Batch, as_tensor
 from inat.errors import ConfigError, StudyError
@@ -113,7 +113,7 @@ class Prediction(NamedTuple):
     error: str = ""
 
 
-def predict_photos(model: Model, paths: Sequence[str], batch_size: int | None = None) -> Iterator[Prediction]:
+def predict_images(model: Model, paths: Sequence[str], batch_size: int | None = None) -> Iterator[Prediction]:
     """Predictions of photographs in their order; what cannot be read is told and left out of the batches.
 
     So the batches are those of an evaluation over the same photographs. They are decoded in threads, at most a few
@@ -163,7 +163,7 @@ def _decode(paths: Sequence[str], size: int) -> list[tuple[str, NDArray[np.uint8
     decoded: list[tuple[str, NDArray[np.uint8] | str]] = []
     for path in paths:
         try:
-            decoded.append((path, resize(read_photo(path), size)))
+            decoded.append((path, resize(read_image(path), size)))
         except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
             decoded.append((path, why_unreadable(error, path)))
     return decoded

@@ -32,7 +32,7 @@ def prepare(config: TrialConfig, alive: Callable[[], None] = lambda: None) -> Pr
     """
     classes = load_splits(config.data).classes
     plan = plan_features(config)
-    note = "" if plan is None else why_not(plan)
+    note = "" if plan is None else cache_refusal(plan)
     if plan is not None and not note:
         try:
             return _on_features(plan, classes, alive)
@@ -51,7 +51,7 @@ def _on_features(plan: FeaturePlan, classes: tuple[str, ...], alive: Callable[[]
     return Prepared(features, trained_part(plan.network))
 
 
-def why_not(plan: FeaturePlan) -> str:
+def cache_refusal(plan: FeaturePlan) -> str:
     """Why the features are not kept and every photo goes through the frozen stages in every epoch; "" if they are."""
     model = plan.config.model
     assert isinstance(model, BackboneConfig)

@@ -8,7 +8,7 @@ from typing import Any
 from inat.config.trial import DataConfig
 from inat.constants import BEST_CKPT, BEST_JSON, BEST_VAL_ACC, EPOCHS, NAME, TEST, TRIAL_ID
 from inat.errors import DiskFullError, StudyError
-from inat.study.atomic_io import atomic_write, replacing
+from inat.study.atomic_io import atomic_replace, atomic_write
 from inat.study.study import Study
 from inat.study.trial import Trial
 
@@ -45,7 +45,7 @@ def write_best(study: Study) -> Trial | None:
 
 
 def _copy_weights(study: Study, weights: Path, target: Path, complete: bool) -> None:
-    with replacing(target) as partial:
+    with atomic_replace(target) as partial:
         if complete:
             from inat.training.checkpoint import (
                 complete_checkpoint,  # loads torch, which the search itself does without

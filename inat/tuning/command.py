@@ -12,7 +12,7 @@ from rich.console import Console
 
 from inat.cli import INTERRUPTED
 from inat.config.search import SearchConfig
-from inat.config.trial import in_use
+from inat.config.trial import active_params
 from inat.constants import BEST_CKPT, COMPLETED, ERRORS_DIR, FAILED, HISTORY_CSV, STOPPED, STUDY_DB, TEST, TRIALS_CSV
 from inat.data.splits import load_splits
 from inat.errors import SearchError
@@ -119,7 +119,7 @@ def summary(study: Study, best: Trial, seconds: float) -> str:
     """What came out of a search, and where it is."""
     states = [trial.state for trial in study.ended()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in (COMPLETED, STOPPED, FAILED))
-    params = ", ".join(f"{name} {value}" for name, value in in_use(best.params).items())
+    params = ", ".join(f"{name} {value}" for name, value in active_params(best.params).items())
     names = (BEST_CKPT, TRIALS_CSV, HISTORY_CSV, STUDY_DB, ERRORS_DIR)
     files = [name for name in names if (study.directory / name).exists()]
     return (

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from inat.config.finetune import FinetuneConfig
-from inat.config.trial import BACKBONE_SIZES, Precision, in_use
+from inat.config.trial import BACKBONE_SIZES, Precision, active_params
 from inat.data.splits import inspect_data
 from inat.models.backbones import build_backbone, frozen_stages
 from inat.models.stages import StagedNetwork
@@ -165,7 +165,7 @@ def _groups(config: FinetuneConfig, space: Mapping[str, Any]) -> list[tuple[dict
 
 
 def _group(params: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(in_use(params).get(name) for name in ("backbone", "strategy", "k_layers"))
+    return tuple(active_params(params).get(name) for name in ("backbone", "strategy", "k_layers"))
 
 
 def measure(backbone: str, image_size: int, num_classes: int, config: FinetuneConfig) -> Network:
@@ -227,7 +227,7 @@ def table_of(rows: Sequence[Row]) -> Table:
     for backbone, of_backbone in groupby(rows, key=lambda row: (row.params["backbone"], row.image_size)):
         table.add_row(f"{backbone[0]}, {backbone[1]} px")
         for row in of_backbone:
-            used = in_use(row.params)
+            used = active_params(row.params)
             table.add_row(
                 f" {used['strategy']}" + (f" k={used['k_layers']}" if "k_layers" in used else ""),
                 f"{row.trials:,.0f}", decimal(row.features) if row.features else "-",

@@ -15,15 +15,15 @@ from ray.tune.stopper import CombinedStopper
 from inat.config.search import SearchConfig, seconds_of
 from inat.constants import RAY_DIR
 from inat.study.study import Study
-from inat.tuning.loggers.optuna_db import StudyMirror
+from inat.tuning.loggers.optuna_db import OptunaDbWriter
 from inat.tuning.loggers.progress import SearchProgress
-from inat.tuning.loggers.study_recorder import Listener, StopAtError, StudyRecorder, settle
-from inat.tuning.loggers.tensorboard_logger import TensorboardTracker
-from inat.tuning.loggers.wandb_logger import WandbTracker
+from inat.tuning.loggers.study_recorder import StopAtError, StudyRecorder, TrialCallback, finish_interrupted
+from inat.tuning.loggers.tensorboard_logger import TensorboardLogger
+from inat.tuning.loggers.wandb_logger import WandbLogger
 from inat.tuning.ray_backend.asha import StudyASHA, asha_for
-from inat.tuning.ray_backend.hang_monitor import HangWatch
-from inat.tuning.ray_backend.nodes import Machines, machines_for
-from inat.tuning.ray_backend.placement import FitMachines, ResourceRefresh
+from inat.tuning.ray_backend.hang_monitor import HangMonitor
+from inat.tuning.ray_backend.nodes import ClusterNodes, cluster_nodes_for
+from inat.tuning.ray_backend.placement import ResourceRefresh, UsableNodes
 from inat.tuning.ray_backend.session import nodes, ray_session, refresh_resources, this_node
 from inat.tuning.ray_backend.slots import Slots, idle, plan_slots
 from inat.tuning.ray_backend.trials import StudyTrials, TrialSource
@@ -34,11 +34,11 @@ from inat.tuning.worker.trainable import DRIVER_NODE, FINGERPRINT, RUNGS, STUDY_
 
 Objective = Callable[[dict[str, Any]], None]
 Announce = Callable[[str], None]
-SideRecord = StudyMirror | WandbTracker | TensorboardTracker
+SideRecord = OptunaDbWriter | WandbLogger | TensorboardLogger
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class RunSpec:
     """Trials that ``source`` hands out until ``study`` has ``wanted`` ended ones, each a call of ``objective``."""
 
     config: SearchConfig
@@ -55,7 +55,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RunResult:
     """How it went: ``interrupted`` by the user before the end, ``seconds`` without starting Ray."""
 
     interrupted: bool
@@ -63,15 +63,15 @@ class Ran:
     slots: Slots
 
 
-def execute(
-    work: Work,
+def run_trials(
+    work: RunSpec,
     limits: StopAtLimits,
     *,
     records: Sequence[SideRecord] = (),
-    listeners: Sequence[Listener] = (),
+    listeners: Sequence[TrialCallback] = (),
     announce: Announce = lambda line: None,
     give_up: Callable[[], object] = lambda: None,
-) -> Ran:
+) -> RunResult:
     """Run the trials; the study on disk is up to date at every moment.
 
     ``listeners`` are called with each trial that changes, before ``records``; ``announce`` with lines for the user,
@@ -84,7 +84,7 @@ def execute(
         signals = stack.enter_context(StopOnSignal(give_up))
         stack.enter_context(ray_session(config))
         signals.rearm()  # ray.init has installed handlers of its own
-        machines = machines_for(study, config.data_config(), announce) if config.address else None
+        machines = cluster_nodes_for(study, config.data_config(), announce) if config.address else None
         fit = machines.wait() if machines else nodes()
         slots = plan_slots(fit, config)
         announce(f"trials  {slots}")
@@ -93,7 +93,7 @@ def execute(
         for record in records:
             stack.enter_context(record)
         progress = stack.enter_context(SearchProgress(study, work.wanted))
-        hearers: list[Listener] = [*listeners, limits.hear, progress, *records]
+        hearers: list[TrialCallback] = [*listeners, limits.hear, progress, *records]
         recorder = StudyRecorder(study, work.scheduler, config.keep_checkpoints, hearers, config.max_failures)
         stop = CombinedStopper(signals, limits, StopAtError(recorder))
         started = time.monotonic()
@@ -105,14 +105,14 @@ def execute(
                 machines.say = progress.say
                 machines.keep_informed(slots.fit_on, partial(trials.resize, most=config.max_concurrent))
             _tune(work, trials, recorder, stop, slots, machines)
-        limits.settle(recorder.end)
+        limits.finish_interrupted(recorder.end)
         if recorder.error is not None:
             raise recorder.error
         seconds = time.monotonic() - started
-    return Ran(signals.requested and work.missing > 0, seconds, slots)
+    return RunResult(signals.requested and work.missing > 0, seconds, slots)
 
 
-def settled_scheduler(config: SearchConfig, study: Study) -> StudyASHA:
+def restored_scheduler(config: SearchConfig, study: Study) -> StudyASHA:
     """ASHA with the rungs of ``study``, whose trials that a crash left behind have been settled."""
     scheduler = asha_for(
         study,
@@ -120,7 +120,7 @@ def settled_scheduler(config: SearchConfig, study: Study) -> StudyASHA:
         grace_period=config.grace_period,
         reduction_factor=config.reduction_factor,
     )
-    settle(study, scheduler)
+    finish_interrupted(study, scheduler)
     return scheduler
 
 
@@ -130,7 +130,12 @@ def rungs_of(config: SearchConfig) -> Rungs:
 
 
 def _tune(
-    work: Work, trials: StudyTrials, recorder: StudyRecorder, stop: Stopper, slots: Slots, machines: Machines | None
+    work: RunSpec,
+    trials: StudyTrials,
+    recorder: StudyRecorder,
+    stop: Stopper,
+    slots: Slots,
+    machines: ClusterNodes | None,
 ) -> None:
     config, study = work.config, work.study
     own = {
@@ -138,7 +143,7 @@ def _tune(
         FINGERPRINT: study.info["data"]["fingerprint"], RUNGS: rungs_of(config).milestones,
         WEIGHTS_SHA256: study.info.get(backbone_checks.WEIGHTS, {}), DRIVER_NODE: this_node(),
     }  # fmt: skip
-    hang_watch = HangWatch(study.directory, seconds_of(config.trial_timeout))
+    hang_watch = HangMonitor(study.directory, seconds_of(config.trial_timeout))
     refresh = ResourceRefresh(machines.with_room, refresh_resources) if machines else None
     # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
     tune.run(
@@ -147,7 +152,7 @@ def _tune(
         search_alg=trials,
         scheduler=work.scheduler,
         num_samples=work.missing,
-        resources_per_trial=FitMachines(
+        resources_per_trial=UsableNodes(
             {"CPU": slots.cpus, "GPU": slots.gpus},
             machines.excluded if machines else None,
             refresh.requested if refresh else None,

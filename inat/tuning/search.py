@@ -14,13 +14,13 @@ from inat.errors import StudyError
 from inat.study import checkpoint_retention
 from inat.study.study import Study
 from inat.tuning.loggers import wandb_logger
-from inat.tuning.loggers.optuna_db import StudyMirror
-from inat.tuning.loggers.study_recorder import Listener
-from inat.tuning.loggers.tensorboard_logger import TensorboardTracker
-from inat.tuning.loggers.wandb_logger import WandbTracker
+from inat.tuning.loggers.optuna_db import OptunaDbWriter
+from inat.tuning.loggers.study_recorder import TrialCallback
+from inat.tuning.loggers.tensorboard_logger import TensorboardLogger
+from inat.tuning.loggers.wandb_logger import WandbLogger
 from inat.tuning.provenance import check_unchanged, study_info
 from inat.tuning.ray_backend.slots import Slots
-from inat.tuning.runner import Announce, Objective, SideRecord, Work, execute, rungs_of, settled_scheduler
+from inat.tuning.runner import Announce, Objective, RunSpec, SideRecord, restored_scheduler, run_trials, rungs_of
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
 from inat.tuning.space import backbone_checks, presets
 from inat.tuning.space.grid import grid_of
@@ -105,7 +105,7 @@ def run(
     objective: Objective = run_trial,
     *,
     announce: Announce = lambda line: None,
-    listeners: Sequence[Listener] = (),
+    listeners: Sequence[TrialCallback] = (),
     give_up: Callable[[], object] = lambda: None,
 ) -> Outcome:
     """Search until the study has as many ended trials as ``config`` wants, or the user interrupts.
@@ -114,18 +114,18 @@ def run(
     is up to date at every moment. ``listeners`` are called with each trial that changes, ``announce`` with lines for
     the user, ``give_up`` before the process is ended because Ray did not answer after an interruption.
     """
-    scheduler = settled_scheduler(config, study)
+    scheduler = restored_scheduler(config, study)
     checkpoint_retention.prune(study, config.keep_checkpoints)
     searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study))
     wanted = trials_wanted(config, study)
     limits = StopAtLimits(study, seconds_of(config.time_budget), config.target_accuracy)
     if len(study.ended()) >= wanted or limits.reason:
-        with StudyMirror(study, searcher):
+        with OptunaDbWriter(study, searcher):
             pass  # a driver that was killed at the very end may have left it short
         return Outcome(study, interrupted=False, limit=limits.reason, seconds=0.0, slots=None)
     records = side_records(config, study, searcher)
-    work = Work(config, study, searcher, scheduler, wanted, objective)
-    ran = execute(
+    work = RunSpec(config, study, searcher, scheduler, wanted, objective)
+    ran = run_trials(
         work, limits, records=records, listeners=[searcher.hear, *listeners], announce=announce, give_up=give_up
     )
     for record in records:
@@ -136,11 +136,11 @@ def run(
 
 def side_records(config: SearchConfig, study: Study, searcher: BudgetAwareOptunaSearch) -> list[SideRecord]:
     """study.db, and what else ``config`` asks for."""
-    records: list[SideRecord] = [StudyMirror(study, searcher)]
+    records: list[SideRecord] = [OptunaDbWriter(study, searcher)]
     if config.wandb != "off":
-        records.append(WandbTracker(study, config.wandb))
+        records.append(WandbLogger(study, config.wandb))
     if config.tensorboard:
-        records.append(TensorboardTracker(study))
+        records.append(TensorboardLogger(study))
     return records
 
 

@@ -35,7 +35,7 @@ class StopAtLimits(Stopper):
     def _good_enough(self, trial: Trial) -> bool:
         return self._accuracy is not None and (trial.best_val_acc or 0.0) >= self._accuracy
 
-    def settle(self, end: Callable[[str, str, str], object]) -> None:
+    def finish_interrupted(self, end: Callable[[str, str, str], object]) -> None:
         """End the running trials that are good enough: what they were searched for is there."""
         for trial in self._study.unfinished():
             if self._good_enough(trial):

@@ -13,7 +13,7 @@ from inat.config.trial import (
     DataConfig,
     OptimConfig,
     TrialConfig,
-    in_use,
+    active_params,
 )
 from inat.errors import ConfigError
 from inat.models.backbones import BACKBONES, stage_names
@@ -91,15 +91,15 @@ def test_an_impossible_number_of_stages_is_refused_with_the_range(wrong):
 
 def test_what_has_no_effect_is_left_out():
     params = {"strategy": "freeze_all", "k_layers": 3, "learning_rate": 0.1}
-    assert in_use(params) == {"strategy": "freeze_all", "learning_rate": 0.1}
-    assert in_use(params | {"strategy": "freeze_partial"})["k_layers"] == 3
-    assert in_use({"k_layers": 3}) == {"k_layers": 3}
+    assert active_params(params) == {"strategy": "freeze_all", "learning_rate": 0.1}
+    assert active_params(params | {"strategy": "freeze_partial"})["k_layers"] == 3
+    assert active_params({"k_layers": 3}) == {"k_layers": 3}
 
 
 def test_a_dense_layer_has_no_effect_behind_average_pooling_nor_a_warmup_beside_steps():
     params = {"num_neurons_dense": 64, "warmup_share": 0.1, "lr_gamma": 0.5, "light_augmentation": True}
-    assert in_use(params) == {"num_neurons_dense": 64, "lr_gamma": 0.5, "light_augmentation": True}
-    assert in_use(params | {"pooling": "average", "schedule": "cosine", "use_augmentation": False}) == {
+    assert active_params(params) == {"num_neurons_dense": 64, "lr_gamma": 0.5, "light_augmentation": True}
+    assert active_params(params | {"pooling": "average", "schedule": "cosine", "use_augmentation": False}) == {
         "warmup_share": 0.1, "pooling": "average", "schedule": "cosine", "use_augmentation": False,
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ from inat.config.trial import CROP_MARGIN
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.data import augment as augmentation
 from inat.data.augment import augment, normalise, random_affines, random_crops, resample, scale_to_one
-from inat.data.decode import read_photo, resize
+from inat.data.decode import read_image, resize
 
 CPU = torch.device("cpu")
 REAL_PHOTOS = sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
@@ -159,7 +159,7 @@ def test_crops_of_the_stored_image_are_near_those_of_the_original(size):
     torch.manual_seed(0)
     values = []
     for path in REAL_PHOTOS:
-        original = read_photo(path)
+        original = read_image(path)
         stored = torch.tensor(resize(original, CROP_MARGIN * size)).permute(2, 0, 1).unsqueeze(0)
         for _ in range(30):
             centre, half = random_crops(torch.tensor([original.width / original.height]))

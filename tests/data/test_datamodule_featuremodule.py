@@ -115,7 +115,7 @@ def test_features_are_kept_on_a_gpu_if_all_views_fit_there(features, monkeypatch
 def test_features_outside_a_gpu_are_sent_ahead(features):
     sent = module(features)
     sent.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=CPU))
-    assert not isinstance(sent.train_dataloader(), loader.SentAhead)
+    assert not isinstance(sent.train_dataloader(), loader.PrefetchingLoader)
     kind = loader.loader_of(FeatureDataset(features, CPU), None, 4, to_send=True)
-    assert isinstance(kind, loader.SentAhead)
+    assert isinstance(kind, loader.PrefetchingLoader)
     assert kind.pin_memory

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inat.data.decode import read_photo, resize
+from inat.data.decode import read_image, resize
 
 # A build silences what Pillow says of odd files: it lists those it could not read.
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Image size")
@@ -105,7 +105,7 @@ def wide_integers(path: Path) -> None:
 )
 def test_odd_photographs_are_read_as_rgb(tmp_path, name, make, colour):
     make(tmp_path / name)
-    image = read_photo(tmp_path / name)
+    image = read_image(tmp_path / name)
     assert image.mode == "RGB"
     small = resize(image, 4)
     assert small.shape == (4, 4, 3)
@@ -132,7 +132,7 @@ def test_photographs_are_turned_upright(tmp_path, orientation, row, column):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(stored).save(tmp_path / "turned.png", exif=exif)
-    shown = np.asarray(read_photo(tmp_path / "turned.png"))
+    shown = np.asarray(read_image(tmp_path / "turned.png"))
     assert shown[0].min() == 255
     assert shown[1:].max() == 0
 
@@ -154,4 +154,4 @@ def test_photographs_are_turned_upright(tmp_path, orientation, row, column):
 def test_what_is_no_photograph_is_refused_with_its_reason(tmp_path, name, make, reason):
     make(tmp_path / name)
     with pytest.raises(Exception, match=reason):
-        read_photo(tmp_path / name)
+        read_image(tmp_path / name)

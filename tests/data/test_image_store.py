@@ -73,8 +73,8 @@ def test_a_store_has_labels_names_shapes_and_a_manifest(photo_tree, tmp_path):
 def test_several_sizes_are_decoded_in_one_pass(photo_tree, tmp_path, monkeypatch):
     photos, _ = open_tree(photo_tree())
     decoded = []
-    real = image_store_builder.read_photo
-    monkeypatch.setattr(image_store_builder, "read_photo", lambda path: (decoded.append(path), real(path))[1])
+    real = image_store_builder.read_image
+    monkeypatch.setattr(image_store_builder, "read_image", lambda path: (decoded.append(path), real(path))[1])
     small, large = image_store.open_stores(photos, [8, 24], tmp_path / "cache", 0.01)
     assert (small.images.shape[1], large.images.shape[1], len(decoded)) == (8, 24, 20)
     assert [s.images.shape[1] for s in image_store.open_stores(photos, [24, 8], tmp_path / "cache", 0.01)] == [24, 8]
@@ -139,16 +139,16 @@ def test_a_store_larger_than_the_memory_can_be_opened(photo_tree, tmp_path):
 
 def test_stores_of_two_sizes_never_differ_in_what_could_be_read(photo_tree, tmp_path, monkeypatch):
     photos, _ = open_tree(photo_tree())
-    real = image_store_builder.read_photo
+    real = image_store_builder.read_image
 
     def fail_once(path):
         if path == str(photos.root / photos.paths[3]):
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(image_store_builder, "read_photo", fail_once)
+    monkeypatch.setattr(image_store_builder, "read_image", fail_once)
     assert image_store.open_stores(photos, [16], tmp_path / "cache", 0.5)[0].skipped == 1
-    monkeypatch.setattr(image_store_builder, "read_photo", real)
+    monkeypatch.setattr(image_store_builder, "read_image", real)
     small, large = image_store.open_stores(photos, [16, 32], tmp_path / "cache", 0.5)
     assert (small.skipped, large.skipped) == (0, 0)
 
@@ -158,7 +158,7 @@ def test_a_fault_of_the_machine_makes_no_photo_unreadable_for_ever(photo_tree, t
     def fail(path):
         raise error
 
-    monkeypatch.setattr(image_store_builder, "read_photo", fail)
+    monkeypatch.setattr(image_store_builder, "read_image", fail)
     with pytest.raises(DataError, match=r"cannot decode .*\.jpg \(.*(Input|Too many|MemoryError).*try again"):
         open_small(photo_tree(), tmp_path / "cache", bad=0.99)
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]

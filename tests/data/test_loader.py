@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from inat.data import loader
-from inat.data.loader import EpochShuffle, SentAhead, SplitDataset, make_loader, resident
+from inat.data.loader import EpochShuffle, PrefetchingLoader, SplitDataset, gpu_copy, make_loader
 from inat.data.splits import Crops, Split
 
 CPU = torch.device("cpu")
@@ -80,8 +80,8 @@ def test_order_depends_on_seed_and_epoch_alone():
     assert list(EpochShuffle(50, seed=2)) != first
 
 
-def ahead(split: Split) -> SentAhead:
-    return SentAhead(SplitDataset(split, CPU), 2, collate_fn=lambda batch: batch)
+def ahead(split: Split) -> PrefetchingLoader:
+    return PrefetchingLoader(SplitDataset(split, CPU), 2, collate_fn=lambda batch: batch)
 
 
 def test_batches_sent_ahead_are_the_same_ones_in_order(split):
@@ -104,7 +104,7 @@ def test_an_error_while_gathering_ahead_reaches_the_loop(split):
 
 
 def test_nothing_is_copied_for_a_cpu(split):
-    assert resident(split.images, CPU) is None
+    assert gpu_copy(split.images, CPU) is None
     assert SplitDataset(split, CPU).images.data_ptr() == split.images.ctypes.data
 
 
@@ -115,8 +115,8 @@ def test_images_are_kept_on_a_gpu_if_they_fit_in_a_share_of_its_memory(split, mo
     copied = []
     monkeypatch.setattr(torch.Tensor, "to", lambda self, device: (copied.append(device), self.clone())[1])
     gpu = torch.device("cuda", 0)
-    assert (resident(split.images, gpu) is not None) is fits
-    assert (resident(split.images, gpu) is not None) is fits
+    assert (gpu_copy(split.images, gpu) is not None) is fits
+    assert (gpu_copy(split.images, gpu) is not None) is fits
     assert copied == [gpu] * fits
 
 
@@ -124,7 +124,7 @@ def test_a_copy_on_a_gpu_goes_with_its_images(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
     monkeypatch.setattr(torch.Tensor, "to", lambda self, device: self.clone())
     images, before = np.zeros((3, 4, 4, 3), np.uint8), len(loader._residents)
-    resident(images, torch.device("cuda", 0))
+    gpu_copy(images, torch.device("cuda", 0))
     assert len(loader._residents) == before + 1
     del images
     assert len(loader._residents) == before

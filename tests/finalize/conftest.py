@@ -12,7 +12,7 @@ from inat.finalize import retrain as retraining
 from inat.study.study import Study
 from inat.training.fit import fit
 from inat.tuning.ray_backend.slots import Slots
-from inat.tuning.runner import Ran, Work
+from inat.tuning.runner import RunResult, RunSpec
 from inat.tuning.worker.callbacks import TrialCheckpoints
 from tests.conftest import Rows
 from tests.helpers import run_epochs
@@ -53,22 +53,22 @@ def digits_study(tmp_path, digits_config) -> Path:
 
 
 class InProcess:
-    """Stands in for ``execute``: trains what the source hands out; may be interrupted, or let trials fail."""
+    """Stands in for ``run_trials``: trains what the source hands out; may be interrupted, or let trials fail."""
 
     def __init__(self) -> None:
         self.trained: list[dict] = []
         self.interrupt_after: int | None = None
         self.fail_seeds: set[int] = set()
 
-    def __call__(self, work: Work, limits, *, announce=None, give_up=None) -> Ran:
+    def __call__(self, work: RunSpec, limits, *, announce=None, give_up=None) -> RunResult:
         source = work.source.start_over()
         while work.missing > 0:
             if self.interrupt_after is not None and len(self.trained) == self.interrupt_after:
-                return Ran(True, 0.0, Slots(1, 1, 0))
+                return RunResult(True, 0.0, Slots(1, 1, 0))
             self._run(work, source.suggest(source.next_trial_id()))
-        return Ran(False, 0.0, Slots(1, 1, 0))
+        return RunResult(False, 0.0, Slots(1, 1, 0))
 
-    def _run(self, work: Work, settings: dict) -> None:
+    def _run(self, work: RunSpec, settings: dict) -> None:
         trial_id, _ = settings.pop("trial_id"), settings.pop("threshold")
         self.trained.append(settings)
         if settings["seed"] in self.fail_seeds:
@@ -85,5 +85,5 @@ class InProcess:
 @pytest.fixture
 def trainer(monkeypatch, one_thread) -> InProcess:
     double = InProcess()
-    monkeypatch.setattr(retraining, "execute", double)
+    monkeypatch.setattr(retraining, "run_trials", double)
     return double

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from inat.errors import DiskFullError
-from inat.study.atomic_io import atomic_write, csv_lines, replacing
+from inat.study.atomic_io import atomic_replace, atomic_write, csv_lines
 
 
 def test_readers_never_meet_a_half_written_table(tmp_path):
@@ -60,7 +60,7 @@ def test_a_full_disk_is_told_with_the_way_to_go_on(tmp_path, monkeypatch, number
 @pytest.mark.parametrize("error", [PermissionError("not yours"), RuntimeError("a bug")])
 def test_other_errors_of_a_writer_stay_what_they_are(tmp_path, error):
     def write() -> None:
-        with replacing(tmp_path / "x") as partial:
+        with atomic_replace(tmp_path / "x") as partial:
             partial.write_text("half")
             raise error
 

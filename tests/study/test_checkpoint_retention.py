@@ -1,5 +1,5 @@
 from inat.constants import BEST_CKPT, LAST_CKPT
-from inat.study.checkpoint_retention import prune, threshold_of
+from inat.study.checkpoint_retention import checkpoint_threshold, prune
 from inat.study.study import Study
 from tests.helpers import run_epochs
 
@@ -53,7 +53,7 @@ def test_directories_of_others_stay_and_those_of_forgotten_trials_go(study):
 
 
 def test_threshold_is_the_kth_best(study):
-    assert threshold_of(study, 2) is None
+    assert checkpoint_threshold(study, 2) is None
     for best in (0.4, 0.7, 0.6):
         add(study, best, "completed")
-    assert threshold_of(study, 2) == 0.6
+    assert checkpoint_threshold(study, 2) == 0.6

@@ -7,13 +7,13 @@ import torch
 
 from inat.config.trial import TrialConfig
 from inat.data.datamodule import ImageDataModule
-from inat.data.decode import read_photo
-from inat.data.image_folder import list_photos
+from inat.data.decode import read_image
+from inat.data.image_folder import list_images
 from inat.errors import ConfigError, StudyError
 from inat.training.checkpoint import load_checkpoint
 from inat.training.evaluation import evaluate
 from inat.training.fit import fit
-from inat.training.inference import NO_NUMBER, model_file, open_model, predict_photos
+from inat.training.inference import NO_NUMBER, model_file, open_model, predict_images
 from inat.training.precision import autocast
 from tests.conftest import Rows, write_photo
 
@@ -28,11 +28,11 @@ def evaluated(checkpoint: Path) -> np.ndarray:
     return torch.cat(logits).float().softmax(1).numpy()
 
 
-def test_photos(tmp_path: Path) -> list[str]:
-    return [str(tmp_path / "photos/val" / name) for name in list_photos(tmp_path / "photos/val")]
+def test_images(tmp_path: Path) -> list[str]:
+    return [str(tmp_path / "photos/val" / name) for name in list_images(tmp_path / "photos/val")]
 
 
-test_photos.__test__ = False
+test_images.__test__ = False
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -40,8 +40,8 @@ def test_photographs_are_predicted_as_in_the_evaluation_bit_by_bit(cnn_params, p
     data = {"data": str(photo_tree(val=11)), "cache_dir": str(tmp_path / "cache"), "precision": precision}
     path = tmp_path / "best.ckpt"
     fit(TrialConfig.from_params(cnn_params | data | {"max_epochs": 1, "batch_size": 8}), [Rows(weights=path)])
-    photos = test_photos(tmp_path)
-    found = list(predict_photos(open_model(path), photos))
+    photos = test_images(tmp_path)
+    found = list(predict_images(open_model(path), photos))
     assert [prediction.path for prediction in found] == photos
     confidences = np.stack([prediction.confidences for prediction in found])
     assert np.array_equal(confidences, evaluated(path))
@@ -54,7 +54,7 @@ def test_photographs_are_predicted_as_in_the_evaluation_bit_by_bit(cnn_params, p
 def test_a_fine_tuned_backbone_predicts_as_in_its_evaluation(backbone_params, tmp_path):
     path = tmp_path / "best.ckpt"
     fit(TrialConfig.from_params(backbone_params | {"max_epochs": 1, "precision": "auto"}), [Rows(weights=path)])
-    found = predict_photos(open_model(path), test_photos(tmp_path))
+    found = predict_images(open_model(path), test_images(tmp_path))
     assert np.array_equal(np.stack([prediction.confidences for prediction in found]), evaluated(path))
 
 
@@ -62,7 +62,7 @@ def test_unreadable_photographs_are_told_in_their_place_and_change_no_batch(phot
     expected = evaluated(photo_model)
     for folder, name in (("bird", "00.jpg"), ("bird", "10a.jpg"), ("fish", "99.jpg")):
         (tmp_path / "photos/val" / folder / name).write_bytes(b"no photograph")
-    found = list(predict_photos(open_model(photo_model), test_photos(tmp_path)))
+    found = list(predict_images(open_model(photo_model), test_images(tmp_path)))
     assert [Path(p.path).name for p in found if p.error] == ["00.jpg", "10a.jpg", "99.jpg"]
     assert {p.error for p in found if p.error} == {"cannot identify image file"}
     assert np.array_equal(np.stack([p.confidences for p in found if not p.error]), expected)
@@ -70,7 +70,7 @@ def test_unreadable_photographs_are_told_in_their_place_and_change_no_batch(phot
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_other_batches_give_the_same_up_to_rounding(photo_model, tmp_path, batch_size):
-    found = predict_photos(open_model(photo_model), test_photos(tmp_path), batch_size)
+    found = predict_images(open_model(photo_model), test_images(tmp_path), batch_size)
     np.testing.assert_allclose(np.stack([p.confidences for p in found]), evaluated(photo_model), rtol=1e-5)
 
 
@@ -79,8 +79,8 @@ def test_many_photographs_keep_their_order(photo_model, tmp_path):
         write_photo(tmp_path / f"{number}.png", seed=number)
     paths = [str(tmp_path / f"{number % 3}.png") for number in range(200)]
     model = open_model(photo_model)
-    alone = [next(predict_photos(model, [path])).confidences for path in paths[:3]]
-    found = list(predict_photos(model, paths, 7))
+    alone = [next(predict_images(model, [path])).confidences for path in paths[:3]]
+    found = list(predict_images(model, paths, 7))
     assert [prediction.path for prediction in found] == paths
     for number, prediction in enumerate(found):
         np.testing.assert_allclose(prediction.confidences, alone[number % 3], rtol=1e-5)
@@ -89,9 +89,9 @@ def test_many_photographs_keep_their_order(photo_model, tmp_path):
 def test_photographs_are_not_decoded_far_ahead(photo_model, tmp_path, monkeypatch):
     write_photo(tmp_path / "one.png")
     decoded = []
-    monkeypatch.setattr("inat.training.inference.read_photo", lambda path: decoded.append(path) or read_photo(path))
+    monkeypatch.setattr("inat.training.inference.read_image", lambda path: decoded.append(path) or read_image(path))
     monkeypatch.setattr("inat.training.inference.usable_cores", lambda: 2)
-    predictions = predict_photos(open_model(photo_model), [str(tmp_path / "one.png")] * 10_000)
+    predictions = predict_images(open_model(photo_model), [str(tmp_path / "one.png")] * 10_000)
     next(predictions)
     predictions.close()
     assert len(decoded) < 150
@@ -101,7 +101,7 @@ def test_what_is_no_number_is_told(photo_model, tmp_path):
     checkpoint = torch.load(photo_model, weights_only=True)
     checkpoint["state_dict"]["net.output.bias"].fill_(float("nan"))
     torch.save(checkpoint, photo_model)
-    found = list(predict_photos(open_model(photo_model), test_photos(tmp_path)))
+    found = list(predict_images(open_model(photo_model), test_images(tmp_path)))
     assert {(p.confidences is None, p.error) for p in found} == {(True, NO_NUMBER)}
 
 
@@ -113,7 +113,7 @@ def test_too_large_a_batch_is_told(photo_model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(model.loaded.classifier, "forward", too_small)
     with pytest.raises(ConfigError, match=r"8 images of 16 px at a time are too many .* smaller --batch-size"):
-        list(predict_photos(model, test_photos(tmp_path)))
+        list(predict_images(model, test_images(tmp_path)))
 
 
 def test_a_model_may_be_a_file_a_study_or_a_final_directory(tmp_path):
@@ -142,6 +142,6 @@ def test_a_final_directory_needs_neither_study_nor_photographs_nor_cache(photo_m
     shutil.move(tmp_path / "photos/val", own)
     for gone in ("study", "photos", "cache"):
         shutil.rmtree(tmp_path / gone)
-    paths = [str(own / name) for name in list_photos(own)]
-    found = list(predict_photos(open_model(final), paths))
+    paths = [str(own / name) for name in list_images(own)]
+    found = list(predict_images(open_model(final), paths))
     assert np.array_equal(np.stack([p.confidences for p in found]), expected)

@@ -29,8 +29,8 @@ def churn(how: str, **environment: str) -> tuple[int, int]:
     done = subprocess.run(
         [sys.executable, "-c", CHURN, how], env={"PATH": "", **environment}, capture_output=True, text=True, check=True
     )
-    faults, resident = map(int, done.stdout.split())
-    return faults, resident
+    faults, gpu_copy = map(int, done.stdout.split())
+    return faults, gpu_copy
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")

@@ -38,6 +38,6 @@ def test_the_target_accuracy_stops_everything_and_ends_the_trial_that_reached_it
         stop.hear(trial)
     assert stop.stop_all()
     assert stop.reason == "t0000 reached the target accuracy of 0.9"
-    stop.settle(study.end_trial)
+    stop.finish_interrupted(study.end_trial)
     assert (reached.state, behind.state) == ("completed", "running")
     assert study.best() is reached

@@ -12,7 +12,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from inat.data.download.http import ResumableFile
-from inat.data.download.unzip import UselessArchiveError, count_photos, publish
+from inat.data.download.unzip import UselessArchiveError, count_images, publish
 from inat.data.image_store_builder import disk_errors
 from inat.errors import DataError
 
@@ -38,7 +38,7 @@ def download(command: DownloadCommand) -> None:
     given = command.to.expanduser()
     target = given.resolve()  # a link to a larger disk takes the working folder there, too
     with disk_errors(target.parent):
-        photos = find_photos(target)
+        photos = find_images(target)
         if photos is None:
             _refuse_mount_point(target)
             photos = _bring(command.url, target)
@@ -50,12 +50,12 @@ def download(command: DownloadCommand) -> None:
     print(f"next: {search}\nor, for a first look: {search} --image-size 64 --num-samples 16 --max-epochs 9")
 
 
-def find_photos(target: Path) -> int | None:
+def find_images(target: Path) -> int | None:
     """How many photos a complete ``target`` has; None if there is none yet, DataError if it is something else."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return None
     try:
-        return count_photos(target)
+        return count_images(target)
     except DataError as error:
         wrong = str(error).partition(";")[0]
         raise DataError(f"{wrong}, and a download never replaces files; name another folder with --to") from error
@@ -71,7 +71,7 @@ def _refuse_mount_point(target: Path) -> None:
 
 def _bring(url: str, target: Path) -> int:
     with _workplace(target) as archive:
-        photos = find_photos(target)  # another process may just have ended
+        photos = find_images(target)  # another process may just have ended
         if photos is not None:
             return photos
         part = ResumableFile(url, archive)

@@ -46,7 +46,7 @@ def publish(archive: Path, target: Path) -> int:
     return photos
 
 
-def count_photos(root: Path) -> int:
+def count_images(root: Path) -> int:
     """How many photographs, for training and held out, a tree has; DataError if it cannot be trained on."""
     return sum(len(split.files) for split in open_tree(root))
 
@@ -85,7 +85,7 @@ def _refuse_escape(member: ZipInfo) -> None:
 
 def _count_unpacked(top: Path) -> int:
     try:
-        return count_photos(top)
+        return count_images(top)
     except DataError as error:
         wrong = str(error).partition(";")[0].replace(f"{top}/", "").replace(str(top), "it")
         raise UselessArchiveError(

@@ -14,7 +14,7 @@ from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 STUDY_NAME = "trials"  # fixed, so that a study directory can be renamed
 
 
-class StudyMirror(BackgroundWriter):
+class OptunaDbWriter(BackgroundWriter):
     """Call it whenever a trial changes. Ended trials that a killed process left out are added at the start."""
 
     label = STUDY_DB

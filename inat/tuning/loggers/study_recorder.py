@@ -21,14 +21,14 @@ from inat.constants import (
     STOPPED,
 )
 from inat.errors import DiskFullError, StudyError
-from inat.study.atomic_io import disk_full, way_on
+from inat.study.atomic_io import disk_full, resume_hint
 from inat.study.checkpoint_retention import prune
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.ray_backend.asha import StudyASHA
-from inat.tuning.ray_backend.trials import hopeless, last_failure, reason_of, uncounted
+from inat.tuning.ray_backend.trials import free_retries, is_permanent, last_failure, reason_of
 
-Listener = Callable[[Trial], object]
+TrialCallback = Callable[[Trial], object]
 HUNG = "no epoch within --trial-timeout"
 
 
@@ -44,7 +44,7 @@ class StudyRecorder(Callback):
         study: Study,
         scheduler: StudyASHA,
         keep_checkpoints: int,
-        listeners: list[Listener],
+        listeners: list[TrialCallback],
         max_failures: int = 0,
     ) -> None:
         self._study = study
@@ -76,7 +76,7 @@ class StudyRecorder(Callback):
             if DiskFullError.__name__ in failure:
                 raise disk_full(self._study.directory)  # this trial and the others go on after a resume
             self._study.keep_failure(trial.trial_id, failure)
-            if not hopeless(failure) and self._never_started(trial, failure):
+            if not is_permanent(failure) and self._never_started(trial, failure):
                 self.requeue(trial.trial_id)
                 return
         self.end(trial.trial_id, FAILED, HUNG if self._hung(trial.trial_id) else reason_of(failure))
@@ -89,7 +89,7 @@ class StudyRecorder(Callback):
         except OSError as error:
             self.error = StudyError(
                 f"{self._study.directory} cannot be written ({error.strerror or error}); what is in it is kept: mend "
-                f"that, then {way_on(self._study.directory, self._study.directory)}"
+                f"that, then {resume_hint(self._study.directory, self._study.directory)}"
             )
         except Exception as error:
             self.error = error
@@ -104,7 +104,7 @@ class StudyRecorder(Callback):
 
         Tune tries a running trial again, but gives up one that it was just handing to a process it reuses.
         """
-        if self._spared[trial.trial_id] < uncounted(failure):
+        if self._spared[trial.trial_id] < free_retries(failure):
             self._spared[trial.trial_id] += 1
         else:
             self._lost[trial.trial_id] += 1
@@ -153,7 +153,7 @@ def outcome(trial: Trial, scheduler: StudyASHA) -> tuple[str, str]:
     return state, "; ".join(remarks)
 
 
-def settle(study: Study, scheduler: StudyASHA) -> None:
+def finish_interrupted(study: Study, scheduler: StudyASHA) -> None:
     """End those trials whose last epoch was their end, but whose end a killed driver could not write down."""
     for trial in study.unfinished():
         if trial.finished or trial.trial_id in scheduler.stopped_early:

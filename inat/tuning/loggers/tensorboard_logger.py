@@ -22,7 +22,7 @@ class Event(NamedTuple):
     values: dict[str, float]
 
 
-class TensorboardTracker(BackgroundWriter):
+class TensorboardLogger(BackgroundWriter):
     """Call it whenever a trial changes; `tensorboard --logdir results/STUDY/tensorboard` shows what it writes."""
 
     label = TENSORBOARD_DIR

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
-from inat.config.trial import in_use
+from inat.config.trial import active_params
 from inat.constants import BEST_VAL_ACC, EPOCH, FAILED, RUNNING, STATE
 from inat.errors import ConfigError
 from inat.study.study import Study
@@ -43,7 +43,7 @@ class Change:
     row: dict[str, Any]
 
 
-class WandbTracker(BackgroundWriter):
+class WandbLogger(BackgroundWriter):
     """Call it whenever a trial changes; mode "offline" writes below the study directory and nowhere else."""
 
     label = "the W&B record"
@@ -56,7 +56,7 @@ class WandbTracker(BackgroundWriter):
 
     def __call__(self, trial: Trial) -> None:
         row = dict(trial.history[-1]) if trial.history else {}
-        self.put(Change(trial.trial_id, trial.name, in_use(trial.params), trial.state, row))
+        self.put(Change(trial.trial_id, trial.name, active_params(trial.params), trial.state, row))
 
     def open(self) -> None:
         import wandb

@@ -13,7 +13,7 @@ from inat.constants import ERRORS_DIR, HANG_SUFFIX
 MARGIN_SECONDS = 10.0  # by then the process's own watchdog has written down where the trial hangs, if it is alive
 
 
-class HangWatch(Callback):
+class HangMonitor(Callback):
     """Kills the process of a trial without a sign of life for ``seconds`` and a margin; None: never.
 
     A report is one, and that the process's own watchdog has touched its file: a trial that builds features, or waits

@@ -16,7 +16,7 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from inat.config.trial import DataConfig
 from inat.constants import CHECKPOINTS_DIR, STUDY_JSON
-from inat.errors import DiskFullError, InatError, MachineError, SearchError
+from inat.errors import DiskFullError, InatError, NodeError, SearchError
 from inat.study.atomic_io import NO_ROOM
 from inat.study.study import Study
 from inat.tuning.ray_backend import session
@@ -40,7 +40,7 @@ class Machine:
     asked: float = 0.0
 
 
-class Machines(Callback):
+class ClusterNodes(Callback):
     """Asks every machine whether it can run trials before it gets any; use as one of Tune's callbacks.
 
     ``say`` gets lines for the user. The machine of the driver, which has checked everything already, is not asked.
@@ -145,7 +145,7 @@ class Machines(Callback):
 
     def _accuse(self, failure: str) -> None:
         """Believe a trial that says what its machine lacks, until the machine itself says otherwise."""
-        node_id, reason = accused(failure) or ("", "")
+        node_id, reason = parse_node_error(failure) or ("", "")
         if machine := self._machines.get(node_id):
             machine.asked = time.monotonic()
             self._judge(machine, reason)
@@ -154,17 +154,17 @@ class Machines(Callback):
         return {}  # Tune pickles its callbacks into a snapshot that we never read
 
 
-def machines_for(study: Study, data: DataConfig, say: Callable[[str], object]) -> Machines:
+def cluster_nodes_for(study: Study, data: DataConfig, say: Callable[[str], object]) -> ClusterNodes:
     """Those of the cluster this process has joined, asked whether they can run trials of ``study``."""
     text = (study.directory / STUDY_JSON).read_text(encoding="utf-8")
-    question = (unfit_because, study.directory.absolute(), text, asdict(data), study.info["data"]["fingerprint"])
-    return Machines(session.nodes, lambda node_id: session.ask(node_id, *question), session.this_node(), say)
+    question = (why_unusable, study.directory.absolute(), text, asdict(data), study.info["data"]["fingerprint"])
+    return ClusterNodes(session.nodes, lambda node_id: session.ask(node_id, *question), session.this_node(), say)
 
 
-_NODE = re.compile(r"MachineError: (?P<reason>.*) \[node (?P<node>[0-9a-f]+)\]")
+_NODE = re.compile(r"NodeError: (?P<reason>.*) \[node (?P<node>[0-9a-f]+)\]")
 
 
-def unfit_because(study_dir: Path, study_json: str, settings: Mapping[str, Any], fingerprint: str) -> str:
+def why_unusable(study_dir: Path, study_json: str, settings: Mapping[str, Any], fingerprint: str) -> str:
     """Why this machine cannot run trials of a study; "" if it can.
 
     ``study_json`` is the text of the file as the driver sees it, by which the shared folder is known to be the same;
@@ -204,8 +204,8 @@ def _check_writable(directory: Path) -> None:
 
 
 @contextmanager
-def blaming_the_machine(node: str, driver_node: str) -> Iterator[None]:
-    """Turn errors that this machine alone can have into a MachineError, so that the trial goes on elsewhere.
+def as_node_error(node: str, driver_node: str) -> Iterator[None]:
+    """Turn errors that this machine alone can have into a NodeError, so that the trial goes on elsewhere.
 
     The driver has checked settings, data and weights where it runs: who finds them wrong somewhere else lacks files.
     """
@@ -215,10 +215,10 @@ def blaming_the_machine(node: str, driver_node: str) -> Iterator[None]:
         if node == driver_node or isinstance(error, DiskFullError):
             raise
         told = str(error) if isinstance(error, InatError) else f"{type(error).__name__}: {error}"
-        raise MachineError(f"{told} [node {node}]") from error
+        raise NodeError(f"{told} [node {node}]") from error
 
 
-def accused(failure: str) -> tuple[str, str] | None:
-    """(node id, reason) if a trial's failure, as Tune wrote it down, is a MachineError."""
+def parse_node_error(failure: str) -> tuple[str, str] | None:
+    """(node id, reason) if a trial's failure, as Tune wrote it down, is a NodeError."""
     found = list(_NODE.finditer(failure))
     return (found[-1]["node"], found[-1]["reason"]) if found else None

@@ -47,7 +47,7 @@ class ResourceRefresh(Callback):
         return {}  # Tune pickles its callbacks into a snapshot that we never read
 
 
-class FitMachines(PlacementGroupFactory):
+class UsableNodes(PlacementGroupFactory):
     """What a trial needs, on any machine but those excluded at the moment it is placed.
 
     Equal for all trials, whatever is excluded, so that Tune gives them each other's processes. ``requested`` is called

@@ -67,7 +67,7 @@ class StudyTrials(SearchGenerator):
         """Nothing: see ``BudgetAwareOptunaSearch.save``."""
 
 
-_OF_THE_MACHINE = errors.MachineError.__name__
+_OF_THE_MACHINE = errors.NodeError.__name__
 _OURS = "|".join(n for n, kind in vars(errors).items() if isinstance(kind, type) and n != _OF_THE_MACHINE)
 _SAID_BY_US = re.compile(rf"^(?:inat\.errors\.)?(?:{_OURS}): ", re.MULTILINE)
 _ACCUSES = re.compile(rf"^(?:inat\.errors\.)?{_OF_THE_MACHINE}: ", re.MULTILINE)
@@ -98,35 +98,35 @@ class StudyTrial(TuneTrial):
         self.temporary_state.last_failure = exc  # is not part of Tune's snapshots
         before = self.run_metadata.num_failures
         super().handle_error(exc)
-        if self.losses < uncounted(str(exc)):
+        if self.losses < free_retries(str(exc)):
             self.losses += 1
             self.run_metadata.num_failures = before
 
     def should_recover(self) -> bool:
         """Asked by Tune behind every failure, once it has written it down."""
-        return bool(super().should_recover()) and not hopeless(last_failure(self))
+        return bool(super().should_recover()) and not is_permanent(last_failure(self))
 
 
-def uncounted(failure: str) -> int:
+def free_retries(failure: str) -> int:
     """After how many losses a failure like this counts against --max-failures: at once if it is the trial's own."""
     if _ACCUSES.search(failure):
         return MOST_ACCUSED
-    return MOST_LOSSES if of_the_machine(failure) else 0
+    return MOST_LOSSES if is_node_failure(failure) else 0
 
 
-def of_the_machine(failure: str) -> bool:
+def is_node_failure(failure: str) -> bool:
     """Whether a trial failed because its machine died, cannot be reached, or lacks what trials need."""
     if any(words.search(failure) for words in (_ACCUSES, _NOT_INSTALLED, _RAISED)):
         return True
     return _LOST.search(_TRACEBACK.split(failure, maxsplit=1)[0]) is not None
 
 
-def hopeless(failure: str) -> bool:
+def is_permanent(failure: str) -> bool:
     """Whether the trial would fail again: it ended with an error that is written for the user to act on.
 
     Behind a machine's fault stands the error that it was concluded from, which is no obstacle elsewhere.
     """
-    return not of_the_machine(failure) and _SAID_BY_US.search(failure) is not None
+    return not is_node_failure(failure) and _SAID_BY_US.search(failure) is not None
 
 
 def last_failure(trial: TuneTrial) -> str:

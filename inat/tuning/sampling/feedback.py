@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from inat.constants import COMPLETED, EPOCH, FAILED, METRIC, STOPPED
 from inat.study.trial import Trial
-from inat.training.memory import lacks_memory
+from inat.training.memory import says_out_of_memory
 
 StoppedPolicy = Literal["extrapolate", "last", "pruned"]
 WORST = 0.0  # the worst legal validation accuracy
@@ -51,14 +51,14 @@ class Rungs:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class SamplerFeedback:
     """What Optuna is told; ``value`` is None for FAIL, and for PRUNED, where it takes the last epoch's."""
 
     state: TrialState
     value: float | None
 
 
-def lesson_of(trial: Trial, before: Iterable[Trial], policy: StoppedPolicy) -> Lesson:
+def feedback_for(trial: Trial, before: Iterable[Trial], policy: StoppedPolicy) -> SamplerFeedback:
     """The lesson of an ended ``trial`` when ``before`` had ended already.
 
     A trial that ended by itself counts with its best accuracy, WORST if that is not a number. One that ASHA stopped,
@@ -68,16 +68,16 @@ def lesson_of(trial: Trial, before: Iterable[Trial], policy: StoppedPolicy) -> L
     """
     if trial.state == FAILED:
         # One that died of its own size must be avoided; a bug says nothing about the hyperparameters.
-        deadly = lacks_memory(trial.error) or _GONE.match(trial.error)
-        return Lesson(TrialState.COMPLETE, WORST) if deadly else Lesson(TrialState.FAIL, None)
+        deadly = says_out_of_memory(trial.error) or _GONE.match(trial.error)
+        return SamplerFeedback(TrialState.COMPLETE, WORST) if deadly else SamplerFeedback(TrialState.FAIL, None)
     value = trial.best_val_acc
     if value is None or not math.isfinite(value):
-        return Lesson(TrialState.COMPLETE, WORST)
+        return SamplerFeedback(TrialState.COMPLETE, WORST)
     if trial.state == STOPPED and policy == "pruned":
-        return Lesson(TrialState.PRUNED, None)
+        return SamplerFeedback(TrialState.PRUNED, None)
     if trial.state == STOPPED and policy == "extrapolate":
         value = min(1.0, value + median_gain(before, trial.epochs))
-    return Lesson(TrialState.COMPLETE, value)
+    return SamplerFeedback(TrialState.COMPLETE, value)
 
 
 def median_gain(trials: Iterable[Trial], epoch: int) -> float:

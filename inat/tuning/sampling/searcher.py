@@ -14,10 +14,10 @@ from ray.tune.search.optuna import OptunaSearch
 
 from inat.constants import BEST_VAL_ACC, EPOCH, EPOCHS, METRIC, MODE, RUNG, RUNNING, STATE, TRIAL_ID
 from inat.errors import ConfigError
-from inat.study.checkpoint_retention import threshold_of
+from inat.study.checkpoint_retention import checkpoint_threshold
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.sampling.feedback import Lesson, Rungs, StoppedPolicy, lesson_of
+from inat.tuning.sampling.feedback import Rungs, SamplerFeedback, StoppedPolicy, feedback_for
 from inat.tuning.sampling.samplers import CANDIDATES, MORE_CANDIDATES, SamplerName, make_sampler
 from inat.tuning.space.grid import grid_of, identity, next_of_grid
 from inat.tuning.worker.trainable import SEED, THRESHOLD
@@ -56,9 +56,9 @@ class BudgetAwareOptunaSearch(OptunaSearch):
         self.study = study
         self._options = options
         self._reported: dict[str, int] = {}
-        self._lessons: dict[str, Lesson] = {}
+        self._feedback: dict[str, SamplerFeedback] = {}
         for trial in study.endings:
-            self._draw_lesson(trial)
+            self._make_feedback(trial)
         for trial in study.trials.values():
             self._recall(trial)
         self._unfinished = study.unfinished()
@@ -98,7 +98,7 @@ class BudgetAwareOptunaSearch(OptunaSearch):
         return trial.params | {
             TRIAL_ID: trial_id,
             SEED: self._seed_of(trial.number, "trial"),
-            THRESHOLD: threshold_of(self.study, self._options.keep_checkpoints),
+            THRESHOLD: checkpoint_threshold(self.study, self._options.keep_checkpoints),
         }
 
     def _ask(self, trial_id: str) -> Trial:
@@ -162,7 +162,7 @@ class BudgetAwareOptunaSearch(OptunaSearch):
             return
         asked = self._ot_trials.pop(trial.trial_id)
         self._freed = trial.node
-        lesson = self._draw_lesson(trial)
+        lesson = self._make_feedback(trial)
         for name, value in attributes(trial, self._options.rungs).items():
             asked.set_user_attr(name, value)
         self._ot_study.tell(asked, lesson.value, lesson.state)
@@ -176,7 +176,7 @@ class BudgetAwareOptunaSearch(OptunaSearch):
 
     def as_optuna(self, trial: Trial) -> FrozenTrial:
         """An ended trial in Optuna's terms, as this searcher learned it."""
-        lesson = self._lessons.get(trial.trial_id) or self._draw_lesson(trial)
+        lesson = self._feedback.get(trial.trial_id) or self._make_feedback(trial)
         steps = {int(row[EPOCH]): float(row[METRIC]) for row in trial.history if math.isfinite(row[METRIC])}
         value = lesson.value
         if lesson.state == TrialState.PRUNED:
@@ -190,10 +190,10 @@ class BudgetAwareOptunaSearch(OptunaSearch):
             user_attrs=attributes(trial, self._options.rungs),
         )
 
-    def _draw_lesson(self, trial: Trial) -> Lesson:
-        before = (known for known in self.study.endings if known.trial_id in self._lessons)
-        lesson = lesson_of(trial, before, self._options.stopped)
-        self._lessons[trial.trial_id] = lesson
+    def _make_feedback(self, trial: Trial) -> SamplerFeedback:
+        before = (known for known in self.study.endings if known.trial_id in self._feedback)
+        lesson = feedback_for(trial, before, self._options.stopped)
+        self._feedback[trial.trial_id] = lesson
         return lesson
 
     def _recall(self, trial: Trial) -> None:

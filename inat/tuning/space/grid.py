@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.tune.search.sample import Categorical
 
-from inat.config.trial import feature_group, in_use
+from inat.config.trial import active_params, feature_group
 from inat.errors import ConfigError
 from inat.study.trial import Trial
 
@@ -36,7 +36,7 @@ def grid_of(space: Params) -> list[dict[str, Any]]:
 
 def identity(params: Params) -> str:
     """Equal for two configurations that train the same network in the same way."""
-    return json.dumps(in_use(params), sort_keys=True, default=str)
+    return json.dumps(active_params(params), sort_keys=True, default=str)
 
 
 def next_of_grid(left: Iterable[Params], trials: Iterable[Trial], node: str) -> Params:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune.search.sample import Domain
 
-from inat.config.validation import refuse, unknown_name
+from inat.config.validation import raise_if_any, unknown_name_error
 from inat.errors import ConfigError
 from inat.tuning.space.domains import known_value, range_text
 
@@ -29,7 +29,7 @@ def read_start(path: Path | None, space: Mapping[str, Domain]) -> list[dict[str,
         raise ConfigError(f"--start-from {path} must hold an object of hyperparameters, or a list of them")
     problems: dict[str, None] = {}  # in order, each once
     start = [_known(item, space, problems) for item in found]
-    refuse([f"{path}: {message}" for message in problems])
+    raise_if_any([f"{path}: {message}" for message in problems])
     return start
 
 
@@ -42,7 +42,7 @@ def _known(params: Mapping[str, Any], space: Mapping[str, Domain], problems: dic
     known = {}
     for name, value in params.items():
         if name not in space:
-            problems[unknown_name(name, set(space))] = None
+            problems[unknown_name_error(name, set(space))] = None
             continue
         try:
             known[name] = known_value(space[name], value)

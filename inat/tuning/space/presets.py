@@ -11,7 +11,7 @@ from ray.tune.search.sample import Categorical
 from inat.config.finetune import FINETUNE, FinetuneConfig
 from inat.config.search import SearchConfig
 from inat.config.trial import ACTIVATIONS, BLOCKS, FREEZE_PARTIAL, POOLINGS, SCHEDULES, TrialConfig
-from inat.config.validation import refuse
+from inat.config.validation import raise_if_any
 from inat.constants import TRIAL_ID
 from inat.errors import ConfigError
 from inat.tuning.space.domains import described, ends, impossible_range, plain_domain
@@ -131,7 +131,7 @@ def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Raise ConfigError unless every value at an end of every domain makes a TrialConfig, beside ``settings``."""
     if fixed := sorted(name for name in space if name in settings or name in SET_BY_SEARCH):
         raise ConfigError(f"{', '.join(fixed)} is set by the search and cannot be a hyperparameter too")
-    refuse([message for name, domain in space.items() for message in impossible_range(name, domain)])
+    raise_if_any([message for name, domain in space.items() for message in impossible_range(name, domain)])
     first = {name: ends(domain)[0] for name, domain in space.items()}
     problems: dict[str, None] = {}  # in order, each once
     for name, domain in space.items():
@@ -140,7 +140,7 @@ def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
                 TrialConfig.from_params({**settings, **first, name: value})
             except ConfigError as error:
                 problems |= dict.fromkeys(str(error).split("; "))
-    refuse(list(problems))
+    raise_if_any(list(problems))
 
 
 def describe(space: Mapping[str, Any]) -> dict[str, Any]:

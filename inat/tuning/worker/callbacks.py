@@ -15,7 +15,7 @@ import torch
 from ray import tune
 
 from inat.constants import BEST_CKPT, EPOCH, EPOCHS_BEFORE, FINISHED, LAST_CKPT
-from inat.study.atomic_io import atomic_write, replacing
+from inat.study.atomic_io import atomic_replace, atomic_write
 from inat.training.checkpoint import portable_checkpoint
 from inat.training.epoch_recorder import recorder_of
 
@@ -92,7 +92,7 @@ class TrialCheckpoints(pl.Callback):
     @contextmanager
     def _replacing(self, name: str) -> Iterator[Path]:
         self._end_if_replaced()
-        with replacing(self.directory / name, mark=self._attempt) as partial:
+        with atomic_replace(self.directory / name, mark=self._attempt) as partial:
             yield partial
             self._end_if_replaced()
 
@@ -106,11 +106,11 @@ class TrialCheckpoints(pl.Callback):
 
 
 class Watchdog(pl.Callback):
-    """A context manager around a trial: without progress for ``seconds``, where it hangs goes to ``path``.
+    """Context manager around a trial: after ``seconds`` without progress, writes the stack to ``path`` and exits.
 
-    Progress is an epoch, and whatever else calls ``wind_up``; it also touches ``path``, for those who watch the process
-    from outside. Without it the process exits. faulthandler's own thread does it, so that it works while Python is
-    stuck in a library that never comes back. ``seconds`` None: it never does.
+    Progress is an epoch, or any other call of ``heartbeat``, which also touches ``path`` for the driver's hang monitor.
+    faulthandler's own thread ends the process, so that it works while Python is stuck in a library that never returns.
+    ``seconds`` None: the process is never ended.
     """
 
     def __init__(self, path: Path, seconds: float | None) -> None:
@@ -121,13 +121,13 @@ class Watchdog(pl.Callback):
         if self._seconds is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("w")
-            self.wind_up()
+            self.heartbeat()
         return self
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.wind_up()
+        self.heartbeat()
 
-    def wind_up(self) -> None:
+    def heartbeat(self) -> None:
         """Start the time anew."""
         if self._seconds is not None:
             os.utime(self._file.fileno())

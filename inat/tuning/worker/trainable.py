@@ -28,13 +28,13 @@ def run_trial(params: Mapping[str, Any]) -> None:
     import torch
 
     from inat.training.memory import collect_garbage, release_freed_memory
-    from inat.tuning.ray_backend.nodes import blaming_the_machine
+    from inat.tuning.ray_backend.nodes import as_node_error
 
     torch.set_num_threads(_cpus())  # Ray sets one thread whatever the trial was given
     settings = dict(params)
     driver_node = settings.pop(DRIVER_NODE)
     try:
-        with blaming_the_machine(_node(), driver_node):
+        with as_node_error(_node(), driver_node):
             _train(settings)
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)  # they hold the network and its last batch
@@ -62,7 +62,7 @@ def _train(settings: dict[str, Any]) -> None:
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)
     with Watchdog(study_dir / ERRORS_DIR / f"{trial_id}{HANG_SUFFIX}", timeout) as watchdog:
         callbacks = [checkpoints, watchdog, ReportToTune(rungs)]
-        fit(config, callbacks, resume_from=checkpoints.directory / LAST_CKPT, alive=watchdog.wind_up)
+        fit(config, callbacks, resume_from=checkpoints.directory / LAST_CKPT, alive=watchdog.heartbeat)
 
 
 def _node() -> str:

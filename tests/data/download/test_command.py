@@ -216,7 +216,7 @@ def test_a_second_process_is_told_of_the_first_and_a_killed_one_is_continued(sit
 
 def test_what_another_process_brought_while_this_one_started_is_not_fetched_again(site, to, monkeypatch, capsys):
     answers = iter([None, 12])
-    monkeypatch.setattr(command, "find_photos", lambda _: next(answers))
+    monkeypatch.setattr(command, "find_images", lambda _: next(answers))
     run(site, to)
     assert site.asked == []
     assert f"{to} is complete: 12 photos" in capsys.readouterr().out

@@ -3,7 +3,7 @@ import pytest
 from ray import tune
 
 from inat.constants import STUDY_DB
-from inat.tuning.loggers.optuna_db import StudyMirror
+from inat.tuning.loggers.optuna_db import OptunaDbWriter
 from inat.tuning.sampling.feedback import Rungs
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
 from tests.helpers import run_epochs
@@ -11,9 +11,9 @@ from tests.helpers import run_epochs
 RUNGS = Rungs(grace=1, factor=3, max_epochs=9)
 
 
-def mirror_of(study) -> StudyMirror:
+def mirror_of(study) -> OptunaDbWriter:
     options = SearcherOptions(rungs=RUNGS, stopped="last")
-    return StudyMirror(study, BudgetAwareOptunaSearch(study, {"x": tune.uniform(0.0, 1.0)}, options))
+    return OptunaDbWriter(study, BudgetAwareOptunaSearch(study, {"x": tune.uniform(0.0, 1.0)}, options))
 
 
 def end(study, best, state):

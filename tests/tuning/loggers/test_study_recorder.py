@@ -10,7 +10,7 @@ import pytest
 from inat.errors import DiskFullError, StudyError
 from inat.study import study as study_module
 from inat.study.study import Study
-from inat.tuning.loggers.study_recorder import StopAtError, StudyRecorder, outcome, settle
+from inat.tuning.loggers.study_recorder import StopAtError, StudyRecorder, finish_interrupted, outcome
 from inat.tuning.ray_backend.asha import StudyASHA, asha_for
 from inat.tuning.ray_backend.trials import MOST_LOSSES
 from tests.helpers import run_epochs
@@ -213,7 +213,7 @@ def test_settles_what_a_killed_driver_could_not_write_down(study):
     for value in (0.9, 0.9, 0.9, 0.1, 0.95):
         trial = study.add_trial({"x": value})
         run_epochs(study, trial.trial_id, [value])
-    settle(study, asha_for(study, **ASHA))
+    finish_interrupted(study, asha_for(study, **ASHA))
     # t0003 is below the cut-off of the three before it.
     assert {t.trial_id: t.state for t in study.ended()} == {"t0003": "stopped"}
     assert [t.trial_id for t in study.unfinished()] == ["t0000", "t0001", "t0002", "t0004"]
@@ -222,5 +222,5 @@ def test_settles_what_a_killed_driver_could_not_write_down(study):
 def test_settles_a_trial_that_said_it_was_done(study):
     trial = study.add_trial({"x": 2})
     run_epochs(study, trial.trial_id, [0.2, 0.3], finished="patience")
-    settle(study, asha_for(study, **ASHA))
+    finish_interrupted(study, asha_for(study, **ASHA))
     assert trial.state == "completed"

@@ -1,6 +1,6 @@
 import struct
 
-from inat.tuning.loggers.tensorboard_logger import TensorboardTracker
+from inat.tuning.loggers.tensorboard_logger import TensorboardLogger
 from tests.helpers import run_epochs
 
 
@@ -15,7 +15,7 @@ def records(path) -> list[bytes]:
 
 
 def test_one_run_a_trial_with_the_names_of_the_history(study):
-    with TensorboardTracker(study) as tracker:
+    with TensorboardLogger(study) as tracker:
         for number in range(2):
             trial = study.add_trial({"activation": "relu", "dropout": 0.1 * number})
             for epoch in (1, 2):
@@ -35,7 +35,7 @@ def test_one_run_a_trial_with_the_names_of_the_history(study):
 
 
 def test_a_trial_that_ends_without_an_epoch_writes_nothing(study):
-    with TensorboardTracker(study) as tracker:
+    with TensorboardLogger(study) as tracker:
         trial = study.add_trial({"activation": "relu"})
         study.end_trial(trial.trial_id, "failed", "boom")
         tracker(trial)

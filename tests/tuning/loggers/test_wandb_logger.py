@@ -3,7 +3,7 @@ import wandb
 
 from inat.errors import ConfigError
 from inat.tuning.loggers import wandb_logger
-from inat.tuning.loggers.wandb_logger import WandbTracker
+from inat.tuning.loggers.wandb_logger import WandbLogger
 from tests.helpers import run_epochs
 
 
@@ -33,7 +33,7 @@ def runs(monkeypatch):
 
 
 def test_one_run_a_trial_with_every_epoch_and_its_end(study, runs):
-    with WandbTracker(study, "offline") as tracker:
+    with WandbLogger(study, "offline") as tracker:
         for value, state in [(0.5, "completed"), (0.4, "failed"), (0.3, None)]:
             trial = study.add_trial({"activation": "gelu", "dropout": 0.2})
             for epoch in (1, 2):
@@ -58,7 +58,7 @@ def test_only_what_is_in_use_and_only_numbers_are_told(study, runs):
     trial = study.add_trial({"strategy": "freeze_all", "k_layers": 3, "learning_rate": 0.1})
     row = {"epoch": 1, "best_val_acc": 0.5, "note": "features are not kept", "finished": "patience", "micro_batch": 16}
     study.add_epoch(trial.trial_id, row)
-    with WandbTracker(study, "offline") as tracker:
+    with WandbLogger(study, "offline") as tracker:
         tracker(trial)
     (run,) = runs.values()
     assert run.settings["config"] == {"strategy": "freeze_all", "learning_rate": 0.1}
@@ -72,7 +72,7 @@ def test_a_service_that_fails_does_not_stop_the_search(study, monkeypatch):
     monkeypatch.setattr(wandb, "init", no_service)
     trial = study.add_trial({"x": 1})
     run_epochs(study, trial.trial_id, [0.1])
-    with WandbTracker(study, "online") as tracker:
+    with WandbLogger(study, "online") as tracker:
         tracker(trial)
     assert "no service" in str(tracker.error)
 

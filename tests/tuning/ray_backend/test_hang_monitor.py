@@ -22,7 +22,7 @@ def trial(status: str, actor: str | None) -> SimpleNamespace:
 
 @pytest.mark.parametrize("status", [TuneTrial.RUNNING, TuneTrial.PENDING])
 def test_a_process_that_does_not_answer_is_killed_also_while_it_is_handed_the_next_trial(killed, tmp_path, status):
-    watch = hang_monitor.HangWatch(tmp_path, seconds=1e-9)
+    watch = hang_monitor.HangMonitor(tmp_path, seconds=1e-9)
     for step in range(3):
         watch.on_step_end(step, [trial(status, "actor")])
     assert killed[0] == "actor"
@@ -31,7 +31,7 @@ def test_a_process_that_does_not_answer_is_killed_also_while_it_is_handed_the_ne
 
 def test_a_process_that_touches_its_file_is_left_alone_until_it_no_longer_does(killed, tmp_path):
     """As one does that builds features for longer than the limit; its clock may be hours behind."""
-    watch, file = hang_monitor.HangWatch(tmp_path, seconds=1e-9), tmp_path / "errors" / "t0000.hang.txt"
+    watch, file = hang_monitor.HangMonitor(tmp_path, seconds=1e-9), tmp_path / "errors" / "t0000.hang.txt"
     file.parent.mkdir()
     file.touch()
     for step in range(5):
@@ -46,7 +46,7 @@ def test_a_process_that_touches_its_file_is_left_alone_until_it_no_longer_does(k
 def test_a_trial_that_waits_long_for_another_process_is_not_held_to_be_hanging(killed, tmp_path, monkeypatch, end):
     now = 100.0
     monkeypatch.setattr(hang_monitor.time, "monotonic", lambda: now)
-    watch, waiting = hang_monitor.HangWatch(tmp_path, seconds=60.0), trial(TuneTrial.PENDING, None)
+    watch, waiting = hang_monitor.HangMonitor(tmp_path, seconds=60.0), trial(TuneTrial.PENDING, None)
     watch.on_trial_start(0, [], waiting)
     getattr(watch, end)(0, [], waiting)
     now = 1000.0
@@ -64,7 +64,7 @@ def test_a_trial_that_waits_long_for_another_process_is_not_held_to_be_hanging(k
      (TuneTrial.RUNNING, "actor", None)],
 )  # fmt: skip
 def test_others_are_left_alone(killed, tmp_path, status, actor, seconds):
-    watch = hang_monitor.HangWatch(tmp_path, seconds)
+    watch = hang_monitor.HangMonitor(tmp_path, seconds)
     for step in range(3):
         watch.on_step_end(step, [trial(status, actor)])
     assert killed == []

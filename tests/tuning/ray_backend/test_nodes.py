@@ -7,10 +7,10 @@ import ray
 
 from inat.config.trial import DataConfig
 from inat.data.splits import inspect_data
-from inat.errors import DataError, DiskFullError, MachineError, SearchError
+from inat.errors import DataError, DiskFullError, NodeError, SearchError
 from inat.study.study import Study
 from inat.tuning.ray_backend import nodes
-from inat.tuning.ray_backend.nodes import Machines, accused, blaming_the_machine, unfit_because
+from inat.tuning.ray_backend.nodes import ClusterNodes, as_node_error, parse_node_error, why_unusable
 from inat.tuning.ray_backend.slots import Node
 
 HEAD, B, C = (Node(2, name=name, node_id=name[-1].lower() * 8) for name in ("hostA", "hostB", "hostC"))
@@ -27,7 +27,7 @@ class FakeCluster:
         monkeypatch.setattr(ray, "get", self.answer)
         self.pending: list[str] = []
         monkeypatch.setattr(ray, "cancel", lambda ref, force: self.pending.remove(ref) if force else None)
-        self.machines = Machines(lambda: self.up, self.ask, HEAD.node_id, self.said.append)
+        self.machines = ClusterNodes(lambda: self.up, self.ask, HEAD.node_id, self.said.append)
 
     def ask(self, node_id):
         self.asked.append(node_id)
@@ -124,7 +124,7 @@ def test_a_machine_that_cannot_be_asked_gets_no_trials(cluster):
 def test_a_trial_that_says_what_its_machine_lacks_is_believed_until_the_machine_answers(cluster, tmp_path):
     cluster.machines.wait()
     error = tmp_path / "error.txt"
-    error.write_text(f"Failure # 1 (at)\nx\ninat.errors.MachineError: OSError: read-only [node {B.node_id}]\n")
+    error.write_text(f"Failure # 1 (at)\nx\ninat.errors.NodeError: OSError: read-only [node {B.node_id}]\n")
     trial = SimpleNamespace(error_file=str(error))
     cluster.answers[B.node_id] = "cannot be written"
     cluster.machines.on_trial_recover(0, [], trial)
@@ -148,25 +148,25 @@ def question(photo_tree, tmp_path):
 
 
 def test_a_machine_with_the_study_and_the_photos_is_fit_and_nothing_is_left_behind(question):
-    assert unfit_because(*question) == ""
+    assert why_unusable(*question) == ""
     assert list((question[0] / "checkpoints").iterdir()) == []
 
 
 def test_no_photos(question, tmp_path):
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
-    assert unfit_because(*question).startswith(f"{tmp_path / 'photos'} does not exist; pass --data FOLDER")
+    assert why_unusable(*question).startswith(f"{tmp_path / 'photos'} does not exist; pass --data FOLDER")
 
 
 def test_other_photos(question, tmp_path):
     next((tmp_path / "photos" / "train" / "bird").iterdir()).unlink()
-    assert unfit_because(*question) == f"the photos in {tmp_path / 'photos'} are not those of the study"
+    assert why_unusable(*question) == f"the photos in {tmp_path / 'photos'} are not those of the study"
 
 
 @pytest.mark.parametrize("there", [None, '{"another": "study"}'])
 def test_a_folder_that_is_not_shared(question, there):
     path = question[0] / "study.json"
     path.unlink() if there is None else path.write_text(there)
-    assert "--storage-path must be a folder that all machines share" in unfit_because(*question)
+    assert "--storage-path must be a folder that all machines share" in why_unusable(*question)
 
 
 @pytest.mark.parametrize(
@@ -178,16 +178,16 @@ def test_a_folder_that_cannot_be_written_is_the_machines_and_a_full_disk_is_not(
         raise OSError(number, "Read-only file system" if number == errno.EROFS else "Permission denied", str(path))
 
     monkeypatch.setattr("pathlib.Path.touch", touch)
-    assert unfit_because(*question).endswith(reason)
-    assert bool(unfit_because(*question)) == bool(reason)
+    assert why_unusable(*question).endswith(reason)
+    assert bool(why_unusable(*question)) == bool(reason)
 
 
 @pytest.mark.parametrize("error", [DataError("no photos"), OSError(errno.EROFS, "Read-only file system")])
 def test_what_only_this_machine_can_lack_is_its_fault(error):
-    with pytest.raises(MachineError) as told:
-        with blaming_the_machine(THERE, HERE):
+    with pytest.raises(NodeError) as told:
+        with as_node_error(THERE, HERE):
             raise error
-    node, reason = accused(f"Traceback\ninat.errors.MachineError: {told.value}\n")
+    node, reason = parse_node_error(f"Traceback\ninat.errors.NodeError: {told.value}\n")
     assert node == THERE
     assert str(error) in reason
 
@@ -198,10 +198,10 @@ def test_what_only_this_machine_can_lack_is_its_fault(error):
 )
 def test_everything_else_is_not(error, node):
     with pytest.raises(type(error)) as raised:
-        with blaming_the_machine(node, HERE):
+        with as_node_error(node, HERE):
             raise error
     assert raised.value is error
 
 
 def test_a_failure_of_another_kind_accuses_nobody():
-    assert accused("ValueError: MachineError") is None
+    assert parse_node_error("ValueError: NodeError") is None

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from inat.tuning.ray_backend import placement
-from inat.tuning.ray_backend.placement import FitMachines, ResourceRefresh
+from inat.tuning.ray_backend.placement import ResourceRefresh, UsableNodes
 
 
 def test_trials_share_processes_whatever_is_excluded_and_are_placed_on_the_others(monkeypatch):
@@ -13,7 +13,7 @@ def test_trials_share_processes_whatever_is_excluded_and_are_placed_on_the_other
         placement, "placement_group", lambda bundles, **how: placed.append(how["bundle_label_selector"])
     )
     excluded = []
-    first, second = (FitMachines({"CPU": 1, "GPU": 0}, lambda: excluded) for _ in range(2))
+    first, second = (UsableNodes({"CPU": 1, "GPU": 0}, lambda: excluded) for _ in range(2))
     first.to_placement_group()
     excluded += ["b" * 8, "c" * 8]
     second.to_placement_group()
@@ -84,6 +84,6 @@ def test_nobody_reports_where_all_trials_have_their_places(head):
 
 
 def test_a_snapshot_of_tune_knows_no_machines():
-    needs = FitMachines({"CPU": 1}, lambda: ["b"], lambda group: None)
+    needs = UsableNodes({"CPU": 1}, lambda: ["b"], lambda group: None)
     assert pickle.loads(pickle.dumps(needs)) == needs
     assert pickle.loads(pickle.dumps(ResourceRefresh(list, list)))

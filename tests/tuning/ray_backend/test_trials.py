@@ -6,8 +6,8 @@ from ray import tune
 from ray.tune.experiment.trial import _TrainingRunMetadata
 
 from inat.errors import DataError
-from inat.tuning.ray_backend.nodes import blaming_the_machine
-from inat.tuning.ray_backend.trials import MOST_ACCUSED, MOST_LOSSES, StudyTrial, StudyTrials, hopeless, reason_of
+from inat.tuning.ray_backend.nodes import as_node_error
+from inat.tuning.ray_backend.trials import MOST_ACCUSED, MOST_LOSSES, StudyTrial, StudyTrials, is_permanent, reason_of
 from inat.tuning.sampling.feedback import Rungs
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
 
@@ -84,12 +84,12 @@ def test_the_reason_is_one_line(failure, reason):
         ("ray::f() (pid=1)\n  File x\ninat.errors.DiskFullError: the disk of /x is full", True),
         ("ray::f() (pid=1)\n  File x\nsklearn.ConfigErrors: ConfigError: quoted", False),
         ("ray::f() (pid=1)\n  File x\nValueError: x", False),
-        ("ray::f() (pid=1)\n  File x\ninat.errors.MachineError: no photos [node a1]", False),
+        ("ray::f() (pid=1)\n  File x\ninat.errors.NodeError: no photos [node a1]", False),
         ("The actor died unexpectedly.", False),
     ],
 )
 def test_errors_for_the_user_are_not_tried_again(tmp_path, monkeypatch, failure, expected):
-    assert hopeless(failure) == expected
+    assert is_permanent(failure) == expected
     (tmp_path / "error.txt").write_text(f"Failure # 1 (at)\n{failure}\n")
     monkeypatch.setattr(StudyTrial, "error_file", str(tmp_path / "error.txt"))
     trial = StudyTrial.__new__(StudyTrial)
@@ -100,12 +100,12 @@ def test_errors_for_the_user_are_not_tried_again(tmp_path, monkeypatch, failure,
 @pytest.mark.parametrize("error", [DataError("no photos"), OSError(30, "Read-only file system")])
 def test_what_a_machine_lacks_is_tried_again_elsewhere(error):
     try:
-        with blaming_the_machine("b2", "a1"):
+        with as_node_error("b2", "a1"):
             raise error
     except Exception:
         failure = traceback.format_exc()
     assert f"{error}" in failure.partition("direct cause")[0]
-    assert not hopeless(failure)
+    assert not is_permanent(failure)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_a_machine_lacks_is_tried_again_elsewhere(error):
             "The actor a1 is unavailable: RpcError. The task may or may not have been executed on the actor.",
             MOST_LOSSES,
         ),
-        ("inat.errors.MachineError: no photos [node a1]", MOST_ACCUSED),
+        ("inat.errors.NodeError: no photos [node a1]", MOST_ACCUSED),
         (f"{NOT_LOADED}ModuleNotFoundError: No module named 'inat'", MOST_LOSSES),
         (f"{NOT_LOADED}ModuleNotFoundError: No module named 'inat.tuning'", MOST_LOSSES),
         (f"{NOT_LOADED}ModuleNotFoundError: No module named 'inatx'", 0),

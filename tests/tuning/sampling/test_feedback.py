@@ -4,7 +4,7 @@ from ray.exceptions import ActorDiedError, LocalRayletDiedError, WorkerCrashedEr
 
 from inat.constants import COMPLETED, FAILED, STOPPED
 from inat.study.trial import Trial
-from inat.tuning.sampling.feedback import WORST, Lesson, Rungs, best_at, lesson_of, median_gain
+from inat.tuning.sampling.feedback import WORST, Rungs, SamplerFeedback, best_at, feedback_for, median_gain
 
 
 def trial(values: list[float], state: str = COMPLETED, error: str = "") -> Trial:
@@ -13,8 +13,8 @@ def trial(values: list[float], state: str = COMPLETED, error: str = "") -> Trial
     return Trial("t0000", 0, {}, "", state, error=error, history=rows)
 
 
-def complete(value: float) -> Lesson:
-    return Lesson(TrialState.COMPLETE, pytest.approx(value))
+def complete(value: float) -> SamplerFeedback:
+    return SamplerFeedback(TrialState.COMPLETE, pytest.approx(value))
 
 
 def test_rungs_stand_at_powers_of_the_factor_below_the_last_epoch():
@@ -30,29 +30,29 @@ FINISHED = [trial([0.2, 0.3, 0.5, 0.6]), trial([0.1, 0.5, 0.5, 0.7]), trial([0.3
 @pytest.mark.parametrize(("policy", "value"), [("last", 0.3), ("extrapolate", 0.3 + 0.3)])
 def test_a_stopped_trial_counts_by_policy(policy, value):
     # From epoch 2 on the completed ones gained 0.3, 0.2 and 0.5.
-    assert lesson_of(trial([0.3, 0.2], STOPPED), FINISHED, policy) == complete(value)
+    assert feedback_for(trial([0.3, 0.2], STOPPED), FINISHED, policy) == complete(value)
 
 
 def test_a_pruned_lesson_has_no_value_of_its_own():
-    assert lesson_of(trial([0.3], STOPPED), FINISHED, "pruned") == Lesson(TrialState.PRUNED, None)
+    assert feedback_for(trial([0.3], STOPPED), FINISHED, "pruned") == SamplerFeedback(TrialState.PRUNED, None)
 
 
 def test_extrapolation_ends_at_one_and_needs_completed_trials():
-    assert lesson_of(trial([0.9, 0.9], STOPPED), FINISHED, "extrapolate") == complete(1.0)
+    assert feedback_for(trial([0.9, 0.9], STOPPED), FINISHED, "extrapolate") == complete(1.0)
     unhelpful = [trial([0.1, 0.2], STOPPED), trial([0.1, 0.9], FAILED), trial([0.4])]
     assert median_gain(unhelpful, 1) == 0.0
-    assert lesson_of(trial([0.4], STOPPED), unhelpful, "extrapolate") == complete(0.4)
+    assert feedback_for(trial([0.4], STOPPED), unhelpful, "extrapolate") == complete(0.4)
 
 
 @pytest.mark.parametrize("policy", ["extrapolate", "last", "pruned"])
 def test_a_trial_that_ended_by_itself_counts_as_it_is(policy):
-    assert lesson_of(trial([0.3, 0.5, 0.4]), FINISHED, policy) == complete(0.5)
+    assert feedback_for(trial([0.3, 0.5, 0.4]), FINISHED, policy) == complete(0.5)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("state", [COMPLETED, STOPPED])
 def test_what_is_no_number_counts_as_the_worst(value, state):
-    assert lesson_of(trial([value], state), FINISHED, "extrapolate") == Lesson(TrialState.COMPLETE, WORST)
+    assert feedback_for(trial([value], state), FINISHED, "extrapolate") == SamplerFeedback(TrialState.COMPLETE, WORST)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,9 @@ def test_what_is_no_number_counts_as_the_worst(value, state):
     ],
 )
 def test_failures_of_memory_and_dead_processes_count_as_the_worst(error):
-    assert lesson_of(trial([0.5], FAILED, error), FINISHED, "extrapolate") == Lesson(TrialState.COMPLETE, WORST)
+    assert feedback_for(trial([0.5], FAILED, error), FINISHED, "extrapolate") == SamplerFeedback(
+        TrialState.COMPLETE, WORST
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_failures_of_memory_and_dead_processes_count_as_the_worst(error):
     ["ValueError: no mish today", "ValueError: model kindly died-out", "KeyError: 'killed'", "no reason known", ""],
 )
 def test_other_failures_do_not_count(error):
-    assert lesson_of(trial([0.5], FAILED, error), FINISHED, "extrapolate") == Lesson(TrialState.FAIL, None)
+    assert feedback_for(trial([0.5], FAILED, error), FINISHED, "extrapolate") == SamplerFeedback(TrialState.FAIL, None)
 
 
 def test_the_best_up_to_an_epoch():
