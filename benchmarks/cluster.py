@@ -97,7 +97,7 @@ def search_once(objective: Any, folder: Path, **changes: Any) -> Numbers:
         if trial.state != RUNNING:
             ends.append((time.monotonic(), cpu_seconds()))
 
-    outcome = search.run(config, study, space, objective, listeners=[note_end])
+    outcome = search.run(config, study, space, objective, callbacks=[note_end])
     study.close()
     assert len(study.ended()) == config.num_samples
     assert outcome.slots

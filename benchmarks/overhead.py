@@ -71,7 +71,7 @@ def ours(trials: int, folder: Path) -> float:
         if trial.state != RUNNING:
             ends.append(time.monotonic())
 
-    outcome = search.run(config, study, space, objective, listeners=[note_end])
+    outcome = search.run(config, study, space, objective, callbacks=[note_end])
     study.close()
     assert len(study.ended()) == trials
     assert outcome.slots

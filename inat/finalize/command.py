@@ -102,7 +102,7 @@ def _made(directory: Path) -> Path:
 
 def _train(task: Task, runs: Study, wanted: Sequence[dict[str, Any]], console: Console) -> None:
     finished = retrain(
-        task.config, runs, wanted, announce=console.print, give_up=lambda: console.print(interruption(runs))
+        task.config, runs, wanted, print_line=console.print, on_forced_exit=lambda: console.print(interruption(runs))
     )
     if not finished:
         console.print(interruption(runs))

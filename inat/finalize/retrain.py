@@ -6,15 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from ray.tune.search import Searcher
-
 from inat.config.search import SearchConfig
-from inat.constants import JOURNAL, METRIC, MODE, STUDY_JSON, TRIAL_ID
+from inat.constants import JOURNAL, STUDY_JSON, TRIAL_ID
 from inat.errors import StudyError
 from inat.finalize.candidates import find_run
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.runner import Announce, RunSpec, restored_scheduler, run_trials
+from inat.tuning.runner import PrintLine, RunSpec, restored_scheduler, run_trials
 from inat.tuning.space.grid import identity
 from inat.tuning.stoppers import StopAtLimits
 from inat.tuning.worker.trainable import THRESHOLD, run_trial
@@ -22,14 +20,13 @@ from inat.tuning.worker.trainable import THRESHOLD, run_trial
 Params = Mapping[str, Any]
 
 
-class RunSource(Searcher):
+class RunSource:
     """Hands out trainings that have yet to be done: those left unfinished first, from their last checkpoint.
 
     One that failed when the command ran before is tried again, as another trial.
     """
 
     def __init__(self, study: Study, wanted: Sequence[Params]) -> None:
-        super().__init__(metric=METRIC, mode=MODE)
         self._study = study
         self._wanted = {identity(params) for params in wanted}
         self._new = [dict(params) for params in wanted if find_run(study, params) is None]
@@ -61,9 +58,6 @@ class RunSource(Searcher):
         assert trial.trial_id == trial_id
         return trial.params | {TRIAL_ID: trial_id, THRESHOLD: None}
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the study knows."""
-
 
 def open_runs(directory: Path, info: Mapping[str, Any]) -> Study:
     """The study of trainings in ``directory``, made with ``info`` as its study.json if it is not there.
@@ -86,8 +80,8 @@ def retrain(
     runs: Study,
     wanted: Sequence[Params],
     *,
-    announce: Announce = lambda line: None,
-    give_up: Callable[[], object] = lambda: None,
+    print_line: PrintLine = lambda line: None,
+    on_forced_exit: Callable[[], object] = lambda: None,
 ) -> bool:
     """Train what ``wanted`` lists and ``runs`` does not have yet; False if the user interrupted it.
 
@@ -99,5 +93,7 @@ def retrain(
     source = RunSource(runs, wanted)
     if not source.waiting:
         return True
-    work = RunSpec(config, runs, source, scheduler, len(runs.ended()) + source.waiting, run_trial)
-    return not run_trials(work, StopAtLimits(runs, None, None), announce=announce, give_up=give_up).interrupted
+    spec = RunSpec(config, runs, source, scheduler, len(runs.ended()) + source.waiting, run_trial)
+    return not run_trials(
+        spec, StopAtLimits(runs, None, None), print_line=print_line, on_forced_exit=on_forced_exit
+    ).interrupted

@@ -60,7 +60,7 @@ class InProcess:
         self.interrupt_after: int | None = None
         self.fail_seeds: set[int] = set()
 
-    def __call__(self, work: RunSpec, limits, *, announce=None, give_up=None) -> RunResult:
+    def __call__(self, work: RunSpec, limits, *, print_line=None, on_forced_exit=None) -> RunResult:
         source = work.source.start_over()
         while work.missing > 0:
             if self.interrupt_after is not None and len(self.trained) == self.interrupt_after:
