@@ -2,7 +2,7 @@
 
 A trial begins when the searcher suggests a configuration and the study gives it an id (``Study.add_trial``).
 ``ray_backend.trials`` hands the trial to Tune, Tune places it (``ray_backend.placement``), and a worker process trains
-it (``worker.trainable``) and reports each epoch. ``StudyRecorder`` passes epochs and ends on to ``TrialLifecycle``, which
+it (``worker.trainable``) and reports each epoch. ``StudyRecorder`` passes epochs and ends to ``TrialLifecycle``, which
 writes them to the study and calls the callbacks: searcher, limits, progress, study.db, W&B. A trial ends in one of four
 ways: it ends by itself (last epoch, out of patience, diverged) and is ``completed``; ASHA stops it and it is
 ``stopped``; it reaches the target accuracy and is ``completed``; or it fails, runs again from its last checkpoint as
