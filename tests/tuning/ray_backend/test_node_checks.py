@@ -47,9 +47,7 @@ def test_a_folder_that_is_not_shared(question, there):
     ("number", "reason"),
     [(errno.EROFS, "Read-only file system"), (errno.ENOSPC, ""), (errno.EACCES, "Permission denied")],
 )
-def test_a_folder_that_cannot_be_written_is_the_fault_of_the_node_and_a_full_disk_is_not(
-    question, monkeypatch, number, reason
-):
+def test_a_read_only_folder_is_the_fault_of_the_node_and_a_full_disk_is_not(question, monkeypatch, number, reason):
     def touch(path):
         raise OSError(number, "Read-only file system" if number == errno.EROFS else "Permission denied", str(path))
 
