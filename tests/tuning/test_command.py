@@ -76,9 +76,9 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_ctrl_c_says_how_to_cont
     wait_until(lambda: saved() > 1, "a checkpoint of a running trial")
     wait_until(lambda: journal.read_text().count('"epoch", ') > 1, "reports of it")
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    ours = children_of(process.pid)
+    children = children_of(process.pid)
     rows = (line.split(None, 1) for line in listed.splitlines()[1:])
-    workers = [int(pid) for pid, args in rows if int(pid) in ours and "ray::ImplicitFunc" in args]
+    workers = [int(pid) for pid, args in rows if int(pid) in children and "ray::ImplicitFunc" in args]
     before = journal.read_text().count('"epoch", ')
     os.kill(workers[0], signal.SIGKILL)
     killed_at = time.time_ns()

@@ -8,7 +8,7 @@ from tests.helpers import run_epochs
 
 
 class FakeRun:
-    """Records what a W&B run is told."""
+    """Records the calls of a W&B run."""
 
     def __init__(self, settings):
         self.settings, self.logged, self.summary, self.exit_code = settings, [], {}, None
