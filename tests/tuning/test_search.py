@@ -262,7 +262,7 @@ SLOW_SEARCH = """
     from pathlib import Path
     from ray import tune
     from inat.config.search import SearchConfig
-    from inat.tuning import hangs, search
+    from inat.tuning import search
 
     def slow(params):
         for epoch in range(1, 4):
