@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.readers.frames import SIGNS, Mode
+from analysis.rungs import rung_milestones
 from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, NAME, RUNNING, STATE, TRIAL_ID, VAL_ACC
 from analysis.stats.encode import is_number, varying
 from analysis.stats.resampling import Array
@@ -188,17 +189,7 @@ def rungs(study: Study) -> list[int]:
     grace, factor = config.get("grace_period"), config.get("reduction_factor")
     if grace and factor and factor > 1:
         last = int(config.get("max_epochs") or last)
-        return [*milestones(int(grace), int(factor), last), last]
+        return [*rung_milestones(int(grace), int(factor), last), last]
     trials = study.trials[~study.trials[STATE].isin([COMPLETED, RUNNING, FAILED])]
     piled = trials[EPOCHS].value_counts() / max(len(study.trials), 1)
     return [*sorted(int(epoch) for epoch in piled.index[piled.ge(PILE)] if 0 < epoch < last), last]
-
-
-def milestones(grace: int, factor: int, max_epochs: int) -> list[int]:
-    """ASHA's rungs below ``max_epochs``: grace x factor^k."""
-    found = []
-    epoch = grace
-    while epoch < max_epochs:
-        found.append(epoch)
-        epoch *= factor
-    return found

@@ -30,6 +30,9 @@ BEST_JSON: Final = "best.json"
 FINAL_DIR: Final = "final"
 METRICS_JSON: Final = "metrics.json"
 
+# Keys of study.json.
+GRID: Final = "grid"  # all configurations of a grid search; empty for other searches
+
 # Columns. The hyperparameters stand between the two groups of trials.csv.
 TRIAL_ID: Final = "trial_id"
 NAME: Final = "name"

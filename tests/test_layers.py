@@ -22,7 +22,7 @@ ROWS = {
     "tune_scratch": 5, "tune_finetune": 5,
 }  # fmt: skip
 ANALYSIS_ROWS = {
-    "analysis.schema": 0, "analysis.readers": 1, "analysis.study": 2, "analysis": 2,
+    "analysis.schema": 0, "analysis.rungs": 0, "analysis.readers": 1, "analysis.study": 2, "analysis": 2,
     "analysis.comparable": 3, "analysis.compare": 3, "analysis.markdown": 3, "analysis.stats": 3,
     "analysis.claims": 4, "analysis.early_stopping": 4, "analysis.figures": 5, "analysis.report": 6,
     "analysis.__main__": 7,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from analysis.comparable import best_so_far, milestones, rungs
+from analysis.comparable import best_so_far, rungs
+from analysis.rungs import rung_milestones
 from analysis.schema import BEST_VAL_ACC, COMPLETED, CREATED, EPOCH, EPOCHS, SECONDS, STATE, STOPPED, TRIAL_ID
 from analysis.study import Study
 
@@ -59,7 +60,7 @@ class Ladder:
 def replay(study: Study, grace: int, factor: int, events: pd.DataFrame | None = None) -> dict[str, object]:
     """One setting on the recorded curves: trials it stops, epochs it spends, the best it finds, what is unknown."""
     events = arrivals(study) if events is None else events
-    ladder = Ladder(milestones(grace, factor, rungs(study)[-1]), factor)
+    ladder = Ladder(rung_milestones(grace, factor, rungs(study)[-1]), factor)
     trials = study.trials.set_index(TRIAL_ID)
     ends = trials.loc[trials[STATE].eq(COMPLETED), EPOCHS].to_dict()
     stopped: dict[str, int] = {}

@@ -7,7 +7,7 @@ from analysis.comparable import finite, outcome_name
 from analysis.early_stopping.audit import failures, missed_summary, savings
 from analysis.report.sections.claims_and_audit import tally
 from analysis.report.shared import Findings
-from analysis.schema import BEST_VAL_ACC, FAILED, RUNNING, STATE
+from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE
 from analysis.stats.importance import CANNOT_SAY
 from analysis.study import Study
 
@@ -25,7 +25,7 @@ def unfinished(study: Study) -> list[str]:
     """That the search is not at its end, if it is not."""
     running = int(study.trials[STATE].eq(RUNNING).sum())
     wanted = (study.info.get("config") or {}).get("num_samples")
-    missing = wanted - len(study.trials) if isinstance(wanted, int) and not study.info.get("grid") else 0
+    missing = wanted - len(study.trials) if isinstance(wanted, int) and not study.info.get(GRID) else 0
     if not running and missing <= 0:
         return []
     ended = f"{len(study.trials) - running} of {wanted}" if missing > 0 else f"{len(study.trials) - running}"

@@ -14,7 +14,7 @@ from rich.table import Table
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
-from inat.constants import FAILED, SEARCH_KIND, STATES
+from inat.constants import FAILED, GRID, SEARCH_KIND, STATES
 from inat.errors import ConfigError
 from inat.study.journal import Journal
 from inat.study.metadata import is_running, read_info
@@ -22,7 +22,6 @@ from inat.study.trial import Trial
 from inat.tuning.ray_backend.session import ray_session
 from inat.tuning.ray_backend.slots import Node, plan_slots
 
-GRID = "grid"
 STARTING = "starting"  # a trial's place is known from its first epoch on
 WAITING = "waiting"  # it has lost its place
 

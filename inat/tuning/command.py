@@ -13,7 +13,18 @@ from rich.console import Console
 from inat.cli import INTERRUPTED
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
-from inat.constants import BEST_CKPT, COMPLETED, ERRORS_DIR, FAILED, HISTORY_CSV, STOPPED, STUDY_DB, TEST, TRIALS_CSV
+from inat.constants import (
+    BEST_CKPT,
+    COMPLETED,
+    ERRORS_DIR,
+    FAILED,
+    GRID,
+    HISTORY_CSV,
+    STOPPED,
+    STUDY_DB,
+    TEST,
+    TRIALS_CSV,
+)
 from inat.data.splits import load_splits
 from inat.errors import SearchError
 from inat.study.study import Study
@@ -81,7 +92,7 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
 
 
 def _of_grid(config: SearchConfig, study: Study) -> str:
-    whole = len(study.info.get(search.GRID, ()))
+    whole = len(study.info.get(GRID, ()))
     return f" of the grid's {whole}, the first in order" if whole > search.trials_wanted(config, study) else ""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from inat.config.search import SearchConfig, seconds_of
 from inat.config.trial import DataConfig
+from inat.constants import GRID
 from inat.data.splits import inspect_data, load_splits
 from inat.errors import StudyError
 from inat.study import checkpoint_retention
@@ -30,7 +31,6 @@ from inat.tuning.stoppers import StopAtLimits
 from inat.tuning.worker.trainable import run_trial
 
 START_FROM = "start_from"  # in study.json: the configurations that are tried first
-GRID = "grid"  # in study.json: all configurations, if the searcher is a grid
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Literal
 
 from optuna.trial import TrialState
 
+from analysis.rungs import rung_milestones
 from inat.constants import COMPLETED, EPOCH, FAILED, METRIC, STOPPED
 from inat.study.trial import Trial
 from inat.training.memory import says_out_of_memory
@@ -39,11 +40,7 @@ class Rungs:
     @property
     def milestones(self) -> list[int]:
         """Epochs of the rungs, ascending."""
-        found, epoch = [], self.grace
-        while epoch < self.max_epochs:
-            found.append(epoch)
-            epoch *= self.factor
-        return found
+        return rung_milestones(self.grace, self.factor, self.max_epochs)
 
     def rung_of(self, epochs: int) -> int:
         """How many rungs a trial of ``epochs`` has reached."""
