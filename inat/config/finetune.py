@@ -75,18 +75,18 @@ class FinetuneConfig(SearchConfig):
         try:
             SearchConfig.__post_init__(self)  # not super(): with slots, this class is another than the one it was
         except ConfigError as error:
-            problems.append(str(error))
+            problems += error.problems
         raise_if_any(problems)
 
     def _backbone_problems(self) -> list[str]:
-        found: dict[str, None] = {}  # in order, each once
+        found: list[str] = []
         settings = {name: getattr(self, name) for name in SETTINGS}
         for backbone, strategy, k in itertools.product(self.backbones, self.strategies, self.k_layers or (1,)):
             try:
                 BackboneConfig(backbone=backbone, strategy=strategy, k_layers=k, **settings)
             except ConfigError as error:
-                found |= dict.fromkeys(str(error).split("; "))
-        return list(found)
+                found += error.problems
+        return found
 
     @property
     def resolved_image_size(self) -> int:

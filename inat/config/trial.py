@@ -249,7 +249,7 @@ class TrialConfig:
             try:
                 built[key] = build_part(part, params)
             except ConfigError as error:
-                problems.append(str(error))
+                problems += error.problems
         raise_if_any(problems)
         return cls(**built, **{name: params[name] for name in own & params.keys()})
 

@@ -15,7 +15,7 @@ WORDS = {int: "a whole number", float: "a finite number", bool: "True or False",
 def raise_if_any(problems: list[str]) -> None:
     """Raise one ConfigError that lists all ``problems``, each once, if there are any."""
     if problems:
-        raise ConfigError("; ".join(dict.fromkeys(problems)))
+        raise ConfigError(*dict.fromkeys(problems))
 
 
 def type_errors(config: Any) -> list[str]:

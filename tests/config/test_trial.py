@@ -207,6 +207,19 @@ def test_unknown_hyperparameter_names_the_closest(cnn_params):
         TrialConfig.from_params(cnn_params | {"learning_rat": 1})
 
 
+def test_mistakes_of_all_parts_stay_apart(cnn_params):
+    wrong = {"learning_rat": 1, "image_size": 0, "activation": "tanh", "dropout": 2, "schedule": "linear"}
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.from_params(cnn_params | wrong)
+    assert caught.value.problems == (
+        "unknown hyperparameter 'learning_rat'; did you mean 'learning_rate'?",
+        "image_size must be positive, got 0",
+        "dropout must be in [0, 1), got 2",
+        "unknown activation 'tanh'; choose from relu, gelu, silu, mish",
+        "unknown schedule 'linear'; choose from step, cosine",
+    )
+
+
 def test_missing_hyperparameter_is_named(cnn_params):
     del cnn_params["dropout"]
     with pytest.raises(ConfigError, match="dropout is missing"):

@@ -6,6 +6,7 @@ from typing import Any
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
 from inat.config.trial import BACKBONE_SIZES, FREEZE_PARTIAL, IMAGENET, BackboneConfig
+from inat.config.validation import raise_if_any
 from inat.data.splits import DataSummary
 from inat.errors import ConfigError, StudyError
 from inat.tuning.space import domains
@@ -31,16 +32,15 @@ def check_backbones(config: SearchConfig, space: Mapping[str, Any], data: DataSu
     Raises ConfigError, with every mistake: stages that a backbone does not have, sizes it cannot take, weights that
     cannot be had or are another network's.
     """
-    problems: dict[str, None] = {}
+    problems: list[str] = []
     found: dict[str, str] = {}
     for backbone in choices(space, "backbone"):
         try:
             _check_stages(backbone, space)
             found[backbone] = _check_weights(config, backbone, len(data.classes))
         except ConfigError as error:
-            problems[str(error)] = None
-    if problems:
-        raise ConfigError("; ".join(problems))
+            problems += error.problems
+    raise_if_any(problems)
     return found
 
 
