@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+from inat.config.backbones import BACKBONE_FACTS, FREEZE_PARTIAL, STRATEGIES, BackboneConfig
 from inat.config.search import SearchConfig
-from inat.config.trial import BACKBONE_SIZES, FREEZE_PARTIAL, STRATEGIES, BackboneConfig
 from inat.config.validation import raise_if_any
 from inat.errors import ConfigError
 
@@ -91,7 +91,9 @@ class FinetuneConfig(SearchConfig):
     @property
     def resolved_image_size(self) -> int:
         """The image size of the first backbone, in pixels."""
-        return self.image_size or BACKBONE_SIZES.get(next(iter(self.backbones), ""), min(BACKBONE_SIZES.values()))
+        first = next(iter(self.backbones), "")
+        # An unknown or missing name has any size here: another check reports it.
+        return self.image_size or BACKBONE_FACTS.get(first, BACKBONE_FACTS["resnet50"]).image_size
 
     @property
     def default_space(self) -> str:

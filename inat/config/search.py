@@ -171,11 +171,8 @@ class SearchConfig:
 
     def trial_settings(self) -> dict[str, Any]:
         """The flat, primitive settings that every trial gets besides its sampled hyperparameters."""
-        data = dataclasses.asdict(self.data_config())
-        for hyperparameter in ("use_augmentation", "light_augmentation"):
-            del data[hyperparameter]
         names = ("max_epochs", "patience", "precision", "compile")
-        return data | {name: getattr(self, name) for name in names}
+        return self.data_config().settings() | {name: getattr(self, name) for name in names}
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values; ``from_json`` reads them back."""

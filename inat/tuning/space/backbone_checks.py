@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from inat.config.backbones import BACKBONE_FACTS, FREEZE_PARTIAL, IMAGENET, BackboneConfig
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
-from inat.config.trial import BACKBONE_SIZES, FREEZE_PARTIAL, IMAGENET, BackboneConfig
 from inat.config.validation import raise_if_any
 from inat.data.splits import DataSummary
 from inat.errors import ConfigError, StudyError
@@ -22,7 +22,7 @@ def choices(space: Mapping[str, Any], name: str) -> tuple[Any, ...]:
 def image_sizes(config: SearchConfig, space: Mapping[str, Any]) -> list[int]:
     """Sides in pixels of the images that trials see: one, or those of the backbones, ascending."""
     if isinstance(config, FinetuneConfig) and config.image_size is None:
-        return sorted({BACKBONE_SIZES[name] for name in choices(space, "backbone")})
+        return sorted({BACKBONE_FACTS[name].image_size for name in choices(space, "backbone")})
     return [config.resolved_image_size]
 
 
@@ -55,7 +55,7 @@ def _check_weights(config: SearchConfig, backbone: str, num_classes: int) -> str
     from inat.models.weights import find_weights, load_weights
 
     assert isinstance(config, FinetuneConfig)
-    size = config.image_size or BACKBONE_SIZES[backbone]
+    size = config.image_size or BACKBONE_FACTS[backbone].image_size
     if config.weights != IMAGENET:
         build_backbone(backbone, num_classes, image_size=size)
         return config.weights

@@ -8,9 +8,10 @@ from typing import Any
 from ray import tune
 from ray.tune.search.sample import Categorical
 
+from inat.config.backbones import FREEZE_PARTIAL
 from inat.config.finetune import FINETUNE, FinetuneConfig
 from inat.config.search import SearchConfig
-from inat.config.trial import ACTIVATIONS, BLOCKS, FREEZE_PARTIAL, POOLINGS, SCHEDULES, TrialConfig
+from inat.config.trial import ACTIVATIONS, BLOCKS, POOLINGS, SCHEDULES, TrialConfig
 from inat.config.validation import raise_if_any
 from inat.constants import TRIAL_ID
 from inat.errors import ConfigError
