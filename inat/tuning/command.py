@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from analysis.run_card import program
 from inat.cli import INTERRUPTED
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
@@ -105,7 +106,7 @@ def stopped_at(limit: str, config: SearchConfig, study: Study) -> str:
 
 def resume_command(study: Study) -> str:
     """The command that continues a study."""
-    return shlex.join(["python", sys.argv[0], "--resume", str(study.directory)])
+    return f"{program()} {shlex.join(['--resume', str(study.directory)])}"
 
 
 def all_failed(study: Study) -> str:
