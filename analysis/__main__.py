@@ -1,11 +1,11 @@
-"""Commands over finished studies.
+"""Read the studies of a search, of Ray Tune, of Optuna or of W&B.
 
-python -m analysis compare results/SCRATCH results/FINETUNE    # accuracy, epochs, seconds and parameters by network
+python -m analysis report results/SCRATCH      # everything on one page
+python -m analysis compare results/SCRATCH results/FINETUNE
+python -m analysis importance results/SCRATCH  # which hyperparameters matter
 python -m analysis claims results/SCRATCH "batch_norm=True > batch_norm=False"
-python -m analysis importance results/SCRATCH
-python -m analysis report results/SCRATCH                      # all of it on one page
-python -m analysis audit results/SCRATCH                       # what early stopping saved, and missed
-python -m analysis importance ray_results/EXP --metric val/loss --mode min      # any Ray Tune experiment
+python -m analysis audit results/SCRATCH       # what early stopping saved and missed
+python -m analysis importance ray_results/EXPERIMENT --metric val/loss --mode min
 python -m analysis importance optuna.db --study NAME
 """
 
@@ -24,7 +24,9 @@ from rich.console import Console
 from analysis.comparable import sample_at
 from analysis.compare import comparison
 from analysis.markdown import markdown
+from analysis.option_help import registry
 from analysis.readers.frames import Mode
+from analysis.run_card import program, run_card, wrapped_usage
 from analysis.schema import BEST_JSON, BEST_VAL_ACC, TEST, TRIAL_ID, VAL_ACC
 from analysis.study import Study, load_study
 
@@ -34,16 +36,17 @@ app = tyro.extras.SubcommandApp()
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How studies are read that are no study directories of ours."""
+    """How to read a study that another program wrote."""
 
-    metric: str | None = None
-    """What is compared, such as val/loss. Default: best_val_acc or val_acc; of Optuna, the value."""
+    metric: Annotated[str | None, "NAME"] = None
+    """Metric to compare, such as val/loss. Default: best_val_acc or val_acc; for Optuna, the objective value."""
     mode: Mode | None = None
-    """Whether more of it is better. Default: min of a loss or error, else max; of Optuna, the study's direction."""
-    study: str | None = None
-    """Name of the study in an Optuna database with several."""
-    parameters: tuple[str, ...] | None = None
-    """The hyperparameters that count. Default: all that vary."""
+    """Whether a larger or a smaller metric is better. Default: min for a loss or an error, else max; for Optuna, the
+    study's direction."""
+    study: Annotated[str | None, "NAME"] = None
+    """Name of the study in an Optuna database. Default: the only study."""
+    parameters: Annotated[tuple[str, ...] | None, "NAME ..."] = None
+    """Hyperparameters to read. Default: all that vary."""
 
     def load(self, path: Path) -> Study:
         """The study at ``path``; what could not be read of it is told on stderr."""
@@ -55,19 +58,23 @@ class Reading:
 
 
 Options = Annotated[Reading, tyro.conf.OmitArgPrefixes]
+File = Annotated[Path | None, "FILE"]
+Folder = Annotated[Path | None, "FOLDER"]
 AS_USUAL = Reading()
 
 
 @app.command
 def compare(
-    studies: tyro.conf.Positional[tuple[Path, ...]], output: Path | None = None, reading: Options = AS_USUAL
+    studies: tyro.conf.Positional[tuple[Path, ...]],
+    output: Folder = None,
+    reading: Options = AS_USUAL,
 ) -> None:
-    """Print studies side by side, by network and freezing strategy, and write the table as CSV and Markdown.
+    """Print studies side by side, and write the table as CSV and Markdown.
 
     Args:
         studies: Study directories.
-        output: Folder for comparison.csv and comparison.md. Default: the one that the first study is in.
-        reading: How to read them.
+        output: Folder for comparison.csv and comparison.md. Default: the parent folder of the first study.
+        reading: How to read studies that other programs wrote.
     """
     if not studies:
         raise ValueError("name the study directories to compare")
@@ -90,21 +97,21 @@ def compare(
 def claims(
     path: tyro.conf.Positional[Path],
     claims: tyro.conf.Positional[tuple[str, ...]] = (),
-    file: Path | None = None,
+    file: File = None,
     epochs: int | None = None,
-    csv: Path | None = None,
+    csv: File = None,
     reading: Options = AS_USUAL,
 ) -> None:
-    """Check claims about hyperparameters at equal budget: supported, contradicted or undecided.
+    """Check claims about hyperparameters: supported, contradicted or undecided.
 
     Args:
         path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
-        claims: Such as "batch_norm=True > batch_norm=False", "conv_layers=5 best" or
-            "activation in (relu, silu) > (mish, gelu)". Default: the predecessor's ten takeaways.
-        file: File with a claim on each line.
-        epochs: Budget. Default: the epochs that all trials had, which is ASHA's grace period.
-        csv: File to write the table to.
-        reading: How to read the study.
+        claims: Claims such as "batch_norm=True > batch_norm=False", "conv_layers=5 best" or
+            "activation in (relu, silu) > (mish, gelu)". Default: the ten claims published for nature_12K.
+        file: File with one claim per line.
+        epochs: Number of epochs at which trials are compared. Default: the most that all trials reached.
+        csv: CSV file to write the table to.
+        reading: How to read a study that another program wrote.
     """
     from analysis.claims.check import check, takeaways
     from analysis.claims.grammar import parse, read_claims
@@ -119,16 +126,16 @@ def claims(
 def importance(
     path: tyro.conf.Positional[Path],
     epochs: int | None = None,
-    csv: Path | None = None,
+    csv: File = None,
     reading: Options = AS_USUAL,
 ) -> None:
-    """Print which hyperparameters mattered, by four methods with intervals, and W&B's panel.
+    """Print which hyperparameters matter, by four methods with intervals.
 
     Args:
         path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
-        epochs: Budget. Default: the epochs that all trials had, which is ASHA's grace period.
-        csv: File to write the tables to.
-        reading: How to read the study.
+        epochs: Number of epochs at which trials are compared. Default: the most that all trials reached.
+        csv: CSV file to write the tables to.
+        reading: How to read a study that another program wrote.
     """
     from analysis.stats.forest import forest_importance
     from analysis.stats.importance import importance, panel, verdict
@@ -140,13 +147,13 @@ def importance(
 
 
 @app.command
-def audit(path: tyro.conf.Positional[Path], csv: Path | None = None, reading: Options = AS_USUAL) -> None:
-    """Print what early stopping saved and may have missed, how busy the slots were, and why trials failed.
+def audit(path: tyro.conf.Positional[Path], csv: File = None, reading: Options = AS_USUAL) -> None:
+    """Print what early stopping saved and missed, and why trials failed.
 
     Args:
         path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
-        csv: File to write the tables to.
-        reading: How to read the study.
+        csv: CSV file to write the tables to.
+        reading: How to read a study that another program wrote.
     """
     from analysis.early_stopping.audit import NOTES, audit_tables
 
@@ -160,18 +167,18 @@ def audit(path: tyro.conf.Positional[Path], csv: Path | None = None, reading: Op
 def report(
     path: tyro.conf.Positional[Path],
     epochs: int | None = None,
-    output: Path | None = None,
+    output: Folder = None,
     csv: bool = False,
     reading: Options = AS_USUAL,
 ) -> None:
-    """Write report.html, which opens without a network, with figures/*.png and summary.md.
+    """Write report.html, which needs no network, summary.md and figures/*.png.
 
     Args:
         path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
-        epochs: Budget at which trials are compared. Default: the epochs that all trials had.
-        output: Folder to write to. Default: the study directory, or a folder beside the file.
-        csv: Write every table to tables/*.csv too.
-        reading: How to read the study.
+        epochs: Number of epochs at which trials are compared. Default: the most that all trials reached.
+        output: Folder to write to. Default: the study directory, or a folder beside a study that is one file.
+        csv: Also write every table as tables/*.csv.
+        reading: How to read a study that another program wrote.
     """
     from analysis.report.build import build
     from analysis.report.write import folder_for, write
@@ -219,7 +226,8 @@ def as_markdown(table: pd.DataFrame) -> str:
 def main() -> None:
     """Run one command; wrong input is one line and exit code 2."""
     try:
-        app.cli(prog="python -m analysis", description="Commands over studies.")
+        with wrapped_usage():
+            app.cli(prog=program(), description=run_card(__doc__ or ""), registry=registry())
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
         sys.exit(2)

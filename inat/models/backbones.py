@@ -19,7 +19,7 @@ from torchvision import models
 from torchvision.models import WeightsEnum
 
 from inat.cli import run_command
-from inat.config.trial import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL
+from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL
 from inat.errors import ConfigError
 from inat.models.stages import (
     HEAD,

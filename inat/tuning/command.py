@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from analysis.run_card import program
 from inat.cli import INTERRUPTED
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
@@ -115,8 +116,8 @@ def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:
 
 
 def resume_command(study: Study) -> str:
-    """Return the command that continues a study."""
-    return shlex.join(["python", sys.argv[0], "--resume", str(study.directory)])
+    """The command that continues a study."""
+    return f"{program()} {shlex.join(['--resume', str(study.directory)])}"
 
 
 def describe_failure(study: Study) -> str:

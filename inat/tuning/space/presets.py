@@ -8,9 +8,10 @@ from typing import Any
 from ray import tune
 from ray.tune.search.sample import Categorical
 
+from inat.config.backbones import FREEZE_PARTIAL
 from inat.config.finetune import FINETUNE, FinetuneConfig
 from inat.config.search import SearchConfig
-from inat.config.trial import ACTIVATIONS, BLOCKS, FREEZE_PARTIAL, POOLINGS, SCHEDULES, TrialConfig
+from inat.config.trial import ACTIVATIONS, BLOCKS, POOLINGS, SCHEDULES, TrialConfig
 from inat.config.validation import raise_if_any
 from inat.constants import TRIAL_ID
 from inat.errors import ConfigError
@@ -133,14 +134,14 @@ def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         raise ConfigError(f"{', '.join(fixed)} is set by the search and cannot be a hyperparameter too")
     raise_if_any([message for name, domain in space.items() for message in impossible_range(name, domain)])
     first = {name: ends(domain)[0] for name, domain in space.items()}
-    problems: dict[str, None] = {}  # in order, each once
+    problems: list[str] = []
     for name, domain in space.items():
         for value in ends(domain):
             try:
                 TrialConfig.from_params({**settings, **first, name: value})
             except ConfigError as error:
-                problems |= dict.fromkeys(str(error).split("; "))
-    raise_if_any(list(problems))
+                problems += error.problems
+    raise_if_any(problems)
 
 
 def describe(space: Mapping[str, Any]) -> dict[str, Any]:

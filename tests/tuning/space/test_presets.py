@@ -98,6 +98,7 @@ def test_a_file_brings_a_space_of_its_own(tmp_path):
         ('"dropout": tune.uniform(0.2, 1.5),', r"dropout must be in \[0, 1\), got 1.5"),
         ('"dropout": tune.uniform(0.5, 0.5),', "dropout needs a lower end below its upper one, got 0.5 and 0.5"),
         ('"activation": tune.choice(["relu", "tanh"]),', "unknown activation 'tanh'; choose from"),
+        ('"activation": tune.choice(["tanh", "elu"]),', "'tanh'; choose from relu, .*'elu'; choose from relu, "),
         ('"activation": tune.choice([]),', "activation has no choices"),
         ('"conv_layers": tune.randint(2, 8),', "conv_layers=7 halves the image 7 times"),
         ('"max_epochs": 3,', "max_epochs is set by the search and cannot be a hyperparameter too"),
