@@ -1,4 +1,4 @@
-"""Train given configurations, each with a given seed, on Ray: a study of its own, without a search."""
+"""Train given configurations with given seeds on Ray. The runs form a study of their own, without a search."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +23,9 @@ Params = Mapping[str, Any]
 
 
 class RunSource(Searcher):
-    """Hands out trainings that have yet to be done: those left unfinished first, from their last checkpoint.
+    """A TrialSource that hands out the runs still to be done: unfinished runs first, from their last checkpoint.
 
-    One that failed when the command ran before is tried again, as another trial.
+    A run that failed in an earlier call is tried again as a new trial.
     """
 
     def __init__(self, study: Study, wanted: Sequence[Params]) -> None:
@@ -37,8 +37,8 @@ class RunSource(Searcher):
         self.start_over()
 
     @property
-    def waiting(self) -> int:
-        """How many there are to do."""
+    def remaining(self) -> int:
+        """Number of runs still to be handed out."""
         return len(self._unfinished) + len(self._new)
 
     def start_over(self) -> Self:
@@ -55,24 +55,24 @@ class RunSource(Searcher):
         return self._unfinished[0].trial_id if self._unfinished else f"t{len(self._study.trials):04d}"
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        if not self.waiting:
+        if not self.remaining:
             return None
         trial = self._unfinished.pop(0) if self._unfinished else self._study.add_trial(self._new.pop(0))
         assert trial.trial_id == trial_id
         return trial.params | {TRIAL_ID: trial_id, THRESHOLD: None}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the study knows."""
+        """Do nothing: the study records the end of a run."""
 
 
 def open_runs(directory: Path, info: Mapping[str, Any]) -> Study:
-    """The study of trainings in ``directory``, made with ``info`` as its study.json if it is not there.
+    """Open the study of runs in ``directory``; create it with ``info`` as its study.json if it does not exist.
 
-    StudyError if it is of other photographs, damaged, or another process has it.
+    Raises StudyError if the study is damaged, belongs to other images, or is open in another process.
     """
     if not (directory / STUDY_JSON).exists():
         if directory.exists() and not (directory / JOURNAL).exists():
-            shutil.rmtree(directory)  # of a process that was killed while it made it
+            shutil.rmtree(directory)  # a process was killed while it created the study
         return Study.create(directory, info)
     study = Study.open(directory)
     if study.info.get("data") != info["data"]:
@@ -89,15 +89,15 @@ def retrain(
     announce: Announce = lambda line: None,
     give_up: Callable[[], object] = lambda: None,
 ) -> bool:
-    """Train what ``wanted`` lists and ``runs`` does not have yet; False if the user interrupted it.
+    """Train the runs in ``wanted`` that ``runs`` does not have yet; False if the user interrupted it.
 
-    ``config`` must not let ASHA stop anything (``settings_of``). All best.ckpt are kept: which one is needed shows at
-    the end, and another number of seeds may choose another.
+    ``config`` comes from ``retraining_config``, so ASHA stops no run. Every best.ckpt is kept: the winner is known only
+    at the end, and a later call with more seeds may choose another run.
     """
     config = replace(config, keep_checkpoints=max(1, len(runs.trials) + len(wanted)))
     scheduler = restored_scheduler(config, runs)
     source = RunSource(runs, wanted)
-    if not source.waiting:
+    if not source.remaining:
         return True
-    work = RunSpec(config, runs, source, scheduler, len(runs.ended()) + source.waiting, run_trial)
-    return not run_trials(work, StopAtLimits(runs, None, None), announce=announce, give_up=give_up).interrupted
+    spec = RunSpec(config, runs, source, scheduler, len(runs.ended()) + source.remaining, run_trial)
+    return not run_trials(spec, StopAtLimits(runs, None, None), announce=announce, give_up=give_up).interrupted
