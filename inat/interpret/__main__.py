@@ -1,9 +1,9 @@
-"""Pictures of what a trained model does.
+"""Draw what a trained model predicts and what it reacts to.
 
-python -m inat.interpret predictions results/STUDY             # test photos, three a class, wrong ones framed red
-python -m inat.interpret predictions results/STUDY --worst     # the most confident mistakes
-python -m inat.interpret filters results/STUDY                 # feature maps and kernels of every convolution layer
-python -m inat.interpret guided-backprop results/STUDY --photo photo.jpg    # with Grad-CAM for the predicted class
+python -m inat.interpret predictions results/STUDY             # 3 test photos per class; errors in red
+python -m inat.interpret predictions results/STUDY --worst     # the most confident errors
+python -m inat.interpret filters results/STUDY                 # feature maps and kernels of each convolution layer
+python -m inat.interpret guided-backprop results/STUDY --photo photo.jpg    # with Grad-CAM of the predicted class
 """
 
 from pathlib import Path
@@ -12,55 +12,55 @@ import tyro
 from tyro.conf import OmitArgPrefixes
 
 from inat.cli import guard
-from inat.interpret.examples import Source
+from inat.interpret.examples import InterpretOptions
 from inat.training.inference import open_model
 
 app = tyro.extras.SubcommandApp()
 
 
 @app.command
-def predictions(source: OmitArgPrefixes[Source], worst: bool = False) -> None:
-    """Draw test photos, three a class, with their class, the predicted one and the confidence.
+def predictions(common: OmitArgPrefixes[InterpretOptions], worst: bool = False) -> None:
+    """Draw 3 test photos per class with their true class, predicted class and confidence.
 
     Args:
-        source: What is looked at.
-        worst: The most confident mistakes instead.
+        common: Options of every command.
+        worst: Draw the most confident errors instead.
     """
     from inat.interpret.predictions import draw_predictions
 
-    draw_predictions(open_model(source.model), source, worst=worst)
+    draw_predictions(open_model(common.model), common, worst=worst)
 
 
 @app.command
-def filters(source: OmitArgPrefixes[Source], photo: Path | None = None, layers: tuple[str, ...] = ()) -> None:
+def filters(common: OmitArgPrefixes[InterpretOptions], photo: Path | None = None, layers: tuple[str, ...] = ()) -> None:
     """Draw the first 64 feature maps and kernels of each convolution layer, for one photo.
 
     Args:
-        source: What is looked at.
-        photo: A photograph. Default: one of the test split, drawn from --seed.
-        layers: Names of the layers, as in the pictures' titles. Default: all.
+        common: Options of every command.
+        photo: Photo to use. Default: a random test photo, chosen by --seed.
+        layers: Names of the layers to draw, as in the titles of the figures. Default: all.
     """
     from inat.interpret.filters import draw_filters
 
-    draw_filters(open_model(source.model), source, photo, layers)
+    draw_filters(open_model(common.model), common, photo, layers)
 
 
 @app.command
-def guided_backprop(source: OmitArgPrefixes[Source], photo: Path | None = None) -> None:
-    """Draw what raises 10 random neurons of the last convolution layer in one photo, and Grad-CAM.
+def guided_backprop(common: OmitArgPrefixes[InterpretOptions], photo: Path | None = None) -> None:
+    """Draw guided gradients of 10 random neurons of the last convolution, and Grad-CAM, for one photo.
 
     Args:
-        source: What is looked at.
-        photo: A photograph. Default: one of the test split, drawn from --seed.
+        common: Options of every command.
+        photo: Photo to use. Default: a random test photo, chosen by --seed.
     """
     from inat.interpret.saliency import draw_saliency
 
-    draw_saliency(open_model(source.model), source, photo)
+    draw_saliency(open_model(common.model), common, photo)
 
 
 def main() -> None:
-    """Run one command; wrong input is one line and exit code 2."""
-    guard(lambda: app.cli(description="Pictures of what a trained model does."))
+    """Run one command; an InatError becomes one line on stderr and its exit code."""
+    guard(lambda: app.cli(description="Draw what a trained model predicts and what it reacts to."))
 
 
 if __name__ == "__main__":
