@@ -1,8 +1,8 @@
-"""Commands about the machines of a Ray cluster.
+"""Check, await and watch a Ray cluster.
 
-python -m inat.cluster check cluster.yaml    # before `ray up`, from your machine: all hosts at once, in under 10 s
-python -m inat.cluster wait cluster.yaml     # after it: until all nodes have joined
-ray exec cluster.yaml "python -m inat.cluster status"    # while a search runs: nodes, slots, trials, best so far
+python -m inat.cluster check cluster.yaml    # before `ray up`, on your machine: all hosts at once, in under 10 s
+python -m inat.cluster wait cluster.yaml     # after `ray up`: returns once all nodes have joined
+ray exec cluster.yaml "python -m inat.cluster status"    # during a search: nodes, slots, trials, best trial so far
 """
 
 import math
@@ -27,21 +27,24 @@ def check(
     min_free_gb: float = 10.0,
     max_skew: float = 1.0,
 ) -> None:
-    """Look at all hosts of an on-premise cluster before it starts: one line for each thing that is wrong, and its cure.
+    """Check all hosts of an on-premise cluster before it starts; print one line with a cure per problem.
+
+    Exit code 1: a problem has to be solved before `ray up`.
 
     Args:
-        file: Launcher file, as given to `ray up`.
-        shared_path: Folder that all hosts share. Default: metadata.shared_path of the file, or what results/ links to.
-        data: Folder of photographs on each host. Default: metadata.data of the file; without it they are not looked at.
-        min_free_gb: Free space wanted on each disk that Ray or trials fill, in GB.
-        max_skew: Seconds that clocks may differ.
+        file: Launcher file, as passed to `ray up`.
+        shared_path: Folder that all hosts share. Default: metadata.shared_path of the file, or the target of its
+            results/ link.
+        data: Folder of photos on each host. Default: metadata.data of the file; without either, photos are not checked.
+        min_free_gb: Free space required on each disk that Ray or trials write to, in GB.
+        max_skew: Largest allowed difference between clocks, in seconds.
     """
     from inat.cluster.check import check_cluster, print_check
     from inat.cluster.launcher_file import read_cluster
 
     for option, value in (("--min-free-gb", min_free_gb), ("--max-skew", max_skew)):
         if not 0 <= value < math.inf:
-            raise ConfigError(f"{option} must be a number from 0 on, got {value:g}")
+            raise ConfigError(f"{option} must be a finite number of at least 0, got {value:g}")
     started = time.monotonic()
     answers, problems = check_cluster(read_cluster(file, shared_path, data), min_free_gb * 1e9, max_skew)
     print_check(answers, problems, time.monotonic() - started)
@@ -51,10 +54,10 @@ def check(
 
 @app.command
 def wait(file: tyro.conf.Positional[Path] = DEFAULT, timeout: float = 180.0) -> None:
-    """Return once all hosts of an on-premise cluster have joined; else say which have not, with the end of their logs.
+    """Return once all hosts of an on-premise cluster have joined; otherwise print the logs of the missing ones.
 
     Args:
-        file: Launcher file, as given to `ray up`.
+        file: Launcher file, as passed to `ray up`.
         timeout: Seconds to wait.
     """
     from inat.cluster.launcher_file import read_cluster
@@ -67,11 +70,11 @@ def wait(file: tyro.conf.Positional[Path] = DEFAULT, timeout: float = 180.0) -> 
 
 @app.command
 def status(study: tyro.conf.Positional[Path | None] = None, storage_path: Path = Path("results")) -> None:
-    """Print the nodes of the cluster that this machine is one of, busy slots, where trials run, and the best so far.
+    """Print the best trial so far, the nodes of this machine's cluster, their busy slots and their trials.
 
     Args:
-        study: Study directory. Default: the one in --storage-path that was written to last.
-        storage_path: Folder of studies.
+        study: Study directory. Default: the study in --storage-path that was written to last.
+        storage_path: Folder that holds studies.
     """
     from inat.cluster.status import show_status
     from inat.study.metadata import newest_study
@@ -80,8 +83,8 @@ def status(study: tyro.conf.Positional[Path | None] = None, storage_path: Path =
 
 
 def main() -> None:
-    """Run one command; an InatError becomes one line and its exit code."""
-    guard(lambda: app.cli(prog="python -m inat.cluster", description="Commands about the machines of a Ray cluster."))
+    """Run one command; an InatError becomes one line on stderr and its exit code."""
+    guard(lambda: app.cli(prog="python -m inat.cluster", description="Check, await and watch a Ray cluster."))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from inat.cluster.launcher_file import linked_results
+from inat.cluster.launcher_file import results_link_target
 from tests.paths import ROOT
 
 FILES = ("cluster.yaml", "clusters/aws.yaml")
@@ -17,7 +17,7 @@ LINE = ". ~/inat-search/shell.env"
 def test_check_knows_what_to_look_for_from_the_file_alone():
     content = yaml.safe_load((ROOT / "cluster.yaml").read_text())
     assert content["metadata"]["data"] == "/data/inaturalist_12K"
-    assert linked_results(content["setup_commands"]) == "/mnt/shared/inat-results"
+    assert results_link_target(content["setup_commands"]) == "/mnt/shared/inat-results"
 
 
 def command_of(file: str, section: str, part: str) -> str:
