@@ -24,8 +24,8 @@ SHARED=${LAB_SHARED:-1g}              # the disk that all hosts share
 # (the base of the virtual environment's Python, a checkout in /tmp, ...).
 SHARE=${LAB_SHARE:-"$(python3 -c 'import sys; print(sys.base_prefix)')"}
 
-say()  { printf 'lab: %s\n' "$*" >&2; }
-die()  { say "$*"; exit 1; }
+log()  { printf 'lab: %s\n' "$*" >&2; }
+die()  { log "$*"; exit 1; }
 ip_of()   { echo "$NET.$((10 + $1))"; }
 name_of() { echo "$TAG$1"; }
 hdir()    { echo "$STATE/hosts/$1"; }
@@ -111,7 +111,7 @@ make_home() {           # the host's private /root, like that of a new Debian us
 
 boot() {                # boot K: start (again) a host that is off
     local k=$1 h pre=() i; h=$(hdir "$k")
-    init_pid "$k" >/dev/null && { say "host $k is up"; return; }
+    init_pid "$k" >/dev/null && { log "host $k is up"; return; }
     mkdir -p "$h"; make_home "$k"; rm -f "$h/init"
     if [ "$k" != 0 ]; then
         ip netns list | grep -qw "^$(name_of "$k")" || make_net "$k" || die "no net for $k"
@@ -168,7 +168,7 @@ enter() {               # enter K CMD...: run CMD inside the host, without the n
 }
 
 kill_host() {
-    local k=$1 pid i; pid=$(init_pid "$k") || { say "host $k is off"; return 0; }
+    local k=$1 pid i; pid=$(init_pid "$k") || { log "host $k is off"; return 0; }
     kill -KILL "$pid"                          # the kernel ends the whole PID namespace
     for i in $(seq 100); do [ -d "/proc/$pid" ] || break; sleep 0.05; done
     rm -f "$(hdir "$k")/init" "$(hdir "$k")/ready"
@@ -197,7 +197,7 @@ down)
     ip link del "$BR" 2>/dev/null
     for i in $(seq 20); do umount "$STATE/shared" 2>/dev/null; mountpoint -q "$STATE/shared" || break; sleep 0.1; done
     grep -q " $STATE/" /proc/self/mountinfo && die "mounts left under $STATE; not removed"
-    rm -rf --one-file-system "$STATE"; say "down";;
+    rm -rf --one-file-system "$STATE"; log "down";;
 kill)   kill_host "$2";;                       # processes die; the kernel sends FIN/RST
 crash)  ip link set "v$TAG$2" down; kill_host "$2";;   # power cut: no connection is closed
 cut)    ip link set "v$TAG$2" down;;
