@@ -47,7 +47,7 @@ def check(
 
     for option, value in (("--min-free-gb", min_free_gb), ("--max-skew", max_skew)):
         if not 0 <= value < math.inf:
-            raise ConfigError(f"{option} must be a number from 0 on, got {value:g}")
+            raise ConfigError(f"{option} must be a finite number of at least 0, got {value:g}")
     started = time.monotonic()
     answers, problems = check_cluster(read_cluster(file, shared_path, data), min_free_gb * 1e9, max_skew)
     print_check(answers, problems, time.monotonic() - started)

@@ -1,4 +1,4 @@
-"""Train given configurations, each with a given seed, on Ray: a study of its own, without a search."""
+"""Train given configurations with given seeds on Ray. The runs form a study of their own, without a search."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +21,9 @@ Params = Mapping[str, Any]
 
 
 class RunSource:
-    """Hands out trainings that have yet to be done: those left unfinished first, from their last checkpoint.
+    """A TrialSource that hands out the runs still to be done: unfinished runs first, from their last checkpoint.
 
-    One that failed when the command ran before is tried again, as another trial.
+    A run that failed in an earlier call is tried again as a new trial.
     """
 
     def __init__(self, study: Study, wanted: Sequence[Params]) -> None:
@@ -34,8 +34,8 @@ class RunSource:
         self.start_over()
 
     @property
-    def waiting(self) -> int:
-        """How many there are to do."""
+    def remaining(self) -> int:
+        """Number of runs still to be handed out."""
         return len(self._unfinished) + len(self._new)
 
     def start_over(self) -> Self:
@@ -52,7 +52,7 @@ class RunSource:
         return self._unfinished[0].trial_id if self._unfinished else f"t{len(self._study.trials):04d}"
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        if not self.waiting:
+        if not self.remaining:
             return None
         trial = self._unfinished.pop(0) if self._unfinished else self._study.add_trial(self._new.pop(0))
         assert trial.trial_id == trial_id
@@ -60,13 +60,13 @@ class RunSource:
 
 
 def open_runs(directory: Path, info: Mapping[str, Any]) -> Study:
-    """The study of trainings in ``directory``, made with ``info`` as its study.json if it is not there.
+    """Open the study of runs in ``directory``; create it with ``info`` as its study.json if it does not exist.
 
-    StudyError if it is of other photographs, damaged, or another process has it.
+    Raises StudyError if the study is damaged, belongs to other images, or is open in another process.
     """
     if not (directory / STUDY_JSON).exists():
         if directory.exists() and not (directory / JOURNAL).exists():
-            shutil.rmtree(directory)  # of a process that was killed while it made it
+            shutil.rmtree(directory)  # a process was killed while it created the study
         return Study.create(directory, info)
     study = Study.open(directory)
     if study.info.get("data") != info["data"]:
@@ -83,17 +83,17 @@ def retrain(
     print_line: PrintLine = lambda line: None,
     on_forced_exit: Callable[[], object] = lambda: None,
 ) -> bool:
-    """Train what ``wanted`` lists and ``runs`` does not have yet; False if the user interrupted it.
+    """Train the runs in ``wanted`` that ``runs`` does not have yet; False if the user interrupted it.
 
-    ``config`` must not let ASHA stop anything (``settings_of``). All best.ckpt are kept: which one is needed shows at
-    the end, and another number of seeds may choose another.
+    ``config`` comes from ``retraining_config``, so ASHA stops no run. Every best.ckpt is kept: the winner is known only
+    at the end, and a later call with more seeds may choose another run.
     """
     config = replace(config, keep_checkpoints=max(1, len(runs.trials) + len(wanted)))
     scheduler = restored_scheduler(config, runs)
     source = RunSource(runs, wanted)
-    if not source.waiting:
+    if not source.remaining:
         return True
-    spec = RunSpec(config, runs, source, scheduler, len(runs.ended()) + source.waiting, run_trial)
+    spec = RunSpec(config, runs, source, scheduler, len(runs.ended()) + source.remaining, run_trial)
     return not run_trials(
         spec, StopAtLimits(runs, None, None), print_line=print_line, on_forced_exit=on_forced_exit
     ).interrupted

@@ -12,54 +12,54 @@ from typing import Annotated
 import tyro
 
 from inat.cli import run_app
-from inat.interpret.examples import Source
+from inat.interpret.examples import InterpretOptions
 from inat.training.inference import open_model
 
 app = tyro.extras.SubcommandApp()
 
 
 @app.command
-def predictions(source: Source, worst: bool = False) -> None:
+def predictions(common: InterpretOptions, worst: bool = False) -> None:
     """Draw three test photos per class with true class, predicted class, confidence.
 
     Args:
-        source: The model and its test photos.
+        common: The model and its test photos.
         worst: Draw the mistakes with the highest confidence instead.
     """
     from inat.interpret.predictions import draw_predictions
 
-    draw_predictions(open_model(source.model), source, worst=worst)
+    draw_predictions(open_model(common.model), common, worst=worst)
 
 
 @app.command
 def filters(
-    source: Source,
+    common: InterpretOptions,
     photo: Annotated[Path | None, "FILE"] = None,
     layers: Annotated[tuple[str, ...], "NAME ..."] = (),
 ) -> None:
     """Draw the first 64 feature maps and kernels of each convolution layer.
 
     Args:
-        source: The model and its test photos.
+        common: The model and its test photos.
         photo: Photo to look at. Default: a random one of the test split; --seed chooses it.
         layers: Layers to draw, by the names in the pictures' titles. Default: all convolution layers.
     """
     from inat.interpret.filters import draw_filters
 
-    draw_filters(open_model(source.model), source, photo, layers)
+    draw_filters(open_model(common.model), common, photo, layers)
 
 
 @app.command
-def guided_backprop(source: Source, photo: Annotated[Path | None, "FILE"] = None) -> None:
+def guided_backprop(common: InterpretOptions, photo: Annotated[Path | None, "FILE"] = None) -> None:
     """Draw what 10 random neurons of the last convolution respond to, and Grad-CAM.
 
     Args:
-        source: The model and its test photos.
+        common: The model and its test photos.
         photo: Photo to look at. Default: a random one of the test split; --seed chooses it.
     """
     from inat.interpret.saliency import draw_saliency
 
-    draw_saliency(open_model(source.model), source, photo)
+    draw_saliency(open_model(common.model), common, photo)
 
 
 def main() -> None:
