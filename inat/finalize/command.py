@@ -115,7 +115,11 @@ def _create_directory(directory: Path) -> Path:
 
 def _train(task: Task, runs: Study, wanted: Sequence[dict[str, Any]], console: Console) -> None:
     finished = retrain(
-        task.config, runs, wanted, print_line=console.print, on_forced_exit=lambda: console.print(describe_interruption(runs))
+        task.config,
+        runs,
+        wanted,
+        print_line=console.print,
+        on_forced_exit=lambda: console.print(describe_interruption(runs)),
     )
     if not finished:
         console.print(describe_interruption(runs))
