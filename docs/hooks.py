@@ -20,13 +20,15 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-ROOT = Path(__file__).parents[1]
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 NEIGHBOURS = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 REPORTS = "benchmarks/reports"
 # Modules that run on other machines and have no user.
 INTERNAL = {"inat.cluster.probe", "inat.cluster.wait_on_head"}
 MAIN = re.compile(r'^if __name__ == "__main__":', re.MULTILINE)
-SUBCOMMAND = re.compile(r"^│\s+• (\S+)", re.MULTILINE)
+SUBCOMMAND = re.compile(r"^\W+• (\S+)", re.MULTILINE)
+LINK = re.compile(r"\[(?P<text>[^\]\n]+)\]\((?!\w+:)(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 # Pages of the API reference: title, introduction and the modules, each a path below the repository.
 API = {
     "training": ("inat.training", "One training from its configuration to its metrics, without Ray.", ["inat/training"]),
@@ -63,14 +65,29 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
-    """Point links at the pages of the site, where the same file read in the repository needs another path."""
-    source = page.file.src_uri
-    if source in NEIGHBOURS.values():
-        markdown = re.sub(r"\]\(docs/", "](", markdown)
-    up = "../" * source.count("/")
-    for name, target in NEIGHBOURS.items():
-        markdown = re.sub(rf"\]\((?:\.\./)*{re.escape(name)}", f"]({up}{target}", markdown)
-    return re.sub(rf"\]\((?:\.\./)+{REPORTS}/", f"]({up}{REPORTS}/", markdown)
+    """Make links of the repository's files work on the site: README's neighbours have pages, other files are named."""
+    origin = Path(page.file.abs_src_path or DOCS / page.file.src_uri).parent
+
+    def rewritten(link: re.Match[str]) -> str:
+        target = Path(os.path.normpath(origin / link["target"]))
+        if not target.is_relative_to(ROOT) or (target.is_relative_to(DOCS) and origin.is_relative_to(DOCS)):
+            return link[0]
+        path = target.relative_to(ROOT).as_posix()
+        if uri := site_uri(path):
+            relative = os.path.relpath(uri, Path(page.file.src_uri).parent).replace(os.sep, "/")
+            return f"[{link['text']}]({relative}{link['anchor'] or ''})"
+        return f"{link['text']} (`{path}`)" if target.exists() and path != link["text"] else link[0]
+
+    return LINK.sub(rewritten, markdown)
+
+
+def site_uri(path: str) -> str | None:
+    """Where on the site the repository's file ``path`` is; None if it is not there."""
+    if path.startswith("docs/"):
+        return path.removeprefix("docs/")
+    if path.startswith(f"{REPORTS}/") and path.endswith(".md"):
+        return path
+    return NEIGHBOURS.get(path)
 
 
 def commands_page() -> str:
@@ -109,13 +126,14 @@ def help_text(command: str, *subcommand: str) -> str:
             runpy.run_path(str(ROOT / target), run_name="__main__")
         else:
             runpy.run_module(target, run_name="__main__")
-    return output.getvalue().strip()
+    text = output.getvalue().replace(f"{ROOT}/", "").replace(str(Path.home()), "~")
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
 @contextlib.contextmanager
 def _as_process(command: str, args: list[str]) -> Iterator[io.StringIO]:
     output = io.StringIO()
-    environment = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+    environment = {"COLUMNS": "80", "NO_COLOR": "1"}
     with (
         mock.patch.object(sys, "argv", [command.removeprefix("python ") if ".py" in command else command, *args]),
         mock.patch.dict(os.environ, environment),
