@@ -147,7 +147,7 @@ def _as_process(command: str, args: list[str]) -> Iterator[io.StringIO]:
 def api_page(title: str, introduction: str, places: list[str]) -> str:
     """One page of the API reference: all public modules at ``places``."""
     names = [name for place in places for name in public_modules(ROOT / place)]
-    return f"# {title}\n\n{introduction}\n" + "".join(f"\n## `{name}`\n\n::: {name}\n    options:\n      show_root_heading: false\n" for name in names)
+    return f"# {title}\n\n{introduction}\n" + "".join(f"\n## `{name}`\n\n::: {name}\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false\n" for name in names)
 
 
 def public_modules(place: Path) -> list[str]:
