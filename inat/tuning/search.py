@@ -126,7 +126,12 @@ def run(
     records = side_records(config, study, searcher)
     work = RunSpec(config, study, searcher, scheduler, wanted, objective)
     ran = run_trials(
-        work, limits, records=records, listeners=[searcher.hear, *listeners], announce=announce, give_up=give_up
+        work,
+        limits,
+        records=records,
+        listeners=[searcher.on_trial_update, *listeners],
+        announce=announce,
+        give_up=give_up,
     )
     for record in records:
         if record.error:
