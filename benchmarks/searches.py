@@ -108,5 +108,5 @@ class Ours:
         self._study.add_epoch(trial_id, result)
         if done or stopped:
             self._study.end_trial(trial_id, "completed" if done else "stopped")
-        self._search.hear(self._study.trials[trial_id])
+        self._search.on_trial_update(self._study.trials[trial_id])
         return done or stopped

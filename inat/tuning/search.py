@@ -130,7 +130,7 @@ def run(
         spec,
         limits,
         loggers=loggers,
-        callbacks=[searcher.hear, *callbacks],
+        callbacks=[searcher.on_trial_update, *callbacks],
         print_line=print_line,
         on_forced_exit=on_forced_exit,
     )

@@ -16,7 +16,7 @@ WEIGHTS = "weights"  # in study.json: SHA-256 of each backbone's
 
 def choices(space: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     """The values that hyperparameter ``name`` may take; none if the space does not have it."""
-    return tuple(domains.values(space[name])) if name in space else ()
+    return tuple(domains.all_values(space[name])) if name in space else ()
 
 
 def image_sizes(config: SearchConfig, space: Mapping[str, Any]) -> list[int]:
