@@ -63,7 +63,7 @@ def read(path: Path) -> nbformat.NotebookNode:
 def test_runs_on_a_small_study(path, studies, tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     notebook = read(path)
-    paths = os.pathsep.join([str(FOLDER.parent), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     env = os.environ | studies | {"PYTHONPATH": paths, "IPYTHONDIR": str(tmp_path)}
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(FOLDER)}})
     client.execute(env=env)
