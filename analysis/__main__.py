@@ -23,12 +23,12 @@ from rich.console import Console
 
 from analysis.comparable import sample_at
 from analysis.compare import comparison
-from analysis.markdown import markdown
+from analysis.markdown import markdown_table
 from analysis.option_help import registry
 from analysis.readers.frames import Mode
 from analysis.run_card import program, run_card, wrapped_usage
 from analysis.schema import BEST_JSON, BEST_VAL_ACC, TEST, TRIAL_ID, VAL_ACC
-from analysis.study import Study, load_study
+from analysis.study import StudyData, load_study
 
 FORMATS = {"worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f"}
 app = tyro.extras.SubcommandApp()
@@ -48,12 +48,13 @@ class Reading:
     parameters: Annotated[tuple[str, ...] | None, "NAME ..."] = None
     """Hyperparameters to read. Default: all that vary."""
 
-    def load(self, path: Path) -> Study:
-        """The study at ``path``; what could not be read of it is told on stderr."""
+    def load(self, path: Path) -> StudyData:
+        """Load the study at ``path``; print to stderr how many rows or files could not be read."""
         study = load_study(path, self.metric, self.mode, study=self.study, parameters=self.parameters)
-        if len(study.broken):
-            place, reason = study.broken.iloc[0]
-            print(f"{path}: {len(study.broken)} not readable and left out, first {place}: {reason}", file=sys.stderr)
+        if count := len(study.read_errors):
+            place, reason = study.read_errors.iloc[0]
+            left_out = f"{count} rows or files could not be read and are left out"
+            print(f"{path}: {left_out}; the first is {place}: {reason}", file=sys.stderr)
         return study
 
 
@@ -77,7 +78,7 @@ def compare(
         reading: How to read studies that other programs wrote.
     """
     if not studies:
-        raise ValueError("name the study directories to compare")
+        raise ValueError("no study given; name the study directories to compare")
     names = [path.resolve().name for path in studies]
     unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, studies, strict=True)]
     table = comparison({name: reading.load(path) for name, path in zip(unique, studies, strict=True)})
@@ -90,7 +91,7 @@ def compare(
     console.print(text)
     for name, path in zip(unique, studies, strict=True):
         console.print(describe_test(name, path))
-    console.print(f"\nwritten to {folder / 'comparison.csv'} and {folder / 'comparison.md'}")
+    console.print(f"\nWritten to {folder / 'comparison.csv'} and {folder / 'comparison.md'}")
 
 
 @app.command
@@ -113,13 +114,13 @@ def claims(
         csv: CSV file to write the table to.
         reading: How to read a study that another program wrote.
     """
-    from analysis.claims.check import check, takeaways
+    from analysis.claims.check import check_claims, published_takeaways
     from analysis.claims.grammar import parse, read_claims
 
     loaded = reading.load(path)
-    chosen = [parse(text) for text in claims] + (read_claims(file) if file else [])
-    table = check(loaded, chosen or takeaways(loaded), epochs, lenient=not claims)
-    show({sample_at(loaded, epochs).budget: table}, csv)
+    given = [parse(text) for text in claims] + (read_claims(file) if file else [])
+    table = check_claims(loaded, given or published_takeaways(loaded), epochs, lenient=not claims)
+    show({sample_at(loaded, epochs).budget_text: table}, csv)
 
 
 @app.command
@@ -138,12 +139,12 @@ def importance(
         reading: How to read a study that another program wrote.
     """
     from analysis.stats.forest import forest_importance
-    from analysis.stats.importance import importance, panel, verdict
+    from analysis.stats.importance import describe_ranking, importance, wandb_panel
 
     sample = sample_at(reading.load(path), epochs)
     forest = forest_importance(sample)
-    tables = {"importance": importance(sample, forest), "columns": panel(sample, forest)}
-    show(tables, csv, f"{sample.budget}\n{verdict(forest, len(sample))}")
+    tables = {"importance": importance(sample, forest), "columns": wandb_panel(sample, forest)}
+    show(tables, csv, f"{describe_ranking(forest, len(sample))}\n{sample.budget_text}")
 
 
 @app.command
@@ -192,39 +193,39 @@ def report(
 def show(
     tables: dict[str, pd.DataFrame], csv: Path | None, above: str = "", notes: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """Print tables under their titles and notes, and write them to one CSV with the title as first column."""
+    """Print tables with titles and notes; write them to one CSV file with the title in the first column."""
     console = Console(soft_wrap=True, markup=False, highlight=False)
     if above:
         console.print(above)
     for title, table in tables.items():
         note = f"\n{notes[title]}" if title in notes else ""
-        console.print(f"\n{title}{note}\n\n{markdown(table)}")
+        console.print(f"\n{title}{note}\n\n{markdown_table(table)}")
     if csv:
         titled = [table.assign(table=title)[["table", *table]] for title, table in tables.items() if len(table)]
         csv.parent.mkdir(parents=True, exist_ok=True)
         pd.concat(titled, ignore_index=True).to_csv(csv, index=False)
-        console.print(f"\nwritten to {csv}")
+        console.print(f"\nWritten to {csv}")
 
 
 def describe_test(name: str, path: Path) -> str:
-    """The one evaluation of a study's best model on its held-out photographs, if there was one."""
+    """The result of evaluating a study's best model on its held-out photos, if it was evaluated."""
     file = path / BEST_JSON
     best = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if TEST not in best:
-        return f"{name}: no test score"
+        return f"{name}: not evaluated on test photos"
     test = best[TEST]
     return f"{name}: test accuracy {test[f'{TEST}_acc']:.4f} of {best[TRIAL_ID]} on {test['images']} held-out images"
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """The table with accuracies of four digits and thousands apart."""
+    """Format the table of ``comparison`` as Markdown: four digits for accuracies, separators for thousands."""
     formats = [FORMATS.get(name, "") for name in table]
     named = table.rename(columns=lambda name: name.replace("_", " "))
     return str(named.to_markdown(index=False, floatfmt=formats, intfmt=",", missingval="-"))
 
 
 def main() -> None:
-    """Run one command; wrong input is one line and exit code 2."""
+    """Run one command; for wrong input print one line and exit with code 2."""
     try:
         with wrapped_usage():
             app.cli(prog=program(), description=run_card(__doc__ or ""), registry=registry())

@@ -22,13 +22,13 @@ from rich.progress import track
 from search_quality import Curves, key_of, load_curves
 from searches import Method, Ours
 
-from analysis.claims.check import welch
 from analysis.comparable import ACCURACY, Sample, sample_at
 from analysis.early_stopping.audit import missed_winners
 from analysis.stats import forest
-from analysis.stats.effects import pairwise
+from analysis.stats.effects import pairwise_effects
 from analysis.stats.encode import label_of, level_labels
-from analysis.study import Study
+from analysis.stats.regression import welch_effect
+from analysis.study import StudyData
 from inat.constants import COMPLETED, STATE, STOPPED
 
 GRACE, FACTOR = 3, 3
@@ -46,7 +46,7 @@ class Options:
     forests: int = 320
 
 
-def search(curves: Curves, trials: int, seed: int, workers: int) -> Study:
+def search(curves: Curves, trials: int, seed: int, workers: int) -> StudyData:
     """A search of ``trials`` by simulated workers, as a study."""
     rows: dict[str, dict[str, Any]] = {}
     history = []
@@ -69,7 +69,7 @@ def search(curves: Curves, trials: int, seed: int, workers: int) -> Study:
             else:
                 heapq.heappush(running, (now + workers, trial_id, epoch + 1))
     config = {"grace_period": GRACE, "reduction_factor": FACTOR, "max_epochs": EPOCHS}
-    return Study(pd.DataFrame(rows.values()), pd.DataFrame(history), {"config": config}, list(SPACE))
+    return StudyData(pd.DataFrame(rows.values()), pd.DataFrame(history), {"config": config}, list(SPACE))
 
 
 def networks(curves: Curves, epochs: int) -> Sample:
@@ -82,19 +82,19 @@ def networks(curves: Curves, epochs: int) -> Sample:
     return Sample(pd.DataFrame(rows), list(SPACE), epochs, len(rows))
 
 
-def coverage(study: Study, whole: Sample) -> pd.DataFrame:
+def coverage(study: StudyData, whole: Sample) -> pd.DataFrame:
     """For each pair of values of a parameter: do the adjusted and the plain interval hold the truth."""
     assert whole.epochs
     sample = sample_at(study, whole.epochs)
     rows = []
-    for pair in pairwise(sample).itertuples():
+    for pair in pairwise_effects(sample).itertuples():
         means = whole.trials[ACCURACY].groupby(level_labels(whole.trials[pair.parameter]), observed=True).mean()
         truth = means[pair.value] - means[pair.other]
         labels = level_labels(sample.trials[pair.parameter])
         groups = [sample.trials[ACCURACY][labels.eq(value)].to_numpy() for value in (pair.value, pair.other)]
         if min(map(len, groups)) < 3:
             continue
-        plain = welch(groups[0], groups[1])
+        plain = welch_effect(groups[0], groups[1])
         significant = pair.adjusted_p_holm <= 0.05
         rows.append(
             {"adjusted": pair.adjusted_low <= truth <= pair.adjusted_high, "plain": plain.low <= truth <= plain.high,
@@ -104,7 +104,7 @@ def coverage(study: Study, whole: Sample) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def missed(study: Study, curves: Curves) -> dict[str, float]:
+def missed(study: StudyData, curves: Curves) -> dict[str, float]:
     """Winners that stopping missed: the expected number, and the number by the recorded curves."""
     trials = study.trials.set_index("trial_id")
     goal = trials.loc[trials[STATE].eq(COMPLETED), "best_val_acc"].max()

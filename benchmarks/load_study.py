@@ -199,7 +199,7 @@ def load(kind: Kind, options: Options) -> Numbers:
     study = load_study(options.folder / kind)
     loaded = time.perf_counter()
     trials = options.tune_trials if kind == "tune" else options.trials
-    assert (len(study.trials), len(study.broken)) == (trials, 0)
+    assert (len(study.trials), len(study.read_errors)) == (trials, 0)
     assert len(study.history) == (0 if kind == "wandb" else trials * options.epochs)
     assert len(study.parameters) == len(CHOICES)
     return {"import_s": imported - started, f"{kind}_s": loaded - imported, f"{kind}_mb": peak_memory()}
