@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.state import available_resources_per_node
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +18,7 @@ from inat.errors import ConfigError
 from inat.study.journal import Journal
 from inat.study.metadata import is_running, read_info
 from inat.study.trial import Trial
-from inat.tuning.ray_backend.session import ray_session
+from inat.tuning.ray_backend.session import free_resources, ray_session
 from inat.tuning.ray_backend.slots import Node, plan_slots
 
 STARTING = "starting"  # a trial without an epoch, whose node is not known yet
@@ -59,7 +58,7 @@ def show_status(directory: Path) -> None:
 def node_states() -> list[NodeState]:
     """The nodes of the cluster, running ones first; raises SearchError if no cluster answers."""
     with ray_session(SearchConfig(address="auto")):
-        free = available_resources_per_node()
+        free = free_resources()
         found = [node_state(node, free.get(node["NodeID"], {})) for node in ray.nodes()]
     up = {node.address for node in found if node.alive}
     # A host that returned is a new node to Ray; its old node is not shown.

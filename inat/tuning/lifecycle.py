@@ -22,8 +22,8 @@ from inat.study.checkpoint_retention import prune
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.ray_backend.asha import StudyASHA
-from inat.tuning.ray_backend.error_texts import reason_of
-from inat.tuning.ray_backend.hang_monitor import HUNG, has_hung
+from inat.tuning.ray_backend.error_texts import HUNG, reason_of
+from inat.tuning.ray_backend.hang_monitor import has_hung
 
 TrialCallback = Callable[[Trial], object]
 

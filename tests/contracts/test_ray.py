@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray._private import ray_constants, services
+from ray._private import ray_constants, services, state
 from ray.tune import PlacementGroupFactory
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Experiment, Trial
@@ -17,6 +17,7 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from inat.tuning.ray_backend import error_texts
 from inat.tuning.ray_backend.session import ENVIRONMENT, LOOPBACK_SWITCH
+from tests.paths import ROOT
 
 RAY = Path(ray.__file__).parent
 
@@ -40,6 +41,16 @@ def test_the_switch_that_keeps_a_private_session_on_the_loopback_device():
 def test_the_address_that_auto_stands_for():
     # session._locate calls it with ("auto", None); it returns host:port, or raises ConnectionError if there is none.
     assert parameters(services.get_ray_address_from_environment) == ["addr", "temp_dir"], "session._locate"
+
+
+def test_the_free_resources_of_each_node():
+    # session.free_resources calls it without arguments; it returns {node id: {"CPU": 1.0, ...}}.
+    assert parameters(state.available_resources_per_node) == [], "session.free_resources"
+
+
+def test_only_the_ray_backend_imports_private_modules_of_ray():
+    importing = [path for path in (ROOT / "inat").rglob("*.py") if "ray._private" in path.read_text(encoding="utf-8")]
+    assert {path.parent.name for path in importing} == {"ray_backend"}, importing
 
 
 def test_what_a_trial_of_tune_is_made_of():
@@ -137,11 +148,13 @@ def test_the_phrases_for_the_death_of_a_node():
 
 
 def test_the_phrases_for_an_unavailable_actor_and_a_dead_process():
-    # error_texts.is_node_failure and sampling.feedback match the beginnings of these texts.
+    # error_texts.is_node_failure and error_texts.is_process_death match the beginnings of these texts.
     unavailable = str(ray.exceptions.ActorUnavailableError("RpcError", None))
     assert error_texts.is_node_failure(unavailable), f"error_texts.is_node_failure: {unavailable}"
-    assert str(ray.exceptions.ActorDiedError()).startswith("The actor died"), "sampling.feedback"
-    assert str(ray.exceptions.LocalRayletDiedError()).startswith("The task's local raylet died"), "sampling.feedback"
+    assert str(ray.exceptions.ActorDiedError()).startswith("The actor died"), "error_texts.is_process_death"
+    assert str(ray.exceptions.LocalRayletDiedError()).startswith("The task's local raylet died"), (
+        "error_texts.is_process_death"
+    )
 
 
 def test_the_line_about_trials_that_did_not_complete():

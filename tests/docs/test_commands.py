@@ -123,7 +123,9 @@ def run_block(block: Block, folder: Path, *more: str) -> None:
         runs = [([*shlex.split(command), *block.options, *more], wanted) for command in block.commands]
     for command, code in runs:
         done = run(command, folder)
-        assert done.returncode == code, f"{block.page}: {shlex.join(command)} ends with {done.returncode}: {done.stdout}"
+        assert done.returncode == code, (
+            f"{block.page}: {shlex.join(command)} ends with {done.returncode}: {done.stdout}"
+        )
         if "exact" in block.words:
             assert_shows(block.output, done.stdout)
 

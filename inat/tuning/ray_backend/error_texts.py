@@ -8,6 +8,8 @@ import re
 
 from inat import errors
 
+HUNG = "no epoch within --trial-timeout"  # the error of a trial that hung; written by us, not by Ray
+
 _NODE_ERROR = errors.NodeError.__name__
 _USER_ERRORS = "|".join(name for name, kind in vars(errors).items() if isinstance(kind, type) and name != _NODE_ERROR)
 _IS_USER_ERROR = re.compile(rf"^(?:inat\.errors\.)?(?:{_USER_ERRORS}): ", re.MULTILINE)
@@ -23,6 +25,19 @@ NODE_DEATHS = ("node has died", "node died", "node was dead", "node was marked d
 _NODE_DEATH = re.compile("|".join([*map(re.escape, NODE_DEATHS), r"^The actor \w+ is unavailable: "]), re.MULTILINE)
 _TRACEBACK = re.compile(r"ray::|^Traceback ", re.MULTILINE)
 _NODE_EXCEPTION = re.compile(r"^ray\.exceptions\.(?:NodeDied|ActorUnavailable|LocalRayletDied)Error\b", re.MULTILINE)
+
+# The beginning of the error of a trial whose process died or hung. Not later: the text of an exception that user code
+# raises may also say that something died.
+_PROCESS_DEATH = re.compile(
+    r"(?:ray\.exceptions\.\w+: )?"
+    r"(?:The (?:actor|worker) (?:died|is dead|experienced an error)|The task's local raylet died"
+    r"|Task failed because the node|no epoch within)"
+)
+
+
+def is_process_death(error: str) -> bool:
+    """Whether the error of a failed trial, as trials.csv has it, says that its process died or was ended as hung."""
+    return _PROCESS_DEATH.match(error) is not None
 
 
 def is_node_error(failure: str) -> bool:

@@ -20,7 +20,6 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from inat.constants import ERRORS_DIR, HANG_SUFFIX
 
-HUNG = "no epoch within --trial-timeout"  # the error of a trial that hung
 MARGIN_SECONDS = 10.0  # that the monitor waits beyond the time-out: a live watchdog has written the stack by then
 
 

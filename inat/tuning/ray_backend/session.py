@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private import ray_constants, services
+from ray._private import ray_constants, services, state
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from inat.config.search import SearchConfig
@@ -130,6 +130,12 @@ def nodes() -> list[Node]:
 def _node(known: Mapping[str, Any]) -> Node:
     resources, name = known["Resources"], known["NodeManagerHostname"]
     return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), name, known["NodeID"])
+
+
+def free_resources() -> dict[str, dict[str, float]]:
+    """Return what is free on each node, by node id; a node that is down is missing."""
+    free: dict[str, dict[str, float]] = state.available_resources_per_node()
+    return free
 
 
 def this_node_id() -> str:

@@ -6,7 +6,6 @@ number of epochs are stored beside the value as user attributes, so no analysis 
 """
 
 import math
-import re
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,16 +28,10 @@ from inat.constants import (
 )
 from inat.study.trial import Trial
 from inat.training.memory import says_out_of_memory
+from inat.tuning.ray_backend.error_texts import is_process_death
 
 StoppedPolicy = Literal["extrapolate", "last", "pruned"]
 WORST = 0.0  # the lowest possible validation accuracy
-# How Ray and the hang monitor report a dead process. Matched at the beginning only: the text of an exception that user
-# code raises may also say that something died.
-_PROCESS_DIED = re.compile(
-    r"(?:ray\.exceptions\.\w+: )?"
-    r"(?:The (?:actor|worker) (?:died|is dead|experienced an error)|The task's local raylet died"
-    r"|Task failed because the node|no epoch within)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +73,7 @@ def feedback_for(trial: Trial, ended_before: Iterable[Trial], policy: StoppedPol
     - Any other failure counts as FAIL, which samplers ignore: a bug says nothing about the hyperparameters.
     """
     if trial.state == FAILED:
-        too_large = says_out_of_memory(trial.error) or _PROCESS_DIED.match(trial.error)
+        too_large = says_out_of_memory(trial.error) or is_process_death(trial.error)
         return SamplerFeedback(TrialState.COMPLETE, WORST) if too_large else SamplerFeedback(TrialState.FAIL, None)
     value = trial.best_val_acc
     if value is None or not math.isfinite(value):
