@@ -45,7 +45,7 @@ def test_a_node_without_photos_is_reported_and_takes_no_trials_until_it_has_them
 
 
 def test_a_gpu_node_that_joins_by_hand_gets_the_trials_and_the_other_nodes_are_named(cluster):
-    """Ray is told of a GPU that does not exist: the test looks only at where trials run."""
+    """Ray counts a GPU that does not exist; the test checks only where trials run."""
     token = cluster.lab.run(1, "cat", "/root/.ray/auth_token").stdout
     address = cluster.lab.address(1)
     ray = shlex.quote(cluster.python.replace("bin/python", "bin/ray"))

@@ -45,8 +45,8 @@ def main() -> None:
     if "error" in host:
         print(host["error"], file=sys.stderr)
         sys.exit(host.get("code", 255))
-    if "says" in host and "sys.stdin" in command:
-        print("noise of a .bashrc", *host["says"], sep="\n", flush=True)
+    if "prints" in host and "sys.stdin" in command:
+        print("noise of a .bashrc", *host["prints"], sep="\n", flush=True)
         time.sleep(host.get("hangs", 0))
         return
     # In its own session: an interactive shell would take over the terminal that runs the tests.

@@ -18,7 +18,7 @@ def answer_lines(*answers: dict) -> list[str]:
 
 def test_wait_returns_once_all_have_joined(fake_cluster, run):
     everyone = {"joined": list(ADDRESSES)}
-    fake_cluster.hosts[HEAD]["says"] = answer_lines({"joined": [HEAD]}, everyone, {"missing": [], "answers": True})
+    fake_cluster.hosts[HEAD]["prints"] = answer_lines({"joined": [HEAD]}, everyone, {"missing": [], "answers": True})
     code, text = run("wait", fake_cluster.write())
     assert code == 0
     assert text.splitlines() == [f"joined   1 of 3: {HEAD}", f"joined   3 of 3: {', '.join(ADDRESSES)}"]
@@ -36,7 +36,7 @@ def test_hosts_that_did_not_join_are_reported_with_the_end_of_their_logs(fake_cl
     start = f"ray start --address=x:6379 --temp-dir={fake_cluster.folder}/ray"
     fake_cluster.launcher["worker_start_ray_commands"] = [start]
     fake_cluster.launcher["head_start_ray_commands"] = [start.replace("--address=x:6379", "--head")]
-    fake_cluster.hosts[HEAD]["says"] = answer_lines({"joined": [HEAD]}, {"missing": [SECOND, THIRD], "answers": True})
+    fake_cluster.hosts[HEAD]["prints"] = answer_lines({"joined": [HEAD]}, {"missing": [SECOND, THIRD], "answers": True})
     fake_cluster.hosts[THIRD]["error"] = "ssh: connect to host 10.0.0.3 port 22: Connection timed out"
     code, text = run("wait", fake_cluster.write(), "--timeout", "7")
     assert code == 1
@@ -53,13 +53,13 @@ def test_hosts_that_did_not_join_are_reported_with_the_end_of_their_logs(fake_cl
 def test_a_host_where_ray_never_started_is_reported(fake_cluster, run):
     folder = fake_cluster.folder / "nowhere"
     fake_cluster.launcher["worker_start_ray_commands"] = [f"ray start --address=x:6379 --temp-dir={folder}"]
-    fake_cluster.hosts[HEAD]["says"] = answer_lines({"missing": [SECOND], "answers": True})
+    fake_cluster.hosts[HEAD]["prints"] = answer_lines({"missing": [SECOND], "answers": True})
     _, text = run("wait", fake_cluster.write())
     assert f"Ray was never started here: {folder}/session_latest/logs is missing" in text
 
 
 def test_a_head_without_a_running_ray_is_reported(fake_cluster, run):
-    fake_cluster.hosts[HEAD]["says"] = answer_lines({"missing": list(ADDRESSES), "answers": False})
+    fake_cluster.hosts[HEAD]["prints"] = answer_lines({"missing": list(ADDRESSES), "answers": False})
     code, text = run("wait", fake_cluster.write(), "--timeout", "5")
     assert code == 1
     assert f"Ray on the head, {HEAD}, did not answer within 5 s" in text
@@ -81,14 +81,14 @@ def test_a_head_that_was_never_set_up_is_reported(fake_cluster, run):
 
 def test_what_the_head_waits_for_is_printed_once(fake_cluster, run):
     refused = {"waiting": "[Errno 111] Connection refused"}
-    fake_cluster.hosts[HEAD]["says"] = answer_lines(refused, refused, {"missing": [], "answers": True})
+    fake_cluster.hosts[HEAD]["prints"] = answer_lines(refused, refused, {"missing": [], "answers": True})
     code, text = run("wait", fake_cluster.write())
     assert (code, text.splitlines()) == (0, ["waiting  [Errno 111] Connection refused"])
 
 
 def test_a_head_that_stops_answering_is_reported(fake_cluster, run, monkeypatch):
     monkeypatch.setattr(wait, "GRACE_SECONDS", 1.0)
-    fake_cluster.hosts[HEAD] |= {"says": answer_lines({"joined": [HEAD]}), "hangs": 20}
+    fake_cluster.hosts[HEAD] |= {"prints": answer_lines({"joined": [HEAD]}), "hangs": 20}
     code, text = run("wait", fake_cluster.write(), "--timeout", "1")
     assert code == 1
     assert f"the head, {HEAD}, did not report within 2 s which nodes have joined" in text
