@@ -15,7 +15,7 @@ from inat.finalize.candidates import find_run
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.runner import Announce, RunSpec, restored_scheduler, run_trials
-from inat.tuning.space.grid import identity
+from inat.tuning.space.grid import params_key
 from inat.tuning.stoppers import StopAtLimits
 from inat.tuning.worker.trainable import THRESHOLD, run_trial
 
@@ -31,19 +31,19 @@ class RunSource(Searcher):
     def __init__(self, study: Study, wanted: Sequence[Params]) -> None:
         super().__init__(metric=METRIC, mode=MODE)
         self._study = study
-        self._wanted = {identity(params) for params in wanted}
+        self._wanted = {params_key(params) for params in wanted}
         self._new = [dict(params) for params in wanted if find_run(study, params) is None]
         self._unfinished: list[Trial] = []
-        self.start_over()
+        self.requeue_unfinished()
 
     @property
     def waiting(self) -> int:
         """How many there are to do."""
         return len(self._unfinished) + len(self._new)
 
-    def start_over(self) -> Self:
+    def requeue_unfinished(self) -> Self:
         """See TrialSource."""
-        self._unfinished = [t for t in self._study.unfinished() if identity(t.params) in self._wanted]
+        self._unfinished = [t for t in self._study.unfinished() if params_key(t.params) in self._wanted]
         return self
 
     def requeue(self, trial_id: str) -> None:
@@ -52,7 +52,7 @@ class RunSource(Searcher):
 
     def next_trial_id(self) -> str:
         """See TrialSource."""
-        return self._unfinished[0].trial_id if self._unfinished else f"t{len(self._study.trials):04d}"
+        return self._unfinished[0].trial_id if self._unfinished else self._study.next_trial_id
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         if not self.waiting:

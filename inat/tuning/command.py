@@ -30,7 +30,7 @@ from inat.errors import SearchError
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning import search
-from inat.tuning.best import test_once, write_best
+from inat.tuning.best import evaluate_best_on_test, write_best
 
 
 def search_and_report(config: SearchConfig) -> None:
@@ -60,7 +60,7 @@ def search_and_report(config: SearchConfig) -> None:
         if best is None:
             raise SearchError(all_failed(study))
         console.print(summary(study, best, time.monotonic() - started))
-        console.print(describe_test(test_once(study, config.data_config())))
+        console.print(describe_test(evaluate_best_on_test(study, config.data_config())))
         with console.status("writing the report"):
             told = write_report(study.directory)
         console.print(told)

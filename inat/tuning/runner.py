@@ -99,7 +99,7 @@ def run_trials(
         started = time.monotonic()
         while work.missing > 0 and not stop.stop_all():
             # More than once only if a process died between the last trials: what it was to run is handed out again.
-            trials = StudyTrials(work.source.start_over(), slots.count)
+            trials = StudyTrials(work.source.requeue_unfinished(), slots.count)
             recorder.requeue = trials.requeue
             if machines:
                 machines.say = progress.say

@@ -61,7 +61,7 @@ class InProcess:
         self.fail_seeds: set[int] = set()
 
     def __call__(self, work: RunSpec, limits, *, announce=None, give_up=None) -> RunResult:
-        source = work.source.start_over()
+        source = work.source.requeue_unfinished()
         while work.missing > 0:
             if self.interrupt_after is not None and len(self.trained) == self.interrupt_after:
                 return RunResult(True, 0.0, Slots(1, 1, 0))

@@ -49,7 +49,7 @@ def test_starting_over_hands_out_again_what_did_not_end(runs):
     source = RunSource(runs, WANTED[:2])
     hand_out(source)
     runs.end_trial("t0000", "failed", "no luck")  # in this call: not tried again in it
-    assert hand_out(source.start_over()) == [("t0001", 1, 2)]
+    assert hand_out(source.requeue_unfinished()) == [("t0001", 1, 2)]
 
 
 def test_a_training_that_never_began_is_handed_out_again_before_others(runs):

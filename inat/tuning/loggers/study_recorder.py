@@ -21,8 +21,8 @@ from inat.constants import (
     STOPPED,
 )
 from inat.errors import DiskFullError, StudyError
-from inat.study.atomic_io import disk_full, resume_hint
-from inat.study.checkpoint_retention import prune
+from inat.study.atomic_io import disk_full_error, resume_hint
+from inat.study.checkpoint_retention import prune_checkpoints
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.ray_backend.asha import StudyASHA
@@ -74,8 +74,8 @@ class StudyRecorder(Callback):
             if not may:
                 return
             if DiskFullError.__name__ in failure:
-                raise disk_full(self._study.directory)  # this trial and the others go on after a resume
-            self._study.keep_failure(trial.trial_id, failure)
+                raise disk_full_error(self._study.directory)  # this trial and the others go on after a resume
+            self._study.write_failure(trial.trial_id, failure)
             if not is_permanent(failure) and self._never_started(trial, failure):
                 self.requeue(trial.trial_id)
                 return
@@ -116,7 +116,7 @@ class StudyRecorder(Callback):
         with self._writing(trial_id) as may:
             if may:
                 self._study.end_trial(trial_id, state, error)
-                prune(self._study, self._keep)
+                prune_checkpoints(self._study, self._keep)
                 self._tell(trial_id)
 
     def _tell(self, trial_id: str) -> None:

@@ -71,5 +71,5 @@ class StudyASHA(AsyncHyperBandScheduler):
 def asha_for(study: Study, *, max_epochs: int, grace_period: int, reduction_factor: int) -> StudyASHA:
     """The scheduler of a study, with what the study already knows."""
     scheduler = StudyASHA(max_epochs=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor)
-    scheduler.replay(study.arrivals)
+    scheduler.replay(study.reported_epochs)
     return scheduler

@@ -20,7 +20,7 @@ class TrialSource(Protocol):
         """The id under which the next suggestion will be run."""
         ...
 
-    def start_over(self) -> Self:
+    def requeue_unfinished(self) -> Self:
         """Hand out the study's unfinished trials, of which none is running now, before new ones."""
         ...
 

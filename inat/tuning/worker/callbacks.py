@@ -92,7 +92,7 @@ class TrialCheckpoints(pl.Callback):
     @contextmanager
     def _replacing(self, name: str) -> Iterator[Path]:
         self._end_if_replaced()
-        with atomic_replace(self.directory / name, mark=self._attempt) as partial:
+        with atomic_replace(self.directory / name, suffix=self._attempt) as partial:
             yield partial
             self._end_if_replaced()
 

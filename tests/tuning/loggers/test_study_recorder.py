@@ -56,7 +56,7 @@ def test_epochs_that_travel_with_a_report_come_before_it(study):
     before = [{"epoch": 1, "best_val_acc": 0.5}, {"epoch": 2, "best_val_acc": 0.6}]
     result = {"epoch": 3, "best_val_acc": 0.7, "hostname": "node7", "epochs_before": before}
     callback.on_trial_result(0, [], SimpleNamespace(trial_id="t0000"), result)
-    assert [(row["epoch"], row["best_val_acc"]) for _, row in study.arrivals] == [(1, 0.5), (2, 0.6), (3, 0.7)]
+    assert [(row["epoch"], row["best_val_acc"]) for _, row in study.reported_epochs] == [(1, 0.5), (2, 0.6), (3, 0.7)]
     assert heard == [1, 2, 3]
 
 
@@ -97,7 +97,7 @@ def test_a_trial_ends_once_and_has_no_epochs_behind_its_end(study):
     callback.on_trial_result(0, [], tune_trial, {"epoch": 1, "best_val_acc": 0.1})
     callback.on_trial_complete(0, [], tune_trial)
     assert heard == [("t0000", "running"), ("t0000", "completed")]
-    assert len(study.endings) == len(study.arrivals) == 1
+    assert len(study.ended_in_order) == len(study.reported_epochs) == 1
 
 
 @pytest.mark.parametrize(
