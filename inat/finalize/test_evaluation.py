@@ -49,7 +49,7 @@ def sha256_of(path: Path) -> str:
         ) from error
 
 
-def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Evaluation:
+def evaluate_best_on_test(checkpoint: Path, directory: Path, data_config: DataConfig) -> Evaluation:
     """Evaluate a checkpoint on the test split, or return the stored evaluation of the same checkpoint.
 
     The logits are stored in ``directory`` before any number is shown, so an interruption cannot change the score.

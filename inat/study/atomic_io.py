@@ -17,7 +17,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota used up,
 PROBE = 1_000_000  # bytes that a disk with room must take
 
 
-def disk_full(place: Path) -> DiskFullError:
+def disk_full_error(place: Path) -> DiskFullError:
     """The error for a directory that takes no more, with the way to go on: for one in a study, its ``--resume``."""
     study = next((folder for folder in (place, *place.parents) if (folder / STUDY_JSON).exists()), None)
     if study is None:
@@ -42,18 +42,18 @@ def as_disk_full_error(directory: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        raise disk_full(directory) from error
+        raise disk_full_error(directory) from error
 
 
 @contextmanager
-def atomic_replace(path: Path, *, sync: bool = True, mark: str = "") -> Iterator[Path]:
+def atomic_replace(path: Path, *, sync: bool = True, suffix: str = "") -> Iterator[Path]:
     """Gives a path to write to; at the end, that file takes the place of ``path``.
 
     A reader, or a crash, meets the old file or the new one, never a part. ``sync`` waits for the disk (4 ms on an SSD),
-    so that this holds in a power cut too. Processes that may write the same path at a time need a ``mark`` each.
+    so that this holds in a power cut too. Processes that may write the same path at a time need a ``suffix`` each.
     DiskFullError if there is no room, by whatever error the writer says so.
     """
-    partial = path.with_name(f".{path.name}{mark}")
+    partial = path.with_name(f".{path.name}{suffix}")
     try:
         with _lack_of_room_told(partial):
             yield partial
@@ -74,7 +74,7 @@ def _lack_of_room_told(partial: Path) -> Iterator[None]:
     except RuntimeError as error:  # torch's, which do not say why
         if _can_grow(partial):
             raise
-        raise disk_full(partial.parent) from error
+        raise disk_full_error(partial.parent) from error
 
 
 def _can_grow(file: Path) -> bool:
@@ -100,7 +100,7 @@ def atomic_write(path: Path, text: str, *, sync: bool = True) -> None:
         file.write(text)
 
 
-def drop_torn_line(path: Path) -> None:
+def drop_partial_line(path: Path) -> None:
     """Cut off a last line that a killed process left half-written."""
     with open(path, "rb+") as file:
         content = file.read()

@@ -16,7 +16,7 @@ def checkpoint_threshold(study: Study, keep: int) -> float | None:
     return ranking[keep - 1].best_val_acc if len(ranking) >= keep else None
 
 
-def prune(study: Study, keep: int) -> None:
+def prune_checkpoints(study: Study, keep: int) -> None:
     """Remove all checkpoints but the best ``keep`` trials' ``best.ckpt`` and whatever running trials have.
 
     What is not named like a trial is somebody else's and stays. What is, but unknown to the study, goes: a power cut

@@ -16,8 +16,8 @@ class Journal:
 
     def __init__(self) -> None:
         self.trials: dict[str, Trial] = {}
-        self._arrivals: list[tuple[str, dict[str, Any]]] = []
-        self._endings: list[Trial] = []
+        self._reported_epochs: list[tuple[str, dict[str, Any]]] = []
+        self._ended_in_order: list[Trial] = []
         self._ranked: list[tuple[float, int, Trial]] = []  # numbers differ, so trials are never compared
 
     @classmethod
@@ -35,19 +35,24 @@ class Journal:
         return journal
 
     @property
-    def arrivals(self) -> list[tuple[str, dict[str, Any]]]:
+    def reported_epochs(self) -> list[tuple[str, dict[str, Any]]]:
         """All epochs as (trial_id, row) in the order in which they were reported."""
-        return list(self._arrivals)
+        return list(self._reported_epochs)
 
     @property
-    def endings(self) -> list[Trial]:
+    def ended_in_order(self) -> list[Trial]:
         """Trials with a final state, in the order in which they ended."""
-        return list(self._endings)
+        return list(self._ended_in_order)
 
     @property
     def parameters(self) -> list[str]:
         """Names of the hyperparameters."""
         return list(dict.fromkeys(name for trial in self.trials.values() for name in trial.params))
+
+    @property
+    def next_trial_id(self) -> str:
+        """The id that the next new trial will get: "t" and its number, in four digits or more."""
+        return f"t{len(self.trials):04d}"
 
     def ended(self) -> list[Trial]:
         """Trials with a final state, in order of number."""
@@ -82,13 +87,13 @@ class Journal:
         if event["event"] == "epoch":
             trial.add_epoch(event["row"])
             trial.node = event["node"] or trial.node
-            self._arrivals.append((trial_id, event["row"]))
+            self._reported_epochs.append((trial_id, event["row"]))
         else:
             self._end(trial, event["state"], event["error"])
 
     def _end(self, trial: Trial, state: str, error: str) -> None:
         trial.state, trial.error = state, error
-        self._endings.append(trial)
+        self._ended_in_order.append(trial)
         best = trial.best_val_acc
         if state != FAILED and best is not None and math.isfinite(best):
             insort(self._ranked, (-best, trial.number, trial))

@@ -29,7 +29,7 @@ def read_info(directory: Path) -> dict[str, Any]:
     return info
 
 
-def take_lock(directory: Path) -> FileLock:
+def acquire_lock(directory: Path) -> FileLock:
     """The study's lock, held until it is released; StudyError if another process holds it."""
     lock = FileLock(directory / LOCK_FILE)
     try:

@@ -34,9 +34,9 @@ from inat.constants import (
     TRIALS_CSV,
 )
 from inat.errors import DiskFullError, StudyError
-from inat.study.atomic_io import as_disk_full_error, atomic_write, csv_lines, drop_torn_line
+from inat.study.atomic_io import as_disk_full_error, atomic_write, csv_lines, drop_partial_line
 from inat.study.journal import Journal
-from inat.study.metadata import read_info, take_lock
+from inat.study.metadata import acquire_lock, read_info
 from inat.study.trial import Trial
 
 JOURNALED = (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED, MICRO_BATCH, NOTE, TRAINABLE)  # of an epoch's row
@@ -70,7 +70,7 @@ class Study(Journal):
                 raise StudyError(f"{directory} exists already; {ways} or choose another --name")
         except OSError as error:
             raise StudyError(f"cannot create {directory} ({error.strerror}); choose another --storage-path") from error
-        lock = take_lock(directory)
+        lock = acquire_lock(directory)
         atomic_write(directory / STUDY_JSON, json.dumps(dict(info), indent=2) + "\n")
         return cls(directory, dict(info), lock)
 
@@ -80,7 +80,7 @@ class Study(Journal):
         info = read_info(directory)
         if (directory / TRIALS_CSV).exists() and not (directory / JOURNAL).exists():
             raise StudyError(f"{directory} has no {JOURNAL}, from which a search goes on; copy the study again, whole")
-        return cls(directory, info, take_lock(directory))
+        return cls(directory, info, acquire_lock(directory))
 
     # Events, in the order in which a trial meets them.
 
@@ -88,7 +88,7 @@ class Study(Journal):
         """Record a new trial with these sampled hyperparameters."""
         number = len(self.trials)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        trial = Trial(f"t{number:04d}", number, dict(params), created)
+        trial = Trial(self.next_trial_id, number, dict(params), created)
         self.trials[trial.trial_id] = trial
         self._log("trial", trial.trial_id, number=number, params=trial.params, created=created)
         self._write_trials_soon()
@@ -101,7 +101,7 @@ class Study(Journal):
         repeated = kept[EPOCH] <= trial.epochs
         trial.add_epoch(kept)
         trial.node = node or trial.node
-        self._arrivals.append((trial_id, kept))
+        self._reported_epochs.append((trial_id, kept))
         self._log("epoch", trial_id, node=node, row=kept)
         if repeated:
             self._rewrite_history()
@@ -118,7 +118,7 @@ class Study(Journal):
         self._log("end", trial_id, state=state, error=error)
         self._write_trials_soon(least=0.0)
 
-    def keep_failure(self, trial_id: str, text: str) -> None:
+    def write_failure(self, trial_id: str, text: str) -> None:
         """Keep the traceback of a failed trial as errors/<trial_id>.txt."""
         path = self.directory / ERRORS_DIR / f"{trial_id}.txt"
         path.parent.mkdir(exist_ok=True)
@@ -186,5 +186,5 @@ class Study(Journal):
     def _replay(self) -> None:
         path = self.directory / JOURNAL
         if path.exists():
-            drop_torn_line(path)
+            drop_partial_line(path)
             self.replay(path)

@@ -56,7 +56,7 @@ def _copy_weights(study: Study, weights: Path, target: Path, complete: bool) -> 
             shutil.copyfile(weights, partial)
 
 
-def test_once(study: Study, data_config: DataConfig) -> dict[str, float] | None:
+def evaluate_best_on_test(study: Study, data_config: DataConfig) -> dict[str, float] | None:
     """Scores of best.ckpt on the held-out test split, kept in best.json, so that one model is evaluated only once.
 
     None if the study has no checkpoint, as with an objective that trains nothing.

@@ -61,7 +61,7 @@ class InProcess:
         self.fail_seeds: set[int] = set()
 
     def __call__(self, spec: RunSpec, limits, *, print_line=None, on_forced_exit=None) -> RunResult:
-        source = spec.source.start_over()
+        source = spec.source.requeue_unfinished()
         while spec.missing > 0:
             if self.interrupt_after is not None and len(self.trained) == self.interrupt_after:
                 return RunResult(True, 0.0, Slots(1, 1, 0))

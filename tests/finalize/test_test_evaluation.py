@@ -7,7 +7,7 @@ from inat.data.splits import names_of_test_split
 from inat.errors import SearchError, StudyError
 from inat.finalize import test_evaluation
 from inat.finalize.test_evaluation import class_probabilities, sha256_of
-from inat.finalize.test_evaluation import test_once as score_once
+from inat.finalize.test_evaluation import evaluate_best_on_test as score_once
 from inat.training.evaluation import Answers
 
 

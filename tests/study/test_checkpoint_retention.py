@@ -1,5 +1,5 @@
 from inat.constants import BEST_CKPT, LAST_CKPT
-from inat.study.checkpoint_retention import checkpoint_threshold, prune
+from inat.study.checkpoint_retention import checkpoint_threshold, prune_checkpoints
 from inat.study.study import Study
 from tests.helpers import run_epochs
 
@@ -19,7 +19,7 @@ def add(study: Study, best: float, state: str | None) -> str:
 def test_only_the_best_and_the_running_trials_keep_checkpoints(study):
     ids = [add(study, best, state) for best, state in
            [(0.1, "stopped"), (0.9, "completed"), (0.5, "stopped"), (0.99, "failed"), (0.2, None)]]  # fmt: skip
-    prune(study, keep=2)
+    prune_checkpoints(study, keep=2)
     kept = {p.parent.name: p.name for p in study.directory.glob("checkpoints/*/*") if p.name == BEST_CKPT}
     assert set(kept) == {ids[1], ids[2], ids[4]}
     assert [p.parent.name for p in study.directory.glob(f"checkpoints/*/{LAST_CKPT}")] == [ids[4]]
@@ -28,7 +28,7 @@ def test_only_the_best_and_the_running_trials_keep_checkpoints(study):
 def test_the_bound_holds_at_every_moment_of_a_search(study):
     for i in range(40):
         add(study, (i * 7 % 40) / 40, "completed")
-        prune(study, keep=3)
+        prune_checkpoints(study, keep=3)
         assert len(list(study.directory.glob(f"checkpoints/*/{BEST_CKPT}"))) <= 3
     best = [t.trial_id for t in study.ranking()[:3]]
     assert sorted(p.parent.name for p in study.directory.glob(f"checkpoints/*/{BEST_CKPT}")) == sorted(best)
@@ -37,7 +37,7 @@ def test_the_bound_holds_at_every_moment_of_a_search(study):
 def test_what_a_killed_process_left_half_written_goes_with_the_end_of_its_trial(study):
     trial_id = add(study, 0.5, "completed")
     (study.checkpoint_dir(trial_id) / f".{BEST_CKPT}").write_text("half")
-    prune(study, keep=1)
+    prune_checkpoints(study, keep=1)
     assert [path.name for path in study.checkpoint_dir(trial_id).iterdir()] == [BEST_CKPT]
 
 
@@ -48,7 +48,7 @@ def test_directories_of_others_stay_and_those_of_forgotten_trials_go(study):
         (root / name).mkdir()
         (root / name / LAST_CKPT).write_text("weights")
     (root / "notes.txt").write_text("mine, too")
-    prune(study, keep=1)
+    prune_checkpoints(study, keep=1)
     assert {path.name for path in root.iterdir()} == {"t0000", "t0000-copy", "mine", "notes.txt"}
 
 

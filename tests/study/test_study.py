@@ -54,7 +54,7 @@ def test_a_reopened_study_is_the_same(tmp_path):
     study.close()
     again = Study.open(study.directory)
     assert again.trials == study.trials
-    assert again.arrivals == study.arrivals
+    assert again.reported_epochs == study.reported_epochs
     assert [t.trial_id for t in again.unfinished()] == ["t0002", "t0003"]
     assert again.add_trial({"x": 9}).trial_id == "t0004"
 
@@ -286,8 +286,8 @@ def test_endings_come_in_their_order_also_after_reopening(tmp_path):
         study.add_trial({"x": 1})
     for trial_id in ("t0002", "t0000"):
         study.end_trial(trial_id, "completed")
-    assert [t.trial_id for t in study.endings] == ["t0002", "t0000"]
+    assert [t.trial_id for t in study.ended_in_order] == ["t0002", "t0000"]
     study.close()
     again = Study.open(study.directory)
-    assert [t.trial_id for t in again.endings] == ["t0002", "t0000"]
+    assert [t.trial_id for t in again.ended_in_order] == ["t0002", "t0000"]
     again.close()

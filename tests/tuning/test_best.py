@@ -8,7 +8,7 @@ from inat.config.trial import TrialConfig
 from inat.constants import BEST_CKPT
 from inat.errors import DiskFullError
 from inat.training.fit import fit
-from inat.tuning.best import test_once as scores_on_test
+from inat.tuning.best import evaluate_best_on_test as scores_on_test
 from inat.tuning.best import write_best
 from tests.conftest import Rows
 from tests.helpers import run_epochs

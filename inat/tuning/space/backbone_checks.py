@@ -68,7 +68,7 @@ def _check_weights(config: SearchConfig, backbone: str, num_classes: int) -> str
     return file.sha256
 
 
-def check_unchanged(known: Mapping[str, str], now: Mapping[str, str]) -> None:
+def check_weights_unchanged(known: Mapping[str, str], now: Mapping[str, str]) -> None:
     """Raise StudyError if a backbone's weights are not those that a study began with."""
     changed: Iterable[str] = sorted(name for name in known if known[name] != now.get(name))
     if changed:

@@ -30,16 +30,16 @@ def grid_of(space: Params) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for values in itertools.product(*(domain.categories for domain in space.values())):
         params = dict(zip(space, values, strict=True))
-        found.setdefault(identity(params), params)
+        found.setdefault(params_key(params), params)
     return list(found.values())
 
 
-def identity(params: Params) -> str:
+def params_key(params: Params) -> str:
     """Equal for two configurations that train the same network in the same way."""
     return json.dumps(active_params(params), sort_keys=True, default=str)
 
 
-def next_of_grid(left: Iterable[Params], trials: Iterable[Trial], node: str) -> Params:
+def next_grid_params(left: Iterable[Params], trials: Iterable[Trial], node: str) -> Params:
     """Which of the configurations that are left a slot of ``node`` runs: the first that reads features kept there.
 
     If there is none, the first whose features no machine has; at last one that another machine has, too. A trial that

@@ -12,7 +12,7 @@ from inat.errors import ConfigError
 from inat.tuning.space.domains import domain_to_text, to_domain_value
 
 
-def read_start(path: Path | None, space: Mapping[str, Domain]) -> list[dict[str, Any]]:
+def read_initial_points(path: Path | None, space: Mapping[str, Domain]) -> list[dict[str, Any]]:
     """The configurations in a JSON file: one object, a list of them, or a best.json; none for None.
 
     A configuration may leave hyperparameters out, which are then sampled. Raises ConfigError, with every mistake, for

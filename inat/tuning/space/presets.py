@@ -144,6 +144,6 @@ def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     raise_if_any(problems)
 
 
-def describe(space: Mapping[str, Any]) -> dict[str, Any]:
+def space_to_json(space: Mapping[str, Any]) -> dict[str, Any]:
     """The space as JSON values, for study.json: a list of choices, or the range, of each hyperparameter."""
     return {name: domain_to_json(domain) for name, domain in space.items()}

@@ -69,7 +69,7 @@ def test_a_resumed_search_asks_what_the_uninterrupted_one_would(tmp_path, cut, s
     part.close()
     part = Study.open(part.directory)
     search = searcher(part, stopped=stopped)
-    assert search.waiting == 1
+    assert search.num_unfinished == 1
     handed_out_again = ask(search)
     assert handed_out_again["trial_id"] == part.unfinished()[0].trial_id
     two_at_a_time(search, part, [handed_out_again], 30)
@@ -162,7 +162,7 @@ def test_optuna_keeps_raw_accuracy_epochs_rung_and_state(study):
     gain = completed.value - completed.intermediate_values[1]
     assert gain > 0
     assert stopped.value == pytest.approx(min(1.0, raw + gain))
-    assert search.as_optuna(study.trials["t0001"]).value == stopped.value
+    assert search.to_frozen_trial(study.trials["t0001"]).value == stopped.value
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])

@@ -7,7 +7,7 @@ from inat.config.trial import feature_group
 from inat.errors import ConfigError
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.space.grid import grid_of, identity, next_of_grid
+from inat.tuning.space.grid import grid_of, next_grid_params, params_key
 
 NODES = ("one", "two")
 SPACE = {
@@ -21,7 +21,7 @@ SPACE = {
 def test_a_grid_has_each_combination_once_where_k_layers_has_an_effect():
     grid = grid_of(SPACE)
     assert len(grid) == 2 * (1 + 2 + 1) * 2
-    assert len({identity(params) for params in grid}) == len(grid)
+    assert len({params_key(params) for params in grid}) == len(grid)
     assert [p["strategy"] for p in grid[:4]] == ["freeze_all", "freeze_all", "freeze_partial", "freeze_partial"]
     assert all(set(params) == set(SPACE) for params in grid)
 
@@ -51,10 +51,10 @@ def test_a_machine_goes_on_with_what_it_keeps_then_with_what_nobody_has():
     ]
     kept = enumerate(zip(NODES, "ab", strict=True))
     trials = [trial(i, node, backbone=name, strategy="freeze_all") for i, (node, name) in kept]
-    assert next_of_grid(left, trials, "one") == left[0]
-    assert next_of_grid(left, trials, "two") == left[1]
-    assert next_of_grid(left, trials, "three") == left[2]
-    assert next_of_grid(left[:2], trials, "three") == left[0]
+    assert next_grid_params(left, trials, "one") == left[0]
+    assert next_grid_params(left, trials, "two") == left[1]
+    assert next_grid_params(left, trials, "three") == left[2]
+    assert next_grid_params(left[:2], trials, "three") == left[0]
 
 
 def test_one_machine_alone_goes_on_with_what_a_trial_there_has_only_begun():
@@ -66,9 +66,9 @@ def test_one_machine_alone_goes_on_with_what_a_trial_there_has_only_begun():
         trial(0, "one", backbone="c", strategy="freeze_all"),
         trial(1, "", backbone="b", strategy="freeze_all"),
     )
-    assert next_of_grid(left, [ended, begun], "one") == left[1]
+    assert next_grid_params(left, [ended, begun], "one") == left[1]
     elsewhere = trial(2, "two", backbone="c", strategy="freeze_all")
-    assert next_of_grid(left, [ended, begun, elsewhere], "one") == left[0]
+    assert next_grid_params(left, [ended, begun, elsewhere], "one") == left[0]
 
 
 def test_a_search_of_a_grid_asks_for_each_configuration_once(study: Study):
@@ -80,6 +80,6 @@ def test_a_search_of_a_grid_asks_for_each_configuration_once(study: Study):
     searcher = BudgetAwareOptunaSearch(study, SPACE, options)
     for _ in grid:
         searcher.suggest(searcher.next_trial_id())
-    asked = [identity(t.params) for t in study.trials.values()]
-    assert sorted(asked) == sorted(map(identity, grid))
-    assert asked[0] == identity(grid[5])
+    asked = [params_key(t.params) for t in study.trials.values()]
+    assert sorted(asked) == sorted(map(params_key, grid))
+    assert asked[0] == params_key(grid[5])

@@ -4,7 +4,7 @@ import pytest
 from ray import tune
 
 from inat.errors import ConfigError
-from inat.tuning.space.initial_points import read_start
+from inat.tuning.space.initial_points import read_initial_points
 
 SPACE = {"dropout": tune.uniform(0.0, 0.5), "activation": tune.choice(["relu", "mish"])}
 
@@ -19,7 +19,7 @@ SPACE = {"dropout": tune.uniform(0.0, 0.5), "activation": tune.choice(["relu", "
 )
 def test_one_configuration_a_list_or_the_best_of_another_study(tmp_path, content, expected):
     (tmp_path / "start.json").write_text(json.dumps(content))
-    assert read_start(tmp_path / "start.json", SPACE) == expected
+    assert read_initial_points(tmp_path / "start.json", SPACE) == expected
 
 
 STEPS = {
@@ -39,7 +39,7 @@ STEPS = {
 )
 def test_values_are_taken_as_the_space_has_them(tmp_path, wanted, params):
     (tmp_path / "start.json").write_text(json.dumps(wanted))
-    (found,) = read_start(tmp_path / "start.json", STEPS)
+    (found,) = read_initial_points(tmp_path / "start.json", STEPS)
     assert found == params
     assert [type(value) for value in found.values()] == [type(value) for value in params.values()]
 
@@ -63,11 +63,11 @@ def test_values_are_taken_as_the_space_has_them(tmp_path, wanted, params):
 def test_values_that_the_sampler_could_not_have_chosen_are_refused(tmp_path, text, message):
     (tmp_path / "start.json").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        read_start(tmp_path / "start.json", STEPS)
+        read_initial_points(tmp_path / "start.json", STEPS)
 
 
 def test_no_file_no_configurations():
-    assert read_start(None, SPACE) == []
+    assert read_initial_points(None, SPACE) == []
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,6 @@ def test_no_file_no_configurations():
 def test_mistakes_are_named(tmp_path, text, message):
     (tmp_path / "start.json").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        read_start(tmp_path / "start.json", SPACE)
+        read_initial_points(tmp_path / "start.json", SPACE)
     with pytest.raises(ConfigError, match="nowhere.json cannot be read"):
-        read_start(tmp_path / "nowhere.json", SPACE)
+        read_initial_points(tmp_path / "nowhere.json", SPACE)

@@ -5,11 +5,11 @@ from ray import tune
 
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError
-from inat.tuning.space.presets import describe, scratch_space, small_space, space_of
+from inat.tuning.space.presets import scratch_space, small_space, space_of, space_to_json
 
 
 def test_the_published_space():
-    assert describe(scratch_space()) == {
+    assert space_to_json(scratch_space()) == {
         "first_layer_filters": [32, 64, 128],
         "filter_org": [0.5, 1, 2],
         "conv_layers": [3, 4, 5],
@@ -21,12 +21,12 @@ def test_the_published_space():
         "use_augmentation": [True, False],
         "num_neurons_dense": [128, 256, 512],
     }
-    json.dumps(describe(small_space()))
+    json.dumps(space_to_json(small_space()))
 
 
 def test_ranges_are_described_too():
     space = {"weight_decay": tune.loguniform(1e-6, 1e-2), "depth": tune.randint(2, 6)}
-    described = describe(space)
+    described = space_to_json(space)
     assert described["weight_decay"] == {"low": 1e-6, "high": 1e-2, "scale": "loguniform"}
     assert (described["depth"]["low"], described["depth"]["high"]) == (2, 6)
     json.dumps(described)
@@ -36,12 +36,14 @@ def test_small_images_get_the_small_space_unless_asked_otherwise():
     assert SearchConfig(data="digits").resolved().space == "small"
     assert SearchConfig(image_size=33).resolved().space == "full"
     assert SearchConfig(data="digits", space="full").resolved().space == "full"
-    changed = {name for name in scratch_space() if describe(scratch_space())[name] != describe(small_space())[name]}
+    changed = {
+        name for name in scratch_space() if space_to_json(scratch_space())[name] != space_to_json(small_space())[name]
+    }
     assert changed == {"first_layer_filters", "conv_layers", "num_neurons_dense"}
 
 
 def test_the_modern_space_has_the_predecessors_family_in_it():
-    old, modern = describe(scratch_space()), describe(space_of(SearchConfig(image_size=64, space="modern")))
+    old, modern = space_to_json(scratch_space()), space_to_json(space_of(SearchConfig(image_size=64, space="modern")))
     assert old.keys() < modern.keys()
     assert modern["block"] == ["plain", "residual"]
     assert modern["pooling"] == ["flatten", "average", "maximum"]
@@ -85,7 +87,7 @@ def own_space(tmp_path, extra: str = "", text: str = OWN) -> dict:
 
 def test_a_file_brings_a_space_of_its_own(tmp_path):
     space = own_space(tmp_path)
-    described = describe(space)
+    described = space_to_json(space)
     assert described["first_layer_filters"]["high"] == 17
     assert described["activation"] == ["relu"]
     assert described["learning_rate"]["scale"] == "loguniform"
@@ -139,7 +141,7 @@ def test_mistakes_in_a_space_are_named_before_anything_starts(tmp_path, extra, m
 
 def test_steps_and_scale_are_described_too_so_that_a_change_is_noticed():
     domains = [tune.quniform(0, 0.4, 0.1), tune.quniform(0, 0.4, 0.2), tune.uniform(0, 0.4), tune.loguniform(0.1, 0.4)]
-    described = [describe({"x": domain})["x"] for domain in domains]
+    described = [space_to_json({"x": domain})["x"] for domain in domains]
     assert described[0] == {"low": 0, "high": 0.4, "scale": "uniform", "quantum": 0.1}
     assert [one == other for one in described for other in described].count(True) == len(domains)
 
@@ -150,7 +152,7 @@ def test_values_of_numpy_become_those_of_python(tmp_path):
         "first_layer_filters": tune.qrandint(np.int64(8), np.int64(32), np.int64(8)),
     """
     space = own_space(tmp_path, extra)
-    described = describe(space)
+    described = space_to_json(space)
     assert json.loads(json.dumps(described)) == described
     assert described["conv_layers"] == [2, 3, 4]
     assert described["batch_norm"] == [True]
