@@ -107,4 +107,4 @@ def test_a_study_of_the_other_script_is_not_resumed(tmp_path):
     Study.create(tmp_path / "study", {"config": SearchConfig(data="digits").to_json()}).close()
     done = run(tmp_path, "--resume", str(tmp_path / "study"))
     assert done.returncode == 2
-    assert "is a study of tune_scratch.py; resume it with that" in done.stderr
+    assert "is a study of tune_scratch.py; run python tune_scratch.py --resume " in done.stderr
