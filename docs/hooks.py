@@ -31,7 +31,11 @@ SUBCOMMAND = re.compile(r"^\W+• (\S+)", re.MULTILINE)
 LINK = re.compile(r"\[(?P<text>[^\]\n]+)\]\((?!\w+:)(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 # Pages of the API reference: title, introduction and the modules, each a path below the repository.
 API = {
-    "training": ("inat.training", "One training from its configuration to its metrics, without Ray.", ["inat/training"]),
+    "training": (
+        "inat.training",
+        "One training from its configuration to its metrics, without Ray.",
+        ["inat/training"],
+    ),
     "predict": ("inat.predict", "Classes of images, from a checkpoint alone.", ["inat/predict.py"]),
     "analysis": (
         "analysis",
@@ -147,14 +151,13 @@ def _as_process(command: str, args: list[str]) -> Iterator[io.StringIO]:
 def api_page(title: str, introduction: str, places: list[str]) -> str:
     """One page of the API reference: all public modules at ``places``."""
     names = [name for place in places for name in public_modules(ROOT / place)]
-    return f"# {title}\n\n{introduction}\n" + "".join(f"\n## `{name}`\n\n::: {name}\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false\n" for name in names)
+    return f"# {title}\n\n{introduction}\n" + "".join(
+        f"\n## `{name}`\n\n::: {name}\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false\n"
+        for name in names
+    )
 
 
 def public_modules(place: Path) -> list[str]:
     """Dotted names of the module at ``place``, or of all modules in that package."""
     paths = [place] if place.is_file() else sorted(place.rglob("*.py"))
-    return [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for path in paths
-        if not path.name.startswith("_")
-    ]
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths if not path.name.startswith("_")]

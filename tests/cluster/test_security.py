@@ -119,10 +119,9 @@ def test_dashboard_job_api_and_client_are_not_to_be_reached(cluster, port):
     assert "ConnectionRefusedError" in tried(cluster, code)
 
 
-def test_the_firewall_of_the_readme_shuts_strangers_out_and_nobody_else(cluster):
-    lines = [
-        line.strip() for line in (cluster.root / "README.md").read_text().splitlines() if line.startswith("    nft ")
-    ]
+def test_the_firewall_of_the_documentation_shuts_strangers_out_and_nobody_else(cluster):
+    page = cluster.root / "docs" / "clusters" / "security.md"
+    lines = [line for line in page.read_text().splitlines() if line.startswith("nft ")]
     ours = f"{cluster.lab.address(HEAD)}-{cluster.lab.address(WORKERS[-1])}"
     rules = "; ".join(lines).replace("192.168.1.10-192.168.1.12", ours)
     assert ours in rules

@@ -42,7 +42,8 @@ def test_options_of_shown_commands_exist(page, command, monkeypatch, capsys):
     except ParsedError:
         return
     except SystemExit as error:
-        assert error.code == 0, f"{page} shows `{command}`, which ends with: {''.join(capsys.readouterr())}"
+        if error.code:
+            pytest.fail(f"{page} shows `{command}`, which ends with: {''.join(capsys.readouterr())}")
 
 
 def _target(command: str) -> tuple[str, list[str]]:
@@ -123,7 +124,9 @@ def run_block(block: Block, folder: Path, *more: str) -> None:
         runs = [([*shlex.split(command), *block.options, *more], wanted) for command in block.commands]
     for command, code in runs:
         done = run(command, folder)
-        assert done.returncode == code, f"{block.page}: {shlex.join(command)} ends with {done.returncode}: {done.stdout}"
+        assert done.returncode == code, (
+            f"{block.page}: {shlex.join(command)} ends with {done.returncode}: {done.stdout}"
+        )
         if "exact" in block.words:
             assert_shows(block.output, done.stdout)
 
