@@ -1,19 +1,25 @@
-# make search | test | lint | docs | setup | lock. Needs Python 3.11 or 3.12, make and git; everything else goes into .venv.
+# make search | test | lint | docs | wheel. Needs Python 3.11 or 3.12, make and git; every package goes into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
+OLDEST := .venv-oldest/bin
 UV_VERSION := 0.13.9
 
-.PHONY: setup search test test-fast test-cluster lint format docs lock
+.PHONY: setup search test test-fast test-oldest test-cluster lint format docs wheel lock
 
 setup: .venv/.installed
 
-.venv/.installed: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	# Compiled now: otherwise, where Python may not write bytecode, every process of every search compiles torch again.
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+.venv/.installed: LOCK := requirements.lock
+.venv-oldest/.installed: LOCK := requirements-oldest.txt
+.venv/.installed: requirements.lock
+.venv-oldest/.installed: requirements-oldest.txt
+
+.venv/.installed .venv-oldest/.installed: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	# Compiled here once: where Python may not write bytecode, each process of each search would compile torch again.
+	$(@D)/bin/uv pip install --quiet --compile-bytecode --python $(@D)/bin/python -r $(LOCK)
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
 
 search: setup
@@ -25,7 +31,11 @@ test: setup
 test-fast: setup
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-# Needs root on Linux, openssh-server, rsync, iproute2, curl and nftables (tests/cluster_lab/README.md); fails where it cannot run.
+# The whole suite with the oldest supported version of each dependency, in an environment of its own.
+test-oldest: .venv-oldest/.installed
+	$(OLDEST)/python -m pytest -n 2
+
+# Needs root on Linux, openssh-server, rsync, iproute2, curl and nftables (tests/cluster_lab/README.md); fails without them.
 test-cluster: setup
 	INAT_CLUSTER_LAB=required $(BIN)/python -m pytest tests/cluster
 
@@ -43,7 +53,14 @@ format: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-# Resolved for Python 3.11 and 3.12 on Linux and macOS at once.
+# dist/*.whl and dist/*.tar.gz. Without isolation: setuptools comes from .venv, so the build needs no network.
+wheel: setup
+	$(BIN)/python -m build --no-isolation
+
+# requirements.lock holds for Python 3.11 and 3.12 on Linux and macOS, requirements-oldest.txt for Python 3.11 on Linux: the
+# lower bounds of pyproject.toml with the development tools of requirements.txt. What still fits keeps its version.
+lock: RESOLVE := $(BIN)/uv pip compile --quiet --python-version 3.11 --custom-compile-command "make lock"
 lock:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-	    --custom-compile-command "make lock" requirements.txt --output-file requirements.lock
+	$(RESOLVE) --universal requirements.txt --output-file requirements.lock
+	sed '1,/^# Development/d' requirements.txt | \
+	    $(RESOLVE) --resolution lowest-direct --python-platform linux pyproject.toml - --output-file requirements-oldest.txt

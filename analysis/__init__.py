@@ -1,15 +1,21 @@
-"""Read studies into pandas and say what they can tell; imports neither torch nor ray, and pandas when it is needed."""
+"""Read hyperparameter studies into pandas and analyse them.
+
+    from analysis import load_study
+    study = load_study("results/STUDY")
+
+Loads neither torch nor ray. pandas is loaded on first use of ``load_study``.
+"""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.study import Study, load_study
+    from analysis.study import StudyData, load_study
 
-__all__ = ["Study", "load_study"]
+__all__ = ["StudyData", "load_study"]
 
 
 def __getattr__(name: str) -> Any:
-    """``Study`` and ``load_study``, which are loaded with pandas once somebody asks for them."""
+    """Import ``StudyData`` and ``load_study``, and pandas with them, on first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from analysis import study

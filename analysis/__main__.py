@@ -1,11 +1,11 @@
-"""Commands over finished studies.
+"""Read the studies of a search, of Ray Tune, of Optuna or of W&B.
 
-python -m analysis compare results/SCRATCH results/FINETUNE    # accuracy, epochs, seconds and parameters by network
+python -m analysis report results/SCRATCH      # everything on one page
+python -m analysis compare results/SCRATCH results/FINETUNE
+python -m analysis importance results/SCRATCH  # which hyperparameters matter
 python -m analysis claims results/SCRATCH "batch_norm=True > batch_norm=False"
-python -m analysis importance results/SCRATCH
-python -m analysis report results/SCRATCH                      # all of it on one page
-python -m analysis audit results/SCRATCH                       # what early stopping saved, and missed
-python -m analysis importance ray_results/EXP --metric val/loss --mode min      # any Ray Tune experiment
+python -m analysis audit results/SCRATCH       # what early stopping saved and missed
+python -m analysis importance ray_results/EXPERIMENT --metric val/loss --mode min
 python -m analysis importance optuna.db --study NAME
 """
 
@@ -23,10 +23,12 @@ from rich.console import Console
 
 from analysis.comparable import sample_at
 from analysis.compare import comparison
-from analysis.markdown import markdown
+from analysis.markdown import markdown_table
+from analysis.option_help import registry
 from analysis.readers.frames import Mode
+from analysis.run_card import program, run_card, wrapped_usage
 from analysis.schema import BEST_JSON, BEST_VAL_ACC, TEST, TRIAL_ID, VAL_ACC
-from analysis.study import Study, load_study
+from analysis.study import StudyData, load_study
 
 FORMATS = {"worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f"}
 app = tyro.extras.SubcommandApp()
@@ -34,43 +36,49 @@ app = tyro.extras.SubcommandApp()
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How studies are read that are no study directories of ours."""
+    """How to read a study that another program wrote."""
 
-    metric: str | None = None
-    """What is compared, such as val/loss. Default: best_val_acc or val_acc; of Optuna, the value."""
+    metric: Annotated[str | None, "NAME"] = None
+    """Metric to compare, such as val/loss. Default: best_val_acc or val_acc; for Optuna, the objective value."""
     mode: Mode | None = None
-    """Whether more of it is better. Default: min of a loss or error, else max; of Optuna, the study's direction."""
-    study: str | None = None
-    """Name of the study in an Optuna database with several."""
-    parameters: tuple[str, ...] | None = None
-    """The hyperparameters that count. Default: all that vary."""
+    """Whether a larger or a smaller metric is better. Default: min for a loss or an error, else max; for Optuna, the
+    study's direction."""
+    study: Annotated[str | None, "NAME"] = None
+    """Name of the study in an Optuna database. Default: the only study."""
+    parameters: Annotated[tuple[str, ...] | None, "NAME ..."] = None
+    """Hyperparameters to read. Default: all that vary."""
 
-    def load(self, path: Path) -> Study:
-        """The study at ``path``; what could not be read of it is told on stderr."""
+    def load(self, path: Path) -> StudyData:
+        """Load the study at ``path``; print to stderr how many rows or files could not be read."""
         study = load_study(path, self.metric, self.mode, study=self.study, parameters=self.parameters)
-        if len(study.broken):
-            place, reason = study.broken.iloc[0]
-            print(f"{path}: {len(study.broken)} not readable and left out, first {place}: {reason}", file=sys.stderr)
+        if count := len(study.read_errors):
+            place, reason = study.read_errors.iloc[0]
+            left_out = f"{count} rows or files could not be read and are left out"
+            print(f"{path}: {left_out}; the first is {place}: {reason}", file=sys.stderr)
         return study
 
 
 Options = Annotated[Reading, tyro.conf.OmitArgPrefixes]
+File = Annotated[Path | None, "FILE"]
+Folder = Annotated[Path | None, "FOLDER"]
 AS_USUAL = Reading()
 
 
 @app.command
 def compare(
-    studies: tyro.conf.Positional[tuple[Path, ...]], output: Path | None = None, reading: Options = AS_USUAL
+    studies: tyro.conf.Positional[tuple[Path, ...]],
+    output: Folder = None,
+    reading: Options = AS_USUAL,
 ) -> None:
-    """Print studies side by side, by network and freezing strategy, and write the table as CSV and Markdown.
+    """Print studies side by side, and write the table as CSV and Markdown.
 
     Args:
         studies: Study directories.
-        output: Folder for comparison.csv and comparison.md. Default: the one that the first study is in.
-        reading: How to read them.
+        output: Folder for comparison.csv and comparison.md. Default: the parent folder of the first study.
+        reading: How to read studies that other programs wrote.
     """
     if not studies:
-        raise ValueError("name the study directories to compare")
+        raise ValueError("no study given; name the study directories to compare")
     names = [path.resolve().name for path in studies]
     unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, studies, strict=True)]
     table = comparison({name: reading.load(path) for name, path in zip(unique, studies, strict=True)})
@@ -83,70 +91,70 @@ def compare(
     console.print(text)
     for name, path in zip(unique, studies, strict=True):
         console.print(describe_test(name, path))
-    console.print(f"\nwritten to {folder / 'comparison.csv'} and {folder / 'comparison.md'}")
+    console.print(f"\nWritten to {folder / 'comparison.csv'} and {folder / 'comparison.md'}")
 
 
 @app.command
 def claims(
     path: tyro.conf.Positional[Path],
     claims: tyro.conf.Positional[tuple[str, ...]] = (),
-    file: Path | None = None,
+    file: File = None,
     epochs: int | None = None,
-    csv: Path | None = None,
+    csv: File = None,
     reading: Options = AS_USUAL,
 ) -> None:
-    """Check claims about hyperparameters at equal budget: supported, contradicted or undecided.
+    """Check claims about hyperparameters: supported, contradicted or undecided.
 
     Args:
         path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
-        claims: Such as "batch_norm=True > batch_norm=False", "conv_layers=5 best" or
-            "activation in (relu, silu) > (mish, gelu)". Default: the predecessor's ten takeaways.
-        file: File with a claim on each line.
-        epochs: Budget. Default: the epochs that all trials had, which is ASHA's grace period.
-        csv: File to write the table to.
-        reading: How to read the study.
+        claims: Claims such as "batch_norm=True > batch_norm=False", "conv_layers=5 best" or
+            "activation in (relu, silu) > (mish, gelu)". Default: the ten claims published for nature_12K.
+        file: File with one claim per line.
+        epochs: Number of epochs at which trials are compared. Default: the most that all trials reached.
+        csv: CSV file to write the table to.
+        reading: How to read a study that another program wrote.
     """
-    from analysis.claims.check import check, takeaways
+    from analysis.claims.check import check_claims, published_takeaways
     from analysis.claims.grammar import parse, read_claims
 
     loaded = reading.load(path)
-    chosen = [parse(text) for text in claims] + (read_claims(file) if file else [])
-    table = check(loaded, chosen or takeaways(loaded), epochs, lenient=not claims)
-    show({sample_at(loaded, epochs).budget: table}, csv)
+    given = [parse(text) for text in claims] + (read_claims(file) if file else [])
+    table = check_claims(loaded, given or published_takeaways(loaded), epochs, lenient=not claims)
+    show({sample_at(loaded, epochs).budget_text: table}, csv)
 
 
 @app.command
 def importance(
     path: tyro.conf.Positional[Path],
     epochs: int | None = None,
-    csv: Path | None = None,
+    csv: File = None,
     reading: Options = AS_USUAL,
 ) -> None:
-    """Print which hyperparameters mattered, by four methods with intervals, and W&B's panel.
+    """Print which hyperparameters matter, by four methods with intervals.
 
     Args:
         path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
-        epochs: Budget. Default: the epochs that all trials had, which is ASHA's grace period.
-        csv: File to write the tables to.
-        reading: How to read the study.
+        epochs: Number of epochs at which trials are compared. Default: the most that all trials reached.
+        csv: CSV file to write the tables to.
+        reading: How to read a study that another program wrote.
     """
     from analysis.stats.forest import forest_importance
-    from analysis.stats.importance import importance, panel, verdict
+    from analysis.stats.importance import describe_ranking, importance, wandb_panel
 
     sample = sample_at(reading.load(path), epochs)
     forest = forest_importance(sample)
-    tables = {"importance": importance(sample, forest), "columns": panel(sample, forest)}
-    show(tables, csv, f"{sample.budget}\n{verdict(forest, len(sample))}")
+    tables = {"importance": importance(sample, forest), "columns": wandb_panel(sample, forest)}
+    show(tables, csv, f"{describe_ranking(forest, len(sample))}\n{sample.budget_text}")
 
 
 @app.command
-def audit(path: tyro.conf.Positional[Path], csv: Path | None = None, reading: Options = AS_USUAL) -> None:
-    """Print what early stopping saved and may have missed, how busy the slots were, and why trials failed.
+def audit(path: tyro.conf.Positional[Path], csv: File = None, reading: Options = AS_USUAL) -> None:
+    """Print what early stopping saved and missed, and why trials failed.
 
     Args:
         path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
-        csv: File to write the tables to.
-        reading: How to read the study.
+        csv: CSV file to write the tables to.
+        reading: How to read a study that another program wrote.
     """
     from analysis.early_stopping.audit import NOTES, audit_tables
 
@@ -160,18 +168,18 @@ def audit(path: tyro.conf.Positional[Path], csv: Path | None = None, reading: Op
 def report(
     path: tyro.conf.Positional[Path],
     epochs: int | None = None,
-    output: Path | None = None,
+    output: Folder = None,
     csv: bool = False,
     reading: Options = AS_USUAL,
 ) -> None:
-    """Write report.html, which opens without a network, with figures/*.png and summary.md.
+    """Write report.html, which needs no network, summary.md and figures/*.png.
 
     Args:
         path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
-        epochs: Budget at which trials are compared. Default: the epochs that all trials had.
-        output: Folder to write to. Default: the study directory, or a folder beside the file.
-        csv: Write every table to tables/*.csv too.
-        reading: How to read the study.
+        epochs: Number of epochs at which trials are compared. Default: the most that all trials reached.
+        output: Folder to write to. Default: the study directory, or a folder beside a study that is one file.
+        csv: Also write every table as tables/*.csv.
+        reading: How to read a study that another program wrote.
     """
     from analysis.report.build import build
     from analysis.report.write import folder_for, write
@@ -185,41 +193,42 @@ def report(
 def show(
     tables: dict[str, pd.DataFrame], csv: Path | None, above: str = "", notes: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """Print tables under their titles and notes, and write them to one CSV with the title as first column."""
+    """Print tables with titles and notes; write them to one CSV file with the title in the first column."""
     console = Console(soft_wrap=True, markup=False, highlight=False)
     if above:
         console.print(above)
     for title, table in tables.items():
         note = f"\n{notes[title]}" if title in notes else ""
-        console.print(f"\n{title}{note}\n\n{markdown(table)}")
+        console.print(f"\n{title}{note}\n\n{markdown_table(table)}")
     if csv:
         titled = [table.assign(table=title)[["table", *table]] for title, table in tables.items() if len(table)]
         csv.parent.mkdir(parents=True, exist_ok=True)
         pd.concat(titled, ignore_index=True).to_csv(csv, index=False)
-        console.print(f"\nwritten to {csv}")
+        console.print(f"\nWritten to {csv}")
 
 
 def describe_test(name: str, path: Path) -> str:
-    """The one evaluation of a study's best model on its held-out photographs, if there was one."""
+    """The result of evaluating a study's best model on its held-out photos, if it was evaluated."""
     file = path / BEST_JSON
     best = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if TEST not in best:
-        return f"{name}: no test score"
+        return f"{name}: not evaluated on test photos"
     test = best[TEST]
     return f"{name}: test accuracy {test[f'{TEST}_acc']:.4f} of {best[TRIAL_ID]} on {test['images']} held-out images"
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """The table with accuracies of four digits and thousands apart."""
+    """Format the table of ``comparison`` as Markdown: four digits for accuracies, separators for thousands."""
     formats = [FORMATS.get(name, "") for name in table]
     named = table.rename(columns=lambda name: name.replace("_", " "))
     return str(named.to_markdown(index=False, floatfmt=formats, intfmt=",", missingval="-"))
 
 
 def main() -> None:
-    """Run one command; wrong input is one line and exit code 2."""
+    """Run one command; for wrong input print one line and exit with code 2."""
     try:
-        app.cli(prog="python -m analysis", description="Commands over studies.")
+        with wrapped_usage():
+            app.cli(prog=program(), description=run_card(__doc__ or ""), registry=registry())
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,9 +1,9 @@
-"""Trials at equal budget: accuracies that were reached within the same number of epochs.
+"""Compare trials at an equal budget: by the results that they reached within the same number of epochs.
 
-Early stopping ends most trials after a few epochs, and a Bayesian search spends the long trainings on settings that it
-likes. Final accuracies therefore compare budgets as much as settings; every number of this package is taken at one
-budget and says which. At the first rung all trials can be compared; at a later one only those that ASHA let live,
-which makes bad settings look better than they are, as only their lucky trials are left.
+Early stopping ends most trials after a few epochs, and a Bayesian search gives the long trainings to the settings that
+it prefers. Final results therefore compare budgets as much as settings. Every comparison in this package uses one
+budget and names it. At the first rung all trials can be compared. At a later rung only the trials that ASHA kept can be
+compared; bad settings then look better than they are, because only their luckiest trials are left.
 """
 
 from dataclasses import dataclass, field, replace
@@ -12,193 +12,198 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.readers.frames import SIGNS, Mode
+from analysis.readers.frames import MODE_SIGNS, Mode
+from analysis.rungs import rung_milestones
 from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, NAME, RUNNING, STATE, TRIAL_ID, VAL_ACC
-from analysis.stats.encode import is_number, varying
+from analysis.stats.encode import is_number, varying_parameters
 from analysis.stats.resampling import Array
-from analysis.study import Study
+from analysis.study import StudyData
 
-ACCURACY = "accuracy"  # of a trial at the budget of its sample
-ALL_REACHED = 0.95  # share of the trials that counts as all of them: a few fail or are still running
-MOST_LEVELS = 20  # different texts of a hyperparameter that can be compared; a name of each trial is none
-PILE = 0.05  # share of the trials that must have ended at an epoch for it to be taken for a rung
+ACCURACY = "accuracy"  # column of a sample: a trial's best result within the budget, whatever the metric
+NEARLY_ALL = 0.95  # share of trials that counts as all of them: a few fail or are still running
+MAX_TEXT_VALUES = 20  # a text parameter with more values, such as a folder per trial, cannot be compared
+MIN_RUNG_SHARE = 0.05  # share of trials that must have ended at an epoch for it to count as a rung
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The trials that can be compared at one budget.
+    """The trials that can be compared at one budget. ``sample_at`` creates it.
 
-    ``trials``: their rows, with ACCURACY; ``parameters``: the hyperparameters that vary among them; ``epochs``: the
-    budget, None where the study has no curves and every trial counts with the best accuracy of whatever it trained;
-    ``of``: the trials of the study with any accuracy; ``carried``: those that ended by themselves before ``epochs``,
-    out of patience, and count with the best that they had. ``metric`` and ``mode`` are the study's; accuracies keep
-    the metric's own sign, and where ``sign`` is -1 the least of them is the best. ``left_out``: parameters of more
-    than MOST_LEVELS different texts, such as a folder of each trial.
+    - ``trials``: their rows, with the column ACCURACY in the metric's own sign.
+    - ``parameters``: the hyperparameters that vary among them.
+    - ``epochs``: the budget. None if the study has no curves: then ACCURACY is each trial's best result at whatever
+      number of epochs it trained.
+    - ``total``: number of trials in the study that have a result.
+    - ``ended_earlier``: number of trials that ran out of patience before ``epochs``; they keep the best result that
+      they reached.
+    - ``metric``, ``mode``: those of the study.
+    - ``excluded``: parameters left out because they have more than MAX_TEXT_VALUES different texts.
     """
 
     trials: pd.DataFrame
     parameters: list[str]
     epochs: int | None
-    of: int
-    carried: int = 0
+    total: int
+    ended_earlier: int = 0
     metric: str = BEST_VAL_ACC
     mode: Mode = "max"
-    left_out: list[str] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
 
     @property
     def sign(self) -> int:
-        """What accuracies are multiplied by for more to be better."""
-        return SIGNS[self.mode]
+        """1 if higher values of ACCURACY are better, -1 if lower ones are."""
+        return MODE_SIGNS[self.mode]
 
     def __len__(self) -> int:
         return len(self.trials)
 
     @property
-    def budget(self) -> str:
-        """One sentence about the budget, to stand beside every table."""
-        best = metric_name(self.metric, self.mode)
+    def budget_text(self) -> str:
+        """The budget and the number of trials in words, to print with every table."""
+        best = describe_metric(self.metric, self.mode)
         if self.epochs is None:
             return f"{best} of {len(self)} trials at unequal budgets: the study has no curves"
-        text = f"{best} within {self.epochs} epochs, {len(self)} of {self.of} trials"
-        if self.carried:
-            text += f" ({self.carried} of them out of patience before that)"
-        if len(self) < ALL_REACHED * self.of:
-            text += "; the others were stopped, failed or are running, so bad settings look better than they are"
-        if self.left_out:
-            text += f"; without {', '.join(self.left_out)}, with more than {MOST_LEVELS} different texts each"
+        text = f"{best} within {self.epochs} epochs, {len(self)} of {self.total} trials"
+        if self.ended_earlier:
+            text += f", {self.ended_earlier} of which ran out of patience earlier"
+        if len(self) < NEARLY_ALL * self.total:
+            text += "; the other trials were stopped, failed or are running, so bad settings look better than they are"
+        if self.excluded:
+            text += f"; without {', '.join(self.excluded)}, with more than {MAX_TEXT_VALUES} different texts each"
         return text
 
 
-def outcome_name(metric: str) -> str:
-    """How a metric is called on axes."""
-    return "accuracy" if metric in (BEST_VAL_ACC, VAL_ACC) else metric
+def is_accuracy(metric: str) -> bool:
+    """Whether the metric is the validation accuracy of a study directory."""
+    return metric in (BEST_VAL_ACC, VAL_ACC)
 
 
-def metric_name(metric: str, mode: Mode) -> str:
-    """How the best value of a metric is called in sentences."""
+def axis_name(metric: str) -> str:
+    """The name of a metric on the axes of figures."""
+    return "accuracy" if is_accuracy(metric) else metric
+
+
+def describe_metric(metric: str, mode: Mode) -> str:
+    """The best value of a metric in words: "best validation accuracy", "lowest val/loss"."""
     if mode == "max":
-        return "best validation accuracy" if metric in (BEST_VAL_ACC, VAL_ACC) else f"highest {metric}"
+        return "best validation accuracy" if is_accuracy(metric) else f"highest {metric}"
     return f"lowest {metric}"
 
 
 def best_so_far(history: pd.DataFrame, mode: Mode) -> pd.DataFrame:
-    """``history`` in order of epochs, with the best val_acc up to each, by ``mode``, as best_val_acc."""
+    """Sort ``history`` by trial and epoch, and add best_val_acc: the best val_acc of the trial up to each epoch."""
     ordered = history.sort_values([TRIAL_ID, EPOCH], kind="stable")
-    values = finite(ordered[VAL_ACC]).groupby(ordered[TRIAL_ID])
+    values = mask_infinite(ordered[VAL_ACC]).groupby(ordered[TRIAL_ID])
     best = values.cummax() if mode == "max" else values.cummin()
     return ordered.assign(**{BEST_VAL_ACC: best.groupby(ordered[TRIAL_ID]).ffill()})
 
 
-def best_of(values: Array, sample: Sample) -> float:
-    """The best of some accuracies of a sample."""
+def best_value(values: Array, sample: Sample) -> float:
+    """The best of some ACCURACY values of ``sample``."""
     return float(sample.sign * np.max(sample.sign * values))
 
 
-def finite(values: pd.Series) -> pd.Series:
-    """``values`` without infinite ones: a loss that diverged is no result."""
+def mask_infinite(values: pd.Series) -> pd.Series:
+    """Replace infinite values by NaN: the infinite loss of a diverged trial is not a result."""
     return values.where(np.isfinite(values))
 
 
-def accuracy_within(study: Study, epochs: int) -> pd.Series:
-    """Best val_acc, by the study's mode, of each trial within ``epochs``, by trial id, however far the trial came."""
+def accuracy_within(study: StudyData, epochs: int) -> pd.Series:
+    """The best val_acc of each trial within its first ``epochs``, by trial_id, also of trials that trained less."""
     rows = study.history[study.history[EPOCH].le(epochs)]
-    return finite(rows[VAL_ACC]).groupby(rows[TRIAL_ID]).agg(study.mode).dropna()
+    return mask_infinite(rows[VAL_ACC]).groupby(rows[TRIAL_ID]).agg(study.mode).dropna()
 
 
-def sample_at(study: Study, epochs: int | None = None) -> Sample:
-    """The trials of ``study`` that can be compared within ``epochs``; by default at ``common_epoch``.
+def sample_at(study: StudyData, epochs: int | None = None) -> Sample:
+    """The trials of ``study`` that can be compared within ``epochs``, by default ``common_epoch(study)``.
 
-    A trial counts if it trained for ``epochs`` or ended by itself before, whatever became of it later. ValueError if
-    there is none, or none trained for ``epochs``.
+    A trial is included if it trained for ``epochs``, or completed earlier because it ran out of patience; it does not
+    matter how it ended later. Raises ValueError if no trial has a result, or no trial trained for ``epochs``.
     """
     trials = study.trials
     if not len(study.history):
-        usable = trials[finite(trials[BEST_VAL_ACC]).notna() & trials[STATE].ne(FAILED)]
+        usable = trials[mask_infinite(trials[BEST_VAL_ACC]).notna() & trials[STATE].ne(FAILED)]
         usable = usable.assign(**{ACCURACY: usable[BEST_VAL_ACC]})
-        known = int(finite(trials[BEST_VAL_ACC]).notna().sum())
-        return _checked(Sample(usable, study.parameters, None, known, 0, study.metric, study.mode))
-    epochs = checked_epochs(study, epochs) or common_epoch(study)
+        total = int(mask_infinite(trials[BEST_VAL_ACC]).notna().sum())
+        return _finished(Sample(usable, study.parameters, None, total, 0, study.metric, study.mode))
+    epochs = check_budget(study, epochs) or common_epoch(study)
     accuracy = trials[TRIAL_ID].map(accuracy_within(study, epochs))
     reached = trials[EPOCHS].ge(epochs)
-    carried = trials[STATE].eq(COMPLETED) & ~reached
-    kept = accuracy.notna() & (reached | carried)
-    known = int(trials[BEST_VAL_ACC].notna().sum())
-    chosen = trials[kept].assign(**{ACCURACY: accuracy[kept]})
-    ended = int((kept & carried).sum())
-    return _checked(Sample(chosen, study.parameters, epochs, known, ended, study.metric, study.mode))
+    out_of_patience = trials[STATE].eq(COMPLETED) & ~reached
+    included = accuracy.notna() & (reached | out_of_patience)
+    total = int(trials[BEST_VAL_ACC].notna().sum())
+    rows = trials[included].assign(**{ACCURACY: accuracy[included]})
+    ended_earlier = int((included & out_of_patience).sum())
+    return _finished(Sample(rows, study.parameters, epochs, total, ended_earlier, study.metric, study.mode))
 
 
-def checked_epochs(study: Study, epochs: int | None) -> int | None:
-    """``epochs``; ValueError if no trial trained so long."""
-    if epochs is not None and len(study.history) and not 1 <= epochs <= longest(study):
-        raise ValueError(f"the budget is {epochs} epochs; choose 1 to {longest(study)}, what the longest trial trained")
+def check_budget(study: StudyData, epochs: int | None) -> int | None:
+    """Return ``epochs``; raise ValueError if no trial trained for that long."""
+    last = longest_trial(study)
+    if epochs is not None and len(study.history) and not 1 <= epochs <= last:
+        raise ValueError(f"no trial trained for {epochs} epochs; choose a budget of 1 to {last} epochs")
     return epochs
 
 
-def _checked(sample: Sample) -> Sample:
+def _finished(sample: Sample) -> Sample:
+    """Keep the parameters that vary and can be compared; raise ValueError if there is no trial."""
     if not len(sample):
         raise ValueError(
-            "no trial that did not fail has a result"
-            if sample.of
-            else "no trial has an accuracy yet; wait for the first epochs of the search"
+            "all trials with a result failed"
+            if sample.total
+            else "no trial has a result yet; wait for the first epochs of the search"
         )
-    names = varying(sample.trials, sample.parameters)
-    texts = [n for n in names if not is_number(sample.trials[n]) and sample.trials[n].map(str).nunique() > MOST_LEVELS]
-    return replace(sample, parameters=[n for n in names if n not in texts], left_out=texts)
+    names = varying_parameters(sample.trials, sample.parameters)
+    excluded = [
+        name
+        for name in names
+        if not is_number(sample.trials[name]) and sample.trials[name].map(str).nunique() > MAX_TEXT_VALUES
+    ]
+    return replace(sample, parameters=[name for name in names if name not in excluded], excluded=excluded)
 
 
-def best_trials(study: Study, n: int = 10) -> pd.DataFrame:
-    """The ``n`` trials with the best results, each at whatever budget it had, and their hyperparameters.
+def best_trials(study: StudyData, n: int = 10) -> pd.DataFrame:
+    """The ``n`` trials with the best results and their hyperparameters, each at the budget that it had.
 
-    The best of many is partly luck: trained again, it is rather worse than better.
+    The best of many trials is partly luck: trained again, it will usually do worse.
     """
-    trials = study.trials[finite(study.trials[BEST_VAL_ACC]).notna() & study.trials[STATE].ne(FAILED)]
+    trials = study.trials[mask_infinite(study.trials[BEST_VAL_ACC]).notna() & study.trials[STATE].ne(FAILED)]
     order = (study.sign * trials[BEST_VAL_ACC]).sort_values(ascending=False, kind="stable").index[:n]
-    columns = [TRIAL_ID, NAME, STATE, BEST_VAL_ACC, EPOCHS, *varying(study.trials, study.parameters)]
+    columns = [TRIAL_ID, NAME, STATE, BEST_VAL_ACC, EPOCHS, *varying_parameters(study.trials, study.parameters)]
     return trials.loc[order, columns].reset_index(drop=True)
 
 
-def common_epoch(study: Study) -> int:
-    """The largest number of epochs that all trials have trained for, give or take ALL_REACHED.
+def common_epoch(study: StudyData) -> int:
+    """The largest number of epochs that nearly all trials (NEARLY_ALL) trained for.
 
-    With early stopping that is the grace period. Trials that ended by themselves count as if they had gone on; those
-    that failed or are running do not count.
+    With early stopping this is the grace period. Completed trials count as if they had trained on; failed and running
+    trials do not count.
     """
     ended = study.trials[~study.trials[STATE].isin([FAILED, RUNNING]) & study.trials[BEST_VAL_ACC].notna()]
     if not len(ended):
         ended = study.trials[study.trials[BEST_VAL_ACC].notna()]
-    last = longest(study)
+    last = longest_trial(study)
     reached = ended[EPOCHS].where(ended[STATE].ne(COMPLETED), last)
-    return max((e for e in range(1, last + 1) if reached.ge(e).mean() >= ALL_REACHED), default=1)
+    return max((e for e in range(1, last + 1) if reached.ge(e).mean() >= NEARLY_ALL), default=1)
 
 
-def longest(study: Study) -> int:
-    """Epochs of the longest trial."""
+def longest_trial(study: StudyData) -> int:
+    """The number of epochs of the longest trial; 0 if no trial has trained."""
     return int(study.trials[EPOCHS].max()) if study.trials[EPOCHS].notna().any() else 0
 
 
-def rungs(study: Study) -> list[int]:
-    """Epochs at which early stopping compared trials, then the last epoch.
+def rungs(study: StudyData) -> list[int]:
+    """The epochs at which early stopping compared trials, followed by the last epoch.
 
-    From the configuration if it has a grace period and a factor, otherwise epochs at which trials that did not
-    complete piled up.
+    Taken from the search's configuration if it has a grace period and a reduction factor. Otherwise every epoch at
+    which at least MIN_RUNG_SHARE of the trials were stopped counts as a rung.
     """
     config: dict[str, Any] = study.info.get("config") or {}
-    last = max(longest(study), 1)
+    last = max(longest_trial(study), 1)
     grace, factor = config.get("grace_period"), config.get("reduction_factor")
     if grace and factor and factor > 1:
         last = int(config.get("max_epochs") or last)
-        return [*milestones(int(grace), int(factor), last), last]
+        return [*rung_milestones(int(grace), int(factor), last), last]
     trials = study.trials[~study.trials[STATE].isin([COMPLETED, RUNNING, FAILED])]
     piled = trials[EPOCHS].value_counts() / max(len(study.trials), 1)
-    return [*sorted(int(epoch) for epoch in piled.index[piled.ge(PILE)] if 0 < epoch < last), last]
-
-
-def milestones(grace: int, factor: int, max_epochs: int) -> list[int]:
-    """ASHA's rungs below ``max_epochs``: grace x factor^k."""
-    found = []
-    epoch = grace
-    while epoch < max_epochs:
-        found.append(epoch)
-        epoch *= factor
-    return found
+    return [*sorted(int(epoch) for epoch in piled.index[piled.ge(MIN_RUNG_SHARE)] if 0 < epoch < last), last]

@@ -1,50 +1,52 @@
-"""Studies side by side: what each kind of network reached, when, and at what cost."""
+"""Compare studies side by side: what each kind of network reached, after how many epochs, and at what cost."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from analysis.comparable import finite
+from analysis.comparable import mask_infinite
 from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, SECONDS, STATE, TRAINABLE, TRIAL_ID, VAL_ACC
-from analysis.study import Study
+from analysis.study import StudyData
 
 SCRATCH = "scratch CNN"
-GROUP = ["study", "network", "strategy"]
+GROUP_COLUMNS = ["study", "network", "strategy"]
 
 
-def comparison(studies: Mapping[str, Study]) -> pd.DataFrame:
-    """One row for each study, network and freezing strategy, best first.
+def comparison(studies: Mapping[str, StudyData]) -> pd.DataFrame:
+    """One row per study, network and freezing strategy, best first.
 
-    ``trials`` with a result and how many of them are ``completed`` (the others were stopped early, at fewer epochs, so
-    that ``worst`` and ``median`` are not of equal budgets); ``worst``, ``median`` and ``best`` best validation
-    accuracy; of the best trial ``epochs_to_best``, ``seconds`` of training and ``trainable_parameters``;
-    ``total_seconds`` of training of all trials, those without a result included. ValueError if no trial has a result,
-    or if more is better in one study and worse in another.
+    - ``trials``: trials with a result; ``completed``: how many of them completed. The others were stopped after fewer
+      epochs, so ``worst`` and ``median`` do not compare equal budgets.
+    - ``worst``, ``median``, ``best``: the trials' best validation accuracy.
+    - ``epochs_to_best``, ``seconds``, ``trainable_parameters``, ``best_trial``: of the best trial.
+    - ``total_seconds``: training time of all trials, including trials without a result.
+
+    Raises ValueError if no trial has a result, or if the studies differ in ``mode``.
     """
     if len(modes := {study.mode for study in studies.values()}) > 1:
-        ways = ", ".join(f"{name} {study.mode}" for name, study in studies.items())
-        raise ValueError(f"the studies go different ways and cannot be compared: {ways}; name a metric and a mode")
+        listed = ", ".join(f"{name}: {study.mode}" for name, study in studies.items())
+        raise ValueError(f"cannot compare studies with different modes ({listed}); name one metric and one mode")
     for name, study in studies.items():
         if BEST_VAL_ACC not in study.trials:
-            raise ValueError(f"{name} has no column {BEST_VAL_ACC}")
+            raise ValueError(f"study {name} has no column {BEST_VAL_ACC}")
     rows = [row for name, study in studies.items() for row in _rows(name, study)]
     if not rows:
-        raise ValueError(f"no trial of {', '.join(studies)} has a result yet")
+        raise ValueError(f"no trial of {', '.join(studies)} has a result yet; wait for the first epochs")
     return pd.DataFrame(rows).sort_values("best", ascending=modes == {"min"}, ignore_index=True)
 
 
-def _rows(name: str, study: Study) -> list[dict[str, object]]:
-    trials = labelled(study.trials)
+def _rows(name: str, study: StudyData) -> list[dict[str, object]]:
+    trials = with_network_and_strategy(study.trials)
     return [
-        dict(zip(GROUP, (name, network, strategy), strict=True)) | _summary(group, study)
+        dict(zip(GROUP_COLUMNS, (name, network, strategy), strict=True)) | _summary(group, study)
         for (network, strategy), group in trials.groupby(["network", "strategy"], sort=False)
         if (group[STATE].ne(FAILED) & group[BEST_VAL_ACC].notna()).any()
     ]
 
 
-def labelled(trials: pd.DataFrame) -> pd.DataFrame:
-    """``trials`` with columns ``network``, SCRATCH without a backbone, and ``strategy``, with its k or "-"."""
+def with_network_and_strategy(trials: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns ``network`` (the backbone, or SCRATCH) and ``strategy`` (with its k_layers; "-" without one)."""
     network = trials.get("backbone", SCRATCH)
     strategy = trials.get("strategy", pd.Series("-", trials.index))
     if "k_layers" in trials:
@@ -54,7 +56,7 @@ def labelled(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.assign(network=network, strategy=strategy)
 
 
-def _summary(group: pd.DataFrame, study: Study) -> dict[str, object]:
+def _summary(group: pd.DataFrame, study: StudyData) -> dict[str, object]:
     counted = group[group[STATE].ne(FAILED) & group[BEST_VAL_ACC].notna()]
     values = study.sign * counted[BEST_VAL_ACC]
     best = counted.loc[values.idxmax()]
@@ -73,10 +75,10 @@ def _summary(group: pd.DataFrame, study: Study) -> dict[str, object]:
     }
 
 
-def epochs_to_best(rows: pd.DataFrame, otherwise: Any, sign: int = 1) -> Any:
-    """Epoch at which a trial first had its best validation accuracy; ``otherwise`` if its history is not there.
+def epochs_to_best(rows: pd.DataFrame, default: Any, sign: int = 1) -> Any:
+    """The epoch at which a trial first reached its best value; ``default`` if it has no history.
 
-    ``sign`` is -1 where the least value is the best.
+    ``rows``: the trial's rows of the history. ``sign``: -1 if lower values are better.
     """
-    accuracies = sign * finite(rows.sort_values(EPOCH).set_index(EPOCH)[VAL_ACC]).dropna()
-    return int(accuracies.idxmax()) if len(accuracies) else otherwise
+    accuracies = sign * mask_infinite(rows.sort_values(EPOCH).set_index(EPOCH)[VAL_ACC]).dropna()
+    return int(accuracies.idxmax()) if len(accuracies) else default

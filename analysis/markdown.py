@@ -1,4 +1,4 @@
-"""Frames as text, for the console, Markdown and pages alike."""
+"""Format tables and numbers as text, for the console, Markdown files and HTML pages."""
 
 from typing import Any
 
@@ -6,24 +6,28 @@ import pandas as pd
 
 from analysis.stats.encode import is_number, label_of
 
-SHORT = 6  # characters of a number that was chosen rather than measured
+SETTING_LENGTH = 6  # characters of a number that was set, such as 0.0001, rather than measured
 
 
-def rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as text, nothing as "-": settings such as 0.0001 as they are, other fractions to three digits."""
-    return table.apply(lambda column: column.map(_setting if _short(column) else _text))
+def as_text_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Format every value as text.
+
+    Missing values become "-". Columns of short numbers, such as learning rates, keep all digits; other fractions are
+    rounded to three digits.
+    """
+    return table.apply(lambda column: column.map(_format_setting if _is_setting(column) else _format_value))
 
 
-def _short(column: pd.Series) -> bool:
-    """Whether they are numbers of a few digits, which somebody chose."""
-    return is_number(column) and all(len(f"{float(value):.9g}") <= SHORT for value in column.dropna())
+def _is_setting(column: pd.Series) -> bool:
+    """Whether all values are numbers of a few digits, as hyperparameters are."""
+    return is_number(column) and all(len(f"{float(value):.9g}") <= SETTING_LENGTH for value in column.dropna())
 
 
-def _setting(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     return "-" if pd.isna(value) else label_of(value)
 
 
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
         return "-"
     if isinstance(value, pd.Timestamp):
@@ -33,21 +37,21 @@ def _text(value: object) -> str:
     return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.2g}"
 
 
-def escaped(value: object) -> str:
-    """A value as text that Markdown takes for text, on one line."""
+def escape_markdown(value: object) -> str:
+    """Format a value as one line of text in which Markdown finds no markup."""
     return " ".join(str(value).splitlines()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """The table in Markdown, or "none"."""
+def markdown_table(table: pd.DataFrame) -> str:
+    """Format a table as Markdown; "none" if it has no rows."""
     if not len(table):
         return "none"
-    text = rounded(table).map(escaped)
+    text = as_text_table(table).map(escape_markdown)
     return str(text.to_markdown(index=False, missingval="-", disable_numparse=True))
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a reader says them: 42 s, 3 min 5 s, 2 h 10 min."""
+def format_duration(seconds: float) -> str:
+    """Format a number of seconds: 42 s, 3 min 5 s, 2 h 10 min."""
     minutes, rest = divmod(round(seconds), 60)
     if not minutes:
         return f"{rest} s"

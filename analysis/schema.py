@@ -1,12 +1,12 @@
-"""The study directory: names of its files, tables, columns and states.
+"""Names of the files, columns and states of a study directory.
 
-`inat` writes study directories and `analysis` reads them; both take the names from here. `analysis` imports nothing of
-`inat`, so that a study opens without torch and Ray.
+`inat` writes study directories and `analysis` reads them. Both import the names from this module. `analysis` imports
+nothing from `inat`, so a study can be read without torch and Ray.
 """
 
 from typing import Final
 
-# Metrics of one epoch, as reported to Tune, written to history.csv and logged to W&B.
+# Metrics of one epoch: reported to Tune, written to history.csv, logged to W&B.
 TRAIN_LOSS: Final = "train_loss"
 TRAIN_ACC: Final = "train_acc"
 VAL_LOSS: Final = "val_loss"
@@ -30,7 +30,10 @@ BEST_JSON: Final = "best.json"
 FINAL_DIR: Final = "final"
 METRICS_JSON: Final = "metrics.json"
 
-# Columns. The hyperparameters stand between the two groups of trials.csv.
+# Keys of study.json.
+GRID: Final = "grid"  # all configurations of a grid search; empty for other searches
+
+# Columns. In trials.csv the hyperparameters stand between the columns "before" and "after".
 TRIAL_ID: Final = "trial_id"
 NAME: Final = "name"
 STATE: Final = "state"

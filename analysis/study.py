@@ -1,4 +1,4 @@
-"""A study as pandas frames, whichever tool wrote it."""
+"""Load a study into pandas, whichever tool wrote it."""
 
 import re
 from collections.abc import Sequence
@@ -8,50 +8,53 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.readers.frames import SIGNS, Broken, Frames, Mode, chosen
-from analysis.readers.ray_tune import is_tune, read_tune
+from analysis.readers.frames import MODE_SIGNS, Frames, Mode, ReadErrors, select_parameters
+from analysis.readers.ray_tune import is_ray_tune_dir, read_ray_tune
 from analysis.readers.study_dir import is_study_dir, read_study_dir
 from analysis.readers.wandb_csv import is_wandb_csv, read_wandb_csv
 from analysis.schema import BEST_VAL_ACC, HISTORY_CSV, STUDY_JSON, TRIALS_CSV
 
-LESS_IS_BETTER = re.compile(r"loss|error|perplexity|(^|[^a-z])(mse|rmse|mae|err)([^a-z]|$)", re.IGNORECASE)
-BROKEN_COLUMNS = ["place", "reason"]
+LOWER_IS_BETTER = re.compile(r"loss|error|perplexity|(^|[^a-z])(mse|rmse|mae|err)([^a-z]|$)", re.IGNORECASE)
+READ_ERROR_COLUMNS = ["place", "reason"]
 
 
-def _no_broken() -> pd.DataFrame:
-    return pd.DataFrame(columns=BROKEN_COLUMNS)
+def _no_read_errors() -> pd.DataFrame:
+    return pd.DataFrame(columns=READ_ERROR_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Study:
-    """A study, running or ended.
+class StudyData:
+    """The tables of a study, finished or still running. ``load_study`` creates it.
 
-    ``trials``: one row a trial: trial_id, name, state, the hyperparameters, best_val_acc, trainable_parameters, epochs,
-    seconds, created (UTC), node, error. ``history``: one row a trial and epoch. ``info``: the content of study.json, or
-    what is known of another kind of study. ``parameters``: the columns of ``trials`` that are hyperparameters.
-    ``broken``: place and reason of what could not be read. ``metric``: what val_acc and best_val_acc are, and ``mode``:
-    whether its largest or its smallest values are the best.
+    - ``trials``: one row per trial: trial_id, name, state, the hyperparameters, best_val_acc, trainable_parameters,
+      epochs, seconds, created (UTC), node, error.
+    - ``history``: one row per trial and epoch.
+    - ``info``: the content of study.json; for other kinds of studies, their source, metric and mode.
+    - ``parameters``: the columns of ``trials`` that are hyperparameters.
+    - ``read_errors``: place and reason of each row or file that could not be read.
+    - ``metric``, ``mode``: which metric val_acc and best_val_acc hold, and whether its highest ("max") or lowest
+      ("min") value is the best.
     """
 
     trials: pd.DataFrame
     history: pd.DataFrame
     info: dict[str, Any]
     parameters: list[str] = field(default_factory=list)
-    broken: pd.DataFrame = field(default_factory=_no_broken)
+    read_errors: pd.DataFrame = field(default_factory=_no_read_errors)
     metric: str = BEST_VAL_ACC
     mode: Mode = "max"
 
     def __repr__(self) -> str:
-        """A line rather than all frames."""
+        """One line with the size of the study and its metric."""
         return (
-            f"<Study: {len(self.trials):,} trials, {len(self.history):,} epochs, "
+            f"<StudyData: {len(self.trials):,} trials, {len(self.history):,} epochs, "
             f"{len(self.parameters)} hyperparameters, metric {self.metric} ({self.mode})>"
         )
 
     @property
     def sign(self) -> int:
-        """What the metric is multiplied by for more to be better: 1, or -1 if it is to be minimised."""
-        return SIGNS[self.mode]
+        """1 if higher values of the metric are better, -1 if lower ones are: ``sign * metric`` is to be maximised."""
+        return MODE_SIGNS[self.mode]
 
 
 def load_study(
@@ -61,29 +64,32 @@ def load_study(
     *,
     study: str | None = None,
     parameters: Sequence[str] | None = None,
-) -> Study:
+) -> StudyData:
     """Read a study directory, a Ray Tune experiment, an Optuna database or journal, or a CSV of W&B runs.
 
-    ``metric`` becomes val_acc in the history; its best value so far, whichever it is by ``mode``, becomes best_val_acc:
-    with "min" that is the least one, its sign as it was. None is best_val_acc, or else val_acc. ``mode`` None is "min"
-    for a metric that is called a loss or an error, else "max", or the direction that an Optuna study has of its own.
-    ``study`` names one of several studies in an Optuna database (``path#study`` does too); ``parameters`` names the
-    hyperparameters that count, by default all, or those that vary of a Tune experiment or W&B export. Nothing is ever
-    unpickled. What cannot be read is in ``broken``.
+    ``metric``: the metric to compare, by default best_val_acc or else val_acc. It becomes the column val_acc of
+    ``history``, and its best value becomes best_val_acc of ``trials``; the sign of its values does not change.
+    ``mode``: whether the highest ("max") or the lowest ("min") value is the best. Default: "min" if the metric's name
+    contains loss, error or the like, otherwise "max"; an Optuna study's own direction.
+    ``study``: the name of one of several studies in an Optuna database; ``path#study`` works too.
+    ``parameters``: the hyperparameters to analyse. Default: all, or, for a Ray Tune experiment or W&B export, the ones
+    that vary.
+
+    Nothing is unpickled. Rows and files that cannot be read are listed in ``read_errors``.
 
     Raises FileNotFoundError if ``path`` is none of these, and ValueError if it has no such metric, parameter or study,
-    or if an Optuna study goes the other way than ``mode``.
+    or if ``mode`` contradicts the direction of an Optuna study.
     """
     if mode not in ("max", "min", None):
         raise ValueError(f"mode is {mode!r}; choose max or min")
-    if mode is None and metric is not None and LESS_IS_BETTER.search(metric):
+    if mode is None and metric is not None and LOWER_IS_BETTER.search(metric):
         mode = "min"
-    broken: Broken = []
-    frames = _read(path, metric, mode, study, parameters, broken)
+    read_errors: ReadErrors = []
+    frames = _read(path, metric, mode, study, parameters, read_errors)
     if parameters is not None:
-        frames = frames._replace(parameters=chosen(frames.trials, frames.parameters, parameters))
-    table = pd.DataFrame(broken, columns=BROKEN_COLUMNS)
-    return Study(*frames[:4], broken=table, metric=frames.metric, mode=frames.mode)
+        frames = frames._replace(parameters=select_parameters(frames.trials, frames.parameters, parameters))
+    errors = pd.DataFrame(read_errors, columns=READ_ERROR_COLUMNS)
+    return StudyData(*frames[:4], read_errors=errors, metric=frames.metric, mode=frames.mode)
 
 
 def _read(
@@ -92,23 +98,23 @@ def _read(
     mode: Mode | None,
     study: str | None,
     parameters: Sequence[str] | None,
-    broken: Broken,
+    read_errors: ReadErrors,
 ) -> Frames:
     place = Path(path)
     if study is not None and (place.is_dir() or is_wandb_csv(place)):
-        raise ValueError(f"{place} is no Optuna database and holds one study; leave out the name {study}")
+        raise ValueError(f"{place} is not an Optuna database and holds one study; leave out the study name {study}")
     if place.is_dir():
         if is_study_dir(place):
-            return read_study_dir(place, metric, mode or "max", broken)
-        if is_tune(place):
-            return read_tune(place, metric, mode or "max", parameters, broken)
+            return read_study_dir(place, metric, mode or "max", read_errors)
+        if is_ray_tune_dir(place):
+            return read_ray_tune(place, metric, mode or "max", parameters, read_errors)
         missing = [name for name in (STUDY_JSON, TRIALS_CSV, HISTORY_CSV) if not (place / name).is_file()]
         raise FileNotFoundError(
             f"{place} is not a study directory: it has no {', '.join(missing)}; nor is it a Ray Tune experiment: "
             "it has no experiment_state-*.json and no folder with result.json, progress.csv or params.json"
         )
     if is_wandb_csv(place):
-        return read_wandb_csv(place, metric, mode or "max", parameters, broken)
-    from analysis.readers import optuna_db  # here, because Optuna takes half a second to import
+        return read_wandb_csv(place, metric, mode or "max", parameters, read_errors)
+    from analysis.readers import optuna_db  # imported here because importing Optuna takes half a second
 
-    return optuna_db.read_optuna(path, metric, mode, study, broken)
+    return optuna_db.read_optuna(path, metric, mode, study, read_errors)

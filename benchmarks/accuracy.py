@@ -1,15 +1,17 @@
-"""Test accuracy of the predecessor's best configuration and of a modern one, at equal epochs and at equal wall time.
+"""Test accuracy of the published configuration and of a modern one, at equal epochs and at equal wall time.
 
     python benchmarks/accuracy.py --data PHOTOS
     python benchmarks/accuracy.py --data PHOTOS --modern results/STUDY/best.json    # of a search of --space modern
 
-The predecessor's: gelu, batch norm, 5 convolutions, dense 512, dropout 0.3, Adam with 1e-4; the step of its StepLR is
-nowhere said, so it is our default, a tenth after 10 epochs. Both train on the same photographs, split and arithmetic;
---width narrows the predecessor's 128 filters for machines without a GPU. MODERN was chosen by validation accuracy (see
-reports/). Every training runs in a fresh process on --threads threads, the sides in turn, nothing ends early, and the
-epoch with the best validation accuracy is tested. "modern_wall" has as many epochs as fit into the predecessor's
-processor time, which with one thread on an idle machine is the wall time, and on a shared one says what that would be.
-"predecessor_lr" is the predecessor with the best of --rates by mean validation accuracy.
+The published configuration, "predecessor" in the results, is the best one published for nature_12K: gelu, batch norm,
+5 convolutions, dense 512, dropout 0.3, Adam at 1e-4. The step of its StepLR is not published; here the rate drops to a
+tenth after 10 epochs, inat's default. MODERN was chosen by validation accuracy (see reports/). Both train on the same
+images, split and precision; --width narrows the published 128 filters for machines without a GPU.
+
+Every training runs in a fresh process on --threads threads, the sides in turn. No training stops early, and the epoch
+with the best validation accuracy is tested. "modern_wall" trains for as many epochs as fit into the processor time of
+the published configuration; with one thread that is the wall time on an idle machine. "predecessor_lr" is the published
+configuration at that rate of --rates which has the best mean validation accuracy.
 """
 
 import json
@@ -27,7 +29,7 @@ from measure import hardware, measured, ratios, result_line
 
 from inat.constants import CACHE_DIR
 
-PREDECESSOR: dict[str, Any] = {
+PUBLISHED: dict[str, Any] = {
     "filter_org": 1, "conv_layers": 5, "activation": "gelu", "dropout": 0.3, "batch_norm": True,
     "num_neurons_dense": 512, "learning_rate": 1e-4, "batch_size": 64, "use_augmentation": False,
 }  # fmt: skip
@@ -49,23 +51,23 @@ class Options:
     image_size: int = 64
     epochs: int = 12
     width: int = 32
-    """First-layer filters of the predecessor's network; 128 in its own project."""
+    """First-layer filters of the published network. As published: 128."""
     modern: Path | None = None
     """JSON with the modern configuration, or the best.json of a study. Default: the one in this script."""
     seeds: int = 5
-    """Trainings of each side."""
+    """Trainings per side."""
     first_seed: int = 1
-    """Seeds go on from it. Not 0: the modern configuration was chosen by trainings with that seed."""
+    """First seed; not 0, because the modern configuration was chosen with seed 0."""
     threads: int = 1
     cache_dir: Path = CACHE_DIR
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-    """Learning rates of predecessor_lr."""
+    """Learning rates to try for predecessor_lr."""
     only: str | None = None
     """Run one training, given as a JSON object of hyperparameters, and print its numbers."""
 
 
 def train(options: Options, params: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of one training: accuracies of the best epoch, seconds of all epochs, processor time, parameters."""
+    """Train once: accuracies of the best epoch, seconds and processor seconds of all epochs, number of parameters."""
     import pytorch_lightning as pl
     import torch
 
@@ -85,7 +87,7 @@ def train(options: Options, params: Mapping[str, Any]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "best.ckpt"
         config = TrialConfig.from_params(settings(options) | dict(params))
-        load_splits(config.data)  # the photographs are decoded before the clock starts
+        load_splits(config.data)  # decodes the images before the clock starts
         started, processor = time.monotonic(), time.process_time()
         last = fit(config, [Keep()])
         seconds, processor = time.monotonic() - started, time.process_time() - processor
@@ -95,13 +97,13 @@ def train(options: Options, params: Mapping[str, Any]) -> dict[str, float]:
 
 
 def settings(options: Options) -> dict[str, Any]:
-    """What all trainings share."""
+    """The settings of every training."""
     return {"data": str(options.data), "image_size": options.image_size, "cache_dir": str(options.cache_dir),
             "max_epochs": options.epochs, "patience": options.epochs}  # fmt: skip
 
 
 def modern_params(options: Options) -> dict[str, Any]:
-    """The modern configuration: that of the script, or of a file."""
+    """The modern configuration, from this script or from a file."""
     if options.modern is None:
         return MODERN
     content: dict[str, Any] = json.loads(options.modern.read_text(encoding="utf-8"))
@@ -119,13 +121,13 @@ def run_side(options: Options, name: str, params: Mapping[str, Any], seed: int, 
 
 
 def compare(options: Options) -> Parts:
-    """All trainings: both sides in turn, then the modern one in the predecessor's time."""
+    """Run all trainings: both sides in turn, then the modern side in the processor time of the published one."""
     parts: Parts = {}
-    predecessor = PREDECESSOR | {"first_layer_filters": options.width}
+    published = PUBLISHED | {"first_layer_filters": options.width}
     modern = modern_params(options)
-    run_side(options, "warm_up", predecessor, 0, {}, epochs=1)  # decodes the photographs
+    run_side(options, "warm_up", published, 0, {}, epochs=1)  # decodes the images
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        run_side(options, "predecessor", predecessor, seed, parts)
+        run_side(options, "predecessor", published, seed, parts)
         run_side(options, "modern", modern, seed, parts)
     slower = statistics.median(parts["modern_cpu"]) / statistics.median(parts["predecessor_cpu"])
     epochs = max(1, int(options.epochs / slower))
@@ -137,24 +139,24 @@ def compare(options: Options) -> Parts:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
             run_side(options, "modern_wall", modern, seed, parts, epochs=epochs)
     if options.rates:
-        parts |= tuned(options, predecessor)
+        parts |= tuned(options, published)
     return parts
 
 
-def tuned(options: Options, predecessor: Mapping[str, Any]) -> Parts:
-    """The predecessor at the learning rate whose mean validation accuracy over all seeds is best."""
+def tuned(options: Options, published: Mapping[str, Any]) -> Parts:
+    """The published configuration at the learning rate with the best mean validation accuracy over all seeds."""
     tried: dict[float, Parts] = {rate: {} for rate in options.rates}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for rate, parts in tried.items():
-            run_side(options, f"predecessor_lr_{rate:g}", dict(predecessor) | {"learning_rate": rate}, seed, parts)
+            run_side(options, f"predecessor_lr_{rate:g}", dict(published) | {"learning_rate": rate}, seed, parts)
     best = max(options.rates, key=lambda rate: statistics.mean(tried[rate][f"predecessor_lr_{rate:g}_val"]))
     prefix = f"predecessor_lr_{best:g}"
-    print(f"predecessor_lr is that with {best:g}")
+    print(f"predecessor_lr has the learning rate {best:g}")
     return {name.replace(prefix, "predecessor_lr"): values for name, values in tried[best].items()}
 
 
 def print_table(parts: Parts) -> None:
-    """Mean and standard deviation of every side, and how far each is above the predecessor, seed by seed."""
+    """Print mean and standard deviation of each side; add its gain and time over the published side, per seed."""
     sides = [name.removesuffix("_test") for name in parts if name.endswith("_test")]
     for side in sides:
         numbers = {key: parts[f"{side}_{key}"] for key in ("test", "val", "seconds", "cpu", "epochs", "parameters")}
@@ -170,7 +172,7 @@ def print_table(parts: Parts) -> None:
 
 
 def deviation(values: list[float]) -> float:
-    """The standard deviation, 0 of a single value."""
+    """The sample standard deviation; 0 for a single value."""
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 

@@ -1,11 +1,12 @@
-"""Do the numbers of `analysis` hold where the truth is known: searches replayed on recorded curves, then analysed.
+"""Check the results of `analysis` against known truth: replay searches on recorded curves, then analyse them.
 
     python benchmarks/analysis_truth.py             # 15 searches of 60 trials and of 240, 320 forests; some minutes
 
-Our searcher and ASHA (3, 3) search the 648 networks of benchmarks/data/digits16_curves.csv. Of each search the effect
-of each pair of values, adjusted and plain, at the first rung and the last, is compared with the difference over all
-648; the expected number of missed winners with the number of stopped trials whose recorded curve does end above the
-best completed one. Last, how often forests rank the truly strongest parameter first, by their R^2 on trials left out.
+inat's searcher with ASHA (grace period 3, factor 3) searches the 648 networks of benchmarks/data/digits16_curves.csv.
+For each search and each pair of values of a parameter, the adjusted and the plain effect at the first and the last rung
+are compared with the difference over all 648 networks. The expected number of missed winners is compared with the
+number of stopped trials whose recorded curve ends above the best completed trial. At the end: how often a forest ranks
+the strongest parameter first, by its R^2 on left-out trials.
 """
 
 import heapq
@@ -20,25 +21,25 @@ import tyro
 from record_curves import EPOCHS, SPACE
 from rich.progress import track
 from search_quality import Curves, key_of, load_curves
-from searches import Method, Ours
+from searches import InatSearch, Method
 
-from analysis.claims.check import welch
 from analysis.comparable import ACCURACY, Sample, sample_at
 from analysis.early_stopping.audit import missed_winners
 from analysis.stats import forest
-from analysis.stats.effects import pairwise
+from analysis.stats.effects import pairwise_effects
 from analysis.stats.encode import label_of, level_labels
-from analysis.study import Study
+from analysis.stats.regression import welch_effect
+from analysis.study import StudyData
 from inat.constants import COMPLETED, STATE, STOPPED
 
 GRACE, FACTOR = 3, 3
 EDGES = [-np.inf, 0.0, 0.25, 0.6, 1.0]
-FEW_ROUNDS = 6  # of a forest's bootstrap; only the ranking is looked at
+FEW_ROUNDS = 6  # bootstrap rounds per forest: enough for a ranking
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Compare with the truth."""
+    """Compare analysis with the truth."""
 
     seeds: int = 15
     trials: tuple[int, ...] = (60, 240)
@@ -46,16 +47,16 @@ class Options:
     forests: int = 320
 
 
-def search(curves: Curves, trials: int, seed: int, workers: int) -> Study:
-    """A search of ``trials`` by simulated workers, as a study."""
+def search(curves: Curves, trials: int, seed: int, workers: int) -> StudyData:
+    """Run a search of ``trials`` with simulated workers; returns it as a study."""
     rows: dict[str, dict[str, Any]] = {}
     history = []
     with tempfile.TemporaryDirectory() as folder:
-        ours = Ours(Method("extrapolate", (GRACE, FACTOR)), seed, Path(folder))
+        searching = InatSearch(Method("extrapolate", (GRACE, FACTOR)), seed, Path(folder))
         running: list[tuple[int, str, int]] = []
         for now in range(trials * EPOCHS):
             while len(running) < workers and len(rows) < trials:
-                trial_id, params = ours.ask()
+                trial_id, params = searching.ask()
                 rows[trial_id] = {"trial_id": trial_id, **{name: params[name] for name in SPACE}}
                 heapq.heappush(running, (now, trial_id, 1))
             if not running:
@@ -64,16 +65,16 @@ def search(curves: Curves, trials: int, seed: int, workers: int) -> Study:
             value = float(curves[key_of(rows[trial_id])][epoch - 1])
             history.append({"trial_id": trial_id, "epoch": epoch, "val_acc": value, "val_loss": np.nan, "seconds": 1.0})
             rows[trial_id] |= {"epochs": epoch, "best_val_acc": value}
-            if ours.report(trial_id, epoch, value):
+            if searching.report(trial_id, epoch, value):
                 rows[trial_id][STATE] = COMPLETED if epoch == EPOCHS else STOPPED
             else:
                 heapq.heappush(running, (now + workers, trial_id, epoch + 1))
     config = {"grace_period": GRACE, "reduction_factor": FACTOR, "max_epochs": EPOCHS}
-    return Study(pd.DataFrame(rows.values()), pd.DataFrame(history), {"config": config}, list(SPACE))
+    return StudyData(pd.DataFrame(rows.values()), pd.DataFrame(history), {"config": config}, list(SPACE))
 
 
 def networks(curves: Curves, epochs: int) -> Sample:
-    """All 648 at ``epochs``."""
+    """All 648 networks at ``epochs``."""
     parsed = {name: {str(value): value for value in values} for name, values in SPACE.items()}
     rows = [
         {name: parsed[name][text] for name, text in zip(SPACE, key, strict=True)} | {ACCURACY: curve[epochs - 1]}
@@ -82,19 +83,19 @@ def networks(curves: Curves, epochs: int) -> Sample:
     return Sample(pd.DataFrame(rows), list(SPACE), epochs, len(rows))
 
 
-def coverage(study: Study, whole: Sample) -> pd.DataFrame:
-    """For each pair of values of a parameter: do the adjusted and the plain interval hold the truth."""
+def coverage(study: StudyData, whole: Sample) -> pd.DataFrame:
+    """One row per pair of values of a parameter: whether the adjusted and the plain interval contain the truth."""
     assert whole.epochs
     sample = sample_at(study, whole.epochs)
     rows = []
-    for pair in pairwise(sample).itertuples():
+    for pair in pairwise_effects(sample).itertuples():
         means = whole.trials[ACCURACY].groupby(level_labels(whole.trials[pair.parameter]), observed=True).mean()
         truth = means[pair.value] - means[pair.other]
         labels = level_labels(sample.trials[pair.parameter])
         groups = [sample.trials[ACCURACY][labels.eq(value)].to_numpy() for value in (pair.value, pair.other)]
         if min(map(len, groups)) < 3:
             continue
-        plain = welch(groups[0], groups[1])
+        plain = welch_effect(groups[0], groups[1])
         significant = pair.adjusted_p_holm <= 0.05
         rows.append(
             {"adjusted": pair.adjusted_low <= truth <= pair.adjusted_high, "plain": plain.low <= truth <= plain.high,
@@ -104,8 +105,8 @@ def coverage(study: Study, whole: Sample) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def missed(study: Study, curves: Curves) -> dict[str, float]:
-    """Winners that stopping missed: the expected number, and the number by the recorded curves."""
+def missed(study: StudyData, curves: Curves) -> dict[str, float]:
+    """The number of winners that early stopping missed: as expected by the audit, and by the recorded curves."""
     trials = study.trials.set_index("trial_id")
     goal = trials.loc[trials[STATE].eq(COMPLETED), "best_val_acc"].max()
     found = missed_winners(study)
@@ -115,7 +116,7 @@ def missed(study: Study, curves: Curves) -> dict[str, float]:
 
 
 def rankings(whole: Sample, count: int) -> pd.DataFrame:
-    """R^2 and whether the strongest parameter came first, of forests on 20 to 160 networks with noise added."""
+    """R^2 of forests on 20 to 160 networks with added noise, and whether each ranks the strongest parameter first."""
     forest.ROUNDS = FEW_ROUNDS
     strongest = _strongest(forest.forest_importance(whole))
     rng = np.random.default_rng(0)
@@ -135,7 +136,7 @@ def _strongest(found: forest.ForestResult) -> str:
 
 
 def main() -> None:
-    """Print a table for each question, then the result line."""
+    """Print one table per question, then the result line."""
     options = tyro.cli(Options)
     curves = load_curves()
     fields = []

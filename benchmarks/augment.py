@@ -1,11 +1,11 @@
-"""Augmentation of one batch: torchvision's transforms image by image, kornia's by the batch, and ours.
+"""Time the augmentation of one batch by torchvision (image by image), kornia (per batch) and inat (per batch).
 
     python benchmarks/augment.py --image-size 64
-    pip install kornia && python benchmarks/augment.py      # with kornia's column
+    pip install kornia && python benchmarks/augment.py      # also measures kornia
 
-All three do RandomResizedCrop, horizontal flip, ColorJitter(0.2, 0.2, 0.2, 0.1) and RandomAffine(15 degrees, translate
-0.1, shear 10) on uint8 images of twice the size and end in normalised float32. Alternating, in one process;
-milliseconds of one batch.
+All three apply RandomResizedCrop, horizontal flip, ColorJitter(0.2, 0.2, 0.2, 0.1) and RandomAffine(15 degrees,
+translate 0.1, shear 10) to uint8 images of twice the size, and return normalised float32. They alternate in one
+process. The unit is milliseconds per batch; "ours" in the results is inat.
 """
 
 import time
@@ -36,11 +36,11 @@ class Options:
     batch_size: int = 64
     rounds: int = 5
     batches: int = 10
-    """Batches of a measurement."""
+    """Batches per measurement."""
 
 
-def ours(size: int) -> Augmentation:
-    """One resampling of the whole batch, then the colours."""
+def inat_augmentation(size: int) -> Augmentation:
+    """inat: resample the whole batch once, then jitter its colours."""
 
     def run(images: Tensor) -> Tensor:
         aspects = torch.full((len(images),), 4 / 3, device=images.device)
@@ -49,8 +49,8 @@ def ours(size: int) -> Augmentation:
     return run
 
 
-def torchvision(size: int) -> Augmentation:
-    """As its documentation shows it: random numbers belong to a call, so each image is a call."""
+def torchvision_augmentation(size: int) -> Augmentation:
+    """torchvision as documented: one call draws one set of random numbers, so each image needs its own call."""
     steps = v2.Compose([
         v2.RandomResizedCrop(size, antialias=True),
         v2.RandomHorizontalFlip(),
@@ -62,8 +62,8 @@ def torchvision(size: int) -> Augmentation:
     return lambda images: torch.stack([steps(image) for image in images])
 
 
-def kornia(size: int) -> Augmentation:
-    """Its batched augmentations."""
+def kornia_augmentation(size: int) -> Augmentation:
+    """kornia's batched augmentations."""
     import kornia.augmentation as library
 
     steps = library.AugmentationSequential(
@@ -82,7 +82,7 @@ def kornia(size: int) -> Augmentation:
 
 
 def milliseconds(step: Augmentation, images: Tensor, batches: int) -> float:
-    """Of one batch, after a first one that warms up."""
+    """Milliseconds per batch over ``batches`` batches, after one to warm up."""
     step(images)
     _wait(images)
     started = time.perf_counter()
@@ -98,15 +98,18 @@ def _wait(images: Tensor) -> None:
 
 
 def main() -> None:
-    """Alternate and print medians."""
+    """Alternate the sides, print medians, then the result line."""
     options = tyro.cli(Options)
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     side = CROP_MARGIN * options.image_size
     stored = torch.randint(0, 256, (options.batch_size, side, side, 3), dtype=torch.uint8, device=device)
-    steps = {"ours": ours(options.image_size), "torchvision": torchvision(options.image_size)}
+    steps = {
+        "ours": inat_augmentation(options.image_size),
+        "torchvision": torchvision_augmentation(options.image_size),
+    }
     if find_spec("kornia"):
-        steps["kornia"] = kornia(options.image_size)
+        steps["kornia"] = kornia_augmentation(options.image_size)
     print(f"{hardware()}\n{options}")
     parts: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(options.rounds):
@@ -114,7 +117,7 @@ def main() -> None:
             parts[name].append(milliseconds(step, stored.permute(0, 3, 1, 2), options.batches))
     parts |= {f"{name}_over_ours": ratios(parts[name], parts["ours"]) for name in list(steps)[1:]}
     for name, values in parts.items():
-        unit = "ms a batch" if name in steps else "times"
+        unit = "ms per batch" if name in steps else "times"
         print(f"{name:24} {spread(values)} {unit}")
     print(result_line(parts))
 

@@ -1,7 +1,8 @@
-"""The least that an epoch can be with our arithmetic: a loop over tensors in memory, without Lightning or loaders.
+"""A plain PyTorch loop over tensors in memory, without Lightning and loaders: the lower bound of an epoch's time.
 
-bfloat16 where the processor has it, channels last, fused Adam, kept memory. Without augmentation the images lie ready
-in memory, normalised; with it the larger uint8 images do, and are augmented by the same function.
+It computes like inat: bfloat16 if the processor supports it, channels last, fused Adam, freed memory kept. Without
+augmentation the normalised images are in memory; with it the larger uint8 images are, and inat's function augments
+them.
 """
 
 import time
@@ -40,7 +41,7 @@ class BareLoop:
         return torch.tensor(values, device=self.device)
 
     def _ready(self, split: Split) -> Tensor:
-        """Normalised, stored as (N, H, W, 3), the order in which a batch is gathered fastest."""
+        """The normalised images as (N, H, W, 3), the layout from which a batch is gathered fastest."""
         images = self._on_device(split.images[split.rows]).permute(0, 3, 1, 2)
         return normalise(scale_to_one(images)).permute(0, 2, 3, 1).contiguous()
 
@@ -55,7 +56,7 @@ class BareLoop:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
 
     def epoch(self) -> None:
-        """Train on every image once, then count what is right in validation."""
+        """Train on every image once, then count the correct predictions in validation."""
         size = self.config.optim.batch_size
         self.net.train()
         for rows in torch.randperm(len(self.labels), device=self.device).split(size):
@@ -71,7 +72,7 @@ class BareLoop:
             int(sum((self.net(x.permute(0, 3, 1, 2)).argmax(1) == y).sum() for x, y in parts))
 
     def images_per_second(self, epochs: int) -> float:
-        """Of ``epochs`` epochs after one that warms up."""
+        """Images per second over ``epochs`` epochs, after one to warm up."""
         self.epoch()
         started = time.perf_counter()
         for _ in range(epochs):

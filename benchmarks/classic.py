@@ -1,4 +1,4 @@
-"""The pipeline that tutorials show: ImageFolder, worker processes, torchvision transforms, float32, a log each step."""
+"""The tutorial pipeline: ImageFolder, worker processes, torchvision transforms, float32, a log entry per step."""
 
 import time
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ WORKERS = 2
 
 @dataclass
 class EpochClock(pl.Callback):
-    """Seconds from the end of one epoch to the end of the next: training, validation and all between."""
+    """Seconds from the end of one epoch to the end of the next: training, validation and everything between."""
 
     ends: list[float] = field(default_factory=list)
 
@@ -31,12 +31,12 @@ class EpochClock(pl.Callback):
 
     @property
     def seconds(self) -> list[float]:
-        """Of every epoch but the first, which warms up."""
+        """Seconds of each epoch except the first, which warms up."""
         return [after - before for before, after in zip(self.ends, self.ends[1:], strict=False)]
 
 
 class ClassicModule(pl.LightningModule):
-    """Loss and accuracy logged at every step, Adam."""
+    """A classifier that logs loss and accuracy at every step; Adam."""
 
     def __init__(self, net: nn.Module, num_classes: int, learning_rate: float) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class ClassicModule(pl.LightningModule):
 
 
 def loaders(data: Path, size: int, batch_size: int, augment: bool) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Training and validation photographs, a plain fifth of them for validation."""
+    """Loaders of training and validation images; a random fifth of the training images is for validation."""
     to_tensor = [transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
     plain = transforms.Compose([transforms.Resize((size, size)), *to_tensor])
     augmented = transforms.Compose([
@@ -85,7 +85,7 @@ def train(
     net: nn.Module, num_classes: int, learning_rate: float, parts: tuple[DataLoader[Any], DataLoader[Any]],
     epochs: int, folder: str,
 ) -> list[float]:  # fmt: skip
-    """Seconds of each epoch after the first."""
+    """Train, and return the seconds of each epoch after the first."""
     clock = EpochClock()
     trainer = pl.Trainer(
         max_epochs=epochs, devices=1, logger=CSVLogger(folder), callbacks=[clock], enable_progress_bar=False,

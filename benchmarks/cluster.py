@@ -1,14 +1,14 @@
-"""What a cluster costs the driver, and how far one driver goes.
+"""Measure how much driver CPU a cluster costs, and how many trials one driver can handle.
 
     python benchmarks/cluster.py --lab 3                # trials/s and driver CPU on 1, 2, 3 hosts (the lab: as root)
-    python benchmarks/cluster.py --load 500             # so many trials at a time that report once a second
-    python benchmarks/cluster.py --bookkeeping 1000     # so many trials of one second, 16 at a time; Ray's test: 10,000
+    python benchmarks/cluster.py --load 500             # 500 trials at a time, each reports once per second
+    python benchmarks/cluster.py --bookkeeping 1000     # 1,000 trials of 1 s, 16 at a time; Ray's test: 10,000
 
---lab starts Ray on the hosts of tests/cluster_lab, which share this machine's cores: each offers one. Trials either do
-nothing but report three times, or sleep 5 s. Searches alternate, --rounds times. --load and --bookkeeping run on one
-machine, with trials that have no process of their own (fake_trials.py) and a search that is ours throughout: TPE,
-ASHA, journal, tables, study.db. Driver CPU is the driver's own process, in cores; "late" is how much more than a second
-passes between two reports of a trial, on average.
+--lab starts Ray on the hosts of tests/cluster_lab, which share this machine's cores; each host offers one core. Trials
+either only report three times, or also sleep 5 s in all. Searches alternate, --rounds times. --load and --bookkeeping
+run on this machine, with trials that have no process (fake_trials.py) and inat's complete search: TPE, ASHA, journal,
+tables, study.db. Driver CPU is that of the driver's process, in cores. "late" is the mean delay of a report beyond 1 s
+after the one before.
 """
 
 import json
@@ -28,36 +28,36 @@ from measure import Numbers, hardware, print_report
 ROOT = Path(__file__).parent.parent
 LAB = ROOT / "tests" / "cluster_lab" / "lab.sh"
 REPORTS = 3
-RAY_CONCURRENT = 16  # of Ray's release test for bookkeeping: 10,000 trials of 1 s in at most 715 s, on 16 cores
+RAY_CONCURRENT = 16  # as in Ray's release test of bookkeeping: 10,000 trials of 1 s in at most 715 s, on 16 cores
 PORT = 6379
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Measure a search's driver."""
+    """Measure the driver of a search."""
 
     lab: int | None = None
-    """Hosts of the lab, at most."""
+    """Largest number of hosts in the lab."""
     rounds: int = 2
-    """Searches of each kind."""
+    """Searches per kind."""
     trials: int = 60
-    """One-line trials of a search in the lab."""
+    """Trials of a search in the lab that only report."""
     slow_trials: int = 6
-    """5-second trials of a search in the lab, for each host."""
+    """5-second trials per host of a search in the lab."""
     load: int | None = None
     """Trials at a time."""
     reports: int = 20
-    """Reports of each trial of --load."""
+    """Reports per trial of --load."""
     bookkeeping: int | None = None
-    """Trials of one second."""
+    """Number of trials of 1 s."""
     seconds: float | None = None
-    """In the lab, on the head: search once, with trials that take so long."""
+    """Internal, on the lab's head: run one search with trials of this many seconds."""
     storage: Path | None = None
-    """Folder of its study, which all hosts see."""
+    """Internal: folder of that search's study, shared by all hosts."""
 
 
 class Stamp(NamedTuple):
-    """When the driver recorded a report of a trial: clock, and its CPU time so far, in seconds."""
+    """When the driver recorded a report: the time and the driver's CPU time so far, in seconds."""
 
     time: float
     cpu: float
@@ -65,7 +65,7 @@ class Stamp(NamedTuple):
 
 
 def objective(params: dict[str, Any]) -> None:
-    """A trial of the lab that does nothing but report."""
+    """A trial that only reports."""
     from ray import tune
 
     for epoch in range(1, REPORTS + 1):
@@ -82,7 +82,7 @@ def slow_objective(params: dict[str, Any]) -> None:
 
 
 def search_once(objective: Any, folder: Path, **changes: Any) -> Numbers:
-    """Run one search; trials/s between the first end and the last, driver CPU in cores over the same time."""
+    """Run one search; trials per second and driver CPU (cores), both between the first and the last end of a trial."""
     from inat.config.search import SearchConfig
     from inat.constants import RUNNING
     from inat.study.trial import Trial
@@ -97,7 +97,7 @@ def search_once(objective: Any, folder: Path, **changes: Any) -> Numbers:
         if trial.state != RUNNING:
             ends.append((time.monotonic(), cpu_seconds()))
 
-    outcome = search.run(config, study, space, objective, listeners=[note_end])
+    outcome = search.run(config, study, space, objective, callbacks=[note_end])
     study.close()
     assert len(study.ended()) == config.num_samples
     assert outcome.slots
@@ -112,13 +112,13 @@ def search_once(objective: Any, folder: Path, **changes: Any) -> Numbers:
 
 
 def cpu_seconds() -> float:
-    """CPU time of this process so far."""
+    """CPU seconds of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def load(options: Options) -> Numbers:
-    """Many trials at a time that report once a second."""
+    """Run many trials at a time, each of which reports once per second."""
     from fake_trials import fake_trials
 
     count = options.load or 0
@@ -128,7 +128,7 @@ def load(options: Options) -> Numbers:
             objective, Path(folder), num_samples=count, max_epochs=options.reports, grace_period=options.reports,
             cpus_per_trial=fraction(count), max_concurrent=count,
         )  # fmt: skip
-    # The middle half: all trials are running, none is being made or has ended.
+    # The middle half, in which all trials run: none is starting or has ended.
     middle = stamps[len(stamps) // 4 : len(stamps) * 3 // 4]
     seconds, cpu = middle[-1].time - middle[0].time, middle[-1].cpu - middle[0].cpu
     before: dict[str, float] = {}
@@ -144,7 +144,7 @@ def load(options: Options) -> Numbers:
 
 
 def watched(stamps: list[Stamp]) -> Any:
-    """Within it, each report that the driver records leaves its time and CPU time in ``stamps``."""
+    """A context in which each report that the driver records appends to ``stamps``."""
     from unittest.mock import patch
 
     from inat.study.study import Study
@@ -159,7 +159,7 @@ def watched(stamps: list[Stamp]) -> Any:
 
 
 def bookkeeping(options: Options) -> Numbers:
-    """Many trials of one second with one report, as Ray's release test has them, through our search."""
+    """Run many trials of 1 s with one report, as in Ray's release test, through inat's search."""
     from fake_trials import fake_trials
 
     count = options.bookkeeping or 0
@@ -180,12 +180,12 @@ def bookkeeping(options: Options) -> Numbers:
 
 
 def fraction(count: int) -> float:
-    """CPUs a trial, so that ``count`` of them fit this machine: Ray counts in 1/10,000."""
+    """CPUs per trial so that ``count`` trials fit on this machine; Ray counts in units of 1/10,000."""
     return int((os.cpu_count() or 1) / count * 10_000) / 10_000
 
 
 def in_lab(*arguments: str, check: bool = True) -> str:
-    """What lab.sh prints."""
+    """Run lab.sh and return its output; exits if it fails and ``check`` is set."""
     done = subprocess.run([str(LAB), *arguments], capture_output=True, text=True, check=False)
     if check and done.returncode:
         sys.exit(f"lab.sh {' '.join(arguments)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -193,7 +193,7 @@ def in_lab(*arguments: str, check: bool = True) -> str:
 
 
 def start_ray(hosts: int) -> None:
-    """Ray on the first ``hosts`` of the lab, host 1 as head; one core each."""
+    """Start Ray on the first ``hosts`` hosts of the lab with one core each; host 1 is the head."""
     head = f"{os.environ.get('LAB_NET', '10.99.0')}.11"
     for host in range(1, hosts + 1):
         where = f"--head --port={PORT} --include-dashboard=false" if host == 1 else f"--address={head}:{PORT}"
@@ -203,7 +203,7 @@ def start_ray(hosts: int) -> None:
 
 
 def lab(options: Options) -> None:
-    """Searches on 1, 2, ... hosts of the lab, alternating."""
+    """Run searches on 1, 2, ... hosts of the lab, alternating."""
     assert options.lab
     up = in_lab("status", check=False)
     if not up:
@@ -231,7 +231,7 @@ def lab(options: Options) -> None:
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the measurements that the options name."""
     options = tyro.cli(Options)
     if options.seconds is not None:
         assert options.storage

@@ -1,10 +1,10 @@
-"""How far augmented crops of the stored image are from crops of the original, for several sizes of the stored image.
+"""Compare augmented crops of the stored image with crops of the original, for several sizes of the stored image.
 
     python benchmarks/crops.py --data PHOTOS --image-size 64
 
-The same random crops of the same photographs: from the original with Pillow's bilinear filter, as torchvision does it,
-and from a square of ``margin`` times the image size as inat.data.augment does it. Peak signal-to-noise ratio in dB,
-median and 5 % quantile over all crops.
+Both sides make the same random crops of the same images: from the original with Pillow's bilinear filter, as
+torchvision does, and from a stored square of ``margin`` times the image size, as inat.data.augment does. The result is
+the peak signal-to-noise ratio in dB: median and 5 % quantile over all crops.
 """
 
 import math
@@ -29,31 +29,31 @@ class Options:
     """Folder with train/<class>/* and val/<class>/*."""
     image_size: int = 64
     photos: int = 300
-    """Photographs, spread evenly over the training ones."""
+    """Number of images, evenly spaced over the training images."""
     crops: int = 4
-    """Crops of each."""
+    """Crops per image."""
     margins: tuple[float, ...] = (1, 1.5, 2, 3)
 
 
-def decibels(photo: Image.Image, options: Options, margin: float) -> list[float]:
-    """Of each crop of one photograph."""
-    stored = torch.tensor(resize(photo, round(margin * options.image_size))).permute(2, 0, 1)
-    centres, halves = random_crops(torch.full((options.crops,), photo.width / photo.height))
+def decibels(image: Image.Image, options: Options, margin: float) -> list[float]:
+    """Peak signal-to-noise ratio in dB of each crop of one image."""
+    stored = torch.tensor(resize(image, round(margin * options.image_size))).permute(2, 0, 1)
+    centres, halves = random_crops(torch.full((options.crops,), image.width / image.height))
     still = torch.eye(2, 3).expand(options.crops, 2, 3)
-    ours, _ = resample(stored.expand(options.crops, -1, -1, -1), centres, halves, still, options.image_size)
-    boxes = (torch.cat([centres - halves, centres + halves], 1) + 1) / 2 * torch.tensor(photo.size * 2)
+    resampled, _ = resample(stored.expand(options.crops, -1, -1, -1), centres, halves, still, options.image_size)
+    boxes = (torch.cat([centres - halves, centres + halves], 1) + 1) / 2 * torch.tensor(image.size * 2)
     found = []
-    for picture, box in zip(ours, boxes.clamp(min=0).tolist(), strict=True):
-        box = [min(edge, length) for edge, length in zip(box, photo.size * 2, strict=True)]
+    for crop, box in zip(resampled, boxes.clamp(min=0).tolist(), strict=True):
+        box = [min(edge, length) for edge, length in zip(box, image.size * 2, strict=True)]
         side = options.image_size
-        exact = photo.resize((side, side), Image.Resampling.BILINEAR, box=tuple(box))
-        error = float(((picture.permute(1, 2, 0).numpy() - np.asarray(exact) / 255) ** 2).mean())
+        exact = image.resize((side, side), Image.Resampling.BILINEAR, box=tuple(box))
+        error = float(((crop.permute(1, 2, 0).numpy() - np.asarray(exact) / 255) ** 2).mean())
         found.append(-10 * math.log10(max(error, 1e-10)))
     return found
 
 
 def main() -> None:
-    """Print a line for each margin, then the result line."""
+    """Print one line per margin, then the result line."""
     options = tyro.cli(Options)
     train, _ = open_tree(options.data)
     paths = [train.root / train.paths[i] for i in np.linspace(0, len(train.paths) - 1, options.photos).astype(int)]

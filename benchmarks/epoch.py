@@ -1,11 +1,11 @@
-"""An epoch of the classic pipeline, of ours, and of a bare PyTorch loop over tensors in memory.
+"""Time an epoch of the tutorial pipeline, of inat, and of a plain PyTorch loop over tensors in memory.
 
     python benchmarks/epoch.py --data PHOTOS --image-size 64
 
-The same photographs, network and batch size, without and with augmentation, alternating, each measurement in a fresh
-process: one epoch to warm up, then the timed ones, each of training and validation. "classic" is what tutorials show
-(benchmarks/classic.py); "ours" is inat.training.fit; "bare" is benchmarks/bare.py, the least a step can be with our
-arithmetic.
+All use the same images, network and batch size, without and with augmentation. They alternate, each measurement in a
+fresh process: one epoch to warm up, then timed epochs of training and validation. "classic" is the tutorial pipeline
+(benchmarks/classic.py), "ours" is inat (inat.training.fit), "bare" is the plain loop (benchmarks/bare.py), the lower
+bound for inat's precision and memory layout.
 """
 
 import statistics
@@ -39,10 +39,10 @@ class Options:
     num_neurons_dense: int = 128
     rounds: int = 3
     epochs: int = 1
-    """Timed epochs of a measurement."""
+    """Timed epochs per measurement."""
     cache_dir: Path = CACHE_DIR
     augment: bool = False
-    """With --only: augment."""
+    """With --only: train with augmentation."""
     only: Kind | None = None
     """Run one measurement and print its images per second."""
 
@@ -56,8 +56,8 @@ class Options:
         return {name: getattr(self, name) for name in names} | fixed
 
 
-def classic(options: Options) -> float:
-    """Images per second of the tutorials' pipeline."""
+def classic_epoch(options: Options) -> float:
+    """Images per second of the tutorial pipeline."""
     import classic as pipeline
 
     from inat.config.trial import TrialConfig
@@ -73,8 +73,8 @@ def classic(options: Options) -> float:
     return sum(lengths) / statistics.mean(seconds)
 
 
-def ours(options: Options) -> float:
-    """Images per second of inat.training.fit."""
+def inat_epoch(options: Options) -> float:
+    """Images per second of inat."""
     from classic import EpochClock
 
     from inat.config.trial import TrialConfig
@@ -88,8 +88,8 @@ def ours(options: Options) -> float:
     return (len(splits.train) + len(splits.val)) / statistics.mean(clock.seconds)
 
 
-def bare(options: Options) -> float:
-    """Images per second of a loop over tensors in memory."""
+def bare_epoch(options: Options) -> float:
+    """Images per second of the plain loop."""
     from bare import BareLoop
 
     from inat.config.trial import TrialConfig
@@ -97,17 +97,21 @@ def bare(options: Options) -> float:
     return BareLoop(TrialConfig.from_params(options.params())).images_per_second(options.epochs)
 
 
-MEASUREMENTS: dict[Kind, Callable[[Options], float]] = {"classic": classic, "ours": ours, "bare": bare}
+MEASUREMENTS: dict[Kind, Callable[[Options], float]] = {
+    "classic": classic_epoch,
+    "ours": inat_epoch,
+    "bare": bare_epoch,
+}
 
 
 def measure(options: Options, kind: Kind, augment: bool) -> float:
-    """One measurement in a process of its own."""
+    """Run one measurement in a fresh process; returns images per second."""
     arguments = as_arguments(options, data=options.data.resolve(), only=kind, augment=augment)
     return float(in_fresh_process(__file__, *arguments))
 
 
 def main() -> None:
-    """Alternate the three and print a table, then the result line."""
+    """Alternate the three sides, print a table, then the result line."""
     options = tyro.cli(Options)
     if options.only:
         print(MEASUREMENTS[options.only](options))
@@ -116,7 +120,7 @@ def main() -> None:
     print(f"{hardware()}\n{options}")
     for suffix in ("", "_augmented"):
         speed: dict[Kind, list[float]] = {kind: [] for kind in KINDS}
-        measure(options, "ours", bool(suffix))  # decodes the photographs, and reads them all into the page cache
+        measure(options, "ours", bool(suffix))  # decodes the images and fills the page cache
         for number in range(options.rounds):
             for kind, values in speed.items():
                 values.append(measure(options, kind, bool(suffix)))

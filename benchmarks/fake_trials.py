@@ -1,8 +1,8 @@
-"""Trials without processes: hundreds of them live in one asynchronous actor, everything else of a search is real.
+"""Trials without processes: one asynchronous actor runs hundreds of them; the rest of the search is real.
 
-Tune starts a process for each trial; 500 of them do not fit one machine. Here the driver still makes a placement group
-for each trial, sends each call to an actor, and waits for one future a trial; only where it would start the trial's
-process it gets a stand-in, whose calls all go to the same actor. It waits there and reports as a trial does.
+Tune starts one process per trial, and 500 do not fit on one machine. Here the driver still makes one placement group
+per trial, sends each call to an actor and waits for one future per trial. Only in place of the trial's actor it gets a
+stand-in that forwards each call to one shared actor, which waits and reports as a trial does.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from ray.air.execution.resources import resource_manager
 
 
 class TrialHost:
-    """Where all fake trials live: ``seconds`` between reports, ``reports`` of each trial."""
+    """The actor that runs all fake trials: ``reports`` reports per trial, ``seconds`` apart."""
 
     def __init__(self, seconds: float, reports: int) -> None:
         self.seconds, self.reports = seconds, reports
@@ -26,7 +26,7 @@ class TrialHost:
         self.done: dict[int, int] = {}
 
     async def call(self, key: int, method: str, config: dict[str, Any] | None) -> Any:
-        """Do as the trial ``key`` would if ``method`` were called."""
+        """What the trial ``key`` would return from ``method``; ``config`` starts a new trial."""
         if config is not None:
             self.configs[key], self.done[key] = config, 0
         if method != "train":
@@ -36,7 +36,7 @@ class TrialHost:
         return self.result(self.configs[key], self.done[key])
 
     def result(self, config: dict[str, Any], epoch: int) -> dict[str, Any]:
-        """What a trial reports, with what Tune adds to it."""
+        """A trial's report, with the fields that Tune adds."""
         value = float(1 - abs(config["dropout"] - 0.3) - abs(config["learning_rate"] - 1e-3)) * epoch / self.reports
         return {
             "epoch": epoch, "best_val_acc": value, "training_iteration": epoch, "done": epoch >= self.reports,
@@ -47,7 +47,7 @@ class TrialHost:
 
 
 class StandIn:
-    """Looks to Tune like the actor of one trial."""
+    """Behaves to Tune like the actor of one trial."""
 
     def __init__(self, host: Any, key: int, config: dict[str, Any]) -> None:
         self._host, self._key, self._config = host, key, config
@@ -56,26 +56,26 @@ class StandIn:
         return Method(self, method)
 
     def send(self, method: str, args: tuple[Any, ...]) -> Any:
-        """Call ``method`` of the trial; a future."""
+        """Call ``method`` of the trial; returns a future."""
         first = method == "__ray_ready__"
         config = self._config if first else args[0] if method == "reset" else None
         return self._host.call.remote(self._key, method, config)
 
 
 class Method:
-    """A method of a stand-in, to be called as ``.remote(...)``."""
+    """A method of a stand-in; called as ``.remote(...)``."""
 
     def __init__(self, actor: StandIn, name: str) -> None:
         self._actor, self._name = actor, name
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it; a future."""
+        """Call the method; returns a future."""
         return self._actor.send(self._name, args or tuple(kwargs.values()))
 
 
 @contextmanager
 def fake_trials(seconds: float, reports: int) -> Iterator[None]:
-    """Within it, Tune's trials wait ``seconds`` and report, ``reports`` times, in place of what they were to do."""
+    """Within the block, each Tune trial waits ``seconds`` and reports, ``reports`` times, instead of running."""
     hosts: list[Any] = []
     keys = iter(range(10**9))
 

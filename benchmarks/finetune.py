@@ -1,14 +1,15 @@
-"""A fine-tuning grid with frozen layers that run once, against the same grid in which every epoch runs them.
+"""Time a fine-tuning grid whose frozen layers run once against the same grid that runs them in every epoch.
 
     python benchmarks/finetune.py --data PHOTOS --weights-dir FOLDER_WITH_mobilenet_v2.pth
 
-Twelve trials of ten epochs, for freeze_all and for freeze_partial with k_layers=2, no trial ended early. Alternating,
-each in a fresh process:
-"ours" is the whole search from an empty cache: decoding, the frozen stages' outputs, Ray's start, twelve trainings.
-"classic" is what tutorials show (benchmarks/classic.py: ImageFolder, two loading processes, float32, all cores): the
-second of two epochs, multiplied by the 120 of the grid; its process's start and its first epoch are not counted.
-"views0" is our own training with nothing kept (--views 0), one core, as many trials at a time as cores: the second of
-two epochs, multiplied and divided likewise.
+The grid has 12 trials of 10 epochs, for freeze_all and for freeze_partial with k_layers=2; no trial stops early. The
+sides alternate, each in a fresh process; the unit is seconds:
+"ours" is inat's whole search from an empty cache: decoding, the outputs of the frozen stages, the start of Ray, 12
+trainings.
+"classic" is the tutorial pipeline (benchmarks/classic.py: ImageFolder, 2 loading processes, float32, all cores): the
+second of two epochs times the grid's 120 epochs, without the start of its process.
+"views0" is inat's training without stored features (--views 0), one trial per core: the second of two epochs times 120,
+divided by the number of cores.
 """
 
 import json
@@ -32,7 +33,7 @@ TRIALS, EPOCHS = 12, 10  # 3 rates x 2 batch sizes x augmentation off and on
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Measure grids side by side."""
+    """Measure the grids side by side."""
 
     data: Path
     """Folder with train/<class>/* and val/<class>/*."""
@@ -41,9 +42,9 @@ class Options:
     image_size: int = 128
     rounds: int = 3
     k_layers: int = 0
-    """With --only: 0 for freeze_all, else freeze_partial."""
+    """With --only: 0 for freeze_all, otherwise freeze_partial."""
     only: Kind | None = None
-    """Make one measurement and print it as JSON."""
+    """Run one measurement and print it as JSON."""
 
     @property
     def strategy(self) -> str:
@@ -51,7 +52,7 @@ class Options:
         return "freeze_partial" if self.k_layers else "freeze_all"
 
 
-def ours(options: Options) -> dict[str, float]:
+def inat_search(options: Options) -> dict[str, float]:
     """Seconds of the whole search from an empty cache, and the best validation accuracy."""
     from inat.config.finetune import FinetuneConfig
     from inat.tuning import search
@@ -74,7 +75,7 @@ def ours(options: Options) -> dict[str, float]:
 
 
 def trial_config(options: Options, cache: str) -> Any:
-    """One trial of the grid, with nothing kept, for two epochs."""
+    """One trial of the grid for two epochs, without stored features."""
     from inat.config.trial import TrialConfig
 
     return TrialConfig.from_params({
@@ -84,8 +85,8 @@ def trial_config(options: Options, cache: str) -> Any:
     })  # fmt: skip
 
 
-def classic(options: Options) -> dict[str, float]:
-    """Seconds of the grid in the tutorials' way, on all cores, one trial after the other."""
+def classic_grid(options: Options) -> dict[str, float]:
+    """Seconds of the grid in the tutorial pipeline, on all cores, one trial after the other."""
     import classic as pipeline
 
     from inat.models.factory import build_network
@@ -93,7 +94,7 @@ def classic(options: Options) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         config = trial_config(options, folder)
         seconds = []
-        for augment in (False, True):  # half of the grid each
+        for augment in (False, True):  # each is half of the grid
             parts = pipeline.loaders(options.data, options.image_size, config.optim.batch_size, augment)
             classes = len(parts[0].dataset.dataset.classes)  # type: ignore[attr-defined]
             net = build_network(config, classes)
@@ -101,8 +102,8 @@ def classic(options: Options) -> dict[str, float]:
     return {"classic": statistics.mean(seconds) * TRIALS * EPOCHS}
 
 
-def views0(options: Options) -> dict[str, float]:
-    """Seconds of the grid with our training but nothing kept, a trial on each core."""
+def grid_without_features(options: Options) -> dict[str, float]:
+    """Seconds of the grid in inat's training without stored features, one trial per core."""
     import torch
     from classic import EpochClock
 
@@ -115,7 +116,11 @@ def views0(options: Options) -> dict[str, float]:
     return {"views0": statistics.mean(clock.seconds) * TRIALS * EPOCHS / (os.cpu_count() or 1)}
 
 
-MEASUREMENTS: dict[Kind, Callable[[Options], dict[str, float]]] = {"ours": ours, "classic": classic, "views0": views0}
+MEASUREMENTS: dict[Kind, Callable[[Options], dict[str, float]]] = {
+    "ours": inat_search,
+    "classic": classic_grid,
+    "views0": grid_without_features,
+}
 
 
 def main() -> None:

@@ -1,23 +1,23 @@
-"""How well trainings use a GPU: images a second, share of its arithmetic, the parts of a step, several at once.
+"""Measure how well trainings use a GPU: images per second, share of its peak, parts of a step, trainings at once.
 
     python benchmarks/gpu_epoch.py                             # 2,000 random JPEGs of 300x240 px
     python benchmarks/gpu_epoch.py --data PHOTOS --trials 1 2 4 8
     python benchmarks/gpu_epoch.py --device cpu --smoke        # the same code in two minutes, without a GPU
 
-Needs no Ray. Each measurement in a fresh process, in turn; variants: photographs "resident" on the GPU, or "sent" from
-pinned memory while it computes (inat.data.loader.RESIDENT_SHARE = 0), as they are or "_augmented".
+Needs no Ray. Measurements alternate, each in a fresh process. Variants: images "resident" on the GPU, or "sent" from
+pinned memory while it computes (inat.data.loader.RESIDENT_SHARE = 0); without or with augmentation ("_augmented").
 
-1. Epochs of inat.training.fit after one that is not timed: "epoch_*" images a second of training and validation,
-   "train_*" of the training part alone, "memory_*" GB reserved on the GPU. "flops_*" is the percentage of "peak_tflops"
-   that the training part reaches, and that peak is a bfloat16 matrix product measured in the same round;
-   "datasheet_*" is the percentage of the maker's figure, for the GPUs in DATASHEET. FLOPs ("gflops_image") are those of
-   convolutions and matrix products, forward and backward, as torch's FlopCounterMode counts them.
-2. Steps of a bare loop with the same loader, transform, network and precision, in milliseconds between CUDA events:
-   "gather_*" (until the batch is there), "prepare_*" (transfer, augmentation, normalisation), "forward_*" (with loss
-   and metrics), "backward_*", "optimizer_*". "bare_*" is its images a second.
-3. ``--trials`` processes at once on the GPU, of the first variant: "trials_N" images a second of all together, from
-   the common start after their first epochs to the end of the last, the processor's cores shared out among them;
-   "trials_N_memory" GB.
+1. Epochs of inat.training.fit, after one to warm up. "epoch_*": images per second of training and validation;
+   "train_*": of training alone; "memory_*": GB reserved on the GPU. "flops_*": training as a percentage of
+   "peak_tflops", which is a bfloat16 matrix product measured in the same round; "datasheet_*": as a percentage of the
+   manufacturer's figure, for GPUs in DATASHEET. FLOPs ("gflops_image") are those of convolutions and matrix products,
+   forward and backward, as counted by torch's FlopCounterMode.
+2. Steps of a plain loop with the same loader, transform, network and precision, in milliseconds between CUDA events:
+   "gather_*" (wait for the batch), "prepare_*" (transfer, augmentation, normalisation), "forward_*" (with loss and
+   metrics), "backward_*", "optimizer_*". "bare_*": images per second of this loop.
+3. ``--trials`` processes at once on the GPU, of the first variant, which divide the processor's cores among them.
+   "trials_N": images per second of all together, from their common start after one epoch to the end of the slowest;
+   "trials_N_memory": GB.
 """
 
 import dataclasses
@@ -58,9 +58,9 @@ class Options:
     """Measure trainings on one GPU."""
 
     data: Path | None = None
-    """Folder with train/<class>/* and val/<class>/*; random images if left out."""
+    """Folder with train/<class>/* and val/<class>/*. Default: random images."""
     photos: int = 2000
-    """How many random images to make."""
+    """Number of random images to make."""
     image_size: int = 224
     batch_size: int = 64
     first_layer_filters: int = 128
@@ -69,23 +69,23 @@ class Options:
     compile: bool = False
     rounds: int = 3
     epochs: int = 3
-    """Timed epochs of a training."""
+    """Timed epochs per training."""
     steps: int = 50
-    """Timed steps of the bare loop."""
+    """Timed steps of the plain loop."""
     matrix: int = 8192
-    """Side of the matrices whose product is the peak."""
+    """Side of the matrices whose product measures the peak."""
     variants: tuple[Variant, ...] = VARIANTS
     trials: tuple[int, ...] = (1, 2, 4, 8)
     device: Literal["cuda", "cpu"] = "cuda"
     smoke: bool = False
-    """Tiny sizes, to try this script."""
+    """Use tiny sizes, to try this script."""
     cache_dir: Path | None = None
-    """Where decoded photographs are kept; a temporary folder if left out."""
+    """Folder for decoded images. Default: a temporary folder."""
     only: Kind | None = None
-    """Be one of the measured processes, of the first variant."""
+    """Run one measurement of the first variant and print its numbers."""
 
     def config(self, variant: Variant) -> TrialConfig:
-        """The training."""
+        """The training of a variant."""
         names = ("image_size", "batch_size", "first_layer_filters", "conv_layers", "num_neurons_dense", "compile")
         fixed = {"filter_org": 1, "activation": "gelu", "batch_norm": True, "dropout": 0.3, "learning_rate": 1e-4}
         own = {"data": str(self.data), "cache_dir": str(self.cache_dir), "max_epochs": 1 + self.epochs,
@@ -93,15 +93,15 @@ class Options:
         return TrialConfig.from_params({name: getattr(self, name) for name in names} | fixed | own)
 
     def shrunk(self) -> "Options":
-        """The same in tiny."""
+        """These options with tiny sizes."""
         return dataclasses.replace(
             self, photos=120, image_size=32, batch_size=8, first_layer_filters=8, conv_layers=2, num_neurons_dense=16,
             rounds=1, epochs=1, steps=4, matrix=256, trials=(1, 2), smoke=False,
         )  # fmt: skip
 
 
-def make_photos(folder: Path, count: int) -> None:
-    """Random JPEGs of 300x240 px in 10 classes, a sixth of them held out."""
+def make_images(folder: Path, count: int) -> None:
+    """Write ``count`` random JPEGs of 300x240 px in 10 classes; a sixth is held out."""
     rng = np.random.default_rng(0)
     for number in range(count):
         place = folder / ("val" if number // 10 % 6 == 0 else "train") / f"class{number % 10}"
@@ -111,12 +111,12 @@ def make_photos(folder: Path, count: int) -> None:
 
 
 def prepare(options: Options) -> Numbers:
-    """Decode the photographs, so that no measured process does."""
+    """Decode the images, so no measured process does; returns the number of training images per variant."""
     return {variant: len(load_splits(options.config(variant).data).train) for variant in options.variants}
 
 
 def peak(options: Options) -> Numbers:
-    """TFLOP/s of a bfloat16 matrix product; GFLOP that the network takes for one image, forward and backward."""
+    """TFLOP/s of a bfloat16 matrix product, and the network's GFLOP per image, forward and backward."""
     side, count = options.matrix, 20
     left, right = (torch.randn(side, side, dtype=torch.bfloat16, device=options.device) for _ in range(2))
     for number in range(2 * count):
@@ -133,7 +133,7 @@ def peak(options: Options) -> Numbers:
 
 
 class Clock(pl.Callback):
-    """Seconds of all epochs but the first, and of their training parts."""
+    """Seconds of all epochs except the first, and of their training parts."""
 
     began = started = training = seconds = 0.0
 
@@ -159,7 +159,7 @@ class Clock(pl.Callback):
 
 
 def train(options: Options) -> Numbers:
-    """Images a second of inat.training.fit."""
+    """Images per second and GPU memory (GB) of inat.training.fit."""
     clock, config = Clock(options.device), options.config(options.variants[0])
     fit(config, [clock])
     splits = load_splits(config.data)
@@ -173,13 +173,13 @@ def train(options: Options) -> Numbers:
 
 
 def step(options: Options) -> Numbers:
-    """Milliseconds of the parts of a step, images a second of the bare loop."""
+    """Milliseconds of the parts of a step, and images per second of the plain loop."""
     return step_parts(options.config(options.variants[0]), options.device, options.steps)
 
 
 def trials_at_once(options: Options, count: int) -> Numbers:
-    """Images a second of ``count`` trainings together; nothing if the GPU's memory is too small for them."""
-    # As Ray shares the processor out: with a thread a core each, their threads would wait for one another.
+    """Images per second of ``count`` trainings together; {} if they do not fit into the GPU's memory."""
+    # As Ray does: with one thread per core in each process, the threads would wait for one another.
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // count))
     try:
         _, ended = measure.side_by_side(__file__, as_arguments(options, only="fit"), count, lambda pids: None)
@@ -194,7 +194,7 @@ def trials_at_once(options: Options, count: int) -> Numbers:
 
 
 def measure_all(options: Options) -> dict[str, list[float]]:
-    """All rounds of everything."""
+    """All measurements of all rounds, by name."""
     kinds: tuple[Kind, ...] = ("fit", "step")
     variants = [(f"_{name}", {"only": kind, "variants": (name,)}) for name in options.variants for kind in kinds]
     parts = measure.alternate(__file__, options, options.rounds, [("", {"only": "peak"}), *variants])
@@ -215,12 +215,12 @@ def measure_all(options: Options) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Make or take the photographs, measure, print a table, then the result line."""
+    """Make images or use the given ones, measure, print a table, then the result line."""
     options = tyro.cli(Options)
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if options.device == "cuda" and not torch.cuda.is_available():
-        print("gpu_epoch.py needs a CUDA GPU and finds none; --device cpu --smoke tries it without", file=sys.stderr)
+        print("gpu_epoch.py finds no CUDA GPU; try the script without one: --device cpu --smoke", file=sys.stderr)
         sys.exit(2)
     if options.only:
         if options.variants[0].startswith("sent"):
@@ -230,7 +230,7 @@ def main() -> None:
     options = options.shrunk() if options.smoke else options
     with tempfile.TemporaryDirectory() as folder:
         if options.data is None:
-            make_photos(Path(folder) / "photos", options.photos)
+            make_images(Path(folder) / "photos", options.photos)
         options = dataclasses.replace(
             options, data=options.data or Path(folder) / "photos", cache_dir=options.cache_dir or Path(folder) / "cache"
         )

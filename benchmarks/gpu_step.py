@@ -1,4 +1,4 @@
-"""Training steps without Lightning, each of their parts timed: what benchmarks/gpu_epoch.py compares with."""
+"""Time the parts of training steps in a plain loop without Lightning, for benchmarks/gpu_epoch.py."""
 
 import itertools
 import time
@@ -20,7 +20,7 @@ PARTS = ("gather", "prepare", "forward", "backward", "optimizer")
 
 
 def mark(device: str) -> Any:
-    """A point in time: on the GPU, when it has done what it was given so far."""
+    """A point in time; on a GPU, the point at which it has done all work submitted so far."""
     if device == "cpu":
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)
@@ -34,13 +34,13 @@ def between(before: Any, after: Any) -> float:
 
 
 def finish(device: str) -> None:
-    """Wait until the GPU has done all it was given."""
+    """Wait until the GPU has done all submitted work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def step_parts(config: TrialConfig, device: str, steps: int) -> dict[str, float]:
-    """Milliseconds of each part of a training step, and images a second of all."""
+    """Mean milliseconds of each part of a training step, and images per second ("bare") of the loop."""
     keep_freed_memory()
     data = ImageDataModule(config.data, config.optim.batch_size)
     classes = len(data.classes)

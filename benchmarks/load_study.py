@@ -1,17 +1,17 @@
-"""How long a large study takes to load, and how much memory, by the kind of its files.
+"""Measure the time and memory that a large study takes to load, for each kind of files.
 
     python benchmarks/load_study.py
     python benchmarks/load_study.py --trials 1000 --tune-trials 100 --rounds 1      # a quick look
 
-Studies of invented values are written into a temporary folder, so they lie in the page cache. Each round loads each of
-them in a fresh process. Of each kind:
-  ours      a study directory of --trials, written by inat.study.study
-  tune      a plain Tune directory of --tune-trials: params.json, result.json and progress.csv a trial, one
+The script writes studies with made-up values into a temporary folder, so their files are in the page cache. Each round
+loads each of them in a fresh process. Kinds:
+  ours      a study directory with --trials trials, written by inat.study.study
+  tune      a Tune directory with --tune-trials trials: params.json, result.json and progress.csv per trial, one
             experiment_state-*.json, 15 hyperparameters, lines of about 800 bytes
-  optuna    an SQLite database of --trials
-  wandb     a CSV of --trials runs
-"_s" are seconds of load_study alone, "_mb" is the peak resident memory of the process in MB (10^6 bytes), libraries
-included; "import_s" are the seconds to import analysis.study.
+  optuna    an SQLite database with --trials trials
+  wandb     a CSV file with --trials runs
+"_s": seconds of load_study alone. "_mb": peak resident memory of the process in MB (10^6 bytes), libraries included.
+"import_s": seconds to import analysis.study.
 """
 
 import csv
@@ -51,19 +51,19 @@ class Options:
     epochs: int = 30
     rounds: int = 5
     folder: Path | None = None
-    """Where the studies are; only with ``--only``."""
+    """With --only: folder of the studies."""
     only: Kind | None = None
-    """Load this one and print the numbers."""
+    """Load the study of this kind and print the numbers."""
 
 
 def configs(count: int) -> Iterator[dict[str, Any]]:
-    """Random hyperparameters, the same in every run."""
+    """Random hyperparameters of ``count`` trials, the same in every run."""
     draw = random.Random(0)
     return ({name: draw.choice(values) for name, values in CHOICES.items()} for _ in range(count))
 
 
 def epochs_of(number: int, epochs: int) -> Iterator[dict[str, Any]]:
-    """The rows of a trial that grows towards 0.4."""
+    """The rows of a trial whose accuracy grows towards 0.4."""
     draw, best = random.Random(number), 0.0
     for epoch in range(1, epochs + 1):
         accuracy = 0.4 * epoch / (epoch + 5) + 0.05 * draw.random()
@@ -73,8 +73,8 @@ def epochs_of(number: int, epochs: int) -> Iterator[dict[str, Any]]:
                "seconds": 10 * draw.random()}  # fmt: skip
 
 
-def write_ours(folder: Path, options: Options) -> None:
-    """As a search writes it, all trials completed."""
+def write_study_directory(folder: Path, options: Options) -> None:
+    """Write a study directory as a search does, with all trials completed."""
     from inat.study.study import Study
 
     study = Study.create(folder / "ours", {"config": {}})
@@ -87,7 +87,7 @@ def write_ours(folder: Path, options: Options) -> None:
 
 
 def write_tune(folder: Path, options: Options) -> None:
-    """As Tune's JSON and CSV loggers write it."""
+    """Write a Tune directory as Tune's JSON and CSV loggers do."""
     directory = folder / "tune"
     directory.mkdir()
     states = []
@@ -114,7 +114,7 @@ def write_tune(folder: Path, options: Options) -> None:
 
 
 def tune_result(row: dict[str, Any], trial_id: str, config: dict[str, Any]) -> dict[str, Any]:
-    """A line of result.json."""
+    """One line of result.json."""
     epoch = row["epoch"]
     return row | {
         "timestamp": START + epoch, "checkpoint_dir_name": None, "done": False, "training_iteration": epoch,
@@ -125,7 +125,7 @@ def tune_result(row: dict[str, Any], trial_id: str, config: dict[str, Any]) -> d
 
 
 def write_optuna(folder: Path, options: Options) -> None:
-    """Optuna's tables, filled without Optuna, which took a minute for 1,000 such trials."""
+    """Write an Optuna database by SQL: Optuna itself took a minute for 1,000 such trials."""
     import optuna
     from optuna.distributions import CategoricalDistribution, distribution_to_json
 
@@ -159,7 +159,7 @@ def write_optuna(folder: Path, options: Options) -> None:
 
 
 def write_wandb(folder: Path, options: Options) -> None:
-    """As W&B exports a table of runs."""
+    """Write a CSV file as W&B exports a table of runs."""
     with (folder / "wandb").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
         writer.writerow(
@@ -185,12 +185,12 @@ def write_wandb(folder: Path, options: Options) -> None:
 
 
 WRITERS: dict[Kind, Callable[[Path, Options], None]] = {
-    "ours": write_ours, "tune": write_tune, "optuna": write_optuna, "wandb": write_wandb,
+    "ours": write_study_directory, "tune": write_tune, "optuna": write_optuna, "wandb": write_wandb,
 }  # fmt: skip
 
 
 def load(kind: Kind, options: Options) -> Numbers:
-    """Load one of the studies, and check that all of it came."""
+    """Load one of the studies and check that it is complete."""
     started = time.perf_counter()
     from analysis.study import load_study
 
@@ -199,23 +199,23 @@ def load(kind: Kind, options: Options) -> Numbers:
     study = load_study(options.folder / kind)
     loaded = time.perf_counter()
     trials = options.tune_trials if kind == "tune" else options.trials
-    assert (len(study.trials), len(study.broken)) == (trials, 0)
+    assert (len(study.trials), len(study.read_errors)) == (trials, 0)
     assert len(study.history) == (0 if kind == "wandb" else trials * options.epochs)
     assert len(study.parameters) == len(CHOICES)
     return {"import_s": imported - started, f"{kind}_s": loaded - imported, f"{kind}_mb": peak_memory()}
 
 
 def peak_memory() -> float:
-    """Peak resident memory of this process in MB; getrusage would count the process that started it, too."""
+    """Peak resident memory of this process in MB; getrusage would include the process that started it."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
 
 
 def main() -> None:
-    """Write the studies, load them round by round, and print the table and the result line."""
+    """Write the studies, load them round by round, print a table, then the result line."""
     options = tyro.cli(Options)
     if not Path("/proc/self/status").exists():
-        sys.exit("load_study.py reads /proc/self/status, which only Linux has")
+        sys.exit("load_study.py needs /proc/self/status, so run it on Linux")
     if options.only:
         print(json.dumps(load(options.only, options)))
         return

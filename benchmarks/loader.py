@@ -1,20 +1,20 @@
-"""How long a training waits for its data: the loader alone, inside an epoch, and building and opening the store.
+"""Measure how long a training waits for data: the loader alone, in an epoch, and building and opening the store.
 
     python benchmarks/loader.py --data PHOTOS --image-size 64
 
-Four comparisons on the training photographs, alternating, each measurement in a fresh process. With "_augmented" in
-the name both sides augment: the same steps, ours on the device and from larger stored images.
+Four comparisons on the training images; they alternate, each measurement in a fresh process. With "_augmented" in the
+name both sides apply the same augmentation, inat on the device and from larger stored images.
 
-1. Passes over the loader without a network, in batches a second, after one that is not timed. "loader" is inat's as
-   it is (uint8); "ready" adds what happens on the device, so that it ends in the normalised float32 batch that
-   "classic" ends in: ImageFolder + DataLoader with 2 worker processes (benchmarks/classic.py).
-2. Epochs of inat.training.fit, training and validation, after one that is not timed, with the small NETWORK below:
-   "wait" is the share of wall time, in percent, inside the loaders' iterators; "prepare" that in normalisation and
-   augmentation, which is computation. With a GPU both count the processor's time alone.
-3. Seconds to decode: "build" is inat.data.image_store_builder, to the sizes that a training needs; "plain_build" is a
-   pool of one process per core that opens, converts and resizes the same files with Pillow and drops the results.
-   "build_ratio" is plain_build / build: 1 is as fast.
-4. Milliseconds to open what exists, the first time in a process: "open_tree" lists the folders of all splits,
+1. Batches per second of passes over the loader without a network, after one pass to warm up. "loader" is inat's loader
+   (uint8). "ready" adds inat's work on the device and ends with a normalised float32 batch, like "classic": ImageFolder
+   + DataLoader with 2 worker processes (benchmarks/classic.py).
+2. Epochs of inat.training.fit, training and validation, after one epoch to warm up, with the small NETWORK below.
+   "wait": percentage of wall time inside the loaders' iterators; "prepare": percentage in normalisation and
+   augmentation, which is computation. With a GPU both count processor time only.
+3. Seconds to decode. "build": inat.data.image_store_builder, to the sizes that a training needs. "plain_build": a pool
+   with one process per core that opens, converts and resizes the same files with Pillow and drops the results.
+   "build_ratio": plain_build / build.
+4. Milliseconds to open existing data, the first time in a process. "open_tree" lists the folders of all splits;
    "open_store" hashes the list of training files and maps their store.
 """
 
@@ -41,7 +41,7 @@ from inat.data.datamodule import ImageDataModule
 from inat.data.image_folder import open_tree
 from inat.data.image_store import open_stores
 from inat.data.image_store_builder import build_stores
-from inat.training import fit
+from inat.training import fit, inputs
 from inat.training.memory import keep_freed_memory
 
 Kind = Literal["loader", "classic", "epoch", "files"]
@@ -51,7 +51,7 @@ NETWORK = {"first_layer_filters": 32, "filter_org": 1, "conv_layers": 3, "activa
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Measure the way of the data."""
+    """Measure the data pipeline."""
 
     data: Path
     """Folder with train/<class>/* and val/<class>/*."""
@@ -59,17 +59,17 @@ class Options:
     batch_size: int = 64
     rounds: int = 3
     epochs: int = 1
-    """Timed passes or epochs of a measurement."""
+    """Timed passes or epochs per measurement."""
     cache_dir: Path = CACHE_DIR
-    """Where stores are kept; those that are built to be timed are removed again."""
+    """Folder for image stores; stores built for timing are removed again."""
     augment: bool = False
-    """With --only: augment."""
+    """With --only: use augmentation."""
     only: Kind | None = None
     """Run one measurement and print its numbers."""
 
     @property
     def config(self) -> TrialConfig:
-        """The training."""
+        """The configuration of the training."""
         own = {"image_size": self.image_size, "batch_size": self.batch_size, "max_epochs": 1 + self.epochs,
                "data": str(self.data.resolve()), "cache_dir": str(self.cache_dir),
                "use_augmentation": self.augment}  # fmt: skip
@@ -77,13 +77,13 @@ class Options:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Of the stores that the training needs."""
+        """Sizes in px of the stores that the training needs."""
         data = self.config.data
         return (data.image_size, data.crop_size) if data.use_augmentation else (data.image_size,)
 
 
 def passes(batches: Any, finish: Callable[[Any], object], count: int) -> float:
-    """Batches a second of ``count`` passes after one that is not timed, each batch given to ``finish``."""
+    """Batches per second of ``count`` passes, after one to warm up; ``finish`` is called with each batch."""
     started = time.perf_counter()
     for number in range(1 + count):
         if number == 1:
@@ -94,7 +94,7 @@ def passes(batches: Any, finish: Callable[[Any], object], count: int) -> float:
 
 
 def loader(options: Options) -> Numbers:
-    """Our loader over the training split, without and with the transform on the device."""
+    """inat's loader over the training split, without and with its work on the device."""
     keep_freed_memory()
     data = ImageDataModule(options.config.data, options.batch_size)
     raw = passes(data.train_dataloader(), lambda batch: batch, options.epochs)
@@ -102,14 +102,14 @@ def loader(options: Options) -> Numbers:
 
 
 def classic(options: Options) -> Numbers:
-    """The tutorials' loader over its training part."""
+    """The tutorial loader over its training part."""
     train, _ = tutorial.loaders(options.data, options.image_size, options.batch_size, options.augment)
     return {"classic": passes(train, lambda batch: batch, options.epochs)}
 
 
 @dataclass
-class Watched:
-    """A loader as it is, but for a note in ``waits`` of the seconds that each batch was waited for."""
+class TimedLoader:
+    """A loader that appends to ``waits`` the seconds spent waiting for each batch."""
 
     loader: Any
     waits: list[float]
@@ -134,14 +134,14 @@ WAITS: list[float] = []
 PREPARATIONS: list[float] = []
 
 
-class WatchedData(ImageDataModule):
-    """The data module, with a note of the seconds spent in it."""
+class TimedData(ImageDataModule):
+    """The data module with a record of the seconds spent in its loaders and transforms."""
 
     def train_dataloader(self) -> Any:
-        return Watched(super().train_dataloader(), WAITS)
+        return TimedLoader(super().train_dataloader(), WAITS)
 
     def val_dataloader(self) -> Any:
-        return Watched(super().val_dataloader(), WAITS)
+        return TimedLoader(super().val_dataloader(), WAITS)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int = 0) -> Any:
         started = time.perf_counter()
@@ -152,7 +152,7 @@ class WatchedData(ImageDataModule):
 
 @dataclass
 class Shares(tutorial.EpochClock):
-    """At the end of each epoch, the seconds spent so far in waiting and in preparing."""
+    """Records at the end of each epoch the seconds spent so far in waiting and in preparing."""
 
     spent: list[tuple[float, float]] = field(default_factory=list)
 
@@ -162,8 +162,8 @@ class Shares(tutorial.EpochClock):
 
 
 def epoch(options: Options) -> Numbers:
-    """Seconds of an epoch of a training, and shares of it in percent."""
-    fit.ImageDataModule = WatchedData  # type: ignore[attr-defined]
+    """Seconds per epoch of a training, and the percentages spent in waiting and in preparing."""
+    inputs.ImageDataModule = TimedData  # type: ignore[attr-defined]
     shares = Shares()
     fit.fit(options.config, [shares])
     seconds, warm, end = sum(shares.seconds), shares.spent[0], shares.spent[-1]
@@ -175,7 +175,7 @@ def epoch(options: Options) -> Numbers:
 
 
 def decode(path: Path, sizes: tuple[int, ...]) -> None:
-    """One photograph, decoded and resized, for nothing."""
+    """Decode and resize one image, and drop the result."""
     try:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
@@ -186,16 +186,16 @@ def decode(path: Path, sizes: tuple[int, ...]) -> None:
 
 
 def files(options: Options) -> Numbers:
-    """Milliseconds to open, seconds to build in an empty folder, seconds to decode with a pool of processes."""
+    """Milliseconds to open, seconds to build in an empty folder, seconds to decode with a process pool."""
     allowed, times = options.config.data.max_bad_fraction, [time.perf_counter()]
-    photos, _ = open_tree(options.data.resolve())
+    images, _ = open_tree(options.data.resolve())
     times.append(time.perf_counter())
-    open_stores(photos, options.sizes, options.cache_dir, allowed)
+    open_stores(images, options.sizes, options.cache_dir, allowed)
     times.append(time.perf_counter())
     with tempfile.TemporaryDirectory(dir=options.cache_dir) as folder:
-        build_stores(photos, {s: Path(folder) / f"{s}px" for s in options.sizes})
+        build_stores(images, {s: Path(folder) / f"{s}px" for s in options.sizes})
         times.append(time.perf_counter())
-    paths, began = [photos.root / path for path in photos.paths], time.perf_counter()
+    paths, began = [images.root / path for path in images.paths], time.perf_counter()
     with multiprocessing.Pool(os.cpu_count()) as pool:
         pool.map(partial(decode, sizes=options.sizes), paths, chunksize=16)
     plain, (tree, store, build) = time.perf_counter() - began, (b - a for a, b in pairwise(times))
@@ -208,13 +208,13 @@ MEASUREMENTS: dict[Kind, Callable[[Options], Numbers]] = {
 
 
 def main() -> None:
-    """Alternate the measurements, without and with augmentation, and print a table, then the result line."""
+    """Alternate the measurements, without and with augmentation, print a table, then the result line."""
     options = tyro.cli(Options)
     if options.only:
         print(json.dumps(MEASUREMENTS[options.only](options)))
         return
     print(f"{hardware()}\n{options}")
-    measured(__file__, options, only="loader", augment=True)  # decodes the photographs, and fills the page cache
+    measured(__file__, options, only="loader", augment=True)  # decodes the images and fills the page cache
     names = {False: "", True: "_augmented"}
     variants = [(names[augment], {"only": kind, "augment": augment}) for augment in names for kind in MEASUREMENTS]
     parts = alternate(__file__, options, options.rounds, variants)

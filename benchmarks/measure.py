@@ -1,4 +1,4 @@
-"""What the benchmarks share: runs in fresh processes, medians with their range, the result line."""
+"""Helpers of all benchmarks: runs in fresh processes, medians with their range, the result line."""
 
 import dataclasses
 import json
@@ -10,17 +10,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-Seen = TypeVar("Seen")
+Result = TypeVar("Result")
 Numbers = dict[str, float]
-READY = "ready for the others"  # what a process prints in ``wait_for_others``
+READY = "ready for the others"  # printed by ``wait_for_others``
 
 
 class CrashError(Exception):
-    """A process of a benchmark ended with an error; the text is its output."""
+    """A benchmark process ended with an error; the text is its output."""
 
 
 def in_fresh_process(script: str, *arguments: str) -> str:
-    """Run ``script`` in a new interpreter, so that no round inherits anything; its last line of output."""
+    """Run ``script`` in a new interpreter, so no state passes between rounds; returns its last line of output."""
     done = subprocess.run(
         [sys.executable, script, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
@@ -30,7 +30,7 @@ def in_fresh_process(script: str, *arguments: str) -> str:
 
 
 def measured(script: str, options: Any, **changes: Any) -> Numbers:
-    """What ``script`` prints as JSON when a new interpreter runs it with ``options`` and ``changes`` to them."""
+    """Run ``script`` in a new interpreter with ``options`` and ``changes`` to them; returns the JSON that it prints."""
     numbers: Numbers = json.loads(in_fresh_process(script, *as_arguments(options, **changes)))
     return numbers
 
@@ -38,7 +38,10 @@ def measured(script: str, options: Any, **changes: Any) -> Numbers:
 def alternate(
     script: str, options: Any, rounds: int, variants: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> dict[str, list[float]]:
-    """What ``measured`` gives for each (suffix of the names, changes to the options) in turn, ``rounds`` times."""
+    """Run ``measured`` for each variant in turn, ``rounds`` times; returns all values by name.
+
+    A variant is (suffix of the names, changes to the options).
+    """
     parts: dict[str, list[float]] = {}
     for number in range(rounds):
         for suffix, changes in variants:
@@ -50,7 +53,7 @@ def alternate(
 
 
 def as_arguments(options: Any, **changes: Any) -> list[str]:
-    """The command line that a dataclass of options stands for; fields of value None are left out."""
+    """The command line for a dataclass of options with ``changes``; fields with value None are left out."""
     arguments: list[str] = []
     for name in (field.name for field in dataclasses.fields(options)):
         value, flag = changes.get(name, getattr(options, name)), name.replace("_", "-")
@@ -62,11 +65,12 @@ def as_arguments(options: Any, **changes: Any) -> list[str]:
 
 
 def side_by_side(
-    script: str, arguments: Sequence[str], count: int, meanwhile: Callable[[list[int]], Seen]
-) -> tuple[Seen, list[Numbers]]:
-    """Run ``count`` processes at once; once all of them wait for the others, call ``meanwhile`` with their ids.
+    script: str, arguments: Sequence[str], count: int, meanwhile: Callable[[list[int]], Result]
+) -> tuple[Result, list[Numbers]]:
+    """Run ``count`` processes at once and call ``meanwhile`` with their ids while all of them wait for each other.
 
-    Then they go on. What ``meanwhile`` returned, and the JSON that each process printed. Raises CrashError.
+    Then the processes continue. Returns the result of ``meanwhile`` and the JSON of each process. Raises CrashError if
+    a process fails.
     """
     command = [sys.executable, script, *arguments]
     pipe = subprocess.PIPE
@@ -76,12 +80,12 @@ def side_by_side(
     try:
         for process in started:
             _read_until_ready(process)
-        seen = meanwhile([process.pid for process in started])
+        result = meanwhile([process.pid for process in started])
         for process in started:
             assert process.stdin
             process.stdin.write("\n")
             process.stdin.flush()
-        return seen, [_read_numbers(process) for process in started]
+        return result, [_read_numbers(process) for process in started]
     finally:
         for process in started:
             process.kill()
@@ -89,7 +93,7 @@ def side_by_side(
 
 
 def wait_for_others() -> None:
-    """In a process that ``side_by_side`` started: pause until all of them have come here."""
+    """In a process started by ``side_by_side``: wait until all processes have called this function."""
     print(READY, flush=True)
     sys.stdin.readline()
 
@@ -115,17 +119,17 @@ def _read_numbers(process: subprocess.Popen[str]) -> Numbers:
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Quotients of the pairs that were measured side by side."""
+    """Quotients of the pairs measured in the same round."""
     return [a / b for a, b in zip(above, below, strict=True)]
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median and range, for people."""
+    """Median and range as text."""
     return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
 
 
 def print_report(parts: Mapping[str, Sequence[float]]) -> None:
-    """The table of all parts, then the result line."""
+    """Print a table of all parts, then the result line."""
     width = max(map(len, parts))
     for name, values in parts.items():
         print(f"{name:{width}}  {spread(values)}")
@@ -133,7 +137,7 @@ def print_report(parts: Mapping[str, Sequence[float]]) -> None:
 
 
 def result_line(parts: Mapping[str, Sequence[float]]) -> str:
-    """The line that ends a benchmark: median, least and greatest value of each part."""
+    """The last line of a benchmark: median, minimum and maximum of each part."""
     fields = (
         f"{name}={statistics.median(values):.4g} {name}_min={min(values):.4g} {name}_max={max(values):.4g}"
         for name, values in parts.items()

@@ -1,27 +1,26 @@
-"""Memory of trials that share the decoded photographs of a node, and of the process that decodes them.
+"""Measure the memory of trials that share a node's decoded images, and of the process that decodes them.
 
     python benchmarks/memory.py --data PHOTOS --image-size 128
-    python benchmarks/memory.py --data PHOTOS --image-size 128 --augment      # trials map the larger images too
+    python benchmarks/memory.py --data PHOTOS --image-size 128 --augment      # trials also map the larger images
 
-1. One trial and then ``--trials`` trials at once, alternating. A trial is a fresh process (one thread) that runs
-   inat.training.fit with the small network below and stops before it ends; with all of them there,
-   /proc/PID/smaps_rollup and smaps are read. In MB (10^6 bytes), _1 with one trial and _N with N:
-     dataset       the images that training and validation read, as stored
-     rss_1, pss_1  of the one trial: its pages; the same with each shared page divided by its number of users
-     pss_N         of all N together
-     anon          of all: what is their own, networks, activations and libraries' variables
-     file          of all, Pss: what is mapped from files, libraries and photographs; other programs with the same
-                   libraries carry a part of them, a larger one while only one trial runs
-     map, map_rss  of all: Pss and Rss of the maps of images.npy alone. N trials see N times the pages (map_rss) and
-                   hold them once (map)
-     map_anon      of all: pages of these maps that were written to, and so copied
-     available     by how much MemAvailable of the whole system fell; a cross-check that other programs disturb. It
-                   counts the page cache as available, so it falls by what trials have of their own
-   "data_growth" is (map_N - map_1) / dataset: below 1, N trials hold less than one more copy; without sharing it would
+1. One trial and ``--trials`` trials at once, alternating. A trial is a fresh process with one thread that runs
+   inat.training.fit with the small network below and pauses before its end. When all trials pause, the script reads
+   /proc/PID/smaps_rollup and smaps. In MB (10^6 bytes), _1 for one trial and _N for the sum over N trials:
+     dataset       stored images that training and validation read
+     rss, pss      resident pages; the same with each shared page divided by its number of users
+     anon          private memory: networks, activations, variables of libraries
+     file          Pss of mapped files: libraries and images; other programs with the same libraries share a part of it,
+                   a larger part while only one trial runs
+     map, map_rss  Pss and Rss of the maps of images.npy alone: N trials see the pages N times (map_rss) and hold them
+                   once (map)
+     map_anon      pages of these maps that were written to, and therefore copied
+     available     decrease of the system's MemAvailable; a cross-check that other programs disturb. It counts the page
+                   cache as available, so it decreases by the trials' private memory
+   "data_growth" is (map_N - map_1) / dataset: below 1, N trials hold less than one extra copy; without sharing it would
    be N - 1. "file_growth_per_trial" is (file_N - file_1) / (N - 1) in MB, libraries included.
-2. Peak resident memory (VmHWM) of a fresh process that builds the stores of the training photographs at half of
-   image_size and at image_size: "build_peak", with its libraries alone ("build_start"), and "build_peak_twice" from a
-   folder with every photograph twice (links). "build_stored_twice" is what the latter writes.
+2. Peak resident memory (VmHWM) of a fresh process that builds the stores of the training images at image_size and half
+   of it: "build_peak"; "build_start" is before the build, with the libraries loaded. "build_peak_twice" is for a folder
+   with every image twice (links), "build_stored_twice" is the size of its stores.
 """
 
 import json
@@ -60,13 +59,13 @@ class Options:
     batch_size: int = 32
     rounds: int = 3
     trials: int = 4
-    """Trials at once, compared with one."""
+    """Number of trials at once, compared with one."""
     epochs: int = 1
     augment: bool = False
     """Train with augmentation, from the larger stored images."""
     cache_dir: Path = CACHE_DIR
     only: Kind | None = None
-    """Be one of the measured processes."""
+    """Run one of the measured processes."""
 
     def params(self) -> dict[str, Any]:
         """The flat configuration of a trial."""
@@ -77,7 +76,7 @@ class Options:
 
 
 def trial(options: Options) -> Numbers:
-    """Train, wait for the others at the end of the last epoch, and give the MB of the photographs that were read."""
+    """Train and wait for the other trials at the end of the last epoch; returns the MB of the images read."""
     import pytorch_lightning as pl
     import torch
 
@@ -97,7 +96,7 @@ def trial(options: Options) -> Numbers:
 
 
 def prepare(options: Options) -> Numbers:
-    """Decode what trials need, so that none of the measured ones does."""
+    """Decode the images, so no measured trial does; returns their number."""
     from inat.config.trial import TrialConfig
     from inat.data.splits import load_splits
 
@@ -105,20 +104,20 @@ def prepare(options: Options) -> Numbers:
 
 
 def build(options: Options) -> Numbers:
-    """Peak memory in MB of building the stores in an empty folder."""
+    """Build the stores in an empty folder; returns peak memory and the size of the stores in MB."""
     from inat.data.image_folder import open_tree
     from inat.data.image_store_builder import build_stores
 
-    photos, _ = open_tree(options.data.resolve())
+    images, _ = open_tree(options.data.resolve())
     start, sizes = proc_mb("self/status")["VmHWM"], (options.image_size // 2, options.image_size)
     with tempfile.TemporaryDirectory(dir=options.cache_dir) as folder:
-        build_stores(photos, {size: Path(folder) / f"{size}px" for size in sizes})
+        build_stores(images, {size: Path(folder) / f"{size}px" for size in sizes})
         stored = sum(path.stat().st_size for path in Path(folder).glob("*/images.npy"))
     return {"build_start": start, "build_peak": proc_mb("self/status")["VmHWM"], "build_stored": stored / 1e6}
 
 
 def proc_mb(name: str, wanted: Callable[[str], bool] = lambda mapping: True) -> Numbers:
-    """The sizes in /proc/``name``, in MB; of several mappings their sums over those whose heading is ``wanted``."""
+    """The sizes in the file /proc/``name`` in MB, summed over the mappings whose heading is ``wanted``."""
     sums: Numbers = {}
     counts = True
     for line in Path("/proc", name).read_text(encoding="utf-8").splitlines():
@@ -130,8 +129,8 @@ def proc_mb(name: str, wanted: Callable[[str], bool] = lambda mapping: True) -> 
     return sums
 
 
-def look_at(pids: list[int]) -> Numbers:
-    """Memory of these processes together, and what is available beside them."""
+def memory_of(pids: list[int]) -> Numbers:
+    """Memory of these processes together in MB, and the memory available on the system."""
     total: Numbers = {"available": proc_mb("meminfo")["MemAvailable"]}
     for pid in pids:
         whole = proc_mb(f"{pid}/smaps_rollup")
@@ -144,15 +143,15 @@ def look_at(pids: list[int]) -> Numbers:
 
 
 def trials_at_once(options: Options, count: int) -> Numbers:
-    """Memory of ``count`` trials together and how much they took from what was available."""
+    """Memory of ``count`` trials together in MB, and the decrease of available memory."""
     before = proc_mb("meminfo")["MemAvailable"]
-    seen, printed = side_by_side(__file__, as_arguments(options, only="trial"), count, look_at)
-    numbers = {name: value for name, value in seen.items() if name != "available"}
-    return numbers | {"available": before - seen["available"]} | printed[0]
+    memory, printed = side_by_side(__file__, as_arguments(options, only="trial"), count, memory_of)
+    numbers = {name: value for name, value in memory.items() if name != "available"}
+    return numbers | {"available": before - memory["available"]} | printed[0]
 
 
 def one_round(options: Options, twice: Path) -> Numbers:
-    """All of a round's numbers."""
+    """All numbers of one round."""
     one, several = trials_at_once(options, 1), trials_at_once(options, options.trials)
     count = options.trials
     numbers = {"dataset": one.pop("dataset")}
@@ -165,7 +164,7 @@ def one_round(options: Options, twice: Path) -> Numbers:
 
 
 def link_twice(data: Path, folder: Path) -> None:
-    """A tree in ``folder`` with every photograph of ``data`` two times."""
+    """Make a tree in ``folder`` that holds every image of ``data`` twice."""
     for split in (path for path in data.absolute().iterdir() if path.is_dir()):
         for label in (path for path in split.iterdir() if path.is_dir()):
             target = folder / split.name / label.name
@@ -175,10 +174,10 @@ def link_twice(data: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    """Measure round by round and print a table, then the result line."""
+    """Measure round by round, print a table, then the result line."""
     options = tyro.cli(Options)
     if not Path("/proc/self/smaps_rollup").exists():
-        sys.exit("memory.py reads /proc/PID/smaps_rollup, which only Linux has")
+        sys.exit("memory.py needs /proc/PID/smaps_rollup, so run it on Linux")
     if options.only:
         print(json.dumps({"trial": trial, "build": build, "prepare": prepare}[options.only](options)))
         return

@@ -1,14 +1,14 @@
-"""What a search costs above its trainings.
+"""Measure the overhead of a search beyond its trainings.
 
-    python benchmarks/overhead.py --trials 200 --rounds 3     # (a) trials of one line that report three times
+    python benchmarks/overhead.py --trials 200 --rounds 3     # (a) trials that only report three times
     python benchmarks/overhead.py --digits 480                # (b) real trials on the built-in digits
 
-(a) Slot-seconds a trial, wall time x slots / trials, counted from the first end of a trial on, when the workers are up,
-to the last. "ours" has journal, tables, checkpoint policy, study.db, TPE and ASHA all on; "reused" is plain Tune with
-reused actors, OptunaSearch, ASHA and its default loggers; "documented" the same as its examples show it, with a new
-actor a trial (only --documented-trials of them, as each takes seconds); "optuna" two plain processes on one journal
-file, with no scheduler's bookkeeping, no checkpoints and no recovery. Alternating, each round in a fresh process.
-(b) Wall time of the search over the sum of its trainings' seconds / slots.
+(a) Slot-seconds per trial: wall time x slots / trials, from the first end of a trial, when the workers are up, to the
+last. "ours" is inat with journal, tables, checkpoint retention, study.db, TPE and ASHA. "reused" is Tune with reused
+actors, OptunaSearch, ASHA and its default loggers. "documented" is the same as in Tune's examples, with a new actor per
+trial (only --documented-trials trials, since each takes seconds). "optuna" is one Optuna process per core on one
+journal file, without scheduler, checkpoints and recovery. The sides alternate, each round in a fresh process.
+(b) Wall time of the search divided by the sum of its trainings' seconds / slots.
 """
 
 import multiprocessing
@@ -32,32 +32,32 @@ class Options:
     """Measure the bookkeeping of a search."""
 
     trials: int = 200
-    """Trials of each search."""
+    """Trials per search."""
     documented_trials: int = 12
-    """Trials of a search with a new actor a trial."""
+    """Trials per search with a new actor per trial."""
     rounds: int = 3
-    """Searches of each kind."""
+    """Searches per kind."""
     digits: int | None = None
-    """Run one real search of so many trials instead."""
+    """Run one real search with this number of trials instead."""
     only: Kind | None = None
-    """Run one search of this kind and print its slot-seconds a trial."""
+    """Run one search of this kind and print its slot-seconds per trial."""
 
 
 def value_of(params: dict[str, Any], epoch: int) -> float:
-    """A trial without work: the value depends on two hyperparameters."""
+    """The value that a trial reports; it depends on two hyperparameters."""
     return float(1 - abs(params["dropout"] - 0.3) - abs(params["learning_rate"] - 1e-3)) * epoch / REPORTS
 
 
 def objective(params: dict[str, Any]) -> None:
-    """What a Tune trial does."""
+    """A trial that only reports."""
     from ray import tune
 
     for epoch in range(1, REPORTS + 1):
         tune.report({"epoch": epoch, "best_val_acc": value_of(params, epoch)})
 
 
-def ours(trials: int, folder: Path) -> float:
-    """Slot-seconds a trial of our search."""
+def inat_search(trials: int, folder: Path) -> float:
+    """Slot-seconds per trial of inat's search."""
     from inat.config.search import SearchConfig
     from inat.constants import RUNNING
     from inat.study.trial import Trial
@@ -71,15 +71,15 @@ def ours(trials: int, folder: Path) -> float:
         if trial.state != RUNNING:
             ends.append(time.monotonic())
 
-    outcome = search.run(config, study, space, objective, listeners=[note_end])
+    outcome = search.run(config, study, space, objective, callbacks=[note_end])
     study.close()
     assert len(study.ended()) == trials
     assert outcome.slots
     return (ends[-1] - ends[0]) * outcome.slots.count / (trials - 1)
 
 
-def plain(trials: int, folder: Path, reuse: bool) -> float:
-    """Slot-seconds a trial of Tune with OptunaSearch and ASHA."""
+def tune_search(trials: int, folder: Path, reuse: bool) -> float:
+    """Slot-seconds per trial of Tune with OptunaSearch and ASHA."""
     import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
@@ -110,18 +110,18 @@ def plain(trials: int, folder: Path, reuse: bool) -> float:
     return (clock.ends[-1] - clock.ends[0]) * slots / (trials - 1)
 
 
-def reused(trials: int, folder: Path) -> float:
-    """Plain Tune with reused actors."""
-    return plain(trials, folder, reuse=True)
+def tune_with_reused_actors(trials: int, folder: Path) -> float:
+    """Slot-seconds per trial of Tune with reused actors."""
+    return tune_search(trials, folder, reuse=True)
 
 
-def documented(trials: int, folder: Path) -> float:
-    """Plain Tune with a new actor a trial."""
-    return plain(trials, folder, reuse=False)
+def tune_as_documented(trials: int, folder: Path) -> float:
+    """Slot-seconds per trial of Tune with a new actor per trial."""
+    return tune_search(trials, folder, reuse=False)
 
 
 def optimise(journal: str, trials: int, start: Any, ends: Any) -> None:
-    """One of the plain Optuna processes."""
+    """The work of one Optuna process."""
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
@@ -145,7 +145,7 @@ def optimise(journal: str, trials: int, start: Any, ends: Any) -> None:
 
 
 def optuna_processes(trials: int, folder: Path) -> float:
-    """Slot-seconds a trial of as many plain Optuna processes as slots."""
+    """Slot-seconds per trial of one Optuna process per core."""
     slots = os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
     start, ends = context.Barrier(slots), context.Queue()
@@ -160,12 +160,15 @@ def optuna_processes(trials: int, folder: Path) -> float:
 
 
 MEASUREMENTS: dict[Kind, Callable[[int, Path], float]] = {
-    "ours": ours, "reused": reused, "documented": documented, "optuna": optuna_processes,
-}  # fmt: skip
+    "ours": inat_search,
+    "reused": tune_with_reused_actors,
+    "documented": tune_as_documented,
+    "optuna": optuna_processes,
+}
 
 
 def real_search(trials: int) -> None:
-    """Search the digits as the command does, and compare its wall time with its trainings'."""
+    """Search on the digits as the command does; compare its wall time with the time of its trainings."""
     from inat.config.search import SearchConfig
     from inat.tuning import search
 
@@ -180,12 +183,12 @@ def real_search(trials: int) -> None:
     training = sum(trial.seconds for trial in study.ended()) / outcome.slots.count
     states = [trial.state for trial in study.ended()]
     print({state: states.count(state) for state in sorted(set(states))}, f"{outcome.slots.count} slots")
-    print(f"wall {wall:.1f} s, of it {outcome.seconds:.1f} s from Ray's start on; trainings {training:.1f} s a slot")
+    print(f"wall {wall:.1f} s, {outcome.seconds:.1f} s of it after Ray's start; trainings {training:.1f} s per slot")
     print(result_line({"wall": [wall], "over_training": [wall / training], "search": [outcome.seconds / training]}))
 
 
 def main() -> None:
-    """Alternate the kinds and print medians and ranges."""
+    """Alternate the kinds, print medians and ranges, then the result line."""
     options = tyro.cli(Options)
     if options.only:
         trials = options.documented_trials if options.only == "documented" else options.trials
@@ -201,7 +204,7 @@ def main() -> None:
     for number in range(options.rounds):
         for kind, values in seconds.items():
             values.append(float(in_fresh_process(__file__, "--only", kind, *counts)))
-            print(f"round {number + 1} {kind}: {values[-1]:.4f} slot-seconds a trial", flush=True)
+            print(f"round {number + 1} {kind}: {values[-1]:.4f} slot-seconds per trial", flush=True)
     seconds |= {f"ours_over_{kind}": ratios(seconds["ours"], seconds[kind]) for kind in list(seconds)[1:]}
     for name, values in seconds.items():
         print(f"{name:20} {spread(values)}")

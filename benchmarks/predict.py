@@ -1,14 +1,14 @@
-"""Photographs that a trained model predicts in a second, against the loop that one writes by hand.
+"""Compare the images per second of inat's prediction with a hand-written loop.
 
     python benchmarks/predict.py --data PHOTOS --scratch results/STUDY --finetuned results/OTHER
 
-Each model predicts the test photographs of PHOTOS, alternating, each measurement in a fresh process:
+Each model predicts the test images of PHOTOS. The sides alternate, each measurement in a fresh process:
 
-"ours" is inat.training.inference.predict_images, which python -m inat.predict calls: decoding in threads, batches of
-the size of the training, its precision. "plain" is one photograph at a time: PIL, torchvision's Resize, ToTensor and
-Normalize, the network in float32 under inference_mode. Both are timed after one batch that is not counted, with the
-model loaded, and read the same files, which are in the system's cache after the first. "ratio" is ours / plain; "same"
-is the share of photographs, in percent, that both give the same class.
+"ours" is inat (inat.training.inference.predict_images, which python -m inat.predict calls): decoding in threads, batch
+size and precision of the training. "plain" predicts one image at a time: PIL, torchvision's Resize, ToTensor and
+Normalize, the network in float32 under inference_mode. Both are timed with the model loaded, after one batch to warm
+up, and read the same files from the page cache. "ratio" is ours / plain; "same" is the percentage of images to which
+both assign the same class.
 """
 
 import json
@@ -45,17 +45,17 @@ class Options:
     """Model of a fine-tuned backbone."""
     rounds: int = 3
     only: Kind | None = None
-    """Run one measurement of the one model that is given and print its numbers."""
+    """Run one measurement of the given model and print its numbers."""
 
 
-def ours(model: Model, paths: list[str]) -> Classes:
-    """The predicted classes."""
+def predict_with_inat(model: Model, paths: list[str]) -> Classes:
+    """Classes predicted by inat; -1 for an unreadable image."""
     found = (prediction.confidences for prediction in predict_images(model, paths))
     return [-1 if row is None else int(row.argmax()) for row in found]
 
 
-def plain(model: Model, paths: list[str]) -> Classes:
-    """The same, one photograph at a time."""
+def predict_one_by_one(model: Model, paths: list[str]) -> Classes:
+    """Classes predicted by the hand-written loop, one image at a time."""
     size, net, classes = model.image_size, model.loaded.classifier.to(memory_format=torch.contiguous_format), []
     steps = transforms.Compose([
         transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
@@ -67,16 +67,16 @@ def plain(model: Model, paths: list[str]) -> Classes:
     return classes
 
 
-PREDICT: dict[Kind, Callable[[Model, list[str]], Classes]] = {"ours": ours, "plain": plain}
+PREDICT: dict[Kind, Callable[[Model, list[str]], Classes]] = {"ours": predict_with_inat, "plain": predict_one_by_one}
 
 
 def once(options: Options, kind: Kind) -> dict[str, Any]:
-    """Images a second and the classes."""
-    place = options.scratch or options.finetuned
-    assert place is not None
+    """Images per second and the predicted classes."""
+    path = options.scratch or options.finetuned
+    assert path is not None
     if kind == "ours":
         keep_freed_memory()
-    folder, model = options.data / VAL, open_model(place)
+    folder, model = options.data / VAL, open_model(path)
     paths = [str(folder / path) for path in list_images(folder)]
     PREDICT[kind](model, paths[: model.batch_size])
     started = time.perf_counter()
@@ -84,21 +84,21 @@ def once(options: Options, kind: Kind) -> dict[str, Any]:
     return {"rate": len(paths) / (time.perf_counter() - started), "classes": classes}
 
 
-def compared(options: Options) -> Numbers:
-    """The share of photographs that both ways give the same class."""
+def agreement(options: Options) -> Numbers:
+    """The percentage of images to which both sides assign the same class."""
     one, other = (once(options, kind)["classes"] for kind in PREDICT)
     return {"same": 100 * sum(a == b for a, b in zip(one, other, strict=True)) / len(one)}
 
 
 def main() -> None:
-    """Alternate the measurements and print a table, then the result line."""
+    """Alternate the measurements, print a table, then the result line."""
     options = tyro.cli(Options)
     if options.only:
         print(json.dumps({options.only: once(options, options.only)["rate"]}))
         return
     print(f"{hardware()}\n{options}")
     parts: dict[str, list[float]] = {}
-    models = {name: place for name in ("scratch", "finetuned") if (place := getattr(options, name))}
+    models = {name: path for name in ("scratch", "finetuned") if (path := getattr(options, name))}
     for name in models:
         changes = {other: None for other in models if other != name}
         variants = [(f"_{name}", {"only": kind, **changes}) for kind in PREDICT]
@@ -106,7 +106,7 @@ def main() -> None:
         parts |= alternate(__file__, options, options.rounds, variants)
         parts[f"ratio_{name}"] = ratios(parts[f"ours_{name}"], parts[f"plain_{name}"])
         one = Options(data=options.data, **{name: models[name]})
-        parts[f"same_{name}"] = [compared(one)["same"]]
+        parts[f"same_{name}"] = [agreement(one)["same"]]
     print_report(parts)
 
 

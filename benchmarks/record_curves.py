@@ -1,10 +1,10 @@
-"""Record the true learning curve of every configuration of a sub-space, for benchmarks/search_quality.py to replay.
+"""Record the learning curve of every configuration of a small space, which benchmarks/search_quality.py replays.
 
-    python benchmarks/record_curves.py              # adds what is missing to benchmarks/data/digits16_curves.csv
+    python benchmarks/record_curves.py              # adds missing curves to benchmarks/data/digits16_curves.csv
 
-The full factorial of 648 networks of the small space on the built-in digits at 16 px, each trained for 27 epochs with
-nothing that stops it early, batches of 64, dropout 0.2, no augmentation: one process a core, one thread each. A row a
-network: its hyperparameters, then the validation accuracy of each epoch.
+All 648 networks of the space below are trained on the built-in digits at 16 px, for 27 epochs without early stopping,
+with batches of 64, dropout 0.2 and no augmentation: one process per core, one thread per process. The file has one row
+per network: its hyperparameters, then the validation accuracy of each epoch.
 """
 
 import csv
@@ -33,12 +33,12 @@ FIXED = {"data": "digits", "image_size": 16, "dropout": 0.2, "batch_size": 64, "
 
 
 def configurations() -> Iterator[dict[str, Any]]:
-    """All of the sub-space."""
+    """All configurations of the space."""
     return (dict(zip(SPACE, values, strict=True)) for values in itertools.product(*SPACE.values()))
 
 
 def train(params: dict[str, Any]) -> list[float]:
-    """Validation accuracy of each epoch; shorter than EPOCHS if the training diverged."""
+    """Train once; returns the validation accuracy per epoch, fewer than EPOCHS values if the training diverged."""
     import pytorch_lightning as pl
     import torch
 
@@ -60,8 +60,8 @@ def train(params: dict[str, Any]) -> list[float]:
     return curve.values
 
 
-def known() -> set[tuple[str, ...]]:
-    """Hyperparameters, as text, of the rows that are there."""
+def recorded() -> set[tuple[str, ...]]:
+    """Hyperparameters, as text, of the rows in the file."""
     if not CURVES.exists():
         return set()
     with CURVES.open(newline="") as file:
@@ -69,13 +69,13 @@ def known() -> set[tuple[str, ...]]:
 
 
 def main() -> None:
-    """Train what is missing and append it."""
-    there = known()
+    """Train the missing networks and append their rows."""
+    existing = recorded()
     CURVES.parent.mkdir(exist_ok=True)
-    missing = [params for params in configurations() if tuple(map(str, params.values())) not in there]
+    missing = [params for params in configurations() if tuple(map(str, params.values())) not in existing]
     with CURVES.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        if not there:
+        if not existing:
             writer.writerow([*SPACE, *range(1, EPOCHS + 1)])
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:

@@ -1,13 +1,13 @@
-"""How good a search is for the epochs it spends: searches replayed on recorded learning curves, without training.
+"""Compare searches by their result per epoch spent, replayed on recorded learning curves without training.
 
-    python benchmarks/search_quality.py                       # the methods, 20 seeds, 1, 4 and 16 workers
-    python benchmarks/search_quality.py --compare settings    # ours: grace period, factor, what a stopped trial teaches
+    python benchmarks/search_quality.py                       # all methods, 20 seeds, 1, 4 and 16 workers
+    python benchmarks/search_quality.py --compare settings    # inat: grace period, factor, value of a stopped trial
 
-The curves (benchmarks/record_curves.py) are the full factorial of 648 networks on the digits, so that whatever a
-searcher asks for has its true curve. Workers run side by side in simulated time, an epoch of 0.8 to 1.2 units. Regret
-is the distance from the best validation accuracy of all 648 to the best one seen, after so many epochs of all workers
-together. "stock" is Ray's OptunaSearch with ASHAScheduler, both as Ray makes them by default (grace period 1, factor 4)
-and with ours (3, 3); the searchers and schedulers are the real ones.
+The curves (benchmarks/record_curves.py) cover all 648 networks of a space on the digits, so every configuration that a
+searcher suggests has a recorded curve. Workers run in parallel in simulated time; an epoch takes 0.8 to 1.2 units.
+Regret is the best validation accuracy of all 648 networks minus the best one found after a given number of epochs of
+all workers together. "stock" is Ray's OptunaSearch with ASHAScheduler, with Ray's defaults (grace period 1, factor 4)
+and with inat's (3, 3). Searchers and schedulers are the real ones.
 """
 
 import csv
@@ -27,9 +27,9 @@ import tyro
 from numpy.typing import NDArray
 from record_curves import CURVES, EPOCHS, SPACE, configurations
 from scipy.stats import spearmanr, wilcoxon
-from searches import Method, Ours, Search, Stock
+from searches import InatSearch, Method, RaySearch, Search
 
-BUDGETS = (270, 810, 1620)  # epochs: 10, 30 and 60 trainings to the end
+BUDGETS = (270, 810, 1620)  # epochs: 10, 30 and 60 complete trainings
 Curves = dict[tuple[str, ...], NDArray[np.float64]]
 
 
@@ -54,7 +54,7 @@ SETTINGS = [
 
 
 def load_curves() -> Curves:
-    """Best validation accuracy up to each epoch, by hyperparameters as text; a diverged training stays where it was."""
+    """Best validation accuracy up to each epoch, by hyperparameters as text; after a divergence it stays constant."""
     with CURVES.open(newline="") as file:
         rows = list(csv.reader(file))[1:]
     curves = {}
@@ -69,12 +69,12 @@ def load_curves() -> Curves:
 
 
 def key_of(params: dict[str, Any]) -> tuple[str, ...]:
-    """Where the curve of these hyperparameters is."""
+    """The key of these hyperparameters in the curves."""
     return tuple(str(params[name]) for name in SPACE)
 
 
 def simulate(search: Search, curves: Curves, workers: int, seed: int) -> NDArray[np.float64]:
-    """Best accuracy seen after each epoch that any worker has finished, up to the largest budget."""
+    """Best accuracy found after each finished epoch of any worker, up to the largest budget."""
     speed = np.random.default_rng((seed, workers))
     running: list[tuple[float, str, int, NDArray[np.float64], float]] = []
 
@@ -97,17 +97,17 @@ def simulate(search: Search, curves: Curves, workers: int, seed: int) -> NDArray
 
 
 def run(task: tuple[Method, int, int]) -> NDArray[np.float64]:
-    """One search: method, workers, seed."""
+    """Run one search: (method, workers, seed)."""
     method, workers, seed = task
     curves = load_curves()
     with tempfile.TemporaryDirectory() as folder:
         standard = method.searcher in ("random", "tpe", "stock")
-        search: Search = Stock(method, seed) if standard else Ours(method, seed, Path(folder))
+        search: Search = RaySearch(method, seed) if standard else InatSearch(method, seed, Path(folder))
         return simulate(search, curves, workers, seed)
 
 
 def print_correlations(curves: Curves) -> None:
-    """How well the order at one epoch tells that at another, over all networks and over the better half."""
+    """Print rank correlations between epochs, over all networks and over the better half."""
     table = np.stack(list(curves.values()))
     good = table[:, -1] >= np.median(table[:, -1])
     for early, late in itertools.combinations((1, 3, 9, EPOCHS), 2):
@@ -116,12 +116,12 @@ def print_correlations(curves: Curves) -> None:
 
 
 def epochs_to(seen: NDArray[np.float64], target: float) -> float:
-    """Epochs until ``target`` is seen; infinite if it never is."""
+    """Epochs until ``target`` is reached; infinite if it never is."""
     return float(np.argmax(seen >= target) + 1) if seen[-1] >= target else float("inf")
 
 
 def main() -> None:
-    """Replay, print a table for each number of workers, then the result line."""
+    """Replay the searches, print one table per number of workers, then the result line."""
     options = tyro.cli(Options)
     curves = load_curves()
     best = max(curve[-1] for curve in curves.values())
@@ -141,7 +141,7 @@ def main() -> None:
 
 
 def report(table: dict[Method, NDArray[np.float64]], best: float, workers: int) -> Iterator[str]:
-    """Print one table of regrets in percentage points; gives the fields of the result line."""
+    """Print one table of regrets in percentage points; yields the fields of the result line."""
     reference = next((m for m in table if m.searcher == "tpe"), next(iter(table)))
     target = float(np.median(table[reference][:, -1]))
     stock = next((m for m in table if m.searcher == "stock"), None)
@@ -158,7 +158,7 @@ def report(table: dict[Method, NDArray[np.float64]], best: float, workers: int) 
 
 
 def against(stock: Method | None, method: Method, table: dict[Method, NDArray[np.float64]]) -> str:
-    """Whether a method differs from stock at each budget: Wilcoxon's signed-rank test over the seeds."""
+    """Whether a method differs from "stock" at each budget: sign and p of Wilcoxon's signed-rank test over seeds."""
     if stock is None or method == stock:
         return ""
     marks = []

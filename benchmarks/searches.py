@@ -1,4 +1,4 @@
-"""The searches that benchmarks/search_quality.py replays: real searchers and schedulers, asked by simulated workers."""
+"""Searches for benchmarks/search_quality.py: real searchers and schedulers, used by simulated workers."""
 
 import itertools
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from record_curves import EPOCHS, SPACE
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A searcher ("random", "tpe", "stock" or a policy of ours) and ASHA's grace period and factor, if any."""
+    """A searcher ("random", "tpe", "stock" or one of inat's policies) and ASHA's grace period and factor, if any."""
 
     searcher: str
     asha: tuple[int, int] | None
@@ -21,17 +21,17 @@ class Method:
 
 
 class Search(Protocol):
-    """What a simulated worker asks of a search."""
+    """The interface between a simulated worker and a search."""
 
     def ask(self) -> tuple[str, dict[str, Any]]:
-        """A trial's id and hyperparameters."""
+        """The id and hyperparameters of the next trial."""
 
     def report(self, trial_id: str, epoch: int, best: float) -> bool:
-        """Take one epoch's best accuracy so far; True if the trial is to stop."""
+        """Report the best accuracy up to ``epoch``; True if the trial must stop."""
 
 
-class Stock:
-    """Ray's OptunaSearch and ASHAScheduler; also plain random and full-budget searches."""
+class RaySearch:
+    """Ray's OptunaSearch, or random search, with or without ASHAScheduler."""
 
     def __init__(self, method: Method, seed: int) -> None:
         import optuna
@@ -60,7 +60,7 @@ class Stock:
         return trial_id, params
 
     def report(self, trial_id: str, epoch: int, best: float) -> bool:
-        """See Search; as Tune does it, the searcher is not told of the report that ends a trial but of the end."""
+        """See Search. As in Tune, the searcher gets no result for a trial's last report, only its completion."""
         result = {"training_iteration": epoch, "accuracy": best}
         trial = SimpleNamespace(trial_id=trial_id)
         if epoch == EPOCHS:
@@ -72,8 +72,8 @@ class Stock:
         return True
 
 
-class Ours:
-    """Our searcher and scheduler over a study directory."""
+class InatSearch:
+    """inat's searcher and scheduler on a study directory."""
 
     def __init__(self, method: Method, seed: int, folder: Path) -> None:
         from ray import tune
@@ -108,5 +108,5 @@ class Ours:
         self._study.add_epoch(trial_id, result)
         if done or stopped:
             self._study.end_trial(trial_id, "completed" if done else "stopped")
-        self._search.hear(self._study.trials[trial_id])
+        self._search.on_trial_update(self._study.trials[trial_id])
         return done or stopped

@@ -1,4 +1,4 @@
-"""From argv to one call: options from dataclasses, errors as one line with an exit code."""
+"""From the command line to one call: options become a dataclass, and an error becomes one line and an exit code."""
 
 import os
 import sys
@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import tyro
 
+from analysis.option_help import registry
+from analysis.run_card import program, run_card, wrapped_usage
 from inat.config.search import ResumeOption, SearchConfig, check_resumable
 from inat.constants import SEARCH_KIND
 from inat.errors import InatError, StudyError
@@ -14,7 +16,7 @@ from inat.study.metadata import read_info
 
 Command = TypeVar("Command")
 Search = TypeVar("Search", bound=SearchConfig)
-INTERRUPTED = 130  # the shell's code for a process ended by Ctrl-C
+INTERRUPTED = 130  # the shell's exit code for a process that Ctrl-C ended
 
 
 def parse(
@@ -24,19 +26,36 @@ def parse(
     args: Sequence[str] | None = None,
     description: str | None = None,
 ) -> Command:
-    """Read ``command``'s fields from the command line; wrong options end the process with code 2."""
-    start = tyro.MISSING_NONPROP if default is None else default
-    config = (tyro.conf.OmitArgPrefixes,)
-    return tyro.cli(command, args=args, description=description, default=start, config=config)
+    """The command line as an instance of the dataclass ``command``; a usage error exits with code 2."""
+    with wrapped_usage():
+        return tyro.cli(
+            command,
+            prog=program(),
+            args=args,
+            description=description and run_card(description),
+            default=tyro.MISSING_NONPROP if default is None else default,
+            config=(tyro.conf.OmitArgPrefixes,),
+            registry=registry(),
+        )
 
 
 def run_command(command: type[Command], run: Callable[[Command], object], description: str | None = None) -> None:
-    """Parse and run a command; an InatError becomes one line on stderr and its exit code."""
-    guard(lambda: run(parse(command, description=description)))
+    """Parse the command line and call ``run`` with the options; an InatError becomes one line and its exit code.
+
+    The help begins with ``description``, by default the docstring of the module that was started.
+    """
+    guard(lambda: run(parse(command, description=description or sys.modules["__main__"].__doc__)))
+
+
+def run_app(app: tyro.extras.SubcommandApp, description: str) -> None:
+    """Parse the command line and call the subcommand that it names; errors as in ``run_command``."""
+    config = (tyro.conf.OmitArgPrefixes,)
+    with wrapped_usage():
+        guard(lambda: app.cli(prog=program(), description=run_card(description), config=config, registry=registry()))
 
 
 def guard(run: Callable[[], object]) -> None:
-    """Call ``run`` and leave the process as the user expects: a sentence, not a traceback, unless --debug is given."""
+    """Call ``run``; an error for the user becomes one line on stderr and an exit code, a traceback with --debug."""
     try:
         run()
     except InatError as error:
@@ -48,14 +67,15 @@ def guard(run: Callable[[], object]) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output (`| head`) went away; Python would complain again while closing stdout.
+        # The process that read the output, such as `| head`, has ended. Without this, Python would print a second error
+        # when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print("error: nobody reads the output any more; write it to a file instead", file=sys.stderr)
+        print("error: the reader of the output has closed it; write the output to a file instead", file=sys.stderr)
         sys.exit(1)
 
 
 def parse_search(kind: type[Search], description: str, args: Sequence[str] | None = None) -> Search:
-    """The search's options; with --resume those of the study, changed only where that leaves its trials comparable."""
+    """The options of a search; with --resume, the study's options and those changes that keep its trials comparable."""
     resume = tyro.cli(ResumeOption, args=args, return_unknown_args=True, add_help=False)[0].resume
     if resume is None:
         return parse(kind, args=args, description=description)

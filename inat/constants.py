@@ -13,6 +13,7 @@ from analysis.schema import (
     ERROR,
     FAILED,
     FINAL_DIR,
+    GRID,
     HISTORY_COLUMNS,
     HISTORY_CSV,
     METRICS_JSON,

@@ -8,9 +8,16 @@ class InatError(Exception):
 
 
 class ConfigError(InatError):
-    """A setting is wrong or contradicts another."""
+    """Settings are wrong or contradict each other; ``problems`` has one message per mistake."""
 
     exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "; ".join(self.problems)
 
 
 class DataError(InatError):

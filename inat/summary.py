@@ -1,59 +1,67 @@
-"""The layers of one network of the search space.
+"""Print the layers of one CNN of the search space: name, output shape, parameters.
 
 python -m inat.summary --first-layer-filters 64 --conv-layers 5 --num-neurons-dense 256 --image-size 224
+python -m inat.summary --block residual --pooling average --no-batch-norm
 """
 
-from dataclasses import dataclass
-
-import torch
-from rich.console import Console
-from rich.table import Table
+from dataclasses import dataclass, fields
+from typing import Annotated, ClassVar
 
 from inat.cli import run_command
-from inat.config.trial import FLATTEN, PLAIN, CNNConfig
+from inat.config.trial import ACTIVATIONS, BLOCKS, FLATTEN, PLAIN, POOLINGS, CNNConfig
 from inat.config.validation import positive_errors, raise_if_any
-from inat.models.cnn import build_cnn, summarise
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SummaryCommand:
-    """Print the layers of one network: name, output shape, parameters."""
+    """Options of the command: the fields of CNNConfig, and what else decides the shapes."""
+
+    OPTION_GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "data": ("image_size", "num_classes"),
+        "model": (
+            "first_layer_filters", "filter_org", "conv_layers", "activation", "dropout", "batch_norm",
+            "num_neurons_dense", "block", "pooling",
+        ),
+    }  # fmt: skip
 
     first_layer_filters: int = 128
     """Filters of the first convolution."""
     filter_org: float = 1
-    """Factor from one convolution's filters to the next one's."""
+    """Number of filters relative to the convolution before: each has X times as many."""
     conv_layers: int = 5
-    """Convolution blocks."""
-    activation: str = "gelu"
-    """relu, gelu, silu or mish."""
+    """Convolution blocks, each of which halves the image."""
+    activation: Annotated[str, "|".join(ACTIVATIONS)] = "gelu"
+    """Activation function after each convolution and the dense layer."""
     dropout: float = 0.3
-    """Share of dense outputs dropped in training."""
+    """Share of the dense layer's outputs that training drops."""
     batch_norm: bool = True
     """Batch norm after each convolution."""
     num_neurons_dense: int = 512
     """Outputs of the dense layer."""
-    block: str = PLAIN
-    """plain or residual."""
-    pooling: str = FLATTEN
-    """flatten, then the dense layer; or average or maximum of each feature map, without one."""
+    block: Annotated[str, "|".join(BLOCKS)] = PLAIN
+    """Kind of all blocks but the first."""
+    pooling: Annotated[str, "|".join(POOLINGS)] = FLATTEN
+    """From feature maps to the classes: flatten them into a dense layer, or take each one's average or maximum."""
     image_size: int = 224
-    """Side of the image in pixels."""
+    """Side of the square images, in pixels."""
     num_classes: int = 10
     """Outputs of the network."""
 
 
 def print_summary(command: SummaryCommand) -> None:
-    """Print the table that ``SummaryCommand`` asks for."""
+    """Print the table; ConfigError for a network that cannot be built."""
     raise_if_any(positive_errors(command, "image_size", "num_classes"))
-    names = CNNConfig.__dataclass_fields__
+    names = [field.name for field in fields(CNNConfig) if hasattr(command, field.name)]
+    config = CNNConfig(**{name: getattr(command, name) for name in names})
+    # torch loads only after the options are known to be right.
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from inat.models.cnn import build_cnn, summarise
+
     with torch.device("meta"):  # shapes and counts need no memory
-        network = build_cnn(
-            CNNConfig(**{n: getattr(command, n) for n in names if hasattr(command, n)}),
-            command.image_size,
-            command.num_classes,
-        )
-        rows = summarise(network, command.image_size)
+        rows = summarise(build_cnn(config, command.image_size, command.num_classes), command.image_size)
     table = Table("layer", "output shape")
     table.add_column("parameters", justify="right")
     for row in rows:

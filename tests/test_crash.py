@@ -32,8 +32,8 @@ def workers_of(pid: int) -> list[int]:
     """Processes that are training a trial at this moment."""
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 1) for line in listed.splitlines()[1:]]
-    ours = children_of(pid)
-    return [int(pid) for pid, args in rows if int(pid) in ours and "ray::ImplicitFunc" in args]
+    children = children_of(pid)
+    return [int(pid) for pid, args in rows if int(pid) in children and "ray::ImplicitFunc" in args]
 
 
 def wait_for_progress(process: subprocess.Popen[str], journal: Path, moment: float) -> bool:
@@ -53,17 +53,17 @@ def wait_for_progress(process: subprocess.Popen[str], journal: Path, moment: flo
 def test_ten_kills_at_random_moments_lose_nothing(tmp_path):
     study, chance, kills = tmp_path / "study", random.Random(20), {"driver": 0, "worker": 0}
     process = start(tmp_path, *OPTIONS, "--storage-path", str(tmp_path), "--name", "study")
-    for whom in itertools.islice(itertools.cycle(["driver", "worker"]), KILLS):
+    for target in itertools.islice(itertools.cycle(["driver", "worker"]), KILLS):
         if not wait_for_progress(process, study / "journal.jsonl", chance.uniform(0, 2)):
             break
-        if whom == "worker":
+        if target == "worker":
             if training := workers_of(process.pid):
                 os.kill(chance.choice(training), signal.SIGKILL)
-                kills[whom] += 1
+                kills[target] += 1
             continue
         process.kill()
         process.wait()
-        kills[whom] += 1
+        kills[target] += 1
         process = start(tmp_path, "--resume", str(study))
     assert process.wait(timeout=400) == 0, (tmp_path / "output.txt").read_text()
     assert kills["driver"] >= 3

@@ -1,1 +1,1 @@
-"""Claims such as `batch_norm=True > batch_norm=False`, tested against a study."""
+"""Check claims such as `batch_norm=True > batch_norm=False` against the trials of a study."""

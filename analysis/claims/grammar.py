@@ -1,11 +1,10 @@
-"""The small language of claims.
+"""Parse claims about hyperparameters.
 
-batch_norm=True > batch_norm=False              the mean accuracy of one group beats that of another; a lower loss
-                                                is the better one
-conv_layers=5 > (3, 4)                          a value alone is of the parameter that was named last
+batch_norm=True > batch_norm=False              one group of trials has a better mean than another (a loss: a lower one)
+conv_layers=5 > (3, 4)                          a value without a name belongs to the parameter named last
 activation in (relu, silu) > (mish, gelu)
-conv_layers=5 best                              better than each other value (worst: worse than each)
-first_layer_filters=32 & filter_org=0.5 poor    worse than all other trials together (good: better)
+conv_layers=5 best                              better than each other value ("worst": worse than each other value)
+first_layer_filters=32 & filter_org=0.5 poor    worse than all other trials together ("good": better)
 """
 
 import re
@@ -20,12 +19,12 @@ _CONDITION = re.compile(r"(?:(?P<name>[^\s=<>&(),]+)\s*(?:=|\s+in\b)\s*)?(?P<val
 
 
 class ClaimError(ValueError):
-    """A claim that cannot be read, or that is about something that the study does not have."""
+    """A claim that cannot be parsed, or that is about something that the study did not vary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A parameter that has one of some values, which are labels of analysis.stats.encode."""
+    """A parameter with one of several values, written as labels of ``analysis.stats.encode``."""
 
     name: str
     values: tuple[str, ...]
@@ -33,7 +32,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """``group`` is better than ``rival`` (relation ">"), worse ("<"), or one of WORDS, without a rival."""
+    """``group`` is better (relation ">") or worse ("<") than ``rival``; or, without a rival, one of WORDS."""
 
     text: str
     group: tuple[Condition, ...]
@@ -42,7 +41,7 @@ class Claim:
 
 
 def parse(text: str) -> Claim:
-    """Read a claim; ClaimError, saying how claims look, if it is none."""
+    """Parse a claim; raises ClaimError, with an example, if the text is not a claim."""
     text = text.strip()
     left, sign, right = text.partition("<" if "<" in text else ">")
     try:
@@ -54,13 +53,17 @@ def parse(text: str) -> Claim:
             return _checked(Claim(text, _group(words[0], None), words[1]))
     except ClaimError as error:
         raise ClaimError(f"claim {text!r}: {error}") from None
-    raise ClaimError(f"claim {text!r} has neither > nor < nor ends in {', '.join(WORDS)}; write a=1 > a=2 or a=1 best")
+    raise ClaimError(
+        f"claim {text!r} needs > or <, or one of {', '.join(WORDS)} at its end; write a=1 > a=2 or a=1 best"
+    )
 
 
 def _checked(claim: Claim) -> Claim:
     if claim.relation in ("best", "worst") and (len(claim.group) > 1 or len(claim.group[0].values) > 1):
         word = {"best": "good", "worst": "poor"}[claim.relation]
-        raise ClaimError(f"{claim.relation} is of one value of one parameter; write {word} for a group of trials")
+        raise ClaimError(
+            f"{claim.relation} needs a single value of a single parameter; use {word} for a group of trials"
+        )
     return claim
 
 
@@ -70,16 +73,16 @@ def _group(text: str, name: str | None) -> tuple[Condition, ...]:
         match = _CONDITION.match(part.strip())
         name = match["name"] or name if match else None
         if not match or not name:
-            raise ClaimError(f"{part.strip()!r} is no condition; write name=value or name in (a, b)")
+            raise ClaimError(f"{part.strip()!r} is not a condition; write name=value or name in (a, b)")
         values = tuple(dict.fromkeys(_label(v) for v in match["values"].strip("()").split(",") if v.strip()))
         if not values:
-            raise ClaimError(f"{name} has no value")
+            raise ClaimError(f"{name} has no value; write {name}=value")
         conditions.append(Condition(name, values))
     return tuple(conditions)
 
 
 def _label(text: str) -> str:
-    """A value as analysis.stats.encode labels it: 1e-4 and 0.0001 are the same, and so are true and True."""
+    """The label of a value as in ``analysis.stats.encode``: 1e-4 is the same as 0.0001, and true the same as True."""
     text = text.strip().strip("'\"")
     if text.lower() in ("true", "false"):
         return text.capitalize()
@@ -90,12 +93,12 @@ def _label(text: str) -> str:
 
 
 def read_claims(path: Path) -> list[Claim]:
-    """The claims of a file, one a line; # begins a comment. ClaimError names the line that is none."""
+    """Read the claims of a file, one per line; # starts a comment. A ClaimError names the line."""
     return parse_all(path.read_text(encoding="utf-8").splitlines(), str(path))
 
 
 def parse_all(lines: Iterable[str], place: str) -> list[Claim]:
-    """The claims of some lines."""
+    """Parse the claims in ``lines``; ``place`` names their source in error messages."""
     claims = []
     for number, line in enumerate(lines, start=1):
         text = line.partition("#")[0].strip()

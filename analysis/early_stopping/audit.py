@@ -1,8 +1,8 @@
-"""Was early stopping worth it: what it saved, whether early ranks tell final ones, which winners it missed.
+"""Was early stopping worth it? What it saved, whether early ranks predict final ranks, and which winners it missed.
 
-The final accuracy of a stopped trial is not known. What can be said of it comes from the trials that completed, and
-those are the ones that looked good early: trials that start slowly and end well are missing from them just as they are
-missing from the study. The estimates here are therefore rather too low than too high.
+The final accuracy of a stopped trial is unknown. It is estimated from the completed trials, which looked good early.
+Trials that start slowly and end well are missing from the completed trials, as they are from the study, so the
+estimates of missed winners are too low rather than too high.
 """
 
 import itertools
@@ -11,23 +11,23 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, rankdata
 
-from analysis.comparable import accuracy_within, finite, longest, rungs
+from analysis.comparable import accuracy_within, longest_trial, mask_infinite, rungs
 from analysis.early_stopping.replay import other_settings
 from analysis.early_stopping.timeline import best_by_part, utilisation
 from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCHS, ERROR, FAILED, SECONDS, STATE, STOPPED, TRIAL_ID, VAL_ACC
 from analysis.stats.correlation import correlate
-from analysis.stats.resampling import LEVEL, ROUNDS, Array, indices, interval
-from analysis.study import Study
+from analysis.stats.resampling import CONFIDENCE, ROUNDS, Array, bootstrap_indices, percentile_interval
+from analysis.study import StudyData
 
-LEAST_COMPLETED = 5  # trials whose gains are an estimate at all
+MIN_COMPLETED = 5  # completed trials needed for an estimate
 LIKELY = 0.5
 
 
-def savings(study: Study) -> pd.DataFrame:
-    """Epochs and seconds that stopping saved, one row for each thing it can be compared with.
+def savings(study: StudyData) -> pd.DataFrame:
+    """Epochs and seconds that early stopping saved, one row per alternative.
 
-    "max_epochs": every stopped trial trains to the last epoch, at its own seconds an epoch; "as completed trials":
-    it trains for as many epochs as completed trials did on average, since patience ends many of them before the last.
+    "max_epochs": every stopped trial trains to the last epoch, at its own seconds per epoch. "as completed trials":
+    every stopped trial trains as long as completed trials did on average; patience ends many of them earlier.
     """
     trials = study.trials
     stopped = trials[trials[STATE].eq(STOPPED)]
@@ -38,8 +38,8 @@ def savings(study: Study) -> pd.DataFrame:
     spent = float(trials[EPOCHS].sum()), float(trials[SECONDS].sum(min_count=1))
     rows = []
     for against, goal in goals.items():
-        more = (goal - stopped[EPOCHS]).clip(lower=0)
-        epochs, seconds = more.sum(skipna=False), (more * pace).sum(skipna=False)
+        remaining = (goal - stopped[EPOCHS]).clip(lower=0)
+        epochs, seconds = remaining.sum(skipna=False), (remaining * pace).sum(skipna=False)
         rows.append(
             {"against": against, "epochs_a_trial": goal, "stopped": len(stopped), "of": len(trials),
              "epochs_spent": spent[0], "epochs_saved": epochs, "share_saved": epochs / max(spent[0] + epochs, 1),
@@ -48,11 +48,11 @@ def savings(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def rung_correlations(study: Study) -> pd.DataFrame:
-    """Spearman's correlation of the accuracies within two rungs, over trials that reached the later one.
+def rung_correlations(study: StudyData) -> pd.DataFrame:
+    """Spearman's correlation of the accuracies at two rungs, over the trials that reached the later rung.
 
-    Trials that ended out of patience in between count with what they had. Only survivors have a later accuracy, and
-    among alike trials ranks change places easily, so over all trials the correlation would be higher.
+    Trials that ran out of patience in between keep the accuracy that they reached. Only survivors have a later
+    accuracy, and similar trials change ranks easily, so the correlation over all trials would be higher.
     """
     trials = study.trials.set_index(TRIAL_ID)
     rows = []
@@ -67,29 +67,29 @@ def rung_correlations(study: Study) -> pd.DataFrame:
 def _spearman(both: Array) -> dict[str, float]:
     if len(both) < 3:
         return dict.fromkeys(("spearman", "low", "high"), float("nan"))
-    drawn = both[np.vstack([np.arange(len(both))[None], indices(len(both), ROUNDS)])]
+    drawn = both[np.vstack([np.arange(len(both))[None], bootstrap_indices(len(both), ROUNDS)])]
     ranks = rankdata(drawn, axis=1)
     found = correlate(ranks[:, :, :1], ranks[:, :, 1])[:, 0]
-    low, high = interval(found[1:], len(both))
+    low, high = percentile_interval(found[1:], len(both))
     return {"spearman": float(found[0]), "low": low, "high": high}
 
 
-def missed_winners(study: Study) -> pd.DataFrame:
-    """A row for each stopped trial: the chance that it would have ended above the best completed one.
+def missed_winners(study: StudyData) -> pd.DataFrame:
+    """One row per stopped trial: the chance that it would have beaten the best completed trial.
 
-    Each completed trial shows once how much of the error that was left at the epoch of the stop training on removed;
-    the chance is the share of them whose gain would have been enough, with Jeffreys' 95 % interval. It takes the gains
-    of completed trials for those of stopped ones, whatever their hyperparameters. ``needed`` is the share of the error
-    that a stopped trial had to remove, or, of a metric without a known limit, the gain itself.
+    ``needed``: the share of its remaining error that the trial had to remove to win; for a metric without a known
+    limit, the gain itself. ``chance``: the share of the ``completed`` trials that removed more than that from the same
+    epoch on, with Jeffreys' 95 % interval (``low``, ``high``). This assumes that stopped trials would have gained as
+    completed trials did, whatever their hyperparameters.
     """
     trials = study.trials.set_index(TRIAL_ID)
     completed = trials.index[trials[STATE].eq(COMPLETED) & trials[BEST_VAL_ACC].notna()]
     stopped = trials[trials[STATE].eq(STOPPED) & trials[BEST_VAL_ACC].notna()]
     columns = ["trial_id", "epochs", "best_val_acc", "needed", "chance", "low", "high", "completed"]
-    if len(completed) < LEAST_COMPLETED:
+    if len(completed) < MIN_COMPLETED:
         return pd.DataFrame(columns=columns)
     goal, limit = float(trials.loc[completed, BEST_VAL_ACC].agg(study.mode)), best_possible(study)
-    final = accuracy_within(study, longest(study)).reindex(completed)
+    final = accuracy_within(study, longest_trial(study)).reindex(completed)
     rows = []
     for epochs, group in stopped.groupby(EPOCHS):
         early = accuracy_within(study, int(epochs)).reindex(completed)
@@ -103,84 +103,92 @@ def missed_winners(study: Study) -> pd.DataFrame:
     return table.sort_values(["chance", BEST_VAL_ACC], ascending=best_first, ignore_index=True)
 
 
-def best_possible(study: Study) -> float | None:
-    """The limit that the metric, turned so that more is better, cannot pass; None where its values show none.
+def best_possible(study: StudyData) -> float | None:
+    """The highest possible value of ``sign * metric``, or None if the recorded values show no limit.
 
-    1 for shares such as accuracies, 0 for losses, which are never below 0. Rewards have none.
+    1 for a share such as an accuracy; 0 for a loss, which is never negative; None for a reward.
     """
-    values = study.sign * finite(study.history[VAL_ACC]).dropna()
+    values = study.sign * mask_infinite(study.history[VAL_ACC]).dropna()
     if values.between(0, 1).all():
         return 1.0
     return 0.0 if values.le(0).all() else None
 
 
 def _gain(early: pd.Series, late: pd.Series | float, limit: float | None) -> pd.Series:
-    """What trials gained, as share of what they could have gained if there is a limit. More is better."""
-    left = pd.Series(1.0, early.index) if limit is None else limit - early
-    return ((late - early) / left).where(left.ne(0), 0.0)
+    """The gain of each trial, as a share of its possible gain if there is a limit; higher values are better."""
+    possible = pd.Series(1.0, early.index) if limit is None else limit - early
+    return ((late - early) / possible).where(possible.ne(0), 0.0)
 
 
-def _proportion(hits: int, of: int) -> tuple[float, float, float]:
-    """A share with Jeffreys' interval; the end that cannot be known is that of the scale."""
-    if not of:
+def _proportion(hits: int, total: int) -> tuple[float, float, float]:
+    """The share hits / total with Jeffreys' interval."""
+    if not total:
         return float("nan"), 0.0, 1.0
-    tail = (1 - LEVEL) / 2
-    low = float(beta.ppf(tail, hits + 0.5, of - hits + 0.5)) if hits else 0.0
-    high = float(beta.ppf(1 - tail, hits + 0.5, of - hits + 0.5)) if hits < of else 1.0
-    return hits / of, low, high
+    tail = (1 - CONFIDENCE) / 2
+    low = float(beta.ppf(tail, hits + 0.5, total - hits + 0.5)) if hits else 0.0
+    high = float(beta.ppf(1 - tail, hits + 0.5, total - hits + 0.5)) if hits < total else 1.0
+    return hits / total, low, high
 
 
-def missed_summary(study: Study) -> pd.DataFrame:
-    """One row: how many stopped trials would have won, in expectation, and how many were likely to.
+def missed_summary(study: StudyData) -> pd.DataFrame:
+    """One row: the expected number of stopped trials that would have won, and the number of likely winners.
 
-    ``low`` and ``high`` add up the ends of all intervals, as all chances rest on the same few completed trials and are
-    wrong together. They are wide, and rightly so: on 30 simulated searches ``expected`` was below 0.01 a search while
-    stopping had missed 3 winners in all (benchmarks/analysis_truth.py).
+    ``low`` and ``high`` are sums over the intervals of all trials, because all chances depend on the same few completed
+    trials and err together. The interval has to be wide: in 30 simulated searches ``expected`` was below 0.01 per
+    search, while stopping had missed 3 winners in total (benchmarks/analysis_truth.py).
     """
-    found = missed_winners(study)
-    known = len(found) > 0
+    winners = missed_winners(study)
+    known = len(winners) > 0
     stopped = int(study.trials[STATE].eq(STOPPED).sum())
-    expected = {name: found[column].sum() if known else np.nan
+    expected = {name: winners[column].sum() if known else np.nan
                 for name, column in (("expected", "chance"), ("low", "low"), ("high", "high"))}  # fmt: skip
-    likely = int(found["chance"].ge(LIKELY).sum()) if known else 0
+    likely = int(winners["chance"].ge(LIKELY).sum()) if known else 0
     completed = int(study.trials[STATE].eq(COMPLETED).sum())
     return pd.DataFrame([{"stopped": stopped, "completed": completed, **expected, "likely": likely}])
 
 
-def failures(study: Study) -> pd.DataFrame:
-    """Failed trials by reason, most frequent first: the first line of the error, its numbers taken for the same."""
+def failures(study: StudyData) -> pd.DataFrame:
+    """Failed trials by reason, most frequent first.
+
+    The reason is the first line of the error. Errors that differ only in numbers count as the same reason.
+    """
     failed = study.trials[study.trials[STATE].eq(FAILED)]
     errors = failed[ERROR].fillna("").astype(str).str.strip().replace("", "no reason recorded")
     reasons = errors.str.split("\n").str[0].str.slice(0, 160)
-    alike = reasons.str.replace(r"0x[0-9a-fA-F]+|\d+(\.\d+)?", "#", regex=True)
+    without_numbers = reasons.str.replace(r"0x[0-9a-fA-F]+|\d+(\.\d+)?", "#", regex=True)
     rows = [
         {"reason": reasons[group.index[0]], "trials": len(group), "share": len(group) / len(study.trials),
          "epochs": float(group[EPOCHS].median()), "seconds": float(group[SECONDS].sum(min_count=1)),
          "examples": ", ".join(group[TRIAL_ID].astype(str).head(3))}
-        for _, group in failed.groupby(alike, sort=False)
+        for _, group in failed.groupby(without_numbers, sort=False)
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["reason", "trials", "share", "epochs", "seconds", "examples"])
     return table.sort_values("trials", ascending=False, kind="stable", ignore_index=True)
 
 
 NOTES = {
-    "Epochs and seconds saved": "against training stopped trials to the last epoch, or as long as completed ones",
-    "Rank correlation between rungs, survivors only": "1: the earlier rung has the order of the later one",
-    "Stopped trials that would have won: expected number": "the sum of their chances; low and high: of their intervals",
+    "Epochs and seconds saved": (
+        "Compared with training every stopped trial to the last epoch, or as long as completed trials on average."
+    ),
+    "Rank correlation between rungs, survivors only": "1: both rungs rank the trials in the same order.",
+    "Stopped trials that would have won: expected number": (
+        "expected: the sum of the chances of all stopped trials; low, high: the sums of their 95 % intervals."
+    ),
     "Stopped trials most likely to have won": (
-        "needed: the share of what was left to gain that would have beaten the best; chance: the share of completed "
-        "trials that gained so much from that epoch on"
+        "needed: the share of the remaining error that the trial had to remove to beat the best trial; chance: the "
+        "share of completed trials that removed more than that from the same epoch on."
     ),
     "Other settings, replayed on the recorded curves": (
-        "unknown: trials that the setting would have let live beyond their record, so epochs and best are at least so "
-        "much (whole: none of them); same_stops: stopped where they were; own: this study's setting"
+        "unknown: stopped trials that the setting would have continued beyond their recorded curve; epochs and best "
+        "are then lower bounds (whole: no such trial); same_stops: trials stopped at the same epoch as in this study; "
+        "own: the setting of this study."
     ),
-    "Slots busy over time": "busy: trials at once; waiting, starting and saving count as idle",
+    "Slots busy over time": "busy: trials that train at the same time. Waiting, starting and saving count as idle.",
 }
 
 
-def audit_tables(study: Study) -> dict[str, pd.DataFrame]:
-    """All tables of the audit, by title."""
+def audit_tables(study: StudyData) -> dict[str, pd.DataFrame]:
+    """All tables of the audit, by title; NOTES explains their columns."""
     return {
         "Epochs and seconds saved": savings(study),
         "Rank correlation between rungs, survivors only": rung_correlations(study),

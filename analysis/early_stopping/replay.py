@@ -1,9 +1,8 @@
-"""What another grace period or factor would have done, replayed on the recorded curves.
+"""Replay other grace periods and reduction factors of ASHA on the recorded curves.
 
-A trial that was stopped has no curve after its stop, so a setting that would have let it live cannot be judged on it:
-such trials are counted as ``unknown``, and what the row then says is a lower bound. Only rows without unknown trials
-are whole. Even those leave out that epochs saved would have gone into other trials, and that the searcher would have
-learned other things.
+A stopped trial has no curve after its stop, so a setting that would have continued it cannot be judged on it. Such
+trials count as ``unknown``, and the row is a lower bound; only rows without unknown trials are ``whole``. No row
+accounts for the trials that the saved epochs could have paid for, or for what the sampler would have learned.
 """
 
 from collections import defaultdict
@@ -12,19 +11,20 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from analysis.comparable import best_so_far, milestones, rungs
+from analysis.comparable import best_so_far, rungs
+from analysis.rungs import rung_milestones
 from analysis.schema import BEST_VAL_ACC, COMPLETED, CREATED, EPOCH, EPOCHS, SECONDS, STATE, STOPPED, TRIAL_ID
-from analysis.study import Study
+from analysis.study import StudyData
 
 GRACES = (1, 3, 5, 9)
 FACTORS = (2, 3, 4)
 
 
-def arrivals(study: Study) -> pd.DataFrame:
-    """The history with best so far, in the order in which the epochs ended.
+def history_in_time_order(study: StudyData) -> pd.DataFrame:
+    """The history, with best_val_acc so far, in the order in which the epochs ended.
 
-    Our study directory keeps that order. A history that lists one trial after another is put into it by when each trial
-    was created and the seconds of its epochs, which leaves out the time that trials waited.
+    The history.csv of a study directory has that order. A history that lists one trial after another is sorted by the
+    creation time of each trial plus the seconds of its epochs; this ignores the time for which trials waited.
     """
     history = best_so_far(study.history, study.mode).sort_index(kind="stable")
     if not len(history):
@@ -39,27 +39,30 @@ def arrivals(study: Study) -> pd.DataFrame:
 
 
 @dataclass(slots=True)
-class Ladder:
-    """ASHA as Tune has it: a trial that reaches a rung below the best 1/factor of those before it stops."""
+class AshaRungs:
+    """ASHA's decisions as in Ray Tune: stop a trial that is not in the best 1/factor of its predecessors at a rung."""
 
     epochs: list[int]
     factor: int
     recorded: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def stops(self, epoch: int, accuracy: float) -> bool:
-        """Whether a trial with ``accuracy``, or minus its loss, at ``epoch`` is stopped; it counts for later ones."""
+    def should_stop(self, epoch: int, accuracy: float) -> bool:
+        """Whether to stop a trial with ``accuracy`` (or minus its loss) at ``epoch``; also records the accuracy."""
         if epoch not in self.epochs:
             return False
-        before = self.recorded[epoch]
-        stopped = bool(before) and accuracy < float(np.percentile(before, (1 - 1 / self.factor) * 100))
-        before.append(accuracy)
-        return stopped
+        earlier = self.recorded[epoch]
+        stop = bool(earlier) and accuracy < float(np.percentile(earlier, (1 - 1 / self.factor) * 100))
+        earlier.append(accuracy)
+        return stop
 
 
-def replay(study: Study, grace: int, factor: int, events: pd.DataFrame | None = None) -> dict[str, object]:
-    """One setting on the recorded curves: trials it stops, epochs it spends, the best it finds, what is unknown."""
-    events = arrivals(study) if events is None else events
-    ladder = Ladder(milestones(grace, factor, rungs(study)[-1]), factor)
+def replay(study: StudyData, grace: int, factor: int, events: pd.DataFrame | None = None) -> dict[str, object]:
+    """Replay one setting: the trials it stops, the epochs it spends, the best it finds, and the unknown trials.
+
+    ``events``: ``history_in_time_order(study)``, to compute it only once for several settings.
+    """
+    events = history_in_time_order(study) if events is None else events
+    asha = AshaRungs(rung_milestones(grace, factor, rungs(study)[-1]), factor)
     trials = study.trials.set_index(TRIAL_ID)
     ends = trials.loc[trials[STATE].eq(COMPLETED), EPOCHS].to_dict()
     stopped: dict[str, int] = {}
@@ -69,30 +72,30 @@ def replay(study: Study, grace: int, factor: int, events: pd.DataFrame | None = 
             continue
         value = study.sign * float(accuracy)
         spent, best = spent + 1, max(best, value)
-        # A trial that ends by itself at a rung counts for those that come later, and is not stopped.
-        if ladder.stops(int(epoch), value) and ends.get(trial_id) != epoch:
+        # A trial that completes at a rung is recorded for later trials, but is not stopped.
+        if asha.should_stop(int(epoch), value) and ends.get(trial_id) != epoch:
             stopped[trial_id] = int(epoch)
-    cut = trials.index[trials[STATE].eq(STOPPED)]
-    # Stopped where the record ends too, or earlier, is known; let to live beyond its record is not.
-    unknown = [trial for trial in cut if trial not in stopped]
-    agreed = sum(stopped.get(trial) == trials.at[trial, EPOCHS] for trial in cut)
+    stopped_in_study = trials.index[trials[STATE].eq(STOPPED)]
+    # A stop at the end of the recorded curve or earlier is known. Training beyond the curve is not.
+    unknown = [trial for trial in stopped_in_study if trial not in stopped]
+    same_stops = sum(stopped.get(trial) == trials.at[trial, EPOCHS] for trial in stopped_in_study)
     return {
         "grace": grace, "factor": factor, "stopped": len(stopped), "unknown": len(unknown), "epochs": spent,
         "best": study.sign * best if spent else np.nan,
-        "completed": int(trials[STATE].eq(COMPLETED).sum() - len(set(stopped) - set(cut))),
-        "same_stops": agreed, "whole": not unknown,
+        "completed": int(trials[STATE].eq(COMPLETED).sum() - len(set(stopped) - set(stopped_in_study))),
+        "same_stops": same_stops, "whole": not unknown,
     }  # fmt: skip
 
 
-def other_settings(study: Study) -> pd.DataFrame:
-    """A row for each grace period and factor that fit below the last epoch, the study's own ones marked.
+def other_settings(study: StudyData) -> pd.DataFrame:
+    """One row per grace period and factor below the last epoch; ``own`` marks the setting of the study.
 
-    ``epochs`` spent and ``best`` found are at least so much where trials are ``unknown``. ``same_stops``: trials that
-    are stopped just where they were; of the study's own setting it shows how far the replay can be trusted.
+    ``epochs`` spent and ``best`` found are lower bounds if trials are ``unknown``. ``same_stops``: trials that are
+    stopped at the same epoch as in the study; in the row of the study's own setting it shows how exact the replay is.
     """
     config = study.info.get("config") or {}
     own = int(config.get("grace_period") or 0), int(config.get("reduction_factor") or 0)
     settings = {(g, f) for g in GRACES for f in FACTORS if g < rungs(study)[-1]} | ({own} if all(own) else set())
-    events = arrivals(study)
+    events = history_in_time_order(study)
     rows = [replay(study, g, f, events) | {"own": (g, f) == own} for g, f in sorted(settings)]
     return pd.DataFrame(rows)

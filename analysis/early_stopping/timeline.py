@@ -1,18 +1,18 @@
-"""A search over time: the best so far against what was spent, and how busy its slots were."""
+"""A search over time: the best result against the epochs spent, and how busy the slots were."""
 
 import numpy as np
 import pandas as pd
 
-from analysis.early_stopping.replay import arrivals
+from analysis.early_stopping.replay import history_in_time_order
 from analysis.schema import BEST_VAL_ACC, CREATED, SECONDS, TRIAL_ID
-from analysis.study import Study
+from analysis.study import StudyData
 
-PARTS = 10  # of the time that a search took
+PARTS = 10  # into which the duration of a search is divided
 
 
-def best_against_epochs(study: Study) -> pd.DataFrame:
-    """A row for each epoch that any trial trained: epochs_spent by all together, trials_begun, best_val_acc so far."""
-    events = arrivals(study).dropna(subset=[BEST_VAL_ACC])
+def best_against_epochs(study: StudyData) -> pd.DataFrame:
+    """One row per trained epoch: epochs_spent by all trials together, trials_begun, best_val_acc so far."""
+    events = history_in_time_order(study).dropna(subset=[BEST_VAL_ACC])
     begun = (~events[TRIAL_ID].duplicated()).cumsum()
     spent = np.arange(1, len(events) + 1)
     best = (study.sign * events[BEST_VAL_ACC]).cummax() * study.sign
@@ -20,19 +20,19 @@ def best_against_epochs(study: Study) -> pd.DataFrame:
     return found.reset_index(drop=True)
 
 
-def best_by_part(study: Study, parts: int = PARTS) -> pd.DataFrame:
-    """``best_against_epochs`` after each tenth of all epochs."""
+def best_by_part(study: StudyData, parts: int = PARTS) -> pd.DataFrame:
+    """The rows of ``best_against_epochs`` at the end of each of ``parts`` equal parts of all epochs."""
     table = best_against_epochs(study)
     ends = np.unique(np.ceil(np.linspace(0, len(table), parts + 1)[1:]).astype(int)) - 1
     return table.iloc[ends[ends >= 0]].reset_index(drop=True)
 
 
-def utilisation(study: Study, parts: int = PARTS) -> pd.DataFrame:
-    """How many trials trained at once in each part of the search's time, and which share of the slots that is.
+def utilisation(study: StudyData, parts: int = PARTS) -> pd.DataFrame:
+    """How many trials trained at the same time in each part of the search, and which share of the slots that is.
 
-    A trial is taken to train from its creation for its seconds of training. ``slots`` are ``max_concurrent`` of the
-    search's configuration, or else the trials at once in the busiest part, so waiting, starting and saving count as
-    idle; a trial created ahead of time, which waits for a slot, is put too early. Empty where times are not known.
+    A trial is assumed to train from its creation, without breaks, for its seconds of training. Waiting, starting and
+    saving therefore count as idle, and a trial that waited for a slot is placed too early. ``slots``:
+    ``max_concurrent`` of the search's configuration, or else the busiest part. Empty if the times are unknown.
     """
     known = study.trials.dropna(subset=[CREATED, SECONDS])
     known = known[known[SECONDS] > 0]
@@ -52,6 +52,6 @@ def utilisation(study: Study, parts: int = PARTS) -> pd.DataFrame:
 
 
 def busy_between(begin: np.ndarray, end: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The mean number of intervals that are open between each edge and the next."""
+    """The mean number of the intervals ``begin`` to ``end`` that are open between each edge and the next."""
     overlap = np.minimum(end[:, None], edges[None, 1:]) - np.maximum(begin[:, None], edges[None, :-1])
     return np.asarray(overlap.clip(min=0).sum(axis=0) / np.diff(edges))

@@ -1,1 +1,1 @@
-"""Pictures of a study: for each a function that makes a frame, and one that draws the frame."""
+"""Figures of a study. For each figure one function computes a table, and another draws the table."""

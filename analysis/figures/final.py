@@ -1,4 +1,4 @@
-"""The final model on the test split: which classes it takes for which, and whether its confidence can be believed."""
+"""Figures of the final model on the test split: which classes it confuses, and how well it is calibrated."""
 
 import numpy as np
 import pandas as pd
@@ -6,21 +6,24 @@ from matplotlib.axes import Axes
 
 from analysis.figures.style import BLUE, BLUES, INK, MUTED, ORANGE, axes_or_new, colour_map, shortened, styled
 
-FEW = 25  # classes whose counts are written into their fields
-SHORT = 18  # characters of a class
+MAX_COUNTED_CLASSES = 25  # with more classes the cells are too small for numbers
+MAX_NAME_LENGTH = 18  # characters of a class name
 
 
 @styled
 def plot_confusion(confusion: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw counts, a row a true class and a column a predicted one, each row's colours by its share."""
+    """Draw a confusion matrix of counts: one row per true class, one column per predicted class.
+
+    Colours show the share of the true class.
+    """
     counts = confusion.to_numpy(dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax = axes_or_new(ax, height=1.5 + 0.36 * len(confusion))
     image = ax.imshow(shares, cmap=colour_map(BLUES), vmin=0, vmax=1, aspect="auto")
-    for i, j in np.ndindex(counts.shape if len(confusion) <= FEW else (0, 0)):
+    for i, j in np.ndindex(counts.shape if len(confusion) <= MAX_COUNTED_CLASSES else (0, 0)):
         colour = "white" if shares[i, j] > 0.5 else "#10161c"
         ax.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=8, color=colour)
-    names = [shortened(name, SHORT) for name in confusion.index]
+    names = [shortened(name, MAX_NAME_LENGTH) for name in confusion.index]
     ax.set_xticks(range(len(names)), names, rotation=35, ha="right", fontsize=8.5)
     ax.set_yticks(range(len(names)), names, fontsize=8.5)
     ax.set(xlabel="predicted", ylabel="true")
@@ -32,15 +35,16 @@ def plot_confusion(confusion: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_reliability(bins: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw accuracy against confidence: columns confidence, accuracy, low, high and images of each bin that has any.
+    """Draw accuracy against confidence; ``bins`` has the columns confidence, accuracy, low, high and images.
 
-    On the line a confidence of 0.8 is right in 8 of 10 cases; below it the model trusts itself too much.
+    On the diagonal, predictions with a confidence of 0.8 are correct in 8 of 10 cases. Below it the model is
+    overconfident.
     """
     ax = axes_or_new(ax, height=3.6)
-    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="as confident as right")
+    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="perfect calibration")
     ax.vlines(bins["confidence"], bins["low"], bins["high"], color=BLUE, linewidth=1.5, label="95 % interval")
     ax.scatter(bins["confidence"], bins["accuracy"], s=10 + 120 * bins["images"] / bins["images"].max(), color=ORANGE,
-               zorder=3, label="photos of about one confidence, and how many")  # fmt: skip
+               zorder=3, label="photos with a similar confidence, and their number")  # fmt: skip
     for confidence, accuracy, images in zip(bins["confidence"], bins["accuracy"], bins["images"], strict=True):
         ax.annotate(f"{images:.0f}", (confidence, accuracy), (8, -4), textcoords="offset points", fontsize=8, color=INK)
     ax.set(xlabel="mean confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))

@@ -1,4 +1,4 @@
-"""Importance and correlation side by side as in W&B's panel, and importance by methods that mean different things."""
+"""Figures of importance: importance and correlation as in W&B's panel, and importance by four methods."""
 
 from collections.abc import Sequence
 
@@ -6,27 +6,27 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import BLUE, GREEN, MUTED, RED, ROW, new_figure, shortened, styled
+from analysis.figures.style import BLUE, GREEN, MUTED, RED, ROW_HEIGHT, new_figure, shortened, styled
 from analysis.stats.importance import METHODS
 
-MOST_ROWS = 24  # columns of the panel; the table has them all
-MEANING = {
-    "impurity": "impurity (W&B's)\nshare",
-    "permutation": "permutation\nR² lost",
+MAX_ROWS = 24  # encoded columns in the figure; the table has all of them
+AXES_TITLES = {
+    "impurity": "impurity (as in W&B)\nshare",
+    "permutation": "permutation\nloss of R²",
     "fanova": "fANOVA\nshare",
     "ped-anova": "PED-ANOVA\nshare",
 }
 
 
 @styled
-def plot_panel(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Draw the frame of ``analysis.stats.importance.panel``: importance left; Pearson correlation right.
+def plot_wandb_panel(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
+    """Draw the table of ``analysis.stats.importance.wandb_panel``: importance left, Pearson's correlation right.
 
-    The lines on the bars of the correlation are its 95 % intervals, which W&B's panel does not have.
+    Lines on the bars of the correlation are 95 % intervals, which W&B's panel does not have.
     """
-    rows = table.head(MOST_ROWS).iloc[::-1]
+    rows = table.head(MAX_ROWS).iloc[::-1]
     if axes is None:
-        axes = new_figure(height=1.0 + ROW * len(rows)).subplots(1, 2, sharey=True)
+        axes = new_figure(height=1.0 + ROW_HEIGHT * len(rows)).subplots(1, 2, sharey=True)
     left, right = axes
     names = rows["column"].map(shortened)
     left.barh(names, rows["importance"], color=BLUE, height=0.65)
@@ -43,7 +43,7 @@ def plot_panel(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[
 
 
 def importance_matrix(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Split the frame of ``analysis.stats.importance.importance`` by method, with the parameters in one order."""
+    """Split the table of ``analysis.stats.importance.importance`` by method, all with the same order of parameters."""
     order = list(dict.fromkeys(table["parameter"]))
     columns = ["importance", "low", "high"]
     return {m: table[table["method"].eq(m)].set_index("parameter")[columns].reindex(order) for m in METHODS}
@@ -51,18 +51,18 @@ def importance_matrix(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 @styled
 def plot_importance(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Draw the frame of ``analysis.stats.importance.importance``: dots with 95 % intervals, one axes per method."""
+    """Draw the table of ``analysis.stats.importance.importance``: dots with 95 % intervals, one axes per method."""
     by_method = importance_matrix(table)
     rows = len(by_method[METHODS[0]])
     if axes is None:
-        axes = new_figure(height=1.1 + ROW * max(rows, 1)).subplots(1, len(METHODS), sharey=True)
+        axes = new_figure(height=1.1 + ROW_HEIGHT * max(rows, 1)).subplots(1, len(METHODS), sharey=True)
     for ax, (method, found) in zip(axes, by_method.items(), strict=True):
         places = np.arange(rows)[::-1]
         ax.axvline(0, color=MUTED, linewidth=0.8)
         _whiskers(ax, places, found["importance"], found["low"], found["high"])
         ax.scatter(found["importance"], places, color=BLUE, s=26, zorder=3)
         ax.set_yticks(places, [shortened(name) for name in found.index])
-        ax.set_title(MEANING[method], fontsize=9.5)
+        ax.set_title(AXES_TITLES[method], fontsize=9.5)
         ax.grid(axis="y", visible=False)
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(-0.6, max(rows, 1) - 0.4)

@@ -1,4 +1,4 @@
-"""Parallel coordinates: a line a trial through its hyperparameters, its epochs and its accuracy."""
+"""Parallel coordinates: one line per trial through its hyperparameters, its epochs and its result."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,43 +12,44 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 
-from analysis.comparable import finite, outcome_name
+from analysis.comparable import is_accuracy, mask_infinite
 from analysis.figures.style import GRID, INK, MUTED, SCALE, axes_or_new, colour_map, shortened, styled
 from analysis.schema import BEST_VAL_ACC, EPOCHS, TRIAL_ID
-from analysis.stats.encode import MAX_LEVELS, is_logarithmic, is_number, label_of, level_labels, varying
-from analysis.study import Study
+from analysis.stats.encode import MAX_LEVELS, is_logarithmic, is_number, label_of, level_labels, varying_parameters
+from analysis.study import StudyData
 
 Array = npt.NDArray[np.float64]
 
-MOST_LINES = 2000  # of the best trials; more lines hide one another and make a page heavy
+MAX_LINES = 2000  # the best trials; more lines hide one another and make a page heavy
 LEVELS, LINEAR, LOGARITHMIC = "levels", "linear", "logarithmic"
-TICKS = 5  # of an axis of numbers
-FINE = 20  # places between two ticks of a logarithmic axis at which a selection may begin or end
-LONGEST = 24  # characters of a label
-JITTER = 0.12  # of the distance of two labels: lines through the same value lie side by side
+TICKS = 5  # on a numeric axis
+TICK_STEPS = 20  # unlabelled ticks per labelled one on a logarithmic axis: Plotly snaps a selection to ticks
+MAX_LABEL_LENGTH = 24  # characters
+JITTER = 0.12  # of the distance between two labels: lines through the same value lie side by side
 
 
-def parallel_lines(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Positions of each trial on each axis, and the labels of the axes.
+def parallel_lines(study: StudyData) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The position of each trial on each axis, and the ticks of the axes.
 
-    The first frame has a row for each trial with an accuracy, the best MOST_LINES of them, worst first, so that good
-    ones are drawn above; its index is trial_id, its columns are the hyperparameters that vary, epochs and best_val_acc,
-    or what the study calls its metric.
-    The second has ``axis``, ``kind``, ``position`` and ``label`` of each tick. Numbers with many values are where they
-    are (LINEAR) or at their logarithm to base 10 (LOGARITHMIC), other values at 0, 1, 2, ... (LEVELS).
+    First table: one row per trial with a result, at most the MAX_LINES best, worst first so that good trials are drawn
+    on top. Index: trial_id. Columns: the hyperparameters that vary, epochs, and best_val_acc or the study's metric.
+
+    Second table: ``axis``, ``kind``, ``position`` and ``label`` of each tick. Numbers with many values are placed at
+    their value (LINEAR) or its logarithm to base 10 (LOGARITHMIC), all other values at 0, 1, 2, ... (LEVELS).
     """
-    trials = study.trials[finite(study.trials[BEST_VAL_ACC]).notna()].set_index(TRIAL_ID)
-    trials = trials.loc[(study.sign * trials[BEST_VAL_ACC]).sort_values(kind="stable").tail(MOST_LINES).index]
+    trials = study.trials[mask_infinite(study.trials[BEST_VAL_ACC]).notna()].set_index(TRIAL_ID)
+    trials = trials.loc[(study.sign * trials[BEST_VAL_ACC]).sort_values(kind="stable").tail(MAX_LINES).index]
     lines, ticks = {}, []
-    for name in [*varying(trials, study.parameters), EPOCHS, BEST_VAL_ACC]:
-        kind, lines[name], found = _axis(trials[name], name in (EPOCHS, BEST_VAL_ACC))
-        ticks += [(name, kind, float(position), label) for position, label in found]
-    names = {BEST_VAL_ACC: study.metric if outcome_name(study.metric) == study.metric else BEST_VAL_ACC}
+    for name in [*varying_parameters(trials, study.parameters), EPOCHS, BEST_VAL_ACC]:
+        kind, lines[name], labels = _axis(trials[name], name in (EPOCHS, BEST_VAL_ACC))
+        ticks += [(name, kind, float(position), label) for position, label in labels]
+    names = {BEST_VAL_ACC: BEST_VAL_ACC if is_accuracy(study.metric) else study.metric}
     table = pd.DataFrame(ticks, columns=["axis", "kind", "position", "label"])
     return pd.DataFrame(lines, index=trials.index).rename(columns=names), table.replace({"axis": names})
 
 
 def _axis(column: pd.Series, always_number: bool) -> tuple[str, pd.Series, list[tuple[float, str]]]:
+    """The kind of an axis, the positions of the trials on it, and its ticks as (position, label)."""
     many = column.nunique() > MAX_LEVELS and not column.isna().any()
     if not (always_number or (many and is_number(column))):
         labels = level_labels(column)
@@ -65,7 +66,7 @@ def _axis(column: pd.Series, always_number: bool) -> tuple[str, pd.Series, list[
 
 @styled
 def plot_parallel(lines: pd.DataFrame, ticks: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the frames of ``parallel_lines``, coloured by the last axis."""
+    """Draw the tables of ``parallel_lines``, coloured by the last axis."""
     ax = axes_or_new(ax, height=4.4)
     accuracy = lines.iloc[:, -1]
     norm = Normalize(accuracy.min(), accuracy.max())
@@ -91,35 +92,35 @@ def plot_parallel(lines: pd.DataFrame, ticks: pd.DataFrame, ax: Axes | None = No
 
 def _draw_axis(ax: Axes, place: int, name: str, heights: list[float], labels: list[str]) -> None:
     ax.axvline(place, 0.07, 0.93, color=MUTED, linewidth=0.8)
-    paper = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.6}
+    background = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.6}
     for height, label in zip(heights, labels, strict=True):
         ax.annotate(
-            shortened(label, LONGEST),
+            shortened(label, MAX_LABEL_LENGTH),
             (place, height),
             (4, 0),
             textcoords="offset points",
             va="center",
             fontsize=7.5,
-            bbox=paper,
+            bbox=background,
         )
     title = ax.annotate(_title(name), (place, 1.1), annotation_clip=False, rotation=18, fontsize=8.5)
     title.set(ha="left", va="bottom", color=INK)
 
 
 def _title(name: str) -> str:
-    return shortened(name.replace("_", " "), LONGEST)
+    return shortened(name.replace("_", " "), MAX_LABEL_LENGTH)
 
 
 def _span(ticks: pd.DataFrame) -> tuple[float, float]:
-    """The lowest position of an axis and its length; a single value stands in the middle."""
+    """The lowest position of an axis and its length; a single value is placed in the middle."""
     low, high = float(ticks["position"].min()), float(ticks["position"].max())
     return (low, high - low) if high > low else (low - 0.5, 1.0)
 
 
 def _positions(column: pd.Series, ticks: pd.DataFrame) -> Array:
-    """Where lines cross an axis: those that meet in a label are set a little apart, seeded.
+    """Where lines cross an axis; lines through the same label get a small seeded offset.
 
-    None comes to lie beyond the outermost labels, where Plotly's selections end.
+    No line is moved beyond the outermost labels, because Plotly's selections end there.
     """
     values: Array = column.to_numpy(dtype=float)
     if ticks["kind"].iloc[0] != LEVELS:
@@ -129,7 +130,7 @@ def _positions(column: pd.Series, ticks: pd.DataFrame) -> Array:
 
 
 def interactive_parallel(lines: pd.DataFrame, ticks: pd.DataFrame) -> go.Figure:
-    """The same for a page: dragging along an axis keeps the trials that pass there; axes can be moved."""
+    """The figure of ``plot_parallel`` for a page: drag along an axis to select trials, or move an axis."""
     dimensions = [_dimension(lines[name], ticks[ticks["axis"].eq(name)]) for name in lines]
     bar = {"thickness": 10, "outlinewidth": 0, "len": 0.9}
     scale = [list(stop) for stop in _scale(lines.iloc[:, -1])]
@@ -144,7 +145,7 @@ def interactive_parallel(lines: pd.DataFrame, ticks: pd.DataFrame) -> go.Figure:
 
 
 def _scale(accuracy: pd.Series) -> Sequence[tuple[float, str]]:
-    """SCALE, or the other way round where the best, which come last, have the least values."""
+    """SCALE, reversed if the best trials, which come last, have the lowest values."""
     if accuracy.iloc[-1] >= accuracy.iloc[0]:
         return SCALE
     return [(1.0 - place, colour) for place, colour in reversed(SCALE)]
@@ -153,16 +154,18 @@ def _scale(accuracy: pd.Series) -> Sequence[tuple[float, str]]:
 def _dimension(column: pd.Series, ticks: pd.DataFrame) -> dict[str, Any]:
     low, span = _span(ticks)
     margin = 0.5 * JITTER
-    found = {
+    dimension = {
         "name": str(column.name),
         "label": _title(str(column.name)),
-        "values": _positions(column, ticks).astype(np.float32),  # half of the bytes of a page
+        "values": _positions(column, ticks).astype(np.float32),  # float32 halves the size of a page
         "range": [low - margin * span, low + (1 + margin) * span],
     }
-    if ticks["kind"].iloc[0] == LINEAR:  # Plotly's own ticks: a selection snaps to ticks that it is given
-        return found
+    if ticks["kind"].iloc[0] == LINEAR:  # without given ticks a selection can start and end anywhere
+        return dimension
     positions, labels = ticks["position"].to_numpy(dtype=float), ticks["label"].to_list()
     if ticks["kind"].iloc[0] == LOGARITHMIC:
-        labels = [label for text in labels for label in [text, *[""] * (FINE - 1)]][: (len(labels) - 1) * FINE + 1]
+        labels = [label for text in labels for label in [text, *[""] * (TICK_STEPS - 1)]][
+            : (len(labels) - 1) * TICK_STEPS + 1
+        ]
         positions = np.linspace(positions[0], positions[-1], len(labels))
-    return found | {"tickvals": positions, "ticktext": [shortened(label, LONGEST) for label in labels]}
+    return dimension | {"tickvals": positions, "ticktext": [shortened(label, MAX_LABEL_LENGTH) for label in labels]}

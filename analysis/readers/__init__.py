@@ -1,1 +1,1 @@
-"""One module for each kind of study that ``analysis.study.load_study`` reads."""
+"""Readers for each kind of study that ``analysis.study.load_study`` supports."""

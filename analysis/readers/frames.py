@@ -1,4 +1,4 @@
-"""What all readers share: the columns of a study's frames, their types, and the best value of a trial."""
+"""Helpers for all readers: columns and types of a study's tables, and the best value of each trial."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -26,17 +26,17 @@ from analysis.schema import (
 )
 
 Mode = Literal["max", "min"]
-SIGNS: dict[Mode, int] = {"max": 1, "min": -1}
-Broken = list[tuple[str, str]]  # place and reason of each row or file that cannot be read
+MODE_SIGNS: dict[Mode, int] = {"max": 1, "min": -1}
+ReadErrors = list[tuple[str, str]]  # place and reason of each row or file that could not be read
 
-TEXT = (TRIAL_ID, NAME, STATE, NODE, ERROR)
-WHOLE = (TRAINABLE, EPOCHS)
-EXACT = 2**53  # floats below it hold every integer
-OBJECTIVE = "objective"  # in a history before ``finish``: the metric that best_val_acc is the best of
+TEXT_COLUMNS = (TRIAL_ID, NAME, STATE, NODE, ERROR)
+INTEGER_COLUMNS = (TRAINABLE, EPOCHS)
+EXACT_INTEGERS = 2**53  # a float holds every integer below this one
+OBJECTIVE = "objective"  # history column, before ``build_frames``, whose best value becomes best_val_acc
 
 
 class Frames(NamedTuple):
-    """What a reader makes of a study; see ``analysis.study.Study``."""
+    """The tables that a reader returns; ``analysis.study.StudyData`` documents the fields."""
 
     trials: pd.DataFrame
     history: pd.DataFrame
@@ -46,68 +46,71 @@ class Frames(NamedTuple):
     mode: Mode = "max"
 
 
-def finish(
+def build_frames(
     trials: pd.DataFrame, history: pd.DataFrame, info: dict[str, Any], columns: Sequence[str], parameters: Sequence[str]
 ) -> Frames:
-    """Frames with the columns and types of a study; ``columns`` are all of the configuration, ``parameters`` count."""
+    """Give the tables the columns and types of a study.
+
+    ``columns``: all columns of the configuration. ``parameters``: the columns that count as hyperparameters.
+    """
     trials = trials.reindex(columns=[*TRIAL_COLUMNS_BEFORE, *columns, *TRIAL_COLUMNS_AFTER]).reset_index(drop=True)
-    types: dict[str, Any] = {name: as_text(trials[name]) for name in TEXT}
-    types[NAME] = types[NAME].fillna(types[TRIAL_ID])
-    types |= {name: as_value(trials[name]) for name in columns}
-    types |= {name: as_whole(trials[name]) for name in WHOLE}
-    types |= {name: pd.to_numeric(trials[name], errors="coerce").astype(float) for name in (BEST_VAL_ACC, SECONDS)}
-    types[CREATED] = pd.to_datetime(trials[CREATED], utc=True, errors="coerce", format="ISO8601")
-    return Frames(trials.assign(**types), finish_history(history), info, list(parameters))
+    typed: dict[str, Any] = {name: as_text(trials[name]) for name in TEXT_COLUMNS}
+    typed[NAME] = typed[NAME].fillna(typed[TRIAL_ID])
+    typed |= {name: as_parameter(trials[name]) for name in columns}
+    typed |= {name: as_integers(trials[name]) for name in INTEGER_COLUMNS}
+    typed |= {name: pd.to_numeric(trials[name], errors="coerce").astype(float) for name in (BEST_VAL_ACC, SECONDS)}
+    typed[CREATED] = pd.to_datetime(trials[CREATED], utc=True, errors="coerce", format="ISO8601")
+    return Frames(trials.assign(**typed), build_history(history), info, list(parameters))
 
 
-def finish_history(history: pd.DataFrame) -> pd.DataFrame:
-    """``history`` with the columns and types of a study."""
+def build_history(history: pd.DataFrame) -> pd.DataFrame:
+    """Give ``history`` the columns and types of a study."""
     history = history.reindex(columns=list(HISTORY_COLUMNS)).reset_index(drop=True)
-    measured = [name for name in HISTORY_COLUMNS if name not in (TRIAL_ID, EPOCH)]
-    types: dict[str, Any] = {name: pd.to_numeric(history[name], errors="coerce").astype(float) for name in measured}
-    types |= {TRIAL_ID: as_text(history[TRIAL_ID]), EPOCH: history[EPOCH].astype("int64")}
-    return history.assign(**types)
+    metrics = [name for name in HISTORY_COLUMNS if name not in (TRIAL_ID, EPOCH)]
+    typed: dict[str, Any] = {name: pd.to_numeric(history[name], errors="coerce").astype(float) for name in metrics}
+    typed |= {TRIAL_ID: as_text(history[TRIAL_ID]), EPOCH: history[EPOCH].astype("int64")}
+    return history.assign(**typed)
 
 
 def as_text(column: pd.Series) -> pd.Series:
-    """Strings, NaN where there is nothing or an empty one."""
+    """Convert to strings; missing values and empty strings become NaN."""
     text = column.astype("str")
     return text.mask(column.isna() | text.eq(""))
 
 
-def as_whole(column: pd.Series) -> pd.Series:
-    """Integers, nullable ones if some are missing; as they are if they are not whole."""
+def as_integers(column: pd.Series) -> pd.Series:
+    """Convert to integers, nullable if some are missing; return floats if some are not whole."""
     values = pd.to_numeric(column, errors="coerce")
     present = values.dropna()
-    if not (present.abs().lt(EXACT) & (present % 1 == 0)).all():
+    if not (present.abs().lt(EXACT_INTEGERS) & (present % 1 == 0)).all():
         return values
     return values.astype("Int64" if len(present) < len(values) or not len(values) else "int64")
 
 
-def as_value(column: pd.Series) -> pd.Series:
-    """A hyperparameter with its natural type: booleans, integers (nullable), floats, strings.
+def as_parameter(column: pd.Series) -> pd.Series:
+    """Convert a hyperparameter to its natural type: booleans, (nullable) integers, floats or strings.
 
-    None is a category of its own, "None", beside strings; beside numbers and booleans it is a missing value.
+    Among strings, None is the category "None". Among numbers and booleans, None is a missing value.
     """
     if column.dtype != object:
-        return as_number(column) if column.dtype.kind in "iuf" else column
+        return as_numbers(column) if column.dtype.kind in "iuf" else column
     present = column.dropna()
     kinds = {type(value) for value in present}
     if kinds == {bool}:
         return column.astype("boolean" if len(present) < len(column) else bool)
     if kinds <= {int, float}:
         numbers = pd.to_numeric(column)
-        return as_number(numbers.astype(float) if numbers.dtype == object else numbers)  # object: beyond 64 bits
-    return as_text(column.map(lambda value: "None" if value is None else value))  # a missing value is NaN, not None
+        return as_numbers(numbers.astype(float) if numbers.dtype == object else numbers)  # object: more than 64 bits
+    return as_text(column.map(lambda value: "None" if value is None else value))  # NaN stays a missing value
 
 
-def as_number(column: pd.Series) -> pd.Series:
-    """Floats as they are; integers with missing values, which pandas holds as floats, as nullable integers."""
-    return as_whole(column) if column.isna().any() and column.notna().any() else column
+def as_numbers(column: pd.Series) -> pd.Series:
+    """Convert integers with missing values, which pandas stores as floats, to nullable integers."""
+    return as_integers(column) if column.isna().any() and column.notna().any() else column
 
 
 def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, keys joined by "/" as Tune does; lists become their JSON text."""
+    """Flatten nested dictionaries; join keys with "/" as Tune does, and turn lists into JSON text."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         name = f"{prefix}{key}"
@@ -118,59 +121,70 @@ def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def column_name(parameter: str) -> str:
-    """The column of a parameter: its name, after "config/" where a column of the study has that name."""
+def parameter_column(parameter: str) -> str:
+    """The column of a parameter: its name, prefixed with "config/" if the study has a column of that name."""
     return f"config/{parameter}" if parameter in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER) else parameter
 
 
-def settings_of(configs: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The configurations of trials as columns, nested ones flat; NaN, and not None, is what a trial does not have."""
+def parameter_table(configs: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """One row per configuration, flattened; a parameter that a trial lacks is NaN, not None."""
     flat = [flatten(config) for config in configs]
     names = dict.fromkeys(name for config in flat for name in config)
     return pd.DataFrame(
-        {column_name(name): pd.Series([config.get(name, np.nan) for config in flat], dtype=object) for name in names},
+        {
+            parameter_column(name): pd.Series([config.get(name, np.nan) for config in flat], dtype=object)
+            for name in names
+        },
         index=range(len(flat)),
     )
 
 
-def varying(trials: pd.DataFrame, columns: Iterable[str]) -> list[str]:
-    """The ``columns`` with more than one value; all of them if there is one trial."""
+def columns_that_vary(trials: pd.DataFrame, columns: Iterable[str]) -> list[str]:
+    """The ``columns`` with more than one value; all ``columns`` if there is only one trial."""
     return [name for name in columns if len(trials) < 2 or trials[name].astype("str").nunique(dropna=False) > 1]
 
 
-def chosen(trials: pd.DataFrame, columns: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
-    """The hyperparameters: ``wanted``, or else those of ``columns`` that vary; ValueError for unknown ones."""
-    unknown = [name for name in wanted or () if name not in columns]
+def select_parameters(trials: pd.DataFrame, columns: Sequence[str], requested: Sequence[str] | None) -> list[str]:
+    """The hyperparameters: ``requested``, or by default the ``columns`` that vary.
+
+    Raises ValueError if a requested name is not one of the ``columns``.
+    """
+    unknown = [name for name in requested or () if name not in columns]
     if unknown:
-        raise ValueError(f"no column {', '.join(unknown)} among the parameters; there are: {', '.join(columns)}")
-    return list(wanted) if wanted is not None else varying(trials, columns)
+        raise ValueError(f"no parameter {', '.join(unknown)}; choose from: {', '.join(columns)}")
+    return list(requested) if requested is not None else columns_that_vary(trials, columns)
 
 
-def best_of_trials(history: pd.DataFrame, mode: Mode) -> pd.Series:
-    """Best finite OBJECTIVE of each trial; a trial without any is not in it."""
+def best_objectives(history: pd.DataFrame, mode: Mode) -> pd.Series:
+    """The best finite OBJECTIVE of each trial, by trial_id; trials without one are left out."""
     objective = pd.to_numeric(history[OBJECTIVE], errors="coerce")
-    # An infinite accuracy or loss comes from a trial that diverged, and is never the best.
+    # An infinite accuracy or loss comes from a diverged trial and is never the best.
     finite = history.assign(**{OBJECTIVE: objective.where(np.isfinite(objective))}).dropna(subset=OBJECTIVE)
     return finite.groupby(TRIAL_ID)[OBJECTIVE].agg(mode)
 
 
-def without_repeats(history: pd.DataFrame) -> pd.DataFrame:
-    """``history`` without the rows that a trial, set back to a checkpoint, reported again or never reached again."""
+def drop_repeated_epochs(history: pd.DataFrame) -> pd.DataFrame:
+    """Drop the rows that a trial reported before it went back to an earlier checkpoint.
+
+    The rows that the trial reported after the restore replace all earlier rows from that epoch on.
+    """
     later = history.iloc[::-1].groupby(TRIAL_ID)[EPOCH]
-    least_later = later.cummin().groupby(history[TRIAL_ID].iloc[::-1]).shift()
-    return history[least_later.isna() | history[EPOCH].lt(least_later.sort_index())]
+    lowest_later = later.cummin().groupby(history[TRIAL_ID].iloc[::-1]).shift()
+    return history[lowest_later.isna() | history[EPOCH].lt(lowest_later.sort_index())]
 
 
-def counted_from_one(epochs: pd.Series) -> pd.Series:
-    """Epochs counted from 1, also where a study counted them from 0."""
+def epochs_from_one(epochs: pd.Series) -> pd.Series:
+    """Shift epochs that are counted from 0 to start at 1."""
     return epochs + 1 if len(epochs) and epochs.min() == 0 else epochs
 
 
-def choose_metric(wanted: str | None, known: Sequence[str], listed: Sequence[str]) -> str:
-    """``wanted`` or, if None, best_val_acc or val_acc; if that is not ``known``, ValueError with those to be listed."""
-    for metric in (wanted,) if wanted is not None else (BEST_VAL_ACC, VAL_ACC):
-        if metric in known:
+def choose_metric(requested: str | None, available: Sequence[str], listed: Sequence[str]) -> str:
+    """The requested metric, or by default best_val_acc or else val_acc.
+
+    Raises ValueError, naming the ``listed`` columns, if the metric is not ``available``.
+    """
+    for metric in (requested,) if requested is not None else (BEST_VAL_ACC, VAL_ACC):
+        if metric in available:
             return metric
-    missing = wanted if wanted is not None else f"{BEST_VAL_ACC} or {VAL_ACC}"
-    there = ", ".join(listed) or "none"
-    raise ValueError(f"no metric {missing}; choose one of the numeric columns that there are: {there}")
+    missing = requested if requested is not None else f"{BEST_VAL_ACC} or {VAL_ACC}"
+    raise ValueError(f"no metric {missing}; choose one of the numeric columns: {', '.join(listed) or 'none'}")

@@ -1,4 +1,4 @@
-"""Our own study directory, also of a search that is still writing it."""
+"""Read a study directory written by `inat`, also while a search is still writing to it."""
 
 import json
 from pathlib import Path
@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.readers.frames import (
+    INTEGER_COLUMNS,
     OBJECTIVE,
-    WHOLE,
-    Broken,
     Frames,
     Mode,
-    best_of_trials,
+    ReadErrors,
+    best_objectives,
+    build_frames,
     choose_metric,
-    finish,
-    without_repeats,
+    drop_repeated_epochs,
 )
 from analysis.readers.tables import read_table
 from analysis.schema import (
@@ -33,72 +33,75 @@ from analysis.schema import (
     VAL_ACC,
 )
 
-MEASURED = HISTORY_COLUMNS[1:]
+NUMERIC_COLUMNS = HISTORY_COLUMNS[1:]
 
 
 def is_study_dir(directory: Path) -> bool:
-    """Whether it is a study directory, as far as one can see from its files."""
+    """Whether ``directory`` has a trials.csv."""
     return (directory / TRIALS_CSV).is_file()
 
 
-def read_study_dir(directory: Path, metric: str | None, mode: Mode, broken: Broken) -> Frames:
-    """The frames of a study directory; without ``metric`` the best values are those that the search recorded."""
-    history = read_history(directory, broken)  # first: what it has is then in trials.csv, which is written later
-    trials = read_trials(directory, broken)
-    history = _of_known_trials(history, trials, broken)
+def read_study_dir(directory: Path, metric: str | None, mode: Mode, read_errors: ReadErrors) -> Frames:
+    """Read the tables of a study directory; without ``metric``, best_val_acc is the value that the search recorded."""
+    # history.csv first: a search writes trials.csv later, so trials.csv then knows every trial of history.csv.
+    history = read_history(directory, read_errors)
+    trials = read_trials(directory, read_errors)
+    history = _drop_unknown_trials(history, trials, read_errors)
     if (metric or BEST_VAL_ACC, mode) != (BEST_VAL_ACC, "max"):
-        known = [name for name in MEASURED[1:] if history[name].notna().any()]
-        metric = choose_metric(metric or VAL_ACC, known, known)
+        recorded = [name for name in NUMERIC_COLUMNS[1:] if history[name].notna().any()]
+        metric = choose_metric(metric or VAL_ACC, recorded, recorded)
         history = history.assign(**{OBJECTIVE: history[metric], VAL_ACC: history[metric]})
-        trials = trials.assign(**{BEST_VAL_ACC: trials[TRIAL_ID].map(best_of_trials(history, mode))})
+        trials = trials.assign(**{BEST_VAL_ACC: trials[TRIAL_ID].map(best_objectives(history, mode))})
     parameters = [name for name in trials if name not in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)]
-    frames = finish(trials, history, read_info(directory, broken), parameters, parameters)
+    frames = build_frames(trials, history, read_info(directory, read_errors), parameters, parameters)
     return frames._replace(metric=metric or BEST_VAL_ACC, mode=mode)
 
 
-def read_trials(directory: Path, broken: Broken) -> pd.DataFrame:
-    """trials.csv, of a trial that is in it twice the last row."""
-    trials = read_table(directory / TRIALS_CSV, TRIALS_CSV, broken, numeric=(BEST_VAL_ACC, SECONDS, *WHOLE))
+def read_trials(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
+    """Read trials.csv; if a trial has several rows, keep the last one."""
+    numeric = (BEST_VAL_ACC, SECONDS, *INTEGER_COLUMNS)
+    trials = read_table(directory / TRIALS_CSV, TRIALS_CSV, read_errors, numeric=numeric)
     if TRIAL_ID not in trials:
         return pd.DataFrame(columns=[*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER])
-    return _whole(trials, [TRIAL_ID], TRIALS_CSV, broken).drop_duplicates(TRIAL_ID, keep="last")
+    return _drop_incomplete(trials, [TRIAL_ID], TRIALS_CSV, read_errors).drop_duplicates(TRIAL_ID, keep="last")
 
 
-def read_history(directory: Path, broken: Broken) -> pd.DataFrame:
-    """history.csv, each epoch once; empty if the file is not there."""
+def read_history(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
+    """Read history.csv, each epoch once; return an empty table if the file does not exist."""
     try:
-        history = read_table(directory / HISTORY_CSV, HISTORY_CSV, broken, numeric=MEASURED)
+        history = read_table(directory / HISTORY_CSV, HISTORY_CSV, read_errors, numeric=NUMERIC_COLUMNS)
     except OSError as error:
-        broken.append((HISTORY_CSV, error.strerror or str(error)))
+        read_errors.append((HISTORY_CSV, error.strerror or str(error)))
         history = pd.DataFrame()
     if not {TRIAL_ID, EPOCH} <= set(history):
         return pd.DataFrame(columns=list(HISTORY_COLUMNS))
     history = history.reindex(columns=list(HISTORY_COLUMNS)).replace({EPOCH: {np.inf: np.nan, -np.inf: np.nan}})
-    return without_repeats(_whole(history, [TRIAL_ID, EPOCH], HISTORY_CSV, broken))
+    return drop_repeated_epochs(_drop_incomplete(history, [TRIAL_ID, EPOCH], HISTORY_CSV, read_errors))
 
 
-def read_info(directory: Path, broken: Broken) -> dict[str, Any]:
-    """study.json; empty if it cannot be read."""
+def read_info(directory: Path, read_errors: ReadErrors) -> dict[str, Any]:
+    """Read study.json; return an empty dictionary if it cannot be read."""
     try:
         info = json.loads((directory / STUDY_JSON).read_bytes())
     except (OSError, ValueError) as error:
-        broken.append((STUDY_JSON, getattr(error, "strerror", None) or str(error)))
+        read_errors.append((STUDY_JSON, getattr(error, "strerror", None) or str(error)))
         return {}
     if not isinstance(info, dict):
-        broken.append((STUDY_JSON, "is no JSON object"))
+        read_errors.append((STUDY_JSON, "not a JSON object"))
         return {}
     return info
 
 
-def _whole(table: pd.DataFrame, needed: list[str], place: str, broken: Broken) -> pd.DataFrame:
-    """The rows that have what is ``needed``."""
-    lacking = table[needed].isna().any(axis=1)
-    broken += [(f"{place} line {line}", f"has no {' or '.join(needed)}") for line in table.index[lacking]]
-    return table[~lacking]
+def _drop_incomplete(table: pd.DataFrame, required: list[str], place: str, read_errors: ReadErrors) -> pd.DataFrame:
+    """Drop and record the rows without a value in a ``required`` column."""
+    incomplete = table[required].isna().any(axis=1)
+    read_errors += [(f"{place} line {line}", f"has no {' or '.join(required)}") for line in table.index[incomplete]]
+    return table[~incomplete]
 
 
-def _of_known_trials(history: pd.DataFrame, trials: pd.DataFrame, broken: Broken) -> pd.DataFrame:
+def _drop_unknown_trials(history: pd.DataFrame, trials: pd.DataFrame, read_errors: ReadErrors) -> pd.DataFrame:
+    """Drop and record the epochs of trials that trials.csv does not list."""
     known = history[TRIAL_ID].isin(trials[TRIAL_ID])
     for trial_id, count in history.loc[~known, TRIAL_ID].value_counts(sort=False).items():
-        broken.append((HISTORY_CSV, f"{count} rows of {trial_id}, which is not in {TRIALS_CSV}"))
+        read_errors.append((HISTORY_CSV, f"{count} rows of {trial_id}, which is not in {TRIALS_CSV}"))
     return history[known]

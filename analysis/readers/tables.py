@@ -1,4 +1,4 @@
-"""CSV files that may be half-written or damaged: the rows that can be read, and the places of those that cannot."""
+"""Read CSV files that may be half-written or damaged: keep the complete rows and record the places of the others."""
 
 import csv
 import io
@@ -7,63 +7,65 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.readers.frames import Broken
+from analysis.readers.frames import ReadErrors
 
 
 def read_table(
-    path: Path, place: str, broken: Broken, numeric: Sequence[str] = (), needs_line_end: bool = True
+    path: Path, place: str, read_errors: ReadErrors, numeric: Sequence[str] = (), needs_line_end: bool = True
 ) -> pd.DataFrame:
-    """The rows of a CSV file that have all their fields, and numbers in ``numeric``; its index is their line numbers.
+    """The complete rows of a CSV file, indexed by line number.
 
-    ``needs_line_end``: a last line without one is half-written, although it may have all its fields, the last one cut.
+    A row is complete if it has all fields, and a number in each of the ``numeric`` columns. ``needs_line_end``: treat a
+    last line without a line end as half-written, since its last field may be cut.
     """
     text = path.read_bytes().decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
     if needs_line_end and text and not text.endswith("\n"):
         text, _, torn = text.rpartition("\n")
-        broken.append((f"{place} line {text.count(chr(10)) + 2 if text else 1}", f"half-written: {torn[:80]}"))
-    numbers, rows = _whole_rows(text, place, broken)
+        read_errors.append((f"{place} line {text.count(chr(10)) + 2 if text else 1}", f"half-written: {torn[:80]}"))
+    numbers, rows = _complete_rows(text, place, read_errors)
     if not rows:
         return pd.DataFrame()
-    # Only what is empty is missing: "None" and "NA" may be categories.
+    # Only an empty field is a missing value: "None" and "NA" may be categories.
     table = pd.read_csv(
         io.StringIO("\n".join(rows)), keep_default_na=False, na_values=[""], low_memory=False, lineterminator="\n",
         skip_blank_lines=False,
     )  # fmt: skip
     table.index = pd.Index(numbers[1:])
-    return with_numbers(table, numeric, place, broken)
+    return parse_numbers(table, numeric, place, read_errors)
 
 
-def _whole_rows(text: str, place: str, broken: Broken) -> tuple[list[int], list[str]]:
-    """Line numbers and text of the rows with as many fields as the first one."""
+def _complete_rows(text: str, place: str, read_errors: ReadErrors) -> tuple[list[int], list[str]]:
+    """Line numbers and texts of the rows that have as many fields as the header."""
     if '"' not in text:
-        found: Iterable[tuple[int, str, int]] = (
+        candidates: Iterable[tuple[int, str, int]] = (
             (number, line, line.count(",") + 1) for number, line in enumerate(text.split("\n"), start=1) if line
         )
     else:
-        found = _quoted_rows(text)
+        candidates = _quoted_rows(text)
     numbers: list[int] = []
     rows: list[str] = []
     width = 0
-    for number, row, fields in found:
+    for number, row, fields in candidates:
         width = width or fields
         if fields == width:
             numbers.append(number)
             rows.append(row)
         else:
-            broken.append((f"{place} line {number}", f"{fields} fields where there are {width} columns"))
+            read_errors.append((f"{place} line {number}", f"{fields} fields instead of {width}"))
     return numbers, rows
 
 
 def _quoted_rows(text: str) -> list[tuple[int, str, int]]:
-    """Number of the last line, text and number of fields of each row, some of which may hold line ends."""
+    """Last line number, text and number of fields of each row; a quoted field may contain line ends."""
     rows = _parse([(0, text)])
     if len({len(row) for _, row in rows}) > 1:
-        # A quote that is never closed takes all lines to the next one; line by line only its own is lost.
+        # A quote that is never closed swallows all lines up to the next quote. Parsed line by line, one row is lost.
         rows = _parse(enumerate(text.split("\n")))
-    return [(number, _written(row), len(row)) for number, row in rows]
+    return [(number, _to_csv(row), len(row)) for number, row in rows]
 
 
 def _parse(parts: Iterable[tuple[int, str]]) -> list[tuple[int, list[str]]]:
+    """Parse each part, given as (number of lines before it, text), into (line number, fields)."""
     rows = []
     for before, part in parts:
         reader = csv.reader(io.StringIO(part, newline=""))
@@ -71,21 +73,21 @@ def _parse(parts: Iterable[tuple[int, str]]) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _written(row: list[str]) -> str:
+def _to_csv(row: list[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(row)  # it quotes fields that hold its line end
+    csv.writer(text, lineterminator="\n").writerow(row)  # quotes fields that contain a line end
     return text.getvalue()[:-1]
 
 
-def with_numbers(table: pd.DataFrame, numeric: Sequence[str], place: str, broken: Broken) -> pd.DataFrame:
-    """``table`` with numbers in the ``numeric`` columns; rows with anything else there are broken."""
-    wrong = pd.Series(False, table.index)
+def parse_numbers(table: pd.DataFrame, numeric: Sequence[str], place: str, read_errors: ReadErrors) -> pd.DataFrame:
+    """Convert the ``numeric`` columns to numbers; drop and record the rows with any other text there."""
+    invalid = pd.Series(False, table.index)
     for name in (name for name in numeric if name in table and not pd.api.types.is_numeric_dtype(table[name])):
         values = pd.to_numeric(table[name], errors="coerce")
         bad = values.isna() & table[name].notna() & table[name].astype("str").str.lower().ne("nan")
-        broken += [
-            (f"{place} line {line}", f"{name} is no number: {table[name][line]!s:.40}") for line in table.index[bad]
+        read_errors += [
+            (f"{place} line {line}", f"{name} is not a number: {table[name][line]!s:.40}") for line in table.index[bad]
         ]
         table[name] = values
-        wrong |= bad
-    return table[~wrong]
+        invalid |= bad
+    return table[~invalid]

@@ -1,6 +1,6 @@
-"""The table that W&B's documentation shows how to make of its API's runs: columns summary, config and name.
+"""Read the table that W&B's documentation builds from the runs of its API: columns summary, config and name.
 
-The first two hold Python's text of a dictionary. It is read as a literal and never run.
+summary and config contain dictionaries as Python text. The text is parsed as a literal and never executed.
 """
 
 import ast
@@ -10,22 +10,22 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.readers.frames import Broken, flatten
+from analysis.readers.frames import ReadErrors, flatten
 
 SUMMARY, CONFIG, RUN = "summary", "config", "name"
-CONSTANTS = {"nan": float("nan"), "inf": float("inf")}
+NON_FINITE = {"nan": float("nan"), "inf": float("inf")}
 
 
-def is_of_dictionaries(columns: Iterable[str]) -> bool:
-    """Whether the columns are those of such a table."""
+def is_api_export(columns: Iterable[str]) -> bool:
+    """Whether ``columns`` are the columns of such a table."""
     return {SUMMARY, CONFIG, RUN} <= set(columns)
 
 
-def unpack(table: pd.DataFrame, place: str, broken: Broken) -> tuple[pd.DataFrame, list[str]]:
-    """The table as W&B's page exports it, and the columns that are of the configuration.
+def expand_dictionaries(table: pd.DataFrame, place: str, read_errors: ReadErrors) -> tuple[pd.DataFrame, list[str]]:
+    """Convert to the columns of W&B's CSV export; also return the names of the configuration's columns.
 
-    It does not tell how runs ended: all of them count as finished. A name that is in both dictionaries is the
-    configuration's, and "summary/name" that of the summary.
+    The table does not tell how runs ended: all runs count as finished. If both dictionaries have a name, the column of
+    that name is the configuration's, and "summary/<name>" is the summary's.
     """
     rows: dict[Any, dict[str, Any]] = {}
     names: dict[str, None] = {}
@@ -33,20 +33,20 @@ def unpack(table: pd.DataFrame, place: str, broken: Broken) -> tuple[pd.DataFram
         table.index, table[RUN], table[CONFIG], table[SUMMARY], strict=True
     ):
         try:
-            config, summary = dictionary(config_text), dictionary(summary_text)
+            config, summary = parse_dictionary(config_text), parse_dictionary(summary_text)
         except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-            broken.append((f"{place} line {line}", f"summary or config is no dictionary: {error}"))
+            read_errors.append((f"{place} line {line}", f"summary or config is not a dictionary: {error}"))
             continue
         names |= dict.fromkeys(config)
         measured = {f"summary/{name}" if name in config else name: value for name, value in summary.items()}
         rows[line] = {"Name": run, "State": "finished", **config, **measured, **_times(summary)}
-    unpacked = pd.DataFrame.from_dict(rows, orient="index")
-    missing = [name for name in ("Name", "State") if name not in unpacked]
-    return unpacked.reindex(columns=[*unpacked.columns, *missing]), list(names)
+    expanded = pd.DataFrame.from_dict(rows, orient="index")
+    missing = [name for name in ("Name", "State") if name not in expanded]
+    return expanded.reindex(columns=[*expanded.columns, *missing]), list(names)
 
 
 def _times(summary: dict[str, Any]) -> dict[str, Any]:
-    """Runtime and Created, from when the run last logged something."""
+    """Runtime and Created of a run, computed from the time of its last log entry."""
     runtime, last = summary.get("_runtime", summary.get("_wandb/runtime")), summary.get("_timestamp")
     if not isinstance(runtime, int | float):
         return {}
@@ -56,21 +56,21 @@ def _times(summary: dict[str, Any]) -> dict[str, Any]:
     return {"Runtime": runtime, "Created": None if pd.isna(created) else created.isoformat()}
 
 
-def dictionary(text: object) -> dict[str, Any]:
-    """A flat dictionary from its text, Python's or JSON's; ValueError or SyntaxError if it is none."""
+def parse_dictionary(text: object) -> dict[str, Any]:
+    """Parse the text of a dictionary, JSON or Python, and flatten it; raises ValueError or SyntaxError."""
     try:
-        found = json.loads(str(text))
+        content = json.loads(str(text))
     except ValueError:
-        # Python writes nan and inf as names, which are no literals.
+        # Python writes nan and inf as names, which ast.literal_eval does not accept.
         tree = ast.parse(str(text).strip(), mode="eval")
-        found = ast.literal_eval(Constants().visit(tree))
-    if not isinstance(found, dict):
+        content = ast.literal_eval(ReplaceNonFinite().visit(tree))
+    if not isinstance(content, dict):
         raise ValueError(f"it is {str(text)[:40]}")
-    return flatten({str(name): value for name, value in found.items()})
+    return flatten({str(name): value for name, value in content.items()})
 
 
-class Constants(ast.NodeTransformer):
-    """nan and inf as numbers."""
+class ReplaceNonFinite(ast.NodeTransformer):
+    """Replace the names nan and inf by numbers."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        return ast.copy_location(ast.Constant(CONSTANTS[node.id]), node) if node.id in CONSTANTS else node
+        return ast.copy_location(ast.Constant(NON_FINITE[node.id]), node) if node.id in NON_FINITE else node

@@ -1,4 +1,4 @@
-"""The CSV that W&B exports from its table of runs, or that its API's documentation tells to write: one row a run."""
+"""Read a CSV of W&B runs, one row per run: exported from the table of runs, or written with W&B's API."""
 
 import csv
 import re
@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.readers.frames import Broken, Frames, Mode, as_text, choose_metric, chosen, column_name, finish
-from analysis.readers.tables import read_table, with_numbers
-from analysis.readers.wandb_api import is_of_dictionaries, unpack
+from analysis.readers.frames import (
+    Frames,
+    Mode,
+    ReadErrors,
+    as_text,
+    build_frames,
+    choose_metric,
+    parameter_column,
+    select_parameters,
+)
+from analysis.readers.tables import parse_numbers, read_table
+from analysis.readers.wandb_api import expand_dictionaries, is_api_export
 from analysis.schema import (
     BEST_VAL_ACC,
     COMPLETED,
@@ -29,50 +38,50 @@ from analysis.schema import (
     TRIAL_ID,
 )
 
-# "Killed" is what a sweep or a user ended; "Crashed" is a run that sent no more heartbeats, "Failed" one that raised.
+# Killed: ended by a sweep or a user. Crashed: stopped sending heartbeats. Failed: raised an exception.
 STATES = {"finished": COMPLETED, "killed": STOPPED, "preempted": STOPPED, "crashed": FAILED, "failed": FAILED}
 RUN_ID, RUN_NAME, RUN_STATE, RUN_CREATED, RUNTIME, HOST = "ID", "Name", "State", "Created", "Runtime", "Hostname"
-# Columns of the table itself, none of which is a hyperparameter.
-W_AND_BS_OWN = {
+# W&B's own columns, none of which is a hyperparameter.
+WANDB_COLUMNS = {
     RUN_ID, RUN_NAME, RUN_STATE, RUN_CREATED, RUNTIME, HOST, "Agent", "Notes", "User", "Tags", "Updated", "End Time",
     "Sweep", "Group", "Job Type", "Command", "Commit", "GPU Count", "GPU Type", "CPU Count", "Github", "GitHub", "OS",
     "Python Version", "Host", "Project", "Description", "Duration", "Heartbeat",
 }  # fmt: skip
-# A word in a name that says that the column was measured, not set: val_acc, train/loss, best epoch, test_f1.
-MEASURED = {
+# A column whose name contains one of these words is a metric, not a hyperparameter: val_acc, train/loss, test_f1.
+METRIC_WORDS = {
     "acc", "accuracy", "loss", "train", "val", "valid", "validation", "test", "best", "epoch", "step", "f1", "auc",
     "auroc", "recall", "runtime", "seconds", "time", "timestamp", "iteration", "trainable",
 }  # fmt: skip
 
 
 def is_wandb_csv(path: Path) -> bool:
-    """Whether the first line names the columns Name and State, or summary, config and name."""
+    """Whether the header has the columns Name and State, or summary, config and name."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             columns = set(next(csv.reader(file), []))
-            return {RUN_NAME, RUN_STATE} <= columns or is_of_dictionaries(columns)
+            return {RUN_NAME, RUN_STATE} <= columns or is_api_export(columns)
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
 
 
 def read_wandb_csv(
-    path: Path, metric: str | None, mode: Mode, parameters: Sequence[str] | None, broken: Broken
+    path: Path, metric: str | None, mode: Mode, parameters: Sequence[str] | None, read_errors: ReadErrors
 ) -> Frames:
-    """The frames of an export; the metric is the value in the table, for W&B the run's last one unless told otherwise.
+    """Read the tables of an export; best_val_acc is the exported value of the metric, by default the run's last one.
 
-    Which columns were set, and which measured, is said by the file of the API only; see ``_set_columns`` for the other.
-    ``epochs`` is the column epoch, as logged.
+    Only the table written with the API tells hyperparameters from metrics; for the other, ``_config_columns`` guesses.
+    ``epochs`` is the logged column epoch. There is no history.
     """
-    table = read_table(path, path.name, broken, needs_line_end=False)
-    set_columns = None
-    if is_of_dictionaries(table.columns):
-        table, set_columns = unpack(table, path.name, broken)
-    numeric = [name for name in table if not _is_own(name) and _has_numbers(table[name])]
+    table = read_table(path, path.name, read_errors, needs_line_end=False)
+    known_config = None
+    if is_api_export(table.columns):
+        table, known_config = expand_dictionaries(table, path.name, read_errors)
+    numeric = [name for name in table if not _is_wandb_column(name) and _has_numbers(table[name])]
     metric = choose_metric(metric, numeric, numeric)
-    table = with_numbers(table, [metric], path.name, broken)
-    wanted = [metric] if parameters is None else [metric, *parameters]
-    was_set = set(_set_columns(table.columns, metric) if set_columns is None else set_columns)
-    columns = [name for name in table if name in wanted[1:] or (name not in wanted and name in was_set)]
+    table = parse_numbers(table, [metric], path.name, read_errors)
+    requested = [] if parameters is None else list(parameters)
+    config = set(_config_columns(table.columns, metric) if known_config is None else known_config) - {metric}
+    columns = [name for name in table if name in requested or name in config]
     created = pd.to_datetime(table.get(RUN_CREATED, pd.Series(index=table.index, dtype="str")), utc=True,
                              errors="coerce", format="mixed")  # fmt: skip
     missing = pd.Series(index=table.index, dtype=float)
@@ -81,7 +90,7 @@ def read_wandb_csv(
             TRIAL_ID: _ids(table),
             NAME: table[RUN_NAME],
             STATE: as_text(table[RUN_STATE]).str.lower().map(STATES).fillna(RUNNING),
-            **{column_name(name): table[name] for name in columns},
+            **{parameter_column(name): table[name] for name in columns},
             BEST_VAL_ACC: table[metric],
             TRAINABLE: table.get(TRAINABLE, missing),
             EPOCHS: table.get(EPOCH, missing),
@@ -91,43 +100,44 @@ def read_wandb_csv(
             ERROR: missing,
         }
     )
-    named = [column_name(name) for name in columns]
+    candidates = [parameter_column(name) for name in columns]
     info = {"source": "W&B", "metric": metric, "mode": mode}
-    frames = finish(trials, pd.DataFrame(columns=list(HISTORY_COLUMNS)), info, named, [])
-    return frames._replace(parameters=chosen(frames.trials, named, parameters), metric=metric, mode=mode)
+    frames = build_frames(trials, pd.DataFrame(columns=list(HISTORY_COLUMNS)), info, candidates, [])
+    selected = select_parameters(frames.trials, candidates, parameters)
+    return frames._replace(parameters=selected, metric=metric, mode=mode)
 
 
 def _has_numbers(column: pd.Series) -> bool:
     return column.dtype != bool and bool(pd.to_numeric(column, errors="coerce").notna().any())
 
 
-def _set_columns(columns: Sequence[str], metric: str) -> list[str]:
-    """The columns of hyperparameters.
+def _config_columns(columns: Sequence[str], metric: str) -> list[str]:
+    """Guess the columns of hyperparameters.
 
-    W&B writes its own columns, then those of the configuration, then those of the summary, the latter two by the
-    alphabet: what was set ends where the alphabet begins anew. Where it does so more than once, as in a table that
-    somebody rearranged, or the metric is not after it, set is what has no word such as loss, acc or epoch in its name.
+    W&B writes its own columns, then the configuration in alphabetical order, then the summary in alphabetical order.
+    The configuration therefore ends where the alphabet starts again. If it starts again more than once (a rearranged
+    table), or the metric does not come after that place, the names decide: see METRIC_WORDS.
     """
-    named = [name for name in columns if not _is_own(name)]
-    starts = [i for i in range(1, len(named)) if named[i].lower() < named[i - 1].lower()]
-    if len(starts) == 1 and metric in named[starts[0] :]:
-        return named[: starts[0]]
-    return [name for name in named if not MEASURED & set(re.split(r"[_/. -]", name.lower()))]
+    names = [name for name in columns if not _is_wandb_column(name)]
+    restarts = [i for i in range(1, len(names)) if names[i].lower() < names[i - 1].lower()]
+    if len(restarts) == 1 and metric in names[restarts[0] :]:
+        return names[: restarts[0]]
+    return [name for name in names if not METRIC_WORDS & set(re.split(r"[_/. -]", name.lower()))]
 
 
-def _is_own(name: str) -> bool:
-    return name in W_AND_BS_OWN or name.startswith("_")
+def _is_wandb_column(name: str) -> bool:
+    return name in WANDB_COLUMNS or name.startswith("_")
 
 
 def _ids(table: pd.DataFrame) -> pd.Series:
-    """The runs' ids, or else their names, which need not differ: "name", "name-2", ..."""
+    """The runs' ids, or their names if there are no ids; repeated ones become "name-2", "name-3", ..."""
     ids = as_text(table[RUN_ID] if RUN_ID in table else table[RUN_NAME]).fillna("run")
     count = ids.groupby(ids).cumcount() + 1
     return ids.where(count.eq(1), ids + "-" + count.astype("str"))
 
 
 def _seconds(runtime: pd.Series) -> pd.Series:
-    """Runtime in seconds, which the table writes as 3725 or as "1h 2m 5s"."""
+    """Runtime in seconds; the table has it as 3725 or as "1h 2m 5s"."""
     if pd.api.types.is_numeric_dtype(runtime):
         return runtime
     return pd.to_timedelta(runtime, errors="coerce").dt.total_seconds().fillna(pd.to_numeric(runtime, errors="coerce"))

@@ -1,1 +1,1 @@
-"""One page about a study: what it found, and how far that can be trusted."""
+"""One page about a study: what it found, and how far the findings can be trusted."""

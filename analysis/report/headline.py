@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 from scipy.stats import binomtest
 
-from analysis.comparable import finite, outcome_name
-from analysis.markdown import duration
-from analysis.report.model import Fact, Headline
+from analysis.comparable import is_accuracy, mask_infinite
+from analysis.markdown import format_duration
+from analysis.report.document import Fact, Headline
 from analysis.schema import (
     BEST_JSON,
     BEST_VAL_ACC,
@@ -25,101 +25,99 @@ from analysis.schema import (
     TRIAL_ID,
 )
 from analysis.stats.encode import label_of
-from analysis.stats.resampling import LEVEL
-from analysis.study import Study
+from analysis.stats.resampling import CONFIDENCE
+from analysis.study import StudyData
 
 
-def headline(study: Study, path: Path, findings: list[str]) -> Headline:
-    """The first screen of the study that was read from ``path``."""
-    recorded = read_best(path)
-    best = best_trial(study, recorded)
+def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
+    """The first screen for the study that was loaded from ``path``."""
+    best_json = read_best_json(path)
+    best = best_trial(study, best_json)
     name = path.name or path.resolve().name
     if best is None:
-        return Headline(name, "no trial has a result", {}, cost(study), findings)
-    shown = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
+        return Headline(name, "no trial has a result", {}, cost_facts(study), findings)
+    configuration = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
     label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
-    facts = [validation(study, best), test_fact(recorded, best), *cost(study), *size(study, best)]
-    return Headline(name, f"best trial {best[TRIAL_ID]}{label}", shown, facts, findings)
+    facts = [
+        validation_fact(study, best), test_fact(best_json, best), *cost_facts(study), *size_fact(study, best)
+    ]  # fmt: skip
+    return Headline(name, f"best trial {best[TRIAL_ID]}{label}", configuration, facts, findings)
 
 
-def read_best(path: Path) -> dict[str, Any]:
-    """best.json of a study directory, or nothing."""
+def read_best_json(path: Path) -> dict[str, Any]:
+    """The best.json of a study directory; empty if there is none."""
     try:
-        found = json.loads((path / BEST_JSON).read_bytes())
+        content = json.loads((path / BEST_JSON).read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def best_trial(study: Study, recorded: dict[str, Any]) -> pd.Series | None:
-    """The trial that best.json names, which has a checkpoint, or else the one with the best accuracy."""
-    trials = study.trials[finite(study.trials[BEST_VAL_ACC]).notna()]
-    named = trials[trials[TRIAL_ID].eq(recorded.get(TRIAL_ID))]
+def best_trial(study: StudyData, best_json: dict[str, Any]) -> pd.Series | None:
+    """The trial that best.json names, whose weights exist; otherwise the trial with the best result."""
+    trials = study.trials[mask_infinite(study.trials[BEST_VAL_ACC]).notna()]
+    named = trials[trials[TRIAL_ID].eq(best_json.get(TRIAL_ID))]
     if len(named):
         return named.iloc[0]
     trials = trials[trials[STATE].ne(FAILED)]
     return trials.loc[(study.sign * trials[BEST_VAL_ACC]).idxmax()] if len(trials) else None
 
 
-def validation(study: Study, best: pd.Series) -> Fact:
-    """The accuracy that the search chose by, and why it flatters."""
-    tried = int(finite(study.trials[BEST_VAL_ACC]).notna().sum())
+def validation_fact(study: StudyData, best: pd.Series) -> Fact:
+    """The result by which the search chose the best trial, and why it is too optimistic."""
+    tried = int(mask_infinite(study.trials[BEST_VAL_ACC]).notna().sum())
     value = best[BEST_VAL_ACC]
-    epochs = f"best epoch of {best[EPOCHS]:.0f}; " if best[EPOCHS] > 0 else ""
-    name = "validation accuracy" if outcome_name(study.metric) == "accuracy" else study.metric
+    epochs = f"best of {best[EPOCHS]:.0f} epochs and " if best[EPOCHS] > 0 else "best "
     return Fact(
-        name,
+        "validation accuracy" if is_accuracy(study.metric) else study.metric,
         f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.4g}",
-        f"{epochs}the best of {tried} trials, so rather too good",
+        f"{epochs}of {tried} trials, so too optimistic",
     )
 
 
-def test_fact(recorded: dict[str, Any], best: pd.Series) -> Fact:
-    """The score on images that no decision was made by, with Wilson's interval of a proportion."""
-    test = recorded.get(TEST)
-    known = test if isinstance(test, dict) and recorded.get(TRIAL_ID) == best[TRIAL_ID] else {}
+def test_fact(best_json: dict[str, Any], best: pd.Series) -> Fact:
+    """The accuracy on the test images, on which no decision was based, with Wilson's interval."""
+    test = best_json.get(TEST)
+    known = test if isinstance(test, dict) and best_json.get(TRIAL_ID) == best[TRIAL_ID] else {}
     accuracy, images = known.get(f"{TEST}_acc"), known.get("images")
     if not (isinstance(accuracy, float | int) and 0 <= accuracy <= 1 and isinstance(images, int) and images > 0):
         return Fact("test accuracy", "-", "not evaluated")
     hits = round(accuracy * images)
-    ends = binomtest(hits, images).proportion_ci(LEVEL, method="wilson")
-    return Fact(
-        "test accuracy", f"{accuracy:.4f}", f"{ends.low:.3f} to {ends.high:.3f} (95 %), {images:,} images, once"
-    )
+    ends = binomtest(hits, images).proportion_ci(CONFIDENCE, method="wilson")
+    note = f"95 % interval {ends.low:.3f} to {ends.high:.3f}; {images:,} images, evaluated once"
+    return Fact("test accuracy", f"{accuracy:.4f}", note)
 
 
-def cost(study: Study) -> list[Fact]:
-    """Trials, epochs and seconds."""
+def cost_facts(study: StudyData) -> list[Fact]:
+    """The number of trials, epochs and seconds."""
     trials = study.trials
     counts = trials[STATE].value_counts()
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state, 0))
-    trained = float(trials[SECONDS].sum(min_count=1))
-    time = duration(trained) if trained == trained else "-"
+    seconds = float(trials[SECONDS].sum(min_count=1))
+    time = format_duration(seconds) if seconds == seconds else "-"
     return [
         Fact("trials", f"{len(trials):,}", states),
-        Fact("training time", time, f"{trials[EPOCHS].sum():,.0f} epochs{_wall(trials)}"),
+        Fact("training time", time, f"{trials[EPOCHS].sum():,.0f} epochs{_elapsed(trials)}"),
     ]
 
 
-def size(study: Study, best: pd.Series) -> list[Fact]:
-    """What the best trial trained, among the others."""
+def size_fact(study: StudyData, best: pd.Series) -> list[Fact]:
+    """The number of trained parameters of the best trial and of all trials."""
     if pd.isna(best.get(TRAINABLE)):
         return []
     low, high = study.trials[TRAINABLE].min(), study.trials[TRAINABLE].max()
-    return [
-        Fact(
-            "trained parameters", _count(best[TRAINABLE]), f"of the best; {_count(low)} to {_count(high)} in all trials"
-        )
-    ]
+    note = f"in the best trial; {_count(low)} to {_count(high)} over all trials"
+    return [Fact("trained parameters", _count(best[TRAINABLE]), note)]
 
 
 def _count(number: float) -> str:
     return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number:,.0f}"
 
 
-def _wall(trials: pd.DataFrame) -> str:
+def _elapsed(trials: pd.DataFrame) -> str:
     known = trials.dropna(subset=[CREATED, SECONDS])
     if not len(known):
         return ""
     ends = known[CREATED] + pd.to_timedelta(known[SECONDS], unit="s")
-    return f"; {duration((ends.max() - known[CREATED].min()).total_seconds())} from first trial to last"
+    elapsed = format_duration((ends.max() - known[CREATED].min()).total_seconds())
+    return f"; {elapsed} from the first trial to the last"

@@ -1,99 +1,82 @@
-"""What the first screen of a report says in sentences, each with what it rests on."""
+"""The key findings on the first screen of a report: one sentence each, the finding first, then its evidence."""
 
 import pandas as pd
 
 from analysis.claims.check import NOT_TESTABLE
-from analysis.comparable import finite, outcome_name
-from analysis.early_stopping.audit import failures, missed_summary, savings
-from analysis.report.sections.claims_and_audit import tally
-from analysis.report.shared import Findings
-from analysis.schema import BEST_VAL_ACC, FAILED, RUNNING, STATE
-from analysis.stats.importance import CANNOT_SAY
-from analysis.study import Study
+from analysis.comparable import is_accuracy, mask_infinite
+from analysis.early_stopping.audit import failures
+from analysis.report.budget_results import BudgetResults
+from analysis.report.sections.claims import claims_finding, decided_claims
+from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE
+from analysis.stats.importance import describe_r2
+from analysis.study import StudyData
 
-CLOSE = 0.005  # of accuracy: as much as the same training differs from seed to seed, or more
-
-
-def sentences(study: Study, found: Findings | str, checked: pd.DataFrame | str) -> list[str]:
-    """All that there is to say; where something could not be computed, nothing is said of it."""
-    mattered = mattered_most(found) if isinstance(found, Findings) else []
-    claimed = claims_told(checked) if isinstance(checked, pd.DataFrame) else []
-    return [*unfinished(study), *close_to_best(study), *mattered, *claimed, *saved(study), *failed(study)]
+CLOSE = 0.005  # of accuracy: the same training differs by at least as much from seed to seed
 
 
-def unfinished(study: Study) -> list[str]:
-    """That the search is not at its end, if it is not."""
+def key_findings(
+    study: StudyData, results: BudgetResults | str, takeaways: pd.DataFrame | str, stopping: list[str]
+) -> list[str]:
+    """All findings in the order of the page.
+
+    ``results``, ``takeaways``: a text instead of a result means that there is none, and no finding about it.
+    ``stopping``: the findings about early stopping.
+    """
+    important = importance_finding(results) if isinstance(results, BudgetResults) else []
+    claims = takeaway_findings(takeaways) if isinstance(takeaways, pd.DataFrame) else []
+    return [*unfinished_search(study), *close_to_best(study), *important, *claims, *stopping, *failed_trials(study)]
+
+
+def unfinished_search(study: StudyData) -> list[str]:
+    """Whether the search has not finished yet."""
     running = int(study.trials[STATE].eq(RUNNING).sum())
-    wanted = (study.info.get("config") or {}).get("num_samples")
-    missing = wanted - len(study.trials) if isinstance(wanted, int) and not study.info.get("grid") else 0
+    planned = (study.info.get("config") or {}).get("num_samples")
+    missing = planned - len(study.trials) if isinstance(planned, int) and not study.info.get(GRID) else 0
     if not running and missing <= 0:
         return []
-    ended = f"{len(study.trials) - running} of {wanted}" if missing > 0 else f"{len(study.trials) - running}"
-    return [f"The search is not at its end: {ended} trials have ended; it is running or was interrupted."]
+    ended = f"{len(study.trials) - running} of {planned}" if missing > 0 else f"{len(study.trials) - running}"
+    return [f"The search has not finished ({ended} trials have ended; it is running or was interrupted)."]
 
 
-def close_to_best(study: Study) -> list[str]:
-    """How many others were as good as the best, give or take CLOSE; of accuracies only."""
-    accuracies = finite(study.trials.loc[study.trials[STATE].ne(FAILED), BEST_VAL_ACC]).dropna()
+def close_to_best(study: StudyData) -> list[str]:
+    """How many other trials are within CLOSE of the best; for accuracies only."""
+    accuracies = mask_infinite(study.trials.loc[study.trials[STATE].ne(FAILED), BEST_VAL_ACC]).dropna()
     near = int(accuracies.ge(accuracies.max() - CLOSE).sum()) - 1
-    if outcome_name(study.metric) != "accuracy" or near < 1:
+    if not is_accuracy(study.metric) or near < 1:
         return []
-    trials = "1 other trial" if near == 1 else f"{near} other trials"
+    trials = "1 other trial is" if near == 1 else f"{near} other trials are"
     ties = int(accuracies.eq(accuracies.max()).sum()) - 1
-    equal = f", {ties} of them just as high (of equal ones the first counts as the best)" if ties else ""
-    return [
-        f"{trials} came within {CLOSE} of the best validation accuracy{equal}; which is best may be a matter of luck."
-    ]
+    equal = f", {ties} of them equal; the first of equal trials counts as the best" if ties else ""
+    return [f"The best trial may be the best by chance ({trials} within {CLOSE} of its validation accuracy{equal})."]
 
 
-def mattered_most(found: Findings) -> list[str]:
-    """The hyperparameters whose permutation importance is surely above 0, and how good the forest is."""
-    if found.verdict.startswith(CANNOT_SAY):
-        return [f"Which hyperparameters mattered: {found.verdict}."]
-    table = found.importance[found.importance["method"].eq("permutation")].set_index("parameter")
-    sure = [name for name in found.top if table.at[name, "low"] > 0]
-    named = [f"{name} ({table.at[name, 'low']:.2f} to {table.at[name, 'high']:.2f})" for name in sure]
-    what = f"Mattered most, in R² lost without them: {', '.join(named)}" if sure else "Nothing surely mattered"
-    return [f"{what}; {found.verdict}; {found.sample.budget}."]
+def importance_finding(results: BudgetResults) -> list[str]:
+    """The hyperparameters whose permutation importance is above 0 beyond its interval."""
+    if not results.reliable:
+        return [results.ranking]
+    table = results.importance[results.importance["method"].eq("permutation")].set_index("parameter")
+    certain = [name for name in results.top if table.at[name, "low"] > 0]
+    evidence = f"{describe_r2(results.forest)}; {results.sample.budget_text}"
+    if not certain:
+        return [f"No hyperparameter has an importance that is certainly above 0 ({evidence})."]
+    intervals = ", ".join(f"{name} {table.at[name, 'low']:.2f} to {table.at[name, 'high']:.2f}" for name in certain)
+    verb = "matters" if len(certain) == 1 else "matter"
+    return [f"{' and '.join(certain)} {verb} most (loss of R² when shuffled, 95 % intervals: {intervals}; {evidence})."]
 
 
-def claims_told(checked: pd.DataFrame) -> list[str]:
-    """How the ten takeaways came out, unless they are about other hyperparameters."""
-    if checked["verdict"].eq(NOT_TESTABLE).all():
+def takeaway_findings(takeaways: pd.DataFrame) -> list[str]:
+    """The verdicts on the published takeaways, unless all of them are about hyperparameters of another space."""
+    if takeaways["verdict"].eq(NOT_TESTABLE).all():
         return []
-    return [f"Of the ten takeaways published for nature_12K: {tally(checked)}."]
+    return [claims_finding(takeaways), *decided_claims(takeaways)]
 
 
-def saved(study: Study) -> list[str]:
-    """Epochs that early stopping saved, against two ways to go on, and winners it may have missed."""
-    table, missed = savings(study), missed_summary(study).iloc[0]
-    last, usual = table.iloc[0], table.iloc[1]
-    if not last["stopped"]:
-        return []
-    text = (
-        f"{last['epochs_spent']:,.0f} epochs were trained. Had the {last['stopped']} stopped trials gone on to epoch "
-        f"{last['epochs_a_trial']:.0f}, it would have been {last['epochs_spent'] + last['epochs_saved']:,.0f}"
-    )
-    if usual["epochs_saved"] == usual["epochs_saved"]:
-        text += f"; or for as long as completed ones did, {usual['epochs_spent'] + usual['epochs_saved']:,.0f}"
-    if missed["expected"] == missed["expected"]:
-        text += f". {winners(missed['expected'], missed['high'])}"
-    return [f"{text}."]
-
-
-def winners(expected: float, high: float) -> str:
-    """What completed trials say of stopped ones."""
-    if expected < 0.05:
-        return f"No sign of a stopped winner, though up to {high:.0f} cannot be ruled out"
-    return f"About {expected:.1f} stopped trials would have beaten the best one; up to {high:.0f} cannot be ruled out"
-
-
-def failed(study: Study) -> list[str]:
+def failed_trials(study: StudyData) -> list[str]:
     """How many trials failed, and the most frequent reason."""
     table = failures(study)
     if not len(table):
         return []
     count, first = int(table["trials"].sum()), table.iloc[0]
     if count == 1:
-        return [f"1 trial failed with: {first['reason']}"]
-    return [f"{count} trials failed, {first['trials']} of them with: {first['reason']}"]
+        return [f"1 trial failed ({first['reason']})."]
+    return [f"{count} trials failed (most frequent reason, {first['trials']} trials: {first['reason']})."]

@@ -4,12 +4,20 @@
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const { trials, total, metric } = document.getElementById("data") ? read("data") : { trials: [] };
-  const short = (value) => (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4 ? value.toFixed(4) : value.toPrecision(4));
+  const isShort = (value) => Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4;
+  const format = (value) => (isShort(value) ? value.toFixed(4) : value.toPrecision(4));
   const plots = document.getElementById("plots") ? read("plots") : {};
+  const positions = plots.parallel ? decodePositions(plots.parallel.data[0].dimensions) : {};
   const drawn = {};
 
-  function canDrawLines() {
-    // Parallel coordinates are drawn by WebGL; without it the picture stays.
+  function decodePositions(dimensions) {
+    // plotly.py writes float32 arrays as base64: {dtype: "f4", bdata: "..."}.
+    const decode = ({ bdata }) => new Float32Array(Uint8Array.from(atob(bdata), (byte) => byte.charCodeAt(0)).buffer);
+    return Object.fromEntries(dimensions.map((dimension) => [dimension.name, decode(dimension.values)]));
+  }
+
+  function hasWebGL() {
+    // Plotly draws parallel coordinates with WebGL. Without it the static figures stay.
     const canvas = document.createElement("canvas");
     return Boolean(canvas.getContext("webgl") || canvas.getContext("webgl2"));
   }
@@ -41,81 +49,88 @@
 
   function keepSelection(figure, place) {
     figure.data[0].dimensions.forEach((dimension, i) => {
-      const shown = place.data[0].dimensions.find((other) => other.name === dimension.name);
-      if (shown && shown.constraintrange) figure.data[0].dimensions[i].constraintrange = shown.constraintrange;
+      const current = place.data[0].dimensions.find((other) => other.name === dimension.name);
+      if (current && current.constraintrange) figure.data[0].dimensions[i].constraintrange = current.constraintrange;
       else delete figure.data[0].dimensions[i].constraintrange;
     });
   }
 
-  function passes(value, range) {
+  function inRange(value, range) {
     if (!range || !range.length) return true;
     const ranges = Array.isArray(range[0]) ? range : [range];
     return ranges.some(([low, high]) => value >= low && value <= high);
   }
 
-  function selected(place) {
-    const dimensions = place._fullData[0].dimensions;
-    const chosen = [];
-    for (let row = 0; row < place._fullData[0]._length; row++) {
-      if (dimensions.every((dimension) => passes(dimension.values[row], dimension.constraintrange))) chosen.push(row);
-    }
-    return chosen;
+  function selectedRows(place) {
+    const dimensions = place.data[0].dimensions;
+    return Array.from(trials.keys()).filter((row) =>
+      dimensions.every(({ name, constraintrange }) => inRange(positions[name][row], constraintrange)));
   }
 
   function element(tag, text, parent, className) {
-    const made = document.createElement(tag);
-    if (text !== null) made.textContent = text;
-    if (className) made.className = className;
-    parent.append(made);
-    return made;
+    const node = document.createElement(tag);
+    if (text !== null) node.textContent = text;
+    if (className) node.className = className;
+    parent.append(node);
+    return node;
+  }
+
+  function selectionText(rows) {
+    if (rows.length === trials.length) {
+      const count = trials.length < total ? `The best ${trials.length} of ${total}` : `All ${rows.length}`;
+      return `${count} trials. Drag along an axis to select trials; drag the name of an axis to move the axis.`;
+    }
+    const text = `${rows.length} of ${trials.length} trials selected`;
+    if (!rows.length) return text;
+    const values = rows.map((row) => trials[row].result).sort((a, b) => a - b);
+    const middle = values.length / 2;
+    const median = values.length % 2 ? values[middle - 0.5] : (values[middle - 1] + values[middle]) / 2;
+    return `${text}: median ${format(median)}, best ${format(trials[rows[rows.length - 1]].result)}`;
   }
 
   function showSelection() {
     const box = document.getElementById("selection");
-    const rows = selected(drawn.parallel);
+    const rows = selectedRows(drawn.parallel);
     const all = rows.length === trials.length;
-    const values = rows.map((row) => trials[row].result).sort((a, b) => a - b);
-    const middle = values.length / 2;
-    const median = values.length % 2 ? values[middle - 0.5] : (values[middle - 1] + values[middle]) / 2;
     box.replaceChildren();
     box.dataset.count = rows.length;
-    const shown = trials.length < total ? `The best ${trials.length} of ${total}` : `All ${rows.length}`;
-    element("span", all
-      ? `${shown} trials. Drag along an axis to choose some of them; drag an axis by its name to move it.`
-      : `${rows.length} of ${trials.length} trials chosen` + (rows.length
-        ? `: median ${short(median)}, best ${short(trials[rows[rows.length - 1]].result)}` : ""), box);
-    markChosen(rows, all);
+    element("span", selectionText(rows), box);
+    highlightSelected(rows, all);
     if (all) return;
-    element("button", "Show all", box).addEventListener("click", showAll);
-    if (!rows.length) return;
-    const table = element("table", null, box), head = element("tr", null, element("thead", null, table));
+    element("button", "Show all", box).addEventListener("click", clearSelection);
+    if (rows.length) selectionTable(rows, box);
+  }
+
+  function selectionTable(rows, box) {
+    const table = element("table", null, element("div", null, box, "scroll"));
+    const head = element("tr", null, element("thead", null, table));
     for (const title of ["trial", "name", metric, "epochs", "state"]) element("th", title, head);
     const body = element("tbody", null, table);
     for (const row of rows.slice(-5).reverse()) {
       const trial = trials[row], line = element("tr", null, body);
-      for (const text of [trial.id, trial.name, short(trial.result), trial.epochs, trial.state]) {
+      for (const text of [trial.id, trial.name, format(trial.result), trial.epochs, trial.state]) {
         element("td", text, line);
       }
     }
   }
 
-  function showAll() {
+  function clearSelection() {
     const update = {};
     drawn.parallel.data[0].dimensions.forEach((_, i) => { update[`dimensions[${i}].constraintrange`] = null; });
     Plotly.restyle(drawn.parallel, update, [0]);
   }
 
-  function markChosen(rows, all) {
+  function highlightSelected(rows, all) {
     if (!drawn.created) return;
-    const chosen = new Set(rows.map((row) => trials[row].id));
+    const selected = new Set(rows.map((row) => trials[row].id));
     const ids = drawn.created.data[0].ids;
-    const points = all ? null : Array.from(ids.keys()).filter((i) => chosen.has(ids[i]));
+    const points = all ? null : Array.from(ids.keys()).filter((i) => selected.has(ids[i]));
     Plotly.restyle(drawn.created, { selectedpoints: [points], "unselected.marker.opacity": 0.1 }, [0]);
   }
 
   function start() {
-    if (!Object.keys(plots).length || !canDrawLines()) return;
-    root.classList.add("plots-drawn");
+    if (!Object.keys(plots).length || !hasWebGL()) return;
+    root.classList.add("interactive");
     draw();
     if (drawn.parallel) {
       drawn.parallel.on("plotly_restyle", showSelection);

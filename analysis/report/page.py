@@ -1,4 +1,4 @@
-"""A report as one page that needs no network and no other file."""
+"""Render a report as one HTML page that needs no network and no other file."""
 
 import json
 from pathlib import Path
@@ -8,24 +8,24 @@ import plotly.offline
 from markupsafe import Markup, escape
 
 from analysis.figures.style import svg_text
-from analysis.markdown import rounded
-from analysis.report.model import Picture, Report, Table
+from analysis.markdown import as_text_table
+from analysis.report.document import Report, ReportFigure, Table
 from analysis.stats.encode import is_number
 
 HERE = Path(__file__).parent
-LONG = 40  # characters of a value that is given room
-MOST_ROWS = 500  # of a table in the page; its CSV has them all
+LONG_TEXT = 40  # characters from which a cell gets a minimum width
+MAX_ROWS = 500  # of a table in the page; the CSV file has all rows
 
 
 def render(report: Report) -> str:
-    """The page as HTML; everything it needs is in it, and it may load nothing else."""
+    """The page as HTML. It contains everything it needs; its content security policy forbids loading anything."""
     environment = jinja2.Environment(
         autoescape=True, loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined
     )
-    environment.tests["picture"] = lambda item: isinstance(item, Picture)
-    plots = {p.name: json.loads(p.interactive.to_json()) for p in report.pictures if p.interactive is not None}
+    environment.tests["figure"] = lambda item: isinstance(item, ReportFigure)
+    plots = {p.name: json.loads(p.interactive.to_json()) for p in report.figures if p.interactive is not None}
     for plot in plots.values():
-        plot["layout"].pop("template", None)  # the page has colours of its own
+        plot["layout"].pop("template", None)  # the page sets its own colours
     return environment.get_template("page.html").render(
         report=report,
         style=_file("page.css"),
@@ -43,19 +43,19 @@ def _file(name: str) -> Markup:
 
 
 def _json(content: object) -> Markup:
-    """JSON that cannot end the script element which it stands in."""
+    """JSON in which no text can close the surrounding script element."""
     return Markup(json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"))
 
 
-def _svg(picture: Picture) -> Markup:
-    drawing = svg_text(picture.figure, picture.name)
-    return Markup(drawing.replace("<svg ", f'<svg role="img" aria-label="{escape(picture.alt)}" ', 1))
+def _svg(figure: ReportFigure) -> Markup:
+    drawing = svg_text(figure.figure, figure.name)
+    return Markup(drawing.replace("<svg ", f'<svg role="img" aria-label="{escape(figure.alt)}" ', 1))
 
 
 def _table(table: Table) -> Markup:
     if not len(table.frame):
         return Markup("<p>none</p>")
-    shown = rounded(table.frame.head(MOST_ROWS))
+    shown = as_text_table(table.frame.head(MAX_ROWS))
     numeric = [is_number(table.frame[name]) for name in table.frame]
     head = "".join(_cell("th", name, number) for name, number in zip(shown, numeric, strict=True))
     rows = "".join(
@@ -63,11 +63,11 @@ def _table(table: Table) -> Markup:
         for row in shown.itertuples(index=False)
     )
     more = len(table.frame) - len(shown)
-    rest = f'<p class="note">and {more:,} rows more; --csv writes them all</p>' if more > 0 else ""
-    return Markup(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{rest}")
+    hint = f'<p class="note">{more:,} more rows; --csv writes all of them</p>' if more > 0 else ""
+    return Markup(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{hint}")
 
 
 def _cell(tag: str, value: object, number: bool) -> str:
     text = str(value).replace("_", " ") if tag == "th" else str(value)
-    kind = ' class="number"' if number else (' class="long"' if len(text) > LONG else "")
+    kind = ' class="number"' if number else (' class="long"' if len(text) > LONG_TEXT else "")
     return f"<{tag}{kind}>{escape(text)}</{tag}>"

@@ -1,1 +1,1 @@
-"""Statistics over the trials of a study; every function returns a DataFrame or a number, none draws."""
+"""Statistics over the trials of a study. Functions return tables or numbers; `analysis.figures` draws them."""

@@ -1,4 +1,4 @@
-"""Hyperparameters as numbers, for forests and correlations, and as a few levels, for tables."""
+"""Encode hyperparameters: as numeric columns for forests and correlations, as a few levels for tables."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-DECADES = 100.0  # a positive parameter whose values span this ratio is put on a log scale
-MISSING = "(none)"  # the level of a parameter that a trial does not have, as k_layers without freeze_partial
-MAX_LEVELS = 8  # a number with more distinct values is cut into BINS ranges of equally many trials
+LOG_SCALE_RATIO = 100.0  # positive numbers whose highest and lowest value have this ratio get a log scale
+MISSING = "(none)"  # level of a parameter that a trial does not have, such as k_layers without freeze_partial
+MAX_LEVELS = 8  # numbers with more distinct values are grouped into BINS ranges with equally many trials
 BINS = 4
 
 
-def varying(trials: pd.DataFrame, parameters: Sequence[str]) -> list[str]:
-    """The parameters with more than one value; being missing counts as a value."""
-    return [name for name in parameters if _comparable(trials[name]).nunique(dropna=False) > 1]
+def varying_parameters(trials: pd.DataFrame, parameters: Sequence[str]) -> list[str]:
+    """The parameters with more than one value; a missing value counts as a value."""
+    return [name for name in parameters if _hashable(trials[name]).nunique(dropna=False) > 1]
 
 
 def is_number(column: pd.Series) -> bool:
-    """Whether the values have an order and a distance: numbers, but not booleans."""
+    """Whether all values are numbers; booleans are not."""
     present = column.dropna()
     if pd.api.types.is_bool_dtype(present):
         return False
@@ -28,23 +28,23 @@ def is_number(column: pd.Series) -> bool:
 
 
 def is_logarithmic(column: pd.Series) -> bool:
-    """Whether the numbers are positive and span DECADES."""
+    """Whether the numbers are positive and span a ratio of at least LOG_SCALE_RATIO."""
     low, high = column.min(), column.max()
-    return bool(low > 0 and high / low >= DECADES)
+    return bool(low > 0 and high / low >= LOG_SCALE_RATIO)
 
 
 def encode(trials: pd.DataFrame, parameters: Sequence[str], *, logs: bool = True) -> tuple[pd.DataFrame, list[str]]:
-    """Numeric columns for ``parameters``, and the parameter that each of them is of.
+    """Encode ``parameters`` as numeric columns; also return the parameter to which each column belongs.
 
-    A number is one column, its logarithm where ``is_logarithmic`` unless ``logs`` is off; its missing values take the
-    median, and a column "name=(none)" tells of them. Anything else is one column of 0 and 1 for each value.
+    A number becomes one column, on a log scale if ``is_logarithmic`` and ``logs``. Its missing values become the
+    median, and an extra column "name=(none)" marks them. Any other parameter becomes one column of 0 and 1 per value.
     """
     columns: dict[str, pd.Series] = {}
     owners: list[str] = []
     for name in parameters:
-        found = _number_columns(trials[name], name, logs) if is_number(trials[name]) else _one_hot(trials[name], name)
-        columns |= found
-        owners += [name] * len(found)
+        added = _number_columns(trials[name], name, logs) if is_number(trials[name]) else _one_hot(trials[name], name)
+        columns |= added
+        owners += [name] * len(added)
     return pd.DataFrame(columns, index=trials.index, dtype=float), owners
 
 
@@ -63,20 +63,20 @@ def _one_hot(column: pd.Series, name: str) -> dict[str, pd.Series]:
 
 
 def level_labels(column: pd.Series) -> pd.Series:
-    """The values as a few ordered categories of text: numbers ascending, many of them as ranges, MISSING last."""
+    """Convert the values to ordered text categories: numbers ascending, many numbers as ranges, MISSING last."""
     if is_number(column) and column.nunique() > MAX_LEVELS:
         return _ranges(pd.to_numeric(column).astype(float))
-    comparable = _comparable(column)
-    present = list(comparable.dropna().unique())
+    values = _hashable(column)
+    present = list(values.dropna().unique())
     ordered = sorted(present) if is_number(column) or _all_text(present) else sorted(present, key=str)
     labels = [label_of(value) for value in ordered]
-    labels += [MISSING] if comparable.isna().any() else []
-    texts = comparable.map(lambda value: MISSING if pd.isna(value) else label_of(value))
+    labels += [MISSING] if values.isna().any() else []
+    texts = values.map(lambda value: MISSING if pd.isna(value) else label_of(value))
     return pd.Series(pd.Categorical(texts, categories=list(dict.fromkeys(labels)), ordered=True), column.index)
 
 
 def label_of(value: Hashable) -> str:
-    """A value as it stands in tables and claims: 1.0 as 1, and 1e-4 and 0.0001 alike."""
+    """The text of a value in tables and claims: 1.0 becomes "1"; 1e-4 and 0.0001 become the same text."""
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, int | float | np.number):
@@ -91,8 +91,8 @@ def _ranges(numbers: pd.Series) -> pd.Series:
     return cut.cat.add_categories(MISSING).fillna(MISSING) if numbers.isna().any() else cut
 
 
-def _comparable(column: pd.Series) -> pd.Series:
-    """Lists and the like, which cannot be counted, as text."""
+def _hashable(column: pd.Series) -> pd.Series:
+    """Convert values that pandas cannot count, such as lists, to text."""
     if column.dtype == object and not all(isinstance(value, Hashable) for value in column):
         return column.map(lambda value: value if _is_missing(value) else str(value))
     return column

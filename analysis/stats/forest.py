@@ -1,9 +1,10 @@
-"""Importance by random forests: of impurity, as W&B's panel has it, and by permutation on trials left out.
+"""Importance by random forests: impurity importance, as in W&B's panel, and permutation importance on unseen trials.
 
-Impurity counts how much a parameter reduced the error on trials that the forest has seen: it favours parameters with
-many values, and pure noise gets a share too. Permutation asks how much worse trials that the forest has not seen are
-predicted once a parameter is shuffled: noise comes out near zero. Neither means anything where the forest predicts
-poorly, which is what R^2 on trials left out is for. A search that samples good regions more often weighs them more.
+Impurity importance measures how much a parameter reduces the error on the trials that the forest was fitted to. It
+favours parameters with many values, and pure noise gets a share too. Permutation importance measures how much worse the
+forest predicts unseen (out-of-bag) trials once a parameter is shuffled; for noise it is near 0. Neither means anything
+if the forest predicts poorly, so read the out-of-bag R^2 first. A search that samples good regions more often gives
+them more weight.
 """
 
 from dataclasses import dataclass
@@ -15,20 +16,22 @@ from sklearn.metrics import r2_score
 
 from analysis.comparable import ACCURACY, Sample
 from analysis.stats.encode import encode
-from analysis.stats.resampling import SEED, Array, indices, spread_interval
+from analysis.stats.resampling import SEED, Array, bootstrap_indices, t_interval
 
-TREES = 200  # of the forest of all trials
-ROUND_TREES = 25  # of the forest of one bootstrap round
+TREES = 200  # in the forest fitted to all trials
+ROUND_TREES = 25  # in the forest of one bootstrap round
 ROUNDS = 20
-SHUFFLES = 3  # of each parameter and round
-FEWEST = 10  # trials; with fewer there is nothing to leave out
+SHUFFLES = 3  # per parameter and round
+MIN_TRIALS = 10  # with fewer trials, too few are out-of-bag
 
 
 @dataclass(frozen=True, slots=True)
 class ForestResult:
-    """``shares``: parameter, method, importance, low, high; ``columns``: column, parameter, importance, as W&B has it.
+    """The importance of parameters and columns, and how well the forest predicts unseen trials.
 
-    ``r2`` with ``low`` and ``high``: how well trials left out are predicted, NaN with fewer than FEWEST trials.
+    - ``shares``: columns parameter, method ("impurity" or "permutation"), importance, low, high.
+    - ``columns``: impurity importance of each encoded column, as in W&B: columns column, parameter, importance.
+    - ``r2``, ``low``, ``high``: out-of-bag R^2 with its 95 % interval; NaN with fewer than MIN_TRIALS trials.
     """
 
     shares: pd.DataFrame
@@ -38,54 +41,58 @@ class ForestResult:
     high: float
 
 
-def grow(columns: Array, accuracy: Array, trees: int = TREES, seed: int = SEED) -> RandomForestRegressor:
-    """A seeded forest of regression trees."""
+def fit_forest(columns: Array, accuracy: Array, trees: int = TREES, seed: int = SEED) -> RandomForestRegressor:
+    """Fit a seeded random forest of regression trees to the encoded ``columns``."""
     model = RandomForestRegressor(n_estimators=trees, oob_score=trees >= TREES, random_state=seed)
     return model.fit(columns, accuracy)
 
 
 def forest_importance(sample: Sample) -> ForestResult:
-    """Importance of each parameter by impurity (shares of one) and by permutation (R^2 lost on trials left out).
+    """Importance of each parameter by impurity (shares that sum to 1) and by permutation (loss of out-of-bag R^2).
 
-    The intervals are of ROUNDS forests, each grown on trials drawn with replacement and judged by those not drawn.
+    The intervals come from ROUNDS forests, each fitted to a bootstrap sample and evaluated on the trials not drawn.
     """
     encoded, owners = encode(sample.trials, sample.parameters)
     columns, accuracy = encoded.to_numpy(), sample.trials[ACCURACY].to_numpy(dtype=float)
-    if len(sample) < FEWEST or np.ptp(accuracy) == 0 or not owners:
-        return _nothing(sample, encoded, owners)
-    model = grow(columns, accuracy)
+    if len(sample) < MIN_TRIALS or np.ptp(accuracy) == 0 or not owners:
+        return _unknown_result(sample, encoded, owners)
+    model = fit_forest(columns, accuracy)
     owner = pd.Categorical(owners, categories=sample.parameters)
-    rounds = [_round(columns, accuracy, owner, drawn, seed) for seed, drawn in enumerate(indices(len(sample), ROUNDS))]
+    rounds = [
+        _round(columns, accuracy, owner, drawn, seed)
+        for seed, drawn in enumerate(bootstrap_indices(len(sample), ROUNDS))
+    ]
     impurity, permutation, r2 = (np.array(draws) for draws in zip(*rounds, strict=True))
-    grouped = _grouped(model.feature_importances_, owner)
+    by_parameter = _sum_by_parameter(model.feature_importances_, owner)
     shares = [
-        *_rows("impurity", sample.parameters, grouped, impurity),
+        *_rows("impurity", sample.parameters, by_parameter, impurity),
         *_rows("permutation", sample.parameters, permutation.mean(axis=0), permutation),
     ]
-    found = pd.DataFrame({"column": encoded.columns, "parameter": owners, "importance": model.feature_importances_})
-    low, high = spread_interval(float(model.oob_score_), r2, most=1.0)
-    return ForestResult(pd.DataFrame(shares), found, float(model.oob_score_), low, high)
+    by_column = pd.DataFrame({"column": encoded.columns, "parameter": owners, "importance": model.feature_importances_})
+    low, high = t_interval(float(model.oob_score_), r2, highest=1.0)
+    return ForestResult(pd.DataFrame(shares), by_column, float(model.oob_score_), low, high)
 
 
 def _round(
     columns: Array, accuracy: Array, owner: pd.Categorical, drawn: Array, seed: int
 ) -> tuple[Array, Array, float]:
-    """Impurity and permutation importance and R^2 of a forest grown on the trials ``drawn``."""
-    left_out = np.setdiff1d(np.arange(len(accuracy)), drawn)
-    model = grow(columns[drawn], accuracy[drawn], ROUND_TREES, seed)
-    truth = accuracy[left_out]
-    scale = float(np.sum((truth - truth.mean()) ** 2))
-    shuffled = _shuffled(columns[left_out], owner, np.random.default_rng(seed))
+    """Impurity importance, permutation importance and R^2 of a forest fitted to the trials ``drawn``."""
+    unseen = np.setdiff1d(np.arange(len(accuracy)), drawn)
+    model = fit_forest(columns[drawn], accuracy[drawn], ROUND_TREES, seed)
+    truth = accuracy[unseen]
+    variation = float(np.sum((truth - truth.mean()) ** 2))
+    shuffled = _shuffled(columns[unseen], owner, np.random.default_rng(seed))
     predicted = model.predict(shuffled).reshape(-1, len(truth))
     errors = np.sum((predicted - truth) ** 2, axis=1)
-    lost = (errors[1:] - errors[0]).reshape(len(owner.categories), SHUFFLES).mean(axis=1)
-    if scale == 0:
-        return _grouped(model.feature_importances_, owner), np.full(len(lost), np.nan), float("nan")
-    return _grouped(model.feature_importances_, owner), lost / scale, float(r2_score(truth, predicted[0]))
+    increase = (errors[1:] - errors[0]).reshape(len(owner.categories), SHUFFLES).mean(axis=1)
+    impurity = _sum_by_parameter(model.feature_importances_, owner)
+    if variation == 0:
+        return impurity, np.full(len(increase), np.nan), float("nan")
+    return impurity, increase / variation, float(r2_score(truth, predicted[0]))
 
 
 def _shuffled(columns: Array, owner: pd.Categorical, rng: np.random.Generator) -> Array:
-    """The trials as they are, then with each parameter shuffled SHUFFLES times, all of its columns together."""
+    """Stack the trials and copies of them; in each copy one parameter, with all its columns, is shuffled."""
     copies = [columns]
     for code in range(len(owner.categories)):
         of_parameter = np.flatnonzero(owner.codes == code)
@@ -96,21 +103,21 @@ def _shuffled(columns: Array, owner: pd.Categorical, rng: np.random.Generator) -
     return np.vstack(copies)
 
 
-def _grouped(importances: Array, owner: pd.Categorical) -> Array:
+def _sum_by_parameter(importances: Array, owner: pd.Categorical) -> Array:
     sums: Array = np.bincount(owner.codes, weights=importances, minlength=len(owner.categories)).astype(float)
     return sums
 
 
 def _rows(method: str, parameters: list[str], values: Array, draws: Array) -> list[dict[str, object]]:
-    least = 0.0 if method == "impurity" else -np.inf
-    intervals = [spread_interval(float(value), draws[:, i], least, most=1.0) for i, value in enumerate(values)]
+    lowest = 0.0 if method == "impurity" else -np.inf
+    intervals = [t_interval(float(value), draws[:, i], lowest, highest=1.0) for i, value in enumerate(values)]
     return [
         {"parameter": name, "method": method, "importance": float(value), "low": low, "high": high}
         for name, value, (low, high) in zip(parameters, values, intervals, strict=True)
     ]
 
 
-def _nothing(sample: Sample, encoded: pd.DataFrame, owners: list[str]) -> ForestResult:
+def _unknown_result(sample: Sample, encoded: pd.DataFrame, owners: list[str]) -> ForestResult:
     nan = float("nan")
     unknown = np.full(len(sample.parameters), nan)
     shares = [row for m in ("impurity", "permutation") for row in _rows(m, sample.parameters, unknown, unknown[None])]

@@ -1,58 +1,70 @@
-"""Which hyperparameters mattered, by four methods that mean different things, and whether the data can say at all."""
+"""Which hyperparameters mattered, by four methods that mean different things, and how reliable the ranking is."""
 
 import pandas as pd
 
 from analysis.comparable import Sample
 from analysis.stats.correlation import correlations
-from analysis.stats.forest import FEWEST, ForestResult, forest_importance
+from analysis.stats.forest import MIN_TRIALS, ForestResult, forest_importance
 from analysis.stats.optuna_importance import optuna_importance
 from analysis.stats.partial_dependence import TOP
 
-# R^2 on trials left out that makes a ranking worth reading. In 320 samples of 20 to 160 of the 648 networks whose
-# ranking is known, with noise added, permutation ranked the right parameter first in 38 % where R^2 was below 0, in
-# 63 % from there to 0.25, in 90 % from there to 0.6, and in 97 % above (benchmarks/analysis_truth.py).
-ENOUGH_R2 = 0.25
-CANNOT_SAY = "the data cannot say"
+# Out-of-bag R^2 from which a ranking is worth reading. How often permutation ranked the right parameter first, in 320
+# samples of 20 to 160 of 648 networks with a known ranking and added noise (benchmarks/analysis_truth.py):
+# R^2 below 0: 38 %; 0 to 0.25: 63 %; 0.25 to 0.6: 90 %; above 0.6: 97 %.
+MIN_R2 = 0.25
 METHODS = ("impurity", "permutation", "fanova", "ped-anova")
 
 
 def importance(sample: Sample, forest: ForestResult | None = None) -> pd.DataFrame:
-    """A row for each parameter and method: importance, low, high, trials, epochs; parameters by permutation.
+    """One row per parameter and method: importance, low, high, trials, epochs; ordered by permutation importance.
 
-    "impurity", "fanova" and "ped-anova" are shares of one, so that noise gets a share too; "permutation" is the R^2
-    lost, about 0 for noise. Read none of them where ``verdict`` has something to say.
+    "impurity", "fanova" and "ped-anova" are shares that sum to 1, so noise gets a share too. "permutation" is the loss
+    of out-of-bag R^2 and near 0 for noise. Do not read the ranking unless ``ranking_is_reliable``.
     """
-    found = pd.concat([(forest or forest_importance(sample)).shares, optuna_importance(sample)], ignore_index=True)
-    permutation = found[found["method"].eq("permutation")].set_index("parameter")["importance"]
-    order = {name: place for place, name in enumerate(permutation.sort_values(ascending=False, kind="stable").index)}
-    ranked = found.sort_values("parameter", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    table = pd.concat([(forest or forest_importance(sample)).shares, optuna_importance(sample)], ignore_index=True)
+    permutation = table[table["method"].eq("permutation")].set_index("parameter")["importance"]
+    rank = {name: place for place, name in enumerate(permutation.sort_values(ascending=False, kind="stable").index)}
+    ranked = table.sort_values("parameter", key=lambda names: names.map(rank), kind="stable", ignore_index=True)
     return ranked.assign(trials=len(sample), epochs=sample.epochs)
 
 
 def top_parameters(table: pd.DataFrame, n: int = TOP) -> list[str]:
-    """The ``n`` parameters of a table of ``importance`` that matter most by permutation; none where it is not known."""
+    """The ``n`` most important parameters by permutation in a table of ``importance``; none if it is unknown."""
     permutation = table[table["method"].eq("permutation")].dropna(subset="importance")
     return list(permutation.sort_values("importance", ascending=False, kind="stable")["parameter"].head(n))
 
 
-def verdict(forest: ForestResult, trials: int) -> str:
-    """How well a forest predicts trials that it has not seen, and CANNOT_SAY where that is not enough."""
-    if forest.r2 != forest.r2:
-        return f"{CANNOT_SAY}: {trials} trials, or all alike; a forest needs {FEWEST} that differ"
+def ranking_is_reliable(forest: ForestResult) -> bool:
+    """Whether the forest predicts unseen trials well enough (MIN_R2), and surely better than their mean does."""
+    return forest.r2 >= MIN_R2 and not forest.low < 0
+
+
+def describe_r2(forest: ForestResult) -> str:
+    """The out-of-bag R^2 of the forest with its interval, in words."""
     low = f"{forest.low:.2f}" if forest.low > -1 else "below -1"
-    fit = f"R² on trials left out {forest.r2:.2f} ({low} to {forest.high:.2f})"
-    if forest.r2 < ENOUGH_R2:
-        return f"{CANNOT_SAY}: {fit}, below {ENOUGH_R2}"
-    return f"{CANNOT_SAY} surely: {fit}, perhaps none at all" if forest.low < 0 else fit
+    return f"out-of-bag R² {forest.r2:.2f}, 95 % interval {low} to {forest.high:.2f}"
 
 
-def panel(sample: Sample, forest: ForestResult | None = None) -> pd.DataFrame:
-    """W&B's panel and what it leaves out: for each encoded column impurity importance, Pearson, Spearman, intervals.
+def describe_ranking(forest: ForestResult, trials: int) -> str:
+    """One sentence on whether the ranking of the hyperparameters can be relied on."""
+    if forest.r2 != forest.r2:
+        needed = f"a random forest needs {MIN_TRIALS} with different results"
+        return f"The ranking of the hyperparameters is unknown ({trials} trials; {needed})."
+    r2 = describe_r2(forest)
+    if forest.r2 < MIN_R2:
+        return f"The trials cannot rank the hyperparameters ({r2}; at least {MIN_R2} is needed)."
+    if forest.low < 0:
+        return f"The ranking of the hyperparameters is uncertain ({r2}, so it may be 0)."
+    return f"The ranking of the hyperparameters is reliable ({r2})."
 
-    ``parameter_importance`` is the sum over the columns of a parameter, which one-hot columns split among them.
+
+def wandb_panel(sample: Sample, forest: ForestResult | None = None) -> pd.DataFrame:
+    """W&B's panel with intervals: impurity importance, Pearson and Spearman correlation of each encoded column.
+
+    ``parameter_importance`` is the sum over all columns of a parameter; one-hot columns split it among themselves.
     """
     columns = (forest or forest_importance(sample)).columns
-    grouped = columns.groupby("parameter")["importance"].transform("sum", min_count=1)
-    table = columns.assign(parameter_importance=grouped)
+    by_parameter = columns.groupby("parameter")["importance"].transform("sum", min_count=1)
+    table = columns.assign(parameter_importance=by_parameter)
     merged = table.merge(correlations(sample), on=["column", "parameter"], how="left")
     return merged.sort_values("importance", ascending=False, kind="stable", ignore_index=True)

@@ -1,9 +1,10 @@
-"""Importance as Optuna's evaluators see it, fANOVA and PED-ANOVA, on the trials of one budget.
+"""Importance by Optuna's evaluators, fANOVA and PED-ANOVA, on the trials of one budget.
 
-fANOVA: the share of the variance over the whole space that a parameter explains by itself, in a forest of its own.
-PED-ANOVA: how differently the best trials are spread over a parameter than all are; it asks what made a trial good
-rather than what made accuracies differ. Both are shares of one, so noise gets a share too; with few good trials
-PED-ANOVA gives numbers with many values too much, as a handful of points never looks like a smooth spread.
+fANOVA: the share of the variance over the whole space that a parameter explains by itself, according to a random
+forest. PED-ANOVA: how much the distribution of the best trials over a parameter differs from that of all trials; it
+tells what made trials good rather than what made their accuracies differ. Both are shares that sum to 1, so noise gets
+a share too. With few good trials PED-ANOVA overrates numbers with many values, because a handful of points never looks
+like a smooth distribution.
 """
 
 import warnings
@@ -20,77 +21,84 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.comparable import ACCURACY, Sample
 from analysis.readers.frames import Mode
 from analysis.stats.encode import MAX_LEVELS, is_logarithmic, is_number, level_labels
-from analysis.stats.forest import FEWEST
-from analysis.stats.resampling import SEED, indices, spread_interval
+from analysis.stats.forest import MIN_TRIALS
+from analysis.stats.resampling import SEED, bootstrap_indices, t_interval
 
 ROUNDS = 12
-TREES, ROUND_TREES = 64, 8  # of fANOVA, whose time is all in its trees: 2 s for 64 of them over 500 trials
-MOST = 1000  # trials that fANOVA sees: its time grows faster than their number, to 9 s for 2,000
+TREES, ROUND_TREES = 64, 8  # fANOVA spends its time on trees: 2 s for 64 trees and 500 trials
+MAX_FANOVA_TRIALS = 1000  # the time of fANOVA grows faster than linearly, to 9 s for 2,000 trials
 DIRECTIONS = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
-TOP, LEAST_TOP = 0.1, 5  # PED-ANOVA's best trials: a tenth, but not fewer than five, as Optuna advises
+TOP, MIN_TOP_TRIALS = 0.1, 5  # PED-ANOVA's best trials: a tenth, but at least five, as Optuna advises
 
 
-class Drawn(optuna.Study):
-    """A study of trials in memory, some of them several times; adding them to a storage takes ten times as long."""
+class BootstrapStudy(optuna.Study):
+    """An Optuna study with a given list of trials, in which a trial may occur several times.
 
-    def __init__(self, drawn: Sequence[FrozenTrial], mode: Mode) -> None:
+    A bootstrap sample needs repeated trials with the same number. ``Study.add_trial`` would renumber them, and takes
+    ten times as long. tests/contracts/test_analysis.py lists what this class relies on.
+    """
+
+    def __init__(self, trials: Sequence[FrozenTrial], mode: Mode) -> None:
         storage = optuna.storages.InMemoryStorage()
         verbosity = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of every study that it creates
-        storage.create_new_study([DIRECTIONS[mode]], "drawn")
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # Optuna logs every new study at INFO
+        storage.create_new_study([DIRECTIONS[mode]], "bootstrap")
         optuna.logging.set_verbosity(verbosity)
-        super().__init__("drawn", storage)
-        self.drawn = list(drawn)
+        super().__init__("bootstrap", storage)
+        self.fixed_trials = list(trials)
 
     def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
-        """All trials, which are complete."""
-        return self.drawn
+        """All trials; every one of them is complete."""
+        return self.fixed_trials
 
 
 def optuna_importance(sample: Sample) -> pd.DataFrame:
-    """fANOVA and PED-ANOVA of each parameter: parameter, method, importance (shares of one), low, high.
+    """fANOVA and PED-ANOVA of each parameter: parameter, method, importance (shares that sum to 1), low, high.
 
-    fANOVA is of at most MOST trials, drawn at random, and its intervals are of as many.
+    fANOVA uses at most MAX_FANOVA_TRIALS trials, drawn at random, also for its intervals.
     """
     trials = frozen_trials(sample)
-    usable = len(trials) >= FEWEST and len({trial.value for trial in trials}) > 1
+    usable = len(trials) >= MIN_TRIALS and len({trial.value for trial in trials}) > 1
     rows = []
     for method in ("fanova", "ped-anova"):
-        whole = _shares(trials, sample, method, TREES) if usable else {}
-        draws = list(indices(len(trials), ROUNDS)) if usable else []
-        found = pd.DataFrame(
-            [_shares([trials[i] for i in drawn], sample, method, ROUND_TREES) for drawn in draws],
+        shares = _shares(trials, sample, method, TREES) if usable else {}
+        rounds = list(bootstrap_indices(len(trials), ROUNDS)) if usable else []
+        draws = pd.DataFrame(
+            [_shares([trials[i] for i in drawn], sample, method, ROUND_TREES) for drawn in rounds],
             columns=sample.parameters,
         )
         for name in sample.parameters:
-            value = whole.get(name, np.nan)
-            low, high = spread_interval(value, found[name].to_numpy(dtype=float), least=0.0, most=1.0)
+            value = shares.get(name, np.nan)
+            low, high = t_interval(value, draws[name].to_numpy(dtype=float), lowest=0.0, highest=1.0)
             rows.append({"parameter": name, "method": method, "importance": value, "low": low, "high": high})
     return pd.DataFrame(rows, columns=["parameter", "method", "importance", "low", "high"])
 
 
 def _shares(trials: list[FrozenTrial], sample: Sample, method: str, trees: int) -> dict[str, float]:
-    if method == "fanova" and len(trials) > MOST:
-        trials = [trials[i] for i in np.random.default_rng(SEED).choice(len(trials), MOST, replace=False)]
-    top = min(max(TOP, LEAST_TOP / len(trials)), 0.5)
+    if method == "fanova" and len(trials) > MAX_FANOVA_TRIALS:
+        trials = [trials[i] for i in np.random.default_rng(SEED).choice(len(trials), MAX_FANOVA_TRIALS, replace=False)]
+    top = min(max(TOP, MIN_TOP_TRIALS / len(trials)), 0.5)
     evaluator = (
         FanovaImportanceEvaluator(n_trees=trees, seed=SEED)
         if method == "fanova"
         else PedAnovaImportanceEvaluator(target_quantile=top)
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of few trials: the intervals say it
-        found = evaluator.evaluate(Drawn(trials, sample.mode), params=sample.parameters)
-    total = sum(found.values())
-    return {name: value / total if total > 0 else float("nan") for name, value in found.items()}
+        warnings.simplefilter("ignore")  # Optuna warns of few trials; the intervals show it
+        importances = evaluator.evaluate(BootstrapStudy(trials, sample.mode), params=sample.parameters)
+    total = sum(importances.values())
+    return {name: value / total if total > 0 else float("nan") for name, value in importances.items()}
 
 
 def frozen_trials(sample: Sample) -> list[FrozenTrial]:
-    """The sample as Optuna's complete trials, valued at the budget; few values and missing ones are categories."""
+    """Convert the sample to completed Optuna trials whose values are the accuracies within the budget.
+
+    Numbers with many values stay numbers; all other parameters, and those with missing values, become categories.
+    """
     columns = {name: _as_optuna(sample.trials[name]) for name in sample.parameters}
     distributions = {name: distribution for name, (_, distribution) in columns.items()}
     values = {name: list(column) for name, (column, _) in columns.items()}
-    # Each has a number of its own: PED-ANOVA tells the best trials from the others by it.
+    # Each trial needs its own number: PED-ANOVA recognises the best trials by their numbers.
     return [
         FrozenTrial(
             number=i, trial_id=i, state=TrialState.COMPLETE, value=float(accuracy), datetime_start=None,

@@ -1,9 +1,9 @@
-"""Effects with the other hyperparameters held fixed: a linear model with one term for each level of each parameter.
+"""Effects with the other hyperparameters held fixed, from a linear model with one term per level of each parameter.
 
-A Bayesian search samples good regions more often, so levels that it likes meet other levels that it likes, and plain
-means credit one with the work of the other. The model takes that apart as far as effects add up; where they do not
-(interactions), an adjusted effect is an average over the settings that the search visited. It cannot correct for what
-was never varied, nor for levels that only ever came together.
+A Bayesian search samples good regions more often. Levels that it prefers therefore occur together with other levels
+that it prefers, and plain means credit one level with the effect of another. The model separates them as long as
+effects add up. Where effects interact, an adjusted effect is an average over the settings that the search visited. The
+model cannot correct for parameters that never varied, or for levels that only occurred together.
 """
 
 from dataclasses import dataclass
@@ -15,15 +15,14 @@ from scipy import stats
 
 from analysis.comparable import ACCURACY, Sample
 from analysis.stats.encode import level_labels
-from analysis.stats.resampling import LEVEL, Array
+from analysis.stats.resampling import CONFIDENCE, Array
 
-# Trials that must be left over after every level has its term, or the errors of the model say nothing.
-LEAST_FREEDOM = 10
+MIN_RESIDUAL_DF = 10  # residual degrees of freedom below which the model's standard errors mean nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A difference in mean accuracy, its interval and two-sided p value; NaN where the trials cannot tell."""
+    """A difference in mean accuracy with its 95 % interval and two-sided p value; NaN if it cannot be estimated."""
 
     value: float
     low: float
@@ -34,42 +33,44 @@ class Effect:
         return Effect(-self.value, -self.high, -self.low, self.p)
 
 
-UNKNOWN = Effect(*[float("nan")] * 4)
+UNKNOWN_EFFECT = Effect(*[float("nan")] * 4)
 
 
 @dataclass(frozen=True, slots=True)
 class LinearModel:
-    """Least squares of accuracy on the levels of all parameters, with errors that allow for unequal spread (HC3).
+    """Least squares of accuracy on the levels of all parameters, with HC3 (heteroscedasticity-robust) errors.
 
-    ``estimable`` projects onto the directions that the trials tell anything about.
+    ``estimable``: projection onto the directions that the design determines.
     """
 
     coefficients: Array
     covariance: Array
-    freedom: int
+    degrees_of_freedom: int
     estimable: Array
 
     def contrast(self, direction: Array) -> Effect:
         """The change of accuracy for a step of ``direction`` in the space of the design's columns."""
-        # A direction that the design does not span is one that the trials never varied by itself.
-        if self.freedom < LEAST_FREEDOM or not np.allclose(direction @ self.estimable, direction, atol=1e-6):
-            return UNKNOWN
+        # A direction outside the span of the design was never varied on its own.
+        if self.degrees_of_freedom < MIN_RESIDUAL_DF or not np.allclose(
+            direction @ self.estimable, direction, atol=1e-6
+        ):
+            return UNKNOWN_EFFECT
         value = float(direction @ self.coefficients)
         error = max(float(direction @ self.covariance @ direction), 0.0) ** 0.5
-        return with_error(value, error, self.freedom)
+        return effect_with_interval(value, error, self.degrees_of_freedom)
 
 
-def with_error(value: float, error: float, freedom: float) -> Effect:
-    """An effect with its interval and p value by Student's t."""
-    if not (np.isfinite(error) and freedom > 0):
+def effect_with_interval(value: float, error: float, degrees_of_freedom: float) -> Effect:
+    """An effect with its interval and p value from Student's t distribution."""
+    if not (np.isfinite(error) and degrees_of_freedom > 0):
         return Effect(value, float("nan"), float("nan"), float("nan"))
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
-    p = float(2 * stats.t.sf(abs(value) / error, freedom)) if error > 0 else float(value == 0)
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom)) * error
+    p = float(2 * stats.t.sf(abs(value) / error, degrees_of_freedom)) if error > 0 else float(value == 0)
     return Effect(value, value - reach, value + reach, p)
 
 
-def fit(design: Array, accuracy: Array) -> LinearModel:
-    """Least squares with HC3 errors; columns that follow from others are dealt with by the pseudo-inverse."""
+def fit_linear_model(design: Array, accuracy: Array) -> LinearModel:
+    """Fit least squares with HC3 errors; the pseudo-inverse handles linearly dependent columns."""
     gram = design.T @ design
     inverse = np.linalg.pinv(gram, hermitian=True)
     estimable = inverse @ gram
@@ -77,32 +78,42 @@ def fit(design: Array, accuracy: Array) -> LinearModel:
     residuals = accuracy - design @ coefficients
     leverage = np.clip(np.sum(design @ inverse * design, axis=1), 0.0, 1 - 1e-6)
     scaled = design * (residuals / (1 - leverage))[:, None]
-    freedom = len(accuracy) - round(float(np.trace(estimable)))
-    return LinearModel(coefficients, inverse @ scaled.T @ scaled @ inverse, freedom, estimable)
+    degrees_of_freedom = len(accuracy) - round(float(np.trace(estimable)))
+    return LinearModel(coefficients, inverse @ scaled.T @ scaled @ inverse, degrees_of_freedom, estimable)
 
 
-def dummies(labels: pd.Series) -> Array:
-    """A column of 0 and 1 for every level but the first."""
+def dummy_columns(labels: pd.Series) -> Array:
+    """One column of 0 and 1 for every level except the first."""
     codes = labels.cat.codes.to_numpy()
     columns: Array = (codes[:, None] == np.arange(1, len(labels.cat.categories))).astype(float)
     return columns
 
 
-def others(sample: Sample, without: list[str]) -> Array:
-    """A column of ones and the levels of all parameters but ``without``."""
-    blocks = [dummies(level_labels(sample.trials[name])) for name in sample.parameters if name not in without]
+def design_without(sample: Sample, excluded: list[str]) -> Array:
+    """The design matrix: a column of ones, and the levels of all parameters except ``excluded``."""
+    blocks = [dummy_columns(level_labels(sample.trials[name])) for name in sample.parameters if name not in excluded]
     return np.hstack([np.ones((len(sample), 1)), *blocks])
 
 
-def adjusted_difference(
-    sample: Sample, first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], without: list[str]
+def adjusted_effect(
+    sample: Sample, first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], excluded: list[str]
 ) -> Effect:
-    """How much better the trials ``first`` are than ``second``, the parameters but ``without`` being equal.
+    """Mean accuracy of the trials ``first`` minus that of ``second``, all parameters except ``excluded`` held fixed.
 
-    Other trials take part in the model as a third group, or they would be mistaken for one of the two.
+    ``first``, ``second``: masks of the trials. The remaining trials enter the model as a third group.
     """
     rest = ~(first | second)
     groups = np.column_stack([first, rest] if rest.any() else [first]).astype(float)
-    other = others(sample, without)
-    model = fit(np.hstack([groups, other]), sample.trials[ACCURACY].to_numpy(dtype=float))
-    return model.contrast(np.eye(1, groups.shape[1] + other.shape[1])[0])
+    fixed = design_without(sample, excluded)
+    model = fit_linear_model(np.hstack([groups, fixed]), sample.trials[ACCURACY].to_numpy(dtype=float))
+    return model.contrast(np.eye(1, groups.shape[1] + fixed.shape[1])[0])
+
+
+def welch_effect(first: Array, second: Array) -> Effect:
+    """The plain difference of two means, with the interval and p value of Welch's t test."""
+    difference = float(first.mean() - second.mean())
+    if np.ptp(first) == 0 and np.ptp(second) == 0:
+        return effect_with_interval(difference, 0.0, len(first) + len(second) - 2)
+    test = stats.ttest_ind(first, second, equal_var=False)
+    low, high = test.confidence_interval(CONFIDENCE)
+    return Effect(difference, float(low), float(high), float(test.pvalue))

@@ -1,4 +1,4 @@
-"""Intervals and corrected significance, seeded: the same frame always gives the same numbers."""
+"""Bootstrap intervals and corrected p values. All draws are seeded: the same table always gives the same numbers."""
 
 from collections.abc import Sequence
 
@@ -10,31 +10,30 @@ Array = npt.NDArray[np.float64]
 
 SEED = 0
 ROUNDS = 1000
-LEVEL = 0.95
-# Below this, resampling a handful of values cannot show how far others might lie: no interval is given.
-LEAST = 5
+CONFIDENCE = 0.95
+MIN_VALUES = 5  # no interval below this: resampling a handful of values cannot show how far others may lie
 
 
-def weights(n: int, rounds: int = ROUNDS, seed: int = SEED) -> Array:
-    """How often each of ``n`` trials is drawn in each of ``rounds`` bootstrap samples: rounds x n."""
+def bootstrap_weights(n: int, rounds: int = ROUNDS, seed: int = SEED) -> Array:
+    """How often each of ``n`` trials is drawn in each bootstrap sample; shape (rounds, n)."""
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=rounds)
     return np.asarray(drawn, dtype=float)
 
 
-def indices(n: int, rounds: int, seed: int = SEED) -> npt.NDArray[np.int64]:
-    """The trials drawn in each bootstrap sample: rounds x n."""
+def bootstrap_indices(n: int, rounds: int, seed: int = SEED) -> npt.NDArray[np.int64]:
+    """The indices of the trials drawn in each bootstrap sample; shape (rounds, n)."""
     return np.random.default_rng(seed).integers(0, n, size=(rounds, n))
 
 
-def interval(draws: Array, n: int | None = None, level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval of bootstrap ``draws`` of a statistic; NaN where too few of them are numbers.
+def percentile_interval(draws: Array, n: int | None = None, level: float = CONFIDENCE) -> tuple[float, float]:
+    """The percentile interval of bootstrap ``draws`` of a statistic; NaN if too many draws are not finite.
 
-    Percentiles of small samples are too narrow. With ``n``, the size of the (smallest) group, the tails are taken
-    further out, as Hesterberg's expanded percentile interval does (The American Statistician 69, 2015), and there is
-    none below LEAST.
+    Percentile intervals of small samples are too narrow. With ``n``, the size of the (smallest) group, the interval is
+    widened as in Hesterberg's expanded percentile interval (The American Statistician 69, 2015), and it is NaN for
+    fewer than MIN_VALUES values.
     """
     finite = draws[np.isfinite(draws)]
-    if len(finite) < 0.9 * len(draws) or not len(finite) or (n is not None and n < LEAST):
+    if len(finite) < 0.9 * len(draws) or not len(finite) or (n is not None and n < MIN_VALUES):
         return float("nan"), float("nan")
     tail = (1 - level) / 2
     if n is not None:
@@ -43,13 +42,13 @@ def interval(draws: Array, n: int | None = None, level: float = LEVEL) -> tuple[
     return float(low), float(high)
 
 
-def mean_draws(values: Array, rounds: int = ROUNDS, seed: int = SEED) -> Array:
-    """Bootstrap draws of the mean."""
-    return weights(len(values), rounds, seed) @ values / max(len(values), 1)
+def bootstrap_means(values: Array, rounds: int = ROUNDS, seed: int = SEED) -> Array:
+    """Bootstrap draws of the mean of ``values``."""
+    return bootstrap_weights(len(values), rounds, seed) @ values / max(len(values), 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction of p values that are looked at together; NaN stays, and does not count."""
+    """Holm's correction of p values for multiple tests; NaN stays NaN and does not count as a test."""
     values = np.asarray(p_values, dtype=float)
     known = np.flatnonzero(np.isfinite(values))
     order = known[np.argsort(values[known], kind="stable")]
@@ -59,13 +58,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def spread_interval(value: float, draws: Array, least: float = -np.inf, most: float = np.inf) -> tuple[float, float]:
-    """An interval from the spread of a few costly bootstrap ``draws``, too few for percentiles: ``value`` +- t s.
+def t_interval(value: float, draws: Array, lowest: float = -np.inf, highest: float = np.inf) -> tuple[float, float]:
+    """The interval ``value`` ± t s, from the standard deviation s of a few costly bootstrap ``draws``.
 
-    ``least`` and ``most`` are the ends of what is possible.
+    For statistics of which there are too few draws for percentiles. The interval is cut at ``lowest`` and ``highest``.
     """
     finite = draws[np.isfinite(draws)]
-    if len(finite) < LEAST or not np.isfinite(value):
+    if len(finite) < MIN_VALUES or not np.isfinite(value):
         return float("nan"), float("nan")
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, len(finite) - 1) * finite.std(ddof=1))
-    return max(value - reach, least), min(value + reach, most)
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(finite) - 1) * finite.std(ddof=1))
+    return max(value - reach, lowest), min(value + reach, highest)

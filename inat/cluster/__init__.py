@@ -1,1 +1,1 @@
-"""Look at the machines of a Ray cluster: before it starts, while it comes up, and while it searches."""
+"""Commands for a Ray cluster: check its hosts before it starts, wait until it is up, show what it is doing."""

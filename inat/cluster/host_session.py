@@ -1,4 +1,4 @@
-"""Ask all hosts at once what they are like, each over one ssh connection."""
+"""Ask all hosts for their facts at once, each over one ssh connection that runs the probe."""
 
 import asyncio
 import json
@@ -11,21 +11,25 @@ from typing import Any
 
 from inat.cluster import probe
 from inat.cluster.launcher_file import Cluster, Host
-from inat.cluster.ssh import Problem, explain, python_over_stdin, ssh_command
+from inat.cluster.ssh import Problem, explain_failure, remote_python_command, ssh_command
 
-SECONDS = 8.0  # for the facts: with the look at the shared path, all is over within ten
-LOOK_SECONDS = 1.5
+FACTS_SECONDS = 8.0  # until all facts are there; with the shared path below, a check ends within 10 s
+SHARED_SECONDS = 1.5  # until a host has listed the files in the shared path
 CLOCK_READINGS = 3
-LONGEST_LINE = 2**20  # bytes; of the host's answers, and longer ones of its .bashrc are skipped
+LONGEST_LINE = 2**20  # bytes per line of an answer; longer lines, from a .bashrc, are skipped
 
 
 class _UnreadableError(Exception):
-    """An answer that is no JSON; the text is its beginning."""
+    """An answer that is not JSON; the text is its beginning."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """What one host said. ``skew`` is its clock minus ours, known to within ``skew_error``, both in seconds."""
+    """What one host reported: its facts, or the problem that prevented them.
+
+    ``skew`` is the host's clock minus this machine's, accurate to ``skew_error``, both in seconds. ``seen`` are the
+    names of the hosts' files that it sees in the shared path.
+    """
 
     host: Host
     facts: dict[str, Any] | None = None
@@ -35,20 +39,21 @@ class Answer:
     seen: list[str] = field(default_factory=list)
 
 
-class Conversation:
-    """The exchange with one host."""
+class HostSession:
+    """The connection to one host and the requests sent over it; ``deadline`` is in seconds of ``time.monotonic``."""
 
     def __init__(self, cluster: Cluster, host: Host, deadline: float) -> None:
         self.answer = Answer(host)
         self._cluster = cluster
-        self._deadline = deadline  # of asyncio's clock, which is time.monotonic
-        self._doing = "ssh"
+        self._deadline = deadline
+        self._step = "ssh"  # what the host is looking at, for the message of a timeout
         self._process: asyncio.subprocess.Process | None = None
 
     async def ask(self, task: dict[str, Any]) -> None:
-        """Connect, compare clocks, and have the facts; or note why not."""
+        """Connect, compare clocks and fetch the facts; on failure record the problem in ``answer``."""
         text = Path(probe.__file__).read_bytes()
-        command = ssh_command(self._cluster, self.answer.host, python_over_stdin(self._cluster, len(text)))
+        address = self.answer.host.address
+        command = ssh_command(self._cluster, self.answer.host, remote_python_command(self._cluster, len(text)))
         pipe = asyncio.subprocess.PIPE
         try:
             async with asyncio.timeout_at(self._deadline):
@@ -60,26 +65,26 @@ class Conversation:
                 self._send_line({"task": task})
                 self.answer.facts = (await self._next("facts"))["facts"]
         except TimeoutError:
-            what = f"gives no answer within {SECONDS:.0f} s; it was looking at {self._doing}"
-            cure = "see there whether that hangs (a network share whose server is gone does) or the host is overloaded"
-            self.answer.problem = Problem(self.answer.host.address, what, cure)
-        except (EOFError, ConnectionError):
-            await self._note_end()
-        except _UnreadableError as error:
-            cure = "see what `python` and ~/.bashrc print there in a login shell"
-            self.answer.problem = Problem(
-                self.answer.host.address, f"gives an answer that cannot be read: {error}", cure
+            what = f"did not answer within {FACTS_SECONDS:.0f} s; it was looking at {self._step}"
+            cure = (
+                "check there whether that hangs (as a network share without its server does) or the host is overloaded"
             )
+            self.answer.problem = Problem(address, what, cure)
+        except (EOFError, ConnectionError):
+            await self._record_failure()
+        except _UnreadableError as error:
+            cure = "check what `python` and ~/.bashrc print there in a login shell"
+            self.answer.problem = Problem(address, f"sent an unreadable answer: {error}", cure)
 
     async def look(self, files: dict[str, str]) -> None:
-        """Have the host say which of ``files`` (name to content) it sees in the shared path."""
+        """Fetch which of ``files`` (name to content) the host sees in the shared path."""
         with suppress(TimeoutError, EOFError, ConnectionError, _UnreadableError):
-            async with asyncio.timeout(LOOK_SECONDS):
+            async with asyncio.timeout(SHARED_SECONDS):
                 self._send_line({"look": files})
                 self.answer.seen = (await self._next("seen"))["seen"]
 
     async def close(self) -> None:
-        """End the connection; the host removes what it wrote."""
+        """Close the connection; the probe then removes the file that it wrote."""
         process = self._process
         if process is None or process.stdin is None:
             return
@@ -100,25 +105,25 @@ class Conversation:
         self._send(json.dumps(request).encode() + b"\n")
 
     async def _next(self, name: str) -> dict[str, Any]:
-        """The next answer with this name; EOFError if the host says no more, _UnreadableError if it is no JSON."""
+        """The next answer with key ``name``; EOFError if the host ends first, _UnreadableError if it is not JSON."""
         while line := await self._line():
             if not line.startswith(probe.MARK.encode()):
-                continue  # what the host's .bashrc prints
+                continue  # printed by the host's .bashrc
             try:
                 answer: dict[str, Any] = json.loads(line[len(probe.MARK) :])
             except ValueError as error:
                 raise _UnreadableError(repr(line[:80].decode(errors="replace").strip())) from error
-            self._doing = answer.get("doing", self._doing)
+            self._step = answer.get("doing", self._step)
             if name in answer:
                 return answer
         raise EOFError
 
     async def _line(self) -> bytes:
-        """The next line, b"" at the end; of one longer than LONGEST_LINE, only what is behind that."""
+        """The next line, b"" at the end; of a line longer than LONGEST_LINE only the rest."""
         assert self._process
         assert self._process.stdout
         while True:
-            with suppress(ValueError):  # asyncio's word for a line that is too long, which it has thrown away
+            with suppress(ValueError):  # raised by asyncio for a line that is too long, after discarding it
                 return await self._process.stdout.readline()
 
     async def _compare_clocks(self) -> None:
@@ -126,14 +131,14 @@ class Conversation:
         for number in range(CLOCK_READINGS + 1):
             before = time.time(), time.monotonic()
             self._send_line({"clock": True})
-            theirs = float((await self._next("clock"))["clock"])
+            remote = float((await self._next("clock"))["clock"])
             trip = time.monotonic() - before[1]
-            if number:  # the first waited for Python to start
-                readings.append((trip / 2, theirs - before[0] - trip / 2))
-        # Of several readings, the quickest is the one least spoilt by waiting.
+            if number:  # the first reading waited until Python had started
+                readings.append((trip / 2, remote - before[0] - trip / 2))
+        # The quickest reading is the most accurate.
         self.answer.skew_error, self.answer.skew = min(readings)
 
-    async def _note_end(self) -> None:
+    async def _record_failure(self) -> None:
         assert self._process
         assert self._process.stderr
         errors = ""
@@ -141,24 +146,27 @@ class Conversation:
             async with asyncio.timeout(1):
                 errors = (await self._process.stderr.read()).decode(errors="replace")
                 await self._process.wait()
-        self.answer.problem = explain(self._cluster, self.answer.host, self._process.returncode, errors)
+        self.answer.problem = explain_failure(self._cluster, self.answer.host, self._process.returncode, errors)
 
 
 async def ask_all(cluster: Cluster, tasks: Sequence[dict[str, Any]]) -> list[Answer]:
-    """Each host's answer to its task; then, once all have written to the shared path, what each sees of it."""
-    deadline = asyncio.get_running_loop().time() + SECONDS
-    talks = [Conversation(cluster, host, deadline) for host in cluster.hosts]
+    """The answer of each host to its task, in order; takes at most about 10 s.
+
+    Each host writes a file to the shared path. Once all have written, each reports which of these files it sees.
+    """
+    deadline = asyncio.get_running_loop().time() + FACTS_SECONDS
+    sessions = [HostSession(cluster, host, deadline) for host in cluster.hosts]
     try:
-        await asyncio.gather(*(talk.ask(task) for talk, task in zip(talks, tasks, strict=True)))
-        answered = [(talk, task) for talk, task in zip(talks, tasks, strict=True) if talk.answer.facts]
-        written = {task["name"]: task["content"] for talk, task in answered if has_written(talk.answer)}
+        await asyncio.gather(*(session.ask(task) for session, task in zip(sessions, tasks, strict=True)))
+        answered = [(session, task) for session, task in zip(sessions, tasks, strict=True) if session.answer.facts]
+        written = {task["name"]: task["content"] for session, task in answered if has_written(session.answer)}
         if cluster.shared:
-            await asyncio.gather(*(talk.look(written) for talk, _ in answered))
+            await asyncio.gather(*(session.look(written) for session, _ in answered))
     finally:
-        await asyncio.gather(*(talk.close() for talk in talks))
-    return [talk.answer for talk in talks]
+        await asyncio.gather(*(session.close() for session in sessions))
+    return [session.answer for session in sessions]
 
 
 def has_written(answer: Answer) -> bool:
-    """Whether the host could write into the shared path."""
+    """Whether the host could write to the shared path."""
     return answer.facts is not None and "shared" in answer.facts and answer.facts["shared"]["error"] is None

@@ -1,10 +1,8 @@
-"""The hosts that a launcher file names, and what it says of them."""
+"""Read an on-premise launcher file: its hosts, how to reach them, and what `ray up` does on them."""
 
 import json
 import os
 import re
-import stat
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,49 +11,44 @@ from typing import Any
 
 import yaml
 
+from inat.cluster.launcher_validation import SETUP, launcher_errors, mapping
 from inat.config.validation import raise_if_any
 from inat.constants import CACHE_DIR, DIGITS
 from inat.errors import ConfigError
 
 CLOUDS = ("aws", "azure", "gcp", "aliyun", "vsphere", "external")
 GCS_PORT = 6379
-KEY_SECONDS = 5
-SETUP = ("setup_commands", "head_setup_commands", "worker_setup_commands")
-COMMANDS = (*SETUP, "head_start_ray_commands", "worker_start_ray_commands")
-MAPPINGS = ("provider", "auth", "metadata", "file_mounts")
-OUR_METADATA = ("shared_path", "data", "environment", "code")
-OUR_AUTH = ("ssh_user", "ssh_private_key", "ssh_proxy_command")
 PORT = re.compile(r"--((?!min-|max-)[a-z-]*port)[= ](\d+)")
 DIRECTORY = re.compile(r"--(temp-dir|object-spilling-directory)[= ](\S+)")
-RESULTS_LINK = re.compile(r"\bln -s\w* (\S+) \S*/results\b")  # the line of cluster.yaml that names the shared folder
+RESULTS_LINK = re.compile(r"\bln -s\w* (\S+) \S*/results\b")  # the command of cluster.yaml that links the shared folder
 TEMP_DIR = "/tmp/ray"
-_TEMP = os.environ.get("TMPDIR", "/tmp") if sys.platform == "linux" else "/tmp"  # Ray's own choice
-STATE_FOLDER = Path(os.environ.get("RAY_TMPDIR", _TEMP), "ray")  # on this machine: what `ray up` has done
-SET_UP = "ray-runtime-config"  # Ray's tag of a node whose files and setup_commands are done
+_TEMP = os.environ.get("TMPDIR", "/tmp") if sys.platform == "linux" else "/tmp"  # the same choice as Ray's
+STATE_FOLDER = Path(os.environ.get("RAY_TMPDIR", _TEMP), "ray")  # where `ray up` keeps its notes on this machine
+SET_UP = "ray-runtime-config"  # Ray's tag of a node whose files are copied and setup_commands done
 TOKEN_MOUNT = "~/.ray/auth_token"
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One machine, by the address that the launcher file gives it; ``outside`` is the one it has here, if another."""
+    """A host of the launcher file; ``external_address`` is its address on this machine if that differs."""
 
     address: str
     head: bool
-    outside: str | None = None
+    external_address: str | None = None
 
     @property
-    def reached_at(self) -> str:
-        """Its address for ssh from this machine."""
-        return self.outside or self.address
+    def ssh_address(self) -> str:
+        """The address for ssh from this machine."""
+        return self.external_address or self.address
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """An on-premise launcher file, read.
+    """The content of an on-premise launcher file.
 
-    ``mounts`` are its file_mounts, remote path to local path. Its metadata, which Ray leaves to us, names ``shared``,
-    ``data``, the virtual ``environment`` and the folder of our ``code``, all as paths on the hosts, each may be None.
-    ``head_set_up``: `ray up` from this machine has set up the head, with no `ray down` since.
+    ``mounts`` maps remote to local paths (file_mounts). Ray ignores the file's metadata; this package reads from it, as
+    paths on the hosts or None: ``shared``, ``data``, the virtual ``environment`` and the folder of the ``code``.
+    ``head_set_up``: `ray up` on this machine has set up the head, and no `ray down` followed.
     """
 
     path: Path
@@ -75,73 +68,72 @@ class Cluster:
 
     @property
     def head(self) -> Host:
-        """The head node."""
+        """The head."""
         return self.hosts[0]
 
-    def starts(self, host: Host) -> str:
-        """The commands that start Ray there, in one text."""
+    def start_commands(self, host: Host) -> str:
+        """The commands that start Ray on a host, one per line."""
         commands = self.head_commands if host.head else self.worker_commands
         return "\n".join(command for command in commands if "ray start" in command)
 
     def ports(self, host: Host) -> list[int]:
-        """Ports that `ray start` is told to listen on there."""
-        named = {int(port) for _, port in PORT.findall(self.starts(host))} - {0}
+        """The ports that `ray start` opens on a host, sorted."""
+        named = {int(port) for _, port in PORT.findall(self.start_commands(host))} - {0}
         return sorted(named | ({self.gcs_port} if host.head else set()))
 
     @property
-    def makes(self) -> bool:
-        """Whether setup_commands call make, as ours do to make the virtual environment."""
+    def calls_make(self) -> bool:
+        """Whether setup_commands call make, as cluster.yaml does to create the virtual environment."""
         return any(re.search(r"\bmake\b", command) for command in self.setup_commands)
 
     @property
     def gcs_port(self) -> int:
-        """The head's port that nodes join at."""
-        return int(dict(PORT.findall(self.starts(self.head))).get("port", GCS_PORT))
+        """The head's port that nodes connect to."""
+        return int(dict(PORT.findall(self.start_commands(self.head))).get("port", GCS_PORT))
 
     def temp_dir(self, host: Host) -> str:
-        """Where Ray keeps sessions and logs there."""
-        named: dict[str, str] = dict(DIRECTORY.findall(self.starts(host)))
+        """Ray's folder for sessions and logs on a host."""
+        named: dict[str, str] = dict(DIRECTORY.findall(self.start_commands(host)))
         return named.get("temp-dir", TEMP_DIR)
 
     def disks(self, host: Host) -> list[str]:
-        """Directories on the host's own disk that Ray, and the trials, fill."""
-        named = [path for _, path in DIRECTORY.findall(self.starts(host))]
+        """Directories on the host's own disks that Ray or trials write to."""
+        named = [path for _, path in DIRECTORY.findall(self.start_commands(host))]
         cache = f"~/{CACHE_DIR.relative_to(Path.home())}"
         return list(dict.fromkeys([self.temp_dir(host), *named, cache]))
 
-    def brings(self, path: str, home: str) -> bool:
-        """Whether `ray up` copies ``path`` of a host there."""
+    def copies(self, path: str, home: str) -> bool:
+        """Whether `ray up` copies the remote ``path``; ``home`` is the remote home folder."""
         targets = [remote.replace("~", home, 1).rstrip("/") for remote in self.mounts]
         path = path.replace("~", home, 1)
         return any(path == target or path.startswith(f"{target}/") for target in targets)
 
     @property
     def token_source(self) -> Path | None:
-        """The file of this machine that `ray up` copies to the hosts as Ray's token."""
+        """The local file that `ray up` copies to the hosts as Ray's token; None if it copies none."""
         local = self.mounts.get(TOKEN_MOUNT)
         return Path(local).expanduser() if local else None
 
 
 def read_cluster(path: Path, shared: str | None = None, data: str | None = None) -> Cluster:
-    """Read an on-premise launcher file; ConfigError with everything that is wrong in it.
+    """Read an on-premise launcher file; ``shared`` and ``data`` replace its shared path and its data folder.
 
-    ``shared`` and ``data`` replace what it says of the shared path and the photographs.
+    Raises ConfigError with all errors of the file, or if it describes machines of a cloud.
     """
     content = read_yaml(path)
-    provider = _mapping(content, "provider")
+    provider = mapping(content, "provider")
     kind = provider.get("type")
     if kind in CLOUDS:
         raise ConfigError(
-            f"{path} has machines of {kind}, which are made by `ray up`; this command looks at machines that are there "
-            "already (provider type local): once up, see `ray status` there"
+            f"{path} rents machines of {kind}, which do not exist before `ray up`; this command needs provider type "
+            "local. After `ray up`, see `ray status` on the head"
         )
     if kind != "local":
         raise ConfigError(f"{path}: unknown provider type {kind!r}; choose from local, {', '.join(CLOUDS)}")
-    auth, known = _mapping(content, "auth"), _mapping(content, "metadata")
-    problems = [*_address_problems(provider), *_auth_problems(auth), *_type_problems(content)]
-    raise_if_any([f"{path}: {problem}" for problem in problems])
-    photos = data or known.get("data")
-    head = Host(provider["head_ip"], head=True, outside=provider.get("external_head_ip"))
+    raise_if_any([f"{path}: {error}" for error in launcher_errors(content)])
+    auth, known = mapping(content, "auth"), mapping(content, "metadata")
+    folder = data or known.get("data")
+    head = Host(provider["head_ip"], head=True, external_address=provider.get("external_head_ip"))
     hosts = [head, *(Host(ip, head=False) for ip in provider["worker_ips"])]
     return Cluster(
         path=path,
@@ -149,39 +141,39 @@ def read_cluster(path: Path, shared: str | None = None, data: str | None = None)
         user=auth["ssh_user"],
         key=Path(auth["ssh_private_key"]).expanduser() if auth.get("ssh_private_key") else None,
         proxy=auth.get("ssh_proxy_command"),
-        shared=shared or known.get("shared_path") or linked_results(content.get("setup_commands")),
-        data=None if photos == DIGITS else photos,
+        shared=shared or known.get("shared_path") or results_link_target(content.get("setup_commands")),
+        data=None if folder == DIGITS else folder,
         environment=known.get("environment"),
         code=known.get("code"),
-        mounts=_mapping(content, "file_mounts"),
+        mounts=mapping(content, "file_mounts"),
         setup_commands=tuple(command for name in SETUP for command in content.get(name) or ()),
-        head_set_up=is_set_up(content.get("cluster_name"), provider["head_ip"]),
+        head_set_up=head_is_set_up(content.get("cluster_name"), provider["head_ip"]),
         head_commands=tuple(content.get("head_start_ray_commands") or ()),
         worker_commands=tuple(content.get("worker_start_ray_commands") or ()),
     )
 
 
-def linked_results(commands: Sequence[str] | None) -> str | None:
-    """The folder that setup_commands make results/ a link to, if they do."""
+def results_link_target(commands: Sequence[str] | None) -> str | None:
+    """The folder that setup_commands link results/ to; None if they link none."""
     found = (RESULTS_LINK.search(command) for command in commands or ())
     return next((match.group(1) for match in found if match), None)
 
 
-def is_set_up(name: Any, head: str) -> bool:
-    """Whether Ray has it that cluster ``name`` is up, and the setup of its head is done."""
+def head_is_set_up(name: Any, head: str) -> bool:
+    """Whether Ray's notes say that cluster ``name`` is up and the setup of its head is done."""
     try:
         node = json.loads((STATE_FOLDER / f"cluster-{name}.state").read_text(encoding="utf-8"))[head]
         return node["state"] == "running" and SET_UP in node["tags"]
-    except (OSError, ValueError, LookupError, TypeError):  # never up, or not a file of this Ray's
+    except (OSError, ValueError, LookupError, TypeError):  # the cluster was never up, or another Ray wrote the file
         return False
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; ConfigError if there is none."""
+    """The mapping in a YAML file; raises ConfigError if the file cannot be read or holds no mapping."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist; pass the file that you give to `ray up`") from error
+        raise ConfigError(f"{path} does not exist; pass the file that you pass to `ray up`") from error
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"{path} cannot be read ({error})") from error
     except yaml.YAMLError as error:
@@ -191,66 +183,3 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no settings; it should begin with cluster_name and provider")
     return content
-
-
-def _mapping(content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = content.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _type_problems(content: Mapping[str, Any]) -> list[str]:
-    """What is of another type than `ray up`, or we, want: each command, path and name a text."""
-    problems = []
-    for name in COMMANDS:
-        commands = content.get(name)
-        if commands is not None and not (isinstance(commands, list) and all(isinstance(c, str) for c in commands)):
-            problems.append(f"{name} is {commands!r}; write a list of shell commands")
-    for name in MAPPINGS:
-        entries = content.get(name)
-        if entries is not None and not isinstance(entries, dict):
-            problems.append(f"{name} is {entries!r}; write lines NAME: VALUE below it")
-    mounts = _mapping(content, "file_mounts").items()
-    texts = {f"file_mounts.{remote}": local if isinstance(remote, str) else remote for remote, local in mounts}
-    texts |= {f"metadata.{name}": _mapping(content, "metadata").get(name) or "" for name in OUR_METADATA}
-    texts |= {f"auth.{name}": _mapping(content, "auth").get(name) or "" for name in OUR_AUTH}
-    texts["provider.external_head_ip"] = _mapping(content, "provider").get("external_head_ip") or ""
-    problems += [f"{name} is {value!r}; write a text" for name, value in texts.items() if not isinstance(value, str)]
-    return problems
-
-
-def _address_problems(provider: Mapping[str, Any]) -> list[str]:
-    head, workers = provider.get("head_ip"), provider.get("worker_ips")
-    problems = [] if isinstance(head, str) and head else ["provider.head_ip is missing; write the head's address"]
-    if not isinstance(workers, list) or not workers or not all(isinstance(ip, str) and ip for ip in workers):
-        return [*problems, f"provider.worker_ips is {workers!r}; list the address of at least one worker"]
-    twice = sorted({ip for ip in (head, *workers) if (head, *workers).count(ip) > 1 and ip})
-    return [*problems, *(f"{ip} is listed twice; leave it out of worker_ips once" for ip in twice)]
-
-
-def _auth_problems(auth: Mapping[str, Any]) -> list[str]:
-    problems = [] if auth.get("ssh_user") else ["auth.ssh_user is missing; write the user to log in as"]
-    if not auth.get("ssh_private_key"):
-        return problems
-    key = Path(str(auth["ssh_private_key"])).expanduser()
-    try:
-        mode = stat.S_IMODE(key.stat().st_mode)
-    except OSError as error:
-        make = f"make one with `ssh-keygen -t ed25519 -f {key}` and `ssh-copy-id -i {key}` it to every host"
-        return [*problems, f"auth.ssh_private_key {key} cannot be read ({error.strerror}); name another or {make}"]
-    if mode & 0o077:
-        problems.append(f"auth.ssh_private_key {key} has mode {mode:03o}, which ssh refuses; `chmod 600 {key}`")
-    elif needs_passphrase(key):
-        what = "asks for a passphrase, which nobody types on the head, where Ray puts a copy to start the workers"
-        cure = "name a key without (`ssh-keygen -t ed25519 -N '' -f FILE`), and `ssh-copy-id -i FILE` it to every host"
-        problems.append(f"auth.ssh_private_key {key} {what}; {cure}")
-    return problems
-
-
-def needs_passphrase(key: Path) -> bool:
-    """Whether a private key is encrypted, as far as ssh-keygen can tell; an agent may hide that from ssh itself."""
-    command = ["ssh-keygen", "-y", "-P", "", "-f", str(key)]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=KEY_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode != 0 and b"passphrase" in done.stderr

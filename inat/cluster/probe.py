@@ -1,11 +1,13 @@
-"""What a host says of itself: sent over ssh and run there by whatever Python there is, so only the standard library.
+"""Report the facts of a host. `check` sends this file over ssh, and the host runs it with the Python that it has.
 
-Standard input, after this text: lines ``{"clock": true}`` (any number), ``{"task": {...}}``, ``{"look": {...}}``, its
-end. Each is answered with a line ``MARK`` + JSON; ``{"doing": text}`` lines before the facts say how far the host came.
-It writes one file, into the shared path, and removes it however it ends.
+So it is one file, uses the standard library only, and runs on Python 3.7.
+
+Requests are lines of JSON on standard input: ``{"clock": true}`` any number of times, ``{"task": {...}}``, then
+``{"look": {...}}``. Each answer is one line, ``MARK`` + JSON. Before the facts, ``{"doing": text}`` lines report the
+progress. The probe writes one file, to the shared path, and removes it when it ends, also after an error.
 """
 
-from __future__ import annotations  # hosts may have an old Python: this file keeps to 3.7
+from __future__ import annotations  # for annotations such as ``str | None`` on Python 3.7
 
 import contextlib
 import errno
@@ -31,36 +33,36 @@ TOKEN_FILE = "~/.ray/auth_token"
 CODE = ("inat/**/*.py", "tune_*.py", "requirements.lock")
 SPLITS = ("train", "val", "test")
 COMMAND_SECONDS = 6
-LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
+LISTEN = "0A"  # state of a listening socket in /proc/net/tcp
 NVIDIA = "0x10de"
-DISPLAY_CLASSES = ("0x0300", "0x0302")  # PCI: VGA and 3D controllers
+DISPLAY_CLASSES = ("0x0300", "0x0302")  # PCI classes: VGA and 3D controllers
 
 
-def say(answer: dict[str, Any]) -> None:
-    """Send one answer."""
+def send(answer: dict[str, Any]) -> None:
+    """Print one answer."""
     print(MARK + json.dumps(answer), flush=True)
 
 
 def reason(error: OSError) -> str:
-    """The system's words for an error."""
+    """The system's text for an error."""
     return error.strerror or str(error)
 
 
 def run(*command: str) -> str:
-    """The output of a command; OSError if it cannot be run or fails."""
+    """The output of a command; raises OSError if it cannot be run, fails or takes more than COMMAND_SECONDS."""
     pipe = subprocess.PIPE
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, timeout=COMMAND_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise OSError(f"{command[0]} gives no answer") from error
+        raise OSError(f"{command[0]} did not answer within {COMMAND_SECONDS} s") from error
     if done.returncode:
         lines = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
-        raise OSError(lines[0] if lines else f"{command[0]} ends with code {done.returncode}")
+        raise OSError(lines[0] if lines else f"{command[0]} ended with code {done.returncode}")
     return done.stdout.decode(errors="replace")
 
 
 def python_facts() -> dict[str, Any]:
-    """This interpreter and the packages it has; None for one that is missing."""
+    """Versions of this Python and of ray and torch; None for a package that is not installed."""
     try:
         from importlib import metadata
     except ImportError:  # Python 3.7
@@ -75,7 +77,7 @@ def python_facts() -> dict[str, Any]:
 
 
 def torch_cuda() -> str | None:
-    """The CUDA version torch was built for, read from its files: importing it takes seconds."""
+    """The CUDA version that torch was built for, from its version.py, since importing torch takes seconds; or None."""
     try:
         found = importlib.util.find_spec("torch")
         folder = os.path.dirname(found.origin) if found and found.origin else ""
@@ -87,7 +89,10 @@ def torch_cuda() -> str | None:
 
 
 def code_facts(folder: str | None = None) -> dict[str, Any]:
-    """Where this project's code is, its commit ("+" if changed) and a digest of what decides how trials run."""
+    """Folder, commit (with "+" if changed) and digest of this project's code: the files that decide how trials run.
+
+    Without ``folder``, the code is the package that this Python imports.
+    """
     if folder is None:
         found = importlib.util.find_spec("inat")
         if found is None or not found.origin:
@@ -106,8 +111,8 @@ def code_facts(folder: str | None = None) -> dict[str, Any]:
 
 
 def commit_of(folder: str) -> str | None:
-    """The checkout's commit, with "+" if it has changes; None outside a checkout, or without git."""
-    git = ("git", "-c", "safe.directory=*", "-C", folder)  # on a share, the folder may be another user's
+    """The commit of a checkout, with "+" if it has changes; None outside a checkout, or without git."""
+    git = ("git", "-c", "safe.directory=*", "-C", folder)  # on a share, another user may own the folder
     try:
         changed = run(*git, "status", "--porcelain", "-uno").strip()
         return run(*git, "rev-parse", "--short=10", "HEAD").strip() + ("+" if changed else "")
@@ -116,14 +121,14 @@ def commit_of(folder: str) -> str | None:
 
 
 def tool_facts() -> dict[str, bool]:
-    """Whether there is what `ray up` and `make setup` need: rsync, make, and Python's venv, which some systems part."""
+    """Whether the host has what `ray up` and `make setup` need: rsync, make and Python's venv."""
     facts = {name: shutil.which(name) is not None for name in ("rsync", "make")}
     facts["venv"] = all(importlib.util.find_spec(name) is not None for name in ("venv", "ensurepip"))
     return facts
 
 
 def gpu_facts() -> dict[str, Any]:
-    """NVIDIA GPUs on the bus and those that the driver shows, with its version and the CUDA it supports."""
+    """NVIDIA GPUs on the PCI bus and in the driver, the driver's version and its newest CUDA version."""
     facts = {"bus": gpus_on_bus(), "names": [], "driver": None, "cuda": None, "error": None}  # type: dict[str, Any]
     if not shutil.which("nvidia-smi"):
         facts["error"] = "no nvidia-smi" if facts["bus"] else None
@@ -140,7 +145,7 @@ def gpu_facts() -> dict[str, Any]:
 
 
 def gpus_on_bus() -> int:
-    """NVIDIA GPUs that the PCI bus lists, whether or not a driver runs."""
+    """Number of NVIDIA GPUs on the PCI bus; needs no driver."""
     found = 0
     for device in glob.glob("/sys/bus/pci/devices/*"):
         try:
@@ -152,12 +157,12 @@ def gpus_on_bus() -> int:
 
 
 def disk_facts(paths: list[str]) -> dict[str, Any]:
-    """Free and total bytes of the disk that each path is, or will be, on; an error's text if it cannot be told."""
+    """For each path the free and total bytes of its disk, or the text of an error; a path need not exist yet."""
     return {path: disk_of(os.path.expandvars(os.path.expanduser(path))) for path in paths}
 
 
 def disk_of(path: str) -> Any:
-    """Free and total bytes of a path's disk, or of its first parent that exists; the reason if that fails."""
+    """Free and total bytes of the disk of a path, or of its first existing parent; or the text of an error."""
     while not os.path.exists(path) and path != os.path.dirname(path):
         path = os.path.dirname(path)
     try:
@@ -168,7 +173,7 @@ def disk_of(path: str) -> Any:
 
 
 def data_facts(folder: str) -> dict[str, Any]:
-    """Classes and files of each split of a class-folder tree."""
+    """For each split of a class-folder tree: the number of classes and of files."""
     splits = {}
     try:
         os.listdir(folder)
@@ -183,12 +188,12 @@ def data_facts(folder: str) -> dict[str, Any]:
 
 
 def port_facts(ports: list[int]) -> dict[str, Any]:
-    """Who listens on each port: None if it is free, else what is known of the process."""
-    return {str(port): None if is_free(port) else holder_of(port) for port in ports}
+    """For each port None if it is free, otherwise the process that listens on it."""
+    return {str(port): None if is_free(port) else port_holder(port) for port in ports}
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on ``port`` of all addresses."""
+    """Whether a server could listen on ``port`` on all addresses."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -199,9 +204,9 @@ def is_free(port: int) -> bool:
     return True
 
 
-def holder_of(port: int) -> dict[str, Any]:
-    """Name, process id and kind of whoever listens on ``port``; without a name if it is another user's."""
-    wanted = {f"socket:[{inode}]" for inode in listening(port)}
+def port_holder(port: int) -> dict[str, Any]:
+    """Name and pid of the process that listens on ``port``, and whether it is Ray; both None for another user's."""
+    wanted = {f"socket:[{inode}]" for inode in listening_inodes(port)}
     for path in glob.glob("/proc/[0-9]*/fd/*"):
         try:
             if os.readlink(path) in wanted:
@@ -215,7 +220,7 @@ def holder_of(port: int) -> dict[str, Any]:
     return {"name": None, "pid": None, "ray": False}
 
 
-def listening(port: int) -> Iterator[str]:
+def listening_inodes(port: int) -> Iterator[str]:
     """Inodes of the sockets that listen on ``port``."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -229,7 +234,7 @@ def listening(port: int) -> Iterator[str]:
 
 
 def token_facts(key: str, path: str = TOKEN_FILE) -> dict[str, Any]:
-    """Mode of Ray's token file, and a digest of the token under this run's key: the token itself stays where it is."""
+    """Mode of Ray's token file and a digest of the token with this run's ``key``; the token stays on the host."""
     path = os.path.expanduser(path)
     try:
         mode = stat.S_IMODE(os.stat(path).st_mode)
@@ -243,7 +248,7 @@ def token_facts(key: str, path: str = TOKEN_FILE) -> dict[str, Any]:
 
 
 def mount_of(path: str) -> str:
-    """What is mounted where ``path`` is, as "source (type)"."""
+    """The mount that contains ``path``, as "source (type)"."""
     best, path = ("", "unknown"), os.path.realpath(path)
     try:
         with open("/proc/self/mounts") as file:
@@ -258,7 +263,7 @@ def mount_of(path: str) -> str:
 
 
 def write_shared(folder: str, name: str, content: str) -> dict[str, Any]:
-    """Leave a file that the other hosts are to see."""
+    """Write a file to the shared path for the other hosts to see."""
     facts = {"error": None, "name": name, "mount": mount_of(folder)}  # type: dict[str, Any]
     try:
         with open(os.path.join(folder, name), "w") as file:
@@ -271,17 +276,17 @@ def write_shared(folder: str, name: str, content: str) -> dict[str, Any]:
 
 
 def see_shared(folder: str, files: dict[str, str]) -> list[str]:
-    """Which of ``files`` (name to content) are seen here; network shares get a second to show them."""
+    """Names of the ``files`` (name to content) that this host sees within 1 s; network shares may show them late."""
     until = time.monotonic() + 1
     while True:
-        seen = [name for name, content in files.items() if content_of(os.path.join(folder, name)) == content]
+        seen = [name for name, content in files.items() if read_text(os.path.join(folder, name)) == content]
         if len(seen) == len(files) or time.monotonic() > until:
             return seen
         time.sleep(0.1)
 
 
-def content_of(path: str) -> str | None:
-    """A file's text, None if it cannot be read."""
+def read_text(path: str) -> str | None:
+    """The text of a file; None if it cannot be read."""
     try:
         with open(path) as file:
             return file.read()
@@ -289,8 +294,8 @@ def content_of(path: str) -> str | None:
         return None
 
 
-def facts_of(task: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """(what is being looked at, its name in the facts, how) in order; what may hang on a share comes last."""
+def fact_steps(task: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield (description, key in the facts, function) in order; steps that may hang on a network share come last."""
     yield "its Python", "versions", python_facts
     yield "torch's files", "torch_cuda", torch_cuda
     yield "its programs", "tools", tool_facts
@@ -307,22 +312,22 @@ def facts_of(task: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
 
 
 def serve() -> None:
-    """Answer until standard input ends."""
+    """Answer requests until standard input ends."""
     task = {}  # type: dict[str, Any]
     try:
         for line in iter(sys.stdin.buffer.readline, b""):
             request = json.loads(line.decode())
             if "clock" in request:
-                say({"clock": time.time()})
+                send({"clock": time.time()})
             elif "task" in request:
                 task = request["task"]
                 facts = {"host": platform.node(), "home": os.path.expanduser("~")}  # type: dict[str, Any]
-                for what, name, look in facts_of(task):
-                    say({"doing": what})
+                for what, name, look in fact_steps(task):
+                    send({"doing": what})
                     facts[name] = look()
-                say({"facts": facts})
+                send({"facts": facts})
             elif "look" in request:
-                say({"seen": see_shared(task["shared"], request["look"])})
+                send({"seen": see_shared(task["shared"], request["look"])})
     finally:
         if task.get("shared"):
             with contextlib.suppress(OSError):

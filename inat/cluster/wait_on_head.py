@@ -1,7 +1,8 @@
-"""Which nodes have joined: sent over ssh and run on the head, by the Python that has Ray.
+"""Report which nodes have joined. `wait` sends this file over ssh; the head runs it with the Python that has Ray.
 
-One line of standard input: ``{"address": "HOST:PORT", "expected": [...], "seconds": n}``. A line ``MARK`` + JSON
-whenever the nodes change, and one with ``missing`` in the end: when all expected have joined, or after ``seconds``.
+Input: one line ``{"address": "HOST:PORT", "expected": [...], "seconds": n}`` on standard input. Output: lines of
+``MARK`` + JSON. A line with ``joined`` follows each change of the nodes; the last line has ``missing`` and comes when
+all expected nodes have joined or after ``seconds``.
 """
 
 import json
@@ -14,13 +15,13 @@ MARK = "inat-joined "
 POLL_SECONDS = 0.5
 
 
-def say(**answer: Any) -> None:
-    """Send one answer."""
+def send(**answer: Any) -> None:
+    """Print one answer."""
     print(MARK + json.dumps(answer), flush=True)
 
 
-def address_of(host: str) -> str:
-    """A host's address as Ray knows it, also where the launcher file names it."""
+def resolve(host: str) -> str:
+    """The IP address of ``host``, as Ray names its node; ``host`` itself if it has none."""
     try:
         return socket.gethostbyname(host)
     except OSError:
@@ -28,41 +29,41 @@ def address_of(host: str) -> str:
 
 
 def connect(address: str, until: float) -> bool:
-    """Join the cluster to be able to ask, with at least one try; False if nothing answers before ``until``."""
+    """Connect to Ray at ``address``, trying at least once; False if that fails until ``until`` (monotonic seconds)."""
     import ray
 
     host, port = address.rsplit(":", 1)
     while True:
         try:
-            # Ray itself would go on trying for minutes.
+            # Without this test ray.init would keep trying for minutes.
             socket.create_connection((host, int(port)), timeout=2).close()
             ray.init(address=address, logging_level="ERROR", log_to_driver=False)
             return True
-        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:  # the last: a wrong token
-            say(waiting=str(error).splitlines()[0])
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:  # RayError: a wrong token
+            send(waiting=str(error).splitlines()[0])
         if time.monotonic() + POLL_SECONDS > until:
             return False
         time.sleep(POLL_SECONDS)
 
 
 def watch(address: str, expected: list[str], seconds: float) -> None:
-    """Tell who has joined until all have, or ``seconds`` have passed."""
+    """Send which of the ``expected`` hosts have joined, until all have or ``seconds`` have passed."""
     until = time.monotonic() + seconds
     if not connect(address, until):
-        say(missing=expected, answers=False)
+        send(missing=expected, answers=False)
         return
     import ray
 
-    known = {host: address_of(host) for host in expected}
+    known = {host: resolve(host) for host in expected}
     before: list[str] = []
     while True:
         alive = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
         joined = [host for host in expected if known[host] in alive]
         if joined != before:
-            say(joined=joined)
+            send(joined=joined)
             before = joined
         if len(joined) == len(expected) or time.monotonic() > until:
-            say(missing=[host for host in expected if host not in joined], answers=True)
+            send(missing=[host for host in expected if host not in joined], answers=True)
             return
         time.sleep(POLL_SECONDS)
 

@@ -3,8 +3,16 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
+from inat.config.backbones import (
+    BACKBONE_FACTS,
+    BACKBONE_NAMES,
+    FREEZE_ALL,
+    FREEZE_PARTIAL,
+    UNFREEZE_ALL,
+    BackboneConfig,
+)
 from inat.config.validation import (
     build_part,
     choice_errors,
@@ -21,25 +29,11 @@ from inat.constants import CACHE_DIR, DIGITS
 from inat.errors import ConfigError
 
 ACTIVATIONS = ("relu", "gelu", "silu", "mish")
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
-# Pretrained backbones, and the side in pixels of the images that torchvision's weights were published for.
-BACKBONE_SIZES = {
-    "googlenet": 224, "inception_v3": 299, "resnet50": 224, "vgg16": 224, "efficientnet_v2_s": 384, "vit_b_16": 224,
-    "mobilenet_v2": 224,
-}  # fmt: skip
-BACKBONE_NAMES = tuple(BACKBONE_SIZES)
-# Stages before the head, of which freeze_partial trains the last k_layers.
-BACKBONE_STAGES = {
-    "googlenet": 10, "inception_v3": 12, "resnet50": 5, "vgg16": 7, "efficientnet_v2_s": 8, "vit_b_16": 13,
-    "mobilenet_v2": 19,
-}  # fmt: skip
-FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL = "freeze_all", "freeze_partial", "unfreeze_all"
-STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL)
-IMAGENET, NO_WEIGHTS = "imagenet", "none"
 BLOCKS = (PLAIN, RESIDUAL) = ("plain", "residual")
 POOLINGS = (FLATTEN, AVERAGE, MAXIMUM) = ("flatten", "average", "maximum")
 SCHEDULES = (STEP, COSINE) = ("step", "cosine")
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+PRECISIONS = get_args(Precision)
 # Augmented crops are cut from a copy this many times larger. On 300 photographs of 300x240 px, crops for 64 px were at
 # a median PSNR of 28.7 dB from crops of the original with 1, 34.3 with 1.5, 37.2 with 2 and 35.0 with 3, which aliases
 # (benchmarks/crops.py).
@@ -48,7 +42,15 @@ CROP_MARGIN = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
-    """Which photographs, at what size, and where their decoded copies are kept."""
+    """Which images, at what size, where their decoded copies are kept, and how training images are augmented.
+
+    The fields in SETTINGS are the same for all trials of a study. Every other field is a hyperparameter of the
+    augmentation: a search space may contain it, and it has no effect unless ``use_augmentation`` is true.
+    """
+
+    SETTINGS: ClassVar[tuple[str, ...]] = (
+        "data", "image_size", "cache_dir", "val_share", "max_bad_fraction", "fingerprint", "train_on_val",
+    )  # fmt: skip
 
     data: str
     image_size: int
@@ -65,12 +67,34 @@ class DataConfig:
         """Side in pixels of the stored images that augmented crops are cut from."""
         return CROP_MARGIN * self.image_size
 
+    def without_augmentation(self) -> Self:
+        """The same images, not augmented: a configuration that all trials of a study share."""
+        return type(self)(**self.settings())
+
+    def settings(self) -> dict[str, Any]:
+        """The fields that are the same for all trials of a study."""
+        return {name: getattr(self, name) for name in self.SETTINGS}
+
+    def augmentation_key(self) -> list[str]:
+        """The hyperparameters of the augmentation that are not at their defaults, as part of a cache key.
+
+        Defaults are left out: features that were cached before a hyperparameter existed stay valid.
+        """
+        changed = {f.name: value for f in dataclasses.fields(self)
+                   if f.name in AUGMENTATION and (value := getattr(self, f.name)) != f.default}  # fmt: skip
+        return ["light" if name == "light_augmentation" else f"{name}={value}" for name, value in changed.items()]
+
     def __post_init__(self) -> None:
         problems = type_errors(self) + positive_errors(self, "image_size") + range_errors(self, "val_share", 0.01, 1)
         problems += range_errors(self, "max_bad_fraction", 0, 1)
         if self.data == DIGITS and has_type(self, "image_size") and self.image_size % 8:
             problems.append(f"the digits are 8x8 scans: image_size must be a multiple of 8, got {self.image_size}")
         raise_if_any(problems)
+
+
+AUGMENTATION = tuple(
+    f.name for f in dataclasses.fields(DataConfig) if f.name not in (*DataConfig.SETTINGS, "use_augmentation")
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,49 +129,13 @@ class CNNConfig:
         return tuple(max(1, int(self.first_layer_filters * self.filter_org**i)) for i in range(self.conv_layers))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BackboneConfig:
-    """A network of torchvision: its weights, which of its stages train, how the features of the others are kept.
-
-    ``freeze_all`` trains the head, ``freeze_partial`` also the last ``k_layers`` stages before it, ``unfreeze_all``
-    everything, the body at ``body_lr_factor`` times the learning rate of the head. With augmentation, ``views``
-    augmented copies of each training photo are pushed through the frozen stages once, and each epoch draws one of them;
-    0 pushes every photo through them in every epoch, as does a set of features above ``max_feature_gb``.
-    """
-
-    backbone: str
-    strategy: str
-    k_layers: int | None = None
-    weights: str = IMAGENET
-    weights_dir: str = ""
-    body_lr_factor: float = 0.1
-    views: int = 4
-    max_feature_gb: float = 20.0
-    weights_sha256: str = ""  # of the weights of a study, checked where it is given
-
-    def __post_init__(self) -> None:
-        problems = type_errors(self) + positive_errors(self, "body_lr_factor")
-        problems += non_negative_errors(self, "views", "max_feature_gb")
-        problems += choice_errors(self, "backbone", BACKBONE_NAMES) + choice_errors(self, "strategy", STRATEGIES)
-        problems += choice_errors(self, "weights", (IMAGENET, NO_WEIGHTS))
-        raise_if_any(problems + self._impossible_k_layers())
-
-    def _impossible_k_layers(self) -> list[str]:
-        most = BACKBONE_STAGES.get(self.backbone) if has_type(self, "backbone") else None
-        if self.strategy != FREEZE_PARTIAL or most is None or not has_type(self, "k_layers"):
-            return []
-        if self.k_layers and 1 <= self.k_layers <= most:
-            return []
-        return [f"k_layers must be in 1..{most} for {FREEZE_PARTIAL} of {self.backbone}, got {self.k_layers}"]
-
-
 # Parameters that have no effect if another, or its default where there is none, has one of these values.
 INACTIVE_WHEN: tuple[tuple[str, Any, tuple[Any, ...], tuple[str, ...]], ...] = (
     ("strategy", FREEZE_PARTIAL, (FREEZE_ALL, UNFREEZE_ALL), ("k_layers",)),
     ("pooling", FLATTEN, (AVERAGE, MAXIMUM), ("num_neurons_dense",)),
     ("schedule", STEP, (STEP,), ("warmup_share",)),
     ("schedule", STEP, (COSINE,), ("lr_step_epochs", "lr_gamma")),
-    ("use_augmentation", True, (False,), ("light_augmentation",)),
+    ("use_augmentation", True, (False,), AUGMENTATION),
 )
 
 
@@ -163,7 +151,7 @@ def feature_group(params: Mapping[str, Any]) -> tuple[Any, ...] | None:
     if params.get("strategy", UNFREEZE_ALL) == UNFREEZE_ALL:
         return None
     used = active_params(params)
-    names = ("backbone", "strategy", "k_layers", "use_augmentation", "light_augmentation")
+    names = ("backbone", "strategy", "k_layers", "use_augmentation", *AUGMENTATION)
     return tuple(used.get(name) for name in names)
 
 
@@ -239,8 +227,8 @@ class TrialConfig:
         """
         model = BackboneConfig if "backbone" in params else CNNConfig
         parts: dict[str, type] = {"data": DataConfig, "model": model, "optim": OptimConfig}
-        if params.get("backbone") in BACKBONE_NAMES:  # a tuple, in which one may look for a list too
-            params = {"image_size": BACKBONE_SIZES[params["backbone"]], **params}
+        if params.get("backbone") in BACKBONE_NAMES:  # a tuple, because a wrong value may be a list
+            params = {"image_size": BACKBONE_FACTS[params["backbone"]].image_size, **params}
         own = {f.name for f in dataclasses.fields(cls)} - parts.keys()
         known = own | {f.name for part in parts.values() for f in dataclasses.fields(part)}
         problems = [unknown_name_error(name, known) for name in params if name not in known]
@@ -249,7 +237,7 @@ class TrialConfig:
             try:
                 built[key] = build_part(part, params)
             except ConfigError as error:
-                problems.append(str(error))
+                problems += error.problems
         raise_if_any(problems)
         return cls(**built, **{name: params[name] for name in own & params.keys()})
 

@@ -5,7 +5,7 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from inat.errors import ConfigError
 
@@ -15,7 +15,7 @@ WORDS = {int: "a whole number", float: "a finite number", bool: "True or False",
 def raise_if_any(problems: list[str]) -> None:
     """Raise one ConfigError that lists all ``problems``, each once, if there are any."""
     if problems:
-        raise ConfigError("; ".join(dict.fromkeys(problems)))
+        raise ConfigError(*dict.fromkeys(problems))
 
 
 def type_errors(config: Any) -> list[str]:
@@ -34,6 +34,8 @@ def has_type(config: Any, name: str) -> bool:
 
 
 def _kinds(annotation: Any) -> dict[Any, None]:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     return dict.fromkeys(get_args(annotation) if isinstance(annotation, UnionType) else (annotation,))
 
 

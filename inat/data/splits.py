@@ -87,7 +87,7 @@ def load_splits(config: DataConfig) -> Splits:
 
     With and without augmentation they are the same arrays, so that nothing is held twice on a device.
     """
-    plain = replace(config, use_augmentation=False, light_augmentation=False)
+    plain = config.without_augmentation()
     if not config.use_augmentation:
         return _plain_splits(plain)
     crops = _crops(plain)  # first: it decodes the photographs once for both sizes

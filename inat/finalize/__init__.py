@@ -1,1 +1,1 @@
-"""From a study to a model: retrain the best configurations, choose one, test it once, write it with its card."""
+"""From a study to a model: retrain the best configurations, choose one, test it once, write it with a model card."""

@@ -1,10 +1,10 @@
-"""Make a model that can be trusted out of a study.
+"""Retrain a study's best configurations, choose one by validation accuracy and test it once.
 
-    python -m inat.finalize results/STUDY                     # top 3 configurations, 5 seeds each; test the winner once
-    python -m inat.finalize results/STUDY --top 5 --seeds 10  # trainings that have ended are not repeated
-    python -m inat.finalize results/STUDY --ship              # and a model that has also seen the validation photos
+    python -m inat.finalize results/STUDY                     # the 3 best configurations, 5 seeds each
+    python -m inat.finalize results/STUDY --top 5 --seeds 10  # adds to the runs that have already ended
+    python -m inat.finalize results/STUDY --ship              # also train a model on training + validation images
 
-Writes results/STUDY/final: model.ckpt, model.onnx, model.pt2, metrics.json, MODEL_CARD.md, tables and pictures.
+Writes to results/STUDY/final: model.ckpt, model.onnx, model.pt2, metrics.json, MODEL_CARD.md, tables and figures.
 """
 
 from inat.cli import run_command
@@ -12,8 +12,8 @@ from inat.finalize.options import FinalizeCommand
 
 
 def main(command: FinalizeCommand) -> None:
-    """Do what the options say."""
-    from inat.finalize.command import finalize  # torch and Ray load only once the options are known to be right
+    """Run the command; torch and Ray load only after the options have been checked."""
+    from inat.finalize.command import finalize
 
     finalize(command)
 

@@ -1,4 +1,7 @@
-"""The pictures of one evaluation, drawn as the report draws them: confusion matrix and reliability diagram."""
+"""Tables and figures of one evaluation: predictions, classes and confusions as CSV, two PNG figures as in the report.
+
+The functions that build rows come first, then the functions that draw; the two private writers stand at the end.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,16 +16,43 @@ from analysis.figures.final import plot_confusion, plot_reliability
 from analysis.figures.style import new_figure, png_bytes, styled
 from inat.constants import CLASSES_CSV, CONFUSION_CSV, PREDICTIONS_CSV
 from inat.finalize.metrics import Scores
-from inat.finalize.test_evaluation import Evaluation, probabilities_of, ranking_of
+from inat.finalize.test_evaluation import Evaluation, class_probabilities, rank_classes
 from inat.study.atomic_io import atomic_replace, csv_lines
 
-LEAST, MOST = 6.0, 30.0  # inches of a side
+PREDICTION_COLUMNS = ("name", "label", "predicted", "confidence")
+TRUE = "true class"
+MIN_SIDE, MAX_SIDE = 6.0, 30.0  # inches of the confusion matrix
+Row = Mapping[str, Any]
+
+
+def write_tables(directory: Path, evaluation: Evaluation, confusion: NDArray[Any], classes: Sequence[str]) -> None:
+    """Write predictions.csv, confusion.csv and classes.csv; ``confusion`` is (classes, classes)."""
+    class_rows = [{"index": i, "class": name} for i, name in enumerate(classes)]
+    _write_csv(directory / PREDICTIONS_CSV, prediction_rows(evaluation, classes), PREDICTION_COLUMNS)
+    _write_csv(directory / CONFUSION_CSV, confusion_rows(confusion, classes), (TRUE, *classes))
+    _write_csv(directory / CLASSES_CSV, class_rows, ("index", "class"))
+
+
+def prediction_rows(evaluation: Evaluation, classes: Sequence[str]) -> list[Row]:
+    """One row per test image: file, true class, predicted class and the probability of the predicted class."""
+    probabilities = class_probabilities(evaluation)
+    predicted, confidence = rank_classes(evaluation.logits)[:, 0], probabilities.max(1)
+    return [
+        {"name": name, "label": classes[label], "predicted": classes[guess], "confidence": f"{sure:.6f}"}
+        for name, label, guess, sure in zip(evaluation.names, evaluation.labels, predicted, confidence, strict=True)
+    ]
+
+
+def confusion_rows(confusion: NDArray[Any], classes: Sequence[str]) -> list[Row]:
+    """One row per true class, one column per predicted class."""
+    rows = zip(classes, confusion.tolist(), strict=True)
+    return [{TRUE: name} | dict(zip(classes, counts, strict=True)) for name, counts in rows]
 
 
 @styled
 def write_confusion(path: Path, confusion: NDArray[Any], classes: Sequence[str]) -> None:
-    """Counts with the true class in rows and the predicted one in columns; the shade is the share of the row."""
-    side = min(MOST, max(LEAST, 2.5 + 0.6 * len(classes)))
+    """Draw the confusion matrix: row = true class, column = predicted class, shade = share of the row."""
+    side = min(MAX_SIDE, max(MIN_SIDE, 2.5 + 0.6 * len(classes)))
     axes = new_figure(side + 1.2, side).add_subplot()
     plot_confusion(pd.DataFrame(confusion, index=list(classes), columns=list(classes)), axes)
     _save(axes, f"Test split, {confusion.sum()} images", path)
@@ -30,7 +60,7 @@ def write_confusion(path: Path, confusion: NDArray[Any], classes: Sequence[str])
 
 @styled
 def write_reliability(path: Path, scores: Scores) -> None:
-    """Accuracy against confidence, bin by bin, with Wilson's intervals, and the diagonal of a calibrated model."""
+    """Draw accuracy against confidence per bin, with Wilson's intervals and the diagonal of a calibrated model."""
     filled = [row for row in scores.reliability if row["images"]]
     bins = pd.DataFrame({name: [row[name] for row in filled] for name in ("confidence", "accuracy", "images")})
     bins[["low", "high"]] = [row["accuracy_interval"] for row in filled]
@@ -51,36 +81,8 @@ def _save(axes: Axes, title: str, path: Path) -> None:
         partial.write_bytes(png_bytes(figure))
 
 
-PREDICTION_COLUMNS = ("name", "label", "predicted", "confidence")
-TRUE = "true class"
-Row = Mapping[str, Any]
-
-
-def write_tables(directory: Path, tested: Evaluation, confusion: NDArray[Any], classes: Sequence[str]) -> None:
-    """predictions.csv, confusion.csv and classes.csv, from what was kept of the one evaluation."""
-    _write(directory / PREDICTIONS_CSV, prediction_rows(tested, classes), PREDICTION_COLUMNS)
-    _write(directory / CONFUSION_CSV, confusion_rows(confusion, classes), (TRUE, *classes))
-    _write(directory / CLASSES_CSV, [{"index": i, "class": name} for i, name in enumerate(classes)], ("index", "class"))
-
-
-def prediction_rows(tested: Evaluation, classes: Sequence[str]) -> list[Row]:
-    """One row an image of the test split, in its order: file, true and predicted class, probability of the latter."""
-    probabilities = probabilities_of(tested)
-    predicted, confidence = ranking_of(tested.logits)[:, 0], probabilities.max(1)
-    return [
-        {"name": name, "label": classes[label], "predicted": classes[guess], "confidence": f"{sure:.6f}"}
-        for name, label, guess, sure in zip(tested.names, tested.labels, predicted, confidence, strict=True)
-    ]
-
-
-def confusion_rows(confusion: NDArray[Any], classes: Sequence[str]) -> list[Row]:
-    """One row a true class, one column a predicted one."""
-    rows = zip(classes, confusion.tolist(), strict=True)
-    return [{TRUE: name} | dict(zip(classes, counts, strict=True)) for name, counts in rows]
-
-
-def _write(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
+def _write_csv(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
     text = csv_lines(rows, columns, header=True)
-    # Names of files need not be UTF-8.
+    # surrogateescape, because a file name need not be valid UTF-8.
     with atomic_replace(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")

@@ -1,4 +1,7 @@
-"""Which configurations are retrained, which of them wins, and which of the winner's trainings becomes the model."""
+"""Which configurations are retrained, which one wins, and which of the winner's runs becomes the model.
+
+A candidate is a configuration of the search. A run is one retraining of a candidate with one seed.
+"""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,35 +17,38 @@ from inat.study.trial import Trial
 from inat.tuning.space.grid import identity
 from inat.tuning.worker.trainable import SEED
 
-LEVEL = 0.95  # of intervals
+CONFIDENCE_LEVEL = 0.95  # of all intervals in this package
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A configuration: its trial in the search, and its trainings that ended with a result, one a seed, by seed."""
+    """A configuration: its ``trial`` in the search, and its ``runs`` that have a result, in order of seed.
+
+    ``seeds`` is the number of runs that were asked for.
+    """
 
     trial: Trial
     runs: tuple[Trial, ...]
-    wanted: int
+    seeds: int
 
     @property
     def complete(self) -> bool:
         """Whether every seed has a result."""
-        return len(self.runs) == self.wanted
+        return len(self.runs) == self.seeds
 
     @property
     def scores(self) -> list[float]:
-        """Best validation accuracy of each training."""
+        """Best validation accuracy of each run."""
         return [score_of(run) for run in self.runs]
 
     @property
     def mean(self) -> float:
-        """Mean validation accuracy over the seeds; there must be one."""
+        """Mean validation accuracy over the seeds; needs at least one run."""
         return statistics.fmean(self.scores)
 
     @property
     def sd(self) -> float | None:
-        """Standard deviation between seeds, with n - 1; None for a single one."""
+        """Sample standard deviation between seeds (n - 1); None for a single run."""
         return statistics.stdev(self.scores) if len(self.runs) > 1 else None
 
 
@@ -53,21 +59,21 @@ def score_of(trial: Trial) -> float:
 
 
 def best_epoch(trial: Trial) -> int:
-    """The epoch whose weights a trial kept: the first with its best validation accuracy."""
+    """The epoch of the weights in the trial's best.ckpt: the first with its best validation accuracy."""
     return int(next(row[EPOCH] for row in trial.history if row[BEST_VAL_ACC] == trial.best_val_acc))
 
 
 def top_configurations(study: Study, count: int) -> list[Trial]:
-    """The best ended trials with different configurations, best first, equal ones in order of number.
+    """The best trial of each of the ``count`` best configurations, best first; ties in order of trial number.
 
-    SearchError if no trial has a result, ConfigError if there are fewer than ``count``.
+    Raises SearchError if no trial has a result, ConfigError if there are fewer than ``count`` configurations.
     """
     different: dict[str, Trial] = {}
     for trial in study.ranking():
         different.setdefault(identity(trial.params), trial)
     if not different:
         raise SearchError(
-            f"none of the {len(study.trials)} trials of {study.directory} has a result; go on with the search "
+            f"none of the {len(study.trials)} trials of {study.directory} has a result; continue the search "
             f"(--resume {study.directory}) or choose another study"
         )
     if count > len(different):
@@ -79,19 +85,19 @@ def top_configurations(study: Study, count: int) -> list[Trial]:
 
 
 def run_params(trial: Trial, seed: int) -> dict[str, Any]:
-    """What one training of a trial's configuration is called by: its hyperparameters and the seed."""
+    """Parameters that identify one run: the trial's hyperparameters and the seed."""
     return trial.params | {SEED: seed}
 
 
 def find_run(study: Study, params: Mapping[str, Any]) -> Trial | None:
-    """The training with these parameters that has not failed; None if there is none."""
+    """The run with these parameters that has not failed; None if there is none."""
     name = identity(params)
     found = (trial for trial in study.trials.values() if trial.state != FAILED and identity(trial.params) == name)
     return next(found, None)
 
 
-def candidates_of(retraining: Study, trials: Sequence[Trial], seeds: int) -> list[Candidate]:
-    """What is known of each trial's configuration, in their order; all trainings must have ended."""
+def collect_candidates(retraining: Study, trials: Sequence[Trial], seeds: int) -> list[Candidate]:
+    """One candidate per trial, in the order of ``trials``, with its runs in ``retraining``, which must have ended."""
     return [Candidate(trial, tuple(_runs_of(retraining, trial, seeds)), seeds) for trial in trials]
 
 
@@ -102,38 +108,41 @@ def _runs_of(retraining: Study, trial: Trial, seeds: int) -> Iterator[Trial]:
             yield run
 
 
-def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Best first: by mean validation accuracy, equal ones by the smaller deviation, then by their rank in the search.
+def rank_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Candidates, best first: by mean validation accuracy, then smaller deviation, then rank in the search.
 
-    One that failed with some seed is not to be relied on and comes behind those that did not.
+    A candidate with a failed seed is unreliable; it ranks behind all complete candidates.
     """
 
     def rank(candidate: Candidate) -> tuple[bool, float, float]:
         if not candidate.runs:
             return (True, 0.0, 0.0)
-        # Rounded: sums of the same accuracies in another order differ in their last digit.
+        # Rounded: the sum of the same accuracies in another order differs in its last digit.
         return (not candidate.complete, -round(candidate.mean, 9), round(candidate.sd or 0.0, 9))
 
     return sorted(candidates, key=rank)
 
 
 def median_run(candidate: Candidate) -> Trial:
-    """The training whose model is kept: the one with the median validation accuracy.
+    """The run whose model is kept: the run with the median validation accuracy.
 
-    Not the best one. The seeds were tried to learn what the configuration gives, and the model is to be one that the
-    mean describes: its validation accuracy is then not the luckiest of several, and its test score is what somebody who
-    trains this configuration once can expect. Of an even number it is the lower of the two in the middle; equal
-    accuracies are in order of seed.
+    The best run would be biased: its validation accuracy is the luckiest of several seeds. The median run has the test
+    score that one training of this configuration can be expected to reach. For an even number of runs it is the lower
+    of the two middle runs; equal accuracies are in order of seed.
     """
     in_order = sorted(candidate.runs, key=lambda run: (score_of(run), run.params[SEED]))
     return in_order[(len(in_order) - 1) // 2]
 
 
 def lead(winner: Candidate, other: Candidate) -> tuple[float, float, float] | None:
-    """By how much the winner's mean is above the other's, with Welch's interval; None where there is no spread."""
+    """Difference of the two means (winner - other) and the ends of Welch's interval.
+
+    None if a candidate has fewer than two runs, or if neither varies between seeds.
+    """
     if not winner.sd and not other.sd:
         return None
     if len(winner.runs) < 2 or len(other.runs) < 2:
         return None
-    interval = stats.ttest_ind(winner.scores, other.scores, equal_var=False).confidence_interval(LEVEL)
+    result = stats.ttest_ind(winner.scores, other.scores, equal_var=False)
+    interval = result.confidence_interval(CONFIDENCE_LEVEL)
     return winner.mean - other.mean, float(interval.low), float(interval.high)

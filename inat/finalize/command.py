@@ -1,13 +1,15 @@
-"""From the command's options to the files in final/, and what the user reads meanwhile."""
+"""The steps of inat.finalize: retrain, choose, test once, export, write the files in final/."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from inat.cli import INTERRUPTED
+from inat.config.trial import DataConfig
 from inat.constants import (
     BEST_CKPT,
     CONFUSION_PNG,
@@ -23,21 +25,35 @@ from inat.constants import (
 )
 from inat.errors import SearchError, StudyError
 from inat.finalize.artifacts import write_confusion, write_reliability, write_tables
-from inat.finalize.candidates import Candidate, best_epoch, candidates_of, find_run, median_run, ranked, run_params
+from inat.finalize.candidates import (
+    Candidate,
+    best_epoch,
+    collect_candidates,
+    find_run,
+    median_run,
+    rank_candidates,
+    run_params,
+)
 from inat.finalize.export import ONNX, PT2, export
 from inat.finalize.messages import (
     candidate_table,
     describe_choice,
     describe_exports,
+    describe_failures,
+    describe_interruption,
     describe_removal,
     describe_shipping,
     describe_task,
     describe_test,
-    failures,
-    interruption,
 )
-from inat.finalize.metrics import scores_of
-from inat.finalize.metrics_json import as_text, choice_of, evaluations_in_words, known_metrics, shipped_section
+from inat.finalize.metrics import compute_scores
+from inat.finalize.metrics_json import (
+    choice_sections,
+    describe_evaluations,
+    read_metrics,
+    shipped_section,
+    to_json_text,
+)
 from inat.finalize.model_card import model_card
 from inat.finalize.options import FinalizeCommand
 from inat.finalize.retrain import open_runs, retrain
@@ -51,48 +67,45 @@ from inat.tuning.worker.trainable import SEED
 
 
 def finalize(command: FinalizeCommand) -> None:
-    """Retrain, choose, test once, write; exits with 130 after an interruption, with everything kept.
+    """Retrain, choose, test once and write the files in final/; a second call repeats no finished step.
 
-    Whatever has been done is not done again by the next call. An InatError says what is wrong in one sentence.
+    Raises InatError if something is wrong; its message is one sentence with a cure. Exits with code 130 after Ctrl-C
+    and keeps everything done so far.
     """
     console = Console(highlight=False, soft_wrap=True, markup=False)
     study = Study.open(command.study.expanduser())
     try:
         task = plan(command, study)
-        directory = _made(study.directory / FINAL_DIR)
-        with _Runs(directory / RETRAINING_DIR, task) as runs:
+        directory = _create_directory(study.directory / FINAL_DIR)
+        with _opened_runs(directory / RETRAINING_DIR, task) as runs:
             console.print(describe_task(task, runs))
             _train(task, runs, task.wanted, console)
-            candidates = ranked(candidates_of(runs, task.trials, command.seeds))
+            candidates = rank_candidates(collect_candidates(runs, task.trials, command.seeds))
             metrics = write_model(task, candidates, runs, directory, console)
         if command.ship:
             metrics["shipped"] = ship(task, metrics, candidates[0], directory, console)
         _write_record(directory, metrics)
         with console.status("writing the report"):
-            told = write_report(study.directory)
-        console.print(f"\n{told}")
+            report_line = write_report(study.directory)
+        console.print(f"\n{report_line}")
         console.print(f"written {directory}: {', '.join(sorted(p.name for p in directory.iterdir() if p.is_file()))}")
     except KeyboardInterrupt:
-        console.print(interruption())
+        console.print(describe_interruption())
         sys.exit(INTERRUPTED)
     finally:
         study.close()
 
 
-class _Runs:
-    """A study of trainings for the length of a block."""
-
-    def __init__(self, directory: Path, task: Task) -> None:
-        self._runs = open_runs(directory, task.info)
-
-    def __enter__(self) -> Study:
-        return self._runs
-
-    def __exit__(self, *_: object) -> None:
-        self._runs.close()
+@contextmanager
+def _opened_runs(directory: Path, task: Task) -> Iterator[Study]:
+    runs = open_runs(directory, task.info)
+    try:
+        yield runs
+    finally:
+        runs.close()
 
 
-def _made(directory: Path) -> Path:
+def _create_directory(directory: Path) -> Path:
     try:
         directory.mkdir(exist_ok=True)
     except OSError as error:
@@ -102,34 +115,38 @@ def _made(directory: Path) -> Path:
 
 def _train(task: Task, runs: Study, wanted: Sequence[dict[str, Any]], console: Console) -> None:
     finished = retrain(
-        task.config, runs, wanted, announce=console.print, give_up=lambda: console.print(interruption(runs))
+        task.config,
+        runs,
+        wanted,
+        print_line=console.print,
+        on_forced_exit=lambda: console.print(describe_interruption(runs)),
     )
     if not finished:
-        console.print(interruption(runs))
+        console.print(describe_interruption(runs))
         sys.exit(INTERRUPTED)
 
 
 def write_model(
     task: Task, candidates: Sequence[Candidate], runs: Study, directory: Path, console: Console
 ) -> dict[str, Any]:
-    """The winner's model with its one test, tables, pictures and exports; returns the content of metrics.json.
+    """Write the winner's checkpoint, its one test, tables, figures and exports; return the content of metrics.json.
 
-    SearchError if not one candidate has a result with every seed.
+    ``candidates`` are ranked, the winner first. Raises SearchError if no candidate has a result with every seed.
     """
     winner = candidates[0]
     if not winner.complete:
-        raise SearchError(failures(runs))
+        raise SearchError(describe_failures(runs))
     run, data = median_run(winner), task.test_data(winner.trial)
-    metrics = choice_of(task, candidates, winner, run)
+    metrics = choice_sections(task, candidates, winner, run)
     console.print(candidate_table(candidates))
     console.print(describe_choice(metrics))
     source, target = runs.checkpoint_dir(run.trial_id) / BEST_CKPT, directory / MODEL_CKPT
-    tested = test_once(source, directory, data)
-    known = _of_the_same_model(directory, tested.model, console)
+    evaluation = test_once(source, directory, data)
+    known = _metrics_of_same_model(directory, evaluation.model, console)
     if not known:
         _write_checkpoint(task, source, target)
-    metrics["model"] |= {"sha256": sha256_of(target), "trained_sha256": tested.model}
-    _write_scores(metrics, tested, directory)
+    metrics["model"] |= {"sha256": sha256_of(target), "trained_sha256": evaluation.model}
+    _write_scores(metrics, evaluation, directory)
     console.print(describe_test(metrics["test"]))
     metrics["exports"] = _exports(known, target, data)
     metrics["shipped"] = known.get("shipped")
@@ -138,70 +155,73 @@ def write_model(
     return metrics
 
 
-def _of_the_same_model(directory: Path, trained: str, console: Console) -> dict[str, Any]:
-    """The metrics.json that is there, if it and the files beside it are of the model trained as ``trained``.
+def _metrics_of_same_model(directory: Path, trained_sha256: str, console: Console) -> dict[str, Any]:
+    """The existing metrics.json if it and the files beside it belong to the model with this checkpoint hash, else {}.
 
-    If not, what says something of another model, or ships it, is removed; {} is returned. What this call does not make
-    again is told.
+    Files of another model are removed, shipped files included. The removal of shipped files is printed, since this call
+    may not write them again.
     """
-    known, checkpoint = known_metrics(directory), directory / MODEL_CKPT
+    known, checkpoint = read_metrics(directory), directory / MODEL_CKPT
     model = known.get("model", {})
-    same = model.get("trained_sha256") == trained
+    same = model.get("trained_sha256") == trained_sha256
     if same and checkpoint.exists() and sha256_of(checkpoint) == model.get("sha256"):
         return known
     shipped = directory / SHIPPED_CKPT
     lost = [path for path in (shipped, *map(shipped.with_suffix, (ONNX, PT2))) if path.exists()]
     if lost:
-        console.print(describe_removal([path.name for path in lost], bool(model) and not same))
+        console.print(describe_removal([path.name for path in lost], replaced=bool(model) and not same))
     for path in (directory / METRICS_JSON, directory / MODEL_CARD, *lost):
         path.unlink(missing_ok=True)
     return {}
 
 
-def _write_scores(metrics: dict[str, Any], tested: Evaluation, directory: Path) -> None:
-    """Add the scores to ``metrics``; write tables and pictures of them."""
+def _write_scores(metrics: dict[str, Any], evaluation: Evaluation, directory: Path) -> None:
+    """Add the scores to ``metrics``; write their tables and figures."""
     classes = metrics["data"]["classes"]
-    scores = scores_of(tested.logits, tested.labels, classes)
-    metrics["test"] = scores.to_json() | {"evaluations": tested.evaluations, "arithmetic": tested.arithmetic}
-    metrics["evaluations_in_words"] = evaluations_in_words(metrics)
-    write_tables(directory, tested, scores.confusion, classes)
+    scores = compute_scores(evaluation.logits, evaluation.labels, classes)
+    metrics["test"] = scores.to_json() | {
+        "evaluations": evaluation.evaluations,
+        "arithmetic": evaluation.arithmetic,
+    }
+    metrics["evaluations_in_words"] = describe_evaluations(metrics)
+    write_tables(directory, evaluation, scores.confusion, classes)
     write_confusion(directory / CONFUSION_PNG, scores.confusion, classes)
     write_reliability(directory / RELIABILITY_PNG, scores)
 
 
-def _exports(known: dict[str, Any], checkpoint: Path, data: Any) -> dict[str, Any]:
-    """Made, unless they are there and were made of the same checkpoint, as ``known`` says."""
-    there = all(checkpoint.with_suffix(suffix).exists() for suffix in (ONNX, PT2))
+def _exports(known: dict[str, Any], checkpoint: Path, data: DataConfig) -> dict[str, Any]:
+    """Export ``checkpoint``, unless ``known`` describes exports of it that still exist."""
+    exist = all(checkpoint.with_suffix(suffix).exists() for suffix in (ONNX, PT2))
     found: dict[str, Any] | None = known.get("exports")
-    return found if there and found else export(checkpoint, data)
+    return found if exist and found else export(checkpoint, data)
 
 
 def _write_checkpoint(task: Task, source: Path, target: Path) -> None:
-    """A checkpoint that needs no other file."""
+    """Copy ``source`` with all its weights, so ``target`` needs no weights file beside it."""
     weights_dir = task.config.trial_settings().get("weights_dir")
     with atomic_replace(target) as partial:
         complete_checkpoint(source, partial, weights_dir)
 
 
 def _write_record(directory: Path, metrics: dict[str, Any]) -> None:
-    atomic_write(directory / METRICS_JSON, as_text(metrics))
+    atomic_write(directory / METRICS_JSON, to_json_text(metrics))
     atomic_write(directory / MODEL_CARD, model_card(metrics))
 
 
 def ship(task: Task, metrics: dict[str, Any], winner: Candidate, directory: Path, console: Console) -> dict[str, Any]:
-    """Train the winner on training and validation photos together, for as many epochs as its model needed.
+    """Train the winner on training and validation images together, up to the best epoch of model.ckpt.
 
-    Returns the section of metrics.json. SearchError if the training failed or diverged.
+    Returns the "shipped" section of metrics.json. Raises SearchError if the training failed or diverged.
     """
     chosen = median_run(winner)
     params = run_params(winner.trial, chosen.params[SEED]) | {"train_on_val": True, "stop_epoch": best_epoch(chosen)}
     console.print(describe_shipping(params["stop_epoch"]))
-    with _Runs(directory / SHIPPING_DIR, task) as runs:
+    with _opened_runs(directory / SHIPPING_DIR, task) as runs:
         _train(task, runs, [params], console)
         run = find_run(runs, params)
         if run is None or run.finished == DIVERGED:
-            reason = failures(runs) if run is None else f"the training diverged at epoch {run.epochs}"
-            raise SearchError(f"there is no model to ship: {reason}; {MODEL_CKPT} and its scores are written")
+            reason = describe_failures(runs) if run is None else f"the training diverged at epoch {run.epochs}"
+            raise SearchError(f"no model to ship: {reason}; {MODEL_CKPT} and its scores are written")
         source = runs.checkpoint_dir(run.trial_id) / BEST_CKPT
         trained, target, known = sha256_of(source), directory / SHIPPED_CKPT, metrics.get("shipped") or {}
         if known.get("trained_sha256") != trained or not target.exists():

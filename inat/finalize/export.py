@@ -1,8 +1,7 @@
-"""The model in two formats that need none of our code, compared with the checkpoint they are made from.
+"""Export a checkpoint to ONNX and PT2, two formats that run without this package, and compare them with it.
 
-Both take pixels: ``images`` (N, 3, S, S) uint8, RGB, 0..255, any N, photographs resized to S x S by bilinear
-interpolation with antialiasing (Pillow's). Scaling and normalisation are inside. Both return ``probabilities``
-(N, classes) float32.
+Input: ``images`` (N, 3, S, S) uint8, RGB, 0..255, any N, resized to S x S by bilinear interpolation with antialiasing
+(Pillow's). Output: ``probabilities`` (N, classes) float32. Scaling and normalisation are part of the exported model.
 """
 
 import json
@@ -25,13 +24,13 @@ from inat.errors import SearchError
 from inat.study.atomic_io import atomic_replace
 from inat.training.checkpoint import Loaded, load_checkpoint
 
-TOLERANCE = 1e-4  # largest difference of a probability; both compute in float32, in another order
-CHECKED = 64  # test images whose outputs are compared
+TOLERANCE = 1e-4  # allowed difference of a probability: float32 sums in another order differ slightly
+COMPARED_IMAGES = 64
 ONNX, PT2 = ".onnx", ".pt2"
 Model = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-class Portable(nn.Module):
+class PortableClassifier(nn.Module):
     """Pixels (N, 3, S, S) uint8 -> probabilities (N, classes) float32."""
 
     def __init__(self, net: nn.Module) -> None:
@@ -41,27 +40,27 @@ class Portable(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scale, normalise, classify."""
+        """Scale to 0..1, normalise by ImageNet's statistics, classify."""
         scaled = (images.to(torch.float32) / 255 - self.get_buffer("mean")) / self.get_buffer("std")
         probabilities: Tensor = self.net(scaled).softmax(1)
         return probabilities
 
 
 def export(checkpoint: Path, data: DataConfig) -> dict[str, Any]:
-    """Write ``checkpoint`` as .onnx and .pt2 beside it, compare both with it, and return what metrics.json says of it.
+    """Write ``checkpoint`` as .onnx and .pt2 beside it and return the "exports" section of metrics.json.
 
-    ``data`` says where the test images are that they are compared on; their labels are not used. SearchError if an
-    output differs by more than TOLERANCE, and the file is not kept.
+    Both files are compared with the checkpoint on test images of ``data``, whose labels are not used. If a probability
+    differs by more than TOLERANCE, the file is not kept and SearchError is raised.
     """
     loaded = load_checkpoint(checkpoint)
-    images = example_images(data)
-    expected = reference(loaded, images)
-    # What torch.export and the exporter say concerns their own makers.
+    images = comparison_images(data)
+    expected = checkpoint_probabilities(loaded, images)
+    # torch.export and the ONNX exporter log messages for their own developers.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = exported(loaded)
+        program = to_exported_program(loaded)
         largest = {
             PT2: _write_pt2(program, checkpoint.with_suffix(PT2), images, expected),
             ONNX: _write_onnx(program, loaded, checkpoint.with_suffix(ONNX), images, expected),
@@ -76,30 +75,30 @@ def export(checkpoint: Path, data: DataConfig) -> dict[str, Any]:
     }
 
 
-def example_images(data: DataConfig) -> NDArray[np.uint8]:
-    """Up to CHECKED images (n, 3, S, S) from all over the test split."""
+def comparison_images(data: DataConfig) -> NDArray[np.uint8]:
+    """Up to COMPARED_IMAGES images (n, 3, S, S) uint8, evenly spaced over the test split."""
     split = load_splits(data).test
-    rows = split.rows[np.unique(np.linspace(0, len(split) - 1, min(CHECKED, len(split))).astype(int))]
+    rows = split.rows[np.unique(np.linspace(0, len(split) - 1, min(COMPARED_IMAGES, len(split))).astype(int))]
     return np.ascontiguousarray(split.images[rows].transpose(0, 3, 1, 2))
 
 
-def reference(loaded: Loaded, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Probabilities of the checkpoint itself, in float32, by the steps that training and evaluation take."""
+def checkpoint_probabilities(loaded: Loaded, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Probabilities (N, classes) of the checkpoint in float32, by the same steps as in training and evaluation."""
     with torch.inference_mode():
         logits = loaded.classifier(normalise(scale_to_one(torch.from_numpy(images))))
     probabilities: NDArray[np.float32] = logits.softmax(1).numpy()
     return probabilities
 
 
-def exported(loaded: Loaded) -> torch.export.ExportedProgram:
-    """The network from pixels to probabilities, for any number of images."""
-    # Channels-last weights would be stored as views that a reader of the file cannot place.
+def to_exported_program(loaded: Loaded) -> torch.export.ExportedProgram:
+    """The program from pixels (N, 3, S, S) uint8 to probabilities (N, classes), for any N."""
+    # Contiguous: channels-last weights would be stored as strided views, which other readers do not understand.
     net = loaded.classifier.net.requires_grad_(False).to(memory_format=torch.contiguous_format)
     side = loaded.config.data.image_size
-    example = torch.zeros(2, 3, side, side, dtype=torch.uint8)  # two: a batch of one would be taken for a constant
+    example = torch.zeros(2, 3, side, side, dtype=torch.uint8)  # two images: a size of one would become a constant
     with torch.no_grad():
         return torch.export.export(
-            Portable(net).eval(), (example,), dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}}
+            PortableClassifier(net).eval(), (example,), dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}}
         )
 
 
@@ -112,12 +111,12 @@ def _write_pt2(
         with partial.open("rb") as file:
             module = torch.export.load(file).module()
 
-        def run(some: NDArray[np.uint8]) -> NDArray[np.float32]:
+        def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
             with torch.no_grad():
-                output: NDArray[np.float32] = module(torch.from_numpy(some)).numpy()
+                output: NDArray[np.float32] = module(torch.from_numpy(batch)).numpy()
             return output
 
-        return checked_difference(run, images, expected, path)
+        return max_difference(run, images, expected, path)
 
 
 def _write_onnx(
@@ -131,48 +130,49 @@ def _write_onnx(
     import onnxruntime
 
     shapes = {"images": {0: "batch"}}
-    made = torch.onnx.export(
+    exported = torch.onnx.export(
         program, (), dynamic_shapes=shapes, input_names=["images"], output_names=["probabilities"], dynamo=True,
         external_data=False, verbose=False,
     )  # fmt: skip
-    assert made is not None
-    proto = made.model_proto
-    onnx.helper.set_model_props(proto, _described(loaded))
+    assert exported is not None
+    proto = exported.model_proto
+    onnx.helper.set_model_props(proto, _onnx_metadata(loaded))
     with atomic_replace(path) as partial:
         onnx.save(proto, partial)
         session = onnxruntime.InferenceSession(partial, providers=["CPUExecutionProvider"])
 
-        def run(some: NDArray[np.uint8]) -> NDArray[np.float32]:
-            output: NDArray[np.float32] = session.run(["probabilities"], {"images": some})[0]
+        def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+            output: NDArray[np.float32] = session.run(["probabilities"], {"images": batch})[0]
             return output
 
-        return checked_difference(run, images, expected, path)
+        return max_difference(run, images, expected, path)
 
 
-def _described(loaded: Loaded) -> dict[str, str]:
-    """What the file says of itself."""
+def _onnx_metadata(loaded: Loaded) -> dict[str, str]:
+    """Metadata that the ONNX file stores."""
     side = loaded.config.data.image_size
     return {
         "classes": json.dumps(loaded.classes),
-        "input": f"uint8 (N, 3, {side}, {side}), RGB, 0..255; resize photographs to {side} x {side}, bilinear",
+        "input": f"uint8 (N, 3, {side}, {side}), RGB, 0..255; resize photos to {side} x {side}, bilinear",
         "output": "probabilities in the order of classes",
     }
 
 
-def checked_difference(
+def max_difference(
     run: Model, images: NDArray[np.uint8], expected: NDArray[np.float32], path: Path, sizes: Sequence[int] = (1, 3)
 ) -> float:
-    """The largest difference of ``run`` from ``expected``, with batches of 1, of 3 and of all the rest.
+    """The largest absolute difference between the output of ``run`` and ``expected`` (N, classes).
 
-    SearchError if it is above TOLERANCE.
+    ``images`` (N, 3, S, S) are passed in batches of ``sizes``, then all the rest at once. Raises SearchError if the
+    difference is above TOLERANCE or NaN; ``path`` names the file in the message.
     """
     bounds = np.minimum(np.cumsum(sizes), len(images))
     parts = [part for part in np.split(images, bounds) if len(part)]
     difference = np.abs(np.concatenate([run(part) for part in parts]) - expected)
     largest = float(difference.max())
-    if not largest <= TOLERANCE:  # NaN is not
+    if not largest <= TOLERANCE:  # also true for NaN
         raise SearchError(
-            f"{path} does not do what its checkpoint does (a probability differs by {largest:.2g}, more than "
-            f"{TOLERANCE:g}) and is not kept; the checkpoint beside it is right"
+            f"{path} does not reproduce its checkpoint (a probability differs by {largest:.2g}, more than "
+            f"{TOLERANCE:g}) and is not kept; use the checkpoint, which is not affected"
         )
     return largest

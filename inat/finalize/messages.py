@@ -1,4 +1,4 @@
-"""What the user of inat.finalize reads."""
+"""Lines that inat.finalize prints for the user."""
 
 import shlex
 import sys
@@ -15,22 +15,24 @@ from inat.study.study import Study
 
 
 def describe_task(task: Task, runs: Study) -> str:
-    """Where the study is, what is retrained, and on which images."""
+    """The study, the runs to train and the images, before training starts."""
     study, command, splits = task.study, task.command, task.splits_of(task.trials[0])
-    left = RunSource(runs, task.wanted).waiting
-    before = f", {len(task.wanted) - left} of them already ended" if left < len(task.wanted) else ""
-    open_trials = len(study.unfinished())
-    unfinished = f"; {open_trials} unfinished ones do not count" if open_trials else ""
+    total = len(task.wanted)
+    ended = total - RunSource(runs, task.wanted).remaining
+    progress = f" ({ended} of {total} runs already ended)" if ended else ""
+    unfinished = len(study.unfinished())
+    ignored = f"; {_count(unfinished, 'unfinished trial')} ignored" if unfinished else ""
     return (
-        f"study   {study.directory}: {len(study.ended())} ended trials{unfinished}\n"
-        f"top     {command.top} configurations x {command.seeds} seeds{before}, up to {task.config.max_epochs} epochs\n"
+        f"study   {study.directory}: {_count(len(study.ended()), 'ended trial')}{ignored}\n"
+        f"top     {_count(command.top, 'configuration')} x {_count(command.seeds, 'seed')}{progress}, up to "
+        f"{_count(task.config.max_epochs, 'epoch')}\n"
         f"data    {task.config.data}: {len(splits.classes)} classes\n"
         f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test"
     )
 
 
 def candidate_table(candidates: Sequence[Candidate]) -> Table:
-    """One row a candidate, the winner first."""
+    """One row per candidate, the winner first; "search" is the score in the search, "n" the number of runs."""
     numbers = (Column(name, justify="right") for name in ("search", "mean", "sd", "n"))
     table = Table("candidate", *numbers, box=None, padding=(0, 1))
     for candidate in candidates:
@@ -43,22 +45,22 @@ def candidate_table(candidates: Sequence[Candidate]) -> Table:
 
 
 def describe_choice(metrics: dict[str, Any]) -> str:
-    """Who won, by how much, and which of its models is taken."""
+    """Which configuration won, by how much, and which of its runs becomes the model."""
     winner, model = metrics["winner"], metrics["model"]
     words = "\n        ".join(winner["in_words"])
     return (
         f"\nwinner  {winner['trial_id']} {winner['name']}\n        {words}\n"
-        f"model   seed {model['seed']}, the median of {winner['n']}: {model['best_val_acc']:.4f} validation accuracy "
-        f"at epoch {model['best_epoch']}"
+        f"model   seed {model['seed']}, the median of {_count(winner['n'], 'run')}: {model['best_val_acc']:.4f} "
+        f"validation accuracy at epoch {model['best_epoch']}"
     )
 
 
 def describe_test(test: dict[str, Any]) -> str:
-    """The score, with its uncertainty."""
+    """The test score with its interval."""
     ends, others = test["accuracy_interval"], test["evaluations"] - 1
     interval = f" (95 % interval {ends[0]:.4f} to {ends[1]:.4f})" if ends else ""
-    models = "was another model" if others == 1 else f"were {others} other models"
-    before = f", as {models} of this study" if others else ""
+    was = "was" if others == 1 else "were"
+    before = f"; {_count(others, 'other model')} of this study {was} evaluated too" if others else ""
     return (
         f"test    {test['accuracy']:.4f}{interval} on {test['images']} held-out images, evaluated once{before}\n"
         f"        top-2 {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, expected calibration error "
@@ -67,45 +69,50 @@ def describe_test(test: dict[str, Any]) -> str:
 
 
 def describe_exports(exports: dict[str, Any]) -> str:
-    """That the other formats do what the checkpoint does."""
+    """How far the exported files differ from the checkpoint."""
     largest = max(exports["largest_difference"].values())
     return (
-        f"export  {', '.join(exports['files'])}: as the checkpoint on {exports['compared_images']} test images, within "
-        f"{largest:.1e} ({exports['tolerance']:g} allowed)"
+        f"export  {', '.join(exports['files'])}: probabilities as from the checkpoint on {exports['compared_images']} "
+        f"test images; largest difference {largest:.1e} ({exports['tolerance']:g} allowed)"
     )
 
 
 def describe_shipping(epochs: int) -> str:
-    """What is trained for use."""
+    """What the training of the shipped model uses."""
     return (
-        f"\nship    {epochs} epochs on training and validation photos together; the accuracy that its line tells is of "
-        "photos it was trained on"
+        f"\nship    {_count(epochs, 'epoch')} on training and validation photos together; the validation accuracy "
+        "printed below is optimistic, since the model trains on these photos"
     )
 
 
-def describe_removal(names: Sequence[str], another: bool) -> str:
-    """Which files of a model to ship are gone, and why: ``another`` model won, or theirs cannot be told any more."""
+def describe_removal(names: Sequence[str], replaced: bool) -> str:
+    """Which shipped files were removed: their model was ``replaced``, or cannot be identified any more."""
     why = (
-        "they go with the model that was chosen before, and another one is chosen now"
-        if another
-        else f"{METRICS_JSON} and {MODEL_CKPT} do not tell which model they go with"
+        "they belong to the model that was chosen before, and now another model is chosen"
+        if replaced
+        else f"{METRICS_JSON} and {MODEL_CKPT} do not show which model they belong to"
     )
-    return f"removed {', '.join(names)}: {why}; --ship makes them anew"
+    return f"removed {', '.join(names)}: {why}; pass --ship to train a new one"
 
 
-def failures(runs: Study) -> str:
-    """Why there is no winner."""
+def describe_failures(runs: Study) -> str:
+    """Why no candidate can win."""
     failed = [trial for trial in runs.ended() if trial.state == FAILED]
     why = f", the last with: {failed[-1].error}" if failed else ""
     return (
-        f"no configuration was trained with every seed: {len(failed)} trainings in {runs.directory} failed{why}; run "
-        "the same command again to try those anew"
+        f"no configuration was trained with every seed: {_count(len(failed), 'run')} in {runs.directory} failed{why}; "
+        "run the same command again to retry"
     )
 
 
-def interruption(runs: Study | None = None) -> str:
-    """What to tell a user who pressed Ctrl-C."""
+def describe_interruption(runs: Study | None = None) -> str:
+    """What Ctrl-C kept, and the command that continues."""
     count = len(runs.ended()) if runs is not None else 0
-    ended = f"{count} {'training has' if count == 1 else 'trainings have'} ended, " if runs is not None else ""
+    has = "has" if count == 1 else "have"
+    ended = f"{_count(count, 'run')} {has} ended; " if runs is not None else ""
     command = shlex.join(["python", "-m", "inat.finalize", *sys.argv[1:]])
     return f"interrupted: {ended}everything is kept\ncontinue with: {command}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

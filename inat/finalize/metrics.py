@@ -1,4 +1,4 @@
-"""The numbers of one evaluation: accuracy with its interval, per class, confusions, calibration."""
+"""Scores of one evaluation: accuracy with intervals, per class, confusions and calibration."""
 
 import math
 from collections.abc import Sequence
@@ -12,21 +12,22 @@ from scipy import stats
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch.nn import functional
 
-from inat.finalize.candidates import LEVEL
-from inat.finalize.test_evaluation import ranking_of
+from inat.finalize.candidates import CONFIDENCE_LEVEL
+from inat.finalize.test_evaluation import rank_classes
 
 RESAMPLES, SEED = 10_000, 0
-AT_ONCE = 100  # resamples that are drawn together
-BINS = 10  # of confidence, of equal width: more would be empty, or hold a few images, in a test split of some hundred
-MOST_CONFUSIONS = 10
+RESAMPLE_BATCH = 100  # resamples drawn at a time, which bounds the memory
+BINS = 10  # of equal width; with more, a test split of some hundred images leaves bins nearly empty
+MAX_CONFUSIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Numbers of N images and C classes.
+    """Scores of N images and C classes.
 
-    ``values`` are the single ones, by name. ``per_class`` has one dict a class, ``confusion`` (C, C) counts images with
-    the true class in rows and the predicted one in columns, ``reliability`` has one dict a bin of confidence.
+    ``values`` holds the scalar scores by name, ``per_class`` one dict per class, ``reliability`` one dict per
+    confidence bin. ``confusion`` (C, C) counts images: row = true class, column = predicted class. ``confusions`` lists
+    its largest errors.
     """
 
     values: dict[str, Any]
@@ -36,7 +37,7 @@ class Scores:
     reliability: list[dict[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """All scores as JSON values."""
         return {
             **self.values,
             "per_class": self.per_class,
@@ -46,11 +47,11 @@ class Scores:
         }
 
 
-def scores_of(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str]) -> Scores:
-    """Everything that is said of a model with these ``logits`` (N, C) and true ``labels`` (N,) of ``classes``."""
+def compute_scores(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str]) -> Scores:
+    """All scores of ``logits`` (N, C) against the true ``labels`` (N,); ``classes`` are the C class names."""
     given, true = torch.from_numpy(logits), torch.from_numpy(labels)
     confidence = given.softmax(1).amax(1).clamp(max=1).numpy()
-    ranking = ranking_of(logits)
+    ranking = rank_classes(logits)
     predicted = ranking[:, 0]
     correct, in_two = predicted == labels, (ranking[:, :2] == labels[:, None]).any(axis=1)
     bins = reliability(confidence, correct)
@@ -60,7 +61,7 @@ def scores_of(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: S
         "images": len(labels),
         "accuracy": float(correct.mean()),
         "accuracy_interval": bootstrap_interval(correct),
-        "interval": f"{LEVEL:.0%} percentile bootstrap over images, {RESAMPLES} resamples, seed {SEED}",
+        "interval": f"{CONFIDENCE_LEVEL:.0%} percentile bootstrap over images, {RESAMPLES} resamples, seed {SEED}",
         "accuracy_wilson": wilson_interval(int(correct.sum()), len(correct)),
         "top2_accuracy": float(in_two.mean()),
         "top2_interval": bootstrap_interval(in_two),
@@ -82,31 +83,28 @@ def _mean(values: Any) -> float | None:
 
 
 def bootstrap_interval(hits: NDArray[np.bool_]) -> list[float] | None:
-    """Percentile interval of the share of ``hits``, of resampled images; the same for the same images.
-
-    None of a single image.
-    """
+    """Percentile bootstrap interval of the share of ``hits`` (N,), with a fixed seed; None if N < 2."""
     if len(hits) < 2:
         return None
     result = stats.bootstrap(
-        (hits.astype(np.float64),), np.mean, confidence_level=LEVEL, n_resamples=RESAMPLES, method="percentile",
-        batch=AT_ONCE, rng=np.random.default_rng(SEED),
+        (hits.astype(np.float64),), np.mean, confidence_level=CONFIDENCE_LEVEL, n_resamples=RESAMPLES,
+        method="percentile", batch=RESAMPLE_BATCH, rng=np.random.default_rng(SEED),
     )  # fmt: skip
     return [float(result.confidence_interval.low), float(result.confidence_interval.high)]
 
 
 def wilson_interval(hits: int, count: int) -> list[float] | None:
-    """Wilson's interval of a share, which has a width also where all or none are hits; None of nothing."""
+    """Wilson's interval of ``hits / count``, which has a width even if all or none are hits; None if ``count`` is 0."""
     if not count:
         return None
-    interval = stats.binomtest(hits, count).proportion_ci(LEVEL, method="wilson")
+    interval = stats.binomtest(hits, count).proportion_ci(CONFIDENCE_LEVEL, method="wilson")
     return [float(interval.low), float(interval.high)]
 
 
 def per_class_scores(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Precision, recall with Wilson's interval, F1 and support of each class; None where a ratio has no images."""
+    """Precision, recall with Wilson's interval, F1 and support of each class; None where the denominator is 0."""
     columns = precision_recall_fscore_support(labels, predicted, labels=range(len(classes)), zero_division=np.nan)
     rows = []
     for index, (name, *numbers, support) in enumerate(zip(classes, *columns, strict=True)):
@@ -120,10 +118,10 @@ def per_class_scores(
 
 
 def worst_confusions(confusion: NDArray[np.int64], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The most frequent mistakes: images of a class taken for another, and of how many; most images first."""
+    """The most frequent errors, most images first: "images" of class "true" predicted as "predicted", out of "of"."""
     support = confusion.sum(axis=1)
     wrong = confusion - np.diag(np.diag(confusion))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_CONFUSIONS]
     pairs = [divmod(int(place), len(classes)) for place in order]
     return [
         {"true": classes[t], "predicted": classes[p], "images": int(wrong[t, p]), "of": int(support[t])}
@@ -133,8 +131,10 @@ def worst_confusions(confusion: NDArray[np.int64], classes: Sequence[str]) -> li
 
 
 def reliability(confidence: NDArray[np.float32], correct: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """For each bin of confidence: its ends, how many images, their mean confidence and their accuracy with Wilson's
-    interval (None: empty)."""
+    """One row per confidence bin: its ends, number of images, mean confidence, and accuracy with Wilson's interval.
+
+    Confidence and accuracy of an empty bin are None.
+    """
     edges = np.linspace(0, 1, BINS + 1)
     of_bin = {
         name: stats.binned_statistic(confidence, values, statistic, bins=edges).statistic
@@ -153,8 +153,10 @@ def reliability(confidence: NDArray[np.float32], correct: NDArray[np.bool_]) -> 
 
 
 def calibration_error(bins: Sequence[dict[str, Any]]) -> float:
-    """Expected calibration error of the rows of ``reliability``: the mean over images of their bin's distance between
-    accuracy and mean confidence."""
+    """Expected calibration error of the rows of ``reliability``.
+
+    The mean of |accuracy - mean confidence| over the bins, weighted by their number of images.
+    """
     filled = [row for row in bins if row["images"]]
     distances = sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in filled)
     return float(distances / sum(row["images"] for row in filled))

@@ -1,4 +1,4 @@
-"""What metrics.json says: how the model was chosen, what it is, how it scored."""
+"""The content of metrics.json: how the model was chosen, its configuration and its scores."""
 
 import json
 from collections.abc import Sequence
@@ -15,15 +15,17 @@ from inat.tuning.worker.trainable import SEED
 
 FORMAT = 1
 RULE = (
-    "The best mean validation accuracy wins; of equal means the one with the smaller standard deviation, then the one "
-    "that was better in the search. A configuration that failed with some seed cannot win."
+    "The configuration with the best mean validation accuracy wins. Ties go to the smaller standard deviation, then to "
+    "the better rank in the search. A configuration with a failed seed cannot win."
 )
-# Of a training's settings, those that concern the machine and not the model.
-LOCAL = ("cache_dir", "data", "weights_dir", "fingerprint", "max_bad_fraction", "train_on_val", "stop_epoch", SEED)
+# Settings that describe where and how a run trained; the other settings describe the model.
+RUN_SETTINGS = (
+    "cache_dir", "data", "weights_dir", "fingerprint", "max_bad_fraction", "train_on_val", "stop_epoch", SEED,
+)  # fmt: skip
 
 
-def choice_of(task: Task, candidates: Sequence[Candidate], winner: Candidate, run: Trial) -> dict[str, Any]:
-    """The sections on data, search, candidates, winner and model."""
+def choice_sections(task: Task, candidates: Sequence[Candidate], winner: Candidate, run: Trial) -> dict[str, Any]:
+    """The part of metrics.json that is known before the test: data, search, candidates, winner and model."""
     model = {**run_summary(run), "config": _config(task, winner.trial)}
     return {
         "format": FORMAT,
@@ -43,7 +45,7 @@ def choice_of(task: Task, candidates: Sequence[Candidate], winner: Candidate, ru
 
 
 def run_summary(run: Trial) -> dict[str, Any]:
-    """One training."""
+    """One run: its id, seed, best validation accuracy, epochs and seconds."""
     return {
         "run": run.trial_id, SEED: run.params[SEED], BEST_VAL_ACC: score_of(run), "best_epoch": best_epoch(run),
         EPOCHS: run.epochs, SECONDS: round(run.seconds, 1),
@@ -52,7 +54,7 @@ def run_summary(run: Trial) -> dict[str, Any]:
 
 def _config(task: Task, trial: Trial) -> dict[str, Any]:
     params = active_params(task.config_of(trial).to_params())
-    return {name: value for name, value in params.items() if name not in LOCAL}
+    return {name: value for name, value in params.items() if name not in RUN_SETTINGS}
 
 
 def _data(task: Task, trial: Trial) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def _data(task: Task, trial: Trial) -> dict[str, Any]:
 
 
 def _text(name: str) -> str:
-    """A name of the file system, which need not be Unicode, as something that can be written and drawn."""
+    """A file name as text that can be written and drawn; a file name need not be valid Unicode."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
@@ -83,7 +85,7 @@ def _search(task: Task) -> dict[str, Any]:
 
 
 def _tested_by_search(task: Task) -> dict[str, Any] | None:
-    """What the search itself found on the test split at its end, of its best trial."""
+    """The test score that the search itself measured for its best trial; None if there is none."""
     try:
         found: dict[str, Any] = json.loads((task.study.directory / BEST_JSON).read_text(encoding="utf-8"))[TEST]
     except (OSError, ValueError, KeyError, TypeError):
@@ -97,7 +99,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
     return {
         TRIAL_ID: trial.trial_id, NAME: trial.name, "params": active_params(trial.params),
         "search_val_acc": trial.best_val_acc, "search_epochs": trial.epochs, "search_state": trial.state,
-        "n": len(candidate.runs), "failed": candidate.wanted - len(candidate.runs),
+        "n": len(candidate.runs), "failed": candidate.seeds - len(candidate.runs),
         "mean": candidate.mean if known else None, "sd": candidate.sd if known else None,
         "runs": [run_summary(run) for run in candidate.runs],
     }  # fmt: skip
@@ -105,39 +107,39 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 
 def _winner(task: Task, candidates: Sequence[Candidate], winner: Candidate) -> dict[str, Any]:
     first = next(candidate for candidate in candidates if candidate.trial is task.trials[0])
-    shrunk = score_of(first.trial) - first.mean if first.runs else None
+    drop = score_of(first.trial) - first.mean if first.runs else None
     return {
         TRIAL_ID: winner.trial.trial_id, NAME: winner.trial.name, STATE: winner.trial.state,
         "mean": winner.mean, "sd": winner.sd, "n": len(winner.runs),
         "is_best_of_search": winner is first,
-        "best_of_search_shrank_by": shrunk,
+        "best_of_search_shrank_by": drop,
         "lead": _lead(candidates, winner),
-        "in_words": [text for text in (_same(first, winner), _shrinkage(task, first), lead_words(candidates, winner))
-                     if text],
+        "in_words": [text for text in (_best_trial_sentence(first, winner), _drop_sentence(task, first),
+                                   lead_sentence(candidates, winner)) if text],
     }  # fmt: skip
 
 
-def _same(first: Candidate, winner: Candidate) -> str:
+def _best_trial_sentence(first: Candidate, winner: Candidate) -> str:
     if winner is first:
-        return f"The search's best trial, {first.trial.trial_id}, wins here, too."
-    mean = f"{first.mean:.4f}" if first.runs else "no result"
+        return f"The best trial of the search, {first.trial.trial_id}, also wins here."
+    mean = f"its mean over the seeds is {first.mean:.4f}" if first.runs else "no seed has a result"
     return (
-        f"The search's best trial, {first.trial.trial_id}, does not win: over the seeds it has {mean}, "
-        f"{winner.trial.trial_id} has {winner.mean:.4f}."
+        f"The best trial of the search, {first.trial.trial_id}, does not win: {mean}; the mean of "
+        f"{winner.trial.trial_id} is {winner.mean:.4f}."
     )
 
 
-def _shrinkage(task: Task, first: Candidate) -> str:
+def _drop_sentence(task: Task, first: Candidate) -> str:
     if not first.runs:
         return ""
     score, mean, count = score_of(first.trial), first.mean, len(task.study.trials)
     n = len(first.runs)
-    seeds = "one new seed" if n == 1 else f"the mean of {n} new seeds"
+    seeds = "a new seed scores" if n == 1 else f"the mean of {n} new seeds is"
     if mean >= score:
-        return f"The search's best score, {score:.4f}, did not shrink: {seeds} has {mean:.4f}."
+        return f"The best score of the search, {score:.4f}, did not drop in retraining: {seeds} {mean:.4f}."
     return (
-        f"The search's best score, {score:.4f}, shrank by {score - mean:.4f}: {seeds} has {mean:.4f}. The best of "
-        f"{count} trials is in part the luckiest."
+        f"The best score of the search, {score:.4f}, dropped by {score - mean:.4f} in retraining: {seeds} {mean:.4f}. "
+        f"The best of {count} trials is partly the luckiest."
     )
 
 
@@ -153,60 +155,66 @@ def _lead(candidates: Sequence[Candidate], winner: Candidate) -> dict[str, Any] 
     return {"over": second.trial.trial_id, "difference": found[0], "interval": list(found[1:])}
 
 
-def lead_words(candidates: Sequence[Candidate], winner: Candidate) -> str:
-    """By how much the winner leads the second, and what that does not show; "" where there is no spread."""
+def lead_sentence(candidates: Sequence[Candidate], winner: Candidate) -> str:
+    """By how much the winner leads the second, and how certain that is; "" if ``lead`` has no interval."""
     found = _lead(candidates, winner)
     if found is None:
         return ""
     low, high = found["interval"]
     compared = sum(bool(candidate.runs) for candidate in candidates)
-    sure = "The interval is above 0, but it is" if low > 0 else "Seeds alone can do that, and the interval is"
+    sure = (
+        "The interval is above 0, but it is"
+        if low > 0
+        else "The interval is not entirely above 0, so the seeds alone may explain the lead; it is"
+    )
     return (
         f"{winner.trial.trial_id} leads {found['over']} by {found['difference']:.4f} (95 % interval {low:.4f} "
         f"to {high:.4f}, Welch). {sure} not adjusted for choosing the best of {compared}."
     )
 
 
-def evaluations_in_words(metrics: dict[str, Any]) -> str:
-    """How often the test split was looked at."""
+def describe_evaluations(metrics: dict[str, Any]) -> str:
+    """How often a model of this study was evaluated on the test split."""
     count, search = metrics["test"]["evaluations"], metrics["search"]["test"]
     text = "The model was evaluated on the test split once, after it had been chosen."
     if count > 1:
         text += (
-            f" It is one of {count} models of this study that were: another one is chosen when seeds or configurations "
-            "are added. Whoever chooses among them by their test scores gets a number that is too good."
+            f" It is one of {count} models of this study that were evaluated, because adding seeds or configurations "
+            "can change which model is chosen. Do not choose among these models by their test scores: the best of "
+            "them would be too optimistic."
         )
     if search:
         text += (
-            " The search had evaluated its own best trial on the same images when it ended "
-            f"({search['test_acc']:.4f}); nothing was chosen by that."
+            " At its end, the search evaluated its own best trial on the same images "
+            f"({search['test_acc']:.4f}); no choice depended on that score."
         )
     return text
 
 
 def shipped_section(metrics: dict[str, Any], run: Trial, exports: dict[str, Any]) -> dict[str, Any]:
-    """What there is to say of the model that was trained on all but the test split."""
+    """The section about shipped.ckpt, the model trained on all images except the test split."""
     splits, epochs = metrics["data"]["splits"], run.epochs
-    photos = splits["train"] + splits["validation"]
+    images = splits["train"] + splits["validation"]
     return {
-        SEED: run.params[SEED], EPOCHS: epochs, "photos": photos, "exports": exports,
+        SEED: run.params[SEED], EPOCHS: epochs, "photos": images, "exports": exports,
         "accuracy": None,
         "in_words": (
-            "Another model than model.ckpt: the same configuration and seed, trained on the training and validation "
-            f"photos together ({photos:,}) for {epochs} epochs, as many as model.ckpt needed to its best, without "
-            f"early stopping. Its accuracy was not measured. That of model.ckpt, {metrics['test']['accuracy']:.4f}, is "
-            "not its own; more photos mostly help, but nothing here shows that they did."
+            "This is not model.ckpt. It has the same configuration and seed, but was trained on the training and "
+            f"validation photos together ({images:,}), without early stopping, for {epochs} epochs: the number after "
+            "which model.ckpt was best. Its accuracy was not measured. The accuracy of model.ckpt, "
+            f"{metrics['test']['accuracy']:.4f}, is that of another model: more photos usually help, but nothing here "
+            "shows that they did."
         ),
     }  # fmt: skip
 
 
-def as_text(metrics: dict[str, Any]) -> str:
-    """metrics.json."""
+def to_json_text(metrics: dict[str, Any]) -> str:
+    """The text of metrics.json."""
     return json.dumps(metrics, indent=2, allow_nan=False) + "\n"
 
 
-def known_metrics(directory: Path) -> dict[str, Any]:
-    """What an earlier call wrote; {} if there is nothing to be read."""
+def read_metrics(directory: Path) -> dict[str, Any]:
+    """The metrics.json that an earlier call wrote; {} if there is none or it cannot be read."""
     try:
         found = json.loads((directory / METRICS_JSON).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: what a user of the model should know of it, made of metrics.json alone."""
+"""MODEL_CARD.md, made from metrics.json alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,13 +7,13 @@ from inat.constants import BEST_VAL_ACC, SHIPPED_CKPT
 
 Json = Mapping[str, Any]
 NO_LICENCE = (
-    "not stated. The photographs' own terms apply to what is made of them; ask for them before you publish the model "
-    "(`--licence` writes yours here)."
+    "not stated. A model trained on photos may be bound by their licences: check these before you publish it. "
+    "`--licence` writes your licence here."
 )
 
 
 def model_card(metrics: Json) -> str:
-    """The card, in Markdown."""
+    """The model card in Markdown."""
     parts = (_head, _use, _data, _training, _choice, _test, _per_class, _confusions, _calibration, _exports, _shipped)
     return "\n".join(line for part in parts for line in part(metrics))
 
@@ -27,15 +27,15 @@ def _head(m: Json) -> Iterator[str]:
     )
     yield f"Licence: {m['licence'] or NO_LICENCE}\n"
     if backbone and m["model"]["config"].get("weights") != "none":
-        yield f"It began with torchvision's weights of {backbone} for ImageNet, whose terms apply, too.\n"
+        yield f"Training started from torchvision's ImageNet weights of {backbone}; their licence applies too.\n"
 
 
 def _use(m: Json) -> Iterator[str]:
     side = m["data"]["image_size"]
     yield "## Use\n"
     yield (
-        f"`python -m inat.predict model.ckpt PHOTO...` Photographs are resized to {side} x {side} pixels without "
-        "regard to their shape. Every image gets one of these classes, also one that shows none of them: "
+        f"`python -m inat.predict model.ckpt PHOTO...` resizes each photo to {side} x {side} pixels, without keeping "
+        "its aspect ratio. Every photo is assigned one of these classes, even if it shows none of them: "
         f"{', '.join(m['data']['classes'])}.\n"
     )
 
@@ -46,7 +46,7 @@ def _data(m: Json) -> Iterator[str]:
     splits = [(name, f"{count:,} images") for name, count in data["splits"].items()]
     facts = [("source", data["source"]), ("fingerprint", f"`{data['fingerprint']}`")]
     yield from _table(("", ""), [*facts, *splits, ("image size", f"{data['image_size']} px")])
-    yield "The validation split is cut out of the training photos, stratified by class, the same for all trainings.\n"
+    yield "The validation split is a stratified part of the training photos, the same for every run.\n"
 
 
 def _training(m: Json) -> Iterator[str]:
@@ -54,8 +54,8 @@ def _training(m: Json) -> Iterator[str]:
     yield "## Configuration\n"
     yield from _table(("setting", "value"), sorted(model["config"].items()))
     yield (
-        f"Seed {model['seed']}; weights of epoch {model['best_epoch']}, the best of {model['epochs']} on the "
-        f"validation split. Checkpoint SHA-256 `{model['sha256']}`.\n"
+        f"Seed {model['seed']}. The weights are those of epoch {model['best_epoch']} of {model['epochs']}, the best on "
+        f"the validation split. Checkpoint SHA-256 `{model['sha256']}`.\n"
     )
 
 
@@ -63,15 +63,15 @@ def _choice(m: Json) -> Iterator[str]:
     winner, model, search = m["winner"], m["model"], m["search"]
     yield "## How it was chosen\n"
     yield (
-        f"Candidates are the best {len(m['candidates'])} configurations of a search of {search['trials']} trials, each "
-        f"trained anew with seeds 1 to {m['seeds']}. {m['rule']}\n"
+        f"The candidates are the {len(m['candidates'])} best configurations of a search of {search['trials']} trials, "
+        f"each retrained with seeds 1 to {m['seeds']}. {m['rule']}\n"
     )
-    header = ("candidate", "in the search", "mean over seeds", "sd", "n", "validation accuracy of each")
+    header = ("candidate", "in the search", "mean over seeds", "sd", "n", "validation accuracy per seed")
     yield from _table(header, [_candidate_row(c, c["trial_id"] == winner["trial_id"]) for c in m["candidates"]])
     yield "\n\n".join(winner["in_words"]) + "\n"
     yield (
-        f"Of the winner's {winner['n']} trainings, that with seed {model['seed']} is the model: its validation "
-        f"accuracy, {model[BEST_VAL_ACC]:.4f}, is the median one, not the best.\n"
+        f"The model is the run with seed {model['seed']}: its validation accuracy, {model[BEST_VAL_ACC]:.4f}, is the "
+        f"median of the winner's {winner['n']} runs, not the best.\n"
     )
 
 
@@ -87,7 +87,12 @@ def _test(m: Json) -> Iterator[str]:
     yield "## Scores on the test split\n"
     yield m["evaluations_in_words"] + "\n"
     plain = ("balanced_accuracy", "macro_f1", "loss", "majority_share")
-    names = ("balanced accuracy (mean recall)", "macro F1", "cross entropy", "always the most frequent class")
+    names = (
+        "balanced accuracy (mean recall)",
+        "macro F1",
+        "cross entropy",
+        "accuracy of always predicting the most frequent class",
+    )
     yield from _table(("score", "value", "95 % interval"), [
         ("accuracy", _number(test["accuracy"]), _interval(test["accuracy_interval"])),
         ("accuracy, Wilson's interval", _number(test["accuracy"]), _interval(test["accuracy_wilson"])),
@@ -96,9 +101,9 @@ def _test(m: Json) -> Iterator[str]:
         *((name, _number(test[key]), "") for name, key in zip(names, plain, strict=True)),
     ])  # fmt: skip
     yield (
-        f"Intervals: {test['interval']}. They say how far another draw of test images might lie, not another "
-        f"training. Computed in {test['arithmetic']}, the arithmetic of the training; in another one, such as the "
-        "float32 of the other formats, single images may come out otherwise.\n"
+        f"Intervals: {test['interval']}. They show how much the score may change with another sample of test images, "
+        f"not with another training. The scores were computed in the precision of the training, {test['arithmetic']}; "
+        "another precision, such as the float32 of the other formats, may change the prediction of single images.\n"
     )
 
 
@@ -117,9 +122,9 @@ def _confusions(m: Json) -> Iterator[str]:
     yield "## Known confusions\n"
     found = m["test"]["confusions"]
     for row in found:
-        yield f"- {row['true']} taken for {row['predicted']}: {row['images']} of {row['of']} images"
+        yield f"- {row['true']} predicted as {row['predicted']}: {row['images']} of {row['of']} images"
     yield "" if found else "None in the test split.\n"
-    yield "`confusion.csv` and `confusion.png` have all of them, `predictions.csv` every image.\n"
+    yield "`confusion.csv` and `confusion.png` list all of them, `predictions.csv` lists every image.\n"
 
 
 def _calibration(m: Json) -> Iterator[str]:
@@ -128,8 +133,8 @@ def _calibration(m: Json) -> Iterator[str]:
     yield "## Calibration\n"
     yield (
         f"Expected calibration error {test['ece']:.4f} ({test['ece_bins']} bins of equal width). The mean confidence "
-        f"is {test['mean_confidence']:.4f}, the accuracy {test['accuracy']:.4f}: on the whole the model is {way}. "
-        "`reliability.png` shows it bin by bin.\n"
+        f"is {test['mean_confidence']:.4f}, the accuracy {test['accuracy']:.4f}: overall the model is {way}. "
+        "`reliability.png` shows each bin.\n"
     )
 
 
@@ -137,12 +142,12 @@ def _exports(m: Json) -> Iterator[str]:
     exports = m["exports"]
     largest = ", ".join(f"{name} {difference:.1e}" for name, difference in exports["largest_difference"].items())
     yield "## Other formats\n"
-    yield f"{' and '.join(f'`{name}`' for name in exports['files'])}, with scaling and normalisation inside:\n"
-    yield f"- input `{exports['input']}`; photographs resized by bilinear interpolation with antialiasing (Pillow's)"
+    yield f"{' and '.join(f'`{name}`' for name in exports['files'])}, which include scaling and normalisation:\n"
+    yield f"- input `{exports['input']}`; resize photos by bilinear interpolation with antialiasing (Pillow's)"
     yield f"- output `{exports['output']}`"
     yield (
         f"- compared with model.ckpt in float32 on {exports['compared_images']} test images, in batches of several "
-        f"sizes: largest difference of a probability {largest}; up to {exports['tolerance']:g} is allowed\n"
+        f"sizes: the largest difference of a probability is {largest}; {exports['tolerance']:g} is allowed\n"
     )
 
 

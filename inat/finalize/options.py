@@ -1,4 +1,4 @@
-"""The command line of inat.finalize, and the settings of the study as it changes them."""
+"""The options of inat.finalize, and the study's configuration as these options change it."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from inat.constants import SEARCH_KIND
 from inat.errors import StudyError
 
 KINDS = {kind.KIND: kind for kind in (SearchConfig, FinetuneConfig)}
-# Options that take the place of the study's own where they are given: where things are and how much runs at a time.
+# Options that replace the study's value if they are given: where files are, and how many runs train at a time.
 OVERRIDES = (
     "cache_dir", "weights_dir", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "trial_timeout",
     "debug",
@@ -24,49 +24,53 @@ OVERRIDES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinalizeCommand:
-    """Retrain the best configurations of a study on several seeds, choose one, test it once, write it with its card."""
+    """Retrain a study's best configurations, choose one by validation accuracy and test it once."""
 
     study: tyro.conf.Positional[Path]
     """Study directory."""
     top: int = 3
-    """Different configurations to retrain: those with the best validation accuracy in the search."""
+    """Number of configurations to retrain: the best of the search by validation accuracy, each counted once."""
     seeds: int = 5
-    """Trainings of each configuration, with seeds 1, 2, ..."""
+    """Number of runs per configuration, with seeds 1, 2, ..."""
     ship: bool = False
-    """Train one more model on training and validation photos together, for use; its accuracy is not measured."""
+    """Also train one model on the training and validation images together. Its accuracy is not measured."""
     licence: str | None = None
-    """Terms of use, for the model card. Default: those of the photos apply."""
+    """Licence to write into the model card. Default: a note that the photos' own terms apply."""
     data: str | None = None
-    """Where the photos are now. Default: where the study found them."""
+    """Folder of photos. Default: the folder that the study used."""
     cache_dir: Path | None = None
-    """Where decoded photographs are kept. Default: where the study kept them."""
+    """Folder for decoded images. Default: the folder that the study used."""
     weights_dir: Path | None = None
-    """Folder with BACKBONE.pth files. Default: where the study found them."""
+    """Folder with BACKBONE.pth files. Default: the folder that the study used."""
     cpus_per_trial: float | None = None
-    """CPU cores of a training. Default: as in the search."""
+    """CPU cores per run. Default: as in the search."""
     gpus_per_trial: float | None = None
-    """GPUs of a training. Default: as in the search."""
+    """GPUs per run; may be a fraction. Default: as in the search."""
     max_concurrent: int | None = None
-    """Most trainings at a time. Default: as in the search."""
+    """Maximum number of runs at a time. Default: as in the search."""
     address: str | None = None
-    """Ray cluster to use, "auto" for the one this machine belongs to. Default: a private one on this machine."""
+    """Address of a Ray cluster; "auto": the cluster of this machine. Default: start Ray on this machine alone."""
     trial_timeout: str | None = None
-    """Time without an epoch after which a training counts as hanging and is tried again. Default: as in the search."""
+    """Time without a finished epoch after which a run is restarted. Default: as in the search."""
     debug: bool = False
-    """Show tracebacks and the libraries' own messages."""
+    """Show tracebacks and the log messages of libraries."""
 
     def __post_init__(self) -> None:
         raise_if_any(positive_errors(self, "top", "seeds"))
 
 
-def settings_of(info: Mapping[str, Any], command: FinalizeCommand) -> SearchConfig:
-    """The settings that a study's trials were trained with, for trainings that nothing stops early but patience.
+def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> SearchConfig:
+    """The study's configuration, changed so that only ``patience`` can stop a run before its last epoch.
 
-    ``info`` is the content of study.json. StudyError if it is of another program; ConfigError for impossible options.
+    ``info`` is the content of study.json. Raises StudyError if its kind of search is unknown, ConfigError if an option
+    is invalid.
     """
     kind = KINDS.get(info.get(SEARCH_KIND, SearchConfig.KIND))
     if kind is None:
-        raise StudyError(f"{command.study} is a study of an unknown kind, {info[SEARCH_KIND]!r}; update this program")
+        raise StudyError(
+            f"{command.study} is a study of unknown kind {info[SEARCH_KIND]!r}; a newer version of this program wrote "
+            "it, so update this one"
+        )
     stored = kind.from_json(info["config"])
     changes = {name: value for name in OVERRIDES if (value := getattr(command, name)) is not None}
     if kind is SearchConfig:
@@ -76,8 +80,8 @@ def settings_of(info: Mapping[str, Any], command: FinalizeCommand) -> SearchConf
     return dataclasses.replace(
         stored,
         **{"address": None, **changes},
-        # ASHA compares nothing before the last epoch.
+        # The first rung is the last epoch, so ASHA stops nothing.
         grace_period=stored.max_epochs,
-        # What a search does beside its trials, and when it stops, is of no use here.
+        # These settings end a search or add records to it; a retraining needs none of them.
         time_budget=None, target_accuracy=None, start_from=None, wandb="off", tensorboard=False, resume=None,
     )  # fmt: skip

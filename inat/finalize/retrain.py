@@ -1,4 +1,4 @@
-"""Train given configurations, each with a given seed, on Ray: a study of its own, without a search."""
+"""Train given configurations with given seeds on Ray. The runs form a study of their own, without a search."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -6,15 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from ray.tune.search import Searcher
-
 from inat.config.search import SearchConfig
-from inat.constants import JOURNAL, METRIC, MODE, STUDY_JSON, TRIAL_ID
+from inat.constants import JOURNAL, STUDY_JSON, TRIAL_ID
 from inat.errors import StudyError
 from inat.finalize.candidates import find_run
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.runner import Announce, RunSpec, restored_scheduler, run_trials
+from inat.tuning.runner import PrintLine, RunSpec, restored_scheduler, run_trials
 from inat.tuning.space.grid import identity
 from inat.tuning.stoppers import StopAtLimits
 from inat.tuning.worker.trainable import THRESHOLD, run_trial
@@ -22,14 +20,13 @@ from inat.tuning.worker.trainable import THRESHOLD, run_trial
 Params = Mapping[str, Any]
 
 
-class RunSource(Searcher):
-    """Hands out trainings that have yet to be done: those left unfinished first, from their last checkpoint.
+class RunSource:
+    """A TrialSource that hands out the runs still to be done: unfinished runs first, from their last checkpoint.
 
-    One that failed when the command ran before is tried again, as another trial.
+    A run that failed in an earlier call is tried again as a new trial.
     """
 
     def __init__(self, study: Study, wanted: Sequence[Params]) -> None:
-        super().__init__(metric=METRIC, mode=MODE)
         self._study = study
         self._wanted = {identity(params) for params in wanted}
         self._new = [dict(params) for params in wanted if find_run(study, params) is None]
@@ -37,8 +34,8 @@ class RunSource(Searcher):
         self.start_over()
 
     @property
-    def waiting(self) -> int:
-        """How many there are to do."""
+    def remaining(self) -> int:
+        """Number of runs still to be handed out."""
         return len(self._unfinished) + len(self._new)
 
     def start_over(self) -> Self:
@@ -55,24 +52,21 @@ class RunSource(Searcher):
         return self._unfinished[0].trial_id if self._unfinished else f"t{len(self._study.trials):04d}"
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        if not self.waiting:
+        if not self.remaining:
             return None
         trial = self._unfinished.pop(0) if self._unfinished else self._study.add_trial(self._new.pop(0))
         assert trial.trial_id == trial_id
         return trial.params | {TRIAL_ID: trial_id, THRESHOLD: None}
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the study knows."""
-
 
 def open_runs(directory: Path, info: Mapping[str, Any]) -> Study:
-    """The study of trainings in ``directory``, made with ``info`` as its study.json if it is not there.
+    """Open the study of runs in ``directory``; create it with ``info`` as its study.json if it does not exist.
 
-    StudyError if it is of other photographs, damaged, or another process has it.
+    Raises StudyError if the study is damaged, belongs to other images, or is open in another process.
     """
     if not (directory / STUDY_JSON).exists():
         if directory.exists() and not (directory / JOURNAL).exists():
-            shutil.rmtree(directory)  # of a process that was killed while it made it
+            shutil.rmtree(directory)  # a process was killed while it created the study
         return Study.create(directory, info)
     study = Study.open(directory)
     if study.info.get("data") != info["data"]:
@@ -86,18 +80,20 @@ def retrain(
     runs: Study,
     wanted: Sequence[Params],
     *,
-    announce: Announce = lambda line: None,
-    give_up: Callable[[], object] = lambda: None,
+    print_line: PrintLine = lambda line: None,
+    on_forced_exit: Callable[[], object] = lambda: None,
 ) -> bool:
-    """Train what ``wanted`` lists and ``runs`` does not have yet; False if the user interrupted it.
+    """Train the runs in ``wanted`` that ``runs`` does not have yet; False if the user interrupted it.
 
-    ``config`` must not let ASHA stop anything (``settings_of``). All best.ckpt are kept: which one is needed shows at
-    the end, and another number of seeds may choose another.
+    ``config`` comes from ``retraining_config``, so ASHA stops no run. Every best.ckpt is kept: the winner is known only
+    at the end, and a later call with more seeds may choose another run.
     """
     config = replace(config, keep_checkpoints=max(1, len(runs.trials) + len(wanted)))
     scheduler = restored_scheduler(config, runs)
     source = RunSource(runs, wanted)
-    if not source.waiting:
+    if not source.remaining:
         return True
-    work = RunSpec(config, runs, source, scheduler, len(runs.ended()) + source.waiting, run_trial)
-    return not run_trials(work, StopAtLimits(runs, None, None), announce=announce, give_up=give_up).interrupted
+    spec = RunSpec(config, runs, source, scheduler, len(runs.ended()) + source.remaining, run_trial)
+    return not run_trials(
+        spec, StopAtLimits(runs, None, None), print_line=print_line, on_forced_exit=on_forced_exit
+    ).interrupted

@@ -1,4 +1,4 @@
-"""What is to be finalized: the study, its best configurations, the photographs; checked before anything is trained."""
+"""What to finalize: the study, its best configurations and the images, all checked before anything trains."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +11,7 @@ from inat.config.trial import DataConfig, TrialConfig
 from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
 from inat.errors import ConfigError, StudyError
 from inat.finalize.candidates import run_params, top_configurations
-from inat.finalize.options import FinalizeCommand, settings_of
+from inat.finalize.options import FinalizeCommand, retraining_config
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.provenance import study_info
@@ -21,7 +21,11 @@ from inat.tuning.worker.trainable import FINGERPRINT
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """``trials`` are the best ones of ``study``, with different configurations; ``configs`` are what they train."""
+    """The plan of one ``inat.finalize`` call.
+
+    ``trials`` are the best trials of ``study``, one per configuration, best first. ``configs`` holds the training
+    configuration of each, in the same order. ``info`` becomes the study.json of the retraining.
+    """
 
     command: FinalizeCommand
     study: Study
@@ -33,38 +37,41 @@ class Task:
 
     @property
     def wanted(self) -> list[dict[str, Any]]:
-        """The trainings: all seeds of a configuration, then those of the next, so that kept features are shared."""
+        """Parameters of each run; all seeds of a configuration come together, so they share its cached features."""
         return [run_params(trial, seed) for trial in self.trials for seed in range(1, self.command.seeds + 1)]
 
     def config_of(self, trial: Trial) -> TrialConfig:
-        """What one of ``trials`` trains."""
+        """The training configuration of one of ``trials``."""
         return self.configs[self.trials.index(trial)]
 
     def test_data(self, trial: Trial) -> DataConfig:
-        """The photographs as the model of one of ``trials`` sees them."""
+        """The data configuration to evaluate one of ``trials``: its image size, no augmentation."""
         return replace(self.config_of(trial).data, use_augmentation=False)
 
     def splits_of(self, trial: Trial) -> Splits:
-        """The three splits of the photographs at the size that one of ``trials`` sees."""
+        """The three splits at the image size of one of ``trials``."""
         return load_splits(self.test_data(trial))
 
 
 def plan(command: FinalizeCommand, study: Study) -> Task:
-    """Check all that can be wrong and decode the photographs; an InatError says what to mend.
+    """Check everything that can be wrong, and decode the images.
 
-    SearchError if no trial has a result, ConfigError for more configurations than there are and for weights that are
-    not to be had, DataError for photographs that are missing, StudyError for others than the study's.
+    Raises SearchError if no trial has a result; ConfigError if --top exceeds the number of configurations, or if
+    pretrained weights are not available; DataError if images are missing; StudyError if the images or the weights
+    differ from the study's.
     """
-    config = settings_of(study.info, command)
+    config = retraining_config(study.info, command)
     trials = top_configurations(study, command.top)
     known = study.info.get("data")
     if not isinstance(known, dict) or FINGERPRINT not in known:
-        raise StudyError(f"study.json of {study.directory} does not say which photos it is of; restore it from a copy")
+        raise StudyError(
+            f"study.json of {study.directory} does not identify the photos of the study; restore it from a backup"
+        )
     data = inspect_data(config.data_config())
     if data.fingerprint != known[FINGERPRINT]:
         raise StudyError(
-            f"the photos in {config.data} are not those that {study.directory} was made with; restore them, or pass "
-            "--data with the place they moved to"
+            f"the photos in {config.data} differ from the photos that {study.directory} was made with; restore them, "
+            "or pass --data with the folder that they moved to"
         )
     weights = _weights(config, study, trials, data)
     if config.compile:
@@ -73,7 +80,7 @@ def plan(command: FinalizeCommand, study: Study) -> Task:
         check_compiler()
     configs = [_config_of(trial, config, study) for trial in trials]
     for trial_config in configs:
-        load_splits(trial_config.data)  # decodes the photographs now, before any training waits for them
+        load_splits(trial_config.data)  # decodes the images now, so no run waits for them
     info = study_info(config, {}, data) | {backbone_checks.WEIGHTS: weights, "retrains": study.directory.name}
     return Task(command, study, config, trials, configs, data, info)
 

@@ -1,4 +1,4 @@
-"""A model's one evaluation on the test split: its logits are kept, and every number and picture is made from them."""
+"""The one evaluation of a model on the test split. Its logits are stored; every number and figure comes from them."""
 
 import hashlib
 import os
@@ -17,15 +17,16 @@ from inat.errors import SearchError, StudyError
 from inat.study.atomic_io import as_disk_full_error, atomic_replace
 from inat.training.evaluation import answers
 
-UNUSABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one model says of the test split: ``logits`` (N, classes) float32, ``labels`` (N,), file ``names``.
+    """Output of one model on the N images of the test split; the field names are also the keys in the stored file.
 
-    ``model`` is the SHA-256 of its checkpoint; ``evaluations`` counts the models of this study that have been tested
-    so far, this one included; ``arithmetic`` is the precision it was evaluated in.
+    ``logits`` is (N, classes) float32, ``labels`` (N,), ``names`` the image files. ``model`` is the SHA-256 of the
+    checkpoint. ``evaluations`` counts the models of this study tested so far, including this one. ``arithmetic`` is the
+    precision of the evaluation.
     """
 
     logits: NDArray[np.float32]
@@ -37,106 +38,105 @@ class Evaluation:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a checkpoint; StudyError if it is not there."""
+    """SHA-256 of a checkpoint; raises StudyError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        trainings = next((folder for folder in path.parents if folder.parent.name == FINAL_DIR), path.parent)
+        runs = next((folder for folder in path.parents if folder.parent.name == FINAL_DIR), path.parent)
         raise StudyError(
-            f"the checkpoint {path} cannot be read ({error.strerror}); restore it, or remove {trainings} to train again"
+            f"the checkpoint {path} cannot be read ({error.strerror}); restore it, or remove {runs} to train again"
         ) from error
 
 
 def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Evaluation:
-    """The model's answers on the test split, evaluated unless ``directory`` has those of the same checkpoint.
+    """Evaluate a checkpoint on the test split, or return the stored evaluation of the same checkpoint.
 
-    They are written before anybody has seen a number, so an interruption at any moment leads to the same score. Another
-    model, chosen because other seeds or configurations were added, is another evaluation, which is counted; its answers
-    are kept beside the others', as the first model may win again. SearchError, and nothing is kept, where the model's
-    answer is no number.
+    The logits are stored in ``directory`` before any number is shown, so an interruption cannot change the score.
+    Adding seeds or configurations may choose another model; its evaluation is stored beside the earlier ones and
+    counted, because the first model may win again. Raises SearchError, and stores nothing, if a logit is not finite.
     """
     model, tests = sha256_of(checkpoint), directory / TESTS_DIR
     with as_disk_full_error(directory):
         tests.mkdir(exist_ok=True)
-    _move_what_was_kept_before(directory / TEST_LOGITS, tests)
-    kept = {path.stem: _read(path) for path in sorted(tests.glob("[!.]*.npz"))}
-    # The last model's number may be above the count: once, only the last one's answers were kept.
-    count = max([len(kept), *(known.evaluations for known in kept.values())])
-    if model in kept:
-        tested = replace(kept[model], evaluations=count)
-        _refuse_what_is_no_number(tested, checkpoint)
-        return tested
-    said = answers(checkpoint, TEST, data_config)
-    tested = Evaluation(
-        logits=said.logits.numpy(),
-        labels=said.labels.numpy(),
-        names=tuple(names_of_test_split(said.data)),
+    _move_file_of_earlier_version(directory / TEST_LOGITS, tests)
+    stored = {path.stem: _read(path) for path in sorted(tests.glob("[!.]*.npz"))}
+    # The stored count can exceed the number of files: earlier versions kept only the last model's logits.
+    count = max([len(stored), *(known.evaluations for known in stored.values())])
+    if model in stored:
+        evaluation = replace(stored[model], evaluations=count)
+        _check_finite(evaluation, checkpoint)
+        return evaluation
+    output = answers(checkpoint, TEST, data_config)
+    evaluation = Evaluation(
+        logits=output.logits.numpy(),
+        labels=output.labels.numpy(),
+        names=tuple(names_of_test_split(output.data)),
         model=model,
         evaluations=count + 1,
-        arithmetic=said.arithmetic,
+        arithmetic=output.arithmetic,
     )
-    _refuse_what_is_no_number(tested, checkpoint)
-    _write(tests / f"{model}.npz", tested)
-    return tested
+    _check_finite(evaluation, checkpoint)
+    _write(tests / f"{model}.npz", evaluation)
+    return evaluation
 
 
-def _move_what_was_kept_before(old: Path, tests: Path) -> None:
+def _move_file_of_earlier_version(old: Path, tests: Path) -> None:
     if old.exists():
         os.replace(old, tests / f"{_read(old).model}.npz")
 
 
-def _refuse_what_is_no_number(tested: Evaluation, checkpoint: Path) -> None:
-    wrong = np.flatnonzero(~np.isfinite(tested.logits).all(axis=1))
+def _check_finite(evaluation: Evaluation, checkpoint: Path) -> None:
+    wrong = np.flatnonzero(~np.isfinite(evaluation.logits).all(axis=1))
     if len(wrong):
         raise SearchError(
-            f"the model {checkpoint} has no score: computed in {tested.arithmetic}, its output is no finite number for "
-            f"{len(wrong)} of {len(tested.names)} test images, the first of them {tested.names[wrong[0]]!r}; add seeds "
-            "or configurations with --seeds or --top to have another one chosen, or search again with --precision "
-            "32-true"
+            f"the model {checkpoint} has no score: in precision {evaluation.arithmetic} its output is NaN or infinite "
+            f"for {len(wrong)} of {len(evaluation.names)} test images, first for {evaluation.names[wrong[0]]!r}; add "
+            "seeds or configurations with --seeds or --top, so that another model is chosen, or search again with "
+            "--precision 32-true"
         )
 
 
-def ranking_of(logits: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Classes (N, classes) from the most to the least probable; of equal ones the first comes first.
+def rank_classes(logits: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Class indices (N, classes) from the highest logit to the lowest; equal logits in order of class.
 
-    By the logits: of a sure model, several probabilities are rounded to the same number.
+    Probabilities would not do: a confident model's softmax rounds several of them to the same number.
     """
     return (-logits).argsort(axis=1, kind="stable")
 
 
-def probabilities_of(tested: Evaluation) -> NDArray[np.float32]:
-    """Softmax of the logits, (N, classes), with which every table and number is made."""
-    probabilities: NDArray[np.float32] = torch.from_numpy(tested.logits).softmax(1).numpy()
+def class_probabilities(evaluation: Evaluation) -> NDArray[np.float32]:
+    """Softmax of the logits, (N, classes)."""
+    probabilities: NDArray[np.float32] = torch.from_numpy(evaluation.logits).softmax(1).numpy()
     return probabilities
 
 
 def _read(path: Path) -> Evaluation:
-    kept = f"{path}, the kept result of an evaluation on the test split,"
+    what = f"{path}, the stored result of an evaluation on the test split,"
     try:
         with np.load(path) as stored:
-            if lacking := [field.name for field in fields(Evaluation) if field.name not in stored]:
+            if missing := [field.name for field in fields(Evaluation) if field.name not in stored]:
                 raise StudyError(
-                    f"{kept} lacks {', '.join(lacking)}: another version of this program wrote it; remove it to "
-                    "evaluate once more"
+                    f"{what} lacks {', '.join(missing)}: another version of this program wrote it; remove it to "
+                    "evaluate again"
                 )
             names = tuple(bytes(name).decode(errors="surrogateescape") for name in stored["names"])
             model, evaluations, arithmetic = str(stored["model"]), int(stored["evaluations"]), str(stored["arithmetic"])
             return Evaluation(stored["logits"], stored["labels"], names, model, evaluations, arithmetic)
-    except UNUSABLE as error:
-        raise StudyError(f"{kept} is damaged; restore it from a copy, or remove it to evaluate once more") from error
+    except UNREADABLE as error:
+        raise StudyError(f"{what} is damaged; restore it from a backup, or remove it to evaluate again") from error
 
 
-def _write(path: Path, tested: Evaluation) -> None:
-    # As bytes: names of files need not be Unicode.
-    names = np.array([name.encode(errors="surrogateescape") for name in tested.names])
+def _write(path: Path, evaluation: Evaluation) -> None:
+    # As bytes, because a file name need not be valid Unicode.
+    names = np.array([name.encode(errors="surrogateescape") for name in evaluation.names])
     with atomic_replace(path) as partial, partial.open("wb") as file:
         np.savez(
             file,
-            logits=tested.logits,
-            labels=tested.labels,
+            logits=evaluation.logits,
+            labels=evaluation.labels,
             names=names,
-            model=np.array(tested.model),
-            evaluations=np.array(tested.evaluations),
-            arithmetic=np.array(tested.arithmetic),
+            model=np.array(evaluation.model),
+            evaluations=np.array(evaluation.evaluations),
+            arithmetic=np.array(evaluation.arithmetic),
         )

@@ -1,1 +1,1 @@
-"""Looking into trained classifiers: their predictions, their filters, and what in a photograph moves them."""
+"""Figures that explain a trained classifier: predictions, filters, feature maps, Grad-CAM and guided gradients."""

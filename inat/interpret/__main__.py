@@ -1,66 +1,70 @@
-"""Pictures of what a trained model does.
+"""Draw what a trained model predicts, and what its layers respond to.
 
-python -m inat.interpret predictions results/STUDY             # test photos, three a class, wrong ones framed red
-python -m inat.interpret predictions results/STUDY --worst     # the most confident mistakes
-python -m inat.interpret filters results/STUDY                 # feature maps and kernels of every convolution layer
-python -m inat.interpret guided-backprop results/STUDY --photo photo.jpg    # with Grad-CAM for the predicted class
+python -m inat.interpret predictions results/STUDY          # three test photos per class, mistakes in red frames
+python -m inat.interpret predictions results/STUDY --worst  # the mistakes with the highest confidence
+python -m inat.interpret filters results/STUDY              # feature maps and kernels of the convolution layers
+python -m inat.interpret guided-backprop results/STUDY --photo photo.jpg  # guided back-propagation and Grad-CAM
 """
 
 from pathlib import Path
+from typing import Annotated
 
 import tyro
-from tyro.conf import OmitArgPrefixes
 
-from inat.cli import guard
-from inat.interpret.examples import Source
+from inat.cli import run_app
+from inat.interpret.examples import InterpretOptions
 from inat.training.inference import open_model
 
 app = tyro.extras.SubcommandApp()
 
 
 @app.command
-def predictions(source: OmitArgPrefixes[Source], worst: bool = False) -> None:
-    """Draw test photos, three a class, with their class, the predicted one and the confidence.
+def predictions(common: InterpretOptions, worst: bool = False) -> None:
+    """Draw three test photos per class with true class, predicted class, confidence.
 
     Args:
-        source: What is looked at.
-        worst: The most confident mistakes instead.
+        common: The model and its test photos.
+        worst: Draw the mistakes with the highest confidence instead.
     """
     from inat.interpret.predictions import draw_predictions
 
-    draw_predictions(open_model(source.model), source, worst=worst)
+    draw_predictions(open_model(common.model), common, worst=worst)
 
 
 @app.command
-def filters(source: OmitArgPrefixes[Source], photo: Path | None = None, layers: tuple[str, ...] = ()) -> None:
-    """Draw the first 64 feature maps and kernels of each convolution layer, for one photo.
+def filters(
+    common: InterpretOptions,
+    photo: Annotated[Path | None, "FILE"] = None,
+    layers: Annotated[tuple[str, ...], "NAME ..."] = (),
+) -> None:
+    """Draw the first 64 feature maps and kernels of each convolution layer.
 
     Args:
-        source: What is looked at.
-        photo: A photograph. Default: one of the test split, drawn from --seed.
-        layers: Names of the layers, as in the pictures' titles. Default: all.
+        common: The model and its test photos.
+        photo: Photo to look at. Default: a random one of the test split; --seed chooses it.
+        layers: Layers to draw, by the names in the pictures' titles. Default: all convolution layers.
     """
     from inat.interpret.filters import draw_filters
 
-    draw_filters(open_model(source.model), source, photo, layers)
+    draw_filters(open_model(common.model), common, photo, layers)
 
 
 @app.command
-def guided_backprop(source: OmitArgPrefixes[Source], photo: Path | None = None) -> None:
-    """Draw what raises 10 random neurons of the last convolution layer in one photo, and Grad-CAM.
+def guided_backprop(common: InterpretOptions, photo: Annotated[Path | None, "FILE"] = None) -> None:
+    """Draw what 10 random neurons of the last convolution respond to, and Grad-CAM.
 
     Args:
-        source: What is looked at.
-        photo: A photograph. Default: one of the test split, drawn from --seed.
+        common: The model and its test photos.
+        photo: Photo to look at. Default: a random one of the test split; --seed chooses it.
     """
     from inat.interpret.saliency import draw_saliency
 
-    draw_saliency(open_model(source.model), source, photo)
+    draw_saliency(open_model(common.model), common, photo)
 
 
 def main() -> None:
     """Run one command; wrong input is one line and exit code 2."""
-    guard(lambda: app.cli(description="Pictures of what a trained model does."))
+    run_app(app, __doc__ or "")
 
 
 if __name__ == "__main__":

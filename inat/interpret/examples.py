@@ -1,4 +1,4 @@
-"""The photographs that are looked at: those of the test split, or one from a file."""
+"""The options of inat.interpret, and the images that its figures show: the test split, or one image file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,19 +22,19 @@ INTERPRET_DIR = "interpret"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """What is looked at, and where the pictures go."""
+class InterpretOptions:
+    """Options that every command of inat.interpret has."""
 
     model: tyro.conf.Positional[Path]
-    """A checkpoint (best.ckpt, model.ckpt), a study directory or its final/ directory."""
+    """Checkpoint (best.ckpt, model.ckpt), study directory, or its final/ directory."""
     data: str | None = None
-    """Folder with train/ and val/ or test/, or "digits". Default: the one the model was trained on."""
+    """Folder with train/ and val/ or test/, or "digits". Default: the data of the training."""
     cache_dir: Path | None = None
-    """Where decoded photographs are kept. Default: as in the training."""
+    """Folder for decoded images. Default: the folder that the training used."""
     output: Path | None = None
-    """Folder for the pictures. Default: interpret/ beside the model."""
+    """Folder for the figures. Default: interpret/ beside the model."""
     seed: int = 0
-    """Of what is chosen at random."""
+    """Seed of random choices: test photos, neurons."""
 
     def __post_init__(self) -> None:
         raise_if_any([f"--seed {self.seed} is negative; choose 0 or more"] if self.seed < 0 else [])
@@ -42,44 +42,50 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A photograph as the network gets it, (S, S, 3) uint8, and its class if that is known."""
+    """An image (S, S, 3) uint8 at the network's size, with its name and its class, "" if unknown."""
 
     image: NDArray[np.uint8]
     name: str
     label: str = ""
 
 
-def test_split(model: Model, source: Source) -> Split:
-    """The test photographs at the model's image size; DataError if they are not of the model's classes."""
+def test_split(model: Model, options: InterpretOptions) -> Split:
+    """The test split at the model's image size.
+
+    Raises DataError if the data is missing or its classes differ from the model's.
+    """
     config = replace(model.loaded.config.data, use_augmentation=False)
-    if source.data is not None:  # other photographs than those of the study are welcome
-        place = source.data if source.data == DIGITS else str(Path(source.data).expanduser().absolute())
-        config = replace(config, data=place, fingerprint="")
-    if source.cache_dir is not None:
-        config = replace(config, cache_dir=str(source.cache_dir.expanduser().absolute()))
+    if options.data is not None:  # no fingerprint: other images than those of the study are allowed
+        data = options.data if options.data == DIGITS else str(Path(options.data).expanduser().absolute())
+        config = replace(config, data=data, fingerprint="")
+    if options.cache_dir is not None:
+        config = replace(config, cache_dir=str(options.cache_dir.expanduser().absolute()))
     splits = load_splits(config)
     if splits.classes != model.classes:
         raise DataError(
             f"{config.data} has the classes {', '.join(splits.classes)}, but the model was trained on "
-            f"{', '.join(model.classes)}; pass --data with these"
+            f"{', '.join(model.classes)}; pass --data with a folder of these classes"
         )
     return splits.test
 
 
-def images_of(split: Split, chosen: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Images (N, S, S, 3) of the photographs at these positions of a split."""
-    images: NDArray[np.uint8] = split.images[split.rows[np.asarray(chosen, np.int64)]]
+def images_of(split: Split, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Images (N, S, S, 3) uint8 at N ``positions`` of a split."""
+    images: NDArray[np.uint8] = split.images[split.rows[np.asarray(positions, np.int64)]]
     return images
 
 
 def labels_of(split: Split) -> NDArray[np.int64]:
-    """The label of each photograph of a split."""
+    """Labels (N,) of a split's N images."""
     labels: NDArray[np.int64] = split.labels[split.rows]
     return labels
 
 
-def example(model: Model, source: Source, photo: Path | None) -> Example:
-    """The photograph in the file ``photo``, or a random one of the test split; DataError if it cannot be read."""
+def load_example(model: Model, options: InterpretOptions, photo: Path | None) -> Example:
+    """The image in the file ``photo``, or without one a random test image, resized to the model's size.
+
+    Raises DataError if the image cannot be read.
+    """
     if photo is not None:
         path = photo.expanduser()
         try:
@@ -87,12 +93,13 @@ def example(model: Model, source: Source, photo: Path | None) -> Example:
         except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
             reason = why_unreadable(error, str(path))
             raise DataError(f"cannot read {path} ({reason}); pass another --photo") from error
-    split = test_split(model, source)
-    place = int(np.random.default_rng(source.seed).integers(len(split)))
-    return Example(images_of(split, [place])[0], f"test photo {place}", model.classes[labels_of(split)[place]])
+    split = test_split(model, options)
+    position = int(np.random.default_rng(options.seed).integers(len(split)))
+    label = model.classes[labels_of(split)[position]]
+    return Example(images_of(split, [position])[0], f"test photo {position}", label)
 
 
-def as_input(model: Model, shown: Example) -> Tensor:
-    """The photograph as the network sees it, (3, S, S) float32 on its device."""
-    images = as_tensor(shown.image[None]).permute(0, 3, 1, 2).to(model.device)
+def network_input(model: Model, example: Example) -> Tensor:
+    """The normalised input (3, S, S) float32 of the network, on its device."""
+    images = as_tensor(example.image[None]).permute(0, 3, 1, 2).to(model.device)
     return normalise(scale_to_one(images))[0]

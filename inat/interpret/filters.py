@@ -1,4 +1,4 @@
-"""What the convolution layers look for (kernels) and what they find in one photograph (feature maps)."""
+"""Draw the kernels of convolution layers, and their feature maps for one image."""
 
 import re
 from collections.abc import Sequence
@@ -13,91 +13,98 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from inat.errors import ConfigError
-from inat.interpret.examples import Example, Source, as_input, example
-from inat.interpret.images import Floats, mosaic, new_figure, output_folder, save, shortened, show, stretched
-from inat.interpret.layers import convolutions, outputs_of
+from inat.interpret.examples import Example, InterpretOptions, load_example, network_input
+from inat.interpret.images import Floats, mosaic, new_figure, output_folder, save, shorten, show, stretch_cells
+from inat.interpret.layers import capture_outputs, convolutions
 from inat.training.inference import Model
 
 FILTERS_DIR = "filters"
-SIDE = 8
-MOST = SIDE * SIDE
+GRID_SIDE = 8
+MAX_MAPS = GRID_SIDE * GRID_SIDE
 
 
-def draw_filters(model: Model, source: Source, photo: Path | None, wanted: Sequence[str]) -> None:
-    """Write feature maps and kernels of the convolution layers ``wanted``, or all, numbered in their order.
+def draw_filters(model: Model, options: InterpretOptions, photo: Path | None, wanted: Sequence[str]) -> None:
+    """Write the feature maps and kernels of the convolution layers ``wanted``, by default of all, as PNG files.
 
-    ConfigError, with the names there are, for a layer that is not there.
+    The file names start with the number of the layer in order of execution. Raises ConfigError, which lists the layers,
+    if a name is unknown; DataError if the image cannot be read or a file cannot be written.
     """
-    seen = example(model, source, photo)
-    net, images = model.loaded.classifier.net, as_input(model, seen).unsqueeze(0)
+    example = load_example(model, options, photo)
+    net, images = model.loaded.classifier.net, network_input(model, example).unsqueeze(0)
     layers = convolutions(net, images)
     if unknown := [name for name in wanted if name not in layers]:
-        raise ConfigError(f"no convolution layer is called {unknown[0]!r}; choose from {', '.join(layers)}")
-    folder = output_folder(source, FILTERS_DIR)
+        raise ConfigError(f"unknown convolution layer {unknown[0]!r}; choose from {', '.join(layers)}")
+    folder = output_folder(options, FILTERS_DIR)
     maps = feature_maps(net, images, {name: layers[name] for name in wanted or layers})
     numbers = {name: number for number, name in enumerate(layers, start=1)}
     console = Console(stderr=True)
     for name in track(maps, "drawing", console=console, transient=True, disable=not console.is_terminal):
         stem = f"{numbers[name]:0{len(str(len(layers)))}}-{re.sub(r'[^A-Za-z0-9_]+', '-', name)}"
-        save(draw_maps(maps[name], name, seen), folder / f"{stem}-maps.png")
+        save(draw_maps(maps[name], name, example), folder / f"{stem}-maps.png")
         save(draw_kernels(layers[name].weight.detach().float().cpu(), name), folder / f"{stem}-kernels.png")
 
 
 def feature_maps(net: nn.Module, images: Tensor, layers: dict[str, nn.Conv2d]) -> dict[str, Floats]:
-    """The outputs (C, H, W) of convolutions for the first of ``images``, before norm and activation."""
-    with torch.no_grad(), outputs_of(layers, _copied) as seen:
+    """The output (C, H, W) of each layer for the first of ``images`` (N, 3, S, S), before norm and activation."""
+    with torch.no_grad(), capture_outputs(layers, _copy_first) as outputs:
         net(images)
-    return {name: output[0].numpy() for name, output in seen.items()}
+    return {name: output[0].numpy() for name, output in outputs.items()}
 
 
-def _copied(output: Tensor) -> Tensor:
-    return output[:1].detach().float().cpu().clone()  # VGG's activations overwrite what they are given
+def _copy_first(output: Tensor) -> Tensor:
+    return output[:1].detach().float().cpu().clone()  # a copy, because VGG's activations work in place
 
 
 def strongest_kernels(weight: Tensor) -> Floats:
-    """Of each filter of ``weight`` (F, C, h, w) the kernel (F, h, w) of the input channel that it weighs most."""
+    """For each filter of ``weight`` (F, C, h, w) its kernel (h, w) with the largest norm over the input channels."""
     channel = weight.flatten(2).norm(dim=2).argmax(1)
     kernels: Floats = weight[torch.arange(len(weight)), channel].numpy()
     return kernels
 
 
-def draw_maps(maps: Floats, name: str, photo: Example) -> Figure:
-    """The photograph, and beside it up to 64 maps in a grid, each from its least to its greatest value."""
-    image = mosaic(stretched(maps[:MOST]), SIDE)
+def draw_maps(maps: Floats, name: str, example: Example) -> Figure:
+    """The image, and beside it the first 64 of ``maps`` (C, H, W) in a grid, each scaled to its own range."""
+    image = mosaic(stretch_cells(maps[:MAX_MAPS]), GRID_SIDE)
     figure = _figure_for(image, 7.4, beside=1.9)
     left, right = figure.subplots(1, 2, width_ratios=[1, 4])
-    show(left, photo.image)
+    show(left, example.image)
     left.set_anchor("N")
-    left.set_title("\n".join([shortened(photo.name, 24), *([f"is {photo.label}"] if photo.label else [])]), fontsize=9)
+    label = [f"true: {example.label}"] if example.label else []
+    left.set_title("\n".join([shorten(example.name, 24), *label]), fontsize=9)
     height, width = maps.shape[1:]
     show(right, image, cmap="viridis", vmin=0, vmax=1)
     right.set_title(
         f"{name}: {_first(len(maps), 'feature map')}, {height} x {width}, before norm and activation\n"
-        "each from its least value (dark) to its greatest (bright)", fontsize=10,
+        "each scaled from its minimum (dark) to its maximum (bright)", fontsize=10,
     )  # fmt: skip
     _without_frame(right)
     return figure
 
 
 def draw_kernels(weight: Tensor, name: str) -> Figure:
-    """Up to 64 kernels in a grid: in colour if they see the image's colours, else those of the heaviest input channel.
+    """The first 64 filters of ``weight`` (F, C, h, w) in a grid.
 
-    Kernels of 1 x 1 are single numbers: then all of them, a row for each filter.
+    With 3 input channels the kernels are drawn in colour, otherwise the kernel of the input channel with the largest
+    norm. Kernels of 1 x 1 are single numbers: all of them are drawn, one row per filter.
     """
     filters, channels, height, width = weight.shape
     size = f"{height} x {width}"
     if channels == 3:
         return _colour_kernels(
-            weight, f"{name}: {_first(filters, 'kernel')}, {size}, in colour\neach from black to white"
+            weight, f"{name}: {_first(filters, 'kernel')}, {size}, in colour\neach scaled from black to white"
         )
     if height == width == 1:
-        return _weights(weight, f"{name}: {_first(filters, 'filter')}, {size}\nthe weight of each input channel")
-    of = "each filter sees one channel" if channels == 1 else f"of the heaviest of {channels:,} input channels of each"
-    return _scaled_kernels(strongest_kernels(weight[:MOST]), f"{name}: {_first(filters, 'kernel')}, {size}\n{of}")
+        return _weights(weight, f"{name}: {_first(filters, 'filter')}, {size}\none weight per input channel")
+    of = (
+        "each filter has one input channel"
+        if channels == 1
+        else f"of the input channel with the largest norm of {channels:,}"
+    )
+    return _scaled_kernels(strongest_kernels(weight[:MAX_MAPS]), f"{name}: {_first(filters, 'kernel')}, {size}\n{of}")
 
 
 def _colour_kernels(weight: Tensor, title: str) -> Figure:
-    image = mosaic(stretched(weight[:MOST].permute(0, 2, 3, 1).numpy()), SIDE)
+    image = mosaic(stretch_cells(weight[:MAX_MAPS].permute(0, 2, 3, 1).numpy()), GRID_SIDE)
     figure = _figure_for(image, 6.4)
     axes = figure.subplots()
     show(axes, image, interpolation="nearest")
@@ -107,11 +114,11 @@ def _colour_kernels(weight: Tensor, title: str) -> Figure:
 
 
 def _scaled_kernels(kernels: Floats, title: str) -> Figure:
-    return _diverging(mosaic(kernels, SIDE), title, "equal")
+    return _diverging(mosaic(kernels, GRID_SIDE), title, "equal")
 
 
 def _weights(weight: Tensor, title: str) -> Figure:
-    figure = _diverging(weight[:MOST, :, 0, 0].numpy(), title, "auto")
+    figure = _diverging(weight[:MAX_MAPS, :, 0, 0].numpy(), title, "auto")
     axes = figure.axes[0]
     axes.set(xlabel=f"input channel (of {weight.shape[1]:,})", ylabel="filter")
     return figure
@@ -131,7 +138,7 @@ def _diverging(image: Floats, title: str, aspect: str) -> Figure:
 
 
 def _figure_for(image: Floats, width: float, beside: float = 0) -> Figure:
-    """As high as ``image`` needs in ``width`` inches, with a title above it and ``beside`` inches for a scale."""
+    """A figure for ``image`` at ``width`` inches, with space for a title and ``beside`` more inches at its side."""
     return new_figure(width + beside, width * image.shape[0] / image.shape[1] + 0.6)
 
 
@@ -141,4 +148,4 @@ def _without_frame(axes: Axes) -> None:
 
 
 def _first(count: int, what: str) -> str:
-    return f"{count} {what}s" if count <= MOST else f"the first {MOST} of {count:,} {what}s"
+    return f"{count} {what}s" if count <= MAX_MAPS else f"the first {MAX_MAPS} of {count:,} {what}s"

@@ -1,4 +1,4 @@
-"""The layers of a network that can be looked at, and their outputs; hooks go with the block that set them."""
+"""Which layers of a network the figures look at, and the outputs of these layers."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,16 +17,16 @@ POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A module of a network whose output is a stack of maps, as it is or after ``maps``; ``name`` is for people."""
+    """A module of a network with its name; ``tokens``: its output is a sequence of tokens, not a stack of maps."""
 
     name: str
     module: nn.Module
     tokens: bool = False
 
     def maps(self, output: Tensor) -> Tensor:
-        """The output as maps (N, C, H, W). Of tokens (N, 1 + H * W, C), the first of which is the class's, the others.
+        """The layer's output as maps (N, C, H, W).
 
-        These stand in the order of the patches, and there are as many down as across.
+        Tokens (N, 1 + H * W, C) have the class token first, then the patches row by row, with H = W.
         """
         if not self.tokens:
             return output
@@ -37,82 +37,84 @@ class Layer:
 
 
 @contextmanager
-def outputs_of(modules: Mapping[str, nn.Module], keep: Callable[[Tensor], Tensor]) -> Iterator[dict[str, Tensor]]:
-    """What ``keep`` makes of the first output of each module within the block, by name and in order of execution.
+def capture_outputs(modules: Mapping[str, nn.Module], keep: Callable[[Tensor], Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Within the block, collect ``keep(output)`` of each module's first call, by name and in order of execution.
 
-    Outputs that are no tensor are left out. An activation in place, which comes later, changes what is not copied.
+    Outputs that are not tensors are skipped. ``keep`` must copy the output if a later activation works in place. The
+    hooks are removed at the end of the block, also after an error.
     """
-    seen: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
-    def hook_of(name: str) -> Callable[[nn.Module, object, object], None]:
+    def hook_for(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, given: object, output: object) -> None:
-            if name not in seen and isinstance(output, Tensor):
-                seen[name] = keep(output)
+            if name not in outputs and isinstance(output, Tensor):
+                outputs[name] = keep(output)
 
         return hook
 
     with ExitStack() as stack:
         for name, module in modules.items():
-            stack.enter_context(module.register_forward_hook(hook_of(name)))  # a handle removes its hook as it is left
-        yield seen
+            stack.enter_context(module.register_forward_hook(hook_for(name)))  # leaving the handle removes its hook
+        yield outputs
 
 
 def convolutions(net: nn.Module, images: Tensor) -> dict[str, nn.Conv2d]:
-    """The convolution layers of ``net`` by name, in the order in which ``images`` (N, 3, H, W) go through them.
+    """The convolution layers of ``net`` by name, in the order in which ``images`` (N, 3, H, W) pass them.
 
-    Those of squeeze-and-excitation blocks are left out: they work on one number a channel, as dense layers do.
+    Convolutions of squeeze-and-excitation blocks are left out: they see one number per channel, like a dense layer.
     """
     dense = {id(part) for block in net.modules() if isinstance(block, SqueezeExcitation) for part in block.modules()}
     found = {n: m for n, m in net.named_modules() if isinstance(m, nn.Conv2d) and id(m) not in dense}
-    with torch.no_grad(), outputs_of(found, _nothing) as seen:
+    with torch.no_grad(), capture_outputs(found, _empty) as outputs:
         net(images)
-    return {name: found[name] for name in seen}
+    return {name: found[name] for name in outputs}
 
 
-def _nothing(output: Tensor) -> Tensor:
+def _empty(output: Tensor) -> Tensor:
     return output.new_empty(0)
 
 
-def last_convolution(net: nn.Module, images: Tensor) -> Layer:
-    """The layer whose neurons guided back-propagation shows: the convolution that is computed last.
+def guided_backprop_layer(net: nn.Module, images: Tensor) -> Layer:
+    """The layer whose neurons guided back-propagation explains: the convolution that is computed last.
 
-    The only convolution of a vision transformer cuts it into patches, with no activation before it: guided
-    back-propagation would just show the kernels. There it is what the last encoder layer reads, ``token_layer``.
+    For a vision transformer it is ``token_layer``: its only convolution cuts the image into patches, with no activation
+    before it, so guided gradients would only show the kernels. Raises ConfigError if there is no convolution.
     """
     if tokens := token_layer(net):
         return tokens
     found = convolutions(net, images)
     if not found:
-        raise ConfigError("this network has no convolution layer to look at")
+        raise ConfigError("this network has no convolution layer; choose a model with one")
     name, module = list(found.items())[-1]
     return Layer(name, module)
 
 
-def last_maps(net: nn.Module, images: Tensor) -> Layer:
-    """The layer that Grad-CAM weighs: the last one with maps of the size of the last convolution's.
+def grad_cam_layer(net: nn.Module, images: Tensor) -> Layer:
+    """The layer whose maps Grad-CAM weights: the last one with maps of the same size as the last convolution's.
 
-    That is its output after norm and activation, or that of the block it is in, where several branches meet. What
-    pools comes behind it. Of a vision transformer, see ``token_layer``.
+    This is the output of the last convolution after norm and activation, or of its block if branches join there. A
+    pooling layer never counts. For a vision transformer it is ``token_layer``. Raises ConfigError if there is no
+    convolution.
     """
     if tokens := token_layer(net):
         return tokens
-    last = last_convolution(net, images)
+    last = guided_backprop_layer(net, images)
     modules = {name: module for name, module in net.named_modules() if name and not isinstance(module, POOLS)}
-    with torch.no_grad(), outputs_of(modules, _nothing_of_that_shape) as seen:
+    with torch.no_grad(), capture_outputs(modules, _empty_of_same_shape) as outputs:
         net(images)
-    side = seen[last.name].shape[2:]
-    name = [name for name, output in seen.items() if output.dim() == 4 and output.shape[2:] == side][-1]
+    side = outputs[last.name].shape[2:]
+    name = [name for name, output in outputs.items() if output.dim() == 4 and output.shape[2:] == side][-1]
     return Layer(name, modules[name])
 
 
-def _nothing_of_that_shape(output: Tensor) -> Tensor:
+def _empty_of_same_shape(output: Tensor) -> Tensor:
     return output.new_empty((0, *output.shape[1:]))
 
 
 def token_layer(net: nn.Module) -> Layer | None:
-    """The normed tokens that the last encoder layer of a vision transformer reads; None for other networks.
+    """The layer norm before the attention of a vision transformer's last encoder block; None for other networks.
 
-    Behind it only the class token counts, so that the patches' tokens have no gradient there.
+    After this block the logits depend on the class token alone, so the patch tokens have no gradient there.
     """
     encoders = [(name, module) for name, module in net.named_modules() if isinstance(module, EncoderBlock)]
     if not encoders:

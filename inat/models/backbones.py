@@ -19,7 +19,7 @@ from torchvision import models
 from torchvision.models import WeightsEnum
 
 from inat.cli import run_command
-from inat.config.trial import STRATEGIES
+from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL
 from inat.errors import ConfigError
 from inat.models.stages import (
     HEAD,
@@ -177,14 +177,14 @@ def frozen_stages(network: StagedNetwork | str, strategy: str, k_layers: int | N
     """
     name, stages = (network, len(stage_names(network))) if isinstance(network, str) else (network.name, len(network))
     body = stages - 1
-    if strategy == "freeze_all":
+    if strategy == FREEZE_ALL:
         return body
-    if strategy == "unfreeze_all":
+    if strategy == UNFREEZE_ALL:
         return 0
-    if strategy != "freeze_partial":
+    if strategy != FREEZE_PARTIAL:
         raise ConfigError(f"unknown strategy {strategy!r}; choose from {', '.join(STRATEGIES)}")
     if k_layers is None or not 1 <= k_layers <= body:
-        raise ConfigError(f"k_layers must be in 1..{body} for freeze_partial of {name}, got {k_layers}")
+        raise ConfigError(f"k_layers must be in 1..{body} for {FREEZE_PARTIAL} of {name}, got {k_layers}")
     return body - k_layers
 
 
@@ -219,8 +219,8 @@ def _stage_table(name: str, num_classes: int) -> Table:
     """A row a stage: its parameters, the strategy that trains from there to the head, and how many that trains."""
     with torch.device("meta"):  # counts need no memory
         network = build_backbone(name, num_classes)
-    partial = [("freeze_partial", k) for k in range(len(network) - 2, 0, -1)]
-    plans = [("unfreeze_all", None), *partial, ("freeze_all", None)]
+    partial = [(FREEZE_PARTIAL, k) for k in range(len(network) - 2, 0, -1)]
+    plans = [(UNFREEZE_ALL, None), *partial, (FREEZE_ALL, None)]
     table = Table("stage", Column("parameters", justify="right"), "trained from here on by")
     table.add_column("trainable", justify="right")
     for (stage, layers), (strategy, k_layers) in zip(network.named_children(), plans, strict=True):

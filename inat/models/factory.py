@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from inat.config.trial import IMAGENET, UNFREEZE_ALL, BackboneConfig, CNNConfig, TrialConfig
+from inat.config.backbones import IMAGENET, UNFREEZE_ALL, BackboneConfig
+from inat.config.trial import CNNConfig, TrialConfig
 from inat.errors import ConfigError
 from inat.models.backbones import build_backbone, frozen_stages
 from inat.models.classifier import Classifier

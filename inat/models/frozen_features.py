@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from rich.filesize import decimal
 from torch import Tensor
 
-from inat.config.trial import BackboneConfig, Precision, TrialConfig
+from inat.config.backbones import BackboneConfig
+from inat.config.trial import Precision, TrialConfig
 from inat.constants import DIGITS, TRAIN, VAL
 from inat.data.datamodule import Features, as_seen, channels_last
 from inat.data.feature_store import FeatureStore, build_missing, open_store, write_store
@@ -104,17 +105,13 @@ def _parts(config: TrialConfig, splits: Splits, network: StagedNetwork) -> Itera
 
 
 def _digest(config: TrialConfig, state: str, network: StagedNetwork, photos: Split, view: int | None) -> str:
-    drawn = None if view is None else [VIEW_SEED + view, config.data.crop_size, *_light(config)]
+    drawn = None if view is None else [VIEW_SEED + view, config.data.crop_size, *config.data.augmentation_key()]
     decided_by = [
         FORMAT, state, hashlib.sha256(photos.rows.tobytes()).hexdigest(), config.data.image_size, drawn, network.name,
         network.weights, network.frozen, resolve_precision(config.precision), _device().type, torch.__version__,
         torchvision.__version__,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]
-
-
-def _light(config: TrialConfig) -> list[str]:
-    return ["light"] if config.data.light_augmentation else []  # nothing for the usual one, of which there are features
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,8 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
-from inat.config.trial import BackboneConfig, CNNConfig, TrialConfig
+from inat.config.backbones import BackboneConfig
+from inat.config.trial import CNNConfig, TrialConfig
 from inat.errors import ConfigError, StudyError
 from inat.models.backbones import frozen_stages
 from inat.models.classifier import Classifier, without_frozen

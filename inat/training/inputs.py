@@ -7,7 +7,8 @@ import torch
 from rich.filesize import decimal
 from torch import nn
 
-from inat.config.trial import BackboneConfig, TrialConfig
+from inat.config.backbones import BackboneConfig
+from inat.config.trial import TrialConfig
 from inat.data.datamodule import FeatureDataModule, ImageDataModule
 from inat.data.image_store_builder import free_bytes
 from inat.data.splits import load_splits

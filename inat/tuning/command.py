@@ -1,4 +1,4 @@
-"""What the user of a search script reads before, during and after the search."""
+"""What a search script prints before, during and after the search."""
 
 import shlex
 import sys
@@ -10,10 +10,22 @@ from typing import Any
 
 from rich.console import Console
 
+from analysis.run_card import program
 from inat.cli import INTERRUPTED
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
-from inat.constants import BEST_CKPT, COMPLETED, ERRORS_DIR, FAILED, HISTORY_CSV, STOPPED, STUDY_DB, TEST, TRIALS_CSV
+from inat.constants import (
+    BEST_CKPT,
+    COMPLETED,
+    ERRORS_DIR,
+    FAILED,
+    GRID,
+    HISTORY_CSV,
+    STOPPED,
+    STUDY_DB,
+    TEST,
+    TRIALS_CSV,
+)
 from inat.data.splits import load_splits
 from inat.errors import SearchError
 from inat.study.study import Study
@@ -23,9 +35,9 @@ from inat.tuning.best import test_once, write_best
 
 
 def search_and_report(config: SearchConfig) -> None:
-    """Run the search, evaluate the best trial once on the test split, and print where everything is.
+    """Run the search, evaluate the best trial on the test split once, and print where everything is.
 
-    Raises SearchError if no trial has a result; exits with 130 after an interruption, with everything kept.
+    Raises SearchError if no trial has a result. After an interruption the process exits with 130; everything is kept.
     """
     started = time.monotonic()
     console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -36,25 +48,25 @@ def search_and_report(config: SearchConfig) -> None:
             config,
             study,
             space,
-            announce=console.print,
-            give_up=lambda: console.print(interruption(config, study)),
+            print_line=console.print,
+            on_forced_exit=lambda: console.print(describe_interruption(config, study)),
         )
         best = write_best(study)
         if outcome.interrupted:
             raise KeyboardInterrupt
         if outcome.limit:
-            console.print(stopped_at(outcome.limit, config, study))
+            console.print(describe_limit(outcome.limit, config, study))
             if best is None:
                 return
         if best is None:
-            raise SearchError(all_failed(study))
-        console.print(summary(study, best, time.monotonic() - started))
+            raise SearchError(describe_failure(study))
+        console.print(describe_result(study, best, time.monotonic() - started))
         console.print(describe_test(test_once(study, config.data_config())))
         with console.status("writing the report"):
-            told = write_report(study.directory)
-        console.print(told)
+            message = write_report(study.directory)
+        console.print(message)
     except KeyboardInterrupt:
-        console.print(interruption(config, study))
+        console.print(describe_interruption(config, study))
         sys.exit(INTERRUPTED)
     finally:
         study.close()
@@ -63,7 +75,7 @@ def search_and_report(config: SearchConfig) -> None:
 
 
 def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) -> str:
-    """Where the study is, what is searched, and on which images."""
+    """Describe the study directory, the search, and the images."""
     before = f", {len(study.ended())} of them already ended" if study.trials else ""
     data_configs = search.data_configs(config, space)
     splits = load_splits(replace(data_configs[0], use_augmentation=False))
@@ -81,42 +93,42 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
 
 
 def _of_grid(config: SearchConfig, study: Study) -> str:
-    whole = len(study.info.get(search.GRID, ()))
+    whole = len(study.info.get(GRID, ()))
     return f" of the grid's {whole}, the first in order" if whole > search.trials_wanted(config, study) else ""
 
 
-def interruption(config: SearchConfig, study: Study) -> str:
-    """What to tell a user who pressed Ctrl-C."""
+def describe_interruption(config: SearchConfig, study: Study) -> str:
+    """Describe an interrupted search and the command that continues it."""
     if not study.trials:
         return "interrupted before the first trial; nothing is left behind"
     ended = f"{len(study.ended())} of {search.trials_wanted(config, study)} trials have ended"
     return f"interrupted: {ended}, everything is kept\ncontinue with: {resume_command(study)}"
 
 
-def stopped_at(limit: str, config: SearchConfig, study: Study) -> str:
-    """What to tell a user whose limit ended the search."""
+def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:
+    """Describe a search that a limit ended, and the command that continues it."""
     best, target = study.best(), config.target_accuracy
     reached = best is not None and target is not None and (best.best_val_acc or 0) >= target
     return (
         f"stopped: {limit}; {len(study.ended())} of {search.trials_wanted(config, study)} trials have ended\n"
-        f"go on with: {resume_command(study)}{' --target-accuracy None' if reached else ''}"
+        f"continue with: {resume_command(study)}{' --target-accuracy None' if reached else ''}"
     )
 
 
 def resume_command(study: Study) -> str:
     """The command that continues a study."""
-    return shlex.join(["python", sys.argv[0], "--resume", str(study.directory)])
+    return f"{program()} {shlex.join(['--resume', str(study.directory)])}"
 
 
-def all_failed(study: Study) -> str:
-    """Why there is no result."""
+def describe_failure(study: Study) -> str:
+    """Describe why a search has no result."""
     errors = [trial.error for trial in study.ended() if trial.error]
     first = f"; the first failed with: {errors[0]}" if errors else ""
     return f"none of the {len(study.trials)} trials in {study.directory} has a result{first}; see {ERRORS_DIR}/ there"
 
 
-def summary(study: Study, best: Trial, seconds: float) -> str:
-    """What came out of a search, and where it is."""
+def describe_result(study: Study, best: Trial, seconds: float) -> str:
+    """Describe the result of a search and the files that hold it."""
     states = [trial.state for trial in study.ended()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in (COMPLETED, STOPPED, FAILED))
     params = ", ".join(f"{name} {value}" for name, value in active_params(best.params).items())
@@ -132,15 +144,18 @@ def summary(study: Study, best: Trial, seconds: float) -> str:
 
 
 def describe_test(scores: Mapping[str, float] | None) -> str:
-    """The score on the held-out test split."""
+    """Describe the score on the held-out test split; None: there is no checkpoint."""
     if scores is None:
         return "test    no checkpoint to test"
     return f"test    {scores[f'{TEST}_acc']:.4f} on {scores['images']} held-out images, evaluated once"
 
 
 def write_report(directory: Path) -> str:
-    """Write the report, and say where it is or why there is none: it must not cost the user what has been done."""
-    from analysis.report.build import build  # loads scikit-learn and plotly, which the search itself does without
+    """Write the report of a study; return a line that says where it is, or why there is none.
+
+    An error in the report is part of the line and not raised: the search has succeeded.
+    """
+    from analysis.report.build import build  # loads scikit-learn and plotly, which the search itself does not need
     from analysis.report.write import write
     from analysis.study import load_study
 

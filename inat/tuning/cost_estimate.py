@@ -15,8 +15,9 @@ from rich.table import Column, Table
 from torch import Tensor
 from torch.nn import functional
 
+from inat.config.backbones import BACKBONE_FACTS
 from inat.config.finetune import FinetuneConfig
-from inat.config.trial import BACKBONE_SIZES, Precision, active_params
+from inat.config.trial import Precision, active_params
 from inat.data.splits import inspect_data
 from inat.models.backbones import build_backbone, frozen_stages
 from inat.models.stages import StagedNetwork
@@ -138,7 +139,7 @@ def plan(config: FinetuneConfig, space: Mapping[str, Any], photos: int, num_clas
     rows = []
     for params, trials in _groups(config, space):
         backbone = params["backbone"]
-        size = config.image_size or BACKBONE_SIZES[backbone]
+        size = config.image_size or BACKBONE_FACTS[backbone].image_size
         if backbone not in measured:
             measured[backbone] = measure(backbone, size, num_classes, config)
         frozen = frozen_stages(backbone, params["strategy"], params.get("k_layers"))

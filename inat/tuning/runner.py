@@ -1,45 +1,43 @@
-"""Trials on Ray, of a search or of anything else that trains many configurations, until the study has them all."""
+"""Runs trials on Ray, for a search or for any other list of configurations, until the study has all of them."""
 
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from pathlib import Path
 from typing import Any
 
-from ray import tune
-from ray.tune import Stopper
+from ray.tune import FailureConfig, RunConfig, Stopper, TuneConfig, Tuner
 from ray.tune.stopper import CombinedStopper
 
 from inat.config.search import SearchConfig, seconds_of
 from inat.constants import RAY_DIR
 from inat.study.study import Study
-from inat.tuning.loggers.optuna_db import OptunaDbWriter
+from inat.tuning.lifecycle import TrialCallback, TrialLifecycle, finish_interrupted
+from inat.tuning.loggers.background import BackgroundLogger
 from inat.tuning.loggers.progress import SearchProgress
-from inat.tuning.loggers.study_recorder import StopAtError, StudyRecorder, TrialCallback, finish_interrupted
-from inat.tuning.loggers.tensorboard_logger import TensorboardLogger
-from inat.tuning.loggers.wandb_logger import WandbLogger
+from inat.tuning.loggers.study_recorder import StudyRecorder
+from inat.tuning.ray_backend import session
 from inat.tuning.ray_backend.asha import StudyASHA, asha_for
 from inat.tuning.ray_backend.hang_monitor import HangMonitor
 from inat.tuning.ray_backend.nodes import ClusterNodes, cluster_nodes_for
 from inat.tuning.ray_backend.placement import ResourceRefresh, UsableNodes
-from inat.tuning.ray_backend.session import nodes, ray_session, refresh_resources, this_node
-from inat.tuning.ray_backend.slots import Slots, idle, plan_slots
+from inat.tuning.ray_backend.retries import RetryPolicy
+from inat.tuning.ray_backend.slots import Slots, describe_too_small, plan_slots
 from inat.tuning.ray_backend.trials import StudyTrials, TrialSource
 from inat.tuning.sampling.feedback import Rungs
 from inat.tuning.space import backbone_checks
-from inat.tuning.stoppers import StopAtLimits, StopOnSignal
+from inat.tuning.stoppers import StopAtLimits, StopAtWriteError, StopOnSignal
 from inat.tuning.worker.trainable import DRIVER_NODE, FINGERPRINT, RUNGS, STUDY_DIR, TIMEOUT, WEIGHTS_SHA256
 
 Objective = Callable[[dict[str, Any]], None]
-Announce = Callable[[str], None]
-SideRecord = OptunaDbWriter | WandbLogger | TensorboardLogger
+PrintLine = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """Trials that ``source`` hands out until ``study`` has ``wanted`` ended ones, each a call of ``objective``."""
+    """Trials that ``source`` suggests until ``study`` has ``wanted`` ended ones, each a call of ``objective``."""
 
     config: SearchConfig
     study: Study
@@ -56,64 +54,83 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How it went: ``interrupted`` by the user before the end, ``seconds`` without starting Ray."""
+    """Whether the user ``interrupted`` the run before its end, and its ``seconds`` without the start of Ray."""
 
     interrupted: bool
     seconds: float
     slots: Slots
 
 
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What the trials of one run share: the slots, the nodes of a cluster (None: this machine), and the retries."""
+
+    slots: Slots
+    nodes: ClusterNodes | None
+    retries: RetryPolicy
+
+    def capacity(self, max_concurrent: int | None) -> int:
+        """How many trials fit at this moment, at most ``max_concurrent``."""
+        if self.nodes is None:
+            return self.slots.count
+        fitting = self.nodes.capacity(self.slots)
+        return min(fitting, max_concurrent or fitting)
+
+
 def run_trials(
-    work: RunSpec,
+    spec: RunSpec,
     limits: StopAtLimits,
     *,
-    records: Sequence[SideRecord] = (),
-    listeners: Sequence[TrialCallback] = (),
-    announce: Announce = lambda line: None,
-    give_up: Callable[[], object] = lambda: None,
+    loggers: Sequence[BackgroundLogger] = (),
+    callbacks: Sequence[TrialCallback] = (),
+    print_line: PrintLine = lambda line: None,
+    on_forced_exit: Callable[[], object] = lambda: None,
 ) -> RunResult:
-    """Run the trials; the study on disk is up to date at every moment.
+    """Run the trials; the study on disk is complete at each moment.
 
-    ``listeners`` are called with each trial that changes, before ``records``; ``announce`` with lines for the user,
-    ``give_up`` before the process is ended because Ray did not answer after an interruption. What the study could not
-    write is raised once all has stopped.
+    Each trial that changes is passed to ``callbacks`` and then to ``loggers``. ``print_line`` receives lines for the
+    user. ``on_forced_exit`` is called before the process is ended because Ray did not answer after an interruption.
+    Raises the error of a study that could not be written once all trials have stopped.
     """
-    config, study = work.config, work.study
+    config, study = spec.config, spec.study
+    progress = SearchProgress(study, spec.wanted)
+    lifecycle = TrialLifecycle(
+        study, spec.scheduler, config.keep_checkpoints, [*callbacks, limits.on_trial_update, progress, *loggers]
+    )
     with ExitStack() as stack:
-        announce(f"ray     {'starting' if config.address is None else f'joining {config.address}'}")
-        signals = stack.enter_context(StopOnSignal(give_up))
-        stack.enter_context(ray_session(config))
-        signals.rearm()  # ray.init has installed handlers of its own
-        machines = cluster_nodes_for(study, config.data_config(), announce) if config.address else None
-        fit = machines.wait() if machines else nodes()
-        slots = plan_slots(fit, config)
-        announce(f"trials  {slots}")
-        if too_small := idle(fit, slots):
-            announce(f"        {too_small}")
-        for record in records:
-            stack.enter_context(record)
-        progress = stack.enter_context(SearchProgress(study, work.wanted))
-        hearers: list[TrialCallback] = [*listeners, limits.hear, progress, *records]
-        recorder = StudyRecorder(study, work.scheduler, config.keep_checkpoints, hearers, config.max_failures)
-        stop = CombinedStopper(signals, limits, StopAtError(recorder))
+        print_line(f"ray     {'starting' if config.address is None else f'joining {config.address}'}")
+        signals = stack.enter_context(StopOnSignal(on_forced_exit))
+        stack.enter_context(session.ray_session(config))
+        signals.rearm()  # ray.init has installed its own handlers
+        backend = _start_backend(spec, progress, print_line)
+        for logger in loggers:
+            stack.enter_context(logger)
+        stack.enter_context(progress)
+        stop = CombinedStopper(signals, limits, StopAtWriteError(lifecycle))
         started = time.monotonic()
-        while work.missing > 0 and not stop.stop_all():
-            # More than once only if a process died between the last trials: what it was to run is handed out again.
-            trials = StudyTrials(work.source.start_over(), slots.count)
-            recorder.requeue = trials.requeue
-            if machines:
-                machines.say = progress.say
-                machines.keep_informed(slots.fit_on, partial(trials.resize, most=config.max_concurrent))
-            _tune(work, trials, recorder, stop, slots, machines)
-        limits.finish_interrupted(recorder.end)
-        if recorder.error is not None:
-            raise recorder.error
+        while spec.missing > 0 and not stop.stop_all():
+            # A second round only if a process died between the last trials: its trial is suggested again.
+            _run_tuner(spec, backend, lifecycle, stop)
+        lifecycle.end_at_target(limits.reached_target)
+        if lifecycle.error is not None:
+            raise lifecycle.error
         seconds = time.monotonic() - started
-    return RunResult(signals.requested and work.missing > 0, seconds, slots)
+    return RunResult(signals.requested and spec.missing > 0, seconds, backend.slots)
+
+
+def _start_backend(spec: RunSpec, progress: SearchProgress, print_line: PrintLine) -> Backend:
+    config = spec.config
+    nodes = cluster_nodes_for(spec.study, config.data_config(), progress.print_line) if config.address else None
+    usable = nodes.wait_until_checked() if nodes else session.nodes()
+    slots = plan_slots(usable, config)
+    print_line(f"trials  {slots}")
+    if too_small := describe_too_small(usable, slots):
+        print_line(f"        {too_small}")
+    return Backend(slots, nodes, RetryPolicy(config.max_failures))
 
 
 def restored_scheduler(config: SearchConfig, study: Study) -> StudyASHA:
-    """ASHA with the rungs of ``study``, whose trials that a crash left behind have been settled."""
+    """Return ASHA with the rungs of ``study``, after ending the trials whose end a killed driver could not write."""
     scheduler = asha_for(
         study,
         max_epochs=config.max_epochs,
@@ -125,45 +142,56 @@ def restored_scheduler(config: SearchConfig, study: Study) -> StudyASHA:
 
 
 def rungs_of(config: SearchConfig) -> Rungs:
-    """Where ASHA compares trials."""
+    """Return the epochs at which ASHA compares trials."""
     return Rungs(config.grace_period, config.reduction_factor, config.max_epochs)
 
 
-def _tune(
-    work: RunSpec,
-    trials: StudyTrials,
-    recorder: StudyRecorder,
-    stop: Stopper,
-    slots: Slots,
-    machines: ClusterNodes | None,
-) -> None:
-    config, study = work.config, work.study
-    own = {
-        STUDY_DIR: str(study.directory.absolute()), TIMEOUT: seconds_of(config.trial_timeout),
-        FINGERPRINT: study.info["data"]["fingerprint"], RUNGS: rungs_of(config).milestones,
-        WEIGHTS_SHA256: study.info.get(backbone_checks.WEIGHTS, {}), DRIVER_NODE: this_node(),
-    }  # fmt: skip
-    hang_watch = HangMonitor(study.directory, seconds_of(config.trial_timeout))
-    refresh = ResourceRefresh(machines.with_room, refresh_resources) if machines else None
-    # Not tune.Tuner: it pickles searcher, scheduler and callbacks to restore them; ours are rebuilt from the study.
-    tune.run(
-        work.objective,
-        config=config.trial_settings() | own,
-        search_alg=trials,
-        scheduler=work.scheduler,
-        num_samples=work.missing,
-        resources_per_trial=UsableNodes(
-            {"CPU": slots.cpus, "GPU": slots.gpus},
-            machines.excluded if machines else None,
-            refresh.requested if refresh else None,
-        ),
-        max_failures=config.max_failures,
-        reuse_actors=True,
-        storage_path=str((study.directory / RAY_DIR).absolute()),
-        name=f"{datetime.now():%Y%m%d-%H%M%S}",
-        trial_dirname_creator=lambda trial: trial.trial_id,
-        stop=stop,
-        callbacks=[recorder, hang_watch, *filter(None, (machines, refresh))],
-        verbose=0,
-        raise_on_failed_trial=False,
+def _run_tuner(spec: RunSpec, backend: Backend, lifecycle: TrialLifecycle, stop: Stopper) -> None:
+    config, study, nodes, slots = spec.config, spec.study, backend.nodes, backend.slots
+    refresh = ResourceRefresh(lambda: nodes.ids_with_room(slots), session.refresh_resources) if nodes else None
+    resources = UsableNodes(
+        {"CPU": slots.cpus, "GPU": slots.gpus},
+        nodes.excluded_ids if nodes else None,
+        refresh.on_request if refresh else None,
     )
+    trials = StudyTrials(
+        spec.source.start_over(),
+        spec.missing,
+        lambda: backend.capacity(config.max_concurrent),
+        resources,
+        backend.retries,
+    )
+    recorder = StudyRecorder(lifecycle, backend.retries, trials.requeue)
+    hang_monitor = HangMonitor(study.directory, seconds_of(config.trial_timeout))
+    tuner = Tuner(
+        spec.objective,
+        param_space=_settings(config, study),
+        tune_config=TuneConfig(
+            search_alg=trials, scheduler=spec.scheduler, num_samples=spec.missing, reuse_actors=True
+        ),
+        run_config=RunConfig(
+            name=f"{datetime.now():%Y%m%d-%H%M%S}",
+            storage_path=str(_ray_directory(study)),
+            failure_config=FailureConfig(max_failures=config.max_failures),
+            stop=stop,
+            callbacks=[recorder, hang_monitor, *filter(None, (nodes, refresh))],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+def _settings(config: SearchConfig, study: Study) -> dict[str, Any]:
+    """The settings that all trials of a study share."""
+    return config.trial_settings() | {
+        STUDY_DIR: str(study.directory.absolute()),
+        TIMEOUT: seconds_of(config.trial_timeout),
+        FINGERPRINT: study.info["data"]["fingerprint"],
+        RUNGS: rungs_of(config).milestones,
+        WEIGHTS_SHA256: study.info.get(backbone_checks.WEIGHTS, {}),
+        DRIVER_NODE: session.this_node_id(),
+    }
+
+
+def _ray_directory(study: Study) -> Path:
+    return (study.directory / RAY_DIR).absolute()

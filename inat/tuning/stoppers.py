@@ -1,4 +1,4 @@
-"""Stop a search when its time is used up or it is good enough."""
+"""What ends a search before it has all its trials: a signal, a limit, or a study that cannot be written."""
 
 import os
 import signal
@@ -11,64 +11,34 @@ from typing import Any, Self
 
 from ray.tune import Stopper
 
-from inat.constants import COMPLETED
 from inat.study.study import Study
 from inat.study.trial import Trial
+from inat.tuning.lifecycle import TrialLifecycle
+from inat.tuning.ray_backend.snapshots import NotInSnapshots
+
+# `timeout`, systemd and Slurm signal all processes at once. Ray's servers then die first, and Tune waits for them.
+FORCED_EXIT_SECONDS = 20.0
 
 
-class StopAtLimits(Stopper):
-    """A Tune stopper, and a listener of trials; ``reason`` says in words which limit was reached, "" before."""
-
-    def __init__(self, study: Study, seconds: float | None, accuracy: float | None) -> None:
-        self.reason = ""
-        self._study = study
-        self._ends = None if seconds is None else time.monotonic() + seconds
-        self._seconds, self._accuracy = seconds, accuracy
-        for trial in study.ended():
-            self.hear(trial)
-
-    def hear(self, trial: Trial) -> None:
-        """Look at a trial that has changed."""
-        if self._good_enough(trial) and not self.reason:
-            self.reason = f"{trial.trial_id} reached the target accuracy of {self._accuracy:g}"
-
-    def _good_enough(self, trial: Trial) -> bool:
-        return self._accuracy is not None and (trial.best_val_acc or 0.0) >= self._accuracy
-
-    def finish_interrupted(self, end: Callable[[str, str, str], object]) -> None:
-        """End the running trials that are good enough: what they were searched for is there."""
-        for trial in self._study.unfinished():
-            if self._good_enough(trial):
-                end(trial.trial_id, COMPLETED, "ended at the target accuracy")
+class SearchStopper(NotInSnapshots, Stopper):
+    """Stops the whole search, never a single trial."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
-    def stop_all(self) -> bool:
-        if not self.reason and self._ends is not None and time.monotonic() >= self._ends:
-            self.reason = f"the time budget of {self._seconds:g} s is used up"
-        return bool(self.reason)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its stopper into a snapshot that we never read
+class StopOnSignal(SearchStopper):
+    """Stops the search at the first Ctrl-C or SIGTERM, while used as a context manager; the second ends the process.
 
-
-# `timeout`, systemd and Slurm signal all processes at once. Ray's servers then die first, and Tune waits for them.
-PATIENCE_SECONDS = 20.0
-
-
-class StopOnSignal(Stopper):
-    """A Tune stopper that is also the signal handler, while used as a context manager.
-
-    If the search has not come to its end ``PATIENCE_SECONDS`` after the signal, ``give_up`` is called and the process
-    ends; everything of the study is on disk at every moment.
+    If the search has not ended FORCED_EXIT_SECONDS after the signal, ``on_forced_exit`` is called and the process ends;
+    the study on disk is complete at each moment.
     """
 
     signals = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, give_up: Callable[[], object]) -> None:
+    def __init__(self, on_forced_exit: Callable[[], object]) -> None:
         self.requested = False
-        self._give_up = give_up
+        self._on_forced_exit = on_forced_exit
         self._previous: dict[int, Any] = {}
         self._timer: threading.Timer | None = None
 
@@ -77,7 +47,7 @@ class StopOnSignal(Stopper):
         return self
 
     def rearm(self) -> None:
-        """Take the signals again from somebody who has taken them meanwhile."""
+        """Install the handlers again after another library has replaced them."""
         if not self.requested:
             for number in self.signals:
                 signal.signal(number, self._handle)
@@ -87,30 +57,62 @@ class StopOnSignal(Stopper):
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._restore()
+        self._restore_handlers()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         print("\nstopping; a second signal ends the search at once", file=sys.stderr, flush=True)
-        self._restore()
-        self._timer = threading.Timer(PATIENCE_SECONDS, self._end, args=(128 + number,))
+        self._restore_handlers()
+        self._timer = threading.Timer(FORCED_EXIT_SECONDS, self._exit, args=(128 + number,))
         self._timer.daemon = True
         self._timer.start()
 
-    def _end(self, code: int) -> None:
-        self._give_up()
+    def _exit(self, code: int) -> None:
+        self._on_forced_exit()
         os._exit(code)  # the main thread hangs inside Ray and could not raise anything
 
-    def _restore(self) -> None:
+    def _restore_handlers(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
     def stop_all(self) -> bool:
         return self.requested
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its stopper into a snapshot that we never read; handlers and timers stay here
+
+class StopAtLimits(SearchStopper):
+    """Stops the search after ``seconds``, or once a trial has ``accuracy``; None: no limit.
+
+    ``reason`` says which limit was reached, "" before. ``on_trial_update`` must be called with each trial that changes.
+    """
+
+    def __init__(self, study: Study, seconds: float | None, accuracy: float | None) -> None:
+        self.reason = ""
+        self._ends = None if seconds is None else time.monotonic() + seconds
+        self._seconds, self._accuracy = seconds, accuracy
+        for trial in study.ended():
+            self.on_trial_update(trial)
+
+    def on_trial_update(self, trial: Trial) -> None:
+        """Check the accuracy of a trial that has changed."""
+        if self.reached_target(trial) and not self.reason:
+            self.reason = f"{trial.trial_id} reached the target accuracy of {self._accuracy:g}"
+
+    def reached_target(self, trial: Trial) -> bool:
+        """Whether there is a target accuracy and the trial has it."""
+        return self._accuracy is not None and (trial.best_val_acc or 0.0) >= self._accuracy
+
+    def stop_all(self) -> bool:
+        if not self.reason and self._ends is not None and time.monotonic() >= self._ends:
+            self.reason = f"the time budget of {self._seconds:g} s is used up"
+        return bool(self.reason)
+
+
+class StopAtWriteError(SearchStopper):
+    """Stops the search once its study cannot be written."""
+
+    def __init__(self, lifecycle: TrialLifecycle) -> None:
+        self._lifecycle = lifecycle
+
+    def stop_all(self) -> bool:
+        return self._lifecycle.error is not None

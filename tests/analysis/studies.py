@@ -1,4 +1,4 @@
-"""Studies made of arrays, with a truth that is known."""
+"""Studies made from arrays, whose true effects are known."""
 
 import itertools
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparable import ACCURACY, Sample
-from analysis.study import Study
+from analysis.study import StudyData
 from inat.constants import HISTORY_COLUMNS
 from tests.paths import ROOT
 
@@ -15,7 +15,7 @@ CURVES = ROOT / "benchmarks" / "data" / "digits16_curves.csv"
 
 
 def study_of(params: list[dict[str, Any]], curves: list[list[float]], states: list[str] | None = None, **config: int):
-    """One trial for each curve of validation accuracies; trials are created a second apart, an epoch takes 2 s."""
+    """One trial per curve of validation accuracies; trials are created 1 s apart, and an epoch takes 2 s."""
     ids = [f"t{i:04d}" for i in range(len(curves))]
     trials = pd.DataFrame(
         {
@@ -33,7 +33,7 @@ def study_of(params: list[dict[str, Any]], curves: list[list[float]], states: li
     )
     rows = [(i, e, 0.0, 0.0, 1 - a, a, 2.0) for i, c in zip(ids, curves, strict=True) for e, a in enumerate(c, start=1)]
     history = pd.DataFrame(rows, columns=HISTORY_COLUMNS).astype(dict.fromkeys(HISTORY_COLUMNS[2:], float))
-    return Study(trials, history, {"config": config}, list(pd.DataFrame(params)))
+    return StudyData(trials, history, {"config": config}, list(pd.DataFrame(params)))
 
 
 def sample_of(accuracy: Any, **columns: Any) -> Sample:
@@ -42,7 +42,7 @@ def sample_of(accuracy: Any, **columns: Any) -> Sample:
 
 
 def confounded(n: int, seed: int, effect: float = 0.1) -> Sample:
-    """``good`` raises the accuracy by ``effect``; ``rider`` does nothing but mostly comes with it; so does ``idle``."""
+    """``good`` raises the accuracy by ``effect``; ``rider`` has no effect but correlates with it; ``idle`` has none."""
     rng = np.random.default_rng(seed)
     good = rng.random(n) < 0.5
     rider = np.where(rng.random(n) < 0.85, good, ~good)
@@ -51,18 +51,18 @@ def confounded(n: int, seed: int, effect: float = 0.1) -> Sample:
 
 
 def factorial() -> pd.DataFrame:
-    """The 648 networks whose curves are known: six hyperparameters, then the best accuracy up to each epoch."""
+    """The 648 networks with recorded curves: six hyperparameters, then the best accuracy up to each epoch."""
     table = pd.read_csv(CURVES)
     best = table[[str(e) for e in range(1, 28)]].ffill(axis=1).cummax(axis=1)
     return pd.concat([table.iloc[:, :6], best], axis=1)
 
 
-def known_study(rows: pd.DataFrame, epochs: int = 9) -> Study:
-    """A study that trained the networks ``rows`` of ``factorial`` for ``epochs`` each."""
+def known_study(rows: pd.DataFrame, epochs: int = 9) -> StudyData:
+    """A study that trained the networks ``rows`` of ``factorial`` for ``epochs`` epochs each."""
     params = rows.iloc[:, :6].to_dict("records")
     return study_of(params, rows[[str(e) for e in range(1, epochs + 1)]].to_numpy().tolist())
 
 
 def grid(**values: list[Any]) -> dict[str, list[Any]]:
-    """All combinations, as columns."""
+    """All combinations of the values, as columns."""
     return dict(zip(values, map(list, zip(*itertools.product(*values.values()), strict=True)), strict=True))

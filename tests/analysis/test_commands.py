@@ -30,7 +30,7 @@ def directory(tmp_path_factory) -> Path:
     return study.directory
 
 
-def test_the_predecessors_takeaways_by_default(directory, capsys, tmp_path):
+def test_the_published_takeaways_are_the_default_claims(directory, capsys, tmp_path):
     claims(directory, csv=tmp_path / "claims.csv")
     printed = capsys.readouterr().out
     assert "best validation accuracy within 3 epochs, 40 of 40 trials" in printed
@@ -40,23 +40,26 @@ def test_the_predecessors_takeaways_by_default(directory, capsys, tmp_path):
     assert table.eq("not testable").sum() >= 6
 
 
-def test_importance_is_printed_with_its_budget_and_fit(directory, capsys, tmp_path):
+def test_importance_is_printed_with_budget_and_reliability(directory, capsys, tmp_path):
     importance(directory, csv=tmp_path / "t.csv")
     printed = capsys.readouterr().out
     assert "within 3 epochs" in printed
-    assert "R² on trials left out" in printed
+    assert "out-of-bag R²" in printed
     table = pd.read_csv(tmp_path / "t.csv")
     assert set(table["table"]) == {"importance", "columns"}
     assert table["parameter"].iloc[0] == "batch_norm"
 
 
-def test_what_could_not_be_read_is_counted(directory, capsys, tmp_path):
+def test_unreadable_rows_are_counted_on_stderr(directory, capsys, tmp_path):
     damaged = tmp_path / "damaged"
     shutil.copytree(directory, damaged)
     with (damaged / "history.csv").open("a") as file:
         file.write("t0001,x\n")
     audit(damaged)
-    assert f"{damaged}: 1 not readable and left out, first history.csv line" in capsys.readouterr().err
+    assert (
+        f"{damaged}: 1 rows or files could not be read and are left out; the first is history.csv line"
+        in capsys.readouterr().err
+    )
     audit(directory)
     assert capsys.readouterr().err == ""
 
@@ -70,16 +73,16 @@ def test_an_export_without_epochs_and_curves(tmp_path, monkeypatch, capsys, comm
     assert capsys.readouterr().out
 
 
-def test_a_study_without_trials_has_an_audit(tmp_path, capsys):
+def test_the_audit_of_a_study_without_trials(tmp_path, capsys):
     study = Study.create(tmp_path / "study", {"config": {"max_epochs": 9}})
     study.close()
     audit(study.directory)
     assert "Failures" in capsys.readouterr().out
 
 
-def test_only_the_named_parameters_count(directory):
+def test_only_the_requested_parameters_are_analysed(directory):
     assert Reading(parameters=("dropout",)).load(directory).parameters == ["dropout"]
-    with pytest.raises(ValueError, match="no column speed among the parameters; there are: batch_norm, dropout"):
+    with pytest.raises(ValueError, match="no parameter speed; choose from: batch_norm, dropout"):
         Reading(parameters=("speed",)).load(directory)
 
 
@@ -94,11 +97,14 @@ def test_the_audit_prints_its_tables(directory, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["speed=1 > 2"], "claim 'speed=1 > 2': speed is no hyperparameter that varied; those are batch_norm, dropout"),
-        (["--epochs", "99"], "the budget is 99 epochs; choose 1 to 9, what the longest trial trained"),
+        (
+            ["speed=1 > 2"],
+            "claim 'speed=1 > 2': speed is not a hyperparameter that varied; choose from batch_norm, dropout",
+        ),
+        (["--epochs", "99"], "no trial trained for 99 epochs; choose a budget of 1 to 9 epochs"),
     ],
 )
-def test_what_cannot_be_checked_is_one_line(directory, monkeypatch, capsys, arguments, message):
+def test_a_wrong_argument_is_one_line(directory, monkeypatch, capsys, arguments, message):
     monkeypatch.setattr("sys.argv", ["analysis", "claims", str(directory), *arguments])
     with pytest.raises(SystemExit, match="2"):
         main()

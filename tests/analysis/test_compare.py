@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from analysis.compare import comparison
-from analysis.study import Study, load_study
-from inat.study.study import Study as StudyDirectory
+from analysis.study import StudyData, load_study
+from inat.study.study import Study
 from tests.paths import ROOT
 
 
 def finetune_study(directory: Path) -> Path:
-    study = StudyDirectory.create(directory, {"config": {}})
+    study = Study.create(directory, {"config": {}})
     runs = [
         ({"strategy": "freeze_all", "k_layers": 1}, [0.5, 0.8, 0.7], "completed"),
         ({"strategy": "freeze_all", "k_layers": 1}, [0.3], "stopped"),
@@ -32,7 +32,7 @@ def finetune_study(directory: Path) -> Path:
 
 
 def scratch_study(directory: Path) -> Path:
-    study = StudyDirectory.create(directory, {"config": {}})
+    study = Study.create(directory, {"config": {}})
     trial = study.add_trial({"conv_layers": 3})
     study.add_epoch(trial.trial_id, {"epoch": 1, "val_acc": 0.4, "best_val_acc": 0.4, "seconds": 5.0})
     study.end_trial(trial.trial_id, "completed")
@@ -40,7 +40,7 @@ def scratch_study(directory: Path) -> Path:
     return directory
 
 
-def test_a_row_for_each_network_and_strategy_best_first(tmp_path):
+def test_one_row_per_network_and_strategy_best_first(tmp_path):
     studies = {name: load_study(make(tmp_path / name)) for name, make in
                (("scratch", scratch_study), ("tuned", finetune_study))}  # fmt: skip
     table = comparison(studies)
@@ -55,8 +55,8 @@ def test_a_row_for_each_network_and_strategy_best_first(tmp_path):
 
 
 def test_a_study_without_results_is_refused():
-    empty = Study(pd.DataFrame({"trial_id": [], "state": [], "best_val_acc": []}), pd.DataFrame(), {})
-    with pytest.raises(ValueError, match="no trial of a has a result yet"):
+    empty = StudyData(pd.DataFrame({"trial_id": [], "state": [], "best_val_acc": []}), pd.DataFrame(), {})
+    with pytest.raises(ValueError, match="no trial of a has a result yet; wait"):
         comparison({"a": empty})
 
 
@@ -67,11 +67,11 @@ def test_the_command_prints_and_writes_the_table(tmp_path):
     assert "| resnet50" in done.stdout
     assert "0.9000" in done.stdout
     assert (tmp_path / "comparison.md").read_text().strip() in done.stdout
-    assert "scratch: no test score" in done.stdout
+    assert "scratch: not evaluated on test photos" in done.stdout
     assert len(pd.read_csv(tmp_path / "comparison.csv")) == 3
 
 
-def test_the_test_score_of_each_study_stands_below_the_table(tmp_path):
+def test_the_test_accuracy_of_each_study_is_printed_below_the_table(tmp_path):
     study = scratch_study(tmp_path / "scratch")
     best = {"trial_id": "t0000", "test": {"test_acc": 0.375, "test_loss": 1.0, "images": 8}}
     (study / "best.json").write_text(json.dumps(best))
@@ -80,14 +80,14 @@ def test_the_test_score_of_each_study_stands_below_the_table(tmp_path):
     assert "scratch: test accuracy 0.3750 of t0000 on 8 held-out images" in done.stdout
 
 
-def test_studies_of_one_name_are_told_apart(tmp_path):
+def test_studies_with_the_same_name_are_listed_by_path(tmp_path):
     studies = [str(scratch_study(tmp_path / "a" / "same")), str(finetune_study(tmp_path / "b" / "same"))]
     command = [sys.executable, "-m", "analysis", "compare", *studies, "--output", str(tmp_path)]
     subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     assert set(pd.read_csv(tmp_path / "comparison.csv")["study"]) == set(studies)
 
 
-def test_a_folder_that_is_no_study_is_one_line(tmp_path):
+def test_a_folder_that_is_not_a_study_is_a_one_line_error(tmp_path):
     command = [sys.executable, "-m", "analysis", "compare", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2

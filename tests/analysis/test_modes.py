@@ -1,4 +1,4 @@
-"""A study to be minimised tells what its negated twin, to be maximised, tells."""
+"""A study to be minimised gives the same statistics as its negated copy, which is to be maximised."""
 
 import json
 from dataclasses import replace
@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from analysis.__main__ import main
-from analysis.claims.check import check
+from analysis.claims.check import check_claims
 from analysis.claims.grammar import parse
 from analysis.comparable import sample_at
 from analysis.compare import comparison
 from analysis.early_stopping.audit import audit_tables, best_possible, missed_winners
-from analysis.stats.effects import pairwise, value_effects
-from analysis.stats.importance import importance, panel
+from analysis.stats.effects import pairwise_effects, value_effects
+from analysis.stats.importance import importance, wandb_panel
 from analysis.stats.interaction import interactions, pair_table
 from analysis.stats.partial_dependence import partial_dependence
 from analysis.study import load_study
@@ -25,7 +25,7 @@ CLAIMS = [parse(text) for text in ("a=x > y", "a in (x, y) > z", "a=x best", "a=
 
 
 def search(seed, n=40, scale=1.0, shift=0.0):
-    """Trials with an effect of ``a``; those behind after 3 of 9 epochs are stopped, a few fail, one never reports."""
+    """Trials with an effect of ``a``; the worse half is stopped after 3 of 9 epochs, one fails without a report."""
     rng = np.random.default_rng(seed)
     params = [{"a": str(rng.choice(list("xyz"))), "b": int(rng.integers(1, 3)), "lr": 10 ** rng.uniform(-4, -1)}
               for _ in range(n)]  # fmt: skip
@@ -48,7 +48,7 @@ def negated(study):
 
 
 def assert_mirrored(table, twin, flipped=(), swapped=()):
-    """Equal but for ``flipped`` columns, which are negated, and pairs of ``swapped`` ones, negated and exchanged."""
+    """Assert equality up to the sign of ``flipped`` columns; pairs of ``swapped`` columns also change places."""
     back = twin.copy()
     for name in flipped:
         back[name] = -twin[name]
@@ -68,10 +68,10 @@ def test_effects_claims_and_audit(seed, scale, shift):
     own, other = sample_at(study), sample_at(twin)
     flipped = ["mean", "median", "best", "adjusted"]
     assert_mirrored(value_effects(own), value_effects(other), flipped, [ENDS, ADJUSTED])
-    assert_mirrored(pairwise(own), pairwise(other), ["difference", "adjusted"], [ADJUSTED])
+    assert_mirrored(pairwise_effects(own), pairwise_effects(other), ["difference", "adjusted"], [ADJUSTED])
     assert_mirrored(interactions(own), interactions(other))
     assert_mirrored(pair_table(own, "a", "b"), pair_table(other, "a", "b"), ["mean", "best"], [ENDS])
-    assert_mirrored(check(study, CLAIMS), check(twin, CLAIMS))
+    assert_mirrored(check_claims(study, CLAIMS), check_claims(twin, CLAIMS))
     best = {"Stopped trials most likely to have won", "Best so far against epochs spent"}
     for title, table in audit_tables(study).items():
         names = ["best_val_acc"] if title in best else ["best"] if title.startswith("Other") else []
@@ -82,7 +82,7 @@ def test_importance_and_dependence():
     own, other = sample_at(search(1, n=25)), sample_at(negated(search(1, n=25)))
     assert_mirrored(importance(own), importance(other))
     turned = [("pearson_low", "pearson_high"), ("spearman_low", "spearman_high")]
-    assert_mirrored(panel(own), panel(other), ["pearson", "spearman"], turned)
+    assert_mirrored(wandb_panel(own), wandb_panel(other), ["pearson", "spearman"], turned)
     assert_mirrored(partial_dependence(own, ["a"]), partial_dependence(other, ["a"]), ["predicted"], [ENDS])
 
 
@@ -91,7 +91,7 @@ def test_comparison():
     twins = {name: negated(study) for name, study in studies.items()}
     assert_mirrored(comparison(studies), comparison(twins), ["worst", "median", "best"])
     with pytest.raises(
-        ValueError, match="the studies go different ways and cannot be compared: one max, two min; name"
+        ValueError, match=r"cannot compare studies with different modes \(one: max, two: min\); name one metric"
     ):
         comparison({"one": studies["one"], "two": twins["two"]})
 
@@ -107,7 +107,7 @@ def test_an_error_rate_misses_the_winners_that_its_accuracy_misses():
     assert_mirrored(found, twin.assign(best_val_acc=1 - twin["best_val_acc"]))
 
 
-def test_the_limit_of_a_metric_is_known_from_its_values():
+def test_the_limit_of_a_metric_follows_from_its_values():
     study = search(0)
     assert best_possible(study) == best_possible(negated(study)) == 1.0
     assert best_possible(negated(search(0, scale=30))) is None  # a reward to be minimised
@@ -115,7 +115,7 @@ def test_the_limit_of_a_metric_is_known_from_its_values():
     assert best_possible(losses) == 0.0
 
 
-def test_an_infinite_loss_is_no_result():
+def test_an_infinite_loss_is_not_a_result():
     study = negated(search(0))
     study.history.loc[study.history["trial_id"].eq("t0000"), "val_acc"] = np.inf
     assert "t0000" not in set(sample_at(study).trials["trial_id"])
@@ -123,8 +123,8 @@ def test_an_infinite_loss_is_no_result():
 
 
 def test_sentences_name_the_metric():
-    assert sample_at(negated(search(0))).budget.startswith("lowest val/loss within 3 epochs, 39 of 39 trials")
-    assert sample_at(replace(search(0), metric="val/auc")).budget.startswith("highest val/auc within")
+    assert sample_at(negated(search(0))).budget_text.startswith("lowest val/loss within 3 epochs, 39 of 39 trials")
+    assert sample_at(replace(search(0), metric="val/auc")).budget_text.startswith("highest val/auc within")
 
 
 def run(capsys, monkeypatch, *arguments):
@@ -134,7 +134,7 @@ def run(capsys, monkeypatch, *arguments):
 
 
 def write_tune(folder):
-    """A Tune experiment of 30 trials whose loss is lower with batch norm."""
+    """Write a Tune experiment of 30 trials whose loss is lower with batch norm."""
     rng = np.random.default_rng(0)
     for i in range(30):
         trial = folder / f"trial_{i:02d}"
@@ -157,7 +157,7 @@ def test_commands_on_a_tune_experiment_that_minimises(tmp_path, capsys, monkeypa
     printed = run(capsys, monkeypatch, "importance", folder, *options, "--csv", tmp_path / "t.csv")
     table = pd.read_csv(tmp_path / "t.csv")
     assert table["parameter"].iloc[0] == "batch_norm"
-    assert table.loc[table["column"].eq("batch_norm=True"), "pearson"].item() < -0.9  # the loss's own sign
+    assert table.loc[table["column"].eq("batch_norm=True"), "pearson"].item() < -0.9  # in the sign of the loss
     printed = run(capsys, monkeypatch, "audit", folder, *options)
     assert "val/loss" in printed
     assert "best_val_acc" not in printed
@@ -177,15 +177,15 @@ def database(tmp_path):
     return tmp_path / "o.db"
 
 
-def test_a_database_knows_its_directions(database, capsys, monkeypatch):
+def test_the_direction_of_a_database_is_its_mode(database, capsys, monkeypatch):
     for name, verdict in (("losses", "supported"), ("scores", "contradicted")):
         assert load_study(database, study=name).mode == {"losses": "min", "scores": "max"}[name]
         assert f" {verdict} " in run(capsys, monkeypatch, "claims", database, "x=1 > 2", "--study", name)
-    with pytest.raises(ValueError, match="has MAXIMIZE as direction; leave out mode=min"):
+    with pytest.raises(ValueError, match="has the direction MAXIMIZE; leave out mode=min"):
         load_study(database, mode="min", study="scores")
 
 
-def test_a_name_is_of_databases_only(tmp_path):
+def test_only_databases_accept_a_study_name(tmp_path):
     folder = write_tune(tmp_path / "e")
-    with pytest.raises(ValueError, match="is no Optuna database and holds one study; leave out the name s"):
+    with pytest.raises(ValueError, match="is not an Optuna database and holds one study; leave out the study name s"):
         load_study(folder, "val/loss", study="s")

@@ -1,4 +1,4 @@
-"""The notebooks run on small studies; they hold prose and calls, and nothing else."""
+"""The notebooks run on small studies. They contain only text, calls and no outputs."""
 
 import ast
 import os
@@ -22,7 +22,7 @@ CALLS = (
 
 
 def write_study(directory: Path, space: dict[str, list], extra: dict[str, object]) -> Path:
-    """A study of 48 trials of up to 9 epochs; the first hyperparameter has an effect, ASHA stops half of them."""
+    """Write a study of 48 trials of up to 9 epochs; the first hyperparameter has an effect; ASHA stops weak trials."""
     rng = np.random.default_rng(0)
     info = {"config": {"grace_period": 3, "reduction_factor": 3, "max_epochs": 9, "max_concurrent": 2}}
     study = Study.create(directory, info | {"data": {"source": "made", "fingerprint": "0", "classes": ["a"]}})
@@ -63,29 +63,29 @@ def read(path: Path) -> nbformat.NotebookNode:
 def test_runs_on_a_small_study(path, studies, tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     notebook = read(path)
-    paths = os.pathsep.join([str(FOLDER.parent), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     env = os.environ | studies | {"PYTHONPATH": paths, "IPYTHONDIR": str(tmp_path)}
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(FOLDER)}})
     client.execute(env=env)
-    made = [cell for cell in notebook.cells if cell.cell_type == "code" and not cell.source.startswith("%matplotlib")]
-    assert sum(bool(cell.outputs) for cell in made) >= len(made) // 2
-    assert not [output for cell in made for output in cell.outputs if output.output_type == "stream"]
-    drawn = [cell for cell in made if cell.source.endswith(".figure")]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and not cell.source.startswith("%matplotlib")]
+    assert sum(bool(cell.outputs) for cell in code) >= len(code) // 2
+    assert not [output for cell in code for output in cell.outputs if output.output_type == "stream"]
+    drawn = [cell for cell in code if cell.source.endswith(".figure")]
     assert len(drawn) >= 2
     assert all("image/png" in output.get("data", {}) for cell in drawn for output in cell.outputs)
 
 
 def plain(source: str) -> str:
-    """A cell's source with its magics as calls."""
+    """The source of a cell with its magics converted to calls."""
     return TransformerManager().transform_cell(source)
 
 
-def test_there_are_three():
+def test_there_are_three_notebooks():
     assert [path.stem for path in NOTEBOOKS] == ["compare", "finetune", "scratch"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_holds_prose_and_calls_and_no_outputs(path):
+def test_contains_text_and_calls_without_outputs(path):
     notebook = read(path)
     nbformat.validate(notebook)
     for cell in notebook.cells:

@@ -6,10 +6,10 @@ import pytest
 import analysis
 
 
-def test_the_package_offers_load_study_and_loads_pandas_only_then():
+def test_load_study_is_exported_and_pandas_is_loaded_on_first_use():
     code = (
-        "import sys, analysis; assert 'pandas' not in sys.modules; from analysis import Study, load_study; "
-        "assert 'pandas' in sys.modules; print(load_study.__module__, Study.__module__)"
+        "import sys, analysis; assert 'pandas' not in sys.modules; from analysis import StudyData, load_study; "
+        "assert 'pandas' in sys.modules; print(load_study.__module__, StudyData.__module__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "analysis.study analysis.study\n"

@@ -20,6 +20,6 @@ def test_frames_of_a_running_study(tmp_path):
     assert len(loaded.history) == 6
 
 
-def test_what_is_missing_is_named(tmp_path):
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"not a study directory: it has no study.json, trials.csv"):
         load_study(tmp_path)

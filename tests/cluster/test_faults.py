@@ -1,4 +1,4 @@
-"""Hosts of a real cluster die, are cut off or lose their disk in the middle of a search: nothing is lost or wrong."""
+"""Hosts of a cluster die, lose the network or lose their disk during a search; no trial and no result is lost."""
 
 import json
 import os
@@ -14,16 +14,16 @@ from tests.cluster.conftest import Cluster, wait_until
 
 pytestmark = pytest.mark.slow
 TRIALS, EPOCHS = 24, 9
-# Every trial runs all its epochs, so that what a fault costs can be seen in the time.
+# Every trial runs all its epochs, so the cost of a fault shows in the time.
 OPTIONS = ("--data", "digits", "--image-size", "16", "--num-samples", str(TRIALS), "--max-epochs", str(EPOCHS),
            "--grace-period", str(EPOCHS), "--patience", str(EPOCHS))  # fmt: skip
-FAULT_AT = 6  # ended trials
+FAULT_AT = 6  # number of ended trials at which the fault happens
 LIMIT = 500
 
 
 @dataclass
 class Run:
-    """One search: its study, when it started, and what is to be said of it in the table."""
+    """One search on the cluster, with notes for the table of faults."""
 
     cluster: Cluster
     name: str
@@ -36,16 +36,16 @@ class Run:
 
     def until_ended(self, count: int) -> None:
         wait_until(lambda: self.ended() >= count or self.process.poll() is not None, LIMIT, f"{count} ended trials")
-        assert self.process.poll() is None, self.said()
+        assert self.process.poll() is None, self.printed()
 
     def resume(self) -> None:
         self.process = self.cluster.search("--resume", f"results/{self.name}", output=f"{self.name}.txt")
 
     def finish(self) -> float:
-        """Wait for the end, check the study, write the table's row; the seconds it took."""
+        """Wait for the end of the search, check the study, write its row of the table; returns the seconds it took."""
         code = self.process.wait(timeout=LIMIT)
         seconds = time.monotonic() - self.started
-        assert code == 0, self.said()
+        assert code == 0, self.printed()
         check(self.study)
         repeated = repeated_epochs(self.events())
         note(self.name, seconds, repeated, self.notes)
@@ -63,26 +63,26 @@ class Run:
     def epochs_on(self, host: int) -> int:
         return sum(event["event"] == "epoch" and event["node"] == f"lab{host}" for event in self.events())
 
-    def said(self) -> str:
-        """What the search has printed, its resumes included."""
+    def printed(self) -> str:
+        """The output of the search, resumed parts included."""
         return (self.cluster.lab.state / f"{self.name}.txt").read_text()
 
     def next_epoch_on(self, host: int) -> float:
-        """Seconds until a host reports an epoch."""
+        """Wait until a host reports an epoch; returns the seconds."""
         before = self.epochs_on(host)
         return wait_until(lambda: self.epochs_on(host) > before, 120, f"an epoch on host {host}")
 
     def comes_back(self, host: int) -> None:
-        """Boot a host, and note how long it takes to join and to get a trial."""
+        """Boot a host; note how long it takes to join and to report its first epoch."""
         self.cluster.lab.do("boot", str(host))
         joined = f"machine lab{host} has joined"
-        seconds = wait_until(lambda: joined in self.said(), 120, joined)
+        seconds = wait_until(lambda: joined in self.printed(), 120, joined)
         first = self.next_epoch_on(host)
         self.notes.append(f"joined {seconds:.0f} s after it was booted, first epoch {first:.0f} s later")
 
 
 def repeated_epochs(events: list[dict]) -> dict[str, int]:
-    """Epochs that a trial reported though it had reported them before, by trial."""
+    """For each trial the number of epochs that it reported again after having reported them before."""
     reached: dict[str, int] = {}
     repeated: dict[str, int] = {}
     for event in events:
@@ -95,7 +95,7 @@ def repeated_epochs(events: list[dict]) -> dict[str, int]:
 
 
 def check(directory: Path) -> None:
-    """Exactly the trials asked for, none failed, each with every epoch once, and best.ckpt is what best.json says."""
+    """Check that all trials are complete, each with every epoch once, and that best.ckpt matches best.json."""
     frames = load_study(directory)
     assert len(frames.trials) == frames.trials["trial_id"].nunique() == TRIALS
     assert set(frames.trials["state"]) == {"completed"}
@@ -107,7 +107,7 @@ def check(directory: Path) -> None:
 
 
 def note(name: str, seconds: float, repeated: dict[str, int], notes: list[str]) -> None:
-    """A row for the report, where INAT_FAULT_TABLE names a file."""
+    """Append a row to the file that INAT_FAULT_TABLE names, if it is set."""
     if table := os.environ.get("INAT_FAULT_TABLE"):
         with open(table, "a") as file:
             row = {
@@ -121,7 +121,7 @@ def note(name: str, seconds: float, repeated: dict[str, int], notes: list[str]) 
 
 @pytest.fixture
 def run(cluster, request):
-    wait_until(lambda: len(cluster.nodes()) == 3, 180, "all machines are back from the last fault")
+    wait_until(lambda: len(cluster.nodes()) == 3, 180, "all nodes are back after the last fault")
     return Run(cluster, request.node.name.removeprefix("test_"))
 
 
@@ -156,7 +156,9 @@ def test_c_partition(run, seconds):
 
 def test_d_driver_killed(run):
     run.until_ended(FAULT_AT)
-    run.cluster.lab.run(1, "pkill", "-KILL", "-f", "slow_search.py")  # the host's own: other hosts' are not seen
+    run.cluster.lab.run(
+        1, "pkill", "-KILL", "-f", "slow_search.py"
+    )  # kills on host 1 only: each host has its own processes
     run.process.wait()
     run.resume()
     run.finish()
@@ -177,10 +179,10 @@ def test_f_worker_whose_shared_folder_becomes_read_only(run):
     run.cluster.lab.do("ro", "3")
     try:
         run.until_ended(FAULT_AT + 9)
-        assert f"{run.cluster.lab.name(3)} takes no trials: " in run.said()
+        assert f"{run.cluster.lab.name(3)} takes no trials: " in run.printed()
     finally:
         run.cluster.lab.do("rw", "3")
-    run.notes.append(f"trials on the mended host after {run.next_epoch_on(3):.0f} s")
+    run.notes.append(f"trials on the repaired host after {run.next_epoch_on(3):.0f} s")
     run.finish()
 
 
@@ -189,7 +191,7 @@ def test_g_shared_disk_full(run):
     run.cluster.lab.do("fill")
     try:
         assert run.process.wait(timeout=LIMIT) != 0
-        assert "is full; everything up to here is kept" in run.said()
+        assert "is full; everything up to here is kept" in run.printed()
     finally:
         run.cluster.lab.do("drain")
     run.resume()

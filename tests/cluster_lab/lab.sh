@@ -7,8 +7,8 @@
 # Packets never leave the machine: the bridge has no uplink and the hosts'
 # default route ends in their own loopback device.
 #
-# STATE/shared is a disk that all hosts see at that path, as they would a network
-# share: it can be made read-only for one host, and filled for all.
+# STATE/shared is a disk that all hosts see at that path, like a network share:
+# it can be made read-only for one host and full for all hosts.
 set -u
 
 LAB=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
@@ -19,20 +19,20 @@ TAG=${LAB_TAG:-lab}                   # prefix of namespaces, devices, host name
 NICE=${LAB_NICE:-10}
 SHM=${LAB_SHM:-512m}                  # /dev/shm of each host
 TMPSZ=${LAB_TMP:-4g}                  # /tmp of each host
-SHARED=${LAB_SHARED:-1g}              # the disk that all share
+SHARED=${LAB_SHARED:-1g}              # the disk that all hosts share
 # Folders under /tmp, /root or /run that every host must see where they are
 # (the base of the virtual environment's Python, a checkout in /tmp, ...).
 SHARE=${LAB_SHARE:-"$(python3 -c 'import sys; print(sys.base_prefix)')"}
 
-say()  { printf 'lab: %s\n' "$*" >&2; }
-die()  { say "$*"; exit 1; }
+log()  { printf 'lab: %s\n' "$*" >&2; }
+die()  { log "$*"; exit 1; }
 ip_of()   { echo "$NET.$((10 + $1))"; }
 name_of() { echo "$TAG$1"; }
 hdir()    { echo "$STATE/hosts/$1"; }
 hosts()   { ls "$STATE/hosts" 2>/dev/null | sort -n; }
 
 # A host's init is known by its pid AND its start time, so that a recycled pid
-# is never taken for it.
+# is never mistaken for it.
 start_time() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 init_pid() {
     local pid start
@@ -69,7 +69,7 @@ Host $NET.*
 C
 }
 
-make_shared() {         # before any host starts: each has the mounts of its first moment
+make_shared() {         # before any host starts: a host keeps the mounts that exist when it starts
     mkdir -p "$STATE/shared"
     mountpoint -q "$STATE/shared" || mount -t tmpfs -o "size=$SHARED,mode=1777" labshared "$STATE/shared"
 }
@@ -91,11 +91,11 @@ make_net() {            # make_net K: namespace, veth, address, dead-end default
     ip -n "$ns" addr add "$(ip_of "$k")/24" dev eth0
     ip -n "$ns" link set eth0 up
     # Ray finds its own address by asking the kernel for the route to 8.8.8.8.
-    # This route gives the right answer and swallows the packets.
+    # This route gives the right answer and drops the packets.
     ip -n "$ns" route add default dev lo src "$(ip_of "$k")"
 }
 
-make_home() {           # the host's private /root, as a fresh Debian user's
+make_home() {           # the host's private /root, like that of a new Debian user
     local k=$1 h d; h=$(hdir "$k")
     mkdir -p "$h/root/.ssh" "$h/root/.ray" && chmod 700 "$h/root" "$h/root/.ssh"
     cp "$STATE/keys/id.pub" "$h/root/.ssh/authorized_keys"
@@ -111,7 +111,7 @@ make_home() {           # the host's private /root, as a fresh Debian user's
 
 boot() {                # boot K: start (again) a host that is off
     local k=$1 h pre=() i; h=$(hdir "$k")
-    init_pid "$k" >/dev/null && { say "host $k is up"; return; }
+    init_pid "$k" >/dev/null && { log "host $k is up"; return; }
     mkdir -p "$h"; make_home "$k"; rm -f "$h/init"
     if [ "$k" != 0 ]; then
         ip netns list | grep -qw "^$(name_of "$k")" || make_net "$k" || die "no net for $k"
@@ -155,11 +155,11 @@ as_init() {             # runs as PID 1 of the host
     [ "$k" = 0 ] || /usr/sbin/sshd -f "$STATE/sshd_config" -E "$h/sshd.log"
     touch "$h/ready"
     trap 'exit 0' TERM
-    # bash as PID 1 reaps whatever is left to it (ray's daemons)
+    # bash as PID 1 reaps orphans (ray's daemons)
     while :; do sleep 3600 & wait $!; done
 }
 
-enter() {               # enter K CMD...: run CMD inside the host, network or not
+enter() {               # enter K CMD...: run CMD inside the host, without the network
     local k=$1 pid; shift
     pid=$(init_pid "$k") || die "host $k is off"
     exec nsenter -t "$pid" -m -u -i -n -p nice -n "$NICE" \
@@ -168,7 +168,7 @@ enter() {               # enter K CMD...: run CMD inside the host, network or no
 }
 
 kill_host() {
-    local k=$1 pid i; pid=$(init_pid "$k") || { say "host $k is off"; return 0; }
+    local k=$1 pid i; pid=$(init_pid "$k") || { log "host $k is off"; return 0; }
     kill -KILL "$pid"                          # the kernel ends the whole PID namespace
     for i in $(seq 100); do [ -d "/proc/$pid" ] || break; sleep 0.05; done
     rm -f "$(hdir "$k")/init" "$(hdir "$k")/ready"
@@ -197,12 +197,12 @@ down)
     ip link del "$BR" 2>/dev/null
     for i in $(seq 20); do umount "$STATE/shared" 2>/dev/null; mountpoint -q "$STATE/shared" || break; sleep 0.1; done
     grep -q " $STATE/" /proc/self/mountinfo && die "mounts left under $STATE; not removed"
-    rm -rf --one-file-system "$STATE"; say "down";;
+    rm -rf --one-file-system "$STATE"; log "down";;
 kill)   kill_host "$2";;                       # processes die; the kernel sends FIN/RST
-crash)  ip link set "v$TAG$2" down; kill_host "$2";;   # power cut: nobody is told
+crash)  ip link set "v$TAG$2" down; kill_host "$2";;   # power cut: no connection is closed
 cut)    ip link set "v$TAG$2" down;;
 heal)   ip link set "v$TAG$2" up;;
-ro|rw)  # remounted where it is mounted: files that are open for writing there do not hinder it
+ro|rw)  # remount: works although files are open for writing
     pid=$(init_pid "$2") || die "host $2 is off"
     nsenter -t "$pid" -m mount -o "remount,bind,$1" "$STATE/shared";;
 fill)   dd if=/dev/zero of="$STATE/shared/.filler" bs=1M status=none 2>/dev/null; :;;

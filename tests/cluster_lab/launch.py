@@ -1,4 +1,4 @@
-"""The project's cluster.yaml as a user edits it, here for the hosts of a lab."""
+"""The project's cluster.yaml, edited as a user would for the hosts of a lab."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.cluster_lab.lab import Lab
 
 ROOT = Path(__file__).parent.parent.parent
-PLACES = {  # what stands in the file, and is the user's to edit
+PLACES = {  # values in the file that a user edits
     "head_ip": "192.168.1.10",
     "worker_ips": "[192.168.1.11, 192.168.1.12]",
     "user": "ssh_user: ubuntu",
@@ -20,8 +20,8 @@ PLACES = {  # what stands in the file, and is the user's to edit
 def edited(lab: Lab, shared: Path, workers: Sequence[int]) -> str:
     """cluster.yaml with the lab's hosts, key and shared folder: host 1 is the head.
 
-    Hosts have no network to install from, so the environment that runs the tests stands in for `make setup`; and each
-    offers one core, since all of them share this machine's.
+    Hosts cannot download packages, so the environment of the tests replaces `make setup`. Each host offers one core,
+    since all share this machine's cores.
     """
     text = (ROOT / "cluster.yaml").read_text()
     changes = {

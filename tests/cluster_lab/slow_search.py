@@ -1,8 +1,8 @@
-"""The search of tune_scratch.py with epochs of at least a second, so that faults of seconds hit running trials.
+"""The search of tune_scratch.py with epochs of at least SECONDS, so a fault of a few seconds hits running trials.
 
     python slow_search.py SECONDS [options of tune_scratch.py]
 
-Everything else is the product's: the options, the trainable, its checkpoints and reports, the study, best.json.
+Everything else is unchanged: options, trainable, checkpoints, reports, study, best.json.
 """
 
 import sys
@@ -15,7 +15,7 @@ from inat.tuning.worker.trainable import run_trial
 
 
 def slow_trial(params):
-    """run_trial, each of whose epochs takes ``SECONDS`` more. Shipped by value: hosts need nothing of the tests."""
+    """``run_trial`` with ``seconds`` more per epoch. Ray pickles it by value, so hosts need no file of the tests."""
     from inat.tuning.worker.callbacks import ReportToTune
 
     report = ReportToTune.on_train_epoch_end

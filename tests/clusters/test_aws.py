@@ -1,6 +1,6 @@
-"""clusters/aws.yaml, launched by Ray's own launcher and autoscaler against moto's imitation of the cloud.
+"""clusters/aws.yaml, started by Ray's launcher and autoscaler on moto's simulated AWS.
 
-The machines are imaginary: a stand-in for ssh and rsync writes down what it was to run, and answers that it went well.
+No machine exists: a stand-in for ssh and rsync logs each command and reports success.
 """
 
 import json
@@ -34,7 +34,7 @@ def config() -> dict:
 
 @pytest.fixture
 def edited(cloud, tmp_path) -> Path:
-    """The file as a user edits it: with the firewall that its comment tells how to make."""
+    """The file as a user edits it, with the firewall that its comment describes."""
     group = cloud.create_security_group(GroupName="inat-search", Description="inat search")["GroupId"]
     ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "203.0.113.7/32"}]}
     each_other = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
@@ -46,7 +46,7 @@ def edited(cloud, tmp_path) -> Path:
 
 @pytest.fixture
 def cloud(tmp_path, monkeypatch):
-    """An empty account of moto's, a home folder with the token, and ssh and rsync that only write down."""
+    """An empty simulated account, a home folder with the token, and ssh and rsync that only log."""
     home, binaries = tmp_path / "home", tmp_path / "bin"
     (home / ".ray").mkdir(parents=True)
     (home / ".ray" / "auth_token").write_text("token-for-tests")
@@ -59,23 +59,23 @@ def cloud(tmp_path, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "imaginary")
     monkeypatch.chdir(ROOT)  # file_mounts are relative to it
-    # Ray gives the cloud 15 s to spread the word of a new role; moto's needs none.
+    # Ray waits 15 s for a new role to become visible; in moto it is visible at once.
     monkeypatch.setattr("ray.autoscaler._private.aws.config.time", SimpleNamespace(sleep=lambda seconds: None))
     with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
         yield boto3.client("ec2", region_name="us-west-2")
 
 
-def machines(cloud, kind: str) -> list[dict]:
-    """Machines of one node type that are up."""
+def instances(cloud, kind: str) -> list[dict]:
+    """Running instances of one node type."""
     filters = [
         {"Name": "tag:ray-user-node-type", "Values": [kind]},
         {"Name": "instance-state-name", "Values": ["pending", "running"]},
     ]
     found = cloud.describe_instances(Filters=filters)["Reservations"]
-    return [machine for reservation in found for machine in reservation["Instances"]]
+    return [instance for reservation in found for instance in reservation["Instances"]]
 
 
-def test_the_file_fits_rays_own_schema(config):
+def test_the_file_matches_rays_schema(config):
     schema = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
     jsonschema.validate(config, schema)
     with pytest.raises(jsonschema.ValidationError):
@@ -83,22 +83,22 @@ def test_the_file_fits_rays_own_schema(config):
 
 
 def test_it_copies_what_the_on_premise_file_copies(config):
-    ours = yaml.safe_load((ROOT / "cluster.yaml").read_text())
-    assert config["file_mounts"] == ours["file_mounts"]
+    on_premise = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    assert config["file_mounts"] == on_premise["file_mounts"]
     assert all((ROOT / local).exists() for local in config["file_mounts"].values() if not local.startswith("~"))
 
 
 @pytest.mark.slow
 def test_ray_up_rents_a_head_on_demand_behind_a_firewall(cloud, edited, tmp_path):
     sdk.create_or_update_cluster(str(edited), no_restart=False, restart_only=False, no_config_cache=True)
-    (head,) = machines(cloud, "head")
+    (head,) = instances(cloud, "head")
     assert head["InstanceType"] == "m7i.xlarge"
     assert "InstanceLifecycle" not in head  # on demand
-    assert machines(cloud, "worker") == []
+    assert instances(cloud, "worker") == []
     names = [group["GroupId"] for group in head["SecurityGroups"]]
     (group,) = cloud.describe_security_groups(GroupIds=names)["SecurityGroups"]
     open_to = {r["CidrIp"] for rule in group["IpPermissions"] for r in rule["IpRanges"]}
-    assert open_to == {"203.0.113.7/32"}  # and nobody else, beside the machines themselves
+    assert open_to == {"203.0.113.7/32"}  # beside the instances themselves
     (key,) = (tmp_path / "home" / ".ssh").glob("ray-autoscaler_*.pem")
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     commands = (tmp_path / "commands.log").read_text()
@@ -108,38 +108,36 @@ def test_ray_up_rents_a_head_on_demand_behind_a_firewall(cloud, edited, tmp_path
 
 
 @pytest.mark.slow
-def test_spot_workers_come_when_asked_for_and_are_replaced_when_they_are_taken_back(
-    cloud, edited, tmp_path, monkeypatch
-):
+def test_spot_workers_start_on_request_and_are_replaced_when_aws_reclaims_them(cloud, edited, tmp_path, monkeypatch):
     started = sdk.bootstrap_config(yaml.safe_load(edited.read_text()), no_config_cache=True)
     monkeypatch.setattr("ray._private.services.get_node_ip_address", lambda *_: "10.0.0.1")
     sdk.create_or_update_cluster(str(edited), no_restart=False, restart_only=False, no_config_cache=True)
     load = LoadMetrics()
-    file = tmp_path / "ray_bootstrap_config.yaml"  # what `ray up` leaves on the head
+    file = tmp_path / "ray_bootstrap_config.yaml"  # the file that `ray up` writes on the head
     file.write_text(yaml.safe_dump(started))
     autoscaler = StandardAutoscaler(str(file), load, MagicMock(), max_failures=0, update_interval_s=0)
 
-    def settled(count: int) -> list[dict]:
+    def wait_for_workers(count: int) -> list[dict]:
         until = time.monotonic() + 60
         while time.monotonic() < until:
             autoscaler.update()
-            if len(machines(cloud, "worker")) == count:
-                return machines(cloud, "worker")
+            if len(instances(cloud, "worker")) == count:
+                return instances(cloud, "worker")
             time.sleep(0.2)
-        raise AssertionError(f"{len(machines(cloud, 'worker'))} workers instead of {count}")
+        raise AssertionError(f"{len(instances(cloud, 'worker'))} workers instead of {count}")
 
-    assert settled(0) == []
+    assert wait_for_workers(0) == []
     load.set_resource_requests(GPUS_WANTED * 3)
-    before = settled(3)
-    assert all(machine["InstanceLifecycle"] == "spot" for machine in before)
-    assert {machine["InstanceType"] for machine in before} == {"g6.xlarge"}
+    before = wait_for_workers(3)
+    assert all(instance["InstanceLifecycle"] == "spot" for instance in before)
+    assert {instance["InstanceType"] for instance in before} == {"g6.xlarge"}
 
-    taken = [machine["InstanceId"] for machine in before[:2]]
+    taken = [instance["InstanceId"] for instance in before[:2]]
     cloud.terminate_instances(InstanceIds=taken)
-    after = settled(3)
-    assert len({machine["InstanceId"] for machine in after} & set(taken)) == 0
+    after = wait_for_workers(3)
+    assert len({instance["InstanceId"] for instance in after} & set(taken)) == 0
 
     load.set_resource_requests(GPUS_WANTED * 20)
-    assert len(settled(8)) == 8  # never more than max_workers
+    assert len(wait_for_workers(8)) == 8  # never more than max_workers
     autoscaler.update()
-    assert len(machines(cloud, "worker")) == 8
+    assert len(instances(cloud, "worker")) == 8

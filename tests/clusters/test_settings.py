@@ -1,4 +1,4 @@
-"""What the launcher files set in Ray's environment."""
+"""The settings of Ray's environment in the launcher files."""
 
 import re
 from pathlib import Path
@@ -14,8 +14,8 @@ SERVER = Path(ray.__file__).parent / "core" / "src" / "ray" / "gcs" / "gcs_serve
 
 
 @pytest.mark.parametrize("file", ["cluster.yaml", "clusters/aws.yaml"])
-def test_settings_of_health_checks_and_autoscaler_are_ones_that_ray_reads(file):
-    """Ray says nothing of a name that it does not know, and goes on with its own value."""
+def test_ray_reads_the_settings_of_health_checks_and_autoscaler(file):
+    """Ray silently ignores a name that it does not know and keeps its default."""
     text = (ROOT / file).read_text()
     health, autoscaler = (set(re.findall(rf"\b({name}_\w+)=", text)) for name in ("RAY_health_check", "AUTOSCALER"))
     assert len(health) == 3
@@ -25,8 +25,8 @@ def test_settings_of_health_checks_and_autoscaler_are_ones_that_ray_reads(file):
 
 
 @pytest.mark.parametrize("file", ["cluster.yaml", "clusters/aws.yaml"])
-def test_the_head_sends_nothing_to_rays_makers(file):
-    """`ray up` exports RAY_USAGE_STATS_ENABLED=1 before the head's commands, so each start has to say 0 itself."""
+def test_the_head_sends_no_usage_statistics(file):
+    """`ray up` exports RAY_USAGE_STATS_ENABLED=1 before the head's commands, so each start must set it to 0 again."""
     starts = [c for c in yaml.safe_load((ROOT / file).read_text())["head_start_ray_commands"] if "ray start" in c]
     assert len(starts) == 1
     assert re.search(r"; RAY_USAGE_STATS_ENABLED=0 [^;]*ray start --head", starts[0])

@@ -39,6 +39,18 @@ def test_all_mistakes_are_said_at_once():
     assert all(word in str(raised.value) for word in ("resnet", "views", "patience"))
 
 
+def test_each_mistake_keeps_its_own_hint():
+    with pytest.raises(ConfigError) as raised:
+        FinetuneConfig(strategies=("half", "third"), max_epochs=2, patience=0)
+    known = "choose from freeze_all, freeze_partial, unfreeze_all"
+    assert raised.value.problems == (
+        f"unknown strategy 'half'; {known}",
+        f"unknown strategy 'third'; {known}",
+        "patience must be positive, got 0",
+        "grace_period 3 is above max_epochs 2; lower --grace-period too",
+    )
+
+
 def test_settings_survive_json():
     config = FinetuneConfig(
         backbones=("vgg16", "mobilenet_v2"), k_layers=(2,), weights_dir=Path("/weights"), image_size=96

@@ -4,11 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inat.config.backbones import BackboneConfig
 from inat.config.trial import (
-    BACKBONE_NAMES,
-    BACKBONE_SIZES,
-    BACKBONE_STAGES,
-    BackboneConfig,
+    AUGMENTATION,
     CNNConfig,
     DataConfig,
     OptimConfig,
@@ -16,7 +14,6 @@ from inat.config.trial import (
     active_params,
 )
 from inat.errors import ConfigError
-from inat.models.backbones import BACKBONES, stage_names
 
 
 def test_flat_params_round_trip(cnn_params):
@@ -43,14 +40,6 @@ def test_a_backbone_makes_the_flat_params_those_of_a_pretrained_network():
     config = TrialConfig.from_params(BACKBONE | {"strategy": "freeze_partial", "k_layers": 2})
     assert (config.model.backbone, config.model.k_layers) == ("resnet50", 2)
     assert TrialConfig.from_params(config.to_params()) == config
-
-
-@pytest.mark.parametrize("name", BACKBONE_NAMES)
-def test_facts_of_backbones_are_those_of_torchvision(name):
-    assert BACKBONE_SIZES[name] == BACKBONES[name].image_size
-    assert BACKBONE_STAGES[name] == len(stage_names(name)) - 1
-    assert TrialConfig.from_params(BACKBONE | {"backbone": name}).data.image_size == BACKBONES[name].image_size
-    assert TrialConfig.from_params(BACKBONE | {"backbone": name, "image_size": 96}).data.image_size == 96
 
 
 WRONG = {
@@ -112,6 +101,18 @@ def test_the_predecessors_training_is_the_default(cnn_params):
     assert [getattr(config.optim, name) for name in off] == [0] * len(off)
     assert not config.data.light_augmentation
     assert not config.optim.alters_images
+
+
+def test_the_settings_of_a_study_leave_out_every_hyperparameter_of_the_augmentation():
+    data = DataConfig(data="photos", image_size=96, use_augmentation=True, light_augmentation=True, train_on_val=True)
+    assert data.settings().keys() == {f.name for f in dataclasses.fields(data)} - {"use_augmentation", *AUGMENTATION}
+    assert data.without_augmentation() == DataConfig(data="photos", image_size=96, train_on_val=True)
+
+
+def test_cached_features_are_told_apart_by_the_augmentation():
+    plain = DataConfig(data="photos", image_size=96, use_augmentation=True)
+    assert plain.augmentation_key() == []  # as in studies from before light_augmentation existed
+    assert dataclasses.replace(plain, light_augmentation=True).augmentation_key() == ["light"]
 
 
 def test_a_dense_layer_is_needed_behind_flattening_alone(cnn_params):
@@ -205,6 +206,19 @@ def test_types_of_a_backbone(change, message):
 def test_unknown_hyperparameter_names_the_closest(cnn_params):
     with pytest.raises(ConfigError, match="unknown hyperparameter 'learning_rat'; did you mean 'learning_rate'"):
         TrialConfig.from_params(cnn_params | {"learning_rat": 1})
+
+
+def test_mistakes_of_all_parts_stay_apart(cnn_params):
+    wrong = {"learning_rat": 1, "image_size": 0, "activation": "tanh", "dropout": 2, "schedule": "linear"}
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.from_params(cnn_params | wrong)
+    assert caught.value.problems == (
+        "unknown hyperparameter 'learning_rat'; did you mean 'learning_rate'?",
+        "image_size must be positive, got 0",
+        "dropout must be in [0, 1), got 2",
+        "unknown activation 'tanh'; choose from relu, gelu, silu, mish",
+        "unknown schedule 'linear'; choose from step, cosine",
+    )
 
 
 def test_missing_hyperparameter_is_named(cnn_params):

@@ -1,4 +1,4 @@
-"""A search and its trainings, without Ray: the same trials, one after the other in this process."""
+"""A finished search, and a stand-in for Ray that trains its runs one after the other in this process."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ PARAMS = {
 def make_study(
     directory: Path, config: SearchConfig, *trials: tuple[dict, float, str], fingerprint: str | None = None
 ) -> Path:
-    """A finished search with these (parameters, best validation accuracy, state)."""
+    """A finished search with one trial per (parameters, best validation accuracy, state)."""
     data = fingerprint or inspect_data(config.data_config()).fingerprint
     info = {"config": config.to_json(), "data": {"source": config.data, "fingerprint": data, "classes": []}}
     study = Study.create(directory, info)
@@ -46,40 +46,40 @@ def digits_config(tmp_path) -> SearchConfig:
 
 @pytest.fixture
 def digits_study(tmp_path, digits_config) -> Path:
-    """Three different configurations and one that repeats the best; the one with mish is better than it looks."""
+    """Three configurations and a repetition of the best; retrained, mish scores better than in this search."""
     best, other, poor = PARAMS, PARAMS | {"activation": "mish"}, PARAMS | {"learning_rate": 1e-4}
     trials = [(other, 0.5, "stopped"), (best, 0.99, COMPLETED), (best, 0.98, COMPLETED), (poor, 0.3, COMPLETED)]
     return make_study(tmp_path / "study", digits_config, *trials)
 
 
 class InProcess:
-    """Stands in for ``run_trials``: trains what the source hands out; may be interrupted, or let trials fail."""
+    """Stands in for ``run_trials``: trains what the source hands out. Can interrupt, and make seeds fail."""
 
     def __init__(self) -> None:
         self.trained: list[dict] = []
         self.interrupt_after: int | None = None
         self.fail_seeds: set[int] = set()
 
-    def __call__(self, work: RunSpec, limits, *, announce=None, give_up=None) -> RunResult:
-        source = work.source.start_over()
-        while work.missing > 0:
+    def __call__(self, spec: RunSpec, limits, *, print_line=None, on_forced_exit=None) -> RunResult:
+        source = spec.source.start_over()
+        while spec.missing > 0:
             if self.interrupt_after is not None and len(self.trained) == self.interrupt_after:
                 return RunResult(True, 0.0, Slots(1, 1, 0))
-            self._run(work, source.suggest(source.next_trial_id()))
+            self._run(spec, source.suggest(source.next_trial_id()))
         return RunResult(False, 0.0, Slots(1, 1, 0))
 
-    def _run(self, work: RunSpec, settings: dict) -> None:
+    def _run(self, spec: RunSpec, settings: dict) -> None:
         trial_id, _ = settings.pop("trial_id"), settings.pop("threshold")
         self.trained.append(settings)
         if settings["seed"] in self.fail_seeds:
-            work.study.end_trial(trial_id, FAILED, "out of luck")
+            spec.study.end_trial(trial_id, FAILED, "out of luck")
             return
         rows = Rows()
-        checkpoints = TrialCheckpoints(work.study.directory / CHECKPOINTS_DIR / trial_id, None)
-        fit(TrialConfig.from_params(work.config.trial_settings() | settings), [rows, checkpoints])
+        checkpoints = TrialCheckpoints(spec.study.directory / CHECKPOINTS_DIR / trial_id, None)
+        fit(TrialConfig.from_params(spec.config.trial_settings() | settings), [rows, checkpoints])
         for row in rows.rows:
-            work.study.add_epoch(trial_id, row)
-        work.study.end_trial(trial_id, COMPLETED)
+            spec.study.add_epoch(trial_id, row)
+        spec.study.end_trial(trial_id, COMPLETED)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from analysis.figures.final import plot_reliability
 from inat.errors import DiskFullError
 from inat.finalize import artifacts
 from inat.finalize.artifacts import write_confusion, write_reliability, write_tables
-from inat.finalize.metrics import scores_of
+from inat.finalize.metrics import compute_scores
 from inat.finalize.test_evaluation import Evaluation
 
 
@@ -25,19 +25,19 @@ def test_the_confusion_matrix_is_dark_where_the_images_are(tmp_path):
 
 
 @pytest.mark.parametrize("classes", [1, 10, 120])
-def test_any_number_of_classes_fits_on_a_picture(tmp_path, classes):
+def test_any_number_of_classes_fits_into_the_figure(tmp_path, classes):
     names = [f"class {i}" for i in range(classes)]
     write_confusion(tmp_path / "confusion.png", np.eye(classes, dtype=int), names)
     assert max(Image.open(tmp_path / "confusion.png").size) < 5000
 
 
-def test_the_reliability_diagram_is_the_reports_with_filled_bins_only(tmp_path, monkeypatch):
+def test_the_reliability_diagram_is_the_one_of_the_report_and_leaves_out_empty_bins(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
         artifacts, "plot_reliability", lambda bins, axes: drawn.append((bins, plot_reliability(bins, axes)))
     )
     logits = np.log(np.array([[0.95, 0.05], [0.55, 0.45]], np.float32))
-    scores = scores_of(logits, np.array([0, 1]), ("ant", "bee"))
+    scores = compute_scores(logits, np.array([0, 1]), ("ant", "bee"))
     write_reliability(tmp_path / "reliability.png", scores)
     assert Image.open(tmp_path / "reliability.png").format == "PNG"
     ((bins, axes),) = drawn
@@ -49,7 +49,7 @@ def test_the_reliability_diagram_is_the_reports_with_filled_bins_only(tmp_path, 
     assert axes.get_title(loc="left").startswith("Expected calibration error")
 
 
-def test_a_full_disk_is_told(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported(tmp_path, monkeypatch):
     def no_room(self, content):
         raise OSError(28, "No space left on device")
 
@@ -66,10 +66,10 @@ def rows(path) -> list[list[str]]:
 
 def test_each_image_has_a_row_and_the_counts_are_by_true_class(tmp_path):
     logits = np.log(np.array([[0.75, 0.25], [0.4, 0.6], [0.9, 0.1]], np.float32))
-    tested = Evaluation(
+    evaluation = Evaluation(
         logits, np.array([0, 1, 1]), ("val/ant/1.jpg", "val/bee/2,3.jpg", "val/bee/\udcff.jpg"), "sha", 1, "32-true"
     )
-    write_tables(tmp_path, tested, np.array([[1, 0], [1, 1]]), ("ant", "bee"))
+    write_tables(tmp_path, evaluation, np.array([[1, 0], [1, 1]]), ("ant", "bee"))
     assert rows(tmp_path / "predictions.csv") == [
         ["name", "label", "predicted", "confidence"],
         ["val/ant/1.jpg", "ant", "ant", "0.750000"],

@@ -8,10 +8,10 @@ from inat.errors import ConfigError, SearchError
 from inat.finalize.candidates import (
     Candidate,
     best_epoch,
-    candidates_of,
+    collect_candidates,
     lead,
     median_run,
-    ranked,
+    rank_candidates,
     run_params,
     top_configurations,
 )
@@ -25,9 +25,9 @@ def run(accuracy: float, seed: int) -> Trial:
     return Trial(f"t{seed:04d}", seed, {"x": 1, "seed": seed}, "", state="completed", history=history)
 
 
-def candidate(name: str, *accuracies: float, wanted: int | None = None) -> Candidate:
+def candidate(name: str, *accuracies: float, seeds: int | None = None) -> Candidate:
     runs = tuple(run(accuracy, seed) for seed, accuracy in enumerate(accuracies, start=1))
-    return Candidate(Trial(name, 0, {"x": name}, ""), runs, wanted or len(runs))
+    return Candidate(Trial(name, 0, {"x": name}, ""), runs, seeds or len(runs))
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def add(study: Study, params: dict, accuracies: list[float], state: str = "compl
     return trial_id
 
 
-def test_the_best_different_configurations_are_taken_whatever_ended_them(study):
+def test_the_best_different_configurations_are_chosen_however_their_trials_ended(study):
     add(study, {"x": 1}, [0.5])
     best, again, stopped = (
         add(study, {"x": 2}, [0.9]),
@@ -57,7 +57,7 @@ def test_the_best_different_configurations_are_taken_whatever_ended_them(study):
     assert again not in chosen
 
 
-def test_settings_without_effect_make_no_other_configuration(study):
+def test_settings_without_effect_do_not_make_a_different_configuration(study):
     frozen = {"backbone": "resnet50", "strategy": "freeze_all"}
     add(study, frozen | {"k_layers": 1}, [0.9])
     add(study, frozen | {"k_layers": 2}, [0.8])
@@ -65,60 +65,60 @@ def test_settings_without_effect_make_no_other_configuration(study):
         top_configurations(study, 2)
 
 
-def test_a_study_without_a_result_says_how_to_go_on(study):
+def test_a_study_without_a_result_names_the_next_step(study):
     add(study, {"x": 1}, [0.5], "failed")
-    with pytest.raises(SearchError, match="none of the 1 trials of .* has a result; go on with the search .--resume"):
+    with pytest.raises(SearchError, match="none of the 1 trials of .* has a result; continue the search .--resume"):
         top_configurations(study, 1)
 
 
-def test_each_candidate_gets_its_own_trainings(study, tmp_path):
-    """Not those of another, and not those that failed before they were tried again."""
+def test_each_candidate_gets_its_own_runs(study, tmp_path):
+    """Not the runs of another candidate, nor runs that failed before a retry."""
     trials = [study.trials[add(study, {"x": x}, [0.5 + x / 10])] for x in (1, 2)]
     runs = Study.create(tmp_path / "runs", {"config": {}})
     for trial in trials:
         for seed in (1, 2):
             add(runs, run_params(trial, seed), [0.9], "failed")
             add(runs, run_params(trial, seed), [trial.params["x"] / 10 + seed / 100])
-    first, second = candidates_of(runs, trials, 2)
+    first, second = collect_candidates(runs, trials, 2)
     assert first.scores == pytest.approx([0.11, 0.12])
     assert second.scores == pytest.approx([0.21, 0.22])
-    assert candidates_of(runs, trials, 3)[0].complete is False
+    assert collect_candidates(runs, trials, 3)[0].complete is False
 
 
 def test_the_mean_wins_and_ties_are_broken_by_spread_then_by_the_search():
     lucky, steady = candidate("lucky", 0.9, 0.5), candidate("steady", 0.72, 0.70)
-    assert ranked([lucky, steady])[0] is steady
+    assert rank_candidates([lucky, steady])[0] is steady
     same, narrow = candidate("wide", 0.6, 0.8), candidate("narrow", 0.69, 0.71)
-    assert ranked([same, narrow])[0] is narrow
+    assert rank_candidates([same, narrow])[0] is narrow
     first, second = candidate("first", 0.1, 0.2, 0.3), candidate("second", 0.3, 0.1, 0.2)
-    assert [c.trial.trial_id for c in ranked([first, second])] == ["first", "second"]
+    assert [c.trial.trial_id for c in rank_candidates([first, second])] == ["first", "second"]
 
 
 def test_a_candidate_that_failed_with_some_seed_cannot_win():
-    partial, whole = candidate("partial", 0.9, wanted=2), candidate("whole", 0.5, 0.5)
-    nothing = candidate("nothing", wanted=2)
-    assert [c.trial.trial_id for c in ranked([nothing, partial, whole])] == ["whole", "partial", "nothing"]
+    partial, whole = candidate("partial", 0.9, seeds=2), candidate("whole", 0.5, 0.5)
+    nothing = candidate("nothing", seeds=2)
+    assert [c.trial.trial_id for c in rank_candidates([nothing, partial, whole])] == ["whole", "partial", "nothing"]
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=9))
-def test_the_model_is_of_the_median_training(thousandths):
+def test_the_model_comes_from_the_median_run(thousandths):
     accuracies = [value / 1000 for value in thousandths]
     chosen = median_run(candidate("x", *accuracies)).best_val_acc
     assert sum(value < chosen for value in accuracies) <= (len(accuracies) - 1) / 2
     assert sum(value > chosen for value in accuracies) <= len(accuracies) / 2
 
 
-def test_of_equal_medians_it_is_the_lower_seed():
+def test_equal_medians_go_to_the_lower_seed():
     assert median_run(candidate("x", 0.5, 0.5)).params["seed"] == 1
     assert median_run(candidate("x", 0.9, 0.5, 0.5, 0.1)).params["seed"] == 2
 
 
-def test_the_kept_epoch_is_the_first_best_one(study):
+def test_the_kept_epoch_is_the_first_best_epoch(study):
     trial = study.trials[add(study, {"x": 1}, [0.3, 0.5, 0.5, 0.5])]
     assert best_epoch(trial) == 2
 
 
-def test_the_lead_has_an_interval_where_there_is_a_spread():
+def test_the_lead_has_an_interval_if_the_scores_vary():
     difference, low, high = lead(candidate("a", 0.9, 0.92, 0.91), candidate("b", 0.8, 0.79, 0.81))
     assert difference == pytest.approx(0.11)
     assert 0 < low < difference < high
@@ -126,6 +126,6 @@ def test_the_lead_has_an_interval_where_there_is_a_spread():
     assert lead(candidate("a", 0.9, 0.9), candidate("b", 0.8, 0.8)) is None
 
 
-def test_the_deviation_of_one_training_is_not_known():
+def test_the_deviation_of_one_run_is_unknown():
     assert candidate("x", 0.5).sd is None
     assert candidate("x", 0.4, 0.6).sd == pytest.approx(math.sqrt(0.02))

@@ -1,4 +1,4 @@
-"""The whole command without Ray (see conftest), and once with it."""
+"""The whole command without Ray (see conftest), and once with Ray."""
 
 import csv
 import json
@@ -38,7 +38,7 @@ def metrics_of(study: Path) -> dict:
 
 @pytest.fixture
 def test_loads(monkeypatch) -> list[str]:
-    """Counts how often a loader of the test split is asked for."""
+    """One entry per call that asks for a loader of the test split."""
     asked, real = [], ImageDataModule.test_dataloader
 
     def test_dataloader(self):
@@ -51,7 +51,7 @@ def test_loads(monkeypatch) -> list[str]:
 
 @pytest.fixture
 def no_export(monkeypatch) -> list[str]:
-    """Exports take seconds and have tests of their own."""
+    """Replaces the export, which takes seconds and has its own tests."""
     made = []
 
     def export(checkpoint, data):
@@ -74,7 +74,7 @@ def test_a_study_becomes_a_model_that_is_tested_once(digits_study, trainer, test
     assert len(trainer.trained) == 6
     assert len(test_loads) == 1
 
-    # The model is the winner's median training, and its numbers are those that evaluate finds.
+    # The model is the winner's median run, and its scores are those that evaluate finds.
     runs = Study.open(final / "retraining")
     scores = {c["trial_id"]: [run["best_val_acc"] for run in c["runs"]] for c in metrics["candidates"]}
     recorded = [trial.best_val_acc for trial in runs.trials.values()]
@@ -106,7 +106,7 @@ def test_a_study_becomes_a_model_that_is_tested_once(digits_study, trainer, test
         assert part in card
     capsys.readouterr()
 
-    # Again: nothing is trained, evaluated or exported a second time; the result is the same.
+    # A second call trains, evaluates and exports nothing; the result is the same.
     del test_loads[:]
     finalize(FinalizeCommand(study=digits_study, top=2, seeds=3))
     assert not test_loads
@@ -117,7 +117,7 @@ def test_a_study_becomes_a_model_that_is_tested_once(digits_study, trainer, test
     assert repeated["model"] == metrics["model"]
     assert "evaluated once" in capsys.readouterr().out
 
-    # More seeds: only those are trained. Another model may win; it is counted.
+    # With more seeds only the new seeds train. Another model may win, which is counted.
     finalize(FinalizeCommand(study=digits_study, top=2, seeds=4))
     assert [(s["activation"], s["seed"]) for s in trainer.trained[6:]] == [("relu", 4), ("mish", 4)]
     more = metrics_of(digits_study)
@@ -129,7 +129,9 @@ def test_a_study_becomes_a_model_that_is_tested_once(digits_study, trainer, test
 
 
 @pytest.mark.slow
-def test_shipping_trains_on_validation_photos_for_as_many_epochs(digits_study, trainer, test_loads, no_export):
+def test_shipping_trains_on_validation_images_for_the_same_number_of_epochs(
+    digits_study, trainer, test_loads, no_export
+):
     finalize(FinalizeCommand(study=digits_study, top=1, seeds=1, ship=True))
     metrics = metrics_of(digits_study)
     shipped, settings = metrics["shipped"], trainer.trained[-1]
@@ -138,7 +140,7 @@ def test_shipping_trains_on_validation_photos_for_as_many_epochs(digits_study, t
     assert settings["seed"] == metrics["model"]["seed"]
     assert shipped["photos"] == 1149 + 288
     assert shipped["accuracy"] is None
-    assert len(test_loads) == 1  # of model.ckpt; the shipped one is not evaluated
+    assert len(test_loads) == 1  # of model.ckpt; shipped.ckpt is not evaluated
     final = digits_study / "final"
     assert load_checkpoint(final / "shipped.ckpt").config.data.train_on_val
     states = [torch.load(final / name, weights_only=True)["state_dict"] for name in ("model.ckpt", "shipped.ckpt")]
@@ -152,7 +154,7 @@ def test_shipping_trains_on_validation_photos_for_as_many_epochs(digits_study, t
 
 
 @pytest.mark.slow
-def test_another_model_leaves_nothing_of_the_one_before(
+def test_another_model_removes_the_files_of_the_previous_model(
     digits_study, trainer, no_export, test_loads, monkeypatch, capsys
 ):
     command = FinalizeCommand(study=digits_study, top=1, seeds=2, ship=True)
@@ -170,19 +172,17 @@ def test_another_model_leaves_nothing_of_the_one_before(
     assert after["shipped"] is None
     assert not (final / "shipped.ckpt").exists()
     output = capsys.readouterr().out
-    assert "evaluated once, as was another model of this study\n" in output
+    assert "evaluated once; 1 other model of this study was evaluated too\n" in output
     assert (
-        "removed shipped.ckpt, shipped.onnx, shipped.pt2: they go with the model that was chosen before, and another "
-        "one is chosen now; --ship makes them anew\n" in output
+        "removed shipped.ckpt, shipped.onnx, shipped.pt2: they belong to the model that was chosen before, and now "
+        "another model is chosen; pass --ship to train a new one\n" in output
     )
     assert "It is one of 2 models of this study" in (final / "MODEL_CARD.md").read_text()
 
 
-def test_a_training_that_fails_is_tried_again_by_the_next_call(digits_study, trainer, no_export):
+def test_the_next_call_retries_a_run_that_failed(digits_study, trainer, no_export):
     trainer.fail_seeds = {1}
-    with pytest.raises(
-        SearchError, match="no configuration was trained with every seed: 1 trainings .* out of luck; run"
-    ):
+    with pytest.raises(SearchError, match="no configuration was trained with every seed: 1 run in .* out of luck; run"):
         finalize(FinalizeCommand(study=digits_study, top=1, seeds=1))
     assert not (digits_study / "final" / "metrics.json").exists()
     trainer.fail_seeds = set()
@@ -190,9 +190,7 @@ def test_a_training_that_fails_is_tried_again_by_the_next_call(digits_study, tra
     assert metrics_of(digits_study)["candidates"][0]["n"] == 1
 
 
-def test_an_interruption_says_how_to_go_on_and_the_next_call_does(
-    digits_study, trainer, no_export, capsys, monkeypatch
-):
+def test_an_interruption_prints_the_command_that_continues(digits_study, trainer, no_export, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["finalize", str(digits_study), "--seeds", "2"])
     command = FinalizeCommand(study=digits_study, top=1, seeds=2)
     trainer.interrupt_after = 1
@@ -200,15 +198,15 @@ def test_an_interruption_says_how_to_go_on_and_the_next_call_does(
         finalize(command)
     assert ended.value.code == 130
     output = capsys.readouterr().out
-    assert "interrupted: 1 training has ended, everything is kept" in output
+    assert "interrupted: 1 run has ended; everything is kept" in output
     assert f"continue with: python -m inat.finalize {digits_study} --seeds 2" in output
     trainer.interrupt_after = None
     finalize(command)
-    assert "1 of them already ended" in capsys.readouterr().out
+    assert "(1 of 2 runs already ended)" in capsys.readouterr().out
     assert [settings["seed"] for settings in trainer.trained] == [1, 2]
 
 
-def test_an_interruption_between_test_and_record_does_not_test_again(
+def test_an_interruption_between_test_and_record_does_not_repeat_the_test(
     digits_study, trainer, no_export, test_loads, monkeypatch
 ):
     command = FinalizeCommand(study=digits_study, top=1, seeds=1)
@@ -225,7 +223,7 @@ def test_an_interruption_between_test_and_record_does_not_test_again(
     assert metrics_of(digits_study)["test"]["evaluations"] == 1
 
 
-def test_files_to_ship_of_no_known_model_do_not_vanish_silently(digits_study, trainer, no_export, capsys):
+def test_the_removal_of_shipped_files_of_an_unknown_model_is_printed(digits_study, trainer, no_export, capsys):
     command = FinalizeCommand(study=digits_study, top=1, seeds=1)
     finalize(command)
     assert "removed" not in capsys.readouterr().out
@@ -234,7 +232,7 @@ def test_files_to_ship_of_no_known_model_do_not_vanish_silently(digits_study, tr
     (final / "metrics.json").unlink()
     finalize(command)
     assert not (final / "shipped.ckpt").exists()
-    assert "removed shipped.ckpt: metrics.json and model.ckpt do not tell which" in capsys.readouterr().out
+    assert "removed shipped.ckpt: metrics.json and model.ckpt do not show which" in capsys.readouterr().out
 
 
 def test_a_model_that_wins_again_is_not_tested_again(digits_study, trainer, no_export, test_loads, monkeypatch):
@@ -252,7 +250,7 @@ def test_a_model_that_wins_again_is_not_tested_again(digits_study, trainer, no_e
     assert again["test"] == first["test"] | {"evaluations": 2}
 
 
-def test_a_full_disk_is_told_with_the_way_to_go_on(digits_study, trainer, no_export, monkeypatch):
+def test_a_full_disk_is_reported_with_the_next_step(digits_study, trainer, no_export, monkeypatch):
     real = torch.save
 
     def no_room(content, path, *args, **kwargs):
@@ -269,7 +267,7 @@ def test_a_full_disk_is_told_with_the_way_to_go_on(digits_study, trainer, no_exp
 
 
 @pytest.mark.slow
-def test_a_fine_tuning_study_with_kept_features(tmp_path, photo_tree, weights_dir, trainer, no_export):
+def test_a_fine_tuning_study_with_stored_features(tmp_path, photo_tree, weights_dir, trainer, no_export):
     config = FinetuneConfig(data=str(photo_tree(train=20)), image_size=32, backbones=("mobilenet_v2",), max_epochs=3,
                             weights_dir=weights_dir, cache_dir=tmp_path / "cache", grace_period=1,
                             precision="32-true")  # fmt: skip
@@ -281,13 +279,15 @@ def test_a_fine_tuning_study_with_kept_features(tmp_path, photo_tree, weights_di
     finalize(FinalizeCommand(study=study, top=1, seeds=2, ship=True))
     assert (
         len(list((tmp_path / "cache").glob("features-mobilenet_v2-train-*"))) == 2 * 2
-    )  # with a lock; and those to ship
+    )  # each with a lock file; the second pair is for --ship
     model = load_checkpoint(study / "final" / "model.ckpt")
     shutil.rmtree(tmp_path / "cache")
     assert evaluate(study / "final" / "model.ckpt", "test")["images"] == 6
     assert model.classes == ("bird", "fish")
     assert metrics_of(study)["model"]["config"]["backbone"] == "mobilenet_v2"
-    assert "ImageNet, whose terms apply" in (study / "final" / "MODEL_CARD.md").read_text()
+    assert (
+        "ImageNet weights of mobilenet_v2; their licence applies too" in (study / "final" / "MODEL_CARD.md").read_text()
+    )
 
 
 def run(*args: str, **changes) -> subprocess.Popen[str]:
@@ -306,8 +306,8 @@ def test_wrong_options_show_before_the_libraries_load(tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_and_going_on_with_a_real_ray(tmp_path, digits_config):
-    """One training with most epochs is interrupted; the next call goes on and writes the model."""
+def test_ctrl_c_and_continuing_with_real_ray(tmp_path, digits_config):
+    """Ctrl-C interrupts the first run; the next call continues it and writes the model."""
     import dataclasses
 
     config = dataclasses.replace(digits_config, max_epochs=30, patience=30)

@@ -9,7 +9,13 @@ import torch
 from inat.config.trial import DataConfig, TrialConfig
 from inat.errors import SearchError
 from inat.finalize import export as exporting
-from inat.finalize.export import checked_difference, example_images, export, exported, reference
+from inat.finalize.export import (
+    checkpoint_probabilities,
+    comparison_images,
+    export,
+    max_difference,
+    to_exported_program,
+)
 from inat.models.factory import build_classifier
 from inat.training.checkpoint import load_checkpoint
 
@@ -35,13 +41,13 @@ DIGITS = DataConfig(data="digits", image_size=16)
 
 
 @pytest.mark.slow
-def test_both_files_answer_as_the_checkpoint_for_any_number_of_images(checkpoint):
-    said = export(checkpoint, DIGITS)
-    assert max(said["largest_difference"].values()) <= 1e-4
-    assert said["compared_images"] == 64
+def test_both_files_reproduce_the_checkpoint_for_any_number_of_images(checkpoint):
+    exports = export(checkpoint, DIGITS)
+    assert max(exports["largest_difference"].values()) <= 1e-4
+    assert exports["compared_images"] == 64
     loaded = load_checkpoint(checkpoint)
-    images = example_images(DIGITS)
-    expected = reference(loaded, images)
+    images = comparison_images(DIGITS)
+    expected = checkpoint_probabilities(loaded, images)
     assert expected.sum(axis=1) == pytest.approx(np.ones(64), abs=1e-5)
     session = onnxruntime.InferenceSession(checkpoint.with_suffix(".onnx"), providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
@@ -67,34 +73,34 @@ def test_backbones_can_be_exported_for_any_number_of_images(backbone, size, tmp_
     save(tmp_path / "model.ckpt", params | {"data": "photos", "image_size": size}, 4)
     loaded = load_checkpoint(tmp_path / "model.ckpt")
     images = np.random.default_rng(0).integers(0, 256, (3, 3, size, size), dtype=np.uint8)
-    module = exported(loaded).module()
+    module = to_exported_program(loaded).module()
     for count in (1, 3):
         output = module(torch.from_numpy(images[:count])).detach().numpy()
-        assert output == pytest.approx(reference(loaded, images[:count]), abs=1e-4)
+        assert output == pytest.approx(checkpoint_probabilities(loaded, images[:count]), abs=1e-4)
 
 
-def test_a_file_that_answers_otherwise_is_refused(tmp_path):
+def test_a_file_with_other_probabilities_is_refused(tmp_path):
     images, expected = np.zeros((7, 3, 8, 8), np.uint8), np.full((7, 2), 0.5, np.float32)
     sizes = []
 
-    def right(some):
-        sizes.append(len(some))
-        return np.full((len(some), 2), 0.5 + 2e-5, np.float32)
+    def right(batch):
+        sizes.append(len(batch))
+        return np.full((len(batch), 2), 0.5 + 2e-5, np.float32)
 
-    assert checked_difference(right, images, expected, tmp_path / "m.onnx") == pytest.approx(2e-5, rel=0.1)
+    assert max_difference(right, images, expected, tmp_path / "m.onnx") == pytest.approx(2e-5, rel=0.1)
     assert sizes == [1, 3, 3]
-    with pytest.raises(SearchError, match=r"m.onnx does not do what its checkpoint does .*differs by 0.1, more than"):
-        checked_difference(lambda some: right(some) + 0.1, images, expected, tmp_path / "m.onnx")
+    with pytest.raises(SearchError, match=r"m.onnx does not reproduce its checkpoint .*differs by 0.1, more than"):
+        max_difference(lambda batch: right(batch) + 0.1, images, expected, tmp_path / "m.onnx")
     with pytest.raises(SearchError):
-        checked_difference(lambda some: right(some) * np.nan, images, expected, tmp_path / "m.onnx")
+        max_difference(lambda batch: right(batch) * np.nan, images, expected, tmp_path / "m.onnx")
 
 
 def test_a_wrong_file_is_not_kept(checkpoint, monkeypatch):
-    class Wrong(exporting.Portable):
+    class Wrong(exporting.PortableClassifier):
         def forward(self, images):
             return super().forward(images).flip(1)
 
-    monkeypatch.setattr(exporting, "Portable", Wrong)
+    monkeypatch.setattr(exporting, "PortableClassifier", Wrong)
     with pytest.raises(SearchError, match="is not kept"):
         export(checkpoint, DIGITS)
     assert [path.name for path in checkpoint.parent.iterdir()] == ["model.ckpt"]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import top_k_accuracy_score
 
-from inat.finalize.metrics import bootstrap_interval, per_class_scores, reliability, scores_of, wilson_interval
+from inat.finalize.metrics import bootstrap_interval, compute_scores, per_class_scores, reliability, wilson_interval
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -16,10 +16,10 @@ def logits_of(probabilities) -> np.ndarray:
 def test_numbers_of_six_images_by_hand():
     probabilities = [
         [0.7, 0.2, 0.1], [0.6, 0.3, 0.1],  # ants, both right
-        [0.5, 0.4, 0.1], [0.1, 0.8, 0.1],  # bees, the first taken for an ant
-        [0.6, 0.3, 0.1], [0.1, 0.3, 0.6],  # cats, the first taken for an ant, and not even second
+        [0.5, 0.4, 0.1], [0.1, 0.8, 0.1],  # bees, the first predicted as ant
+        [0.6, 0.3, 0.1], [0.1, 0.3, 0.6],  # cats, the first predicted as ant, and cat not even second
     ]  # fmt: skip
-    scores = scores_of(logits_of(probabilities), np.array([0, 0, 1, 1, 2, 2]), CLASSES)
+    scores = compute_scores(logits_of(probabilities), np.array([0, 0, 1, 1, 2, 2]), CLASSES)
     values = scores.values
     assert values["accuracy"] == pytest.approx(4 / 6)
     assert values["top2_accuracy"] == pytest.approx(5 / 6)
@@ -36,7 +36,7 @@ def test_numbers_of_six_images_by_hand():
         {"true": "bee", "predicted": "ant", "images": 1, "of": 2},
         {"true": "cat", "predicted": "ant", "images": 1, "of": 2},
     ]
-    # bins of confidence: one image at 0.5 (wrong), three at 0.6 (two right), one at 0.7, one at 0.8
+    # confidence bins: one image at 0.5 (wrong), three at 0.6 (two right), one at 0.7, one at 0.8
     assert values["ece"] == pytest.approx((0.5 + 3 * abs(2 / 3 - 0.6) + 0.3 + 0.2) / 6, abs=1e-5)
 
 
@@ -45,13 +45,13 @@ def test_numbers_of_six_images_by_hand():
 def test_parts_agree_with_the_whole(seed, classes, count):
     rng = np.random.default_rng(seed)
     logits, labels = rng.normal(size=(count, classes)).astype(np.float32) * 3, rng.integers(0, classes, count)
-    scores = scores_of(logits, labels, [f"c{i}" for i in range(classes)])
+    scores = compute_scores(logits, labels, [f"c{i}" for i in range(classes)])
     low, high = scores.values["accuracy_interval"] or scores.values["accuracy_wilson"]
     assert 0 <= low <= scores.values["accuracy"] <= high <= 1
     assert np.trace(scores.confusion) == round(scores.values["accuracy"] * count)
     assert sum(row["images"] for row in scores.reliability) == count
     assert sum(row["support"] for row in scores.per_class) == count
-    # the diagram and the number are of the same bins
+    # the diagram and the calibration error use the same bins
     gaps = [row["images"] * abs(row["accuracy"] - row["confidence"]) for row in scores.reliability if row["images"]]
     assert scores.values["ece"] == pytest.approx(sum(gaps) / count, abs=1e-5)
     if classes > 2:
@@ -59,36 +59,36 @@ def test_parts_agree_with_the_whole(seed, classes, count):
         assert scores.values["top2_accuracy"] == pytest.approx(expected)
 
 
-def test_the_second_class_counts_where_its_probability_is_rounded_away():
+def test_the_second_class_counts_although_its_probability_rounds_to_zero():
     saturated = np.array([[400, 200, 0, 0], [0, 400, 0, 200]], np.float32)
-    values = scores_of(saturated, np.array([1, 0]), "abcd").values
+    values = compute_scores(saturated, np.array([1, 0]), "abcd").values
     assert (values["accuracy"], values["top2_accuracy"]) == (0.0, 0.5)
 
 
-def test_full_confidence_is_in_the_bin_that_the_diagram_has_it_in():
-    # Two sure images, one wrong, and one of 0.95, right: one bin of three images.
+def test_full_confidence_falls_into_the_same_bin_as_in_the_diagram():
+    # Two images with confidence 1, one of them wrong, and a correct one with 0.95: one bin of three images.
     logits = np.array([[400, 0], [400, 0], [np.log(0.95 / 0.05), 0]], np.float32)
-    scores = scores_of(logits, np.array([0, 1, 0]), "ab")
+    scores = compute_scores(logits, np.array([0, 1, 0]), "ab")
     assert scores.reliability[-1]["images"] == 3
     assert scores.values["ece"] == pytest.approx(abs(2 / 3 - (1 + 1 + 0.95) / 3), abs=1e-6)
 
 
-def test_of_equal_logits_the_first_classes_come_first():
-    values = scores_of(np.zeros((4, 4), np.float32), np.arange(4), "abcd").values
+def test_equal_logits_are_ranked_in_order_of_class():
+    values = compute_scores(np.zeros((4, 4), np.float32), np.arange(4), "abcd").values
     assert (values["accuracy"], values["top2_accuracy"]) == (0.25, 0.5)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(1, 20), st.sampled_from([1e-7, 1, 50, 500]))
 @settings(max_examples=30, deadline=None)
-def test_who_is_right_at_first_is_right_in_two(seed, classes, count, scale):
+def test_a_correct_prediction_is_also_correct_in_top_2(seed, classes, count, scale):
     rng = np.random.default_rng(seed)
     logits, labels = (rng.integers(-2, 3, (count, classes)) * scale).astype(np.float32), rng.integers(0, classes, count)
-    values = scores_of(logits, labels, [f"c{i}" for i in range(classes)]).values
+    values = compute_scores(logits, labels, [f"c{i}" for i in range(classes)]).values
     assert values["accuracy"] <= values["top2_accuracy"]
     assert values["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
 
 
-def test_the_interval_is_repeatable_and_as_wide_as_theory_has_it():
+def test_the_interval_is_repeatable_and_as_wide_as_theory_predicts():
     hits = np.arange(500) < 400
     low, high = bootstrap_interval(hits)
     assert [low, high] == bootstrap_interval(hits)
@@ -96,7 +96,7 @@ def test_the_interval_is_repeatable_and_as_wide_as_theory_has_it():
     assert low == pytest.approx(0.8 - 0.035, abs=0.004)
 
 
-def test_where_all_are_right_wilson_still_has_a_width():
+def test_wilsons_interval_has_a_width_if_all_predictions_are_correct():
     assert bootstrap_interval(np.ones(50, bool)) == [1.0, 1.0]
     low, high = wilson_interval(50, 50)
     assert low == pytest.approx(0.9287, abs=1e-4)
@@ -104,7 +104,7 @@ def test_where_all_are_right_wilson_still_has_a_width():
     assert wilson_interval(0, 0) is None
 
 
-def test_what_has_no_images_has_no_number():
+def test_a_ratio_without_images_is_none():
     never_predicted, absent = per_class_scores(np.array([0, 0, 1]), np.array([0, 0, 0]), CLASSES)[1:]
     assert (never_predicted["precision"], never_predicted["recall"], never_predicted["f1"]) == (None, 0.0, 0.0)
     assert (absent["recall"], absent["recall_interval"], absent["support"]) == (None, None, 0)

@@ -31,26 +31,26 @@ def metrics() -> dict:
     }  # fmt: skip
 
 
-def test_what_a_user_must_know_is_on_the_card(metrics):
+def test_the_card_states_what_a_user_must_know(metrics):
     card = model_card(metrics)
     for part in (
         "Test accuracy **0.2500**", "`f00`", "1,000 images", "activation | relu", "Evaluated once.", "It shrank.",
-        "ant taken for bee: 5 of 7 images", "overconfident", "Expected calibration error 0.1250", "bf16-mixed",
-        "| ant | - | 0.0000 | 0.0000 to 0.2000 | 0.0000 | 7 |", "largest difference of a probability onnx 2.0e-07",
+        "ant predicted as bee: 5 of 7 images", "overconfident", "Expected calibration error 0.1250", "bf16-mixed",
+        "| ant | - | 0.0000 | 0.0000 to 0.2000 | 0.0000 | 7 |", "largest difference of a probability is onnx 2.0e-07",
         "Licence: not stated", "| t0001 other | 0.6000 | - | - | 0 |  |", "SHA-256 `abc`",
     ):  # fmt: skip
         assert part in card, part
-    assert r"**t0003 net\|1**" in card  # a bar would end the cell of the table
+    assert r"**t0003 net\|1**" in card  # a bare | would end the table cell
     assert "ImageNet" not in card
     assert "shipped" not in card
 
 
-def test_what_is_not_always_so_is_said_only_then(metrics):
+def test_optional_parts_appear_only_if_they_apply(metrics):
     changed = copy.deepcopy(metrics) | {"licence": "CC BY 4.0", "shipped": {"in_words": "Another model."}}
     changed["model"]["config"] = {"backbone": "resnet50", "weights": "imagenet"}
     changed["test"] |= {"confusions": [], "mean_confidence": 0.1}
     card = model_card(changed)
-    for part in ("Licence: CC BY 4.0", "Another model.", "weights of resnet50 for ImageNet", "None in the test split",
+    for part in ("Licence: CC BY 4.0", "Another model.", "ImageNet weights of resnet50", "None in the test split",
                  "underconfident"):  # fmt: skip
         assert part in card
     changed["model"]["config"]["weights"] = "none"

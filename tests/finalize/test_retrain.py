@@ -16,20 +16,20 @@ def runs(tmp_path) -> Study:
 
 def hand_out(source: RunSource) -> list[tuple[str, int, int]]:
     given = []
-    while source.waiting:
+    while source.remaining:
         settings = source.suggest(source.next_trial_id())
         given.append((settings["trial_id"], settings["x"], settings["seed"]))
     return given
 
 
-def test_every_training_is_handed_out_once_in_order(runs):
+def test_every_run_is_handed_out_once_in_order(runs):
     given = hand_out(RunSource(runs, WANTED))
     assert given == [("t0000", 1, 1), ("t0001", 1, 2), ("t0002", 2, 1), ("t0003", 2, 2)]
     source = RunSource(runs, WANTED)
-    assert source.suggest("t0000")["threshold"] is None  # so that its best.ckpt is written however good it is
+    assert source.suggest("t0000")["threshold"] is None  # without a threshold its best.ckpt is always written
 
 
-def test_what_has_ended_is_not_repeated_what_was_left_goes_on_and_what_failed_is_tried_again(runs):
+def test_ended_runs_are_not_repeated_unfinished_runs_continue_and_failed_runs_are_retried(runs):
     hand_out(RunSource(runs, WANTED))
     run_epochs(runs, "t0000", [0.5])
     runs.end_trial("t0000", "completed")
@@ -40,19 +40,19 @@ def test_what_has_ended_is_not_repeated_what_was_left_goes_on_and_what_failed_is
     again.close()
 
 
-def test_a_training_left_unfinished_that_nobody_wants_any_more_stays(runs):
+def test_an_unfinished_run_that_is_no_longer_wanted_is_not_handed_out(runs):
     hand_out(RunSource(runs, WANTED))
     assert hand_out(RunSource(runs, WANTED[:1])) == [("t0000", 1, 1)]
 
 
-def test_starting_over_hands_out_again_what_did_not_end(runs):
+def test_starting_over_hands_out_unfinished_runs_again(runs):
     source = RunSource(runs, WANTED[:2])
     hand_out(source)
-    runs.end_trial("t0000", "failed", "no luck")  # in this call: not tried again in it
+    runs.end_trial("t0000", "failed", "no luck")  # failed in this call, so this call does not retry it
     assert hand_out(source.start_over()) == [("t0001", 1, 2)]
 
 
-def test_a_training_that_never_began_is_handed_out_again_before_others(runs):
+def test_a_requeued_run_is_handed_out_before_new_ones(runs):
     source = RunSource(runs, WANTED)
     lost = source.suggest("t0000")
     source.requeue("t0000")
@@ -60,14 +60,14 @@ def test_a_training_that_never_began_is_handed_out_again_before_others(runs):
     assert hand_out(source) == [("t0001", 1, 2), ("t0002", 2, 1), ("t0003", 2, 2)]
 
 
-def test_the_trainings_of_other_photos_are_not_mixed(tmp_path):
+def test_runs_on_other_images_are_refused(tmp_path):
     open_runs(tmp_path / "runs", {"config": {}, "data": {"fingerprint": "a"}}).close()
     open_runs(tmp_path / "runs", {"config": {}, "data": {"fingerprint": "a"}}).close()
     with pytest.raises(StudyError, match="was made with other photos than its study; remove it and start again"):
         open_runs(tmp_path / "runs", {"config": {}, "data": {"fingerprint": "b"}})
 
 
-def test_what_a_process_left_that_was_killed_at_the_very_start_does_no_harm(tmp_path):
+def test_files_of_a_process_killed_while_creating_the_study_are_replaced(tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / ".lock").touch()
     (tmp_path / "runs" / ".study.json").write_text("{")
@@ -75,7 +75,7 @@ def test_what_a_process_left_that_was_killed_at_the_very_start_does_no_harm(tmp_
     assert Study.open(tmp_path / "runs").trials == {}
 
 
-def test_an_interruption_keeps_what_has_ended(digits_config, tmp_path, trainer):
+def test_an_interruption_keeps_ended_runs(digits_config, tmp_path, trainer):
     runs = open_runs(tmp_path / "runs", {"config": digits_config.to_json(), "data": {}})
     wanted = [PARAMS | {"seed": seed} for seed in (1, 2, 3)]
     trainer.interrupt_after = 1

@@ -6,7 +6,7 @@ import pytest
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError, DataError, InatError, SearchError, StudyError
-from inat.finalize.options import FinalizeCommand, settings_of
+from inat.finalize.options import FinalizeCommand, retraining_config
 from inat.finalize.task import plan
 from inat.study.study import Study
 from tests.finalize.conftest import PARAMS, make_study
@@ -20,20 +20,20 @@ def planned(directory, **options):
         study.close()
 
 
-def test_all_seeds_of_a_configuration_then_those_of_the_next(digits_study):
+def test_all_seeds_of_a_configuration_come_before_the_next_configuration(digits_study):
     task = planned(digits_study, top=2, seeds=2)
     assert [(p["activation"], p["seed"]) for p in task.wanted] == [("relu", 1), ("relu", 2), ("mish", 1), ("mish", 2)]
     assert [config.max_epochs for config in task.configs] == [3, 3]
     assert not task.test_data(task.trials[0]).use_augmentation
 
 
-def test_nothing_stops_a_training_early_but_patience(digits_study):
+def test_only_patience_stops_a_run_early(digits_study):
     config = planned(digits_study).config
     assert config.grace_period == config.max_epochs == 3
     assert (config.time_budget, config.target_accuracy, config.wandb) == (None, None, "off")
 
 
-def test_options_take_the_place_of_the_studys_where_they_are_given(digits_study, tmp_path):
+def test_given_options_replace_those_of_the_study(digits_study, tmp_path):
     config = planned(digits_study, cache_dir=tmp_path / "elsewhere", max_concurrent=1, gpus_per_trial=0.0).config
     assert (config.cache_dir, config.max_concurrent, config.gpus_per_trial) == (tmp_path / "elsewhere", 1, 0.0)
     assert config.precision == "32-true"
@@ -45,18 +45,18 @@ def test_numbers_below_one_are_refused(tmp_path, name, value):
         FinalizeCommand(study=tmp_path, **{name: value})
 
 
-def test_more_configurations_than_there_are(digits_study):
+def test_top_above_the_number_of_configurations_is_refused(digits_study):
     with pytest.raises(ConfigError, match="--top 4 is more than the 3 different configurations with a result"):
         planned(digits_study, top=4)
 
 
-def test_a_study_without_a_completed_trial(tmp_path, digits_config):
+def test_a_study_without_a_completed_trial_is_refused(tmp_path, digits_config):
     study = make_study(tmp_path / "study", digits_config, (PARAMS, 0.5, "failed"))
     with pytest.raises(SearchError, match="none of the 1 trials"):
         planned(study)
 
 
-def test_photos_that_are_gone_or_others(tmp_path, digits_config, photo_tree):
+def test_missing_or_other_photos_are_refused(tmp_path, digits_config, photo_tree):
     photos = photo_tree()
     config = dataclasses.replace(digits_config, data=str(photos))
     study = make_study(tmp_path / "study", config, (PARAMS, 0.5, "completed"))
@@ -66,11 +66,13 @@ def test_photos_that_are_gone_or_others(tmp_path, digits_config, photo_tree):
         planned(study, top=1)
     assert planned(study, top=1, data=str(moved)).config.data == str(moved)
     next((moved / "val" / "bird").iterdir()).unlink()
-    with pytest.raises(StudyError, match="moved are not those that .* was made with; restore them, or pass --data"):
+    with pytest.raises(
+        StudyError, match="moved differ from the photos that .* was made with; restore them, or pass --data"
+    ):
         planned(study, top=1, data=str(moved))
 
 
-def test_a_study_of_something_else_than_trainings(tmp_path, digits_config):
+def test_a_study_with_unknown_hyperparameters_is_refused(tmp_path, digits_config):
     study = make_study(tmp_path / "study", digits_config, ({"x": 1}, 0.5, "completed"))
     with pytest.raises(StudyError, match="trial t0000 of .* cannot be trained again: unknown hyperparameter 'x'"):
         planned(study, top=1)
@@ -84,45 +86,45 @@ def damage(directory, change) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (lambda info: info.pop("data"), "does not say which photos it is of"),
-        (lambda info: info.update(search="sideways"), "a study of an unknown kind, 'sideways'"),
+        (lambda info: info.pop("data"), "does not identify the photos of the study"),
+        (lambda info: info.update(search="sideways"), "a study of unknown kind 'sideways'"),
         (lambda info: info.pop("config"), "has no configuration"),
         (lambda info: info["config"].update(wings=2), "unknown hyperparameter 'wings'"),
     ],
 )
-def test_a_damaged_study_is_told_in_a_sentence(digits_study, change, said):
+def test_a_damaged_study_is_reported_in_one_sentence(digits_study, change, message):
     damage(digits_study, change)
-    with pytest.raises(InatError, match=said):
+    with pytest.raises(InatError, match=message):
         planned(digits_study)
 
 
-def test_a_damaged_journal_is_told(digits_study):
+def test_a_damaged_journal_is_reported(digits_study):
     with (digits_study / "journal.jsonl").open("a") as file:
         file.write("nothing\n")
     with pytest.raises(StudyError, match="journal.jsonl is damaged at line"):
         planned(digits_study)
 
 
-def test_a_running_study_is_left_alone(digits_study):
+def test_a_running_study_is_refused(digits_study):
     running = Study.open(digits_study)
     with pytest.raises(StudyError, match="is being run by another process; wait for it or stop it first"):
         planned(digits_study)
     running.close()
 
 
-def test_no_study_names_those_that_there_are(digits_study):
+def test_a_missing_study_lists_the_existing_ones(digits_study):
     with pytest.raises(StudyError, match=f"no study in .*; there are: {digits_study}"):
         planned(digits_study.parent / "nothing")
 
 
-def test_each_kind_of_search_has_its_settings(tmp_path):
+def test_each_kind_of_search_gets_its_own_configuration(tmp_path):
     command = FinalizeCommand(study=tmp_path, weights_dir=tmp_path / "weights")
-    fine = settings_of({"search": "finetune", "config": FinetuneConfig().to_json()}, command)
+    fine = retraining_config({"search": "finetune", "config": FinetuneConfig().to_json()}, command)
     assert isinstance(fine, FinetuneConfig)
     assert fine.weights_dir == tmp_path / "weights"
-    assert type(settings_of({"config": SearchConfig().to_json()}, command)) is SearchConfig
+    assert type(retraining_config({"config": SearchConfig().to_json()}, command)) is SearchConfig
 
 
 def test_weights_that_have_changed_are_refused(tmp_path, photo_tree, weights_dir):

@@ -6,14 +6,14 @@ from inat.config.trial import DataConfig
 from inat.data.splits import names_of_test_split
 from inat.errors import SearchError, StudyError
 from inat.finalize import test_evaluation
-from inat.finalize.test_evaluation import probabilities_of, sha256_of
+from inat.finalize.test_evaluation import class_probabilities, sha256_of
 from inat.finalize.test_evaluation import test_once as score_once
 from inat.training.evaluation import Answers
 
 
 @pytest.fixture
 def evaluations(monkeypatch) -> list:
-    """What was evaluated; the answers are of the digits' test split."""
+    """(checkpoint, split) of each evaluation; its logits are those of a perfect model on the digits."""
     seen = []
 
     def answers(checkpoint, split, data):
@@ -40,10 +40,10 @@ def test_a_model_is_evaluated_once(tmp_path, evaluations):
     assert len(set(first.names)) == 360
     assert np.array_equal(again.logits, first.logits)
     assert np.array_equal(again.labels, first.labels)
-    assert probabilities_of(first).sum(axis=1) == pytest.approx(np.ones(360), abs=1e-6)
+    assert class_probabilities(first).sum(axis=1) == pytest.approx(np.ones(360), abs=1e-6)
 
 
-def test_another_model_is_another_evaluation_and_is_counted(tmp_path, evaluations):
+def test_another_model_is_evaluated_and_counted(tmp_path, evaluations):
     model = tmp_path / "best.ckpt"
     for number, text in enumerate(("one", "two", "three"), start=1):
         model.write_text(text)
@@ -51,7 +51,7 @@ def test_another_model_is_another_evaluation_and_is_counted(tmp_path, evaluation
     assert [text for text, _ in evaluations] == ["one", "two", "three"]
 
 
-def test_a_model_that_comes_back_is_not_evaluated_again(tmp_path, evaluations):
+def test_a_model_that_wins_again_is_not_evaluated_again(tmp_path, evaluations):
     model = tmp_path / "best.ckpt"
     for text, count in (("one", 1), ("two", 2), ("one", 2), ("two", 2), ("three", 3), ("one", 3)):
         model.write_text(text)
@@ -59,7 +59,7 @@ def test_a_model_that_comes_back_is_not_evaluated_again(tmp_path, evaluations):
     assert [text for text, _ in evaluations] == ["one", "two", "three"]
 
 
-def test_what_a_killed_process_left_is_no_evaluation(tmp_path, evaluations):
+def test_the_partial_file_of_a_killed_process_is_ignored(tmp_path, evaluations):
     model = tmp_path / "best.ckpt"
     model.write_text("one")
     (tmp_path / "tests").mkdir()
@@ -68,7 +68,7 @@ def test_what_a_killed_process_left_is_no_evaluation(tmp_path, evaluations):
     assert len(evaluations) == 1
 
 
-def test_what_an_earlier_version_kept_is_still_good(tmp_path, evaluations):
+def test_the_file_of_an_earlier_version_is_used(tmp_path, evaluations):
     model = tmp_path / "best.ckpt"
     model.write_text("third")
     kept = score_once(model, tmp_path, DIGITS)
@@ -85,20 +85,22 @@ def test_what_an_earlier_version_kept_is_still_good(tmp_path, evaluations):
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
-def test_a_model_whose_output_is_no_number_has_no_score(tmp_path, monkeypatch, wrong):
+def test_a_model_with_output_that_is_not_finite_has_no_score(tmp_path, monkeypatch, wrong):
     logits = torch.eye(10)[torch.arange(360) % 10]
     logits[[7, 9], 3] = wrong
-    said = Answers(logits, torch.arange(360) % 10, tuple("0123456789"), DIGITS, "16-mixed")
-    monkeypatch.setattr(test_evaluation, "answers", lambda *_: said)
+    output = Answers(logits, torch.arange(360) % 10, tuple("0123456789"), DIGITS, "16-mixed")
+    monkeypatch.setattr(test_evaluation, "answers", lambda *_: output)
     model = tmp_path / "best.ckpt"
     model.write_text("weights")
     first = names_of_test_split(DIGITS)[7]
-    with pytest.raises(SearchError, match=f"in 16-mixed, .* no finite number for 2 of 360 test images, .*{first}."):
+    with pytest.raises(
+        SearchError, match=f"precision 16-mixed .* NaN or infinite for 2 of 360 test images, first for .*{first}."
+    ):
         score_once(model, tmp_path, DIGITS)
     assert list((tmp_path / "tests").iterdir()) == []
 
 
-def test_names_that_are_no_text_survive(tmp_path, evaluations, monkeypatch):
+def test_file_names_that_are_not_unicode_survive(tmp_path, evaluations, monkeypatch):
     odd = [f"val/bird/{i}\udcff.jpg" for i in range(360)]
     monkeypatch.setattr(test_evaluation, "names_of_test_split", lambda data: odd)
     (tmp_path / "best.ckpt").write_text("weights")
@@ -106,16 +108,16 @@ def test_names_that_are_no_text_survive(tmp_path, evaluations, monkeypatch):
     assert list(score_once(tmp_path / "best.ckpt", tmp_path, DIGITS).names) == odd
 
 
-def test_a_damaged_record_is_not_taken_for_none(tmp_path, evaluations):
+def test_a_damaged_file_is_reported_and_not_replaced(tmp_path, evaluations):
     (tmp_path / "best.ckpt").write_text("weights")
     score_once(tmp_path / "best.ckpt", tmp_path, DIGITS)
     next((tmp_path / "tests").iterdir()).write_bytes(b"PK nothing")
-    with pytest.raises(StudyError, match=r"tests/.*.npz.* is damaged; restore it from a copy, or remove it to"):
+    with pytest.raises(StudyError, match=r"tests/.*.npz.* is damaged; restore it from a backup, or remove it to"):
         score_once(tmp_path / "best.ckpt", tmp_path, DIGITS)
     assert len(evaluations) == 1
 
 
-def test_what_another_version_kept_otherwise_is_not_called_damaged(tmp_path, evaluations):
+def test_a_file_of_another_version_is_not_called_damaged(tmp_path, evaluations):
     (tmp_path / "best.ckpt").write_text("weights")
     kept = score_once(tmp_path / "best.ckpt", tmp_path, DIGITS)
     with np.load(tmp_path / "tests" / f"{kept.model}.npz") as content:
@@ -124,6 +126,6 @@ def test_what_another_version_kept_otherwise_is_not_called_damaged(tmp_path, eva
         score_once(tmp_path / "best.ckpt", tmp_path, DIGITS)
 
 
-def test_a_checkpoint_that_is_gone_is_told(tmp_path):
+def test_a_missing_checkpoint_is_reported(tmp_path):
     with pytest.raises(StudyError, match=r"checkpoint .*best.ckpt .*No such file or directory.; restore it, or remove"):
         sha256_of(tmp_path / "runs" / "checkpoints" / "t0000" / "best.ckpt")

@@ -1,4 +1,4 @@
-"""Small networks, and what a network has of hooks."""
+"""Small networks for tests, and a count of a network's hooks."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from inat.config.trial import CNNConfig
 from inat.models.backbones import build_backbone
 from inat.models.cnn import build_cnn
 
-# Backbones with the smallest images that leave the last maps more than one pixel.
+# Backbones with the smallest image size (px) whose last maps are larger than one pixel.
 BACKBONES = {
     "mobilenet_v2": 64, "resnet50": 64, "vit_b_16": 48, "googlenet": 64, "inception_v3": 107, "vgg16": 64,
     "efficientnet_v2_s": 64,
@@ -15,7 +15,7 @@ BACKBONES = {
 
 
 def cnn(activation: str = "relu", size: int = 16) -> nn.Sequential:
-    """Two convolutions with batch norms that have seen something."""
+    """Two convolutions with batch norms whose statistics are not the initial ones."""
     torch.manual_seed(0)
     config = CNNConfig(
         first_layer_filters=6, filter_org=2, conv_layers=2, activation=activation, dropout=0.2, batch_norm=True,
@@ -27,7 +27,7 @@ def cnn(activation: str = "relu", size: int = 16) -> nn.Sequential:
 
 
 def backbone(name: str) -> tuple[nn.Module, torch.Tensor]:
-    """A network with random weights and frozen stages, and an image for it."""
+    """A network with random weights and all stages but one frozen, and an image (3, S, S) for it."""
     torch.manual_seed(0)
     net = build_backbone(name, 3, image_size=BACKBONES[name])
     net.freeze(len(net) - 1)
@@ -35,12 +35,13 @@ def backbone(name: str) -> tuple[nn.Module, torch.Tensor]:
 
 
 def hooks(net: nn.Module) -> int:
+    """Number of hooks on all modules of ``net``."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return sum(len(getattr(module, kind)) for module in net.modules() for kind in kinds)
 
 
 class Failing(nn.Module):
-    """A last stage that refuses what it is given."""
+    """A stage that raises an error."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         raise ValueError("on purpose")

@@ -5,7 +5,7 @@ from PIL import Image
 from torch import nn
 
 from inat.errors import ConfigError, DataError
-from inat.interpret.examples import Source
+from inat.interpret.examples import InterpretOptions
 from inat.interpret.filters import draw_filters, draw_kernels, feature_maps, strongest_kernels
 from inat.training.inference import open_model
 from tests.interpret.nets import cnn, hooks
@@ -22,14 +22,14 @@ def test_feature_maps_are_the_outputs_of_the_convolutions():
     assert hooks(net) == 0
 
 
-def test_activations_in_place_do_not_overwrite_them():
+def test_in_place_activations_do_not_overwrite_feature_maps():
     net, images = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(inplace=True)), torch.randn(1, 3, 4, 4)
     maps = feature_maps(net, images, {"0": net[0]})["0"]
     assert maps.min() < 0
     np.testing.assert_array_equal(maps, net[0](images)[0].detach())
 
 
-def test_the_strongest_kernel_is_that_of_the_heaviest_channel():
+def test_the_strongest_kernel_is_that_of_the_channel_with_the_largest_norm():
     weight = torch.zeros(2, 3, 2, 2)
     weight[0, 2], weight[0, 1, 0, 0] = -1.0, 1.5
     weight[1, 0, 1, 1] = 0.1
@@ -39,21 +39,25 @@ def test_the_strongest_kernel_is_that_of_the_heaviest_channel():
 @pytest.mark.parametrize(
     ("shape", "title", "pixels"),
     [
-        ((100, 3, 3, 3), "x: the first 64 of 100 kernels, 3 x 3, in colour\neach from black to white", (31, 31, 3)),
-        ((12, 5, 1, 7), "x: 12 kernels, 1 x 7\nof the heaviest of 5 input channels of each", (3, 63)),
-        ((8, 1, 3, 3), "x: 8 kernels, 3 x 3\neach filter sees one channel", (3, 31)),
-        ((70, 40, 1, 1), "x: the first 64 of 70 filters, 1 x 1\nthe weight of each input channel", (64, 40)),
+        (
+            (100, 3, 3, 3),
+            "x: the first 64 of 100 kernels, 3 x 3, in colour\neach scaled from black to white",
+            (31, 31, 3),
+        ),
+        ((12, 5, 1, 7), "x: 12 kernels, 1 x 7\nof the input channel with the largest norm of 5", (3, 63)),
+        ((8, 1, 3, 3), "x: 8 kernels, 3 x 3\neach filter has one input channel", (3, 31)),
+        ((70, 40, 1, 1), "x: the first 64 of 70 filters, 1 x 1\none weight per input channel", (64, 40)),
     ],
 )
-def test_each_kind_of_kernels_has_its_picture(shape, title, pixels):
+def test_each_kind_of_kernel_has_its_figure(shape, title, pixels):
     figure = draw_kernels(torch.randn(shape), "x")
     assert figure.axes[0].get_title() == title
     assert figure.axes[0].images[0].get_array().shape == pixels
 
 
-def test_every_convolution_layer_has_two_pictures(digits_model, tmp_path):
-    source = Source(model=digits_model, output=tmp_path)
-    draw_filters(open_model(digits_model), source, None, ())
+def test_every_convolution_layer_has_two_figures(digits_model, tmp_path):
+    options = InterpretOptions(model=digits_model, output=tmp_path)
+    draw_filters(open_model(digits_model), options, None, ())
     names = {path.name for path in (tmp_path / "filters").iterdir()}
     assert names == {f"{n}-conv{n}-{kind}.png" for n in (1, 2) for kind in ("maps", "kernels")}
     for path in (tmp_path / "filters").iterdir():
@@ -62,19 +66,19 @@ def test_every_convolution_layer_has_two_pictures(digits_model, tmp_path):
 
 
 def test_layers_can_be_chosen_by_name(digits_model, tmp_path):
-    model, source = open_model(digits_model), Source(model=digits_model, output=tmp_path)
-    draw_filters(model, source, None, ("conv2",))
+    model, options = open_model(digits_model), InterpretOptions(model=digits_model, output=tmp_path)
+    draw_filters(model, options, None, ("conv2",))
     assert {path.name for path in (tmp_path / "filters").iterdir()} == {"2-conv2-maps.png", "2-conv2-kernels.png"}
-    with pytest.raises(ConfigError, match=r"no convolution layer is called 'conv3'; choose from conv1, conv2"):
-        draw_filters(model, source, None, ("conv3",))
+    with pytest.raises(ConfigError, match=r"unknown convolution layer 'conv3'; choose from conv1, conv2"):
+        draw_filters(model, options, None, ("conv3",))
 
 
-def test_a_file_where_the_folder_of_filters_should_be_is_one_sentence(digits_model, tmp_path):
+def test_a_file_in_place_of_the_filters_folder_is_reported(digits_model, tmp_path):
     (tmp_path / "filters").write_text("")
     with pytest.raises(DataError, match=r"cannot write .*filters \(File exists\); choose another --output"):
-        draw_filters(open_model(digits_model), Source(model=digits_model, output=tmp_path), None, [])
+        draw_filters(open_model(digits_model), InterpretOptions(model=digits_model, output=tmp_path), None, [])
 
 
 def test_a_negative_seed_is_refused(digits_model):
     with pytest.raises(ConfigError, match="--seed -1 is negative"):
-        Source(model=digits_model, seed=-1)
+        InterpretOptions(model=digits_model, seed=-1)

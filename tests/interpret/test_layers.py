@@ -3,10 +3,10 @@ import torch
 from torch import nn
 
 from inat.errors import ConfigError
-from inat.interpret.layers import Layer, convolutions, last_convolution, last_maps, outputs_of
+from inat.interpret.layers import Layer, capture_outputs, convolutions, grad_cam_layer, guided_backprop_layer
 from tests.interpret.nets import BACKBONES, Failing, backbone, cnn, hooks
 
-LAST = {  # the last convolution, and what Grad-CAM weighs
+LAST = {  # the layers of guided back-propagation and of Grad-CAM
     "mobilenet_v2": ("features18.block.0", "features18.block"),
     "resnet50": ("layer4.block.2.conv3", "layer4.block"),
     "vit_b_16": ("encoder_layer_11.block.ln_1", "encoder_layer_11.block.ln_1"),
@@ -22,22 +22,22 @@ SLOW = {"inception_v3", "vgg16", "efficientnet_v2_s", "googlenet"}
 def test_the_last_layers_of_each_backbone(name):
     net, image = backbone(name)
     images = image.unsqueeze(0)
-    assert (last_convolution(net, images).name, last_maps(net, images).name) == LAST[name]
+    assert (guided_backprop_layer(net, images).name, grad_cam_layer(net, images).name) == LAST[name]
     assert hooks(net) == 0
 
 
-def test_those_of_a_cnn_are_its_last_convolution_and_activation():
+def test_the_last_layers_of_a_cnn_are_its_last_convolution_and_activation():
     net, images = cnn(), torch.randn(1, 3, 16, 16)
     assert list(convolutions(net, images)) == ["conv1", "conv2"]
-    assert last_convolution(net, images) == Layer("conv2", net.conv2)
-    assert last_maps(net, images) == Layer("act2", net.act2)
+    assert guided_backprop_layer(net, images) == Layer("conv2", net.conv2)
+    assert grad_cam_layer(net, images) == Layer("act2", net.act2)
 
 
-def test_convolutions_come_in_the_order_of_execution_and_without_idle_ones():
+def test_convolutions_are_in_order_of_execution_and_unused_ones_are_left_out():
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.second, self.idle, self.first = (nn.Conv2d(3, 3, 1) for _ in range(3))
+            self.second, self.unused, self.first = (nn.Conv2d(3, 3, 1) for _ in range(3))
 
         def forward(self, images):
             return self.second(self.first(images))
@@ -45,19 +45,19 @@ def test_convolutions_come_in_the_order_of_execution_and_without_idle_ones():
     assert list(convolutions(Net(), torch.zeros(1, 3, 2, 2))) == ["first", "second"]
 
 
-def test_squeeze_and_excitation_has_no_convolutions_to_look_at():
+def test_convolutions_of_squeeze_and_excitation_are_left_out():
     net, image = backbone("efficientnet_v2_s")
     found = convolutions(net, image.unsqueeze(0))
     assert "features4.0.block.1.0" in found
     assert not any(".fc" in name for name in found)
 
 
-def test_a_network_without_convolutions_is_a_sentence():
+def test_a_network_without_convolutions_is_refused():
     with pytest.raises(ConfigError, match="no convolution layer"):
-        last_convolution(nn.Flatten(), torch.zeros(1, 3, 2, 2))
+        guided_backprop_layer(nn.Flatten(), torch.zeros(1, 3, 2, 2))
 
 
-def test_tokens_become_maps_in_the_order_of_patches():
+def test_tokens_become_maps_in_order_of_patches():
     tokens = torch.arange(2 * 5 * 3).reshape(2, 5, 3)
     maps = Layer("x", nn.Identity(), tokens=True).maps(tokens)
     assert maps.shape == (2, 3, 2, 2)
@@ -65,12 +65,12 @@ def test_tokens_become_maps_in_the_order_of_patches():
     assert torch.equal(maps[1, :, 1, 0], tokens[1, 3])
 
 
-def test_hooks_go_when_the_network_fails():
+def test_hooks_are_removed_if_the_network_fails():
     net = nn.Sequential(nn.Conv2d(3, 3, 1), Failing())
     before = []
 
     def fail():
-        with outputs_of({"0": net[0]}, lambda output: output):
+        with capture_outputs({"0": net[0]}, lambda output: output):
             before.append(hooks(net))
             net(torch.zeros(1, 3, 2, 2))
 

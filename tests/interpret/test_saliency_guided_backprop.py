@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models.googlenet import BasicConv2d
 
-from inat.interpret.layers import Layer, last_convolution
+from inat.interpret.layers import Layer, guided_backprop_layer
 from inat.interpret.saliency import GuidedActivations, guided_gradients, random_neurons
 from inat.models.cnn import ACTIVATION_LAYERS
 from tests.interpret.nets import BACKBONES, Failing, backbone, cnn, hooks
@@ -42,8 +42,8 @@ DERIVATIVES = {
 
 
 @pytest.mark.parametrize("activation", DERIVATIVES)
-def test_a_network_of_two_neurons_by_hand(activation):
-    """Red goes through x to a unit of weight 5, green to one of weight -7; blue to none."""
+def test_guided_gradients_of_two_neurons_computed_by_hand(activation):
+    """Red reaches the neuron with weight 5, green with weight -7, blue not at all."""
     net = nn.Sequential(
         nn.Conv2d(3, 2, 1, bias=False), ACTIVATION_LAYERS[activation](), nn.Conv2d(2, 1, 1, bias=False)
     ).eval()
@@ -54,47 +54,47 @@ def test_a_network_of_two_neurons_by_hand(activation):
     for x in (1.5, -0.5, -2.0, -3.0):
         image = torch.full((3, 1, 1), x / 2)
         (gradient,) = guided_gradients(net, image, Layer("2", net[2]), [(0, 0, 0)])
-        # Down the negative weight nothing comes; down the other, nothing where the curve falls: at -2 and -3.
+        # The negative weight passes no gradient; the other one passes none where the slope is negative: at -2 and -3.
         expected = 2 * 5 * max(derivative(x), 0)
         assert gradient.flatten().tolist() == pytest.approx([expected, 0, 0], abs=1e-4)
         assert (expected == 0) == (x <= -2 or (activation == "relu" and x < 0))
 
 
-def test_it_is_captums_for_relu_modules():
+def test_guided_gradients_equal_captums_for_relu_modules():
     net, image = cnn("relu"), torch.randn(3, 16, 16)
-    layer = last_convolution(net, image.unsqueeze(0))
+    layer = guided_backprop_layer(net, image.unsqueeze(0))
     neurons = random_neurons((12, 8, 8), 10, seed=1)
-    ours = guided_gradients(net, image, layer, neurons)
-    torch.testing.assert_close(ours, by_captum(net, layer, image, neurons), rtol=1e-5, atol=1e-7)
+    guided = guided_gradients(net, image, layer, neurons)
+    torch.testing.assert_close(guided, by_captum(net, layer, image, neurons), rtol=1e-5, atol=1e-7)
     plain = NeuronGradient(net, layer.module).attribute(image.unsqueeze(0).requires_grad_(), tuple(neurons[0]))
-    assert not torch.allclose(ours[:1], plain, rtol=0.01)
+    assert not torch.allclose(guided[:1], plain, rtol=0.01)
 
 
 @pytest.mark.parametrize("name", ["resnet50", pytest.param("vgg16", marks=pytest.mark.slow)])
-def test_it_is_captums_for_a_relu_backbone_whose_relus_work_in_place_for_us_alone(name):
+def test_guided_gradients_equal_captums_for_backbones_with_in_place_relus(name):
     net, image = backbone(name)
     other = copy.deepcopy(net)
     for module in other.modules():
         if isinstance(module, nn.ReLU):
-            module.inplace = False  # captum cannot hook those
-    layer = last_convolution(net, image.unsqueeze(0))
+            module.inplace = False  # captum cannot hook in-place relus
+    layer = guided_backprop_layer(net, image.unsqueeze(0))
     neurons = [(3, 1, 1), (7, 0, 1)]
-    ours = guided_gradients(net, image, layer, neurons)
+    guided = guided_gradients(net, image, layer, neurons)
     reference = by_captum(other, Layer(layer.name, other.get_submodule(layer.name)), image, neurons)
-    torch.testing.assert_close(ours, reference, rtol=1e-3, atol=1e-4 * float(reference.abs().max()))
+    torch.testing.assert_close(guided, reference, rtol=1e-3, atol=1e-4 * float(reference.abs().max()))
 
 
-def test_functions_are_guided_like_modules():
+def test_activation_functions_are_guided_like_modules():
     torch.manual_seed(0)
     by_function = nn.Sequential(BasicConv2d(3, 4, kernel_size=3), nn.Conv2d(4, 4, 3)).eval()
     by_module = nn.Sequential(by_function[0].conv, by_function[0].bn, nn.ReLU(), by_function[1]).eval()
     image = torch.randn(3, 8, 8)
     neurons = [(0, 1, 1), (3, 2, 2)]
-    ours = guided_gradients(by_function, image, Layer("1", by_function[1]), neurons)
-    torch.testing.assert_close(ours, by_captum(by_module, Layer("3", by_module[3]), image, neurons))
-    # What captum says of functions is the plain gradient.
+    guided = guided_gradients(by_function, image, Layer("1", by_function[1]), neurons)
+    torch.testing.assert_close(guided, by_captum(by_module, Layer("3", by_module[3]), image, neurons))
+    # captum does not guide functions: it returns the plain gradient.
     plain = by_captum(by_function, Layer("1", by_function[1]), image, neurons)
-    assert not torch.allclose(plain, ours, rtol=0.01)
+    assert not torch.allclose(plain, guided, rtol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_functions_are_guided_like_modules():
         nn.Mish(inplace=True),
     ],
 )  # fmt: skip
-def test_every_way_to_call_an_activation_is_guided_and_gives_its_values(function):
+def test_every_way_to_call_an_activation_is_guided_and_keeps_its_output(function):
     values = torch.tensor([-3.0, -1.0, 0.5, 8.0])
     given = values.clone().requires_grad_()
     with GuidedActivations():
@@ -122,10 +122,10 @@ def test_every_way_to_call_an_activation_is_guided_and_gives_its_values(function
 
 
 @pytest.mark.parametrize("name", ALL_BACKBONES)
-def test_every_backbone_has_guided_gradients_and_is_left_as_it_was(name):
+def test_every_backbone_has_guided_gradients_and_is_left_unchanged(name):
     net, image = backbone(name)
     state = {key: tensor.clone() for key, tensor in net.state_dict().items()}
-    layer = last_convolution(net, image.unsqueeze(0))
+    layer = guided_backprop_layer(net, image.unsqueeze(0))
     gradients = guided_gradients(net, image, layer, [(0, 0, 0), (1, 1, 1)])
     assert gradients.shape == (2, *image.shape)
     assert gradients.isfinite().all()
@@ -136,9 +136,9 @@ def test_every_backbone_has_guided_gradients_and_is_left_as_it_was(name):
     assert all(torch.equal(state[key], tensor) for key, tensor in net.state_dict().items())
 
 
-def test_nothing_stays_behind_an_error():
+def test_an_error_leaves_no_hook_and_no_guided_activation():
     net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), Failing(), nn.Conv2d(3, 3, 1))
-    handle = net[0].register_forward_hook(lambda *_: None)  # somebody else's
+    handle = net[0].register_forward_hook(lambda *_: None)  # a hook that must survive
     with pytest.raises(ValueError, match="on purpose"):
         guided_gradients(net, torch.zeros(3, 2, 2), Layer("3", net[3]), [(0, 0, 0)])
     assert hooks(net) == 1
@@ -148,7 +148,7 @@ def test_nothing_stays_behind_an_error():
     assert given.grad == -1  # not guided any more
 
 
-def test_neurons_are_drawn_from_the_seed_and_are_different_ones():
+def test_neurons_are_distinct_and_chosen_by_the_seed():
     assert random_neurons((3, 4, 5), 10, 0) == random_neurons((3, 4, 5), 10, 0)
     assert random_neurons((3, 4, 5), 10, 0) != random_neurons((3, 4, 5), 10, 1)
     every = random_neurons((2, 1, 3), 10, 0)

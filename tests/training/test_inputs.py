@@ -9,7 +9,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from inat.config.trial import BACKBONE_NAMES, TrialConfig
+from inat.config.backbones import BACKBONE_NAMES
+from inat.config.trial import TrialConfig
 from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_ACC, VAL_LOSS
 from inat.errors import DataError
 from inat.models import frozen_features

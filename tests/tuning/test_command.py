@@ -76,9 +76,9 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_ctrl_c_says_how_to_cont
     wait_until(lambda: saved() > 1, "a checkpoint of a running trial")
     wait_until(lambda: journal.read_text().count('"epoch", ') > 1, "reports of it")
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    ours = children_of(process.pid)
+    children = children_of(process.pid)
     rows = (line.split(None, 1) for line in listed.splitlines()[1:])
-    workers = [int(pid) for pid, args in rows if int(pid) in ours and "ray::ImplicitFunc" in args]
+    workers = [int(pid) for pid, args in rows if int(pid) in children and "ray::ImplicitFunc" in args]
     before = journal.read_text().count('"epoch", ')
     os.kill(workers[0], signal.SIGKILL)
     killed_at = time.time_ns()
@@ -105,7 +105,7 @@ def test_the_summary_says_what_and_where(tmp_path):
         trial = study.add_trial({"activation": "relu", "dropout": 0.2})
         run_epochs(study, trial.trial_id, [value])
         study.end_trial(trial.trial_id, state, "ValueError: x" if state == "failed" else "")
-    text = command.summary(study, study.best(), seconds=12.3)
+    text = command.describe_result(study, study.best(), seconds=12.3)
     assert "1 completed, 1 stopped, 1 failed in 12 s" in text
     assert "t0001 relu-d0.2" in text
     assert "0.7500 best validation accuracy" in text
@@ -113,8 +113,8 @@ def test_the_summary_says_what_and_where(tmp_path):
     assert f"{study.directory}: trials.csv, history.csv" in text
     settings = SearchConfig(data="digits", num_samples=9)
     assert "9 trials, 3 of them already ended" in command.describe_task(settings, study, presets.space_of(settings))
-    assert f"--resume {study.directory}" in command.interruption(settings, study)
-    assert "failed with: ValueError: x" in command.all_failed(study)
+    assert f"--resume {study.directory}" in command.describe_interruption(settings, study)
+    assert "failed with: ValueError: x" in command.describe_failure(study)
 
 
 def test_a_report_that_cannot_be_written_costs_nobody_the_search(tmp_path, monkeypatch):

@@ -169,7 +169,7 @@ def test_a_hanging_trial_is_ended_and_the_search_goes_on(tmp_path):
     def hanging(params):
         from threading import Event
 
-        from inat.tuning.worker.callbacks import Watchdog
+        from inat.tuning.ray_backend.hang_monitor import Watchdog
 
         number = int(params["trial_id"][1:])
         with Watchdog(Path(params["study_dir"]) / "errors" / f"{params['trial_id']}.hang.txt", 2.0):
@@ -262,7 +262,7 @@ SLOW_SEARCH = """
     from pathlib import Path
     from ray import tune
     from inat.config.search import SearchConfig
-    from inat.tuning import hangs, search
+    from inat.tuning import search
 
     def slow(params):
         for epoch in range(1, 4):
@@ -274,7 +274,7 @@ SLOW_SEARCH = """
         settings = SearchConfig(data="digits", num_samples=8, max_epochs=3, storage_path=Path(sys.argv[1]),
                                 name="study", resume=resume)
         study, space = search.open_study(settings)
-        outcome = search.run(settings, study, space, slow, give_up=lambda: print("gave up waiting", flush=True))
+        outcome = search.run(settings, study, space, slow, on_forced_exit=lambda: print("gave up waiting", flush=True))
         study.close()
         print("interrupted", outcome.interrupted)
 """

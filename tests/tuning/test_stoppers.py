@@ -1,7 +1,11 @@
+import pickle
+from types import SimpleNamespace
+
 import pytest
 
+from inat.errors import StudyError
 from inat.tuning import stoppers
-from inat.tuning.stoppers import StopAtLimits
+from inat.tuning.stoppers import StopAtLimits, StopAtWriteError, StopOnSignal
 from tests.helpers import run_epochs
 
 
@@ -9,7 +13,7 @@ def test_without_limits_nothing_stops(study):
     stop = StopAtLimits(study, None, None)
     trial = study.add_trial({"x": 1})
     run_epochs(study, trial.trial_id, [1.0])
-    stop.hear(trial)
+    stop.on_trial_update(trial)
     assert not stop.stop_all()
     assert stop.reason == ""
 
@@ -26,7 +30,7 @@ def test_the_time_budget_stops_everything(study, monkeypatch):
 
 
 @pytest.mark.parametrize("ended_before", [True, False])
-def test_the_target_accuracy_stops_everything_and_ends_the_trial_that_reached_it(study, ended_before):
+def test_the_target_accuracy_stops_everything(study, ended_before):
     reached, behind = study.add_trial({"x": 1}), study.add_trial({"x": 2})
     stop = StopAtLimits(study, None, 0.9)
     run_epochs(study, reached.trial_id, [0.5, 0.95])
@@ -35,9 +39,21 @@ def test_the_target_accuracy_stops_everything_and_ends_the_trial_that_reached_it
         study.end_trial(reached.trial_id, "completed")
         stop = StopAtLimits(study, None, 0.9)  # a resumed search
     for trial in (behind, reached):
-        stop.hear(trial)
+        stop.on_trial_update(trial)
     assert stop.stop_all()
     assert stop.reason == "t0000 reached the target accuracy of 0.9"
-    stop.finish_interrupted(study.end_trial)
-    assert (reached.state, behind.state) == ("completed", "running")
-    assert study.best() is reached
+    assert [stop.reached_target(trial) for trial in (reached, behind)] == [True, False]
+
+
+def test_a_study_that_cannot_be_written_stops_everything():
+    lifecycle = SimpleNamespace(error=None)
+    stop = StopAtWriteError(lifecycle)
+    assert not stop.stop_all()
+    lifecycle.error = StudyError("cannot be written")
+    assert stop.stop_all()
+
+
+@pytest.mark.parametrize("stopper", [StopOnSignal(print), StopAtWriteError(SimpleNamespace(error=None))])
+def test_stoppers_never_stop_a_single_trial_and_stand_in_snapshots_without_their_state(stopper):
+    assert not stopper("t0000", {"epoch": 1})
+    assert pickle.loads(pickle.dumps(stopper)).__dict__ == {}

@@ -1,89 +1,123 @@
-"""What mattered at equal budget, by methods with intervals, and the effect of each value."""
+"""The sections that compare trials at an equal budget: importance by method, effects of values, interactions."""
+
+import pandas as pd
 
 from analysis.figures import effects
 from analysis.figures.importance import plot_importance
-from analysis.report.model import Item, Picture, Section, Table, section
-from analysis.report.shared import Findings, needed
-from analysis.stats.effects import pairwise, value_effects
+from analysis.report.budget_results import BudgetResults, require_results
+from analysis.report.document import Item, ReportFigure, Section, Table, section
+from analysis.stats.effects import pairwise_effects, value_effects
+from analysis.stats.importance import describe_r2
 from analysis.stats.interaction import interactions, pair_table
 from analysis.stats.partial_dependence import partial_dependence
 
 SIGNIFICANT = 0.05
-SHORT = 12  # rows of a table that need no folding
+MAX_OPEN_ROWS = 12  # longer tables are folded
 
 
-def equal_budget(found: Findings | str) -> list[Section]:
-    """The honest versions of the panels."""
+def equal_budget_sections(results: BudgetResults | str) -> list[Section]:
+    """The sections in the order of the page."""
     return [
-        section("importance", "What mattered", lambda: _importance(needed(found))),
-        section("effects", "Each value", lambda: _effects(needed(found))),
-        section("together", "Two together", lambda: _together(needed(found))),
+        section("importance", "Importance", lambda: _importance(require_results(results))),
+        section("effects", "Effects", lambda: _effects(require_results(results))),
+        section("interactions", "Interactions", lambda: _interactions(require_results(results))),
     ]
 
 
-def _importance(found: Findings) -> list[Item]:
-    names = ", ".join(found.top) or "none"
-    alt = f"Importance with 95 % intervals by four methods. By permutation the order begins with {names}."
+def _importance(results: BudgetResults) -> list[Item]:
+    names = ", ".join(results.top) or "none"
+    alt = f"Importance with 95 % intervals by four methods. Most important by permutation: {names}."
+    caption = "Dots: importance; lines: 95 % intervals. The hyperparameters are ordered by permutation importance."
     return [
-        f"Compared: {found.sample.budget}. Fit of a forest: {found.verdict}.",
-        "Impurity, fANOVA and PED-ANOVA are shares of one, so noise gets a share too. Permutation is the R² that is "
-        "lost when a hyperparameter is shuffled, about 0 for noise. PED-ANOVA is about what sets the best apart.",
-        Picture("importance", alt, plot_importance(found.importance)[0]),
-        Table("importance", "Importance by method", found.importance, folded=True),
+        f"{results.ranking} Compared at an equal budget: {results.sample.budget_text}.",
+        "Impurity, fANOVA and PED-ANOVA are shares that sum to 1, so noise gets a share too. Permutation is the R² "
+        "lost when a hyperparameter is shuffled; for noise it is near 0. PED-ANOVA measures what sets the best trials "
+        "apart.",
+        ReportFigure("importance", alt, plot_importance(results.importance)[0], caption),
+        Table("importance", "Importance by method", results.importance, folded=True),
     ]
 
 
-def _effects(found: Findings) -> list[Item]:
-    table, pairs = value_effects(found.sample), pairwise(found.sample)
-    apart = pairs[pairs["adjusted_p_holm"].lt(SIGNIFICANT)]
-    share = f"{len(apart)} of {len(pairs)} pairs of values"
+def _effects(results: BudgetResults) -> list[Item]:
+    table, pairs = value_effects(results.sample), pairwise_effects(results.sample)
+    different = pairs[pairs["adjusted_p_holm"].lt(SIGNIFICANT)]
+    note = f"{len(different)} of {len(pairs)} pairs of values differ after Holm's correction."
     return [
-        "How much better a value is than the others of its hyperparameter, all else equal: "
-        f"{found.sample.budget}. Grey intervals include 0; each is of its value "
-        "alone, pairs below are corrected for their number. A Bayesian search tries good regions more often, so that "
-        "plain means mix the effect of a value with that of the values it came with; adjusted ones hold those fixed.",
-        Picture(
-            "effects",
-            f"Adjusted effect of {len(table)} values with 95 % intervals; {share} differ after correction.",
-            effects.plot_effects(table, None, found.outcome, found.sample.sign),
-        ),
+        f"{_effects_finding(pairs, different)}; {results.sample.budget_text}).",
+        *_effects_figure(results, table),
         Table("values", "Each value: plain mean, median, best, and adjusted effect", table, folded=True),
-        Table(
-            "different", "Pairs of values that differ", apart, f"{share} after Holm's correction", len(apart) > SHORT
-        ),
+        Table("different", "Pairs of values that differ", different, note, folded=len(different) > MAX_OPEN_ROWS),
         Table("pairs", "All pairs of values", pairs, folded=True),
     ]
 
 
-def _together(found: Findings) -> list[Item]:
-    return [f"Compared: {found.sample.budget}.", *_pair(found), *_dependence(found)]
-
-
-def _pair(found: Findings) -> list[Item]:
-    pairs = interactions(found.sample)
-    known = pairs[pairs["p"].notna()]
-    if not len(known):
-        return ["No pair has enough trials to tell what its hyperparameters do together."]
-    first, second, p = known.iloc[0][["first", "second", "p_holm"]]
-    surely = "more, or less, together than apart" if p < SIGNIFICANT else "nothing together that noise could not do"
-    table = pair_table(found.sample, first, second)
-    alt = f"Mean {found.outcome} for each pair of values of {first} and {second}, with the number of trials."
+def _effects_figure(results: BudgetResults, table: pd.DataFrame) -> list[Item]:
+    """The figure of the adjusted effects and how to read it; nothing if there are no adjusted effects."""
+    known = int(table["adjusted"].notna().sum())
+    if not known:
+        return []
+    figure = effects.plot_effects(table, None, results.metric_name, results.sample.sign)
+    alt = f"Adjusted effects of {known} values of the hyperparameters with 95 % intervals."
     return [
-        f"The strongest pair is {first} and {second}: they do {surely} (p {p:.2g}, corrected for {len(known)} pairs).",
-        Picture("interaction", alt, effects.plot_interaction(table, None, found.outcome)),
+        "The figure shows how much better each value is than the other values of its hyperparameter, with the other "
+        "hyperparameters held fixed. Grey intervals include 0. Each interval is for its value alone; the pairs below "
+        "are corrected for their number. A Bayesian search tries good regions more often, so plain means mix the "
+        "effect of a value with the effects of the values it was tried with; adjusted effects separate them.",
+        ReportFigure("effects", alt, figure, "Adjusted effect of each value with its 95 % interval; n: trials."),
+    ]
+
+
+def _effects_finding(pairs: pd.DataFrame, different: pd.DataFrame) -> str:
+    """The clearest difference between two values, without the closing bracket."""
+    if not pairs["adjusted"].notna().any():
+        return "The effects of single values are unknown (too few trials to hold the other hyperparameters fixed"
+    share = f"{len(different)} of {len(pairs)} pairs of values differ after Holm's correction"
+    if not len(different):
+        return f"No value is significantly better than another ({share}"
+    best = different.loc[different["adjusted_p_holm"].idxmin()]
+    return (
+        f"The clearest effect is {best['parameter']}={best['value']} against {best['other']} ({best['adjusted']:+.3f}, "
+        f"95 % interval {best['adjusted_low']:.3f} to {best['adjusted_high']:.3f}; {share}"
+    )
+
+
+def _interactions(results: BudgetResults) -> list[Item]:
+    return [*_strongest_pair(results), *_dependence(results)]
+
+
+def _strongest_pair(results: BudgetResults) -> list[Item]:
+    pairs = interactions(results.sample)
+    tested = pairs[pairs["p"].notna()]
+    budget = results.sample.budget_text
+    if not len(tested):
+        return [f"No pair of hyperparameters has enough trials to test for an interaction ({budget})."]
+    first, second, p = tested.iloc[0][["first", "second", "p_holm"]]
+    evidence = f"p {p:.2g}, corrected for {len(tested)} pairs; {budget}"
+    finding = (
+        f"{first} and {second} interact: their joint effect is not the sum of their effects ({evidence})."
+        if p < SIGNIFICANT
+        else f"No pair of hyperparameters interacts significantly; the strongest is {first} and {second} ({evidence})."
+    )
+    table = pair_table(results.sample, first, second)
+    alt = f"Mean {results.metric_name} for each pair of values of {first} and {second}, with the number of trials."
+    caption = f"Mean {results.metric_name} and number of trials (n) of each pair of values."
+    return [
+        finding,
+        ReportFigure("interaction", alt, effects.plot_interaction(table, None, results.metric_name), caption),
         Table("pair", f"{first} and {second}", table, folded=True),
         Table("interactions", "All pairs of hyperparameters", pairs, folded=True),
     ]
 
 
-def _dependence(found: Findings) -> list[Item]:
-    table = partial_dependence(found.sample, found.top)
+def _dependence(results: BudgetResults) -> list[Item]:
+    table = partial_dependence(results.sample, results.top)
     if not len(table):
         return []
-    alt = f"Partial dependence of {found.outcome} on {', '.join(found.top)}, with intervals."
+    alt = f"Partial dependence of {results.metric_name} on {', '.join(results.top)}, with intervals."
+    caption = "Partial dependence of the most important hyperparameters, with 95 % intervals."
     return [
-        "Partial dependence is what a forest predicts if all trials had one value, and as good as the forest: "
-        f"{found.verdict}.",
-        Picture("dependence", alt, effects.plot_dependence(table, None, found.outcome)[0]),
+        "Partial dependence is what a random forest predicts on average if all trials had one value. It is only as "
+        f"good as the forest ({describe_r2(results.forest)}).",
+        ReportFigure("dependence", alt, effects.plot_dependence(table, None, results.metric_name)[0], caption),
         Table("dependence", "Partial dependence", table, folded=True),
     ]

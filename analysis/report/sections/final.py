@@ -7,35 +7,38 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures.final import plot_confusion, plot_reliability
-from analysis.report.model import Fact, Item, Picture, Section, Table
+from analysis.report.document import Fact, Item, ReportFigure, Section, Table
 from analysis.schema import FINAL_DIR, METRICS_JSON, TEST
 
-FORMAT = 1  # of metrics.json; another one is not guessed at
-BINS = ["confidence", "accuracy", "low", "high", "images"]
+FORMAT = 1  # version of metrics.json; other versions are ignored
+BIN_COLUMNS = ["confidence", "accuracy", "low", "high", "images"]
 
 
 def read_final(path: Path) -> dict[str, Any]:
-    """metrics.json of a study's final/ directory; nothing if there is none, or one of another format."""
+    """The final/metrics.json of a study; empty if there is none, or if it has another format."""
     try:
-        found = json.loads((path / FINAL_DIR / METRICS_JSON).read_bytes())
+        content = json.loads((path / FINAL_DIR / METRICS_JSON).read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) and found.get("format") == FORMAT and found.get(TEST) else {}
+    return content if isinstance(content, dict) and content.get("format") == FORMAT and content.get(TEST) else {}
 
 
 def final_fact(metrics: dict[str, Any]) -> list[Fact]:
-    """Its test accuracy, for the first screen."""
+    """The test accuracy of the final model, for the first screen."""
     if not metrics:
         return []
-    test, winner = metrics[TEST], metrics["winner"]
-    ends = test["accuracy_interval"]
-    between = f", {ends[0]:.3f} to {ends[1]:.3f} (95 %)" if ends else ""  # none of a single image
-    note = f"test accuracy of {winner['trial_id']} retrained{between}, {test['images']:,} images"
+    test = metrics[TEST]
+    note = f"test accuracy of {metrics['winner']['trial_id']}, retrained ({_interval(test)}{test['images']:,} images)"
     return [Fact("final model", f"{test['accuracy']:.4f}", note)]
 
 
+def _interval(test: dict[str, Any]) -> str:
+    ends = test["accuracy_interval"]
+    return f"95 % interval {ends[0]:.3f} to {ends[1]:.3f}, " if ends else ""  # a single image has no interval
+
+
 def final_section(metrics: dict[str, Any]) -> list[Section]:
-    """How the final model was chosen and how it does on the test split; nothing before there is one."""
+    """How good the final model is on the test split and how it was chosen; no section without a final model."""
     return [Section("final", "Final model", _items(metrics))] if metrics else []
 
 
@@ -43,17 +46,20 @@ def _items(metrics: dict[str, Any]) -> list[Item]:
     test, classes = metrics[TEST], metrics["data"]["classes"]
     confusion = pd.DataFrame(test["confusion"], index=classes, columns=classes)
     confusions = pd.DataFrame(test["confusions"], columns=["true", "predicted", "images", "of"])
+    calibration = f"expected calibration error {test['ece']:.4f}"
     return [
-        f"The best configurations were trained anew on {metrics['seeds']} seeds each, and the best mean won. "
+        f"The final model has a test accuracy of {test['accuracy']:.4f} ({_interval(test)}{test['images']:,} images; "
+        f"always predicting the largest class: {test['majority_share']:.4f}). Top-2 accuracy "
+        f"{test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, {calibration}.",
+        f"The best configurations were retrained with {metrics['seeds']} seeds each, and the best mean won. "
         f"{' '.join(metrics['winner']['in_words'])} {metrics['evaluations_in_words']}",
         Table("candidates", "Candidates, by mean validation accuracy over seeds", _candidates(metrics)),
-        f"Test: accuracy {test['accuracy']:.4f}, top-2 {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}; "
-        f"the largest class alone would be {test['majority_share']:.4f}. Expected calibration error {test['ece']:.4f}.",
         Table("classes", "Each class", pd.DataFrame(test["per_class"]).drop(columns="recall_interval")),
-        Picture("confusion", _worst(confusions), plot_confusion(confusion)),
+        ReportFigure("confusion", _most_frequent(confusions), plot_confusion(confusion),
+                     "Number of test images; colours show the share of the true class."),
         Table("confusions", "Most frequent confusions", confusions, folded=True),
-        Picture("reliability", f"Accuracy by confidence; expected calibration error {test['ece']:.3f}.",
-                plot_reliability(_bins(test))),
+        ReportFigure("reliability", f"Accuracy against confidence; {calibration}.", plot_reliability(_bins(test)),
+                     f"Accuracy of predictions with a similar confidence ({calibration})."),
     ]  # fmt: skip
 
 
@@ -62,12 +68,12 @@ def _candidates(metrics: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(metrics["candidates"], columns=columns)
 
 
-def _worst(confusions: pd.DataFrame) -> str:
+def _most_frequent(confusions: pd.DataFrame) -> str:
     if not len(confusions):
-        return "Confusion matrix: no photo was taken for another class."
+        return "Confusion matrix: every photo was assigned to its class."
     first = confusions.iloc[0]
     return (
-        f"Confusion matrix; most often {first['true']} is taken for {first['predicted']}, "
+        f"Confusion matrix. Most frequent confusion: {first['true']} predicted as {first['predicted']}, "
         f"{first['images']} of {first['of']}."
     )
 
@@ -78,4 +84,4 @@ def _bins(test: dict[str, Any]) -> pd.DataFrame:
         for b in test["reliability"]
         if b["images"]
     ]
-    return pd.DataFrame(rows, columns=BINS).astype(float)
+    return pd.DataFrame(rows, columns=BIN_COLUMNS).astype(float)

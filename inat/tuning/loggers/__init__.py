@@ -1,1 +1,1 @@
-"""Who is told of a trial's progress: the study, study.db, W&B, TensorBoard, the terminal."""
+"""Receivers of the progress of trials: the study, study.db, W&B, TensorBoard, the terminal."""

@@ -1,4 +1,4 @@
-"""Side records of a search, written by a thread of their own, so that the search never waits for them."""
+"""Loggers that write in a thread of their own, so that the search never waits for them."""
 
 import queue
 import threading
@@ -6,11 +6,14 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any, Self
 
+from inat.study.trial import Trial
 
-class BackgroundWriter(ABC):
-    """A context manager that writes what is ``put``, in order; leaving it waits until all is written.
 
-    A side record is a convenience. If it fails, ``error`` says why and the rest is dropped: the search goes on.
+class BackgroundLogger(ABC):
+    """Context manager that writes the items it is given, in order; on leaving, it waits until all are written.
+
+    The study does not depend on such a logger: if it fails, ``error`` holds the reason, further items are dropped, and
+    the search goes on. ``label`` names what it writes.
     """
 
     label: str
@@ -20,28 +23,32 @@ class BackgroundWriter(ABC):
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=type(self).__name__)
 
+    @abstractmethod
+    def __call__(self, trial: Trial) -> None:
+        """Queue what changed about a trial."""
+
     def put(self, item: Any) -> None:
-        """Hand over one item; it must not change any more."""
+        """Queue an item; it must not change afterwards."""
         self._queue.put(item)
 
     @abstractmethod
     def open(self) -> None:
-        """Called in the thread before the first item."""
+        """Prepare for writing; called in the thread before the first item."""
 
     @abstractmethod
     def write(self, item: Any) -> None:
-        """Called in the thread with each item."""
+        """Write an item; called in the thread."""
 
     @abstractmethod
     def close(self) -> None:
-        """Called in the thread after the last item, also after an error."""
+        """Release everything; called in the thread after the last item, also after an error."""
 
     def _work(self) -> None:
         try:
             self.open()
             for item in iter(self._queue.get, None):
                 self.write(item)
-        except Exception as error:  # whatever a database or a tracking service raises, the search must not end for it
+        except Exception as error:  # whatever a database or a tracking service raises, the search goes on
             self.error = error
         finally:
             self.close()

@@ -1,4 +1,4 @@
-"""study.db: the ended trials of a study in Optuna's own format, for optuna-dashboard."""
+"""study.db: the ended trials of a study as an Optuna database, for optuna-dashboard."""
 
 from typing import Self
 
@@ -8,14 +8,14 @@ from optuna.trial import FrozenTrial
 from inat.constants import RUNNING, STUDY_DB, TRIAL_ID
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.loggers.background import BackgroundWriter
+from inat.tuning.loggers.background import BackgroundLogger
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 
 STUDY_NAME = "trials"  # fixed, so that a study directory can be renamed
 
 
-class OptunaDbWriter(BackgroundWriter):
-    """Call it whenever a trial changes. Ended trials that a killed process left out are added at the start."""
+class OptunaDbWriter(BackgroundLogger):
+    """Adds each ended trial to study.db; at the start, also the trials that a killed process left out."""
 
     label = STUDY_DB
 
@@ -37,14 +37,14 @@ class OptunaDbWriter(BackgroundWriter):
 
     def open(self) -> None:
         self._storage = optuna.storages.RDBStorage(f"sqlite:///{self._study.directory / STUDY_DB}")
-        self._mirrored = optuna.create_study(
+        self._database = optuna.create_study(
             storage=self._storage, study_name=STUDY_NAME, direction="maximize", load_if_exists=True
         )
-        self._known = {trial.user_attrs[TRIAL_ID] for trial in self._mirrored.get_trials(deepcopy=False)}
+        self._known = {trial.user_attrs[TRIAL_ID] for trial in self._database.get_trials(deepcopy=False)}
 
     def write(self, item: FrozenTrial) -> None:
         if item.user_attrs[TRIAL_ID] not in self._known:
-            self._mirrored.add_trial(item)
+            self._database.add_trial(item)
 
     def close(self) -> None:
         if self._storage is not None:

@@ -1,4 +1,4 @@
-"""What the user sees while a search runs: a live bar on a terminal, else one line an ended trial."""
+"""What the user sees while a search runs: a live bar on a terminal, else one line per ended trial."""
 
 import time
 from types import TracebackType
@@ -17,14 +17,14 @@ REFRESH_HZ = 2
 
 
 class SearchProgress:
-    """A context manager; call it whenever a trial changes."""
+    """Context manager that shows the bar; it must be called with each trial that changes."""
 
     def __init__(self, study: Study, total: int, console: Console | None = None) -> None:
         self._study = study
         self._total = total
         self._console = console or Console(highlight=False)
         self._before = len(study.ended())
-        self._started = time.monotonic()
+        self._started = 0.0
         self._counts = describe_counts(study)
         self._bar = Progress(
             BarColumn(bar_width=20),
@@ -39,6 +39,7 @@ class SearchProgress:
         self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=REFRESH_HZ)
 
     def __enter__(self) -> Self:
+        self._started = time.monotonic()
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -59,8 +60,8 @@ class SearchProgress:
                 f"[{len(self._study.ended())}/{self._total}] {describe_trial(trial)}", soft_wrap=True, markup=False
             )
 
-    def say(self, line: str) -> None:
-        """Print a line above the bar."""
+    def print_line(self, line: str) -> None:
+        """Print a line above the bar, if there is one."""
         self._console.print(line, soft_wrap=True, markup=False)
 
     def _draw(self) -> Group:
@@ -68,7 +69,7 @@ class SearchProgress:
 
 
 def describe_counts(study: Study) -> str:
-    """Best so far and how many trials are in which state."""
+    """Return the best accuracy so far and the number of trials in each state."""
     states = [trial.state for trial in study.trials.values()]
     best = study.best()
     accuracy = f"best {best.best_val_acc:.4f}" if best else "best -"
@@ -76,7 +77,7 @@ def describe_counts(study: Study) -> str:
 
 
 def describe_trial(trial: Trial) -> str:
-    """One line about an ended trial."""
+    """Return one line about an ended trial."""
     accuracy = "-" if trial.best_val_acc is None else f"{trial.best_val_acc:.4f}"
     error = f"  {trial.error}" if trial.error else ""
     return (

@@ -1,4 +1,4 @@
-"""TensorBoard event files, on request: one run a trial, with the same names as history.csv."""
+"""TensorBoard event files (--tensorboard): one run per trial, with the names of history.csv."""
 
 from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from inat.constants import EPOCH, RUNNING, TENSORBOARD_DIR
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.loggers.background import BackgroundWriter
+from inat.tuning.loggers.background import BackgroundLogger
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
 
 class Event(NamedTuple):
-    """One epoch, or the end, of a trial."""
+    """The latest epoch of a trial, or its end."""
 
     trial_id: str
     name: str
@@ -22,8 +22,8 @@ class Event(NamedTuple):
     values: dict[str, float]
 
 
-class TensorboardLogger(BackgroundWriter):
-    """Call it whenever a trial changes; `tensorboard --logdir results/STUDY/tensorboard` shows what it writes."""
+class TensorboardLogger(BackgroundLogger):
+    """Writes the epochs of each trial; `tensorboard --logdir results/STUDY/tensorboard` shows them."""
 
     label = TENSORBOARD_DIR
 

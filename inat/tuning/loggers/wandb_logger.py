@@ -1,6 +1,6 @@
-"""Weights & Biases, off unless asked for: one run a trial, grouped by study.
+"""Weights & Biases (--wandb; off by default): one run per trial, grouped by study.
 
-The driver writes all runs: a trial's process may be ended at any moment, and the key never leaves this machine.
+The driver writes all runs, because the process of a trial may be ended at any moment. So the API key stays here.
 """
 
 import os
@@ -14,7 +14,7 @@ from inat.constants import BEST_VAL_ACC, EPOCH, FAILED, RUNNING, STATE
 from inat.errors import ConfigError
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.loggers.background import BackgroundWriter
+from inat.tuning.loggers.background import BackgroundLogger
 
 if TYPE_CHECKING:
     import wandb
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PROJECT = "inat"
 
 
-def check(mode: str) -> None:
-    """Raise ConfigError before the search starts if ``mode`` is online and nobody is logged in."""
+def check_login(mode: str) -> None:
+    """Raise ConfigError if ``mode`` is online and there is no API key; call it before the search starts."""
     if mode != "online":
         return
     import wandb
@@ -33,8 +33,8 @@ def check(mode: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A trial as it was after an epoch or at its end."""
+class Snapshot:
+    """A trial after an epoch or at its end."""
 
     trial_id: str
     name: str
@@ -43,8 +43,8 @@ class Change:
     row: dict[str, Any]
 
 
-class WandbLogger(BackgroundWriter):
-    """Call it whenever a trial changes; mode "offline" writes below the study directory and nowhere else."""
+class WandbLogger(BackgroundLogger):
+    """Writes the epochs and the end of each trial; mode "offline" writes to the study directory only."""
 
     label = "the W&B record"
 
@@ -56,15 +56,15 @@ class WandbLogger(BackgroundWriter):
 
     def __call__(self, trial: Trial) -> None:
         row = dict(trial.history[-1]) if trial.history else {}
-        self.put(Change(trial.trial_id, trial.name, active_params(trial.params), trial.state, row))
+        self.put(Snapshot(trial.trial_id, trial.name, active_params(trial.params), trial.state, row))
 
     def open(self) -> None:
         import wandb
 
         self._wandb = wandb
 
-    def write(self, item: Change) -> None:
-        run = self._runs.get(item.trial_id) or self._start(item)
+    def write(self, item: Snapshot) -> None:
+        run = self._runs.get(item.trial_id) or self._start_run(item)
         if item.state == RUNNING:
             numbers = {name: value for name, value in item.row.items() if isinstance(value, Real) and name != EPOCH}
             run.log(numbers, item.row[EPOCH])
@@ -73,7 +73,7 @@ class WandbLogger(BackgroundWriter):
         run.finish(exit_code=int(item.state == FAILED))
         del self._runs[item.trial_id]
 
-    def _start(self, item: Change) -> "wandb.Run":
+    def _start_run(self, item: Snapshot) -> "wandb.Run":
         group = self._study.directory.name
         run = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
@@ -83,8 +83,8 @@ class WandbLogger(BackgroundWriter):
             config=item.params,
             dir=self._study.directory,
             mode=self._mode,
-            resume="allow",  # a trial that goes on after a resume of the study
-            reinit="create_new",  # several trials run at a time
+            resume="allow",  # the trial may go on after a resume of the study
+            reinit="create_new",  # several runs are open at a time
             settings=self._wandb.Settings(silent=True, console="off", x_disable_stats=True),
         )
         self._runs[item.trial_id] = run

@@ -11,16 +11,16 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from inat.constants import EPOCH, FINISHED, METRIC, MODE
 from inat.study.study import Study
 
-# A process has started by then; if not, Ray has lost sight of it, as it did once with a machine that had come back.
+# A process starts within this time. If not, Ray has lost track of it, as it did once with a node that had come back.
 START_SECONDS = 30.0
 
 
 class StudyASHA(AsyncHyperBandScheduler):
     """Asynchronous successive halving over epochs (Li et al. 2018, arXiv:1810.05934), as Ray implements it.
 
-    Tune does not save a scheduler's rungs, so a search restored by Tune stops fewer trials. ``replay`` fills them from
-    the study in the order in which the epochs arrived; every later decision is then the one the uninterrupted search
-    would have made.
+    Tune does not save the rungs of a scheduler, so a search that Tune restores stops fewer trials. ``replay`` fills the
+    rungs from the study in the order in which the epochs arrived; each later decision is then the one that the
+    uninterrupted search would have made.
     """
 
     def __init__(self, *, max_epochs: int, grace_period: int, reduction_factor: int) -> None:
@@ -30,7 +30,7 @@ class StudyASHA(AsyncHyperBandScheduler):
         )  # fmt: skip
         self.max_epochs = max_epochs
         self.stopped_early: set[str] = set()
-        self._pending: dict[str, float] = {}  # trials that wait for a process, since when
+        self._pending_since: dict[str, float] = {}  # trials that wait for a process
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         decision: str = super().on_trial_result(tune_controller, trial, result)
@@ -39,19 +39,19 @@ class StudyASHA(AsyncHyperBandScheduler):
         return decision
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The trial that is to get the next process that becomes free, before new trials: one that waits for long.
+        """Return the trial that gets the next free process before new trials do: one that has waited for long.
 
-        Ray's choice is the first pending one, even if its process is just starting on another machine, which Tune then
-        ends: where trials end more often than a process takes to start, a machine that joins would never get one.
+        Ray chooses the first pending trial, even if a process for it is just starting on another node; Tune then ends
+        that process. Where trials end more often than a process takes to start, a new node would never get a trial.
         """
         now = time.monotonic()
         pending = [trial for trial in tune_controller.get_live_trials() if trial.status == TuneTrial.PENDING]
-        self._pending = {trial.trial_id: self._pending.get(trial.trial_id, now) for trial in pending}
-        late = [trial for trial in pending if now - self._pending[trial.trial_id] > START_SECONDS]
-        return min(late, key=lambda trial: self._pending[trial.trial_id], default=None)
+        self._pending_since = {trial.trial_id: self._pending_since.get(trial.trial_id, now) for trial in pending}
+        late = [trial for trial in pending if now - self._pending_since[trial.trial_id] > START_SECONDS]
+        return min(late, key=lambda trial: self._pending_since[trial.trial_id], default=None)
 
     def replay(self, arrivals: Iterable[tuple[str, dict[str, Any]]]) -> None:
-        """Decide on (trial_id, epoch row) again, in the given order; ``stopped_early`` then holds whom it stopped."""
+        """Decide on (trial_id, epoch row) again, in the given order; adds the stopped ones to ``stopped_early``."""
         live: set[str] = set()
         for trial_id, row in arrivals:
             trial = SimpleNamespace(trial_id=trial_id)
@@ -59,7 +59,7 @@ class StudyASHA(AsyncHyperBandScheduler):
                 self.on_trial_add(None, trial)
                 live.add(trial_id)
             if FINISHED in row:
-                # Tune does not ask about a trial that ends by itself, but tells of its end, which counts in its rung.
+                # Tune asks for no decision on a trial that ends by itself, but reports its end, which counts in a rung.
                 self.on_trial_complete(None, trial, row)
                 live.remove(trial_id)
             elif trial_id not in self.stopped_early:
@@ -69,7 +69,7 @@ class StudyASHA(AsyncHyperBandScheduler):
 
 
 def asha_for(study: Study, *, max_epochs: int, grace_period: int, reduction_factor: int) -> StudyASHA:
-    """The scheduler of a study, with what the study already knows."""
+    """Return the scheduler of a study, with the rungs that the study's epochs fill."""
     scheduler = StudyASHA(max_epochs=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor)
     scheduler.replay(study.arrivals)
     return scheduler

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private import ray_constants, services
+from ray._private import ray_constants, services, state
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from inat.config.search import SearchConfig
@@ -16,25 +16,25 @@ from inat.errors import ConfigError, SearchError
 from inat.training import memory
 from inat.tuning.ray_backend.slots import Node
 
-# Ray resolves a node's address 127.0.0.1 to the machine's outer one, and its servers then listen on every interface.
-# Only with this switch off, as on macOS and Windows, does it stay on the loopback device (seen with `ss -ltn`).
+# Ray replaces a node's address 127.0.0.1 with the machine's outer address, and its servers then listen on every
+# interface. Only with this switch off, as on macOS and Windows, do they stay on the loopback device (`ss -ltn`).
 LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-# Nothing passes through the object store: trials open the photo store themselves. Ray's least is 75 MB.
+# Nothing passes through the object store, because trials open the image store themselves. Ray's minimum is 75 MB.
 OBJECT_STORE_BYTES = 100_000_000
 CONNECT_SECONDS = 10
 
-# What Ray and Tune read from the environment; a user's own setting wins.
+# What Ray and Tune read from the environment; a value that the user has set wins.
 ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine unless asked for
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine unless the user asks for it
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the coming default; silences a notice
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean where the user typed them
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths start where the user typed them
     "RAY_AIR_NEW_OUTPUT": "0",  # the older reporter is silent at verbose=0, the newer one is not
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study directory replaces Tune's CSV, JSON and TensorBoard files
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # inat.tuning.stoppers has its own
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a failed trial is one line; its traceback is in errors/
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # inat.tuning.stoppers handles signals
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a failed trial prints one line; its traceback is in errors/
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # resuming reads the study, not Tune's snapshots
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # bounded by the slots, which may grow
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",  # the slots limit the trials, and their number may grow
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # a stopped trial may be writing a large checkpoint
     **memory.ENVIRONMENT,  # workers inherit it
 }
@@ -42,7 +42,7 @@ ENVIRONMENT = {
 
 @contextmanager
 def ray_session(config: SearchConfig) -> Iterator[None]:
-    """Connect to ``config.address``, or start Ray on this machine only; always disconnected, and ended, on leaving."""
+    """Connect to ``config.address``, or start Ray on this machine only; disconnects, or ends Ray, on leaving."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     level = logging.INFO if config.debug else logging.ERROR
@@ -51,30 +51,30 @@ def ray_session(config: SearchConfig) -> Iterator[None]:
         if not config.debug:
             for name in ("ray.tune", "ray.train", "ray.air"):
                 logging.getLogger(name).setLevel(logging.ERROR)
-            logging.getLogger("ray.tune.tune").addFilter(_not_said_already)
+            logging.getLogger("ray.tune.tune").addFilter(_is_news)
         yield
 
 
-def _not_said_already(record: logging.LogRecord) -> bool:
-    return "Trials did not complete" not in record.getMessage()  # each has had a line with its reason
+def _is_news(record: logging.LogRecord) -> bool:
+    return "Trials did not complete" not in record.getMessage()  # each failed trial has printed its reason
 
 
 @contextmanager
-def _join(given: str, level: int) -> Iterator[None]:
+def _join(address: str, level: int) -> Iterator[None]:
     try:
-        address = _located(given)
-        if address.startswith("ray://"):
+        located = _locate(address)
+        if located.startswith("ray://"):
             raise ConfigError(
-                f"--address {address} is a Ray client address, and the search writes its study beside the driver; "
-                "run it on a machine of the cluster with --address auto (`ray exec`)"
+                f"--address {located} is a Ray client address, but the search writes its study on the driver's "
+                "machine; run it on a machine of the cluster with --address auto (`ray exec`)"
             )
-        _check_reachable(address)
-        workers = {"env_vars": memory.ENVIRONMENT}  # of a cluster, they do not inherit our environment
-        # Without --debug not what the machines' own servers say, each in words of its own.
-        ray.init(address=address, logging_level=level, runtime_env=workers, log_to_driver=level == logging.INFO)
+        _check_reachable(located)
+        workers = {"env_vars": memory.ENVIRONMENT}  # workers of a cluster do not inherit the driver's environment
+        # Without --debug, the log lines of the servers on all nodes are left out.
+        ray.init(address=located, logging_level=level, runtime_env=workers, log_to_driver=level == logging.INFO)
     except (OSError, ValueError, RuntimeError) as error:
         raise SearchError(
-            f"no Ray cluster answers at --address {given} ({str(error).splitlines()[0]}); "
+            f"no Ray cluster answers at --address {address} ({str(error).splitlines()[0]}); "
             "check it with `ray status`, or leave --address out to use this machine"
         ) from error
     try:
@@ -83,8 +83,8 @@ def _join(given: str, level: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def _located(address: str) -> str:
-    """The host:port that Ray understands by ``address``; ConnectionError if nothing says which cluster is meant."""
+def _locate(address: str) -> str:
+    """Return host:port of the cluster that Ray understands by ``address``; ConnectionError if there is none."""
     if address != "auto":
         return address
     found: str = services.get_ray_address_from_environment(address, None)
@@ -120,7 +120,7 @@ def _start_private(level: int) -> Iterator[None]:
 
 
 def nodes() -> list[Node]:
-    """The machines of the session that are up."""
+    """Return the nodes of the session that are up; ConfigError if there is none."""
     found = [_node(node) for node in ray.nodes() if node["Alive"]]
     if not found:
         raise ConfigError("the Ray cluster has no live node; check it with `ray status`")
@@ -132,26 +132,32 @@ def _node(known: Mapping[str, Any]) -> Node:
     return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), name, known["NodeID"])
 
 
-def this_node() -> str:
-    """Ray's id of the machine that this process runs on."""
+def free_resources() -> dict[str, dict[str, float]]:
+    """Return what is free on each node, by node id; a node that is down is missing."""
+    free: dict[str, dict[str, float]] = state.available_resources_per_node()
+    return free
+
+
+def this_node_id() -> str:
+    """Return Ray's id of the node that this process runs on."""
     node_id: str = ray.get_runtime_context().get_node_id()
     return node_id
 
 
-def ask(node_id: str, question: Callable[..., Any], *arguments: Any) -> Any:
-    """Have a machine call a function; a reference to the answer. It takes none of the slots."""
-    return _there(node_id, question, num_cpus=0).remote(*arguments)
+def call_on_node(node_id: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function on a node, outside of the slots; returns Ray's reference to the result."""
+    return _on_node(node_id, function, num_cpus=0).remote(*arguments)
 
 
 def refresh_resources(node_id: str) -> None:
-    """Have a machine report to the head what is free there, which it does when that changes: a byte, for a moment."""
-    _there(node_id, _nothing, num_cpus=0, memory=1).remote()
+    """Make a node report its free resources to the head, by taking 1 byte of its memory for a moment."""
+    _on_node(node_id, _do_nothing, num_cpus=0, memory=1).remote()
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass
 
 
-def _there(node_id: str, function: Callable[..., Any], **needs: float) -> Any:
+def _on_node(node_id: str, function: Callable[..., Any], **resources: float) -> Any:
     strategy = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    return ray.remote(function).options(max_retries=0, scheduling_strategy=strategy, **needs)
+    return ray.remote(function).options(max_retries=0, scheduling_strategy=strategy, **resources)

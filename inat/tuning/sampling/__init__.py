@@ -1,1 +1,1 @@
-"""What to try next and what is learned from a trial; the only package that uses Optuna's private API."""
+"""Choosing what to try next, and what the sampler learns from a trial; only this package uses Optuna's internals."""

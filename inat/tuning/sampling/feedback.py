@@ -1,36 +1,42 @@
-"""What the sampler learns from an ended trial, whatever epoch it ended at and however.
+"""Turning an ended trial into the state and the value that Optuna learns.
 
-Trials end at different epochs: an accuracy of 0.6 after 3 epochs and one after 27 are not the same news. Each lesson is
-a state and a value of Optuna's; raw accuracy and epochs stand beside as attributes, so that no analysis depends on it.
+Trials end at different epochs, and 0.6 after 3 epochs is not the same result as 0.6 after 27. ``feedback_for`` decides
+what an ended trial counts as: completed, stopped by ASHA, out of memory, dead or failed. The raw accuracy and the
+number of epochs are stored beside the value as user attributes, so no analysis depends on this choice.
 """
 
 import math
-import re
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from optuna.trial import TrialState
 
-from inat.constants import COMPLETED, EPOCH, FAILED, METRIC, STOPPED
+from analysis.rungs import rung_milestones
+from inat.constants import (
+    BEST_VAL_ACC,
+    COMPLETED,
+    EPOCH,
+    EPOCHS,
+    FAILED,
+    METRIC,
+    RUNG,
+    STATE,
+    STOPPED,
+    TRIAL_ID,
+)
 from inat.study.trial import Trial
 from inat.training.memory import says_out_of_memory
+from inat.tuning.ray_backend.error_texts import is_process_death
 
 StoppedPolicy = Literal["extrapolate", "last", "pruned"]
-WORST = 0.0  # the worst legal validation accuracy
-# What Ray and our watchdog say of a process that is gone. At the beginning only: an error of the user's code may say
-# that something died, too.
-_GONE = re.compile(
-    r"(?:ray\.exceptions\.\w+: )?"
-    r"(?:The (?:actor|worker) (?:died|is dead|experienced an error)|The task's local raylet died"
-    r"|Task failed because the node|no epoch within)"
-)
+WORST = 0.0  # the lowest possible validation accuracy
 
 
 @dataclass(frozen=True, slots=True)
 class Rungs:
-    """ASHA's rungs: epochs at which trials are compared, ``grace * factor**k`` below ``max_epochs``."""
+    """ASHA's rungs: the epochs ``grace * factor**k`` below ``max_epochs``, at which ASHA compares trials."""
 
     grace: int
     factor: int
@@ -39,49 +45,48 @@ class Rungs:
     @property
     def milestones(self) -> list[int]:
         """Epochs of the rungs, ascending."""
-        found, epoch = [], self.grace
-        while epoch < self.max_epochs:
-            found.append(epoch)
-            epoch *= self.factor
-        return found
+        return rung_milestones(self.grace, self.factor, self.max_epochs)
 
-    def rung_of(self, epochs: int) -> int:
-        """How many rungs a trial of ``epochs`` has reached."""
+    def reached(self, epochs: int) -> int:
+        """Count the rungs that a trial of ``epochs`` epochs has reached."""
         return sum(milestone <= epochs for milestone in self.milestones)
 
 
 @dataclass(frozen=True, slots=True)
 class SamplerFeedback:
-    """What Optuna is told; ``value`` is None for FAIL, and for PRUNED, where it takes the last epoch's."""
+    """State and value of an ended trial for Optuna.
+
+    ``value`` is None for FAIL, and for PRUNED, for which Optuna takes the last reported epoch.
+    """
 
     state: TrialState
     value: float | None
 
 
-def feedback_for(trial: Trial, before: Iterable[Trial], policy: StoppedPolicy) -> SamplerFeedback:
-    """The lesson of an ended ``trial`` when ``before`` had ended already.
+def feedback_for(trial: Trial, ended_before: Iterable[Trial], policy: StoppedPolicy) -> SamplerFeedback:
+    """Decide what Optuna learns from the ended ``trial``, given the trials that had ended before it.
 
-    A trial that ended by itself counts with its best accuracy, WORST if that is not a number. One that ASHA stopped,
-    by ``policy``: "last" with its best accuracy so far, "pruned" as Optuna's PRUNED, "extrapolate" with its best
-    accuracy plus the median gain that completed trials made after that epoch. One that ran out of memory or whose
-    process died counts as WORST, any other failure as FAIL, which samplers ignore.
+    - A trial that ended by itself counts with its best accuracy, or with WORST if that is not a finite number.
+    - A trial that ASHA stopped counts by ``policy``: "last" with its best accuracy so far, "pruned" as Optuna's
+      PRUNED, "extrapolate" with its best accuracy plus the median gain of completed trials after that epoch.
+    - A trial that ran out of memory or whose process died counts as WORST, so that the sampler avoids its size.
+    - Any other failure counts as FAIL, which samplers ignore: a bug says nothing about the hyperparameters.
     """
     if trial.state == FAILED:
-        # One that died of its own size must be avoided; a bug says nothing about the hyperparameters.
-        deadly = says_out_of_memory(trial.error) or _GONE.match(trial.error)
-        return SamplerFeedback(TrialState.COMPLETE, WORST) if deadly else SamplerFeedback(TrialState.FAIL, None)
+        too_large = says_out_of_memory(trial.error) or is_process_death(trial.error)
+        return SamplerFeedback(TrialState.COMPLETE, WORST) if too_large else SamplerFeedback(TrialState.FAIL, None)
     value = trial.best_val_acc
     if value is None or not math.isfinite(value):
         return SamplerFeedback(TrialState.COMPLETE, WORST)
     if trial.state == STOPPED and policy == "pruned":
         return SamplerFeedback(TrialState.PRUNED, None)
     if trial.state == STOPPED and policy == "extrapolate":
-        value = min(1.0, value + median_gain(before, trial.epochs))
+        value = min(1.0, value + median_gain(ended_before, trial.epochs))
     return SamplerFeedback(TrialState.COMPLETE, value)
 
 
 def median_gain(trials: Iterable[Trial], epoch: int) -> float:
-    """By how much completed trials that trained beyond ``epoch`` improved afterwards; 0 if there is none."""
+    """Median gain in accuracy after ``epoch`` of the completed trials that trained longer; 0 without such trials."""
     gains = [
         trial.best_val_acc - at_epoch
         for trial in trials
@@ -89,12 +94,20 @@ def median_gain(trials: Iterable[Trial], epoch: int) -> float:
         and trial.epochs > epoch
         and trial.best_val_acc is not None
         and math.isfinite(trial.best_val_acc)
-        and (at_epoch := best_at(trial, epoch)) is not None
+        and (at_epoch := best_until(trial, epoch)) is not None
     ]
     return statistics.median(gains) if gains else 0.0
 
 
-def best_at(trial: Trial, epoch: int) -> float | None:
-    """Best validation accuracy up to ``epoch``; None before the first."""
+def best_until(trial: Trial, epoch: int) -> float | None:
+    """Best validation accuracy up to and including ``epoch``; None if the trial has no epoch by then."""
     values = [float(row[METRIC]) for row in trial.history if row[EPOCH] <= epoch]
     return values[-1] if values else None
+
+
+def user_attrs_of(trial: Trial, rungs: Rungs) -> dict[str, Any]:
+    """Return what is stored with a trial in Optuna beside its value: id, state, raw accuracy, epochs and rungs."""
+    return {
+        TRIAL_ID: trial.trial_id, STATE: trial.state, BEST_VAL_ACC: trial.best_val_acc, EPOCHS: trial.epochs,
+        RUNG: rungs.reached(trial.epochs),
+    }  # fmt: skip

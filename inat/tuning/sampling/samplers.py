@@ -1,85 +1,66 @@
-"""Optuna's samplers by name."""
+"""Optuna's samplers by name, over a fixed search space, with a TPE that skips configurations that have been tried.
+
+This module holds the only override of a private Optuna method, ``TPESampler._compute_acquisition_func``: Optuna has no
+public way to choose among TPE's candidates. tests/contracts/test_optuna.py checks what this override relies on.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 SamplerName = Literal["tpe", "gp", "random", "grid"]
-# Hyperparameters of the ended trials of each study as Optuna's numbers: looking them up anew for each suggestion took
-# half of its time.
-_ENCODED: WeakKeyDictionary[Study, dict[int, list[float]]] = WeakKeyDictionary()
-CANDIDATES = 24  # that TPE chooses among; Optuna's own default
-MORE_CANDIDATES = 240  # where all of those were tried already
-STARTUP_TRIALS = 10  # random ones before the model is trusted; Optuna's own default
+CANDIDATES = 24  # from which TPE takes the most promising; Optuna's default
+RETRY_CANDIDATES = 240  # for the next suggestion if all of those have been tried
+STARTUP_TRIALS = 10  # random trials before a model is used; Optuna's default
 
 
 class FixedSpace:
-    """Mixin: the joint space is given, where samplers collect it from all trials anew.
+    """Mixin for samplers: return a given joint search space instead of inferring it from all trials.
 
-    All trials of a study have the same hyperparameters, so it is the same space; collecting it took half of the time of
-    a suggestion after 150 trials, and grows with their number.
+    All trials of a study have the same hyperparameters, so the inferred space is the same. Inferring it took half of
+    the time of a suggestion after 150 trials, and this share grows with the number of trials.
     """
 
     def __init__(self, space: Mapping[str, BaseDistribution], **options: Any) -> None:
         super().__init__(**options)
-        # In the order of Optuna's own, which decides over the random numbers; a single choice needs no model.
+        # Sorted by name as Optuna does it: the order decides which hyperparameter gets which random number.
+        # Optuna leaves out distributions of a single value, too.
         self._joint = {name: space[name] for name in sorted(space) if not space[name].single()}
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
-        """See Optuna's BaseSampler."""
+        """Return the joint space; called by Optuna before each suggestion."""
         return self._joint
 
 
 class FixedSpaceTPE(FixedSpace, TPESampler):
-    """TPE over a given space, whose candidates that were ``tried`` already are left out of account.
+    """TPE over a given space that skips candidates for which ``was_tried`` is true.
 
-    Of the 24 candidates that it draws where it expects good ones, Optuna takes the most promising. In a space of
-    choices that soon is one it has taken before: of 15,552 networks, nearly always after some 300 trials.
+    TPE draws some candidates where it expects good values and suggests the most promising one. In a space of choices
+    that is soon a configuration that has been tried: with 15,552 networks, nearly always after about 300 trials.
+    ``was_tried`` gets a whole configuration. If all candidates have been tried, TPE suggests the most promising one.
     """
 
     def __init__(
-        self, space: Mapping[str, BaseDistribution], tried: Callable[[dict[str, Any]], bool], **options: Any
+        self, space: Mapping[str, BaseDistribution], was_tried: Callable[[dict[str, Any]], bool], **options: Any
     ) -> None:
         super().__init__(space, **options)
-        self._tried = tried
-        self._fixed = {name: _only_value(one) for name, one in space.items() if one.single()}
-
-    def _get_internal_repr(
-        self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution], study: Study
-    ) -> dict[str, NDArray[np.float64]]:
-        if search_space is not self._joint:
-            own: dict[str, NDArray[np.float64]] = super()._get_internal_repr(trials, search_space, study)
-            return own
-        known = _ENCODED.setdefault(study, {})
-        rows = []
-        for trial in trials:
-            row = known.get(trial.number)
-            if row is None:
-                params = self._get_params(trial, study)
-                row = [one.to_internal_repr(params[name]) for name, one in search_space.items()]
-                if trial.state.is_finished():
-                    known[trial.number] = row
-            rows.append(row)
-        table = np.asarray(rows, dtype=float).reshape(len(rows), len(search_space))
-        return {name: table[:, i] for i, name in enumerate(search_space)}
+        self._was_tried = was_tried
+        self._constants = {name: _only_value(one) for name, one in space.items() if one.single()}
 
     def _compute_acquisition_func(
-        self, samples: dict[str, NDArray[np.float64]], below: Any, above: Any
+        self, samples: dict[str, NDArray[np.float64]], mpe_below: Any, mpe_above: Any
     ) -> NDArray[np.float64]:
-        values: NDArray[np.float64] = super()._compute_acquisition_func(samples, below, above)
-        drawn = (
+        scores: NDArray[np.float64] = super()._compute_acquisition_func(samples, mpe_below, mpe_above)
+        candidates = (
             {name: one.to_external_repr(samples[name][i]) for name, one in self._joint.items()}
-            for i in range(len(values))
+            for i in range(len(scores))
         )
-        tried = np.array([self._tried(self._fixed | params) for params in drawn])
-        return values if tried.all() else np.where(tried, -np.inf, values)
+        tried = np.array([self._was_tried(self._constants | params) for params in candidates])
+        return scores if tried.all() else np.where(tried, -np.inf, scores)
 
 
 class FixedSpaceGP(FixedSpace, GPSampler):
@@ -94,18 +75,19 @@ def make_sampler(
     name: SamplerName,
     seed: int,
     space: Mapping[str, BaseDistribution],
-    tried: Callable[[dict[str, Any]], bool],
+    was_tried: Callable[[dict[str, Any]], bool],
     candidates: int = CANDIDATES,
 ) -> BaseSampler:
-    """``tpe``: multivariate with constant liar, so that trials running side by side differ; ``gp``; ``random``.
+    """Make the sampler ``name`` over ``space`` with its own ``seed``.
 
-    A grid's configurations are given, so that its sampler has nothing to decide.
-    TPE chooses among ``candidates``, those that were ``tried`` left out.
-    Every argument that decides is given: Optuna changes its defaults from version to version.
+    "tpe" is multivariate with constant liar, so that suggestions for trials that run at the same time differ; it
+    chooses among ``candidates`` and skips those for which ``was_tried`` is true. "gp" is a Gaussian process. "random",
+    and "grid", whose configurations are all given, draw at random.
     """
+    # Every argument that affects the suggestions is given: Optuna changes its defaults between versions.
     if name == "tpe":
         return FixedSpaceTPE(
-            space, tried, seed=seed, multivariate=True, constant_liar=True,
+            space, was_tried, seed=seed, multivariate=True, constant_liar=True,
             n_startup_trials=STARTUP_TRIALS, n_ei_candidates=candidates,
         )  # fmt: skip
     if name == "gp":

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from inat.config.backbones import BACKBONE_FACTS, FREEZE_PARTIAL, IMAGENET, BackboneConfig
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
-from inat.config.trial import BACKBONE_SIZES, FREEZE_PARTIAL, IMAGENET, BackboneConfig
+from inat.config.validation import raise_if_any
 from inat.data.splits import DataSummary
 from inat.errors import ConfigError, StudyError
 from inat.tuning.space import domains
@@ -15,13 +16,13 @@ WEIGHTS = "weights"  # in study.json: SHA-256 of each backbone's
 
 def choices(space: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     """The values that hyperparameter ``name`` may take; none if the space does not have it."""
-    return tuple(domains.values(space[name])) if name in space else ()
+    return tuple(domains.all_values(space[name])) if name in space else ()
 
 
 def image_sizes(config: SearchConfig, space: Mapping[str, Any]) -> list[int]:
     """Sides in pixels of the images that trials see: one, or those of the backbones, ascending."""
     if isinstance(config, FinetuneConfig) and config.image_size is None:
-        return sorted({BACKBONE_SIZES[name] for name in choices(space, "backbone")})
+        return sorted({BACKBONE_FACTS[name].image_size for name in choices(space, "backbone")})
     return [config.resolved_image_size]
 
 
@@ -31,16 +32,15 @@ def check_backbones(config: SearchConfig, space: Mapping[str, Any], data: DataSu
     Raises ConfigError, with every mistake: stages that a backbone does not have, sizes it cannot take, weights that
     cannot be had or are another network's.
     """
-    problems: dict[str, None] = {}
+    problems: list[str] = []
     found: dict[str, str] = {}
     for backbone in choices(space, "backbone"):
         try:
             _check_stages(backbone, space)
             found[backbone] = _check_weights(config, backbone, len(data.classes))
         except ConfigError as error:
-            problems[str(error)] = None
-    if problems:
-        raise ConfigError("; ".join(problems))
+            problems += error.problems
+    raise_if_any(problems)
     return found
 
 
@@ -55,7 +55,7 @@ def _check_weights(config: SearchConfig, backbone: str, num_classes: int) -> str
     from inat.models.weights import find_weights, load_weights
 
     assert isinstance(config, FinetuneConfig)
-    size = config.image_size or BACKBONE_SIZES[backbone]
+    size = config.image_size or BACKBONE_FACTS[backbone].image_size
     if config.weights != IMAGENET:
         build_backbone(backbone, num_classes, image_size=size)
         return config.weights

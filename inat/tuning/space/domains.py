@@ -1,4 +1,4 @@
-"""Tune's domains as Optuna samples them: which values they have, which they cannot have, how they are written down."""
+"""Tune's domains: conversion to Optuna's distributions, their values, their mistakes, and their form in study.json."""
 
 import copy
 import math
@@ -6,112 +6,136 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from ray import tune
-from ray.tune.search.optuna import OptunaSearch
-from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized, Sampler
+from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized, Sampler, Uniform
 
 
-def plain_domain(value: Any) -> Any:
-    """A domain of Python's own numbers in place of numpy's, which no file of a study can hold; a value as a choice."""
+def as_domain(value: Any) -> Any:
+    """Convert a plain value into a choice of one, and a domain's numpy numbers into Python's, which JSON can hold."""
     if isinstance(value, Categorical):
-        return tune.choice([_plain(choice) for choice in value.categories])
+        return tune.choice([_as_python(choice) for choice in value.categories])
     if isinstance(value, Float | Integer):
         domain = copy.copy(value)
-        domain.lower, domain.upper = _plain(value.lower), _plain(value.upper)
+        domain.lower, domain.upper = _as_python(value.lower), _as_python(value.upper)
         return domain
-    return value if isinstance(value, Domain) else tune.choice([_plain(value)])
+    return value if isinstance(value, Domain) else tune.choice([_as_python(value)])
 
 
-def _plain(value: Any) -> Any:
+def _as_python(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def impossible_range(name: str, domain: Any) -> list[str]:
-    """A message if a hyperparameter has no values, or none that Optuna can choose from."""
+def domain_errors(name: str, domain: Any) -> list[str]:
+    """Return a message if the hyperparameter ``name`` has no values, or none that Optuna can sample."""
     if isinstance(domain, Categorical):
-        return _impossible_choices(name, domain.categories)
+        return _choice_errors(name, domain.categories)
     if not isinstance(domain, Float | Integer):
         return [f"{name} must be tune.choice, uniform, loguniform, randint or the like, got {type(domain).__name__}"]
     kind, word = (int, "whole") if isinstance(domain, Integer) else (int | float, "finite")
-    if not all(isinstance(end, kind) and -math.inf < end < math.inf for end in (domain.lower, domain.upper)):
-        return [f"{name} needs {word} numbers as its ends, got {domain.lower!r} and {domain.upper!r}"]
+    if not all(isinstance(bound, kind) and -math.inf < bound < math.inf for bound in (domain.lower, domain.upper)):
+        return [f"{name} needs {word} numbers as its bounds, got {domain.lower!r} and {domain.upper!r}"]
     if not domain.lower < domain.upper:
-        return [f"{name} needs a lower end below its upper one, got {domain.lower} and {domain.upper}"]
-    quantum, sampler = _quantum(domain)
-    if quantum is not None and isinstance(sampler, LogUniform):
-        return [f"{name} has steps of {quantum} on a log scale, which Optuna cannot sample; list its values instead"]
+        return [f"{name} needs a lower bound below its upper bound, got {domain.lower} and {domain.upper}"]
+    step, sampler = _step_and_sampler(domain)
+    if step is not None and isinstance(sampler, LogUniform):
+        return [f"{name} has steps of {step} on a log scale, which Optuna cannot sample; list its values instead"]
     try:
-        distribution(domain)
+        optuna_distribution(domain)
     except (TypeError, ValueError, OverflowError) as error:
         return [f"{name} cannot be sampled by Optuna ({error})"]
     return []
 
 
-def _impossible_choices(name: str, choices: Sequence[Any]) -> list[str]:
+def _choice_errors(name: str, choices: Sequence[Any]) -> list[str]:
     if not choices:
         return [f"{name} has no choices"]
     if any(isinstance(choice, Mapping) and "grid_search" in choice for choice in choices):
-        return [f"{name} is a tune.grid_search; write tune.choice, of which --searcher grid tries all"]
-    several = [
+        return [f"{name} is a tune.grid_search; write tune.choice, and --searcher grid tries all of its values"]
+    sequences = [
         choice for choice in choices if isinstance(choice, Sequence | np.ndarray) and not isinstance(choice, str)
     ]
-    return [f"{name} has {several[0]!r} as one value; write tune.choice([...]) with single ones"] if several else []
+    if sequences:
+        return [f"{name} has {sequences[0]!r} as one value; write tune.choice([...]) with single values"]
+    return []
 
 
-def distribution(domain: Domain) -> BaseDistribution:
-    """What Optuna samples from; ValueError or TypeError if it cannot."""
-    return OptunaSearch.convert_search_space({"value": domain})["value"]
+def optuna_space(space: Mapping[str, Domain]) -> dict[str, BaseDistribution]:
+    """Convert every domain of a search space; see ``optuna_distribution``."""
+    return {name: optuna_distribution(domain) for name, domain in space.items()}
 
 
-def ends(domain: Domain) -> Sequence[Any]:
-    """All choices, or the least and the greatest value that Optuna takes from a range."""
+def optuna_distribution(domain: Domain) -> BaseDistribution:
+    """Convert a domain as Ray's OptunaSearch does.
+
+    Raises ValueError for a domain that Optuna does not have, such as ``tune.randn``; ValueError or TypeError, from
+    Optuna, for bounds or steps that it refuses.
+    """
+    step, sampler = _step_and_sampler(domain)
+    if isinstance(domain, Categorical) and isinstance(sampler, Uniform):
+        return CategoricalDistribution(domain.categories)
+    if isinstance(domain, Float) and isinstance(sampler, Uniform):
+        return FloatDistribution(domain.lower, domain.upper, step=step or None)
+    if isinstance(domain, Float) and isinstance(sampler, LogUniform):
+        return FloatDistribution(domain.lower, domain.upper, log=True)
+    if isinstance(domain, Integer) and isinstance(sampler, Uniform):
+        # Tune's upper bound is exclusive in randint, but inclusive in qrandint.
+        return IntDistribution(domain.lower, domain.upper if step else domain.upper - 1, step=step or 1)
+    if isinstance(domain, Integer) and isinstance(sampler, LogUniform):
+        return IntDistribution(domain.lower, domain.upper - 1, step=step or 1, log=True)
+    raise ValueError(f"Optuna has no distribution for {type(domain).__name__} with {type(sampler).__name__}")
+
+
+def _step_and_sampler(domain: Domain) -> tuple[Any, Sampler]:
+    """Return the step of a quantized domain, None for others, and the sampler without the quantization."""
+    sampler = domain.get_sampler()
+    return (_as_python(sampler.q), sampler.sampler) if isinstance(sampler, Quantized) else (None, sampler)
+
+
+def boundary_values(domain: Domain) -> Sequence[Any]:
+    """All choices of a categorical domain; the lowest and the highest value that Optuna samples from a range."""
     if isinstance(domain, Categorical):
         return list(domain.categories)
-    found = distribution(domain)
-    return found.low, found.high
+    distribution = optuna_distribution(domain)
+    return distribution.low, distribution.high
 
 
-def values(domain: Domain) -> Sequence[Any]:
-    """All values of a choice or a range of integers."""
+def all_values(domain: Domain) -> Sequence[Any]:
+    """All values of a categorical domain or of a range of integers."""
     if isinstance(domain, Categorical):
         return list(domain.categories)
-    found = distribution(domain)
-    return range(found.low, found.high + 1, found.step)
+    distribution = optuna_distribution(domain)
+    return range(distribution.low, distribution.high + 1, distribution.step)
 
 
-def known_value(domain: Domain, value: Any) -> Any:
-    """``value`` as the domain has it, 3 for 3.0 in a range of integers; ValueError if it is not in there."""
-    found = distribution(domain)
+def to_domain_value(domain: Domain, value: Any) -> Any:
+    """Convert ``value`` to the type that the domain has: 3.0 to 3 in a range of integers.
+
+    Raises ValueError, TypeError or OverflowError if the domain does not contain ``value``.
+    """
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number and not isinstance(domain, Categorical):
-        raise ValueError(f"{value!r} is no number")  # Optuna takes "0.2" and True for numbers
-    internal = found.to_internal_repr(value)
-    if not found._contains(internal):
-        raise ValueError(f"{value} is not in {found}")
-    return found.to_external_repr(internal)
+        raise ValueError(f"{value!r} is not a number")  # Optuna would accept "0.2" and True as numbers
+    distribution = optuna_distribution(domain)
+    optuna.create_trial(params={"value": value}, distributions={"value": distribution}, value=0.0)  # checks the value
+    return distribution.to_external_repr(distribution.to_internal_repr(value))
 
 
-def range_text(domain: Domain) -> str:
-    """The values for the user: a list, or both ends, which belong to it, and the steps between them."""
+def domain_to_text(domain: Domain) -> str:
+    """Describe the values for the user: the list of choices, or both bounds (inclusive) and the step between values."""
     if isinstance(domain, Categorical):
         return f"{domain.categories}"
-    low, high = ends(domain)
-    quantum, _ = _quantum(domain)
-    return f"({low}, {high})" + ("" if quantum is None else f" in steps of {quantum}")
+    low, high = boundary_values(domain)
+    step, _ = _step_and_sampler(domain)
+    return f"({low}, {high})" + ("" if step is None else f" in steps of {step}")
 
 
-def described(domain: Domain) -> Any:
-    """The domain as JSON values: a list of choices, or a range."""
+def domain_to_json(domain: Domain) -> Any:
+    """Describe the domain for study.json: a list of choices, or a dict with low, high, scale and, if any, quantum."""
     if isinstance(domain, Categorical):
         return list(domain.categories)
-    quantum, sampler = _quantum(domain)
-    scale = type(sampler).__name__.strip("_").lower()  # uniform or loguniform
-    ends_and_scale = {"low": domain.lower, "high": domain.upper, "scale": scale}
-    return ends_and_scale if quantum is None else ends_and_scale | {"quantum": quantum}
-
-
-def _quantum(domain: Domain) -> tuple[Any, Sampler]:
-    """The steps of a quantized domain, None for others; and how it is sampled but for them."""
-    sampler = domain.get_sampler()
-    return (_plain(sampler.q), sampler.sampler) if isinstance(sampler, Quantized) else (None, sampler)
+    step, sampler = _step_and_sampler(domain)
+    scale = "loguniform" if isinstance(sampler, LogUniform) else "uniform"
+    bounds_and_scale = {"low": domain.lower, "high": domain.upper, "scale": scale}
+    return bounds_and_scale if step is None else bounds_and_scale | {"quantum": step}

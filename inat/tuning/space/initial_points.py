@@ -9,7 +9,7 @@ from ray.tune.search.sample import Domain
 
 from inat.config.validation import raise_if_any, unknown_name_error
 from inat.errors import ConfigError
-from inat.tuning.space.domains import known_value, range_text
+from inat.tuning.space.domains import domain_to_text, to_domain_value
 
 
 def read_start(path: Path | None, space: Mapping[str, Domain]) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def _known(params: Mapping[str, Any], space: Mapping[str, Domain], problems: dic
             problems[unknown_name_error(name, set(space))] = None
             continue
         try:
-            known[name] = known_value(space[name], value)
+            known[name] = to_domain_value(space[name], value)
         except (ValueError, TypeError, OverflowError):
-            problems[f"{name} {value!r} is outside the space ({range_text(space[name])})"] = None
+            problems[f"{name} {value!r} is outside the space ({domain_to_text(space[name])})"] = None
     return known

@@ -8,13 +8,14 @@ from typing import Any
 from ray import tune
 from ray.tune.search.sample import Categorical
 
+from inat.config.backbones import FREEZE_PARTIAL
 from inat.config.finetune import FINETUNE, FinetuneConfig
 from inat.config.search import SearchConfig
-from inat.config.trial import ACTIVATIONS, BLOCKS, FREEZE_PARTIAL, POOLINGS, SCHEDULES, TrialConfig
+from inat.config.trial import ACTIVATIONS, BLOCKS, POOLINGS, SCHEDULES, TrialConfig
 from inat.config.validation import raise_if_any
 from inat.constants import TRIAL_ID
 from inat.errors import ConfigError
-from inat.tuning.space.domains import described, ends, impossible_range, plain_domain
+from inat.tuning.space.domains import as_domain, boundary_values, domain_errors, domain_to_json
 from inat.tuning.worker.trainable import FINGERPRINT, RUNGS, SEED, STUDY_DIR, THRESHOLD, TIMEOUT
 
 # What a trial gets from the search, and no space may ask for: it would be recorded and not used.
@@ -120,7 +121,7 @@ def load_space(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} has no function space(); define one that returns a dict of tune.choice(...)")
     if not isinstance(space, Mapping) or not space:
         raise ConfigError(f"space() of {path} must return a dict of hyperparameters, got {_one_line(space)}")
-    return {name: plain_domain(value) for name, value in space.items()}
+    return {name: as_domain(value) for name, value in space.items()}
 
 
 def _one_line(said: object) -> str:
@@ -131,18 +132,18 @@ def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Raise ConfigError unless every value at an end of every domain makes a TrialConfig, beside ``settings``."""
     if fixed := sorted(name for name in space if name in settings or name in SET_BY_SEARCH):
         raise ConfigError(f"{', '.join(fixed)} is set by the search and cannot be a hyperparameter too")
-    raise_if_any([message for name, domain in space.items() for message in impossible_range(name, domain)])
-    first = {name: ends(domain)[0] for name, domain in space.items()}
-    problems: dict[str, None] = {}  # in order, each once
+    raise_if_any([message for name, domain in space.items() for message in domain_errors(name, domain)])
+    first = {name: boundary_values(domain)[0] for name, domain in space.items()}
+    problems: list[str] = []
     for name, domain in space.items():
-        for value in ends(domain):
+        for value in boundary_values(domain):
             try:
                 TrialConfig.from_params({**settings, **first, name: value})
             except ConfigError as error:
-                problems |= dict.fromkeys(str(error).split("; "))
-    raise_if_any(list(problems))
+                problems += error.problems
+    raise_if_any(problems)
 
 
 def describe(space: Mapping[str, Any]) -> dict[str, Any]:
     """The space as JSON values, for study.json: a list of choices, or the range, of each hyperparameter."""
-    return {name: described(domain) for name, domain in space.items()}
+    return {name: domain_to_json(domain) for name, domain in space.items()}

@@ -1,4 +1,4 @@
-"""What one trial does inside a Ray worker, which stays alive and runs many of them."""
+"""What one trial does inside a Ray worker, which stays alive and runs many trials."""
 
 import math
 import traceback
@@ -6,35 +6,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 
-from inat.constants import TRIAL_ID
+from inat.constants import CHECKPOINTS_DIR, LAST_CKPT, TRIAL_ID
 
-# Settings of a trial that are not hyperparameters and do not describe the training.
+# Settings of a trial that are neither hyperparameters nor fields of its TrialConfig.
 STUDY_DIR, THRESHOLD, TIMEOUT, RUNGS = "study_dir", "threshold", "trial_timeout", "rungs"
-DRIVER_NODE = "driver_node"  # Ray's id of the machine that the search runs on
-WEIGHTS_SHA256 = "weights_sha256"  # a dict over backbones, of which a trial's TrialConfig takes its own
+DRIVER_NODE = "driver_node"  # Ray's id of the node that the search runs on
+WEIGHTS_SHA256 = "weights_sha256"  # a dict over backbones; the TrialConfig of a trial takes the hash of its own
 SEED, FINGERPRINT = "seed", "fingerprint"  # fields of TrialConfig and its parts
 
 
 def run_trial(params: Mapping[str, Any]) -> None:
     """Train one configuration, given as a flat dict of primitives, and report every epoch to Tune.
 
-    An attempt that died before left ``last.ckpt``, from which this one goes on. Tune ends a stopped trial by raising
-    SystemExit inside its report, so whatever a trial leaves behind is cleaned up in ``finally``.
+    Training goes on from the ``last.ckpt`` of an attempt that died. To stop a trial, Tune raises SystemExit inside its
+    report, so ``finally`` frees what the trial leaves behind.
     """
-    # Imported by the worker, not by the driver that only ships this function.
+    # Imported by the worker and not by the driver, which only ships this function.
     import torch
 
     from inat.training.memory import collect_garbage, release_freed_memory
-    from inat.tuning.ray_backend.nodes import as_node_error
+    from inat.tuning.ray_backend.node_checks import as_node_error
+    from inat.tuning.ray_backend.session import this_node_id
 
-    torch.set_num_threads(_cpus())  # Ray sets one thread whatever the trial was given
+    torch.set_num_threads(_cpus())  # Ray sets one thread, whatever the trial was given
     settings = dict(params)
-    driver_node = settings.pop(DRIVER_NODE)
+    driver_node_id = settings.pop(DRIVER_NODE)
     try:
-        with as_node_error(_node(), driver_node):
+        with as_node_error(this_node_id(), driver_node_id):
             _train(settings)
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)  # they hold the network and its last batch
@@ -48,9 +48,9 @@ def run_trial(params: Mapping[str, Any]) -> None:
 
 def _train(settings: dict[str, Any]) -> None:
     from inat.config.trial import TrialConfig
-    from inat.constants import CHECKPOINTS_DIR, ERRORS_DIR, HANG_SUFFIX, LAST_CKPT
     from inat.training.fit import fit
-    from inat.tuning.worker.callbacks import ReportToTune, TrialCheckpoints, Watchdog
+    from inat.tuning.ray_backend.hang_monitor import Watchdog, hang_file
+    from inat.tuning.worker.callbacks import Heartbeat, ReportToTune, TrialCheckpoints
 
     trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
     threshold, timeout, rungs = (settings.pop(name) for name in (THRESHOLD, TIMEOUT, RUNGS))
@@ -58,16 +58,11 @@ def _train(settings: dict[str, Any]) -> None:
     if "backbone" in settings:
         settings[WEIGHTS_SHA256] = hashes.get(settings["backbone"], "")
     config = TrialConfig.from_params(settings)
-    # Lightning hangs the network on every callback: they must not outlive this function.
+    # Lightning attaches the network to every callback: callbacks must not outlive this function.
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)
-    with Watchdog(study_dir / ERRORS_DIR / f"{trial_id}{HANG_SUFFIX}", timeout) as watchdog:
-        callbacks = [checkpoints, watchdog, ReportToTune(rungs)]
+    with Watchdog(hang_file(study_dir, trial_id), timeout) as watchdog:
+        callbacks = [checkpoints, Heartbeat(watchdog.heartbeat), ReportToTune(rungs)]
         fit(config, callbacks, resume_from=checkpoints.directory / LAST_CKPT, alive=watchdog.heartbeat)
-
-
-def _node() -> str:
-    node_id: str = ray.get_runtime_context().get_node_id()
-    return node_id
 
 
 def _cpus() -> int:

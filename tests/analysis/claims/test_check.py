@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.claims.check import TAKEAWAYS, check, takeaways
+from analysis.claims.check import TAKEAWAYS, check_claims, published_takeaways
 from analysis.claims.grammar import ClaimError, parse, read_claims
 from tests.analysis.studies import confounded, factorial, known_study, study_of
 
@@ -13,7 +13,7 @@ def study(n=120, seed=0, effect=0.1, epochs=3):
 
 
 def verdicts(data, *texts, **options):
-    return check(data, [parse(text) for text in texts], **options)["verdict"].tolist()
+    return check_claims(data, [parse(text) for text in texts], **options)["verdict"].tolist()
 
 
 def test_a_true_claim_is_supported_and_its_reverse_contradicted():
@@ -24,8 +24,10 @@ def test_a_true_claim_is_supported_and_its_reverse_contradicted():
     ]  # fmt: skip
 
 
-def test_what_has_no_effect_is_undecided_though_plain_means_differ():
-    table = check(study(300, 2), [parse("rider=True > False"), parse("idle=a best"), parse("idle in (a, b) > c")])
+def test_a_parameter_without_effect_is_undecided_although_plain_means_differ():
+    table = check_claims(
+        study(300, 2), [parse("rider=True > False"), parse("idle=a best"), parse("idle in (a, b) > c")]
+    )
     assert table["verdict"].tolist() == ["undecided"] * 3
     assert table.loc[0, "plain"] > 0.05
     assert table.loc[0, "low"] < 0 < table.loc[0, "high"]
@@ -35,30 +37,30 @@ def test_best_must_beat_each_other_value():
     rng = np.random.default_rng(0)
     params = [{"x": "abc"[i % 3]} for i in range(90)]
     curves = [[{"a": 0.6, "b": 0.59, "c": 0.3}[p["x"]] + rng.normal() * 0.05] for p in params]
-    table = check(study_of(params, curves), [parse("x=a best"), parse("x=c best"), parse("x=c worst")])
+    table = check_claims(study_of(params, curves), [parse("x=a best"), parse("x=c best"), parse("x=c worst")])
     assert table["verdict"].tolist() == ["undecided", "contradicted", "supported"]
     assert table.loc[0, "note"] == "against b"
 
 
-def test_the_row_says_effect_interval_trials_and_budget():
-    row = check(study(), [parse("good=True > False")]).iloc[0]
+def test_a_row_has_effect_interval_trials_and_budget():
+    row = check_claims(study(), [parse("good=True > False")]).iloc[0]
     assert row["low"] < 0.1 < row["high"]
     assert row["trials"] + row["rival_trials"] == 120
     assert row["epochs"] == 3
-    assert check(study(), [parse("good=True > False")], epochs=1).iloc[0]["epochs"] == 1
+    assert check_claims(study(), [parse("good=True > False")], epochs=1).iloc[0]["epochs"] == 1
 
 
 def test_claims_checked_together_are_corrected_together():
-    one = check(study(), [parse("idle=a > b")]).iloc[0]["p_holm"]
-    ten = check(study(), [parse("idle=a > b")] * 10).iloc[0]["p_holm"]
+    one = check_claims(study(), [parse("idle=a > b")]).iloc[0]["p_holm"]
+    ten = check_claims(study(), [parse("idle=a > b")] * 10).iloc[0]["p_holm"]
     assert ten == pytest.approx(min(10 * one, 1.0))
 
 
 @pytest.mark.slow
-def test_false_verdicts_are_rare_where_nothing_has_an_effect():
+def test_false_verdicts_are_rare_if_nothing_has_an_effect():
     texts = ["good=True > False", "rider=True > False", "idle=a > b", "idle=c best"]
     wrong = sum(verdicts(study(60, seed, effect=0.0), *texts) != ["undecided"] * 4 for seed in range(100))
-    # Of 100 sets of claims about nothing, 5 get a verdict on the average, and more than 11 once in 200 times.
+    # Of 100 sets of claims about nothing, 5 get a verdict on average; more than 11 do with a chance of 1 in 200.
     assert 1 <= wrong <= 11
 
 
@@ -75,25 +77,25 @@ def test_verdicts_on_known_networks_are_true():
     decided = []
     for _ in range(20):
         drawn = networks.iloc[rng.choice(len(networks), 60, replace=False, p=odds / odds.sum())]
-        table = check(known_study(drawn, 3), [parse(text) for text in truth])
+        table = check_claims(known_study(drawn, 3), [parse(text) for text in truth])
         known = table[table["verdict"].isin(["supported", "contradicted"])]
         decided += [(row.verdict == "supported") == truth[row.claim] for row in known.itertuples()]
     assert len(decided) > 30  # a quarter of 120
     assert np.mean(decided) > 0.97
 
 
-def test_of_many_values_a_few_are_listed():
+def test_an_error_lists_a_few_of_many_values():
     data = study_of([{"lr": 10.0 ** (-i / 9)} for i in range(40)], [[0.5]] * 40)
-    with pytest.raises(ClaimError, match="lr=7 was not tried; those tried are .* and 28 more$"):
-        check(data, [parse("lr=7 best")])
+    with pytest.raises(ClaimError, match="no trial has lr=7; choose from .* and 28 more$"):
+        check_claims(data, [parse("lr=7 best")])
 
 
 def test_few_trials_are_undecided():
-    table = check(study(8), [parse("good=True > False")])
+    table = check_claims(study(8), [parse("good=True > False")])
     assert table["verdict"].tolist() == ["undecided"]
     assert "fewer than 5 trials" in table.loc[0, "note"]
-    middling = check(study(14, 3, effect=0.3), [parse("good=True > False")]).iloc[0]
-    assert "not adjusted" in middling["note"]
+    middling = check_claims(study(14, 3, effect=0.3), [parse("good=True > False")]).iloc[0]
+    assert middling["note"] == "not adjusted: too few trials to hold the other hyperparameters fixed"
 
 
 def test_a_constant_metric_is_undecided():
@@ -104,26 +106,26 @@ def test_a_constant_metric_is_undecided():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("speed=1 > 2", "speed is no hyperparameter that varied; those are good, rider, idle"),
-        ("idle=z > a", "idle=z was not tried; those tried are a, b, c"),
-        ("idle in (a, b) > (b, c)", "trials are in both groups; set them apart"),
+        ("speed=1 > 2", "speed is not a hyperparameter that varied; choose from good, rider, idle"),
+        ("idle=z > a", "no trial has idle=z; choose from a, b, c"),
+        ("idle in (a, b) > (b, c)", "trials are in both groups; name groups that do not overlap"),
     ],
 )
-def test_what_the_study_does_not_have_is_one_sentence(text, message):
+def test_a_claim_about_something_that_did_not_vary_is_refused_or_not_testable(text, message):
     with pytest.raises(ClaimError, match=message):
-        check(study(), [parse(text)])
-    table = check(study(), [parse(text), parse("good=True > False")], lenient=True)
+        check_claims(study(), [parse(text)])
+    table = check_claims(study(), [parse(text), parse("good=True > False")], lenient=True)
     assert table["verdict"].tolist() == ["not testable", "supported"]
     assert message in table.loc[0, "note"]
 
 
 @pytest.mark.parametrize("text", ["good", "x >", "> 3", "a=1 better", "a in (1,2) best", "a=() > 3", "a==1 > 2", ""])
-def test_what_is_no_claim_is_one_sentence(text):
+def test_text_that_is_not_a_claim_is_refused(text):
     with pytest.raises(ClaimError, match="claim"):
         parse(text)
 
 
-def test_a_file_of_claims_names_its_line(tmp_path):
+def test_an_error_in_a_file_of_claims_names_the_line(tmp_path):
     path = tmp_path / "claims.txt"
     path.write_text("# mine\n\nx=1 > x=2  # why\nnonsense\n")
     with pytest.raises(ClaimError, match=r"claims.txt line 4: claim 'nonsense'"):
@@ -132,23 +134,23 @@ def test_a_file_of_claims_names_its_line(tmp_path):
     assert [claim.text for claim in read_claims(path)] == ["x=1 > x=2"]
 
 
-def test_the_ten_takeaways_are_in_the_values_of_the_study():
+def test_the_takeaways_use_the_values_of_the_studys_space():
     assert [len(read_claims(path)) for path in sorted(TAKEAWAYS.glob("*.txt"))] == [10, 10]
     rows = factorial().iloc[::20]
-    assert takeaways(known_study(rows))[0].text == "first_layer_filters in (16, 32) > 8"
+    assert published_takeaways(known_study(rows))[0].text == "first_layer_filters in (16, 32) > 8"
     wide = rows.assign(first_layer_filters=rows["first_layer_filters"] * 4, conv_layers=rows["conv_layers"] + 1)
-    assert takeaways(known_study(wide))[0].text == "first_layer_filters in (64, 128) > 32"
+    assert published_takeaways(known_study(wide))[0].text == "first_layer_filters in (64, 128) > 32"
 
 
-def test_unsteady_losses_are_compared_over_whole_curves():
+def test_unsteady_losses_are_compared_over_complete_curves():
     rng = np.random.default_rng(0)
     curves = []
     for i in range(60):
         steady = np.linspace(0.3, 0.8, 9) + rng.normal(scale=0.01)
         curves.append((steady if i % 2 else steady - 0.2 - 0.1 * (np.arange(9) % 2)).tolist())
     data = study_of([{"x": i % 3} for i in range(60)], curves)
-    table = check(data, [parse("unsteady_val_loss=True < unsteady_val_loss=False")])
+    table = check_claims(data, [parse("unsteady_val_loss=True < unsteady_val_loss=False")])
     assert table.loc[0, "verdict"] == "supported"
     assert table.loc[0, "epochs"] == 9
-    with pytest.raises(ClaimError, match="needs 20 trials with validation losses of 5 epochs"):
-        check(study(epochs=3), [parse("unsteady_val_loss=True < False")])
+    with pytest.raises(ClaimError, match="needs 20 trials with validation losses for 5 or more epochs"):
+        check_claims(study(epochs=3), [parse("unsteady_val_loss=True < False")])

@@ -4,12 +4,12 @@ import pytest
 from scipy import stats
 
 from analysis.early_stopping.audit import failures, missed_summary, missed_winners, rung_correlations, savings
-from analysis.study import Study
+from analysis.study import StudyData
 from tests.analysis.studies import study_of
 
 
 def search(n=30, seed=0):
-    """Trials of 9 epochs whose early order is nearly the final one; the worse half is stopped at 3."""
+    """Trials of 9 epochs whose early ranks are close to the final ranks; the worse half is stopped at epoch 3."""
     rng = np.random.default_rng(seed)
     final = rng.uniform(0.3, 0.9, n)
     early = final - 0.2 + rng.normal(scale=0.02, size=n)
@@ -22,7 +22,7 @@ def search(n=30, seed=0):
     return study_of(params, curves, states, grace_period=3, reduction_factor=3, max_epochs=9)
 
 
-def test_savings_as_by_hand():
+def test_savings_computed_by_hand():
     curves, states = [[0.1] * 9, [0.1] * 5, [0.1] * 3, [0.1] * 3], ["completed"] * 2 + ["stopped"] * 2
     study = study_of([{"x": 1}] * 4, curves, states, grace_period=3, reduction_factor=3, max_epochs=9)
     table = savings(study).set_index("against")
@@ -44,11 +44,11 @@ def test_rung_correlation_is_scipys_over_the_survivors():
     assert row["low"] < expected < row["high"]
 
 
-def test_a_stopped_trial_that_gains_as_others_did_would_have_won():
+def test_the_chance_of_a_stopped_trial_follows_from_the_gains_of_completed_trials():
     curves = [[0.5, 0.75]] * 10 + [[0.6], [0.2]]
     study = study_of([{"x": 1}] * 12, curves, ["completed"] * 10 + ["stopped"] * 2)
     table = missed_winners(study).set_index("trial_id")
-    # Completed trials halved their error: 0.6 becomes 0.8, above 0.75; 0.2 becomes 0.6.
+    # Completed trials halved their error. 0.6 would become 0.8, above 0.75; 0.2 would become 0.6.
     assert table["chance"].tolist() == [1.0, 0.0]
     assert table.loc["t0010", "needed"] == pytest.approx(0.375)
     assert table.loc["t0011", "high"] == pytest.approx(stats.beta.ppf(0.975, 0.5, 10.5))
@@ -57,23 +57,23 @@ def test_a_stopped_trial_that_gains_as_others_did_would_have_won():
     assert 0.7 < summary["low"] < 1 < summary["high"] < 1.3
 
 
-def test_few_completed_trials_say_nothing_of_missed_winners():
+def test_too_few_completed_trials_give_no_estimate_of_missed_winners():
     study = study_of([{"x": 1}] * 3, [[0.1, 0.2], [0.3], [0.1]], ["completed", "stopped", "stopped"])
     assert len(missed_winners(study)) == 0
     assert np.isnan(missed_summary(study).loc[0, "expected"])
 
 
-def test_failures_are_counted_by_reason_whatever_their_numbers():
+def test_failures_that_differ_only_in_numbers_have_the_same_reason():
     study = study_of([{"x": 1}] * 5, [[0.1], [], [], [0.2], []], ["completed"] + ["failed"] * 4)
     errors = ["", "out of memory: 12 GB\ntrace", "out of memory: 7.5 GB", float("nan"), "ValueError"]
-    table = failures(Study(study.trials.assign(error=errors), study.history, {}, ["x"]))
+    table = failures(StudyData(study.trials.assign(error=errors), study.history, {}, ["x"]))
     assert table["trials"].tolist() == [2, 1, 1]
     assert table.loc[0, "reason"] == "out of memory: 12 GB"
     assert table.loc[0, "examples"] == "t0001, t0002"
     assert set(table["reason"]) >= {"no reason recorded", "ValueError"}
 
 
-def test_all_failed_and_one_trial():
+def test_studies_of_failed_trials_and_of_one_trial():
     failed = study_of([{"x": 1}] * 3, [[]] * 3, ["failed"] * 3)
     single = study_of([{"x": 1}], [[0.5]])
     for study in (failed, single):

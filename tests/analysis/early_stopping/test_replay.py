@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from analysis.early_stopping.replay import arrivals, other_settings, replay
+from analysis.early_stopping.replay import history_in_time_order, other_settings, replay
 from analysis.early_stopping.timeline import best_by_part, busy_between, utilisation
-from analysis.study import Study
+from analysis.study import StudyData
 from tests.analysis.studies import study_of
 
 CURVES = [[0.5, 0.6, 0.7, 0.8], [0.4], [0.6, 0.7, 0.7, 0.9], [0.3]]
@@ -14,18 +14,18 @@ def study(**config):
     return study_of([{"x": 1}] * 4, CURVES, STATES, max_epochs=4, **config)
 
 
-def in_order_of_trials(data):
-    """As our study directory keeps it: each trial's epochs where they came."""
-    return Study(data.trials, data.history.sort_values("epoch", kind="stable", ignore_index=True), data.info, ["x"])
+def in_order_of_epochs(data):
+    """The study with its history in the order in which epochs ended, as in a study directory."""
+    return StudyData(data.trials, data.history.sort_values("epoch", kind="stable", ignore_index=True), data.info, ["x"])
 
 
-def test_its_own_setting_stops_what_was_stopped():
+def test_the_studys_own_setting_stops_the_same_trials():
     row = replay(study(), 1, 2)
     assert (row["stopped"], row["same_stops"], row["unknown"], row["whole"]) == (2, 2, 0, True)
     assert (row["epochs"], row["best"], row["completed"]) == (10, 0.9, 2)
 
 
-def test_a_setting_that_would_have_let_a_stopped_trial_live_is_not_whole():
+def test_a_setting_that_would_have_continued_a_stopped_trial_is_not_whole():
     row = replay(study(), 2, 2)
     assert (row["unknown"], row["whole"]) == (2, False)
     assert row["stopped"] == 0
@@ -35,15 +35,15 @@ def test_the_decision_is_tunes():
     hyperband = pytest.importorskip("ray.tune.schedulers.async_hyperband")
     from types import SimpleNamespace
 
-    from analysis.early_stopping.replay import Ladder
+    from analysis.early_stopping.replay import AshaRungs
 
-    ours, theirs = Ladder([1, 3], 3), hyperband._Bracket(1, 9, 3, 0)
+    ours, theirs = AshaRungs([1, 3], 3), hyperband._Bracket(1, 9, 3, 0)
     values = np.random.default_rng(0).random((200, 3)).cumsum(axis=1)
     for i, curve in enumerate(values):
         for epoch, value in enumerate(curve, start=1):
-            stops = theirs.on_result(SimpleNamespace(trial_id=str(i)), epoch, value) == "STOP"
-            assert ours.stops(epoch, value) == stops
-            if stops:
+            should_stop = theirs.on_result(SimpleNamespace(trial_id=str(i)), epoch, value) == "STOP"
+            assert ours.should_stop(epoch, value) == should_stop
+            if should_stop:
                 break
 
 
@@ -53,22 +53,22 @@ def test_the_studys_own_setting_is_marked():
     assert table["grace"].lt(4).all()
 
 
-def test_epochs_come_in_the_order_of_the_file_or_of_the_clock():
-    by_clock = arrivals(study())["trial_id"].tolist()
-    # Created at 0, 1, 2 and 3 s, an epoch takes 2 s: ends at 2 4 6 8, 3, 4 6 8 10, 5.
-    assert by_clock[:3] == ["t0000", "t0001", "t0000"]
-    by_file = in_order_of_trials(study())
-    assert arrivals(by_file)["trial_id"].tolist() == by_file.history["trial_id"].tolist()
+def test_epochs_are_ordered_by_the_file_or_by_time():
+    by_time = history_in_time_order(study())["trial_id"].tolist()
+    # Trials are created at 0, 1, 2 and 3 s and an epoch takes 2 s. Epochs end at 2 4 6 8, 3, 4 6 8 10, 5.
+    assert by_time[:3] == ["t0000", "t0001", "t0000"]
+    by_file = in_order_of_epochs(study())
+    assert history_in_time_order(by_file)["trial_id"].tolist() == by_file.history["trial_id"].tolist()
 
 
 def test_best_against_epochs_spent():
-    table = best_by_part(in_order_of_trials(study()), 5)
+    table = best_by_part(in_order_of_epochs(study()), 5)
     assert table["epochs_spent"].tolist() == [2, 4, 6, 8, 10]
     assert table["trials_begun"].tolist() == [2, 4, 4, 4, 4]
     assert table["best_val_acc"].tolist() == [0.5, 0.6, 0.7, 0.7, 0.9]
 
 
-def test_slots_are_busy_for_as_long_as_trials_train():
+def test_slots_are_busy_while_trials_train():
     assert busy_between(np.array([0.0, 1.0]), np.array([2.0, 4.0]), np.array([0, 2, 4])).tolist() == [1.5, 1.0]
     table = utilisation(study(), 2)
     assert table["busy"].tolist() == [pytest.approx(12 / 5), pytest.approx(8 / 5)]

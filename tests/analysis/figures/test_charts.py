@@ -1,17 +1,17 @@
-"""Charts of frames that other modules make: what is drawn is what stands in the frame."""
+"""Figures of tables that other modules compute: the drawn values are those of the table."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.claims.check import check
+from analysis.claims.check import check_claims
 from analysis.claims.grammar import parse
 from analysis.comparable import sample_at
 from analysis.early_stopping.timeline import best_against_epochs, utilisation
 from analysis.figures import audit, effects, importance
 from analysis.stats.effects import value_effects
 from analysis.stats.forest import forest_importance
-from analysis.stats.importance import METHODS, panel
+from analysis.stats.importance import METHODS, wandb_panel
 from analysis.stats.importance import importance as importance_of
 from analysis.stats.interaction import pair_table
 from tests.analysis.studies import confounded, factorial, known_study, sample_of, study_of
@@ -27,16 +27,16 @@ def forest(sample):
     return forest_importance(sample)
 
 
-def test_the_panel_has_bars_as_long_as_the_numbers(sample, forest):
-    table = panel(sample, forest)
-    left, right = importance.plot_panel(table)
+def test_the_bars_of_the_panel_have_the_values_of_the_table(sample, forest):
+    table = wandb_panel(sample, forest)
+    left, right = importance.plot_wandb_panel(table)
     bars = {label.get_text(): bar.get_width() for label, bar in zip(left.get_yticklabels(), left.patches, strict=True)}
     assert bars == pytest.approx(dict(zip(table["column"], table["importance"], strict=True)))
     widths = [bar.get_width() for bar in right.patches][::-1]
     assert widths == pytest.approx(list(table["pearson"]))
 
 
-def test_each_method_has_axes_and_all_the_same_order(sample, forest):
+def test_every_method_has_axes_with_the_same_order(sample, forest):
     table = importance_of(sample, forest)
     matrix = importance.importance_matrix(table)
     assert tuple(matrix) == METHODS
@@ -46,7 +46,7 @@ def test_each_method_has_axes_and_all_the_same_order(sample, forest):
     assert dots[:, 0] == pytest.approx(matrix["permutation"]["importance"].to_numpy())
 
 
-def test_effects_are_coloured_where_zero_is_left_out(sample):
+def test_effects_are_coloured_if_the_interval_excludes_zero(sample):
     table = value_effects(sample)
     ax = effects.plot_effects(table)
     coloured = [tuple(colour[:3]) for colour in ax.collections[-1].get_facecolors()]
@@ -54,16 +54,16 @@ def test_effects_are_coloured_where_zero_is_left_out(sample):
     assert [colour != coloured[apart.index(False)] for colour in coloured] == apart
 
 
-def test_claims_stand_beside_their_verdict():
+def test_labels_of_claims_contain_the_verdict():
     study = known_study(factorial().sample(150, random_state=0))
-    table = check(study, [parse("batch_norm=True > batch_norm=False"), parse("conv_layers=3 best")])
+    table = check_claims(study, [parse("batch_norm=True > batch_norm=False"), parse("conv_layers=3 best")])
     ax = effects.plot_claims(table)
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert labels[0] == f"batch_norm=True > batch_norm=False: {table['verdict'][0]}"
     assert np.asarray(ax.collections[-1].get_offsets())[:, 0] == pytest.approx(table["effect"].to_numpy())
 
 
-def test_pairs_that_were_not_tried_are_empty_fields():
+def test_pairs_that_were_not_tried_are_empty_cells():
     sample = sample_of([0.1, 0.2, 0.4], a=["x", "x", "y"], b=[1, 2, 1])
     means, counts = effects.interaction_matrix(pair_table(sample, "a", "b"))
     assert np.isnan(means.loc["y", "2"])
@@ -74,7 +74,7 @@ def test_pairs_that_were_not_tried_are_empty_fields():
     assert "0.400\nn 1" in texts
 
 
-def test_dependence_has_axes_for_each_parameter():
+def test_dependence_has_one_axes_per_parameter():
     table = pd.DataFrame({"parameter": ["a", "a", "b"], "value": ["1", "2", "x"], "predicted": [0.1, 0.2, 0.3],
                           "low": [0.0, 0.1, 0.2], "high": [0.2, 0.3, 0.4]})  # fmt: skip
     axes = effects.plot_dependence(table)
@@ -92,7 +92,7 @@ def test_rung_points_are_of_trials_that_were_not_stopped():
     assert audit.plot_rungs(points).get_xlabel() == "best within 1 epochs"
 
 
-def test_slots_and_best_so_far_are_drawn_as_they_are():
+def test_slots_and_best_so_far_have_the_values_of_their_tables():
     study = study_of([{"a": i} for i in range(4)], [[0.1, 0.4], [0.3, 0.2], [0.5], [0.2]])
     busy, spent = utilisation(study), best_against_epochs(study)
     heights = [bar.get_height() for bar in audit.plot_utilisation(busy).patches]
@@ -100,11 +100,11 @@ def test_slots_and_best_so_far_are_drawn_as_they_are():
     steps = audit.plot_best_so_far(spent).lines[0]
     drawn = dict(zip(steps.get_xdata(), steps.get_ydata(), strict=True))
     assert drawn.items() <= dict(zip(spent["epochs_spent"], spent["best_val_acc"], strict=True)).items()
-    assert set(steps.get_ydata()) == set(spent["best_val_acc"])  # every step, and no row twice
+    assert set(steps.get_ydata()) == set(spent["best_val_acc"])  # every step, once
     assert steps.get_xdata()[-1] == len(spent)
 
 
-def test_a_chart_can_be_drawn_into_axes_that_are_there(sample):
+def test_a_figure_can_be_drawn_into_given_axes(sample):
     from matplotlib.figure import Figure
 
     ax = Figure().add_subplot()

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from analysis.figures.parallel import (
-    FINE,
     LEVELS,
     LINEAR,
     LOGARITHMIC,
-    MOST_LINES,
+    MAX_LINES,
+    TICK_STEPS,
     interactive_parallel,
     parallel_lines,
     plot_parallel,
@@ -28,12 +28,12 @@ def study():
     return study_of(params, [[0.1, 0.1 + 0.05 * i] for i in range(12)])
 
 
-def test_axes_are_the_varying_hyperparameters_then_epochs_and_accuracy(study):
+def test_the_axes_are_varying_hyperparameters_epochs_and_result(study):
     lines, _ = parallel_lines(study)
     assert list(lines) == ["activation", "lr", "k", "epochs", "best_val_acc"]
 
 
-def test_values_stand_at_their_label_or_their_logarithm(study):
+def test_values_are_placed_at_their_label_or_their_logarithm(study):
     lines, ticks = parallel_lines(study)
     kinds = ticks.drop_duplicates("axis").set_index("axis")["kind"]
     assert dict(kinds) == {
@@ -51,42 +51,42 @@ def test_values_stand_at_their_label_or_their_logarithm(study):
     assert next(iter(ticks[ticks["axis"].eq("lr")]["label"])) == "2.2e-05"
 
 
-def test_the_best_lines_are_drawn_last_and_trials_without_accuracy_are_left_out():
+def test_the_best_lines_are_drawn_last_and_trials_without_a_result_are_left_out():
     study = study_of([{"a": 1}, {"a": 2}, {"a": 3}], [[0.9], [np.nan], [0.2]])
     assert list(parallel_lines(study)[0].index) == ["t0002", "t0000"]
 
 
 def test_a_large_study_shows_its_best_trials():
-    count = MOST_LINES + 5
+    count = MAX_LINES + 5
     study = study_of([{"a": i % 3} for i in range(count)], [[i / count] for i in range(count)])
     lines, _ = parallel_lines(study)
-    assert len(lines) == MOST_LINES
+    assert len(lines) == MAX_LINES
     assert lines["best_val_acc"].min() == pytest.approx(5 / count)
 
 
-def test_lines_of_one_value_lie_within_what_a_click_on_its_label_selects(study):
+def test_jittered_lines_stay_within_the_selection_of_their_label(study):
     figure = interactive_parallel(*parallel_lines(study))
     lines, _ = parallel_lines(study)
     dimension = figure.data[0].dimensions[0]
     moved, exact = np.array(dimension.values), lines["activation"].to_numpy()
-    # Plotly's selection of a label reaches a quarter of the way to the next one, and not beyond the outermost.
+    # Plotly's selection of a label covers a quarter of the way to the next label, and ends at the outermost labels.
     assert (np.abs(moved - exact) <= 0.25).all()
     assert moved.min() >= 0
     assert moved.max() <= 1
     assert len(set(moved)) == len(moved)
 
 
-def test_numbers_can_be_selected_anywhere(study):
+def test_a_selection_of_numbers_can_start_and_end_anywhere(study):
     dimensions = {d.label: d for d in interactive_parallel(*parallel_lines(study)).data[0].dimensions}
-    assert dimensions["best val acc"].tickvals is None  # given ticks, a selection would snap to them
+    assert dimensions["best val acc"].tickvals is None  # a selection would snap to given ticks
     ticks = np.array(dimensions["lr"].tickvals)
     texts = list(dimensions["lr"].ticktext)
-    assert len(ticks) == 4 * FINE + 1
-    assert texts[::FINE] == [text for text in texts if text]
+    assert len(ticks) == 4 * TICK_STEPS + 1
+    assert texts[::TICK_STEPS] == [text for text in texts if text]
     assert ticks[0] == pytest.approx(min(dimensions["lr"].values))
 
 
-def test_the_picture_has_a_line_a_trial_and_a_name_an_axis(study):
+def test_the_figure_has_one_line_per_trial_and_one_name_per_axis(study):
     lines, ticks = parallel_lines(study)
     ax = plot_parallel(lines, ticks)
     (bundle,) = ax.collections

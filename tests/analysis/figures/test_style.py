@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from analysis.figures.style import INK, new_figure, png_bytes, styled, svg_text
 
 
-def drawing() -> Figure:
+def example_figure() -> Figure:
     return styled(_draw)()
 
 
@@ -15,8 +15,8 @@ def _draw() -> Figure:
     return figure
 
 
-def test_a_picture_in_a_page_has_the_pages_colours_and_ids_of_its_own():
-    svg = svg_text(drawing(), "first")
+def test_an_svg_has_the_colours_of_the_page_and_unique_ids():
+    svg = svg_text(example_figure(), "first")
     assert svg.startswith("<svg ")
     assert INK not in svg
     assert "var(--ink)" in svg
@@ -28,22 +28,22 @@ def test_a_picture_in_a_page_has_the_pages_colours_and_ids_of_its_own():
     assert set(referred) <= set(ids)
 
 
-def test_a_picture_in_a_page_can_shrink():
-    start = svg_text(drawing(), "a").split(">")[0]
+def test_an_svg_scales_with_the_page():
+    start = svg_text(example_figure(), "a").split(">")[0]
     assert "viewBox" in start
     assert "height=" not in start
     assert "width=" not in start
 
 
-def test_the_same_picture_is_the_same_file():
-    assert png_bytes(drawing()) == png_bytes(drawing())
-    assert svg_text(drawing(), "a") == svg_text(drawing(), "a")
+def test_the_same_figure_gives_the_same_file():
+    assert png_bytes(example_figure()) == png_bytes(example_figure())
+    assert svg_text(example_figure(), "a") == svg_text(example_figure(), "a")
 
 
-def test_files_are_on_white():
+def test_png_files_have_a_white_background():
     import io
 
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(png_bytes(drawing()))).convert("RGB")
+    picture = Image.open(io.BytesIO(png_bytes(example_figure()))).convert("RGB")
     assert picture.getpixel((0, 0)) == (255, 255, 255)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.readers.frames import as_value, flatten, varying
+from analysis.readers.frames import as_parameter, columns_that_vary, flatten
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from analysis.readers.frames import as_value, flatten, varying
     ],
 )
 def test_types_of_hyperparameters(values, kind, expected):
-    found = as_value(pd.Series(values, dtype=object))
+    found = as_parameter(pd.Series(values, dtype=object))
     assert found.dtype == kind
     pd.testing.assert_series_equal(found, pd.Series(expected, dtype=kind))
 
@@ -32,7 +32,7 @@ def test_flatten():
     assert flatten(nested) == {"a/b": 1, "a/c/d": "[1, 2]", "e": None}
 
 
-def test_what_varies():
+def test_columns_that_vary():
     trials = pd.DataFrame({"a": [1, 1], "b": [1, 2], "c": ["x", np.nan], "d": [np.nan, np.nan]})
-    assert varying(trials, list(trials)) == ["b", "c"]
-    assert varying(trials[:1], list(trials)) == ["a", "b", "c", "d"]
+    assert columns_that_vary(trials, list(trials)) == ["b", "c"]
+    assert columns_that_vary(trials[:1], list(trials)) == ["a", "b", "c", "d"]

@@ -16,7 +16,7 @@ SPACE = {
 }  # fmt: skip
 
 
-def trial(state=TrialState.COMPLETE, value=0.5, steps=(), attributes=None, **params):
+def stored_trial(state=TrialState.COMPLETE, value=0.5, steps=(), attributes=None, **params):
     chosen = {"lr": 0.01, "layers": 3, "act": "relu", "bn": True} | params
     return create_trial(state=state, value=value, params=chosen, distributions=SPACE, user_attrs=attributes or {},
                         intermediate_values=dict(steps))  # fmt: skip
@@ -31,14 +31,14 @@ def fill(storage, name="search", trials=(), direction="maximize"):
 
 @pytest.fixture
 def database(tmp_path):
-    return tmp_path / "a b#1.db"  # what an address must quote
+    return tmp_path / "a b#1.db"  # must be quoted in an SQLite address
 
 
-def several():
+def three_trials():
     return [
-        trial(value=0.5, steps=[(0, 0.2), (1, 0.6), (2, math.nan)], bn=False),
-        trial(TrialState.PRUNED, value=0.3, steps=[(0, 0.3)], act=None),
-        trial(TrialState.FAIL, value=None),
+        stored_trial(value=0.5, steps=[(0, 0.2), (1, 0.6), (2, math.nan)], bn=False),
+        stored_trial(TrialState.PRUNED, value=0.3, steps=[(0, 0.3)], act=None),
+        stored_trial(TrialState.FAIL, value=None),
     ]
 
 
@@ -48,12 +48,12 @@ def test_trials_and_history(tmp_path, kind):
     storage = f"sqlite:///{path}"
     if kind == "journal":
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-    study = fill(storage, trials=several())
+    study = fill(storage, trials=three_trials())
     study.enqueue_trial({"lr": 0.1})
     loaded = load_study(path)
     assert loaded.trials["state"].tolist() == ["completed", "stopped", "failed", "running"]
     assert loaded.trials["trial_id"].tolist() == ["0", "1", "2", "3"]
-    assert loaded.trials["name"].tolist() == ["0", "1", "2", "3"]  # Optuna's trials have none
+    assert loaded.trials["name"].tolist() == ["0", "1", "2", "3"]  # Optuna's trials have no names
     assert loaded.trials["best_val_acc"].tolist()[:2] == [0.6, 0.3]
     assert loaded.trials["best_val_acc"].isna().tolist() == [False, False, True, True]
     assert loaded.trials["act"].tolist() == ["relu", "None", "relu", np.nan]
@@ -66,13 +66,13 @@ def test_trials_and_history(tmp_path, kind):
 
 
 def test_dates_are_those_that_optuna_gives(database):
-    study = fill(f"sqlite:///{database}", trials=several())
+    study = fill(f"sqlite:///{database}", trials=three_trials())
     created = load_study(database).trials["created"]
     assert created.tolist() == [t.datetime_start.astimezone() for t in study.get_trials()]
 
 
 def test_loading_changes_nothing(database):
-    fill(f"sqlite:///{database}", trials=several())
+    fill(f"sqlite:///{database}", trials=three_trials())
     before = database.read_bytes()
     database.chmod(0o400)
     load_study(database)
@@ -80,28 +80,28 @@ def test_loading_changes_nothing(database):
     assert [path.name for path in database.parent.iterdir()] == [database.name]
 
 
-def test_the_study_s_own_direction_counts(database):
-    fill(f"sqlite:///{database}", trials=[trial(value=0.5, steps=[(1, 0.7), (2, 0.4)])], direction="minimize")
+def test_the_direction_of_the_study_decides_which_value_is_the_best(database):
+    fill(f"sqlite:///{database}", trials=[stored_trial(value=0.5, steps=[(1, 0.7), (2, 0.4)])], direction="minimize")
     loaded = load_study(database)
     assert loaded.trials["best_val_acc"].tolist() == [0.4]
     assert loaded.info["mode"] == "min"
 
 
-def test_our_study_db_has_raw_accuracies_beside_what_the_sampler_was_told(database):
+def test_the_study_db_of_inat_has_measured_accuracies_beside_the_reported_ones(database):
     known = {"trial_id": "t0007", "state": "stopped", "best_val_acc": 0.5, "epochs": 3, "rung": 1}
     lost = {"trial_id": "t0008", "state": "failed", "best_val_acc": None, "epochs": 0}
-    trials = [trial(value=0.9, steps=[(3, 0.5)], attributes=known), trial(value=0.0, attributes=lost)]
+    trials = [stored_trial(value=0.9, steps=[(3, 0.5)], attributes=known), stored_trial(value=0.0, attributes=lost)]
     fill(f"sqlite:///{database}", trials=trials)
     table = load_study(database).trials
     assert table[["trial_id", "state", "epochs"]].values.tolist() == [["t0007", "stopped", 3], ["t0008", "failed", 0]]
     assert table["best_val_acc"].fillna(-1).tolist() == [0.5, -1]
-    assert table["created"].isna().all()  # not the time at which the trial was copied
+    assert table["created"].isna().all()  # the dates are those of the copy
     assert table["seconds"].isna().all()
 
 
-def test_one_of_several_studies_is_named(database):
-    fill(f"sqlite:///{database}", "first", [trial(value=0.1)])
-    fill(f"sqlite:///{database}", "second", [trial(value=0.2)])
+def test_a_name_selects_one_of_several_studies(database):
+    fill(f"sqlite:///{database}", "first", [stored_trial(value=0.1)])
+    fill(f"sqlite:///{database}", "second", [stored_trial(value=0.2)])
     assert load_study(f"{database}#second").trials["best_val_acc"].tolist() == [0.2]
     assert load_study(f"sqlite:///{database}", study="first").trials["best_val_acc"].tolist() == [0.1]
     with pytest.raises(ValueError, match=r"2 studies in .*; name one as .*#STUDY: first, second"):
@@ -111,23 +111,23 @@ def test_one_of_several_studies_is_named(database):
 
 
 def test_a_user_attribute_as_metric(database):
-    trials = [trial(value=0.1, steps=[(1, 0.3)], attributes={"test_acc": 0.8}), trial()]
+    trials = [stored_trial(value=0.1, steps=[(1, 0.3)], attributes={"test_acc": 0.8}), stored_trial()]
     fill(f"sqlite:///{database}", trials=trials)
     loaded = load_study(database, metric="test_acc")
     assert loaded.trials["best_val_acc"].fillna(-1).tolist() == [0.8, -1]
-    assert loaded.history.empty  # the steps are of another value
-    with pytest.raises(ValueError, match="no user attribute loss in study search; there are: test_acc"):
+    assert loaded.history.empty  # the steps are values of another metric
+    with pytest.raises(ValueError, match="no user attribute loss in study search; choose from: test_acc"):
         load_study(database, metric="loss")
 
 
 def test_several_objectives_are_refused(database):
     optuna.create_study(storage=f"sqlite:///{database}", study_name="two", directions=["maximize", "minimize"])
-    with pytest.raises(ValueError, match="study two of .* has MAXIMIZE and MINIMIZE as direction"):
+    with pytest.raises(ValueError, match="study two of .* has the directions MAXIMIZE and MINIMIZE"):
         load_study(database)
 
 
-def test_what_is_damaged_in_a_database_is_counted(database):
-    fill(f"sqlite:///{database}", trials=[trial(), trial(attributes={"epochs": 3})])
+def test_damaged_entries_of_a_database_are_counted(database):
+    fill(f"sqlite:///{database}", trials=[stored_trial(), stored_trial(attributes={"epochs": 3})])
     with sqlite3.connect(database) as connection:
         connection.execute("UPDATE trial_params SET param_value = 9 WHERE param_name = 'act' AND trial_id = 1")
         connection.execute("UPDATE trial_user_attributes SET value_json = '{' WHERE trial_id = 2")
@@ -136,32 +136,32 @@ def test_what_is_damaged_in_a_database_is_counted(database):
     loaded = load_study(database)
     assert loaded.trials["act"].tolist() == [np.nan, "relu"]
     assert loaded.trials["created"].isna().tolist() == [False, True]
-    assert loaded.broken["place"].tolist() == ["trial 1", "trial 0", "trial 1"]
+    assert loaded.read_errors["place"].tolist() == ["trial 1", "trial 0", "trial 1"]
 
 
-def test_databases_and_journals_of_others_are_refused(tmp_path):
+def test_databases_and_journals_that_are_not_optunas_are_refused(tmp_path):
     with sqlite3.connect(tmp_path / "other.db") as connection:
         connection.execute("CREATE TABLE birds (name TEXT)")
     connection.close()
-    with pytest.raises(ValueError, match=r"cannot be read as Optuna's database \(no such table: studies\)"):
+    with pytest.raises(ValueError, match=r"cannot be read as an Optuna database \(no such table: studies\)"):
         load_study(tmp_path / "other.db")
     (tmp_path / "journal").write_text('{"op_code":0,"worker_id":"w","study_name"\n{}\n')
-    with pytest.raises(ValueError, match="no study that can be read in .*journal; restore it"):
+    with pytest.raises(ValueError, match="no readable study in .*journal; restore the file"):
         load_study(tmp_path / "journal")
     (tmp_path / "journal").write_text('{"op_code":4,"worker_id":"w"}\n')
-    with pytest.raises(ValueError, match="cannot be read as Optuna's journal"):
+    with pytest.raises(ValueError, match="cannot be read as an Optuna journal"):
         load_study(tmp_path / "journal")
 
 
-def test_a_journal_counts_up_to_its_damage(tmp_path):
+def test_a_journal_is_read_up_to_the_first_damaged_line(tmp_path):
     path = tmp_path / "journal"
-    fill(optuna.storages.JournalStorage(JournalFileBackend(str(path))), trials=several())
+    fill(optuna.storages.JournalStorage(JournalFileBackend(str(path))), trials=three_trials())
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines, lines[-1][:20]]))
     loaded = load_study(path)
     assert len(loaded.trials) == 3
-    assert loaded.broken.values.tolist() == [[f"journal line {len(lines) + 1}", "half-written"]]
+    assert loaded.read_errors.values.tolist() == [[f"journal line {len(lines) + 1}", "half-written"]]
     path.write_text("\n".join([*lines[:-1], lines[-1][:20], lines[-1]]) + "\n")
     loaded = load_study(path)
     assert len(loaded.trials) == 2
-    assert loaded.broken["place"].tolist() == [f"journal line {len(lines)}"]
+    assert loaded.read_errors["place"].tolist() == [f"journal line {len(lines)}"]

@@ -37,15 +37,15 @@ def test_trials_and_history(tmp_path):
     assert study.trials["opt/name"].tolist() == ["adam", "sgd"]
     assert study.trials["opt/betas"].tolist() == ["[0.9, 0.99]"] * 2
     assert study.trials["bn"].dtype == bool
-    assert study.parameters == ["bn", "lr", "opt/name"]  # what does not vary is no hyperparameter
+    assert study.parameters == ["bn", "lr", "opt/name"]  # a parameter that does not vary is left out
     assert study.history["epoch"].tolist() == [1, 2]
     assert study.history["val_loss"].tolist() == [1.5, 1.2]
-    assert study.broken.empty
+    assert study.read_errors.empty
 
 
 def test_nothing_is_unpickled(tmp_path):
     directory = write_experiment(tmp_path, [{"config": {"x": 1}, "results": accuracies(0.5)}])
-    (folder_of(directory, 0) / "params.json").unlink()  # params.pkl would have them
+    (folder_of(directory, 0) / "params.json").unlink()  # params.pkl has them
     (folder_of(directory, 0) / "error.pkl").write_bytes((directory / "tuner.pkl").read_bytes())
     load_study(directory)
     assert not (directory / "unpickled.txt").exists()
@@ -105,7 +105,7 @@ def test_states_without_an_experiment_state(tmp_path):
         ("", np.nan),
     ],
 )
-def test_the_line_of_an_error(tmp_path, text, line):
+def test_the_error_is_the_line_with_the_exception(tmp_path, text, line):
     trial = {"config": {"x": 1}, "results": accuracies(0.5), "status": "ERROR", "error": text}
     error = load_study(write_experiment(tmp_path, [trial])).trials["error"][0]
     assert error is line or error == line
@@ -120,24 +120,24 @@ def test_half_written_and_damaged_results_are_counted(tmp_path):
     (folder_of(directory, 3) / "params.json").write_text('{"x": ')
     study = load_study(directory)
     assert study.trials["best_val_acc"].fillna(-1).tolist() == [0.2, 0.3, -1, 0.2]
-    assert study.trials["x"].tolist() == [0, 1, 2, 3]  # the last one from the experiment state
-    places = [place.split("/")[-1] for place in study.broken["place"]]
+    assert study.trials["x"].tolist() == [0, 1, 2, 3]  # the last value comes from the experiment state
+    places = [place.split("/")[-1] for place in study.read_errors["place"]]
     assert places == ["result.json line 3", "result.json line 3", "result.json line 5", "params.json"]
-    assert study.broken["reason"][0] == "half-written"
-    assert study.broken["reason"][2] == "is no JSON object"
+    assert study.read_errors["reason"][0] == "half-written"
+    assert study.read_errors["reason"][2] == "not a JSON object"
 
 
-def test_parameters_from_a_result_where_nothing_else_has_them(tmp_path):
+def test_parameters_come_from_a_result_if_no_other_file_has_them(tmp_path):
     directory = write_experiment(tmp_path, [{"config": {"x": 7}, "results": accuracies(0.1)}] * 2, state=False)
     for number in (0, 1):
         (folder_of(directory, number) / "params.json").unlink()
     (folder_of(directory, 1) / "result.json").write_text("")
     study = load_study(directory)
     assert study.trials["x"].tolist() == [7, pd.NA]
-    assert study.broken["reason"].tolist() == ["the trial's parameters are not known: it has no params.json"]
+    assert study.read_errors["reason"].tolist() == ["the trial's parameters are unknown: it has no params.json"]
 
 
-def test_a_trial_that_only_the_state_knows(tmp_path):
+def test_a_trial_that_only_the_experiment_state_contains(tmp_path):
     trials = [
         {"config": {"x": 1}, "results": accuracies(0.1, 0.2)},
         {"config": {"x": 2}, "results": accuracies(0.1, 0.3), "folder": False},
@@ -148,10 +148,10 @@ def test_a_trial_that_only_the_state_knows(tmp_path):
     assert study.trials["epochs"].tolist() == [2, 2, 0]
     assert study.trials["state"].tolist() == ["completed", "completed", "running"]
     assert study.trials["best_val_acc"][1] == 0.3
-    assert study.broken["reason"].tolist() == ["the trial's folder is missing; only its last result is known"]
+    assert study.read_errors["reason"].tolist() == ["the trial's folder is missing; only its last result is known"]
 
 
-def test_the_newest_of_several_states_counts(tmp_path):
+def test_the_newest_of_several_experiment_states_is_used(tmp_path):
     trial = {"config": {"x": 1}, "results": accuracies(0.1, 0.2)}
     write_experiment(tmp_path, [trial | {"status": "RUNNING", "done": None}])
     shutil.rmtree(folder_of(tmp_path, 0))
@@ -160,10 +160,10 @@ def test_the_newest_of_several_states_counts(tmp_path):
     (tmp_path / "experiment_state-2026-11-24_22-00-00.json").write_text('{"trial_data": [["')
     study = load_study(tmp_path)
     assert study.trials["state"].tolist() == ["completed"]
-    assert study.broken["place"].tolist() == ["experiment_state-2026-11-24_22-00-00.json"]
+    assert study.read_errors["place"].tolist() == ["experiment_state-2026-11-24_22-00-00.json"]
 
 
-def test_entries_of_the_state_that_are_of_the_wrong_type_are_counted(tmp_path):
+def test_entries_of_the_wrong_type_in_the_experiment_state_are_counted(tmp_path):
     directory = write_experiment(tmp_path, [{"config": {"x": i}, "results": accuracies(0.1)} for i in range(3)])
     state = json.loads((directory / STATE_FILE).read_text())
     entries = state["trial_data"]
@@ -173,10 +173,10 @@ def test_entries_of_the_state_that_are_of_the_wrong_type_are_counted(tmp_path):
     study = load_study(directory)
     assert study.trials["x"].tolist() == [0, 1, 2]
     assert study.trials["state"].tolist() == ["running", "completed", "completed"]
-    assert study.broken["place"].tolist() == [f"{STATE_FILE} trial {i}" for i in (0, 3, 4)]
+    assert study.read_errors["place"].tolist() == [f"{STATE_FILE} trial {i}" for i in (0, 3, 4)]
 
 
-def test_what_was_repeated_after_a_restore_replaces_what_was_there(tmp_path):
+def test_results_after_a_restore_replace_earlier_results(tmp_path):
     directory = write_experiment(tmp_path, [{"config": {"x": 1}, "results": accuracies(0.1, 0.2, 0.3, 0.9, 0.8)}])
     repeated = [full_result({"val_acc": value}, i, "d128a_00000", {}) for i, value in ((3, 0.35), (4, 0.4))]
     append(directory, 0, "".join(json.dumps(line) + "\n" for line in repeated))
@@ -187,7 +187,7 @@ def test_what_was_repeated_after_a_restore_replaces_what_was_there(tmp_path):
     assert study.trials["epochs"].tolist() == [4]
 
 
-def test_values_that_are_no_numbers(tmp_path):
+def test_values_that_are_not_numbers(tmp_path):
     results = accuracies(float("nan"), 0.3, float("inf"), "null", None)
     study = load_study(write_experiment(tmp_path, [{"config": {"x": 1}, "results": results}]))
     assert study.trials["best_val_acc"].tolist() == [0.3]  # an infinite accuracy is never the best
@@ -195,7 +195,7 @@ def test_values_that_are_no_numbers(tmp_path):
     assert study.history["val_acc"].isna().tolist() == [True, False, False, True, True]
 
 
-def test_progress_csv_is_read_where_there_is_no_json(tmp_path):
+def test_progress_csv_is_read_if_there_is_no_result_json(tmp_path):
     directory = write_experiment(tmp_path, [{"config": {"x": 1}, "results": []}])
     (folder_of(directory, 0) / "result.json").unlink()
     header = "val_acc,done,training_iteration,trial_id,time_this_iter_s,hostname,deep/loss\r\n"
@@ -204,10 +204,10 @@ def test_progress_csv_is_read_where_there_is_no_json(tmp_path):
     study = load_study(directory, metric="deep/loss", mode="min")
     assert study.trials[["best_val_acc", "epochs", "seconds"]].values.tolist() == [[0.1, 2, 4.0]]
     assert study.trials["state"].tolist() == ["completed"]
-    assert study.broken["reason"].tolist() == ["half-written: 0.7,Fal"]
+    assert study.read_errors["reason"].tolist() == ["half-written: 0.7,Fal"]
 
 
-def test_nested_metric_and_least_is_best(tmp_path):
+def test_a_nested_metric_to_be_minimised(tmp_path):
     results = [{"val": {"loss": value}, "val_acc": 0.5} for value in (2.0, 1.0, 3.0)]
     study = load_study(write_experiment(tmp_path, [{"config": {"x": 1}, "results": results}]), "val/loss", "min")
     assert study.trials["best_val_acc"].tolist() == [1.0]  # not negated
@@ -215,7 +215,7 @@ def test_nested_metric_and_least_is_best(tmp_path):
     assert (study.info["metric"], study.info["mode"]) == ("val/loss", "min")
 
 
-def test_best_val_acc_is_the_first_choice_and_the_curve_stays_the_raw_one(tmp_path):
+def test_best_val_acc_is_the_default_metric_and_the_history_keeps_val_acc(tmp_path):
     results = [{"val_acc": 0.5, "best_val_acc": 0.5}, {"val_acc": 0.3, "best_val_acc": 0.5}]
     study = load_study(write_experiment(tmp_path, [{"config": {"x": 1}, "results": results}]))
     assert study.info["metric"] == "best_val_acc"
@@ -225,27 +225,27 @@ def test_best_val_acc_is_the_first_choice_and_the_curve_stays_the_raw_one(tmp_pa
 def test_an_unknown_metric_lists_the_numeric_columns(tmp_path):
     results = [{"score": 1.0, "deep": {"loss": 2.0}, "note": "x", "flag": True}]
     directory = write_experiment(tmp_path, [{"config": {"x": 1}, "results": results}])
-    with pytest.raises(ValueError, match=r"no metric best_val_acc or val_acc; .* that there are: score, deep/loss$"):
+    with pytest.raises(ValueError, match=r"no metric best_val_acc or val_acc; .* columns: score, deep/loss$"):
         load_study(directory)
-    with pytest.raises(ValueError, match=r"no metric accuracy; .* that there are: score, deep/loss$"):
+    with pytest.raises(ValueError, match=r"no metric accuracy; .* columns: score, deep/loss$"):
         load_study(directory, metric="accuracy")
 
 
-def test_an_experiment_that_has_just_begun(tmp_path):
+def test_an_experiment_without_results(tmp_path):
     directory = write_experiment(tmp_path, [{"config": {"x": 1}, "results": [], "status": "PENDING"}])
     study = load_study(directory)
     assert study.trials["state"].tolist() == ["running"]
     assert study.history.empty
 
 
-def test_epochs_that_the_trial_counts_itself(tmp_path):
+def test_epochs_counted_by_the_trial_start_at_one(tmp_path):
     results = [{"val_acc": 0.1, "epoch": epoch} for epoch in (0, 5, 10)]
     study = load_study(write_experiment(tmp_path, [{"config": {"x": 1}, "results": results}]))
     assert study.history["epoch"].tolist() == [1, 6, 11]  # from 1
     assert study.trials["epochs"].tolist() == [11]
 
 
-def test_parameters_named_like_columns_and_parameters_that_are_named(tmp_path):
+def test_parameters_with_the_name_of_a_column_and_requested_parameters(tmp_path):
     trials = [{"config": {"epochs": 30 + i, "name": "net", "x": 1}, "results": accuracies(0.1)} for i in (0, 1)]
     directory = write_experiment(tmp_path, trials)
     study = load_study(directory)
@@ -253,5 +253,5 @@ def test_parameters_named_like_columns_and_parameters_that_are_named(tmp_path):
     assert study.trials["epochs"].tolist() == [1, 1]
     assert study.parameters == ["config/epochs"]
     assert load_study(directory, parameters=["x"]).parameters == ["x"]
-    with pytest.raises(ValueError, match="no column y among the parameters; there are: config/epochs, config/name, x"):
+    with pytest.raises(ValueError, match="no parameter y; choose from: config/epochs, config/name, x"):
         load_study(directory, parameters=["y"])

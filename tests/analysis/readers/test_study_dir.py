@@ -42,7 +42,7 @@ def test_columns_and_types(tmp_path):
     measured = ["best_val_acc", "trainable_parameters", "epochs", "seconds", "created", "node", "error"]
     assert list(study.trials) == ["trial_id", "name", "state", *study.parameters, *measured]
     assert study.trials["batch_norm"].dtype == bool
-    assert study.trials["k_layers"].tolist() == [2, pd.NA, pd.NA]  # has no effect on the others
+    assert study.trials["k_layers"].tolist() == [2, pd.NA, pd.NA]  # without effect for the other strategies
     assert study.trials["k_layers"].dtype == "Int64"
     assert study.trials["activation"].tolist() == ["none"] * 3
     assert study.trials["lr"].tolist() == [1.0, 0.1, 0.01]
@@ -51,7 +51,7 @@ def test_columns_and_types(tmp_path):
     assert study.trials["error"].tolist() == ['ValueError: a, "b"', np.nan, np.nan]
     assert study.history["epoch"].dtype == np.int64
     assert study.info["seed"] == 7
-    assert study.broken.empty
+    assert study.read_errors.empty
 
 
 def test_a_study_without_trials(tmp_path):
@@ -60,15 +60,15 @@ def test_a_study_without_trials(tmp_path):
     assert str(study.trials["created"].dt.tz) == "UTC"
 
 
-def test_a_line_in_writing_is_left_out_although_it_has_all_its_fields(tmp_path):
+def test_a_half_written_line_is_left_out_even_with_all_fields(tmp_path):
     directory = write_study(tmp_path / "study")
-    append(directory / "history.csv", "t0002,3,,,0.3,0.9,1")  # of 12.5 seconds
+    append(directory / "history.csv", "t0002,3,,,0.3,0.9,1")  # the start of 12.5 seconds
     study = load_study(directory)
     assert study.history["epoch"].max() == 2
-    assert study.broken.values.tolist() == [["history.csv line 8", "half-written: t0002,3,,,0.3,0.9,1"]]
+    assert study.read_errors.values.tolist() == [["history.csv line 8", "half-written: t0002,3,,,0.3,0.9,1"]]
 
 
-def test_damaged_rows_are_counted_and_the_others_read(tmp_path):
+def test_damaged_rows_are_counted_and_the_others_are_read(tmp_path):
     directory = write_study(tmp_path / "study")
     append(
         directory / "history.csv",
@@ -78,60 +78,60 @@ def test_damaged_rows_are_counted_and_the_others_read(tmp_path):
     study = load_study(directory)
     assert study.history.query("trial_id == 't0002'")["epoch"].tolist() == [1, 2, 4]
     assert len(study.trials) == 3
-    assert study.broken.values.tolist() == [
-        ["history.csv line 8", "5 fields where there are 7 columns"],
-        ["history.csv line 12", "1 fields where there are 7 columns"],
-        ["history.csv line 9", "val_acc is no number: 0.x"],
+    assert study.read_errors.values.tolist() == [
+        ["history.csv line 8", "5 fields instead of 7"],
+        ["history.csv line 12", "1 fields instead of 7"],
+        ["history.csv line 9", "val_acc is not a number: 0.x"],
         ["history.csv line 11", "has no trial_id or epoch"],
-        ["trials.csv line 5", "3 fields where there are 15 columns"],
+        ["trials.csv line 5", "3 fields instead of 15"],
     ]
 
 
-def test_a_quote_that_is_never_closed_costs_one_row(tmp_path):
+def test_an_unclosed_quote_costs_one_row(tmp_path):
     directory = write_study(tmp_path / "study")
     lines = (directory / "trials.csv").read_text().splitlines()
     lines[2] = lines[2].replace("t0001,", 't0001,"')
     (directory / "trials.csv").write_text("\n".join(lines) + "\n")
     study = load_study(directory)
     assert study.trials["trial_id"].tolist() == ["t0000", "t0002"]
-    assert study.broken["place"].tolist() == ["trials.csv line 3", "history.csv"]
-    assert study.broken["reason"][1] == "2 rows of t0001, which is not in trials.csv"
+    assert study.read_errors["place"].tolist() == ["trials.csv line 3", "history.csv"]
+    assert study.read_errors["reason"][1] == "2 rows of t0001, which is not in trials.csv"
     assert set(study.history["trial_id"]) == {"t0000", "t0002"}
 
 
-def test_of_a_trial_that_is_there_twice_the_last_row_counts(tmp_path):
+def test_the_last_of_several_rows_of_a_trial_is_used(tmp_path):
     directory = write_study(tmp_path / "study", trials=1)
     row = (directory / "trials.csv").read_text().splitlines()[1]
     append(directory / "trials.csv", row.replace("failed", "completed") + "\n")
     assert load_study(directory).trials["state"].tolist() == ["completed"]
 
 
-def test_epochs_written_again_replace_those_from_there_on(tmp_path):
+def test_a_repeated_epoch_replaces_all_epochs_from_there_on(tmp_path):
     directory = write_study(tmp_path / "study", trials=1, epochs=4)
     append(directory / "history.csv", "t0000,2,,,0.3,0.9,2.0\n")
     assert load_study(directory).history["val_acc"].tolist() == [0.1, 0.9]
 
 
-def test_missing_files_are_named_and_the_rest_is_read(tmp_path):
+def test_missing_files_are_recorded_and_the_others_are_read(tmp_path):
     directory = write_study(tmp_path / "study")
     (directory / "history.csv").unlink()
     (directory / "study.json").write_text('{"seed":')
     study = load_study(directory)
     assert len(study.trials) == 3
     assert (len(study.history), study.info) == (0, {})
-    assert study.broken["place"].tolist() == ["history.csv", "study.json"]
+    assert study.read_errors["place"].tolist() == ["history.csv", "study.json"]
 
 
-def test_another_metric_and_the_least_value(tmp_path):
+def test_another_metric_to_be_minimised(tmp_path):
     directory = write_study(tmp_path / "study", trials=2, epochs=4)
     study = load_study(directory, metric="val_loss", mode="min")
     assert study.trials["best_val_acc"].tolist() == [0.25, 0.25]
     assert study.history["val_acc"].tolist() == [1, 0.5, 1 / 3, 0.25] * 2
-    with pytest.raises(ValueError, match=r"no metric loss; .* there are: val_loss, val_acc, seconds$"):
+    with pytest.raises(ValueError, match=r"no metric loss; .* columns: val_loss, val_acc, seconds$"):
         load_study(directory, metric="loss")
 
 
-def test_while_the_search_writes(tmp_path):
+def test_reading_while_a_search_writes(tmp_path):
     directory = write_study(tmp_path / "study", trials=1)
     stop = threading.Event()
 
@@ -154,5 +154,5 @@ def test_while_the_search_writes(tmp_path):
         stop.set()
         writer.join()
     assert all(study.trials["best_val_acc"].eq(0.2).all() for study in studies)
-    assert all(study.broken.empty for study in studies)
+    assert all(study.read_errors.empty for study in studies)
     assert len({len(study.trials) for study in studies}) > 1

@@ -4,14 +4,14 @@ from analysis.readers.tables import read_table
 def table(tmp_path, content: str | bytes, **options):
     path = tmp_path / "table.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    broken = []
-    return read_table(path, "table.csv", broken, **options), broken
+    read_errors = []
+    return read_table(path, "table.csv", read_errors, **options), read_errors
 
 
-def test_the_index_is_the_line(tmp_path):
-    found, broken = table(tmp_path, "a,b\n1,x\n\n2,y\n")
+def test_the_index_is_the_line_number(tmp_path):
+    found, read_errors = table(tmp_path, "a,b\n1,x\n\n2,y\n")
     assert found.to_dict("index") == {2: {"a": 1, "b": "x"}, 4: {"a": 2, "b": "y"}}
-    assert broken == []
+    assert read_errors == []
 
 
 def test_floats_are_read_exactly(tmp_path):
@@ -20,29 +20,29 @@ def test_floats_are_read_exactly(tmp_path):
     assert found["a"].tolist() == values
 
 
-def test_words_for_nothing_are_categories_unless_the_column_is_numeric(tmp_path):
-    found, broken = table(tmp_path, "a,b\nNone,nan\nNA,0.5\nnull,\n", numeric=("b",))
+def test_none_and_na_are_categories_unless_the_column_is_numeric(tmp_path):
+    found, read_errors = table(tmp_path, "a,b\nNone,nan\nNA,0.5\nnull,\n", numeric=("b",))
     assert found["a"].tolist() == ["None", "NA", "null"]
     assert found["b"].isna().tolist() == [True, False, True]
-    assert broken == []
+    assert read_errors == []
 
 
-def test_line_ends_of_windows_a_byte_order_mark_and_bytes_that_are_no_text(tmp_path):
-    found, broken = table(tmp_path, b"\xef\xbb\xbfa,b\r\n1,\xff\r\n2,y\rz\r\n")
+def test_windows_line_ends_a_byte_order_mark_and_invalid_utf8(tmp_path):
+    found, read_errors = table(tmp_path, b"\xef\xbb\xbfa,b\r\n1,\xff\r\n2,y\rz\r\n")
     assert list(found) == ["a", "b"]
     assert found["a"].tolist() == [1, 2]
     assert found["b"].tolist() == ["\ufffd", "y\rz"]
-    assert broken == []
+    assert read_errors == []
 
 
-def test_lines_inside_quotes(tmp_path):
-    found, broken = table(tmp_path, 'a,b\n1,"two\nlines, one field"\n2,"say ""no"""\n')
+def test_line_ends_inside_quotes(tmp_path):
+    found, read_errors = table(tmp_path, 'a,b\n1,"two\nlines, one field"\n2,"say ""no"""\n')
     assert found["b"].tolist() == ["two\nlines, one field", 'say "no"']
-    assert broken == []
+    assert read_errors == []
 
 
-def test_an_empty_file_and_a_torn_header(tmp_path):
+def test_an_empty_file_and_a_half_written_header(tmp_path):
     assert table(tmp_path, "")[0].empty
-    found, broken = table(tmp_path, "trial_id,na")
+    found, read_errors = table(tmp_path, "trial_id,na")
     assert found.empty
-    assert broken == [("table.csv line 1", "half-written: trial_id,na")]
+    assert read_errors == [("table.csv line 1", "half-written: trial_id,na")]

@@ -21,7 +21,7 @@ def objective(params: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_what_tune_itself_writes(tmp_path):
+def test_an_experiment_written_by_ray_tune(tmp_path):
     import ray
     from ray import tune
 
@@ -39,7 +39,7 @@ def test_what_tune_itself_writes(tmp_path):
         ray.shutdown()
     study = load_study(tmp_path / "real")
     trials = study.trials.set_index("kind")
-    assert study.broken.empty
+    assert study.read_errors.empty
     assert study.parameters == ["kind"]
     assert trials["state"].loc[kinds].tolist() == ["completed", "failed", "failed", "completed", "stopped"]
     assert trials["epochs"].loc[["whole", "raises", "patience", "weak"]].tolist() == [4, 2, 2, 2]

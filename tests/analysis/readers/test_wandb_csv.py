@@ -22,7 +22,7 @@ def export(path, rows=ROWS, header=HEADER, end=""):
     return path
 
 
-def test_a_row_a_run(tmp_path):
+def test_one_row_per_run(tmp_path):
     study = load_study(export(tmp_path / "runs.csv"))
     assert study.trials["trial_id"].tolist() == ["gelu-64", "relu-32", "gelu-64-2"]
     assert study.trials["name"].tolist() == ["gelu-64", "relu-32", "gelu-64"]
@@ -32,11 +32,11 @@ def test_a_row_a_run(tmp_path):
     assert study.trials["seconds"].tolist() == [3725, 60, 120]
     assert study.trials["created"][0] == pd.Timestamp("2024-03-12T10:22:33Z")
     assert study.history.empty
-    assert study.broken.empty
+    assert study.read_errors.empty
     assert study.info == {"source": "W&B", "metric": "val_acc", "mode": "max"}
 
 
-def test_hyperparameters_are_what_was_set_and_varies(tmp_path):
+def test_hyperparameters_are_configuration_columns_that_vary(tmp_path):
     path = export(tmp_path / "runs.csv")
     study = load_study(path)
     assert study.parameters == ["activation", "batch_norm", "batch_size", "learning_rate"]
@@ -45,21 +45,21 @@ def test_hyperparameters_are_what_was_set_and_varies(tmp_path):
     assert study.trials["batch_norm"].dtype == bool
     assert study.trials["activation"].tolist() == ["gelu", "relu", "NA"]  # a category, not a missing value
     assert load_study(path, parameters=["best_epoch", "max_len"]).parameters == ["best_epoch", "max_len"]
-    with pytest.raises(ValueError, match="no column nothing among the parameters; there are: activation"):
+    with pytest.raises(ValueError, match="no parameter nothing; choose from: activation"):
         load_study(path, parameters=["nothing"])
 
 
-def test_a_metric_that_is_named(tmp_path):
+def test_a_requested_metric(tmp_path):
     study = load_study(export(tmp_path / "runs.csv"), metric="train_loss", mode="min")
     assert study.trials["best_val_acc"].fillna(-1).tolist() == [0.5, -1, 0.9]
-    with pytest.raises(ValueError, match=r"no metric loss; .* there are: batch_size, .*, train_loss"):
+    with pytest.raises(ValueError, match=r"no metric loss; .* columns: batch_size, .*, train_loss"):
         load_study(tmp_path / "runs.csv", metric="loss")
 
 
-def test_rows_that_are_short_are_counted(tmp_path):
+def test_short_rows_are_counted(tmp_path):
     study = load_study(export(tmp_path / "runs.csv", [ROWS[0], '"torn","finis', *ROWS[2:]]))
     assert study.trials["name"].tolist() == ["gelu-64", "gelu-64"]
-    assert study.broken["place"].tolist() == ["runs.csv line 3"]
+    assert study.read_errors["place"].tolist() == ["runs.csv line 3"]
 
 
 def test_runtime_in_words_and_ids(tmp_path):
@@ -73,10 +73,10 @@ def test_runtime_in_words_and_ids(tmp_path):
     assert study.trials["created"].isna().all()
 
 
-def test_a_metric_that_is_no_number_in_one_run(tmp_path):
+def test_a_metric_that_is_not_a_number_in_one_run(tmp_path):
     study = load_study(export(tmp_path / "runs.csv", [ROWS[0], ROWS[2].replace('"0.2"', '"0.x"')]))
     assert study.trials["best_val_acc"].tolist() == [0.41]
-    assert study.broken["reason"].tolist() == ["val_acc is no number: 0.x"]
+    assert study.read_errors["reason"].tolist() == ["val_acc is not a number: 0.x"]
 
 
 # As W&B's page exports a sweep: its own columns, the configuration by the alphabet, the summary by the alphabet.
@@ -122,7 +122,7 @@ def test_the_table_that_the_api_gives(tmp_path):
     assert study.trials["seconds"].fillna(-1).tolist() == [60, 30, -1]
     assert study.trials["created"][0] == pd.Timestamp(1710238893, unit="s", tz="UTC")
     assert study.trials["epochs"].fillna(0).tolist() == [0, 4, 0]
-    assert study.broken["place"].tolist() == ["project.csv line 4", "project.csv line 5"]
+    assert study.read_errors["place"].tolist() == ["project.csv line 4", "project.csv line 5"]
 
 
 def test_an_api_table_without_any_run_that_can_be_read(tmp_path):

@@ -1,4 +1,4 @@
-"""Writes experiments as Ray Tune 2.60 does, without Ray; test_tune_real.py compares with a real one."""
+"""Write experiments like Ray Tune 2.60, without Ray; test_tune_real.py reads a real experiment."""
 
 import json
 import pickle
@@ -11,7 +11,7 @@ STATE_FILE = "experiment_state-2026-11-24_20-51-28.json"
 
 
 class Bomb:
-    """Writes a file when it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, target: Path):
         self.target = target
@@ -23,7 +23,7 @@ class Bomb:
 def write_experiment(
     directory: Path, trials: Sequence[Mapping[str, Any]], state: bool = True, name: str = STATE_FILE
 ) -> Path:
-    """An experiment of ``trials``, each of them arguments of ``write_trial``."""
+    """Write an experiment; each of the ``trials`` holds the arguments of ``write_trial``."""
     directory.mkdir(parents=True, exist_ok=True)
     entries = [write_trial(directory, number, **trial) for number, trial in enumerate(trials)]
     (directory / "tuner.pkl").write_bytes(pickle.dumps(Bomb(directory / "unpickled.txt")))
@@ -44,7 +44,10 @@ def write_trial(
     criterion: Mapping[str, float] | None = None,
     folder: bool = True,
 ) -> list[str]:
-    """Write a trial's folder; its entry of the experiment state. ``done``: "returned", "cut" by Tune, or None."""
+    """Write a trial's folder and return its entry of the experiment state.
+
+    ``done``: "returned" if the training function returned, "cut" if Tune ended the trial, else None.
+    """
     trial_id = f"d128a_{number:05d}"
     path = directory / f"f_{trial_id}_{number}_x=1_2026-11-24_20-51-28"
     lines = [full_result(result, i, trial_id, config) for i, result in enumerate(results, start=1)]
@@ -68,7 +71,7 @@ def write_trial(
 
 
 def full_result(result: Mapping[str, Any], iteration: int, trial_id: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A reported result with all that Tune adds."""
+    """A reported result with the keys that Tune adds."""
     own = {
         "timestamp": START + 10 * iteration, "checkpoint_dir_name": None, "done": False,
         "training_iteration": iteration, "trial_id": trial_id, "date": "2026-11-24_20-51-31", "time_this_iter_s": 2.0,

@@ -1,4 +1,4 @@
-"""The page in a real browser: drawn without errors or network, and its axes can be brushed."""
+"""The page in a real browser: it draws without errors or network, and its axes can be brushed."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from playwright.sync_api import Error, Page, sync_playwright
 
 pytestmark = pytest.mark.slow
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-# Parallel coordinates need WebGL; without a GPU Chromium has it in software only if asked for.
+# Parallel coordinates need WebGL. Without a GPU, Chromium offers it in software only with these flags.
 FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
 AXIS = "#plot-parallel .axis-brush"
 
@@ -27,29 +27,29 @@ def browser():
 
 @pytest.fixture
 def page(browser, folder):
-    """The page, drawn; in the end nothing was printed to its console and nothing asked of a network."""
+    """The drawn page; at the end, asserts that its console stayed empty and no request left the machine."""
     context = browser.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light")
-    page, complaints = context.new_page(), []
-    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: complaints.append(request.url) if not local(request.url) else None)
+    page, problems = context.new_page(), []
+    page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: problems.append(request.url) if not local(request.url) else None)
     page.goto(f"file://{folder / 'report.html'}")
     page.wait_for_selector("#selection[data-count]")
     yield page
     context.close()
-    assert complaints == []
+    assert problems == []
 
 
 def local(url: str) -> bool:
     return url.startswith(("file:", "data:", "blob:"))
 
 
-def chosen(page: Page) -> int:
+def selected(page: Page) -> int:
     return int(page.locator("#selection").get_attribute("data-count") or -1)
 
 
 def brush(page: Page, axis: int, start: float, end: float) -> None:
-    """Drag along an axis, from and to shares of its length from the top."""
+    """Drag along an axis; ``start`` and ``end`` are shares of its length from the top."""
     place = page.locator(AXIS).nth(axis)
     place.scroll_into_view_if_needed()
     box = place.bounding_box()
@@ -61,17 +61,17 @@ def brush(page: Page, axis: int, start: float, end: float) -> None:
     page.mouse.up()
 
 
-def test_plots_are_drawn_and_replace_their_pictures(page):
+def test_interactive_plots_replace_static_figures(page):
     assert page.locator(AXIS).count() == 8  # six hyperparameters, epochs, accuracy
     for name in ("parallel", "created", "curves"):
         assert page.locator(f"#plot-{name}").bounding_box()["height"] > 200
     assert page.locator("#plot-created .scatterlayer .point").count() >= 60
-    assert not page.locator(".twin").first.is_visible()
-    assert page.locator(".still svg").count() >= 9
+    assert not page.locator(".fallback").first.is_visible()
+    assert page.locator(".static svg").count() >= 9
 
 
 def test_lines_are_drawn_in_colour(page):
-    """The canvas of the parallel coordinates has pixels that are neither transparent nor grey."""
+    """The canvas of the parallel coordinates has coloured pixels."""
     shot = page.locator("#plot-parallel").screenshot()
     import io
 
@@ -85,21 +85,21 @@ def test_lines_are_drawn_in_colour(page):
 
 @pytest.mark.parametrize("axis", range(8))
 def test_brushing_an_axis_changes_the_selection(page, axis):
-    assert chosen(page) == 60
+    assert selected(page) == 60
     brush(page, axis, 0.04, 0.3)
     page.wait_for_function("Number(document.getElementById('selection').dataset.count) < 60")
-    assert 0 < chosen(page) < 60
+    assert 0 < selected(page) < 60
     page.get_by_text("Show all").click()
     page.wait_for_function("document.getElementById('selection').dataset.count == '60'")
 
 
-def test_a_selection_has_exactly_the_trials_of_a_value_and_marks_them_elsewhere(page, study):
+def test_a_selection_has_exactly_the_trials_of_a_value_and_highlights_them_elsewhere(page, study):
     names = page.evaluate("document.getElementById('plot-parallel').data[0].dimensions.map(d => d.label)")
     axis = names.index("batch norm")
     brush(page, axis, 0.04, 0.3)
     page.wait_for_function("Number(document.getElementById('selection').dataset.count) < 60")
     wanted = study.trials[study.trials["batch_norm"].astype(bool)]
-    assert chosen(page) == len(wanted)
+    assert selected(page) == len(wanted)
     text = page.locator("#selection").inner_text()
     assert f"best {wanted['best_val_acc'].max():.4f}" in text
     assert f"median {wanted['best_val_acc'].median():.4f}" in text
@@ -108,15 +108,15 @@ def test_a_selection_has_exactly_the_trials_of_a_value_and_marks_them_elsewhere(
     assert marked == len(wanted)
 
 
-def test_dark_is_another_page_colour_and_keeps_the_selection(page):
+def test_the_dark_theme_changes_colours_and_keeps_the_selection(page):
     brush(page, 0, 0.04, 0.3)
     page.wait_for_function("Number(document.getElementById('selection').dataset.count) < 60")
-    before, light = chosen(page), page.evaluate("getComputedStyle(document.body).backgroundColor")
+    before, light = selected(page), page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.locator("#theme").click()
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     ink = page.evaluate("document.getElementById('plot-parallel').layout.font.color")
     assert (light, dark, ink) == ("rgb(255, 255, 255)", "rgb(20, 24, 28)", "#e4e8ec")
-    assert chosen(page) == before
+    assert selected(page) == before
     assert page.evaluate("document.getElementById('plot-parallel').data[0].dimensions[0].constraintrange") is not None
 
 
@@ -127,20 +127,20 @@ def test_the_systems_dark_theme_is_followed(browser, folder):
     page.close()
 
 
-def test_print_shows_pictures_in_place_of_plots_on_white(page):
+def test_print_shows_static_figures_on_white(page):
     page.locator("#theme").click()
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.locator(".twin").first.is_visible()
+    assert page.locator(".fallback").first.is_visible()
     assert not page.locator("#plot-parallel").is_visible()
     assert not page.locator("nav").is_visible()
 
 
-def test_without_webgl_the_pictures_stay(browser, folder):
+def test_without_webgl_the_static_figures_stay(browser, folder):
     page = browser.new_page()
     page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null;")
     page.goto(f"file://{folder / 'report.html'}")
-    assert page.locator(".twin").first.is_visible()
+    assert page.locator(".fallback").first.is_visible()
     assert not page.locator("#plot-parallel").is_visible()
     page.close()
 
@@ -153,7 +153,7 @@ def test_a_narrow_screen_does_not_scroll_sideways(browser, folder):
     page.close()
 
 
-def test_every_picture_says_what_it_shows(page):
+def test_every_figure_has_a_description(page):
     unnamed = page.evaluate("""[...document.querySelectorAll('figure svg:not(.plot svg), .plot')]
         .filter(e => !e.getAttribute('aria-label')).length""")
     assert unnamed == 0

@@ -17,41 +17,44 @@ def facts(study, path):
     return {fact.label: (fact.value, fact.note) for fact in headline(study, path, []).facts}
 
 
-def test_the_best_trial_and_its_configuration_without_what_it_lacks(study, tmp_path):
+def test_the_best_trial_and_its_configuration_without_missing_values(study, tmp_path):
     head = headline(study, tmp_path / "name", ["so"])
     assert (head.title, head.subtitle) == ("name", "best trial t0001")
     assert head.configuration == {"lr": "0.01"}
     assert head.findings == ["so"]
 
 
-def test_the_trial_of_best_json_counts_as_it_has_the_weights(study, tmp_path):
+def test_the_trial_in_best_json_is_the_best_trial(study, tmp_path):
     (tmp_path / "best.json").write_text(json.dumps({"trial_id": "t0000"}))
     assert headline(study, tmp_path, []).subtitle == "best trial t0000"
     assert facts(study, tmp_path)["validation accuracy"][0] == "0.5000"
 
 
-def test_the_test_score_has_wilsons_interval(study, tmp_path):
+def test_the_test_accuracy_has_wilsons_interval(study, tmp_path):
     best = {"trial_id": "t0001", "test": {"test_acc": 0.9, "images": 100}}
     (tmp_path / "best.json").write_text(json.dumps(best))
     # Wilson's interval of 90 in 100, from the formula: centre (p + z^2/2n) / (1 + z^2/n).
-    assert facts(study, tmp_path)["test accuracy"] == ("0.9000", "0.826 to 0.945 (95 %), 100 images, once")
+    assert facts(study, tmp_path)["test accuracy"] == (
+        "0.9000",
+        "95 % interval 0.826 to 0.945; 100 images, evaluated once",
+    )
 
 
 @pytest.mark.parametrize(
     "text", ["", "[1]", '{"trial_id": "t0001"}', '{"trial_id": "gone", "test": {"test_acc": 1, "images": 9}}']
 )
-def test_without_a_test_score_none_is_told(study, tmp_path, text):
+def test_without_a_test_accuracy_the_fact_is_empty(study, tmp_path, text):
     (tmp_path / "best.json").write_text(text)
     assert facts(study, tmp_path)["test accuracy"] == ("-", "not evaluated")
 
 
-def test_cost_adds_up_all_trials(study, tmp_path):
+def test_cost_sums_over_all_trials(study, tmp_path):
     found = facts(study, tmp_path)
     assert found["trials"] == ("3", "1 completed, 1 stopped, 1 failed")
-    assert found["training time"] == ("8 s", "4 epochs; 4 s from first trial to last")
+    assert found["training time"] == ("8 s", "4 epochs; 4 s from the first trial to the last")
 
 
-def test_a_study_without_results_has_a_first_screen_too(tmp_path):
+def test_a_study_without_results_has_a_first_screen(tmp_path):
     study = study_of([{"a": 1}], [[]], ["failed"])
     head = headline(study, tmp_path, [])
     assert head.subtitle == "no trial has a result"

@@ -3,54 +3,70 @@ import pandas as pd
 import pytest
 
 from analysis.report import key_findings
+from analysis.report.sections.early_stopping import early_stopping_findings, missed_winners_finding
 from tests.analysis.studies import study_of
 
 
-def test_a_search_that_is_not_at_its_end_says_so():
+def test_an_unfinished_search_is_a_finding():
     study = study_of([{"a": 1}, {"a": 2}], [[0.5], [0.6]], ["completed", "running"], num_samples=12)
-    assert key_findings.unfinished(study) == [
-        "The search is not at its end: 1 of 12 trials have ended; it is running or was interrupted."
+    assert key_findings.unfinished_search(study) == [
+        "The search has not finished (1 of 12 trials have ended; it is running or was interrupted)."
     ]
-    assert key_findings.unfinished(study_of([{"a": 1}], [[0.5]], ["completed"], num_samples=1)) == []
+    assert key_findings.unfinished_search(study_of([{"a": 1}], [[0.5]], ["completed"], num_samples=1)) == []
 
 
-def test_trials_as_good_as_the_best_leave_out_failed_and_infinite_ones():
+def test_trials_close_to_the_best_exclude_failed_and_infinite_ones():
     accuracies = [[0.9], [0.9], [0.896], [0.8], [0.9], [np.inf]]
     study = study_of([{"a": i} for i in range(6)], accuracies, ["completed"] * 4 + ["failed", "completed"])
-    (sentence,) = key_findings.close_to_best(study)
-    assert sentence.startswith(
-        "2 other trials came within 0.005 of the best validation accuracy, 1 of them just as high"
-    )
+    assert key_findings.close_to_best(study) == [
+        "The best trial may be the best by chance (2 other trials are within 0.005 of its validation accuracy, 1 of "
+        "them equal; the first of equal trials counts as the best)."
+    ]
 
 
-def test_epochs_saved_are_against_the_stopped_trials_going_on():
+def test_epochs_saved_are_compared_with_training_the_stopped_trials_longer():
     curves = [[0.5] * 9, [0.6] * 5, [0.1] * 3, [0.2] * 3]
     study = study_of(
         [{"a": i} for i in range(4)], curves, ["completed", "completed", "stopped", "stopped"],
         grace_period=3, reduction_factor=3, max_epochs=9,
     )  # fmt: skip
-    (sentence,) = key_findings.saved(study)
-    # 9 + 5 + 3 + 3 epochs; with both stopped ones at 9 epochs 32; at the completed ones' mean of 7 epochs 28.
-    assert sentence == (
-        "20 epochs were trained. Had the 2 stopped trials gone on to epoch 9, it would have been 32; or for as long as "
-        "completed ones did, 28."
-    )
+    # 9 + 5 + 3 + 3 epochs; with both stopped trials at 9 epochs 32; at the completed trials' mean of 7 epochs 28.
+    assert early_stopping_findings(study) == [
+        "Early stopping saved 12 epochs (20 trained; 32 if the 2 stopped trials had trained to epoch 9, 28 if as long "
+        "as completed trials on average).",
+        "How many winners early stopping missed is unknown (2 trials completed; an estimate needs 5).",
+    ]
+    assert early_stopping_findings(study_of([{"a": 1}], [[0.5]])) == []
 
 
 @pytest.mark.parametrize(
     ("expected", "text"),
-    [(0.0, "No sign of a stopped winner, though up to 8 cannot"), (1.24, "About 1.2 stopped trials would have beaten")],
-)
-def test_missed_winners_are_told_with_what_cannot_be_ruled_out(expected, text):
-    assert key_findings.winners(expected, 7.9).startswith(text)
+    [
+        (0.0, "Early stopping probably missed no winner (up to 8 cannot be ruled out)."),
+        (1.24, "Early stopping may have missed winners (about 1.2 stopped trials would have beaten the best one; up to "
+               "8 cannot be ruled out)."),
+    ],
+)  # fmt: skip
+def test_missed_winners_are_reported_with_their_upper_limit(expected, text):
+    assert missed_winners_finding(expected, 7.9) == text
 
 
-def test_claims_about_other_hyperparameters_are_not_told():
-    assert key_findings.claims_told(pd.DataFrame({"verdict": ["not testable"] * 10})) == []
-    assert key_findings.claims_told(pd.DataFrame({"verdict": ["not testable", "supported"]})) != []
+def test_decided_claims_are_listed_with_their_evidence():
+    row = {"claim": "a=1 > 2", "verdict": "supported", "effect": 0.19, "low": 0.05, "high": 0.33, "trials": 20,
+           "rival_trials": 28, "epochs": 3, "note": ""}  # fmt: skip
+    table = pd.DataFrame([row, row | {"verdict": "undecided"}, row | {"verdict": "not testable"}])
+    assert key_findings.takeaway_findings(table) == [
+        "Of the ten takeaways published for nature_12K, this study supports 1, contradicts 0 and leaves 1 undecided "
+        "(1 not testable).",
+        "Supported: a=1 > 2 (+0.190, 95 % interval 0.050 to 0.330, at 3 epochs, 48 trials).",
+    ]
 
 
-def test_failures_have_their_first_reason():
+def test_claims_about_other_hyperparameters_are_not_a_finding():
+    assert key_findings.takeaway_findings(pd.DataFrame({"verdict": ["not testable"] * 10})) == []
+
+
+def test_failures_are_reported_with_their_most_frequent_reason():
     study = study_of([{"a": i} for i in range(3)], [[]] * 3, ["failed"] * 3)
     study.trials["error"] = ["out of memory", "out of memory", "bad"]
-    assert key_findings.failed(study) == ["3 trials failed, 2 of them with: out of memory"]
+    assert key_findings.failed_trials(study) == ["3 trials failed (most frequent reason, 2 trials: out of memory)."]

@@ -7,8 +7,8 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.report.build import build
-from analysis.report.model import Headline, Report, Section, Table
-from analysis.report.page import MOST_ROWS, render
+from analysis.report.document import Headline, Report, Section, Table
+from analysis.report.page import MAX_ROWS, render
 from analysis.report.write import folder_for, summary, write
 from tests.analysis.report.conftest import HOSTILE
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 MOST_BYTES = 8e6
 
 
-def test_page_pictures_tables_and_summary_are_there(folder):
+def test_page_figures_tables_and_summary_are_written(folder):
     figures = {path.stem for path in (folder / "figures").glob("*.png")}
     assert {"parallel", "panel", "created", "curves", "claims"} <= figures
     tables = {path.stem for path in (folder / "tables").glob("*.csv")}
@@ -25,7 +25,7 @@ def test_page_pictures_tables_and_summary_are_there(folder):
     assert (folder / "report.html").stat().st_size < MOST_BYTES
 
 
-def test_others_may_read_the_page_and_no_partial_file_is_left(folder):
+def test_the_page_is_readable_by_others_and_no_partial_file_is_left(folder):
     assert stat.S_IMODE((folder / "report.html").stat().st_mode) == 0o644
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
@@ -37,13 +37,13 @@ def test_the_page_refers_to_nothing_outside_itself(folder):
     assert "default-src 'none'" in page
 
 
-def test_text_of_a_study_cannot_become_script(folder):
+def test_text_of_a_study_cannot_become_a_script(folder):
     text = (folder / "report.html").read_text()
     assert HOSTILE not in text
     assert "&lt;/script&gt;&lt;script&gt;document.title" in text
 
 
-def test_the_summary_links_its_pictures(folder):
+def test_the_summary_links_its_figures(folder):
     text = (folder / "summary.md").read_text()
     links = re.findall(r"\]\((figures/[a-z_]+\.png)\)", text)
     assert len(links) >= 10
@@ -51,22 +51,22 @@ def test_the_summary_links_its_pictures(folder):
     assert "- trials: **60** 29 completed, 30 stopped, 1 failed" in text
 
 
-def test_long_tables_are_cut_in_the_page_and_whole_in_the_csv(tmp_path):
-    frame = pd.DataFrame({"row": range(MOST_ROWS + 7)})
+def test_long_tables_are_cut_in_the_page_but_not_in_the_csv(tmp_path):
+    frame = pd.DataFrame({"row": range(MAX_ROWS + 7)})
     report = Report(Headline("a", "b", {}, [], []), [Section("s", "S", [Table("t", "T", frame)])])
-    assert "and 7 rows more" in render(report)
+    assert "7 more rows" in render(report)
     write(report, tmp_path, csv=True)
-    assert len(pd.read_csv(tmp_path / "tables" / "t.csv")) == MOST_ROWS + 7
-    assert len(render(report)) < 100_000  # nothing to draw: no library comes along
+    assert len(pd.read_csv(tmp_path / "tables" / "t.csv")) == MAX_ROWS + 7
+    assert len(render(report)) < 100_000  # without figures the page does not contain plotly
 
 
-def test_a_report_goes_into_a_study_and_beside_a_file(tmp_path):
+def test_a_report_is_written_into_a_study_and_beside_a_file(tmp_path):
     assert folder_for(tmp_path) == tmp_path
     (tmp_path / "study.db").touch()
     assert folder_for(tmp_path / "study.db#name") == tmp_path / "study.db-name-report"
 
 
-def test_a_file_where_the_folder_should_be_is_one_sentence(tmp_path, monkeypatch, capsys):
+def test_an_output_that_is_a_file_is_a_one_line_error(tmp_path, monkeypatch, capsys):
     study, blocked = tmp_path / "study", tmp_path / "file"
     study.mkdir()
     blocked.write_text("")

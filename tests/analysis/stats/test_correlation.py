@@ -13,7 +13,7 @@ def sample(n=40):
     return sample_of(np.log10(lr) * 0.1 + (act == "relu") * 0.2 + rng.normal(size=n) * 0.1, lr=lr, act=act)
 
 
-def test_pearson_and_spearman_as_pandas_and_scipy_have_them():
+def test_pearson_and_spearman_are_those_of_pandas_and_scipy():
     data = sample()
     found = correlations(data).set_index("column")
     accuracy = data.trials["accuracy"]
@@ -34,5 +34,5 @@ def test_a_constant_metric_has_no_correlation():
     assert found[["pearson", "spearman", "pearson_low"]].isna().all(axis=None)
 
 
-def test_nothing_varies():
+def test_without_varying_parameters_there_is_no_row():
     assert len(correlations(sample_of([0.5]))) == 0

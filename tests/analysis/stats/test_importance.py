@@ -4,22 +4,22 @@ import pytest
 from sklearn.ensemble import RandomForestRegressor
 
 from analysis.stats.forest import TREES, forest_importance
-from analysis.stats.importance import CANNOT_SAY, importance, panel, top_parameters, verdict
+from analysis.stats.importance import describe_ranking, importance, ranking_is_reliable, top_parameters, wandb_panel
 from analysis.stats.optuna_importance import optuna_importance
 from tests.analysis.studies import confounded, sample_of
 
 METHODS = {"impurity", "permutation", "fanova", "ped-anova"}
 
 
-def three(n=60, signal=1.0):
+def three_parameters(n=60, signal=1.0):
     rng = np.random.default_rng(5)
     strong, weak, noise = rng.choice(["a", "b", "c"], n), rng.integers(0, 2, n).astype(bool), 1 + rng.random(n)
     accuracy = signal * (0.3 * (strong == "a") + 0.1 * weak) + rng.normal(size=n) * 0.02
     return sample_of(accuracy, strong=strong, weak=weak, noise=noise)
 
 
-def test_impurity_is_scikit_learns_and_columns_add_up():
-    sample = three()
+def test_impurity_importance_is_scikit_learns_and_sums_over_columns():
+    sample = three_parameters()
     found = forest_importance(sample)
     encoded = pd.get_dummies(sample.trials[["strong", "weak"]], columns=["strong", "weak"]).astype(float)
     encoded["noise"] = sample.trials["noise"]
@@ -31,14 +31,14 @@ def test_impurity_is_scikit_learns_and_columns_add_up():
     assert shares.sum() == pytest.approx(1.0)
 
 
-def test_every_method_finds_the_strong_parameter_and_permutation_none_in_noise():
-    sample = three()
-    sample.trials["noise"] = np.arange(60) % 3  # PED-ANOVA gives numbers with many values too much
+def test_every_method_finds_the_strong_parameter_and_permutation_is_zero_for_noise():
+    sample = three_parameters()
+    sample.trials["noise"] = np.arange(60) % 3  # PED-ANOVA overrates numbers with many values
     table = importance(sample).set_index(["method", "parameter"])
     assert set(table.index.get_level_values("method")) == METHODS
     for method in METHODS - {"ped-anova"}:
         assert table.loc[method]["importance"].idxmax() == "strong"
-    # It asks what the best tenth have in common, which is "a" and True alike.
+    # PED-ANOVA finds what the best tenth have in common: "a" and True.
     assert table.loc["ped-anova"]["importance"].idxmin() == "noise"
     noise = table.loc[("permutation", "noise")]
     assert noise["low"] <= 0.02
@@ -46,21 +46,25 @@ def test_every_method_finds_the_strong_parameter_and_permutation_none_in_noise()
     assert table["trials"].eq(60).all()
 
 
-def test_a_rider_is_not_taken_for_the_cause():
+def test_a_correlated_parameter_without_effect_is_not_important():
     found = forest_importance(confounded(200, 0)).shares
     permutation = found[found["method"].eq("permutation")].set_index("parameter")["importance"]
     assert permutation["good"] > 5 * abs(permutation["rider"])
 
 
-def test_the_data_cannot_say_where_there_is_no_signal():
-    sample = three(signal=0.0)
+def test_the_ranking_is_unreliable_without_a_signal():
+    sample = three_parameters(signal=0.0)
     forest = forest_importance(sample)
-    assert verdict(forest, len(sample)).startswith(CANNOT_SAY)
-    # Of trials that the forest has seen, shuffling would cost most of R^2 here too.
+    assert not ranking_is_reliable(forest)
+    assert describe_ranking(forest, len(sample)).startswith("The trials cannot rank the hyperparameters (out-of-bag R²")
+    # On the trials that the forest was fitted to, shuffling would cost most of R^2 here too.
     permutation = forest.shares.loc[forest.shares["method"].eq("permutation"), "importance"]
     assert permutation.max() < 0.2
-    sample = three()
-    assert verdict(forest_importance(sample), len(sample)).startswith("R² on trials left out 0.9")
+    sample = three_parameters()
+    forest = forest_importance(sample)
+    assert ranking_is_reliable(forest)
+    text = describe_ranking(forest, len(sample))
+    assert text.startswith("The ranking of the hyperparameters is reliable (out-of-bag R² 0.9")
 
 
 def test_the_top_parameters_are_those_of_permutation():
@@ -73,7 +77,7 @@ def test_the_top_parameters_are_those_of_permutation():
 
 
 def test_the_panel_has_importance_and_correlation_side_by_side():
-    table = panel(three())
+    table = wandb_panel(three_parameters())
     assert table["column"].iloc[0] == "strong=a"
     strong = table[table["parameter"].eq("strong")]
     assert strong["parameter_importance"].iloc[0] == pytest.approx(strong["importance"].sum())
@@ -90,15 +94,16 @@ def test_the_panel_has_importance_and_correlation_side_by_side():
     ],
     ids=["one trial", "two trials", "constant metric", "nothing varies"],
 )
-def test_where_there_is_nothing_to_learn_from(sample):
+def test_samples_without_information_have_no_importance(sample):
     forest = forest_importance(sample)
     table = importance(sample, forest)
     assert table["importance"].isna().all()
-    assert verdict(forest, len(sample)).startswith(CANNOT_SAY)
-    panel(sample, forest)
+    assert not ranking_is_reliable(forest)
+    assert describe_ranking(forest, len(sample)).startswith("The ranking of the hyperparameters is unknown")
+    wandb_panel(sample, forest)
 
 
-def test_a_parameter_that_some_trials_lack():
+def test_a_parameter_with_missing_values():
     k = [np.nan, 1, 2] * 10
     sample = sample_of([0.1 if np.isnan(v) else 0.5 for v in k], k=k, other=list(range(30)))
     table = optuna_importance(sample).set_index(["method", "parameter"])["importance"]

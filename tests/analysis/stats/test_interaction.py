@@ -16,7 +16,7 @@ def crossed(interaction=0.3, seed=0):
     return sample_of(accuracy, **columns)
 
 
-def test_the_pair_that_works_together_is_found():
+def test_the_interacting_pair_is_found():
     table = interactions(crossed())
     assert table.loc[0, ["first", "second"]].tolist() == ["a", "b"]
     assert table.loc[0, "p_holm"] < 1e-6
@@ -27,7 +27,7 @@ def test_the_pair_that_works_together_is_found():
     assert cells.loc[("u", "2"), "low"] < 0.4 + 0.3 + 0.1 / 3 < cells.loc[("u", "2"), "high"]
 
 
-def test_the_top_pair_is_the_first_that_could_be_tested():
+def test_the_top_pair_is_the_first_tested_pair():
     sample = crossed()
     pd.testing.assert_frame_equal(top_pair(sample, interactions(sample)), pair_table(sample, "a", "b"))
     one = sample_of([0.1, 0.2], x=[1, 2])
@@ -38,7 +38,7 @@ def test_without_an_interaction_none_is_found():
     assert interactions(crossed(0.0))["p_holm"].gt(0.05).all()
 
 
-def test_parameters_that_only_came_together_have_no_interaction():
+def test_the_interaction_of_parameters_that_only_varied_together_is_unknown():
     x = [1, 2] * 20
     table = interactions(sample_of(np.random.default_rng(0).random(40), x=x, twin=x))
     assert table["p"].isna().all()

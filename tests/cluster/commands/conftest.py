@@ -1,4 +1,4 @@
-"""A cluster of three hosts that are folders of this machine, behind a stand-in for ssh."""
+"""A fake cluster: three folders of this machine act as hosts, behind a stand-in for ssh."""
 
 import json
 import os
@@ -20,7 +20,7 @@ TOKEN = "a-token-that-is-to-be-printed-nowhere"
 
 
 class FakeCluster:
-    """Launcher file and hosts; change ``hosts`` and ``launcher`` before ``run``."""
+    """Launcher file and hosts; a test changes ``hosts`` and ``launcher`` before it calls ``write``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,19 +51,20 @@ class FakeCluster:
         (home / "bin").mkdir()
         (home / "bin" / "rsync").write_text("#!/bin/sh\n")
         (home / "bin" / "rsync").chmod(0o755)
-        (home / "bin" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")  # not executable: a host without GPUs
+        (home / "bin" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")  # not executable, so the host has no GPUs
         return home
 
     def token(self, home: Path) -> Path:
         return home / ".ray" / "auth_token"
 
     def note(self, state: str, **tags: str) -> None:
-        """What `ray up` and `ray down` leave of the head on the user's machine."""
+        """Write the note about the head that `ray up` and `ray down` leave on the user's machine."""
         (self.folder / "state").mkdir(exist_ok=True)
         nodes = {ADDRESSES[0]: {"state": state, "tags": tags}}
         (self.folder / "state" / "cluster-test.state").write_text(json.dumps(nodes))
 
     def write(self) -> Path:
+        """Write the configuration of the hosts and the launcher file; returns the launcher file."""
         (self.folder / "hosts.json").write_text(json.dumps(self.hosts))
         file = self.folder / "cluster.yaml"
         file.write_text(yaml.safe_dump(self.launcher))
@@ -72,7 +73,7 @@ class FakeCluster:
 
 @pytest.fixture
 def fake_cluster(tmp_path, monkeypatch) -> FakeCluster:
-    """Three healthy hosts."""
+    """A cluster of three healthy hosts."""
     binaries = tmp_path / "laptop"
     binaries.mkdir()
     (binaries / "ssh").write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE_SSH} {tmp_path}/hosts.json "$@"\n')
@@ -86,7 +87,7 @@ def fake_cluster(tmp_path, monkeypatch) -> FakeCluster:
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Runs a command; its exit code and what it printed."""
+    """Runs a command; returns its exit code and its output."""
 
     def run_command(*args: Any) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["inat.cluster", *map(str, args)])

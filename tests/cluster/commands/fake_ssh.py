@@ -1,4 +1,4 @@
-"""A stand-in for ssh: runs the command on this machine, with a home folder for each host and answers altered as told.
+"""A stand-in for ssh: runs the command on this machine with the host's home folder, and alters answers as configured.
 
 fake_ssh.py CONFIG.json [ssh's options] USER@ADDRESS COMMAND
 """
@@ -45,11 +45,11 @@ def main() -> None:
     if "error" in host:
         print(host["error"], file=sys.stderr)
         sys.exit(host.get("code", 255))
-    if "says" in host and "sys.stdin" in command:
-        print("noise of a .bashrc", *host["says"], sep="\n", flush=True)
+    if "prints" in host and "sys.stdin" in command:
+        print("noise of a .bashrc", *host["prints"], sep="\n", flush=True)
         time.sleep(host.get("hangs", 0))
         return
-    # In a session of its own: an interactive shell would reach for the terminal of whoever runs the tests.
+    # In its own session: an interactive shell would take over the terminal that runs the tests.
     run = subprocess.Popen(
         ["setsid", "bash", "-c", command], env={"HOME": host["home"], "PATH": "/usr/bin:/bin"},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -57,8 +57,8 @@ def main() -> None:
 
     def pass_on() -> None:
         with contextlib.suppress(BrokenPipeError):
-            while data := os.read(0, 65536):  # not sys.stdin, whose lock would be held when the interpreter ends
-                run.stdin.buffer.write(data)
+            while chunk := os.read(0, 65536):  # not sys.stdin, whose lock would still be held at exit
+                run.stdin.buffer.write(chunk)
                 run.stdin.flush()
             run.stdin.close()
 

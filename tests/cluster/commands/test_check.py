@@ -24,7 +24,7 @@ def lines(text: str, kind: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(kind)]
 
 
-def test_a_healthy_cluster_is_a_table_and_nothing_is_left_on_it(fake_cluster, run):
+def test_a_healthy_cluster_gives_a_table_and_no_file_stays_on_the_hosts(fake_cluster, run):
     code, text = run("check", fake_cluster.write(), *ROOMY)
     assert (code, lines(text, "wrong"), lines(text, "pending")) == (0, [], []), text
     assert "nothing wrong; 3 of 3 hosts are ready" in text
@@ -33,7 +33,7 @@ def test_a_healthy_cluster_is_a_table_and_nothing_is_left_on_it(fake_cluster, ru
     assert list(fake_cluster.shared.iterdir()) == []
 
 
-def test_everything_that_is_wrong_is_said_at_once(fake_cluster, run):
+def test_all_problems_are_printed_at_once(fake_cluster, run):
     fake_cluster.hosts[SECOND]["clock"] = -90
     fake_cluster.token(fake_cluster.folder / SECOND).chmod(0o644)
     fake_cluster.hosts[THIRD]["error"] = "ssh: connect to host 10.0.0.3 port 22: No route to host"
@@ -50,44 +50,44 @@ def test_everything_that_is_wrong_is_said_at_once(fake_cluster, run):
 
 
 @pytest.mark.parametrize(
-    ("facts", "kind", "said"),
+    ("facts", "kind", "message"),
     [
-        ({"versions/python": "3.11.99"}, "wrong", "has Python 3.11.99, 10.0.0.1 has"),
+        ({"versions/python": "3.11.99"}, "wrong", "has Python 3.11.99, but 10.0.0.1 has"),
         ({"versions/python": "3.9.2"}, "wrong", "has Python 3.9.2; install Python 3.11 or 3.12"),
-        ({"versions/ray": "2.9.0"}, "wrong", "has ray 2.9.0, wanted is"),
-        ({"versions/torch": "2.0.0+cpu"}, "wrong", "has torch 2.0.0+cpu, wanted is"),
+        ({"versions/ray": "2.9.0"}, "wrong", "has ray 2.9.0, expected"),
+        ({"versions/torch": "2.0.0+cpu"}, "wrong", "has torch 2.0.0+cpu, expected"),
         ({"versions/torch": None, "versions/ray": None}, "wrong", "ray and torch not installed"),
         (
             {"code": {"folder": "/other", "commit": "abc", "digest": "1"}},
             "wrong",
-            "has other code in /other: abc, here",
+            "has different code in /other: abc, this machine has",
         ),
         (
             {"code": {"folder": "/other", "commit": None, "digest": None, "error": "x.py: Permission denied"}},
             "wrong",
             "its code cannot be read (x.py: Permission denied); `chown -R user`",
         ),
-        ({"code": {"folder": None, "commit": None, "digest": None}}, "wrong", "has none of our code"),
-        ({"tools/rsync": False}, "wrong", "has no rsync, with which `ray up` copies files; `apt-get install rsync`"),
+        ({"code": {"folder": None, "commit": None, "digest": None}}, "wrong", "does not have the project's code"),
+        ({"tools/rsync": False}, "wrong", "has no rsync, which `ray up` needs to copy files; `apt-get install rsync`"),
         ({"gpu": GPU | {"error": "driver mismatch"}}, "wrong", "the GPU driver does not work (driver mismatch)"),
         ({"gpu": GPU | {"names": ["A100"]}}, "wrong", "has 2 GPUs on the bus, but the driver shows 1"),
-        ({"gpu": GPU | {"cuda": "12.2"}, "torch_cuda": "13.0"}, "wrong", "driver 580.1 goes up to CUDA 12.2"),
+        ({"gpu": GPU | {"cuda": "12.2"}, "torch_cuda": "13.0"}, "wrong", "driver 580.1 supports CUDA up to 12.2"),
         ({"gpu": GPU, "torch_cuda": None}, "wrong", "has 2 GPUs, but torch without CUDA"),
-        ({"disks": {"/tmp/ray": {"free": 5e5, "total": 1e6}}}, "wrong", "500.0 kB free for /tmp/ray, wanted are"),
+        ({"disks": {"/tmp/ray": {"free": 5e5, "total": 1e6}}}, "wrong", "500.0 kB free for /tmp/ray, required"),
         ({"disks": {"/tmp/ray": {"free": 3e9, "total": 1e12}}}, "wrong", "more than 95% full"),
         ({"disks": {"/tmp/ray": "Input/output error"}}, "wrong", "cannot be read (Input/output error)"),
-        ({"shared/error": "Read-only file system"}, "wrong", "cannot write into the shared path"),
+        ({"shared/error": "Read-only file system"}, "wrong", "cannot write to the shared path"),
         ({"shared/error": "No such file or directory"}, "wrong", "does not exist; mount the share there, or correct"),
-        ({"data": {"error": "No such file or directory", "splits": {}}}, "wrong", "no photographs in"),
+        ({"data": {"error": "No such file or directory", "splits": {}}}, "wrong", "no photos in"),
         (
             {"data": {"error": None, "splits": {"train": [1, 7]}}},
             "wrong",
-            "other photographs: 7 in train; 10.0.0.1",
+            "different photos: 7 in train; 10.0.0.1",
         ),
         ({"ports": {"6379": {"name": "nginx", "pid": 3, "ray": False}}}, "wrong", "port 6379 is taken by nginx, pid 3"),
         ({"ports": {"6379": {"name": None, "pid": None, "ray": False}}}, "wrong", "another user's process"),
-        ({"ports": {"6379": RAY, "6380": RAY}}, "pending", "Ray is running there already (gcs_server, pid 7)"),
-        ({"token/digest": "other"}, "wrong", "Ray's token is another than elsewhere"),
+        ({"ports": {"6379": RAY, "6380": RAY}}, "pending", "Ray is already running there (gcs_server, pid 7)"),
+        ({"token/digest": "other"}, "wrong", "Ray's token differs from the cluster's token"),
         (
             {"token": {"error": "missing", "mode": None, "digest": None}},
             "wrong",
@@ -95,28 +95,29 @@ def test_everything_that_is_wrong_is_said_at_once(fake_cluster, run):
         ),
     ],
 )
-def test_each_fault_is_one_line_with_its_cure(facts, kind, said, fake_cluster, run):
+def test_each_problem_is_one_line_with_its_cure(facts, kind, message, fake_cluster, run):
     fake_cluster.hosts[SECOND]["facts"] = facts
     code, text = run("check", fake_cluster.write(), *ROOMY)
     found = lines(text, kind)
     assert len(found) == len(lines(text, "wrong") + lines(text, "pending")) == 1, text
     assert found[0].split()[1] == f"{SECOND}:"
-    assert said in found[0]
+    assert message in found[0]
     assert len(found[0].split("; ", 1)[1]) > 10
     assert code == (1 if kind == "wrong" else 0)
 
 
-def test_a_head_with_another_address_here_is_asked_by_that(fake_cluster, run):
+def test_a_head_with_an_external_address_is_reached_at_that_address(fake_cluster, run):
     fake_cluster.launcher["provider"]["external_head_ip"] = "192.0.2.7"
     fake_cluster.hosts["192.0.2.7"] = fake_cluster.hosts.pop(HEAD)
     code, text = run("check", fake_cluster.write(), *ROOMY)
     assert (code, HEAD in text) == (0, True), text
     fake_cluster.hosts["192.0.2.7"]["error"] = "user@192.0.2.7: Permission denied (publickey)."
-    assert f"wrong    {HEAD}: refuses the key" in (said := run("check", fake_cluster.write(), *ROOMY)[1])
-    assert "user@192.0.2.7`" in said
+    _, text = run("check", fake_cluster.write(), *ROOMY)
+    assert f"wrong    {HEAD}: refuses the key" in text
+    assert "user@192.0.2.7`" in text
 
 
-def test_what_setup_commands_need_is_looked_for_where_they_call_make(fake_cluster, run):
+def test_make_and_venv_are_required_only_if_setup_commands_call_make(fake_cluster, run):
     fake_cluster.hosts[SECOND]["facts"] = {"tools/make": False, "tools/venv": False, "versions/python": "3.12.1"}
     without = lines(run("check", fake_cluster.write(), *ROOMY)[1], "wrong")
     fake_cluster.launcher["head_setup_commands"] = ["cd ~/inat-search && make --silent setup"]
@@ -128,7 +129,7 @@ def test_what_setup_commands_need_is_looked_for_where_they_call_make(fake_cluste
     ]
 
 
-def lacks_what_ray_up_brings(fake_cluster, address: str) -> None:
+def remove_what_ray_up_copies(fake_cluster, address: str) -> None:
     code = {"folder": "/home/user/inat-search", "commit": None, "digest": "1"}
     token = {"error": "missing", "mode": None, "digest": None}
     versions = {"versions/ray": None, "versions/torch": None}
@@ -138,8 +139,8 @@ def lacks_what_ray_up_brings(fake_cluster, address: str) -> None:
     fake_cluster.launcher["setup_commands"] = ["~/install"]
 
 
-def test_a_head_that_was_set_up_before_is_not_left_to_ray_up(fake_cluster, run):
-    lacks_what_ray_up_brings(fake_cluster, HEAD)
+def test_problems_of_a_head_that_is_set_up_are_not_pending(fake_cluster, run):
+    remove_what_ray_up_copies(fake_cluster, HEAD)
     fake_cluster.note("running", **{"ray-runtime-config": "hash"})
     code, text = run("check", fake_cluster.write(), *ROOMY)
     assert (code, lines(text, "pending")) == (1, [])
@@ -149,16 +150,16 @@ def test_a_head_that_was_set_up_before_is_not_left_to_ray_up(fake_cluster, run):
 
 
 @pytest.mark.parametrize("note", [("terminated", {"ray-runtime-config": "hash"}), ("running", {}), (None, None)])
-def test_a_head_whose_setup_is_not_done_is(note, fake_cluster, run):
-    lacks_what_ray_up_brings(fake_cluster, HEAD)
+def test_problems_of_a_head_that_is_not_set_up_are_pending(note, fake_cluster, run):
+    remove_what_ray_up_copies(fake_cluster, HEAD)
     fake_cluster.note(note[0], **(note[1] or {}))
     code, text = run("check", fake_cluster.write(), *ROOMY)
     assert (code, lines(text, "wrong"), len(lines(text, "pending"))) == (0, [], 3)
 
 
 @pytest.mark.parametrize("up", [False, True])
-def test_what_ray_up_brings_is_pending(up, fake_cluster, run):
-    lacks_what_ray_up_brings(fake_cluster, SECOND)
+def test_what_ray_up_copies_is_pending(up, fake_cluster, run):
+    remove_what_ray_up_copies(fake_cluster, SECOND)
     if up:
         fake_cluster.note("running", **{"ray-runtime-config": "hash"})
     exit_code, text = run("check", fake_cluster.write(), *ROOMY)
@@ -167,44 +168,44 @@ def test_what_ray_up_brings_is_pending(up, fake_cluster, run):
     assert all("`ray up`" in line for line in lines(text, "pending"))
 
 
-def test_a_folder_that_is_not_the_shared_one_is_noticed(fake_cluster, run):
+def test_a_host_with_another_folder_at_the_shared_path_is_reported(fake_cluster, run):
     fake_cluster.hosts[THIRD]["seen"] = []
     code, text = run("check", fake_cluster.write(), *ROOMY)
     assert code == 1
-    assert f"wrong    {THIRD}: does not see in {fake_cluster.shared} what {HEAD} wrote there" in text
+    assert f"wrong    {THIRD}: does not see in {fake_cluster.shared} the file that {HEAD} wrote" in text
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         ("user@10.0.0.2: Permission denied (publickey).", "refuses the key for user user; `ssh-copy-id -i"),
-        ("ssh: connect to host 10.0.0.2 port 22: Connection refused", "answers, but not on the port of ssh"),
+        ("ssh: connect to host 10.0.0.2 port 22: Connection refused", "is up, but its ssh port refuses connections"),
         ("ssh: connect to host 10.0.0.2 port 22: Connection timed out", "does not answer"),
-        ("ssh: Could not resolve hostname b: Name or service not known", "its name is not known here"),
-        ("kex_exchange_identification: Connection closed", "ssh ends with code 255 (kex_exchange_identification"),
+        ("ssh: Could not resolve hostname b: Name or service not known", "its name is unknown on this machine"),
+        ("kex_exchange_identification: Connection closed", "ssh ended with code 255 (kex_exchange_identification"),
     ],
 )
-def test_what_ssh_says_becomes_a_cure(error, said, fake_cluster, run):
+def test_each_ssh_error_has_a_cure(error, message, fake_cluster, run):
     fake_cluster.hosts[SECOND]["error"] = error
     _, text = run("check", fake_cluster.write(), *ROOMY)
-    assert said in lines(text, "wrong")[0]
+    assert message in lines(text, "wrong")[0]
 
 
-def test_a_host_that_hangs_is_told_with_where_and_does_not_hold_up_the_others(fake_cluster, run, monkeypatch):
-    monkeypatch.setattr(host_session, "SECONDS", 3.0)
+def test_a_host_that_hangs_is_reported_with_the_step_and_does_not_delay_the_others(fake_cluster, run, monkeypatch):
+    monkeypatch.setattr(host_session, "FACTS_SECONDS", 3.0)
     fake_cluster.hosts[SECOND]["hangs_at"] = str(fake_cluster.shared)
     _, text = run("check", fake_cluster.write(), *ROOMY)
     assert [f"it was looking at {fake_cluster.shared};" in line for line in lines(text, "wrong")] == [True]
     assert "2 of 3 hosts are ready" in text
 
 
-def test_a_host_without_python_is_told(fake_cluster, run):
+def test_a_host_without_python_is_reported(fake_cluster, run):
     (fake_cluster.folder / SECOND / ".bashrc").write_text(f"PATH={fake_cluster.folder}\n")
     _, text = run("check", fake_cluster.write(), *ROOMY)
     assert f"{SECOND}: has no python on the PATH of a login shell" in text
 
 
-def test_a_port_of_ray_start_that_is_taken_is_found(fake_cluster, run):
+def test_a_taken_port_of_ray_start_is_reported(fake_cluster, run):
     with closing(socket.create_server(("", 0))) as server:
         port = server.getsockname()[1]
         fake_cluster.launcher["head_start_ray_commands"] = [f"ray start --head --port {port}"]
@@ -212,14 +213,14 @@ def test_a_port_of_ray_start_that_is_taken_is_found(fake_cluster, run):
     assert re.search(rf"wrong    {HEAD}: port {port} is taken by .*pid {os.getpid()}", text)
 
 
-def test_the_token_appears_nowhere(fake_cluster, run):
+def test_the_token_is_never_printed(fake_cluster, run):
     fake_cluster.token(fake_cluster.folder / THIRD).write_text(TOKEN + "x")
     _, text = run("check", fake_cluster.write(), *ROOMY)
-    assert "another than elsewhere" in text
+    assert "differs from the cluster's token" in text
     assert TOKEN not in text
 
 
-def test_the_token_on_this_machine_is_looked_at(fake_cluster, run):
+def test_the_token_on_this_machine_is_checked(fake_cluster, run):
     source = fake_cluster.folder / "token"
     fake_cluster.launcher["file_mounts"] = {"~/.ray/auth_token": str(source)}
     assert f"this machine: Ray's token {source} cannot be read" in run("check", fake_cluster.write(), *ROOMY)[1]
@@ -228,7 +229,7 @@ def test_the_token_on_this_machine_is_looked_at(fake_cluster, run):
     assert f"this machine: Ray's token {source} has mode 644" in run("check", fake_cluster.write(), *ROOMY)[1]
 
 
-def test_the_shared_path_may_be_the_one_that_results_links_to(fake_cluster, run):
+def test_the_shared_path_defaults_to_the_target_of_the_results_link(fake_cluster, run):
     del fake_cluster.launcher["metadata"]["shared_path"]
     assert "names no shared path" in run("check", fake_cluster.write(), *ROOMY)[1]
     fake_cluster.launcher["setup_commands"] = [f"ln -sfnT {fake_cluster.shared} ~/inat-search/results"]
@@ -239,9 +240,12 @@ def test_the_shared_path_may_be_the_one_that_results_links_to(fake_cluster, run)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ({"provider": {"type": "aws", "region": "us-west-2"}}, "has machines of aws, which are made by `ray up`"),
+        (
+            {"provider": {"type": "aws", "region": "us-west-2"}},
+            "rents machines of aws, which do not exist before `ray up`",
+        ),
         ({"provider": {"type": "xen"}}, "unknown provider type 'xen'; choose from local, aws"),
         ({"provider": {"type": "local", "head_ip": "a", "worker_ips": []}}, "provider.worker_ips is []; list"),
         ({"provider": {"type": "local", "worker_ips": ["b"]}}, "provider.head_ip is missing"),
@@ -262,33 +266,33 @@ def test_the_shared_path_may_be_the_one_that_results_links_to(fake_cluster, run)
         ),
     ],
 )
-def test_a_launcher_file_that_cannot_be_used_is_refused(change, said, fake_cluster, run):
+def test_an_invalid_launcher_file_is_refused(change, message, fake_cluster, run):
     fake_cluster.launcher |= change
     code, text = run("check", fake_cluster.write())
     assert code == 2
     assert text.startswith("error: ")
-    assert said in text
+    assert message in text
     assert len(text.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        (None, "does not exist; pass the file that you give to `ray up`"),
+        (None, "does not exist; pass the file that you pass to `ray up`"),
         ("a: [1\nb: 2", "is not YAML at line 2, column 2"),
         ("- 1", "holds no settings"),
         (b"\xff\xfe\xfa", "cannot be read"),
     ],
 )
-def test_a_file_that_is_none_is_refused(content, said, tmp_path, run):
+def test_a_file_that_is_no_launcher_file_is_refused(content, message, tmp_path, run):
     file = tmp_path / "cluster.yaml"
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
     code, text = run("check", file)
-    assert (code, said in text, len(text.splitlines())) == (2, True, 1), text
+    assert (code, message in text, len(text.splitlines())) == (2, True, 1), text
 
 
-def test_a_key_that_others_may_read_is_refused(fake_cluster, run):
+def test_a_key_that_other_users_can_read_is_refused(fake_cluster, run):
     (fake_cluster.folder / "key").chmod(0o644)
     assert "has mode 644, which ssh refuses; `chmod 600" in run("check", fake_cluster.write())[1]
 
@@ -303,7 +307,7 @@ def test_a_key_with_a_passphrase_is_refused(passphrase, refused, fake_cluster, r
     assert (code, "asks for a passphrase" in text) == ((2, True) if refused else (0, False)), text
 
 
-def test_nothing_heavy_is_loaded_on_the_users_machine(fake_cluster):
+def test_check_loads_no_heavy_library_on_the_users_machine(fake_cluster):
     program = (
         "import sys\nfrom inat.cluster.__main__ import main\n"
         "try:\n    main()\nexcept SystemExit: pass\n"
@@ -319,14 +323,14 @@ def test_the_probe_runs_on_an_old_python():
     ast.parse(Path(probe.__file__).read_text(), feature_version=(3, 7))
 
 
-def test_code_that_cannot_be_read_is_said(tmp_path, fake_cluster, run, monkeypatch):
+def test_unreadable_code_is_reported(tmp_path, fake_cluster, run, monkeypatch):
     (tmp_path / "code" / "inat" / "folder.py").mkdir(parents=True)
     facts = probe.code_facts(str(tmp_path / "code"))
     assert facts["error"] == f"{tmp_path}/code/inat/folder.py: Is a directory"
     monkeypatch.setattr(probe, "code_facts", lambda folder: facts)
     code, text = run("check", fake_cluster.write(), *ROOMY)
     assert (code, len(lines(text, "wrong"))) == (1, 1)
-    assert f"this machine: our code cannot be read ({facts['error']})" in text
+    assert f"this machine: the project's code cannot be read ({facts['error']})" in text
 
 
 def test_the_probe_reads_gpus_from_nvidia_smi(tmp_path, monkeypatch):
@@ -343,7 +347,7 @@ def test_the_probe_reads_gpus_from_nvidia_smi(tmp_path, monkeypatch):
     assert probe.gpu_facts()["error"] == "NVIDIA-SMI has failed"
 
 
-def test_the_probes_answers_are_json_lines(tmp_path):
+def test_the_probe_answers_in_lines_of_json(tmp_path):
     task = {"key": "k", "name": "n", "content": "c", "ports": [], "disks": ["~/x"], "shared": str(tmp_path)}
     task |= {"data": None, "code": None}
     requests = [{"clock": True}, {"task": task}, {"look": {"n": "c", "m": "c"}}]
@@ -354,22 +358,22 @@ def test_the_probes_answers_are_json_lines(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_login_shell_that_prints_a_very_long_line_is_no_obstacle(fake_cluster, run):
+def test_a_very_long_line_from_a_login_shell_is_skipped(fake_cluster, run):
     with (fake_cluster.folder / SECOND / ".bashrc").open("a") as file:
         file.write("head -c 3000000 /dev/zero | tr '\\0' x; echo\n")
     assert run("check", fake_cluster.write())[0] == 0
 
 
-def test_an_answer_that_is_no_json_is_one_line(fake_cluster, run):
+def test_an_answer_that_is_not_json_is_reported_in_one_line(fake_cluster, run):
     with (fake_cluster.folder / SECOND / ".bashrc").open("a") as file:
         file.write("echo 'inat-probe {oops'\n")
     code, text = run("check", fake_cluster.write())
     assert code == 1
-    assert f"{SECOND}: gives an answer that cannot be read: 'inat-probe {{oops'; see what" in " ".join(text.split())
+    assert f"{SECOND}: sent an unreadable answer: 'inat-probe {{oops'; check what" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("option", ["--min-free-gb", "--max-skew"])
 @pytest.mark.parametrize("value", ["nan", "-1", "inf"])
-def test_a_limit_that_is_none_is_refused(option, value, fake_cluster, run):
+def test_an_invalid_limit_is_refused(option, value, fake_cluster, run):
     code, text = run("check", fake_cluster.write(), option, value)
-    assert (code, f"{option} must be a number from 0 on, got {value}" in text) == (2, True)
+    assert (code, f"{option} must be a finite number of at least 0, got {value}" in text) == (2, True)

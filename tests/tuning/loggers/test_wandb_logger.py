@@ -8,7 +8,7 @@ from tests.helpers import run_epochs
 
 
 class FakeRun:
-    """Records what a W&B run is told."""
+    """Records the calls of a W&B run."""
 
     def __init__(self, settings):
         self.settings, self.logged, self.summary, self.exit_code = settings, [], {}, None
@@ -80,6 +80,6 @@ def test_a_service_that_fails_does_not_stop_the_search(study, monkeypatch):
 def test_online_without_a_key_is_refused_before_the_search(monkeypatch):
     monkeypatch.setattr(wandb, "login", lambda prompt: False)
     with pytest.raises(ConfigError, match="needs an API key: run `wandb login` or set WANDB_API_KEY"):
-        wandb_logger.check("online")
-    wandb_logger.check("offline")
-    wandb_logger.check("off")
+        wandb_logger.check_login("online")
+    wandb_logger.check_login("offline")
+    wandb_logger.check_login("off")

@@ -23,7 +23,7 @@ def test_trials_share_processes_whatever_is_excluded_and_are_placed_on_the_other
 
 
 class Head:
-    """What Ray's head says of the placement groups, and which machines are told to report; its clock."""
+    """States of the placement groups at Ray's head, the nodes that were made to report, and the clock."""
 
     def __init__(self, monkeypatch):
         self.now, self.states, self.refreshed = 100.0, {}, []
@@ -33,12 +33,12 @@ class Head:
         )
         self.callback = ResourceRefresh(lambda: ["a", "b"], self.refreshed.append)
 
-    def asked_for(self, name):
+    def request(self, name):
         self.states[name] = "PENDING"
-        self.callback.requested(SimpleNamespace(id=SimpleNamespace(hex=lambda: name)))
+        self.callback.on_request(SimpleNamespace(id=SimpleNamespace(hex=lambda: name)))
 
     def later(self, seconds):
-        """Go through so many seconds; the number of times that the machines were told to report."""
+        """Let seconds pass; returns how many times the nodes were made to report."""
         before = len(self.refreshed)
         for _ in range(seconds):
             self.now += 1
@@ -53,8 +53,8 @@ def head(monkeypatch):
 
 
 @pytest.mark.parametrize("state", ["PENDING", "PREPARED", "RESCHEDULING"])
-def test_machines_report_while_a_trial_waits_less_and_less_often(head, state):
-    head.asked_for("g1")
+def test_nodes_report_less_and_less_often_while_a_trial_waits(head, state):
+    head.request("g1")
     head.states["g1"] = state
     assert head.later(2) == 0
     assert head.later(1) == 1
@@ -64,26 +64,26 @@ def test_machines_report_while_a_trial_waits_less_and_less_often(head, state):
     assert head.later(600) == 10
 
 
-def test_a_trial_that_begins_to_wait_is_helped_soon_also_where_another_waits_for_long(head):
-    head.asked_for("g1")
+def test_a_trial_that_begins_to_wait_makes_nodes_report_soon_even_if_another_waits_for_long(head):
+    head.request("g1")
     head.later(300)
-    head.asked_for("g2")
+    head.request("g2")
     assert head.later(3) == 1
     head.states["g2"] = "CREATED"
     assert head.later(60) >= 1
 
 
-def test_nobody_reports_where_all_trials_have_their_places(head):
+def test_no_node_reports_if_all_trials_are_placed(head):
     assert head.later(60) == 0
     for name, state in (("g1", "CREATED"), ("g2", "REMOVED")):
-        head.asked_for(name)
+        head.request(name)
         head.states[name] = state
-    head.asked_for("forgotten")
+    head.request("forgotten")
     del head.states["forgotten"]
     assert head.later(60) == 0
 
 
-def test_a_snapshot_of_tune_knows_no_machines():
+def test_a_snapshot_of_tune_holds_no_functions():
     needs = UsableNodes({"CPU": 1}, lambda: ["b"], lambda group: None)
     assert pickle.loads(pickle.dumps(needs)) == needs
     assert pickle.loads(pickle.dumps(ResourceRefresh(list, list)))

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError
-from inat.tuning.ray_backend.slots import Node, Slots, idle, plan_slots
+from inat.tuning.ray_backend.slots import Node, Slots, describe_too_small, plan_slots
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def test_automatic_and_given_shares(nodes, settings, expected):
 @pytest.mark.parametrize(
     ("nodes", "settings", "message"),
     [
-        ([Node(2)], {"cpus_per_trial": 4}, "needs 4 CPU and 0 GPU, but the largest machine has 2 CPU and 0 GPU"),
-        ([Node(2)], {"gpus_per_trial": 1}, "needs 1 CPU and 1 GPU, but the largest machine has 2 CPU and 0 GPU"),
+        ([Node(2)], {"cpus_per_trial": 4}, "needs 4 CPU and 0 GPU, but the largest node has 2 CPU and 0 GPU"),
+        ([Node(2)], {"gpus_per_trial": 1}, "needs 1 CPU and 1 GPU, but the largest node has 2 CPU and 0 GPU"),
     ],
 )
 def test_a_trial_that_fits_nowhere_is_refused_with_the_numbers(nodes, settings, message):
@@ -63,10 +63,10 @@ def test_float16_needs_a_gpu():
 
 def test_machines_too_small_for_a_trial_are_named_with_what_would_use_them():
     nodes = [Node(8, 1, "gpubox"), Node(8, 0, "old1"), Node(8, 0, "old2")]
-    assert idle(nodes, Slots(1, 4, 1)) == (
+    assert describe_too_small(nodes, Slots(1, 4, 1)) == (
         "old1, old2 have no GPU for a trial; --gpus-per-trial 0 would use the CPUs of all"
     )
-    assert idle([Node(8, 0, "big"), Node(2, 0, "small")], Slots(2, 4, 0)) == (
+    assert describe_too_small([Node(8, 0, "big"), Node(2, 0, "small")], Slots(2, 4, 0)) == (
         "small has no room for a trial; lower --cpus-per-trial"
     )
-    assert idle(nodes, Slots(3, 1, 0)) == ""
+    assert describe_too_small(nodes, Slots(3, 1, 0)) == ""

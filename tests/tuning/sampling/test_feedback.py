@@ -4,7 +4,7 @@ from ray.exceptions import ActorDiedError, LocalRayletDiedError, WorkerCrashedEr
 
 from inat.constants import COMPLETED, FAILED, STOPPED
 from inat.study.trial import Trial
-from inat.tuning.sampling.feedback import WORST, Rungs, SamplerFeedback, best_at, feedback_for, median_gain
+from inat.tuning.sampling.feedback import WORST, Rungs, SamplerFeedback, best_until, feedback_for, median_gain
 
 
 def trial(values: list[float], state: str = COMPLETED, error: str = "") -> Trial:
@@ -20,7 +20,7 @@ def complete(value: float) -> SamplerFeedback:
 def test_rungs_stand_at_powers_of_the_factor_below_the_last_epoch():
     rungs = Rungs(grace=3, factor=3, max_epochs=27)
     assert rungs.milestones == [3, 9]
-    assert [rungs.rung_of(epochs) for epochs in (0, 2, 3, 8, 9, 27)] == [0, 0, 1, 1, 2, 2]
+    assert [rungs.reached(epochs) for epochs in (0, 2, 3, 8, 9, 27)] == [0, 0, 1, 1, 2, 2]
     assert Rungs(grace=1, factor=4, max_epochs=20).milestones == [1, 4, 16]
 
 
@@ -88,4 +88,4 @@ def test_other_failures_do_not_count(error):
 
 
 def test_the_best_up_to_an_epoch():
-    assert [best_at(trial([0.2, 0.5, 0.3]), epoch) for epoch in (0, 1, 2, 3, 9)] == [None, 0.2, 0.5, 0.5, 0.5]
+    assert [best_until(trial([0.2, 0.5, 0.3]), epoch) for epoch in (0, 1, 2, 3, 9)] == [None, 0.2, 0.5, 0.5, 0.5]

@@ -28,14 +28,14 @@ def finish(search: BudgetAwareOptunaSearch, study: Study, suggestion: dict, stat
     for epoch in (1, 2, 3) if state == "completed" else (1,):
         result = {"epoch": epoch, "best_val_acc": value_of(suggestion) * (1 - 0.1 / epoch)}
         study.add_epoch(trial_id, result)
-        search.hear(study.trials[trial_id])
+        search.on_trial_update(study.trials[trial_id])
     search.on_trial_complete(trial_id, result)  # Tune tells the searcher before the recorder
     end(search, study, trial_id, state)
 
 
 def end(search: BudgetAwareOptunaSearch, study: Study, trial_id: str, state: str, error: str = "") -> None:
     study.end_trial(trial_id, state, error)
-    search.hear(study.trials[trial_id])
+    search.on_trial_update(study.trials[trial_id])
 
 
 def ask(search: BudgetAwareOptunaSearch) -> dict:
@@ -122,9 +122,8 @@ def test_failed_trials_are_told_and_do_not_disturb(study, error, state, value):
     study.close()
     again = searcher(Study.open(study.directory))
     for told in (search, again):
-        first, second = told._ot_study.get_trials()
+        first, second = told.optuna_study.get_trials()
         assert (first.state.name, first.value, second.state.name) == (state, value, "COMPLETE")
-        assert not told._ot_trials
 
 
 def test_unknown_and_repeated_news_are_tolerated(study):
@@ -132,20 +131,20 @@ def test_unknown_and_repeated_news_are_tolerated(study):
     suggestion = ask(search)
     search.on_trial_result("t0099", {"epoch": 1, "best_val_acc": 0.5})
     search.on_trial_complete("t0099", {"epoch": 1, "best_val_acc": 0.5})
-    search.hear(Trial("t0099", 99, {}, ""))
+    search.on_trial_update(Trial("t0099", 99, {}, ""))
     finish(search, study, suggestion)
-    search.hear(study.trials["t0000"])
+    search.on_trial_update(study.trials["t0000"])
     search.on_trial_result("t0000", {"epoch": 9, "best_val_acc": 0.9})
-    assert [t.state.name for t in search._ot_study.get_trials()] == ["COMPLETE"]
+    assert [t.state.name for t in search.optuna_study.get_trials()] == ["COMPLETE"]
 
 
 def test_a_trial_without_a_number_is_never_left_running(study):
     search = searcher(study)
     trial_id = ask(search)["trial_id"]
     study.add_epoch(trial_id, {"epoch": 1, "best_val_acc": float("nan")})
-    search.hear(study.trials[trial_id])
+    search.on_trial_update(study.trials[trial_id])
     end(search, study, trial_id, "completed")
-    (told,) = search._ot_study.get_trials()
+    (told,) = search.optuna_study.get_trials()
     assert (told.state.name, told.value, told.intermediate_values) == ("COMPLETE", 0.0, {})
     assert study.best() is None
 
@@ -154,7 +153,7 @@ def test_optuna_keeps_raw_accuracy_epochs_rung_and_state(study):
     search = searcher(study)
     for state in ("completed", "stopped"):
         finish(search, study, ask(search), state)
-    completed, stopped = search._ot_study.get_trials()
+    completed, stopped = search.optuna_study.get_trials()
     raw = study.trials["t0001"].best_val_acc
     assert stopped.user_attrs == {
         "trial_id": "t0001", "state": "stopped", "best_val_acc": raw, "epochs": 1, "rung": 1
@@ -193,10 +192,10 @@ def test_repeated_reports_of_a_trial_set_back_are_ignored(study, recwarn):
     trial_id = ask(search)["trial_id"]
     for epoch in (1, 2, 1, 2, 3):
         study.add_epoch(trial_id, {"epoch": epoch, "best_val_acc": epoch / 10})
-        search.hear(study.trials[trial_id])
+        search.on_trial_update(study.trials[trial_id])
     assert not [w for w in recwarn if "already reported" in str(w.message)]
     end(search, study, trial_id, "completed")
-    told = search._ot_study.get_trials()[0]
+    told = search.optuna_study.get_trials()[0]
     assert told.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
     assert math.isclose(told.value, 0.3)
 
@@ -206,10 +205,10 @@ def test_optuna_learns_the_epoch_at_which_a_trial_was_stopped_with_it_or_before_
     trial_id = ask(search)["trial_id"]
     study.add_epoch(trial_id, {"epoch": 1, "best_val_acc": 0.4})
     end(search, study, trial_id, "stopped")  # nobody was told of the epoch by itself
-    live = search._ot_study.get_trials()[0]
+    live = search.optuna_study.get_trials()[0]
     assert (live.state.name, live.value, live.intermediate_values) == ("PRUNED", 0.4, {1: 0.4})
     study.close()
-    again = searcher(Study.open(study.directory), stopped="pruned")._ot_study.get_trials()[0]
+    again = searcher(Study.open(study.directory), stopped="pruned").optuna_study.get_trials()[0]
     assert (again.state, again.value, again.intermediate_values) == (live.state, live.value, live.intermediate_values)
 
 

@@ -7,8 +7,9 @@ from ray import tune
 
 from inat.models import frozen_features
 from inat.training import memory
+from inat.tuning.ray_backend import session
+from inat.tuning.ray_backend.hang_monitor import Watchdog
 from inat.tuning.worker import callbacks, trainable
-from inat.tuning.worker.callbacks import Watchdog
 
 
 class TuneDouble:
@@ -30,7 +31,7 @@ class TuneDouble:
 
 @pytest.fixture
 def trial(cnn_params, tmp_path, monkeypatch):
-    # Tests that want reports or checkpoints by the clock say so; here it may be a slow day.
+    # A slow machine must not add reports or checkpoints; tests that want them by the clock set their own times.
     monkeypatch.setattr(callbacks, "REPORT_EVERY_SECONDS", 1e9)
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 1e9)
 
@@ -38,7 +39,7 @@ def trial(cnn_params, tmp_path, monkeypatch):
         double = TuneDouble(stop_at)
         monkeypatch.setattr(tune, "report", double.report)
         monkeypatch.setattr(trainable, "_cpus", lambda: 1)
-        monkeypatch.setattr(trainable, "_node", lambda: "here")
+        monkeypatch.setattr(session, "this_node_id", lambda: "here")
         settings = {
             "trial_id": "t0007",
             "study_dir": str(tmp_path),
@@ -98,7 +99,7 @@ def test_a_trial_gets_the_hash_of_its_own_backbones_weights(trial, backbone_para
     seen = []
     monkeypatch.setattr(fit, "fit", lambda config, *args, **kwargs: seen.append(config.model.weights_sha256))
     monkeypatch.setattr(trainable, "_cpus", lambda: 1)
-    monkeypatch.setattr(trainable, "_node", lambda: "here")
+    monkeypatch.setattr(session, "this_node_id", lambda: "here")
     own = {"trial_id": "t0000", "study_dir": str(tmp_path), "threshold": None, "trial_timeout": None, "rungs": []}
     trainable.run_trial(
         backbone_params | own | {"driver_node": "here", "weights_sha256": {"mobilenet_v2": "abc", "vgg16": "def"}}
@@ -107,13 +108,13 @@ def test_a_trial_gets_the_hash_of_its_own_backbones_weights(trial, backbone_para
 
 
 def test_building_features_is_progress_for_the_watchdog(trial, backbone_params, monkeypatch):
-    wound = []
+    beats = []
     monkeypatch.setattr(frozen_features, "BATCH", 4)  # 32 and 8 photos: 10 batches
-    monkeypatch.setattr(Watchdog, "heartbeat", lambda self: wound.append(self))
+    monkeypatch.setattr(Watchdog, "heartbeat", lambda self: beats.append(self))
     trial(model=backbone_params, trial_timeout=60.0, max_epochs=1)
-    assert len(wound) == 1 + 10 + 1  # at the start, while building, behind the epoch
+    assert len(beats) == 1 + 10 + 1  # at the start, while features are built, after the epoch
     trial(model=backbone_params, trial_timeout=60.0, max_epochs=1)
-    assert len(wound) == 12 + 2
+    assert len(beats) == 12 + 2
 
 
 def test_wrong_hyperparameters_name_themselves(trial):

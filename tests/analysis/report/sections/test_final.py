@@ -35,35 +35,40 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_final_model_stands_first_and_on_the_first_screen(folder):
+def test_the_final_model_is_the_first_section_and_on_the_first_screen(folder):
     report = build(study_of([{"a": 1}, {"a": 2}], [[0.5], [0.6]]), folder)
     assert report.sections[0].name == "final"
     fact = next(fact for fact in report.headline.facts if fact.label == "final model")
-    assert (fact.value, fact.note) == ("0.7000", "test accuracy of t1 retrained, 0.400 to 0.900 (95 %), 10 images")
-    assert "t1 wins. Evaluated once." in report.sections[0].items[0]
+    assert (fact.value, fact.note) == (
+        "0.7000",
+        "test accuracy of t1, retrained (95 % interval 0.400 to 0.900, 10 images)",
+    )
+    finding, selection = report.sections[0].items[:2]
+    assert finding.startswith("The final model has a test accuracy of 0.7000 (95 % interval 0.400 to 0.900, 10 images;")
+    assert "t1 wins. Evaluated once." in selection
 
 
 def test_the_confusion_matrix_has_the_counts_of_each_true_class(folder):
     (section,) = final_section(read_final(folder))
     confusion = next(item for item in section.items if getattr(item, "name", "") == "confusion")
     assert [text.get_text() for text in confusion.axes.texts] == ["5", "1", "2", "2"]
-    assert confusion.alt == "Confusion matrix; most often dog is taken for cat, 2 of 4."
+    assert confusion.alt == "Confusion matrix. Most frequent confusion: dog predicted as cat, 2 of 4."
 
 
 def test_reliability_leaves_out_empty_bins(folder):
     (section,) = final_section(read_final(folder))
-    picture = next(item for item in section.items if getattr(item, "name", "") == "reliability")
-    assert picture.axes.collections[-1].get_offsets().tolist() == [[0.8, 0.7]]
+    figure = next(item for item in section.items if getattr(item, "name", "") == "reliability")
+    assert figure.axes.collections[-1].get_offsets().tolist() == [[0.8, 0.7]]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"test": 3}', '{"format": 2, "test": {"accuracy": 1}}'])
-def test_without_a_final_model_there_is_no_such_section(text, tmp_path):
+def test_without_a_final_model_there_is_no_section(text, tmp_path):
     (tmp_path / "final").mkdir()
     (tmp_path / "final" / "metrics.json").write_text(text)
     assert final_section(read_final(tmp_path)) == final_fact(read_final(tmp_path)) == []
 
 
-def test_many_classes_are_colours_alone():
+def test_many_classes_have_colours_without_numbers():
     import pandas as pd
 
     names = [f"c{i}" for i in range(30)]
@@ -74,4 +79,4 @@ def test_many_classes_are_colours_alone():
 
 def test_a_single_image_has_no_interval():
     (fact,) = final_fact(METRICS | {"test": METRICS["test"] | {"accuracy_interval": None, "images": 1}})
-    assert fact.note == "test accuracy of t1 retrained, 1 images"
+    assert fact.note == "test accuracy of t1, retrained (1 images)"

@@ -1,4 +1,4 @@
-"""Machines that lack something, are of another kind or come later, in a search on a real cluster."""
+"""Nodes that lack something, differ from the others or join late, in a search on a cluster."""
 
 import json
 import shlex
@@ -13,39 +13,39 @@ pytestmark = pytest.mark.slow
 OPTIONS = ("--max-epochs", "3", "--grace-period", "3", "--image-size", "16")
 
 
-def nodes_of(study) -> set[str]:
+def nodes_in_journal(study) -> set[str]:
     journal = study / "journal.jsonl"
     lines = journal.read_text().splitlines(keepends=True) if journal.exists() else []
     events = [json.loads(line) for line in lines if line.endswith("\n")]
     return {event["node"] for event in events if event["event"] == "epoch"}
 
 
-def test_a_machine_without_photos_says_so_and_takes_no_trials_until_it_has_them(cluster):
+def test_a_node_without_photos_is_reported_and_takes_no_trials_until_it_has_them(cluster):
     photos = cluster.lab.shared / "photos-of-one"
     for c, name in enumerate(("bird", "fish")):
         for split, count in (("train", 20), ("val", 4)):
             for i in range(count):
                 write_photo(photos / split / name / f"{i}.jpg", seed=1000 * c + i + (500 if split == "val" else 0))
-    copy = f"cp -r {photos} /root/photos"  # /root is each host's own
+    copy = f"cp -r {photos} /root/photos"  # each host has its own /root
     for host in (1, 2):
         assert cluster.lab.run(host, "bash", "-c", copy).returncode == 0
     study = cluster.results / "photos"
     search = cluster.search("--data", "/root/photos", "--num-samples", "60", "--name", "photos", *OPTIONS)
-    wait_until(lambda: len(nodes_of(study)) == 2, 120, "trials on the two machines that have the photos")
+    wait_until(lambda: len(nodes_in_journal(study)) == 2, 120, "trials on the two nodes that have the photos")
     time.sleep(5)
-    assert nodes_of(study) == {cluster.lab.name(1), cluster.lab.name(2)}
-    said = (cluster.lab.state / "output.txt").read_text()
-    assert f"machine {cluster.lab.name(3)} takes no trials: /root/photos does not exist" in said
+    assert nodes_in_journal(study) == {cluster.lab.name(1), cluster.lab.name(2)}
+    printed = (cluster.lab.state / "output.txt").read_text()
+    assert f"machine {cluster.lab.name(3)} takes no trials: /root/photos does not exist" in printed
     assert cluster.lab.run(3, "bash", "-c", copy).returncode == 0
-    wait_until(lambda: cluster.lab.name(3) in nodes_of(study), 60, "trials on the machine that got the photos")
+    wait_until(lambda: cluster.lab.name(3) in nodes_in_journal(study), 60, "trials on the node that got the photos")
     assert search.wait(timeout=300) == 0
-    for host in (1, 2, 3):  # each decoded them once, for itself
+    for host in (1, 2, 3):  # each node decoded the photos once
         stores = cluster.lab.run(host, "bash", "-c", "ls -d /root/.cache/inat/photos-train-*16px").stdout.split()
         assert len(stores) == 1
 
 
-def test_a_gpu_box_that_joins_by_hand_gets_the_trials_and_the_others_are_named(cluster):
-    """The GPU is one in name only: what is looked at is where trials go."""
+def test_a_gpu_node_that_joins_by_hand_gets_the_trials_and_the_other_nodes_are_named(cluster):
+    """Ray counts a GPU that does not exist; the test checks only where trials run."""
     token = cluster.lab.run(1, "cat", "/root/.ray/auth_token").stdout
     address = cluster.lab.address(1)
     ray = shlex.quote(cluster.python.replace("bin/python", "bin/ray"))
@@ -56,12 +56,12 @@ def test_a_gpu_box_that_joins_by_hand_gets_the_trials_and_the_others_are_named(c
     command = f"{checkout}; {environment}; {start}"
     assert cluster.lab.run(STRANGER, "bash", "-c", command).returncode == 0
     try:
-        wait_until(lambda: cluster.lab.name(STRANGER) in cluster.nodes(), 60, "the GPU box has joined")
+        wait_until(lambda: cluster.lab.name(STRANGER) in cluster.nodes(), 60, "the GPU node has joined")
         search = cluster.search("--data", "digits", "--num-samples", "3", "--name", "gpu", *OPTIONS, slow=0.0)
         assert search.wait(timeout=200) == 0
-        assert nodes_of(cluster.results / "gpu") == {cluster.lab.name(STRANGER)}
-        said = (cluster.lab.state / "output.txt").read_text()
+        assert nodes_in_journal(cluster.results / "gpu") == {cluster.lab.name(STRANGER)}
+        printed = (cluster.lab.state / "output.txt").read_text()
         others = ", ".join(map(cluster.lab.name, (1, 2, 3)))
-        assert f"{others} have no GPU for a trial; --gpus-per-trial 0 would use the CPUs of all" in said
+        assert f"{others} have no GPU for a trial; --gpus-per-trial 0 would use the CPUs of all" in printed
     finally:
         cluster.lab.run(STRANGER, ray, "stop", "--force")

@@ -1,0 +1,101 @@
+"""The parts of a report, before they are written as a page, figures, tables and a summary."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFigure:
+    """A figure; ``name`` is also the name of its file, and ``alt`` describes it in words.
+
+    ``axes``: one of the axes of the matplotlib figure. ``interactive``: a plotly figure with the same content, which
+    replaces the static one on a screen.
+    """
+
+    name: str
+    alt: str
+    axes: Axes
+    caption: str = ""
+    interactive: Any = None
+
+    @property
+    def figure(self) -> Figure:
+        """The matplotlib figure that contains ``axes``."""
+        figure = self.axes.get_figure(root=True)
+        assert figure is not None
+        return figure
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; ``name`` is also the name of its file. ``folded``: the page shows it only on a click."""
+
+    name: str
+    title: str
+    frame: pd.DataFrame
+    note: str = ""
+    folded: bool = False
+
+
+Item = ReportFigure | Table | str  # a str is a paragraph
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page under a heading; ``name`` is its anchor."""
+
+    name: str
+    title: str
+    items: list[Item] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One number of the first screen, with its label and a note on how to read it."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The first screen: the best configuration as names and values, facts, and one sentence per key finding."""
+
+    title: str
+    subtitle: str
+    configuration: dict[str, str]
+    facts: list[Fact]
+    findings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report; ``data`` is for the page's script: the trials behind the parallel coordinates."""
+
+    headline: Headline
+    sections: list[Section]
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def figures(self) -> list[ReportFigure]:
+        """All figures, in the order of the page."""
+        return [item for section in self.sections for item in section.items if isinstance(item, ReportFigure)]
+
+    @property
+    def tables(self) -> list[Table]:
+        """All tables, in the order of the page."""
+        return [item for section in self.sections for item in section.items if isinstance(item, Table)]
+
+
+def section(name: str, title: str, make_items: Callable[[], list[Item]]) -> Section:
+    """A section with the items of ``make_items``; if that raises ValueError, a section with the reason."""
+    try:
+        return Section(name, title, make_items())
+    except ValueError as error:
+        return Section(name, title, [f"Not available for this study: {error}."])

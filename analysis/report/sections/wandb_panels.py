@@ -1,0 +1,101 @@
+"""The sections that correspond to W&B's panels: parallel coordinates, importance and correlation, curves."""
+
+import pandas as pd
+
+from analysis.comparable import best_trials
+from analysis.figures import curves, parallel
+from analysis.figures.importance import plot_wandb_panel
+from analysis.report.budget_results import BudgetResults, require_results
+from analysis.report.document import Item, ReportFigure, Section, Table, section
+from analysis.schema import BEST_VAL_ACC, NAME, TRIAL_ID
+from analysis.stats.importance import wandb_panel
+from analysis.study import StudyData
+
+BEST_ROWS = 10
+
+
+def wandb_panel_sections(study: StudyData, results: BudgetResults | str) -> list[Section]:
+    """The sections in the order of W&B's report."""
+    return [
+        section("trials", "All trials", lambda: _all_trials(study)),
+        section("panel", "W&B panel", lambda: _panel(require_results(results))),
+        section("time", "Over time", lambda: _over_time(study)),
+    ]
+
+
+def _all_trials(study: StudyData) -> list[Item]:
+    lines, ticks = parallel.parallel_lines(study)
+    if not len(lines):
+        raise ValueError("no trial has a result yet")
+    ranked = int(study.trials[BEST_VAL_ACC].notna().sum())
+    names, result = ", ".join(lines.columns[:-2]), lines.iloc[:, -1]
+    span = f"between {result.min():.3g} and {result.max():.3g}"
+    alt = (
+        f"Parallel coordinates: one line for each of {len(lines)} trials through {names}, epochs and {result.name}, "
+        f"which lies {span}."
+    )
+    shown = f"the best {len(lines):,} of {ranked:,} trials" if len(lines) < ranked else f"{len(lines):,} trials"
+    best = best_trials(study, BEST_ROWS).drop(columns=NAME)  # the name repeats the hyperparameters
+    best = best.rename(columns={BEST_VAL_ACC: result.name})
+    figure, interactive = parallel.plot_parallel(lines, ticks), parallel.interactive_parallel(lines, ticks)
+    return [
+        f"The results lie {span} ({result.name}, {shown}). Each line is one trial, coloured by its best result. "
+        "Stopped trials trained for fewer epochs: select a range of epochs to compare like with like.",
+        ReportFigure("parallel", alt, figure, interactive=interactive),
+        Table("best", f"The {len(best)} best trials", best),
+    ]
+
+
+def _panel(results: BudgetResults) -> list[Item]:
+    table = wandb_panel(results.sample, results.forest)
+    first = table.iloc[0]["column"] if len(table) else "none"
+    alt = f"Bars of importance and of Pearson's correlation for {len(table)} columns; the most important is {first}."
+    caption = "Lines on the bars of the correlation are bootstrap 95 % intervals."
+    return [
+        f"{_panel_finding(table)}The figure corresponds to W&B's panel: impurity importance of a random forest and "
+        "Pearson's correlation, with one column per value of a category. Unlike W&B's panel it compares the trials at "
+        f"an equal budget ({results.sample.budget_text}) and has intervals. Neither measure shows causes.",
+        ReportFigure("panel", alt, plot_wandb_panel(table)[0], caption),
+        Table("columns", "Importance, Pearson's and Spearman's correlation of each column", table, folded=True),
+    ]
+
+
+def _panel_finding(table: pd.DataFrame) -> str:
+    """The most important column and the strongest correlation; nothing if they are unknown."""
+    known = table.dropna(subset=["importance", "pearson_low"])
+    if not len(known):
+        return ""
+    top, strongest = known.iloc[0], known.loc[known["pearson"].abs().idxmax()]
+    return (
+        f"{top['column']} is the most important column (impurity importance {top['importance']:.2f}), and "
+        f"{strongest['column']} has the strongest correlation ({strongest['pearson']:+.2f}, 95 % interval "
+        f"{strongest['pearson_low']:.2f} to {strongest['pearson_high']:.2f}). "
+    )
+
+
+def _over_time(study: StudyData) -> list[Item]:
+    points, lines = curves.created_points(study), curves.epoch_curves(study)
+    if not len(points):
+        raise ValueError("no trial has a result yet")
+    best = points["best_so_far"].iloc[-1]
+    position = int(points["best_so_far"].eq(best).idxmax())
+    alt = f"Results of {len(points)} trials by the time of their creation; the best result so far ends at {best:.4f}."
+    caption = "One dot per trial, coloured by its state; the line is the best result so far."
+    items: list[Item] = [
+        f"The best result is {best:.4f} (trial {points.at[position, TRIAL_ID]}, number {position + 1} of "
+        f"{len(points)} in the order of creation).",
+        ReportFigure("created", alt, curves.plot_created(points), caption, curves.interactive_created(points)),
+    ]
+    metrics = ", ".join(curves.TITLES.get(metric, metric) for metric in curves.known_metrics(lines))
+    if not metrics:
+        return [*items, "The study has no curves."]
+    return [*items, _curves(lines, metrics, len(points))]
+
+
+def _curves(lines: pd.DataFrame, metrics: str, total: int) -> ReportFigure:
+    trials = lines[TRIAL_ID].nunique()
+    best_id = lines.loc[lines["best"], TRIAL_ID].iloc[0]
+    alt = f"Curves of {metrics} against epochs for {trials} trials; the best trial, {best_id}, is highlighted."
+    sample = f"{trials:,} of {total:,} trials, evenly spread over the ranking" if trials < total else "all trials"
+    caption = f"Curves of {sample}; the best trial, {best_id}, in orange."
+    return ReportFigure("curves", alt, curves.plot_curves(lines)[0], caption, curves.interactive_curves(lines))

@@ -1,0 +1,76 @@
+"""The pretrained backbones and the ways to freeze them, as far as a search must know them before torch loads.
+
+`inat/models/backbones.py` has the rest of each backbone: its weights, and the function that splits it into stages.
+"""
+
+from dataclasses import dataclass
+
+from inat.config.validation import (
+    choice_errors,
+    has_type,
+    non_negative_errors,
+    positive_errors,
+    raise_if_any,
+    type_errors,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneFacts:
+    """Two facts about a network of torchvision, which a test compares with the network itself."""
+
+    image_size: int
+    """Side in pixels of the images that the published accuracy was measured on."""
+    stages: int
+    """Number of stages before the head; freeze_partial trains the last ``k_layers`` of them."""
+
+
+BACKBONE_FACTS = {
+    "googlenet": BackboneFacts(image_size=224, stages=10),
+    "inception_v3": BackboneFacts(image_size=299, stages=12),
+    "resnet50": BackboneFacts(image_size=224, stages=5),
+    "vgg16": BackboneFacts(image_size=224, stages=7),
+    "efficientnet_v2_s": BackboneFacts(image_size=384, stages=8),
+    "vit_b_16": BackboneFacts(image_size=224, stages=13),
+    "mobilenet_v2": BackboneFacts(image_size=224, stages=19),
+}
+BACKBONE_NAMES = tuple(BACKBONE_FACTS)
+STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL) = ("freeze_all", "freeze_partial", "unfreeze_all")
+IMAGENET, NO_WEIGHTS = "imagenet", "none"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackboneConfig:
+    """A network of torchvision: its weights, which of its stages train, how the features of the others are kept.
+
+    ``freeze_all`` trains the head, ``freeze_partial`` also the last ``k_layers`` stages before it, ``unfreeze_all``
+    everything, the body at ``body_lr_factor`` times the learning rate of the head. With augmentation, ``views``
+    augmented copies of each training photo are pushed through the frozen stages once, and each epoch draws one of them;
+    0 pushes every photo through them in every epoch, as does a set of features above ``max_feature_gb``.
+    """
+
+    backbone: str
+    strategy: str
+    k_layers: int | None = None
+    weights: str = IMAGENET
+    weights_dir: str = ""
+    body_lr_factor: float = 0.1
+    views: int = 4
+    max_feature_gb: float = 20.0
+    weights_sha256: str = ""  # of the weights of a study, checked where it is given
+
+    def __post_init__(self) -> None:
+        problems = type_errors(self) + positive_errors(self, "body_lr_factor")
+        problems += non_negative_errors(self, "views", "max_feature_gb")
+        problems += choice_errors(self, "backbone", BACKBONE_NAMES) + choice_errors(self, "strategy", STRATEGIES)
+        problems += choice_errors(self, "weights", (IMAGENET, NO_WEIGHTS))
+        raise_if_any(problems + self._impossible_k_layers())
+
+    def _impossible_k_layers(self) -> list[str]:
+        known = has_type(self, "k_layers") and self.backbone in BACKBONE_NAMES
+        if self.strategy != FREEZE_PARTIAL or not known:
+            return []
+        stages = BACKBONE_FACTS[self.backbone].stages
+        if self.k_layers and 1 <= self.k_layers <= stages:
+            return []
+        return [f"k_layers must be in 1..{stages} for {FREEZE_PARTIAL} of {self.backbone}, got {self.k_layers}"]

@@ -1,0 +1,25 @@
+"""What both search commands do; torch and Ray load only after the options are known to be right."""
+
+from inat.cli import guard, parse_search
+from inat.config.finetune import FinetuneConfig
+from inat.config.search import SearchConfig
+
+
+def run_search(kind: type[SearchConfig], description: str | None) -> None:
+    """Read the options of a search from the command line and run it, or only show its preview or its plan."""
+    guard(lambda: _run(parse_search(kind, description or "")))
+
+
+def _run(config: SearchConfig) -> None:
+    if config.augment_preview is not None:
+        from inat.data.preview import write_preview
+
+        write_preview(config.data_config(), config.augment_preview, config.seed)
+    elif isinstance(config, FinetuneConfig) and config.plan:
+        from inat.tuning.cost_estimate import print_plan
+
+        print_plan(config)
+    else:
+        from inat.tuning.command import search_and_report
+
+        search_and_report(config)

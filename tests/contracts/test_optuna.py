@@ -1,0 +1,109 @@
+"""Every private Optuna symbol that the project uses, and what the project relies on.
+
+The list has one entry: ``optuna.samplers.TPESampler._compute_acquisition_func``, overridden by ``FixedSpaceTPE`` in
+inat/tuning/sampling/samplers.py. A failure here names what a new Optuna version has moved.
+"""
+
+import ast
+import inspect
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.samplers import GPSampler, TPESampler
+
+from inat.tuning.sampling.samplers import FixedSpaceGP, FixedSpaceTPE
+from tests.paths import ROOT
+
+PRIVATE = {"_compute_acquisition_func": ["self", "samples", "mpe_below", "mpe_above"]}
+SPACE = {"kind": CategoricalDistribution(["a", "b", "c"]), "x": FloatDistribution(0.0, 1.0)}
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_the_overridden_method_has_the_signature_that_we_override(name):
+    method = getattr(TPESampler, name, None)
+    assert method is not None, f"Optuna {optuna.__version__} has no TPESampler.{name}; FixedSpaceTPE overrides it"
+    parameters = list(inspect.signature(method).parameters)
+    assert parameters == PRIVATE[name], (
+        f"TPESampler.{name} of Optuna {optuna.__version__} takes {parameters}, FixedSpaceTPE expects {PRIVATE[name]}"
+    )
+
+
+def history() -> optuna.Study:
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(12):
+        trial = study.ask(SPACE)
+        study.tell(trial, trial.params["x"])
+    return study
+
+
+def test_the_method_scores_all_candidates_of_a_suggestion_at_once_and_the_best_score_is_suggested():
+    # We rely on this: TPE calls the method once per suggestion, with n_ei_candidates values in Optuna's internal
+    # representation for each hyperparameter, takes one score per candidate, and suggests the one of the highest score.
+    calls = []
+
+    class LowestX(TPESampler):
+        def _compute_acquisition_func(self, samples, mpe_below, mpe_above):
+            calls.append(samples)
+            scores = super()._compute_acquisition_func(samples, mpe_below, mpe_above)
+            assert scores.shape == (24,), f"TPESampler now scores {scores.shape} candidates at once, not 24"
+            return np.where(samples["x"] == samples["x"].min(), 1.0, -np.inf)
+
+    study = history()
+    study.sampler = LowestX(seed=0, multivariate=True, n_startup_trials=10, n_ei_candidates=24)
+    suggested = study.ask(SPACE).params
+    assert len(calls) == 1, f"TPESampler scores the candidates of one suggestion in {len(calls)} calls"
+    (samples,) = calls
+    assert {name: len(values) for name, values in samples.items()} == {"kind": 24, "x": 24}
+    best = int(samples["x"].argmin())
+    expected = {name: one.to_external_repr(samples[name][best]) for name, one in SPACE.items()}
+    assert suggested == expected, "TPESampler no longer suggests the candidate with the highest score"
+
+
+@pytest.mark.parametrize(
+    ("own", "parent", "overridden", "added"),
+    [
+        (FixedSpaceTPE, TPESampler, set(PRIVATE), {"_joint", "_was_tried", "_constants"}),
+        (FixedSpaceGP, GPSampler, set(), {"_joint"}),
+    ],
+)
+def test_a_sampler_overrides_no_other_private_method_and_no_private_attribute(own, parent, overridden, added):
+    methods = {name for cls in own.__mro__[: own.__mro__.index(parent)] for name, value in vars(cls).items()
+               if inspect.isfunction(value) and hasattr(parent, name)}  # fmt: skip
+    assert {name for name in methods if name.startswith("_") and not name.startswith("__")} == overridden
+    options = {"was_tried": lambda params: False} if own is FixedSpaceTPE else {}
+    new = vars(own(SPACE, seed=0, **options)).keys() - vars(parent(seed=0)).keys()
+    assert new == added, f"{parent.__name__} of Optuna {optuna.__version__} has its own attributes {added - new}"
+
+
+def private_uses(source: str) -> set[str]:
+    """Private modules of Optuna that ``source`` imports, and private attributes of other objects that it reads."""
+    tree = ast.parse(source)
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom | ast.Import)]
+    modules = {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)} | {
+        alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names
+    }
+    if not any(module.split(".")[0] == "optuna" or "search.optuna" in module for module in modules):
+        return set()
+    names = {f"{module}.{alias.name}" for module in modules if module.startswith("optuna")
+             for node in imports if getattr(node, "module", None) == module for alias in node.names}  # fmt: skip
+    found = {name for name in names | modules if name.startswith("optuna") and "._" in name}
+    found |= {module for module in modules if module == "ray.tune.search.optuna"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            found |= set() if own else {node.attr}
+    return found
+
+
+def test_no_other_module_uses_private_names_of_optuna_or_of_rays_searcher_for_it():
+    assert private_uses("import optuna\nstudy._storage") == {"_storage"}
+    assert private_uses("from optuna.trial._trial import Trial") == {"optuna.trial._trial.Trial", "optuna.trial._trial"}
+    assert private_uses("from ray.tune.search.optuna import OptunaSearch") == {"ray.tune.search.optuna"}
+    paths = [*ROOT.glob("inat/**/*.py"), *ROOT.glob("analysis/**/*.py")]
+    used = {path.relative_to(ROOT).as_posix(): names for path in paths if (names := private_uses(path.read_text()))}
+    assert used.pop("inat/tuning/sampling/samplers.py") == set(PRIVATE)
+    # FrozenStudy._study_id; public: storage.get_study_id_from_name(name).
+    assert used.pop("analysis/readers/optuna_files.py", {"_study_id"}) == {"_study_id"}
+    assert not used

@@ -1,0 +1,162 @@
+"""Each symbol and phrase of Ray that is private or undocumented and that inat relies on (inat/tuning/ray_backend).
+
+A failure here says what a new version of Ray has moved, and which module has to follow.
+"""
+
+import inspect
+from pathlib import Path
+
+import pytest
+import ray
+from ray._private import ray_constants, services, state
+from ray.tune import PlacementGroupFactory
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Experiment, Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler
+from ray.tune.search.search_algorithm import SearchAlgorithm
+
+from inat.tuning.ray_backend import error_texts
+from inat.tuning.ray_backend.session import ENVIRONMENT, LOOPBACK_SWITCH
+from tests.paths import ROOT
+
+RAY = Path(ray.__file__).parent
+
+
+def parameters(function) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def source_of(*folders: str) -> str:
+    files = [path for folder in folders for path in sorted((RAY / folder).rglob("*.py"))]
+    return "\n".join(path.read_text(encoding="utf-8") for path in files)
+
+
+def test_the_switch_that_keeps_a_private_session_on_the_loopback_device():
+    # session._start_private sets it to False before ray.init, which reads it from the module at that moment.
+    assert isinstance(ray_constants.ENABLE_RAY_CLUSTER, bool), "session._start_private: ENABLE_RAY_CLUSTER has moved"
+    assert LOOPBACK_SWITCH in inspect.getsource(ray_constants)
+    assert "ENABLE_RAY_CLUSTER" in inspect.getsource(services)
+
+
+def test_the_address_that_auto_stands_for():
+    # session._locate calls it with ("auto", None); it returns host:port, or raises ConnectionError if there is none.
+    assert parameters(services.get_ray_address_from_environment) == ["addr", "temp_dir"], "session._locate"
+
+
+def test_the_free_resources_of_each_node():
+    # session.free_resources calls it without arguments; it returns {node id: {"CPU": 1.0, ...}}.
+    assert parameters(state.available_resources_per_node) == [], "session.free_resources"
+
+
+def test_only_the_ray_backend_imports_private_modules_of_ray():
+    importing = [path for path in (ROOT / "inat").rglob("*.py") if "ray._private" in path.read_text(encoding="utf-8")]
+    assert {path.parent.name for path in importing} == {"ray_backend"}, importing
+
+
+def test_what_a_trial_of_tune_is_made_of():
+    # trials.StudyTrials.next_trial makes trials; placement_group_factory must reach the controller as the same object.
+    needed = {"trainable_name", "config", "trial_id", "storage", "evaluated_params", "experiment_tag",
+              "placement_group_factory", "checkpoint_config", "trial_dirname_creator", "max_failures"}  # fmt: skip
+    assert needed <= set(parameters(Trial.__init__)), "trials.StudyTrials.next_trial, retries.StudyTrial"
+
+
+def test_the_settings_of_an_experiment(tmp_path):
+    # trials.StudyTrials.next_trial reads these four.
+    spec = Experiment("any", lambda config: None, config={"x": 1}, storage_path=str(tmp_path)).spec
+    assert {"run", "config", "storage", "checkpoint_config"} <= spec.keys(), "trials.StudyTrials.next_trial"
+
+
+def test_how_tune_handles_the_failure_of_a_trial():
+    # retries.StudyTrial overrides both; handle_error adds 1 to run_metadata.num_failures, should_recover reads it.
+    assert parameters(Trial.handle_error) == ["exc"], "retries.StudyTrial.handle_error"
+    assert parameters(Trial.should_recover) == [], "retries.StudyTrial.should_recover"
+    assert "self.run_metadata.num_failures" in inspect.getsource(Trial.should_recover)
+    source = inspect.getsource(TuneController)
+    assert "trial.handle_error(" in source
+    assert "trial.should_recover()" in source
+
+
+def test_where_the_process_of_a_trial_is():
+    # hang_monitor.HangMonitor kills the actor that it finds there.
+    trial = Trial("any", stub=True)
+    assert trial.temporary_state.ray_actor is None, "hang_monitor.HangMonitor.on_step_end"
+    assert "temporary_state.ray_actor" in inspect.getsource(Trial) + source_of("tune/execution")
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("add_configurations", ["experiments"]),
+        ("next_trial", []),
+        ("is_finished", []),
+        ("set_finished", []),
+        ("on_trial_complete", ["trial_id", "result", "error"]),
+    ],
+)
+def test_what_tune_calls_on_a_search_algorithm(method, expected):
+    # trials.StudyTrials implements them; set_finished comes from the base class.
+    assert parameters(getattr(SearchAlgorithm, method)) == expected, f"trials.StudyTrials.{method}"
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("on_trial_add", ["tune_controller", "trial"]),
+        ("on_trial_result", ["tune_controller", "trial", "result"]),
+        ("on_trial_complete", ["tune_controller", "trial", "result"]),
+        ("on_trial_remove", ["tune_controller", "trial"]),
+        ("choose_trial_to_run", ["tune_controller"]),
+    ],
+)
+def test_what_tune_calls_on_a_scheduler(method, expected):
+    # asha.StudyASHA.replay calls the first four without a controller, with a trial that has only its id.
+    assert parameters(getattr(AsyncHyperBandScheduler, method)) == expected, f"asha.StudyASHA: {method}"
+    if method != "choose_trial_to_run":
+        body = inspect.getsource(getattr(AsyncHyperBandScheduler, method)).partition(":\n")[2]
+        assert "tune_controller." not in body, f"asha.StudyASHA.replay has no controller for {method}"
+
+
+def test_how_asha_finds_trials_that_wait_for_a_process():
+    # asha.StudyASHA.choose_trial_to_run asks for them by this name.
+    assert parameters(TuneController.get_live_trials) == [], "asha.StudyASHA.choose_trial_to_run"
+
+
+def test_how_tune_asks_for_the_place_of_a_trial():
+    # placement.UsableNodes overrides to_placement_group and reads bundles and strategy.
+    factory = PlacementGroupFactory([{"CPU": 1.0}])
+    assert parameters(factory.to_placement_group) == [], "placement.UsableNodes.to_placement_group"
+    assert (factory.bundles, factory.strategy) == ([{"CPU": 1.0}], "PACK"), "placement.UsableNodes"
+    assert isinstance(factory.__getstate__(), dict), "placement.UsableNodes.__getstate__"
+
+
+@pytest.mark.parametrize("name", [name for name in ENVIRONMENT if name.startswith(("RAY_", "TUNE_"))])
+def test_variables_of_the_environment_that_ray_reads(name):
+    # session.ENVIRONMENT: a variable that Ray no longer reads silences, or moves, nothing any more.
+    text = source_of("tune", "train", "air", "_private", "_common")
+    short = name.removeprefix("RAY_")
+    assert name in text or short in text, f"session.ENVIRONMENT: Ray no longer reads {name}"
+
+
+def test_the_phrases_for_the_death_of_a_node():
+    # error_texts.is_node_failure looks for them; the C++ part of Ray writes them.
+    binaries = b"".join(
+        (RAY / "core" / "src" / "ray" / name).read_bytes() for name in ("gcs/gcs_server", "raylet/raylet")
+    )
+    binaries += b"".join(path.read_bytes() for path in RAY.glob("_raylet*.so"))
+    found = [phrase for phrase in error_texts.NODE_DEATHS if phrase.encode() in binaries]
+    assert {"node has died", "NODE_DIED"} <= set(found), f"error_texts.NODE_DEATHS: Ray only writes {found}"
+
+
+def test_the_phrases_for_an_unavailable_actor_and_a_dead_process():
+    # error_texts.is_node_failure and error_texts.is_process_death match the beginnings of these texts.
+    unavailable = str(ray.exceptions.ActorUnavailableError("RpcError", None))
+    assert error_texts.is_node_failure(unavailable), f"error_texts.is_node_failure: {unavailable}"
+    assert str(ray.exceptions.ActorDiedError()).startswith("The actor died"), "error_texts.is_process_death"
+    assert str(ray.exceptions.LocalRayletDiedError()).startswith("The task's local raylet died"), (
+        "error_texts.is_process_death"
+    )
+
+
+def test_the_line_about_trials_that_did_not_complete():
+    # session._is_news drops it: each failed trial has printed its own line.
+    assert "Trials did not complete" in source_of("tune"), "session._is_news"
