@@ -121,10 +121,9 @@ def test_dashboard_job_api_and_client_cannot_be_reached(cluster, port):
     assert "ConnectionRefusedError" in run_python(cluster, code)
 
 
-def test_the_firewall_of_the_readme_blocks_strangers_only(cluster):
-    lines = [
-        line.strip() for line in (cluster.root / "README.md").read_text().splitlines() if line.startswith("    nft ")
-    ]
+def test_the_documented_firewall_blocks_strangers_only(cluster):
+    page = cluster.root / "docs" / "clusters" / "security.md"
+    lines = [line for line in page.read_text().splitlines() if line.startswith("nft ")]
     cluster_range = f"{cluster.lab.address(HEAD)}-{cluster.lab.address(WORKERS[-1])}"
     rules = "; ".join(lines).replace("192.168.1.10-192.168.1.12", cluster_range)
     assert cluster_range in rules

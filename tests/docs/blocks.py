@@ -14,7 +14,7 @@ BLOCK = re.compile(
     r"(?:^<!-- run(?P<words>[^:>]*?)(?::(?P<options>.*?))? -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-SHOWN = re.compile(r"python (?:-m (?:inat|analysis)[\w.]*|[\w/]+\.py)(?: [^\n|;`&'#]*)?")
+SHOWN = re.compile(r"python (?:-m (?:inat|analysis)[\w.]*|[a-z_/]+\.py)(?: [^\n|;`&'#]*)?")
 
 
 @dataclass(frozen=True)

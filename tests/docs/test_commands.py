@@ -4,6 +4,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from functools import wraps
@@ -42,7 +43,8 @@ def test_options_of_shown_commands_exist(page, command, monkeypatch, capsys):
     except ParsedError:
         return
     except SystemExit as error:
-        assert error.code == 0, f"{page} shows `{command}`, which ends with: {''.join(capsys.readouterr())}"
+        if error.code:
+            pytest.fail(f"{page} shows `{command}`, which ends with: {''.join(capsys.readouterr())}")
 
 
 def _target(command: str) -> tuple[str, list[str]]:
@@ -101,7 +103,7 @@ def _make_workspace(folder: Path) -> None:
                 write_photo(folder / "photos" / split / name / f"{i}.jpg", seed=1000 * number + i + len(split))
     search, *others = _marked(FIRST)
     run_block(search, folder)
-    run_block(search, folder, "--name", "second", "--num-samples", "2")
+    shutil.copytree(folder / "results" / "first", folder / "results" / "second")
     for block in others:
         run_block(block, folder)
 

@@ -1,6 +1,7 @@
 """Every error message of the program is on a page of docs/troubleshooting, and nothing else is."""
 
 import ast
+import builtins
 import re
 from collections.abc import Iterator
 
@@ -9,16 +10,19 @@ from tests.paths import ROOT
 PAGES = ROOT / "docs" / "troubleshooting"
 ENTRY = re.compile(r"^`(?P<message>[^`\n]+(?:`[^`\n]+)*)`\n:   ", re.MULTILINE)
 GAP = "{}"  # a placeholder of an f-string
-# Lists to which messages are added, and functions that return them, before ConfigError takes them all.
+# Lists to which messages are added, and functions (with a docstring) that return them, for one error with all of them.
 LISTS = ("problems", "messages", "found")
 MAKERS = re.compile(r"_(errors?|problems)$|impossible|^all_failed$")
+TEXTS = re.compile(r"\bstr\b|Problem")  # what such functions return
 # Raised for other code of the program, which catches it or adds words of its own; no user reads these alone.
 INTERNAL = {
-    "inat/cluster/host_session.py", "inat/cluster/probe.py", "analysis/__init__.py",
+    "inat/cluster/host_session.py", "inat/cluster/probe.py", "inat/cluster/requirements.py", "analysis/__init__.py",
     "analysis/readers/wandb_api.py", "analysis/readers/ray_tune_files.py", "inat/cluster/check.py",
 }  # fmt: skip
-CAUGHT = {"ConnectionCutError"}
-PARTS = re.compile(r"[;,`] ?|make one with|did you mean|choose from|command -v")  # how parts of messages begin
+CAUGHT = {"ConnectionCutError", "AssertionError"}  # and their words end up in another error
+PARTS = re.compile(
+    r"[;,`] ?|make one|name a key|asks for|did you mean|choose from|of another|command -v"
+)  # how parts of messages begin
 LONG_ENOUGH = 2  # words: shorter texts in lists of problems are parts of messages
 CONSTANT = re.compile(r"^([A-Z_]+)(?:: Final)? = \"([^\"]*)\"", re.MULTILINE)
 
@@ -49,14 +53,16 @@ def template(node: ast.expr) -> str:
 
 
 def raised(tree: ast.AST) -> Iterator[str]:
-    """The message of every ``raise ...Error(...)`` that has a text of its own."""
+    """The message of every ``raise ...Error(...)``, and of every error of our own that is made to be raised later."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
-            name = ast.unparse(node.exc.func)
-            text = template(node.exc.args[0])
-            internal = name.startswith("_") or name in CAUGHT or not name.endswith("Error")
-            if not internal and text.replace(GAP, "").strip(" :;[]()"):
-                yield text
+        call = node.exc if isinstance(node, ast.Raise) else node
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or not call.args:
+            continue
+        name, text = call.func.id, template(call.args[0])
+        own = name.endswith("Error") and not name.startswith("_") and name not in CAUGHT
+        counts = own and (call is not node or not hasattr(builtins, name))
+        if counts and text.replace(GAP, "").strip(" :;[]()"):
+            yield text
 
 
 def listed(tree: ast.AST) -> Iterator[str]:
@@ -86,8 +92,9 @@ def _message_parts(node: ast.AST) -> list[ast.AST]:
             return [value]
         case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in LISTS:
             return [value]
-        case ast.FunctionDef(name=name, body=body) if MAKERS.search(name):
-            return [*body]
+        case ast.FunctionDef(name=name, body=body, returns=kind) if MAKERS.search(name):
+            code = body[1:] if ast.get_docstring(node) else body
+            return [*code] if kind and TEXTS.search(ast.unparse(kind)) else []
     return []
 
 
