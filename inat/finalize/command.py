@@ -58,7 +58,7 @@ from inat.finalize.model_card import model_card
 from inat.finalize.options import FinalizeCommand
 from inat.finalize.retrain import open_runs, retrain
 from inat.finalize.task import Task, plan
-from inat.finalize.test_evaluation import Evaluation, sha256_of, evaluate_best_on_test
+from inat.finalize.test_evaluation import Evaluation, evaluate_best_on_test, sha256_of
 from inat.study.atomic_io import atomic_replace, atomic_write
 from inat.study.study import Study
 from inat.training.checkpoint import complete_checkpoint
