@@ -29,7 +29,7 @@ def cnn_params() -> Params:
     }  # fmt: skip
 
 
-def write_photo(path: Path, seed: int = 0, size: tuple[int, int] = (30, 24)) -> None:
+def write_image(path: Path, seed: int = 0, size: tuple[int, int] = (30, 24)) -> None:
     """A small JPEG of smooth colours that differs with ``seed``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
@@ -37,7 +37,7 @@ def write_photo(path: Path, seed: int = 0, size: tuple[int, int] = (30, 24)) -> 
 
 
 @pytest.fixture
-def photo_tree(tmp_path: Path) -> Callable[..., Path]:
+def image_tree(tmp_path: Path) -> Callable[..., Path]:
     """Makes a class-folder tree; ``train`` and ``val`` are photos a class."""
 
     def make(classes: tuple[str, ...] = ("bird", "fish"), train: int = 10, val: int = 3, held_out: str = "val") -> Path:
@@ -46,17 +46,17 @@ def photo_tree(tmp_path: Path) -> Callable[..., Path]:
             for split, count in (("train", train), (held_out, val)):
                 (root / split / name).mkdir(parents=True, exist_ok=True)
                 for i in range(count):
-                    write_photo(root / split / name / f"{i}.jpg", seed=1000 * c + i + (500 if split != "train" else 0))
+                    write_image(root / split / name / f"{i}.jpg", seed=1000 * c + i + (500 if split != "train" else 0))
         return root
 
     return make
 
 
 @pytest.fixture
-def backbone_params(photo_tree, tmp_path, weights_dir, one_thread) -> Params:
+def backbone_params(image_tree, tmp_path, weights_dir, one_thread) -> Params:
     """A flat description of one small training of a backbone's head."""
     return {
-        "data": str(photo_tree(train=20)), "image_size": 32, "cache_dir": str(tmp_path / "cache"),
+        "data": str(image_tree(train=20)), "image_size": 32, "cache_dir": str(tmp_path / "cache"),
         "backbone": "mobilenet_v2", "strategy": "freeze_all", "weights_dir": str(weights_dir), "precision": "32-true",
         "learning_rate": 1e-2, "batch_size": 8, "max_epochs": 3,
     }  # fmt: skip
@@ -96,9 +96,9 @@ class Rows(pl.Callback):
 
 
 @pytest.fixture
-def photo_model(cnn_params, photo_tree, tmp_path) -> Path:
+def image_model(cnn_params, image_tree, tmp_path) -> Path:
     """A checkpoint trained for an epoch on photographs of two classes in ``tmp_path / "photos"``."""
-    data = {"data": str(photo_tree(val=11)), "cache_dir": str(tmp_path / "cache"), "precision": "32-true"}
+    data = {"data": str(image_tree(val=11)), "cache_dir": str(tmp_path / "cache"), "precision": "32-true"}
     path = tmp_path / "study" / "best.ckpt"
     path.parent.mkdir()
     fit(TrialConfig.from_params(cnn_params | data | {"max_epochs": 1, "batch_size": 8}), [Rows(weights=path)])

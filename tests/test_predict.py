@@ -11,14 +11,14 @@ import pytest
 from inat.cli import guard
 from inat.errors import ConfigError, DataError
 from inat.predict import PredictCommand, photo_paths, predict, printable
-from tests.conftest import write_photo
+from tests.conftest import write_image
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Two photographs and, between them, one that is none."""
     for name in ("a.jpg", "c.png"):
-        write_photo(tmp_path / "in" / name, seed=ord(name[0]))
+        write_image(tmp_path / "in" / name, seed=ord(name[0]))
     (tmp_path / "in/b.jpg").write_bytes(b"no photograph")
     return tmp_path / "in"
 

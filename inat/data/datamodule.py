@@ -60,10 +60,10 @@ class ImageDataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int = 0) -> tuple[Tensor, Tensor]:
         """What the network sees, (B, 3, image_size, image_size) float32 and labels, on the batch's device."""
-        return as_seen(batch, self.config), batch.labels
+        return network_input(batch, self.config), batch.labels
 
 
-def as_seen(batch: Batch, config: DataConfig) -> Tensor:
+def network_input(batch: Batch, config: DataConfig) -> Tensor:
     """The images of a batch as networks see them, (B, 3, image_size, image_size) float32: augmented if so meant."""
     given, aspects = batch.images, batch.aspects
     if aspects is None:

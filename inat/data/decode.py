@@ -38,7 +38,7 @@ def read_image(path: StrPath) -> Image.Image:
         return _eight_bits(image) if image.mode.startswith("I") else image.convert("RGB")
 
 
-def why_unreadable(error: Exception, path: str) -> str:
+def unreadable_reason(error: Exception, path: str) -> str:
     """What ``read_image`` raised, in words without the path, which stands beside them."""
     text = getattr(error, "strerror", None) or str(error).replace(f" {path!r}", "")
     return text or type(error).__name__

@@ -51,18 +51,17 @@ def open_store(directory: Path) -> FeatureStore | None:
 
 
 def build_missing(
-    directories: Iterable[Path], build: Callable[[Path], object], alive: Callable[[], None] = lambda: None
+    directories: Iterable[Path], build: Callable[[Path], object], heartbeat: Callable[[], None] = lambda: None
 ) -> None:
     """Call ``build`` for each directory that is not there, unless another process does: then wait until it has.
 
-    Those that another is at come last, so that several processes that need the same ones share the work; ``alive`` is
-    called about once a second of waiting. Raises DataError if they cannot be written, CacheFullError where the disk is
-    full.
+    Directories that another process is building come last, so several processes share the work. ``heartbeat`` is called
+    about once per second of waiting. Raises DataError if they cannot be written, CacheFullError where the disk is full.
     """
     waiting = [directory for directory in directories if not _build_unless_busy(directory, build)]
     for directory in waiting:
         while not _build_unless_busy(directory, build, timeout=LOOK_EVERY_SECONDS):
-            alive()
+            heartbeat()
 
 
 def _build_unless_busy(directory: Path, build: Callable[[Path], object], timeout: float = 0) -> bool:

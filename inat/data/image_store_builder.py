@@ -26,7 +26,7 @@ from rich.progress import (
 )
 
 from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, MANIFEST_JSON, NAMES_JSON, SKIPPED_CSV
-from inat.data.decode import read_image, resize, why_unreadable
+from inat.data.decode import read_image, resize, unreadable_reason
 from inat.data.image_folder import ImageFiles
 from inat.errors import DataError
 from inat.study.atomic_io import csv_lines
@@ -90,7 +90,7 @@ def _decode_all(
                 image = read_image(path)
             except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
                 _raise_unless_the_files_own(error, path)
-                return why_unreadable(error, path)
+                return unreadable_reason(error, path)
             for size, file in files.items():
                 file.write(row, resize(image, size))
             aspects[row] = image.width / image.height

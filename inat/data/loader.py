@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from inat.data.splits import Split
 
 # Of the GPU memory that is free before, for all images of a trial; the rest is for networks and other trials.
-RESIDENT_SHARE = 0.25
+GPU_COPY_SHARE = 0.25
 
 
 class Batch(NamedTuple):
@@ -150,7 +150,7 @@ def all_resident(parts: Sequence[NDArray[Any]], device: torch.device) -> list[Te
 def _fits(new: int, device: torch.device) -> bool:
     free, _ = torch.cuda.mem_get_info(device)
     held = sum(copy.nbytes for (_, where), (_, copy) in _residents.items() if where == device)
-    return held + new <= RESIDENT_SHARE * (held + free)
+    return held + new <= GPU_COPY_SHARE * (held + free)
 
 
 def as_tensor(images: NDArray[Any]) -> Tensor:

@@ -63,11 +63,11 @@ class Splits:
 
 @dataclass(frozen=True, slots=True)
 class DataSummary:
-    """What a study records about its data; ``photos`` are those to train on, validation ones included."""
+    """What a study records about its data; ``images`` are those to train on, validation ones included."""
 
     fingerprint: str
     classes: tuple[str, ...]
-    photos: int
+    images: int
 
 
 def inspect_data(config: DataConfig) -> DataSummary:
@@ -111,7 +111,7 @@ def _crops(config: DataConfig) -> Crops:
     return Crops(large.images, large.aspects)
 
 
-def names_of_test_split(config: DataConfig) -> list[str]:
+def list_test_images(config: DataConfig) -> list[str]:
     """A name for each image of the test split, in its order: its file below the folder, or its number in the scans."""
     rows = load_splits(config).test.rows
     if config.data == DIGITS:

@@ -23,7 +23,7 @@ from inat.data.augment import normalise, scale_to_one
 from inat.data.splits import load_splits
 from inat.errors import SearchError
 from inat.study.atomic_io import atomic_replace
-from inat.training.checkpoint import Loaded, load_checkpoint
+from inat.training.checkpoint import LoadedCheckpoint, load_checkpoint
 
 TOLERANCE = 1e-4  # largest difference of a probability; both compute in float32, in another order
 CHECKED = 64  # test images whose outputs are compared
@@ -83,7 +83,7 @@ def example_images(data: DataConfig) -> NDArray[np.uint8]:
     return np.ascontiguousarray(split.images[rows].transpose(0, 3, 1, 2))
 
 
-def reference(loaded: Loaded, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def reference(loaded: LoadedCheckpoint, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Probabilities of the checkpoint itself, in float32, by the steps that training and evaluation take."""
     with torch.inference_mode():
         logits = loaded.classifier(normalise(scale_to_one(torch.from_numpy(images))))
@@ -91,7 +91,7 @@ def reference(loaded: Loaded, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return probabilities
 
 
-def exported(loaded: Loaded) -> torch.export.ExportedProgram:
+def exported(loaded: LoadedCheckpoint) -> torch.export.ExportedProgram:
     """The network from pixels to probabilities, for any number of images."""
     # Channels-last weights would be stored as views that a reader of the file cannot place.
     net = loaded.classifier.net.requires_grad_(False).to(memory_format=torch.contiguous_format)
@@ -122,7 +122,7 @@ def _write_pt2(
 
 def _write_onnx(
     program: torch.export.ExportedProgram,
-    loaded: Loaded,
+    loaded: LoadedCheckpoint,
     path: Path,
     images: NDArray[np.uint8],
     expected: NDArray[np.float32],
@@ -149,7 +149,7 @@ def _write_onnx(
         return checked_difference(run, images, expected, path)
 
 
-def _described(loaded: Loaded) -> dict[str, str]:
+def _described(loaded: LoadedCheckpoint) -> dict[str, str]:
     """What the file says of itself."""
     side = loaded.config.data.image_size
     return {

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from inat.config.trial import DataConfig
 from inat.constants import FINAL_DIR, TEST, TEST_LOGITS, TESTS_DIR
-from inat.data.splits import names_of_test_split
+from inat.data.splits import list_test_images
 from inat.errors import SearchError, StudyError
 from inat.study.atomic_io import as_disk_full_error, atomic_replace
-from inat.training.evaluation import answers
+from inat.training.evaluation import split_logits
 
 UNUSABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
@@ -67,11 +67,11 @@ def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Eva
         tested = replace(kept[model], evaluations=count)
         _refuse_what_is_no_number(tested, checkpoint)
         return tested
-    said = answers(checkpoint, TEST, data_config)
+    said = split_logits(checkpoint, TEST, data_config)
     tested = Evaluation(
         logits=said.logits.numpy(),
         labels=said.labels.numpy(),
-        names=tuple(names_of_test_split(said.data)),
+        names=tuple(list_test_images(said.data)),
         model=model,
         evaluations=count + 1,
         arithmetic=said.arithmetic,

@@ -12,7 +12,7 @@ from torch import Tensor
 from inat.config.validation import raise_if_any
 from inat.constants import DIGITS
 from inat.data.augment import normalise, scale_to_one
-from inat.data.decode import read_image, resize, why_unreadable
+from inat.data.decode import read_image, resize, unreadable_reason
 from inat.data.loader import as_tensor
 from inat.data.splits import Split, load_splits
 from inat.errors import DataError
@@ -51,7 +51,7 @@ class Example:
 
 def test_split(model: Model, source: Source) -> Split:
     """The test photographs at the model's image size; DataError if they are not of the model's classes."""
-    config = replace(model.loaded.config.data, use_augmentation=False)
+    config = replace(model.checkpoint.config.data, use_augmentation=False)
     if source.data is not None:  # other photographs than those of the study are welcome
         place = source.data if source.data == DIGITS else str(Path(source.data).expanduser().absolute())
         config = replace(config, data=place, fingerprint="")
@@ -85,7 +85,7 @@ def example(model: Model, source: Source, photo: Path | None) -> Example:
         try:
             return Example(resize(read_image(path), model.image_size), path.name)
         except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
-            reason = why_unreadable(error, str(path))
+            reason = unreadable_reason(error, str(path))
             raise DataError(f"cannot read {path} ({reason}); pass another --photo") from error
     split = test_split(model, source)
     place = int(np.random.default_rng(source.seed).integers(len(split)))

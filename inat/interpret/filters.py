@@ -29,7 +29,7 @@ def draw_filters(model: Model, source: Source, photo: Path | None, wanted: Seque
     ConfigError, with the names there are, for a layer that is not there.
     """
     seen = example(model, source, photo)
-    net, images = model.loaded.classifier.net, as_input(model, seen).unsqueeze(0)
+    net, images = model.checkpoint.classifier.net, as_input(model, seen).unsqueeze(0)
     layers = convolutions(net, images)
     if unknown := [name for name in wanted if name not in layers]:
         raise ConfigError(f"no convolution layer is called {unknown[0]!r}; choose from {', '.join(layers)}")

@@ -24,7 +24,7 @@ COLUMNS = 4
 def draw_saliency(model: Model, source: Source, photo: Path | None) -> None:
     """Write guided-backprop.png: the photograph, Grad-CAM for the predicted class, ten neurons."""
     seen = example(model, source, photo)
-    net, image = model.loaded.classifier.net, as_input(model, seen)
+    net, image = model.checkpoint.classifier.net, as_input(model, seen)
     layer = last_convolution(net, image.unsqueeze(0))
     with outputs_of({layer.name: layer.module}, lambda output: output.detach().clone()) as outputs:
         net(image.unsqueeze(0))

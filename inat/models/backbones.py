@@ -32,7 +32,7 @@ from inat.models.stages import (
     vgg_stages,
     vit_stages,
 )
-from inat.models.transfer import fit_positions, load_body
+from inat.models.transfer import interpolate_positions, load_body
 
 # What torchvision's builders set when they load weights themselves; without weights the random start is asked for,
 # as leaving it open gives a warning.
@@ -103,7 +103,7 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
-def find_backbone(name: str) -> Backbone:
+def get_backbone(name: str) -> Backbone:
     """The entry of ``name``; ConfigError with the known names if there is none."""
     if name not in BACKBONES:
         raise ConfigError(f"unknown backbone {name!r}; choose from {', '.join(BACKBONES)}")
@@ -119,7 +119,7 @@ def build_backbone(
     random weights. ``image_size`` is in pixels, by default the one of the published accuracy. Raises ConfigError for an
     unknown name, an impossible size or weights of another network.
     """
-    backbone = find_backbone(name)
+    backbone = get_backbone(name)
     if num_classes < 1:
         raise ConfigError(f"num_classes must be positive, got {num_classes}")
     size = _checked_size(name, image_size)
@@ -133,7 +133,7 @@ def build_backbone(
 
 
 def _checked_size(name: str, image_size: int | None) -> int:
-    backbone = find_backbone(name)
+    backbone = get_backbone(name)
     size = backbone.image_size if image_size is None else image_size
     if size < backbone.min_size:
         raise ConfigError(f"{name} needs images of at least {backbone.min_size} px, but image_size is {size}")
@@ -143,7 +143,7 @@ def _checked_size(name: str, image_size: int | None) -> int:
 
 
 def _pretrained(name: str, options: Mapping[str, Any], size: int, weights: Mapping[str, Tensor]) -> Stages:
-    backbone = find_backbone(name)
+    backbone = get_backbone(name)
     with torch.device("meta"):  # random weights would only be overwritten
         model = models.get_model(name, weights=None, **options)
     model.to_empty(device=torch.get_default_device())
@@ -151,7 +151,7 @@ def _pretrained(name: str, options: Mapping[str, Any], size: int, weights: Mappi
         buffer.zero_()  # older files lack the batch norms' counters
     stages = backbone.stages(model)
     if backbone.patch:
-        weights = fit_positions(weights, size, backbone.patch)
+        weights = interpolate_positions(weights, size, backbone.patch)
     load_body(model, _output(stages), weights, name, backbone.auxiliary)
     return stages
 
@@ -169,7 +169,7 @@ def stage_names(name: str) -> tuple[str, ...]:
         return tuple(stage for stage, _ in build_backbone(name, 1).named_children())
 
 
-def frozen_stages(network: StagedNetwork | str, strategy: str, k_layers: int | None = None) -> int:
+def frozen_stage_count(network: StagedNetwork | str, strategy: str, k_layers: int | None = None) -> int:
     """How many leading stages ``strategy`` freezes in a network, or in the backbone of that name.
 
     freeze_all leaves the head, freeze_partial also the last ``k_layers`` stages of the body (all but the head),
@@ -201,7 +201,7 @@ class BackbonesCommand:
 def show(command: BackbonesCommand) -> None:
     """Print facts and stages of each backbone that ``command`` names; ConfigError for an unknown one."""
     console = Console(highlight=False)
-    for name, backbone in [(name, find_backbone(name)) for name in command.names or BACKBONES]:
+    for name, backbone in [(name, get_backbone(name)) for name in command.names or BACKBONES]:
         console.print(f"[bold]{name}[/bold]", _facts(backbone), _stage_table(name, command.num_classes), sep="\n")
 
 
@@ -224,7 +224,7 @@ def _stage_table(name: str, num_classes: int) -> Table:
     table = Table("stage", Column("parameters", justify="right"), "trained from here on by")
     table.add_column("trainable", justify="right")
     for (stage, layers), (strategy, k_layers) in zip(network.named_children(), plans, strict=True):
-        network.freeze(frozen_stages(network, strategy, k_layers))
+        network.freeze(frozen_stage_count(network, strategy, k_layers))
         trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
         label = strategy if k_layers is None else f"{strategy}, k_layers={k_layers}"
         table.add_row(stage, f"{sum(p.numel() for p in layers.parameters()):,}", label, f"{trainable:,}")

@@ -10,7 +10,7 @@ from torch import nn
 
 from inat.config.trial import IMAGENET, UNFREEZE_ALL, BackboneConfig, CNNConfig, TrialConfig
 from inat.errors import ConfigError
-from inat.models.backbones import build_backbone, frozen_stages
+from inat.models.backbones import build_backbone, frozen_stage_count
 from inat.models.classifier import Classifier
 from inat.models.cnn import build_cnn
 from inat.models.stages import HEAD, StagedNetwork
@@ -40,14 +40,14 @@ def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
     model, size = config.model, config.data.image_size
     if isinstance(model, CNNConfig):
         return build_cnn(model, size, num_classes)
-    shared = pretrained(model, size, num_classes)
-    stages = OrderedDict([*shared.prefix().named_children(), *trained_part(shared).named_children()])
+    shared = load_pretrained(model, size, num_classes)
+    stages = OrderedDict([*shared.prefix().named_children(), *trainable_stages(shared).named_children()])
     network = StagedNetwork(stages, shared.name, shared.weights)
     network.freeze(shared.frozen)
     return network
 
 
-def trained_part(shared: StagedNetwork) -> StagedNetwork:
+def trainable_stages(shared: StagedNetwork) -> StagedNetwork:
     """A copy of the stages of a pretrained network that are to train, with a new head of torch's random numbers."""
     part = copy.deepcopy(shared.suffix()).requires_grad_().train()
     output = part.get_submodule(f"{HEAD}.linear")
@@ -56,7 +56,7 @@ def trained_part(shared: StagedNetwork) -> StagedNetwork:
     return part
 
 
-def pretrained(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
+def load_pretrained(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
     """The network that a backbone begins with, told which of its stages are frozen.
 
     All trials of this process share the stages, so nobody may change them: they are in eval mode and ask for no
@@ -72,15 +72,15 @@ def pretrained(model: BackboneConfig, image_size: int, num_classes: int) -> Stag
             )
     stages = _load(model.backbone, image_size, num_classes, file)
     network = StagedNetwork(OrderedDict(stages.named_children()), stages.name, stages.weights)
-    network.frozen = frozen_stages(network, model.strategy, model.k_layers)
+    network.frozen = frozen_stage_count(network, model.strategy, model.k_layers)
     return network.eval()
 
 
-def empty_network(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
+def uninitialised_network(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
     """The whole network with arbitrary values, for those of a checkpoint that has all of them."""
     with torch.device("meta"):  # random weights would only be overwritten
         network = build_backbone(model.backbone, num_classes, image_size=image_size)
-    network.freeze(frozen_stages(network, model.strategy, model.k_layers))
+    network.freeze(frozen_stage_count(network, model.strategy, model.k_layers))
     return network.to_empty(device="cpu")
 
 

@@ -22,15 +22,15 @@ from torch import Tensor
 
 from inat.config.trial import BackboneConfig, Precision, TrialConfig
 from inat.constants import DIGITS, TRAIN, VAL
-from inat.data.datamodule import Features, as_seen, channels_last
+from inat.data.datamodule import Features, channels_last, network_input
 from inat.data.feature_store import FeatureStore, build_missing, open_store, write_store
 from inat.data.loader import Batch, SplitDataset, loader_of
 from inat.data.splits import Split, Splits, load_splits
 from inat.errors import ConfigError, DataError
-from inat.models.factory import pretrained
+from inat.models.factory import load_pretrained
 from inat.models.stages import StagedNetwork
 from inat.training.memory import keep_freed_memory
-from inat.training.precision import autocast, out_of_memory, resolve_precision
+from inat.training.precision import autocast, is_out_of_memory, resolve_precision
 
 FORMAT = 1  # counts up when the same name would stand for other values
 BATCH = 64  # photographs that go through the frozen stages at a time, fewer where a device is too small
@@ -84,7 +84,7 @@ def plan_features(config: TrialConfig) -> FeaturePlan | None:
     model, splits = config.model, load_splits(config.data)
     if not isinstance(model, BackboneConfig) or not model.views or config.optim.alters_images:
         return None
-    network = pretrained(model, config.data.image_size, len(splits.classes))
+    network = load_pretrained(model, config.data.image_size, len(splits.classes))
     if not network.frozen:
         return None
     probed = _probe(model, config.data.image_size, len(splits.classes), config.precision)
@@ -120,19 +120,19 @@ def _light(config: TrialConfig) -> list[str]:
 @lru_cache(maxsize=64)
 def _probe(model: BackboneConfig, side: int, num_classes: int, precision: Precision) -> tuple[int, str]:
     """Bytes of one photograph's features, and torch's name of their type."""
-    features = _push(pretrained(model, side, num_classes).prefix(), torch.zeros(1, 3, side, side), precision)
+    features = _push(load_pretrained(model, side, num_classes).prefix(), torch.zeros(1, 3, side, side), precision)
     return features.nbytes, str(features.dtype).removeprefix("torch.")
 
 
-def open_features(plan: FeaturePlan, alive: Callable[[], None] = lambda: None) -> tuple[Features, Features]:
+def open_features(plan: FeaturePlan, heartbeat: Callable[[], None] = lambda: None) -> tuple[Features, Features]:
     """Training and validation features; what is missing is computed first, by one process while others wait.
 
-    ``alive`` is called with every batch computed, and about once a second of waiting.
+    ``heartbeat`` is called with every batch computed, and about once a second of waiting.
     """
     parts = {part.directory: part for part in plan.parts}
     if plan.missing_bytes:
         print(_announcement(plan), file=sys.stderr, flush=True)
-    build_missing(parts, lambda directory: _compute(plan, parts[directory], alive), alive)
+    build_missing(parts, lambda directory: _compute(plan, parts[directory], heartbeat), heartbeat)
     stores = _open_all(tuple(parts))
     labels = [part.photos.labels[part.photos.rows] for part in plan.parts]
     return Features(stores[:-1], labels[0]), Features(stores[-1:], labels[-1])
@@ -154,17 +154,17 @@ def _open_all(directories: tuple[Path, ...]) -> tuple[FeatureStore, ...]:
     return stores
 
 
-def _compute(plan: FeaturePlan, part: Part, alive: Callable[[], None]) -> None:
+def _compute(plan: FeaturePlan, part: Part, heartbeat: Callable[[], None]) -> None:
     keep_freed_memory()  # for those who compute before any training; without it the stages take twice as long
     device = _device()
     with _moved(plan.network.prefix(), device) as prefix, _drawing(part.view, device):
         batches = _outputs(plan, prefix, part.photos, device)
-        write_store(part.directory, _telling(batches, alive), len(part.photos), _manifest(plan, part))
+        write_store(part.directory, _telling(batches, heartbeat), len(part.photos), _manifest(plan, part))
 
 
-def _telling(batches: Iterable[NDArray[Any]], alive: Callable[[], None]) -> Iterator[NDArray[Any]]:
+def _telling(batches: Iterable[NDArray[Any]], heartbeat: Callable[[], None]) -> Iterator[NDArray[Any]]:
     for batch in batches:
-        alive()
+        heartbeat()
         yield batch
 
 
@@ -210,7 +210,7 @@ def _outputs(plan: FeaturePlan, prefix: StagedNetwork, photos: Split, device: to
             try:
                 features = _push(prefix, part, plan.config.precision)
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or len(part) == 1:
+                if not is_out_of_memory(error) or len(part) == 1:
                     raise
             if features is None:  # out of the handler, whose traceback holds what had been computed
                 torch.cuda.empty_cache()
@@ -226,7 +226,7 @@ def _images(config: TrialConfig, photos: Split, device: torch.device) -> Iterato
     dataset = SplitDataset(photos, torch.device("cpu"))
     for batch in loader_of(dataset, None, BATCH, to_send=device.type == "cuda"):
         sent = Batch(*(None if part is None else part.to(device, non_blocking=True) for part in batch))  # type: ignore[arg-type]
-        yield as_seen(sent, config.data)
+        yield network_input(sent, config.data)
 
 
 def _push(prefix: StagedNetwork, images: Tensor, precision: Precision) -> Tensor:

@@ -47,7 +47,7 @@ def _some(kind: str, keys: Sequence[str]) -> list[str]:
     return [f"{len(keys)} {kind} ({', '.join(shown)})"] if keys else []
 
 
-def fit_positions(weights: Mapping[str, Tensor], image_size: int, patch: int) -> Mapping[str, Tensor]:
+def interpolate_positions(weights: Mapping[str, Tensor], image_size: int, patch: int) -> Mapping[str, Tensor]:
     """``weights`` with a vision transformer's positions interpolated to ``image_size`` pixels, by torchvision."""
     fitted: Any = copy(weights)
     # Without positions, or with some that are no square, the weights are of another model, which loading will tell.

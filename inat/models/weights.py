@@ -19,7 +19,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from inat.errors import ConfigError
-from inat.models.backbones import find_backbone
+from inat.models.backbones import get_backbone
 
 # Seconds until a machine without a network is told from a slow one, for each address of the server, and until a
 # download is given up of which nothing more comes.
@@ -41,7 +41,7 @@ def find_weights(backbone: str, weights_dir: Path | None = None, *, download: bo
     In ``weights_dir`` they may be called as the backbone or as published. ConfigError for an unknown backbone, for
     weights that cannot be had, and for a file with another SHA-256 than its name claims.
     """
-    published = find_backbone(backbone).file_name
+    published = get_backbone(backbone).file_name
     cached = Path(torch.hub.get_dir()) / "checkpoints" / published
     places = [cached]
     if weights_dir is not None:
@@ -50,7 +50,7 @@ def find_weights(backbone: str, weights_dir: Path | None = None, *, download: bo
             raise ConfigError(f"there is no folder {weights_dir}; check --weights-dir")
         places = [weights_dir / f"{backbone}.pth", weights_dir / published, cached]
     if not any(path.is_file() for path in places):
-        url = str(find_backbone(backbone).weights.url)
+        url = str(get_backbone(backbone).weights.url)
         reason = _download(url, cached) if download else "none are on this machine"
         if reason:
             raise ConfigError(f"no weights of {backbone} ({reason}); {_advice(backbone, url, cached, weights_dir)}")

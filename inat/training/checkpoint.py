@@ -15,9 +15,9 @@ from torch import nn
 
 from inat.config.trial import BackboneConfig, CNNConfig, TrialConfig
 from inat.errors import ConfigError, StudyError
-from inat.models.backbones import frozen_stages
+from inat.models.backbones import frozen_stage_count
 from inat.models.classifier import Classifier, without_frozen
-from inat.models.factory import build_network, classifier_of, empty_network
+from inat.models.factory import build_network, classifier_of, uninitialised_network
 from inat.models.stages import StagedNetwork
 from inat.training.epoch_recorder import recorder_of
 
@@ -67,11 +67,11 @@ def is_intact(path: Path) -> bool:
 
 def freezes(model: CNNConfig | BackboneConfig) -> bool:
     """Whether some stages of the network do not train."""
-    return isinstance(model, BackboneConfig) and frozen_stages(model.backbone, model.strategy, model.k_layers) > 0
+    return isinstance(model, BackboneConfig) and frozen_stage_count(model.backbone, model.strategy, model.k_layers) > 0
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedCheckpoint:
     """A trained classifier with the configuration and class names stored beside its weights."""
 
     classifier: Classifier
@@ -79,7 +79,7 @@ class Loaded:
     classes: tuple[str, ...]
 
 
-def load_checkpoint(path: Path) -> Loaded:
+def load_checkpoint(path: Path) -> LoadedCheckpoint:
     """Rebuild the classifier of a checkpoint that a trial wrote.
 
     StudyError if it is missing or not one of ours, and if its frozen stages are left out and their weights are not on
@@ -105,7 +105,7 @@ def _told(path: Path) -> Iterator[None]:
         raise StudyError(f"{path} is not a checkpoint of this program ({reason}); pass a best.ckpt") from error
 
 
-def _rebuilt(checkpoint: Mapping[str, Any], path: Path) -> Loaded:
+def _rebuilt(checkpoint: Mapping[str, Any], path: Path) -> LoadedCheckpoint:
     with _told(path):
         config, classes = TrialConfig.from_params(checkpoint[CONFIG_KEY]), tuple(checkpoint[CLASSES_KEY])
     net = _network(config, len(classes), checkpoint.get(FROZEN_KEY, ""), path)
@@ -114,7 +114,7 @@ def _rebuilt(checkpoint: Mapping[str, Any], path: Path) -> Loaded:
         known = classifier.state_dict()
         left_out = known.keys() - without_frozen(known, net).keys() if checkpoint.get(FROZEN_KEY) else ()
         classifier.load_state_dict({key: known[key] for key in left_out} | checkpoint[STATE_KEY])
-    return Loaded(classifier.eval(), config, classes)
+    return LoadedCheckpoint(classifier.eval(), config, classes)
 
 
 def _network(config: TrialConfig, num_classes: int, frozen_weights: str, path: Path) -> nn.Module:
@@ -123,7 +123,7 @@ def _network(config: TrialConfig, num_classes: int, frozen_weights: str, path: P
     if isinstance(model, CNNConfig):
         return build_network(config, num_classes)
     if not frozen_weights:
-        return empty_network(model, config.data.image_size, num_classes)
+        return uninitialised_network(model, config.data.image_size, num_classes)
     lacking = f"{path} lacks the frozen stages of {model.backbone}"
     try:
         net = build_network(config, num_classes)

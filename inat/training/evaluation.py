@@ -16,7 +16,7 @@ from inat.training.precision import resolve_precision
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class SplitLogits:
     """What a classifier says of a split, in its order: ``logits`` (N, classes) float32, true ``labels`` (N,).
 
     ``data`` is the configuration that the split was read with, ``arithmetic`` the precision that "auto" meant here.
@@ -29,14 +29,14 @@ class Answers:
     arithmetic: str
 
 
-def answers(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> Answers:
+def split_logits(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> SplitLogits:
     """The logits of a checkpoint on "val" or "test", in the arithmetic of its training.
 
     ``data_config`` says where the photographs are now, if not where the trial found them. A batch that is too large for
     the device goes through it in parts.
     """
     model = open_model(checkpoint)
-    config = model.loaded.config
+    config = model.checkpoint.config
     # At the size the network was trained for; without augmentation, as its larger images are not needed here.
     where = replace(data_config or config.data, use_augmentation=False, image_size=model.image_size)
     logits, labels = [], []
@@ -44,7 +44,7 @@ def answers(checkpoint: Path, split: str = TEST, data_config: DataConfig | None 
         logits.append(_logits(model, batch.images).float())
         labels.append(batch.labels)
     arithmetic = resolve_precision(config.precision)
-    return Answers(torch.cat(logits).cpu(), torch.cat(labels).cpu(), model.classes, where, arithmetic)
+    return SplitLogits(torch.cat(logits).cpu(), torch.cat(labels).cpu(), model.classes, where, arithmetic)
 
 
 def _logits(model: Model, images: Tensor) -> Tensor:
@@ -57,9 +57,9 @@ def _logits(model: Model, images: Tensor) -> Tensor:
 def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> dict[str, float]:
     """Loss and accuracy of a checkpoint on "val" or "test": ``{"test_loss": ..., "test_acc": ..., "images": n}``.
 
-    ``data_config`` as ``answers`` takes it.
+    ``data_config`` as ``split_logits`` takes it.
     """
-    said = answers(checkpoint, split, data_config)
+    said = split_logits(checkpoint, split, data_config)
     count = len(said.labels)
     loss = functional.cross_entropy(said.logits, said.labels, reduction="sum")
     correct = int((said.logits.argmax(1) == said.labels).sum())

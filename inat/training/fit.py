@@ -17,7 +17,7 @@ from inat.training.checkpoint import DirectCheckpointIO, is_intact
 from inat.training.epoch_recorder import EpochRecorder
 from inat.training.inputs import Prepared, prepare
 from inat.training.memory import keep_freed_memory
-from inat.training.precision import check_compiler, out_of_memory, resolve_precision
+from inat.training.precision import check_compiler, is_out_of_memory, resolve_precision
 
 
 def fit(
@@ -25,7 +25,7 @@ def fit(
     callbacks: Sequence[pl.Callback] = (),
     *,
     resume_from: Path | None = None,
-    alive: Callable[[], None] = lambda: None,
+    heartbeat: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Train as ``config`` says and return the last epoch's metrics with ``best_val_acc`` and ``epochs``.
 
@@ -34,7 +34,7 @@ def fit(
     removed, and training starts from the first epoch. Where the device has too little memory, training starts again,
     from that checkpoint, in micro-batches of half the size whose gradients add up to the same batch; their size stands
     in the metrics as ``micro_batch``. If even single images are too large, the device's out-of-memory error is raised.
-    ``alive`` is called again and again while features are built or waited for, before the first epoch.
+    ``heartbeat`` is called again and again while features are built or waited for, before the first epoch.
     """
     _quiet_lightning()
     keep_freed_memory()
@@ -43,9 +43,9 @@ def fit(
     while True:
         try:
             checkpoint = resume_from if resume_from is not None and resume_from.exists() else None
-            return _fit(config, prepare(config, alive), callbacks, checkpoint, micro_batch, note)
+            return _fit(config, prepare(config, heartbeat), callbacks, checkpoint, micro_batch, note)
         except (RuntimeError, MemoryError) as error:  # RuntimeErrors are what CUDA, and torch's CPU allocator, raise
-            if not out_of_memory(error) or micro_batch == 1:
+            if not is_out_of_memory(error) or micro_batch == 1:
                 raise
         # Out of the handler, which holds the failed step's tensors through its traceback.
         gc.collect()

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inat.constants import BEST_CKPT, MODEL_CKPT
-from inat.data.datamodule import as_seen
-from inat.data.decode import read_image, resize, why_unreadable
+from inat.data.datamodule import network_input
+from inat.data.decode import read_image, resize, unreadable_reason
 from inat.data.image_store_builder import AT_ONCE, usable_cores
 from inat.data.loader import Batch, as_tensor
 from inat.errors import ConfigError, StudyError
-from inat.training.checkpoint import Loaded, load_checkpoint
-from inat.training.precision import autocast, out_of_memory
+from inat.training.checkpoint import LoadedCheckpoint, load_checkpoint
+from inat.training.precision import autocast, is_out_of_memory
 
 NO_NUMBER = "the network's output for it is no number"
 
@@ -53,23 +53,23 @@ def model_file(path: Path) -> Path:
 class Model:
     """A classifier on the device it computes on, with the configuration and class names stored beside its weights."""
 
-    loaded: Loaded
+    checkpoint: LoadedCheckpoint
     device: torch.device
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the logits."""
-        return self.loaded.classes
+        return self.checkpoint.classes
 
     @property
     def image_size(self) -> int:
         """Side in pixels of the images that the network was trained on."""
-        return self.loaded.config.data.image_size
+        return self.checkpoint.config.data.image_size
 
     @property
     def batch_size(self) -> int:
         """Images that go through the network at a time, in training and in evaluation."""
-        return self.loaded.config.optim.batch_size
+        return self.checkpoint.config.optim.batch_size
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (B, classes) of uint8 images (B, 3, S, S), in the arithmetic of the training's validation.
@@ -77,11 +77,11 @@ class Model:
         BatchTooLargeError if the device has too little memory for as many.
         """
         try:
-            with torch.inference_mode(), autocast(self.loaded.config.precision, self.device.type):
-                seen = as_seen(Batch(images.to(self.device), torch.empty(0)), self.loaded.config.data)
-                logits: Tensor = self.loaded.classifier(seen)
+            with torch.inference_mode(), autocast(self.checkpoint.config.precision, self.device.type):
+                seen = network_input(Batch(images.to(self.device), torch.empty(0)), self.checkpoint.config.data)
+                logits: Tensor = self.checkpoint.classifier(seen)
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise BatchTooLargeError(
                 f"{len(images)} images of {self.image_size} px at a time are too many for the memory of this "
@@ -165,5 +165,5 @@ def _decode(paths: Sequence[str], size: int) -> list[tuple[str, NDArray[np.uint8
         try:
             decoded.append((path, resize(read_image(path), size)))
         except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
-            decoded.append((path, why_unreadable(error, path)))
+            decoded.append((path, unreadable_reason(error, path)))
     return decoded

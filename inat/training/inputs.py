@@ -12,7 +12,7 @@ from inat.data.datamodule import FeatureDataModule, ImageDataModule
 from inat.data.image_store_builder import free_bytes
 from inat.data.splits import load_splits
 from inat.errors import CacheFullError
-from inat.models.factory import build_network, trained_part
+from inat.models.factory import build_network, trainable_stages
 from inat.models.frozen_features import FeaturePlan, open_features, plan_features
 
 
@@ -25,17 +25,17 @@ class Prepared:
     note: str = ""
 
 
-def prepare(config: TrialConfig, alive: Callable[[], None] = lambda: None) -> Prepared:
+def prepare(config: TrialConfig, heartbeat: Callable[[], None] = lambda: None) -> Prepared:
     """Data and network of a trial; features of frozen stages are computed now if nobody has done it yet.
 
-    That may take hours: ``alive`` is called again and again meanwhile.
+    That may take hours: ``heartbeat`` is called again and again meanwhile.
     """
     classes = load_splits(config.data).classes
     plan = plan_features(config)
     note = "" if plan is None else cache_refusal(plan)
     if plan is not None and not note:
         try:
-            return _on_features(plan, classes, alive)
+            return _on_features(plan, classes, heartbeat)
         except CacheFullError:  # others have written meanwhile
             note = _not_kept(plan, f"and the disk of {plan.directory} became full while they were written")
     data = ImageDataModule(config.data, config.optim.batch_size, config.seed)
@@ -43,12 +43,12 @@ def prepare(config: TrialConfig, alive: Callable[[], None] = lambda: None) -> Pr
     return Prepared(data, build_network(config, len(classes)), note)
 
 
-def _on_features(plan: FeaturePlan, classes: tuple[str, ...], alive: Callable[[], None]) -> Prepared:
-    train, val = open_features(plan, alive)
+def _on_features(plan: FeaturePlan, classes: tuple[str, ...], heartbeat: Callable[[], None]) -> Prepared:
+    train, val = open_features(plan, heartbeat)
     config = plan.config
     torch.manual_seed(config.seed)
     features = FeatureDataModule(train, val, classes, config.optim.batch_size, config.seed)
-    return Prepared(features, trained_part(plan.network))
+    return Prepared(features, trainable_stages(plan.network))
 
 
 def cache_refusal(plan: FeaturePlan) -> str:

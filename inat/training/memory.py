@@ -65,6 +65,6 @@ _LACKS_MEMORY = re.compile(
 )
 
 
-def says_out_of_memory(failure: str) -> bool:
+def is_out_of_memory_text(failure: str) -> bool:
     """Whether a failure, given as ``Type: text``, says that a device, the computer or a process had too little."""
     return _LACKS_MEMORY.search(failure) is not None

@@ -8,7 +8,7 @@ import torch
 
 from inat.config.trial import Precision
 from inat.errors import ConfigError
-from inat.training.memory import says_out_of_memory
+from inat.training.memory import is_out_of_memory_text
 
 
 def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
@@ -45,6 +45,6 @@ def autocast(precision: Precision, device: str) -> torch.autocast:
     return torch.autocast(device, dtype=dtype, enabled=chosen != "32-true")
 
 
-def out_of_memory(error: RuntimeError | MemoryError) -> bool:
+def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
     """Whether a device, or the computer, had too little memory."""
-    return isinstance(error, MemoryError) or says_out_of_memory(f"{type(error).__name__}: {error}")
+    return isinstance(error, MemoryError) or is_out_of_memory_text(f"{type(error).__name__}: {error}")

@@ -11,12 +11,12 @@ from inat.data.image_folder import open_tree
 from inat.data.image_store import lock_path, open_stores
 from inat.errors import ConfigError, DataError
 from inat.models.frozen_features import open_features, plan_features
-from tests.conftest import write_photo
+from tests.conftest import write_image
 
 
 @pytest.fixture
-def cache(photo_tree, tmp_path):
-    open_stores(open_tree(photo_tree())[0], [8, 16], tmp_path / "cache", 0.01)
+def cache(image_tree, tmp_path):
+    open_stores(open_tree(image_tree())[0], [8, 16], tmp_path / "cache", 0.01)
     return tmp_path / "cache"
 
 
@@ -29,7 +29,7 @@ def test_a_store_is_listed_with_folder_size_and_state(cache, tmp_path):
 
 
 def test_changed_and_vanished_photos_and_unfinished_builds_are_told(cache, tmp_path):
-    write_photo(tmp_path / "photos" / "train" / "bird" / "new.jpg")
+    write_image(tmp_path / "photos" / "train" / "bird" / "new.jpg")
     assert {s.state for s in cached_stores(cache)} == {"photos changed"}
     shutil.rmtree(tmp_path / "photos")
     assert {s.state for s in cached_stores(cache)} == {"photos gone"}
@@ -38,7 +38,7 @@ def test_changed_and_vanished_photos_and_unfinished_builds_are_told(cache, tmp_p
 
 
 def test_clearing_removes_what_is_named_and_nothing_else(cache, tmp_path):
-    write_photo(tmp_path / "photos" / "train" / "bird" / "new.jpg")
+    write_image(tmp_path / "photos" / "train" / "bird" / "new.jpg")
     open_stores(open_tree(tmp_path / "photos")[0], [16], cache, 0.01)
     stores = cached_stores(cache)
     assert clear(choose(stores, ["outdated"])) == []
@@ -64,8 +64,8 @@ def test_nothing_is_left_of_a_cleared_cache(cache):
     assert list(cache.iterdir()) == []
 
 
-def test_unreadable_photos_are_counted(photo_tree, tmp_path):
-    root = photo_tree()
+def test_unreadable_photos_are_counted(image_tree, tmp_path):
+    root = image_tree()
     (root / "train" / "bird" / "3.jpg").write_text("no photo")
     open_stores(open_tree(root)[0], [8], tmp_path / "cache", 0.1)
     (store,) = cached_stores(tmp_path / "cache")
@@ -115,7 +115,7 @@ def test_features_are_listed_with_what_they_are_of(features, tmp_path):
 
 
 def test_features_of_changed_and_vanished_photos_are_outdated(features, tmp_path):
-    write_photo(tmp_path / "photos" / "train" / "bird" / "new.jpg")
+    write_image(tmp_path / "photos" / "train" / "bird" / "new.jpg")
     assert {store.state for store in cached_stores(features) if store.features} == {"photos changed"}
     shutil.rmtree(tmp_path / "photos")
     assert {store.state for store in cached_stores(features) if store.features} == {"photos gone"}

@@ -60,8 +60,8 @@ def test_batches_are_normalised_after_the_transfer():
     assert torch.equal(labels, batch.labels)
 
 
-def test_augmented_batches_are_cut_from_larger_images(photo_tree, tmp_path):
-    config = DataConfig(data=str(photo_tree()), image_size=16, cache_dir=str(tmp_path), use_augmentation=True)
+def test_augmented_batches_are_cut_from_larger_images(image_tree, tmp_path):
+    config = DataConfig(data=str(image_tree()), image_size=16, cache_dir=str(tmp_path), use_augmentation=True)
     data = ImageDataModule(config, 8)
     batch = next(iter(data.train_dataloader()))
     assert batch.images.shape == (8, 3, 32, 32)

@@ -100,7 +100,7 @@ def test_tokens_come_as_they_are():
 def test_features_are_kept_on_a_gpu_if_all_views_fit_there(features, monkeypatch, room, on_device):
     # There is no GPU in the tests: the copies are stood in for, the decision is the real one.
     nbytes = features.views[0].rows.nbytes
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(room * nbytes / loader.RESIDENT_SHARE), 10**9))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(room * nbytes / loader.GPU_COPY_SHARE), 10**9))
     copied = []
     monkeypatch.setattr(torch.Tensor, "to", lambda self, device, **_: (copied.append(self.nbytes), self.clone())[1])
     dataset = FeatureDataset(features, torch.device("cuda", 0))

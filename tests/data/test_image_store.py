@@ -22,7 +22,7 @@ from inat.data import image_store, image_store_builder
 from inat.data.augment import normalise, scale_to_one
 from inat.data.image_folder import open_tree
 from inat.errors import DataError
-from tests.conftest import write_photo
+from tests.conftest import write_image
 
 # Two real photographs, 640 x 427, that scikit-learn ships.
 REAL_PHOTOS = sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
@@ -40,8 +40,8 @@ def build_count(monkeypatch) -> list[int]:
 
 
 @pytest.mark.parametrize("size", [16, 64, 224])
-def test_batches_of_real_photos_equal_the_classic_pipeline_bit_by_bit(photo_tree, tmp_path, size):
-    root = photo_tree()
+def test_batches_of_real_photos_equal_the_classic_pipeline_bit_by_bit(image_tree, tmp_path, size):
+    root = image_tree()
     for path in REAL_PHOTOS:
         (root / "train" / "fish" / path.name).symlink_to(path)
     photos, _ = open_tree(root)
@@ -56,9 +56,9 @@ def test_batches_of_real_photos_equal_the_classic_pipeline_bit_by_bit(photo_tree
             assert torch.equal(ours[i], classic(image.convert("RGB")))
 
 
-def test_a_store_has_labels_names_shapes_and_a_manifest(photo_tree, tmp_path):
-    root = photo_tree()
-    write_photo(root / "train" / "fish" / "wide.jpg", size=(60, 20))
+def test_a_store_has_labels_names_shapes_and_a_manifest(image_tree, tmp_path):
+    root = image_tree()
+    write_image(root / "train" / "fish" / "wide.jpg", size=(60, 20))
     opened = open_small(root, tmp_path / "cache")
     names = json.loads((opened.directory / "names.json").read_text())
     manifest = json.loads((opened.directory / "manifest.json").read_text())
@@ -70,8 +70,8 @@ def test_a_store_has_labels_names_shapes_and_a_manifest(photo_tree, tmp_path):
     assert (manifest["photos"], manifest["size"], manifest["classes"]) == (21, 16, ["bird", "fish"])
 
 
-def test_several_sizes_are_decoded_in_one_pass(photo_tree, tmp_path, monkeypatch):
-    photos, _ = open_tree(photo_tree())
+def test_several_sizes_are_decoded_in_one_pass(image_tree, tmp_path, monkeypatch):
+    photos, _ = open_tree(image_tree())
     decoded = []
     real = image_store_builder.read_image
     monkeypatch.setattr(image_store_builder, "read_image", lambda path: (decoded.append(path), real(path))[1])
@@ -99,9 +99,9 @@ print(int(image_store.open_stores(photos, [16], Path(sys.argv[3]), 0.01)[0].imag
 """
 
 
-def test_ten_processes_at_once_build_it_once(photo_tree, tmp_path):
+def test_ten_processes_at_once_build_it_once(image_tree, tmp_path):
     log, start = tmp_path / "log", str(time.time() + 2.5)
-    command = [sys.executable, "-c", OPEN_AT_ONCE, photo_tree(), log, tmp_path / "cache", start]
+    command = [sys.executable, "-c", OPEN_AT_ONCE, image_tree(), log, tmp_path / "cache", start]
     processes = [subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE) for _ in range(10)]
     sums = {process.communicate()[0] for process in processes}
     assert [process.returncode for process in processes] == [0] * 10
@@ -109,8 +109,8 @@ def test_ten_processes_at_once_build_it_once(photo_tree, tmp_path):
     assert len(sums) == 1
 
 
-def test_an_untouched_tree_is_opened_and_not_built(photo_tree, tmp_path, monkeypatch):
-    root = photo_tree()
+def test_an_untouched_tree_is_opened_and_not_built(image_tree, tmp_path, monkeypatch):
+    root = image_tree()
     first = open_small(root, tmp_path / "cache")
     built = build_count(monkeypatch)
     second = open_small(root, tmp_path / "cache")
@@ -119,16 +119,16 @@ def test_an_untouched_tree_is_opened_and_not_built(photo_tree, tmp_path, monkeyp
     assert built == []
 
 
-def test_opened_images_are_a_map_of_the_file_that_cannot_be_written(photo_tree, tmp_path):
-    opened = open_small(photo_tree(), tmp_path / "cache")
+def test_opened_images_are_a_map_of_the_file_that_cannot_be_written(image_tree, tmp_path):
+    opened = open_small(image_tree(), tmp_path / "cache")
     assert isinstance(opened.images.base, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         opened.images[0] = 0
 
 
-def test_a_store_larger_than_the_memory_can_be_opened(photo_tree, tmp_path):
+def test_a_store_larger_than_the_memory_can_be_opened(image_tree, tmp_path):
     """A file with a hole of 4 TB: the system refuses to promise that much memory, but maps it for reading."""
-    root = photo_tree()
+    root = image_tree()
     images = open_small(root, tmp_path / "cache").directory / "images.npy"
     with images.open("wb") as file:
         shape = {"shape": (20, 260_000, 260_000, 3), "descr": "|u1", "fortran_order": False}
@@ -137,8 +137,8 @@ def test_a_store_larger_than_the_memory_can_be_opened(photo_tree, tmp_path):
     assert open_small(root, tmp_path / "cache").images.nbytes > 4e12
 
 
-def test_stores_of_two_sizes_never_differ_in_what_could_be_read(photo_tree, tmp_path, monkeypatch):
-    photos, _ = open_tree(photo_tree())
+def test_stores_of_two_sizes_never_differ_in_what_could_be_read(image_tree, tmp_path, monkeypatch):
+    photos, _ = open_tree(image_tree())
     real = image_store_builder.read_image
 
     def fail_once(path):
@@ -154,18 +154,18 @@ def test_stores_of_two_sizes_never_differ_in_what_could_be_read(photo_tree, tmp_
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), OSError(24, "Too many open files"), MemoryError()])
-def test_a_fault_of_the_machine_makes_no_photo_unreadable_for_ever(photo_tree, tmp_path, monkeypatch, error):
+def test_a_fault_of_the_machine_makes_no_photo_unreadable_for_ever(image_tree, tmp_path, monkeypatch, error):
     def fail(path):
         raise error
 
     monkeypatch.setattr(image_store_builder, "read_image", fail)
     with pytest.raises(DataError, match=r"cannot decode .*\.jpg \(.*(Input|Too many|MemoryError).*try again"):
-        open_small(photo_tree(), tmp_path / "cache", bad=0.99)
+        open_small(image_tree(), tmp_path / "cache", bad=0.99)
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
 
 
-def test_somebody_elses_cache_can_be_read(photo_tree, tmp_path, monkeypatch):
-    root = photo_tree()
+def test_somebody_elses_cache_can_be_read(image_tree, tmp_path, monkeypatch):
+    root = image_tree()
     open_small(root, tmp_path / "cache")
 
     def refuse(*args, **kwargs):
@@ -178,8 +178,8 @@ def test_somebody_elses_cache_can_be_read(photo_tree, tmp_path, monkeypatch):
         open_small(root, tmp_path / "cache", size=8)
 
 
-def test_who_waits_for_another_process_is_told(photo_tree, tmp_path, capsys):
-    root = photo_tree()
+def test_who_waits_for_another_process_is_told(image_tree, tmp_path, capsys):
+    root = image_tree()
     (tmp_path / "cache").mkdir()
     lock = FileLock(image_store.lock_path(image_store.store_directory(open_tree(root)[0], 16, tmp_path / "cache")))
     lock.acquire()
@@ -192,7 +192,7 @@ def test_who_waits_for_another_process_is_told(photo_tree, tmp_path, capsys):
 
 
 def add(root: Path) -> None:
-    write_photo(root / "train" / "bird" / "new.jpg")
+    write_image(root / "train" / "bird" / "new.jpg")
 
 
 def remove(root: Path) -> None:
@@ -216,8 +216,8 @@ def allow(root: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [add, remove, rename, edit, allow])
-def test_a_changed_tree_is_built_again(photo_tree, tmp_path, monkeypatch, change):
-    root = photo_tree()
+def test_a_changed_tree_is_built_again(image_tree, tmp_path, monkeypatch, change):
+    root = image_tree()
     before = open_small(root, tmp_path / "cache")
     built = build_count(monkeypatch)
     change(root)
@@ -227,16 +227,16 @@ def test_a_changed_tree_is_built_again(photo_tree, tmp_path, monkeypatch, change
 
 @pytest.mark.parametrize("part", ["images.npy", "labels.npy", "aspects.npy"])
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: os.truncate(path, 40)])
-def test_a_damaged_store_is_built_again(photo_tree, tmp_path, part, damage):
-    root = photo_tree()
+def test_a_damaged_store_is_built_again(image_tree, tmp_path, part, damage):
+    root = image_tree()
     before = open_small(root, tmp_path / "cache")
     images = before.images.copy()
     damage(before.directory / part)
     assert np.array_equal(open_small(root, tmp_path / "cache").images, images)
 
 
-def test_a_build_that_was_killed_leaves_nothing_that_looks_complete(photo_tree, tmp_path, monkeypatch):
-    root = photo_tree()
+def test_a_build_that_was_killed_leaves_nothing_that_looks_complete(image_tree, tmp_path, monkeypatch):
+    root = image_tree()
 
     def killed(*args):
         raise KeyboardInterrupt
@@ -253,8 +253,8 @@ def test_a_build_that_was_killed_leaves_nothing_that_looks_complete(photo_tree, 
     assert open_small(root, tmp_path / "cache").images.max() > 0
 
 
-def test_unreadable_photos_are_black_left_out_and_listed(photo_tree, tmp_path):
-    root = photo_tree()
+def test_unreadable_photos_are_black_left_out_and_listed(image_tree, tmp_path):
+    root = image_tree()
     (root / "train" / "bird" / "3.jpg").write_text("no photo")
     opened = open_small(root, tmp_path / "cache", bad=0.1)
     assert opened.rows.tolist() == [0, 1, 2, *range(4, 20)]
@@ -265,8 +265,8 @@ def test_unreadable_photos_are_black_left_out_and_listed(photo_tree, tmp_path):
     assert line == "bird/3.jpg,cannot identify image file"
 
 
-def test_too_many_unreadable_photos_stop_the_run_with_their_list(photo_tree, tmp_path, monkeypatch):
-    root, cache = photo_tree(), tmp_path / "cache"
+def test_too_many_unreadable_photos_stop_the_run_with_their_list(image_tree, tmp_path, monkeypatch):
+    root, cache = image_tree(), tmp_path / "cache"
     (root / "train" / "bird" / "3.jpg").write_text("no photo")
     built = build_count(monkeypatch)
     message = (
@@ -281,8 +281,8 @@ def test_too_many_unreadable_photos_stop_the_run_with_their_list(photo_tree, tmp
     assert built == [1]  # what was decoded is kept
 
 
-def test_dangling_links_and_names_in_any_encoding_do_no_harm(photo_tree, tmp_path):
-    root = photo_tree()
+def test_dangling_links_and_names_in_any_encoding_do_no_harm(image_tree, tmp_path):
+    root = image_tree()
     (root / "train" / "bird" / "gone.jpg").symlink_to("nowhere.jpg")
     os.rename(os.fsencode(root / "train/bird/0.jpg"), os.fsencode(root / "train/bird") + b"/caf\xe9 1.jpg")
     opened = open_small(root, tmp_path / "cache", bad=0.1)
@@ -295,8 +295,8 @@ def test_photos_without_permission_are_listed():
     with tempfile.TemporaryDirectory() as folder:
         root, cache = Path(folder) / "photos", Path(folder) / "cache"
         for i in range(4):
-            write_photo(root / "train" / "bird" / f"{i}.jpg", seed=i)
-            write_photo(root / "val" / "bird" / f"{i}.jpg", seed=i)
+            write_image(root / "train" / "bird" / f"{i}.jpg", seed=i)
+            write_image(root / "val" / "bird" / f"{i}.jpg", seed=i)
         (root / "train" / "bird" / "2.jpg").chmod(0)
         cache.mkdir()
         cache.chmod(0o777)
@@ -314,27 +314,27 @@ def test_photos_without_permission_are_listed():
 
 
 @pytest.mark.parametrize("cache", [Path("/proc/nowhere"), Path("/dev/null/cache")])
-def test_a_place_that_cannot_be_written_is_said(photo_tree, cache):
+def test_a_place_that_cannot_be_written_is_said(image_tree, cache):
     with pytest.raises(DataError, match=rf"cannot write to {cache} .* --cache-dir"):
-        open_small(photo_tree(), cache)
+        open_small(image_tree(), cache)
 
 
-def test_a_small_disk_is_said_before_decoding(photo_tree, tmp_path, monkeypatch):
+def test_a_small_disk_is_said_before_decoding(image_tree, tmp_path, monkeypatch):
     monkeypatch.setattr(image_store_builder.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(DataError, match=r"the disk of .*cache has 10 bytes free and decoding .* needs .* --cache-dir"):
-        open_small(photo_tree(), tmp_path / "cache")
+        open_small(image_tree(), tmp_path / "cache")
 
 
-def test_a_disk_that_fills_up_meanwhile_is_said_too(photo_tree, tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_meanwhile_is_said_too(image_tree, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(image_store_builder.os, "pwrite", full)
     with pytest.raises(DataError, match=r"the disk of .*cache is full; free some space, or pass --cache-dir"):
-        open_small(photo_tree(), tmp_path / "cache")
+        open_small(image_tree(), tmp_path / "cache")
 
 
-def test_the_size_is_shown_before_decoding(photo_tree, tmp_path, capsys):
-    open_small(photo_tree(), tmp_path / "cache", size=100)
+def test_the_size_is_shown_before_decoding(image_tree, tmp_path, capsys):
+    open_small(image_tree(), tmp_path / "cache", size=100)
     assert "decoding 20 photos of" in (err := capsys.readouterr().err)
     assert "at 100 px: 600.0 kB in" in err

@@ -9,8 +9,8 @@ from inat.errors import DataError
 
 
 @pytest.fixture
-def config(photo_tree, tmp_path):
-    root = photo_tree(classes=("ant", "bee", "cat"))
+def config(image_tree, tmp_path):
+    root = image_tree(classes=("ant", "bee", "cat"))
     return DataConfig(data=str(root), image_size=16, cache_dir=str(tmp_path / "cache"), use_augmentation=True)
 
 

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from inat.config.trial import DataConfig
-from inat.data.splits import names_of_test_split
+from inat.data.splits import list_test_images
 from inat.errors import SearchError, StudyError
 from inat.finalize import test_evaluation
 from inat.finalize.test_evaluation import probabilities_of, sha256_of
 from inat.finalize.test_evaluation import test_once as score_once
-from inat.training.evaluation import Answers
+from inat.training.evaluation import SplitLogits
 
 
 @pytest.fixture
@@ -16,12 +16,12 @@ def evaluations(monkeypatch) -> list:
     """What was evaluated; the answers are of the digits' test split."""
     seen = []
 
-    def answers(checkpoint, split, data):
+    def split_logits(checkpoint, split, data):
         seen.append((checkpoint.read_text(), split))
         logits = torch.eye(10)[torch.arange(360) % 10]
-        return Answers(logits, torch.arange(360) % 10, tuple("0123456789"), data, "32-true")
+        return SplitLogits(logits, torch.arange(360) % 10, tuple("0123456789"), data, "32-true")
 
-    monkeypatch.setattr(test_evaluation, "answers", answers)
+    monkeypatch.setattr(test_evaluation, "split_logits", split_logits)
     return seen
 
 
@@ -88,11 +88,11 @@ def test_what_an_earlier_version_kept_is_still_good(tmp_path, evaluations):
 def test_a_model_whose_output_is_no_number_has_no_score(tmp_path, monkeypatch, wrong):
     logits = torch.eye(10)[torch.arange(360) % 10]
     logits[[7, 9], 3] = wrong
-    said = Answers(logits, torch.arange(360) % 10, tuple("0123456789"), DIGITS, "16-mixed")
-    monkeypatch.setattr(test_evaluation, "answers", lambda *_: said)
+    said = SplitLogits(logits, torch.arange(360) % 10, tuple("0123456789"), DIGITS, "16-mixed")
+    monkeypatch.setattr(test_evaluation, "split_logits", lambda *_: said)
     model = tmp_path / "best.ckpt"
     model.write_text("weights")
-    first = names_of_test_split(DIGITS)[7]
+    first = list_test_images(DIGITS)[7]
     with pytest.raises(SearchError, match=f"in 16-mixed, .* no finite number for 2 of 360 test images, .*{first}."):
         score_once(model, tmp_path, DIGITS)
     assert list((tmp_path / "tests").iterdir()) == []
@@ -100,7 +100,7 @@ def test_a_model_whose_output_is_no_number_has_no_score(tmp_path, monkeypatch, w
 
 def test_names_that_are_no_text_survive(tmp_path, evaluations, monkeypatch):
     odd = [f"val/bird/{i}\udcff.jpg" for i in range(360)]
-    monkeypatch.setattr(test_evaluation, "names_of_test_split", lambda data: odd)
+    monkeypatch.setattr(test_evaluation, "list_test_images", lambda data: odd)
     (tmp_path / "best.ckpt").write_text("weights")
     score_once(tmp_path / "best.ckpt", tmp_path, DIGITS)
     assert list(score_once(tmp_path / "best.ckpt", tmp_path, DIGITS).names) == odd

@@ -13,7 +13,7 @@ from inat.models.backbones import (
     BackbonesCommand,
     StagedNetwork,
     build_backbone,
-    frozen_stages,
+    frozen_stage_count,
     show,
     stage_names,
 )
@@ -36,7 +36,7 @@ def images_for(side: int, count: int = 2) -> torch.Tensor:
 def test_config_names_what_there_is():
     assert tuple(BACKBONES) == BACKBONE_NAMES
     for strategy in STRATEGIES:
-        assert frozen_stages("resnet50", strategy, 1) in range(6)
+        assert frozen_stage_count("resnet50", strategy, 1) in range(6)
 
 
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
@@ -52,7 +52,7 @@ def test_outputs_are_bit_equal_to_those_of_torchvision(name, monkeypatch):
     with torch.no_grad():
         expected = theirs(images)
         assert torch.equal(StagedNetwork(BACKBONES[name].stages(theirs)).eval()(images), expected)
-        ours.freeze(frozen_stages(ours, "freeze_all"))
+        ours.freeze(frozen_stage_count(ours, "freeze_all"))
         assert torch.equal(ours.prefix()(images), features[0])
         assert ours(images).shape == (2, 10)
     assert features[0].dim() == 2
@@ -66,7 +66,7 @@ def test_training_leaves_frozen_stages_as_they_are(name):
     torch.manual_seed(0)
     network = build_backbone(name, 3, image_size=side).train()
     for strategy, k_layers in (("freeze_partial", 1), ("freeze_all", None)):
-        network.freeze(frozen_stages(network, strategy, k_layers))
+        network.freeze(frozen_stage_count(network, strategy, k_layers))
         assert network.frozen == BODIES[name] - (k_layers or 0)
         before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
         optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0.1)
@@ -92,7 +92,7 @@ def test_every_parameter_trains_when_nothing_is_frozen_and_no_stage_changes_its_
     side = 32 if name == "vit_b_16" else SIDES[name]
     torch.manual_seed(0)
     network = build_backbone(name, 3, image_size=side).train()
-    network.freeze(frozen_stages(network, "unfreeze_all"))
+    network.freeze(frozen_stage_count(network, "unfreeze_all"))
     flow = images_for(side)
     for stage in network:  # whose input may be features that are kept for the next epoch
         given, version = flow, flow._version
@@ -128,12 +128,12 @@ def test_published_facts():
 def test_strategies_count_stages(name, body):
     assert len(stage_names(name)) == body + 1
     assert stage_names(name)[-1] == "head"
-    assert frozen_stages(name, "freeze_all") == body
-    assert [frozen_stages(name, "freeze_partial", k) for k in (1, 2, body)] == [body - 1, body - 2, 0]
-    assert frozen_stages(name, "unfreeze_all") == 0
+    assert frozen_stage_count(name, "freeze_all") == body
+    assert [frozen_stage_count(name, "freeze_partial", k) for k in (1, 2, body)] == [body - 1, body - 2, 0]
+    assert frozen_stage_count(name, "unfreeze_all") == 0
     for wrong in (0, body + 1, None):
         with pytest.raises(ConfigError, match=rf"k_layers must be in 1..{body} for freeze_partial of {name}, got "):
-            frozen_stages(name, "freeze_partial", wrong)
+            frozen_stage_count(name, "freeze_partial", wrong)
 
 
 def test_names_of_the_stages():
@@ -147,7 +147,7 @@ def test_unknown_names_are_answered_with_the_known_ones():
     with pytest.raises(ConfigError, match="unknown backbone 'resnet'; choose from googlenet, inception_v3, resnet50"):
         build_backbone("resnet", 10)
     with pytest.raises(ConfigError, match="unknown strategy 'half'; choose from freeze_all, freeze_partial, unf"):
-        frozen_stages("resnet50", "half")
+        frozen_stage_count("resnet50", "half")
     with pytest.raises(ConfigError, match="num_classes must be positive, got 0"):
         build_backbone("resnet50", 0)
 

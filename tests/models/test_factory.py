@@ -3,7 +3,7 @@ import torch
 
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
-from inat.models.factory import build_network, empty_network, pretrained, trained_part
+from inat.models.factory import build_network, load_pretrained, trainable_stages, uninitialised_network
 from tests.models.published import published
 
 
@@ -47,7 +47,7 @@ def test_a_new_head_is_of_the_callers_random_numbers_alone(config_of):
     heads = []
     for seed, classes in ((1, 3), (1, 2), (1, 2), (2, 2)):  # another number of classes loads the network anew
         torch.manual_seed(seed)
-        heads.append(trained_part(pretrained(config_of().model, 32, classes)).head.linear.weight)
+        heads.append(trainable_stages(load_pretrained(config_of().model, 32, classes)).head.linear.weight)
     assert torch.equal(heads[1], heads[2])
     assert not torch.equal(heads[1], heads[3])
 
@@ -56,8 +56,8 @@ def test_random_bodies_are_the_same_for_all_trials(config_of):
     bodies = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        bodies.append(pretrained(config_of(weights="none").model, 32, 2).prefix().state_dict())
-        pretrained(config_of().model, 32, 2)  # puts another network in its place
+        bodies.append(load_pretrained(config_of(weights="none").model, 32, 2).prefix().state_dict())
+        load_pretrained(config_of().model, 32, 2)  # puts another network in its place
     assert bodies[0]["features0.0.weight"] is not bodies[1]["features0.0.weight"]
     assert all(torch.equal(tensor, bodies[1][key]) for key, tensor in bodies[0].items())
 
@@ -84,7 +84,7 @@ def test_weights_that_are_not_those_of_the_study_are_refused(config_of, tmp_path
 
 def test_an_empty_network_has_the_keys_of_a_full_one(config_of):
     model = config_of().model
-    full, empty = build_network(config_of(), 2), empty_network(model, 32, 2)
+    full, empty = build_network(config_of(), 2), uninitialised_network(model, 32, 2)
     shapes = [{key: tensor.shape for key, tensor in net.state_dict().items()} for net in (full, empty)]
     assert shapes[0] == shapes[1]
     assert empty.frozen == full.frozen == 19

@@ -10,7 +10,7 @@ from inat.data import splits
 from inat.errors import ConfigError
 from inat.models import frozen_features
 from inat.models.frozen_features import FeaturePlan, open_features, plan_features
-from tests.conftest import write_photo
+from tests.conftest import write_image
 from tests.models.published import published
 
 
@@ -128,7 +128,7 @@ def test_another_file_of_weights_has_directories_of_its_own(plan_of, tmp_path):
 
 def test_changed_photographs_have_directories_of_their_own(plan_of, tmp_path):
     before = names(plan_of())
-    write_photo(tmp_path / "photos" / "train" / "bird" / "0.jpg", seed=77)
+    write_image(tmp_path / "photos" / "train" / "bird" / "0.jpg", seed=77)
     for kept in (splits._plain_splits, splits._opened_tree):  # as in another process
         kept.cache_clear()
     assert not set(before) & set(names(plan_of()))

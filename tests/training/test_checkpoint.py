@@ -115,7 +115,7 @@ def test_a_checkpoint_is_completed_from_where_the_weights_are_now(trained, own_w
 def test_loading_a_complete_checkpoint_changes_no_network_that_trials_share(trained, tmp_path, backbone_params):
     path = trained()
     complete_checkpoint(path, tmp_path / "best.ckpt")
-    shared = factory.pretrained(TrialConfig.from_params(backbone_params).model, 32, 2)
+    shared = factory.load_pretrained(TrialConfig.from_params(backbone_params).model, 32, 2)
     first = shared.features0[0].weight
     loaded = load_checkpoint(tmp_path / "best.ckpt").classifier.net.features0[0].weight
     assert torch.equal(first, loaded)

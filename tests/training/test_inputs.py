@@ -13,7 +13,7 @@ from inat.config.trial import BACKBONE_NAMES, TrialConfig
 from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_ACC, VAL_LOSS
 from inat.errors import DataError
 from inat.models import frozen_features
-from inat.models.factory import pretrained
+from inat.models.factory import load_pretrained
 from inat.training import inputs
 from inat.training.fit import fit
 from tests.conftest import Rows
@@ -83,14 +83,14 @@ def test_a_training_leaves_frozen_stages_as_they_are(backbone_params, backbone, 
                "weights": "none"}  # fmt: skip
     params = backbone_params | changes | {"max_epochs": 1, "batch_size": 16} | way
     config = TrialConfig.from_params(params)
-    network = pretrained(config.model, SIDES[backbone], 2)
+    network = load_pretrained(config.model, SIDES[backbone], 2)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     watch = Watch()
     fit(config, [watch])
     stages = [name for name, _ in network.named_children()]
     assert watch.stages == (stages if way else stages[-2:])
     assert (watch.steps, watch.in_train_mode, watch.with_gradients) == (2, 0, 0)
-    after = pretrained(config.model, SIDES[backbone], 2).state_dict()
+    after = load_pretrained(config.model, SIDES[backbone], 2).state_dict()
     assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
     moved = {key for key, tensor in watch.state.items() if not torch.equal(tensor, before[key])}
     assert moved >= {key for key, _ in network.suffix().named_parameters() if not key.startswith("head")}

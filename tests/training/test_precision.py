@@ -44,10 +44,10 @@ def test_compiling_without_a_compiler_is_refused(cnn_params, monkeypatch, tmp_pa
     ],
 )
 def test_the_ways_in_which_memory_runs_out(error, expected):
-    assert precision.out_of_memory(error) == expected
+    assert precision.is_out_of_memory(error) == expected
 
 
 def test_an_impossible_tensor_is_out_of_memory():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
-    assert precision.out_of_memory(caught.value)
+    assert precision.is_out_of_memory(caught.value)

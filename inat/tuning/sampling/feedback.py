@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from inat.constants import COMPLETED, EPOCH, FAILED, METRIC, STOPPED
 from inat.study.trial import Trial
-from inat.training.memory import says_out_of_memory
+from inat.training.memory import is_out_of_memory_text
 
 StoppedPolicy = Literal["extrapolate", "last", "pruned"]
 WORST = 0.0  # the worst legal validation accuracy
@@ -68,7 +68,7 @@ def feedback_for(trial: Trial, before: Iterable[Trial], policy: StoppedPolicy) -
     """
     if trial.state == FAILED:
         # One that died of its own size must be avoided; a bug says nothing about the hyperparameters.
-        deadly = says_out_of_memory(trial.error) or _GONE.match(trial.error)
+        deadly = is_out_of_memory_text(trial.error) or _GONE.match(trial.error)
         return SamplerFeedback(TrialState.COMPLETE, WORST) if deadly else SamplerFeedback(TrialState.FAIL, None)
     value = trial.best_val_acc
     if value is None or not math.isfinite(value):

@@ -62,7 +62,7 @@ def _train(settings: dict[str, Any]) -> None:
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)
     with Watchdog(study_dir / ERRORS_DIR / f"{trial_id}{HANG_SUFFIX}", timeout) as watchdog:
         callbacks = [checkpoints, watchdog, ReportToTune(rungs)]
-        fit(config, callbacks, resume_from=checkpoints.directory / LAST_CKPT, alive=watchdog.heartbeat)
+        fit(config, callbacks, resume_from=checkpoints.directory / LAST_CKPT, heartbeat=watchdog.heartbeat)
 
 
 def _node() -> str:
