@@ -106,10 +106,10 @@ def prepare(options: Options) -> Numbers:
 
 def build(options: Options) -> Numbers:
     """Peak memory in MB of building the stores in an empty folder."""
-    from inat.data.image_folder import open_tree
+    from inat.data.image_folder import list_train_and_test
     from inat.data.image_store_builder import build_stores
 
-    photos, _ = open_tree(options.data.resolve())
+    photos, _ = list_train_and_test(options.data.resolve())
     start, sizes = proc_mb("self/status")["VmHWM"], (options.image_size // 2, options.image_size)
     with tempfile.TemporaryDirectory(dir=options.cache_dir) as folder:
         build_stores(photos, {size: Path(folder) / f"{size}px" for size in sizes})

@@ -52,7 +52,7 @@ class ImageFiles:
         return digest.hexdigest()
 
 
-def open_tree(root: Path) -> tuple[ImageFiles, ImageFiles]:
+def list_train_and_test(root: Path) -> tuple[ImageFiles, ImageFiles]:
     """The training photographs and the held-out test ones of ``root``.
 
     Layout: ``train/<class>/*`` and ``val/<class>/*`` (as in nature_12K) or ``test/<class>/*``; any image format

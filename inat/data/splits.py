@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from inat.config.trial import DataConfig
 from inat.constants import DIGITS, SKIPPED_CSV
 from inat.data import digits
-from inat.data.image_folder import ImageFiles, check_splittable, open_tree
+from inat.data.image_folder import ImageFiles, check_splittable, list_train_and_test
 from inat.data.image_store import ImageStore, open_stores, state_name
 from inat.errors import DataError
 
@@ -158,7 +158,7 @@ def _opened_tree(config: DataConfig) -> tuple[ImageFiles, ImageFiles]:
 
 
 def _open_checked(config: DataConfig) -> tuple[ImageFiles, ImageFiles]:
-    train, test = open_tree(Path(config.data))
+    train, test = list_train_and_test(Path(config.data))
     _check_splittable(config, train, train.labels)
     return train, test
 

@@ -7,7 +7,7 @@ from filelock import FileLock
 
 from inat.config.trial import TrialConfig
 from inat.data.cache import CacheCommand, cached_stores, choose, clear, describe, show
-from inat.data.image_folder import open_tree
+from inat.data.image_folder import list_train_and_test
 from inat.data.image_store import lock_path, open_stores
 from inat.errors import ConfigError, DataError
 from inat.models.frozen_features import open_features, plan_features
@@ -16,7 +16,7 @@ from tests.conftest import write_image
 
 @pytest.fixture
 def cache(image_tree, tmp_path):
-    open_stores(open_tree(image_tree())[0], [8, 16], tmp_path / "cache", 0.01)
+    open_stores(list_train_and_test(image_tree())[0], [8, 16], tmp_path / "cache", 0.01)
     return tmp_path / "cache"
 
 
@@ -39,7 +39,7 @@ def test_changed_and_vanished_photos_and_unfinished_builds_are_told(cache, tmp_p
 
 def test_clearing_removes_what_is_named_and_nothing_else(cache, tmp_path):
     write_image(tmp_path / "photos" / "train" / "bird" / "new.jpg")
-    open_stores(open_tree(tmp_path / "photos")[0], [16], cache, 0.01)
+    open_stores(list_train_and_test(tmp_path / "photos")[0], [16], cache, 0.01)
     stores = cached_stores(cache)
     assert clear(choose(stores, ["outdated"])) == []
     (left,) = cached_stores(cache)
@@ -67,7 +67,7 @@ def test_nothing_is_left_of_a_cleared_cache(cache):
 def test_unreadable_photos_are_counted(image_tree, tmp_path):
     root = image_tree()
     (root / "train" / "bird" / "3.jpg").write_text("no photo")
-    open_stores(open_tree(root)[0], [8], tmp_path / "cache", 0.1)
+    open_stores(list_train_and_test(root)[0], [8], tmp_path / "cache", 0.1)
     (store,) = cached_stores(tmp_path / "cache")
     assert "20 photos (1 unreadable) of" in describe(store)
 

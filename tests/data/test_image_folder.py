@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from inat.config.trial import DataConfig
-from inat.data.image_folder import open_tree
+from inat.data.image_folder import list_train_and_test
 from inat.data.splits import inspect_data
 from inat.errors import DataError
 from tests.conftest import write_image
@@ -16,7 +16,7 @@ def inspect(root: Path):
 
 
 def test_finds_photos_in_order_of_class_and_name(image_tree):
-    train, test = open_tree(image_tree())
+    train, test = list_train_and_test(image_tree())
     assert train.classes == test.classes == ("bird", "fish")
     assert (len(train.paths), len(test.paths)) == (20, 6)
     assert train.labels == (0,) * 10 + (1,) * 10
@@ -25,10 +25,10 @@ def test_finds_photos_in_order_of_class_and_name(image_tree):
 
 def test_test_folder_serves_as_held_out_split_and_wins_over_val(image_tree):
     root = image_tree(held_out="test")
-    assert open_tree(root)[1].root.name == "test"
+    assert list_train_and_test(root)[1].root.name == "test"
     write_image(root / "val" / "bird" / "x.jpg")
     write_image(root / "val" / "fish" / "x.jpg")
-    assert open_tree(root)[1].root.name == "test"
+    assert list_train_and_test(root)[1].root.name == "test"
 
 
 def test_any_format_of_pillow_counts_whatever_its_case_and_other_files_do_not(image_tree):
@@ -38,7 +38,7 @@ def test_any_format_of_pillow_counts_whatever_its_case_and_other_files_do_not(im
     for name in ("notes.txt", ".hidden.jpg", "Thumbs.db", "paper.pdf"):
         (root / "train" / "bird" / name).write_bytes(b"x")
     (root / "train" / ".ipynb_checkpoints").mkdir()
-    assert len(open_tree(root)[0].paths) == 26
+    assert len(list_train_and_test(root)[0].paths) == 26
 
 
 def test_links_that_lead_back_and_hidden_folders_are_not_walked(image_tree):
@@ -46,7 +46,7 @@ def test_links_that_lead_back_and_hidden_folders_are_not_walked(image_tree):
     (root / "train" / "bird" / "loop").symlink_to(root / "train")
     write_image(root / "train" / "bird" / ".cache" / "x.jpg")
     write_image(root / "train" / "bird" / "more" / "y.jpg")
-    train, _ = open_tree(root)
+    train, _ = list_train_and_test(root)
     assert len(train.paths) == 21
     assert all(train.labels[i] == 0 for i, path in enumerate(train.paths) if path.startswith("bird"))
 

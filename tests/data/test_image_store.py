@@ -20,7 +20,7 @@ from torchvision import transforms
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.data import image_store, image_store_builder
 from inat.data.augment import normalise, scale_to_one
-from inat.data.image_folder import open_tree
+from inat.data.image_folder import list_train_and_test
 from inat.errors import DataError
 from tests.conftest import write_image
 
@@ -29,7 +29,7 @@ REAL_PHOTOS = sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*
 
 
 def open_small(root, cache, size=16, bad=0.01):
-    return image_store.open_stores(open_tree(root)[0], [size], cache, bad)[0]
+    return image_store.open_stores(list_train_and_test(root)[0], [size], cache, bad)[0]
 
 
 def build_count(monkeypatch) -> list[int]:
@@ -44,7 +44,7 @@ def test_batches_of_real_photos_equal_the_classic_pipeline_bit_by_bit(image_tree
     root = image_tree()
     for path in REAL_PHOTOS:
         (root / "train" / "fish" / path.name).symlink_to(path)
-    photos, _ = open_tree(root)
+    photos, _ = list_train_and_test(root)
     opened = open_small(root, tmp_path / "cache", size)
     classic = transforms.Compose([
         transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
@@ -65,13 +65,13 @@ def test_a_store_has_labels_names_shapes_and_a_manifest(image_tree, tmp_path):
     assert (opened.images.shape, opened.images.dtype) == ((21, 16, 16, 3), np.uint8)
     assert opened.labels.tolist() == [0] * 10 + [1] * 11
     assert dict(zip(names, opened.aspects.tolist(), strict=True)) == {
-        path: 3.0 if "wide" in path else 1.25 for path in open_tree(root)[0].paths
+        path: 3.0 if "wide" in path else 1.25 for path in list_train_and_test(root)[0].paths
     }
     assert (manifest["photos"], manifest["size"], manifest["classes"]) == (21, 16, ["bird", "fish"])
 
 
 def test_several_sizes_are_decoded_in_one_pass(image_tree, tmp_path, monkeypatch):
-    photos, _ = open_tree(image_tree())
+    photos, _ = list_train_and_test(image_tree())
     decoded = []
     real = image_store_builder.read_image
     monkeypatch.setattr(image_store_builder, "read_image", lambda path: (decoded.append(path), real(path))[1])
@@ -138,7 +138,7 @@ def test_a_store_larger_than_the_memory_can_be_opened(image_tree, tmp_path):
 
 
 def test_stores_of_two_sizes_never_differ_in_what_could_be_read(image_tree, tmp_path, monkeypatch):
-    photos, _ = open_tree(image_tree())
+    photos, _ = list_train_and_test(image_tree())
     real = image_store_builder.read_image
 
     def fail_once(path):
@@ -181,7 +181,9 @@ def test_somebody_elses_cache_can_be_read(image_tree, tmp_path, monkeypatch):
 def test_who_waits_for_another_process_is_told(image_tree, tmp_path, capsys):
     root = image_tree()
     (tmp_path / "cache").mkdir()
-    lock = FileLock(image_store.lock_path(image_store.store_directory(open_tree(root)[0], 16, tmp_path / "cache")))
+    lock = FileLock(
+        image_store.lock_path(image_store.store_directory(list_train_and_test(root)[0], 16, tmp_path / "cache"))
+    )
     lock.acquire()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(open_small, root, tmp_path / "cache")
@@ -247,7 +249,7 @@ def test_a_build_that_was_killed_leaves_nothing_that_looks_complete(image_tree, 
             open_small(root, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
     # kill -9 cannot clean up: the half-built directory is there, under another name.
-    directory = image_store.store_directory(open_tree(root)[0], 16, tmp_path / "cache")
+    directory = image_store.store_directory(list_train_and_test(root)[0], 16, tmp_path / "cache")
     (tmp_path / "cache" / f"{directory.name}.building").mkdir()
     (tmp_path / "cache" / f"{directory.name}.building" / "images.npy").write_bytes(b"part")
     assert open_small(root, tmp_path / "cache").images.max() > 0

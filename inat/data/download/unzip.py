@@ -12,7 +12,7 @@ from typing import Final
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from inat.constants import TRAIN, VAL
-from inat.data.image_folder import open_tree
+from inat.data.image_folder import list_train_and_test
 from inat.data.image_store_builder import OTHER_DISK, check_space, progress
 from inat.errors import DataError
 
@@ -48,7 +48,7 @@ def publish(archive: Path, target: Path) -> int:
 
 def count_images(root: Path) -> int:
     """How many photographs, for training and held out, a tree has; DataError if it cannot be trained on."""
-    return sum(len(split.files) for split in open_tree(root))
+    return sum(len(split.files) for split in list_train_and_test(root))
 
 
 def _unpack(archive: Path, tree: Path) -> None:
