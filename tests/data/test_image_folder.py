@@ -15,7 +15,7 @@ def inspect(root: Path):
     return inspect_data(DataConfig(data=str(root), image_size=16))
 
 
-def test_finds_photos_in_order_of_class_and_name(image_tree):
+def test_images_are_listed_by_class_and_name(image_tree):
     train, test = list_train_and_test(image_tree())
     assert train.classes == test.classes == ("bird", "fish")
     assert (len(train.paths), len(test.paths)) == (20, 6)
@@ -23,7 +23,7 @@ def test_finds_photos_in_order_of_class_and_name(image_tree):
     assert list(train.paths) == sorted(train.paths)
 
 
-def test_test_folder_serves_as_held_out_split_and_wins_over_val(image_tree):
+def test_the_test_folder_is_the_held_out_split_even_beside_val(image_tree):
     root = image_tree(held_out="test")
     assert list_train_and_test(root)[1].root.name == "test"
     write_image(root / "val" / "bird" / "x.jpg")
@@ -31,7 +31,7 @@ def test_test_folder_serves_as_held_out_split_and_wins_over_val(image_tree):
     assert list_train_and_test(root)[1].root.name == "test"
 
 
-def test_any_format_of_pillow_counts_whatever_its_case_and_other_files_do_not(image_tree):
+def test_all_formats_of_pillow_are_listed_in_any_case_and_no_other_files(image_tree):
     root = image_tree()
     for name in ("a.PNG", "b.webp", "c.JPEG", "d.tiff", "e.bmp", "with space é.gif"):
         write_image(root / "train" / "bird" / name)
@@ -41,7 +41,7 @@ def test_any_format_of_pillow_counts_whatever_its_case_and_other_files_do_not(im
     assert len(list_train_and_test(root)[0].paths) == 26
 
 
-def test_links_that_lead_back_and_hidden_folders_are_not_walked(image_tree):
+def test_links_to_parent_folders_and_hidden_folders_are_skipped(image_tree):
     root = image_tree()
     (root / "train" / "bird" / "loop").symlink_to(root / "train")
     write_image(root / "train" / "bird" / ".cache" / "x.jpg")
@@ -117,7 +117,7 @@ def nest(root: Path) -> None:
         (lambda root: remove(root, "val/fish"), r"same classes; only one has: fish"),
     ],
 )
-def test_each_wrong_tree_gets_one_sentence(image_tree, spoil, message):
+def test_each_wrong_layout_is_refused_with_one_sentence(image_tree, spoil, message):
     root = image_tree()
     spoil(root)
     with pytest.raises(DataError, match=message) as caught:
@@ -125,7 +125,7 @@ def test_each_wrong_tree_gets_one_sentence(image_tree, spoil, message):
     assert "\n" not in str(caught.value)
 
 
-def test_fingerprint_is_that_of_the_photos_not_of_their_place(image_tree, tmp_path):
+def test_the_fingerprint_depends_on_the_images_and_not_on_their_place(image_tree, tmp_path):
     root = image_tree()
     before = inspect(root).fingerprint
     copy = tmp_path / "elsewhere"

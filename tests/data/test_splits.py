@@ -26,7 +26,7 @@ def test_splits_are_disjoint_complete_and_stratified(config):
     assert len(splits.test) == 12
 
 
-def test_training_on_the_validation_photos_too_leaves_the_other_splits_as_they_are(config):
+def test_training_on_validation_images_too_leaves_the_other_splits_unchanged(config):
     for data in (config, DataConfig(data="digits", image_size=8)):
         plain, both = load_splits(data), load_splits(replace(data, train_on_val=True))
         assert both.train.rows.tolist() == sorted([*plain.train.rows, *plain.val.rows])
@@ -43,7 +43,7 @@ def test_every_image_of_the_test_split_has_the_name_of_its_file(config):
     assert scans[0] == f"scan {load_splits(DataConfig(data='digits', image_size=8)).test.rows[0]}"
 
 
-def test_an_unreadable_test_photo_has_no_name(config):
+def test_an_unreadable_test_image_has_no_name(config):
     (Path(config.data) / "val" / "a" / "1.jpg").write_bytes(b"nothing")
     assert list_test_images(replace(config, max_bad_fraction=0.5))[:3] == [
         "val/a/0.jpg",
@@ -57,15 +57,15 @@ def test_the_split_is_the_same_for_every_trial(config):
     assert np.array_equal(load_splits(config).val.rows, load_splits(other).val.rows)
 
 
-def test_a_tree_that_changes_meanwhile_leaves_this_process_with_what_it_saw(config):
+def test_a_process_keeps_its_list_of_images_when_the_tree_changes(config):
     plain = load_splits(config)
-    write_image(Path(config.data) / "train" / "a" / "00.jpg")  # the rows behind it would move by one
+    write_image(Path(config.data) / "train" / "a" / "00.jpg")  # the rows after it would move by one
     augmented = load_splits(replace(config, use_augmentation=True))
     assert len(augmented.train.crops.images) == len(plain.train.images) == 60
     assert np.array_equal(augmented.train.rows, plain.train.rows)
 
 
-def test_a_tree_that_is_not_the_studys_is_refused(config):
+def test_a_tree_with_another_fingerprint_than_the_study_is_refused(config):
     known = inspect_data(config).fingerprint
     assert load_splits(replace(config, fingerprint=known)).skipped == 0
     write_image(Path(config.data) / "train" / "a" / "00.jpg")

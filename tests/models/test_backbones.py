@@ -21,7 +21,7 @@ from tests.models.published import published
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-# As small as is sensible; the published vision transformer takes no other size than its own.
+# Small image sizes; the published vision transformer accepts only its own size.
 SIDES = dict.fromkeys(BACKBONE_NAMES, 64) | {"vit_b_16": 224, "inception_v3": 96}
 BODIES = {
     "googlenet": 10, "inception_v3": 12, "resnet50": 5, "vgg16": 7, "efficientnet_v2_s": 8, "vit_b_16": 13,
@@ -33,35 +33,35 @@ def images_for(side: int, count: int = 2) -> torch.Tensor:
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
-def test_config_names_what_there_is():
+def test_the_configuration_lists_all_backbones():
     assert tuple(BACKBONES) == BACKBONE_NAMES
     for strategy in STRATEGIES:
         assert frozen_stage_count("resnet50", strategy, 1) in range(6)
 
 
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
-def test_outputs_are_bit_equal_to_those_of_torchvision(name, monkeypatch):
+def test_outputs_have_the_bits_of_torchvision(name, monkeypatch):
     state = published(name)
     monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: state)
-    theirs = get_model(name, weights=BACKBONES[name].weights).eval()  # built as it is for its published weights
+    reference = get_model(name, weights=BACKBONES[name].weights).eval()  # built as for its published weights
     features = []
-    output = [module for module in theirs.modules() if isinstance(module, nn.Linear)][-1]
+    output = [module for module in reference.modules() if isinstance(module, nn.Linear)][-1]
     output.register_forward_pre_hook(lambda module, given: features.append(given[0]))
-    ours = build_backbone(name, 10, state_dict=state).eval()
+    network = build_backbone(name, 10, state_dict=state).eval()
     images = images_for(SIDES[name])
     with torch.no_grad():
-        expected = theirs(images)
-        assert torch.equal(StagedNetwork(BACKBONES[name].stages(theirs)).eval()(images), expected)
-        ours.freeze(frozen_stage_count(ours, "freeze_all"))
-        assert torch.equal(ours.prefix()(images), features[0])
-        assert ours(images).shape == (2, 10)
+        expected = reference(images)
+        assert torch.equal(StagedNetwork(BACKBONES[name].stages(reference)).eval()(images), expected)
+        network.freeze(frozen_stage_count(network, "freeze_all"))
+        assert torch.equal(network.prefix()(images), features[0])
+        assert network(images).shape == (2, 10)
     assert features[0].dim() == 2
     assert expected.isfinite().all()
     assert not torch.equal(expected[0], expected[1])
 
 
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
-def test_training_leaves_frozen_stages_as_they_are(name):
+def test_training_does_not_change_frozen_stages(name):
     side = 32 if name == "vit_b_16" else SIDES[name]
     torch.manual_seed(0)
     network = build_backbone(name, 3, image_size=side).train()
@@ -94,7 +94,7 @@ def test_every_parameter_trains_when_nothing_is_frozen_and_no_stage_changes_its_
     network = build_backbone(name, 3, image_size=side).train()
     network.freeze(frozen_stage_count(network, "unfreeze_all"))
     flow = images_for(side)
-    for stage in network:  # whose input may be features that are kept for the next epoch
+    for stage in network:  # the input of a stage may be features that are kept for the next epoch
         given, version = flow, flow._version
         flow = stage(flow)
         assert given._version == version
@@ -103,7 +103,7 @@ def test_every_parameter_trains_when_nothing_is_frozen_and_no_stage_changes_its_
 
 
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
-def test_the_smallest_images_pass_and_smaller_ones_are_refused_with_the_number(name):
+def test_the_smallest_images_are_accepted_and_smaller_ones_refused(name):
     smallest = BACKBONES[name].min_size
     with torch.device("meta"):
         network = build_backbone(name, 3, image_size=smallest).eval()
@@ -143,7 +143,7 @@ def test_names_of_the_stages():
     assert stage_names("googlenet")[1:4] == ("inception3a", "inception3b", "inception4a")
 
 
-def test_unknown_names_are_answered_with_the_known_ones():
+def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="unknown backbone 'resnet'; choose from googlenet, inception_v3, resnet50"):
         build_backbone("resnet", 10)
     with pytest.raises(ConfigError, match="unknown strategy 'half'; choose from freeze_all, freeze_partial, unf"):
@@ -152,7 +152,7 @@ def test_unknown_names_are_answered_with_the_known_ones():
         build_backbone("resnet50", 0)
 
 
-def test_only_the_seed_decides_on_the_new_head():
+def test_the_new_head_depends_only_on_the_seed():
     mobilenet = published("mobilenet_v2")
     heads = []
     for seed, state in ((0, mobilenet), (0, {key: tensor + 1 for key, tensor in mobilenet.items()}), (1, mobilenet)):
