@@ -16,6 +16,7 @@ Packages in COMPLETE must have an example in the docstring of every public funct
 """
 
 import doctest
+import gc
 import importlib
 import inspect
 import shutil
@@ -90,6 +91,12 @@ def write_study(directory: Path) -> None:
             study.add_epoch(trial_id, {"epoch": epoch, **losses, **metrics, "seconds": 2.0})
         study.end_trial(trial_id, STOPPED if stopped else COMPLETED)
     study.close()
+
+
+@pytest.fixture(autouse=True)
+def unfrozen_objects():
+    yield
+    gc.unfreeze()  # inat.training.memory.collect_garbage freezes all objects of the process
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)

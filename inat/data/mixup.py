@@ -1,5 +1,8 @@
 """Alter whole training batches after their augmentation: random erasing, mixup and CutMix.
 
+Random erasing: https://arxiv.org/abs/1708.04896, mixup: https://arxiv.org/abs/1710.09412, CutMix:
+https://arxiv.org/abs/1905.04899.
+
 Mixup and CutMix are torchvision's, which take batches. torchvision's RandomErasing would erase the same rectangle of
 every image of a batch, so erasing is implemented here, with the same distribution.
 """

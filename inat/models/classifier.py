@@ -195,7 +195,8 @@ def cosine_factor(step: int, total: int, warmup: int) -> float:
     """The factor on the learning rate at ``step`` (from 0) of ``total`` steps: linear warm-up, then half a cosine.
 
     The factor rises linearly to 1 at step ``warmup``, without being 0, then falls along half a cosine to 0 at step
-    ``total``, the step after the last one. From ``total`` on it is 0.
+    ``total``, the step after the last one. From ``total`` on it is 0. The cosine is that of SGDR without restarts
+    (https://arxiv.org/abs/1608.03983).
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)

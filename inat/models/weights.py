@@ -60,8 +60,8 @@ def find_weights(backbone: str, weights_dir: Path | None = None, *, download: bo
 def _advice(backbone: str, url: str, cached: Path, weights_dir: Path | None) -> str:
     names = f"{cached.name} or {backbone}.pth"
     if weights_dir:
-        return f"bring {url} and put it into {weights_dir} as {names}"
-    return f"bring {url} and put it into {cached.parent}, or as {names} into a folder named with --weights-dir"
+        return f"download {url} and put it into {weights_dir} as {names}"
+    return f"download {url} and put it into {cached.parent}, or as {names} into a folder named with --weights-dir"
 
 
 def _checked(path: Path) -> WeightsFile:
@@ -74,7 +74,7 @@ def _checked(path: Path) -> WeightsFile:
     if claimed and not file.sha256.startswith(claimed[1]):
         raise ConfigError(
             f"{path} is damaged or another file: by its name, its SHA-256 begins with {claimed[1]}, but it is "
-            f"{file.sha256}; bring it again, or rename it if it is meant to differ"
+            f"{file.sha256}; download it again, or rename it if it is meant to differ"
         )
     return file
 

@@ -186,6 +186,6 @@ def _network(config: TrialConfig, num_classes: int, frozen_weights: str, path: P
     if net.weights != frozen_weights:
         raise StudyError(
             f"{lacks}, which came from weights with SHA-256 {frozen_weights}, but the weights in --weights-dir have "
-            f"{net.weights}; bring the former weights, or pass the best.ckpt of the study, which is complete"
+            f"{net.weights}; restore the former weights, or pass the best.ckpt of the study, which is complete"
         )
     return net

@@ -108,7 +108,7 @@ def test_a_download_that_was_cut_leaves_nothing(site, cache, monkeypatch):
 
 def test_an_address_without_the_file_says_so(site, monkeypatch):
     publish_at(monkeypatch, f"{site}/elsewhere/{PUBLISHED}")
-    assert "(cannot fetch them: HTTP Error 404: File not found); bring" in refused(lambda: find_weights("resnet50"))
+    assert "(cannot fetch them: HTTP Error 404: File not found); download" in refused(lambda: find_weights("resnet50"))
 
 
 def test_without_network_the_error_names_the_files_and_the_folder(folder, cache):
@@ -117,12 +117,12 @@ def test_without_network_the_error_names_the_files_and_the_folder(folder, cache)
     assert time.monotonic() - started < 5
     assert message.startswith("no weights of resnet50 (cannot fetch them: [Errno ")
     assert message.endswith(
-        f"Connection refused); bring http://127.0.0.1:1/{PUBLISHED} and put it into {folder} as {PUBLISHED} or "
+        f"Connection refused); download http://127.0.0.1:1/{PUBLISHED} and put it into {folder} as {PUBLISHED} or "
         "resnet50.pth"
     )
     message = refused(lambda: find_weights("resnet50", download=False))
     assert message == (
-        f"no weights of resnet50 (none are on this node); bring http://127.0.0.1:1/{PUBLISHED} and put it into "
+        f"no weights of resnet50 (none are on this node); download http://127.0.0.1:1/{PUBLISHED} and put it into "
         f"{cache}, or as {PUBLISHED} or resnet50.pth into a folder named with --weights-dir"
     )
 

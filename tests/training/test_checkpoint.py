@@ -76,7 +76,7 @@ def test_other_weights_than_those_of_the_training_are_refused(trained, own_weigh
         load_checkpoint(path)
     assert str(caught.value) == (
         f"{path} lacks the frozen stages of mobilenet_v2, which came from weights with SHA-256 {before}, but the "
-        f"weights in --weights-dir have {after}; bring the former weights, or pass the best.ckpt of the study, "
+        f"weights in --weights-dir have {after}; restore the former weights, or pass the best.ckpt of the study, "
         "which is complete"
     )
 
@@ -86,7 +86,7 @@ def test_without_weights_the_error_says_which_file_to_bring(trained, own_weights
     (own_weights / "mobilenet_v2.pth").unlink()
     monkeypatch.setenv("TORCH_HOME", str(own_weights / "nothing"))
     monkeypatch.setattr("inat.models.weights._download", lambda url, cached: "no network")
-    with pytest.raises(StudyError, match=r"ckpt lacks the frozen stages of mobilenet_v2: no weights of .*; bring"):
+    with pytest.raises(StudyError, match=r"ckpt lacks the frozen stages of mobilenet_v2: no weights of .*; download"):
         load_checkpoint(path)
 
 
