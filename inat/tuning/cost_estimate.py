@@ -19,7 +19,7 @@ from inat.config.backbones import BACKBONE_FACTS
 from inat.config.finetune import FinetuneConfig
 from inat.config.trial import Precision, active_params
 from inat.data.splits import inspect_data
-from inat.models.backbones import build_backbone, frozen_stages
+from inat.models.backbones import build_backbone, frozen_stage_count
 from inat.models.stages import StagedNetwork
 from inat.training.memory import keep_freed_memory
 from inat.training.precision import autocast
@@ -124,8 +124,8 @@ def print_plan(config: FinetuneConfig) -> None:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     space = presets.space_of(config)
     data = inspect_data(config.data_config())
-    rows = plan(config, space, data.photos, len(data.classes))
-    console.print(f"data    {config.data}: {data.photos:,} training photos of {len(data.classes)} classes")
+    rows = plan(config, space, data.images, len(data.classes))
+    console.print(f"data    {config.data}: {data.images:,} training photos of {len(data.classes)} classes")
     console.print(f"search  {sum(row.trials for row in rows):,.0f} trials, up to {config.max_epochs} epochs")
     console.print(table_of(rows))
     console.print(summary(config, rows))
@@ -142,7 +142,7 @@ def plan(config: FinetuneConfig, space: Mapping[str, Any], photos: int, num_clas
         size = config.image_size or BACKBONE_FACTS[backbone].image_size
         if backbone not in measured:
             measured[backbone] = measure(backbone, size, num_classes, config)
-        frozen = frozen_stages(backbone, params["strategy"], params.get("k_layers"))
+        frozen = frozen_stage_count(backbone, params["strategy"], params.get("k_layers"))
         costs = [
             cost_of(measured[backbone], frozen, split, config.max_epochs, views, most)
             for augmented in choices(space, "use_augmentation") or (False,)

@@ -267,8 +267,8 @@ def test_a_full_disk_is_reported_with_the_next_step(digits_study, trainer, no_ex
 
 
 @pytest.mark.slow
-def test_a_fine_tuning_study_with_stored_features(tmp_path, photo_tree, weights_dir, trainer, no_export):
-    config = FinetuneConfig(data=str(photo_tree(train=20)), image_size=32, backbones=("mobilenet_v2",), max_epochs=3,
+def test_a_fine_tuning_study_with_stored_features(tmp_path, image_tree, weights_dir, trainer, no_export):
+    config = FinetuneConfig(data=str(image_tree(train=20)), image_size=32, backbones=("mobilenet_v2",), max_epochs=3,
                             weights_dir=weights_dir, cache_dir=tmp_path / "cache", grace_period=1,
                             precision="32-true")  # fmt: skip
     params = {"backbone": "mobilenet_v2", "strategy": "freeze_all", "k_layers": 1, "use_augmentation": False,

@@ -238,8 +238,8 @@ def test_a_search_where_all_fail_says_why(tmp_path, monkeypatch):
     assert list(pd.read_csv(tmp_path / "study" / "trials.csv")["state"]) == ["failed", "failed"]
 
 
-def test_changed_photos_are_refused_on_resume(photo_tree, tmp_path):
-    root = photo_tree()
+def test_changed_photos_are_refused_on_resume(image_tree, tmp_path):
+    root = image_tree()
     settings = config(tmp_path / "results", data=str(root), image_size=16)
     search.open_study(settings)[0].close()
     next((root / "train" / "bird").iterdir()).unlink()
