@@ -26,6 +26,7 @@ NEIGHBOURS = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.m
 REPORTS = "benchmarks/reports"
 # Modules that run on other machines and have no user.
 INTERNAL = {"inat.cluster.probe", "inat.cluster.wait_on_head"}
+IN_SCRIPTS = {"inat.tune_scratch", "inat.tune_finetune"}  # run by the scripts of the same name
 MAIN = re.compile(r'^if __name__ == "__main__":', re.MULTILINE)
 SUBCOMMAND = re.compile(r"^\W+• (\S+)", re.MULTILINE)
 LINK = re.compile(r"\[(?P<text>[^\]\n]+)\]\((?!\w+:)(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
@@ -112,14 +113,14 @@ def commands_page() -> str:
 
 
 def commands() -> list[str]:
-    """The command lines of all commands: the scripts first, then the modules that can be run."""
+    """The command lines of all commands: `inat`, the two scripts, then the modules that can be run."""
     modules = []
     for package in ("inat", "analysis"):
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
-            if name not in INTERNAL and MAIN.search(path.read_text(encoding="utf-8")):
+            if name not in INTERNAL | IN_SCRIPTS | {"inat"} and MAIN.search(path.read_text(encoding="utf-8")):
                 modules.append(f"python -m {name}")
-    return ["python tune_scratch.py", "python tune_finetune.py", *modules]
+    return ["inat", "python tune_scratch.py", "python tune_finetune.py", *modules]
 
 
 def help_text(command: str, *subcommand: str) -> str:
@@ -129,7 +130,7 @@ def help_text(command: str, *subcommand: str) -> str:
         if target.endswith(".py"):
             runpy.run_path(str(ROOT / target), run_name="__main__")
         else:
-            runpy.run_module(target, run_name="__main__")
+            runpy.run_module(target, run_name="__main__", alter_sys=True)
     text = output.getvalue().replace(f"{ROOT}/", "").replace(str(Path.home()), "~")
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 

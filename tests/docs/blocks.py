@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.paths import ROOT
 
+RECIPES = ROOT / "docs" / "extending.md"  # applied to a copy of the project, and run there, by tests/recipes
 # A comment such as <!-- run: --num-samples 4 --> before a block of code says that the tests run the block. Behind the
 # colon stand options that make a search small; `exact` compares the output, `exit=2` expects that code.
 BLOCK = re.compile(
@@ -42,8 +43,8 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """README and all pages of docs/."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """README and the pages of docs/ whose commands work on the project as it is."""
+    return [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if page != RECIPES)]
 
 
 def blocks(path: Path) -> Iterator[Block]:

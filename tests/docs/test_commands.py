@@ -39,7 +39,7 @@ def test_options_of_shown_commands_exist(page, command, monkeypatch, capsys):
         if target.endswith(".py"):
             runpy.run_path(str(ROOT / target), run_name="__main__")
         else:
-            runpy.run_module(target, run_name="__main__")
+            runpy.run_module(target, run_name="__main__", alter_sys=True)
     except ParsedError:
         return
     except SystemExit as error:
