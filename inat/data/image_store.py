@@ -26,7 +26,7 @@ from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, SKIPPED_CSV
 from inat.data.image_folder import ImageFiles
 from inat.data.image_store_builder import BUILDING, FORMAT, build_stores
 from inat.errors import CacheFullError, DataError
-from inat.study.atomic_io import NO_ROOM
+from inat.study.atomic_io import NO_SPACE_ERRNOS
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +156,6 @@ def _refuse_too_many_bad(photos: ImageFiles, store: ImageStore, max_bad_fraction
 
 def cannot_write(cache_dir: Path, error: OSError) -> DataError:
     """The error for a cache that the system refuses to write."""
-    if error.errno in NO_ROOM:
+    if error.errno in NO_SPACE_ERRNOS:
         return CacheFullError(f"the disk of {cache_dir} is full; free some space, or pass --cache-dir on a larger disk")
     return DataError(f"cannot write to {cache_dir} ({error.strerror}); choose another --cache-dir")

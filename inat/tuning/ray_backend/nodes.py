@@ -17,7 +17,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from inat.config.trial import DataConfig
 from inat.constants import CHECKPOINTS_DIR, STUDY_JSON
 from inat.errors import DiskFullError, InatError, NodeError, SearchError
-from inat.study.atomic_io import NO_ROOM
+from inat.study.atomic_io import NO_SPACE_ERRNOS
 from inat.study.study import Study
 from inat.tuning.ray_backend import session
 from inat.tuning.ray_backend.slots import Node
@@ -199,7 +199,7 @@ def _check_writable(directory: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        if error.errno not in NO_ROOM:  # a full disk is full for all
+        if error.errno not in NO_SPACE_ERRNOS:  # a full disk is full for all
             raise
 
 

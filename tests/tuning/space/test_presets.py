@@ -165,9 +165,12 @@ def test_values_of_numpy_become_those_of_python(tmp_path):
     [
         ("x = 1", r"has no function space\(\)"),
         ("space = 1", r"has no function space\(\)"),
-        ("import sys; sys.exit(0)", r"cannot be used as a space \(SystemExit: 0\); mend it"),
-        ("def space(): return {}['width']", r"cannot be used as a space \(KeyError: 'width'\); mend it"),
-        ("def space(): raise ValueError('two\\nlines')", r"cannot be used as a space \(ValueError: two lines\); mend"),
+        ("import sys; sys.exit(0)", r"cannot be used as a space \(SystemExit: 0\); correct it"),
+        ("def space(): return {}['width']", r"cannot be used as a space \(KeyError: 'width'\); correct it"),
+        (
+            "def space(): raise ValueError('two\\nlines')",
+            r"as a space \(ValueError: two lines\); correct it",
+        ),
         ("def space(): return 3", "must return a dict of hyperparameters, got 3"),
         ("def space(): return {}", "must return a dict of hyperparameters, got {}"),
         ("import nowhere", r"cannot be used as a space \(ModuleNotFoundError"),
