@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from inat.errors import CacheFullError, DataError
-from inat.study.atomic_io import NO_ROOM
+from inat.study.atomic_io import NO_SPACE_ERRNOS
 
 
 def free_bytes(folder: Path) -> int:
@@ -25,6 +25,6 @@ def check_space(folder: Path, needed: int, purpose: str, advice: str) -> None:
 
 def cache_write_error(cache_dir: Path, error: OSError) -> DataError:
     """The error to raise if the system does not let this process write to the cache; CacheFullError for a full disk."""
-    if error.errno in NO_ROOM:
+    if error.errno in NO_SPACE_ERRNOS:
         return CacheFullError(f"the disk of {cache_dir} is full; free some space, or pass --cache-dir on a larger disk")
     return DataError(f"cannot write to {cache_dir} ({error.strerror}); choose another --cache-dir")

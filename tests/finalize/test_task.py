@@ -134,5 +134,5 @@ def test_weights_that_have_changed_are_refused(tmp_path, image_tree, weights_dir
               "batch_size": 8, "learning_rate": 1e-2}  # fmt: skip
     study = make_study(tmp_path / "study", config, (params, 0.5, "completed"))
     damage(study, lambda info: info.update(search="finetune", weights={"mobilenet_v2": "other"}))
-    with pytest.raises(StudyError, match="the weights of mobilenet_v2 are not those the study began with"):
+    with pytest.raises(StudyError, match="the weights of mobilenet_v2 differ from the ones that the study began with"):
         planned(study, top=1)

@@ -166,13 +166,13 @@ def test_no_step_waits_for_the_device(cnn_params):
     classifier.validation_step(batch, 0)
 
 
-NO_ROOM = torch.OutOfMemoryError("no room for so many images")
+NO_SPACE_ERRNOS = torch.OutOfMemoryError("no room for so many images")
 
 
 class Small:
     """A fake device: its network has no memory for more than ``most`` images at a time."""
 
-    def __init__(self, most: int, monkeypatch, error: Exception = NO_ROOM):
+    def __init__(self, most: int, monkeypatch, error: Exception = NO_SPACE_ERRNOS):
         self.seen, self.error = [], error
         real = factory.build_cnn
 

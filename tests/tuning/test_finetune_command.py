@@ -61,7 +61,7 @@ def test_changed_weights_do_not_go_on_with_a_study(tmp_path):
     torch.save(mobilenet_v2().state_dict(), weights / "mobilenet_v2.pth")
     again = run(tmp_path, "--resume", str(tmp_path / "results" / "study"))
     assert again.returncode == 2
-    assert again.stderr.startswith("error: the weights of mobilenet_v2 are not those the study began with")
+    assert again.stderr.startswith("error: the weights of mobilenet_v2 differ from the ones that the study began with")
 
 
 def test_missing_weights_are_one_sentence_before_ray_starts(tmp_path):
