@@ -27,15 +27,14 @@ def check(
     min_free_gb: float = 10.0,
     max_skew: float = 1.0,
 ) -> None:
-    """Check all hosts of an on-premise cluster before it starts; print one line with a cure per problem.
+    """Check all hosts of an on-premise cluster before it starts.
 
-    Exit code 1: a problem has to be solved before `ray up`.
+    Prints one line with a cure per problem. Exit code 1: solve a problem first.
 
     Args:
         file: Launcher file, as passed to `ray up`.
-        shared_path: Folder that all hosts share. Default: metadata.shared_path of the file, or the target of its
-            results/ link.
-        data: Folder of photos on each host. Default: metadata.data of the file; without either, photos are not checked.
+        shared_path: Folder that all hosts share. Default: metadata.shared_path, or the target of the results/ link.
+        data: Folder of photos on each host. Default: metadata.data; photos are not checked if neither is given.
         min_free_gb: Free space required on each disk that Ray or trials write to, in GB.
         max_skew: Largest allowed difference between clocks, in seconds.
     """
@@ -54,7 +53,7 @@ def check(
 
 @app.command
 def wait(file: tyro.conf.Positional[Path] = DEFAULT, timeout: float = 180.0) -> None:
-    """Return once all hosts of an on-premise cluster have joined; otherwise print the logs of the missing ones.
+    """Return once all hosts have joined, or print the logs of the missing ones.
 
     Args:
         file: Launcher file, as passed to `ray up`.
@@ -70,7 +69,7 @@ def wait(file: tyro.conf.Positional[Path] = DEFAULT, timeout: float = 180.0) -> 
 
 @app.command
 def status(study: tyro.conf.Positional[Path | None] = None, storage_path: Path = Path("results")) -> None:
-    """Print the best trial so far, the nodes of this machine's cluster, their busy slots and their trials.
+    """Print the best trial so far, and the nodes with their slots and trials.
 
     Args:
         study: Study directory. Default: the study in --storage-path that was written to last.

@@ -20,7 +20,7 @@ app = tyro.extras.SubcommandApp()
 
 @app.command
 def predictions(common: OmitArgPrefixes[InterpretOptions], worst: bool = False) -> None:
-    """Draw 3 test photos per class with their true class, predicted class and confidence.
+    """Draw 3 test photos per class with true class, prediction and confidence.
 
     Args:
         common: Options of every command.
@@ -33,7 +33,7 @@ def predictions(common: OmitArgPrefixes[InterpretOptions], worst: bool = False) 
 
 @app.command
 def filters(common: OmitArgPrefixes[InterpretOptions], photo: Path | None = None, layers: tuple[str, ...] = ()) -> None:
-    """Draw the first 64 feature maps and kernels of each convolution layer, for one photo.
+    """Draw 64 feature maps and kernels of each convolution layer, for one photo.
 
     Args:
         common: Options of every command.
@@ -47,7 +47,7 @@ def filters(common: OmitArgPrefixes[InterpretOptions], photo: Path | None = None
 
 @app.command
 def guided_backprop(common: OmitArgPrefixes[InterpretOptions], photo: Path | None = None) -> None:
-    """Draw guided gradients of 10 random neurons of the last convolution, and Grad-CAM, for one photo.
+    """Draw Grad-CAM and guided gradients of 10 random neurons, for one photo.
 
     Args:
         common: Options of every command.
