@@ -2,7 +2,7 @@
 
     python -m inat.finalize results/STUDY             # top 3, 5 seeds each
     python -m inat.finalize results/STUDY --seeds 10  # adds 5 seeds to them
-    python -m inat.finalize results/STUDY --ship      # + a model on all photos
+    python -m inat.finalize results/STUDY --ship      # + model on train and val
 
 Writes model, scores, model card, tables and figures to results/STUDY/final.
 """
