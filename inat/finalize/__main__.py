@@ -1,10 +1,10 @@
-"""Retrain a study's best configurations, choose one by validation accuracy and test it once.
+"""Retrain a study's best configurations, choose one, and test it once.
 
-    python -m inat.finalize results/STUDY                     # the 3 best configurations, 5 seeds each
-    python -m inat.finalize results/STUDY --top 5 --seeds 10  # adds to the runs that have already ended
-    python -m inat.finalize results/STUDY --ship              # also train a model on training + validation images
+    python -m inat.finalize results/STUDY             # top 3, 5 seeds each
+    python -m inat.finalize results/STUDY --seeds 10  # adds 5 seeds to them
+    python -m inat.finalize results/STUDY --ship      # + model on train and val
 
-Writes to results/STUDY/final: model.ckpt, model.onnx, model.pt2, metrics.json, MODEL_CARD.md, tables and figures.
+Writes model, scores, model card, tables and figures to results/STUDY/final.
 """
 
 from inat.cli import run_command

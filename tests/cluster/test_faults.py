@@ -75,7 +75,7 @@ class Run:
     def comes_back(self, host: int) -> None:
         """Boot a host; note how long it takes to join and to report its first epoch."""
         self.cluster.lab.do("boot", str(host))
-        joined = f"machine lab{host} has joined"
+        joined = f"node lab{host} has joined"
         seconds = wait_until(lambda: joined in self.printed(), 120, joined)
         first = self.next_epoch_on(host)
         self.notes.append(f"joined {seconds:.0f} s after it was booted, first epoch {first:.0f} s later")

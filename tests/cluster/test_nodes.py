@@ -35,7 +35,7 @@ def test_a_node_without_photos_is_reported_and_takes_no_trials_until_it_has_them
     time.sleep(5)
     assert nodes_in_journal(study) == {cluster.lab.name(1), cluster.lab.name(2)}
     printed = (cluster.lab.state / "output.txt").read_text()
-    assert f"machine {cluster.lab.name(3)} takes no trials: /root/photos does not exist" in printed
+    assert f"node {cluster.lab.name(3)} takes no trials: /root/photos does not exist" in printed
     assert cluster.lab.run(3, "bash", "-c", copy).returncode == 0
     wait_until(lambda: cluster.lab.name(3) in nodes_in_journal(study), 60, "trials on the node that got the photos")
     assert search.wait(timeout=300) == 0
