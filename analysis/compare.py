@@ -23,6 +23,10 @@ def comparison(studies: Mapping[str, StudyData]) -> pd.DataFrame:
     - ``total_seconds``: training time of all trials, including trials without a result.
 
     Raises ValueError if no trial has a result, or if the studies differ in ``mode``.
+
+    >>> table = comparison({"digits": study})
+    >>> table[["network", "trials", "completed", "best"]].values.tolist()
+    [['scratch CNN', 60, 30, 0.9896]]
     """
     if len(modes := {study.mode for study in studies.values()}) > 1:
         listed = ", ".join(f"{name}: {study.mode}" for name, study in studies.items())

@@ -43,7 +43,14 @@ def escape_markdown(value: object) -> str:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """Format a table as Markdown; "none" if it has no rows."""
+    """Format a table as Markdown; "none" if it has no rows.
+
+    >>> print(markdown_table(study.trials[["trial_id", "learning_rate", "best_val_acc"]].head(2)))
+    | trial_id   | learning_rate   | best_val_acc   |
+    |:-----------|:----------------|:---------------|
+    | t0000      | 0.0001          | 0.75           |
+    | t0001      | 0.0001          | 0.941          |
+    """
     if not len(table):
         return "none"
     text = as_text_table(table).map(escape_markdown)
@@ -51,7 +58,11 @@ def markdown_table(table: pd.DataFrame) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Format a number of seconds: 42 s, 3 min 5 s, 2 h 10 min."""
+    """Format a number of seconds: 42 s, 3 min 5 s, 2 h 10 min.
+
+    >>> format_duration(7800)
+    '2 h 10 min'
+    """
     minutes, rest = divmod(round(seconds), 60)
     if not minutes:
         return f"{rest} s"

@@ -34,6 +34,9 @@ class StudyData:
     - ``read_errors``: place and reason of each row or file that could not be read.
     - ``metric``, ``mode``: which metric val_acc and best_val_acc hold, and whether its highest ("max") or lowest
       ("min") value is the best.
+
+    >>> study.trials[["trial_id", "state", "best_val_acc"]].values[0].tolist()
+    ['t0000', 'completed', 0.75]
     """
 
     trials: pd.DataFrame
@@ -53,7 +56,11 @@ class StudyData:
 
     @property
     def sign(self) -> int:
-        """1 if higher values of the metric are better, -1 if lower ones are: ``sign * metric`` is to be maximised."""
+        """1 if higher values of the metric are better, -1 if lower ones are: ``sign * metric`` is to be maximised.
+
+        >>> study.sign
+        1
+        """
         return MODE_SIGNS[self.mode]
 
 
@@ -79,6 +86,9 @@ def load_study(
 
     Raises FileNotFoundError if ``path`` is none of these, and ValueError if it has no such metric, parameter or study,
     or if ``mode`` contradicts the direction of an Optuna study.
+
+    >>> load_study(path)
+    <StudyData: 60 trials, 360 epochs, 6 hyperparameters, metric best_val_acc (max)>
     """
     if mode not in ("max", "min", None):
         raise ValueError(f"mode is {mode!r}; choose max or min")

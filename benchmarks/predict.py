@@ -56,7 +56,7 @@ def predict_with_inat(model: Model, paths: list[str]) -> Classes:
 
 def predict_one_by_one(model: Model, paths: list[str]) -> Classes:
     """Classes predicted by the hand-written loop, one image at a time."""
-    size, net, classes = model.image_size, model.loaded.classifier.to(memory_format=torch.contiguous_format), []
+    size, net, classes = model.image_size, model.checkpoint.classifier.to(memory_format=torch.contiguous_format), []
     steps = transforms.Compose([
         transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
     ])  # fmt: skip

@@ -81,7 +81,7 @@ def parse_search(kind: type[Search], description: str, args: Sequence[str] | Non
         return parse(kind, args=args, description=description)
     info = read_info(resume.expanduser())
     if (made_by := info.get(SEARCH_KIND, SearchConfig.KIND)) != kind.KIND:
-        raise StudyError(f"{resume} is a study of tune_{made_by}.py; resume it with that")
+        raise StudyError(f"{resume} is a study of tune_{made_by}.py; run python tune_{made_by}.py --resume {resume}")
     stored = kind.from_json(info["config"])
     wanted = parse(kind, default=stored, args=args, description=description)
     check_resumable(stored, wanted)

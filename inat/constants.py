@@ -1,4 +1,4 @@
-"""Names that cross module borders, each written once; those of the study directory come from `analysis.schema`."""
+"""Names that several modules use, each written once; the names of the study directory come from `analysis.schema`."""
 
 from pathlib import Path
 from typing import Final
@@ -37,20 +37,20 @@ from analysis.schema import (
     VAL_LOSS,
 )
 
-# The one objective: ASHA, the searcher, the choice of checkpoints and the analysis all use it.
+# The objective of ASHA, of the sampler, of the choice of checkpoints and of the analysis.
 METRIC: Final = BEST_VAL_ACC
 MODE: Final = "max"
 
-# What a trial reports beside its metrics.
-EPOCHS_BEFORE: Final = "epochs_before"  # rows of earlier epochs that travel with a report
-FINISHED: Final = "finished"  # why the trial ended by itself; reported with its last epoch
-MICRO_BATCH: Final = "micro_batch"  # reported where the GPU is too small for a whole batch
-NOTE: Final = "note"  # anything else the user should know of how a trial was trained
+# What a trial reports besides its metrics.
+EPOCHS_BEFORE: Final = "epochs_before"  # the rows of earlier epochs, if one report covers several epochs
+FINISHED: Final = "finished"  # why the trial ended by itself; in the report of its last epoch
+MICRO_BATCH: Final = "micro_batch"  # its size, if the GPU is too small for a whole batch
+NOTE: Final = "note"  # what else the user should know about the training
 MAX_EPOCHS_REACHED: Final = "max_epochs"
 OUT_OF_PATIENCE: Final = "patience"
 DIVERGED: Final = "diverged"
 
-RUNG: Final = "rung"  # how many of ASHA's rungs a trial reached; an attribute in study.db
+RUNG: Final = "rung"  # number of ASHA's rungs that a trial reached; an attribute in study.db
 SEARCH_KIND: Final = "search"  # in study.json: scratch or finetune
 
 # Files of a study directory that only `inat` reads.
@@ -77,9 +77,9 @@ CONFUSION_CSV: Final = "confusion.csv"
 CONFUSION_PNG: Final = "confusion.png"
 RELIABILITY_PNG: Final = "reliability.png"
 TESTS_DIR: Final = "tests"  # logits on the test split, one file per tested model
-TEST_LOGITS: Final = "test_logits.npz"  # the same, as earlier versions kept it for the last tested model
+TEST_LOGITS: Final = "test_logits.npz"  # the same, in the form of earlier versions, for the last tested model
 
-CACHE_DIR: Final = Path.home() / ".cache" / "inat"  # where image stores are kept unless the user says otherwise
+CACHE_DIR: Final = Path.home() / ".cache" / "inat"  # default folder of image and feature stores
 
 # Files of an image store.
 IMAGES_NPY: Final = "images.npy"
@@ -94,6 +94,6 @@ DIGITS: Final = "digits"
 TRAIN: Final = "train"
 VAL: Final = "val"
 
-# Mean and standard deviation of each channel of ImageNet, as torchvision publishes them.
+# Mean and standard deviation of the channels of ImageNet, as torchvision publishes them.
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)

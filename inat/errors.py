@@ -1,8 +1,8 @@
-"""Errors whose text is written for the user: the value, the place and the next step in one sentence."""
+"""Errors for the user: each text names what is wrong, where, and what to do."""
 
 
 class InatError(Exception):
-    """Base of all errors the command line shows as one line; ``exit_code`` is the process's exit status."""
+    """Base of the errors that a command shows as one line; the command exits with ``exit_code``."""
 
     exit_code = 1
 
@@ -21,13 +21,13 @@ class ConfigError(InatError):
 
 
 class DataError(InatError):
-    """The photographs are missing, misplaced or unreadable."""
+    """The images are missing, misplaced or unreadable."""
 
     exit_code = 2
 
 
 class CacheFullError(DataError):
-    """The disk of the cache is full: who can do without what was to be kept goes on."""
+    """The disk of the cache is full; a caller that can work without the cache goes on."""
 
 
 class StudyError(InatError):
@@ -37,12 +37,12 @@ class StudyError(InatError):
 
 
 class DiskFullError(StudyError):
-    """The disk of a study is full: the search has to stop, and can go on once there is space."""
+    """The disk of a study is full; the search stops, and can be resumed when there is space."""
 
 
 class NodeError(InatError):
-    """A machine of the cluster lacks what trials need there; the others may have it."""
+    """A node of the cluster lacks something that trials need; other nodes may have it."""
 
 
 class SearchError(InatError):
-    """The search ran but has no result, for example because every trial failed."""
+    """The search has no result, for example because every trial failed."""

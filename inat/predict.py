@@ -1,11 +1,11 @@
-"""What a trained model says of photographs.
+"""Classify photos with a trained model.
 
-    python -m inat.predict results/STUDY photo.jpg               # its best model, one photograph
-    python -m inat.predict results/STUDY/final FOLDER --top 3    # all photographs in and below a folder
+    python -m inat.predict results/STUDY photo.jpg               # one photo, with the best model of a study
+    python -m inat.predict results/STUDY/final FOLDER --top 3    # all photos in and below a folder
     python -m inat.predict best.ckpt FOLDER --output classes.csv # or .json
-    python -m inat.predict best.ckpt FOLDER --format csv | ...   # lines as soon as they are known
+    python -m inat.predict best.ckpt FOLDER --format csv | ...   # each line as soon as it is known
 
-A photograph that cannot be read is a line with the reason. The exit code is 0 if any could be read.
+Each photo gives one line, an unreadable photo a line with the reason. The exit code is 0 if any photo was readable.
 """
 
 import json
@@ -36,84 +36,95 @@ from inat.training.memory import keep_freed_memory
 
 Format = Literal["table", "csv", "json"]
 Row = dict[str, Any]
-PHOTO, CLASS, CONFIDENCE, ERROR = "photo", "class", "confidence", "error"
-DIGITS_SHOWN = {"table": 4, "csv": 6, "json": 6}  # of a confidence, after the point
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+PHOTO, CLASS, CONFIDENCE, ERROR = "photo", "class", "confidence", "error"  # columns
+DECIMALS = {"table": 4, "csv": 6, "json": 6}  # of a confidence
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictCommand:
-    """Print the class of photographs, and how confident the model is."""
+    """Print the class of photos, and the confidence of the model."""
 
     model: tyro.conf.Positional[Path]
     """A checkpoint (best.ckpt, model.ckpt), a study directory or its final/ directory."""
     photos: tyro.conf.Positional[tuple[Path, ...]]
-    """Photographs, and folders in and below which all are meant; hidden files are left out there."""
+    """Photos, and folders of photos; a folder includes its subfolders, without hidden files."""
     top: int = 1
-    """Classes for each photograph, the likeliest first."""
+    """Classes per photo, the most likely first."""
     format: Format | None = None
-    """Default: as the ending of --output says, else a table."""
+    """Output format. Default: from the ending of --output, else a table."""
     output: Path | None = None
-    """File to write instead of printing; it appears when all is predicted."""
+    """File to write instead of printing; it appears when all photos are done."""
     batch_size: int | None = None
-    """Photographs that go through the network at a time. Default: as in its training."""
+    """Photos per batch. Default: as in the training."""
 
     def __post_init__(self) -> None:
         raise_if_any(positive_errors(self, "top", *(["batch_size"] if self.batch_size is not None else [])))
 
     @property
     def chosen_format(self) -> Format:
-        """What is written."""
+        """The output format."""
         endings: dict[str, Format] = {".csv": "csv", ".json": "json"}
         return self.format or endings.get(self.output.suffix.lower() if self.output else "", "table")
 
 
-def photo_paths(photos: Sequence[Path]) -> list[str]:
-    """The files that are meant, each once: those named, and those of folders, sorted.
+def image_paths(places: Sequence[Path]) -> list[str]:
+    """The image files of ``places``, each once: files as they are given, and sorted files of folders.
 
-    DataError if one does not exist, or a folder has no photograph.
+    Raises DataError if a place does not exist, or if a folder has no image.
+
+    >>> image_paths([Path("photos/2.png"), Path("photos")])
+    ['photos/2.png', 'photos/0.png', 'photos/1.png']
     """
-    if not photos:
-        raise ConfigError("name photographs or folders of them behind the model")
+    if not places:
+        raise ConfigError("name photos or folders of photos after the model")
     paths: dict[str, None] = {}
-    for place in (path.expanduser() for path in photos):
+    for place in (path.expanduser() for path in places):
         if place.is_dir():
             paths |= dict.fromkeys(str(place / path) for path in list_images(place))
         elif place.exists():
             paths[str(place)] = None
         else:
-            raise DataError(f"{place} does not exist; pass photographs or folders of them")
+            raise DataError(f"{place} does not exist; pass photos or folders of photos")
     return list(paths)
 
 
 def predict(command: PredictCommand) -> None:
-    """Do what ``command`` says; DataError, after all reasons, if no photograph could be read."""
-    paths = photo_paths(command.photos)
+    """Run ``python -m inat.predict``; raises DataError at the end if no image could be predicted.
+
+    >>> command = PredictCommand(model=Path("study"), photos=(Path("photos"),), output=Path("classes.csv"))
+    >>> predict(command)
+    >>> print(Path("classes.csv").read_text().splitlines()[0])
+    photo,class,confidence,error
+    """
+    paths = image_paths(command.photos)
     model = open_model(command.model)
     if command.top > len(model.classes):
         raise ConfigError(f"--top must be in 1..{len(model.classes)}, the classes of the model, got {command.top}")
     keep_freed_memory()
     started, errors = time.perf_counter(), dict[str, str]()
-    predictions = _noting(errors, _shown(command, predict_images(model, paths, command.batch_size), len(paths)))
+    predictions = predict_images(model, paths, command.batch_size)
+    predictions = _collect_errors(_with_progress_bar(predictions, command, len(paths)), errors)
     with warnings.catch_warnings(), _stream(command.output, command.chosen_format == "table") as stream:
-        warnings.simplefilter("ignore")  # Pillow's, of odd palettes and EXIF; what it cannot read is told
-        write(predictions, model, command, stream)
+        warnings.simplefilter("ignore")  # of Pillow on unusual palettes and EXIF data
+        _write(predictions, model, command, stream)
     console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
     console.print(_summary(len(paths), len(errors), time.perf_counter() - started, model))
     if len(errors) == len(paths):
         path, reason = next(iter(errors.items()))
-        raise DataError(f"none of the photographs could be predicted (first: {printable(path)}: {reason})")
+        raise DataError(f"none of the photos could be predicted (first: {printable(path)}: {reason})")
 
 
-def _noting(errors: dict[str, str], predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+def _collect_errors(predictions: Iterable[Prediction], errors: dict[str, str]) -> Iterator[Prediction]:
+    """Yield ``predictions``, and store the reasons of unreadable images in ``errors`` by path."""
     for prediction in predictions:
         if prediction.error:
             errors[prediction.path] = prediction.error
         yield prediction
 
 
-def _shown(command: PredictCommand, predictions: Iterable[Prediction], count: int) -> Iterable[Prediction]:
-    """With a bar on a terminal, unless lines are printed there meanwhile."""
+def _with_progress_bar(predictions: Iterable[Prediction], command: PredictCommand, count: int) -> Iterable[Prediction]:
+    """Show a bar on a terminal, unless lines are printed there at the same time."""
     console = Console(stderr=True)
     printing = command.output is None and command.chosen_format != "table" and sys.stdout.isatty()
     hidden = printing or not console.is_terminal
@@ -128,10 +139,10 @@ _ENCODINGS: dict[bool, dict[str, str]] = {
 
 @contextmanager
 def _stream(output: Path | None, table: bool) -> Iterator[TextIO]:
-    """Where results are written to. File names are bytes, which may be no text: they are written as they are."""
+    """The stream for the results. File names that are no valid text are written with their original bytes."""
     if output is None:
         if hasattr(sys.stdout, "reconfigure"):
-            # Programs read CSV and JSON as UTF-8, whatever the terminal is; a table is for the terminal.
+            # Other programs read CSV and JSON as UTF-8, whatever the encoding of the terminal; people read a table.
             sys.stdout.reconfigure(**_ENCODINGS[table])
         yield sys.stdout
         return
@@ -154,20 +165,20 @@ def _summary(count: int, failed: int, seconds: float, model: Model) -> str:
     return f"{count:,} {what} in {seconds:.1f} s on the {on}, {count / seconds:.4g} images/s{bad}"
 
 
-def write(predictions: Iterable[Prediction], model: Model, command: PredictCommand, stream: TextIO) -> None:
-    """Write ``predictions`` to ``stream`` in the command's format; CSV and JSON as they come."""
-    digits = DIGITS_SHOWN[command.chosen_format]
-    rows = (as_row(prediction, model.classes, command.top, digits) for prediction in predictions)
+def _write(predictions: Iterable[Prediction], model: Model, command: PredictCommand, stream: TextIO) -> None:
+    """Write ``predictions`` to ``stream`` in the format of the command; CSV and JSON line by line as they come."""
+    decimals = DECIMALS[command.chosen_format]
+    rows = (_as_row(prediction, model.classes, command.top, decimals) for prediction in predictions)
     if command.chosen_format == "csv":
-        _write_csv(rows, columns(command.top), stream)
+        _write_csv(rows, _columns(command.top), stream)
     elif command.chosen_format == "json":
         _write_json(rows, command.top, stream)
     else:
         _write_table(list(rows), command.top, stream)
 
 
-def columns(top: int) -> list[str]:
-    """Those of the table and the CSV file: class_2 and confidence_2 are the second guess."""
+def _columns(top: int) -> list[str]:
+    """Columns of the table and the CSV file; class_2 and confidence_2 are the second most likely class."""
     guesses = ([f"{CLASS}{_suffix(rank)}", f"{CONFIDENCE}{_suffix(rank)}"] for rank in range(top))
     return [PHOTO, *chain.from_iterable(guesses), ERROR]
 
@@ -176,14 +187,14 @@ def _suffix(rank: int) -> str:
     return f"_{rank + 1}" if rank else ""
 
 
-def as_row(prediction: Prediction, classes: Sequence[str], top: int, digits: int) -> Row:
-    """One row by column; of an unread photograph only path and reason."""
+def _as_row(prediction: Prediction, classes: Sequence[str], top: int, decimals: int) -> Row:
+    """One row by column; for an unreadable image, only path and reason."""
     row: Row = {PHOTO: prediction.path, ERROR: prediction.error}
     if prediction.confidences is not None:
         ranking = (-prediction.confidences).argsort(kind="stable")
         for rank, index in enumerate(ranking[:top]):
             row[f"{CLASS}{_suffix(rank)}"] = classes[index]
-            row[f"{CONFIDENCE}{_suffix(rank)}"] = f"{prediction.confidences[index]:.{digits}f}"
+            row[f"{CONFIDENCE}{_suffix(rank)}"] = f"{prediction.confidences[index]:.{decimals}f}"
     return row
 
 
@@ -202,7 +213,7 @@ def _write_json(rows: Iterable[Row], top: int, stream: TextIO) -> None:
 
 
 def _as_object(row: Row, top: int) -> Row:
-    """``row`` for JSON: numbers as such, the first guess beside the path, all guesses in a list."""
+    """``row`` as a JSON object: the most likely class and its confidence, and a list of the ``top`` classes."""
     guesses = [
         {CLASS: row[f"{CLASS}{_suffix(rank)}"], CONFIDENCE: float(row[f"{CONFIDENCE}{_suffix(rank)}"])}
         for rank in range(top) if f"{CLASS}{_suffix(rank)}" in row
@@ -212,9 +223,9 @@ def _as_object(row: Row, top: int) -> Row:
 
 
 def _write_table(rows: Sequence[Row], top: int, stream: TextIO) -> None:
-    """A frame and colours on a terminal, plain columns elsewhere."""
+    """Write a table: with frame and colours on a terminal, else in plain columns."""
     console = Console(file=stream, markup=False, highlight=False)
-    names = [name for name in columns(top) if name != ERROR or any(row[ERROR] for row in rows)]
+    names = [name for name in _columns(top) if name != ERROR or any(row[ERROR] for row in rows)]
     table = Table() if console.is_terminal else Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in names:
         right = name.startswith(CONFIDENCE)
@@ -228,8 +239,12 @@ def _write_table(rows: Sequence[Row], top: int, stream: TextIO) -> None:
 
 
 def printable(name: str) -> str:
-    """``name`` with control characters, which could move the cursor, as escapes."""
-    return CONTROL.sub(lambda match: repr(match[0])[1:-1], name)
+    r"""``name`` with escapes for control characters, which could move the cursor of a terminal.
+
+    >>> print(printable("a\nb.jpg"))
+    a\nb.jpg
+    """
+    return CONTROL_CHARACTERS.sub(lambda match: repr(match[0])[1:-1], name)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Small photographs and settings that several tests share."""
+"""Small images, parameters and models for the tests of several rooms."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ Params = dict[str, object]
 
 @pytest.fixture
 def cnn_params() -> Params:
-    """A flat description of one small training on the digits."""
+    """Flat parameters of a small training on the digits."""
     return {
         "data": "digits", "image_size": 16, "use_augmentation": False,
         "first_layer_filters": 8, "filter_org": 1, "conv_layers": 2, "activation": "gelu", "dropout": 0.2,
@@ -29,16 +29,16 @@ def cnn_params() -> Params:
     }  # fmt: skip
 
 
-def write_photo(path: Path, seed: int = 0, size: tuple[int, int] = (30, 24)) -> None:
-    """A small JPEG of smooth colours that differs with ``seed``."""
+def write_image(path: Path, seed: int = 0, size: tuple[int, int] = (30, 24)) -> None:
+    """Write a small JPEG of smooth colours, which depend on ``seed``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize(size, Image.Resampling.BILINEAR).save(path)
 
 
 @pytest.fixture
-def photo_tree(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a class-folder tree; ``train`` and ``val`` are photos a class."""
+def image_tree(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a class-folder tree with ``train`` and ``val`` images per class."""
 
     def make(classes: tuple[str, ...] = ("bird", "fish"), train: int = 10, val: int = 3, held_out: str = "val") -> Path:
         root = tmp_path / "photos"
@@ -46,17 +46,17 @@ def photo_tree(tmp_path: Path) -> Callable[..., Path]:
             for split, count in (("train", train), (held_out, val)):
                 (root / split / name).mkdir(parents=True, exist_ok=True)
                 for i in range(count):
-                    write_photo(root / split / name / f"{i}.jpg", seed=1000 * c + i + (500 if split != "train" else 0))
+                    write_image(root / split / name / f"{i}.jpg", seed=1000 * c + i + (500 if split != "train" else 0))
         return root
 
     return make
 
 
 @pytest.fixture
-def backbone_params(photo_tree, tmp_path, weights_dir, one_thread) -> Params:
-    """A flat description of one small training of a backbone's head."""
+def backbone_params(image_tree, tmp_path, weights_dir, one_thread) -> Params:
+    """Flat parameters of a small training of the head of a backbone."""
     return {
-        "data": str(photo_tree(train=20)), "image_size": 32, "cache_dir": str(tmp_path / "cache"),
+        "data": str(image_tree(train=20)), "image_size": 32, "cache_dir": str(tmp_path / "cache"),
         "backbone": "mobilenet_v2", "strategy": "freeze_all", "weights_dir": str(weights_dir), "precision": "32-true",
         "learning_rate": 1e-2, "batch_size": 8, "max_epochs": 3,
     }  # fmt: skip
@@ -64,7 +64,7 @@ def backbone_params(photo_tree, tmp_path, weights_dir, one_thread) -> Params:
 
 @pytest.fixture(scope="module")
 def one_thread():
-    """Small networks gain nothing from a second one, and wait for it where tests share the cores."""
+    """A second thread does not speed up small networks, and they would wait for it when tests share the cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -73,14 +73,14 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def weights_dir(tmp_path_factory) -> Path:
-    """A folder with a stand-in for the published weights of mobilenet_v2, which nobody changes."""
+    """A folder with fake published weights of mobilenet_v2; tests must not change it."""
     folder = tmp_path_factory.mktemp("weights")
     torch.save(published("mobilenet_v2"), folder / "mobilenet_v2.pth")
     return folder
 
 
 class Rows(pl.Callback):
-    """Keeps every epoch's row without its time; may save and stop after one epoch, as a killed trial would."""
+    """Keeps the row of every epoch without its time; may save a checkpoint and stop, like a trial that is killed."""
 
     def __init__(self, stop_after: int = 0, save_to: Path | None = None, weights: Path | None = None):
         self.rows, self.stop_after, self.save_to, self.weights = [], stop_after, save_to, weights
@@ -96,9 +96,9 @@ class Rows(pl.Callback):
 
 
 @pytest.fixture
-def photo_model(cnn_params, photo_tree, tmp_path) -> Path:
-    """A checkpoint trained for an epoch on photographs of two classes in ``tmp_path / "photos"``."""
-    data = {"data": str(photo_tree(val=11)), "cache_dir": str(tmp_path / "cache"), "precision": "32-true"}
+def image_model(cnn_params, image_tree, tmp_path) -> Path:
+    """A checkpoint trained for one epoch on images of two classes in ``tmp_path / "photos"``."""
+    data = {"data": str(image_tree(val=11)), "cache_dir": str(tmp_path / "cache"), "precision": "32-true"}
     path = tmp_path / "study" / "best.ckpt"
     path.parent.mkdir()
     fit(TrialConfig.from_params(cnn_params | data | {"max_epochs": 1, "batch_size": 8}), [Rows(weights=path)])
@@ -107,7 +107,7 @@ def photo_model(cnn_params, photo_tree, tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def digits_model(tmp_path_factory) -> Path:
-    """A checkpoint trained for two epochs on the digits, which nobody changes: relu, so with a wrong guess or two."""
+    """A checkpoint trained for two epochs on the digits, with some wrong predictions; tests must not change it."""
     params = {
         "data": "digits", "image_size": 16, "use_augmentation": False, "first_layer_filters": 8, "filter_org": 1,
         "conv_layers": 2, "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32,

@@ -1,4 +1,4 @@
-"""What tests of several rooms share."""
+"""Helpers of the tests of several rooms."""
 
 import subprocess
 

@@ -71,7 +71,7 @@ def test_impossible_settings_show_before_the_libraries_load(tmp_path):
     assert not loaded & {"torch", "ray", "pytorch_lightning", "optuna"}
 
 
-def test_a_resume_is_judged_by_the_studys_settings_not_by_the_defaults(tmp_path):
+def test_resume_checks_options_against_the_study_and_not_against_the_defaults(tmp_path):
     stored = parse_search(SearchConfig, "", ["--data", "digits", "--max-epochs", "2", "--grace-period", "1"])
     Study.create(tmp_path / "study", {"config": stored.to_json()}).close()
     assert parse_search(SearchConfig, "", ["--resume", str(tmp_path / "study"), "--max-epochs", "2"]).grace_period == 1

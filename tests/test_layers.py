@@ -1,4 +1,4 @@
-"""The import order of DESIGN: a module imports only from its own row or rows above it, lazily or not."""
+"""The import order: a module imports only from its own row and from lower ones, inside functions too."""
 
 import ast
 from pathlib import Path
@@ -12,11 +12,11 @@ ROWS = {
     "inat": 0, "inat.constants": 0, "inat.errors": 0,
     "inat.config": 1, "inat.study": 1, "inat.cli": 1,
     "inat.data": 2, "inat.models": 2,
-    # Where arithmetic and memory are chosen: the networks and the image stores need them, too.
+    # Networks and image stores use these two as well.
     "inat.training.precision": 2, "inat.training.memory": 2,
     "inat.training": 3, "inat.interpret": 3, "inat.predict": 3, "inat.summary": 3,
     "inat.tuning": 4, "inat.finalize": 4,
-    # The check runs on the user's own machine, before there is a cluster.
+    # The check of a cluster runs on the user's machine, before the cluster exists.
     "inat.cluster": 1, "inat.cluster.__main__": 4,
     "inat.cluster.wait_on_head": 4, "inat.cluster.wait": 4, "inat.cluster.status": 4,
     "inat.tune_scratch": 5, "inat.tune_finetune": 5, "inat.__main__": 5, "tune_scratch": 6, "tune_finetune": 6,
@@ -29,7 +29,7 @@ ANALYSIS_ROWS = {
     "analysis.__main__": 7,
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "pytorch_lightning", "ray", "optuna", "wandb", "pandas", "sklearn", "matplotlib"}
-# What each row must not load, however deep: usage errors show before the libraries have loaded.
+# What no module of a row may import, even inside functions: usage errors show before heavy libraries load.
 FORBIDDEN = {0: HEAVY, 1: HEAVY, 2: {"ray", "optuna", "wandb"}, 3: {"ray", "optuna", "wandb"}}
 
 
@@ -62,18 +62,18 @@ def imports_of(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("module", sorted(modules()))
-def test_imports_only_from_rows_above(module: str):
+def test_a_module_imports_only_from_its_own_row_and_lower_ones(module: str):
     known = modules()
     own = row_of(module)
     same = [
         name for name in imports_of(known[module]) if name in known and package_of(name) in {package_of(module), "inat"}
     ]
-    lower = {name for name in same if row_of(name) > own}
-    assert not lower, f"{module} (row {own}) imports from rows below it: {lower}"
+    higher = {name for name in same if row_of(name) > own}
+    assert not higher, f"{module} (row {own}) imports from higher rows: {higher}"
 
 
 @pytest.mark.parametrize("module", sorted(name for name in modules() if package_of(name) != "analysis"))
-def test_each_row_leaves_out_what_it_must_not_load(module: str):
+def test_a_module_does_not_import_what_its_row_must_not_load(module: str):
     heavy = {name.split(".")[0] for name in imports_of(modules()[module])}
     assert not heavy & FORBIDDEN.get(row_of(module), set())
 
@@ -94,15 +94,15 @@ def test_there_are_no_cycles():
         visit(module, ())
 
 
-def test_init_files_only_describe():
-    # analysis/__init__.py loads load_study, and pandas with it, once somebody asks for them.
+def test_init_files_hold_only_a_docstring():
+    # analysis/__init__.py is left out: it imports load_study, and pandas, on first use.
     for path in [*ROOT.glob("inat/**/__init__.py"), *ROOT.glob("analysis/*/**/__init__.py")]:
         assert not imports_of(path)
         assert ast.get_docstring(ast.parse(path.read_text()))
 
 
 @pytest.mark.parametrize("module", sorted(name for name in modules() if package_of(name) == "analysis"))
-def test_analysis_imports_neither_inat_nor_what_trains(module: str):
+def test_analysis_imports_neither_inat_nor_a_training_library(module: str):
     packages = {package_of(name) for name in imports_of(modules()[module])}
     assert not packages & {"inat", "torch", "torchvision", "pytorch_lightning", "ray"}
 

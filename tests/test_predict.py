@@ -10,21 +10,21 @@ import pytest
 
 from inat.cli import guard
 from inat.errors import ConfigError, DataError
-from inat.predict import PredictCommand, photo_paths, predict, printable
-from tests.conftest import write_photo
+from inat.predict import PredictCommand, image_paths, predict, printable
+from tests.conftest import write_image
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Two photographs and, between them, one that is none."""
+    """Two images, and between them a file that is no image."""
     for name in ("a.jpg", "c.png"):
-        write_photo(tmp_path / "in" / name, seed=ord(name[0]))
-    (tmp_path / "in/b.jpg").write_bytes(b"no photograph")
+        write_image(tmp_path / "in" / name, seed=ord(name[0]))
+    (tmp_path / "in/b.jpg").write_bytes(b"no image")
     return tmp_path / "in"
 
 
 def run(*photos: Path, model: Path, **options) -> int:
-    """The exit code."""
+    """Run the command; returns its exit code."""
     try:
         guard(lambda: predict(PredictCommand(model=model, photos=photos, **options)))
     except SystemExit as end:
@@ -32,33 +32,33 @@ def run(*photos: Path, model: Path, **options) -> int:
     return 0
 
 
-def test_folders_are_walked_in_sorted_order_by_the_rules_of_the_store(tmp_path):
+def test_folders_are_listed_in_sorted_order_like_training_folders(tmp_path):
     wanted = ["a/1.JPG", "a/b/2.webp", "a/c.tiff", "b.jpeg", "d.folder.png/x.bmp"]
     ignored = [".hidden.jpg", "a/._1.jpg", ".cache/3.jpg", "notes.txt", "a/b/film.mpg", "paper.pdf", "noending"]
     for name in wanted + ignored:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "a/loop").symlink_to(tmp_path)
-    assert photo_paths([tmp_path]) == [f"{tmp_path}/{name}" for name in wanted]
+    assert image_paths([tmp_path]) == [f"{tmp_path}/{name}" for name in wanted]
 
 
-def test_named_files_are_taken_whatever_their_name_and_each_once(tmp_path):
+def test_named_files_are_taken_with_any_name_and_once(tmp_path):
     for name in ("b.jpg", ".hidden.jpg", "noending"):
         (tmp_path / name).write_bytes(b"")
     named = [tmp_path / "noending", tmp_path / ".hidden.jpg", tmp_path, tmp_path / "b.jpg"]
-    assert photo_paths(named) == [f"{tmp_path}/{name}" for name in ("noending", ".hidden.jpg", "b.jpg")]
+    assert image_paths(named) == [f"{tmp_path}/{name}" for name in ("noending", ".hidden.jpg", "b.jpg")]
 
 
-def test_missing_files_and_empty_folders_are_sentences(tmp_path):
-    with pytest.raises(DataError, match=r"x\.jpg does not exist; pass photographs or folders of them"):
-        photo_paths([tmp_path / "x.jpg"])
+def test_missing_files_and_empty_folders_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"x\.jpg does not exist; pass photos or folders of photos"):
+        image_paths([tmp_path / "x.jpg"])
     with pytest.raises(DataError, match=r"has no image files \(\.jpg, .*\) in it or its folders"):
-        photo_paths([tmp_path])
-    with pytest.raises(ConfigError, match="name photographs"):
-        photo_paths([])
+        image_paths([tmp_path])
+    with pytest.raises(ConfigError, match="name photos"):
+        image_paths([])
 
 
-def test_csv_has_a_line_for_each_photograph_and_reasons(digits_model, folder, capsys):
+def test_csv_has_a_line_per_image_with_a_reason_for_unreadable_ones(digits_model, folder, capsys):
     assert run(folder, model=digits_model, format="csv", top=2) == 0
     out, err = capsys.readouterr()
     first, bad, last = csv.DictReader(io.StringIO(out))
@@ -73,7 +73,7 @@ def test_csv_has_a_line_for_each_photograph_and_reasons(digits_model, folder, ca
     assert " images/s; 1 of them could not be predicted" in err
 
 
-def test_json_says_the_same_as_csv(digits_model, folder, tmp_path, capsys):
+def test_json_has_the_content_of_csv(digits_model, folder, tmp_path, capsys):
     for name in ("a.csv", "a.json"):
         assert run(folder, model=digits_model, top=10, output=tmp_path / name) == 0
     assert capsys.readouterr().out == ""
@@ -100,7 +100,7 @@ def test_the_table_is_plain_when_it_is_piped(digits_model, folder, capsys):
     assert "error" not in capsys.readouterr().out
 
 
-def test_if_none_can_be_read_the_exit_code_says_so(digits_model, folder, capsys):
+def test_the_exit_code_is_2_if_no_image_is_readable(digits_model, folder, capsys):
     assert run(folder / "b.jpg", model=digits_model, format="csv") == 2
     out, err = capsys.readouterr()
     assert out.endswith("b.jpg,,,cannot identify image file\n")
@@ -118,22 +118,22 @@ def test_if_none_can_be_read_the_exit_code_says_so(digits_model, folder, capsys)
         ({"output": Path("/")}, "--output / is a folder; name a file"),
     ],
 )
-def test_wrong_options_are_one_line(digits_model, folder, capsys, options, sentence):
+def test_wrong_options_are_one_sentence(digits_model, folder, capsys, options, sentence):
     assert run(folder, model=digits_model, **options) == 2
     assert f"error: {sentence}" in capsys.readouterr().err
 
 
-def test_an_output_that_was_there_stays_when_prediction_fails(digits_model, folder, tmp_path, monkeypatch):
+def test_an_existing_output_is_kept_when_prediction_fails(digits_model, folder, tmp_path, monkeypatch):
     kept = tmp_path / "old.csv"
     kept.write_text("old")
-    monkeypatch.setattr("inat.training.inference._predicted", lambda model, photos: 1 / 0)
+    monkeypatch.setattr("inat.training.inference._predict_batch", lambda model, decoded: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(folder, model=digits_model, output=kept)
     assert kept.read_text() == "old"
     assert not list(tmp_path.glob(".old*"))
 
 
-def test_names_that_are_no_text_or_would_move_the_cursor_are_shown(digits_model, folder, tmp_path, capsys):
+def test_file_names_with_invalid_text_or_control_characters_are_escaped(digits_model, folder, tmp_path, capsys):
     assert printable("a\x1b[2J\nb é.jpg") == r"a\x1b[2J\nb é.jpg"
     odd = os.fsencode(folder) + b"/\xff.jpg"
     os.rename(folder / "a.jpg", odd)
@@ -152,7 +152,7 @@ def test_the_command_works_from_a_pipe(digits_model, folder):
 
 
 @pytest.mark.slow
-def test_names_are_written_in_utf8_where_the_terminal_knows_ascii_only(digits_model, folder):
+def test_csv_is_written_in_utf8_even_if_the_terminal_knows_only_ascii(digits_model, folder):
     os.rename(folder / "a.jpg", folder / "žß.jpg")
     for form, wanted in (("csv", "žß.jpg,".encode()), ("table", rb"\u017e\xdf.jpg")):
         command = [sys.executable, "-m", "inat.predict", str(digits_model), str(folder), "--format", form]

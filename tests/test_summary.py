@@ -26,7 +26,7 @@ def test_impossible_networks_are_one_line_and_exit_code_2():
     assert (done.returncode, done.stderr) == (2, "error: num_classes must be positive, got -1\n")
 
 
-def test_a_residual_network_is_summed_up_too():
+def test_prints_a_residual_network():
     options = ["--block", "residual", "--pooling", "average", "--first-layer-filters", "24", "--filter-org", "2"]
     command = [sys.executable, "-m", "inat.summary", *options, "--conv-layers", "4", "--image-size", "64"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -57,6 +57,11 @@ def check_claims(
 
     Raises ClaimError for a claim about something that the study did not vary. With ``lenient``, such a claim gets the
     verdict "not testable" instead.
+
+    >>> from analysis.claims.grammar import parse
+    >>> table = check_claims(study, [parse("filter_org=2 > 0.5"), parse("activation=relu best")])
+    >>> table[["claim", "verdict"]].values.tolist()
+    [['filter_org=2 > 0.5', 'supported'], ['activation=relu best', 'undecided']]
     """
     sample = sample_at(study, epochs)
     rows: list[dict[str, Any]] = []
@@ -88,12 +93,20 @@ def verdict_of(effect: float, p: float) -> str:
 
 
 def verdict_counts(table: pd.DataFrame) -> str:
-    """How many claims of a table of ``check_claims`` got each verdict: "8 undecided, 1 contradicted"."""
+    """How many claims of a table of ``check_claims`` got each verdict: "8 undecided, 1 contradicted".
+
+    >>> verdict_counts(check_claims(study, published_takeaways(study), lenient=True))
+    '4 undecided, 4 not testable, 1 supported, 1 contradicted'
+    """
     return ", ".join(f"{count} {verdict}" for verdict, count in table["verdict"].value_counts().items())
 
 
 def published_takeaways(study: StudyData) -> list[Claim]:
-    """The ten takeaways published for nature_12K, in the values of the full or the small space, as the study has."""
+    """The ten takeaways published for nature_12K, in the values of the full or the small space, as the study has.
+
+    >>> published_takeaways(study)[1].text
+    'batch_norm=True > batch_norm=False'
+    """
     files = [read_claims(TAKEAWAYS / name) for name in ("nature_12k.txt", "nature_12k_small.txt")]
     return min(files, key=lambda claims: sum(_untried_conditions(claim, study.trials) for claim in claims))
 

@@ -41,7 +41,11 @@ class Claim:
 
 
 def parse(text: str) -> Claim:
-    """Parse a claim; raises ClaimError, with an example, if the text is not a claim."""
+    """Parse a claim; raises ClaimError, with an example, if the text is not a claim.
+
+    >>> parse("conv_layers=4 > (2, 3)").rival
+    (Condition(name='conv_layers', values=('2', '3')),)
+    """
     text = text.strip()
     left, sign, right = text.partition("<" if "<" in text else ">")
     try:

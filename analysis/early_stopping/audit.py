@@ -28,6 +28,9 @@ def savings(study: StudyData) -> pd.DataFrame:
 
     "max_epochs": every stopped trial trains to the last epoch, at its own seconds per epoch. "as completed trials":
     every stopped trial trains as long as completed trials did on average; patience ends many of them earlier.
+
+    >>> savings(study)[["against", "stopped", "epochs_spent", "epochs_saved"]].head(1).values.tolist()
+    [['max_epochs', 30, 360.0, 180.0]]
     """
     trials = study.trials
     stopped = trials[trials[STATE].eq(STOPPED)]
@@ -53,6 +56,9 @@ def rung_correlations(study: StudyData) -> pd.DataFrame:
 
     Trials that ran out of patience in between keep the accuracy that they reached. Only survivors have a later
     accuracy, and similar trials change ranks easily, so the correlation over all trials would be higher.
+
+    >>> rung_correlations(study)[["early", "late", "trials", "spearman"]].round(2).values.tolist()
+    [[3.0, 9.0, 30.0, 0.84]]
     """
     trials = study.trials.set_index(TRIAL_ID)
     rows = []
@@ -81,6 +87,9 @@ def missed_winners(study: StudyData) -> pd.DataFrame:
     limit, the gain itself. ``chance``: the share of the ``completed`` trials that removed more than that from the same
     epoch on, with Jeffreys' 95 % interval (``low``, ``high``). This assumes that stopped trials would have gained as
     completed trials did, whatever their hyperparameters.
+
+    >>> missed_winners(study)[["trial_id", "epochs", "chance"]].head(1).round(2).values.tolist()
+    [['t0009', 3, 0.43]]
     """
     trials = study.trials.set_index(TRIAL_ID)
     completed = trials.index[trials[STATE].eq(COMPLETED) & trials[BEST_VAL_ACC].notna()]
@@ -136,6 +145,9 @@ def missed_summary(study: StudyData) -> pd.DataFrame:
     ``low`` and ``high`` are sums over the intervals of all trials, because all chances depend on the same few completed
     trials and err together. The interval has to be wide: in 30 simulated searches ``expected`` was below 0.01 per
     search, while stopping had missed 3 winners in total (benchmarks/analysis_truth.py).
+
+    >>> missed_summary(study)[["stopped", "completed", "likely"]].values.tolist()
+    [[30, 30, 0]]
     """
     winners = missed_winners(study)
     known = len(winners) > 0
@@ -151,6 +163,10 @@ def failures(study: StudyData) -> pd.DataFrame:
     """Failed trials by reason, most frequent first.
 
     The reason is the first line of the error. Errors that differ only in numbers count as the same reason.
+
+    >>> failed = study.trials.assign(state="failed", error="out of memory: 12 GB")
+    >>> failures(StudyData(failed, study.history, study.info))[["reason", "trials"]].values.tolist()
+    [['out of memory: 12 GB', 60]]
     """
     failed = study.trials[study.trials[STATE].eq(FAILED)]
     errors = failed[ERROR].fillna("").astype(str).str.strip().replace("", "no reason recorded")
@@ -188,7 +204,11 @@ NOTES = {
 
 
 def audit_tables(study: StudyData) -> dict[str, pd.DataFrame]:
-    """All tables of the audit, by title; NOTES explains their columns."""
+    """All tables of the audit, by title; NOTES explains their columns.
+
+    >>> list(audit_tables(study))[:2]
+    ['Epochs and seconds saved', 'Rank correlation between rungs, survivors only']
+    """
     return {
         "Epochs and seconds saved": savings(study),
         "Rank correlation between rungs, survivors only": rung_correlations(study),

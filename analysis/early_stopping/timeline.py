@@ -11,7 +11,11 @@ PARTS = 10  # into which the duration of a search is divided
 
 
 def best_against_epochs(study: StudyData) -> pd.DataFrame:
-    """One row per trained epoch: epochs_spent by all trials together, trials_begun, best_val_acc so far."""
+    """One row per trained epoch: epochs_spent by all trials together, trials_begun, best_val_acc so far.
+
+    >>> best_against_epochs(study).iloc[-1].tolist()
+    [360.0, 60.0, 0.9896]
+    """
     events = history_in_time_order(study).dropna(subset=[BEST_VAL_ACC])
     begun = (~events[TRIAL_ID].duplicated()).cumsum()
     spent = np.arange(1, len(events) + 1)
@@ -21,7 +25,11 @@ def best_against_epochs(study: StudyData) -> pd.DataFrame:
 
 
 def best_by_part(study: StudyData, parts: int = PARTS) -> pd.DataFrame:
-    """The rows of ``best_against_epochs`` at the end of each of ``parts`` equal parts of all epochs."""
+    """The rows of ``best_against_epochs`` at the end of each of ``parts`` equal parts of all epochs.
+
+    >>> best_by_part(study, parts=3)["epochs_spent"].tolist()
+    [120, 240, 360]
+    """
     table = best_against_epochs(study)
     ends = np.unique(np.ceil(np.linspace(0, len(table), parts + 1)[1:]).astype(int)) - 1
     return table.iloc[ends[ends >= 0]].reset_index(drop=True)
@@ -33,6 +41,9 @@ def utilisation(study: StudyData, parts: int = PARTS) -> pd.DataFrame:
     A trial is assumed to train from its creation, without breaks, for its seconds of training. Waiting, starting and
     saving therefore count as idle, and a trial that waited for a slot is placed too early. ``slots``:
     ``max_concurrent`` of the search's configuration, or else the busiest part. Empty if the times are unknown.
+
+    >>> utilisation(study, parts=3)["busy"].round(1).tolist()
+    [8.8, 12.0, 7.6]
     """
     known = study.trials.dropna(subset=[CREATED, SECONDS])
     known = known[known[SECONDS] > 0]

@@ -12,7 +12,12 @@ from analysis.study import StudyData
 
 @styled
 def plot_best_so_far(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the table of ``analysis.early_stopping.timeline.best_against_epochs``."""
+    """Draw the table of ``analysis.early_stopping.timeline.best_against_epochs``.
+
+    >>> from analysis.early_stopping.timeline import best_against_epochs
+    >>> plot_best_so_far(best_against_epochs(study)).get_ylabel()
+    'best result so far'
+    """
     ax = axes_or_new(ax, height=3.0)
     step = table[BEST_VAL_ACC].diff().ne(0)
     step.iloc[-1:] = True
@@ -26,7 +31,12 @@ def plot_best_so_far(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_utilisation(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the table of ``analysis.early_stopping.timeline.utilisation``; a dashed line marks the number of slots."""
+    """Draw the table of ``analysis.early_stopping.timeline.utilisation``; a dashed line marks the number of slots.
+
+    >>> from analysis.early_stopping.timeline import utilisation
+    >>> len(plot_utilisation(utilisation(study)).patches)
+    10
+    """
     ax = axes_or_new(ax, height=2.4)
     width = (table["to_seconds"] - table["from_seconds"]) / 60
     ax.bar(table["from_seconds"] / 60, table["busy"], width=width * 0.94, align="edge", color=BLUE)
@@ -38,7 +48,11 @@ def plot_utilisation(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def rung_points(study: StudyData) -> pd.DataFrame:
-    """One row per trial that was not stopped: its best result within the first rung (early) and in total (late)."""
+    """One row per trial that was not stopped: its best result within the first rung (early) and in total (late).
+
+    >>> len(rung_points(study))
+    30
+    """
     first, last = rungs(study)[0], rungs(study)[-1]
     trials = study.trials.set_index(TRIAL_ID)
     not_stopped = trials.index[trials[EPOCHS].ge(last) | trials[STATE].eq(COMPLETED)]
@@ -51,7 +65,11 @@ def rung_points(study: StudyData) -> pd.DataFrame:
 
 @styled
 def plot_rungs(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the table of ``rung_points``: would the first rung have predicted the best trial?"""
+    """Draw the table of ``rung_points``: would the first rung have predicted the best trial?
+
+    >>> plot_rungs(rung_points(study)).get_xlabel()
+    'best within 3 epochs'
+    """
     ax = axes_or_new(ax, height=3.2)
     ax.scatter(points["early"], points["late"], s=18, color=GREY, alpha=0.8, linewidths=0)
     if len(points):

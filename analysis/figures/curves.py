@@ -41,6 +41,9 @@ def created_points(study: StudyData) -> pd.DataFrame:
     Columns: trial_id, name, state, epochs, best_val_acc; ``seconds`` since the first trial was created, or the position
     of the trial if the times are not ``known``; ``best_so_far``: the best result of the trials up to this one;
     ``label``: the name of the metric.
+
+    >>> float(created_points(study)["best_so_far"].iloc[-1])
+    0.9896
     """
     trials = study.trials[mask_infinite(study.trials[BEST_VAL_ACC]).notna()]
     known = trials[CREATED].notna().all() and len(trials) > 0
@@ -63,7 +66,11 @@ def time_axis(points: pd.DataFrame) -> tuple[pd.Series, str]:
 
 @styled
 def plot_created(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the table of ``created_points``: one dot per trial, coloured by state, and the best so far."""
+    """Draw the table of ``created_points``: one dot per trial, coloured by state, and the best so far.
+
+    >>> figure = plot_created(created_points(study)).figure
+    >>> figure.savefig(path / "created.png")
+    """
     ax = axes_or_new(ax)
     time, label = time_axis(points)
     for state, colour in STATE_COLOURS.items():
@@ -89,6 +96,9 @@ def interactive_created(points: pd.DataFrame) -> go.Figure:
     """The figure of ``plot_created`` for a page, with the trial's name on hover.
 
     The page's script relies on the first trace: its ``ids`` are the trial ids.
+
+    >>> len(interactive_created(created_points(study)).data[0].ids)
+    60
     """
     points = _thinned(points)
     time, label = time_axis(points)
@@ -115,6 +125,10 @@ def epoch_curves(study: StudyData) -> pd.DataFrame:
 
     ``best`` is True in the rows of the best trial, which come last. Of more trials every k-th in the order of accuracy
     is kept, so that all levels of accuracy are shown.
+
+    >>> curves = epoch_curves(study)
+    >>> curves.loc[curves["best"], "trial_id"].unique().tolist()
+    ['t0008']
     """
     results = (study.sign * mask_infinite(study.trials[BEST_VAL_ACC])).dropna()
     results = results.iloc[::-1].sort_values(kind="stable")  # the first of equal trials counts as the best
@@ -140,7 +154,11 @@ def known_metrics(curves: pd.DataFrame) -> list[str]:
 
 @styled
 def plot_curves(curves: pd.DataFrame, axes: list[Axes] | None = None) -> list[Axes]:
-    """Draw the table of ``epoch_curves``, one axes per metric: all trials in grey, the best trial in orange."""
+    """Draw the table of ``epoch_curves``, one axes per metric: all trials in grey, the best trial in orange.
+
+    >>> [ax.get_title(loc="left") for ax in plot_curves(epoch_curves(study))][:2]
+    ['training accuracy', 'validation accuracy']
+    """
     metrics = known_metrics(curves)
     if axes is None:
         rows, columns = -(-len(metrics) // 2), min(len(metrics), 2)
@@ -166,7 +184,11 @@ def _limits(values: pd.Series) -> tuple[float, float]:
 
 
 def interactive_curves(curves: pd.DataFrame) -> go.Figure:
-    """The figure of ``plot_curves`` for a page, with the trial's id on hover."""
+    """The figure of ``plot_curves`` for a page, with the trial's id on hover.
+
+    >>> [trace.name for trace in interactive_curves(epoch_curves(study)).data[:2]]
+    ['trials', 'best']
+    """
     metrics = known_metrics(curves)
     rows, columns = max(-(-len(metrics) // 2), 1), max(min(len(metrics), 2), 1)
     titles = [TITLES.get(metric, metric) for metric in metrics]

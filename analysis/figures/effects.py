@@ -32,6 +32,11 @@ def plot_effects(table: pd.DataFrame, ax: Axes | None = None, name: str = "accur
 
     Intervals without 0 are blue if the value is better and red if it is worse. Values without an adjusted effect are
     left out. ``name``: the name of the metric. ``sign``: -1 if lower values of the metric are better.
+
+    >>> from analysis.comparable import sample_at
+    >>> from analysis.stats.effects import value_effects
+    >>> len(plot_effects(value_effects(sample_at(study))).get_yticklabels())
+    18
     """
     rows = table[table["adjusted"].notna()]
     if not len(rows):
@@ -52,7 +57,13 @@ def plot_effects(table: pd.DataFrame, ax: Axes | None = None, name: str = "accur
 
 @styled
 def plot_claims(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the table of ``analysis.claims.check.check_claims``: effect and 95 % interval, coloured by verdict."""
+    """Draw the table of ``analysis.claims.check.check_claims``: effect and 95 % interval, coloured by verdict.
+
+    >>> from analysis.claims.check import check_claims, published_takeaways
+    >>> table = check_claims(study, published_takeaways(study), lenient=True)
+    >>> plot_claims(table).get_yticklabels()[0].get_text()
+    'first_layer_filters in (16, 32) > 8: undecided'
+    """
     rows = table[table["effect"].notna()]
     if not len(rows):
         return show_message(axes_or_new(ax, height=1.0), "no claim could be compared")
@@ -81,7 +92,14 @@ def _intervals(ax: Axes, places: np.ndarray, values: pd.Series, low: pd.Series, 
 
 @styled
 def plot_dependence(table: pd.DataFrame, axes: Sequence[Axes] | None = None, name: str = "accuracy") -> list[Axes]:
-    """Draw the table of ``analysis.stats.partial_dependence.partial_dependence``, one axes per parameter."""
+    """Draw the table of ``analysis.stats.partial_dependence.partial_dependence``, one axes per parameter.
+
+    >>> from analysis.comparable import sample_at
+    >>> from analysis.stats.partial_dependence import partial_dependence
+    >>> axes = plot_dependence(partial_dependence(sample_at(study), ["batch_norm", "activation"]))
+    >>> axes[0].get_ylabel()
+    'predicted accuracy'
+    """
     names = list(dict.fromkeys(table["parameter"]))
     if not names:
         return [show_message(axes_or_new(axes[0] if axes else None, height=1.0), "too few trials for a forest")]
@@ -112,7 +130,13 @@ def interaction_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
 
 @styled
 def plot_interaction(table: pd.DataFrame, ax: Axes | None = None, name: str = "accuracy") -> Axes:
-    """Draw the table of ``analysis.stats.interaction.pair_table``: mean accuracy and trials of each pair of values."""
+    """Draw the table of ``analysis.stats.interaction.pair_table``: mean accuracy and trials of each pair of values.
+
+    >>> from analysis.comparable import sample_at
+    >>> from analysis.stats.interaction import pair_table
+    >>> plot_interaction(pair_table(sample_at(study), "batch_norm", "learning_rate")).texts[0].get_text().split()
+    ['0.219', 'n', '7']
+    """
     if not len(table):
         return show_message(axes_or_new(ax, height=1.0), "too few trials to test for an interaction")
     means, counts = interaction_matrix(table)

@@ -15,6 +15,10 @@ def plot_confusion(confusion: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw a confusion matrix of counts: one row per true class, one column per predicted class.
 
     Colours show the share of the true class.
+
+    >>> counts = pd.DataFrame([[5, 1], [2, 2]], index=["cat", "dog"], columns=["cat", "dog"])
+    >>> [text.get_text() for text in plot_confusion(counts).texts]
+    ['5', '1', '2', '2']
     """
     counts = confusion.to_numpy(dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -39,6 +43,10 @@ def plot_reliability(bins: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     On the diagonal, predictions with a confidence of 0.8 are correct in 8 of 10 cases. Below it the model is
     overconfident.
+
+    >>> bins = pd.DataFrame({"confidence": [0.8], "accuracy": [0.7], "low": [0.4], "high": [0.9], "images": [10]})
+    >>> plot_reliability(bins).get_xlabel()
+    'mean confidence'
     """
     ax = axes_or_new(ax, height=3.6)
     ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="perfect calibration")

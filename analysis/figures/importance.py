@@ -23,6 +23,11 @@ def plot_wandb_panel(table: pd.DataFrame, axes: Sequence[Axes] | None = None) ->
     """Draw the table of ``analysis.stats.importance.wandb_panel``: importance left, Pearson's correlation right.
 
     Lines on the bars of the correlation are 95 % intervals, which W&B's panel does not have.
+
+    >>> from analysis.comparable import sample_at
+    >>> from analysis.stats.importance import wandb_panel
+    >>> len(plot_wandb_panel(wandb_panel(sample_at(study))))
+    2
     """
     rows = table.head(MAX_ROWS).iloc[::-1]
     if axes is None:
@@ -51,7 +56,13 @@ def importance_matrix(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 @styled
 def plot_importance(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Draw the table of ``analysis.stats.importance.importance``: dots with 95 % intervals, one axes per method."""
+    """Draw the table of ``analysis.stats.importance.importance``: dots with 95 % intervals, one axes per method.
+
+    >>> from analysis.comparable import sample_at
+    >>> from analysis.stats.importance import importance
+    >>> len(plot_importance(importance(sample_at(study))))
+    4
+    """
     by_method = importance_matrix(table)
     rows = len(by_method[METHODS[0]])
     if axes is None:

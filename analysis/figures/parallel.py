@@ -36,6 +36,10 @@ def parallel_lines(study: StudyData) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Second table: ``axis``, ``kind``, ``position`` and ``label`` of each tick. Numbers with many values are placed at
     their value (LINEAR) or its logarithm to base 10 (LOGARITHMIC), all other values at 0, 1, 2, ... (LEVELS).
+
+    >>> lines, ticks = parallel_lines(study)
+    >>> list(lines)[-3:], len(lines)
+    (['learning_rate', 'epochs', 'best_val_acc'], 60)
     """
     trials = study.trials[mask_infinite(study.trials[BEST_VAL_ACC]).notna()].set_index(TRIAL_ID)
     trials = trials.loc[(study.sign * trials[BEST_VAL_ACC]).sort_values(kind="stable").tail(MAX_LINES).index]
@@ -66,7 +70,11 @@ def _axis(column: pd.Series, always_number: bool) -> tuple[str, pd.Series, list[
 
 @styled
 def plot_parallel(lines: pd.DataFrame, ticks: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the tables of ``parallel_lines``, coloured by the last axis."""
+    """Draw the tables of ``parallel_lines``, coloured by the last axis.
+
+    >>> figure = plot_parallel(*parallel_lines(study)).figure
+    >>> figure.savefig(path / "parallel.png")
+    """
     ax = axes_or_new(ax, height=4.4)
     accuracy = lines.iloc[:, -1]
     norm = Normalize(accuracy.min(), accuracy.max())
@@ -130,7 +138,10 @@ def _positions(column: pd.Series, ticks: pd.DataFrame) -> Array:
 
 
 def interactive_parallel(lines: pd.DataFrame, ticks: pd.DataFrame) -> go.Figure:
-    """The figure of ``plot_parallel`` for a page: drag along an axis to select trials, or move an axis."""
+    """The figure of ``plot_parallel`` for a page: drag along an axis to select trials, or move an axis.
+
+    >>> interactive_parallel(*parallel_lines(study)).write_html(path / "parallel.html")
+    """
     dimensions = [_dimension(lines[name], ticks[ticks["axis"].eq(name)]) for name in lines]
     bar = {"thickness": 10, "outlinewidth": 0, "len": 0.9}
     scale = [list(stop) for stop in _scale(lines.iloc[:, -1])]

@@ -26,6 +26,10 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
 
     ``epochs``: the budget at which trials are compared, by default the epochs that all trials trained for. A section
     that the study is too small for contains the reason instead. Raises ValueError if no trial trained for ``epochs``.
+
+    >>> report = build(study, path)
+    >>> report.headline.subtitle
+    'best trial t0008'
     """
     check_budget(study, epochs)
     results = compare_at_budget(study, epochs)

@@ -25,6 +25,11 @@ def write(report: Report, folder: Path, *, csv: bool = False) -> list[Path]:
 
     ``csv``: write every table to tables/*.csv too. Each file is replaced atomically. Raises OSError if a file cannot be
     written.
+
+    >>> from analysis.report.build import build
+    >>> files = write(build(study, path), path)
+    >>> files[0].name
+    'report.html'
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {Path(FIGURES_DIR, f"{figure.name}.png"): png_bytes(figure.figure) for figure in report.figures}

@@ -21,6 +21,10 @@ def correlations(sample: Sample) -> pd.DataFrame:
 
     Categories are one-hot encoded. Numbers are not put on a log scale, as in W&B; Spearman's correlation is the same
     either way.
+
+    >>> from analysis.comparable import sample_at
+    >>> correlations(sample_at(study))[["column", "pearson"]].round(2).values[-1].tolist()
+    ['learning_rate', 0.44]
     """
     encoded, owners = encode(sample.trials, sample.parameters, logs=False)
     columns, accuracy = encoded.to_numpy(), sample.trials[ACCURACY].to_numpy(dtype=float)

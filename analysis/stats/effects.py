@@ -38,6 +38,11 @@ def value_effects(sample: Sample) -> pd.DataFrame:
     ``low``, ``high``: bootstrap 95 % interval of ``mean``; NaN for fewer than 5 trials. ``adjusted``: accuracy with the
     value minus accuracy with the other values of the parameter, the other parameters held fixed; where the metric is
     minimised, values below 0 are better. Numbers with many values are grouped into ranges.
+
+    >>> from analysis.comparable import sample_at
+    >>> table = value_effects(sample_at(study)).set_index(["parameter", "value"])
+    >>> table.loc[("batch_norm", "True"), ["adjusted", "adjusted_low", "adjusted_high"]].astype(float).round(2).tolist()
+    [0.13, 0.02, 0.25]
     """
     accuracy = sample.trials[ACCURACY]
     rows = []
@@ -60,6 +65,11 @@ def pairwise_effects(sample: Sample) -> pd.DataFrame:
     parameters held fixed; below 0 where the metric is minimised. ``superiority``: how often a trial with ``value``
     beats a trial with ``other``, ties counting half. ``p``: Mann-Whitney test. ``p_holm``, ``adjusted_p_holm``:
     corrected for all pairs of all parameters.
+
+    >>> from analysis.comparable import sample_at
+    >>> table = pairwise_effects(sample_at(study))
+    >>> table.loc[table["adjusted_p_holm"] < 0.01, ["parameter", "value", "other"]].values.tolist()
+    [['filter_org', '2', '0.5'], ['learning_rate', '0.001', '0.0001'], ['learning_rate', '0.01', '0.0001']]
     """
     accuracy = sample.trials[ACCURACY].to_numpy(dtype=float)
     rows = []

@@ -13,7 +13,11 @@ BINS = 4
 
 
 def varying_parameters(trials: pd.DataFrame, parameters: Sequence[str]) -> list[str]:
-    """The parameters with more than one value; a missing value counts as a value."""
+    """The parameters with more than one value; a missing value counts as a value.
+
+    >>> varying_parameters(study.trials.assign(seed=1), ["batch_norm", "seed"])
+    ['batch_norm']
+    """
     return [name for name in parameters if _hashable(trials[name]).nunique(dropna=False) > 1]
 
 
@@ -38,6 +42,10 @@ def encode(trials: pd.DataFrame, parameters: Sequence[str], *, logs: bool = True
 
     A number becomes one column, on a log scale if ``is_logarithmic`` and ``logs``. Its missing values become the
     median, and an extra column "name=(none)" marks them. Any other parameter becomes one column of 0 and 1 per value.
+
+    >>> columns, owners = encode(study.trials, ["batch_norm", "learning_rate"])
+    >>> list(columns), owners
+    (['batch_norm=False', 'batch_norm=True', 'learning_rate'], ['batch_norm', 'batch_norm', 'learning_rate'])
     """
     columns: dict[str, pd.Series] = {}
     owners: list[str] = []
@@ -63,7 +71,11 @@ def _one_hot(column: pd.Series, name: str) -> dict[str, pd.Series]:
 
 
 def level_labels(column: pd.Series) -> pd.Series:
-    """Convert the values to ordered text categories: numbers ascending, many numbers as ranges, MISSING last."""
+    """Convert the values to ordered text categories: numbers ascending, many numbers as ranges, MISSING last.
+
+    >>> list(level_labels(study.trials["learning_rate"]).cat.categories)
+    ['0.0001', '0.001', '0.01']
+    """
     if is_number(column) and column.nunique() > MAX_LEVELS:
         return _ranges(pd.to_numeric(column).astype(float))
     values = _hashable(column)
@@ -76,7 +88,11 @@ def level_labels(column: pd.Series) -> pd.Series:
 
 
 def label_of(value: Hashable) -> str:
-    """The text of a value in tables and claims: 1.0 becomes "1"; 1e-4 and 0.0001 become the same text."""
+    """The text of a value in tables and claims: 1.0 becomes "1"; 1e-4 and 0.0001 become the same text.
+
+    >>> label_of(1e-4), label_of(1.0), label_of(True)
+    ('0.0001', '1', 'True')
+    """
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, int | float | np.number):

@@ -20,6 +20,10 @@ def importance(sample: Sample, forest: ForestResult | None = None) -> pd.DataFra
 
     "impurity", "fanova" and "ped-anova" are shares that sum to 1, so noise gets a share too. "permutation" is the loss
     of out-of-bag R^2 and near 0 for noise. Do not read the ranking unless ``ranking_is_reliable``.
+
+    >>> from analysis.comparable import sample_at
+    >>> importance(sample_at(study))[["parameter", "method", "trials", "epochs"]].values[0].tolist()
+    ['learning_rate', 'impurity', 60, 3]
     """
     table = pd.concat([(forest or forest_importance(sample)).shares, optuna_importance(sample)], ignore_index=True)
     permutation = table[table["method"].eq("permutation")].set_index("parameter")["importance"]
@@ -29,13 +33,23 @@ def importance(sample: Sample, forest: ForestResult | None = None) -> pd.DataFra
 
 
 def top_parameters(table: pd.DataFrame, n: int = TOP) -> list[str]:
-    """The ``n`` most important parameters by permutation in a table of ``importance``; none if it is unknown."""
+    """The ``n`` most important parameters by permutation in a table of ``importance``; none if it is unknown.
+
+    >>> from analysis.comparable import sample_at
+    >>> top_parameters(importance(sample_at(study)), n=1)
+    ['learning_rate']
+    """
     permutation = table[table["method"].eq("permutation")].dropna(subset="importance")
     return list(permutation.sort_values("importance", ascending=False, kind="stable")["parameter"].head(n))
 
 
 def ranking_is_reliable(forest: ForestResult) -> bool:
-    """Whether the forest predicts unseen trials well enough (MIN_R2), and surely better than their mean does."""
+    """Whether the forest predicts unseen trials well enough (MIN_R2), and surely better than their mean does.
+
+    >>> from analysis.comparable import sample_at
+    >>> ranking_is_reliable(forest_importance(sample_at(study)))
+    True
+    """
     return forest.r2 >= MIN_R2 and not forest.low < 0
 
 
@@ -46,7 +60,13 @@ def describe_r2(forest: ForestResult) -> str:
 
 
 def describe_ranking(forest: ForestResult, trials: int) -> str:
-    """One sentence on whether the ranking of the hyperparameters can be relied on."""
+    """One sentence on whether the ranking of the hyperparameters can be relied on.
+
+    >>> from analysis.comparable import sample_at
+    >>> sample = sample_at(study)
+    >>> describe_ranking(forest_importance(sample), len(sample))[:51]
+    'The ranking of the hyperparameters is reliable (out'
+    """
     if forest.r2 != forest.r2:
         needed = f"a random forest needs {MIN_TRIALS} with different results"
         return f"The ranking of the hyperparameters is unknown ({trials} trials; {needed})."
@@ -62,6 +82,10 @@ def wandb_panel(sample: Sample, forest: ForestResult | None = None) -> pd.DataFr
     """W&B's panel with intervals: impurity importance, Pearson and Spearman correlation of each encoded column.
 
     ``parameter_importance`` is the sum over all columns of a parameter; one-hot columns split it among themselves.
+
+    >>> from analysis.comparable import sample_at
+    >>> wandb_panel(sample_at(study)).loc[0, ["column", "parameter"]].tolist()
+    ['learning_rate', 'learning_rate']
     """
     columns = (forest or forest_importance(sample)).columns
     by_parameter = columns.groupby("parameter")["importance"].transform("sum", min_count=1)

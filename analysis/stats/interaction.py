@@ -23,6 +23,10 @@ def interactions(sample: Sample) -> pd.DataFrame:
     """One row per pair of parameters, strongest first: ``r2_gain`` of its interaction, p of the F test, and p_holm.
 
     NaN if too few trials are left to estimate the interaction.
+
+    >>> from analysis.comparable import sample_at
+    >>> interactions(sample_at(study)).loc[0, ["first", "second"]].tolist()
+    ['batch_norm', 'learning_rate']
     """
     accuracy = sample.trials[ACCURACY].to_numpy(dtype=float)
     additive = design_without(sample, [])
@@ -59,7 +63,12 @@ def _residual(design: Array, accuracy: Array) -> tuple[float, int]:
 
 
 def pair_table(sample: Sample, first: str, second: str) -> pd.DataFrame:
-    """One row per pair of values that was tried: trials, mean with bootstrap 95 % interval, best."""
+    """One row per pair of values that was tried: trials, mean with bootstrap 95 % interval, best.
+
+    >>> from analysis.comparable import sample_at
+    >>> pair_table(sample_at(study), "batch_norm", "learning_rate").round(3).values[0, :4].tolist()
+    ['False', '0.0001', 7, 0.219]
+    """
     labels = pd.DataFrame({name: level_labels(sample.trials[name]) for name in (first, second)})
     rows = []
     for (one, two), accuracy in sample.trials[ACCURACY].groupby([labels[first], labels[second]], observed=True):
@@ -70,7 +79,13 @@ def pair_table(sample: Sample, first: str, second: str) -> pd.DataFrame:
 
 
 def top_pair(sample: Sample, pairs: pd.DataFrame) -> pd.DataFrame:
-    """``pair_table`` of the strongest pair in a table of ``interactions``; empty if no pair could be tested."""
+    """``pair_table`` of the strongest pair in a table of ``interactions``; empty if no pair could be tested.
+
+    >>> from analysis.comparable import sample_at
+    >>> sample = sample_at(study)
+    >>> list(top_pair(sample, interactions(sample)))[:4]
+    ['batch_norm', 'learning_rate', 'trials', 'mean']
+    """
     tested = pairs.dropna(subset="p")
     if not len(tested):
         return pd.DataFrame(columns=CELL_COLUMNS)

@@ -9,14 +9,13 @@ like a smooth distribution.
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, create_trial
 
 from analysis.comparable import ACCURACY, Sample
 from analysis.readers.frames import Mode
@@ -27,37 +26,20 @@ from analysis.stats.resampling import SEED, bootstrap_indices, t_interval
 ROUNDS = 12
 TREES, ROUND_TREES = 64, 8  # fANOVA spends its time on trees: 2 s for 64 trees and 500 trials
 MAX_FANOVA_TRIALS = 1000  # the time of fANOVA grows faster than linearly, to 9 s for 2,000 trials
-DIRECTIONS = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
+DIRECTIONS = {"max": "maximize", "min": "minimize"}
 TOP, MIN_TOP_TRIALS = 0.1, 5  # PED-ANOVA's best trials: a tenth, but at least five, as Optuna advises
-
-
-class BootstrapStudy(optuna.Study):
-    """An Optuna study with a given list of trials, in which a trial may occur several times.
-
-    A bootstrap sample needs repeated trials with the same number. ``Study.add_trial`` would renumber them, and takes
-    ten times as long. tests/contracts/test_analysis.py lists what this class relies on.
-    """
-
-    def __init__(self, trials: Sequence[FrozenTrial], mode: Mode) -> None:
-        storage = optuna.storages.InMemoryStorage()
-        verbosity = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # Optuna logs every new study at INFO
-        storage.create_new_study([DIRECTIONS[mode]], "bootstrap")
-        optuna.logging.set_verbosity(verbosity)
-        super().__init__("bootstrap", storage)
-        self.fixed_trials = list(trials)
-
-    def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
-        """All trials; every one of them is complete."""
-        return self.fixed_trials
 
 
 def optuna_importance(sample: Sample) -> pd.DataFrame:
     """fANOVA and PED-ANOVA of each parameter: parameter, method, importance (shares that sum to 1), low, high.
 
     fANOVA uses at most MAX_FANOVA_TRIALS trials, drawn at random, also for its intervals.
+
+    >>> from analysis.comparable import sample_at
+    >>> optuna_importance(sample_at(study))["method"].unique().tolist()
+    ['fanova', 'ped-anova']
     """
-    trials = frozen_trials(sample)
+    trials = completed_trials(sample)
     usable = len(trials) >= MIN_TRIALS and len({trial.value for trial in trials}) > 1
     rows = []
     for method in ("fanova", "ped-anova"):
@@ -75,6 +57,7 @@ def optuna_importance(sample: Sample) -> pd.DataFrame:
 
 
 def _shares(trials: list[FrozenTrial], sample: Sample, method: str, trees: int) -> dict[str, float]:
+    """The importance of each parameter by one method, as shares that sum to 1; NaN if all importances are 0."""
     if method == "fanova" and len(trials) > MAX_FANOVA_TRIALS:
         trials = [trials[i] for i in np.random.default_rng(SEED).choice(len(trials), MAX_FANOVA_TRIALS, replace=False)]
     top = min(max(TOP, MIN_TOP_TRIALS / len(trials)), 0.5)
@@ -85,12 +68,25 @@ def _shares(trials: list[FrozenTrial], sample: Sample, method: str, trees: int) 
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna warns of few trials; the intervals show it
-        importances = evaluator.evaluate(BootstrapStudy(trials, sample.mode), params=sample.parameters)
+        # Not optuna.importance.get_param_importances: it gives equal shares where all importances are 0.
+        importances = evaluator.evaluate(_study_of(trials, sample.mode), params=sample.parameters)
     total = sum(importances.values())
     return {name: value / total if total > 0 else float("nan") for name, value in importances.items()}
 
 
-def frozen_trials(sample: Sample) -> list[FrozenTrial]:
+def _study_of(trials: Sequence[FrozenTrial], mode: Mode) -> optuna.Study:
+    """An Optuna study in memory that contains ``trials``."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # Optuna logs every new study at INFO
+    try:
+        study = optuna.create_study(direction=DIRECTIONS[mode])
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    study.add_trials(trials)
+    return study
+
+
+def completed_trials(sample: Sample) -> list[FrozenTrial]:
     """Convert the sample to completed Optuna trials whose values are the accuracies within the budget.
 
     Numbers with many values stay numbers; all other parameters, and those with missing values, become categories.
@@ -98,15 +94,14 @@ def frozen_trials(sample: Sample) -> list[FrozenTrial]:
     columns = {name: _as_optuna(sample.trials[name]) for name in sample.parameters}
     distributions = {name: distribution for name, (_, distribution) in columns.items()}
     values = {name: list(column) for name, (column, _) in columns.items()}
-    # Each trial needs its own number: PED-ANOVA recognises the best trials by their numbers.
     return [
-        FrozenTrial(
-            number=i, trial_id=i, state=TrialState.COMPLETE, value=float(accuracy), datetime_start=None,
-            datetime_complete=None, params={name: column[i] for name, column in values.items()},
-            distributions=distributions, user_attrs={}, system_attrs={}, intermediate_values={},
+        create_trial(
+            value=float(accuracy),
+            params={name: column[i] for name, column in values.items()},
+            distributions=distributions,
         )
         for i, accuracy in enumerate(sample.trials[ACCURACY])
-    ]  # fmt: skip
+    ]
 
 
 def _as_optuna(column: pd.Series) -> tuple[pd.Series, BaseDistribution]:

@@ -19,7 +19,13 @@ COLUMNS = ["parameter", "value", "predicted", "low", "high", "trials", "epochs"]
 
 
 def partial_dependence(sample: Sample, parameters: list[str]) -> pd.DataFrame:
-    """One row per value of ``parameters``: predicted mean accuracy, with an interval from ROUNDS bootstrap forests."""
+    """One row per value of ``parameters``: predicted mean accuracy, with an interval from ROUNDS bootstrap forests.
+
+    >>> from analysis.comparable import sample_at
+    >>> table = partial_dependence(sample_at(study), ["batch_norm"])
+    >>> table["value"].tolist(), bool(table["predicted"].is_monotonic_increasing)
+    (['False', 'True'], True)
+    """
     accuracy = sample.trials[ACCURACY].to_numpy(dtype=float)
     if len(sample) < MIN_TRIALS or not parameters:
         return pd.DataFrame(columns=COLUMNS)

@@ -101,6 +101,12 @@ def adjusted_effect(
     """Mean accuracy of the trials ``first`` minus that of ``second``, all parameters except ``excluded`` held fixed.
 
     ``first``, ``second``: masks of the trials. The remaining trials enter the model as a third group.
+
+    >>> from analysis.comparable import sample_at
+    >>> sample = sample_at(study)
+    >>> with_norm = sample.trials["batch_norm"].to_numpy()
+    >>> round(adjusted_effect(sample, with_norm, ~with_norm, ["batch_norm"]).value, 3)
+    0.135
     """
     rest = ~(first | second)
     groups = np.column_stack([first, rest] if rest.any() else [first]).astype(float)
@@ -110,7 +116,12 @@ def adjusted_effect(
 
 
 def welch_effect(first: Array, second: Array) -> Effect:
-    """The plain difference of two means, with the interval and p value of Welch's t test."""
+    """The plain difference of two means, with the interval and p value of Welch's t test.
+
+    >>> effect = welch_effect(np.array([0.5, 0.6, 0.7]), np.array([0.2, 0.3, 0.1]))
+    >>> round(effect.value, 2), round(effect.low, 2), round(effect.high, 2)
+    (0.4, 0.17, 0.63)
+    """
     difference = float(first.mean() - second.mean())
     if np.ptp(first) == 0 and np.ptp(second) == 0:
         return effect_with_interval(difference, 0.0, len(first) + len(second) - 2)

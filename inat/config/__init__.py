@@ -1,1 +1,1 @@
-"""What a training and a search need: frozen dataclasses that check themselves; loads no heavy library."""
+"""The settings of a training and of a search, as frozen dataclasses that check themselves; loads no heavy library."""

@@ -41,12 +41,13 @@ IMAGENET, NO_WEIGHTS = "imagenet", "none"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackboneConfig:
-    """A network of torchvision: its weights, which of its stages train, how the features of the others are kept.
+    """A network of torchvision: its weights, which of its stages train, and how the others' features are cached.
 
-    ``freeze_all`` trains the head, ``freeze_partial`` also the last ``k_layers`` stages before it, ``unfreeze_all``
-    everything, the body at ``body_lr_factor`` times the learning rate of the head. With augmentation, ``views``
-    augmented copies of each training photo are pushed through the frozen stages once, and each epoch draws one of them;
-    0 pushes every photo through them in every epoch, as does a set of features above ``max_feature_gb``.
+    ``freeze_all`` trains the head, ``freeze_partial`` also the last ``k_layers`` stages before the head, and
+    ``unfreeze_all`` all stages, those before the head at ``body_lr_factor`` times the learning rate of the head. With
+    augmentation, the frozen stages compute features of ``views`` augmented copies of each training image once, and each
+    epoch takes one copy at random. Nothing is cached if ``views`` is 0 or if the features are larger than
+    ``max_feature_gb``; the frozen stages then run in every epoch.
     """
 
     backbone: str
@@ -57,7 +58,7 @@ class BackboneConfig:
     body_lr_factor: float = 0.1
     views: int = 4
     max_feature_gb: float = 20.0
-    weights_sha256: str = ""  # of the weights of a study, checked where it is given
+    weights_sha256: str = ""  # of the study's weights; checked unless it is empty
 
     def __post_init__(self) -> None:
         problems = type_errors(self) + positive_errors(self, "body_lr_factor")

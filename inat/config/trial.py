@@ -1,4 +1,4 @@
-"""What one training needs: frozen dataclasses that check themselves and report every mistake at once."""
+"""The settings of one training, as frozen dataclasses that check themselves; one error lists all mistakes."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -34,9 +34,9 @@ POOLINGS = (FLATTEN, AVERAGE, MAXIMUM) = ("flatten", "average", "maximum")
 SCHEDULES = (STEP, COSINE) = ("step", "cosine")
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS = get_args(Precision)
-# Augmented crops are cut from a copy this many times larger. On 300 photographs of 300x240 px, crops for 64 px were at
-# a median PSNR of 28.7 dB from crops of the original with 1, 34.3 with 1.5, 37.2 with 2 and 35.0 with 3, which aliases
-# (benchmarks/crops.py).
+# Augmented crops are cut from a stored copy with CROP_MARGIN times the image size. For 300 images of 300x240 px, the
+# median PSNR between crops of 64 px from the copy and from the original was 28.7 dB with a margin of 1, 34.3 dB with
+# 1.5, 37.2 dB with 2 and 35.0 dB with 3, which aliases (benchmarks/crops.py).
 CROP_MARGIN = 2
 
 
@@ -57,18 +57,18 @@ class DataConfig:
     cache_dir: str = str(CACHE_DIR)
     val_share: float = 0.2
     use_augmentation: bool = False
-    light_augmentation: bool = False  # augments with crops and flips alone
+    light_augmentation: bool = False  # only crops and flips
     max_bad_fraction: float = 0.01
-    fingerprint: str = ""  # of the photographs of a study, checked where it is given
-    train_on_val: bool = False  # on the validation photographs, too: what validation then says means nothing
+    fingerprint: str = ""  # of the study's images; checked unless it is empty
+    train_on_val: bool = False  # also train on the validation images; validation metrics then mean nothing
 
     @property
     def crop_size(self) -> int:
-        """Side in pixels of the stored images that augmented crops are cut from."""
+        """Side in pixels of the stored copies that augmented crops are cut from."""
         return CROP_MARGIN * self.image_size
 
     def without_augmentation(self) -> Self:
-        """The same images, not augmented: a configuration that all trials of a study share."""
+        """The same configuration with all hyperparameters at their defaults: all trials of a study share it."""
         return type(self)(**self.settings())
 
     def settings(self) -> dict[str, Any]:
@@ -99,10 +99,11 @@ AUGMENTATION = tuple(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CNNConfig:
-    """The predecessor's family: conv_layers blocks of conv 3x3, [batch norm], activation, max-pool 2; then dense.
+    """The CNN published for nature_12K: blocks of 3x3 convolution, [batch norm], activation, max-pool 2; then dense.
 
-    With ``block`` "residual" all blocks but the first are residual ones. With ``pooling`` "average" or "maximum", that
-    of each feature map goes into the output, without a dense layer between; ``num_neurons_dense`` has no effect then.
+    With ``block`` "residual", all blocks but the first are residual. With ``pooling`` "average" or "maximum", the
+    average or maximum of each feature map goes straight into the output layer, without a dense layer, and
+    ``num_neurons_dense`` has no effect.
     """
 
     first_layer_filters: int
@@ -125,11 +126,11 @@ class CNNConfig:
 
     @property
     def filters(self) -> tuple[int, ...]:
-        """Filters of each convolution: ``first_layer_filters * filter_org**i``, at least one."""
+        """Number of filters of convolution i: ``first_layer_filters * filter_org**i``, at least 1."""
         return tuple(max(1, int(self.first_layer_filters * self.filter_org**i)) for i in range(self.conv_layers))
 
 
-# Parameters that have no effect if another, or its default where there is none, has one of these values.
+# (name, default, values, others): if the hyperparameter ``name`` has one of ``values``, ``others`` have no effect.
 INACTIVE_WHEN: tuple[tuple[str, Any, tuple[Any, ...], tuple[str, ...]], ...] = (
     ("strategy", FREEZE_PARTIAL, (FREEZE_ALL, UNFREEZE_ALL), ("k_layers",)),
     ("pooling", FLATTEN, (AVERAGE, MAXIMUM), ("num_neurons_dense",)),
@@ -140,30 +141,30 @@ INACTIVE_WHEN: tuple[tuple[str, Any, tuple[Any, ...], tuple[str, ...]], ...] = (
 
 
 def active_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """``params`` without those that have no effect beside the others: k_layers, unless freeze_partial is chosen."""
-    idle = {name for decider, default, values, names in INACTIVE_WHEN if params.get(decider, default) in values
-            for name in names}  # fmt: skip
-    return {name: value for name, value in params.items() if name not in idle}
+    """``params`` without the hyperparameters that have no effect, such as k_layers without freeze_partial."""
+    inactive = {name for decider, default, values, names in INACTIVE_WHEN if params.get(decider, default) in values
+                for name in names}  # fmt: skip
+    return {name: value for name, value in params.items() if name not in inactive}
 
 
 def feature_group(params: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """Equal for trials that read the same kept features; None for those that have no frozen stages."""
+    """A key that is equal for trials with the same cached features; None for a trial without frozen stages."""
     if params.get("strategy", UNFREEZE_ALL) == UNFREEZE_ALL:
         return None
-    used = active_params(params)
+    active = active_params(params)
     names = ("backbone", "strategy", "k_layers", "use_augmentation", *AUGMENTATION)
-    return tuple(used.get(name) for name in names)
+    return tuple(active.get(name) for name in names)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
-    """How a network is trained: as the predecessor did it, Adam with a step schedule, unless more is asked for.
+    """How a network is trained. The defaults are those published for nature_12K: Adam with a step schedule.
 
-    ``schedule`` "step" multiplies the learning rate by ``lr_gamma`` every ``lr_step_epochs`` epochs; "cosine" raises it
-    over the first ``warmup_share`` of the steps of ``max_epochs`` and lets it fall to 0 over the others. A
-    ``weight_decay`` above 0 makes Adam AdamW. ``mixup_alpha`` and ``cutmix_alpha`` are those of their Beta
-    distributions, ``random_erasing`` is the share of the photos that lose a rectangle, ``ema_decay`` is of the average
-    of the weights, which is validated and kept. 0 is off.
+    ``schedule`` "step" multiplies the learning rate by ``lr_gamma`` every ``lr_step_epochs`` epochs. "cosine" raises
+    it over the first ``warmup_share`` of the steps of ``max_epochs`` and lowers it to 0 over the others. With a
+    ``weight_decay`` above 0, Adam becomes AdamW. ``mixup_alpha`` and ``cutmix_alpha`` are parameters of Beta
+    distributions, ``random_erasing`` is the share of the images that lose a rectangle. ``ema_decay`` is the decay of
+    the moving average of the weights, which is then validated and saved in place of the weights. 0 means off.
     """
 
     learning_rate: float
@@ -190,13 +191,13 @@ class OptimConfig:
 
     @property
     def alters_images(self) -> bool:
-        """Whether training batches are erased in or mixed, which features of photographs cannot be."""
+        """Whether training erases parts of images or mixes them; cached features do not allow that."""
         return max(self.mixup_alpha, self.cutmix_alpha, self.random_erasing) > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
-    """Everything one training needs. Field names are unique over the nested parts, so a flat dict describes it."""
+    """All settings of one training. No two parts have a field name in common, so a flat dict describes them."""
 
     data: DataConfig
     model: CNNConfig | BackboneConfig
@@ -206,7 +207,7 @@ class TrialConfig:
     seed: int = 0
     precision: Precision = "auto"
     compile: bool = False
-    stop_epoch: int = 0  # the last epoch of a training whose schedule is made for max_epochs; 0: max_epochs
+    stop_epoch: int = 0  # ends the training early, with the schedule for max_epochs; 0: train for max_epochs
 
     def __post_init__(self) -> None:
         problems = type_errors(self) + positive_errors(self, "max_epochs", "patience")
@@ -220,10 +221,10 @@ class TrialConfig:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """Build the nested configuration from a flat dict of primitives, as Tune samples it.
+        """The configuration that a flat dict of primitives describes, such as Tune samples it.
 
-        One with a ``backbone`` describes a pretrained network, and may leave ``image_size`` to it. Raises ConfigError
-        with every mistake: unknown names, missing values, impossible values.
+        A dict with ``backbone`` describes a pretrained network; its ``image_size`` is optional. Raises ConfigError with
+        all mistakes: unknown names, missing values, impossible values.
         """
         model = BackboneConfig if "backbone" in params else CNNConfig
         parts: dict[str, type] = {"data": DataConfig, "model": model, "optim": OptimConfig}
@@ -242,7 +243,7 @@ class TrialConfig:
         return cls(**built, **{name: params[name] for name in own & params.keys()})
 
     def to_params(self) -> dict[str, Any]:
-        """The flat dict that ``from_params`` reads."""
+        """A flat dict from which ``from_params`` makes an equal configuration."""
         flat = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for part in (flat.pop("data"), flat.pop("model"), flat.pop("optim")):
             flat |= {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}

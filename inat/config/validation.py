@@ -1,11 +1,11 @@
-"""Checks of a frozen dataclass's fields, each of which returns messages, so that every mistake is said at once."""
+"""Checks of the fields of a frozen dataclass. Each returns messages, so that one error can list all mistakes."""
 
 import dataclasses
 import difflib
 import math
 from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from inat.errors import ConfigError
 
@@ -13,13 +13,13 @@ WORDS = {int: "a whole number", float: "a finite number", bool: "True or False",
 
 
 def raise_if_any(problems: list[str]) -> None:
-    """Raise one ConfigError that lists all ``problems``, each once, if there are any."""
+    """Raise a ConfigError with all ``problems``, each once; do nothing if there are none."""
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
 
 
 def type_errors(config: Any) -> list[str]:
-    """One message for each field whose value is not of its annotated type; 32.0 is no whole number, True no number."""
+    """A message for each field whose value is not of the annotated type; 32.0 is not an int, True is not a number."""
     return [
         f"{f.name} must be {' or '.join(WORDS[kind] for kind in _kinds(f.type))}, got {getattr(config, f.name)!r}"
         for f in dataclasses.fields(config)
@@ -28,15 +28,17 @@ def type_errors(config: Any) -> list[str]:
 
 
 def has_type(config: Any, name: str) -> bool:
-    """Whether the named field's value is of its annotated type; other types than those of WORDS are not looked at."""
+    """Whether the value of the field ``name`` has its annotated type; a type that is not in WORDS is not checked."""
     kinds = _kinds(next(f.type for f in dataclasses.fields(config) if f.name == name))
     return not kinds.keys() <= WORDS.keys() or any(_is(getattr(config, name), kind) for kind in kinds)
 
 
 def _kinds(annotation: Any) -> dict[Any, None]:
     if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    return dict.fromkeys(get_args(annotation) if isinstance(annotation, UnionType) else (annotation,))
+        return _kinds(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return {kind: None for part in get_args(annotation) for kind in _kinds(part)}
+    return {annotation: None}
 
 
 def _is(value: Any, kind: type) -> bool:
@@ -48,40 +50,40 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def positive_errors(config: Any, *names: str) -> list[str]:
-    """One message for each named field whose number is not above zero; ``type_errors`` tells of what is no number."""
+    """A message for each named field whose number is not above zero; ``type_errors`` reports other types."""
     numbers = {name: getattr(config, name) for name in names if has_type(config, name)}
     return [f"{name} must be positive, got {value}" for name, value in numbers.items() if not value > 0]
 
 
 def non_negative_errors(config: Any, *names: str) -> list[str]:
-    """One message for each named field whose number is below zero; ``type_errors`` tells of what is no number."""
+    """A message for each named field whose number is below zero; ``type_errors`` reports other types."""
     numbers = {name: getattr(config, name) for name in names if has_type(config, name)}
     return [f"{name} must not be negative, got {value}" for name, value in numbers.items() if value < 0]
 
 
 def range_errors(config: Any, name: str, low: float, high: float) -> list[str]:
-    """A message if the named field is a number, but not in [low, high)."""
+    """A message if the field ``name`` is a number outside [low, high)."""
     value = getattr(config, name)
-    inside = not has_type(config, name) or low <= value < high
-    return [] if inside else [f"{name} must be in [{low:g}, {high:g}), got {value}"]
+    valid = not has_type(config, name) or low <= value < high
+    return [] if valid else [f"{name} must be in [{low:g}, {high:g}), got {value}"]
 
 
 def choice_errors(config: Any, name: str, known: Sequence[str]) -> list[str]:
-    """A message if the named field is a text, but none of the ``known`` ones."""
+    """A message if the field ``name`` is a string that is not in ``known``."""
     value = getattr(config, name)
-    fine = not has_type(config, name) or value in known
-    return [] if fine else [f"unknown {name} {value!r}; choose from {', '.join(known)}"]
+    valid = not has_type(config, name) or value in known
+    return [] if valid else [f"unknown {name} {value!r}; choose from {', '.join(known)}"]
 
 
 def unknown_name_error(name: Any, known: set[str]) -> str:
-    """A message for a name that nothing reads, with the closest known one or all of them."""
+    """A message for an unknown hyperparameter, with the closest known name or with all of them."""
     close = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(sorted(known))}"
     return f"unknown hyperparameter {name!r}; {hint}"
 
 
 def build_part(part: type, params: Mapping[str, Any]) -> Any:
-    """Build one nested dataclass from its fields' entries in ``params``; ConfigError if one is missing."""
+    """A ``part`` of TrialConfig from the entries of ``params`` for its fields; ConfigError if one is missing."""
     fields = dataclasses.fields(part)
     required = [f.name for f in fields if f.default is dataclasses.MISSING]
     raise_if_any([f"{name} is missing" for name in required if name not in params])
@@ -89,7 +91,7 @@ def build_part(part: type, params: Mapping[str, Any]) -> Any:
 
 
 def pooling_errors(conv_layers: int, image_size: int) -> list[str]:
-    """A message if ``conv_layers`` halvings leave less than one pixel of ``image_size``."""
+    """A message if halving ``image_size`` ``conv_layers`` times leaves less than one pixel."""
     if conv_layers < image_size.bit_length():
         return []
     least = str(2**conv_layers) if conv_layers < 64 else f"2**{conv_layers}"

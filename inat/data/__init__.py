@@ -1,1 +1,1 @@
-"""From a folder of labelled photographs to normalised batches."""
+"""From a folder of labelled images to normalised batches."""

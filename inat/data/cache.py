@@ -1,11 +1,11 @@
-"""List and clear the decoded photographs, and the features of frozen stages, that searches keep.
+"""List or remove the decoded photos, and the features of frozen stages, that searches keep.
 
-    python -m inat.data.cache                          # what there is, for which folder, how large
-    python -m inat.data.cache --clear outdated         # unfinished, or of photographs that changed or went
-    python -m inat.data.cache --clear NAME [NAME ...]  # by the name in the list
+    python -m inat.data.cache                          # all stores: name, folder, size, state
+    python -m inat.data.cache --clear outdated         # unfinished stores, and stores of changed or removed photos
+    python -m inat.data.cache --clear NAME [NAME ...]  # stores by their name in the list
     python -m inat.data.cache --clear all
 
-A running search keeps what it has opened: the system frees the space when its last trial has ended.
+A running search keeps the stores it has opened: the system frees their space when its last trial has ended.
 """
 
 import glob
@@ -23,8 +23,8 @@ from rich.filesize import decimal
 from inat.cli import run_command
 from inat.constants import CACHE_DIR, DIGITS, MANIFEST_JSON
 from inat.data.image_folder import list_split
-from inat.data.image_store import lock_path, state_name, store_directory
-from inat.data.image_store_builder import BUILDING
+from inat.data.image_store import store_directory
+from inat.data.store import BUILDING, lock_path, state_name
 from inat.errors import ConfigError, DataError, InatError
 
 ALL, OUTDATED = "all", "outdated"
@@ -33,26 +33,28 @@ CURRENT, CHANGED, GONE, UNFINISHED = "current", "photos changed", "photos gone",
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheCommand:
-    """List the decoded photographs and features, or remove some of them."""
+    """List the decoded photos and features, or remove some of them."""
 
     cache_dir: Path = CACHE_DIR
-    """Where they are kept, as given to the search."""
+    """Cache folder, as given to the search."""
     clear: tuple[str, ...] | None = None
-    """Names from the list, "outdated" or "all"."""
+    """Stores to remove: names from the list, "outdated" or "all"."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedStore:
-    """One directory of the cache: ``size`` in pixels, ``bad`` photos left out, ``used`` when it was last opened.
+    """One store of the cache.
 
-    ``features`` says of what network and split they are; "" for decoded photographs.
+    ``folder`` holds its ``images``, of which ``unreadable`` ones are left out; ``size`` is the side of an image in
+    pixels, ``bytes`` the size on the disk, ``used`` the time when the store was last opened. ``features`` names network
+    and split of a feature store, and is "" for an image store.
     """
 
     directory: Path
     folder: Path
     size: int
-    photos: int
-    bad: int
+    images: int
+    unreadable: int
     state: str
     bytes: int
     used: datetime
@@ -60,18 +62,18 @@ class CachedStore:
 
     @property
     def name(self) -> str:
-        """Its directory's name, which --clear takes."""
+        """Name of the directory, which --clear takes."""
         return self.directory.name
 
 
 def cached_stores(cache_dir: Path) -> list[CachedStore]:
-    """What ``cache_dir`` holds, last used first; anything else in it is left out."""
+    """The stores in ``cache_dir``, last used first; other files and folders are ignored."""
     found = (_read(directory) for directory in _directories(cache_dir))
     return sorted((store for store in found if store), key=lambda store: store.used, reverse=True)
 
 
 def clear(stores: Sequence[CachedStore]) -> list[CachedStore]:
-    """Remove ``stores`` and return those that stay because a search is making them at this moment."""
+    """Remove ``stores``; returns the stores that stay because a search is building them at this moment."""
     busy = []
     for store in stores:
         try:
@@ -91,24 +93,24 @@ def _stem(directory: Path) -> str:
 
 
 def _remove(directory: Path) -> None:
-    # Renamed first: what a crash leaves is then an unfinished store, not one that looks whole.
-    doomed = directory.with_name(directory.name.removesuffix(BUILDING) + BUILDING)
-    if doomed != directory:
-        shutil.rmtree(doomed, ignore_errors=True)
-        directory.rename(doomed)
-    shutil.rmtree(doomed)
+    # Renamed first: a crash then leaves an unfinished store, not one that looks complete.
+    unfinished = directory.with_name(directory.name.removesuffix(BUILDING) + BUILDING)
+    if unfinished != directory:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        directory.rename(unfinished)
+    shutil.rmtree(unfinished)
 
 
-def choose(stores: Sequence[CachedStore], wanted: Sequence[str]) -> list[CachedStore]:
-    """The stores that --clear means; ConfigError for a name that is not there."""
-    if not wanted:
+def choose(stores: Sequence[CachedStore], names: Sequence[str]) -> list[CachedStore]:
+    """The stores that the ``names`` given to --clear select; ConfigError for an unknown name."""
+    if not names:
         raise ConfigError(f"--clear needs names from the list, {OUTDATED} or {ALL}")
     known = {ALL, OUTDATED, *(store.name for store in stores)}
-    if unknown := [name for name in wanted if name not in known]:
+    if unknown := [name for name in names if name not in known]:
         raise ConfigError(f"nothing named {unknown[0]!r} to clear; choose from {', '.join(sorted(known))}")
     return [
         store for store in stores
-        if ALL in wanted or store.name in wanted or (OUTDATED in wanted and store.state != CURRENT)
+        if ALL in names or store.name in names or (OUTDATED in names and store.state != CURRENT)
     ]  # fmt: skip
 
 
@@ -129,26 +131,27 @@ def _read(directory: Path) -> CachedStore | None:
             return CachedStore(directory, Path(), 0, 0, 0, UNFINISHED, size_on_disk, used)
         manifest = json.loads((directory / MANIFEST_JSON).read_text())
         folder, size = Path(manifest["folder"]), int(manifest["size"])
-        photos, bad = int(manifest["photos"]), int(manifest["skipped"])
-        made_of, features = manifest.get("state", state_name(directory)), manifest.get("features", "")
+        images, unreadable = int(manifest["photos"]), int(manifest["skipped"])
+        built_from, features = manifest.get("state", state_name(directory)), manifest.get("features", "")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # not one of ours, or removed meanwhile
-    return CachedStore(directory, folder, size, photos, bad, _state(made_of, folder), size_on_disk, used, features)
+        return None  # not a store, or removed meanwhile
+    state = _state(built_from, folder)
+    return CachedStore(directory, folder, size, images, unreadable, state, size_on_disk, used, features)
 
 
-def _state(made_of: str, folder: Path) -> str:
-    """Whether the photographs in ``folder`` are still in the state called ``made_of``."""
-    if made_of == DIGITS:
+def _state(built_from: str, folder: Path) -> str:
+    """Whether the images in ``folder`` are still those of the state named ``built_from``."""
+    if built_from == DIGITS:
         return CURRENT
     try:
-        photos = list_split(folder)
+        files = list_split(folder)
     except (OSError, InatError):
         return GONE
-    return CURRENT if state_name(store_directory(photos, 0, Path())) == made_of else CHANGED
+    return CURRENT if state_name(store_directory(files, 0, Path())) == built_from else CHANGED
 
 
 def show(command: CacheCommand) -> None:
-    """Do what ``command`` says and print what there is, or what was removed."""
+    """List the stores, or remove some and print how many."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     cache_dir = command.cache_dir.expanduser().absolute()
     stores = cached_stores(cache_dir)
@@ -159,9 +162,9 @@ def show(command: CacheCommand) -> None:
         console.print(f"removed {len(removed)} of {len(stores)}, {decimal(sum(store.bytes for store in removed))}")
         if busy:
             names = ", ".join(store.name for store in busy)
-            raise DataError(f"{names} is being made by a search; clear it when that has ended")
+            raise DataError(f"a search is building {names}; clear it when the search has ended")
     elif not stores:
-        console.print(f"nothing is kept in {cache_dir}")
+        console.print(f"no stores in {cache_dir}")
     else:
         for store in stores:
             console.print(describe(store))
@@ -169,11 +172,13 @@ def show(command: CacheCommand) -> None:
 
 
 def describe(store: CachedStore) -> str:
-    """Its name on a line of its own, to be copied, and what it is."""
-    left_out = f" ({store.bad:,} unreadable)" if store.bad else ""
-    of_what = f"features ({store.features}) of " if store.features else ""
-    what = f"{of_what}{store.photos:,} photos{left_out} of {store.folder} at {store.size} px, " if store.photos else ""
-    return f"{store.name}\n    {what}{decimal(store.bytes)}, {store.state}, last used {store.used:%Y-%m-%d %H:%M}"
+    """Two lines: the name, which is easy to copy, and the content."""
+    unreadable = f" ({store.unreadable:,} unreadable)" if store.unreadable else ""
+    features = f"features ({store.features}) of " if store.features else ""
+    images = f"{store.images:,} photos{unreadable} of {store.folder} at {store.size} px"
+    content = f"{features}{images}, " if store.images else ""
+    used = f"last used {store.used:%Y-%m-%d %H:%M}"
+    return f"{store.name}\n    {content}{decimal(store.bytes)}, {store.state}, {used}"
 
 
 if __name__ == "__main__":

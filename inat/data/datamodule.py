@@ -1,48 +1,69 @@
-"""The three splits of a data set for Lightning."""
+"""Lightning data modules: the images of a data set, or the features that frozen stages have computed from them.
 
-from collections.abc import Iterator, Sequence
+Both read arrays in memory, shuffle the training split anew for each epoch and go through the other splits in order.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from inat.config.trial import DataConfig
 from inat.constants import TEST, VAL
 from inat.data.augment import augment, normalise, scale_to_one
 from inat.data.feature_store import FeatureStore
-from inat.data.loader import Batch, EpochShuffle, all_resident, as_tensor, loader_of, make_loader
-from inat.data.splits import Split, Splits, load_splits
+from inat.data.loader import ArrayDataset, Batch, EpochShuffle, SplitDataset, as_tensor, batch_loader, gpu_copies
+from inat.data.splits import Splits, load_splits
+
+VIEW_STREAM = 1  # number of the random stream that draws views, beside the stream that draws the order
 
 
-class ImageDataModule(pl.LightningDataModule):
-    """The three splits of one data set; only the training split is shuffled and, if asked, augmented.
+class ArrayDataModule(pl.LightningDataModule):
+    """Loaders of a training and a validation split; ``dataset`` makes the data set of a split on a device."""
 
-    Batches travel as uint8; they are augmented and normalised on the device.
-    """
+    dataset: Callable[[Any, torch.device], ArrayDataset]
 
-    def __init__(self, config: DataConfig, batch_size: int, seed: int = 0) -> None:
+    def __init__(self, train: Any, val: Any, classes: tuple[str, ...], batch_size: int, seed: int) -> None:
         super().__init__()
-        self.config = config
+        self.train, self.val = train, val
+        self.classes = classes  # in the order of the labels
         self.batch_size = batch_size
         self.seed = seed
-        self.splits: Splits = load_splits(config)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the labels."""
-        return self.splits.classes
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled training batches, with augmentation those of the larger images."""
-        return make_loader(self.splits.train, self.batch_size, self._device(), shuffle_seed=self.seed)
+        """Training batches, shuffled anew for each epoch."""
+        dataset = self.dataset(self.train, self._device())
+        return batch_loader(dataset, self.batch_size, self._device(), dataset.shuffle(self.seed))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation batches, in order."""
-        return self._in_order(self.splits.val)
+        return self._in_order(self.val)
+
+    def _in_order(self, split: Any) -> DataLoader[Batch]:
+        return batch_loader(self.dataset(split, self._device()), self.batch_size, self._device())
+
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+
+class ImageDataModule(ArrayDataModule):
+    """The training, validation and test images of one data set; only training images are augmented.
+
+    Batches are uint8 until they are on the device, which augments and normalises them.
+    """
+
+    dataset = SplitDataset
+
+    def __init__(self, config: DataConfig, batch_size: int, seed: int = 0) -> None:
+        self.splits: Splits = load_splits(config)
+        super().__init__(self.splits.train, self.splits.val, self.splits.classes, batch_size, seed)
+        self.config = config
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Batches of the held-out test split, in order."""
@@ -52,76 +73,58 @@ class ImageDataModule(pl.LightningDataModule):
         """The loader of split "val" or "test"."""
         return {VAL: self.val_dataloader, TEST: self.test_dataloader}[split]()
 
-    def _in_order(self, split: Split) -> DataLoader[Batch]:
-        return make_loader(split, self.batch_size, self._device())
-
-    def _device(self) -> torch.device:
-        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int = 0) -> tuple[Tensor, Tensor]:
-        """What the network sees, (B, 3, image_size, image_size) float32 and labels, on the batch's device."""
-        return as_seen(batch, self.config), batch.labels
+        """Network input (B, 3, image_size, image_size) float32 and labels (B,), on the device of the batch."""
+        return network_input(batch, self.config), batch.labels
 
 
-def as_seen(batch: Batch, config: DataConfig) -> Tensor:
-    """The images of a batch as networks see them, (B, 3, image_size, image_size) float32: augmented if so meant."""
-    given, aspects = batch.images, batch.aspects
-    if aspects is None:
-        images = scale_to_one(given)
+def network_input(batch: Batch, config: DataConfig) -> Tensor:
+    """Normalised images (B, 3, image_size, image_size) float32 of a batch; augmented if the batch has ``aspects``."""
+    if batch.aspects is None:
+        images = scale_to_one(batch.images)
     else:
-        images = augment(given, aspects, config.image_size, light=config.light_augmentation)
+        images = augment(batch.images, batch.aspects, config.image_size, light=config.light_augmentation)
     return normalise(images.contiguous(memory_format=torch.channels_last))
-
-
-VIEW_STREAM = 1  # of random numbers, beside that of the order
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Features of one split: each of ``views`` has rows (N, ...) with channels last, ``labels`` are (N,)."""
+    """Features of one split: each view has rows (N, ...) with channels last, ``labels`` are (N,)."""
 
     views: Sequence[FeatureStore]
     labels: NDArray[np.int64]
 
 
-class FeatureDataset(Dataset[Batch]):
-    """Index ``view * N + row`` is one view of one photograph; ``__getitems__`` returns a whole batch.
-
-    On ``device`` if all views fit there.
-    """
+class FeatureDataset(ArrayDataset):
+    """Features of one split: index ``view * N + row`` is one view of one image; on the GPU if all views fit there."""
 
     def __init__(self, features: Features, device: torch.device) -> None:
         stored = [view.rows for view in features.views]
-        copies = all_resident(stored, device)
-        self.on_device = copies is not None
-        rows = copies or [as_tensor(part) for part in stored]
+        rows = gpu_copies(stored, device) or [as_tensor(array) for array in stored]
         self.views = [part.view(getattr(torch, view.dtype)) for part, view in zip(rows, features.views, strict=True)]
-        self.labels = torch.from_numpy(features.labels).to(self.views[0].device)
+        self.device = self.views[0].device
+        self.labels = torch.from_numpy(features.labels).to(self.device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitems__(self, indices: list[int]) -> Batch:
         view, row = divmod(np.array(indices), len(self))
-        # Sorted by view, each is gathered at once; ``places`` puts the photographs back in the order asked for.
-        order = np.argsort(view, kind="stable")
+        # Sorted by view, so that each view is gathered at once; ``positions`` restores the requested order.
+        by_view = np.argsort(view, kind="stable")
         counts = np.bincount(view, minlength=len(self.views))
-        rows = self._beside(row[order]).split(counts.tolist())
+        rows = self._send(row[by_view]).split(counts.tolist())
         gathered = [part.index_select(0, chosen) for part, chosen in zip(self.views, rows, strict=True)]
-        places = self._beside(np.argsort(order))
-        images = torch.cat(gathered)[places] if len(gathered) > 1 else gathered[0]
-        return Batch(channels_first(images), self.labels[self._beside(row)])
+        positions = self._send(np.argsort(by_view))
+        features = torch.cat(gathered)[positions] if len(gathered) > 1 else gathered[0]
+        return Batch(channels_first(features), self.labels[self._send(row)])
 
-    def _beside(self, numbers: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(numbers).to(self.labels.device, non_blocking=True)
-
-    def __getitem__(self, index: int) -> Batch:
-        batch = self.__getitems__([index])
-        return Batch(batch.images[0], batch.labels[0])
+    def shuffle(self, seed: int) -> EpochShuffle:
+        return ViewShuffle(len(self), seed, len(self.views))
 
 
 class ViewShuffle(EpochShuffle):
-    """A shuffle that also draws a view of every photograph; both depend on (seed, epoch) alone."""
+    """A shuffle that also draws one of ``views`` for every image; both depend only on (seed, epoch)."""
 
     def __init__(self, size: int, seed: int, views: int) -> None:
         super().__init__(size, seed)
@@ -132,39 +135,21 @@ class ViewShuffle(EpochShuffle):
         return (view * self.size + row for view, row in zip(drawn.tolist(), super().__iter__(), strict=True))
 
 
-class FeatureDataModule(pl.LightningDataModule):
-    """Training and validation features; shuffled as ImageDataModule shuffles its images."""
+class FeatureDataModule(ArrayDataModule):
+    """Training and validation ``Features``; in each epoch, each training image comes in one of its views."""
 
-    def __init__(self, train: Features, val: Features, classes: tuple[str, ...], batch_size: int, seed: int) -> None:
-        super().__init__()
-        self.train, self.val, self.classes = train, val, classes
-        self.batch_size, self.seed = batch_size, seed
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled batches, each photograph in one of its views."""
-        order = ViewShuffle(len(self.train.labels), self.seed, len(self.train.views))
-        return self._loader(self.train, order)
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Validation batches, in order."""
-        return self._loader(self.val, None)
-
-    def _loader(self, features: Features, order: EpochShuffle | None) -> DataLoader[Batch]:
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        dataset = FeatureDataset(features, device)
-        to_send = device.type == "cuda" and not dataset.on_device
-        return loader_of(dataset, order, self.batch_size, to_send=to_send)
+    dataset = FeatureDataset
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int = 0) -> tuple[Tensor, Tensor]:
-        """Features (B, ...) and labels (B,), as the network's last stages take them."""
+        """Features (B, ...) and labels (B,), the input of the stages that train."""
         return batch.images, batch.labels
 
 
 def channels_first(batch: Tensor) -> Tensor:
-    """(B, H, W, C) -> (B, C, H, W) in the same memory; anything else as it is."""
+    """Permute (B, H, W, C) to (B, C, H, W) without a copy; other shapes are returned as they are."""
     return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
 
 
 def channels_last(batch: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, H, W, C), contiguous; anything else as it is."""
+    """Permute (B, C, H, W) to contiguous (B, H, W, C); other shapes become contiguous."""
     return (batch.permute(0, 2, 3, 1) if batch.ndim == 4 else batch).contiguous()

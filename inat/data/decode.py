@@ -1,4 +1,4 @@
-"""Read one photograph file, whatever is in it, as an upright RGB image."""
+"""Read one image file of any format as an upright RGB image."""
 
 import os
 import stat
@@ -11,56 +11,63 @@ from PIL import Image, ImageOps
 
 StrPath = str | os.PathLike[str]
 
-# Pillow's own limit, above which it only warns up to twice as many. Pillow holds 4 bytes a pixel, twice that while it
-# turns or converts a photograph, so this bounds the memory of a build: 0.7 GB a core; 0.1 GB for 12 megapixels.
+# Pillow's own limit; Pillow only warns up to twice that many. Pillow holds 4 bytes per pixel, and 8 while it rotates or
+# converts an image, so this bounds the memory of decoding: 0.7 GB per core; 0.1 GB for images of 12 megapixels.
 MAX_PIXELS = 89_478_485
-ROWS_AT_ONCE = 256
+ROWS_PER_CHUNK = 256
+# Images that a thread decodes before it wakes the main thread, which then competes for the interpreter lock.
+IMAGES_PER_TASK = 16
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use: in a container or under taskset, fewer than the node has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_image(path: StrPath) -> Image.Image:
-    """The photograph at ``path``, upright, in mode RGB.
+    """Read the image at ``path``, upright, in mode RGB.
 
-    As torchvision's ImageFolder reads it (first frame of an animation, transparency dropped), but turned as its EXIF
-    orientation says, and with 16-bit grey scaled to 8 bits where Pillow would clip it to white. Raises whatever
-    Pillow's plugins raise on a broken file, or ValueError for what is no photograph.
+    Reads like torchvision's ImageFolder (the first frame of an animation, without transparency), but applies the EXIF
+    orientation, and scales 16-bit grey to 8 bits, which Pillow would clip to white. Raises whatever Pillow's plugins
+    raise for a broken file, or ValueError for a file that is no usable image.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("not a regular file")  # a named pipe would be waited for, for ever
+        raise ValueError("not a regular file")  # reading a named pipe would wait for ever
     with Image.open(path) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels, more than the allowed {MAX_PIXELS:,}")
         image.load()
         _turn_upright(image)
         if image.mode == "F":
-            raise ValueError("floating-point pixels, of which none is defined as white")
+            raise ValueError("floating-point pixels, which have no defined white")
         if image.mode == "RGB":
             return image
-        return _eight_bits(image) if image.mode.startswith("I") else image.convert("RGB")
+        return _to_eight_bits(image) if image.mode.startswith("I") else image.convert("RGB")
 
 
-def why_unreadable(error: Exception, path: str) -> str:
-    """What ``read_image`` raised, in words without the path, which stands beside them."""
+def unreadable_reason(error: Exception, path: str) -> str:
+    """Why ``read_image`` failed, in words and without the path, which callers print beside the reason."""
     text = getattr(error, "strerror", None) or str(error).replace(f" {path!r}", "")
     return text or type(error).__name__
 
 
 def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """(size, size, 3): the bytes of torchvision's ``Resize((size, size))``."""
+    """Pixels (size, size, 3), equal to those of torchvision's ``Resize((size, size))``."""
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def _turn_upright(image: Image.Image) -> None:
-    # Broken EXIF beside sound pixels: leave them as they are stored.
+    # If the EXIF data is broken but the pixels are not, keep the pixels as they are stored.
     with suppress(ValueError, SyntaxError, KeyError, TypeError, OSError, struct.error):
         ImageOps.exif_transpose(image, in_place=True)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _to_eight_bits(image: Image.Image) -> Image.Image:
     grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > 0xFFFF:
         raise ValueError(f"grey values {grey.min()}..{grey.max()} are outside 16 bits")
     scaled = np.empty(grey.shape, np.uint8)
-    for start in range(0, len(grey), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
+    for start in range(0, len(grey), ROWS_PER_CHUNK):
+        rows = slice(start, start + ROWS_PER_CHUNK)
         scaled[rows] = (grey[rows].astype(np.int32) + 128) // 257
     return Image.fromarray(scaled).convert("RGB")

@@ -1,35 +1,31 @@
-"""Kept features as directories beside the stores of photographs, under the same rules.
+"""Stores of features: the outputs of frozen stages for one split in one view.
 
-One directory for each split and view, published whole: ``features.npy`` (N, ...) and ``manifest.json``, which says in
-``dtype`` what its numbers are. It is never changed, so a map of it stays what it was.
+One directory per split and view, beside the image stores (see ``inat.data.store``): ``features.npy`` (N, ...) and
+``manifest.json``, whose ``dtype`` names the type of the numbers.
 """
 
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from inat.constants import FEATURES_NPY, MANIFEST_JSON
-from inat.data.image_store import cannot_write, lock_path
-from inat.data.image_store_builder import BUILDING
-from inat.errors import DataError
+from inat.data.store import build_under_lock, publish, read_store
 
-LOOK_EVERY_SECONDS = 1.0  # at whether another process has built what this one waits for
+POLL_SECONDS = 1.0  # between two looks at whether another process has built a store that this one waits for
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureStore:
-    """Features of one split in one view: ``rows`` (N, ...), a map of the file, and torch's name of their type.
+    """Features of one split in one view.
 
-    numpy has no bfloat16: ``rows`` then holds its bits as uint16.
+    ``rows`` (N, ...) is a memory map of the file, ``dtype`` torch's name of its type. numpy has no bfloat16: its bits
+    are stored as uint16.
     """
 
     rows: NDArray[Any]
@@ -37,80 +33,54 @@ class FeatureStore:
 
 
 def open_store(directory: Path) -> FeatureStore | None:
-    """None if it is not there, or damaged by somebody's clean-up or a failing disk."""
-    try:
+    """Open a store; None if it is missing or damaged."""
+
+    def read() -> FeatureStore:
         manifest = json.loads((directory / MANIFEST_JSON).read_text())
-        store = FeatureStore(np.asarray(np.load(directory / FEATURES_NPY, mmap_mode="r")), manifest["dtype"])
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, EOFError):
-        return None
-    except OSError as error:
-        raise DataError(f"cannot read {error.filename or directory} ({error.strerror}); check --cache-dir") from error
-    with suppress(OSError):  # somebody else's cache
-        os.utime(directory)  # when it was last used, for inat.data.cache
-    return store
+        return FeatureStore(np.asarray(np.load(directory / FEATURES_NPY, mmap_mode="r")), manifest["dtype"])
+
+    return read_store(directory, read)
 
 
 def build_missing(
-    directories: Iterable[Path], build: Callable[[Path], object], alive: Callable[[], None] = lambda: None
+    directories: Iterable[Path], build: Callable[[Path], object], heartbeat: Callable[[], None] = lambda: None
 ) -> None:
-    """Call ``build`` for each directory that is not there, unless another process does: then wait until it has.
+    """Call ``build`` for each directory that holds no store, or wait while another process builds that store.
 
-    Those that another is at come last, so that several processes that need the same ones share the work; ``alive`` is
-    called about once a second of waiting. Raises DataError if they cannot be written, CacheFullError where the disk is
-    full.
+    Directories that another process is building come last, so several processes share the work. ``heartbeat`` is called
+    about once per second of waiting. Raises DataError if they cannot be written, CacheFullError if the disk is full.
     """
-    waiting = [directory for directory in directories if not _build_unless_busy(directory, build)]
+    waiting = [directory for directory in directories if not _is_built(directory, build)]
     for directory in waiting:
-        while not _build_unless_busy(directory, build, timeout=LOOK_EVERY_SECONDS):
-            alive()
+        while not _is_built(directory, build, timeout=POLL_SECONDS):
+            heartbeat()
 
 
-def _build_unless_busy(directory: Path, build: Callable[[Path], object], timeout: float = 0) -> bool:
-    """False if another process was at it for ``timeout`` seconds."""
-    if open_store(directory) is not None:
-        return True
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock_path(directory), timeout=timeout):
-            if open_store(directory) is None:  # nobody has built it meanwhile
-                build(directory)
-    except Timeout:
-        return False
-    except OSError as error:
-        raise cannot_write(directory.parent, error) from error
-    return True
+def _is_built(directory: Path, build: Callable[[Path], object], timeout: float = 0) -> bool:
+    """Build a missing store; False if another process was building it for ``timeout`` seconds."""
+
+    def is_complete() -> bool:
+        return open_store(directory) is not None
+
+    return is_complete() or build_under_lock(directory, is_complete, lambda: build(directory), timeout)
 
 
 def write_store(directory: Path, batches: Iterable[NDArray[Any]], count: int, manifest: Mapping[str, Any]) -> None:
-    """Write ``batches`` of rows, ``count`` in all; the directory appears as a whole or not at all.
+    """Write ``batches`` of rows, ``count`` rows in total, as a store that is complete or absent.
 
-    The caller holds its lock.
+    The caller holds the lock of the store.
     """
-    with _published(directory) as building:
-        with open(building / FEATURES_NPY, "wb") as file:
-            for batch in batches:
-                if not file.tell():
-                    _write_header(file, batch, count)
-                # Not into mapped memory, which would crash where the disk is full.
-                file.write(np.ascontiguousarray(batch).data)
-            file.flush()
-            os.fsync(file.fileno())  # a power cut must not leave a published store with holes
-        (building / MANIFEST_JSON).write_text(json.dumps(dict(manifest), indent=2))
+    with publish([directory]) as building, open(building[directory] / FEATURES_NPY, "wb") as file:
+        for batch in batches:
+            if not file.tell():
+                _write_header(file, batch, count)
+            # Not into a memory map, which would crash the process if the disk is full.
+            file.write(np.ascontiguousarray(batch).data)
+        file.flush()
+        os.fsync(file.fileno())  # after a power cut a published store must have no holes
+        (building[directory] / MANIFEST_JSON).write_text(json.dumps(dict(manifest), indent=2))
 
 
 def _write_header(file: Any, batch: NDArray[Any], count: int) -> None:
-    described = np.lib.format.header_data_from_array_1_0(batch)
-    np.lib.format.write_array_header_1_0(file, described | {"fortran_order": False, "shape": (count, *batch.shape[1:])})
-
-
-@contextmanager
-def _published(directory: Path) -> Iterator[Path]:
-    building = directory.with_name(directory.name + BUILDING)
-    shutil.rmtree(building, ignore_errors=True)  # of a process that was killed
-    building.mkdir()
-    try:
-        yield building
-        shutil.rmtree(directory, ignore_errors=True)  # a damaged one
-        os.replace(building, directory)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    header = np.lib.format.header_data_from_array_1_0(batch)
+    np.lib.format.write_array_header_1_0(file, header | {"fortran_order": False, "shape": (count, *batch.shape[1:])})

@@ -1,4 +1,4 @@
-"""Find the photographs of a class-folder tree and refuse trees that cannot be trained on."""
+"""Find the images of a class-folder tree, and refuse a tree that cannot be trained on."""
 
 import hashlib
 import os
@@ -14,14 +14,15 @@ from PIL import Image
 from inat.constants import DIGITS, TEST, TRAIN, VAL
 from inat.errors import DataError
 
-# Known without asking Pillow, which takes 0.1 s to load all its formats.
+# Accepted without asking Pillow, which takes 0.1 s to load all its formats.
 COMMON_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 
-class Found(NamedTuple):
-    """A file of a class folder: path below the split, bytes, time of the last change, permission to read.
+class ImageFile(NamedTuple):
+    """An image file of a split; a dangling link has size -1, time 0 and permissions 0.
 
-    -1, 0 and 0 for a dangling link.
+    ``path`` is relative to the folder of the split, ``size`` is in bytes, ``mtime_ns`` is the time of the last change,
+    ``readable`` are the permission bits for reading.
     """
 
     path: str
@@ -32,31 +33,32 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """The photographs of one split: ``root/files[i].path`` has class ``classes[labels[i]]``."""
+    """The image files of one split: ``root / files[i].path`` has class ``classes[labels[i]]``."""
 
     root: Path
     classes: tuple[str, ...]
-    files: tuple[Found, ...]
+    files: tuple[ImageFile, ...]
     labels: tuple[int, ...]
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Where each photograph is, relative to ``root``."""
+        """Path of each image, relative to ``root``."""
         return tuple(file.path for file in self.files)
 
     def fingerprint(self) -> str:
-        """SHA-256 over names and sizes in bytes; equal for an unchanged copy of the tree on another machine."""
+        """SHA-256 of the names and sizes of all files; an unchanged copy on another node has the same one."""
         digest = hashlib.sha256(os.fsencode("/".join(self.classes)))
         for file in self.files:
             digest.update(os.fsencode(file.path) + f"\0{file.size}\0".encode())
         return digest.hexdigest()
 
 
-def open_tree(root: Path) -> tuple[ImageFiles, ImageFiles]:
-    """The training photographs and the held-out test ones of ``root``.
+def list_train_and_test(root: Path) -> tuple[ImageFiles, ImageFiles]:
+    """List the training images and the held-out test images of ``root``.
 
-    Layout: ``train/<class>/*`` and ``val/<class>/*`` (as in nature_12K) or ``test/<class>/*``; any image format
-    Pillow reads. Raises DataError, naming path and next step, if the tree is not like that.
+    Layout: ``train/<class>/*`` and ``val/<class>/*`` (as in nature_12K) or ``test/<class>/*``, in any format that
+    Pillow reads. If both ``val`` and ``test`` exist, ``test`` is the held-out split. Raises DataError for another
+    layout.
     """
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
@@ -72,18 +74,18 @@ def open_tree(root: Path) -> tuple[ImageFiles, ImageFiles]:
         raise DataError(
             f"no '{VAL}' or '{TEST}' folder in {root}; move the held-out test photos to {root / VAL}/<class>/*"
         )
-    # With both present, val/ is somebody's validation split and test/ is the one to report.
-    photos, test = list_split(train), list_split(held_out[-1])
-    if photos.classes != test.classes:
-        differing = sorted(set(photos.classes) ^ set(test.classes))
+    # If both exist, val/ is the validation split of another program and test/ the held-out one.
+    training, test = list_split(train), list_split(held_out[-1])
+    if training.classes != test.classes:
+        differing = sorted(set(training.classes) ^ set(test.classes))
         raise DataError(
             f"{train} and {held_out[-1]} must have the same classes; only one has: {', '.join(differing[:5])}"
         )
-    return photos, test
+    return training, test
 
 
 def check_splittable(labels: Sequence[int], classes: Sequence[str], root: Path, val_share: float) -> None:
-    """Raise DataError if a stratified validation split of ``val_share`` cannot be cut out of these labels."""
+    """Raise DataError if these labels are too few to cut out a stratified validation split of ``val_share``."""
     counts = Counter(labels)
     if len(classes) < 2:
         raise DataError(f"{root} has the single class {classes[0]!r}; a classifier needs at least 2 class folders")
@@ -102,14 +104,14 @@ def check_splittable(labels: Sequence[int], classes: Sequence[str], root: Path, 
 
 
 def list_split(split: Path) -> ImageFiles:
-    """The photographs of the class folders in ``split``; DataError if there are none, or a class has none."""
+    """List the images of the class folders in ``split``; DataError if there is no class, or a class without images."""
     classes = tuple(sorted(entry.name for entry in os.scandir(split) if entry.is_dir() and _visible(entry.name)))
     if not classes:
         raise DataError(f"{split} has no class folders; expected {split}/<class>/*")
-    files: list[Found] = []
+    files: list[ImageFile] = []
     labels: list[int] = []
     for index, name in enumerate(classes):
-        found = sorted(_photos_below(split, name, set()))
+        found = sorted(_walk_images(split, name, set()))
         if not found:
             raise DataError(
                 f"class folder {split / name} has no image files; add photos ({_some_suffixes()}) or remove it"
@@ -120,12 +122,12 @@ def list_split(split: Path) -> ImageFiles:
 
 
 def list_images(folder: Path) -> list[str]:
-    """Image files in and below ``folder``, relative to it and sorted; hidden ones are left out.
+    """List the image files in and below ``folder``: sorted paths relative to it, without hidden files.
 
     DataError if there are none, or if a folder cannot be listed.
     """
     try:
-        paths = sorted(found.path.removeprefix("./") for found in _photos_below(folder, ".", set()))
+        paths = sorted(file.path.removeprefix("./") for file in _walk_images(folder, ".", set()))
     except OSError as error:
         raise DataError(f"cannot list {error.filename} ({error.strerror}); check its permissions") from error
     if not paths:
@@ -133,9 +135,9 @@ def list_images(folder: Path) -> list[str]:
     return paths
 
 
-def _photos_below(split: Path, folder: str, walked: set[str]) -> Iterator[Found]:
-    """Image files in and below ``split/folder``; one pass of scandir, as a search opens its tree in every worker."""
-    # A link to a folder above would be walked for ever, and lend its photos a wrong label.
+def _walk_images(split: Path, folder: str, walked: set[str]) -> Iterator[ImageFile]:
+    """Image files in and below ``split/folder``; one pass of scandir, as every worker of a search lists the tree."""
+    # A link to a folder above would be walked for ever, and its images would get a wrong label.
     walked = walked | {os.path.realpath(split / folder)}
     with os.scandir(split / folder) as entries:
         for entry in entries:
@@ -143,17 +145,17 @@ def _photos_below(split: Path, folder: str, walked: set[str]) -> Iterator[Found]
             if not _visible(entry.name):
                 continue
             if _is_image(entry.name) and not entry.is_dir():
-                yield _found(path, entry)
+                yield _image_file(path, entry)
             elif entry.is_dir() and not (entry.is_symlink() and _leads_back(entry.path, walked)):
-                yield from _photos_below(split, path, walked)
+                yield from _walk_images(split, path, walked)
 
 
-def _found(path: str, entry: os.DirEntry[str]) -> Found:
+def _image_file(path: str, entry: os.DirEntry[str]) -> ImageFile:
     try:
         stat = entry.stat()
-    except OSError:  # a dangling link: the store lists it among the unreadable
-        return Found(path, -1, 0, 0)
-    return Found(path, stat.st_size, stat.st_mtime_ns, stat.st_mode & 0o444)
+    except OSError:  # a dangling link, which the image store lists as unreadable
+        return ImageFile(path, -1, 0, 0)
+    return ImageFile(path, stat.st_size, stat.st_mtime_ns, stat.st_mode & 0o444)
 
 
 def _leads_back(folder: str, walked: set[str]) -> bool:
@@ -168,9 +170,9 @@ def _is_image(name: str) -> bool:
 
 @lru_cache(maxsize=1)
 def image_suffixes() -> frozenset[str]:
-    """File endings, lower case with the dot, of the formats that this Pillow can read."""
+    """File name endings, in lower case with the dot, of the formats that this Pillow can read."""
     readable = {ending for ending, fmt in Image.registered_extensions().items() if fmt in Image.OPEN}
-    # Pillow also opens these, but they are documents and video, not photographs.
+    # Pillow also opens these, but they are documents and videos.
     return frozenset(readable - {".pdf", ".mpg", ".mpeg", ".eps", ".ps"})
 
 

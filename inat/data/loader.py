@@ -1,7 +1,8 @@
-"""Whole batches from arrays in memory: gathered at once, on the GPU if the images fit there, else sent ahead."""
+"""Whole batches from arrays in memory: gathered on the GPU if the arrays fit there, else sent while it computes."""
 
 import warnings
 import weakref
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,46 +16,23 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from inat.data.splits import Split
 
-# Of the GPU memory that is free before, for all images of a trial; the rest is for networks and other trials.
-RESIDENT_SHARE = 0.25
+# Share of the free GPU memory that the arrays of one trial may take; the rest is for networks and other trials.
+GPU_COPY_SHARE = 0.25
 
 
 class Batch(NamedTuple):
-    """Images (B, 3, H, W) uint8 and labels (B,); with ``aspects`` (B,), to be augmented: width / height as taken."""
+    """Images (B, 3, H, W) uint8 and labels (B,); or features (B, ...) instead of images.
+
+    Images to augment come with ``aspects`` (B,): width / height of the originals.
+    """
 
     images: Tensor
     labels: Tensor
     aspects: Tensor | None = None
 
 
-class SplitDataset(Dataset[Batch]):
-    """One split, its images on ``device`` if they fit there; ``__getitems__`` returns a whole batch."""
-
-    def __init__(self, split: Split, device: torch.device) -> None:
-        images = split.images if split.crops is None else split.crops.images
-        on_device = gpu_copy(images, device)
-        self.images = as_tensor(images) if on_device is None else on_device
-        self.rows, self.labels = self._beside(split.rows), self._beside(split.labels)
-        self.aspects = None if split.crops is None else self._beside(split.crops.aspects)
-
-    def _beside(self, values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(values).to(self.images.device)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitems__(self, indices: list[int]) -> Batch:
-        rows = self.rows[torch.tensor(indices).to(self.rows.device, non_blocking=True)]
-        # The store is (H, W, 3); the permuted view of it is a channels-last batch already.
-        images = self.images.index_select(0, rows).permute(0, 3, 1, 2)
-        return Batch(images, self.labels[rows], None if self.aspects is None else self.aspects[rows])
-
-    def __getitem__(self, index: int) -> Batch:
-        return Batch(*(None if part is None else part[0] for part in self.__getitems__([index])))  # type: ignore[arg-type]
-
-
 class EpochShuffle(Sampler[int]):
-    """A permutation that depends on (seed, epoch) alone, so that a resumed trial sees the order it would have seen."""
+    """A permutation that depends only on (seed, epoch), so a resumed trial sees the order of an uninterrupted one."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size = size
@@ -62,7 +40,7 @@ class EpochShuffle(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -73,8 +51,54 @@ class EpochShuffle(Sampler[int]):
         return iter(order.tolist())
 
 
+class ArrayDataset(Dataset[Batch]):
+    """A data set whose ``__getitems__`` gathers a whole batch at once, on ``device``."""
+
+    device: torch.device
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitems__(self, indices: list[int]) -> Batch: ...
+
+    @abstractmethod
+    def shuffle(self, seed: int) -> EpochShuffle:
+        """The order of training batches."""
+
+    def __getitem__(self, index: int) -> Batch:
+        return Batch(*(None if part is None else part[0] for part in self.__getitems__([index])))  # type: ignore[arg-type]
+
+    def _send(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
+
+
+class SplitDataset(ArrayDataset):
+    """The images of one split, for training the larger ones that crops are cut from; on the GPU if they fit there."""
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        images = split.images if split.crops is None else split.crops.images
+        on_gpu = gpu_copy(images, device)
+        self.images = as_tensor(images) if on_gpu is None else on_gpu
+        self.device = self.images.device
+        self.rows, self.labels = self._send(split.rows), self._send(split.labels)
+        self.aspects = None if split.crops is None else self._send(split.crops.aspects)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        rows = self.rows[torch.tensor(indices).to(self.device, non_blocking=True)]
+        # The array is (N, H, W, 3), so its permuted view is already a channels-last batch.
+        images = self.images.index_select(0, rows).permute(0, 3, 1, 2)
+        return Batch(images, self.labels[rows], None if self.aspects is None else self.aspects[rows])
+
+    def shuffle(self, seed: int) -> EpochShuffle:
+        return EpochShuffle(len(self), seed)
+
+
 class PrefetchingLoader(DataLoader[Batch]):
-    """Gathers and pins the next batch in a thread while the GPU computes on this one."""
+    """Gathers and pins the next batch in a thread while the GPU computes on the current one."""
 
     def __iter__(self) -> Any:
         batches = super().__iter__()
@@ -88,81 +112,82 @@ class PrefetchingLoader(DataLoader[Batch]):
 def make_loader(
     split: Split, batch_size: int, device: torch.device, shuffle_seed: int | None = None
 ) -> DataLoader[Batch]:
-    """Batches of ``split`` for ``device``: in order, or shuffled anew each epoch from ``shuffle_seed``."""
+    """Batches of the images of ``split`` for ``device``: in order, or shuffled anew for each epoch."""
     dataset = SplitDataset(split, device)
-    order = None if shuffle_seed is None else EpochShuffle(len(dataset), shuffle_seed)
-    return loader_of(dataset, order, batch_size, to_send=device.type == "cuda" and not dataset.images.is_cuda)
+    return batch_loader(dataset, batch_size, device, None if shuffle_seed is None else dataset.shuffle(shuffle_seed))
 
 
-def loader_of(
-    dataset: Dataset[Batch], order: EpochShuffle | None, batch_size: int, *, to_send: bool
+def batch_loader(
+    dataset: ArrayDataset, batch_size: int, device: torch.device, order: EpochShuffle | None = None
 ) -> DataLoader[Batch]:
-    """Batches of a dataset whose ``__getitems__`` returns them whole; ``to_send``: from memory to a GPU.
+    """Batches of ``dataset`` for ``device``, in ``order``, else from the first row to the last.
 
-    Where the last batch of an ``order`` would be a single one, it is left out: another one in every epoch.
+    With an ``order``, a last batch of one image is left out: in every epoch it would be another image.
     """
-    kind: type[DataLoader[Batch]] = PrefetchingLoader if to_send else DataLoader
-    # Batch norm has nothing to norm a single vector by and refuses it. A batch size of 1 is what was asked for.
+    prefetch = device.type == "cuda" and dataset.device.type != "cuda"
+    kind: type[DataLoader[Batch]] = PrefetchingLoader if prefetch else DataLoader
+    # Batch norm refuses a batch of one vector, as it has nothing to normalise with. A batch size of 1 was asked for.
     last_is_single = order is not None and 1 == len(order) % batch_size < len(order)
-    # There is nothing to collate, and reading memory needs no workers.
-    # Its own generator: else each pass draws a number from the global one, and a resumed training would differ.
+    # Batches come whole, so there is nothing to collate; reading memory needs no workers.
+    # With a generator of its own: otherwise each pass draws a number from the global generator, and a resumed training
+    # would differ.
     return kind(
         dataset,
         batch_size,
         sampler=order,
         drop_last=last_is_single,
-        collate_fn=_as_is,
+        collate_fn=_identity,
         num_workers=0,
-        pin_memory=to_send,
+        pin_memory=prefetch,
         generator=torch.Generator(),
     )
 
 
-# By the identity of the array; a copy goes when its array does.
-_residents: dict[tuple[int, torch.device], tuple[weakref.ref[NDArray[Any]], Tensor]] = {}
+# GPU copies by the identity of the array; a copy is dropped together with its array.
+_gpu_copies: dict[tuple[int, torch.device], tuple[weakref.ref[NDArray[Any]], Tensor]] = {}
 
 
-def gpu_copy(images: NDArray[Any], device: torch.device) -> Tensor | None:
-    """A copy of ``images`` on a GPU, kept for the process's next trials; None if it would not fit, or on a CPU."""
+def gpu_copy(array: NDArray[Any], device: torch.device) -> Tensor | None:
+    """A copy of ``array`` on a GPU, which later trials of this process share; None on a CPU or if it does not fit."""
     if device.type != "cuda":
         return None
-    key = id(images), device
-    if key not in _residents:
-        if not _fits(images.nbytes, device):
+    key = id(array), device
+    if key not in _gpu_copies:
+        if not _fits(array.nbytes, device):
             return None
         try:
-            copy = as_tensor(images).to(device)
-        except torch.OutOfMemoryError:  # another trial was faster
+            copy = as_tensor(array).to(device)
+        except torch.OutOfMemoryError:  # another trial took the memory first
             return None
-        _residents[key] = weakref.ref(images, partial(_forget, _residents, key)), copy
-    return _residents[key][1]
+        _gpu_copies[key] = weakref.ref(array, partial(_drop, _gpu_copies, key)), copy
+    return _gpu_copies[key][1]
 
 
-def all_resident(parts: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor] | None:
-    """Copies of all ``parts`` on a GPU as ``gpu_copy`` makes them; None, and no new copy, if they would not all fit."""
-    new = sum(part.nbytes for part in parts if (id(part), device) not in _residents)
+def gpu_copies(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor] | None:
+    """Copies of all ``arrays`` on a GPU, as ``gpu_copy`` makes them; None, and no new copy, if not all of them fit."""
+    new = sum(array.nbytes for array in arrays if (id(array), device) not in _gpu_copies)
     if device.type != "cuda" or not _fits(new, device):
         return None
-    copies = [copy for part in parts if (copy := gpu_copy(part, device)) is not None]
-    return copies if len(copies) == len(parts) else None
+    copies = [copy for array in arrays if (copy := gpu_copy(array, device)) is not None]
+    return copies if len(copies) == len(arrays) else None
 
 
 def _fits(new: int, device: torch.device) -> bool:
     free, _ = torch.cuda.mem_get_info(device)
-    held = sum(copy.nbytes for (_, where), (_, copy) in _residents.items() if where == device)
-    return held + new <= RESIDENT_SHARE * (held + free)
+    held = sum(copy.nbytes for (_, place), (_, copy) in _gpu_copies.items() if place == device)
+    return held + new <= GPU_COPY_SHARE * (held + free)
 
 
-def as_tensor(images: NDArray[Any]) -> Tensor:
-    """The same memory as a tensor."""
-    with warnings.catch_warnings():  # torch warns of arrays that cannot be written; nothing writes to photographs
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """A tensor that shares the memory of ``array``."""
+    with warnings.catch_warnings():  # torch warns about read-only arrays; nothing here writes to them
         warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(images)
+        return torch.from_numpy(array)
 
 
-def _forget(residents: dict[Any, Any], key: object, _: object) -> None:
-    residents.pop(key, None)
+def _drop(copies: dict[Any, Any], key: object, _: object) -> None:
+    copies.pop(key, None)
 
 
-def _as_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch

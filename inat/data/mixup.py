@@ -1,7 +1,10 @@
-"""What is done to whole training batches after their augmentation: erased rectangles, mixup and CutMix.
+"""Alter whole training batches after their augmentation: random erasing, mixup and CutMix.
 
-Mixup and CutMix are torchvision's: they take batches. Its RandomErasing takes images, and of a batch erases the same
-rectangle everywhere, so that is done here, with the same distribution.
+Random erasing: https://arxiv.org/abs/1708.04896, mixup: https://arxiv.org/abs/1710.09412, CutMix:
+https://arxiv.org/abs/1905.04899.
+
+Mixup and CutMix are torchvision's, which take batches. torchvision's RandomErasing would erase the same rectangle of
+every image of a batch, so erasing is implemented here, with the same distribution.
 """
 
 import math
@@ -12,13 +15,13 @@ from torchvision.transforms import v2
 
 from inat.config.trial import OptimConfig
 
-ERASED_SHARE, ERASED_RATIO, ERASE_TRIES = (0.02, 0.33), (0.3, 3.3), 10  # those of torchvision's RandomErasing
+ERASED_SHARE, ERASED_RATIO, ERASE_TRIES = (0.02, 0.33), (0.3, 3.3), 10  # as in torchvision's RandomErasing
 
 
 class BatchMixing:
-    """Alters training batches as ``optim`` says; where it says nothing, they come back as they are.
+    """Apply what ``optim`` switches on to training batches; if nothing is on, return batches as they are.
 
-    Where both mixup and CutMix are on, each batch gets one of them, with equal chances. Random numbers come from
+    If both mixup and CutMix are on, each batch gets one of them with equal probability. Random numbers come from
     torch's global generators, so a seeded training repeats itself.
     """
 
@@ -28,17 +31,20 @@ class BatchMixing:
         self.mixings = [kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds if alpha]
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised images (N, 3, H, W) and labels (N,) -> the same, or with labels (N, classes) that add up to 1."""
+        """Input: normalised images (N, 3, H, W) and labels (N,). Output: images and labels, after mixing (N, classes).
+
+        The class shares in a row of mixed labels add up to 1.
+        """
         if self.random_erasing:
             images = erase(images, self.random_erasing)
         if self.mixings:
-            chosen = self.mixings[int(torch.randint(len(self.mixings), ()))]  # on the CPU, as torchvision draws its own
+            chosen = self.mixings[int(torch.randint(len(self.mixings), ()))]  # on the CPU, where torchvision draws too
             images, labels = chosen(images, labels)
         return images, labels
 
 
 def erase(images: Tensor, share: float) -> Tensor:
-    """Copies of normalised images (N, 3, H, W) of which a ``share`` has a rectangle of 0, the mean colour."""
+    """Copies of normalised images (N, 3, H, W); a random ``share`` of them has a rectangle of 0, the mean colour."""
     height, width = images.shape[-2:]
     sides, found = random_rectangles(len(images), height, width, images.device)
     room = torch.tensor([height + 1, width + 1], device=images.device) - sides
@@ -50,10 +56,10 @@ def erase(images: Tensor, share: float) -> Tensor:
 
 
 def random_rectangles(count: int, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Heights and widths (count, 2) of rectangles in whole pixels, and whether there is one (count,).
+    """Heights and widths (count, 2) of rectangles in whole pixels, and whether a rectangle was found (count,).
 
-    The distribution of torchvision's RandomErasing: up to 10 tries of an area and a ratio, the first that is smaller
-    than the image both ways.
+    The distribution is that of torchvision's RandomErasing: the first of 10 random areas and ratios whose height and
+    width are smaller than those of the image.
     """
     shape = (count, ERASE_TRIES)
     area = torch.empty(shape, device=device).uniform_(*ERASED_SHARE) * (height * width)
@@ -65,7 +71,7 @@ def random_rectangles(count: int, height: int, width: int, device: torch.device)
 
 
 def _between(start: Tensor, length: Tensor, size: int) -> Tensor:
-    """(N, size): which positions lie in [start, start + length)."""
+    """Mask (N, size) of the positions in [start, start + length)."""
     positions = torch.arange(size, device=start.device)
     begin, end = start.view(-1, 1), (start + length).view(-1, 1)
     return (positions >= begin) & (positions < end)

@@ -1,4 +1,4 @@
-"""A picture of what training sees: photographs as validation gets them, beside augmented copies."""
+"""A figure of what training sees: stored images, as validation sees them, beside augmented copies."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,25 +15,25 @@ from inat.data.splits import Split, load_splits
 from inat.errors import DataError
 
 ROWS, COPIES = 8, 7
-INCHES = 1.3  # of one image on paper
+INCHES = 1.3  # side of one image in the figure
 
 
 def write_preview(config: DataConfig, path: Path, seed: int = 0) -> None:
-    """Draw up to ``ROWS`` training photographs, of as many classes, with ``COPIES`` augmented copies each.
+    """Draw up to ``ROWS`` training images, of as many classes as possible, with ``COPIES`` augmented copies each.
 
     ``config`` must have augmentation on. Raises DataError if ``path`` cannot be written.
     """
     splits = load_splits(config)
     rows = example_rows(splits.train)
     torch.manual_seed(seed)
-    pictures = np.concatenate([stored_images(splits.train, rows)[:, None], augmented_copies(config, rows)], axis=1)
+    images = np.concatenate([stored_images(splits.train, rows)[:, None], augmented_copies(config, rows)], axis=1)
     names = [splits.classes[label] for label in splits.train.labels[splits.train.rows[rows]]]
-    _draw(pictures, names, path)
+    _draw(images, names, path)
     print(f"{path}: {len(rows)} training photos as stored and {COPIES} augmented copies of each")
 
 
 def example_rows(split: Split) -> list[int]:
-    """Positions in ``split`` of one photograph a class in turn, until there are ``ROWS``."""
+    """Positions in ``split`` of one image of each class in turn, at most ``ROWS`` of them."""
     labels = split.labels[split.rows]
     queues = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
     longest = max(len(queue) for queue in queues)
@@ -42,38 +42,38 @@ def example_rows(split: Split) -> list[int]:
 
 
 def stored_images(split: Split, rows: Sequence[int]) -> NDArray[np.float32]:
-    """The photographs as validation would get them, (len(rows), H, W, 3) in 0..1."""
-    return _as_pictures(scale_to_one(torch.from_numpy(split.images[split.rows[rows]]).permute(0, 3, 1, 2)))
+    """Stored images (len(rows), H, W, 3) in 0..1, as validation sees them."""
+    return _to_numpy(scale_to_one(torch.from_numpy(split.images[split.rows[rows]]).permute(0, 3, 1, 2)))
 
 
 def augmented_copies(config: DataConfig, rows: Sequence[int]) -> NDArray[np.float32]:
-    """(len(rows), COPIES, H, W, 3) in 0..1: what as many epochs would show of these photographs."""
+    """Augmented copies (len(rows), COPIES, H, W, 3) in 0..1, one for each of ``COPIES`` epochs."""
     dataset = SplitDataset(load_splits(config).train, torch.device("cpu"))
     batch = dataset.__getitems__(list(rows))
     assert batch.aspects is not None
     copies = [augment(batch.images, batch.aspects, config.image_size) for _ in range(COPIES)]
-    return np.stack([_as_pictures(images) for images in copies], axis=1)
+    return np.stack([_to_numpy(images) for images in copies], axis=1)
 
 
-def _as_pictures(images: Tensor) -> NDArray[np.float32]:
+def _to_numpy(images: Tensor) -> NDArray[np.float32]:
     return images.permute(0, 2, 3, 1).numpy()
 
 
-def _draw(pictures: NDArray[np.float32], names: Sequence[str], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws into files, whatever screen there is
+def _draw(images: NDArray[np.float32], names: Sequence[str], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws into files, with or without a display
     from matplotlib.figure import Figure
 
-    rows, columns = pictures.shape[:2]
+    rows, columns = images.shape[:2]
     figure = Figure(figsize=(INCHES * columns, INCHES * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for row in range(rows):
         axes[row, 0].set_ylabel(names[row])
         for column in range(columns):
-            axes[row, column].imshow(pictures[row, column])
+            axes[row, column].imshow(images[row, column])
             axes[row, column].set(xticks=[], yticks=[])
     axes[0, 0].set_title("as stored")
     axes[0, 1].set_title("augmented", loc="left")
     try:
         FigureCanvasAgg(figure).print_figure(path.expanduser(), dpi=150)
-    except (OSError, ValueError) as error:  # matplotlib's ValueError names the formats it can write
+    except (OSError, ValueError) as error:  # matplotlib's ValueError lists the formats it can write
         raise DataError(f"cannot write {path} ({error}); pass --augment-preview FILE.png") from error

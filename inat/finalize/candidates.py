@@ -14,7 +14,7 @@ from inat.constants import BEST_VAL_ACC, EPOCH, FAILED
 from inat.errors import ConfigError, SearchError
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.space.grid import identity
+from inat.tuning.space.grid import params_key
 from inat.tuning.worker.trainable import SEED
 
 CONFIDENCE_LEVEL = 0.95  # of all intervals in this package
@@ -70,7 +70,7 @@ def top_configurations(study: Study, count: int) -> list[Trial]:
     """
     different: dict[str, Trial] = {}
     for trial in study.ranking():
-        different.setdefault(identity(trial.params), trial)
+        different.setdefault(params_key(trial.params), trial)
     if not different:
         raise SearchError(
             f"none of the {len(study.trials)} trials of {study.directory} has a result; continue the search "
@@ -91,8 +91,8 @@ def run_params(trial: Trial, seed: int) -> dict[str, Any]:
 
 def find_run(study: Study, params: Mapping[str, Any]) -> Trial | None:
     """The run with these parameters that has not failed; None if there is none."""
-    name = identity(params)
-    found = (trial for trial in study.trials.values() if trial.state != FAILED and identity(trial.params) == name)
+    name = params_key(params)
+    found = (trial for trial in study.trials.values() if trial.state != FAILED and params_key(trial.params) == name)
     return next(found, None)
 
 

@@ -58,7 +58,7 @@ from inat.finalize.model_card import model_card
 from inat.finalize.options import FinalizeCommand
 from inat.finalize.retrain import open_runs, retrain
 from inat.finalize.task import Task, plan
-from inat.finalize.test_evaluation import Evaluation, sha256_of, test_once
+from inat.finalize.test_evaluation import Evaluation, evaluate_best_on_test, sha256_of
 from inat.study.atomic_io import atomic_replace, atomic_write
 from inat.study.study import Study
 from inat.training.checkpoint import complete_checkpoint
@@ -141,7 +141,7 @@ def write_model(
     console.print(candidate_table(candidates))
     console.print(describe_choice(metrics))
     source, target = runs.checkpoint_dir(run.trial_id) / BEST_CKPT, directory / MODEL_CKPT
-    evaluation = test_once(source, directory, data)
+    evaluation = evaluate_best_on_test(source, directory, data)
     known = _metrics_of_same_model(directory, evaluation.model, console)
     if not known:
         _write_checkpoint(task, source, target)

@@ -22,7 +22,7 @@ from inat.data.augment import normalise, scale_to_one
 from inat.data.splits import load_splits
 from inat.errors import SearchError
 from inat.study.atomic_io import atomic_replace
-from inat.training.checkpoint import Loaded, load_checkpoint
+from inat.training.checkpoint import LoadedCheckpoint, load_checkpoint
 
 TOLERANCE = 1e-4  # allowed difference of a probability: float32 sums in another order differ slightly
 COMPARED_IMAGES = 64
@@ -82,7 +82,7 @@ def comparison_images(data: DataConfig) -> NDArray[np.uint8]:
     return np.ascontiguousarray(split.images[rows].transpose(0, 3, 1, 2))
 
 
-def checkpoint_probabilities(loaded: Loaded, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def checkpoint_probabilities(loaded: LoadedCheckpoint, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Probabilities (N, classes) of the checkpoint in float32, by the same steps as in training and evaluation."""
     with torch.inference_mode():
         logits = loaded.classifier(normalise(scale_to_one(torch.from_numpy(images))))
@@ -90,7 +90,7 @@ def checkpoint_probabilities(loaded: Loaded, images: NDArray[np.uint8]) -> NDArr
     return probabilities
 
 
-def to_exported_program(loaded: Loaded) -> torch.export.ExportedProgram:
+def to_exported_program(loaded: LoadedCheckpoint) -> torch.export.ExportedProgram:
     """The program from pixels (N, 3, S, S) uint8 to probabilities (N, classes), for any N."""
     # Contiguous: channels-last weights would be stored as strided views, which other readers do not understand.
     net = loaded.classifier.net.requires_grad_(False).to(memory_format=torch.contiguous_format)
@@ -121,7 +121,7 @@ def _write_pt2(
 
 def _write_onnx(
     program: torch.export.ExportedProgram,
-    loaded: Loaded,
+    loaded: LoadedCheckpoint,
     path: Path,
     images: NDArray[np.uint8],
     expected: NDArray[np.float32],
@@ -148,7 +148,7 @@ def _write_onnx(
         return max_difference(run, images, expected, path)
 
 
-def _onnx_metadata(loaded: Loaded) -> dict[str, str]:
+def _onnx_metadata(loaded: LoadedCheckpoint) -> dict[str, str]:
     """Metadata that the ONNX file stores."""
     side = loaded.config.data.image_size
     return {

@@ -13,7 +13,7 @@ from inat.finalize.candidates import find_run
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.runner import PrintLine, RunSpec, restored_scheduler, run_trials
-from inat.tuning.space.grid import identity
+from inat.tuning.space.grid import params_key
 from inat.tuning.stoppers import StopAtLimits
 from inat.tuning.worker.trainable import THRESHOLD, run_trial
 
@@ -28,19 +28,19 @@ class RunSource:
 
     def __init__(self, study: Study, wanted: Sequence[Params]) -> None:
         self._study = study
-        self._wanted = {identity(params) for params in wanted}
+        self._wanted = {params_key(params) for params in wanted}
         self._new = [dict(params) for params in wanted if find_run(study, params) is None]
         self._unfinished: list[Trial] = []
-        self.start_over()
+        self.requeue_unfinished()
 
     @property
     def remaining(self) -> int:
         """Number of runs still to be handed out."""
         return len(self._unfinished) + len(self._new)
 
-    def start_over(self) -> Self:
+    def requeue_unfinished(self) -> Self:
         """See TrialSource."""
-        self._unfinished = [t for t in self._study.unfinished() if identity(t.params) in self._wanted]
+        self._unfinished = [t for t in self._study.unfinished() if params_key(t.params) in self._wanted]
         return self
 
     def requeue(self, trial_id: str) -> None:
@@ -49,7 +49,7 @@ class RunSource:
 
     def next_trial_id(self) -> str:
         """See TrialSource."""
-        return self._unfinished[0].trial_id if self._unfinished else f"t{len(self._study.trials):04d}"
+        return self._unfinished[0].trial_id if self._unfinished else self._study.next_trial_id
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         if not self.remaining:

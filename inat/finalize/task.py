@@ -91,7 +91,7 @@ def _weights(config: SearchConfig, study: Study, trials: list[Trial], data: Data
         return {}
     found = backbone_checks.check_backbones(config, {"backbone": tune.choice(backbones)}, data)
     known = {name: sha for name, sha in study.info.get(backbone_checks.WEIGHTS, {}).items() if name in found}
-    backbone_checks.check_unchanged(known, found)
+    backbone_checks.check_weights_unchanged(known, found)
     return found
 
 

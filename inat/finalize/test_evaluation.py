@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from inat.config.trial import DataConfig
 from inat.constants import FINAL_DIR, TEST, TEST_LOGITS, TESTS_DIR
-from inat.data.splits import names_of_test_split
+from inat.data.splits import list_test_images
 from inat.errors import SearchError, StudyError
 from inat.study.atomic_io import as_disk_full_error, atomic_replace
-from inat.training.evaluation import answers
+from inat.training.evaluation import split_logits
 
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
@@ -49,7 +49,7 @@ def sha256_of(path: Path) -> str:
         ) from error
 
 
-def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Evaluation:
+def evaluate_best_on_test(checkpoint: Path, directory: Path, data_config: DataConfig) -> Evaluation:
     """Evaluate a checkpoint on the test split, or return the stored evaluation of the same checkpoint.
 
     The logits are stored in ``directory`` before any number is shown, so an interruption cannot change the score.
@@ -67,11 +67,11 @@ def test_once(checkpoint: Path, directory: Path, data_config: DataConfig) -> Eva
         evaluation = replace(stored[model], evaluations=count)
         _check_finite(evaluation, checkpoint)
         return evaluation
-    output = answers(checkpoint, TEST, data_config)
+    output = split_logits(checkpoint, TEST, data_config)
     evaluation = Evaluation(
         logits=output.logits.numpy(),
         labels=output.labels.numpy(),
-        names=tuple(names_of_test_split(output.data)),
+        names=tuple(list_test_images(output.data)),
         model=model,
         evaluations=count + 1,
         arithmetic=output.arithmetic,

@@ -12,7 +12,7 @@ from torch import Tensor
 from inat.config.validation import raise_if_any
 from inat.constants import DIGITS
 from inat.data.augment import normalise, scale_to_one
-from inat.data.decode import read_image, resize, why_unreadable
+from inat.data.decode import read_image, resize, unreadable_reason
 from inat.data.loader import as_tensor
 from inat.data.splits import Split, load_splits
 from inat.errors import DataError
@@ -54,7 +54,7 @@ def test_split(model: Model, options: InterpretOptions) -> Split:
 
     Raises DataError if the data is missing or its classes differ from the model's.
     """
-    config = replace(model.loaded.config.data, use_augmentation=False)
+    config = replace(model.checkpoint.config.data, use_augmentation=False)
     if options.data is not None:  # no fingerprint: other images than those of the study are allowed
         data = options.data if options.data == DIGITS else str(Path(options.data).expanduser().absolute())
         config = replace(config, data=data, fingerprint="")
@@ -91,7 +91,7 @@ def load_example(model: Model, options: InterpretOptions, photo: Path | None) ->
         try:
             return Example(resize(read_image(path), model.image_size), path.name)
         except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
-            reason = why_unreadable(error, str(path))
+            reason = unreadable_reason(error, str(path))
             raise DataError(f"cannot read {path} ({reason}); pass another --photo") from error
     split = test_split(model, options)
     position = int(np.random.default_rng(options.seed).integers(len(split)))

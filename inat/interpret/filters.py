@@ -30,7 +30,7 @@ def draw_filters(model: Model, options: InterpretOptions, photo: Path | None, wa
     if a name is unknown; DataError if the image cannot be read or a file cannot be written.
     """
     example = load_example(model, options, photo)
-    net, images = model.loaded.classifier.net, network_input(model, example).unsqueeze(0)
+    net, images = model.checkpoint.classifier.net, network_input(model, example).unsqueeze(0)
     layers = convolutions(net, images)
     if unknown := [name for name in wanted if name not in layers]:
         raise ConfigError(f"unknown convolution layer {unknown[0]!r}; choose from {', '.join(layers)}")

@@ -53,7 +53,7 @@ def draw_saliency(model: Model, options: InterpretOptions, photo: Path | None) -
     convolution.
     """
     example = load_example(model, options, photo)
-    net, image = model.loaded.classifier.net, network_input(model, example)
+    net, image = model.checkpoint.classifier.net, network_input(model, example)
     layer = guided_backprop_layer(net, image.unsqueeze(0))
     with capture_outputs({layer.name: layer.module}, lambda output: output.detach().clone()) as outputs:
         net(image.unsqueeze(0))

@@ -1,1 +1,1 @@
-"""Networks and the LightningModule that trains them."""
+"""Networks, their weights, and the LightningModule that trains them."""

@@ -1,6 +1,6 @@
-"""Pretrained backbones as lists of stages, and which of the stages a strategy freezes.
+"""Pretrained backbones as lists of stages, and the number of stages that a strategy freezes.
 
-python -m inat.models.backbones                            # stages, sizes and published accuracy of all of them
+python -m inat.models.backbones                            # stages, sizes and published accuracy of all backbones
 python -m inat.models.backbones resnet50 vgg16 --num-classes 100
 """
 
@@ -32,59 +32,59 @@ from inat.models.stages import (
     vgg_stages,
     vit_stages,
 )
-from inat.models.transfer import fit_positions, load_body
+from inat.models.transfer import interpolate_positions, load_body
 
-# What torchvision's builders set when they load weights themselves; without weights the random start is asked for,
-# as leaving it open gives a warning.
+# The options that torchvision's builders set when they load weights. Without weights, init_weights must be set, or
+# torchvision warns.
 INCEPTION: Mapping[str, Any] = MappingProxyType({"aux_logits": False, "transform_input": True, "init_weights": True})
 
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """A model of torchvision: its ImageNet weights, how it becomes stages, and what torchvision published of it."""
+    """A model of torchvision: its ImageNet weights, its conversion to stages, and facts that torchvision publishes."""
 
     weights: WeightsEnum
     stages: Callable[[Any], Stages]
     options: Mapping[str, Any] = field(default_factory=dict)
-    """For torchvision's builder."""
+    """Options of torchvision's builder."""
     auxiliary: tuple[str, ...] = ()
-    """Prefixes of the keys of heads that only the training of the published weights used."""
+    """Prefixes of the keys of auxiliary heads, which only the training of the published weights used."""
     patch: int = 0
-    """Side in pixels of a vision transformer's patches, 0 for networks that take any size from ``min_size`` on."""
+    """Side in pixels of a vision transformer's patches; 0 for networks that accept any size from ``min_size`` on."""
 
     @property
     def image_size(self) -> int:
-        """Side in pixels of the images that the published accuracy was measured on."""
+        """Side in pixels of the images on which the published accuracy was measured."""
         return int(self.weights.transforms().crop_size[0])
 
     @property
     def min_size(self) -> int:
-        """Side in pixels of the smallest images; torchvision gives a vision transformer's own size for it."""
+        """Side in pixels of the smallest images; for vision transformers, torchvision states their own size."""
         return self.patch or int(max(self.weights.meta["min_size"]))
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Means of the three channels that images are normalised with."""
+        """Mean of each channel for the normalisation of images."""
         return tuple(self.weights.transforms().mean)
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Standard deviations of the three channels that images are normalised with."""
+        """Standard deviation of each channel for the normalisation of images."""
         return tuple(self.weights.transforms().std)
 
     @property
     def top1(self) -> float:
-        """Published accuracy on ImageNet's validation images, in percent."""
+        """Published top-1 accuracy on ImageNet's validation images, in percent."""
         return float(self.weights.meta["_metrics"]["ImageNet-1K"]["acc@1"])
 
     @property
     def parameters(self) -> int:
-        """Parameters of the published network: with its 1,000 classes, and with Inception's auxiliary head."""
+        """Number of parameters of the published network, including 1,000 classes and Inception's auxiliary head."""
         return int(self.weights.meta["num_params"])
 
     @property
     def file_name(self) -> str:
-        """Name of the published file of weights."""
+        """Name of the published weights file."""
         return str(self.weights.url).rpartition("/")[2]
 
 
@@ -103,8 +103,8 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
-def find_backbone(name: str) -> Backbone:
-    """The entry of ``name``; ConfigError with the known names if there is none."""
+def get_backbone(name: str) -> Backbone:
+    """The backbone called ``name``; ConfigError with the known names if there is none."""
     if name not in BACKBONES:
         raise ConfigError(f"unknown backbone {name!r}; choose from {', '.join(BACKBONES)}")
     return BACKBONES[name]
@@ -115,11 +115,11 @@ def build_backbone(
 ) -> StagedNetwork:
     """A network (N, 3, image_size, image_size) -> logits (N, num_classes) with a new head.
 
-    ``state_dict`` is one of torchvision's model ``name``, for any number of classes; without it the body starts from
-    random weights. ``image_size`` is in pixels, by default the one of the published accuracy. Raises ConfigError for an
+    ``state_dict`` is that of torchvision's model ``name`` with any number of classes; without it, the body has random
+    weights. ``image_size`` is in pixels, by default the size of the published accuracy. Raises ConfigError for an
     unknown name, an impossible size or weights of another network.
     """
-    backbone = find_backbone(name)
+    backbone = get_backbone(name)
     if num_classes < 1:
         raise ConfigError(f"num_classes must be positive, got {num_classes}")
     size = _checked_size(name, image_size)
@@ -128,12 +128,13 @@ def build_backbone(
         stages = backbone.stages(models.get_model(name, weights=None, **options))
     else:
         stages = _pretrained(name, options, size, state_dict)
-    _output(stages).reset_parameters()  # torchvision starts each architecture's in another way, ViT's with zeros
+    # torchvision initialises the output of each architecture in another way, ViT's with zeros.
+    _output(stages).reset_parameters()
     return StagedNetwork(stages, name)
 
 
 def _checked_size(name: str, image_size: int | None) -> int:
-    backbone = find_backbone(name)
+    backbone = get_backbone(name)
     size = backbone.image_size if image_size is None else image_size
     if size < backbone.min_size:
         raise ConfigError(f"{name} needs images of at least {backbone.min_size} px, but image_size is {size}")
@@ -143,15 +144,15 @@ def _checked_size(name: str, image_size: int | None) -> int:
 
 
 def _pretrained(name: str, options: Mapping[str, Any], size: int, weights: Mapping[str, Tensor]) -> Stages:
-    backbone = find_backbone(name)
-    with torch.device("meta"):  # random weights would only be overwritten
+    backbone = get_backbone(name)
+    with torch.device("meta"):  # skips the random initialisation, which loading would overwrite
         model = models.get_model(name, weights=None, **options)
     model.to_empty(device=torch.get_default_device())
     for buffer in model.buffers():
-        buffer.zero_()  # older files lack the batch norms' counters
+        buffer.zero_()  # older files lack the counters of batch norms
     stages = backbone.stages(model)
     if backbone.patch:
-        weights = fit_positions(weights, size, backbone.patch)
+        weights = interpolate_positions(weights, size, backbone.patch)
     load_body(model, _output(stages), weights, name, backbone.auxiliary)
     return stages
 
@@ -164,16 +165,16 @@ def _output(stages: Stages) -> nn.Linear:
 
 @functools.cache
 def stage_names(name: str) -> tuple[str, ...]:
-    """The stages of a backbone from the first to the head; ConfigError for an unknown name."""
+    """Names of the stages of a backbone, from the first stage to the head; ConfigError for an unknown backbone."""
     with torch.device("meta"):
         return tuple(stage for stage, _ in build_backbone(name, 1).named_children())
 
 
-def frozen_stages(network: StagedNetwork | str, strategy: str, k_layers: int | None = None) -> int:
-    """How many leading stages ``strategy`` freezes in a network, or in the backbone of that name.
+def frozen_stage_count(network: StagedNetwork | str, strategy: str, k_layers: int | None = None) -> int:
+    """Number of leading stages that ``strategy`` freezes in a network, or in the backbone of that name.
 
-    freeze_all leaves the head, freeze_partial also the last ``k_layers`` stages of the body (all but the head),
-    unfreeze_all everything. ConfigError for an unknown strategy and for an impossible ``k_layers``.
+    freeze_all trains only the head, freeze_partial also the last ``k_layers`` stages before it, unfreeze_all all
+    stages. Raises ConfigError for an unknown strategy or an impossible ``k_layers``.
     """
     name, stages = (network, len(stage_names(network))) if isinstance(network, str) else (network.name, len(network))
     body = stages - 1
@@ -190,18 +191,18 @@ def frozen_stages(network: StagedNetwork | str, strategy: str, k_layers: int | N
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackbonesCommand:
-    """Print what the pretrained backbones are made of and what each strategy trains."""
+    """Print the stages of the pretrained backbones, and how many parameters each strategy trains."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Backbones, all if none is named."""
+    """Backbones to print. Default: all."""
     num_classes: int = 10
-    """Outputs of the network."""
+    """Number of classes of the head."""
 
 
 def show(command: BackbonesCommand) -> None:
-    """Print facts and stages of each backbone that ``command`` names; ConfigError for an unknown one."""
+    """Print facts and stages of each backbone; ConfigError for an unknown name."""
     console = Console(highlight=False)
-    for name, backbone in [(name, find_backbone(name)) for name in command.names or BACKBONES]:
+    for name, backbone in [(name, get_backbone(name)) for name in command.names or BACKBONES]:
         console.print(f"[bold]{name}[/bold]", _facts(backbone), _stage_table(name, command.num_classes), sep="\n")
 
 
@@ -216,15 +217,15 @@ def _facts(backbone: Backbone) -> Table:
 
 
 def _stage_table(name: str, num_classes: int) -> Table:
-    """A row a stage: its parameters, the strategy that trains from there to the head, and how many that trains."""
-    with torch.device("meta"):  # counts need no memory
+    """One row per stage: its parameters, the strategy that trains this and all later stages, and how many it trains."""
+    with torch.device("meta"):  # to count parameters, no memory is needed
         network = build_backbone(name, num_classes)
     partial = [(FREEZE_PARTIAL, k) for k in range(len(network) - 2, 0, -1)]
     plans = [(UNFREEZE_ALL, None), *partial, (FREEZE_ALL, None)]
     table = Table("stage", Column("parameters", justify="right"), "trained from here on by")
     table.add_column("trainable", justify="right")
     for (stage, layers), (strategy, k_layers) in zip(network.named_children(), plans, strict=True):
-        network.freeze(frozen_stages(network, strategy, k_layers))
+        network.freeze(frozen_stage_count(network, strategy, k_layers))
         trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
         label = strategy if k_layers is None else f"{strategy}, k_layers={k_layers}"
         table.add_row(stage, f"{sum(p.numel() for p in layers.parameters()):,}", label, f"{trainable:,}")

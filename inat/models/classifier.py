@@ -1,13 +1,15 @@
-"""The LightningModule around any network: loss, metrics and optimizer, nothing else."""
+"""The LightningModule around any network: loss, metrics, optimizer, learning rate schedule, average of the weights."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
@@ -19,15 +21,18 @@ from inat.models.stages import HEAD
 
 
 class Classifier(pl.LightningModule):
-    """Trains ``net`` (images -> logits of ``num_classes``) with cross entropy and Adam, as ``optim`` says.
+    """Trains ``net`` (images or features -> logits of ``num_classes``) with cross entropy and Adam, as ``optim`` says.
 
-    After every validation the epoch's four metrics stand in ``trainer.callback_metrics``; each counts images, so a
-    small last batch weighs what it should. With ``micro_batch``, a batch goes through the network in parts of at most
-    that many images, whose gradients add up to the batch's; only batch norm then sees the parts. All but the stage
-    "head" of ``net`` learns ``body_lr_factor`` times as fast as it. ``net`` may begin with features instead of images.
+    After every validation, the four metrics of the epoch are in ``trainer.callback_metrics``. They are means over
+    images, whatever the size of the last batch. Training loss and accuracy are those of the altered batches: after
+    label smoothing, erasing and mixing.
 
-    While it trains with an ``ema_decay``, ``average`` follows ``net``; it is what validation sees and ``trained_state``
-    gives. Training loss and accuracy are those of the altered batches: smoothed, erased in, mixed.
+    With ``micro_batch``, each batch goes through the network in parts of at most that many images, whose gradients add
+    up to those of the whole batch; only batch norm sees the parts. All stages of ``net`` except "head" learn at
+    ``body_lr_factor`` times the learning rate of the head.
+
+    With an ``ema_decay``, ``average`` follows ``net`` during the training. It is what validation sees and what
+    ``trained_state`` returns.
     """
 
     def __init__(
@@ -42,11 +47,12 @@ class Classifier(pl.LightningModule):
         self.net = net
         self.body_lr_factor = body_lr_factor
         self.micro_batch = micro_batch
+        self.automatic_optimization = micro_batch is None
         self.optim = optim
-        self.alter = BatchMixing(optim, num_classes)
+        self.mix_batch = BatchMixing(optim, num_classes)
         self.average: WeightAverage | None = None
         self.meters = nn.ModuleDict({
-            # Checks of values would wait for the device at every step, and a NaN loss must stay one.
+            # Checks of values would wait for the device at every step, and a NaN loss must stay NaN.
             TRAIN_LOSS: MeanMetric(nan_strategy="disable"),
             TRAIN_ACC: MulticlassAccuracy(num_classes, average="micro", validate_args=False),
             VAL_LOSS: MeanMetric(nan_strategy="disable"),
@@ -59,68 +65,70 @@ class Classifier(pl.LightningModule):
         return logits
 
     def configure_model(self) -> None:
-        """Begin the average of the weights, before a checkpoint that may hold it is loaded."""
+        """Create the average of the weights, before Lightning loads a checkpoint that may contain it."""
         if self.optim.ema_decay and self.average is None:
             self.average = WeightAverage(self.net, self.optim.ema_decay)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Loss of one batch; of its last part if it goes through in parts."""
-        batch = self.alter(*batch)
-        if self.micro_batch is None:
+        """Loss of one batch; with ``micro_batch``, the share of its last part."""
+        batch = self.mix_batch(*batch)
+        if self.automatic_optimization:
             return self._training_losses(batch).mean()
-        self._optimizer().zero_grad()
-        *parts, last = self._parts(batch)
-        for part in parts:
-            self.trainer.strategy.backward(self._training_losses(part).sum() / len(batch[1]), None)
-        return self._training_losses(last).sum() / len(batch[1])
+        return self._step_in_parts(batch)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Let the average follow the step that was made."""
-        if self.average is not None:
-            self.average.update_parameters(self.net)
-
-    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
-        """Lightning calls this between training_step and the backward pass, where parts have left gradients."""
-        if self.micro_batch is None:
-            optimizer.zero_grad()
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        return optimizer
+    def _step_in_parts(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """One optimizer step for the whole batch, and the steps of the schedule that Lightning makes otherwise."""
+        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        assert isinstance(optimizer, LightningOptimizer)
+        assert isinstance(schedule, LRScheduler)
+        optimizer.zero_grad()
+        for part in self._parts(batch):
+            loss = self._training_losses(part).sum() / len(batch[1])
+            self.manual_backward(loss)
+        optimizer.step()
+        if self.optim.schedule == COSINE or self.trainer.is_last_batch:
+            schedule.step()
+        return loss
 
     def _parts(self, batch: tuple[Tensor, Tensor]) -> list[tuple[Tensor, Tensor]]:
         count = math.ceil(len(batch[1]) / (self.micro_batch or len(batch[1])))
-        # Equal ones: for batch norm, a last part of a single image would be none at all.
+        # Parts of equal size: batch norm cannot normalise a last part of a single image.
         return list(zip(*(tensor.tensor_split(count) for tensor in batch), strict=True))
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Update the average of the weights after each optimizer step."""
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Accumulate the metrics of one batch, of the average if there is one."""
+        """Add one batch to the validation metrics, computed with the average of the weights if there is one."""
         net = self.net if self.average is None else self.average
         for images, labels in self._parts(batch):
             logits = net(images).float()
-            self._count(logits, labels, functional.cross_entropy(logits, labels, reduction="none"), VAL_LOSS, VAL_ACC)
+            losses = functional.cross_entropy(logits, labels, reduction="none")
+            self._update_meters(logits, labels, losses, VAL_LOSS, VAL_ACC)
 
     def _training_losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Loss (N,) of each image, which also goes into the training metrics."""
         images, labels = batch
         logits = self(images).float()  # a loss in 16 bit would be off by up to 0.4 %
         smoothing = self.optim.label_smoothing
         losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
-        # Of a mixed image, its larger part is to be recognised.
-        self._count(logits, labels if labels.ndim == 1 else labels.argmax(1), losses, TRAIN_LOSS, TRAIN_ACC)
+        # The class of a mixed image is that of its larger part.
+        self._update_meters(logits, labels if labels.ndim == 1 else labels.argmax(1), losses, TRAIN_LOSS, TRAIN_ACC)
         return losses
 
-    def _count(self, logits: Tensor, labels: Tensor, losses: Tensor, loss_name: str, accuracy_name: str) -> None:
-        # One value an image: with nan_strategy="disable", torchmetrics 1.9 ignores weights.
+    def _update_meters(self, logits: Tensor, labels: Tensor, losses: Tensor, loss_name: str, acc_name: str) -> None:
+        # One loss per image: with nan_strategy="disable", torchmetrics 1.9 ignores weights.
         self._meter(loss_name).update(losses.detach())
-        self._meter(accuracy_name).update(logits.detach(), labels)
+        self._meter(acc_name).update(logits.detach(), labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Publish the epoch: validation comes after its last training batch, so all four metrics are complete."""
+        """Log the metrics of the epoch. Validation follows the last training batch, so all four are complete."""
         for name in self.meters:
             meter = self._meter(name)
             if meter.update_called:
-                # One log an epoch: on every step it costs as much as a small network's step.
+                # Logged once per epoch: logging at each step takes as long as the step of a small network.
                 self.log(name, meter.compute())
                 meter.reset()
 
@@ -130,29 +138,29 @@ class Classifier(pl.LightningModule):
         return meter
 
     def configure_optimizers(self) -> Any:
-        """Adam, or AdamW with weight decay; its learning rate falls by steps of epochs, or along a cosine."""
+        """Adam, or AdamW with weight decay; the learning rate falls in steps of epochs, or along a cosine."""
         optim = self.optim
         kind = torch.optim.AdamW if optim.weight_decay else torch.optim.Adam
         optimizer = kind(self._parameter_groups(), lr=optim.learning_rate, fused=True)
         if optim.schedule == COSINE:
             total = int(self.trainer.estimated_stepping_batches)
             warmup = round(optim.warmup_share * total)
-            curve = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine_factor(step, total, warmup))
+            curve = LambdaLR(optimizer, lambda step: cosine_factor(step, total, warmup))
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
-        schedule = torch.optim.lr_scheduler.StepLR(optimizer, optim.lr_step_epochs, optim.lr_gamma)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+        steps = StepLR(optimizer, optim.lr_step_epochs, optim.lr_gamma)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": steps, "interval": "epoch"}}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        training = [(name, parameter) for name, parameter in self.net.named_parameters() if parameter.requires_grad]
+        trainable = [(name, parameter) for name, parameter in self.net.named_parameters() if parameter.requires_grad]
         if self.body_lr_factor == 1:
-            return self._by_decay(parameter for _, parameter in training)
-        head = self._by_decay(parameter for name, parameter in training if name.startswith(f"{HEAD}."))
-        body = self._by_decay(parameter for name, parameter in training if not name.startswith(f"{HEAD}."))
+            return self._by_decay(parameter for _, parameter in trainable)
+        head = self._by_decay(parameter for name, parameter in trainable if name.startswith(f"{HEAD}."))
+        body = self._by_decay(parameter for name, parameter in trainable if not name.startswith(f"{HEAD}."))
         rate = self.body_lr_factor * self.optim.learning_rate
         return head + [group | {"lr": rate} for group in body]
 
     def _by_decay(self, parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
-        """Groups of parameters: with weight decay those of norms and biases, which have one axis, apart without it."""
+        """Parameter groups: with weight decay, a group of its own, without decay, for norms and biases (one axis)."""
         if not self.optim.weight_decay:
             return [{"params": list(parameters)}]
         every = list(parameters)
@@ -160,34 +168,35 @@ class Classifier(pl.LightningModule):
         return [decayed, {"params": [p for p in every if p.ndim <= 1], "weight_decay": 0.0}]
 
     def trained_state(self) -> dict[str, Tensor]:
-        """The state of a classifier whose network is the trained one: the average of the weights, if there is one."""
+        """State dict with the trained weights in ``net``: the average of the weights, if there is one."""
         if self.average is None:
             return self.state_dict()
         return {f"net.{key}": tensor for key, tensor in self.average.module.state_dict().items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out the frozen stages, which a training on kept features does not have."""
-        checkpoint["state_dict"] = without_frozen(checkpoint["state_dict"], self.net)
+        checkpoint["state_dict"] = without_frozen_stages(checkpoint["state_dict"], self.net)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the frozen stages as they are, so that a training goes on with features or with the whole network."""
+        """Keep the current frozen stages, so that a training can resume on features or on the whole network."""
         own = self.state_dict()
-        left_out = own.keys() - without_frozen(own, self.net).keys()
+        left_out = own.keys() - without_frozen_stages(own, self.net).keys()
         checkpoint["state_dict"] = {key: own[key] for key in left_out} | checkpoint["state_dict"]
 
 
-def without_frozen(state: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """A classifier's state without the stages of ``net`` that do not train."""
+def without_frozen_stages(state: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """The state dict of a classifier without the frozen stages of ``net``."""
     stages = [name for name, _ in net.named_children()][: getattr(net, "frozen", 0)]
-    frozen = tuple(f"{place}.{stage}." for place in ("net", "average.module") for stage in stages)
+    frozen = tuple(f"{owner}.{stage}." for owner in ("net", "average.module") for stage in stages)
     return {key: tensor for key, tensor in state.items() if not key.startswith(frozen)}
 
 
 def cosine_factor(step: int, total: int, warmup: int) -> float:
-    """What the learning rate is multiplied by at ``step`` (from 0) of ``total``.
+    """The factor on the learning rate at ``step`` (from 0) of ``total`` steps: linear warm-up, then half a cosine.
 
-    It rises in a straight line to 1 at step ``warmup``, never being 0, and falls along half a cosine to 0 at ``total``,
-    which is the step after the last one. Behind ``total`` it stays 0.
+    The factor rises linearly to 1 at step ``warmup``, without being 0, then falls along half a cosine to 0 at step
+    ``total``, the step after the last one. From ``total`` on it is 0. The cosine is that of SGDR without restarts
+    (https://arxiv.org/abs/1608.03983).
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)
@@ -197,12 +206,14 @@ def cosine_factor(step: int, total: int, warmup: int) -> float:
 
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
+COUNTER = "n_averaged"
 
 
 class WeightAverage(AveragedModel):
-    """torch's average of a network's parameters and buffers, whose decay grows to ``decay`` with the steps.
+    """torch's moving average of a network's parameters and buffers; the decay grows to ``decay`` over the steps.
 
-    Its counter stays on the CPU: torch reads it at every step, which would make every step wait for a GPU.
+    Its counter of steps is a plain attribute on the CPU, not a buffer: torch reads it at every step, and reading a
+    buffer on a GPU would make every step wait for the GPU. State dicts contain it under the name of torch's buffer.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
@@ -211,15 +222,29 @@ class WeightAverage(AveragedModel):
 
         super().__init__(net, multi_avg_fn=average, use_buffers=True)
         self.requires_grad_(False)
+        del self.n_averaged
+        self.n_averaged = torch.tensor(0)
+        self.register_state_dict_post_hook(_save_counter)
+        self.register_load_state_dict_pre_hook(_load_counter)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self.module._apply(fn, recurse)
-        return self
+
+def _save_counter(average: WeightAverage, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    state[prefix + COUNTER] = average.n_averaged
+
+
+def _load_counter(
+    average: WeightAverage, state: dict[str, Any], prefix: str, metadata: Any, strict: bool, missing: list[str], *_: Any
+) -> None:
+    if prefix + COUNTER in state:
+        average.n_averaged = state.pop(prefix + COUNTER).cpu().clone()
+    else:
+        missing.append(prefix + COUNTER)
 
 
 def decay_at(count: int, decay: float) -> float:
     """The decay after ``count`` updates: (1 + count) / (10 + count), at most ``decay``.
 
-    Otherwise the random weights that a network begins with would weigh on its first epochs, at which ASHA compares.
+    With a constant decay, the random initial weights would dominate the average in the first epochs, in which ASHA
+    compares trials. The formula is that of TensorFlow's ExponentialMovingAverage with ``num_updates``.
     """
     return min(decay, (1 + count) / (10 + count))

@@ -1,4 +1,4 @@
-"""The predecessor's family of convolutional networks."""
+"""The convolutional networks of the published space for nature_12K, and residual ones."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,30 +10,18 @@ from torch import Tensor, nn
 from inat.config.trial import ACTIVATIONS, AVERAGE, FLATTEN, RESIDUAL, CNNConfig
 from inat.config.validation import pooling_errors, raise_if_any
 
-ACTIVATION_LAYERS: dict[str, Callable[[], nn.Module]] = dict(
-    zip(ACTIVATIONS, (nn.ReLU, nn.GELU, nn.SiLU, nn.Mish), strict=True)
-)
-
-
+Activation = Callable[[], nn.Module]
 Layers = OrderedDict[str, nn.Module]
-
-
-@dataclass(frozen=True, slots=True)
-class LayerRow:
-    """One row of a model summary."""
-
-    name: str
-    output_shape: tuple[int, ...]
-    parameters: int
+ACTIVATION_LAYERS: dict[str, Activation] = dict(zip(ACTIVATIONS, (nn.ReLU, nn.GELU, nn.SiLU, nn.Mish), strict=True))
 
 
 def build_cnn(config: CNNConfig, image_size: int, num_classes: int) -> nn.Sequential:
     """A network (N, 3, image_size, image_size) -> logits (N, num_classes).
 
-    ``conv_layers`` blocks, each of which halves the image. Plain ones: conv 3x3 with padding 1, [batch norm],
-    activation, max-pool 2. Residual ones: the same with the pool behind the convolution, then ResidualBlocks. The head
-    is flatten, dense, activation, dropout, output; or global pooling, flatten, dropout, output. Raises ConfigError if
-    the blocks would leave no pixel.
+    ``conv_layers`` blocks, each of which halves the image. A plain block is conv 3x3 with padding 1, [batch norm],
+    activation, max-pool 2. With residual blocks, the first block has its pool directly after the convolution, and the
+    others are ResidualBlocks. The head is flatten, dense, activation, dropout, output; or global pooling, flatten,
+    dropout, output. Raises ConfigError if the blocks would leave no pixel.
     """
     raise_if_any(pooling_errors(config.conv_layers, image_size))
     layers: Layers = OrderedDict()
@@ -74,27 +62,14 @@ def _add_head(layers: Layers, channels: int, side: int, config: CNNConfig, num_c
     layers["output"] = nn.Linear(width, num_classes)
 
 
-def summarise(network: nn.Sequential, image_size: int) -> list[LayerRow]:
-    """Output shape (without the batch) and parameters of each layer for one square RGB image."""
-    rows = []
-    flow = torch.zeros(1, 3, image_size, image_size, device=next(network.parameters()).device)
-    with torch.no_grad():
-        for name, layer in network.eval().named_children():
-            flow = layer(flow)
-            rows.append(LayerRow(name, tuple(flow.shape[1:]), sum(p.numel() for p in layer.parameters())))
-    return rows
-
-
 class ResidualBlock(nn.Module):
     """(N, in_channels, H, W) -> (N, out_channels, H // 2, W // 2): a convolution, and a second one beside a shortcut.
 
-    Both are conv 3x3, [batch norm], activation. The first has a max-pool 2 behind its convolution, so that norm and
-    activation have a quarter of the work; the result of the second is added to that of the first.
+    Both are conv 3x3, [batch norm], activation. The first one has a max-pool 2 after its convolution, so that norm and
+    activation have a quarter of the work. The output of the second one is added to that of the first one.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, activation: Callable[[], nn.Module], *, batch_norm: bool
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, activation: Activation, *, batch_norm: bool) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=not batch_norm)
         self.pool = nn.MaxPool2d(2)
@@ -109,3 +84,23 @@ class ResidualBlock(nn.Module):
         flow: Tensor = self.act1(self.norm1(self.pool(self.conv1(images))))
         added: Tensor = self.act2(self.norm2(self.conv2(flow)))
         return flow + added
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One row of a model summary; ``output_shape`` is without the batch."""
+
+    name: str
+    output_shape: tuple[int, ...]
+    parameters: int
+
+
+def summarise(network: nn.Sequential, image_size: int) -> list[LayerRow]:
+    """Output shape and number of parameters of each layer for one square RGB image of ``image_size`` px."""
+    rows = []
+    flow = torch.zeros(1, 3, image_size, image_size, device=next(network.parameters()).device)
+    with torch.no_grad():
+        for name, layer in network.eval().named_children():
+            flow = layer(flow)
+            rows.append(LayerRow(name, tuple(flow.shape[1:]), sum(p.numel() for p in layer.parameters())))
+    return rows

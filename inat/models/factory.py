@@ -1,4 +1,4 @@
-"""From the configuration of a trial to its network."""
+"""Build the network of a trial from its configuration."""
 
 import copy
 from collections import OrderedDict
@@ -11,7 +11,7 @@ from torch import nn
 from inat.config.backbones import IMAGENET, UNFREEZE_ALL, BackboneConfig
 from inat.config.trial import CNNConfig, TrialConfig
 from inat.errors import ConfigError
-from inat.models.backbones import build_backbone, frozen_stages
+from inat.models.backbones import build_backbone, frozen_stage_count
 from inat.models.classifier import Classifier
 from inat.models.cnn import build_cnn
 from inat.models.stages import HEAD, StagedNetwork
@@ -20,47 +20,50 @@ from inat.models.weights import WeightsFile, find_weights, load_weights
 RANDOM_BODY_SEED = 0  # without weights, all trials of all studies start from the same random body
 
 
-def build_classifier(config: TrialConfig, num_classes: int, micro_batch: int | None = None) -> Classifier:
-    """The classifier that ``config`` describes, from images to logits; ``micro_batch`` as Classifier takes it."""
-    return classifier_of(config, build_network(config, num_classes), num_classes, micro_batch)
+def build_classifier(
+    config: TrialConfig, num_classes: int, *, net: nn.Module | None = None, micro_batch: int | None = None
+) -> Classifier:
+    """The classifier that ``config`` describes.
 
-
-def classifier_of(config: TrialConfig, net: nn.Module, num_classes: int, micro_batch: int | None = None) -> Classifier:
-    """``net``, which may be the last part of the network that ``config`` describes, ready to train."""
+    ``net`` is its network, or the last stages of it; by default the whole network is built. ``micro_batch``: see
+    Classifier.
+    """
     model = config.model
-    whole_body = isinstance(model, BackboneConfig) and model.strategy == UNFREEZE_ALL
-    factor = model.body_lr_factor if isinstance(model, BackboneConfig) and whole_body else 1.0
-    return Classifier(net, config.optim, num_classes, micro_batch, factor)
+    trains_body = isinstance(model, BackboneConfig) and model.strategy == UNFREEZE_ALL
+    factor = model.body_lr_factor if isinstance(model, BackboneConfig) and trains_body else 1.0
+    whole_or_part = build_network(config, num_classes) if net is None else net
+    return Classifier(whole_or_part, config.optim, num_classes, micro_batch, factor)
 
 
 def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
-    """The whole network: a new CNN, or a backbone with a new head whose frozen stages are frozen.
+    """The whole network: a new CNN, or a backbone with a new head and frozen stages as ``config.model`` says.
 
-    These are shared by the networks of this process. ConfigError if there are no weights or the images are too small.
+    The networks of this process share their frozen stages. Raises ConfigError if there are no weights or the images are
+    too small.
     """
     model, size = config.model, config.data.image_size
     if isinstance(model, CNNConfig):
         return build_cnn(model, size, num_classes)
-    shared = pretrained(model, size, num_classes)
-    stages = OrderedDict([*shared.prefix().named_children(), *trained_part(shared).named_children()])
+    shared = load_pretrained(model, size, num_classes)
+    stages = OrderedDict([*shared.prefix().named_children(), *trainable_stages(shared).named_children()])
     network = StagedNetwork(stages, shared.name, shared.weights)
     network.freeze(shared.frozen)
     return network
 
 
-def trained_part(shared: StagedNetwork) -> StagedNetwork:
-    """A copy of the stages of a pretrained network that are to train, with a new head of torch's random numbers."""
-    part = copy.deepcopy(shared.suffix()).requires_grad_().train()
-    output = part.get_submodule(f"{HEAD}.linear")
+def trainable_stages(shared: StagedNetwork) -> StagedNetwork:
+    """A copy of the stages of a pretrained network that train; torch's random numbers initialise its head."""
+    stages = copy.deepcopy(shared.suffix()).requires_grad_().train()
+    output = stages.get_submodule(f"{HEAD}.linear")
     assert isinstance(output, nn.Linear)
     output.reset_parameters()
-    return part
+    return stages
 
 
-def pretrained(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
-    """The network that a backbone begins with, told which of its stages are frozen.
+def load_pretrained(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
+    """The network from which a backbone starts, with the number of its frozen stages set.
 
-    All trials of this process share the stages, so nobody may change them: they are in eval mode and ask for no
+    All trials of this process share its stages, so nothing may change them: they are in eval mode and require no
     gradients.
     """
     file = None
@@ -68,26 +71,26 @@ def pretrained(model: BackboneConfig, image_size: int, num_classes: int) -> Stag
         file = find_weights(model.backbone, Path(model.weights_dir) if model.weights_dir else None)
         if model.weights_sha256 not in ("", file.sha256):
             raise ConfigError(
-                f"the weights of {model.backbone} in {file.path} are not those the study began with; bring those back "
-                "and go on with it"
+                f"the weights of {model.backbone} in {file.path} are not those the study began with; restore those, "
+                "then resume the study"
             )
-    stages = _load(model.backbone, image_size, num_classes, file)
-    network = StagedNetwork(OrderedDict(stages.named_children()), stages.name, stages.weights)
-    network.frozen = frozen_stages(network, model.strategy, model.k_layers)
+    cached = _load(model.backbone, image_size, num_classes, file)
+    network = StagedNetwork(OrderedDict(cached.named_children()), cached.name, cached.weights)
+    network.frozen = frozen_stage_count(network, model.strategy, model.k_layers)
     return network.eval()
 
 
-def empty_network(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
-    """The whole network with arbitrary values, for those of a checkpoint that has all of them."""
-    with torch.device("meta"):  # random weights would only be overwritten
+def uninitialised_network(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
+    """The whole network with arbitrary values, to load a complete state dict into."""
+    with torch.device("meta"):  # skips the random initialisation, which loading would overwrite
         network = build_backbone(model.backbone, num_classes, image_size=image_size)
-    network.freeze(frozen_stages(network, model.strategy, model.k_layers))
+    network.freeze(frozen_stage_count(network, model.strategy, model.k_layers))
     return network.to_empty(device="cpu")
 
 
-@lru_cache(maxsize=1)  # a grid goes through its backbones one after the other
+@lru_cache(maxsize=1)  # a grid trains one backbone after the other
 def _load(name: str, image_size: int, num_classes: int, file: WeightsFile | None) -> StagedNetwork:
-    with torch.random.fork_rng(devices=[]):  # a head must not depend on whether its trial loaded or found the body
+    with torch.random.fork_rng(devices=[]):  # a head must not depend on whether its trial found the body in this cache
         torch.manual_seed(RANDOM_BODY_SEED)
         state = None if file is None else load_weights(file.path)
         network = build_backbone(name, num_classes, image_size=image_size, state_dict=state)

@@ -1,7 +1,8 @@
-"""What the frozen stages of a backbone make of the photographs: computed once a machine, kept as memory maps.
+"""Features of images: the outputs of a backbone's frozen stages, computed once per node and kept as memory maps.
 
-A directory's name holds a hash of all that decides over its values: the photographs and which of them, the image size,
-the view, the weights, the split point, the arithmetic, the kind of device and the versions of the libraries.
+The name of a directory of features contains a hash of everything that decides their values: the images and which of
+them, the image size, the view, the weights, the number of frozen stages, the precision, the kind of device and the
+versions of the libraries. A view is one augmented copy of every training image.
 """
 
 import hashlib
@@ -23,126 +24,127 @@ from torch import Tensor
 from inat.config.backbones import BackboneConfig
 from inat.config.trial import Precision, TrialConfig
 from inat.constants import DIGITS, TRAIN, VAL
-from inat.data.datamodule import Features, as_seen, channels_last
+from inat.data.datamodule import Features, channels_last, network_input
 from inat.data.feature_store import FeatureStore, build_missing, open_store, write_store
-from inat.data.loader import Batch, SplitDataset, loader_of
+from inat.data.loader import Batch, SplitDataset, batch_loader
 from inat.data.splits import Split, Splits, load_splits
 from inat.errors import ConfigError, DataError
-from inat.models.factory import pretrained
+from inat.models.factory import load_pretrained
 from inat.models.stages import StagedNetwork
-from inat.training.memory import keep_freed_memory
-from inat.training.precision import autocast, out_of_memory, resolve_precision
+from inat.training.memory import is_out_of_memory, keep_freed_memory
+from inat.training.precision import autocast, resolve_precision
 
-FORMAT = 1  # counts up when the same name would stand for other values
-BATCH = 64  # photographs that go through the frozen stages at a time, fewer where a device is too small
-VIEW_SEED = 20_000  # view v is drawn from VIEW_SEED + v, for every trial of every study
+FORMAT = 1  # increase it when the same directory name would stand for other values
+BATCH_SIZE = 64  # images per forward pass through the frozen stages; fewer if the device has too little memory
+VIEW_SEED = 20_000  # view v is drawn from the seed VIEW_SEED + v, for every trial of every study
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The features of one split in one view; None is the photographs as they are."""
+class FeaturePart:
+    """The features of one split in one view; view None is the images without augmentation."""
 
     name: str
-    photos: Split
+    split: Split
     view: int | None
     directory: Path
 
 
 @dataclass(frozen=True, slots=True)
 class FeaturePlan:
-    """What a trial reads instead of photographs: the training ones in each of their views, then the validation ones.
+    """The features that a trial reads instead of images: each view of the training split, then the validation split.
 
-    ``network`` is shared by the trials of this process; ``photo_bytes`` and ``dtype`` are of one photograph's features.
+    The trials of this process share ``network``. ``image_bytes`` and ``dtype`` are of the features of one image.
     """
 
     config: TrialConfig
     network: StagedNetwork
-    parts: tuple[Part, ...]
-    photo_bytes: int
+    parts: tuple[FeaturePart, ...]
+    image_bytes: int
     dtype: str
 
     @property
     def directory(self) -> Path:
-        """Where they are kept."""
+        """The cache folder."""
         return self.parts[0].directory.parent
 
     @property
     def bytes(self) -> int:
-        """The size of all of them."""
+        """Size of all features."""
         return self._bytes_of(self.parts)
 
     @property
     def missing_bytes(self) -> int:
-        """The size of those that have yet to be computed."""
+        """Size of the features that have not been computed yet."""
         return self._bytes_of(part for part in self.parts if not part.directory.exists())
 
-    def _bytes_of(self, parts: Iterable[Part]) -> int:
-        return sum(len(part.photos) for part in parts) * self.photo_bytes
+    def _bytes_of(self, parts: Iterable[FeaturePart]) -> int:
+        return sum(len(part.split) for part in parts) * self.image_bytes
 
 
 def plan_features(config: TrialConfig) -> FeaturePlan | None:
-    """What ``config`` needs, and how much that is; None if no stage is frozen or it wants no features."""
+    """The features that a trial needs; None if no stage is frozen, or if ``config`` rules features out."""
     model, splits = config.model, load_splits(config.data)
     if not isinstance(model, BackboneConfig) or not model.views or config.optim.alters_images:
         return None
-    network = pretrained(model, config.data.image_size, len(splits.classes))
+    network = load_pretrained(model, config.data.image_size, len(splits.classes))
     if not network.frozen:
         return None
-    probed = _probe(model, config.data.image_size, len(splits.classes), config.precision)
-    return FeaturePlan(config, network, tuple(_parts(config, splits, network)), *probed)
+    size_and_type = _features_of_one_image(model, config.data.image_size, len(splits.classes), config.precision)
+    return FeaturePlan(config, network, tuple(_parts(config, splits, network)), *size_and_type)
 
 
-def _parts(config: TrialConfig, splits: Splits, network: StagedNetwork) -> Iterator[Part]:
+def _parts(config: TrialConfig, splits: Splits, network: StagedNetwork) -> Iterator[FeaturePart]:
     assert isinstance(config.model, BackboneConfig)
     views: Sequence[int | None] = range(config.model.views) if config.data.use_augmentation else [None]
     plain = replace(splits.train, crops=None)
-    wanted = [(TRAIN, plain if view is None else splits.train, view) for view in views] + [(VAL, splits.val, None)]
-    for name, photos, view in wanted:
+    parts = [(TRAIN, plain if view is None else splits.train, view) for view in views] + [(VAL, splits.val, None)]
+    for name, split, view in parts:
         kind = name if view is None else f"{name}-view{view}"
-        digest = _digest(config, splits.state, network, photos, view)
+        digest = _digest(config, splits.state, network, split, view)
         directory = f"features-{network.name}-{kind}-{digest}-{config.data.image_size}px"
-        yield Part(name, photos, view, Path(config.data.cache_dir) / directory)
+        yield FeaturePart(name, split, view, Path(config.data.cache_dir) / directory)
 
 
-def _digest(config: TrialConfig, state: str, network: StagedNetwork, photos: Split, view: int | None) -> str:
-    drawn = None if view is None else [VIEW_SEED + view, config.data.crop_size, *config.data.augmentation_key()]
+def _digest(config: TrialConfig, state: str, network: StagedNetwork, split: Split, view: int | None) -> str:
+    augmentation = None if view is None else [VIEW_SEED + view, config.data.crop_size, *config.data.augmentation_key()]
     decided_by = [
-        FORMAT, state, hashlib.sha256(photos.rows.tobytes()).hexdigest(), config.data.image_size, drawn, network.name,
-        network.weights, network.frozen, resolve_precision(config.precision), _device().type, torch.__version__,
-        torchvision.__version__,
+        FORMAT, state, hashlib.sha256(split.rows.tobytes()).hexdigest(), config.data.image_size, augmentation,
+        network.name, network.weights, network.frozen, resolve_precision(config.precision), _device().type,
+        torch.__version__, torchvision.__version__,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=64)
-def _probe(model: BackboneConfig, side: int, num_classes: int, precision: Precision) -> tuple[int, str]:
-    """Bytes of one photograph's features, and torch's name of their type."""
-    features = _push(pretrained(model, side, num_classes).prefix(), torch.zeros(1, 3, side, side), precision)
+def _features_of_one_image(model: BackboneConfig, side: int, num_classes: int, precision: Precision) -> tuple[int, str]:
+    """Bytes of the features of one image, and torch's name of their type."""
+    prefix = load_pretrained(model, side, num_classes).prefix()
+    features = _run_frozen_stages(prefix, torch.zeros(1, 3, side, side), precision)
     return features.nbytes, str(features.dtype).removeprefix("torch.")
 
 
-def open_features(plan: FeaturePlan, alive: Callable[[], None] = lambda: None) -> tuple[Features, Features]:
-    """Training and validation features; what is missing is computed first, by one process while others wait.
+def open_features(plan: FeaturePlan, heartbeat: Callable[[], None] = lambda: None) -> tuple[Features, Features]:
+    """Open training and validation features; one process computes missing ones while the others wait.
 
-    ``alive`` is called with every batch computed, and about once a second of waiting.
+    ``heartbeat`` is called for each computed batch, and about once per second of waiting.
     """
     parts = {part.directory: part for part in plan.parts}
     if plan.missing_bytes:
         print(_announcement(plan), file=sys.stderr, flush=True)
-    build_missing(parts, lambda directory: _compute(plan, parts[directory], alive), alive)
+    build_missing(parts, lambda directory: _compute(plan, parts[directory], heartbeat), heartbeat)
     stores = _open_all(tuple(parts))
-    labels = [part.photos.labels[part.photos.rows] for part in plan.parts]
+    labels = [part.split.labels[part.split.rows] for part in plan.parts]
     return Features(stores[:-1], labels[0]), Features(stores[-1:], labels[-1])
 
 
 def _announcement(plan: FeaturePlan) -> str:
     return (
-        f"pushing {plan.missing_bytes // plan.photo_bytes:,} photos once through {plan.network.frozen} frozen stages "
+        f"pushing {plan.missing_bytes // plan.image_bytes:,} photos once through {plan.network.frozen} frozen stages "
         f"of {plan.network.name}: {decimal(plan.missing_bytes)} in {plan.directory}"
     )
 
 
-# The same arrays for the process's next trial, so that their copies on a GPU are found again.
+# The next trial of this process gets the same arrays, so it finds their copies on the GPU.
 @lru_cache(maxsize=1)
 def _open_all(directories: tuple[Path, ...]) -> tuple[FeatureStore, ...]:
     stores = tuple(store for directory in directories if (store := open_store(directory)) is not None)
@@ -151,27 +153,27 @@ def _open_all(directories: tuple[Path, ...]) -> tuple[FeatureStore, ...]:
     return stores
 
 
-def _compute(plan: FeaturePlan, part: Part, alive: Callable[[], None]) -> None:
-    keep_freed_memory()  # for those who compute before any training; without it the stages take twice as long
+def _compute(plan: FeaturePlan, part: FeaturePart, heartbeat: Callable[[], None]) -> None:
+    keep_freed_memory()  # needed if no training came before: without it the stages take twice as long
     device = _device()
-    with _moved(plan.network.prefix(), device) as prefix, _drawing(part.view, device):
-        batches = _outputs(plan, prefix, part.photos, device)
-        write_store(part.directory, _telling(batches, alive), len(part.photos), _manifest(plan, part))
+    with _moved_to(device, plan.network.prefix()) as prefix, _seeded(part.view, device):
+        batches = _feature_batches(plan, prefix, part.split, device)
+        write_store(part.directory, _with_heartbeat(batches, heartbeat), len(part.split), _manifest(plan, part))
 
 
-def _telling(batches: Iterable[NDArray[Any]], alive: Callable[[], None]) -> Iterator[NDArray[Any]]:
+def _with_heartbeat(batches: Iterable[NDArray[Any]], heartbeat: Callable[[], None]) -> Iterator[NDArray[Any]]:
     for batch in batches:
-        alive()
+        heartbeat()
         yield batch
 
 
-def _manifest(plan: FeaturePlan, part: Part) -> dict[str, Any]:
-    """For inat.data.cache, and of which type the numbers are."""
+def _manifest(plan: FeaturePlan, part: FeaturePart) -> dict[str, Any]:
+    """Facts for inat.data.cache, and the type of the numbers."""
     data, network = plan.config.data, plan.network
     view = "" if part.view is None else f", view {part.view}"
     return {
         "features": f"{network.frozen} of {len(network)} stages of {network.name}, {part.name}{view}",
-        "dtype": plan.dtype, "size": data.image_size, "photos": len(part.photos), "skipped": 0,
+        "dtype": plan.dtype, "size": data.image_size, "photos": len(part.split), "skipped": 0,
         "state": load_splits(data).state, "folder": DIGITS if data.data == DIGITS else str(Path(data.data) / TRAIN),
     }  # fmt: skip
 
@@ -181,66 +183,68 @@ def _device() -> torch.device:
 
 
 @contextmanager
-def _moved(prefix: StagedNetwork, device: torch.device) -> Iterator[StagedNetwork]:
+def _moved_to(device: torch.device, prefix: StagedNetwork) -> Iterator[StagedNetwork]:
     try:
         yield prefix.to(device)
     finally:
-        prefix.cpu()  # its modules are shared with the networks of the process's trials
+        prefix.cpu()  # the networks of this process's trials share its modules
 
 
 @contextmanager
-def _drawing(view: int | None, device: torch.device) -> Iterator[None]:
-    """Random numbers for one view, and the trial's own as if none had been drawn."""
+def _seeded(view: int | None, device: torch.device) -> Iterator[None]:
+    """Seed the random numbers of one view; afterwards, restore the random state of the trial."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         if view is not None:
             torch.manual_seed(VIEW_SEED + view)
         yield
 
 
-def _outputs(plan: FeaturePlan, prefix: StagedNetwork, photos: Split, device: torch.device) -> Iterator[NDArray[Any]]:
-    """The features of a split, some photographs at a time; fewer at a time once the device was too small for them."""
-    most = BATCH
-    for images in _images(plan.config, photos, device):
+def _feature_batches(
+    plan: FeaturePlan, prefix: StagedNetwork, split: Split, device: torch.device
+) -> Iterator[NDArray[Any]]:
+    """The features of a split, batch by batch; batches are halved when the device has too little memory."""
+    most = BATCH_SIZE
+    for images in _image_batches(plan.config, split, device):
         done = 0
         while done < len(images):
             part, features = images[done : done + most], None
             try:
-                features = _push(prefix, part, plan.config.precision)
+                features = _run_frozen_stages(prefix, part, plan.config.precision)
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or len(part) == 1:
+                if not is_out_of_memory(error) or len(part) == 1:
                     raise
-            if features is None:  # out of the handler, whose traceback holds what had been computed
+            if features is None:  # outside the handler, as its traceback holds the tensors of the failed pass
                 torch.cuda.empty_cache()
                 most = (len(part) + 1) // 2
                 continue
-            _refuse_what_is_no_number(features, plan)
+            _check_finite(features, plan)
             done += len(features)
-            yield _as_numpy(channels_last(features))
+            yield _to_numpy(channels_last(features))
 
 
-def _images(config: TrialConfig, photos: Split, device: torch.device) -> Iterator[Tensor]:
-    # From the computer's memory, as training will not need the photographs on the GPU.
-    dataset = SplitDataset(photos, torch.device("cpu"))
-    for batch in loader_of(dataset, None, BATCH, to_send=device.type == "cuda"):
+def _image_batches(config: TrialConfig, split: Split, device: torch.device) -> Iterator[Tensor]:
+    # The images stay in the memory of the node, as the training will not need them on the GPU.
+    dataset = SplitDataset(split, torch.device("cpu"))
+    for batch in batch_loader(dataset, BATCH_SIZE, device):
         sent = Batch(*(None if part is None else part.to(device, non_blocking=True) for part in batch))  # type: ignore[arg-type]
-        yield as_seen(sent, config.data)
+        yield network_input(sent, config.data)
 
 
-def _push(prefix: StagedNetwork, images: Tensor, precision: Precision) -> Tensor:
+def _run_frozen_stages(prefix: StagedNetwork, images: Tensor, precision: Precision) -> Tensor:
     with torch.no_grad(), autocast(precision, images.device.type):
         features: Tensor = prefix(images.contiguous(memory_format=torch.channels_last))
     return features
 
 
-def _refuse_what_is_no_number(features: Tensor, plan: FeaturePlan) -> None:
+def _check_finite(features: Tensor, plan: FeaturePlan) -> None:
     if not bool(features.isfinite().all()):
         raise ConfigError(
-            f"the frozen stages of {plan.network.name} make values that are no numbers, computed as "
+            f"the frozen stages of {plan.network.name} give infinite or NaN values in "
             f"{resolve_precision(plan.config.precision)}; pass --precision 32-true or other weights"
         )
 
 
-def _as_numpy(features: Tensor) -> NDArray[Any]:
-    """The values as numpy has them; bfloat16, which it lacks, as the same bits of uint16."""
+def _to_numpy(features: Tensor) -> NDArray[Any]:
+    """Features as a numpy array; numpy has no bfloat16, so its bits become uint16."""
     bits = features.view(torch.uint16) if features.dtype == torch.bfloat16 else features
     return bits.cpu().numpy()

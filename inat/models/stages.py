@@ -1,6 +1,6 @@
-"""Networks as ordered lists of named stages, and how torchvision's models become such lists.
+"""Networks as ordered lists of named stages, and the conversion of torchvision's models to such lists.
 
-Stages hold the model's own layers in their own order, so the outputs are bit-equal to torchvision's.
+Stages contain the layers of the model in their order, so the outputs have the same bits as torchvision's.
 """
 
 from collections import OrderedDict
@@ -19,8 +19,8 @@ HEAD = "head"
 class StagedNetwork(nn.Sequential):
     """Named stages from images (N, 3, H, W) to logits (N, classes); the first ``frozen`` of them do not train.
 
-    Frozen stages stay in eval mode whatever mode the network is in: their batch norms keep the statistics they have,
-    and the same image always gives the same features. ``weights`` tells the ones it began with from others.
+    Frozen stages stay in eval mode in every mode of the network: their batch norms keep their statistics, so the same
+    image always gives the same features. ``weights`` identifies the weights from which the network started.
     """
 
     def __init__(self, stages: Stages, name: str = "network", weights: str = "") -> None:
@@ -29,14 +29,14 @@ class StagedNetwork(nn.Sequential):
         self.frozen = 0
 
     def freeze(self, count: int) -> None:
-        """Freeze the first ``count`` stages, let the others train; ConfigError if none would be left."""
+        """Freeze the first ``count`` stages and let the others train; ConfigError if no other stage exists."""
         if not 0 <= count < len(self):
             raise ConfigError(f"cannot freeze {count} of the {len(self)} stages of {self.name}: one has to train")
         self.frozen = count
         for i, stage in enumerate(self):
             stage.requires_grad_(i >= count)
             if i < count:
-                stage.zero_grad(set_to_none=True)  # an optimizer with momentum or decay moves what has a gradient
+                stage.zero_grad(set_to_none=True)  # momentum or decay would move parameters that have a gradient
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
@@ -46,9 +46,9 @@ class StagedNetwork(nn.Sequential):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of normalised images (N, 3, H, W); nothing of the frozen stages is kept for backward."""
+        """Logits (N, classes) of normalised images (N, 3, H, W), without a backward graph of the frozen stages."""
         stages, flow = list(self), images
-        # Images that ask for gradients themselves (saliency maps) get them through frozen stages, too.
+        # If the images require gradients (saliency maps), frozen stages need a graph, too.
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
             for stage in stages[: self.frozen]:
                 flow = stage(flow)
@@ -57,11 +57,11 @@ class StagedNetwork(nn.Sequential):
         return flow
 
     def prefix(self) -> "StagedNetwork":
-        """The frozen stages: the same modules under the same names. Images (N, 3, H, W) -> features (N, ...)."""
+        """The frozen stages, the same modules under the same names: images (N, 3, H, W) -> features (N, ...)."""
         return self._view(slice(None, self.frozen), self.frozen)
 
     def suffix(self) -> "StagedNetwork":
-        """The stages that train: the same modules under the same names. Features (N, ...) -> logits (N, classes)."""
+        """The trainable stages, the same modules under the same names: features (N, ...) -> logits (N, classes)."""
         return self._view(slice(self.frozen, None), 0)
 
     def _view(self, part: slice, frozen: int) -> "StagedNetwork":
@@ -71,9 +71,9 @@ class StagedNetwork(nn.Sequential):
 
 
 class InceptionScale(nn.Module):
-    """Images normalised as ImageNet's (N, 3, H, W) -> normalised with mean and deviation 0.5, as Inception wants them.
+    """Converts images (N, 3, H, W) from ImageNet's normalisation to mean and deviation 0.5, which Inception expects.
 
-    It holds no buffers: those of a network made on the meta device would have to come from a state dict.
+    It has no buffers: a network created on the meta device would have to load them from a state dict.
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class InceptionScale(nn.Module):
 
 
 class Tokens(nn.Module):
-    """The vision transformer's input: images (N, 3, S, S) -> class token and patches (N, 1 + (S / patch)^2, width)."""
+    """Input of a vision transformer: images (N, 3, S, S) -> class token and patches (N, 1 + (S / patch)^2, width)."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -94,21 +94,21 @@ class Tokens(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         patches = self.conv_proj(images).flatten(2).permute(0, 2, 1)
-        # Not len(images), a plain number: torch.export would fix it as the only size of a batch.
+        # Not len(images), a plain number: torch.export would accept no other batch size.
         tokens = torch.cat([self.class_token.expand(images.shape[0], -1, -1), patches], 1)
         embedded: Tensor = self.dropout(tokens + self.pos_embedding)
         return embedded
 
 
 class ClassToken(nn.Module):
-    """Tokens (N, T, width) -> the first of them (N, width)."""
+    """Tokens (N, T, width) -> the first token (N, width)."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         return tokens[:, 0]
 
 
 def googlenet_stages(model: Any) -> Stages:
-    """The stem and nine inception modules of GoogLeNet; auxiliary heads are left out."""
+    """Stages of GoogLeNet: the stem and nine inception modules, without auxiliary heads."""
     scale = InceptionScale() if model.transform_input else nn.Identity()
     first = {"conv1": model.conv1, "pool1": model.maxpool1}
     stem = _chain(scale=scale, **first, conv2=model.conv2, conv3=model.conv3, pool2=model.maxpool2)
@@ -119,7 +119,7 @@ def googlenet_stages(model: Any) -> Stages:
 
 
 def inception_stages(model: Any) -> Stages:
-    """The stem and eleven Mixed modules of Inception v3; the auxiliary head is left out."""
+    """Stages of Inception v3: the stem and eleven Mixed modules, without the auxiliary head."""
     scale = InceptionScale() if model.transform_input else nn.Identity()
     stem = _chain(
         scale=scale, conv1a=model.Conv2d_1a_3x3, conv2a=model.Conv2d_2a_3x3, conv2b=model.Conv2d_2b_3x3,
@@ -130,13 +130,13 @@ def inception_stages(model: Any) -> Stages:
 
 
 def resnet_stages(model: Any) -> Stages:
-    """The stem and four layers of any ResNet."""
+    """Stages of a ResNet: the stem and four layers."""
     stem = _chain(conv1=model.conv1, bn1=model.bn1, relu=model.relu, pool=model.maxpool)
     return _with_head(_with_blocks(stem, model, "layer"), model.avgpool, model.fc)
 
 
 def vgg_stages(model: Any) -> Stages:
-    """The blocks of convolutions of any VGG, each up to its max-pool, and its two hidden dense layers."""
+    """Stages of a VGG: the blocks of convolutions, each up to its max-pool, and the two hidden dense layers."""
     stages: Stages = OrderedDict()
     block: list[nn.Module] = []
     for layer in model.features:
@@ -152,14 +152,17 @@ def vgg_stages(model: Any) -> Stages:
 
 
 def feature_stages(model: Any) -> Stages:
-    """``features`` of a MobileNet or EfficientNet, each of its children one stage."""
+    """Stages of a MobileNet or EfficientNet: each child of ``features``."""
     stages: Stages = OrderedDict((f"features{name}", child) for name, child in model.features.named_children())
     dropout, output = model.classifier
     return _with_head(stages, nn.AdaptiveAvgPool2d(1), output, dropout.p)
 
 
 def vit_stages(model: Any) -> Stages:
-    """The tokens with their positions, and every encoder layer; the last one also normalises and gives the class."""
+    """Stages of a vision transformer: the tokens with their positions, and each encoder layer.
+
+    The last stage also normalises the tokens and returns the class token.
+    """
     stages: Stages = OrderedDict(embed=Tokens(model))
     stages.update(model.encoder.layers.named_children())
     name, last = stages.popitem()
@@ -172,15 +175,15 @@ def _chain(**layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
-def _with_blocks(stem: nn.Module, model: nn.Module, start: str) -> Stages:
-    blocks = ((name, child) for name, child in model.named_children() if name.startswith(start))
+def _with_blocks(stem: nn.Module, model: nn.Module, prefix: str) -> Stages:
+    blocks = ((name, child) for name, child in model.named_children() if name.startswith(prefix))
     return OrderedDict([("stem", stem), *blocks])
 
 
 def _with_head(stages: Stages, pool: nn.Module, output: nn.Linear, dropout: float = 0.0) -> Stages:
-    # Pooling belongs to the body, so that the features of a frozen body are small vectors (N, channels).
+    # Pooling is part of the body, so that the features of a frozen body are small vectors (N, channels).
     name, last = stages.popitem()
     stages[name] = _chain(block=last, pool=pool, flatten=nn.Flatten())
-    # EfficientNet's own dropout works in place, which would change features that are kept for the next epoch.
+    # EfficientNet's own dropout works in place and would change features that are kept for the next epoch.
     stages[HEAD] = _chain(dropout=nn.Dropout(dropout), linear=output) if dropout else _chain(linear=output)
     return stages

@@ -1,1 +1,1 @@
-"""The study directory: the journal, the tables made from it, and files that survive a crash."""
+"""The study directory: the journal, the tables made from the journal, and files that survive a crash."""

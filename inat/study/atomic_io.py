@@ -1,4 +1,4 @@
-"""Writing and reading files so that a crash at any moment leaves something that can be read."""
+"""Files that a crash at any moment leaves readable, and the error for a full disk."""
 
 import csv
 import errno
@@ -13,52 +13,53 @@ from typing import Any
 from inat.constants import FINAL_DIR, STUDY_JSON
 from inat.errors import DiskFullError, StudyError
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota used up, file larger than the user may have
-PROBE = 1_000_000  # bytes that a disk with room must take
+NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota exceeded, file above the size limit
+PROBE_BYTES = 1_000_000  # a disk that cannot take these counts as full
 
 
-def disk_full(place: Path) -> DiskFullError:
-    """The error for a directory that takes no more, with the way to go on: for one in a study, its ``--resume``."""
-    study = next((folder for folder in (place, *place.parents) if (folder / STUDY_JSON).exists()), None)
+def disk_full_error(directory: Path) -> DiskFullError:
+    """Make the error for a directory on a full disk; its message says how to continue, such as --resume STUDY."""
+    study = next((folder for folder in (directory, *directory.parents) if (folder / STUDY_JSON).exists()), None)
     if study is None:
-        return DiskFullError(f"the disk of {place} is full; free some space, then run the same command again")
-    return DiskFullError(
-        f"the disk of {study} is full; everything up to here is kept: free some space, then {resume_hint(place, study)}"
-    )
+        return DiskFullError(f"the disk of {directory} is full; free some space, then run the same command again")
+    hint = resume_hint(directory, study)
+    return DiskFullError(f"the disk of {study} is full; everything up to here is kept: free some space, then {hint}")
 
 
-def resume_hint(place: Path, study: Path) -> str:
-    """How the user goes on with what writes to ``place``, which lies in ``study``: the search, or inat.finalize."""
-    if any(folder.name == FINAL_DIR and (folder.parent / STUDY_JSON).exists() for folder in (place, *place.parents)):
+def resume_hint(directory: Path, study: Path) -> str:
+    """Say how the user continues the command that writes to ``directory`` in ``study``: a search, or inat.finalize."""
+    folders = (directory, *directory.parents)
+    if any(folder.name == FINAL_DIR and (folder.parent / STUDY_JSON).exists() for folder in folders):
         return "run the same command again"
     return f"go on with --resume {study}"
 
 
 @contextmanager
 def as_disk_full_error(directory: Path) -> Iterator[None]:
-    """Turn the system's refusal to write any more into a DiskFullError that says how to go on."""
+    """Convert the OSError of a full disk into a DiskFullError; pass on any other error."""
     try:
         yield
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in NO_SPACE_ERRNOS:
             raise
-        raise disk_full(directory) from error
+        raise disk_full_error(directory) from error
 
 
 @contextmanager
-def atomic_replace(path: Path, *, sync: bool = True, mark: str = "") -> Iterator[Path]:
-    """Gives a path to write to; at the end, that file takes the place of ``path``.
+def atomic_replace(path: Path, *, sync: bool = True, suffix: str = "") -> Iterator[Path]:
+    """Yield a temporary path to write to; afterwards, that file replaces ``path``.
 
-    A reader, or a crash, meets the old file or the new one, never a part. ``sync`` waits for the disk (4 ms on an SSD),
-    so that this holds in a power cut too. Processes that may write the same path at a time need a ``mark`` each.
-    DiskFullError if there is no room, by whatever error the writer says so.
+    A reader, also after a crash, finds the old file or the new one, never a part. With ``sync``, which waits for the
+    disk (4 ms on an SSD), this also holds after a power cut. Processes that may write the same path at the same time
+    need different values of ``suffix``. Raises DiskFullError if the disk is full, even if the writer raised an error
+    that does not say so.
     """
-    partial = path.with_name(f".{path.name}{mark}")
+    partial = path.with_name(f".{path.name}{suffix}")
     try:
-        with _lack_of_room_told(partial):
+        with _detect_full_disk(partial):
             yield partial
             if sync:
-                _wait_for_disk(partial)
+                _fsync(partial)
             os.replace(partial, path)
     except BaseException:
         with suppress(OSError):
@@ -67,50 +68,51 @@ def atomic_replace(path: Path, *, sync: bool = True, mark: str = "") -> Iterator
 
 
 @contextmanager
-def _lack_of_room_told(partial: Path) -> Iterator[None]:
+def _detect_full_disk(partial: Path) -> Iterator[None]:
     try:
         with as_disk_full_error(partial.parent):
             yield
-    except RuntimeError as error:  # torch's, which do not say why
-        if _can_grow(partial):
+    except RuntimeError as error:  # torch.save does not say why it could not write
+        if _has_space(partial):
             raise
-        raise disk_full(partial.parent) from error
+        raise disk_full_error(partial.parent) from error
 
 
-def _can_grow(file: Path) -> bool:
+def _has_space(file: Path) -> bool:
     try:
-        with file.open("ab") as probed:
-            probed.write(bytes(PROBE))
-        _wait_for_disk(file)  # where quotas are counted late
+        with file.open("ab") as opened:
+            opened.write(bytes(PROBE_BYTES))
+        _fsync(file)  # some file systems check quotas only now
     except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise  # says more than torch does: read-only, gone, not permitted
+        if error.errno not in NO_SPACE_ERRNOS:
+            raise  # a better reason than torch gives, such as a read-only file system
         return False
     return True
 
 
-def _wait_for_disk(file: Path) -> None:
-    with file.open("rb+") as written:
-        os.fsync(written.fileno())
+def _fsync(file: Path) -> None:
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
 
 
 def atomic_write(path: Path, text: str, *, sync: bool = True) -> None:
-    """Write a text file as ``atomic_replace`` does; without ``sync`` one that can be made again after a power cut."""
+    """Write a text file with ``atomic_replace``; pass ``sync=False`` for files that can be made again."""
     with atomic_replace(path, sync=sync) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
 
 
-def drop_torn_line(path: Path) -> None:
-    """Cut off a last line that a killed process left half-written."""
+def drop_partial_line(path: Path) -> None:
+    """Cut off the last line of a file if it has no line break: a killed process has not finished it."""
     with open(path, "rb+") as file:
         content = file.read()
         file.truncate(content.rfind(b"\n") + 1)
 
 
 def read_json_lines(path: Path, growing: bool = False) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; StudyError with the line number if one is damaged.
+    """Yield the objects of a JSON-lines file.
 
-    Where the file is ``growing``, a last line without its end is left out: it is being written.
+    With ``growing``, for a file that another process is writing, a last line without a line break is left out. Raises
+    StudyError, with the line number, for a line that is not a JSON object.
     """
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
@@ -118,7 +120,7 @@ def read_json_lines(path: Path, growing: bool = False) -> Iterator[dict[str, Any
                 return
             try:
                 value = json.loads(line)
-            except ValueError as error:  # no JSON, or no text
+            except ValueError as error:  # not JSON, or not UTF-8
                 raise StudyError(f"{path} is damaged at line {number}; restore it from a copy") from error
             if not isinstance(value, dict):
                 raise StudyError(f"{path} is damaged at line {number}; restore it from a copy")
@@ -126,7 +128,7 @@ def read_json_lines(path: Path, growing: bool = False) -> Iterator[dict[str, Any
 
 
 def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], header: bool = False) -> str:
-    """Rows as CSV text; what is not in ``columns`` is left out, what a row lacks is empty."""
+    """Format rows as CSV text; keys that are not in ``columns`` are left out, missing keys become empty cells."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), extrasaction="ignore", lineterminator="\n")
     if header:

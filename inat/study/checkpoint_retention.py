@@ -1,4 +1,4 @@
-"""Which checkpoints of a study stay: those of its best k ended trials, and whatever running trials have."""
+"""Which checkpoints of a study are kept: those of the best k ended trials and of all running trials."""
 
 import re
 import shutil
@@ -7,20 +7,24 @@ from pathlib import Path
 from inat.constants import BEST_CKPT, CHECKPOINTS_DIR, RUNNING
 from inat.study.study import Study
 
-TRIAL_NAME = re.compile(r"t\d{4,}")
+TRIAL_ID_PATTERN = re.compile(r"t\d{4,}")
 
 
 def checkpoint_threshold(study: Study, keep: int) -> float | None:
-    """The validation accuracy that a new trial must reach to be among the best ``keep``; None: any will do."""
+    """Return the validation accuracy that a trial must reach to be among the best ``keep`` trials.
+
+    None as long as fewer trials have a result. Below the threshold a trial need not write its weights.
+    """
     ranking = study.ranking()
     return ranking[keep - 1].best_val_acc if len(ranking) >= keep else None
 
 
-def prune(study: Study, keep: int) -> None:
-    """Remove all checkpoints but the best ``keep`` trials' ``best.ckpt`` and whatever running trials have.
+def prune_checkpoints(study: Study, keep: int) -> None:
+    """Remove all checkpoints except ``best.ckpt`` of the best ``keep`` trials and the files of running trials.
 
-    What is not named like a trial is somebody else's and stays. What is, but unknown to the study, goes: a power cut
-    has taken the trial out of the journal, and the next one of that number would go on from its checkpoint.
+    A folder that is not named like a trial stays: the user put it there. The folder of a trial that is not in the
+    journal is removed: a power cut has erased the trial, and the next trial of that number would resume from its
+    checkpoint.
     """
     root = study.directory / CHECKPOINTS_DIR
     if not root.is_dir():
@@ -28,7 +32,7 @@ def prune(study: Study, keep: int) -> None:
     kept = {trial.trial_id for trial in study.ranking()[:keep]}
     for directory in root.iterdir():
         trial = study.trials.get(directory.name)
-        if not TRIAL_NAME.fullmatch(directory.name) or (trial is not None and trial.state == RUNNING):
+        if not TRIAL_ID_PATTERN.fullmatch(directory.name) or (trial is not None and trial.state == RUNNING):
             continue
         if directory.name in kept:
             _remove_all_but(BEST_CKPT, directory)
@@ -37,7 +41,7 @@ def prune(study: Study, keep: int) -> None:
 
 
 def _remove_all_but(name: str, directory: Path) -> None:
-    """Also what a process that was killed while it wrote has left half-written."""
+    """Remove the other files, including those that a killed process left incomplete."""
     for path in directory.iterdir():
         if path.name != name:
             path.unlink(missing_ok=True)

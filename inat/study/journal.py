@@ -1,4 +1,8 @@
-"""What the events of a study's journal add up to, whether or not a search is writing it at this moment."""
+"""The journal of a study, read back into trials.
+
+``journal.jsonl`` has one line per event, in the order of the events: "trial" (a new trial and its hyperparameters),
+"epoch" (one epoch's metrics) and "end" (a trial's final state). It can be read while a search is writing it.
+"""
 
 import math
 from bisect import insort
@@ -12,61 +16,71 @@ from inat.study.trial import Trial
 
 
 class Journal:
-    """The trials of a study, in the order of its events."""
+    """The trials of a study, built from its events in order."""
 
     def __init__(self) -> None:
         self.trials: dict[str, Trial] = {}
-        self._arrivals: list[tuple[str, dict[str, Any]]] = []
-        self._endings: list[Trial] = []
-        self._ranked: list[tuple[float, int, Trial]] = []  # numbers differ, so trials are never compared
+        self._reported_epochs: list[tuple[str, dict[str, Any]]] = []
+        self._ended_in_order: list[Trial] = []
+        # (-accuracy, number, trial): numbers are unique, so sorting never compares two trials.
+        self._ranked: list[tuple[float, int, Trial]] = []
 
     @classmethod
     def read(cls, directory: Path) -> Self:
-        """The journal of a study as it is now, without taking the study; a search may be running it.
+        """Read the journal of a study as it is now, without locking the study; a search may be writing it.
 
-        Empty for a study that has not begun; StudyError if the file is damaged or was lost.
+        Empty for a study without a trial. Raises StudyError if the file is damaged or missing.
         """
         journal = cls()
         try:
             journal.replay(directory / JOURNAL, growing=True)
         except FileNotFoundError as error:
             if (directory / TRIALS_CSV).exists():
-                raise StudyError(f"{directory} has no {JOURNAL}; copy the study again, whole") from error
+                raise StudyError(f"{directory} has no {JOURNAL}; copy the whole study again") from error
         return journal
 
     @property
-    def arrivals(self) -> list[tuple[str, dict[str, Any]]]:
-        """All epochs as (trial_id, row) in the order in which they were reported."""
-        return list(self._arrivals)
+    def reported_epochs(self) -> list[tuple[str, dict[str, Any]]]:
+        """All epochs of all trials, as (trial_id, row), in the order in which they were reported."""
+        return list(self._reported_epochs)
 
     @property
-    def endings(self) -> list[Trial]:
-        """Trials with a final state, in the order in which they ended."""
-        return list(self._endings)
+    def ended_in_order(self) -> list[Trial]:
+        """Ended trials in the order in which they ended; see ``ended`` for the order of number."""
+        return list(self._ended_in_order)
 
     @property
     def parameters(self) -> list[str]:
-        """Names of the hyperparameters."""
+        """Names of the hyperparameters, in the order in which they first appear."""
         return list(dict.fromkeys(name for trial in self.trials.values() for name in trial.params))
 
+    @property
+    def next_trial_id(self) -> str:
+        """The id that the next new trial will get: "t" and its number, in four digits or more."""
+        return f"t{len(self.trials):04d}"
+
     def ended(self) -> list[Trial]:
-        """Trials with a final state, in order of number."""
+        """Return the ended trials (completed, stopped or failed) in order of number."""
         return [trial for trial in self.trials.values() if trial.state != RUNNING]
 
     def unfinished(self) -> list[Trial]:
-        """Trials that were running when the study was last left, in order of number."""
+        """Return the trials without a final state, in order of number."""
         return [trial for trial in self.trials.values() if trial.state == RUNNING]
 
     def ranking(self) -> list[Trial]:
-        """Trials that count, best first; equal ones in order of number. Failed and running trials do not count."""
+        """Return the ended trials with a result, without failed ones: best first, equal ones in order of number."""
         return [trial for _, _, trial in self._ranked]
 
     def best(self) -> Trial | None:
-        """The best trial so far."""
+        """Return the first trial of ``ranking``; None without one."""
         return self._ranked[0][2] if self._ranked else None
 
     def replay(self, path: Path, growing: bool = False) -> None:
-        """Apply all events in a file; where it is ``growing``, a last line without its end is left for later."""
+        """Apply all events in a journal file.
+
+        With ``growing``, for a file that another process is writing, a last line without a line break is left out.
+        Raises StudyError for a damaged line and for an event that contradicts the events before it.
+        """
         for number, event in enumerate(read_json_lines(path, growing), start=1):
             try:
                 self._apply(event)
@@ -82,13 +96,13 @@ class Journal:
         if event["event"] == "epoch":
             trial.add_epoch(event["row"])
             trial.node = event["node"] or trial.node
-            self._arrivals.append((trial_id, event["row"]))
+            self._reported_epochs.append((trial_id, event["row"]))
         else:
             self._end(trial, event["state"], event["error"])
 
     def _end(self, trial: Trial, state: str, error: str) -> None:
         trial.state, trial.error = state, error
-        self._endings.append(trial)
+        self._ended_in_order.append(trial)
         best = trial.best_val_acc
         if state != FAILED and best is not None and math.isfinite(best):
             insort(self._ranked, (-best, trial.number, trial))

@@ -1,4 +1,4 @@
-"""A study directory before it is opened: what it says of itself, and whether another process has it."""
+"""A study directory before it is opened: study.json, the lock, and the newest study in a folder."""
 
 import fcntl
 import json
@@ -10,17 +10,18 @@ from filelock import FileLock, Timeout
 from inat.constants import JOURNAL, LOCK_FILE, STUDY_JSON
 from inat.errors import StudyError
 
-LOCK_SECONDS = 1.0  # `is_running` may be looking at it just now
+LOCK_SECONDS = 1.0  # to wait for the lock, which `is_running` of another process may hold for a moment
 
 
 def read_info(directory: Path) -> dict[str, Any]:
-    """study.json of a study; StudyError if it is not there."""
+    """Read study.json; raise StudyError if it is missing, unreadable or has no configuration."""
     path = directory / STUDY_JSON
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        others = sorted(p.parent for p in directory.parent.glob(f"*/{STUDY_JSON}")) if directory.parent.exists() else []
-        hint = f"; there are: {', '.join(map(str, others[-5:]))}" if others else ""
+        parent = directory.parent
+        studies = sorted(path.parent for path in parent.glob(f"*/{STUDY_JSON}")) if parent.exists() else []
+        hint = f"; there are: {', '.join(map(str, studies[-5:]))}" if studies else ""
         raise StudyError(f"no study in {directory} (no {STUDY_JSON}){hint}") from error
     except (ValueError, OSError) as error:
         raise StudyError(f"{path} cannot be read ({error}); restore it from a copy or start a new study") from error
@@ -29,8 +30,11 @@ def read_info(directory: Path) -> dict[str, Any]:
     return info
 
 
-def take_lock(directory: Path) -> FileLock:
-    """The study's lock, held until it is released; StudyError if another process holds it."""
+def acquire_lock(directory: Path) -> FileLock:
+    """Acquire the lock of a study directory; the caller releases it.
+
+    Raises StudyError if another process holds the lock or the directory is not writable.
+    """
     lock = FileLock(directory / LOCK_FILE)
     try:
         lock.acquire(timeout=LOCK_SECONDS)
@@ -42,9 +46,9 @@ def take_lock(directory: Path) -> FileLock:
 
 
 def is_running(directory: Path) -> bool:
-    """Whether a process is running the study at this moment; nothing is written, so that it may be read-only.
+    """Check whether a process has the study open. Writes nothing, so the directory may be read-only.
 
-    StudyError if the lock may not be read.
+    Raises StudyError if the lock file cannot be read.
     """
     path = directory / LOCK_FILE
     try:
@@ -57,14 +61,14 @@ def is_running(directory: Path) -> bool:
         ) from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # given back when the file is closed
-        except (BlockingIOError, PermissionError):  # some file systems call it the latter
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # released when the file is closed
+        except (BlockingIOError, PermissionError):  # some file systems raise the latter for a lock that is held
             return True
     return False
 
 
 def newest_study(storage: Path) -> Path:
-    """The study in ``storage`` whose journal was written last; StudyError if there is none."""
+    """Return the study in ``storage`` whose journal was written last; raise StudyError if there is no study."""
     journals = [path for path in storage.glob(f"*/{JOURNAL}") if (path.parent / STUDY_JSON).exists()]
     if not journals:
         raise StudyError(f"no study in {storage.absolute()}; name its directory, or pass --storage-path")

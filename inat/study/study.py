@@ -1,7 +1,7 @@
-"""The study directory: written while a search runs, read back to resume it.
+"""The study directory: written while a search runs, and read back to resume the search.
 
-The truth is ``journal.jsonl``, one line an event, only ever appended to, so that a process killed at any moment leaves
-a study that can be read. ``trials.csv`` and ``history.csv`` are made from it and can be made again.
+``journal.jsonl`` is the only source of truth. It has one line per event and is only appended to, so a study stays
+readable if its process is killed at any moment. ``trials.csv`` and ``history.csv`` are made from the journal.
 """
 
 import json
@@ -34,19 +34,32 @@ from inat.constants import (
     TRIALS_CSV,
 )
 from inat.errors import DiskFullError, StudyError
-from inat.study.atomic_io import as_disk_full_error, atomic_write, csv_lines, drop_torn_line
+from inat.study.atomic_io import as_disk_full_error, atomic_write, csv_lines, drop_partial_line
 from inat.study.journal import Journal
-from inat.study.metadata import read_info, take_lock
+from inat.study.metadata import acquire_lock, read_info
 from inat.study.trial import Trial
 
-JOURNALED = (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED, MICRO_BATCH, NOTE, TRAINABLE)  # of an epoch's row
-TABLE_SECONDS = 1.0  # trials.csv is rewritten at most this often while epochs come in
-TABLE_SHARE = 0.05  # of the search's time that may go into writing it, once a write takes CHEAP_SECONDS
+# Columns of an epoch that the journal keeps.
+JOURNALED = (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED, MICRO_BATCH, NOTE, TRAINABLE)
+# While epochs arrive, trials.csv is rewritten at most once per TABLE_SECONDS. If a write takes longer than
+# CHEAP_SECONDS, at most TABLE_SHARE of the time is spent on writing.
+TABLE_SECONDS = 1.0
 CHEAP_SECONDS = 0.02
+TABLE_SHARE = 0.05
 
 
 class Study(Journal):
-    """A study directory and the trials in it. Open it with ``create`` or ``open``; one process at a time may."""
+    """A study directory and its trials, open for writing; made by ``create`` or ``open``.
+
+    Only one process at a time can have a study open. Call ``close`` at the end. Methods that write raise DiskFullError
+    if the disk is full.
+
+        study = Study.create(Path("results/try"), {"config": {}})
+        trial = study.add_trial({"learning_rate": 0.01})
+        study.add_epoch(trial.trial_id, {"epoch": 1, "best_val_acc": 0.5})
+        study.end_trial(trial.trial_id, "completed")
+        study.close()
+    """
 
     def __init__(self, directory: Path, info: dict[str, Any], lock: FileLock) -> None:
         self.directory = directory
@@ -62,76 +75,87 @@ class Study(Journal):
 
     @classmethod
     def create(cls, directory: Path, info: Mapping[str, Any]) -> Self:
-        """Make a new study; StudyError if the directory is in use."""
+        """Create a study directory with ``info`` as its study.json.
+
+        Raises StudyError if the directory exists and is not empty, or cannot be created.
+        """
         try:
             directory.mkdir(parents=True, exist_ok=True)
             if any(directory.iterdir()):
-                ways = f"continue it with --resume {directory}" if (directory / STUDY_JSON).exists() else "empty it"
-                raise StudyError(f"{directory} exists already; {ways} or choose another --name")
+                hint = f"continue it with --resume {directory}" if (directory / STUDY_JSON).exists() else "empty it"
+                raise StudyError(f"{directory} exists already; {hint} or choose another --name")
         except OSError as error:
             raise StudyError(f"cannot create {directory} ({error.strerror}); choose another --storage-path") from error
-        lock = take_lock(directory)
+        lock = acquire_lock(directory)
         atomic_write(directory / STUDY_JSON, json.dumps(dict(info), indent=2) + "\n")
         return cls(directory, dict(info), lock)
 
     @classmethod
     def open(cls, directory: Path) -> Self:
-        """Open a study to continue it; StudyError if there is none, or another process is running it."""
+        """Open an existing study to continue it.
+
+        Raises StudyError if there is no study, its journal is missing or damaged, or another process has it open.
+        """
         info = read_info(directory)
         if (directory / TRIALS_CSV).exists() and not (directory / JOURNAL).exists():
-            raise StudyError(f"{directory} has no {JOURNAL}, from which a search goes on; copy the study again, whole")
-        return cls(directory, info, take_lock(directory))
+            raise StudyError(
+                f"{directory} has no {JOURNAL}, which a search needs to continue; copy the whole study again"
+            )
+        return cls(directory, info, acquire_lock(directory))
 
-    # Events, in the order in which a trial meets them.
+    # The events of a trial, in order.
 
     def add_trial(self, params: dict[str, Any]) -> Trial:
-        """Record a new trial with these sampled hyperparameters."""
+        """Record a new trial with its hyperparameters; it gets the next number and counts as running."""
         number = len(self.trials)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        trial = Trial(f"t{number:04d}", number, dict(params), created)
+        trial = Trial(self.next_trial_id, number, dict(params), created)
         self.trials[trial.trial_id] = trial
         self._log("trial", trial.trial_id, number=number, params=trial.params, created=created)
         self._write_trials_soon()
         return trial
 
     def add_epoch(self, trial_id: str, row: Mapping[str, Any], node: str = "") -> None:
-        """Record one epoch: at least ``epoch`` and ``best_val_acc``."""
+        """Record one epoch of a trial: a row with at least ``epoch`` and ``best_val_acc``, and the node it ran on.
+
+        An epoch that the trial already has replaces that one and all after it: the trial went back to a checkpoint.
+        """
         trial = self.trials[trial_id]
-        kept = {name: row[name] for name in JOURNALED if name in row}
-        repeated = kept[EPOCH] <= trial.epochs
-        trial.add_epoch(kept)
+        row = {name: row[name] for name in JOURNALED if name in row}
+        repeated = row[EPOCH] <= trial.epochs
+        trial.add_epoch(row)
         trial.node = node or trial.node
-        self._arrivals.append((trial_id, kept))
-        self._log("epoch", trial_id, node=node, row=kept)
+        self._reported_epochs.append((trial_id, row))
+        self._log("epoch", trial_id, node=node, row=row)
         if repeated:
             self._rewrite_history()
         elif self._history is not None:
             with as_disk_full_error(self.directory):
-                self._history.write(csv_lines([{TRIAL_ID: trial_id} | kept], HISTORY_COLUMNS))
+                self._history.write(csv_lines([{TRIAL_ID: trial_id} | row], HISTORY_COLUMNS))
                 self._history.flush()
         self._write_trials_soon()
 
     def end_trial(self, trial_id: str, state: str, error: str = "") -> None:
-        """Record the final state of a trial."""
+        """Record the final state of a trial (completed, stopped or failed) and, if any, its error or a note."""
         trial = self.trials[trial_id]
         self._end(trial, state, error)
         self._log("end", trial_id, state=state, error=error)
-        self._write_trials_soon(least=0.0)
+        self._write_trials_soon(min_seconds=0.0)
 
-    def keep_failure(self, trial_id: str, text: str) -> None:
-        """Keep the traceback of a failed trial as errors/<trial_id>.txt."""
+    def write_failure(self, trial_id: str, text: str) -> None:
+        """Write the traceback of a failed trial to errors/<trial_id>.txt."""
         path = self.directory / ERRORS_DIR / f"{trial_id}.txt"
         path.parent.mkdir(exist_ok=True)
         atomic_write(path, text)
 
     def checkpoint_dir(self, trial_id: str) -> Path:
-        """Where the trial keeps its checkpoints."""
+        """Return the folder of the trial's checkpoints, which may not exist yet."""
         return self.directory / CHECKPOINTS_DIR / trial_id
 
     # Files.
 
     def write_trials(self) -> None:
-        """Write trials.csv anew."""
+        """Write trials.csv, one row per trial."""
         started = time.monotonic()
         columns = (*TRIAL_COLUMNS_BEFORE, *self.parameters, *TRIAL_COLUMNS_AFTER)
         rows = [trial.table_row() for trial in self.trials.values()]
@@ -140,11 +164,11 @@ class Study(Journal):
         self._table_written = time.monotonic()
         self._table_cost = self._table_written - started
 
-    def _write_trials_soon(self, least: float = TABLE_SECONDS) -> None:
-        """Write trials.csv unless it was written less than ``least`` seconds ago; large ones less often still."""
+    def _write_trials_soon(self, min_seconds: float = TABLE_SECONDS) -> None:
+        """Write trials.csv unless it was written less than ``min_seconds`` ago; a large table is written less often."""
         if self._table_cost > CHEAP_SECONDS:
-            least = max(least, self._table_cost / TABLE_SHARE)
-        if time.monotonic() - self._table_written >= least:
+            min_seconds = max(min_seconds, self._table_cost / TABLE_SHARE)
+        if time.monotonic() - self._table_written >= min_seconds:
             self.write_trials()
 
     def _rewrite_history(self) -> None:
@@ -157,18 +181,18 @@ class Study(Journal):
         self._history = path.open("a", newline="", encoding="utf-8")
 
     def update_config(self, config: Mapping[str, Any]) -> None:
-        """Replace the configuration in study.json, as a resume may, so that the next resume starts from it."""
+        """Replace the configuration in study.json; a resumed search may change some settings."""
         self.info["config"] = dict(config)
         atomic_write(self.directory / STUDY_JSON, json.dumps(self.info, indent=2) + "\n")
 
     def discard(self) -> None:
-        """Remove the directory of a new study that has no trial yet; call ``close`` first."""
+        """Remove the directory of a study without trials; call ``close`` first."""
         assert not self.trials
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def close(self) -> None:
-        """Write the tables and let another process open the study."""
-        # What does not fit on a full disk was said when it happened; the tables are made anew from the journal.
+        """Write trials.csv, close the files and release the lock."""
+        # A full disk has been reported by the event that met it; ``open`` makes the tables again from the journal.
         with suppress(OSError, DiskFullError):
             self.write_trials()
         for file in (self._journal, self._history):
@@ -178,7 +202,7 @@ class Study(Journal):
         self._lock.release()
 
     def _log(self, event: str, trial_id: str, **values: Any) -> None:
-        # Flushed to the system at once: it survives the death of this process.
+        # Flushed to the operating system at once, so the event survives the death of this process.
         with as_disk_full_error(self.directory):
             self._journal.write(json.dumps({"event": event, TRIAL_ID: trial_id} | values) + "\n")
             self._journal.flush()
@@ -186,5 +210,5 @@ class Study(Journal):
     def _replay(self) -> None:
         path = self.directory / JOURNAL
         if path.exists():
-            drop_torn_line(path)
+            drop_partial_line(path)
             self.replay(path)

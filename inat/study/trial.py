@@ -1,4 +1,4 @@
-"""One trial of a study as far as it is known."""
+"""One trial of a study, and the short name made of its hyperparameters."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,11 @@ from inat.constants import (
 
 @dataclass(slots=True)
 class Trial:
-    """One trial as far as it is known."""
+    """One trial: its hyperparameters, its state and the epochs that it has reported.
+
+    ``created`` is a UTC time in ISO format. ``node`` is the node of the last epoch, "" before the first. ``error`` is
+    the reason of a failure, or a note. ``history`` has one row per epoch.
+    """
 
     trial_id: str
     number: int
@@ -32,42 +36,42 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """The short name made of the hyperparameters."""
+        """Short name made of the hyperparameters that have an effect."""
         return short_name(active_params(self.params))
 
     @property
     def epochs(self) -> int:
-        """Epochs reached."""
+        """Number of the last epoch, 0 before the first."""
         return int(self.history[-1][EPOCH]) if self.history else 0
 
     @property
     def best_val_acc(self) -> float | None:
-        """Best validation accuracy so far, None before the first epoch."""
+        """Best validation accuracy so far; None before the first epoch."""
         return float(self.history[-1][BEST_VAL_ACC]) if self.history else None
 
     @property
     def trainable_parameters(self) -> int | None:
-        """How many parameters the trial trains, None before the first epoch."""
+        """Number of parameters that the trial trains; None before the first epoch."""
         return self.history[-1].get(TRAINABLE) if self.history else None
 
     @property
     def seconds(self) -> float:
-        """Training and validation time of the epochs in ``history``."""
+        """Seconds of training and validation, summed over ``history``."""
         return sum(float(row.get(SECONDS) or 0) for row in self.history)
 
     @property
     def finished(self) -> str | None:
-        """Why the trial said it was done, if it did."""
+        """Reason that the trial gave for ending, such as "patience"; None if it gave none."""
         return self.history[-1].get(FINISHED) if self.history else None
 
     def add_epoch(self, row: dict[str, Any]) -> None:
-        """Append one epoch; a trial that was set back to a checkpoint replaces what it had reported beyond it."""
+        """Append one epoch; drop the same and later epochs, which a trial repeats after going back to a checkpoint."""
         while self.history and self.history[-1][EPOCH] >= row[EPOCH]:
             self.history.pop()
         self.history.append(row)
 
     def table_row(self) -> dict[str, Any]:
-        """This trial as a row of trials.csv."""
+        """Return the row of this trial in trials.csv."""
         row: dict[str, Any] = {name: getattr(self, name) for name in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)}
         row[SECONDS] = round(self.seconds, 3)
         return active_params(self.params) | row
@@ -85,8 +89,8 @@ def _unless_off(write: Callable[[float], str]) -> Callable[[float], str]:
     return lambda value: write(value) if value else ""
 
 
-# One entry a hyperparameter, in the order the predecessor named its runs; "" is left out.
-_SHORT: dict[str, Callable[[Any], str]] = {
+# One entry per hyperparameter, in the order of the run names published for nature_12K. "" leaves it out of the name.
+_SHORT_FORMS: dict[str, Callable[[Any], str]] = {
     "backbone": str,
     "strategy": str,
     "k_layers": lambda v: f"k{v}",
@@ -115,8 +119,14 @@ _SHORT: dict[str, Callable[[Any], str]] = {
 
 
 def short_name(params: Mapping[str, Any]) -> str:
-    """The trial's name: known hyperparameters in their short form unless they are off, any others as ``name=value``."""
-    parts = [write(params[name]) for name, write in _SHORT.items() if name in params]
-    others = (name for name in params if name not in _SHORT)
+    """Make a trial's name from its hyperparameters.
+
+    Known ones take their short form, without those that are off; any other becomes ``name=value``.
+
+    >>> short_name({"activation": "gelu", "conv_layers": 5, "learning_rate": 1e-4, "depth": 2})
+    'gelu-5L-lr1e-4-depth=2'
+    """
+    parts = [write(params[name]) for name, write in _SHORT_FORMS.items() if name in params]
+    others = (name for name in params if name not in _SHORT_FORMS)
     parts += [f"{n}={v:.4g}" if isinstance(v := params[n], float) else f"{n}={v}" for n in others]
     return "-".join(part for part in parts if part)

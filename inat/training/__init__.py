@@ -1,1 +1,1 @@
-"""One training from its configuration to its metrics, and evaluation and inference with its checkpoint; no Ray."""
+"""One training from its configuration to its metrics, and evaluation and inference with its checkpoint; without Ray."""

@@ -1,4 +1,8 @@
-"""Trained classifiers in files that need nothing but this package."""
+"""Checkpoints of trained classifiers, which need nothing but this package to be read.
+
+A checkpoint contains the configuration of its training, so the network can be rebuilt. It leaves out the frozen stages
+of a backbone, up to half a gigabyte, unless ``complete_checkpoint`` has added them.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,41 +20,56 @@ from torch import nn
 from inat.config.backbones import BackboneConfig
 from inat.config.trial import CNNConfig, TrialConfig
 from inat.errors import ConfigError, StudyError
-from inat.models.backbones import frozen_stages
-from inat.models.classifier import Classifier, without_frozen
-from inat.models.factory import build_network, classifier_of, empty_network
+from inat.models.backbones import frozen_stage_count
+from inat.models.classifier import Classifier, without_frozen_stages
+from inat.models.factory import build_classifier, build_network, uninitialised_network
 from inat.models.stages import StagedNetwork
 from inat.training.epoch_recorder import recorder_of
 
-CONFIG_KEY = "trial_params"  # where a checkpoint keeps the flat TrialConfig
+CONFIG_KEY = "trial_params"  # the flat parameters of the TrialConfig
 CLASSES_KEY = "classes"
 STATE_KEY = "state_dict"
-FROZEN_KEY = "frozen_weights"  # which weights the frozen stages have if they are left out, "" if nothing is
+FROZEN_KEY = "frozen_weights"  # identifies the weights of the frozen stages if they are left out, else ""
 
 
 def portable_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
-    """What it takes to rebuild the classifier as it is now: weights, configuration, class names and the epoch's row.
+    """The current classifier as a checkpoint: weights, configuration, class names and the row of the last epoch.
 
-    Where the weights are averaged, it is the average. Frozen stages of a backbone, up to half a gigabyte, are left out:
-    it is noted which weights they have.
+    If the weights are averaged, the checkpoint contains the average. If frozen stages are left out, it identifies their
+    weights.
+
+    >>> class KeepBest(pl.Callback):
+    ...     def on_train_epoch_end(self, trainer, pl_module):
+    ...         if recorder_of(trainer).improved:
+    ...             torch.save(portable_checkpoint(trainer), "best.ckpt")
+    >>> params = {
+    ...     "data": "digits", "image_size": 8, "first_layer_filters": 4, "filter_org": 1, "conv_layers": 2,
+    ...     "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32,
+    ...     "learning_rate": 0.01, "batch_size": 64, "max_epochs": 1,
+    ... }
+    >>> from inat.training.fit import fit
+    >>> metrics = fit(TrialConfig.from_params(params), [KeepBest()])
+    >>> load_checkpoint(Path("best.ckpt")).config.max_epochs
+    1
     """
     recorder, classifier = recorder_of(trainer), trainer.lightning_module
     assert isinstance(classifier, Classifier)
     net = classifier.net
-    weights = net.weights if isinstance(net, StagedNetwork) and freezes(recorder.config.model) else ""
+    weights = net.weights if isinstance(net, StagedNetwork) and has_frozen_stages(recorder.config.model) else ""
     return {
         CONFIG_KEY: recorder.config.to_params(),
         CLASSES_KEY: list(recorder.classes),
         "row": recorder.row,
         FROZEN_KEY: weights,
-        STATE_KEY: without_frozen(classifier.trained_state(), net),
+        STATE_KEY: without_frozen_stages(classifier.trained_state(), net),
     }
 
 
 class DirectCheckpointIO(TorchCheckpointIO):
-    """Has a trainer write its checkpoints where it is told to.
+    """Makes a trainer write its checkpoints directly to their path.
 
-    Lightning's own go through $TMPDIR: maybe another, smaller disk, on which killed processes leave whole checkpoints.
+    Lightning would write them to $TMPDIR first. That may be a smaller disk, on which killed processes leave whole
+    checkpoints.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -58,45 +77,80 @@ class DirectCheckpointIO(TorchCheckpointIO):
 
 
 def is_intact(path: Path) -> bool:
-    """Whether a checkpoint is as it was written, by the check sums in it; torch itself does not compare them."""
+    """Whether a checkpoint file has the checksums that were written into it; torch itself does not compare them.
+
+    >>> is_intact(Path("study/best.ckpt"))
+    True
+    >>> _ = Path("torn.ckpt").write_bytes(Path("study/best.ckpt").read_bytes()[:1000])
+    >>> is_intact(Path("torn.ckpt"))
+    False
+    """
     try:
         with ZipFile(path) as archive:
             return archive.testzip() is None
-    except Exception:  # a damaged directory of the archive raises whatever its wrong numbers lead to
+    except Exception:  # the wrong numbers in a damaged archive can cause almost any exception
         return False
 
 
-def freezes(model: CNNConfig | BackboneConfig) -> bool:
-    """Whether some stages of the network do not train."""
-    return isinstance(model, BackboneConfig) and frozen_stages(model.backbone, model.strategy, model.k_layers) > 0
+def has_frozen_stages(model: CNNConfig | BackboneConfig) -> bool:
+    """Whether some stages of the network do not train.
+
+    >>> has_frozen_stages(BackboneConfig(backbone="resnet50", strategy="freeze_all"))
+    True
+    """
+    return isinstance(model, BackboneConfig) and frozen_stage_count(model.backbone, model.strategy, model.k_layers) > 0
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A trained classifier with the configuration and class names stored beside its weights."""
+class LoadedCheckpoint:
+    """A trained classifier in eval mode, with the configuration and class names stored in its checkpoint."""
 
     classifier: Classifier
     config: TrialConfig
     classes: tuple[str, ...]
 
 
-def load_checkpoint(path: Path) -> Loaded:
-    """Rebuild the classifier of a checkpoint that a trial wrote.
+def load_checkpoint(path: Path) -> LoadedCheckpoint:
+    """Rebuild the classifier of a checkpoint that a trial has written.
 
-    StudyError if it is missing or not one of ours, and if its frozen stages are left out and their weights are not on
-    this machine.
+    Raises StudyError if the file is missing or no such checkpoint, or if its frozen stages were left out and their
+    weights are not on this node.
+
+    >>> loaded = load_checkpoint(Path("study/best.ckpt"))
+    >>> loaded.config.data.image_size, loaded.classes[:3]
+    (16, ('0', '1', '2'))
+    >>> loaded.classifier(torch.zeros(1, 3, 16, 16)).shape
+    torch.Size([1, 10])
     """
-    return _rebuilt(_read(path), path)
+    return _rebuild(_read(path), path)
+
+
+def complete_checkpoint(source: Path, target: Path, weights_dir: str | None = None) -> None:
+    """Write the checkpoint ``source`` to ``target`` with its frozen stages; raises StudyError like load_checkpoint.
+
+    ``weights_dir`` is the folder of the published weights, if it has changed since the training.
+
+    >>> complete_checkpoint(Path("study/best.ckpt"), Path("complete.ckpt"))
+    >>> load_checkpoint(Path("complete.ckpt")).classes == load_checkpoint(Path("study/best.ckpt")).classes
+    True
+    """
+    checkpoint = _read(source)
+    if weights_dir is not None:
+        checkpoint[CONFIG_KEY] |= {"weights_dir": weights_dir}
+    if checkpoint.get(FROZEN_KEY):
+        state = _rebuild(checkpoint, source).classifier.state_dict()
+        checkpoint |= {FROZEN_KEY: "", STATE_KEY: state}
+    torch.save(checkpoint, target)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with _told(path):
+    with _as_study_error(path):
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return {key: checkpoint[key] for key in (CONFIG_KEY, CLASSES_KEY, STATE_KEY)} | checkpoint
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _as_study_error(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
@@ -106,47 +160,33 @@ def _told(path: Path) -> Iterator[None]:
         raise StudyError(f"{path} is not a checkpoint of this program ({reason}); pass a best.ckpt") from error
 
 
-def _rebuilt(checkpoint: Mapping[str, Any], path: Path) -> Loaded:
-    with _told(path):
+def _rebuild(checkpoint: Mapping[str, Any], path: Path) -> LoadedCheckpoint:
+    with _as_study_error(path):
         config, classes = TrialConfig.from_params(checkpoint[CONFIG_KEY]), tuple(checkpoint[CLASSES_KEY])
     net = _network(config, len(classes), checkpoint.get(FROZEN_KEY, ""), path)
-    with _told(path):
-        classifier = classifier_of(config, net, len(classes))
-        known = classifier.state_dict()
-        left_out = known.keys() - without_frozen(known, net).keys() if checkpoint.get(FROZEN_KEY) else ()
-        classifier.load_state_dict({key: known[key] for key in left_out} | checkpoint[STATE_KEY])
-    return Loaded(classifier.eval(), config, classes)
+    with _as_study_error(path):
+        classifier = build_classifier(config, len(classes), net=net)
+        own = classifier.state_dict()
+        left_out = own.keys() - without_frozen_stages(own, net).keys() if checkpoint.get(FROZEN_KEY) else ()
+        classifier.load_state_dict({key: own[key] for key in left_out} | checkpoint[STATE_KEY])
+    return LoadedCheckpoint(classifier.eval(), config, classes)
 
 
 def _network(config: TrialConfig, num_classes: int, frozen_weights: str, path: Path) -> nn.Module:
-    """The network that the state goes into: with its frozen stages, or empty if the state has all of it."""
+    """The network to load the state into: with its frozen stages, or uninitialised if the state is complete."""
     model = config.model
     if isinstance(model, CNNConfig):
         return build_network(config, num_classes)
     if not frozen_weights:
-        return empty_network(model, config.data.image_size, num_classes)
-    lacking = f"{path} lacks the frozen stages of {model.backbone}"
+        return uninitialised_network(model, config.data.image_size, num_classes)
+    lacks = f"{path} lacks the frozen stages of {model.backbone}"
     try:
         net = build_network(config, num_classes)
     except ConfigError as error:
-        raise StudyError(f"{lacking}: {error}") from error
+        raise StudyError(f"{lacks}: {error}") from error
     if net.weights != frozen_weights:
         raise StudyError(
-            f"{lacking}, which came from weights with SHA-256 {frozen_weights}, and those of --weights-dir have "
-            f"{net.weights}; bring the former, or pass the best.ckpt of its study, which has all"
+            f"{lacks}, which came from weights with SHA-256 {frozen_weights}, but the weights in --weights-dir have "
+            f"{net.weights}; restore the former weights, or pass the best.ckpt of the study, which is complete"
         )
     return net
-
-
-def complete_checkpoint(source: Path, target: Path, weights_dir: str | None = None) -> None:
-    """Write a checkpoint as one that needs no other weights; StudyError as ``load_checkpoint`` raises it.
-
-    ``weights_dir`` says where the weights are now, if not where the trial found them.
-    """
-    checkpoint = _read(source)
-    if weights_dir is not None:
-        checkpoint[CONFIG_KEY] |= {"weights_dir": weights_dir}
-    if checkpoint.get(FROZEN_KEY):
-        state = _rebuilt(checkpoint, source).classifier.state_dict()
-        checkpoint |= {FROZEN_KEY: "", STATE_KEY: state}
-    torch.save(checkpoint, target)

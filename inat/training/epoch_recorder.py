@@ -1,4 +1,4 @@
-"""What is known of a training epoch by epoch, and when it ends."""
+"""Record the metrics of each epoch of a training, and decide when the training ends."""
 
 import math
 import time
@@ -23,24 +23,26 @@ from inat.constants import (
     VAL_LOSS,
 )
 
-LOOK_EVERY = 32  # batches between two looks at whether a training on a GPU has diverged
+LOSS_CHECK_BATCHES = 32  # on a GPU, batches between two checks whether the training has diverged
 
 
 class EpochRecorder(pl.Callback):
-    """Follows a training: the last epoch's metrics in ``row``, the best accuracy so far, and when to end.
+    """Records the metrics of the last epoch in ``row`` and the best accuracy so far, and ends the training.
 
     A training ends at its last epoch, after ``patience`` epochs without a better validation accuracy, or as soon as a
-    loss is not finite: that epoch is then validated at once. One that trains on the validation photographs knows no
-    better epoch: it goes to its last one. The state travels with checkpoints. ``remarks`` are added
+    loss is not finite; that epoch is then validated at once. If it trains on the validation images, their accuracy says
+    nothing, so it runs to its last epoch. Checkpoints contain the state of the recorder. ``constant_columns`` are added
     to every row.
     """
 
-    def __init__(self, config: TrialConfig, classes: Sequence[str], remarks: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, config: TrialConfig, classes: Sequence[str], constant_columns: Mapping[str, Any] | None = None
+    ) -> None:
         self.config = config
         self.classes = classes
-        self._remarks = dict(remarks or {})
+        self._constant_columns = dict(constant_columns or {})
         self.row: dict[str, Any] = {}
-        self.unreported: list[dict[str, Any]] = []  # rows that whoever reports them has not taken yet
+        self.unreported: list[dict[str, Any]] = []  # rows that no callback has reported yet
         self.best_val_acc = 0.0
         self.best_epoch = 0
         self.epoch = 0
@@ -48,20 +50,20 @@ class EpochRecorder(pl.Callback):
 
     @property
     def improved(self) -> bool:
-        """Whether the last epoch's weights are the ones to keep: the best so far; without validation, the latest."""
+        """Whether to keep the weights of the last epoch: if it is the best one, or validation images are trained on."""
         return self.epoch > 0 and (self.config.data.train_on_val or self.best_epoch == self.epoch)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic()
-        # Random numbers depend on (seed, epoch) alone: a resumed training repeats what the first one would have done.
+        # Random numbers depend only on (seed, epoch), so a resumed training repeats the uninterrupted one.
         torch.manual_seed(self.config.seed * 1_000_003 + trainer.current_epoch)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         loss: torch.Tensor = outputs["loss"]
-        # Reading the loss makes the host wait for a GPU, so there only now and then.
-        if (loss.device.type == "cpu" or batch_idx % LOOK_EVERY == 0) and not math.isfinite(loss):
+        # Reading the loss makes the host wait for a GPU, so it is read rarely there.
+        if (loss.device.type == "cpu" or batch_idx % LOSS_CHECK_BATCHES == 0) and not math.isfinite(loss):
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -70,7 +72,7 @@ class EpochRecorder(pl.Callback):
         if metrics[VAL_ACC] > self.best_val_acc or self.best_epoch == 0:
             self.best_val_acc, self.best_epoch = metrics[VAL_ACC], self.epoch
         self.row = {EPOCH: self.epoch, BEST_VAL_ACC: self.best_val_acc, **metrics}
-        self.row |= {SECONDS: time.monotonic() - self._started, **self._remarks}
+        self.row |= {SECONDS: time.monotonic() - self._started, **self._constant_columns}
         if reason := self._reason_to_end(metrics):
             self.row[FINISHED] = reason
             trainer.should_stop = True
@@ -95,5 +97,19 @@ class EpochRecorder(pl.Callback):
 
 
 def recorder_of(trainer: pl.Trainer) -> EpochRecorder:
-    """The EpochRecorder of a trainer that ``fit`` made."""
+    """The EpochRecorder of a trainer that ``fit`` has made; for use in callbacks.
+
+    >>> class PrintAccuracy(pl.Callback):
+    ...     def on_train_epoch_end(self, trainer, pl_module):
+    ...         recorder = recorder_of(trainer)
+    ...         print(f"epoch {recorder.epoch}: better than chance: {recorder.row['val_acc'] > 0.1}")
+    >>> params = {
+    ...     "data": "digits", "image_size": 8, "first_layer_filters": 16, "filter_org": 1, "conv_layers": 2,
+    ...     "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32,
+    ...     "learning_rate": 0.01, "batch_size": 64, "max_epochs": 1,
+    ... }
+    >>> from inat.training.fit import fit
+    >>> metrics = fit(TrialConfig.from_params(params), [PrintAccuracy()])
+    epoch 1: better than chance: True
+    """
     return next(c for c in trainer.callbacks if isinstance(c, EpochRecorder))  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Scores of a trained classifier on a whole split."""
+"""Evaluate a trained classifier on a whole split: logits, loss and accuracy."""
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -16,10 +16,10 @@ from inat.training.precision import resolve_precision
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """What a classifier says of a split, in its order: ``logits`` (N, classes) float32, true ``labels`` (N,).
+class SplitLogits:
+    """Outputs of a classifier for a split, in its order: ``logits`` (N, classes) float32, true ``labels`` (N,).
 
-    ``data`` is the configuration that the split was read with, ``arithmetic`` the precision that "auto" meant here.
+    ``data`` is the configuration that the split was read with, ``arithmetic`` the resolved precision.
     """
 
     logits: Tensor
@@ -29,38 +29,48 @@ class Answers:
     arithmetic: str
 
 
-def answers(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> Answers:
-    """The logits of a checkpoint on "val" or "test", in the arithmetic of its training.
+def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> dict[str, float]:
+    """Loss and accuracy of a checkpoint on split "val" or "test".
 
-    ``data_config`` says where the photographs are now, if not where the trial found them. A batch that is too large for
-    the device goes through it in parts.
+    ``data_config``: see ``split_logits``.
+
+    >>> scores = evaluate(Path("study/best.ckpt"), "val")
+    >>> list(scores)
+    ['val_loss', 'val_acc', 'images']
+    >>> scores["val_acc"] > 0.5, scores["images"]
+    (True, 288)
+    """
+    outputs = split_logits(checkpoint, split, data_config)
+    count = len(outputs.labels)
+    loss = functional.cross_entropy(outputs.logits, outputs.labels, reduction="sum")
+    correct = int((outputs.logits.argmax(1) == outputs.labels).sum())
+    return {f"{split}_loss": float(loss) / count, f"{split}_acc": correct / count, "images": count}
+
+
+def split_logits(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> SplitLogits:
+    """The logits of a checkpoint on split "val" or "test", in the arithmetic of its training.
+
+    ``data_config`` says where the images are now, if they were moved since the training. A batch that is too large for
+    the device is halved.
+
+    >>> outputs = split_logits(Path("study/best.ckpt"))
+    >>> outputs.logits.shape, outputs.labels.shape, outputs.classes[:3]
+    (torch.Size([360, 10]), torch.Size([360]), ('0', '1', '2'))
     """
     model = open_model(checkpoint)
-    config = model.loaded.config
-    # At the size the network was trained for; without augmentation, as its larger images are not needed here.
-    where = replace(data_config or config.data, use_augmentation=False, image_size=model.image_size)
+    config = model.checkpoint.config
+    # At the size of the training, and without augmentation, as the larger images for it are not needed here.
+    data = replace(data_config or config.data, use_augmentation=False, image_size=model.image_size)
     logits, labels = [], []
-    for batch in ImageDataModule(where, model.batch_size).evaluation_loader(split):
+    for batch in ImageDataModule(data, model.batch_size).evaluation_loader(split):
         logits.append(_logits(model, batch.images).float())
         labels.append(batch.labels)
     arithmetic = resolve_precision(config.precision)
-    return Answers(torch.cat(logits).cpu(), torch.cat(labels).cpu(), model.classes, where, arithmetic)
+    return SplitLogits(torch.cat(logits).cpu(), torch.cat(labels).cpu(), model.classes, data, arithmetic)
 
 
 def _logits(model: Model, images: Tensor) -> Tensor:
-    """Logits (B, classes) of images (B, 3, S, S), in halves where the device has too little memory for all."""
+    """Logits (B, classes) of images (B, 3, S, S); in halves if the device has too little memory for all of them."""
     with suppress(BatchTooLargeError) if len(images) > 1 else nullcontext():
         return model.logits(images)
     return torch.cat([_logits(model, half) for half in images.chunk(2)])
-
-
-def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> dict[str, float]:
-    """Loss and accuracy of a checkpoint on "val" or "test": ``{"test_loss": ..., "test_acc": ..., "images": n}``.
-
-    ``data_config`` as ``answers`` takes it.
-    """
-    said = answers(checkpoint, split, data_config)
-    count = len(said.labels)
-    loss = functional.cross_entropy(said.logits, said.labels, reduction="sum")
-    correct = int((said.logits.argmax(1) == said.labels).sum())
-    return {f"{split}_loss": float(loss) / count, f"{split}_acc": correct / count, "images": count}

@@ -1,4 +1,4 @@
-"""One training, with no Ray: a TrialConfig in, metrics out."""
+"""Train one network, without Ray: a TrialConfig in, metrics out."""
 
 import gc
 import logging
@@ -12,12 +12,26 @@ import torch
 
 from inat.config.trial import TrialConfig
 from inat.constants import EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
-from inat.models.factory import classifier_of
+from inat.models.factory import build_classifier
 from inat.training.checkpoint import DirectCheckpointIO, is_intact
 from inat.training.epoch_recorder import EpochRecorder
-from inat.training.inputs import Prepared, prepare
-from inat.training.memory import keep_freed_memory
-from inat.training.precision import check_compiler, out_of_memory, resolve_precision
+from inat.training.inputs import TrainingInputs, prepare_inputs
+from inat.training.memory import is_out_of_memory, keep_freed_memory
+from inat.training.precision import check_compiler, resolve_precision
+
+# Lightning's loggers that announce the devices of every training.
+LOGGERS = (
+    "pytorch_lightning.utilities.rank_zero",
+    "lightning_fabric.utilities.rank_zero",
+    "pytorch_lightning.accelerators.cuda",
+)
+# Lightning's warnings on what is on purpose here: loaders without workers, as batches come ready from memory; frozen
+# stages in eval mode; a torch class that Lightning 2.6 uses under its old name.
+WARNINGS = (
+    ".*does not have many workers.*",
+    ".*in eval mode at the start of training.*",
+    ".*LeafSpec.* is deprecated.*",
+)
 
 
 def fit(
@@ -25,36 +39,50 @@ def fit(
     callbacks: Sequence[pl.Callback] = (),
     *,
     resume_from: Path | None = None,
-    alive: Callable[[], None] = lambda: None,
+    heartbeat: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Train as ``config`` says and return the last epoch's metrics with ``best_val_acc`` and ``epochs``.
+    """Train as ``config`` says; returns the metrics of the last epoch with ``best_val_acc`` and ``epochs``.
 
-    ``callbacks`` run after the recorder, which they find with ``recorder_of(trainer)``. ``resume_from`` is a full
-    checkpoint of the same configuration; training goes on behind its epoch if it exists. If it is damaged it is
-    removed, and training starts from the first epoch. Where the device has too little memory, training starts again,
-    from that checkpoint, in micro-batches of half the size whose gradients add up to the same batch; their size stands
-    in the metrics as ``micro_batch``. If even single images are too large, the device's out-of-memory error is raised.
-    ``alive`` is called again and again while features are built or waited for, before the first epoch.
+    ``callbacks`` run after the EpochRecorder, which ``recorder_of(trainer)`` returns. ``resume_from`` is a Lightning
+    checkpoint of the same configuration; if the file exists, training continues after its epoch. A damaged file is
+    removed, and training starts with the first epoch. ``heartbeat`` is called regularly before the first epoch, while
+    features are computed or waited for.
+
+    If the device has too little memory, training starts again, from the same checkpoint, in micro-batches of half the
+    size, whose gradients add up to those of the whole batch; ``micro_batch`` in the metrics is their size. If even
+    single images are too large, the out-of-memory error of the device is raised.
+
+    >>> params = {
+    ...     "data": "digits", "image_size": 8, "first_layer_filters": 16, "filter_org": 1, "conv_layers": 2,
+    ...     "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32,
+    ...     "learning_rate": 0.01, "batch_size": 64, "max_epochs": 2,
+    ... }
+    >>> metrics = fit(TrialConfig.from_params(params))
+    >>> metrics["epochs"], metrics["best_val_acc"] > 0.5
+    (2, True)
+    >>> sorted(metrics)
+    ['best_val_acc', 'epoch', 'epochs', 'finished', 'seconds', 'train_acc', 'train_loss', 'trainable_parameters',
+     'val_acc', 'val_loss']
     """
-    _quiet_lightning()
+    _silence_lightning()
     keep_freed_memory()
     note = _remove_if_damaged(resume_from)
     micro_batch = None
     while True:
         try:
             checkpoint = resume_from if resume_from is not None and resume_from.exists() else None
-            return _fit(config, prepare(config, alive), callbacks, checkpoint, micro_batch, note)
-        except (RuntimeError, MemoryError) as error:  # RuntimeErrors are what CUDA, and torch's CPU allocator, raise
-            if not out_of_memory(error) or micro_batch == 1:
+            return _fit(config, prepare_inputs(config, heartbeat), callbacks, checkpoint, micro_batch, note)
+        except (RuntimeError, MemoryError) as error:  # CUDA and torch's CPU allocator raise RuntimeErrors
+            if not is_out_of_memory(error) or micro_batch == 1:
                 raise
-        # Out of the handler, which holds the failed step's tensors through its traceback.
+        # Outside the handler, as its traceback holds the tensors of the failed step.
         gc.collect()
         torch.cuda.empty_cache()
         micro_batch = ((micro_batch or config.optim.batch_size) + 1) // 2
 
 
 def _remove_if_damaged(checkpoint: Path | None) -> str:
-    """What there is to say of it: a file that no attempt can read would make the trial fail for good."""
+    """Remove a damaged checkpoint, as no attempt could read it and the trial would fail; returns a note about it."""
     if checkpoint is None or not checkpoint.exists() or is_intact(checkpoint):
         return ""
     checkpoint.unlink()
@@ -63,16 +91,17 @@ def _remove_if_damaged(checkpoint: Path | None) -> str:
 
 def _fit(
     config: TrialConfig,
-    prepared: Prepared,
+    inputs: TrainingInputs,
     callbacks: Sequence[pl.Callback],
     resume_from: Path | None,
     micro_batch: int | None,
     note: str,
 ) -> dict[str, Any]:
-    classes = prepared.data.classes
-    # 1.25 times as fast as channels first on CPUs, and what tensor cores want.
-    classifier = classifier_of(config, prepared.net, len(classes), micro_batch).to(memory_format=torch.channels_last)
-    recorder = EpochRecorder(config, classes, _remarks(prepared, micro_batch, note))
+    classes = inputs.data.classes
+    classifier = build_classifier(config, len(classes), net=inputs.net, micro_batch=micro_batch)
+    # 1.25 times as fast as channels first on CPUs; tensor cores need this layout, too.
+    classifier = classifier.to(memory_format=torch.channels_last)
+    recorder = EpochRecorder(config, classes, _constant_columns(inputs, micro_batch, note))
     trainer = pl.Trainer(
         max_epochs=config.max_epochs,
         precision=resolve_precision(config.precision),
@@ -88,31 +117,26 @@ def _fit(
     )
     if config.compile:
         check_compiler()
-        torch.compiler.reset()  # a process compiles only a few networks before it gives up
+        torch.compiler.reset()  # otherwise torch gives up after compiling a few networks in one process
         classifier.net.compile()
-    trainer.fit(classifier, datamodule=prepared.data, ckpt_path=resume_from, weights_only=True)
+    trainer.fit(classifier, datamodule=inputs.data, ckpt_path=resume_from, weights_only=True)
     return recorder.row | {EPOCHS: recorder.epoch}
 
 
-def _remarks(prepared: Prepared, micro_batch: int | None, note: str) -> dict[str, Any]:
-    """What every epoch's row says of the training as a whole."""
-    trainable = sum(parameter.numel() for parameter in prepared.net.parameters() if parameter.requires_grad)
-    remarks: dict[str, Any] = {TRAINABLE: trainable}
-    if notes := [text for text in (prepared.note, note) if text]:
-        remarks[NOTE] = "; ".join(notes)
+def _constant_columns(inputs: TrainingInputs, micro_batch: int | None, note: str) -> dict[str, Any]:
+    """Columns that have the same value in the row of every epoch."""
+    trainable = sum(parameter.numel() for parameter in inputs.net.parameters() if parameter.requires_grad)
+    columns: dict[str, Any] = {TRAINABLE: trainable}
+    if notes := [text for text in (inputs.note, note) if text]:
+        columns[NOTE] = "; ".join(notes)
     if micro_batch is not None:
-        remarks[MICRO_BATCH] = micro_batch
-    return remarks
+        columns[MICRO_BATCH] = micro_batch
+    return columns
 
 
-def _quiet_lightning() -> None:
-    """Silence what the user of a search can do nothing about: hardware banners and advice on loaders."""
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        for part in ("rank_zero", "accelerators.cuda"):
-            logging.getLogger(f"{name}.utilities.{part}").setLevel(logging.WARNING)
-    # Batches come ready from memory; worker processes would only copy them.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # Frozen stages are meant to stay in eval mode.
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-    # Lightning 2.6 asks torch for a class that torch has since renamed.
-    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")
+def _silence_lightning() -> None:
+    """Hide messages that the user of a search cannot act on."""
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in WARNINGS:
+        warnings.filterwarnings("ignore", message=message)

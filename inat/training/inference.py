@@ -1,4 +1,4 @@
-"""A trained classifier at work: which file is meant, and what it says of images, in arrays or in files."""
+"""Use a trained classifier: find its checkpoint, and classify images in arrays or in files."""
 
 import math
 from collections import deque
@@ -15,25 +15,94 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inat.constants import BEST_CKPT, MODEL_CKPT
-from inat.data.datamodule import as_seen
-from inat.data.decode import read_image, resize, why_unreadable
-from inat.data.image_store_builder import AT_ONCE, usable_cores
+from inat.data.datamodule import network_input
+from inat.data.decode import IMAGES_PER_TASK, read_image, resize, unreadable_reason, usable_cores
 from inat.data.loader import Batch, as_tensor
 from inat.errors import ConfigError, StudyError
-from inat.training.checkpoint import Loaded, load_checkpoint
-from inat.training.precision import autocast, out_of_memory
+from inat.training.checkpoint import LoadedCheckpoint, load_checkpoint
+from inat.training.memory import is_out_of_memory
+from inat.training.precision import autocast
 
-NO_NUMBER = "the network's output for it is no number"
+NOT_FINITE = "the output of the network for it is infinite or NaN"
+Decoded = tuple[str, NDArray[np.uint8] | str]  # a path and its image (S, S, 3), or why it is unreadable
 
 
 class BatchTooLargeError(ConfigError):
-    """The device has too little memory for as many images at a time."""
+    """The device has too little memory for a batch of this size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A loaded checkpoint on the device that computes with it."""
+
+    checkpoint: LoadedCheckpoint
+    device: torch.device
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the logits."""
+        return self.checkpoint.classes
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the images that the network was trained on."""
+        return self.checkpoint.config.data.image_size
+
+    @property
+    def batch_size(self) -> int:
+        """Images per batch in the training, which is the default for inference, too."""
+        return self.checkpoint.config.optim.batch_size
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (B, classes) of uint8 images (B, 3, S, S), in the arithmetic of validation during the training.
+
+        Raises BatchTooLargeError if the device has too little memory.
+        """
+        try:
+            with torch.inference_mode(), autocast(self.checkpoint.config.precision, self.device.type):
+                normalised = network_input(Batch(images.to(self.device), torch.empty(0)), self.checkpoint.config.data)
+                logits: Tensor = self.checkpoint.classifier(normalised)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise BatchTooLargeError(
+                f"{len(images)} images of {self.image_size} px at a time are too many for the memory of this "
+                f"{self.device.type.upper()}; pass a smaller --batch-size"
+            ) from error
+        return logits
+
+    def confidences(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Softmax (B, classes) of the logits of ``images`` (B, S, S, 3)."""
+        # The permuted view is a channels-last batch, like the batches of the image store.
+        logits = self.logits(as_tensor(images).permute(0, 3, 1, 2))
+        softmax: NDArray[np.float32] = logits.float().softmax(1).cpu().numpy()
+        return softmax
+
+
+def open_model(path: Path, device: torch.device | None = None) -> Model:
+    """Load the model of a checkpoint, a study directory or its final/ directory.
+
+    ``device`` is by default the GPU if there is one. Raises StudyError if there is no model.
+
+    >>> model = open_model(Path("study"))
+    >>> model.image_size, model.batch_size, len(model.classes)
+    (16, 64, 10)
+    >>> model.confidences(np.zeros((1, 16, 16, 3), np.uint8)).sum().round(3)
+    np.float32(1.0)
+    """
+    loaded = load_checkpoint(model_file(path))
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    loaded.classifier.to(device, memory_format=torch.channels_last)
+    return Model(loaded, device)
 
 
 def model_file(path: Path) -> Path:
-    """The checkpoint that ``path`` means: itself, the best.ckpt of a study directory, the model.ckpt of a final/ one.
+    """The checkpoint file of a model: ``path`` itself, or best.ckpt or model.ckpt in the directory ``path``.
 
-    StudyError if there is none.
+    Raises StudyError if there is none.
+
+    >>> model_file(Path("study"))
+    PosixPath('study/best.ckpt')
     """
     path = path.expanduser()
     if not path.exists():
@@ -49,64 +118,8 @@ def model_file(path: Path) -> Path:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A classifier on the device it computes on, with the configuration and class names stored beside its weights."""
-
-    loaded: Loaded
-    device: torch.device
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the logits."""
-        return self.loaded.classes
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels of the images that the network was trained on."""
-        return self.loaded.config.data.image_size
-
-    @property
-    def batch_size(self) -> int:
-        """Images that go through the network at a time, in training and in evaluation."""
-        return self.loaded.config.optim.batch_size
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Logits (B, classes) of uint8 images (B, 3, S, S), in the arithmetic of the training's validation.
-
-        BatchTooLargeError if the device has too little memory for as many.
-        """
-        try:
-            with torch.inference_mode(), autocast(self.loaded.config.precision, self.device.type):
-                seen = as_seen(Batch(images.to(self.device), torch.empty(0)), self.loaded.config.data)
-                logits: Tensor = self.loaded.classifier(seen)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            raise BatchTooLargeError(
-                f"{len(images)} images of {self.image_size} px at a time are too many for the memory of this "
-                f"{self.device.type.upper()}; pass a smaller --batch-size"
-            ) from error
-        return logits
-
-    def confidences(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The softmax (B, classes) of the logits of ``images`` (B, S, S, 3)."""
-        # The permuted view is a channels-last batch, as the store's are.
-        logits = self.logits(as_tensor(images).permute(0, 3, 1, 2))
-        softmax: NDArray[np.float32] = logits.float().softmax(1).cpu().numpy()
-        return softmax
-
-
-def open_model(path: Path, device: torch.device | None = None) -> Model:
-    """The model that ``path`` means, on ``device``, by default the GPU if there is one; StudyError if it is none."""
-    loaded = load_checkpoint(model_file(path))
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loaded.classifier.to(device, memory_format=torch.channels_last)
-    return Model(loaded, device)
-
-
 class Prediction(NamedTuple):
-    """What a model says of a photograph: the confidence in each class (classes,), or why there is none."""
+    """The confidences (classes,) of one image, or None and the reason in ``error``."""
 
     path: str
     confidences: NDArray[np.float32] | None
@@ -114,56 +127,65 @@ class Prediction(NamedTuple):
 
 
 def predict_images(model: Model, paths: Sequence[str], batch_size: int | None = None) -> Iterator[Prediction]:
-    """Predictions of photographs in their order; what cannot be read is told and left out of the batches.
+    """Predict image files in their order; an unreadable file gives a Prediction with the reason.
 
-    So the batches are those of an evaluation over the same photographs. They are decoded in threads, at most a few
-    hundred ahead, while the network is at work: Pillow releases the interpreter lock, and processes would have to load
-    torch first.
+    Unreadable files take no place in a batch, so the batches are those of an evaluation of the same images. Threads
+    decode at most a few hundred images ahead while the network computes: Pillow releases the interpreter lock, and
+    processes would have to load torch first.
+
+    >>> for prediction in predict_images(open_model(Path("study")), ["photos/0.png", "photos/1.png", "missing.png"]):
+    ...     if prediction.confidences is None:
+    ...         print(prediction.path, prediction.error)
+    ...     else:
+    ...         print(prediction.path, prediction.confidences.shape)
+    photos/0.png (10,)
+    photos/1.png (10,)
+    missing.png No such file or directory
     """
     size = batch_size or model.batch_size
-    waiting: list[tuple[str, NDArray[np.uint8] | str]] = []
+    waiting: list[Decoded] = []
     readable = 0
-    for path, image in _decoded(paths, model.image_size, size):
+    for path, image in _decode_ahead(paths, model.image_size, size):
         waiting.append((path, image))
         readable += not isinstance(image, str)
         if readable == size:
-            yield from _predicted(model, waiting)
+            yield from _predict_batch(model, waiting)
             waiting, readable = [], 0
-    yield from _predicted(model, waiting)
+    yield from _predict_batch(model, waiting)
 
 
-def _predicted(model: Model, photos: Sequence[tuple[str, NDArray[np.uint8] | str]]) -> Iterator[Prediction]:
-    images = [image for _, image in photos if not isinstance(image, str)]
+def _predict_batch(model: Model, decoded: Sequence[Decoded]) -> Iterator[Prediction]:
+    images = [image for _, image in decoded if not isinstance(image, str)]
     rows = iter(list(model.confidences(np.stack(images))) if images else [])
-    for path, image in photos:
+    for path, image in decoded:
         if isinstance(image, str):
             yield Prediction(path, None, image)
         else:
             row = next(rows)
-            yield Prediction(path, row) if np.isfinite(row).all() else Prediction(path, None, NO_NUMBER)
+            yield Prediction(path, row) if np.isfinite(row).all() else Prediction(path, None, NOT_FINITE)
 
 
-def _decoded(paths: Sequence[str], size: int, ahead: int) -> Iterator[tuple[str, NDArray[np.uint8] | str]]:
-    """Each path with its image (size, size, 3), or the reason why it cannot be read; at least ``ahead`` in advance."""
+def _decode_ahead(paths: Sequence[str], size: int, ahead: int) -> Iterator[Decoded]:
+    """Decode images at ``size`` px in threads, at least ``ahead`` images in advance."""
     cores = usable_cores()
-    length = max(1, min(AT_ONCE, math.ceil(len(paths) / cores)))
-    parts = (paths[start : start + length] for start in range(0, len(paths), length))
+    length = max(1, min(IMAGES_PER_TASK, math.ceil(len(paths) / cores)))
+    tasks = (paths[start : start + length] for start in range(0, len(paths), length))
     pool = ThreadPoolExecutor(cores)
     try:
-        coming = deque(pool.submit(_decode, part, size) for part in islice(parts, cores + math.ceil(ahead / length)))
+        coming = deque(pool.submit(_decode, task, size) for task in islice(tasks, cores + math.ceil(ahead / length)))
         while coming:
             ready = coming.popleft().result()
-            coming.extend(pool.submit(_decode, part, size) for part in islice(parts, 1))
+            coming.extend(pool.submit(_decode, task, size) for task in islice(tasks, 1))
             yield from ready
     finally:
-        pool.shutdown(cancel_futures=True)  # after Ctrl-C, too
+        pool.shutdown(cancel_futures=True)  # also after Ctrl-C
 
 
-def _decode(paths: Sequence[str], size: int) -> list[tuple[str, NDArray[np.uint8] | str]]:
-    decoded: list[tuple[str, NDArray[np.uint8] | str]] = []
+def _decode(paths: Sequence[str], size: int) -> list[Decoded]:
+    decoded: list[Decoded] = []
     for path in paths:
         try:
             decoded.append((path, resize(read_image(path), size)))
-        except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
-            decoded.append((path, why_unreadable(error, path)))
+        except Exception as error:  # Pillow's plugins raise almost any exception for a broken file
+            decoded.append((path, unreadable_reason(error, path)))
     return decoded

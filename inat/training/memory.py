@@ -1,8 +1,9 @@
-"""Keep freed memory in the process: on Linux this doubles the speed of training a convolutional network on a CPU.
+"""Memory of a training process: keep what is freed, give it back between trials, and recognise when it runs out.
 
-Every step allocates and frees the same activations of many megabytes. glibc asks the kernel for each of them and gives
-them back at once, and the kernel clears every page anew. Kept, they are simply used again. Measured on 2 cores of an
-AMD EPYC, 3 convolutions of 32 filters, batches of 64 at 128 px: 5.2 ms an image before, 2.4 ms after.
+Keeping freed memory doubles the speed of training a convolutional network on a CPU under Linux. Every step allocates
+and frees the same activations of many megabytes. By default, glibc gets them from the kernel and returns them at once,
+and the kernel clears every page again. Kept memory is simply used again. Measured on 2 cores of an AMD EPYC with 3
+convolutions of 32 filters and batches of 64 at 128 px: 5.2 ms per image before, 2.4 ms after.
 """
 
 import atexit
@@ -11,14 +12,13 @@ import gc
 import re
 from typing import Final
 
-_KEPT_BYTES = 2**31 - 1  # the largest value that mallopt takes: never give memory back by itself
+_KEPT_BYTES = 2**31 - 1  # the largest value that mallopt takes: never return memory unasked
 _GROWTH_BYTES = 64 * 2**20
-_frozen = False
 # Parameters of mallopt(3) and their values.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
-# The same for processes still to be started. Ray runs a trial in a thread of its worker, and only the main arena keeps
-# large blocks, so all threads must share it.
+# The same settings for processes that are still to be started. Ray runs a trial in a thread of its worker, and only the
+# main arena keeps large blocks, so all threads must share it.
 ENVIRONMENT: Final = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_MAX_": "0",
@@ -26,9 +26,22 @@ ENVIRONMENT: Final = {
     "MALLOC_TOP_PAD_": str(_GROWTH_BYTES),
 }
 
+# Texts of: torch on CUDA (CUDA out of memory), the driver (CUDA error: out of memory), torch's C10 (Out of Memory),
+# exception types of torch and Ray (OutOfMemoryError), Python and numpy (MemoryError, _ArrayMemoryError), torch on CPUs
+# (DefaultCPUAllocator: can't allocate memory; on Windows: not enough memory), cuBLAS and cuDNN
+# (CUBLAS_STATUS_ALLOC_FAILED), Ray (killed due to the node running low on memory).
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|OutOfMemory|MemoryError|can't allocate memory|not enough memory|low on memory|STATUS_ALLOC_FAILED",
+    re.IGNORECASE,
+)
+_frozen = False
+
 
 def keep_freed_memory() -> None:
-    """Set this process's allocator; does nothing where there is no glibc."""
+    """Make this process keep freed memory; does nothing without glibc.
+
+    >>> keep_freed_memory()
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
@@ -37,34 +50,46 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Give back to the system what is free now, as between two trials of different size."""
+    """Return memory that is free now to the system, for example between two trials of different size.
+
+    >>> release_freed_memory()
+    """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def collect_garbage() -> None:
-    """Free what the last trial left in reference cycles; what survives the first call is never looked at again.
+    """Free what the last trial left in reference cycles.
 
-    That is the libraries, whose objects take 0.2 s to walk through: as long as some trials.
+    Objects that survive the first call are excluded from later ones: they belong to the libraries, and visiting them
+    takes 0.2 s, as long as some trials.
+
+    >>> collect_garbage()
     """
     global _frozen
     gc.collect()
-    if not _frozen:  # gc.get_freeze_count() would count half a million objects, 45 ms a trial
+    if not _frozen:  # gc.get_freeze_count() would count half a million objects, 45 ms per trial
         _frozen = True
         gc.freeze()
-        atexit.register(gc.unfreeze)  # bindings report what nobody freed at the end as leaked
+        atexit.register(gc.unfreeze)  # otherwise bindings report the remaining objects as leaks at the end
 
 
-# CUDA out of memory (torch); CUDA error: out of memory (driver); C10 Out of Memory; OutOfMemoryError (torch, Ray);
-# MemoryError and numpy's _ArrayMemoryError; DefaultCPUAllocator: can't allocate memory, on Windows: not enough memory;
-# CUBLAS_STATUS_ALLOC_FAILED and cuDNN's; killed due to the node running low on memory (Ray).
-_LACKS_MEMORY = re.compile(
-    r"out of memory|OutOfMemory|MemoryError|can't allocate memory|not enough memory|low on memory|STATUS_ALLOC_FAILED",
-    re.IGNORECASE,
-)
+def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether an exception means that a device or the node has too little memory.
+
+    torch and CUDA raise plain RuntimeErrors for some of these failures, so their texts decide.
+
+    >>> is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    True
+    """
+    return isinstance(error, MemoryError) or is_out_of_memory_text(f"{type(error).__name__}: {error}")
 
 
-def says_out_of_memory(failure: str) -> bool:
-    """Whether a failure, given as ``Type: text``, says that a device, the computer or a process had too little."""
-    return _LACKS_MEMORY.search(failure) is not None
+def is_out_of_memory_text(failure: str) -> bool:
+    """Whether the text ``Type: message`` of a failure means that a device, the node or a process lacked memory.
+
+    >>> is_out_of_memory_text("ValueError: no class folders")
+    False
+    """
+    return _OUT_OF_MEMORY.search(failure) is not None

@@ -1,4 +1,4 @@
-"""How this machine computes: what "auto" precision means, whether networks can be compiled, when memory is short."""
+"""Arithmetic on this node: the meaning of precision "auto", and whether networks can be compiled."""
 
 import os
 import shutil
@@ -8,13 +8,17 @@ import torch
 
 from inat.config.trial import Precision
 from inat.errors import ConfigError
-from inat.training.memory import says_out_of_memory
 
 
 def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
-    """What "auto" means on this machine: 16 bit where it is multiplied natively, else float32.
+    """Resolve "auto" to 16-bit arithmetic where this node multiplies it natively, else to float32.
 
-    That is bfloat16 on GPUs from Ampere on and on CPUs with AVX512-BF16 or AMX, float16 on GPUs with tensor cores.
+    That is bfloat16 on GPUs from Ampere on and on CPUs with AVX512-BF16 or AMX, and float16 on GPUs with tensor cores.
+
+    >>> resolve_precision("32-true")
+    '32-true'
+    >>> resolve_precision("auto") in ("32-true", "bf16-mixed", "16-mixed")
+    True
     """
     if precision != "auto":
         return precision
@@ -25,26 +29,33 @@ def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", 
     return "bf16-mixed" if _cpu_multiplies_bf16() else "32-true"
 
 
-def check_compiler() -> None:
-    """Raise ConfigError if torch.compile would find no C++ compiler on this machine."""
-    compiler = os.environ.get("CXX")
-    if not any(shutil.which(name) for name in ([compiler] if compiler else ["g++", "clang++", "c++"])):
-        raise ConfigError("--compile needs a C++ compiler and none is installed; install g++ or leave --compile out")
-
-
 def _cpu_multiplies_bf16() -> bool:
-    # Without these instructions bfloat16 is emulated and slower than float32.
+    # Without these instructions bfloat16 is emulated, which is slower than float32.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def autocast(precision: Precision, device: str) -> torch.autocast:
-    """The arithmetic that validation used during training, so that a checkpoint reproduces its recorded accuracy."""
-    chosen = resolve_precision(precision)
-    dtype = torch.float16 if chosen == "16-mixed" else torch.bfloat16
-    return torch.autocast(device, dtype=dtype, enabled=chosen != "32-true")
+    """The arithmetic of validation during training, with which a checkpoint reproduces its recorded accuracy.
+
+    >>> with autocast("bf16-mixed", "cpu"):
+    ...     print((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
+    torch.bfloat16
+    """
+    resolved = resolve_precision(precision)
+    dtype = torch.float16 if resolved == "16-mixed" else torch.bfloat16
+    return torch.autocast(device, dtype=dtype, enabled=resolved != "32-true")
 
 
-def out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Whether a device, or the computer, had too little memory."""
-    return isinstance(error, MemoryError) or says_out_of_memory(f"{type(error).__name__}: {error}")
+def check_compiler() -> None:
+    """Raise ConfigError if torch.compile would find no C++ compiler on this node.
+
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, CXX="no-such-compiler"):
+    ...     check_compiler()
+    Traceback (most recent call last):
+    inat.errors.ConfigError: --compile needs a C++ compiler and none is installed; install g++ or leave --compile out
+    """
+    compiler = os.environ.get("CXX")
+    if not any(shutil.which(name) for name in ([compiler] if compiler else ["g++", "clang++", "c++"])):
+        raise ConfigError("--compile needs a C++ compiler and none is installed; install g++ or leave --compile out")

@@ -1,4 +1,4 @@
-"""best.json and best.ckpt: the best trial of a study, with its one evaluation on the test split."""
+"""best.json and best.ckpt: the best trial of a study and its only evaluation on the test split."""
 
 import json
 import shutil
@@ -14,9 +14,11 @@ from inat.study.trial import Trial
 
 
 def write_best(study: Study) -> Trial | None:
-    """Put the best trial's configuration and weights into the study directory; None if no trial counts yet.
+    """Write the configuration and the weights of the best trial into the study directory, and return the trial.
 
-    A trial without weights is passed over if others have theirs: best.json and best.ckpt are of the same trial.
+    Both files are of the same trial: a trial whose weights are missing is skipped if another trial has weights. The
+    weights of a backbone are completed by its frozen stages. Returns None if no trial has a result yet. Raises
+    DiskFullError, and StudyError if the frozen stages cannot be found; best.json is then written without best.ckpt.
     """
     ranking = study.ranking()
     with_weights = (trial for trial in ranking if (study.checkpoint_dir(trial.trial_id) / BEST_CKPT).exists())
@@ -27,16 +29,16 @@ def write_best(study: Study) -> Trial | None:
         TRIAL_ID: best.trial_id, NAME: best.name, BEST_VAL_ACC: best.best_val_acc, EPOCHS: best.epochs,
         "params": best.params,
     }  # fmt: skip
-    known = _read(study)
+    written = _read(study)
     weights, target = study.checkpoint_dir(best.trial_id) / BEST_CKPT, study.directory / BEST_CKPT
-    if {name: known.get(name) for name in content} == content and (target.exists() or not weights.exists()):
+    if {name: written.get(name) for name in content} == content and (target.exists() or not weights.exists()):
         return best
     try:
         if weights.exists():
             _copy_weights(study, weights, target, complete="backbone" in best.params)
     except DiskFullError:
         raise
-    except StudyError:  # its frozen stages are not to be had: what is known is written all the same
+    except StudyError:  # the frozen stages cannot be found
         target.unlink(missing_ok=True)
         _write(study, content)
         raise
@@ -56,10 +58,10 @@ def _copy_weights(study: Study, weights: Path, target: Path, complete: bool) -> 
             shutil.copyfile(weights, partial)
 
 
-def test_once(study: Study, data_config: DataConfig) -> dict[str, float] | None:
-    """Scores of best.ckpt on the held-out test split, kept in best.json, so that one model is evaluated only once.
+def evaluate_best_on_test(study: Study, data_config: DataConfig) -> dict[str, float] | None:
+    """Return the scores of best.ckpt on the held-out test split; best.json keeps them, so each model is tested once.
 
-    None if the study has no checkpoint, as with an objective that trains nothing.
+    Returns None if the study has no checkpoint, as with an objective that trains nothing.
     """
     weights = study.directory / BEST_CKPT
     content = _read(study)

@@ -31,7 +31,7 @@ from inat.errors import SearchError
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning import search
-from inat.tuning.best import test_once, write_best
+from inat.tuning.best import evaluate_best_on_test, write_best
 
 
 def search_and_report(config: SearchConfig) -> None:
@@ -61,7 +61,7 @@ def search_and_report(config: SearchConfig) -> None:
         if best is None:
             raise SearchError(describe_failure(study))
         console.print(describe_result(study, best, time.monotonic() - started))
-        console.print(describe_test(test_once(study, config.data_config())))
+        console.print(describe_test(evaluate_best_on_test(study, config.data_config())))
         with console.status("writing the report"):
             message = write_report(study.directory)
         console.print(message)

@@ -1,10 +1,9 @@
-"""--plan: the grid of a fine-tuning search, and what it is going to cost, from one measured batch a backbone."""
+"""--plan: what a fine-tuning search would try and cost, from a few measured batches per backbone."""
 
 import statistics
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby, product
 from typing import Any
 
@@ -12,247 +11,192 @@ import torch
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Column, Table
-from torch import Tensor
-from torch.nn import functional
 
 from inat.config.backbones import BACKBONE_FACTS
 from inat.config.finetune import FinetuneConfig
-from inat.config.trial import Precision, active_params
+from inat.config.trial import active_params
 from inat.data.splits import inspect_data
-from inat.models.backbones import build_backbone, frozen_stages
-from inat.models.stages import StagedNetwork
-from inat.training.memory import keep_freed_memory
-from inat.training.precision import autocast
+from inat.models.backbones import frozen_stage_count
+from inat.tuning.backbone_timing import BATCH, NetworkCost, measure_backbone
 from inat.tuning.space import presets
 from inat.tuning.space.backbone_checks import choices
 from inat.tuning.space.grid import grid_of
 
-BATCH = {"cpu": 16, "cuda": 64}  # photographs that are measured together
-PASSES = 3
-
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage of a backbone: seconds of a forward pass and bytes of its output, both for one photograph."""
-
-    seconds: float
-    bytes: int
-    parameters: int
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """Its stages, and how many times as long as a forward pass a step of training takes."""
-
-    stages: Sequence[Stage]
-    step_factor: float
-
-
-@dataclass(frozen=True, slots=True)
-class Photos:
-    """How many photographs a trial trains on and validates on."""
+class ImageCounts:
+    """Number of images that a trial trains on and validates on."""
 
     train: int
     val: int
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """Of trials that share kept features: ``feature_bytes`` and the seconds of ``building`` them are spent once.
+class TrialCost:
+    """Cost of the trials that share features; all times in seconds.
 
-    ``trial`` are the seconds of one trial that nothing stops, ``classic`` those of one that pushes every photograph
-    through the whole network in every epoch.
+    ``feature_bytes`` and ``feature_seconds``, the time to compute them, are spent once for all of these trials.
+    ``seconds`` is the time of one trial that nothing stops, ``seconds_without_features`` that of a trial which sends
+    every image through the whole network in every epoch. ``trainable`` counts parameters.
     """
 
     trainable: int
     feature_bytes: int
-    building: float
-    trial: float
-    classic: float
+    feature_seconds: float
+    seconds: float
+    seconds_without_features: float
 
 
-def cost_of(network: Network, frozen: int, photos: Photos, epochs: int, views: int, most_bytes: float) -> Cost:
-    """The cost with the first ``frozen`` stages frozen and ``views`` copies of each training photograph kept.
+def trial_cost(
+    network: NetworkCost, frozen: int, images: ImageCounts, epochs: int, views: int, max_feature_bytes: float
+) -> TrialCost:
+    """Estimate the cost with the first ``frozen`` stages frozen and ``views`` copies of each training image stored.
 
-    Nothing is kept for 0 views, nor above ``most_bytes``. Reading and augmenting photographs are not counted.
+    No features are stored for 0 views, nor if they would exceed ``max_feature_bytes``. The time to read and augment
+    images is not included.
     """
     stages = network.stages
     prefix = sum(stage.seconds for stage in stages[:frozen])
     suffix = sum(stage.seconds for stage in stages[frozen:])
-    training = epochs * (network.step_factor * photos.train + photos.val) * suffix
-    classic = training + epochs * (photos.train + photos.val) * prefix
+    training = epochs * (network.step_factor * images.train + images.val) * suffix
+    without_features = training + epochs * (images.train + images.val) * prefix
     trainable = sum(stage.parameters for stage in stages[frozen:])
-    pushed = views * photos.train + photos.val
-    size = pushed * stages[frozen - 1].bytes if frozen else 0
-    if frozen == 0 or views == 0 or size > most_bytes:
-        return Cost(trainable, 0, 0.0, classic, classic)
-    return Cost(trainable, size, pushed * prefix, training, classic)
+    forward_passes = views * images.train + images.val
+    feature_bytes = forward_passes * stages[frozen - 1].bytes if frozen else 0
+    if frozen == 0 or views == 0 or feature_bytes > max_feature_bytes:
+        return TrialCost(trainable, 0, 0.0, without_features, without_features)
+    return TrialCost(trainable, feature_bytes, forward_passes * prefix, training, without_features)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """``trials`` trials of one backbone and strategy; ``costs`` without and with augmentation, as far as searched."""
+class PlanRow:
+    """The trials of one backbone and strategy.
+
+    ``costs`` has one entry without and one with augmentation, as far as the space contains them; ``trials`` is an
+    expected value for samplers.
+    """
 
     params: Mapping[str, Any]
     image_size: int
     trials: float
-    costs: Sequence[Cost]
+    costs: Sequence[TrialCost]
 
     @property
-    def features(self) -> int:
-        """Bytes of all kept features."""
+    def feature_bytes(self) -> int:
+        """Bytes of all stored features."""
         return sum(cost.feature_bytes for cost in self.costs)
 
     @property
-    def building(self) -> float:
-        """Seconds of computing them."""
-        return sum(cost.building for cost in self.costs)
+    def feature_seconds(self) -> float:
+        """Seconds to compute all stored features."""
+        return sum(cost.feature_seconds for cost in self.costs)
 
     @property
-    def trial(self) -> float:
-        """Seconds of one trial, in the mean."""
-        return statistics.mean(cost.trial for cost in self.costs)
+    def trial_seconds(self) -> float:
+        """Mean seconds of one trial."""
+        return statistics.mean(cost.seconds for cost in self.costs)
 
     @property
-    def classic(self) -> float:
-        """The same where every photograph goes through the whole network in every epoch."""
-        return statistics.mean(cost.classic for cost in self.costs)
+    def trial_seconds_without_features(self) -> float:
+        """Mean seconds of one trial that sends every image through the whole network in every epoch."""
+        return statistics.mean(cost.seconds_without_features for cost in self.costs)
 
 
 def print_plan(config: FinetuneConfig) -> None:
-    """Print what the search that ``config`` describes would do and cost; errors as the search raises them."""
+    """Print what the search that ``config`` describes would do and cost.
+
+    Raises the same ConfigError or DataError as the search would, for a wrong space or wrong data.
+    """
     console = Console(highlight=False, soft_wrap=True, markup=False)
     space = presets.space_of(config)
     data = inspect_data(config.data_config())
-    rows = plan(config, space, data.photos, len(data.classes))
-    console.print(f"data    {config.data}: {data.photos:,} training photos of {len(data.classes)} classes")
+    rows = make_plan(config, space, data.images, len(data.classes))
+    console.print(f"data    {config.data}: {data.images:,} training photos of {len(data.classes)} classes")
     console.print(f"search  {sum(row.trials for row in rows):,.0f} trials, up to {config.max_epochs} epochs")
-    console.print(table_of(rows))
-    console.print(summary(config, rows))
+    console.print(plan_table(rows))
+    console.print(plan_summary(config, rows))
 
 
-def plan(config: FinetuneConfig, space: Mapping[str, Any], photos: int, num_classes: int) -> list[Row]:
-    """One row for each backbone and strategy in ``space``; measures each backbone on this machine."""
-    val = round(config.data_config().val_share * photos)
-    split, most = Photos(photos - val, val), config.max_feature_gb * 1e9
-    measured: dict[str, Network] = {}
+def make_plan(config: FinetuneConfig, space: Mapping[str, Any], images: int, num_classes: int) -> list[PlanRow]:
+    """Make one row per backbone and strategy in ``space``; measure each backbone on this machine.
+
+    ``images`` is the size of the training folder, from which the validation split is taken.
+    """
+    val = round(config.data_config().val_share * images)
+    counts, max_feature_bytes = ImageCounts(images - val, val), config.max_feature_gb * 1e9
+    measured: dict[str, NetworkCost] = {}
     rows = []
-    for params, trials in _groups(config, space):
+    for params, trials in _trials_per_strategy(config, space):
         backbone = params["backbone"]
         size = config.image_size or BACKBONE_FACTS[backbone].image_size
         if backbone not in measured:
-            measured[backbone] = measure(backbone, size, num_classes, config)
-        frozen = frozen_stages(backbone, params["strategy"], params.get("k_layers"))
+            measured[backbone] = measure_backbone(backbone, size, num_classes, config)
+        frozen = frozen_stage_count(backbone, params["strategy"], params.get("k_layers"))
         costs = [
-            cost_of(measured[backbone], frozen, split, config.max_epochs, views, most)
+            trial_cost(measured[backbone], frozen, counts, config.max_epochs, views, max_feature_bytes)
             for augmented in choices(space, "use_augmentation") or (False,)
             for views in [config.views if augmented else min(config.views, 1)]
         ]
-        rows.append(Row(params, size, trials, costs))
+        rows.append(PlanRow(params, size, trials, costs))
     return rows
 
 
-def _groups(config: FinetuneConfig, space: Mapping[str, Any]) -> list[tuple[dict[str, Any], float]]:
-    """Backbones and strategies, each with its number of trials, of a sampler the expected one of random draws."""
+def _trials_per_strategy(config: FinetuneConfig, space: Mapping[str, Any]) -> list[tuple[dict[str, Any], float]]:
+    """List the backbones and strategies with their number of trials; for a sampler, the number expected by chance."""
     names = [name for name in ("backbone", "strategy", "k_layers") if name in space]
-    drawn = [dict(zip(names, values, strict=True)) for values in product(*(choices(space, name) for name in names))]
-    deciding = {_group(params): params for params in reversed(drawn)}
+    combinations = [
+        dict(zip(names, values, strict=True)) for values in product(*(choices(space, name) for name in names))
+    ]
+    first_of = {_strategy_key(params): params for params in reversed(combinations)}
     if config.searcher == "grid":
-        counts = Counter(_group(params) for params in grid_of(space)[: config.num_samples])
-    else:  # which draws a k_layers also where it has no effect
-        counts = Counter(_group(params) for params in drawn)
-    share = 1.0 if config.searcher == "grid" else (config.num_samples or 0) / len(drawn)
-    return [(params, counts[name] * share) for name, params in reversed(deciding.items()) if counts[name]]
+        counts = Counter(_strategy_key(params) for params in grid_of(space)[: config.num_samples])
+    else:  # a sampler draws k_layers also where it has no effect
+        counts = Counter(_strategy_key(params) for params in combinations)
+    share = 1.0 if config.searcher == "grid" else (config.num_samples or 0) / len(combinations)
+    return [(params, counts[key] * share) for key, params in reversed(first_of.items()) if counts[key]]
 
 
-def _group(params: Mapping[str, Any]) -> tuple[Any, ...]:
+def _strategy_key(params: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(active_params(params).get(name) for name in ("backbone", "strategy", "k_layers"))
 
 
-def measure(backbone: str, image_size: int, num_classes: int, config: FinetuneConfig) -> Network:
-    """Times the stages, and a step of training all of them, on this machine with the threads of one trial."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(int(config.cpus_per_trial or 1))
-    keep_freed_memory()
-    network = build_backbone(backbone, num_classes, image_size=image_size).to(device)
-    network.to(memory_format=torch.channels_last)
-    images = torch.rand(BATCH[device], 3, image_size, image_size, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
-    passes = [_forward(network.eval(), images, config.precision) for _ in range(PASSES + 1)][1:]  # the first warms up
-    stages = [
-        replace(same[0], seconds=statistics.median(s.seconds for s in same)) for same in zip(*passes, strict=True)
-    ]
-    step = statistics.median(_steps(network.train(), images, config.precision))
-    return Network(stages, max(1.0, step / len(images) / sum(stage.seconds for stage in stages)))
-
-
-def _forward(network: StagedNetwork, images: Tensor, precision: Precision) -> list[Stage]:
-    stages, flow = [], images
-    with torch.inference_mode(), autocast(precision, images.device.type):
-        for stage in network:
-            started = _now(images.device.type)
-            flow = stage(flow)
-            seconds = (_now(images.device.type) - started) / len(images)
-            parameters = sum(parameter.numel() for parameter in stage.parameters())
-            stages.append(Stage(seconds, flow[0].numel() * flow.element_size(), parameters))
-    return stages
-
-
-def _steps(network: StagedNetwork, images: Tensor, precision: Precision) -> list[float]:
-    """Seconds of some steps of training the whole network."""
-    optimizer = torch.optim.Adam(network.parameters(), fused=True)
-    labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
-    seconds = []
-    for _ in range(PASSES):
-        started = _now(images.device.type)
-        optimizer.zero_grad()
-        with autocast(precision, images.device.type):
-            logits = network(images)
-        functional.cross_entropy(logits.float(), labels).backward()
-        optimizer.step()
-        seconds.append(_now(images.device.type) - started)
-    return seconds[1:]
-
-
-def _now(device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def table_of(rows: Sequence[Row]) -> Table:
-    """One line a row, those of a backbone under its name."""
-    names = ("trials", "features", "built in", "a trial", "classic")
+def plan_table(rows: Sequence[PlanRow]) -> Table:
+    """Make a table with one line per row, grouped by backbone."""
+    names = ("trials", "features", "build time", "per trial", "no reuse")
     columns = (Column(name, justify="right", no_wrap=True) for name in names)
     table = Table(Column("backbone, strategy", no_wrap=True), *columns, box=None, padding=(0, 1))
-    for backbone, of_backbone in groupby(rows, key=lambda row: (row.params["backbone"], row.image_size)):
-        table.add_row(f"{backbone[0]}, {backbone[1]} px")
+    for (backbone, size), of_backbone in groupby(rows, key=lambda row: (row.params["backbone"], row.image_size)):
+        table.add_row(f"{backbone}, {size} px")
         for row in of_backbone:
             used = active_params(row.params)
             table.add_row(
                 f" {used['strategy']}" + (f" k={used['k_layers']}" if "k_layers" in used else ""),
-                f"{row.trials:,.0f}", decimal(row.features) if row.features else "-",
-                clock(row.building) if row.features else "-", clock(row.trial), clock(row.classic),
-            )  # fmt: skip
+                f"{row.trials:,.0f}",
+                decimal(row.feature_bytes) if row.feature_bytes else "-",
+                format_seconds(row.feature_seconds) if row.feature_bytes else "-",
+                format_seconds(row.trial_seconds),
+                format_seconds(row.trial_seconds_without_features),
+            )
     return table
 
 
-def summary(config: FinetuneConfig, rows: Sequence[Row]) -> str:
-    """Totals, and what they rest on."""
-    ours = sum(row.building + row.trials * row.trial for row in rows)
-    classic = sum(row.trials * row.classic for row in rows)
+def plan_summary(config: FinetuneConfig, rows: Sequence[PlanRow]) -> str:
+    """Write the totals, and what the estimate is based on."""
+    total = sum(row.feature_seconds + row.trials * row.trial_seconds for row in rows)
+    without_features = sum(row.trials * row.trial_seconds_without_features for row in rows)
     gpu = torch.cuda.is_available()
-    where = torch.cuda.get_device_name() if gpu else f"{int(config.cpus_per_trial or 1)} CPU core"
+    device = torch.cuda.get_device_name() if gpu else f"{int(config.cpus_per_trial or 1)} CPU core"
+    disk = decimal(sum(row.feature_bytes for row in rows))
     return (
-        f"about {clock(ours)} on one slot ({where}), which keeps {decimal(sum(row.features for row in rows))} of "
-        f"features on the disk; {clock(classic)} if every photo went through the whole network in every epoch\n"
-        f"estimated from a few batches of {BATCH['cuda' if gpu else 'cpu']} on this machine, for trials that go to "
-        f"epoch {config.max_epochs}; ASHA and --patience end most of them earlier"
+        f"about {format_seconds(total)} on one slot ({device}), with {disk} of features on the disk; "
+        f"{format_seconds(without_features)} if every photo went through the whole network in every epoch (no reuse)\n"
+        f"estimated from a few batches of {BATCH['cuda' if gpu else 'cpu']} on this machine, for trials that reach "
+        f"epoch {config.max_epochs}; ASHA and --patience end most trials earlier"
     )
 
 
-def clock(seconds: float) -> str:
-    """Such as 2.3 s, 5:07 (minutes), 2:03:09 or 3d 04:05."""
+def format_seconds(seconds: float) -> str:
+    """Write a duration, such as 2.3 s, 5:07 (minutes), 2:03:09 or 3d 04:05."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

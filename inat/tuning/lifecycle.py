@@ -17,8 +17,8 @@ from typing import Any
 
 from inat.constants import COMPLETED, DIVERGED, FAILED, MICRO_BATCH, NOTE, RUNNING, STOPPED
 from inat.errors import DiskFullError, StudyError
-from inat.study.atomic_io import disk_full, resume_hint
-from inat.study.checkpoint_retention import prune
+from inat.study.atomic_io import disk_full_error, resume_hint
+from inat.study.checkpoint_retention import prune_checkpoints
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.ray_backend.asha import StudyASHA
@@ -61,8 +61,8 @@ class TrialLifecycle:
             if not allowed:
                 return
             if DiskFullError.__name__ in failure:
-                raise disk_full(self.study.directory)  # this trial and the others go on after a resume
-            self.study.keep_failure(trial_id, failure)
+                raise disk_full_error(self.study.directory)  # this trial and the others go on after a resume
+            self.study.write_failure(trial_id, failure)
             if requeue():
                 return
         self._end(trial_id, FAILED, HUNG if has_hung(self.study.directory, trial_id) else reason_of(failure))
@@ -77,7 +77,7 @@ class TrialLifecycle:
         with self._writing(trial_id) as allowed:
             if allowed:
                 self.study.end_trial(trial_id, state, error)
-                prune(self.study, self._keep_checkpoints)
+                prune_checkpoints(self.study, self._keep_checkpoints)
                 self._call_back(trial_id)
 
     def _call_back(self, trial_id: str) -> None:

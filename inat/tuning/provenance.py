@@ -1,4 +1,4 @@
-"""What a study must record to be understood, and repeated, later."""
+"""What study.json records so that a study can be understood and repeated later."""
 
 import os
 import platform
@@ -19,7 +19,10 @@ PACKAGES = ("torch", "torchvision", "pytorch-lightning", "ray", "optuna", "numpy
 
 
 def study_info(config: SearchConfig, space: Mapping[str, Any], data: DataSummary) -> dict[str, Any]:
-    """The content of study.json."""
+    """Return the content of study.json for a new study.
+
+    It holds the configuration, the space as JSON, the fingerprint of the images, versions, commit and hardware.
+    """
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         SEARCH_KIND: config.KIND,
@@ -34,7 +37,7 @@ def study_info(config: SearchConfig, space: Mapping[str, Any], data: DataSummary
 
 
 def check_unchanged(study: Study, data: DataSummary, space: dict[str, Any]) -> None:
-    """Raise StudyError if a study would go on with other photographs, or another space, than it began with."""
+    """Raise StudyError if the images or the search space differ from the ones that the study began with."""
     if study.info["data"]["fingerprint"] != data.fingerprint:
         raise StudyError(
             f"the photos have changed since {study.directory} began, so its trials could not be compared; "
@@ -48,11 +51,12 @@ def check_unchanged(study: Study, data: DataSummary, space: dict[str, Any]) -> N
 
 
 def _commit() -> str | None:
-    """The checkout's commit, with "+" if it has changes; None outside a checkout."""
-    here = Path(__file__).parent
+    """Return the commit of the git checkout, with "+" if tracked files have changes; None outside a checkout."""
+    folder = Path(__file__).parent
 
     def git(*args: str) -> str:
-        return subprocess.run(["git", *args], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout
+        command = ["git", *args]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=10).stdout
 
     try:
         return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "-uno").strip() else "")

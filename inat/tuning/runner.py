@@ -155,7 +155,7 @@ def _run_tuner(spec: RunSpec, backend: Backend, lifecycle: TrialLifecycle, stop:
         refresh.on_request if refresh else None,
     )
     trials = StudyTrials(
-        spec.source.start_over(),
+        spec.source.requeue_unfinished(),
         spec.missing,
         lambda: backend.capacity(config.max_concurrent),
         resources,

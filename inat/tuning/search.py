@@ -26,7 +26,7 @@ from inat.tuning.runner import Objective, PrintLine, RunSpec, restored_scheduler
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
 from inat.tuning.space import backbone_checks, presets
 from inat.tuning.space.grid import grid_of
-from inat.tuning.space.initial_points import read_start
+from inat.tuning.space.initial_points import read_initial_points
 from inat.tuning.stoppers import StopAtLimits
 from inat.tuning.worker.trainable import run_trial
 
@@ -68,13 +68,17 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
         check_compiler()
     if config.resume is None:
         directory = config.storage_path.expanduser() / (config.name or default_name(config))
-        info = study_info(config, presets.describe(space), data)
-        info |= {START_FROM: read_start(config.start_from, space), GRID: grid, backbone_checks.WEIGHTS: weights}
+        info = study_info(config, presets.space_to_json(space), data)
+        info |= {
+            START_FROM: read_initial_points(config.start_from, space),
+            GRID: grid,
+            backbone_checks.WEIGHTS: weights,
+        }
         return Study.create(directory, info), space
     study = Study.open(config.resume.expanduser())
     try:
-        check_unchanged(study, data, presets.describe(space))
-        backbone_checks.check_unchanged(study.info.get(backbone_checks.WEIGHTS, {}), weights)
+        check_unchanged(study, data, presets.space_to_json(space))
+        backbone_checks.check_weights_unchanged(study.info.get(backbone_checks.WEIGHTS, {}), weights)
     except StudyError:
         study.close()
         raise
@@ -116,7 +120,7 @@ def run(
     is complete at each moment. ``callbacks``, ``print_line`` and ``on_forced_exit``: see ``run_trials``.
     """
     scheduler = restored_scheduler(config, study)
-    checkpoint_retention.prune(study, config.keep_checkpoints)
+    checkpoint_retention.prune_checkpoints(study, config.keep_checkpoints)
     searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study))
     wanted = trials_wanted(config, study)
     limits = StopAtLimits(study, seconds_of(config.time_budget), config.target_accuracy)

@@ -1,14 +1,17 @@
 """Studies made from arrays, whose true effects are known."""
 
 import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.comparable import ACCURACY, Sample
+from analysis.schema import HISTORY_COLUMNS, HISTORY_CSV, STUDY_JSON, TRIALS_CSV
 from analysis.study import StudyData
-from inat.constants import HISTORY_COLUMNS
 from tests.paths import ROOT
 
 CURVES = ROOT / "benchmarks" / "data" / "digits16_curves.csv"
@@ -66,3 +69,26 @@ def known_study(rows: pd.DataFrame, epochs: int = 9) -> StudyData:
 def grid(**values: list[Any]) -> dict[str, list[Any]]:
     """All combinations of the values, as columns."""
     return dict(zip(values, map(list, zip(*itertools.product(*values.values()), strict=True)), strict=True))
+
+
+def early_stopped_study(trials: int = 60) -> StudyData:
+    """Some networks of ``factorial``; every second one was stopped at the first rung, after 3 of 9 epochs."""
+    study = known_study(factorial().sample(trials, random_state=3))
+    table, history = study.trials.copy(), study.history
+    stopped = table.index[np.arange(len(table)) % 2 == 1]
+    table.loc[stopped, ["state", "epochs", "seconds"]] = ["stopped", 3, 6.0]
+    history = history[~(history["trial_id"].isin(table.loc[stopped, "trial_id"]) & history["epoch"].gt(3))]
+    table["best_val_acc"] = table["trial_id"].map(history.groupby("trial_id")["val_acc"].max())
+    info = {"config": {"grace_period": 3, "reduction_factor": 3, "max_epochs": 9}}
+    return replace(study, trials=table, history=history, info=info)
+
+
+def write_study_dir(study: StudyData, directory: Path) -> Path:
+    """Write the study as a study directory."""
+    directory.mkdir(parents=True)
+    created = study.trials["created"].map(lambda time: time.isoformat())
+    trials = study.trials.assign(created=created, trainable_parameters=1000)
+    trials.to_csv(directory / TRIALS_CSV, index=False)
+    study.history.to_csv(directory / HISTORY_CSV, index=False)
+    (directory / STUDY_JSON).write_text(json.dumps(study.info))
+    return directory

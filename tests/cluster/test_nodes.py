@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.cluster.conftest import STRANGER, wait_until
-from tests.conftest import write_photo
+from tests.conftest import write_image
 
 pytestmark = pytest.mark.slow
 OPTIONS = ("--max-epochs", "3", "--grace-period", "3", "--image-size", "16")
@@ -25,7 +25,7 @@ def test_a_node_without_photos_is_reported_and_takes_no_trials_until_it_has_them
     for c, name in enumerate(("bird", "fish")):
         for split, count in (("train", 20), ("val", 4)):
             for i in range(count):
-                write_photo(photos / split / name / f"{i}.jpg", seed=1000 * c + i + (500 if split == "val" else 0))
+                write_image(photos / split / name / f"{i}.jpg", seed=1000 * c + i + (500 if split == "val" else 0))
     copy = f"cp -r {photos} /root/photos"  # each host has its own /root
     for host in (1, 2):
         assert cluster.lab.run(host, "bash", "-c", copy).returncode == 0

@@ -32,7 +32,7 @@ def test_impossible_settings_are_refused(setting, message):
         FinetuneConfig(**setting)
 
 
-def test_all_mistakes_are_said_at_once():
+def test_one_error_lists_all_mistakes():
     with pytest.raises(ConfigError) as raised:
         FinetuneConfig(backbones=("resnet",), views=-1, patience=0)
     assert str(raised.value).count(";") >= 3
@@ -51,14 +51,14 @@ def test_each_mistake_keeps_its_own_hint():
     )
 
 
-def test_settings_survive_json():
+def test_settings_round_trip_through_json():
     config = FinetuneConfig(
         backbones=("vgg16", "mobilenet_v2"), k_layers=(2,), weights_dir=Path("/weights"), image_size=96
     )
     assert FinetuneConfig.from_json(config.to_json()) == config
 
 
-def test_each_backbone_has_the_size_of_its_weights_unless_the_user_says_otherwise():
+def test_each_backbone_has_the_image_size_of_its_weights_unless_the_option_is_given():
     settings = FinetuneConfig(data="photos").trial_settings()
     params = {"strategy": "freeze_all", "use_augmentation": False, "learning_rate": 1e-3, "batch_size": 32}
     sides = {b: TrialConfig.from_params({**settings, **params, "backbone": b}).data.image_size
@@ -68,12 +68,12 @@ def test_each_backbone_has_the_size_of_its_weights_unless_the_user_says_otherwis
     assert TrialConfig.from_params({**small, **params, "backbone": "inception_v3"}).data.image_size == 96
 
 
-def test_a_sampler_that_is_no_grid_has_a_number_of_trials():
+def test_a_search_without_a_grid_has_a_default_number_of_trials():
     assert FinetuneConfig().num_samples is None
     assert FinetuneConfig(searcher="tpe").num_samples == 60
 
 
-def test_a_resume_may_move_the_weights_but_not_change_the_grid():
+def test_resume_allows_other_weights_folders_but_no_other_grid():
     stored = FinetuneConfig(backbones=("vgg16",))
     check_resumable(stored, dataclasses.replace(stored, weights_dir=Path("/elsewhere"), num_samples=None))
     with pytest.raises(ConfigError, match="--backbones .* differs from the study's"):

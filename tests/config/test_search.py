@@ -46,7 +46,7 @@ def test_durations(text, seconds):
     assert seconds_of(text) == seconds
 
 
-def test_image_size_defaults_to_the_data():
+def test_the_default_image_size_depends_on_the_data():
     assert SearchConfig().resolved_image_size == 224
     assert SearchConfig(data="digits").resolved_image_size == 32
     assert SearchConfig(data="digits", image_size=16).resolved_image_size == 16
@@ -57,11 +57,11 @@ def test_search_settings_round_trip_through_json():
     assert SearchConfig.from_json(config.to_json()) == config
 
 
-def test_a_trial_gets_all_it_needs_from_settings_and_space(cnn_params):
-    knobs = {"first_layer_filters", "filter_org", "conv_layers", "activation", "dropout", "batch_norm",
+def test_settings_and_hyperparameters_together_make_a_trial_config(cnn_params):
+    names = {"first_layer_filters", "filter_org", "conv_layers", "activation", "dropout", "batch_norm",
              "num_neurons_dense", "learning_rate", "batch_size", "use_augmentation"}  # fmt: skip
     settings = SearchConfig(data="digits", image_size=16).trial_settings()
-    assert TrialConfig.from_params(settings | {name: cnn_params[name] for name in knobs}).max_epochs == 27
+    assert TrialConfig.from_params(settings | {name: cnn_params[name] for name in names}).max_epochs == 27
 
 
 def test_resume_refuses_what_would_make_trials_incomparable():

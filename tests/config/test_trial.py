@@ -36,7 +36,7 @@ BACKBONE = {
 }  # fmt: skip
 
 
-def test_a_backbone_makes_the_flat_params_those_of_a_pretrained_network():
+def test_flat_params_with_a_backbone_describe_a_pretrained_network():
     config = TrialConfig.from_params(BACKBONE | {"strategy": "freeze_partial", "k_layers": 2})
     assert (config.model.backbone, config.model.k_layers) == ("resnet50", 2)
     assert TrialConfig.from_params(config.to_params()) == config
@@ -55,11 +55,11 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_each_bad_value_of_a_backbone_is_refused(name):
     value, message = WRONG[name]
-    size = {"image_size": 64}  # there is none of an unknown backbone
+    size = {"image_size": 64}  # an unknown backbone has no default
     with pytest.raises(ConfigError) as caught:
         TrialConfig.from_params(BACKBONE | size | {name: value})
     assert str(caught.value).startswith(message)
-    assert "; " not in str(caught.value).removeprefix(message.partition(";")[0] + "; choose")
+    assert len(caught.value.problems) == 1
 
 
 def test_all_bad_values_of_a_backbone_are_in_one_error():
@@ -75,17 +75,17 @@ def test_an_impossible_number_of_stages_is_refused_with_the_range(wrong):
     expected = f"k_layers must be in 1..5 for freeze_partial of resnet50, got {wrong}"
     with pytest.raises(ConfigError, match=expected):
         TrialConfig.from_params(BACKBONE | {"strategy": "freeze_partial", "k_layers": wrong})
-    assert TrialConfig.from_params(BACKBONE | {"k_layers": wrong}).model.k_layers == wrong  # which has no effect
+    assert TrialConfig.from_params(BACKBONE | {"k_layers": wrong}).model.k_layers == wrong  # has no effect
 
 
-def test_what_has_no_effect_is_left_out():
+def test_hyperparameters_without_effect_are_left_out():
     params = {"strategy": "freeze_all", "k_layers": 3, "learning_rate": 0.1}
     assert active_params(params) == {"strategy": "freeze_all", "learning_rate": 0.1}
     assert active_params(params | {"strategy": "freeze_partial"})["k_layers"] == 3
     assert active_params({"k_layers": 3}) == {"k_layers": 3}
 
 
-def test_a_dense_layer_has_no_effect_behind_average_pooling_nor_a_warmup_beside_steps():
+def test_average_pooling_needs_no_dense_layer_and_a_step_schedule_no_warmup():
     params = {"num_neurons_dense": 64, "warmup_share": 0.1, "lr_gamma": 0.5, "light_augmentation": True}
     assert active_params(params) == {"num_neurons_dense": 64, "lr_gamma": 0.5, "light_augmentation": True}
     assert active_params(params | {"pooling": "average", "schedule": "cosine", "use_augmentation": False}) == {
@@ -93,8 +93,8 @@ def test_a_dense_layer_has_no_effect_behind_average_pooling_nor_a_warmup_beside_
     }  # fmt: skip
 
 
-def test_the_predecessors_training_is_the_default(cnn_params):
-    """A checkpoint or a study from before the newer settings describes the same training."""
+def test_the_published_training_is_the_default(cnn_params):
+    """A checkpoint or a study that is older than some of the settings still describes the same training."""
     config = TrialConfig.from_params(cnn_params)
     assert (config.model.block, config.model.pooling, config.optim.schedule) == ("plain", "flatten", "step")
     off = ("weight_decay", "label_smoothing", "mixup_alpha", "cutmix_alpha", "random_erasing", "ema_decay")
@@ -115,7 +115,7 @@ def test_cached_features_are_told_apart_by_the_augmentation():
     assert dataclasses.replace(plain, light_augmentation=True).augmentation_key() == ["light"]
 
 
-def test_a_dense_layer_is_needed_behind_flattening_alone(cnn_params):
+def test_only_flattening_needs_a_dense_layer(cnn_params):
     del cnn_params["num_neurons_dense"]
     with pytest.raises(ConfigError, match="num_neurons_dense must be positive, got 0"):
         TrialConfig.from_params(cnn_params)
@@ -139,7 +139,7 @@ def test_a_dense_layer_is_needed_behind_flattening_alone(cnn_params):
         ("light_augmentation", 1, "light_augmentation must be True or False, got 1"),
     ],
 )
-def test_each_bad_value_of_the_newer_settings_is_refused(cnn_params, name, value, message):
+def test_each_bad_value_of_a_newer_setting_is_refused(cnn_params, name, value, message):
     with pytest.raises(ConfigError, match=f"^{message}$"):
         TrialConfig.from_params(cnn_params | {name: value})
 
@@ -169,17 +169,17 @@ def test_every_mistake_is_in_one_error(cnn_params):
         ("conv_layers", 30_000, r"conv_layers=30000 .* needs at least 2\*\*30000 px"),
     ],
 )
-def test_a_value_of_another_type_is_named_and_no_traceback(cnn_params, name, value, message):
+def test_a_value_of_the_wrong_type_is_reported_with_its_name(cnn_params, name, value, message):
     with pytest.raises(ConfigError, match=f"^{message}") as caught:
         TrialConfig.from_params(cnn_params | {name: value})
-    assert "; " not in str(caught.value)
+    assert len(caught.value.problems) == 1
 
 
-def test_a_whole_number_may_stand_where_a_number_is_wanted(cnn_params):
+def test_an_int_is_accepted_for_a_float(cnn_params):
     assert TrialConfig.from_params(cnn_params | {"filter_org": 2, "dropout": 0}).model.filter_org == 2
 
 
-def test_types_and_values_are_refused_together(cnn_params):
+def test_wrong_types_and_wrong_values_are_in_one_error(cnn_params):
     wrong = {"learning_rate": "fast", "batch_size": -1, "dropout": 2, "batch_norm": 0, "max_epochs": 3, 7: 1}
     with pytest.raises(ConfigError) as caught:
         TrialConfig.from_params(cnn_params | wrong)
@@ -197,18 +197,18 @@ def test_types_and_values_are_refused_together(cnn_params):
         ({"views": 2.0}, "views must be a whole number, got 2.0"),
     ],
 )
-def test_types_of_a_backbone(change, message):
+def test_wrong_types_of_a_backbone_are_reported(change, message):
     params = BACKBONE | {"strategy": "freeze_partial", "k_layers": 1, "image_size": 64} | change
     with pytest.raises(ConfigError, match=f"^{message}$"):
         TrialConfig.from_params(params)
 
 
-def test_unknown_hyperparameter_names_the_closest(cnn_params):
+def test_an_unknown_hyperparameter_is_reported_with_the_closest_name(cnn_params):
     with pytest.raises(ConfigError, match="unknown hyperparameter 'learning_rat'; did you mean 'learning_rate'"):
         TrialConfig.from_params(cnn_params | {"learning_rat": 1})
 
 
-def test_mistakes_of_all_parts_stay_apart(cnn_params):
+def test_the_mistakes_of_all_parts_stay_separate(cnn_params):
     wrong = {"learning_rat": 1, "image_size": 0, "activation": "tanh", "dropout": 2, "schedule": "linear"}
     with pytest.raises(ConfigError) as caught:
         TrialConfig.from_params(cnn_params | wrong)
@@ -221,19 +221,19 @@ def test_mistakes_of_all_parts_stay_apart(cnn_params):
     )
 
 
-def test_missing_hyperparameter_is_named(cnn_params):
+def test_a_missing_hyperparameter_is_reported_with_its_name(cnn_params):
     del cnn_params["dropout"]
     with pytest.raises(ConfigError, match="dropout is missing"):
         TrialConfig.from_params(cnn_params)
 
 
-def test_more_pools_than_pixels_is_refused_with_the_numbers(cnn_params):
+def test_too_many_poolings_for_the_image_size_are_refused_with_both_numbers(cnn_params):
     with pytest.raises(ConfigError, match=r"conv_layers=5 .* at least 32 px, but image_size is 16"):
         TrialConfig.from_params(cnn_params | {"conv_layers": 5})
 
 
 @given(first=st.sampled_from([8, 32, 64, 128]), org=st.sampled_from([0.5, 1, 2]), layers=st.integers(1, 12))
-def test_filters_follow_the_rule_and_never_vanish(first: int, org: float, layers: int):
+def test_the_number_of_filters_follows_the_rule_and_is_at_least_one(first: int, org: float, layers: int):
     config = CNNConfig(
         first_layer_filters=first, filter_org=org, conv_layers=layers, activation="relu", dropout=0.2,
         batch_norm=False, num_neurons_dense=8,
@@ -243,6 +243,6 @@ def test_filters_follow_the_rule_and_never_vanish(first: int, org: float, layers
 
 
 @pytest.mark.parametrize("epoch", [-1, 4])
-def test_a_training_cannot_stop_outside_its_epochs(cnn_params, epoch):
+def test_stop_epoch_must_be_one_of_the_epochs(cnn_params, epoch):
     with pytest.raises(ConfigError, match=r"stop_epoch must be in 0..3, got"):
         TrialConfig.from_params(cnn_params | {"stop_epoch": epoch})

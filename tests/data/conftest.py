@@ -1,4 +1,4 @@
-"""What the tests of the download share."""
+"""Fixtures of the tests of the download."""
 
 from pathlib import Path
 

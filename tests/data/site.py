@@ -1,24 +1,30 @@
-"""A real HTTP server on this machine that serves an archive of photographs, badly where a test asks for it."""
+"""A real HTTP server on this computer that serves an archive of images, with the faults that a test sets."""
 
 import io
 import random
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import zipfile
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from inat.data.download import command
 from inat.errors import DataError
 from tests.paths import ROOT
 
 NAMES = [f"{split}/{name}/{i}.jpg" for split in ("train", "val") for name in ("bird", "fish") for i in range(3)]
-PHOTOS = {name: random.Random(name).randbytes(20_000) for name in NAMES}
+IMAGES = {name: random.Random(name).randbytes(20_000) for name in NAMES}
 TAG, DATE = '"one"', "Mon, 02 Feb 2026 10:00:00 GMT"
 
 
@@ -31,20 +37,23 @@ def zipped(members, folder="") -> bytes:
 
 
 class Site(ThreadingHTTPServer):
-    """Serves ``body``; each request takes the next of ``statuses`` and ``cuts`` (bytes sent before the line drops)."""
+    """Serves ``body``; each request takes the next of ``statuses`` and ``cuts`` (bytes until the connection ends).
+
+    ``most`` is the largest number of bytes in a 206 answer, whatever it declares.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/photos.zip"
-        self.body, self.headers, self.ranges, self.if_range = zipped(PHOTOS), {"ETag": TAG}, True, True
+        self.body, self.headers, self.ranges, self.if_range = zipped(IMAGES), {"ETag": TAG}, True, True
         self.statuses: list[int] = []
         self.cuts: list[int] = []
         self.declared_more, self.stall_at, self.go_on = 0, None, threading.Event()
-        self.redirect, self.most = "", len(self.body)  # ``most``: bytes of a 206 answer, whatever it declares
+        self.redirect, self.most = "", len(self.body)
         self.asked: list[str | None] = []
 
     def handle_error(self, *_) -> None:
-        pass  # clients that were killed
+        pass  # the tests kill clients
 
 
 @contextmanager
@@ -102,6 +111,27 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def self_signed_certificate(path: Path) -> Path:
+    """A file with a new private key and a certificate that no authority has signed."""
+    key, name, now = ec.generate_private_key(ec.SECP256R1()), x509.Name([]), datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    return path
+
+
+def use_tls(site: Site, certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    site.socket = context.wrap_socket(site.socket, server_side=True)
+    site.url = site.url.replace("http://", "https://")
+
+
 def work(to: Path) -> Path:
     return to.with_name(f".{to.name}.download")
 
@@ -117,9 +147,9 @@ def refuse(site: Site, to: Path, message: str) -> None:
     assert ";" in str(caught.value)  # the next step
 
 
-def assert_whole(to: Path, photos=PHOTOS) -> None:
+def assert_whole(to: Path, images=IMAGES) -> None:
     found = {path.relative_to(to).as_posix(): path.read_bytes() for path in to.rglob("*") if path.is_file()}
-    assert found == photos
+    assert found == images
     assert not work(to).exists()
 
 

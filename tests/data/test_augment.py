@@ -18,7 +18,7 @@ from inat.data.augment import augment, normalise, random_affines, random_crops, 
 from inat.data.decode import read_image, resize
 
 CPU = torch.device("cpu")
-REAL_PHOTOS = sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
+REAL_IMAGES = sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
 
 
 def noise(count: int = 4, side: int = 32) -> torch.Tensor:
@@ -27,7 +27,7 @@ def noise(count: int = 4, side: int = 32) -> torch.Tensor:
     return stored.permute(0, 3, 1, 2)
 
 
-def test_same_seed_same_pictures_and_others_next_time():
+def test_the_same_seed_gives_the_same_images_and_the_next_call_others():
     images, aspects = noise(), torch.ones(4)
     torch.manual_seed(1)
     first, second = augment(images, aspects, 16), augment(images, aspects, 16)
@@ -42,13 +42,13 @@ def test_light_augmentation_crops_and_flips_and_leaves_the_colours():
     torch.manual_seed(0)
     halves = torch.zeros(300, 3, 32, 32, dtype=torch.uint8)
     halves[:, 0, :, :16], halves[:, 1, :, 16:] = 200, 100
-    pictures = augment(halves, torch.ones(300), 16, light=True)
-    left, right = pictures[..., 0], pictures[..., -1]
-    sure = torch.where((left[:, 0] - left[:, 1]).mean(1) > 0, 1, 0)  # red on the left: not mirrored
+    augmented = augment(halves, torch.ones(300), 16, light=True)
+    left, right = augmented[..., 0], augmented[..., -1]
+    sure = torch.where((left[:, 0] - left[:, 1]).mean(1) > 0, 1, 0)  # red on the left means not mirrored
     assert 100 < sure.sum() < 200
     lit = torch.tensor([200.0, 100.0]) / 255
-    assert torch.allclose(pictures.amax((2, 3))[:, :2].median(0).values, lit, atol=1e-5)
-    assert pictures[:, 2].max() == 0
+    assert torch.allclose(augmented.amax((2, 3))[:, :2].median(0).values, lit, atol=1e-5)
+    assert augmented[:, 2].max() == 0
     assert not (left.sum(1) == 0).any()  # no black corners
     assert not (right.sum(1) == 0).any()
 
@@ -63,8 +63,8 @@ def test_light_crops_are_larger():
 
 def test_every_image_of_a_batch_has_its_own_numbers():
     same = noise(1).expand(8, -1, -1, -1)
-    pictures = augment(same, torch.ones(8), 16)
-    assert len({tuple(picture.flatten().tolist()) for picture in pictures}) == 8
+    augmented = augment(same, torch.ones(8), 16)
+    assert len({tuple(image.flatten().tolist()) for image in augmented}) == 8
 
 
 def test_the_stored_images_stay_as_they_are():
@@ -75,7 +75,7 @@ def test_the_stored_images_stay_as_they_are():
 
 
 def test_half_of_the_images_are_mirrored(monkeypatch):
-    """With the whole image as crop and no affine map, a picture bright on the left is bright left or right."""
+    """With the whole image as crop and no affine map, an image bright on the left is bright left or right."""
     count = 400
     bright_left = torch.zeros(count, 3, 16, 16, dtype=torch.uint8)
     bright_left[..., :8] = 255
@@ -83,8 +83,8 @@ def test_half_of_the_images_are_mirrored(monkeypatch):
     monkeypatch.setattr(augmentation, "random_crops", lambda aspects, scale: whole)
     monkeypatch.setattr(augmentation, "random_affines", lambda n, device: torch.eye(2, 3).expand(n, 2, 3))
     torch.manual_seed(0)
-    pictures = augment(bright_left, torch.ones(count), 16)
-    mirrored = pictures[..., 8:].mean((1, 2, 3)) > pictures[..., :8].mean((1, 2, 3))
+    augmented = augment(bright_left, torch.ones(count), 16)
+    mirrored = augmented[..., 8:].mean((1, 2, 3)) > augmented[..., :8].mean((1, 2, 3))
     assert 150 < mirrored.sum() < 250
 
 
@@ -93,31 +93,29 @@ def test_crops_are_distributed_as_torchvisions(aspect):
     height = 1000
     width = round(aspect * height)
     torch.manual_seed(0)
-    photo = torch.empty(3, height, width, device="meta")
-    theirs = [v2.RandomResizedCrop.make_params(v2.RandomResizedCrop(8), [photo]) for _ in range(4000)]
-    shares = np.array(
-        [[p["width"] / width, p["height"] / height, p["left"] / width, p["top"] / height] for p in theirs]
-    )
+    image = torch.empty(3, height, width, device="meta")
+    drawn = [v2.RandomResizedCrop.make_params(v2.RandomResizedCrop(8), [image]) for _ in range(4000)]
+    shares = np.array([[p["width"] / width, p["height"] / height, p["left"] / width, p["top"] / height] for p in drawn])
     centres, halves = random_crops(torch.full((4000,), aspect))
     corners = (centres - halves + 1) / 2
-    ours = torch.cat([halves, corners], 1).numpy()
-    assert np.abs(ours.mean(0) - shares.mean(0)).max() < 0.02
+    actual = torch.cat([halves, corners], 1).numpy()
+    assert np.abs(actual.mean(0) - shares.mean(0)).max() < 0.02
     assert (
-        np.abs(np.quantile(ours, [0.1, 0.5, 0.9], axis=0) - np.quantile(shares, [0.1, 0.5, 0.9], axis=0)).max() < 0.05
+        np.abs(np.quantile(actual, [0.1, 0.5, 0.9], axis=0) - np.quantile(shares, [0.1, 0.5, 0.9], axis=0)).max() < 0.05
     )
 
 
 @given(aspect=st.floats(0.01, 100), seed=st.integers(0, 2**31))
 @settings(deadline=None)
-def test_crops_lie_inside_the_photograph(aspect, seed):
+def test_crops_lie_inside_the_image(aspect, seed):
     torch.manual_seed(seed)
     centres, halves = random_crops(torch.full((16,), aspect))
     assert (halves > 0).all()
     assert ((centres.abs() + halves) <= 1 + 1e-5).all()
 
 
-def test_an_affine_map_is_that_of_torchvision():
-    """The same parameters give torchvision's picture, but for the rounding of its shift to whole pixels."""
+def test_an_affine_map_equals_that_of_torchvision():
+    """The same parameters give torchvision's image, except that torchvision rounds the shift to whole pixels."""
     torch.manual_seed(3)
     side, count = 64, 20
     smooth = torch.rand(count, 3, 8, 8) * 255
@@ -126,27 +124,27 @@ def test_an_affine_map_is_that_of_torchvision():
     draws = torch.rand(4, count) * 2 - 1
     torch.manual_seed(7)
     whole = torch.zeros(count, 2), torch.ones(count, 2)
-    ours, inside = resample(images, *whole, random_affines(count, CPU), side)
+    actual, inside = resample(images, *whole, random_affines(count, CPU), side)
     for i in range(count):
-        white = torch.cat([images[i] / 255, torch.ones(1, side, side)])  # a fourth channel shows what lies inside
-        theirs = functional.affine(
+        white = torch.cat([images[i] / 255, torch.ones(1, side, side)])  # the fourth channel marks pixels inside
+        expected = functional.affine(
             white, angle=15.0 * draws[0, i].item(), shear=[10.0 * draws[1, i].item(), 0.0], scale=1.0,
             translate=[0.1 * side * draws[2, i].item(), 0.1 * side * draws[3, i].item()],
             interpolation=v2.InterpolationMode.BILINEAR,
         )  # fmt: skip
-        assert ((theirs[3] >= 0.5) ^ inside[i]).float().mean() < 0.02
-        both = (theirs[3] > 0.999) & inside[i]
+        assert ((expected[3] >= 0.5) ^ inside[i]).float().mean() < 0.02
+        both = (expected[3] > 0.999) & inside[i]
         assert both.float().mean() > 0.5
-        assert (theirs[:3, both] - ours[i][:, both]).abs().mean() < 0.01
+        assert (expected[:3, both] - actual[i][:, both]).abs().mean() < 0.01
 
 
-def test_what_lies_outside_the_crop_is_black():
+def test_pixels_outside_the_crop_are_black():
     white = torch.full((50, 3, 32, 32), 255, dtype=torch.uint8)
     torch.manual_seed(0)
-    pictures = augment(white, torch.ones(50), 16)
-    black = (pictures == 0).all(1)
+    augmented = augment(white, torch.ones(50), 16)
+    black = (augmented == 0).all(1)
     assert 0 < black.float().mean() < 0.3
-    assert pictures.amax(1)[~black].min() > 0.5
+    assert augmented.amax(1)[~black].min() > 0.5
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -155,10 +153,10 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("size", [64, 128])
 def test_crops_of_the_stored_image_are_near_those_of_the_original(size):
-    """The documented difference: the median over crops of real photographs is above 30 dB, the worst above 22."""
+    """For crops of real images, the median PSNR is above 30 dB and the worst above 22 dB."""
     torch.manual_seed(0)
     values = []
-    for path in REAL_PHOTOS:
+    for path in REAL_IMAGES:
         original = read_image(path)
         stored = torch.tensor(resize(original, CROP_MARGIN * size)).permute(2, 0, 1).unsqueeze(0)
         for _ in range(30):
@@ -166,39 +164,39 @@ def test_crops_of_the_stored_image_are_near_those_of_the_original(size):
             box = torch.cat([centre - half, centre + half], 1)[0].add(1).div(2).tolist()
             corners = [edge * length for edge, length in zip(box, original.size * 2, strict=True)]
             exact = original.resize((size, size), Image.Resampling.BILINEAR, box=tuple(corners))
-            ours, _ = resample(stored, centre, half, torch.eye(2, 3).unsqueeze(0), size)
-            values.append(psnr(ours[0].permute(1, 2, 0).numpy(), np.asarray(exact) / 255))
+            actual, _ = resample(stored, centre, half, torch.eye(2, 3).unsqueeze(0), size)
+            values.append(psnr(actual[0].permute(1, 2, 0).numpy(), np.asarray(exact) / 255))
     assert np.median(values) > 30
     assert min(values) > 22
 
 
-def test_normalised_black_and_white():
+def test_black_and_white_are_normalised_with_mean_and_deviation():
     images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     images[1] = 255
-    ours = normalise(scale_to_one(images))
-    for value, picture in zip((0.0, 1.0), ours, strict=True):
+    actual = normalise(scale_to_one(images))
+    for value, image in zip((0.0, 1.0), actual, strict=True):
         expected = (value - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
-        assert torch.allclose(picture.mean((1, 2)), expected, atol=1e-6)
+        assert torch.allclose(image.mean((1, 2)), expected, atol=1e-6)
 
 
-def test_nothing_waits_for_the_device():
-    """Tensors of the meta device have no values: any read of one by the host raises."""
+def test_augmentation_never_waits_for_the_device():
+    """Tensors on the meta device have no values, so any attempt to read one raises."""
     images, aspects = noise().to("meta"), torch.ones(4, device="meta")
     assert normalise(augment(images, aspects, 16)).is_meta
 
 
 @pytest.fixture
 def images() -> torch.Tensor:
-    pictures = torch.rand(12, 3, 9, 7, generator=torch.Generator().manual_seed(0))
-    pictures[0, 1] = pictures[0, 0]  # two channels alike
-    pictures[1] = 0.4  # grey has no hue
-    pictures[2] = 0
-    pictures[3, :, :4] = 1
-    return pictures
+    images = torch.rand(12, 3, 9, 7, generator=torch.Generator().manual_seed(0))
+    images[0, 1] = images[0, 0]  # two equal channels
+    images[1] = 0.4  # grey has no hue
+    images[2] = 0
+    images[3, :, :4] = 1
+    return images
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "factors"),
+    ("function", "reference", "factors"),
     [
         (augmentation.adjust_brightness, functional.adjust_brightness, [0.8, 1.0, 1.2]),
         (augmentation.adjust_contrast, functional.adjust_contrast, [0.8, 1.0, 1.2]),
@@ -206,10 +204,10 @@ def images() -> torch.Tensor:
         (augmentation.adjust_hue, functional.adjust_hue, [-0.5, -0.1, 0.0, 0.03, 0.1, 0.5]),
     ],
 )
-def test_each_step_equals_torchvisions_with_a_factor_for_each_image(images, ours, theirs, factors):
+def test_each_colour_step_equals_that_of_torchvision_with_a_factor_per_image(images, function, reference, factors):
     each = torch.tensor(factors).repeat(len(images))[: len(images)]
-    expected = torch.stack([theirs(image, factor.item()) for image, factor in zip(images, each, strict=True)])
-    assert torch.allclose(ours(images.clone(), each.view(-1, 1, 1, 1)), expected, atol=3e-6)
+    expected = torch.stack([reference(image, factor.item()) for image, factor in zip(images, each, strict=True)])
+    assert torch.allclose(function(images.clone(), each.view(-1, 1, 1, 1)), expected, atol=3e-6)
 
 
 def test_jitter_draws_all_four_in_the_documented_ranges(monkeypatch):

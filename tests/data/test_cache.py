@@ -7,29 +7,30 @@ from filelock import FileLock
 
 from inat.config.trial import TrialConfig
 from inat.data.cache import CacheCommand, cached_stores, choose, clear, describe, show
-from inat.data.image_folder import open_tree
-from inat.data.image_store import lock_path, open_stores
+from inat.data.image_folder import list_train_and_test
+from inat.data.image_store import open_stores
+from inat.data.store import lock_path
 from inat.errors import ConfigError, DataError
 from inat.models.frozen_features import open_features, plan_features
-from tests.conftest import write_photo
+from tests.conftest import write_image
 
 
 @pytest.fixture
-def cache(photo_tree, tmp_path):
-    open_stores(open_tree(photo_tree())[0], [8, 16], tmp_path / "cache", 0.01)
+def cache(image_tree, tmp_path):
+    open_stores(list_train_and_test(image_tree())[0], [8, 16], tmp_path / "cache", 0.01)
     return tmp_path / "cache"
 
 
 def test_a_store_is_listed_with_folder_size_and_state(cache, tmp_path):
     (cache / "something else").mkdir()
     stores = cached_stores(cache)
-    assert sorted((s.size, s.photos, s.state) for s in stores) == [(8, 20, "current"), (16, 20, "current")]
+    assert sorted((s.size, s.images, s.state) for s in stores) == [(8, 20, "current"), (16, 20, "current")]
     assert all(s.folder == tmp_path / "photos" / "train" for s in stores)
-    assert all(s.bytes > s.photos * s.size**2 * 3 for s in stores)
+    assert all(s.bytes > s.images * s.size**2 * 3 for s in stores)
 
 
-def test_changed_and_vanished_photos_and_unfinished_builds_are_told(cache, tmp_path):
-    write_photo(tmp_path / "photos" / "train" / "bird" / "new.jpg")
+def test_changed_and_removed_images_and_unfinished_builds_are_listed_as_such(cache, tmp_path):
+    write_image(tmp_path / "photos" / "train" / "bird" / "new.jpg")
     assert {s.state for s in cached_stores(cache)} == {"photos changed"}
     shutil.rmtree(tmp_path / "photos")
     assert {s.state for s in cached_stores(cache)} == {"photos gone"}
@@ -37,37 +38,37 @@ def test_changed_and_vanished_photos_and_unfinished_builds_are_told(cache, tmp_p
     assert {s.state for s in cached_stores(cache)} == {"photos gone", "unfinished"}
 
 
-def test_clearing_removes_what_is_named_and_nothing_else(cache, tmp_path):
-    write_photo(tmp_path / "photos" / "train" / "bird" / "new.jpg")
-    open_stores(open_tree(tmp_path / "photos")[0], [16], cache, 0.01)
+def test_clearing_removes_only_the_named_stores(cache, tmp_path):
+    write_image(tmp_path / "photos" / "train" / "bird" / "new.jpg")
+    open_stores(list_train_and_test(tmp_path / "photos")[0], [16], cache, 0.01)
     stores = cached_stores(cache)
     assert clear(choose(stores, ["outdated"])) == []
     (left,) = cached_stores(cache)
-    assert (left.state, left.photos) == ("current", 21)
+    assert (left.state, left.images) == ("current", 21)
     assert clear(choose([left], [left.name])) == []
     assert cached_stores(cache) == []
 
 
-def test_what_is_being_decoded_stays(cache):
+def test_a_store_that_is_being_built_is_not_removed(cache):
     stores = cached_stores(cache)
     with FileLock(lock_path(stores[0].directory)):
         assert clear(stores) == stores
-        with pytest.raises(DataError, match="is being made by a search; clear it when that has ended"):
+        with pytest.raises(DataError, match="a search is building .*; clear it when the search has ended"):
             show(CacheCommand(cache_dir=cache, clear=("all",)))
     assert len(cached_stores(cache)) == 2
 
 
-def test_nothing_is_left_of_a_cleared_cache(cache):
+def test_a_cleared_cache_is_empty(cache):
     clear(cached_stores(cache)[:1])
     assert len(list(cache.glob("*.lock"))) == 1  # the other size needs it
     clear(cached_stores(cache))
     assert list(cache.iterdir()) == []
 
 
-def test_unreadable_photos_are_counted(photo_tree, tmp_path):
-    root = photo_tree()
-    (root / "train" / "bird" / "3.jpg").write_text("no photo")
-    open_stores(open_tree(root)[0], [8], tmp_path / "cache", 0.1)
+def test_unreadable_images_are_counted(image_tree, tmp_path):
+    root = image_tree()
+    (root / "train" / "bird" / "3.jpg").write_text("no image")
+    open_stores(list_train_and_test(root)[0], [8], tmp_path / "cache", 0.1)
     (store,) = cached_stores(tmp_path / "cache")
     assert "20 photos (1 unreadable) of" in describe(store)
 
@@ -90,32 +91,32 @@ def test_the_command_lists_and_clears(cache):
     assert "20 photos of" in (listed := run())
     assert "at 16 px" in listed
     assert run("--clear", "all").startswith("removed 2 of 2, ")
-    assert run() == f"nothing is kept in {cache}\n"
+    assert run() == f"no stores in {cache}\n"
 
 
-def test_a_place_without_a_cache_is_empty(tmp_path):
+def test_a_missing_cache_folder_has_no_stores(tmp_path):
     assert cached_stores(tmp_path / "nowhere") == []
 
 
 @pytest.fixture
 def features(backbone_params, tmp_path):
-    """A cache with photographs and features of them."""
+    """A cache with images and features of them."""
     open_features(plan_features(TrialConfig.from_params(backbone_params | {"use_augmentation": True, "views": 1})))
     return tmp_path / "cache"
 
 
-def test_features_are_listed_with_what_they_are_of(features, tmp_path):
+def test_features_are_listed_with_network_and_split(features, tmp_path):
     stores = [store for store in cached_stores(features) if store.features]
-    assert sorted((s.photos, s.size, s.state) for s in stores) == [(8, 32, "current"), (32, 32, "current")]
-    assert all(s.bytes > s.photos * 1280 * 4 for s in stores)
+    assert sorted((s.images, s.size, s.state) for s in stores) == [(8, 32, "current"), (32, 32, "current")]
+    assert all(s.bytes > s.images * 1280 * 4 for s in stores)
     described = "\n".join(describe(store) for store in stores)
     folder = tmp_path / "photos" / "train"
     assert f"features (19 of 20 stages of mobilenet_v2, train, view 0) of 32 photos of {folder} at 32 px, " in described
     assert f"features (19 of 20 stages of mobilenet_v2, val) of 8 photos of {folder} at 32 px, " in described
 
 
-def test_features_of_changed_and_vanished_photos_are_outdated(features, tmp_path):
-    write_photo(tmp_path / "photos" / "train" / "bird" / "new.jpg")
+def test_features_of_changed_and_removed_images_are_outdated(features, tmp_path):
+    write_image(tmp_path / "photos" / "train" / "bird" / "new.jpg")
     assert {store.state for store in cached_stores(features) if store.features} == {"photos changed"}
     shutil.rmtree(tmp_path / "photos")
     assert {store.state for store in cached_stores(features) if store.features} == {"photos gone"}
@@ -123,12 +124,12 @@ def test_features_of_changed_and_vanished_photos_are_outdated(features, tmp_path
     assert list(features.iterdir()) == []
 
 
-def test_features_can_be_cleared_by_name_and_what_is_computed_at_the_moment_stays(features):
+def test_features_are_cleared_by_name_unless_they_are_being_computed(features):
     one, other = (store for store in cached_stores(features) if store.features)
     with FileLock(lock_path(one.directory)):
         assert clear([one, other]) == [one]
     assert [store.name for store in cached_stores(features) if store.features] == [one.name]
-    (features / f"{other.name}.building").mkdir()  # of a process that was killed
+    (features / f"{other.name}.building").mkdir()  # left by a process that was killed
     clear(choose(cached_stores(features), ["outdated"]))
     assert [store.name for store in cached_stores(features) if store.features] == [one.name]
     assert not (features / f"{other.name}.building").exists()

@@ -10,7 +10,7 @@ def module(augment: bool, batch_size: int = 64) -> ImageDataModule:
 
 
 def epoch(data: ImageDataModule, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the network sees in one epoch of training."""
+    """Network inputs and labels of one training epoch."""
     loader = data.train_dataloader()
     loader.sampler.set_epoch(number)
     torch.manual_seed(number)
@@ -30,7 +30,7 @@ def test_training_images_differ_between_epochs_only_with_augmentation():
     for augment in (False, True):
         data = module(augment)
         images = [epoch(data, number)[0] for number in (0, 1)]
-        sums = [sorted(each.sum((1, 2, 3)).tolist()) for each in images]  # whatever their order
+        sums = [sorted(each.sum((1, 2, 3)).tolist()) for each in images]  # in any order
         assert (sums[0] == sums[1]) is not augment
 
 
@@ -60,8 +60,8 @@ def test_batches_are_normalised_after_the_transfer():
     assert torch.equal(labels, batch.labels)
 
 
-def test_augmented_batches_are_cut_from_larger_images(photo_tree, tmp_path):
-    config = DataConfig(data=str(photo_tree()), image_size=16, cache_dir=str(tmp_path), use_augmentation=True)
+def test_augmented_batches_are_cut_from_larger_images(image_tree, tmp_path):
+    config = DataConfig(data=str(image_tree()), image_size=16, cache_dir=str(tmp_path), use_augmentation=True)
     data = ImageDataModule(config, 8)
     batch = next(iter(data.train_dataloader()))
     assert batch.images.shape == (8, 3, 32, 32)

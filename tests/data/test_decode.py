@@ -9,7 +9,7 @@ from PIL import Image
 
 from inat.data.decode import read_image, resize
 
-# A build silences what Pillow says of odd files: it lists those it could not read.
+# A build silences the warnings of Pillow and lists the files that it cannot read.
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Image size")
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -33,9 +33,9 @@ def grey_of_16_bits(path: Path) -> None:
 
 
 def palette_with_transparency(path: Path) -> None:
-    picture = Image.new("P", SIZE, 1)
-    picture.putpalette([*GREEN, *RED])
-    picture.save(path, transparency=0)
+    image = Image.new("P", SIZE, 1)
+    image.putpalette([*GREEN, *RED])
+    image.save(path, transparency=0)
 
 
 def transparent(path: Path) -> None:
@@ -62,7 +62,7 @@ def truncated(path: Path) -> None:
 
 
 def bomb(path: Path) -> None:
-    """The header of a PNG of 20,000 x 20,000 pixels and no more: nobody may get as far as decoding it."""
+    """Only the header of a PNG of 20,000 x 20,000 pixels, which must be refused before decoding."""
     Image.new("L", (1, 1)).save(path)
     content = bytearray(path.read_bytes())
     content[16:24] = struct.pack(">II", 20_000, 20_000)
@@ -73,7 +73,7 @@ def bomb(path: Path) -> None:
 def large(path: Path) -> None:
     bomb(path)
     content = bytearray(path.read_bytes())
-    content[16:24] = struct.pack(">II", 10_000, 10_000)  # Pillow itself would only warn
+    content[16:24] = struct.pack(">II", 10_000, 10_000)  # for which Pillow itself only warns
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     path.write_bytes(content)
 
@@ -103,7 +103,7 @@ def wide_integers(path: Path) -> None:
         ("with space é 日本.JPG", plain, RED),
     ],
 )
-def test_odd_photographs_are_read_as_rgb(tmp_path, name, make, colour):
+def test_unusual_images_are_read_as_rgb(tmp_path, name, make, colour):
     make(tmp_path / name)
     image = read_image(tmp_path / name)
     assert image.mode == "RGB"
@@ -112,7 +112,7 @@ def test_odd_photographs_are_read_as_rgb(tmp_path, name, make, colour):
     assert np.abs(small.astype(int) - colour).max() <= 3  # JPEG and WebP are lossy
 
 
-# Where the white top row of the picture as shown is kept in the file, for each value of the EXIF tag.
+# Position in the file of the white row that is shown at the top, for each value of the EXIF tag.
 @pytest.mark.parametrize(
     ("orientation", "row", "column"),
     [
@@ -126,7 +126,7 @@ def test_odd_photographs_are_read_as_rgb(tmp_path, name, make, colour):
         (8, None, -1),
     ],
 )
-def test_photographs_are_turned_upright(tmp_path, orientation, row, column):
+def test_images_are_turned_upright(tmp_path, orientation, row, column):
     stored = np.zeros((6, 6, 3), np.uint8)
     stored[row if row is not None else slice(None), column if column is not None else slice(None)] = 255
     exif = Image.Exif()
@@ -142,7 +142,7 @@ def test_photographs_are_turned_upright(tmp_path, orientation, row, column):
     [
         ("truncated.jpg", truncated, "truncated"),
         ("empty.jpg", lambda path: path.touch(), "cannot identify image file"),
-        ("text.jpg", lambda path: path.write_text("no photograph"), "cannot identify image file"),
+        ("text.jpg", lambda path: path.write_text("no image"), "cannot identify image file"),
         ("bomb.png", bomb, "400000000 pixels.* exceeds limit"),
         ("large.png", large, "10000 x 10000 pixels, more than the allowed 89,478,485"),
         ("gone.jpg", lambda path: path.symlink_to("nowhere.jpg"), "No such file"),
@@ -151,7 +151,7 @@ def test_photographs_are_turned_upright(tmp_path, orientation, row, column):
         ("wide.tif", wide_integers, r"grey values 70000\.\.70000 are outside 16 bits"),
     ],
 )
-def test_what_is_no_photograph_is_refused_with_its_reason(tmp_path, name, make, reason):
+def test_unusable_files_are_refused_with_a_reason(tmp_path, name, make, reason):
     make(tmp_path / name)
     with pytest.raises(Exception, match=reason):
         read_image(tmp_path / name)

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from inat.data import feature_store
 from inat.data.feature_store import build_missing, open_store, write_store
-from inat.data.image_store import lock_path
+from inat.data.store import lock_path
 from inat.errors import DataError
 
 ROWS = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -31,7 +31,7 @@ def place(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("rows", [ROWS, ROWS.reshape(6, 2, 2, 1).astype(np.uint16), ROWS[:1]])
-def test_what_was_written_in_parts_is_opened_as_a_map_of_the_whole(place, rows):
+def test_rows_written_in_batches_are_opened_as_one_memory_map(place, rows):
     assert open_store(place) is None
     write(place, rows)
     store = open_store(place)
@@ -43,7 +43,7 @@ def test_what_was_written_in_parts_is_opened_as_a_map_of_the_whole(place, rows):
     assert [path.name for path in place.parent.iterdir()] == [place.name]
 
 
-def test_opening_notes_when_it_was_last_used(place):
+def test_opening_a_store_updates_when_it_was_last_used(place):
     write(place)
     os.utime(place, (0, 0))
     open_store(place)
@@ -51,7 +51,7 @@ def test_opening_notes_when_it_was_last_used(place):
 
 
 @pytest.mark.parametrize("damage", ["features.npy", "manifest.json", "cut", "garbled"])
-def test_a_damaged_one_is_built_anew_and_open_maps_stay_what_they_were(place, damage):
+def test_a_damaged_store_is_rebuilt_and_open_maps_keep_their_values(place, damage):
     write(place)
     before = open_store(place)
     if damage == "cut":
@@ -67,7 +67,7 @@ def test_a_damaged_one_is_built_anew_and_open_maps_stay_what_they_were(place, da
     assert np.array_equal(before.rows, ROWS)
 
 
-def test_what_is_there_is_not_built(place):
+def test_an_existing_store_is_not_built_again(place):
     write(place)
     build_missing([place], lambda directory: pytest.fail("built again"))
 
@@ -86,28 +86,28 @@ def test_an_error_while_building_leaves_nothing(place):
     ("number", "text"),
     [(errno.ENOSPC, r"the disk of .*cache is full; free some space"), (errno.EACCES, "cannot write")],
 )
-def test_a_refusal_of_the_system_is_one_sentence(place, monkeypatch, number, text):
+def test_an_error_of_the_system_becomes_one_sentence(place, monkeypatch, number, text):
     def refuse(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(feature_store.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(DataError, match=text):
         build_missing([place], write)
     assert open_store(place) is None
 
 
-def test_who_waits_for_another_process_shows_that_it_is_alive(place, monkeypatch):
-    monkeypatch.setattr(feature_store, "LOOK_EVERY_SECONDS", 0.05)
+def test_waiting_for_another_process_calls_the_heartbeat(place, monkeypatch):
+    monkeypatch.setattr(feature_store, "POLL_SECONDS", 0.05)
     place.parent.mkdir()
     other, looks = FileLock(lock_path(place)), []
     other.acquire()
 
-    def alive() -> None:
+    def heartbeat() -> None:
         looks.append(None)
         if len(looks) == 3:
             other.release()
 
-    build_missing([place], write, alive)
+    build_missing([place], write, heartbeat)
     assert len(looks) == 3
     assert np.array_equal(open_store(place).rows, ROWS)
 
@@ -173,6 +173,6 @@ def test_several_processes_share_the_work_and_build_each_once(tmp_path):
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
     built = [name for names, _ in answers for name in names]
     assert sorted(built) == [f"features-net-view{v}-0{v}-32px" for v in range(3)]
-    assert max(len(names) for names, _ in answers) < 3  # they shared
+    assert max(len(names) for names, _ in answers) < 3  # they shared the work
     assert answers[0][1] == answers[1][1] == answers[2][1]
-    assert messages == ["", "", ""]  # the one that computes says so, and a search has many that wait
+    assert messages == ["", "", ""]  # waiting processes print nothing

@@ -5,54 +5,54 @@ from pathlib import Path
 import pytest
 
 from inat.config.trial import DataConfig
-from inat.data.image_folder import open_tree
+from inat.data.image_folder import list_train_and_test
 from inat.data.splits import inspect_data
 from inat.errors import DataError
-from tests.conftest import write_photo
+from tests.conftest import write_image
 
 
 def inspect(root: Path):
     return inspect_data(DataConfig(data=str(root), image_size=16))
 
 
-def test_finds_photos_in_order_of_class_and_name(photo_tree):
-    train, test = open_tree(photo_tree())
+def test_images_are_listed_by_class_and_name(image_tree):
+    train, test = list_train_and_test(image_tree())
     assert train.classes == test.classes == ("bird", "fish")
     assert (len(train.paths), len(test.paths)) == (20, 6)
     assert train.labels == (0,) * 10 + (1,) * 10
     assert list(train.paths) == sorted(train.paths)
 
 
-def test_test_folder_serves_as_held_out_split_and_wins_over_val(photo_tree):
-    root = photo_tree(held_out="test")
-    assert open_tree(root)[1].root.name == "test"
-    write_photo(root / "val" / "bird" / "x.jpg")
-    write_photo(root / "val" / "fish" / "x.jpg")
-    assert open_tree(root)[1].root.name == "test"
+def test_the_test_folder_is_the_held_out_split_even_beside_val(image_tree):
+    root = image_tree(held_out="test")
+    assert list_train_and_test(root)[1].root.name == "test"
+    write_image(root / "val" / "bird" / "x.jpg")
+    write_image(root / "val" / "fish" / "x.jpg")
+    assert list_train_and_test(root)[1].root.name == "test"
 
 
-def test_any_format_of_pillow_counts_whatever_its_case_and_other_files_do_not(photo_tree):
-    root = photo_tree()
+def test_all_formats_of_pillow_are_listed_in_any_case_and_no_other_files(image_tree):
+    root = image_tree()
     for name in ("a.PNG", "b.webp", "c.JPEG", "d.tiff", "e.bmp", "with space é.gif"):
-        write_photo(root / "train" / "bird" / name)
+        write_image(root / "train" / "bird" / name)
     for name in ("notes.txt", ".hidden.jpg", "Thumbs.db", "paper.pdf"):
         (root / "train" / "bird" / name).write_bytes(b"x")
     (root / "train" / ".ipynb_checkpoints").mkdir()
-    assert len(open_tree(root)[0].paths) == 26
+    assert len(list_train_and_test(root)[0].paths) == 26
 
 
-def test_links_that_lead_back_and_hidden_folders_are_not_walked(photo_tree):
-    root = photo_tree()
+def test_links_to_parent_folders_and_hidden_folders_are_skipped(image_tree):
+    root = image_tree()
     (root / "train" / "bird" / "loop").symlink_to(root / "train")
-    write_photo(root / "train" / "bird" / ".cache" / "x.jpg")
-    write_photo(root / "train" / "bird" / "more" / "y.jpg")
-    train, _ = open_tree(root)
+    write_image(root / "train" / "bird" / ".cache" / "x.jpg")
+    write_image(root / "train" / "bird" / "more" / "y.jpg")
+    train, _ = list_train_and_test(root)
     assert len(train.paths) == 21
     assert all(train.labels[i] == 0 for i, path in enumerate(train.paths) if path.startswith("bird"))
 
 
-def test_dangling_links_and_names_in_any_encoding_have_a_fingerprint(photo_tree):
-    root = photo_tree()
+def test_dangling_links_and_names_in_any_encoding_have_a_fingerprint(image_tree):
+    root = image_tree()
     (root / "train" / "bird" / "gone.jpg").symlink_to("nowhere.jpg")
     os.rename(os.fsencode(root / "train/bird/0.jpg"), os.fsencode(root / "train/bird") + b"/caf\xe9.jpg")
     before = inspect(root).fingerprint
@@ -117,19 +117,19 @@ def nest(root: Path) -> None:
         (lambda root: remove(root, "val/fish"), r"same classes; only one has: fish"),
     ],
 )
-def test_each_wrong_tree_gets_one_sentence(photo_tree, spoil, message):
-    root = photo_tree()
+def test_each_wrong_layout_is_refused_with_one_sentence(image_tree, spoil, message):
+    root = image_tree()
     spoil(root)
     with pytest.raises(DataError, match=message) as caught:
         inspect(root)
     assert "\n" not in str(caught.value)
 
 
-def test_fingerprint_is_that_of_the_photos_not_of_their_place(photo_tree, tmp_path):
-    root = photo_tree()
+def test_the_fingerprint_depends_on_the_images_and_not_on_their_place(image_tree, tmp_path):
+    root = image_tree()
     before = inspect(root).fingerprint
     copy = tmp_path / "elsewhere"
     shutil.copytree(root, copy)
     assert inspect(copy).fingerprint == before
-    write_photo(root / "train" / "bird" / "new.jpg")
+    write_image(root / "train" / "bird" / "new.jpg")
     assert inspect(root).fingerprint != before

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def split() -> Split:
-    """Ten images that are filled with their number; the rows leave some out."""
+    """Ten images filled with their numbers; ``rows`` selects five of them."""
     images = np.arange(10, dtype=np.uint8).repeat(4 * 4 * 3).reshape(10, 4, 4, 3)
     return Split(images, np.arange(10, dtype=np.int64) * 100, np.array([1, 3, 4, 7, 9]))
 
@@ -28,7 +28,7 @@ def test_a_batch_is_gathered_at_once_in_channels_last(split):
     assert batch.aspects is None
 
 
-def test_with_crops_the_batch_holds_larger_images_and_their_shapes(split):
+def test_with_crops_a_batch_has_larger_images_and_their_aspects(split):
     large = np.repeat(np.repeat(split.images, 2, axis=1), 2, axis=2)
     crops = Crops(large, np.linspace(1, 2, 10, dtype=np.float32))
     batch = SplitDataset(Split(split.images, split.labels, split.rows, crops), CPU).__getitems__([1])
@@ -45,7 +45,7 @@ def test_a_loader_goes_through_the_split_in_order_or_shuffled(split):
     assert shuffled.tolist() != in_order.tolist()
 
 
-def test_a_last_training_batch_of_one_is_left_out_and_it_is_another_one_each_epoch(split):
+def test_a_last_training_batch_of_one_image_is_left_out_and_it_differs_between_epochs(split):
     training, left_out = make_loader(split, 2, CPU, shuffle_seed=1), set()
     for epoch in range(20):
         training.sampler.set_epoch(epoch)
@@ -70,7 +70,7 @@ def test_a_pass_draws_nothing_from_the_global_generator(split):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_order_depends_on_seed_and_epoch_alone():
+def test_the_order_depends_only_on_seed_and_epoch():
     a, b = EpochShuffle(50, seed=1), EpochShuffle(50, seed=1)
     first = list(a)
     assert sorted(first) == list(range(50))
@@ -84,11 +84,11 @@ def ahead(split: Split) -> PrefetchingLoader:
     return PrefetchingLoader(SplitDataset(split, CPU), 2, collate_fn=lambda batch: batch)
 
 
-def test_batches_sent_ahead_are_the_same_ones_in_order(split):
+def test_prefetched_batches_are_the_same_in_the_same_order(split):
     assert [batch.labels.tolist() for batch in ahead(split)] == [[100, 300], [400, 700], [900]]
 
 
-def test_sending_ahead_may_be_left_early_and_started_again(split):
+def test_prefetching_can_be_left_early_and_started_again(split):
     loader = ahead(split)
     for _ in range(3):
         passing = iter(loader)
@@ -97,7 +97,7 @@ def test_sending_ahead_may_be_left_early_and_started_again(split):
     assert len(list(loader)) == 3
 
 
-def test_an_error_while_gathering_ahead_reaches_the_loop(split):
+def test_an_error_while_prefetching_reaches_the_loop(split):
     broken = Split(split.images[:5], split.labels, split.rows)
     with pytest.raises(IndexError):
         list(ahead(broken))
@@ -110,7 +110,7 @@ def test_nothing_is_copied_for_a_cpu(split):
 
 @pytest.mark.parametrize(("free", "fits"), [(10 * 48 * 5, True), (10 * 48 * 3, False)])
 def test_images_are_kept_on_a_gpu_if_they_fit_in_a_share_of_its_memory(split, monkeypatch, free, fits):
-    # There is no GPU in the tests: the copy is stood in for, the decision is the real one.
+    # The tests have no GPU: the copy is fake, the decision is real.
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10 * free))
     copied = []
     monkeypatch.setattr(torch.Tensor, "to", lambda self, device: (copied.append(device), self.clone())[1])
@@ -120,11 +120,11 @@ def test_images_are_kept_on_a_gpu_if_they_fit_in_a_share_of_its_memory(split, mo
     assert copied == [gpu] * fits
 
 
-def test_a_copy_on_a_gpu_goes_with_its_images(monkeypatch):
+def test_a_gpu_copy_is_dropped_with_its_array(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
     monkeypatch.setattr(torch.Tensor, "to", lambda self, device: self.clone())
-    images, before = np.zeros((3, 4, 4, 3), np.uint8), len(loader._residents)
+    images, before = np.zeros((3, 4, 4, 3), np.uint8), len(loader._gpu_copies)
     gpu_copy(images, torch.device("cuda", 0))
-    assert len(loader._residents) == before + 1
+    assert len(loader._gpu_copies) == before + 1
     del images
-    assert len(loader._residents) == before
+    assert len(loader._gpu_copies) == before

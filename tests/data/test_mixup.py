@@ -16,11 +16,11 @@ def mixed(images, labels, classes: int = 3, **settings):
 
 
 def batch(count: int = 6, side: int = 8):
-    """Images of one value each, 1 to ``count``, so that a mixed pixel tells whose it is."""
+    """Images of one value each, 1 to ``count``, so that a pixel identifies its image."""
     return torch.arange(1.0, count + 1).view(-1, 1, 1, 1).expand(-1, 3, side, side).clone(), torch.arange(count) % 3
 
 
-def test_nothing_asked_for_nothing_done_nor_drawn():
+def test_without_settings_batches_stay_as_they_are_and_nothing_is_drawn():
     images, labels = batch()
     before = torch.get_rng_state()
     same, same_labels = mixed(images, labels)
@@ -33,13 +33,13 @@ def test_mixup_mixes_labels_as_it_mixes_images():
     torch.manual_seed(0)
     images, labels = batch()
     out, targets = mixed(images, labels, mixup_alpha=1.0)
-    share = (targets[1, 1]).item()  # of its own label, 1; its partner before it has label 0
+    share = (targets[1, 1]).item()  # of its own label 1; the image before it, its partner, has label 0
     assert 0 < share < 1
     assert torch.allclose(targets.sum(1), torch.ones(6))
     assert torch.allclose(out[1], share * images[1] + (1 - share) * images[0])
 
 
-def test_cutmix_pastes_the_share_that_the_labels_say():
+def test_cutmix_pastes_the_share_that_is_in_the_labels():
     images, labels = batch()
     shares = []
     for seed in range(8):
@@ -52,18 +52,18 @@ def test_cutmix_pastes_the_share_that_the_labels_say():
     assert len(set(shares)) > 3
 
 
-def test_with_both_every_batch_gets_one_of_them_and_both_come_up():
+def test_with_both_settings_each_batch_gets_one_of_them():
     images, labels = batch()
     kinds = set()
     for seed in range(12):
         torch.manual_seed(seed)
         out, _ = mixed(images, labels, mixup_alpha=1.0, cutmix_alpha=1.0)
-        kinds.add(len(out[1].unique()))  # mixup: one new value; CutMix: both old ones
+        kinds.add(len(out[1].unique()))  # mixup gives one new value, CutMix both old values
         assert out.shape == images.shape
     assert kinds == {1, 2}
 
 
-def test_the_given_images_stay_as_they_are_and_the_same_seed_does_the_same():
+def test_input_images_are_unchanged_and_the_same_seed_gives_the_same_batch():
     images, labels = batch()
     before, results = images.clone(), []
     for _ in range(2):
@@ -73,7 +73,7 @@ def test_the_given_images_stay_as_they_are_and_the_same_seed_does_the_same():
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
 
 
-def test_erasing_takes_one_whole_rectangle_inside_the_image_of_the_wanted_share():
+def test_erasing_removes_one_rectangle_of_the_given_share_of_images():
     torch.manual_seed(0)
     out = erase(torch.ones(2000, 3, 16, 20), 0.25)
     erased = out == 0
@@ -82,13 +82,13 @@ def test_erasing_takes_one_whole_rectangle_inside_the_image_of_the_wanted_share(
     assert 0.2 < touched.float().mean() < 0.3
     for image in erased[touched, 0][:200]:
         rows, columns = image.any(1), image.any(0)
-        assert torch.equal(image, rows.view(-1, 1) & columns)  # the product of the rows and the columns it touches
+        assert torch.equal(image, rows.view(-1, 1) & columns)  # a full rectangle
         assert len(rows.nonzero()) == rows.nonzero().max() - rows.nonzero().min() + 1
         assert len(columns.nonzero()) == columns.nonzero().max() - columns.nonzero().min() + 1
-    assert len({tuple(image.flatten().tolist()) for image in erased[touched, 0]}) > 100  # each image its own
+    assert len({tuple(image.flatten().tolist()) for image in erased[touched, 0]}) > 100  # different rectangles
 
 
-def test_rectangles_lie_anywhere_the_image_has_room(monkeypatch):
+def test_rectangles_are_uniform_over_all_positions(monkeypatch):
     sides = torch.tensor([[2.0, 3.0]]).expand(4000, 2)
     monkeypatch.setattr(mixup, "random_rectangles", lambda n, *_: (sides, torch.ones(n, dtype=torch.bool)))
     torch.manual_seed(0)
@@ -101,12 +101,12 @@ def test_rectangles_lie_anywhere_the_image_has_room(monkeypatch):
 def test_rectangles_are_distributed_as_torchvisions():
     torch.manual_seed(0)
     transform, image = v2.RandomErasing(p=1), torch.zeros(3, 32, 48)
-    theirs = np.array([[p["h"], p["w"]] for p in (transform.make_params([image]) for _ in range(4000))])
-    ours, found = random_rectangles(4000, 32, 48, CPU)
+    expected = np.array([[p["h"], p["w"]] for p in (transform.make_params([image]) for _ in range(4000))])
+    actual, found = random_rectangles(4000, 32, 48, CPU)
     assert found.all()
     for quantile in (0.1, 0.5, 0.9):
-        assert np.quantile(ours.numpy(), quantile, axis=0) == pytest.approx(
-            np.quantile(theirs, quantile, axis=0), abs=1
+        assert np.quantile(actual.numpy(), quantile, axis=0) == pytest.approx(
+            np.quantile(expected, quantile, axis=0), abs=1
         )
 
 

@@ -9,8 +9,8 @@ from inat.errors import DataError
 
 
 @pytest.fixture
-def config(photo_tree, tmp_path):
-    root = photo_tree(classes=("ant", "bee", "cat"))
+def config(image_tree, tmp_path):
+    root = image_tree(classes=("ant", "bee", "cat"))
     return DataConfig(data=str(root), image_size=16, cache_dir=str(tmp_path / "cache"), use_augmentation=True)
 
 
@@ -21,7 +21,7 @@ def test_the_examples_take_the_classes_in_turn(config):
     assert len(set(rows)) == 8
 
 
-def test_it_shows_the_photo_of_the_row_and_different_copies_of_it(config):
+def test_a_preview_shows_the_stored_image_and_different_copies_of_it(config):
     train = load_splits(config).train
     rows = preview.example_rows(train)
     stored, copies = preview.stored_images(train, rows), preview.augmented_copies(config, rows)
@@ -30,7 +30,7 @@ def test_it_shows_the_photo_of_the_row_and_different_copies_of_it(config):
     assert not np.array_equal(copies[:, 0], copies[:, 1])
 
 
-def test_the_picture_is_written_and_the_same_for_the_same_seed(config, tmp_path):
+def test_a_preview_is_written_and_equal_for_the_same_seed(config, tmp_path):
     for name in ("a", "b"):
         preview.write_preview(config, tmp_path / f"{name}.png", seed=5)
     a, b = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("a", "b"))
@@ -40,6 +40,6 @@ def test_the_picture_is_written_and_the_same_for_the_same_seed(config, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["out.xyz", "nowhere/out.png"])
-def test_what_cannot_be_written_is_said(config, tmp_path, name):
+def test_a_preview_that_cannot_be_written_is_refused(config, tmp_path, name):
     with pytest.raises(DataError, match=r"cannot write .*out\..*--augment-preview"):
         preview.write_preview(config, tmp_path / name)

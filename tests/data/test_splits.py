@@ -6,14 +6,14 @@ import pytest
 
 from inat.config.trial import DataConfig
 from inat.data import digits
-from inat.data.splits import inspect_data, load_splits, names_of_test_split
+from inat.data.splits import inspect_data, list_test_images, load_splits
 from inat.errors import DataError
-from tests.conftest import write_photo
+from tests.conftest import write_image
 
 
 @pytest.fixture
-def config(photo_tree, tmp_path):
-    root = photo_tree(classes=("a", "b", "c"), train=20, val=4)
+def config(image_tree, tmp_path):
+    root = image_tree(classes=("a", "b", "c"), train=20, val=4)
     return DataConfig(data=str(root), image_size=16, cache_dir=str(tmp_path / "cache"))
 
 
@@ -26,7 +26,7 @@ def test_splits_are_disjoint_complete_and_stratified(config):
     assert len(splits.test) == 12
 
 
-def test_training_on_the_validation_photos_too_leaves_the_other_splits_as_they_are(config):
+def test_training_on_validation_images_too_leaves_the_other_splits_unchanged(config):
     for data in (config, DataConfig(data="digits", image_size=8)):
         plain, both = load_splits(data), load_splits(replace(data, train_on_val=True))
         assert both.train.rows.tolist() == sorted([*plain.train.rows, *plain.val.rows])
@@ -35,17 +35,17 @@ def test_training_on_the_validation_photos_too_leaves_the_other_splits_as_they_a
 
 
 def test_every_image_of_the_test_split_has_the_name_of_its_file(config):
-    names = names_of_test_split(config)
+    names = list_test_images(config)
     assert names[:5] == ["val/a/0.jpg", "val/a/1.jpg", "val/a/2.jpg", "val/a/3.jpg", "val/b/0.jpg"]
     assert len(names) == 12
-    scans = names_of_test_split(DataConfig(data="digits", image_size=8))
+    scans = list_test_images(DataConfig(data="digits", image_size=8))
     assert len(set(scans)) == 360
     assert scans[0] == f"scan {load_splits(DataConfig(data='digits', image_size=8)).test.rows[0]}"
 
 
-def test_an_unreadable_test_photo_has_no_name(config):
+def test_an_unreadable_test_image_has_no_name(config):
     (Path(config.data) / "val" / "a" / "1.jpg").write_bytes(b"nothing")
-    assert names_of_test_split(replace(config, max_bad_fraction=0.5))[:3] == [
+    assert list_test_images(replace(config, max_bad_fraction=0.5))[:3] == [
         "val/a/0.jpg",
         "val/a/2.jpg",
         "val/a/3.jpg",
@@ -57,18 +57,18 @@ def test_the_split_is_the_same_for_every_trial(config):
     assert np.array_equal(load_splits(config).val.rows, load_splits(other).val.rows)
 
 
-def test_a_tree_that_changes_meanwhile_leaves_this_process_with_what_it_saw(config):
+def test_a_process_keeps_its_list_of_images_when_the_tree_changes(config):
     plain = load_splits(config)
-    write_photo(Path(config.data) / "train" / "a" / "00.jpg")  # the rows behind it would move by one
+    write_image(Path(config.data) / "train" / "a" / "00.jpg")  # the rows after it would move by one
     augmented = load_splits(replace(config, use_augmentation=True))
     assert len(augmented.train.crops.images) == len(plain.train.images) == 60
     assert np.array_equal(augmented.train.rows, plain.train.rows)
 
 
-def test_a_tree_that_is_not_the_studys_is_refused(config):
+def test_a_tree_with_another_fingerprint_than_the_study_is_refused(config):
     known = inspect_data(config).fingerprint
     assert load_splits(replace(config, fingerprint=known)).skipped == 0
-    write_photo(Path(config.data) / "train" / "a" / "00.jpg")
+    write_image(Path(config.data) / "train" / "a" / "00.jpg")
     with pytest.raises(DataError, match="have changed since the study began"):
         load_splits(replace(config, fingerprint=known, image_size=8))
 

@@ -16,7 +16,7 @@ from filelock import FileLock
 from tyro.extras import SubcommandApp
 
 from inat.tuning.space.presets import load_space
-from tests.conftest import write_photo
+from tests.conftest import write_image
 from tests.docs.blocks import Block, blocks, pages, shown_commands
 from tests.paths import ROOT
 
@@ -100,7 +100,7 @@ def _make_workspace(folder: Path) -> None:
     for number, name in enumerate(("bird", "fish")):
         for split, count in (("train", 12), ("val", 3)):
             for i in range(count):
-                write_photo(folder / "photos" / split / name / f"{i}.jpg", seed=1000 * number + i + len(split))
+                write_image(folder / "photos" / split / name / f"{i}.jpg", seed=1000 * number + i + len(split))
     search, *others = _marked(FIRST)
     run_block(search, folder)
     shutil.copytree(folder / "results" / "first", folder / "results" / "second")

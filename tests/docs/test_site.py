@@ -43,7 +43,7 @@ def site(tmp_path_factory) -> Path:
     return folder
 
 
-class Loaded(HTMLParser):
+class LoadedCheckpoint(HTMLParser):
     """Addresses that a browser fetches by itself."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Loaded(HTMLParser):
 def test_a_page_loads_nothing_from_another_host(site):
     found = set()
     for page in site.rglob("*.html"):
-        parser = Loaded()
+        parser = LoadedCheckpoint()
         parser.feed(page.read_text())
         found |= {address for address in parser.addresses if re.match(r"(\w+:)?//", address)}
     assert found == set()

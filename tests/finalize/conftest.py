@@ -1,5 +1,6 @@
 """A finished search, and a stand-in for Ray that trains its runs one after the other in this process."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from inat.config.search import SearchConfig
 from inat.config.trial import TrialConfig
 from inat.constants import CHECKPOINTS_DIR, COMPLETED, FAILED
+from inat.data.datamodule import ImageDataModule
 from inat.data.splits import inspect_data
+from inat.finalize import command as commands
 from inat.finalize import retrain as retraining
 from inat.study.study import Study
 from inat.training.fit import fit
@@ -52,6 +55,11 @@ def digits_study(tmp_path, digits_config) -> Path:
     return make_study(tmp_path / "study", digits_config, *trials)
 
 
+def metrics_of(study: Path) -> dict:
+    """The metrics.json that finalize wrote for a study."""
+    return json.loads((study / "final" / "metrics.json").read_text())
+
+
 class InProcess:
     """Stands in for ``run_trials``: trains what the source hands out. Can interrupt, and make seeds fail."""
 
@@ -61,7 +69,7 @@ class InProcess:
         self.fail_seeds: set[int] = set()
 
     def __call__(self, spec: RunSpec, limits, *, print_line=None, on_forced_exit=None) -> RunResult:
-        source = spec.source.start_over()
+        source = spec.source.requeue_unfinished()
         while spec.missing > 0:
             if self.interrupt_after is not None and len(self.trained) == self.interrupt_after:
                 return RunResult(True, 0.0, Slots(1, 1, 0))
@@ -87,3 +95,32 @@ def trainer(monkeypatch, one_thread) -> InProcess:
     double = InProcess()
     monkeypatch.setattr(retraining, "run_trials", double)
     return double
+
+
+@pytest.fixture
+def test_loads(monkeypatch) -> list[str]:
+    """One entry per call that asks for a loader of the test split."""
+    asked, real = [], ImageDataModule.test_dataloader
+
+    def test_dataloader(self):
+        asked.append(self.config.data)
+        return real(self)
+
+    monkeypatch.setattr(ImageDataModule, "test_dataloader", test_dataloader)
+    return asked
+
+
+@pytest.fixture
+def no_export(monkeypatch) -> list[str]:
+    """Replaces the export, which takes seconds and has its own tests."""
+    made = []
+
+    def export(checkpoint, data):
+        made.append(checkpoint.name)
+        for suffix in (".onnx", ".pt2"):
+            checkpoint.with_suffix(suffix).touch()
+        return {"files": [], "input": "", "output": "", "compared_images": 1, "tolerance": 1e-4,
+                "largest_difference": {"onnx": 1e-7}}  # fmt: skip
+
+    monkeypatch.setattr(commands, "export", export)
+    return made

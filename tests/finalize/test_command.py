@@ -1,7 +1,6 @@
 """The whole command without Ray (see conftest), and once with Ray."""
 
 import csv
-import json
 import os
 import shutil
 import signal
@@ -13,16 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from inat.config.finetune import FinetuneConfig
-from inat.data.datamodule import ImageDataModule
 from inat.errors import DiskFullError, SearchError
 from inat.finalize import command as commands
 from inat.finalize.command import finalize
 from inat.finalize.options import FinalizeCommand
 from inat.study.study import Study
-from inat.training.checkpoint import load_checkpoint
 from inat.training.evaluation import evaluate
-from tests.finalize.conftest import PARAMS, make_study
+from tests.finalize.conftest import PARAMS, make_study, metrics_of
 from tests.helpers import children_of
 from tests.paths import ROOT
 
@@ -30,39 +26,6 @@ FILES = {
     "model.ckpt", "model.onnx", "model.pt2", "metrics.json", "MODEL_CARD.md", "predictions.csv", "confusion.csv",
     "confusion.png", "classes.csv", "reliability.png",
 }  # fmt: skip
-
-
-def metrics_of(study: Path) -> dict:
-    return json.loads((study / "final" / "metrics.json").read_text())
-
-
-@pytest.fixture
-def test_loads(monkeypatch) -> list[str]:
-    """One entry per call that asks for a loader of the test split."""
-    asked, real = [], ImageDataModule.test_dataloader
-
-    def test_dataloader(self):
-        asked.append(self.config.data)
-        return real(self)
-
-    monkeypatch.setattr(ImageDataModule, "test_dataloader", test_dataloader)
-    return asked
-
-
-@pytest.fixture
-def no_export(monkeypatch) -> list[str]:
-    """Replaces the export, which takes seconds and has its own tests."""
-    made = []
-
-    def export(checkpoint, data):
-        made.append(checkpoint.name)
-        for suffix in (".onnx", ".pt2"):
-            checkpoint.with_suffix(suffix).touch()
-        return {"files": [], "input": "", "output": "", "compared_images": 1, "tolerance": 1e-4,
-                "largest_difference": {"onnx": 1e-7}}  # fmt: skip
-
-    monkeypatch.setattr(commands, "export", export)
-    return made
 
 
 @pytest.mark.slow
@@ -128,58 +91,6 @@ def test_a_study_becomes_a_model_that_is_tested_once(digits_study, trainer, test
     )
 
 
-@pytest.mark.slow
-def test_shipping_trains_on_validation_images_for_the_same_number_of_epochs(
-    digits_study, trainer, test_loads, no_export
-):
-    finalize(FinalizeCommand(study=digits_study, top=1, seeds=1, ship=True))
-    metrics = metrics_of(digits_study)
-    shipped, settings = metrics["shipped"], trainer.trained[-1]
-    assert settings["train_on_val"] is True
-    assert settings["stop_epoch"] == shipped["epochs"] == metrics["model"]["best_epoch"]
-    assert settings["seed"] == metrics["model"]["seed"]
-    assert shipped["photos"] == 1149 + 288
-    assert shipped["accuracy"] is None
-    assert len(test_loads) == 1  # of model.ckpt; shipped.ckpt is not evaluated
-    final = digits_study / "final"
-    assert load_checkpoint(final / "shipped.ckpt").config.data.train_on_val
-    states = [torch.load(final / name, weights_only=True)["state_dict"] for name in ("model.ckpt", "shipped.ckpt")]
-    assert not torch.equal(states[0]["net.dense.weight"], states[1]["net.dense.weight"])
-    card = (final / "MODEL_CARD.md").read_text()
-    assert "Its accuracy was not measured." in card
-    trained = len(trainer.trained)
-    finalize(FinalizeCommand(study=digits_study, top=1, seeds=1, ship=True))
-    assert len(trainer.trained) == trained
-    assert no_export == ["model.ckpt", "shipped.ckpt"]
-
-
-@pytest.mark.slow
-def test_another_model_removes_the_files_of_the_previous_model(
-    digits_study, trainer, no_export, test_loads, monkeypatch, capsys
-):
-    command = FinalizeCommand(study=digits_study, top=1, seeds=2, ship=True)
-    finalize(command)
-    before = metrics_of(digits_study)
-    final = digits_study / "final"
-    assert (final / "shipped.ckpt").exists()
-    monkeypatch.setattr(commands, "median_run", lambda candidate: max(candidate.runs, key=lambda run: run.best_val_acc))
-    capsys.readouterr()
-    finalize(FinalizeCommand(study=digits_study, top=1, seeds=2))
-    after = metrics_of(digits_study)
-    assert after["model"]["seed"] != before["model"]["seed"]
-    assert after["model"]["sha256"] != before["model"]["sha256"]
-    assert (after["test"]["evaluations"], len(test_loads)) == (2, 2)
-    assert after["shipped"] is None
-    assert not (final / "shipped.ckpt").exists()
-    output = capsys.readouterr().out
-    assert "evaluated once; 1 other model of this study was evaluated too\n" in output
-    assert (
-        "removed shipped.ckpt, shipped.onnx, shipped.pt2: they belong to the model that was chosen before, and now "
-        "another model is chosen; pass --ship to train a new one\n" in output
-    )
-    assert "It is one of 2 models of this study" in (final / "MODEL_CARD.md").read_text()
-
-
 def test_the_next_call_retries_a_run_that_failed(digits_study, trainer, no_export):
     trainer.fail_seeds = {1}
     with pytest.raises(SearchError, match="no configuration was trained with every seed: 1 run in .* out of luck; run"):
@@ -223,18 +134,6 @@ def test_an_interruption_between_test_and_record_does_not_repeat_the_test(
     assert metrics_of(digits_study)["test"]["evaluations"] == 1
 
 
-def test_the_removal_of_shipped_files_of_an_unknown_model_is_printed(digits_study, trainer, no_export, capsys):
-    command = FinalizeCommand(study=digits_study, top=1, seeds=1)
-    finalize(command)
-    assert "removed" not in capsys.readouterr().out
-    final = digits_study / "final"
-    (final / "shipped.ckpt").touch()
-    (final / "metrics.json").unlink()
-    finalize(command)
-    assert not (final / "shipped.ckpt").exists()
-    assert "removed shipped.ckpt: metrics.json and model.ckpt do not show which" in capsys.readouterr().out
-
-
 def test_a_model_that_wins_again_is_not_tested_again(digits_study, trainer, no_export, test_loads, monkeypatch):
     command = FinalizeCommand(study=digits_study, top=1, seeds=2)
     finalize(command)
@@ -264,30 +163,6 @@ def test_a_full_disk_is_reported_with_the_next_step(digits_study, trainer, no_ex
             finalize(FinalizeCommand(study=digits_study, top=1, seeds=1))
     finalize(FinalizeCommand(study=digits_study, top=1, seeds=1))
     assert len(trainer.trained) == 1
-
-
-@pytest.mark.slow
-def test_a_fine_tuning_study_with_stored_features(tmp_path, photo_tree, weights_dir, trainer, no_export):
-    config = FinetuneConfig(data=str(photo_tree(train=20)), image_size=32, backbones=("mobilenet_v2",), max_epochs=3,
-                            weights_dir=weights_dir, cache_dir=tmp_path / "cache", grace_period=1,
-                            precision="32-true")  # fmt: skip
-    params = {"backbone": "mobilenet_v2", "strategy": "freeze_all", "k_layers": 1, "use_augmentation": False,
-              "batch_size": 8, "learning_rate": 1e-2}  # fmt: skip
-    study = make_study(tmp_path / "study", config, (params, 0.5, "completed"))
-    info = json.loads((study / "study.json").read_text())
-    (study / "study.json").write_text(json.dumps(info | {"search": "finetune"}))
-    finalize(FinalizeCommand(study=study, top=1, seeds=2, ship=True))
-    assert (
-        len(list((tmp_path / "cache").glob("features-mobilenet_v2-train-*"))) == 2 * 2
-    )  # each with a lock file; the second pair is for --ship
-    model = load_checkpoint(study / "final" / "model.ckpt")
-    shutil.rmtree(tmp_path / "cache")
-    assert evaluate(study / "final" / "model.ckpt", "test")["images"] == 6
-    assert model.classes == ("bird", "fish")
-    assert metrics_of(study)["model"]["config"]["backbone"] == "mobilenet_v2"
-    assert (
-        "ImageNet weights of mobilenet_v2; their licence applies too" in (study / "final" / "MODEL_CARD.md").read_text()
-    )
 
 
 def run(*args: str, **changes) -> subprocess.Popen[str]:

@@ -49,7 +49,7 @@ def test_starting_over_hands_out_unfinished_runs_again(runs):
     source = RunSource(runs, WANTED[:2])
     hand_out(source)
     runs.end_trial("t0000", "failed", "no luck")  # failed in this call, so this call does not retry it
-    assert hand_out(source.start_over()) == [("t0001", 1, 2)]
+    assert hand_out(source.requeue_unfinished()) == [("t0001", 1, 2)]
 
 
 def test_a_requeued_run_is_handed_out_before_new_ones(runs):

@@ -56,8 +56,8 @@ def test_a_study_without_a_completed_trial_is_refused(tmp_path, digits_config):
         planned(study)
 
 
-def test_missing_or_other_photos_are_refused(tmp_path, digits_config, photo_tree):
-    photos = photo_tree()
+def test_missing_or_other_photos_are_refused(tmp_path, digits_config, image_tree):
+    photos = image_tree()
     config = dataclasses.replace(digits_config, data=str(photos))
     study = make_study(tmp_path / "study", config, (PARAMS, 0.5, "completed"))
     assert planned(study, top=1).trials
@@ -127,12 +127,12 @@ def test_each_kind_of_search_gets_its_own_configuration(tmp_path):
     assert type(retraining_config({"config": SearchConfig().to_json()}, command)) is SearchConfig
 
 
-def test_weights_that_have_changed_are_refused(tmp_path, photo_tree, weights_dir):
-    config = FinetuneConfig(data=str(photo_tree()), image_size=32, backbones=("mobilenet_v2",), max_epochs=2,
+def test_weights_that_have_changed_are_refused(tmp_path, image_tree, weights_dir):
+    config = FinetuneConfig(data=str(image_tree()), image_size=32, backbones=("mobilenet_v2",), max_epochs=2,
                             weights_dir=weights_dir, cache_dir=tmp_path / "cache", grace_period=1)  # fmt: skip
     params = {"backbone": "mobilenet_v2", "strategy": "freeze_all", "k_layers": 1, "use_augmentation": False,
               "batch_size": 8, "learning_rate": 1e-2}  # fmt: skip
     study = make_study(tmp_path / "study", config, (params, 0.5, "completed"))
     damage(study, lambda info: info.update(search="finetune", weights={"mobilenet_v2": "other"}))
-    with pytest.raises(StudyError, match="the weights of mobilenet_v2 are not those the study began with"):
+    with pytest.raises(StudyError, match="the weights of mobilenet_v2 differ from the ones that the study began with"):
         planned(study, top=1)

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from inat.config.trial import DataConfig
-from inat.data.splits import names_of_test_split
+from inat.data.splits import list_test_images
 from inat.errors import SearchError, StudyError
 from inat.finalize import test_evaluation
 from inat.finalize.test_evaluation import class_probabilities, sha256_of
-from inat.finalize.test_evaluation import test_once as score_once
-from inat.training.evaluation import Answers
+from inat.finalize.test_evaluation import evaluate_best_on_test as score_once
+from inat.training.evaluation import SplitLogits
 
 
 @pytest.fixture
@@ -16,12 +16,12 @@ def evaluations(monkeypatch) -> list:
     """(checkpoint, split) of each evaluation; its logits are those of a perfect model on the digits."""
     seen = []
 
-    def answers(checkpoint, split, data):
+    def split_logits(checkpoint, split, data):
         seen.append((checkpoint.read_text(), split))
         logits = torch.eye(10)[torch.arange(360) % 10]
-        return Answers(logits, torch.arange(360) % 10, tuple("0123456789"), data, "32-true")
+        return SplitLogits(logits, torch.arange(360) % 10, tuple("0123456789"), data, "32-true")
 
-    monkeypatch.setattr(test_evaluation, "answers", answers)
+    monkeypatch.setattr(test_evaluation, "split_logits", split_logits)
     return seen
 
 
@@ -88,11 +88,11 @@ def test_the_file_of_an_earlier_version_is_used(tmp_path, evaluations):
 def test_a_model_with_output_that_is_not_finite_has_no_score(tmp_path, monkeypatch, wrong):
     logits = torch.eye(10)[torch.arange(360) % 10]
     logits[[7, 9], 3] = wrong
-    output = Answers(logits, torch.arange(360) % 10, tuple("0123456789"), DIGITS, "16-mixed")
-    monkeypatch.setattr(test_evaluation, "answers", lambda *_: output)
+    output = SplitLogits(logits, torch.arange(360) % 10, tuple("0123456789"), DIGITS, "16-mixed")
+    monkeypatch.setattr(test_evaluation, "split_logits", lambda *_: output)
     model = tmp_path / "best.ckpt"
     model.write_text("weights")
-    first = names_of_test_split(DIGITS)[7]
+    first = list_test_images(DIGITS)[7]
     with pytest.raises(
         SearchError, match=f"precision 16-mixed .* NaN or infinite for 2 of 360 test images, first for .*{first}."
     ):
@@ -102,7 +102,7 @@ def test_a_model_with_output_that_is_not_finite_has_no_score(tmp_path, monkeypat
 
 def test_file_names_that_are_not_unicode_survive(tmp_path, evaluations, monkeypatch):
     odd = [f"val/bird/{i}\udcff.jpg" for i in range(360)]
-    monkeypatch.setattr(test_evaluation, "names_of_test_split", lambda data: odd)
+    monkeypatch.setattr(test_evaluation, "list_test_images", lambda data: odd)
     (tmp_path / "best.ckpt").write_text("weights")
     score_once(tmp_path / "best.ckpt", tmp_path, DIGITS)
     assert list(score_once(tmp_path / "best.ckpt", tmp_path, DIGITS).names) == odd

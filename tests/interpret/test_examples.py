@@ -7,26 +7,26 @@ from inat.data.datamodule import ImageDataModule
 from inat.errors import DataError
 from inat.interpret.examples import InterpretOptions, load_example, network_input, test_split
 from inat.training.inference import open_model
-from tests.conftest import write_photo
+from tests.conftest import write_image
 
 test_split.__test__ = False
 
 
-def test_the_test_split_comes_from_the_configuration_unless_data_is_given(photo_model, photo_tree, tmp_path):
-    model = open_model(photo_model)
-    assert len(test_split(model, InterpretOptions(model=photo_model))) == 22
+def test_the_test_split_comes_from_the_configuration_unless_data_is_given(image_model, image_tree, tmp_path):
+    model = open_model(image_model)
+    assert len(test_split(model, InterpretOptions(model=image_model))) == 22
     moved = tmp_path / "moved"
     (tmp_path / "photos").rename(moved)
     with pytest.raises(DataError, match=r"photos does not exist; pass --data FOLDER"):
-        test_split(model, InterpretOptions(model=photo_model, cache_dir=tmp_path / "another"))
-    split = test_split(model, InterpretOptions(model=photo_model, data=str(moved), cache_dir=tmp_path / "new"))
+        test_split(model, InterpretOptions(model=image_model, cache_dir=tmp_path / "another"))
+    split = test_split(model, InterpretOptions(model=image_model, data=str(moved), cache_dir=tmp_path / "new"))
     assert len(split) == 22
     assert len(list((tmp_path / "new").glob("moved-val-*-16px"))) == 1
 
 
-def test_images_of_other_classes_are_refused(photo_model):
+def test_images_of_other_classes_are_refused(image_model):
     with pytest.raises(DataError, match=r"digits has the classes 0, 1, .* but the model was trained on bird, fish"):
-        test_split(open_model(photo_model), InterpretOptions(model=photo_model, data="digits"))
+        test_split(open_model(image_model), InterpretOptions(model=image_model, data="digits"))
 
 
 def test_the_default_example_is_a_test_image_chosen_by_the_seed(digits_model):
@@ -34,7 +34,7 @@ def test_the_default_example_is_a_test_image_chosen_by_the_seed(digits_model):
     examples = [load_example(model, InterpretOptions(model=digits_model, seed=seed), None) for seed in (0, 0, 1)]
     assert examples[0].name == examples[1].name != examples[2].name
     position = int(examples[0].name.removeprefix("test photo "))
-    data = ImageDataModule(model.loaded.config.data, 64)
+    data = ImageDataModule(model.checkpoint.config.data, 64)
     row = data.splits.test.rows[position]
     assert np.array_equal(examples[0].image, data.splits.test.images[row])
     assert examples[0].label == str(data.splits.test.labels[row])
@@ -47,7 +47,7 @@ def test_an_image_file_becomes_the_same_input_as_in_the_evaluation(digits_model,
     example = load_example(model, InterpretOptions(model=digits_model), tmp_path / "x.png")
     assert (example.name, example.label) == ("x.png", "")
     assert np.array_equal(example.image, expected.image)
-    data = ImageDataModule(model.loaded.config.data, 360)
+    data = ImageDataModule(model.checkpoint.config.data, 360)
     (batch,) = data.evaluation_loader("test")
     position = int(expected.name.removeprefix("test photo "))
     assert torch.equal(network_input(model, example), data.on_after_batch_transfer(batch)[0][position])
@@ -56,7 +56,7 @@ def test_an_image_file_becomes_the_same_input_as_in_the_evaluation(digits_model,
 def test_an_unreadable_image_is_reported_in_one_sentence(digits_model, tmp_path):
     model, options = open_model(digits_model), InterpretOptions(model=digits_model)
     (tmp_path / "bad.jpg").write_bytes(b"no image")
-    write_photo(tmp_path / "good.jpg")
+    write_image(tmp_path / "good.jpg")
     for name, reason in (("bad.jpg", "cannot identify image file"), ("no.jpg", "No such file or directory")):
         with pytest.raises(DataError, match=rf"cannot read .*{name} \({reason}\); pass another --photo"):
             load_example(model, options, tmp_path / name)

@@ -30,7 +30,7 @@ def test_ten_neurons_of_the_last_convolution_and_the_predicted_class_are_drawn(d
     model, options = open_model(digits_model), InterpretOptions(model=digits_model, output=tmp_path, seed=3)
     saliency.draw_saliency(model, options, None)
     ((example, prediction, cam_title, heat, neurons, title),) = drawn
-    net, image = model.loaded.classifier.net, network_input(model, load_example(model, options, None))
+    net, image = model.checkpoint.classifier.net, network_input(model, load_example(model, options, None))
     assert title == "Guided back-propagation of 10 random neurons of conv2, 8 maps of 8 x 8"
     chosen = random_neurons((8, 8, 8), 10, seed=3)
     gradients = guided_gradients(net, image, Layer("conv2", net.conv2), chosen).permute(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""Stand-ins for the published files of weights."""
+"""Fake weights with the keys of the published files."""
 
 from collections import OrderedDict
 
@@ -7,7 +7,7 @@ from torchvision.models import get_model
 
 
 def published(name: str) -> OrderedDict[str, torch.Tensor]:
-    """Random weights with the keys and shapes of the published file: 1,000 classes, auxiliary heads."""
+    """Random weights with the keys and shapes of the published file, including 1,000 classes and auxiliary heads."""
     options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     with torch.device("meta"):
         state = get_model(name, weights=None, **options).state_dict()

@@ -13,7 +13,7 @@ from inat.models.backbones import (
     BackbonesCommand,
     StagedNetwork,
     build_backbone,
-    frozen_stages,
+    frozen_stage_count,
     show,
     stage_names,
 )
@@ -21,7 +21,7 @@ from tests.models.published import published
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-# As small as is sensible; the published vision transformer takes no other size than its own.
+# Small image sizes; the published vision transformer accepts only its own size.
 SIDES = dict.fromkeys(BACKBONE_NAMES, 64) | {"vit_b_16": 224, "inception_v3": 96}
 BODIES = {name: facts.stages for name, facts in BACKBONE_FACTS.items()}
 
@@ -32,37 +32,37 @@ def images_for(side: int, count: int = 2) -> torch.Tensor:
 
 def test_all_strategies_freeze_some_number_of_stages():
     for strategy in STRATEGIES:
-        assert frozen_stages("resnet50", strategy, 1) in range(6)
+        assert frozen_stage_count("resnet50", strategy, 1) in range(6)
 
 
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
-def test_outputs_are_bit_equal_to_those_of_torchvision(name, monkeypatch):
+def test_outputs_have_the_bits_of_torchvision(name, monkeypatch):
     state = published(name)
     monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: state)
-    theirs = get_model(name, weights=BACKBONES[name].weights).eval()  # built as it is for its published weights
+    reference = get_model(name, weights=BACKBONES[name].weights).eval()  # built as for its published weights
     features = []
-    output = [module for module in theirs.modules() if isinstance(module, nn.Linear)][-1]
+    output = [module for module in reference.modules() if isinstance(module, nn.Linear)][-1]
     output.register_forward_pre_hook(lambda module, given: features.append(given[0]))
-    ours = build_backbone(name, 10, state_dict=state).eval()
+    network = build_backbone(name, 10, state_dict=state).eval()
     images = images_for(SIDES[name])
     with torch.no_grad():
-        expected = theirs(images)
-        assert torch.equal(StagedNetwork(BACKBONES[name].stages(theirs)).eval()(images), expected)
-        ours.freeze(frozen_stages(ours, "freeze_all"))
-        assert torch.equal(ours.prefix()(images), features[0])
-        assert ours(images).shape == (2, 10)
+        expected = reference(images)
+        assert torch.equal(StagedNetwork(BACKBONES[name].stages(reference)).eval()(images), expected)
+        network.freeze(frozen_stage_count(network, "freeze_all"))
+        assert torch.equal(network.prefix()(images), features[0])
+        assert network(images).shape == (2, 10)
     assert features[0].dim() == 2
     assert expected.isfinite().all()
     assert not torch.equal(expected[0], expected[1])
 
 
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
-def test_training_leaves_frozen_stages_as_they_are(name):
+def test_training_does_not_change_frozen_stages(name):
     side = 32 if name == "vit_b_16" else SIDES[name]
     torch.manual_seed(0)
     network = build_backbone(name, 3, image_size=side).train()
     for strategy, k_layers in (("freeze_partial", 1), ("freeze_all", None)):
-        network.freeze(frozen_stages(network, strategy, k_layers))
+        network.freeze(frozen_stage_count(network, strategy, k_layers))
         assert network.frozen == BODIES[name] - (k_layers or 0)
         before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
         optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0.1)
@@ -88,9 +88,9 @@ def test_every_parameter_trains_when_nothing_is_frozen_and_no_stage_changes_its_
     side = 32 if name == "vit_b_16" else SIDES[name]
     torch.manual_seed(0)
     network = build_backbone(name, 3, image_size=side).train()
-    network.freeze(frozen_stages(network, "unfreeze_all"))
+    network.freeze(frozen_stage_count(network, "unfreeze_all"))
     flow = images_for(side)
-    for stage in network:  # whose input may be features that are kept for the next epoch
+    for stage in network:  # the input of a stage may be features that are kept for the next epoch
         given, version = flow, flow._version
         flow = stage(flow)
         assert given._version == version
@@ -99,7 +99,7 @@ def test_every_parameter_trains_when_nothing_is_frozen_and_no_stage_changes_its_
 
 
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
-def test_the_smallest_images_pass_and_smaller_ones_are_refused_with_the_number(name):
+def test_the_smallest_images_are_accepted_and_smaller_ones_refused(name):
     smallest = BACKBONES[name].min_size
     with torch.device("meta"):
         network = build_backbone(name, 3, image_size=smallest).eval()
@@ -125,12 +125,12 @@ def test_published_facts():
 def test_strategies_count_stages(name, body):
     assert len(stage_names(name)) == body + 1
     assert stage_names(name)[-1] == "head"
-    assert frozen_stages(name, "freeze_all") == body
-    assert [frozen_stages(name, "freeze_partial", k) for k in (1, 2, body)] == [body - 1, body - 2, 0]
-    assert frozen_stages(name, "unfreeze_all") == 0
+    assert frozen_stage_count(name, "freeze_all") == body
+    assert [frozen_stage_count(name, "freeze_partial", k) for k in (1, 2, body)] == [body - 1, body - 2, 0]
+    assert frozen_stage_count(name, "unfreeze_all") == 0
     for wrong in (0, body + 1, None):
         with pytest.raises(ConfigError, match=rf"k_layers must be in 1..{body} for freeze_partial of {name}, got "):
-            frozen_stages(name, "freeze_partial", wrong)
+            frozen_stage_count(name, "freeze_partial", wrong)
 
 
 def test_names_of_the_stages():
@@ -140,16 +140,16 @@ def test_names_of_the_stages():
     assert stage_names("googlenet")[1:4] == ("inception3a", "inception3b", "inception4a")
 
 
-def test_unknown_names_are_answered_with_the_known_ones():
+def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="unknown backbone 'resnet'; choose from googlenet, inception_v3, resnet50"):
         build_backbone("resnet", 10)
     with pytest.raises(ConfigError, match="unknown strategy 'half'; choose from freeze_all, freeze_partial, unf"):
-        frozen_stages("resnet50", "half")
+        frozen_stage_count("resnet50", "half")
     with pytest.raises(ConfigError, match="num_classes must be positive, got 0"):
         build_backbone("resnet50", 0)
 
 
-def test_only_the_seed_decides_on_the_new_head():
+def test_the_new_head_depends_only_on_the_seed():
     mobilenet = published("mobilenet_v2")
     heads = []
     for seed, state in ((0, mobilenet), (0, {key: tensor + 1 for key, tensor in mobilenet.items()}), (1, mobilenet)):

@@ -33,13 +33,13 @@ def test_order_of_the_layers():
 
 
 @pytest.mark.parametrize(("org", "filters"), [(0.5, [64, 32, 16]), (1, [64, 64, 64]), (2, [64, 128, 256])])
-def test_filters_grow_by_the_organisation(org, filters):
+def test_filters_grow_by_the_factor_filter_org(org, filters):
     network = build_cnn(config(conv_layers=3, filter_org=org), 16, 10)
     assert [m.out_channels for m in network if isinstance(m, nn.Conv2d)] == filters
 
 
 @pytest.mark.parametrize(("activation", "batch_norm"), list(itertools.product(ACTIVATIONS, [True, False])))
-def test_every_member_learns_from_any_image_size(activation, batch_norm):
+def test_every_activation_works_for_any_image_size(activation, batch_norm):
     network = build_cnn(
         config(first_layer_filters=4, conv_layers=3, activation=activation, batch_norm=batch_norm), 20, 7
     )
@@ -70,7 +70,7 @@ def test_a_residual_network_with_average_pooling():
     ("block", "pooling"), list(itertools.product(["plain", "residual"], ["flatten", "average", "maximum"]))
 )
 @pytest.mark.parametrize("side", [8, 11, 20])
-def test_every_block_goes_with_every_head_at_any_size(block, pooling, side):
+def test_every_block_works_with_every_head_at_any_size(block, pooling, side):
     network = build_cnn(config(conv_layers=3, first_layer_filters=4, block=block, pooling=pooling), side, 7)
     logits = network(torch.randn(2, 3, side, side))
     assert logits.shape == (2, 7)

@@ -3,7 +3,7 @@ import torch
 
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
-from inat.models.factory import build_network, empty_network, pretrained, trained_part
+from inat.models.factory import build_network, load_pretrained, trainable_stages, uninitialised_network
 from tests.models.published import published
 
 
@@ -12,15 +12,15 @@ def config_of(backbone_params):
     return lambda **changes: TrialConfig.from_params(backbone_params | changes)
 
 
-def test_trials_share_frozen_stages_and_have_the_others_for_themselves(config_of):
+def test_trials_share_frozen_stages_and_own_the_others(config_of):
     one, two = (build_network(config_of(strategy="freeze_partial", k_layers=1), 2) for _ in range(2))
-    for (key, ours), (_, theirs) in zip(one.named_parameters(), two.named_parameters(), strict=True):
+    for (key, first), (_, second) in zip(one.named_parameters(), two.named_parameters(), strict=True):
         shared = not key.startswith(("features18.", "head."))
-        assert (ours is theirs) is shared, key
-        assert ours.requires_grad is not shared, key
+        assert (first is second) is shared, key
+        assert first.requires_grad is not shared, key
 
 
-def test_thawing_one_network_does_not_touch_another_with_the_same_stages(config_of):
+def test_unfreezing_one_network_does_not_change_another_with_the_same_stages(config_of):
     frozen = build_network(config_of(), 2).train()
     thawed = build_network(config_of(strategy="unfreeze_all"), 2).train()
     assert all(parameter.requires_grad for parameter in thawed.parameters())
@@ -34,7 +34,7 @@ def test_thawing_one_network_does_not_touch_another_with_the_same_stages(config_
     assert torch.equal(frozen.features0[1].running_mean, before)
 
 
-def test_the_body_is_that_of_the_file_and_the_head_new(config_of):
+def test_the_body_comes_from_the_file_and_the_head_is_new(config_of):
     state = published("mobilenet_v2")
     torch.manual_seed(0)
     network = build_network(config_of(), 5)
@@ -43,11 +43,11 @@ def test_the_body_is_that_of_the_file_and_the_head_new(config_of):
     assert len(network.weights) == 64
 
 
-def test_a_new_head_is_of_the_callers_random_numbers_alone(config_of):
+def test_a_new_head_depends_only_on_the_random_state_of_the_caller(config_of):
     heads = []
-    for seed, classes in ((1, 3), (1, 2), (1, 2), (2, 2)):  # another number of classes loads the network anew
+    for seed, classes in ((1, 3), (1, 2), (1, 2), (2, 2)):  # another number of classes loads the network again
         torch.manual_seed(seed)
-        heads.append(trained_part(pretrained(config_of().model, 32, classes)).head.linear.weight)
+        heads.append(trainable_stages(load_pretrained(config_of().model, 32, classes)).head.linear.weight)
     assert torch.equal(heads[1], heads[2])
     assert not torch.equal(heads[1], heads[3])
 
@@ -56,8 +56,8 @@ def test_random_bodies_are_the_same_for_all_trials(config_of):
     bodies = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        bodies.append(pretrained(config_of(weights="none").model, 32, 2).prefix().state_dict())
-        pretrained(config_of().model, 32, 2)  # puts another network in its place
+        bodies.append(load_pretrained(config_of(weights="none").model, 32, 2).prefix().state_dict())
+        load_pretrained(config_of().model, 32, 2)  # replaces the cached network
     assert bodies[0]["features0.0.weight"] is not bodies[1]["features0.0.weight"]
     assert all(torch.equal(tensor, bodies[1][key]) for key, tensor in bodies[0].items())
 
@@ -73,7 +73,7 @@ def test_a_replaced_file_of_weights_is_noticed(config_of, tmp_path):
     assert torch.equal(after.features0[0].weight, before.features0[0].weight + 1)
 
 
-def test_weights_that_are_not_those_of_the_study_are_refused(config_of, tmp_path):
+def test_other_weights_than_those_of_the_study_are_refused(config_of, tmp_path):
     torch.save(published("mobilenet_v2"), tmp_path / "mobilenet_v2.pth")
     known = build_network(config_of(weights_dir=str(tmp_path)), 2).weights
     assert build_network(config_of(weights_dir=str(tmp_path), weights_sha256=known), 2).weights == known
@@ -82,9 +82,9 @@ def test_weights_that_are_not_those_of_the_study_are_refused(config_of, tmp_path
         build_network(config_of(weights_dir=str(tmp_path), weights_sha256=known), 2)
 
 
-def test_an_empty_network_has_the_keys_of_a_full_one(config_of):
+def test_an_uninitialised_network_has_the_keys_of_an_initialised_one(config_of):
     model = config_of().model
-    full, empty = build_network(config_of(), 2), empty_network(model, 32, 2)
+    full, empty = build_network(config_of(), 2), uninitialised_network(model, 32, 2)
     shapes = [{key: tensor.shape for key, tensor in net.state_dict().items()} for net in (full, empty)]
     assert shapes[0] == shapes[1]
     assert empty.frozen == full.frozen == 19

@@ -10,7 +10,7 @@ from inat.data import splits
 from inat.errors import ConfigError
 from inat.models import frozen_features
 from inat.models.frozen_features import FeaturePlan, open_features, plan_features
-from tests.conftest import write_photo
+from tests.conftest import write_image
 from tests.models.published import published
 
 
@@ -32,10 +32,10 @@ def values(store) -> torch.Tensor:
     return torch.tensor(store.rows).view(getattr(torch, store.dtype))
 
 
-def test_features_are_what_the_frozen_stages_make_of_the_photographs(plan_of):
+def test_features_are_the_outputs_of_the_frozen_stages(plan_of):
     plan = plan_of(strategy="freeze_partial", k_layers=6)
     _, val = open_features(plan)
-    images = next(frozen_features._images(plan.config, plan.parts[-1].photos, torch.device("cpu")))
+    images = next(frozen_features._image_batches(plan.config, plan.parts[-1].split, torch.device("cpu")))
     with torch.no_grad():
         expected = plan.network.prefix()(images)
     assert expected.shape == (8, 96, 2, 2)
@@ -43,24 +43,24 @@ def test_features_are_what_the_frozen_stages_make_of_the_photographs(plan_of):
     assert val.labels.tolist() == [0] * 4 + [1] * 4
 
 
-def test_a_frozen_body_makes_a_vector_of_each_photograph(plan_of):
+def test_the_features_of_a_frozen_body_are_vectors(plan_of):
     plan = plan_of()
     train, val = open_features(plan)
     assert [train.views[0].rows.shape, val.views[0].rows.shape] == [(32, 1280), (8, 1280)]
-    assert (plan.photo_bytes, plan.bytes) == (1280 * 4, 40 * 1280 * 4)
+    assert (plan.image_bytes, plan.bytes) == (1280 * 4, 40 * 1280 * 4)
     assert plan_of(precision="bf16-mixed").bytes == plan.bytes / 2
 
 
-def test_a_plan_tells_what_has_yet_to_be_computed(plan_of):
+def test_a_plan_knows_the_size_of_missing_features(plan_of):
     plan = plan_of(use_augmentation=True, views=3)
     assert (plan.bytes, plan.missing_bytes) == (104 * 5120, 104 * 5120)
     open_features(plan_of())
-    assert plan.missing_bytes == 96 * 5120  # the validation photographs are the same
+    assert plan.missing_bytes == 96 * 5120  # the validation images are the same
     open_features(plan)
     assert plan.missing_bytes == 0
 
 
-def test_the_second_trial_finds_what_the_first_has_computed(plan_of, monkeypatch, capsys):
+def test_the_second_trial_reads_the_features_of_the_first(plan_of, monkeypatch, capsys):
     first = open_features(plan_of())
     assert "pushing 40 photos once through 19 frozen stages of mobilenet_v2: 204.8 kB in" in capsys.readouterr().err
     monkeypatch.setattr(frozen_features, "write_store", lambda *_: pytest.fail("computed again"))
@@ -69,7 +69,7 @@ def test_the_second_trial_finds_what_the_first_has_computed(plan_of, monkeypatch
     assert capsys.readouterr().err == ""
 
 
-def test_each_view_is_another_one_and_the_same_for_every_trial(plan_of):
+def test_views_differ_and_are_the_same_for_every_trial(plan_of):
     train, val = open_features(plan_of(use_augmentation=True, views=3))
     first, second, third = (values(view) for view in train.views)
     assert not torch.equal(first, second)
@@ -82,7 +82,7 @@ def test_each_view_is_another_one_and_the_same_for_every_trial(plan_of):
     assert torch.equal(values(again.views[1]), second)
 
 
-def test_computing_draws_nothing_from_the_trials_random_numbers(plan_of):
+def test_computing_features_keeps_the_random_state_of_the_trial(plan_of):
     torch.manual_seed(4)
     expected = torch.get_rng_state()
     open_features(plan_of(use_augmentation=True, views=2))
@@ -97,7 +97,7 @@ def test_computing_draws_nothing_from_the_trials_random_numbers(plan_of):
     ],
     ids=["split point", "size", "precision", "weights", "rows"],
 )  # fmt: skip
-def test_another_setting_that_decides_over_the_values_has_directories_of_its_own(plan_of, change):
+def test_settings_that_change_the_values_have_their_own_directories(plan_of, change):
     assert not set(names(plan_of())) & set(names(plan_of(**change)))
 
 
@@ -108,28 +108,28 @@ def test_another_setting_that_decides_over_the_values_has_directories_of_its_own
         {"max_feature_gb": 1.0}, {"body_lr_factor": 0.5},
     ],
 )  # fmt: skip
-def test_what_decides_nothing_shares_them(plan_of, change):
+def test_settings_that_change_no_values_share_directories(plan_of, change):
     assert names(plan_of()) == names(plan_of(**change))
 
 
-def test_more_views_go_beside_those_that_are_there(plan_of):
+def test_more_views_reuse_the_existing_ones(plan_of):
     two, four = names(plan_of(use_augmentation=True, views=2)), names(plan_of(use_augmentation=True, views=4))
     assert two[:2] == four[:2]
     assert two[-1] == four[-1] == names(plan_of())[-1]
     assert len({*four, *names(plan_of())}) == 6
 
 
-def test_another_file_of_weights_has_directories_of_its_own(plan_of, tmp_path):
+def test_other_weights_have_their_own_directories(plan_of, tmp_path):
     state = published("mobilenet_v2")
     state["features.0.0.weight"][0, 0, 0, 0] += 1
     torch.save(state, tmp_path / "mobilenet_v2.pth")
     assert not set(names(plan_of())) & set(names(plan_of(weights_dir=str(tmp_path))))
 
 
-def test_changed_photographs_have_directories_of_their_own(plan_of, tmp_path):
+def test_changed_images_have_their_own_directories(plan_of, tmp_path):
     before = names(plan_of())
-    write_photo(tmp_path / "photos" / "train" / "bird" / "0.jpg", seed=77)
-    for kept in (splits._plain_splits, splits._opened_tree):  # as in another process
+    write_image(tmp_path / "photos" / "train" / "bird" / "0.jpg", seed=77)
+    for kept in (splits._plain_splits, splits._listed_tree):  # as in a new process
         kept.cache_clear()
     assert not set(before) & set(names(plan_of()))
 
@@ -143,18 +143,18 @@ def test_changed_photographs_have_directories_of_their_own(plan_of, tmp_path):
     ],
     ids=["torch", "device", "format"],
 )
-def test_another_arithmetic_has_directories_of_its_own(plan_of, monkeypatch, module, name, value):
+def test_another_version_or_device_has_its_own_directories(plan_of, monkeypatch, module, name, value):
     before = names(plan_of())
     monkeypatch.setattr(module, name, value)
     assert not set(before) & set(names(plan_of()))
 
 
 class Small:
-    """Stands in for a device that has no room for more than ``most`` photographs at a time."""
+    """A fake device without memory for more than ``most`` images at a time."""
 
     def __init__(self, most: int, monkeypatch):
-        self.seen, self.most, self.push = [], most, frozen_features._push
-        monkeypatch.setattr(frozen_features, "_push", self)
+        self.seen, self.most, self.push = [], most, frozen_features._run_frozen_stages
+        monkeypatch.setattr(frozen_features, "_run_frozen_stages", self)
 
     def __call__(self, prefix, images, precision):
         self.seen.append(len(images))
@@ -163,12 +163,12 @@ class Small:
         return self.push(prefix, images, precision)
 
 
-def test_out_of_memory_halves_the_photographs_at_a_time_and_changes_no_value(plan_of, monkeypatch):
+def test_out_of_memory_halves_the_batch_and_changes_no_value(plan_of, monkeypatch):
     whole, _ = open_features(plan_of())
     expected = values(whole.views[0]).clone()
     shutil.rmtree(plan_of().directory)
     device = Small(10, monkeypatch)
-    monkeypatch.setattr(frozen_features, "BATCH", 24)
+    monkeypatch.setattr(frozen_features, "BATCH_SIZE", 24)
     plan = plan_of()
     halved, _ = open_features(plan)
     assert device.seen[:6] == [24, 12, 6, 6, 6, 6]
@@ -176,52 +176,54 @@ def test_out_of_memory_halves_the_photographs_at_a_time_and_changes_no_value(pla
     assert torch.allclose(values(halved.views[0]), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_no_room_for_one_photograph_is_out_of_memory_and_leaves_nothing(plan_of, monkeypatch):
+def test_too_little_memory_for_one_image_is_an_error_and_leaves_no_files(plan_of, monkeypatch):
     plan, device = plan_of(), Small(0, monkeypatch)
     with pytest.raises(torch.OutOfMemoryError, match="no room for 1 images"):
         open_features(plan)
-    assert device.seen == [32, 16, 8, 4, 2, 1]  # 32 training photographs
+    assert device.seen == [32, 16, 8, 4, 2, 1]  # 32 training images
     assert not [path for path in plan.directory.glob("features-*") if path.suffix != ".lock"]
 
 
-def test_values_that_are_no_numbers_are_refused_and_not_kept(plan_of, monkeypatch):
+def test_infinite_values_are_refused_and_not_kept(plan_of, monkeypatch):
     plan = plan_of(precision="bf16-mixed")
-    real = frozen_features._push
+    real = frozen_features._run_frozen_stages
     monkeypatch.setattr(
-        frozen_features, "_push", lambda *given: real(*given).index_fill(0, torch.tensor([1]), float("inf"))
+        frozen_features,
+        "_run_frozen_stages",
+        lambda *given: real(*given).index_fill(0, torch.tensor([1]), float("inf")),
     )
-    with pytest.raises(ConfigError, match=r"of mobilenet_v2 make values that are no numbers, .* bf16-mixed; pass"):
+    with pytest.raises(ConfigError, match=r"of mobilenet_v2 give infinite or NaN values in bf16-mixed; pass"):
         open_features(plan)
     assert plan.missing_bytes == plan.bytes
 
 
-def test_features_that_vanish_while_they_are_opened_are_told(plan_of, monkeypatch):
+def test_features_that_are_removed_while_they_are_opened_are_an_error(plan_of, monkeypatch):
     monkeypatch.setattr(frozen_features, "build_missing", lambda *_: None)
     with pytest.raises(frozen_features.DataError, match="were removed while they were opened; start again"):
         open_features(plan_of())
 
 
-def test_light_views_are_others_than_the_usual_ones(plan_of):
+def test_light_and_full_augmentation_have_different_views(plan_of):
     usual = names(plan_of(use_augmentation=True, views=2))
     light = names(plan_of(use_augmentation=True, views=2, light_augmentation=True))
     assert len({*usual[:2], *light[:2]}) == 4
 
 
 @pytest.mark.parametrize("setting", ["mixup_alpha", "cutmix_alpha", "random_erasing"])
-def test_no_plan_where_images_are_erased_in_or_mixed(backbone_params, setting):
+def test_there_is_no_plan_for_erased_or_mixed_images(backbone_params, setting):
     assert plan_features(TrialConfig.from_params(backbone_params | {setting: 0.5})) is None
 
 
 @pytest.mark.parametrize("change", [{"views": 0}, {"strategy": "unfreeze_all"}])
-def test_no_plan_without_frozen_stages_or_views(backbone_params, change):
+def test_there_is_no_plan_without_frozen_stages_or_views(backbone_params, change):
     assert plan_features(TrialConfig.from_params(backbone_params | change)) is None
 
 
-def test_no_plan_for_a_network_that_is_new(cnn_params):
+def test_there_is_no_plan_for_a_new_cnn(cnn_params):
     assert plan_features(TrialConfig.from_params(cnn_params)) is None
 
 
-def test_the_frozen_stages_come_back_from_the_device_after_an_error(plan_of, monkeypatch):
+def test_the_frozen_stages_return_to_the_cpu_after_an_error(plan_of, monkeypatch):
     moves = []
     plan = plan_of()
     prefix = plan.network.prefix()
@@ -232,7 +234,7 @@ def test_the_frozen_stages_come_back_from_the_device_after_an_error(plan_of, mon
     assert moves == ["cpu"]
 
 
-def test_the_same_photographs_elsewhere_in_another_cache(plan_of, tmp_path):
+def test_another_cache_folder_has_the_same_directory_names(plan_of, tmp_path):
     plan = plan_of()
     moved = replace(plan.config, data=replace(plan.config.data, cache_dir=str(tmp_path / "other")))
     other = plan_features(moved)

@@ -23,7 +23,7 @@ def training(network: StagedNetwork) -> list[bool]:
     return [stage.training for stage in network]
 
 
-def test_frozen_stages_stay_in_eval_mode_whatever_is_asked_of_the_network(network):
+def test_frozen_stages_stay_in_eval_mode_in_every_mode_of_the_network(network):
     network.freeze(1)
     assert training(network) == [False, True, True]
     assert not network.first[1].training
@@ -37,7 +37,7 @@ def test_frozen_stages_stay_in_eval_mode_whatever_is_asked_of_the_network(networ
     assert training(network) == [False, False, False]
 
 
-def test_freezing_empties_gradients_and_thawing_trains_again(network):
+def test_freezing_drops_gradients_and_unfreezing_trains_again(network):
     network(IMAGES).sum().backward()
     network.freeze(2)
     assert [p.requires_grad for p in network.parameters()] == [False] * 8 + [True] * 2
@@ -46,18 +46,18 @@ def test_freezing_empties_gradients_and_thawing_trains_again(network):
     assert all(p.requires_grad for p in network.parameters())
 
 
-def test_nothing_of_the_frozen_stages_is_kept_for_backward(network):
+def test_frozen_stages_have_no_backward_graph(network):
     recorded = []
     for stage in network:
         stage.register_forward_hook(lambda module, given, result: recorded.append(result.requires_grad))
     network.freeze(1)
-    network.first.requires_grad_(True)  # as a callback that does not know of freezing may do
+    network.first.requires_grad_(True)  # as a callback might do
     network(IMAGES).sum().backward()
     assert recorded == [False, True, True]
     assert all(p.grad is None for p in network.first.parameters())
 
 
-def test_images_that_ask_for_gradients_get_them_through_frozen_stages(network):
+def test_images_that_require_gradients_get_them_through_frozen_stages(network):
     network.freeze(2)
     images = IMAGES.clone().requires_grad_()
     network(images).sum().backward()
@@ -68,7 +68,7 @@ def test_images_that_ask_for_gradients_get_them_through_frozen_stages(network):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_prefix_and_suffix_are_the_network_in_two_parts(network, count):
+def test_prefix_and_suffix_together_are_the_network(network, count):
     network.freeze(count)
     network.eval()
     prefix, suffix = network.prefix(), network.suffix()

@@ -31,7 +31,7 @@ def test_weights_of_another_network_are_refused_with_the_first_keys(mobilenet):
 
 
 @pytest.mark.parametrize("classes", [None, 7])
-def test_the_head_of_the_weights_is_ignored_whatever_it_is(mobilenet, classes):
+def test_the_head_in_the_weights_is_ignored(mobilenet, classes):
     state = OrderedDict((key, tensor) for key, tensor in mobilenet.items() if not key.startswith("classifier"))
     if classes:
         state |= {"classifier.1.weight": torch.zeros(classes, 1280), "classifier.1.bias": torch.zeros(classes)}
@@ -58,7 +58,7 @@ def test_positions_of_a_vision_transformer_are_interpolated_to_other_sizes(vit):
     assert torch.equal(vit["encoder.pos_embedding"], before)
     positions = network.embed.pos_embedding
     assert torch.equal(positions[:, 0], before[:, 0])
-    # 14 positions a side become 27: every other one is an original.
+    # 14 positions per side become 27, of which every second one is an original.
     grid, original = positions[:, 1:].reshape(27, 27, -1), before[:, 1:].reshape(14, 14, -1)
     assert torch.allclose(grid[::2, ::2], original, atol=1e-5)
     assert not torch.allclose(grid[1::2, 1::2], original[1:, 1:], atol=1e-2)

@@ -24,7 +24,7 @@ PUBLISHED = f"resnet50-{SHA256[:8]}.pth"
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves the folder it is given; what is below /cut/ breaks off half-way."""
+    """Serves a folder; answers below /cut/ end half-way."""
 
     def copyfile(self, source, outputfile) -> None:
         content = source.read()
@@ -55,7 +55,7 @@ def site(served):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:
-    """The folder of torch.hub, empty; nothing is fetched unless a test says from where."""
+    """The empty cache of torch.hub; downloads fail unless a test publishes a file."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("NO_PROXY", "*")
     publish_at(monkeypatch, f"http://127.0.0.1:1/{PUBLISHED}")
@@ -81,7 +81,7 @@ def refused(call) -> str:
 
 
 @pytest.mark.parametrize("name", ["resnet50.pth", PUBLISHED])
-def test_a_file_in_the_folder_is_taken_under_either_name(folder, cache, name):
+def test_a_file_in_the_folder_is_found_under_either_name(folder, cache, name):
     cache.mkdir(parents=True)
     (cache / PUBLISHED).write_bytes(CONTENT)
     (folder / name).write_bytes(CONTENT)
@@ -90,7 +90,7 @@ def test_a_file_in_the_folder_is_taken_under_either_name(folder, cache, name):
     assert find_weights("resnet50", folder).path == cache / PUBLISHED
 
 
-def test_a_download_lands_whole_in_the_cache_and_happens_once(site, served, cache, monkeypatch, capsys):
+def test_a_download_is_stored_in_the_cache_and_happens_once(site, served, cache, monkeypatch, capsys):
     publish_at(monkeypatch, f"{site}/{PUBLISHED}")
     assert find_weights("resnet50") == weights.WeightsFile(cache / PUBLISHED, SHA256)
     assert f"fetching {site}/{PUBLISHED}" in capsys.readouterr().out
@@ -108,27 +108,27 @@ def test_a_download_that_was_cut_leaves_nothing(site, cache, monkeypatch):
 
 def test_an_address_without_the_file_says_so(site, monkeypatch):
     publish_at(monkeypatch, f"{site}/elsewhere/{PUBLISHED}")
-    assert "(cannot fetch them: HTTP Error 404: File not found); bring" in refused(lambda: find_weights("resnet50"))
+    assert "(cannot fetch them: HTTP Error 404: File not found); download" in refused(lambda: find_weights("resnet50"))
 
 
-def test_without_network_the_error_names_both_files_and_the_place(folder, cache):
+def test_without_network_the_error_names_the_files_and_the_folder(folder, cache):
     started = time.monotonic()
     message = refused(lambda: find_weights("resnet50", folder))
     assert time.monotonic() - started < 5
     assert message.startswith("no weights of resnet50 (cannot fetch them: [Errno ")
     assert message.endswith(
-        f"Connection refused); bring http://127.0.0.1:1/{PUBLISHED} and put it into {folder} as {PUBLISHED} or "
+        f"Connection refused); download http://127.0.0.1:1/{PUBLISHED} and put it into {folder} as {PUBLISHED} or "
         "resnet50.pth"
     )
     message = refused(lambda: find_weights("resnet50", download=False))
     assert message == (
-        f"no weights of resnet50 (none are on this machine); bring http://127.0.0.1:1/{PUBLISHED} and put it into "
+        f"no weights of resnet50 (none are on this node); download http://127.0.0.1:1/{PUBLISHED} and put it into "
         f"{cache}, or as {PUBLISHED} or resnet50.pth into a folder named with --weights-dir"
     )
 
 
-def test_a_server_that_never_answers_is_given_up(monkeypatch):
-    monkeypatch.setattr(weights, "ANSWER_WITHIN", 0.2)
+def test_a_server_that_never_answers_is_an_error_after_some_seconds(monkeypatch):
+    monkeypatch.setattr(weights, "ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         publish_at(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}/{PUBLISHED}")
         started = time.monotonic()
@@ -136,7 +136,7 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch):
     assert time.monotonic() - started < 5
 
 
-def test_a_file_that_is_not_what_its_name_claims_is_refused_with_both_hashes(folder):
+def test_a_file_whose_hash_contradicts_its_name_is_refused_with_both_hashes(folder):
     (folder / PUBLISHED).write_bytes(CONTENT[:-1])
     found = hashlib.sha256(CONTENT[:-1]).hexdigest()
     message = refused(lambda: find_weights("resnet50", folder))
@@ -154,11 +154,11 @@ def test_a_file_is_hashed_again_only_when_it_changed(folder, monkeypatch):
     assert [find_weights("resnet50", folder).sha256 for _ in range(3)] == [SHA256] * 3
     assert len(hashed) == 1
     (folder / "resnet50.pth").write_bytes(CONTENT[::-1])
-    os.utime(folder / "resnet50.pth", (0, 0))  # a file system may count time more coarsely than this test runs
+    os.utime(folder / "resnet50.pth", (0, 0))  # so that the time of change differs on any file system
     assert find_weights("resnet50", folder).sha256 == hashlib.sha256(CONTENT[::-1]).hexdigest()
 
 
-def test_a_folder_that_is_not_there_and_an_unknown_backbone_are_refused(folder):
+def test_a_missing_folder_and_an_unknown_backbone_are_refused(folder):
     assert refused(lambda: find_weights("resnet50", folder / "x")) == (
         f"there is no folder {folder / 'x'}; check --weights-dir"
     )
@@ -178,7 +178,7 @@ def test_a_state_dict_is_read_in_either_format(tmp_path, wrapped, zipped):
     assert all(torch.equal(loaded[key], STATE[key]) for key in STATE)
 
 
-def test_the_version_that_torch_notes_is_kept(tmp_path):
+def test_the_format_version_in_a_state_dict_is_kept(tmp_path):
     state = nn.BatchNorm2d(2).state_dict()
     torch.save(state, tmp_path / "weights.pth")
     assert load_weights(tmp_path / "weights.pth")._metadata == state._metadata
@@ -187,11 +187,11 @@ def test_the_version_that_torch_notes_is_kept(tmp_path):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (nn.Linear(2, 2), "it is damaged, or holds Python objects, which could run code"),
-        ([STATE["a"]], "it holds a list"),
+        (nn.Linear(2, 2), "it is damaged, or contains Python objects, which could run code"),
+        ([STATE["a"]], "it contains a list"),
         ({"a": STATE["a"], "epoch": 3}, "'epoch' in it is a int"),
         ({0: STATE["a"]}, "0 in it is a Tensor"),
-        ({"state_dict": STATE["a"]}, "it holds a Tensor"),
+        ({"state_dict": STATE["a"]}, "it contains a Tensor"),
         ({}, "it is empty"),
     ],
     ids=["model", "list", "number", "key", "tensor", "empty"],
@@ -211,7 +211,7 @@ class Bomb:
 def test_code_in_a_file_is_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"a": Bomb()}, tmp_path / "weights.pth")
-    assert "holds Python objects" in refused(lambda: load_weights(tmp_path / "weights.pth"))
+    assert "contains Python objects" in refused(lambda: load_weights(tmp_path / "weights.pth"))
     assert not (tmp_path / "exploded").exists()
 
 
@@ -229,15 +229,15 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     assert f"cannot read {tmp_path} (Is a directory)" in refused(lambda: load_weights(tmp_path))
 
 
-def test_real_weights_give_what_torchvision_gives():
+def test_real_weights_give_the_outputs_of_torchvision():
     file = Path(os.environ.get("INAT_WEIGHTS", "")) / "mobilenet_v2.pth"
     if not file.is_file():
         pytest.skip("set INAT_WEIGHTS to a folder with mobilenet_v2.pth")
     state = load_weights(find_weights("mobilenet_v2", file.parent).path)
-    theirs = get_model("mobilenet_v2", weights=None).eval()
-    theirs.load_state_dict(state)
-    ours = build_backbone("mobilenet_v2", 1000, state_dict=state).eval()
-    ours.head.linear.load_state_dict(theirs.classifier[1].state_dict())
+    reference = get_model("mobilenet_v2", weights=None).eval()
+    reference.load_state_dict(state)
+    network = build_backbone("mobilenet_v2", 1000, state_dict=state).eval()
+    network.head.linear.load_state_dict(reference.classifier[1].state_dict())
     images = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
-        assert torch.equal(ours(images), theirs(images))
+        assert torch.equal(network(images), reference(images))

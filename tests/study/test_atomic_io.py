@@ -8,7 +8,7 @@ from inat.errors import DiskFullError
 from inat.study.atomic_io import atomic_replace, atomic_write, csv_lines
 
 
-def test_readers_never_meet_a_half_written_table(tmp_path):
+def test_a_reader_never_sees_a_half_written_file(tmp_path):
     path = tmp_path / "table"
     atomic_write(path, "0" * 100_000)
     done, seen = threading.Event(), set()
@@ -27,7 +27,7 @@ def test_readers_never_meet_a_half_written_table(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["table"]
 
 
-def test_a_failing_write_leaves_the_old_text_and_no_litter(tmp_path):
+def test_a_failed_write_keeps_the_old_text_and_leaves_no_temporary_file(tmp_path):
     path = tmp_path / "table"
     atomic_write(path, "old")
     with pytest.raises(UnicodeEncodeError):
@@ -37,7 +37,7 @@ def test_a_failing_write_leaves_the_old_text_and_no_litter(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_is_told_with_the_way_to_go_on(tmp_path, monkeypatch, number):
+def test_the_message_of_a_full_disk_says_how_to_continue(tmp_path, monkeypatch, number):
     def refuse(handle):
         raise OSError(number, os.strerror(number))
 
@@ -50,7 +50,7 @@ def test_a_full_disk_is_told_with_the_way_to_go_on(tmp_path, monkeypatch, number
     with pytest.raises(DiskFullError, match=f"the disk of {tmp_path} is full; .* go on with --resume {tmp_path}$"):
         atomic_write(path, "text")
     assert list(path.parent.iterdir()) == []
-    trainings = tmp_path / "final" / "retraining"  # which are a study, too, but nothing that a search resumes
+    trainings = tmp_path / "final" / "retraining"  # a study as well, but not one that a search can resume
     trainings.mkdir(parents=True)
     (trainings / "study.json").touch()
     with pytest.raises(DiskFullError, match=f"the disk of {trainings} is full; .* run the same command again$"):
@@ -58,7 +58,7 @@ def test_a_full_disk_is_told_with_the_way_to_go_on(tmp_path, monkeypatch, number
 
 
 @pytest.mark.parametrize("error", [PermissionError("not yours"), RuntimeError("a bug")])
-def test_other_errors_of_a_writer_stay_what_they_are(tmp_path, error):
+def test_other_errors_of_a_writer_are_passed_on(tmp_path, error):
     def write() -> None:
         with atomic_replace(tmp_path / "x") as partial:
             partial.write_text("half")
@@ -69,17 +69,17 @@ def test_other_errors_of_a_writer_stay_what_they_are(tmp_path, error):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_takes_the_place_of_a_file_is_on_the_disk_before(tmp_path, monkeypatch):
+def test_a_file_is_on_the_disk_before_it_replaces_another(tmp_path, monkeypatch):
     steps = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: (steps.append("wait for the disk"), fsync(handle)))
+    monkeypatch.setattr(os, "fsync", lambda handle: (steps.append("fsync"), fsync(handle)))
     monkeypatch.setattr(os, "replace", lambda *names: (steps.append("rename"), replace(*names)))
     atomic_write(tmp_path / "study.json", "{}")
-    assert steps == ["wait for the disk", "rename"]
+    assert steps == ["fsync", "rename"]
     atomic_write(tmp_path / "trials.csv", "", sync=False)
     assert steps[2:] == ["rename"]
 
 
-def test_rows_become_csv_with_quotes_where_needed():
+def test_rows_become_csv_with_quotes_if_needed():
     text = csv_lines([{"a": 'x,"y"', "b": None, "other": 1}, {"a": 2}], ["a", "b"], header=True)
     assert text == 'a,b\n"x,""y""",\n2,\n'

@@ -1,5 +1,5 @@
 from inat.constants import BEST_CKPT, LAST_CKPT
-from inat.study.checkpoint_retention import checkpoint_threshold, prune
+from inat.study.checkpoint_retention import checkpoint_threshold, prune_checkpoints
 from inat.study.study import Study
 from tests.helpers import run_epochs
 
@@ -16,43 +16,43 @@ def add(study: Study, best: float, state: str | None) -> str:
     return trial_id
 
 
-def test_only_the_best_and_the_running_trials_keep_checkpoints(study):
+def test_only_the_best_and_the_running_trials_keep_their_checkpoints(study):
     ids = [add(study, best, state) for best, state in
            [(0.1, "stopped"), (0.9, "completed"), (0.5, "stopped"), (0.99, "failed"), (0.2, None)]]  # fmt: skip
-    prune(study, keep=2)
+    prune_checkpoints(study, keep=2)
     kept = {p.parent.name: p.name for p in study.directory.glob("checkpoints/*/*") if p.name == BEST_CKPT}
     assert set(kept) == {ids[1], ids[2], ids[4]}
     assert [p.parent.name for p in study.directory.glob(f"checkpoints/*/{LAST_CKPT}")] == [ids[4]]
 
 
-def test_the_bound_holds_at_every_moment_of_a_search(study):
+def test_the_number_of_checkpoints_is_bounded_throughout_a_search(study):
     for i in range(40):
         add(study, (i * 7 % 40) / 40, "completed")
-        prune(study, keep=3)
+        prune_checkpoints(study, keep=3)
         assert len(list(study.directory.glob(f"checkpoints/*/{BEST_CKPT}"))) <= 3
     best = [t.trial_id for t in study.ranking()[:3]]
     assert sorted(p.parent.name for p in study.directory.glob(f"checkpoints/*/{BEST_CKPT}")) == sorted(best)
 
 
-def test_what_a_killed_process_left_half_written_goes_with_the_end_of_its_trial(study):
+def test_incomplete_files_of_a_killed_process_are_removed_when_the_trial_has_ended(study):
     trial_id = add(study, 0.5, "completed")
     (study.checkpoint_dir(trial_id) / f".{BEST_CKPT}").write_text("half")
-    prune(study, keep=1)
+    prune_checkpoints(study, keep=1)
     assert [path.name for path in study.checkpoint_dir(trial_id).iterdir()] == [BEST_CKPT]
 
 
-def test_directories_of_others_stay_and_those_of_forgotten_trials_go(study):
+def test_the_users_folders_stay_and_folders_of_trials_that_are_not_in_the_journal_are_removed(study):
     add(study, 0.5, "completed")
     root = study.directory / "checkpoints"
-    for name in ("t0000-copy", "mine", "t0001"):  # the last one: its trial is not in the journal
+    for name in ("t0000-copy", "mine", "t0001"):  # t0001 is not in the journal
         (root / name).mkdir()
         (root / name / LAST_CKPT).write_text("weights")
-    (root / "notes.txt").write_text("mine, too")
-    prune(study, keep=1)
+    (root / "notes.txt").write_text("the user's")
+    prune_checkpoints(study, keep=1)
     assert {path.name for path in root.iterdir()} == {"t0000", "t0000-copy", "mine", "notes.txt"}
 
 
-def test_threshold_is_the_kth_best(study):
+def test_the_threshold_is_the_accuracy_of_the_kth_best_trial(study):
     assert checkpoint_threshold(study, 2) is None
     for best in (0.4, 0.7, 0.6):
         add(study, best, "completed")

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from inat.study.trial import short_name
 
 
-def test_the_predecessors_best_configuration():
+def test_the_name_of_the_best_published_configuration():
     params = {
         "first_layer_filters": 128, "filter_org": 1, "conv_layers": 5, "activation": "gelu", "dropout": 0.3,
         "batch_norm": True, "batch_size": 64, "learning_rate": 1e-4, "use_augmentation": False,
@@ -13,7 +13,7 @@ def test_the_predecessors_best_configuration():
     assert short_name(params) == "gelu-128f-x1-5L-d0.3-bn-b64-lr1e-4-noaug-fc512"
 
 
-def test_newer_settings_are_named_unless_they_are_off():
+def test_newer_settings_are_in_the_name_unless_they_are_off():
     params = {
         "first_layer_filters": 24, "filter_org": 2, "conv_layers": 4, "activation": "gelu", "dropout": 0.0,
         "batch_norm": True, "block": "residual", "pooling": "average", "batch_size": 32, "learning_rate": 5e-3,
@@ -28,7 +28,7 @@ def test_newer_settings_are_named_unless_they_are_off():
     assert short_name(params) == f"{start}-cos-wu0.1"
 
 
-def test_unknown_hyperparameters_are_spelt_out():
+def test_unknown_hyperparameters_are_written_out():
     assert short_name({"x": 0.12345678, "kind": "a"}) == "x=0.1235-kind=a"
 
 

@@ -14,12 +14,12 @@ from tests.models.published import published
 
 @pytest.fixture
 def trained(backbone_params, tmp_path):
-    """The checkpoint of a training of a backbone with these changes."""
+    """Train a backbone with some changed parameters; returns its checkpoint."""
 
     def train(**changes) -> Path:
         path = tmp_path / "trained.ckpt"
         fit(TrialConfig.from_params(backbone_params | {"max_epochs": 1} | changes), [Rows(weights=path)])
-        factory._load.cache_clear()  # as in another process
+        factory._load.cache_clear()  # as in a new process
         return path
 
     return train
@@ -27,7 +27,7 @@ def trained(backbone_params, tmp_path):
 
 @pytest.fixture
 def own_weights(tmp_path) -> Path:
-    """The folder of a file of weights that may change or go."""
+    """A folder with weights that a test may change or remove."""
     torch.save(published("mobilenet_v2"), tmp_path / "mobilenet_v2.pth")
     return tmp_path
 
@@ -37,7 +37,7 @@ def state_of(path: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("views", [4, 0])
-def test_frozen_stages_are_left_out_and_come_back(trained, views):
+def test_frozen_stages_are_left_out_and_restored(trained, views):
     path = trained(strategy="freeze_partial", k_layers=1, views=views)
     kept = torch.load(path, weights_only=True)["state_dict"]
     assert {key.split(".")[1] for key in kept} == {"features18", "head"}
@@ -59,7 +59,7 @@ def test_an_averaged_backbone_keeps_the_average_without_its_frozen_stages(traine
 
 
 @pytest.mark.parametrize(("first", "then"), [(4, 0), (0, 4)])
-def test_an_averaged_backbone_goes_on_with_features_or_with_the_whole_network(backbone_params, tmp_path, first, then):
+def test_an_averaged_backbone_resumes_on_features_or_on_the_whole_network(backbone_params, tmp_path, first, then):
     params = backbone_params | {"strategy": "freeze_partial", "k_layers": 1, "ema_decay": 0.9, "max_epochs": 2}
     last = tmp_path / "last.ckpt"
     with pytest.raises(SystemExit):
@@ -67,7 +67,7 @@ def test_an_averaged_backbone_goes_on_with_features_or_with_the_whole_network(ba
     assert fit(TrialConfig.from_params(params | {"views": then}), resume_from=last)["epochs"] == 2
 
 
-def test_other_weights_than_those_of_the_training_are_refused_in_a_sentence(trained, own_weights):
+def test_other_weights_than_those_of_the_training_are_refused(trained, own_weights):
     path = trained(weights_dir=str(own_weights))
     before = factory.find_weights("mobilenet_v2", own_weights).sha256
     torch.save({key: tensor + 1 for key, tensor in published("mobilenet_v2").items()}, own_weights / "mobilenet_v2.pth")
@@ -75,17 +75,18 @@ def test_other_weights_than_those_of_the_training_are_refused_in_a_sentence(trai
     with pytest.raises(StudyError) as caught:
         load_checkpoint(path)
     assert str(caught.value) == (
-        f"{path} lacks the frozen stages of mobilenet_v2, which came from weights with SHA-256 {before}, and those of "
-        f"--weights-dir have {after}; bring the former, or pass the best.ckpt of its study, which has all"
+        f"{path} lacks the frozen stages of mobilenet_v2, which came from weights with SHA-256 {before}, but the "
+        f"weights in --weights-dir have {after}; restore the former weights, or pass the best.ckpt of the study, "
+        "which is complete"
     )
 
 
-def test_without_any_weights_the_sentence_says_what_to_bring(trained, own_weights, monkeypatch):
+def test_without_weights_the_error_says_which_file_to_bring(trained, own_weights, monkeypatch):
     path = trained(weights_dir=str(own_weights))
     (own_weights / "mobilenet_v2.pth").unlink()
     monkeypatch.setenv("TORCH_HOME", str(own_weights / "nothing"))
     monkeypatch.setattr("inat.models.weights._download", lambda url, cached: "no network")
-    with pytest.raises(StudyError, match=r"ckpt lacks the frozen stages of mobilenet_v2: no weights of .*; bring"):
+    with pytest.raises(StudyError, match=r"ckpt lacks the frozen stages of mobilenet_v2: no weights of .*; download"):
         load_checkpoint(path)
 
 
@@ -100,11 +101,11 @@ def test_a_complete_checkpoint_needs_no_weights(trained, own_weights, tmp_path, 
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[key], tensor) for key, tensor in expected.items())
     assert load_checkpoint(whole).classifier.net.frozen == (19 if strategy == "freeze_all" else 0)
-    complete_checkpoint(whole, path)  # of one that is so already
+    complete_checkpoint(whole, path)  # of a complete checkpoint
     assert torch.load(path, weights_only=True)["state_dict"].keys() == expected.keys()
 
 
-def test_a_checkpoint_is_completed_from_where_the_weights_are_now(trained, own_weights, tmp_path):
+def test_a_checkpoint_is_completed_with_weights_that_were_moved(trained, own_weights, tmp_path):
     path, moved = trained(weights_dir=str(own_weights)), tmp_path / "moved"
     moved.mkdir()
     (own_weights / "mobilenet_v2.pth").rename(moved / "mobilenet_v2.pth")
@@ -115,7 +116,7 @@ def test_a_checkpoint_is_completed_from_where_the_weights_are_now(trained, own_w
 def test_loading_a_complete_checkpoint_changes_no_network_that_trials_share(trained, tmp_path, backbone_params):
     path = trained()
     complete_checkpoint(path, tmp_path / "best.ckpt")
-    shared = factory.pretrained(TrialConfig.from_params(backbone_params).model, 32, 2)
+    shared = factory.load_pretrained(TrialConfig.from_params(backbone_params).model, 32, 2)
     first = shared.features0[0].weight
     loaded = load_checkpoint(tmp_path / "best.ckpt").classifier.net.features0[0].weight
     assert torch.equal(first, loaded)
@@ -132,7 +133,7 @@ def test_a_checkpoint_with_other_stages_is_refused(trained):
 
 
 @pytest.mark.parametrize("content", [None, b"no checkpoint", b""])
-def test_what_is_no_checkpoint_is_refused_with_its_path(tmp_path, content):
+def test_files_that_are_no_checkpoint_are_refused_with_their_path(tmp_path, content):
     path = tmp_path / "x.ckpt"
     if content is not None:
         path.write_bytes(content)

@@ -5,7 +5,7 @@ from inat.training.epoch_recorder import EpochRecorder
 
 
 class FakeTrainer:
-    """The three things the recorder looks at."""
+    """The attributes of a trainer that the recorder reads or sets."""
 
     def __init__(self):
         self.callback_metrics, self.current_epoch, self.should_stop = {}, 0, False
@@ -32,7 +32,7 @@ def test_patience_counts_from_the_best_epoch(cnn_params):
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_diverged_training_ends_at_once_with_a_legal_value(cnn_params, loss):
+def test_a_diverged_training_ends_at_once_with_a_finite_accuracy(cnn_params, loss):
     recorder, _ = follow(cnn_params, [(1.0, 0.3), (loss, 0.1), (1.0, 0.9)])
     assert (recorder.epoch, recorder.best_val_acc) == (2, 0.3)
     assert recorder.row["finished"] == "diverged"
@@ -44,7 +44,7 @@ def test_a_training_may_end_before_the_last_epoch_of_its_schedule(cnn_params):
     assert recorder.row["finished"] == "max_epochs"
 
 
-def test_one_that_trains_on_the_validation_photos_goes_to_its_last_epoch_and_keeps_that(cnn_params):
+def test_a_training_on_the_validation_images_runs_to_its_last_epoch_and_keeps_it(cnn_params):
     kept = []
     for epochs in range(1, 7):
         recorder, _ = follow(cnn_params, [(1.0, 0.5)] * epochs, train_on_val=True, stop_epoch=6, patience=1)

@@ -23,8 +23,8 @@ def test_a_checkpoint_reproduces_its_recorded_validation_accuracy(cnn_params, tm
     assert load_checkpoint(tmp_path / "best.ckpt").classes == tuple("0123456789")
 
 
-def test_testing_needs_no_images_for_augmentation(cnn_params, photo_tree, tmp_path):
-    data = {"data": str(photo_tree()), "image_size": 16, "use_augmentation": True, "cache_dir": str(tmp_path / "cache")}
+def test_evaluation_needs_no_images_for_augmentation(cnn_params, image_tree, tmp_path):
+    data = {"data": str(image_tree()), "image_size": 16, "use_augmentation": True, "cache_dir": str(tmp_path / "cache")}
     keeper = Rows(weights=tmp_path / "best.ckpt")
     fit(TrialConfig.from_params(cnn_params | data | {"max_epochs": 1, "batch_size": 4}), [keeper])
     (larger,) = (tmp_path / "cache").glob("*-32px")
@@ -34,7 +34,7 @@ def test_testing_needs_no_images_for_augmentation(cnn_params, photo_tree, tmp_pa
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_a_checkpoint_trained_on_features_scores_on_photographs_what_was_recorded(backbone_params, tmp_path, precision):
+def test_a_checkpoint_trained_on_features_has_its_recorded_scores_on_images(backbone_params, tmp_path, precision):
     keeper = Rows(weights=tmp_path / "best.ckpt")
     params = backbone_params | {"precision": precision, "use_augmentation": True, "views": 2}
     fit(TrialConfig.from_params(params), [keeper])

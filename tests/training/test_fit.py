@@ -11,7 +11,7 @@ from inat.training.fit import fit
 from tests.conftest import Rows
 
 
-def test_learns_the_digits_and_says_how_it_ended(cnn_params):
+def test_fit_learns_the_digits_and_returns_why_it_ended(cnn_params):
     metrics = fit(TrialConfig.from_params(cnn_params | {"max_epochs": 4}))
     assert metrics["best_val_acc"] > 0.8
     assert metrics["epochs"] == metrics["epoch"] == 4
@@ -19,7 +19,7 @@ def test_learns_the_digits_and_says_how_it_ended(cnn_params):
     assert metrics["seconds"] > 0
 
 
-def test_same_seed_same_rows_and_another_seed_others(cnn_params):
+def test_the_same_seed_gives_the_same_rows_and_another_seed_others(cnn_params):
     def rows(seed: int):
         keeper = Rows()
         fit(TrialConfig.from_params(cnn_params | {"seed": seed, "max_epochs": 2}), [keeper])
@@ -31,7 +31,7 @@ def test_same_seed_same_rows_and_another_seed_others(cnn_params):
 
 @pytest.mark.parametrize("augment", [False, True])
 def test_a_resumed_training_repeats_the_uninterrupted_one_bit_by_bit(cnn_params, tmp_path, augment):
-    # The learning rate steps at epoch 2, where an off-by-one would show.
+    # The learning rate steps at epoch 2, so an error by one epoch would show.
     params = cnn_params | {"max_epochs": 4, "lr_step_epochs": 2, "use_augmentation": augment}
     config = TrialConfig.from_params(params)
     whole = Rows()
@@ -58,8 +58,8 @@ def test_a_modern_network_learns_the_digits(cnn_params):
 
 
 @pytest.mark.parametrize("stop_after", [1, 3])
-def test_a_modern_training_resumed_repeats_the_uninterrupted_one_bit_by_bit(cnn_params, tmp_path, stop_after):
-    """With the average of its weights, its schedule and the random numbers of its mixed batches."""
+def test_a_resumed_modern_training_repeats_the_uninterrupted_one_bit_by_bit(cnn_params, tmp_path, stop_after):
+    """Including the average of the weights, the schedule and the random numbers of mixed batches."""
     config = TrialConfig.from_params(cnn_params | MODERN | {"max_epochs": 4})
     whole = Rows(weights=tmp_path / "whole.ckpt")
     fit(config, [whole])
@@ -74,7 +74,7 @@ def test_a_modern_training_resumed_repeats_the_uninterrupted_one_bit_by_bit(cnn_
     assert all(torch.equal(tensor, states[1][key]) for key, tensor in states[0].items())
 
 
-def test_the_checkpoint_of_a_modern_training_scores_what_was_validated(cnn_params, tmp_path):
+def test_the_checkpoint_of_a_modern_training_has_the_scores_of_its_validation(cnn_params, tmp_path):
     keeper = Rows(weights=tmp_path / "best.ckpt")
     fit(TrialConfig.from_params(cnn_params | MODERN | {"max_epochs": 2}), [keeper])
     best = max(keeper.rows, key=lambda row: row["val_acc"])
@@ -83,7 +83,7 @@ def test_the_checkpoint_of_a_modern_training_scores_what_was_validated(cnn_param
     assert scores["val_loss"] == pytest.approx(best["val_loss"], rel=1e-4)
 
 
-def test_each_new_setting_changes_the_training(cnn_params):
+def test_each_setting_changes_the_training(cnn_params):
     def rows(**changes):
         keeper = Rows()
         fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1, "use_augmentation": True} | changes), [keeper])
@@ -101,7 +101,7 @@ def test_a_damaged_checkpoint_is_removed_and_the_training_starts_from_the_first_
     with pytest.raises(SystemExit):
         fit(config, [Rows(stop_after=1, save_to=last)])
     whole = bytearray(last.read_bytes())
-    middle = len(whole) // 2  # in the weights, which torch would load as they are
+    middle = len(whole) // 2  # in the weights, which torch would load without an error
     whole[middle] ^= 255
     last.write_bytes({"empty": b"", "torn": whole[:middle], "one byte": whole}[damage])
     rows = Rows()
@@ -111,15 +111,15 @@ def test_a_damaged_checkpoint_is_removed_and_the_training_starts_from_the_first_
     assert not last.exists()
 
 
-def test_a_checkpoint_is_written_where_it_is_wanted_and_nowhere_else(cnn_params, tmp_path, monkeypatch):
+def test_a_checkpoint_is_written_directly_to_its_path(cnn_params, tmp_path, monkeypatch):
     elsewhere = tmp_path / "elsewhere"
-    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))  # does not exist: a file there could not be made
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))  # does not exist, so no file can be created there
     with pytest.raises(SystemExit):
         fit(TrialConfig.from_params(cnn_params), [Rows(stop_after=1, save_to=tmp_path / "last.ckpt")])
     assert (tmp_path / "last.ckpt").stat().st_size > 0
 
 
-def test_a_loss_that_is_no_number_ends_the_training_in_the_middle_of_an_epoch(cnn_params, monkeypatch):
+def test_a_nan_loss_ends_the_training_in_the_middle_of_an_epoch(cnn_params, monkeypatch):
     seen = []
     real = Classifier.training_step
 
@@ -147,7 +147,7 @@ def test_a_compiled_network_learns_and_its_checkpoint_loads_like_any_other(cnn_p
 @pytest.mark.slow
 @pytest.mark.skipif(not any(shutil.which(name) for name in ("g++", "clang++", "c++")), reason="no C++ compiler")
 def test_every_network_of_a_process_is_compiled(cnn_params, monkeypatch):
-    """A search trains hundreds in one process, and torch gives up after a few compilations of the same code."""
+    """A search trains hundreds of networks in one process; torch stops compiling the same code after a few times."""
     monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 4)
     counters = torch._dynamo.utils.counters
     for filters in (1, 2, 3):
@@ -158,7 +158,7 @@ def test_every_network_of_a_process_is_compiled(cnn_params, monkeypatch):
 
 
 def test_no_step_waits_for_the_device(cnn_params):
-    """Tensors of the meta device have no values, so any read of one by the host raises."""
+    """Tensors on the meta device have no values, so any attempt to read one raises."""
     config = TrialConfig.from_params(cnn_params)
     classifier = factory.build_classifier(config, 10).to("meta")
     batch = torch.rand(8, 3, 16, 16, device="meta"), torch.zeros(8, dtype=torch.int64, device="meta")
@@ -166,13 +166,13 @@ def test_no_step_waits_for_the_device(cnn_params):
     classifier.validation_step(batch, 0)
 
 
-NO_ROOM = torch.OutOfMemoryError("no room for so many images")
+NO_SPACE_ERRNOS = torch.OutOfMemoryError("no room for so many images")
 
 
 class Small:
-    """Stands in for a device: a network that has no room for more than ``most`` images at a time."""
+    """A fake device: its network has no memory for more than ``most`` images at a time."""
 
-    def __init__(self, most: int, monkeypatch, error: Exception = NO_ROOM):
+    def __init__(self, most: int, monkeypatch, error: Exception = NO_SPACE_ERRNOS):
         self.seen, self.error = [], error
         real = factory.build_cnn
 
@@ -189,7 +189,7 @@ class Small:
             raise self.error
 
 
-def test_out_of_memory_halves_the_micro_batch_and_says_so(cnn_params, monkeypatch):
+def test_out_of_memory_halves_the_micro_batch_and_reports_it(cnn_params, monkeypatch):
     params = cnn_params | {"max_epochs": 2, "batch_norm": False, "dropout": 0.0, "precision": "32-true"}
     whole = fit(TrialConfig.from_params(params))
     device = Small(20, monkeypatch)
@@ -205,7 +205,7 @@ def test_out_of_memory_halves_the_micro_batch_and_says_so(cnn_params, monkeypatc
     "error",
     [MemoryError(), RuntimeError("CUDA error: out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")],
 )
-def test_every_way_to_be_out_of_memory_halves_the_micro_batch(cnn_params, monkeypatch, error):
+def test_every_out_of_memory_error_halves_the_micro_batch(cnn_params, monkeypatch, error):
     Small(32, monkeypatch, error)
     assert fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1}))["micro_batch"] == 32
 

@@ -1,4 +1,4 @@
-"""Trainings on kept features against trainings of the whole network: the same but for time."""
+"""Trainings on kept features compared with trainings of the whole network: only the time may differ."""
 
 import errno
 import os
@@ -14,13 +14,13 @@ from inat.config.trial import TrialConfig
 from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_ACC, VAL_LOSS
 from inat.errors import DataError
 from inat.models import frozen_features
-from inat.models.factory import pretrained
+from inat.models.factory import load_pretrained
 from inat.training import inputs
 from inat.training.fit import fit
 from tests.conftest import Rows
 
 KEPT, CLASSIC = {}, {"views": 0}
-# As small as is sensible; the head of a frozen body trains on whatever it makes of them.
+# Small image sizes; for these tests the features need not be good.
 SIDES = dict.fromkeys(BACKBONE_NAMES, 64) | {"vit_b_16": 32, "inception_v3": 75}
 
 
@@ -36,10 +36,10 @@ def kept_directories(params) -> list[Path]:
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("strategy", [{"strategy": "freeze_all"}, {"strategy": "freeze_partial", "k_layers": 2}])
-def test_kept_features_give_bit_by_bit_what_the_whole_network_gives(backbone_params, strategy, precision, monkeypatch):
+def test_training_on_features_equals_training_all_bit_by_bit(backbone_params, strategy, precision, monkeypatch):
     monkeypatch.setattr(
-        frozen_features, "BATCH", backbone_params["batch_size"]
-    )  # the last bits depend on how many at a time
+        frozen_features, "BATCH_SIZE", backbone_params["batch_size"]
+    )  # the last bits depend on the batch size
     params = backbone_params | strategy | {"precision": precision}
     kept = rows_of(params)
     assert kept == rows_of(params | CLASSIC)
@@ -48,16 +48,16 @@ def test_kept_features_give_bit_by_bit_what_the_whole_network_gives(backbone_par
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("32-true", 1e-5), ("bf16-mixed", 1e-2)])
-def test_pushed_in_larger_batches_they_give_the_same_up_to_rounding(backbone_params, precision, tolerance):
+def test_features_computed_in_larger_batches_give_the_same_up_to_rounding(backbone_params, precision, tolerance):
     params = backbone_params | {"precision": precision}
-    assert params["batch_size"] < frozen_features.BATCH
+    assert params["batch_size"] < frozen_features.BATCH_SIZE
     kept, classic = rows_of(params), rows_of(params | CLASSIC)
     for name in (TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC):
         assert [row[name] for row in kept] == pytest.approx([row[name] for row in classic], rel=tolerance), name
 
 
 class Watch(pl.Callback):
-    """What frozen stages look like while a network trains, and the state it ends with."""
+    """Records the state of frozen stages during a training, and the final state of the network."""
 
     def __init__(self):
         self.steps, self.in_train_mode, self.with_gradients, self.stages, self.state = 0, 0, 0, [], {}
@@ -79,31 +79,31 @@ class Watch(pl.Callback):
 @pytest.mark.parametrize(
     "backbone", [pytest.param(n, marks=[pytest.mark.slow] * (n == "vgg16")) for n in BACKBONE_NAMES]
 )
-def test_a_training_leaves_frozen_stages_as_they_are(backbone_params, backbone, way):
+def test_a_training_does_not_change_frozen_stages(backbone_params, backbone, way):
     changes = {"backbone": backbone, "image_size": SIDES[backbone], "strategy": "freeze_partial", "k_layers": 1,
                "weights": "none"}  # fmt: skip
     params = backbone_params | changes | {"max_epochs": 1, "batch_size": 16} | way
     config = TrialConfig.from_params(params)
-    network = pretrained(config.model, SIDES[backbone], 2)
+    network = load_pretrained(config.model, SIDES[backbone], 2)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     watch = Watch()
     fit(config, [watch])
     stages = [name for name, _ in network.named_children()]
     assert watch.stages == (stages if way else stages[-2:])
     assert (watch.steps, watch.in_train_mode, watch.with_gradients) == (2, 0, 0)
-    after = pretrained(config.model, SIDES[backbone], 2).state_dict()
+    after = load_pretrained(config.model, SIDES[backbone], 2).state_dict()
     assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
     moved = {key for key, tensor in watch.state.items() if not torch.equal(tensor, before[key])}
     assert moved >= {key for key, _ in network.suffix().named_parameters() if not key.startswith("head")}
     assert not moved & network.prefix().state_dict().keys()
 
 
-def test_the_head_depends_on_the_seed_and_not_on_what_the_process_did_before(backbone_params):
+def test_the_head_depends_on_the_seed_and_not_on_earlier_trials_of_the_process(backbone_params):
     computing = rows_of(backbone_params)
     found = rows_of(backbone_params)
     rows_of(
         backbone_params | {"backbone": "resnet50", "weights": "none", "max_epochs": 1}
-    )  # puts another network in its place
+    )  # replaces the cached network
     assert computing == found == rows_of(backbone_params)
     assert rows_of(backbone_params | {"seed": 1}) != found
 
@@ -131,9 +131,9 @@ def test_a_resumed_training_on_features_repeats_the_uninterrupted_one(backbone_p
 
 
 @pytest.mark.parametrize(("before", "after"), [(KEPT, CLASSIC), (CLASSIC, KEPT)], ids=["to classic", "to kept"])
-def test_a_training_may_be_resumed_the_other_way(backbone_params, tmp_path, monkeypatch, before, after):
-    """As when another --max-feature-gb or the space on the disk decides otherwise than before."""
-    monkeypatch.setattr(frozen_features, "BATCH", backbone_params["batch_size"])
+def test_a_training_can_be_resumed_the_other_way(backbone_params, tmp_path, monkeypatch, before, after):
+    """As with another --max-feature-gb, or with more or less space on the disk."""
+    monkeypatch.setattr(frozen_features, "BATCH_SIZE", backbone_params["batch_size"])
     params = backbone_params | {"strategy": "freeze_partial", "k_layers": 2}
     whole, last = rows_of(params), tmp_path / "last.ckpt"
     with pytest.raises(SystemExit):
@@ -145,7 +145,7 @@ def test_a_training_may_be_resumed_the_other_way(backbone_params, tmp_path, monk
     assert resumed.rows == whole[1:]
 
 
-def test_features_above_the_limit_are_not_kept_and_the_rows_say_so(backbone_params):
+def test_features_above_the_limit_are_not_kept_and_the_rows_note_it(backbone_params):
     rows = rows_of(backbone_params | {"max_feature_gb": 1e-4})
     assert {row.pop("note") for row in rows} == {
         "trained through the frozen stages in every epoch: their features take 204.8 kB, "
@@ -156,7 +156,7 @@ def test_features_above_the_limit_are_not_kept_and_the_rows_say_so(backbone_para
     assert "note" not in rows_of(backbone_params | {"max_feature_gb": 2.1e-4})[0]
 
 
-def test_features_that_the_disk_has_no_room_for_are_not_kept_unless_they_are_there(backbone_params, monkeypatch):
+def test_features_that_do_not_fit_on_the_disk_are_not_kept_unless_they_exist(backbone_params, monkeypatch):
     monkeypatch.setattr(inputs, "free_bytes", lambda directory: 200_000)
     assert rows_of(backbone_params)[0]["note"].endswith(f"the disk of {backbone_params['cache_dir']} has 200.0 kB free")
     monkeypatch.undo()
@@ -165,8 +165,8 @@ def test_features_that_the_disk_has_no_room_for_are_not_kept_unless_they_are_the
     assert "note" not in rows_of(backbone_params)[0]
 
 
-def test_where_building_them_fills_the_disk_the_whole_network_is_trained(backbone_params, monkeypatch):
-    """As when two trials build at once in room for one. Its validation photos still had room."""
+def test_a_disk_that_fills_up_while_writing_features_trains_the_whole_network(backbone_params, monkeypatch):
+    """As when two trials write features at once and the disk has space for one of them, and the validation features."""
     real = frozen_features.write_store
 
     def full(directory, *rest):
@@ -198,18 +198,18 @@ def test_a_cache_that_may_not_be_written_is_an_error(backbone_params, monkeypatc
 @pytest.mark.parametrize(
     "change", [CLASSIC, {"strategy": "unfreeze_all"}, {"strategy": "freeze_partial", "k_layers": 19}]
 )
-def test_nothing_is_kept_where_nothing_is_frozen_or_nobody_wants_it(backbone_params, change):
+def test_no_features_are_kept_without_frozen_stages_or_views(backbone_params, change):
     (row,) = rows_of(backbone_params | change | {"max_epochs": 1})
     assert "note" not in row
     assert kept_directories(backbone_params) == []
 
 
-def test_rows_count_the_parameters_that_train_whichever_way(backbone_params):
+def test_rows_have_the_same_number_of_trainable_parameters_either_way(backbone_params):
     counts = [rows_of(backbone_params | way | {"max_epochs": 1})[0]["trainable_parameters"] for way in (KEPT, CLASSIC)]
     assert counts == [1280 * 2 + 2] * 2
 
 
-def test_the_body_learns_more_slowly_than_the_head_where_all_trains(backbone_params):
+def test_an_unfrozen_body_learns_more_slowly_than_the_head(backbone_params):
     class Rates(pl.Callback):
         def on_train_start(self, trainer, pl_module):
             groups = trainer.optimizers[0].param_groups
@@ -220,7 +220,7 @@ def test_the_body_learns_more_slowly_than_the_head_where_all_trains(backbone_par
     assert rates.rates == [(1e-2, 2562), (pytest.approx(1e-3), 2_223_872)]
 
 
-def test_the_scans_train_a_backbone(backbone_params):
+def test_a_backbone_trains_on_the_digits(backbone_params):
     metrics = fit(TrialConfig.from_params(backbone_params | {"data": "digits", "batch_size": 64}))
     assert metrics["best_val_acc"] > 0.3
     assert len(kept_directories(backbone_params)) == 2

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 
@@ -30,24 +29,3 @@ def test_compiling_without_a_compiler_is_refused(cnn_params, monkeypatch, tmp_pa
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(ConfigError, match=r"--compile needs a C\+\+ compiler and none is installed"):
         fit(TrialConfig.from_params(cnn_params | {"compile": True}))
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (torch.OutOfMemoryError("Tried to allocate 2 GiB"), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
-        (RuntimeError("CUDA error: out of memory"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
-        (np._core._exceptions._ArrayMemoryError((2,), np.dtype("float32")), True),
-        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
-    ],
-)
-def test_the_ways_in_which_memory_runs_out(error, expected):
-    assert precision.out_of_memory(error) == expected
-
-
-def test_an_impossible_tensor_is_out_of_memory():
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(2**60, dtype=torch.uint8)
-    assert precision.out_of_memory(caught.value)

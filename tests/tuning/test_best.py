@@ -8,8 +8,7 @@ from inat.config.trial import TrialConfig
 from inat.constants import BEST_CKPT
 from inat.errors import DiskFullError
 from inat.training.fit import fit
-from inat.tuning.best import test_once as scores_on_test
-from inat.tuning.best import write_best
+from inat.tuning.best import evaluate_best_on_test, write_best
 from tests.conftest import Rows
 from tests.helpers import run_epochs
 
@@ -35,7 +34,7 @@ def test_configuration_and_weights_are_of_the_same_trial(study):
     assert (study.directory / BEST_CKPT).read_text() == f"weights of {tied}"
 
 
-def test_the_score_of_an_unchanged_best_trial_is_kept_and_that_of_another_is_not(study):
+def test_the_test_score_is_kept_as_long_as_the_best_trial_is_the_same(study):
     end(study, 0.5, weights=True)
     write_best(study)
     path = study.directory / "best.json"
@@ -54,7 +53,7 @@ def test_an_objective_without_weights_has_a_best_trial_too(study):
     assert not (study.directory / BEST_CKPT).exists()
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half_written(study, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_incomplete_file(study, monkeypatch):
     end(study, 0.5, weights=True)
 
     def no_space(source, target):
@@ -67,7 +66,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(study, monkeypatch)
     assert not {path.name for path in study.directory.iterdir()} & {BEST_CKPT, f".{BEST_CKPT}", "best.json"}
 
 
-def test_the_best_of_a_study_of_backbones_needs_no_other_weights(study, backbone_params, tmp_path, monkeypatch):
+def test_best_ckpt_of_a_backbone_needs_no_other_weights(study, backbone_params, tmp_path, monkeypatch):
     config = TrialConfig.from_params(backbone_params | {"max_epochs": 1})
     trial_id = study.add_trial({"backbone": "mobilenet_v2", "learning_rate": 1e-2}).trial_id
     path = study.checkpoint_dir(trial_id) / BEST_CKPT
@@ -76,5 +75,7 @@ def test_the_best_of_a_study_of_backbones_needs_no_other_weights(study, backbone
     run_epochs(study, trial_id, [0.5])
     study.end_trial(trial_id, "completed")
     assert write_best(study).trial_id == trial_id
-    monkeypatch.setattr("inat.models.factory.find_weights", lambda *_: pytest.fail("looked for weights"))
-    assert scores_on_test(study, config.data)["images"] == 6
+    monkeypatch.setattr(
+        "inat.models.factory.find_weights", lambda *_: pytest.fail("best.ckpt needed the pretrained weights")
+    )
+    assert evaluate_best_on_test(study, config.data)["images"] == 6

@@ -89,7 +89,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_ctrl_c_says_how_to_cont
     assert process.returncode == 130, output + errors
     assert f"--resume '{directory}'" in output.splitlines()[-1]
     study = Study.open(directory)
-    rows = [row for trial_id, row in study.arrivals if trial_id == "t0000"]
+    rows = [row for trial_id, row in study.reported_epochs if trial_id == "t0000"]
     # Rows that the checkpoint had not yet reported come once more as they are. Trained again, and so with other
     # seconds, is an epoch only if it was reported and not yet in the checkpoint: never the first.
     seconds = {epoch: {row["seconds"] for row in rows if row["epoch"] == epoch} for epoch in (1, 2)}

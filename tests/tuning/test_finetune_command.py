@@ -61,7 +61,7 @@ def test_changed_weights_do_not_go_on_with_a_study(tmp_path):
     torch.save(mobilenet_v2().state_dict(), weights / "mobilenet_v2.pth")
     again = run(tmp_path, "--resume", str(tmp_path / "results" / "study"))
     assert again.returncode == 2
-    assert again.stderr.startswith("error: the weights of mobilenet_v2 are not those the study began with")
+    assert again.stderr.startswith("error: the weights of mobilenet_v2 differ from the ones that the study began with")
 
 
 def test_missing_weights_are_one_sentence_before_ray_starts(tmp_path):
@@ -107,4 +107,4 @@ def test_a_study_of_the_other_script_is_not_resumed(tmp_path):
     Study.create(tmp_path / "study", {"config": SearchConfig(data="digits").to_json()}).close()
     done = run(tmp_path, "--resume", str(tmp_path / "study"))
     assert done.returncode == 2
-    assert "is a study of tune_scratch.py; resume it with that" in done.stderr
+    assert "is a study of tune_scratch.py; run python tune_scratch.py --resume " in done.stderr

@@ -89,7 +89,7 @@ def test_a_trial_ends_once_and_takes_no_epochs_after_its_end(study):
     lifecycle.add_epochs(trial_id, [epoch(1, 0.1)], node="")
     lifecycle.end(trial_id)
     assert calls == [("t0000", "running"), ("t0000", "completed")]
-    assert len(study.endings) == len(study.arrivals) == 1
+    assert len(study.ended_in_order) == len(study.reported_epochs) == 1
 
 
 @pytest.mark.parametrize(

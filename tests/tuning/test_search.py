@@ -22,7 +22,7 @@ from inat.config.search import SearchConfig
 from inat.errors import ConfigError, SearchError, StudyError
 from inat.study.study import Study
 from inat.tuning import search
-from inat.tuning.best import test_once as score_once
+from inat.tuning.best import evaluate_best_on_test as score_once
 from inat.tuning.best import write_best
 from inat.tuning.ray_backend import hang_monitor
 from inat.tuning.ray_backend.session import ray_session
@@ -217,7 +217,7 @@ def test_a_trial_whose_process_dies_while_it_is_handed_over_is_the_next_to_run(t
     study, space = search.open_study(settings)
     search.run(settings, study, space, fragile)
     study.close()
-    assert [(t.trial_id, t.state) for t in study.endings] == [(f"t000{i}", "completed") for i in range(4)]
+    assert [(t.trial_id, t.state) for t in study.ended_in_order] == [(f"t000{i}", "completed") for i in range(4)]
     assert (study.directory / "errors" / "t0001.txt").exists()
     assert len(list((study.directory / "ray").iterdir())) == 1  # Tune ran once, not again for what was left
 
@@ -238,8 +238,8 @@ def test_a_search_where_all_fail_says_why(tmp_path, monkeypatch):
     assert list(pd.read_csv(tmp_path / "study" / "trials.csv")["state"]) == ["failed", "failed"]
 
 
-def test_changed_photos_are_refused_on_resume(photo_tree, tmp_path):
-    root = photo_tree()
+def test_changed_photos_are_refused_on_resume(image_tree, tmp_path):
+    root = image_tree()
     settings = config(tmp_path / "results", data=str(root), image_size=16)
     search.open_study(settings)[0].close()
     next((root / "train" / "bird").iterdir()).unlink()

@@ -1,4 +1,4 @@
-"""The download as the user sees it: folders, messages, and going on after an interruption."""
+"""The download command: folders, messages, and continuing after an interruption."""
 
 import os
 import shlex
@@ -12,8 +12,8 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from inat.data.download.http import ResumableFile
-from inat.data.download.unzip import UselessArchiveError, count_images, publish
-from inat.data.image_store_builder import disk_errors
+from inat.data.download.messages import as_data_error
+from inat.data.download.unzip import UnusableArchiveError, count_images, publish_archive
 from inat.errors import DataError
 
 NATURE_12K: Final = "https://storage.googleapis.com/wandb_datasets/nature_12K.zip"
@@ -22,36 +22,36 @@ DEFAULT: Final = Path("inaturalist_12K")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DownloadCommand:
-    """Fetch the photographs and unpack them; goes on where an earlier run was stopped."""
+    """Fetch the photos and unpack them; continues where an earlier run was stopped."""
 
     to: Path = DEFAULT
-    """Folder that gets train/ and val/."""
+    """Folder to create, with train/ and val/ in it."""
     url: str = NATURE_12K
-    """Zip archive with train/<class>/* and val/<class>/*, perhaps in a folder of its own."""
+    """Zip archive with train/<class>/* and val/<class>/*, at its top or in one folder."""
 
 
 def download(command: DownloadCommand) -> None:
-    """Bring the photographs to ``command.to`` unless they are there, and say what to run next; DataError if it fails.
+    """Download the images to ``command.to`` unless they are there, and print what to run next; DataError if it fails.
 
-    A folder with anything else in it is left alone.
+    A folder with any other content is left as it is.
     """
     given = command.to.expanduser()
-    target = given.resolve()  # a link to a larger disk takes the working folder there, too
-    with disk_errors(target.parent):
-        photos = find_images(target)
-        if photos is None:
+    target = given.resolve()  # if it is a link to a larger disk, the working folder is on that disk, too
+    with as_data_error(target.parent):
+        count = find_images(target)
+        if count is None:
             _refuse_mount_point(target)
-            photos = _bring(command.url, target)
-            print(f"{target} is complete: {photos:,} photos")
+            count = _fetch_and_unpack(command.url, target)
+            print(f"{target} is complete: {count:,} photos")
         else:
-            shutil.rmtree(_work_folder(target), ignore_errors=True)  # of a run that was killed after its last step
-            print(f"{target} was complete before: {photos:,} photos, nothing to fetch")
+            shutil.rmtree(_work_folder(target), ignore_errors=True)  # left by a run that was killed after its last step
+            print(f"{target} was complete before: {count:,} photos, nothing to fetch")
     search = f"python tune_scratch.py --data {shlex.quote(str(given))}"
     print(f"next: {search}\nor, for a first look: {search} --image-size 64 --num-samples 16 --max-epochs 9")
 
 
 def find_images(target: Path) -> int | None:
-    """How many photos a complete ``target`` has; None if there is none yet, DataError if it is something else."""
+    """Number of images in a complete ``target``; None if it is missing or empty, DataError if it has other content."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return None
     try:
@@ -62,30 +62,30 @@ def find_images(target: Path) -> int | None:
 
 
 def _refuse_mount_point(target: Path) -> None:
-    """A finished folder takes the place of ``target`` by one renaming, which a mount point does not allow."""
+    """The finished folder is renamed to ``target``, which is impossible for a mount point."""
     if os.path.ismount(target):
         raise DataError(
             f"{target} is a mount point, and the photos need a folder in it; pass --to {target / DEFAULT.name}"
         )
 
 
-def _bring(url: str, target: Path) -> int:
-    with _workplace(target) as archive:
-        photos = find_images(target)  # another process may just have ended
-        if photos is not None:
-            return photos
-        part = ResumableFile(url, archive)
+def _fetch_and_unpack(url: str, target: Path) -> int:
+    with _locked_archive(target) as archive:
+        count = find_images(target)  # another process may just have completed it
+        if count is not None:
+            return count
+        partial = ResumableFile(url, archive)
         try:
-            part.fetch()
-            photos = publish(archive, target)
-            part.forget()
-        except UselessArchiveError:
-            part.forget()
+            partial.fetch()
+            count = publish_archive(archive, target)
+            partial.forget()
+        except UnusableArchiveError:
+            partial.forget()
             raise
         except KeyboardInterrupt:
-            print("what has come is kept; the same command goes on from there")
+            print("the part fetched so far is kept; the same command continues from there")
             raise
-    return photos
+    return count
 
 
 def _work_folder(target: Path) -> Path:
@@ -93,8 +93,8 @@ def _work_folder(target: Path) -> Path:
 
 
 @contextmanager
-def _workplace(target: Path) -> Iterator[Path]:
-    """Where the archive grows, for one process at a time; its folder stays only while it holds a part of it."""
+def _locked_archive(target: Path) -> Iterator[Path]:
+    """Path of the growing archive, for one process at a time; its folder stays only if it holds a part of it."""
     work = _work_folder(target)
     work.mkdir(parents=True, exist_ok=True)
     archive, lock = work / "archive.zip", FileLock(work / "lock")
@@ -107,7 +107,7 @@ def _workplace(target: Path) -> Iterator[Path]:
     try:
         yield archive
     finally:
-        # The lock file goes while it is held; filelock sees to it that nobody gets a lock on a file that has gone.
+        # The lock file is removed while it is held; filelock makes sure that nobody locks a file that was removed.
         if not archive.exists() or not archive.stat().st_size:
             shutil.rmtree(work, ignore_errors=True)
         lock.release()

@@ -33,7 +33,7 @@ class OptunaDbWriter(BackgroundLogger):
 
     def __call__(self, trial: Trial) -> None:
         if trial.state != RUNNING:
-            self.put(self._searcher.as_optuna(trial))
+            self.put(self._searcher.to_frozen_trial(trial))
 
     def open(self) -> None:
         self._storage = optuna.storages.RDBStorage(f"sqlite:///{self._study.directory / STUDY_DB}")

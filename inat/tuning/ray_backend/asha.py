@@ -71,5 +71,5 @@ class StudyASHA(AsyncHyperBandScheduler):
 def asha_for(study: Study, *, max_epochs: int, grace_period: int, reduction_factor: int) -> StudyASHA:
     """Return the scheduler of a study, with the rungs that the study's epochs fill."""
     scheduler = StudyASHA(max_epochs=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor)
-    scheduler.replay(study.arrivals)
+    scheduler.replay(study.reported_epochs)
     return scheduler

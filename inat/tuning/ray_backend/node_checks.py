@@ -10,7 +10,7 @@ from typing import Any
 
 from inat.constants import CHECKPOINTS_DIR, STUDY_JSON
 from inat.errors import DiskFullError, InatError, NodeError
-from inat.study.atomic_io import NO_ROOM
+from inat.study.atomic_io import NO_SPACE_ERRNOS
 
 _NODE_ERROR = re.compile(r"NodeError: (?P<reason>.*) \[node (?P<node>[0-9a-f]+)\]")
 
@@ -50,7 +50,7 @@ def _check_writable(directory: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        if error.errno not in NO_ROOM:  # a full disk is full for all nodes
+        if error.errno not in NO_SPACE_ERRNOS:  # a full disk is full for all nodes
             raise
 
 

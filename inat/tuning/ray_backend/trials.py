@@ -22,7 +22,7 @@ class TrialSource(Protocol):
         """Return the settings of the next trial, None if there is none."""
         ...
 
-    def start_over(self) -> Self:
+    def requeue_unfinished(self) -> Self:
         """Suggest the unfinished trials of the study again, before new ones; call it only while none is running."""
         ...
 

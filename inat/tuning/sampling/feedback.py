@@ -27,7 +27,7 @@ from inat.constants import (
     TRIAL_ID,
 )
 from inat.study.trial import Trial
-from inat.training.memory import says_out_of_memory
+from inat.training.memory import is_out_of_memory_text
 from inat.tuning.ray_backend.error_texts import is_process_death
 
 StoppedPolicy = Literal["extrapolate", "last", "pruned"]
@@ -73,7 +73,7 @@ def feedback_for(trial: Trial, ended_before: Iterable[Trial], policy: StoppedPol
     - Any other failure counts as FAIL, which samplers ignore: a bug says nothing about the hyperparameters.
     """
     if trial.state == FAILED:
-        too_large = says_out_of_memory(trial.error) or is_process_death(trial.error)
+        too_large = is_out_of_memory_text(trial.error) or is_process_death(trial.error)
         return SamplerFeedback(TrialState.COMPLETE, WORST) if too_large else SamplerFeedback(TrialState.FAIL, None)
     value = trial.best_val_acc
     if value is None or not math.isfinite(value):

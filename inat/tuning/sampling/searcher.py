@@ -30,7 +30,7 @@ from inat.study.trial import Trial
 from inat.tuning.sampling.feedback import Rungs, SamplerFeedback, StoppedPolicy, feedback_for, user_attrs_of
 from inat.tuning.sampling.samplers import CANDIDATES, RETRY_CANDIDATES, SamplerName, make_sampler
 from inat.tuning.space.domains import optuna_space
-from inat.tuning.space.grid import grid_of, identity, next_of_grid
+from inat.tuning.space.grid import grid_of, next_grid_params, params_key
 from inat.tuning.worker.trainable import SEED, THRESHOLD
 
 # Suggestions to ask for before a random untried configuration is taken: a suggestion takes about 10 ms, a repeated
@@ -77,25 +77,25 @@ class BudgetAwareOptunaSearch(Searcher):
         self._running: dict[str, optuna.Trial] = {}
         self._reported_epochs: dict[str, int] = {}
         self._feedback: dict[str, SamplerFeedback] = {}
-        for trial in study.endings:
+        for trial in study.ended_in_order:
             self._make_feedback(trial)
         for trial in study.trials.values():
             self._replay(trial)
         self._unfinished = study.unfinished()
-        self._tried = {identity(trial.params) for trial in study.trials.values()}
-        self._grid: dict[str, Mapping[str, Any]] = {identity(params): params for params in options.grid}
-        self._start_from = list({identity(params): params for params in options.start_from}.values())
+        self._tried = {params_key(trial.params) for trial in study.trials.values()}
+        self._grid: dict[str, Mapping[str, Any]] = {params_key(params): params for params in options.grid}
+        self._start_from = list({params_key(params): params for params in options.start_from}.values())
         # The node where the last trial has ended: the next trial will run there.
-        self._free_node = study.endings[-1].node if study.endings else ""
+        self._free_node = study.ended_in_order[-1].node if study.ended_in_order else ""
 
     # Handing out trials.
 
     @property
-    def waiting(self) -> int:
+    def num_unfinished(self) -> int:
         """Number of unfinished trials that have not been handed out yet."""
         return len(self._unfinished)
 
-    def start_over(self) -> Self:
+    def requeue_unfinished(self) -> Self:
         """Hand out the study's unfinished trials again before new ones; none of them may be running now."""
         self._unfinished = self.study.unfinished()
         return self
@@ -106,7 +106,7 @@ class BudgetAwareOptunaSearch(Searcher):
 
     def next_trial_id(self) -> str:
         """Return the id that must be passed to the next ``suggest``."""
-        return self._unfinished[0].trial_id if self._unfinished else f"t{len(self.study.trials):04d}"
+        return self._unfinished[0].trial_id if self._unfinished else self.study.next_trial_id
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """Return the configuration of the trial ``next_trial_id``, with its id, seed and checkpoint threshold.
@@ -126,7 +126,7 @@ class BudgetAwareOptunaSearch(Searcher):
         if number < len(self._start_from):
             return self._record(trial_id, self._ask_for(self._start_from[number]))
         if self._options.grid:
-            params = next_of_grid(self._untried(), self.study.trials.values(), self._free_node)
+            params = next_grid_params(self._untried(), self.study.trials.values(), self._free_node)
             return self._record(trial_id, self._ask_for(params))
         for attempt in range(MAX_SUGGESTIONS):
             asked = self._ask(attempt)
@@ -157,17 +157,17 @@ class BudgetAwareOptunaSearch(Searcher):
 
     def _record(self, trial_id: str, asked: optuna.Trial) -> Trial:
         self._running[trial_id] = asked
-        self._tried.add(identity(asked.params))
+        self._tried.add(params_key(asked.params))
         return self.study.add_trial(asked.params)
 
     def _was_tried(self, params: Mapping[str, Any]) -> bool:
-        return identity(params) in self._tried
+        return params_key(params) in self._tried
 
     def _untried(self) -> list[Mapping[str, Any]]:
         """List the configurations that no trial has; empty if the space has a range or too many configurations."""
         if not self._grid:
             with suppress(ConfigError):
-                self._grid = {identity(params): params for params in grid_of(self._space)}
+                self._grid = {params_key(params): params for params in grid_of(self._space)}
         return [params for key, params in self._grid.items() if key not in self._tried]
 
     def _seed_for(self, number: int, purpose: Literal["sampler", "trial"], attempt: int = 0) -> int:
@@ -210,12 +210,12 @@ class BudgetAwareOptunaSearch(Searcher):
                 self._running[trial.trial_id].report(row[METRIC], row[EPOCH])
 
     def _make_feedback(self, trial: Trial) -> SamplerFeedback:
-        ended_before = (other for other in self.study.endings if other.trial_id in self._feedback)
+        ended_before = (other for other in self.study.ended_in_order if other.trial_id in self._feedback)
         feedback = feedback_for(trial, ended_before, self._options.stopped)
         self._feedback[trial.trial_id] = feedback
         return feedback
 
-    def as_optuna(self, trial: Trial) -> FrozenTrial:
+    def to_frozen_trial(self, trial: Trial) -> FrozenTrial:
         """Convert an ended trial into the FrozenTrial that Optuna has after ``on_trial_update``."""
         feedback = self._feedback.get(trial.trial_id) or self._make_feedback(trial)
         steps = {int(row[EPOCH]): float(row[METRIC]) for row in trial.history if math.isfinite(row[METRIC])}
@@ -236,7 +236,7 @@ class BudgetAwareOptunaSearch(Searcher):
     def _replay(self, trial: Trial) -> None:
         """Give Optuna a trial of an earlier run of the search; called in order of number, as that run did."""
         if trial.state != RUNNING:
-            self.optuna_study.add_trial(self.as_optuna(trial))
+            self.optuna_study.add_trial(self.to_frozen_trial(trial))
             return
         self.optuna_study.enqueue_trial(trial.params)
         self._running[trial.trial_id] = self.optuna_study.ask(self.distributions)

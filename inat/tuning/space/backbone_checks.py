@@ -1,4 +1,4 @@
-"""What a search over pretrained backbones makes sure of before Ray starts."""
+"""Checks of a search over pretrained backbones, made before Ray starts."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,26 +11,30 @@ from inat.data.splits import DataSummary
 from inat.errors import ConfigError, StudyError
 from inat.tuning.space import domains
 
-WEIGHTS = "weights"  # in study.json: SHA-256 of each backbone's
+WEIGHTS = "weights"  # key in study.json: SHA-256 of each backbone's weights
 
 
 def choices(space: Mapping[str, Any], name: str) -> tuple[Any, ...]:
-    """The values that hyperparameter ``name`` may take; none if the space does not have it."""
+    """Return the values that the hyperparameter ``name`` may take; empty if the space does not have it."""
     return tuple(domains.all_values(space[name])) if name in space else ()
 
 
 def image_sizes(config: SearchConfig, space: Mapping[str, Any]) -> list[int]:
-    """Sides in pixels of the images that trials see: one, or those of the backbones, ascending."""
+    """Return the sides, in pixels and ascending, of the images that trials use.
+
+    One value if the image size is set, otherwise the default of each backbone in ``space``.
+    """
     if isinstance(config, FinetuneConfig) and config.image_size is None:
         return sorted({BACKBONE_FACTS[name].image_size for name in choices(space, "backbone")})
     return [config.resolved_image_size]
 
 
 def check_backbones(config: SearchConfig, space: Mapping[str, Any], data: DataSummary) -> dict[str, str]:
-    """SHA-256 of the weights of each backbone in ``space``, which are downloaded if need be, read and tried on.
+    """Check every backbone in ``space`` and return the SHA-256 of its weights, or "none" where training starts without.
 
-    Raises ConfigError, with every mistake: stages that a backbone does not have, sizes it cannot take, weights that
-    cannot be had or are another network's.
+    Weights that are missing are downloaded; each file is loaded into its network. Raises ConfigError, with every
+    mistake: a k_layers that a backbone does not have, an image size that it cannot take, weights that cannot be found
+    or that belong to another network.
     """
     problems: list[str] = []
     found: dict[str, str] = {}
@@ -68,11 +72,11 @@ def _check_weights(config: SearchConfig, backbone: str, num_classes: int) -> str
     return file.sha256
 
 
-def check_unchanged(known: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Raise StudyError if a backbone's weights are not those that a study began with."""
+def check_weights_unchanged(known: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raise StudyError if the weights of a backbone differ from the ones that the study began with."""
     changed: Iterable[str] = sorted(name for name in known if known[name] != now.get(name))
     if changed:
         raise StudyError(
-            f"the weights of {', '.join(changed)} are not those the study began with; bring those back, "
-            "name their folder with --weights-dir, or start a new study"
+            f"the weights of {', '.join(changed)} differ from the ones that the study began with; restore those, "
+            "pass their folder with --weights-dir, or start a new study"
         )

@@ -1,4 +1,4 @@
-"""Configurations that a search tries before all others: the user's own, or the best of another study."""
+"""Configurations that a search tries first: the user's own, or the best one of another study."""
 
 import json
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from inat.errors import ConfigError
 from inat.tuning.space.domains import domain_to_text, to_domain_value
 
 
-def read_start(path: Path | None, space: Mapping[str, Domain]) -> list[dict[str, Any]]:
-    """The configurations in a JSON file: one object, a list of them, or a best.json; none for None.
+def read_initial_points(path: Path | None, space: Mapping[str, Domain]) -> list[dict[str, Any]]:
+    """Read configurations from a JSON file: one object, a list of objects, or a best.json. Empty without a file.
 
-    A configuration may leave hyperparameters out, which are then sampled. Raises ConfigError, with every mistake, for
+    A configuration may leave out hyperparameters; the sampler draws them. Raises ConfigError, with every mistake, for
     unknown names and for values outside ``space``.
     """
     if path is None:
@@ -24,28 +24,29 @@ def read_start(path: Path | None, space: Mapping[str, Domain]) -> list[dict[str,
         content = json.loads(path.expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--start-from {path} cannot be read ({error}); pass a JSON file") from error
-    found = [_params(item) for item in (content if isinstance(content, list) else [content])]
-    if not all(isinstance(item, dict) for item in found):
+    items = [_params_in(item) for item in (content if isinstance(content, list) else [content])]
+    if not all(isinstance(item, dict) for item in items):
         raise ConfigError(f"--start-from {path} must hold an object of hyperparameters, or a list of them")
-    problems: dict[str, None] = {}  # in order, each once
-    start = [_known(item, space, problems) for item in found]
+    problems: dict[str, None] = {}  # ordered, without repetitions
+    points = [_checked(item, space, problems) for item in items]
     raise_if_any([f"{path}: {message}" for message in problems])
-    return start
+    return points
 
 
-def _params(item: Any) -> Any:
+def _params_in(item: Any) -> Any:
+    """Return the hyperparameters in the content of a best.json; anything else as it is."""
     return item["params"] if isinstance(item, dict) and isinstance(item.get("params"), dict) else item
 
 
-def _known(params: Mapping[str, Any], space: Mapping[str, Domain], problems: dict[str, None]) -> dict[str, Any]:
-    """``params`` with each value as the space has it; what it does not have is added to ``problems``."""
-    known = {}
+def _checked(params: Mapping[str, Any], space: Mapping[str, Domain], problems: dict[str, None]) -> dict[str, Any]:
+    """Convert each value to the type in ``space``; add a message to ``problems`` for each one that is not in it."""
+    checked = {}
     for name, value in params.items():
         if name not in space:
             problems[unknown_name_error(name, set(space))] = None
             continue
         try:
-            known[name] = to_domain_value(space[name], value)
+            checked[name] = to_domain_value(space[name], value)
         except (ValueError, TypeError, OverflowError):
             problems[f"{name} {value!r} is outside the space ({domain_to_text(space[name])})"] = None
-    return known
+    return checked

@@ -1,4 +1,4 @@
-"""Search spaces: functions that return plain dicts, one line a hyperparameter; the user's own from a Python file."""
+"""Search spaces as functions that return plain dicts, one line per hyperparameter; or a user's own Python file."""
 
 import runpy
 from collections.abc import Callable, Mapping
@@ -18,12 +18,12 @@ from inat.errors import ConfigError
 from inat.tuning.space.domains import as_domain, boundary_values, domain_errors, domain_to_json
 from inat.tuning.worker.trainable import FINGERPRINT, RUNGS, SEED, STUDY_DIR, THRESHOLD, TIMEOUT
 
-# What a trial gets from the search, and no space may ask for: it would be recorded and not used.
+# Settings that the search gives to each trial. In a space they would be recorded, but not used.
 SET_BY_SEARCH = {TRIAL_ID, SEED, FINGERPRINT, RUNGS, STUDY_DIR, THRESHOLD, TIMEOUT, "image_size"}
 
 
 def scratch_space() -> dict[str, Any]:
-    """The predecessor's space of networks trained from scratch."""
+    """The published space for networks trained from scratch on nature_12K."""
     return {
         "first_layer_filters": tune.choice([32, 64, 128]),
         "filter_org": tune.choice([0.5, 1, 2]),
@@ -39,7 +39,7 @@ def scratch_space() -> dict[str, Any]:
 
 
 def small_space() -> dict[str, Any]:
-    """The same space with networks a quarter as wide and one convolution shallower, for images of up to 32 px."""
+    """The published space made smaller for images up to 32 px: a quarter of the width, one convolution less."""
     return scratch_space() | {
         "first_layer_filters": tune.choice([8, 16, 32]),
         "conv_layers": tune.choice([2, 3, 4]),
@@ -48,7 +48,7 @@ def small_space() -> dict[str, Any]:
 
 
 def modern_space() -> dict[str, Any]:
-    """The predecessor's family, and beside it what is tried on some thousand photographs today."""
+    """The published family of networks, and newer ways to train on a few thousand images."""
     return scratch_space() | {
         "first_layer_filters": tune.choice([16, 24, 32, 64]),
         "filter_org": tune.choice([1, 2]),
@@ -70,7 +70,10 @@ def modern_space() -> dict[str, Any]:
 
 
 def finetune_space(config: FinetuneConfig) -> dict[str, Any]:
-    """Backbones, and how they are trained; trials that read the same kept features follow each other in its grid."""
+    """Backbones and how they are trained.
+
+    The order of the hyperparameters puts grid trials that share features one after the other.
+    """
     rates = sorted(config.learning_rates)
     ranged = config.searcher != "grid" and len(rates) > 1
     space = {
@@ -93,7 +96,10 @@ PRESETS: dict[str, Callable[[Any], dict[str, Any]]] = {
 
 
 def space_of(config: SearchConfig) -> dict[str, Any]:
-    """The search space of ``config``; ConfigError, with every mistake, if it has values that cannot be trained."""
+    """Return the search space that ``config`` names: a preset, or the space in a Python file.
+
+    Raises ConfigError, with every mistake, if the space has values that cannot be trained.
+    """
     name = config.resolved().space
     space = PRESETS[name](config) if name in PRESETS else load_space(Path(name))
     try:
@@ -106,16 +112,17 @@ def space_of(config: SearchConfig) -> dict[str, Any]:
 
 
 def load_space(path: Path) -> dict[str, Any]:
-    """What the function ``space()`` of a Python file returns; plain values become choices of one.
+    """Call the function ``space()`` in a Python file and return its dict of Tune's domains.
 
-    Raises ConfigError if the file cannot be run or returns something else than a dict of Tune's domains.
+    A plain value becomes a choice of one. Raises ConfigError if the file cannot be run, has no such function, or the
+    function returns anything but a dict.
     """
     try:
         function = runpy.run_path(str(path)).get("space")
         space = function() if callable(function) else None
-    except (Exception, SystemExit) as error:  # a user's file may raise anything, and call sys.exit
+    except (Exception, SystemExit) as error:  # a user's file may raise anything and may call sys.exit
         raise ConfigError(
-            f"{path} cannot be used as a space ({type(error).__name__}: {_one_line(error)}); mend it"
+            f"{path} cannot be used as a space ({type(error).__name__}: {_one_line(error)}); correct it"
         ) from error
     if not callable(function):
         raise ConfigError(f"{path} has no function space(); define one that returns a dict of tune.choice(...)")
@@ -124,12 +131,15 @@ def load_space(path: Path) -> dict[str, Any]:
     return {name: as_domain(value) for name, value in space.items()}
 
 
-def _one_line(said: object) -> str:
-    return " ".join(str(said).split())
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())
 
 
 def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Raise ConfigError unless every value at an end of every domain makes a TrialConfig, beside ``settings``."""
+    """Raise ConfigError, with every mistake, unless the boundary values of every domain make a valid TrialConfig.
+
+    ``settings`` are the settings that all trials share. Each value is tried with the first values of the other domains.
+    """
     if fixed := sorted(name for name in space if name in settings or name in SET_BY_SEARCH):
         raise ConfigError(f"{', '.join(fixed)} is set by the search and cannot be a hyperparameter too")
     raise_if_any([message for name, domain in space.items() for message in domain_errors(name, domain)])
@@ -144,6 +154,6 @@ def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     raise_if_any(problems)
 
 
-def describe(space: Mapping[str, Any]) -> dict[str, Any]:
-    """The space as JSON values, for study.json: a list of choices, or the range, of each hyperparameter."""
+def space_to_json(space: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the space for study.json: for each hyperparameter a list of choices, or the range."""
     return {name: domain_to_json(domain) for name, domain in space.items()}

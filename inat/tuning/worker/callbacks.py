@@ -99,7 +99,7 @@ class TrialCheckpoints(pl.Callback):
     @contextmanager
     def _replace(self, name: str) -> Iterator[Path]:
         self._exit_if_replaced()
-        with atomic_replace(self.directory / name, mark=self._attempt) as partial:
+        with atomic_replace(self.directory / name, suffix=self._attempt) as partial:
             yield partial
             self._exit_if_replaced()
 

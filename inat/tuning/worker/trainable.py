@@ -62,7 +62,7 @@ def _train(settings: dict[str, Any]) -> None:
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)
     with Watchdog(hang_file(study_dir, trial_id), timeout) as watchdog:
         callbacks = [checkpoints, Heartbeat(watchdog.heartbeat), ReportToTune(rungs)]
-        fit(config, callbacks, resume_from=checkpoints.directory / LAST_CKPT, alive=watchdog.heartbeat)
+        fit(config, callbacks, resume_from=checkpoints.directory / LAST_CKPT, heartbeat=watchdog.heartbeat)
 
 
 def _cpus() -> int:

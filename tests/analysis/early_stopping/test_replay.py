@@ -31,22 +31,6 @@ def test_a_setting_that_would_have_continued_a_stopped_trial_is_not_whole():
     assert row["stopped"] == 0
 
 
-def test_the_decision_is_tunes():
-    hyperband = pytest.importorskip("ray.tune.schedulers.async_hyperband")
-    from types import SimpleNamespace
-
-    from analysis.early_stopping.replay import AshaRungs
-
-    ours, theirs = AshaRungs([1, 3], 3), hyperband._Bracket(1, 9, 3, 0)
-    values = np.random.default_rng(0).random((200, 3)).cumsum(axis=1)
-    for i, curve in enumerate(values):
-        for epoch, value in enumerate(curve, start=1):
-            should_stop = theirs.on_result(SimpleNamespace(trial_id=str(i)), epoch, value) == "STOP"
-            assert ours.should_stop(epoch, value) == should_stop
-            if should_stop:
-                break
-
-
 def test_the_studys_own_setting_is_marked():
     table = other_settings(study(grace_period=1, reduction_factor=2))
     assert table.loc[table["own"], ["grace", "factor"]].to_numpy().tolist() == [[1, 2]]

@@ -16,6 +16,7 @@ from tests.paths import ROOT
 
 FAKE_SSH = Path(__file__).parent / "fake_ssh.py"
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
+ROOMY = ("--min-free-gb", "0.001")  # options of check for a test machine with little free space
 TOKEN = "a-token-that-is-to-be-printed-nowhere"
 
 
@@ -106,3 +107,8 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("", 0))
         return probe.getsockname()[1]
+
+
+def lines(text: str, kind: str) -> list[str]:
+    """Lines of the output of check that begin with ``kind``."""
+    return [line for line in text.splitlines() if line.startswith(kind)]

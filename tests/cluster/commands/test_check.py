@@ -1,27 +1,18 @@
-import ast
-import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
-from inat.cluster import host_session, probe
-from tests.cluster.commands.conftest import ADDRESSES, ROOT, TOKEN
+from inat.cluster import host_session
+from tests.cluster.commands.conftest import ADDRESSES, ROOMY, ROOT, TOKEN, lines
 
 HEAD, SECOND, THIRD = ADDRESSES
-ROOMY = ("--min-free-gb", "0.001")
 GPU = {"bus": 2, "names": ["A100", "A100"], "driver": "580.1", "cuda": "13.0", "error": None}
 RAY = {"name": "gcs_server", "pid": 7, "ray": True}
-
-
-def lines(text: str, kind: str) -> list[str]:
-    return [line for line in text.splitlines() if line.startswith(kind)]
 
 
 def test_a_healthy_cluster_gives_a_table_and_no_file_stays_on_the_hosts(fake_cluster, run):
@@ -229,84 +220,6 @@ def test_the_token_on_this_machine_is_checked(fake_cluster, run):
     assert f"this machine: Ray's token {source} has mode 644" in run("check", fake_cluster.write(), *ROOMY)[1]
 
 
-def test_the_shared_path_defaults_to_the_target_of_the_results_link(fake_cluster, run):
-    del fake_cluster.launcher["metadata"]["shared_path"]
-    assert "names no shared path" in run("check", fake_cluster.write(), *ROOMY)[1]
-    fake_cluster.launcher["setup_commands"] = [f"ln -sfnT {fake_cluster.shared} ~/inat-search/results"]
-    assert run("check", fake_cluster.write(), *ROOMY)[0] == 0
-    fake_cluster.launcher["metadata"]["shared_path"] = "/nowhere/at/all"
-    assert "the shared path /nowhere/at/all does not exist" in run("check", fake_cluster.write(), *ROOMY)[1]
-    assert run("check", fake_cluster.write(), *ROOMY, "--shared-path", fake_cluster.shared)[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"provider": {"type": "aws", "region": "us-west-2"}},
-            "rents machines of aws, which do not exist before `ray up`",
-        ),
-        ({"provider": {"type": "xen"}}, "unknown provider type 'xen'; choose from local, aws"),
-        ({"provider": {"type": "local", "head_ip": "a", "worker_ips": []}}, "provider.worker_ips is []; list"),
-        ({"provider": {"type": "local", "worker_ips": ["b"]}}, "provider.head_ip is missing"),
-        ({"provider": {"type": "local", "head_ip": "a", "worker_ips": ["a"]}}, "a is listed twice"),
-        ({"auth": {}}, "auth.ssh_user is missing"),
-        ({"auth": {"ssh_user": 5}}, "auth.ssh_user is 5; write a text"),
-        ({"setup_commands": 5}, "setup_commands is 5; write a list of shell commands"),
-        ({"worker_setup_commands": "make"}, "worker_setup_commands is 'make'; write a list of shell commands"),
-        ({"head_start_ray_commands": [5]}, "head_start_ray_commands is [5]; write a list of shell commands"),
-        ({"file_mounts": {"~/.ray/auth_token": 5}}, "file_mounts.~/.ray/auth_token is 5; write a text"),
-        ({"file_mounts": {7: "inat"}}, "file_mounts.7 is 7; write a text"),
-        ({"file_mounts": ["inat"]}, "file_mounts is ['inat']; write lines NAME: VALUE below it"),
-        ({"metadata": {"shared_path": 5}}, "metadata.shared_path is 5; write a text"),
-        ({"metadata": "here"}, "metadata is 'here'; write lines NAME: VALUE below it"),
-        (
-            {"auth": {"ssh_user": "u", "ssh_private_key": "/no/key"}},
-            "ssh_private_key /no/key cannot be read (No such",
-        ),
-    ],
-)
-def test_an_invalid_launcher_file_is_refused(change, message, fake_cluster, run):
-    fake_cluster.launcher |= change
-    code, text = run("check", fake_cluster.write())
-    assert code == 2
-    assert text.startswith("error: ")
-    assert message in text
-    assert len(text.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "does not exist; pass the file that you pass to `ray up`"),
-        ("a: [1\nb: 2", "is not YAML at line 2, column 2"),
-        ("- 1", "holds no settings"),
-        (b"\xff\xfe\xfa", "cannot be read"),
-    ],
-)
-def test_a_file_that_is_no_launcher_file_is_refused(content, message, tmp_path, run):
-    file = tmp_path / "cluster.yaml"
-    if content is not None:
-        file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    code, text = run("check", file)
-    assert (code, message in text, len(text.splitlines())) == (2, True, 1), text
-
-
-def test_a_key_that_other_users_can_read_is_refused(fake_cluster, run):
-    (fake_cluster.folder / "key").chmod(0o644)
-    assert "has mode 644, which ssh refuses; `chmod 600" in run("check", fake_cluster.write())[1]
-
-
-@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen here")
-@pytest.mark.parametrize(("passphrase", "refused"), [("secret", True), ("", False)])
-def test_a_key_with_a_passphrase_is_refused(passphrase, refused, fake_cluster, run):
-    key = fake_cluster.folder / "key"
-    key.unlink()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", key], check=True)
-    code, text = run("check", fake_cluster.write(), *ROOMY)
-    assert (code, "asks for a passphrase" in text) == ((2, True) if refused else (0, False)), text
-
-
 def test_check_loads_no_heavy_library_on_the_users_machine(fake_cluster):
     program = (
         "import sys\nfrom inat.cluster.__main__ import main\n"
@@ -317,45 +230,6 @@ def test_check_loads_no_heavy_library_on_the_users_machine(fake_cluster):
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert "3 of 3 hosts are ready" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_the_probe_runs_on_an_old_python():
-    ast.parse(Path(probe.__file__).read_text(), feature_version=(3, 7))
-
-
-def test_unreadable_code_is_reported(tmp_path, fake_cluster, run, monkeypatch):
-    (tmp_path / "code" / "inat" / "folder.py").mkdir(parents=True)
-    facts = probe.code_facts(str(tmp_path / "code"))
-    assert facts["error"] == f"{tmp_path}/code/inat/folder.py: Is a directory"
-    monkeypatch.setattr(probe, "code_facts", lambda folder: facts)
-    code, text = run("check", fake_cluster.write(), *ROOMY)
-    assert (code, len(lines(text, "wrong"))) == (1, 1)
-    assert f"this machine: the project's code cannot be read ({facts['error']})" in text
-
-
-def test_the_probe_reads_gpus_from_nvidia_smi(tmp_path, monkeypatch):
-    smi = tmp_path / "nvidia-smi"
-    rows = "NVIDIA A100-SXM4-80GB, 550.54.15\\nNVIDIA A100-SXM4-80GB, 550.54.15\\n"
-    banner = "| NVIDIA-SMI 550.54.15   Driver Version: 550.54.15   CUDA Version: 12.4 |"
-    smi.write_text(f"#!/bin/sh\ncase $1 in --query*) printf '{rows}';; *) echo '{banner}';; esac\n")
-    smi.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    facts = probe.gpu_facts()
-    assert facts["names"] == ["NVIDIA A100-SXM4-80GB"] * 2
-    assert (facts["driver"], facts["cuda"], facts["error"]) == ("550.54.15", "12.4", None)
-    smi.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
-    assert probe.gpu_facts()["error"] == "NVIDIA-SMI has failed"
-
-
-def test_the_probe_answers_in_lines_of_json(tmp_path):
-    task = {"key": "k", "name": "n", "content": "c", "ports": [], "disks": ["~/x"], "shared": str(tmp_path)}
-    task |= {"data": None, "code": None}
-    requests = [{"clock": True}, {"task": task}, {"look": {"n": "c", "m": "c"}}]
-    text = "".join(json.dumps(request) + "\n" for request in requests)
-    done = subprocess.run([sys.executable, probe.__file__], input=text, capture_output=True, text=True, check=True)
-    answers = [json.loads(line.removeprefix(probe.MARK)) for line in done.stdout.splitlines()]
-    assert answers[-1] == {"seen": ["n"]}
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_very_long_line_from_a_login_shell_is_skipped(fake_cluster, run):

@@ -112,4 +112,4 @@ def test_a_study_without_a_journal_yet_has_no_trials(tmp_path, run, monkeypatch)
 def test_a_study_that_lost_its_journal_is_reported(study, run):
     (study.directory / "journal.jsonl").unlink()
     code, text = run("status", study.directory)
-    assert (code, text) == (2, f"error: {study.directory} has no journal.jsonl; copy the study again, whole\n")
+    assert (code, text) == (2, f"error: {study.directory} has no journal.jsonl; copy the whole study again\n")

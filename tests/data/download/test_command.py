@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from inat.data import image_store_builder
-from inat.data.download import command
+from inat.data.download import command, messages
 from tests.data.site import (
+    IMAGES,
     NAMES,
-    PHOTOS,
     ROOT,
     assert_whole,
     files_below,
@@ -31,8 +30,8 @@ Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.mark.parametrize("folder", ["", "inaturalist_12K/"])
-def test_photos_arrive_whether_or_not_the_archive_has_a_folder_of_its_own(site, to, folder, capsys):
-    site.body = zipped(PHOTOS, folder)
+def test_images_are_unpacked_from_an_archive_with_or_without_a_folder_of_its_own(site, to, folder, capsys):
+    site.body = zipped(IMAGES, folder)
     run(site, to)
     assert_whole(to)
     lines = capsys.readouterr().out.splitlines()
@@ -43,7 +42,7 @@ def test_photos_arrive_whether_or_not_the_archive_has_a_folder_of_its_own(site, 
     assert "unpacked 100% of 240.0 kB" in lines
 
 
-def test_files_without_content_arrive_too(site, to):
+def test_empty_files_are_unpacked_too(site, to):
     site.body = zipped(dict.fromkeys(NAMES, b""))
     run(site, to)
     assert_whole(to, dict.fromkeys(NAMES, b""))
@@ -73,7 +72,7 @@ def test_an_empty_folder_and_a_link_to_another_disk_are_filled(site, tmp_path):
 def test_a_complete_folder_is_counted_without_a_request(site, to, capsys):
     run(site, to)
     before, site.asked = files_below(to), []
-    work(to).mkdir()  # as after a kill behind the last step
+    work(to).mkdir()  # as after a kill after the last step
     run(site, to)
     assert site.asked == []
     assert f"{to} was complete before: 12 photos, nothing to fetch\nnext: python" in capsys.readouterr().out
@@ -102,7 +101,7 @@ def half_a_tree(to: Path) -> None:
         (lambda to: to.write_text("x"), r"photos is not a folder, and a download never replaces"),
     ],
 )
-def test_a_folder_with_something_else_is_left_alone(site, to, occupy, message):
+def test_a_folder_with_other_content_is_left_as_it_is(site, to, occupy, message):
     to.parent.mkdir()
     occupy(to)
     before = files_below(to.parent)
@@ -144,7 +143,7 @@ def test_a_disk_that_is_too_small_is_noticed_before_writing(site, to, monkeypatc
     assert not to.exists()
 
 
-def test_a_disk_that_fills_up_is_a_sentence_and_what_came_is_kept(site, to, monkeypatch):
+def test_a_disk_that_fills_up_is_one_sentence_and_the_archive_is_kept(site, to, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -157,7 +156,7 @@ def test_a_disk_that_fills_up_is_a_sentence_and_what_came_is_kept(site, to, monk
     assert_whole(to)
 
 
-def test_a_place_below_a_file_is_a_sentence(site, tmp_path):
+def test_a_target_below_a_file_is_refused(site, tmp_path):
     (tmp_path / "file").write_text("x")
     refuse(
         site,
@@ -166,39 +165,39 @@ def test_a_place_below_a_file_is_a_sentence(site, tmp_path):
     )
 
 
-def test_a_place_without_permission_is_a_sentence(site, to, monkeypatch):
+def test_a_target_without_permission_is_refused(site, to, monkeypatch):
     def deny(path, *_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(Path, "mkdir", deny)  # root, as in containers, may write wherever the mode forbids it
+    monkeypatch.setattr(Path, "mkdir", deny)  # because root, as in containers, may write to any folder
     refuse(site, to, rf"cannot use {work(to)}: Permission denied; remove the cause or name another folder with --to")
     assert site.asked == []
 
 
-def test_a_reader_that_went_away_is_not_taken_for_a_disk(to):
-    with pytest.raises(BrokenPipeError), image_store_builder.disk_errors(to):
+def test_a_closed_stdout_is_not_reported_as_an_error_of_the_disk(to):
+    with pytest.raises(BrokenPipeError), messages.as_data_error(to):
         raise BrokenPipeError
 
 
 # Interruptions.
 
 
-def test_ctrl_c_leaves_no_folder_and_says_that_the_rest_is_kept(site, to, monkeypatch, capsys):
+def test_ctrl_c_leaves_no_folder_and_keeps_the_archive(site, to, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(zipfile.ZipFile, "extract", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(site, to)
-    assert capsys.readouterr().out.endswith("what has come is kept; the same command goes on from there\n")
+    assert capsys.readouterr().out.endswith("the part fetched so far is kept; the same command continues from there\n")
     assert not to.exists()
     run(site, to)
     assert len(site.asked) == 1
     assert_whole(to)
 
 
-def test_a_second_process_is_told_of_the_first_and_a_killed_one_is_continued(site, to):
+def test_a_second_process_is_refused_and_a_killed_one_is_continued(site, to):
     site.stall_at = 150_000
     first = start(site, to)
-    wait_for_part(to, 131_072)  # the whole chunks of what came
+    wait_for_part(to, 131_072)  # the complete chunks
     second = start(site, to)
     output, errors = second.communicate(timeout=60)
     assert (second.returncode, output) == (2, "")
@@ -214,7 +213,7 @@ def test_a_second_process_is_told_of_the_first_and_a_killed_one_is_continued(sit
     assert_whole(to)
 
 
-def test_what_another_process_brought_while_this_one_started_is_not_fetched_again(site, to, monkeypatch, capsys):
+def test_a_folder_that_another_process_just_completed_is_not_fetched_again(site, to, monkeypatch, capsys):
     answers = iter([None, 12])
     monkeypatch.setattr(command, "find_images", lambda _: next(answers))
     run(site, to)
@@ -248,7 +247,7 @@ download(DownloadCommand(to=Path(sys.argv[4]), url=sys.argv[5]))
     ],
     ids=["before the note", "while unpacking", "before renaming", "before cleaning up"],
 )
-def test_kill_9_at_any_moment_leaves_all_or_nothing_and_the_same_command_completes(
+def test_kill_9_leaves_a_complete_folder_or_none_and_the_same_command_completes_it(
     site, to, owner, name, call, published
 ):
     done = subprocess.run(
@@ -264,7 +263,7 @@ def test_kill_9_at_any_moment_leaves_all_or_nothing_and_the_same_command_complet
     assert_whole(to)
 
 
-def test_the_command_line_ends_with_0_or_a_sentence_and_2(site, to):
+def test_the_command_exits_with_0_or_with_one_sentence_and_2(site, to):
     done = start(site, to)
     output, errors = done.communicate(timeout=60)
     assert (done.returncode, errors) == (0, "")

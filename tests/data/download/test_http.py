@@ -5,13 +5,27 @@ import pytest
 import requests
 
 from inat.data.download import http
-from tests.data.site import DATE, PHOTOS, TAG, Site, assert_whole, interrupt, refuse, run, serving, work, zipped
+from tests.data.site import (
+    DATE,
+    IMAGES,
+    TAG,
+    Site,
+    assert_whole,
+    interrupt,
+    refuse,
+    run,
+    self_signed_certificate,
+    serving,
+    use_tls,
+    work,
+    zipped,
+)
 
 
 @pytest.mark.parametrize("headers", [{"ETag": TAG}, {"Last-Modified": DATE}, {"ETag": 'W/"x"', "Last-Modified": DATE}])
 def test_two_cuts_are_continued_where_they_happened(site, to, headers, capsys):
     if headers.get("ETag", "").startswith("W/"):
-        site.if_range = False  # the server of this test would compare with the weak tag
+        site.if_range = False  # the server of this test would compare If-Range with the weak tag
     site.headers, site.cuts = headers, [50_000, 70_000]
     run(site, to)
     assert site.asked == [None, "bytes=50000-", "bytes=120000-"]
@@ -21,14 +35,14 @@ def test_two_cuts_are_continued_where_they_happened(site, to, headers, capsys):
     )
 
 
-def test_cuts_that_each_bring_something_do_not_use_up_the_tries(site, to):
+def test_tries_with_new_bytes_do_not_count(site, to):
     site.cuts = [10_000] * (3 * http.TRIES)
     run(site, to)
     assert len(site.asked) == 3 * http.TRIES + 1
     assert_whole(to)
 
 
-def test_waits_grow_while_nothing_comes_and_start_anew_when_something_does(site, to, monkeypatch):
+def test_waits_grow_without_new_bytes_and_start_again_with_some(site, to, monkeypatch):
     waits = []
     monkeypatch.setattr(http, "WAIT", lambda state: waits.append(2 ** (state.attempt_number - 1)) or 0)
     site.cuts = [10_000, 0, 0, 10_000, 0]
@@ -36,7 +50,7 @@ def test_waits_grow_while_nothing_comes_and_start_anew_when_something_does(site,
     assert waits == [1, 2, 4, 1, 2]
 
 
-def test_a_line_that_stays_dead_ends_with_a_sentence_and_the_next_run_goes_on(site, to):
+def test_a_dead_connection_ends_with_one_sentence_and_the_next_run_continues(site, to):
     site.cuts = [100_000] + [0] * (http.TRIES - 1)
     refuse(site, to, r"6 tries in a row brought nothing new from http.* \(100,000 bytes are here\): .*; check network")
     assert len(site.asked) == http.TRIES
@@ -54,7 +68,7 @@ def test_a_busy_server_is_asked_again(site, to, status, capsys):
     assert_whole(to)
 
 
-def test_answers_that_hold_less_than_they_declare_are_continued(site, to):
+def test_answers_shorter_than_declared_are_continued(site, to):
     site.cuts, site.most = [50_000], 100_000
     run(site, to)
     assert site.asked == [None, "bytes=50000-", "bytes=150000-"]
@@ -74,10 +88,10 @@ def test_a_server_that_cannot_continue_starts_over(site, to, change):
 
 @pytest.mark.parametrize("if_range", [True, False], ids=["If-Range is honoured", "If-Range is ignored"])
 @pytest.mark.parametrize("same_length", [True, False])
-def test_an_archive_that_changed_between_two_runs_is_fetched_anew(site, to, if_range, same_length):
+def test_an_archive_that_changed_between_two_runs_is_fetched_again(site, to, if_range, same_length):
     site.cuts = [100_000] + [0] * (http.TRIES - 1)
     refuse(site, to, "100,000 bytes are here")
-    newer = PHOTOS | {"train/bird/0.jpg": bytes(20_000 if same_length else 10_000)}
+    newer = IMAGES | {"train/bird/0.jpg": bytes(20_000 if same_length else 10_000)}
     site.body, site.headers, site.if_range = zipped(newer), {"ETag": '"two"'}, if_range
     run(site, to)
     assert_whole(to, newer)
@@ -105,7 +119,7 @@ def test_a_damaged_note_starts_over(site, to):
 def test_versions_do_not_mix_when_a_run_ends_while_it_starts_over(site, to, monkeypatch, owner, name):
     site.cuts = [100_000] + [0] * (http.TRIES - 1)
     refuse(site, to, "100,000 bytes are here")
-    newer = PHOTOS | {"train/bird/0.jpg": bytes(20_000)}
+    newer = IMAGES | {"train/bird/0.jpg": bytes(20_000)}
     site.body, site.headers = zipped(newer), {"ETag": '"two"'}
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, interrupt)
@@ -115,7 +129,7 @@ def test_versions_do_not_mix_when_a_run_ends_while_it_starts_over(site, to, monk
     assert_whole(to, newer)
 
 
-# Answers that are no archive.
+# Answers without an archive.
 
 
 @pytest.mark.parametrize(
@@ -126,7 +140,7 @@ def test_versions_do_not_mix_when_a_run_ends_while_it_starts_over(site, to, monk
         ([503] * 6, r"6 tries in a row brought nothing new from .* it answered 503 Service Unavailable; check network"),
     ],
 )
-def test_a_refusal_is_a_sentence_and_leaves_nothing_behind(site, to, statuses, message):
+def test_a_refusal_of_the_server_is_one_sentence_and_leaves_no_files(site, to, statuses, message):
     site.statuses = list(statuses)
     refuse(site, to, message)
     assert len(site.asked) == len(statuses)
@@ -142,14 +156,14 @@ def test_a_refusal_is_a_sentence_and_leaves_nothing_behind(site, to, statuses, m
         ("http://", r"cannot fetch 'http://'.*; check --url"),
     ],
 )
-def test_an_address_that_cannot_be_reached_is_a_sentence(to, url, message):
+def test_an_unreachable_address_is_one_sentence(to, url, message):
     with Site() as site:
         site.url = url.format(closed=site.server_port)
     refuse(site, to, message)
     assert list(to.parent.iterdir()) == []
 
 
-def test_a_machine_without_network_is_told_so(site, to, monkeypatch):
+def test_a_missing_network_is_one_sentence(site, to, monkeypatch):
     def unknown(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -157,7 +171,7 @@ def test_a_machine_without_network_is_told_so(site, to, monkeypatch):
     refuse(site, to, r"6 tries in a row brought nothing new from .*: Name or service not known; check network")
 
 
-def test_a_redirection_is_followed_but_not_in_a_circle(site, to):
+def test_a_redirection_is_followed_unless_it_is_circular(site, to):
     with serving() as door:
         door.redirect = door.url
         refuse(door, to, r"cannot fetch .*redirects.*; check --url")
@@ -167,16 +181,12 @@ def test_a_redirection_is_followed_but_not_in_a_circle(site, to):
     assert_whole(to)
 
 
-def test_an_untrusted_certificate_is_not_asked_again(site, to, monkeypatch):
-    asked = []
-
-    def distrust(*_, **__):
-        asked.append(1)
-        raise requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED: self-signed certificate")
-
-    monkeypatch.setattr(requests, "get", distrust)
-    refuse(site, to, r"cannot trust http.*: .*self-signed.*; let REQUESTS_CA_BUNDLE")
-    assert len(asked) == 1
+def test_a_server_with_an_untrusted_certificate_is_asked_only_once(site, to, tmp_path, monkeypatch):
+    asked, get = [], requests.get
+    monkeypatch.setattr(requests, "get", lambda url, **options: (asked.append(url), get(url, **options))[1])
+    use_tls(site, self_signed_certificate(tmp_path / "certificate.pem"))
+    refuse(site, to, r"cannot trust https://.*: .*self-signed.*; let REQUESTS_CA_BUNDLE")
+    assert asked == [site.url]
 
 
 @pytest.mark.parametrize(
@@ -196,8 +206,8 @@ def test_an_untrusted_certificate_is_not_asked_again(site, to, monkeypatch):
     ],
     ids=["too long", "too long and no range", "too short", "nothing", "absent"],
 )
-def test_a_wrong_length_is_a_sentence_and_the_next_run_succeeds(site, to, change, message, monkeypatch):
-    monkeypatch.setattr(http, "CHUNK", len(site.body) // 2)  # so that no bytes are left over when the line drops
+def test_a_wrong_length_is_one_sentence_and_the_next_run_succeeds(site, to, change, message, monkeypatch):
+    monkeypatch.setattr(http, "CHUNK", len(site.body) // 2)  # so that no partial chunk is lost
     right = {name: getattr(site, name) for name in change}
     vars(site).update(change)
     refuse(site, to, message)

@@ -4,11 +4,11 @@ import zipfile
 
 import pytest
 
-from tests.data.site import PHOTOS, assert_whole, refuse, run, zipped
+from tests.data.site import IMAGES, assert_whole, refuse, run, zipped
 
 
 def corrupt(body: bytes) -> bytes:
-    place = body.index(PHOTOS["val/fish/2.jpg"]) + 10_000
+    place = body.index(IMAGES["val/fish/2.jpg"]) + 10_000
     return body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
 
 
@@ -21,8 +21,8 @@ def encrypt(body: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (corrupt(zipped(PHOTOS)), r"no sound zip archive: Bad CRC-32 for file 'val/fish/2.jpg'; .* fetch them anew"),
-        (encrypt(zipped(PHOTOS)), r"no sound zip archive: .*is encrypted"),
+        (corrupt(zipped(IMAGES)), r"no sound zip archive: Bad CRC-32 for file 'val/fish/2.jpg'; .* fetch them anew"),
+        (encrypt(zipped(IMAGES)), r"no sound zip archive: .*is encrypted"),
         (
             b"<html>sign in</html>",
             r"the 20 bytes declared and received are no sound zip archive: .* not a zip file; check",
@@ -31,7 +31,10 @@ def encrypt(body: bytes) -> bytes:
         (zipped({"train/bird": b"x", "train/bird/": b""}), r"no sound zip archive: .*; check --url"),
         (zipped({"train/bird/0.jpg": b"x", "train/bird": b"x"}), r"no sound zip archive: .*; check --url"),
         (zipped({}), r"no 'train' folder in it; pass the --url of a zip with train/<class>/\* and val"),
-        (zipped({"bird/0.jpg": b"x"}), r"no such photos as a search needs: no 'train' folder in it; pass the --url"),
+        (
+            zipped({"bird/0.jpg": b"x"}),
+            r"the photos that a search needs: no 'train' folder in it; pass the --url",
+        ),
         (zipped({"train/bird/0.jpg": b"x"}), r"needs: no 'val' or 'test' folder in it; pass the --url"),
         (
             zipped({"train/bird/0.jpg": b"x", "val/fish/0.jpg": b"x"}),
@@ -51,7 +54,7 @@ def encrypt(body: bytes) -> bytes:
         "classes",
     ],
 )
-def test_a_useless_archive_is_a_sentence_and_is_not_kept(site, to, body, message):
+def test_an_unusable_archive_is_one_sentence_and_is_not_kept(site, to, body, message):
     right, site.body = site.body, body
     refuse(site, to, message)
     assert list(to.parent.iterdir()) == []
@@ -69,7 +72,7 @@ def compressed_and_damaged(method: int) -> bytes:
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_damage_is_told_alike_for_every_compression(site, to, method):
+def test_damage_is_reported_equally_for_every_compression(site, to, method):
     site.body = compressed_and_damaged(method)
     refuse(site, to, r"no sound zip archive: .*; check --url")
     assert list(to.parent.iterdir()) == []
@@ -101,6 +104,6 @@ def test_a_member_that_would_leave_the_folder_is_refused_before_anything_is_unpa
     site, to, tmp_path, member, message
 ):
     member = member.format(tmp=tmp_path) if isinstance(member, str) else member
-    site.body = zipped(PHOTOS | {member: b"/etc/passwd"})
+    site.body = zipped(IMAGES | {member: b"/etc/passwd"})
     refuse(site, to, message)
     assert list(tmp_path.rglob("*")) == [to.parent]

@@ -23,7 +23,7 @@ def test_epochs_that_travel_with_a_report_come_before_it(study):
     before = [{"epoch": 1, "best_val_acc": 0.5}, {"epoch": 2, "best_val_acc": 0.6}]
     result = {"epoch": 3, "best_val_acc": 0.7, "hostname": "node7", "epochs_before": before}
     recorder.on_trial_result(0, [], tune_trial(study), result)
-    assert [(row["epoch"], row["best_val_acc"]) for _, row in study.arrivals] == [(1, 0.5), (2, 0.6), (3, 0.7)]
+    assert [(row["epoch"], row["best_val_acc"]) for _, row in study.reported_epochs] == [(1, 0.5), (2, 0.6), (3, 0.7)]
     assert epochs == [1, 2, 3]
     assert study.trials["t0000"].node == "node7"
 

@@ -13,8 +13,8 @@ HERE, THERE = "a1", "b2"
 
 
 @pytest.fixture
-def question(photo_tree, tmp_path):
-    data = DataConfig(data=str(photo_tree()), image_size=32, cache_dir=str(tmp_path / "cache"))
+def question(image_tree, tmp_path):
+    data = DataConfig(data=str(image_tree()), image_size=32, cache_dir=str(tmp_path / "cache"))
     study = Study.create(tmp_path / "study", {"config": {}})
     study.close()
     text = (study.directory / "study.json").read_text()

@@ -17,7 +17,7 @@ def complete(value: float) -> SamplerFeedback:
     return SamplerFeedback(TrialState.COMPLETE, pytest.approx(value))
 
 
-def test_rungs_stand_at_powers_of_the_factor_below_the_last_epoch():
+def test_rungs_are_at_powers_of_the_factor_below_the_last_epoch():
     rungs = Rungs(grace=3, factor=3, max_epochs=27)
     assert rungs.milestones == [3, 9]
     assert [rungs.reached(epochs) for epochs in (0, 2, 3, 8, 9, 27)] == [0, 0, 1, 1, 2, 2]
@@ -29,15 +29,15 @@ FINISHED = [trial([0.2, 0.3, 0.5, 0.6]), trial([0.1, 0.5, 0.5, 0.7]), trial([0.3
 
 @pytest.mark.parametrize(("policy", "value"), [("last", 0.3), ("extrapolate", 0.3 + 0.3)])
 def test_a_stopped_trial_counts_by_policy(policy, value):
-    # From epoch 2 on the completed ones gained 0.3, 0.2 and 0.5.
+    # After epoch 2 the completed trials gained 0.3, 0.2 and 0.5.
     assert feedback_for(trial([0.3, 0.2], STOPPED), FINISHED, policy) == complete(value)
 
 
-def test_a_pruned_lesson_has_no_value_of_its_own():
+def test_a_pruned_trial_has_no_value_of_its_own():
     assert feedback_for(trial([0.3], STOPPED), FINISHED, "pruned") == SamplerFeedback(TrialState.PRUNED, None)
 
 
-def test_extrapolation_ends_at_one_and_needs_completed_trials():
+def test_extrapolation_is_at_most_one_and_needs_completed_trials():
     assert feedback_for(trial([0.9, 0.9], STOPPED), FINISHED, "extrapolate") == complete(1.0)
     unhelpful = [trial([0.1, 0.2], STOPPED), trial([0.1, 0.9], FAILED), trial([0.4])]
     assert median_gain(unhelpful, 1) == 0.0
@@ -45,13 +45,13 @@ def test_extrapolation_ends_at_one_and_needs_completed_trials():
 
 
 @pytest.mark.parametrize("policy", ["extrapolate", "last", "pruned"])
-def test_a_trial_that_ended_by_itself_counts_as_it_is(policy):
+def test_a_trial_that_ended_by_itself_counts_with_its_best_accuracy(policy):
     assert feedback_for(trial([0.3, 0.5, 0.4]), FINISHED, policy) == complete(0.5)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("state", [COMPLETED, STOPPED])
-def test_what_is_no_number_counts_as_the_worst(value, state):
+def test_an_accuracy_that_is_not_finite_counts_as_the_worst(value, state):
     assert feedback_for(trial([value], state), FINISHED, "extrapolate") == SamplerFeedback(TrialState.COMPLETE, WORST)
 
 
@@ -73,7 +73,7 @@ def test_what_is_no_number_counts_as_the_worst(value, state):
         "no epoch within --trial-timeout",
     ],
 )
-def test_failures_of_memory_and_dead_processes_count_as_the_worst(error):
+def test_out_of_memory_and_dead_processes_count_as_the_worst(error):
     assert feedback_for(trial([0.5], FAILED, error), FINISHED, "extrapolate") == SamplerFeedback(
         TrialState.COMPLETE, WORST
     )
@@ -83,9 +83,9 @@ def test_failures_of_memory_and_dead_processes_count_as_the_worst(error):
     "error",
     ["ValueError: no mish today", "ValueError: model kindly died-out", "KeyError: 'killed'", "no reason known", ""],
 )
-def test_other_failures_do_not_count(error):
+def test_other_failures_count_as_fail(error):
     assert feedback_for(trial([0.5], FAILED, error), FINISHED, "extrapolate") == SamplerFeedback(TrialState.FAIL, None)
 
 
-def test_the_best_up_to_an_epoch():
+def test_the_best_accuracy_until_an_epoch():
     assert [best_until(trial([0.2, 0.5, 0.3]), epoch) for epoch in (0, 1, 2, 3, 9)] == [None, 0.2, 0.5, 0.5, 0.5]

@@ -23,13 +23,13 @@ def value_of(params: dict) -> float:
 
 
 def finish(search: BudgetAwareOptunaSearch, study: Study, suggestion: dict, state: str = "completed") -> None:
-    """Report and end one suggestion as Tune and the recorder do."""
+    """Report epochs and the end of a suggestion in the order in which Tune and the study recorder do it."""
     trial_id = suggestion["trial_id"]
     for epoch in (1, 2, 3) if state == "completed" else (1,):
         result = {"epoch": epoch, "best_val_acc": value_of(suggestion) * (1 - 0.1 / epoch)}
         study.add_epoch(trial_id, result)
         search.on_trial_update(study.trials[trial_id])
-    search.on_trial_complete(trial_id, result)  # Tune tells the searcher before the recorder
+    search.on_trial_complete(trial_id, result)  # Tune calls the searcher before the study recorder
     end(search, study, trial_id, state)
 
 
@@ -42,7 +42,7 @@ def ask(search: BudgetAwareOptunaSearch) -> dict:
     return search.suggest(search.next_trial_id())
 
 
-def test_ids_are_the_studys_and_every_suggestion_is_in_the_journal(study):
+def test_suggestions_have_the_ids_of_the_study_and_are_in_the_journal(study):
     search = searcher(study)
     first, second = ask(search), ask(search)
     assert (first["trial_id"], second["trial_id"]) == ("t0000", "t0001")
@@ -52,7 +52,7 @@ def test_ids_are_the_studys_and_every_suggestion_is_in_the_journal(study):
 
 @pytest.mark.parametrize("cut", [3, 12, 25])
 @pytest.mark.parametrize("stopped", ["extrapolate", "last", "pruned"])
-def test_a_resumed_search_asks_what_the_uninterrupted_one_would(tmp_path, cut, stopped):
+def test_a_resumed_search_suggests_what_the_uninterrupted_search_would(tmp_path, cut, stopped):
     def two_at_a_time(search: BudgetAwareOptunaSearch, study: Study, live: list[dict], until: int) -> list[dict]:
         while len(study.trials) < until:
             while len(live) < 2:
@@ -69,39 +69,39 @@ def test_a_resumed_search_asks_what_the_uninterrupted_one_would(tmp_path, cut, s
     part.close()
     part = Study.open(part.directory)
     search = searcher(part, stopped=stopped)
-    assert search.waiting == 1
-    handed_out_again = ask(search)
-    assert handed_out_again["trial_id"] == part.unfinished()[0].trial_id
-    two_at_a_time(search, part, [handed_out_again], 30)
+    assert search.num_unfinished == 1
+    repeated = ask(search)
+    assert repeated["trial_id"] == part.unfinished()[0].trial_id
+    two_at_a_time(search, part, [repeated], 30)
     assert [t.params for t in part.trials.values()] == [t.params for t in whole.trials.values()]
 
 
-def test_the_sampler_is_told_what_was_tried(study, monkeypatch):
-    told = []
+def test_the_sampler_can_check_what_has_been_tried(study, monkeypatch):
+    checks = []
 
-    def make(name, seed, space, tried, candidates):
-        told.append(tried)
-        return make_sampler(name, seed, space, tried, candidates)
+    def make(name, seed, space, was_tried, candidates):
+        checks.append(was_tried)
+        return make_sampler(name, seed, space, was_tried, candidates)
 
     monkeypatch.setattr("inat.tuning.sampling.searcher.make_sampler", make)
     search = searcher(study)
     first = ask(search)
     ask(search)
-    assert told[-1]({name: first[name] for name in SPACE})
-    assert not told[-1]({name: first[name] for name in SPACE} | {"x": -1.0})
+    assert checks[-1]({name: first[name] for name in SPACE})
+    assert not checks[-1]({name: first[name] for name in SPACE} | {"x": -1.0})
 
 
-def test_seeds_matter(tmp_path):
+def test_each_seed_gives_other_suggestions(tmp_path):
     def draws(seed: int) -> list[float]:
         search = searcher(Study.create(tmp_path / str(seed), {"config": {}}), seed)
         return [ask(search)["x"] for _ in range(8)]
 
-    # Neighbouring seeds share nothing, not even shifted by a trial.
+    # The suggestions of neighbouring seeds have nothing in common, not even shifted by one trial.
     assert not set(draws(0)) & set(draws(1))
     assert len(set(draws(5_000_000_000))) == 8
 
 
-def test_learns_where_the_good_values_are(study):
+def test_later_suggestions_are_close_to_the_best_values(study):
     search = searcher(study)
     for _ in range(60):
         finish(search, study, ask(search))
@@ -113,7 +113,7 @@ def test_learns_where_the_good_values_are(study):
 @pytest.mark.parametrize(
     ("error", "state", "value"), [("ValueError: boom", "FAIL", None), ("CUDA out of memory", "COMPLETE", 0.0)]
 )
-def test_failed_trials_are_told_and_do_not_disturb(study, error, state, value):
+def test_failed_trials_reach_optuna_and_the_search_goes_on(study, error, state, value):
     search = searcher(study)
     trial_id = ask(search)["trial_id"]
     search.on_trial_complete(trial_id, None, error=True)
@@ -121,12 +121,12 @@ def test_failed_trials_are_told_and_do_not_disturb(study, error, state, value):
     finish(search, study, ask(search))
     study.close()
     again = searcher(Study.open(study.directory))
-    for told in (search, again):
-        first, second = told.optuna_study.get_trials()
+    for each in (search, again):
+        first, second = each.optuna_study.get_trials()
         assert (first.state.name, first.value, second.state.name) == (state, value, "COMPLETE")
 
 
-def test_unknown_and_repeated_news_are_tolerated(study):
+def test_updates_of_unknown_trials_and_repeated_updates_are_ignored(study):
     search = searcher(study)
     suggestion = ask(search)
     search.on_trial_result("t0099", {"epoch": 1, "best_val_acc": 0.5})
@@ -138,18 +138,18 @@ def test_unknown_and_repeated_news_are_tolerated(study):
     assert [t.state.name for t in search.optuna_study.get_trials()] == ["COMPLETE"]
 
 
-def test_a_trial_without_a_number_is_never_left_running(study):
+def test_a_trial_without_a_finite_accuracy_is_not_left_running(study):
     search = searcher(study)
     trial_id = ask(search)["trial_id"]
     study.add_epoch(trial_id, {"epoch": 1, "best_val_acc": float("nan")})
     search.on_trial_update(study.trials[trial_id])
     end(search, study, trial_id, "completed")
-    (told,) = search.optuna_study.get_trials()
-    assert (told.state.name, told.value, told.intermediate_values) == ("COMPLETE", 0.0, {})
+    (found,) = search.optuna_study.get_trials()
+    assert (found.state.name, found.value, found.intermediate_values) == ("COMPLETE", 0.0, {})
     assert study.best() is None
 
 
-def test_optuna_keeps_raw_accuracy_epochs_rung_and_state(study):
+def test_optuna_stores_raw_accuracy_epochs_rung_and_state(study):
     search = searcher(study)
     for state in ("completed", "stopped"):
         finish(search, study, ask(search), state)
@@ -162,18 +162,18 @@ def test_optuna_keeps_raw_accuracy_epochs_rung_and_state(study):
     gain = completed.value - completed.intermediate_values[1]
     assert gain > 0
     assert stopped.value == pytest.approx(min(1.0, raw + gain))
-    assert search.as_optuna(study.trials["t0001"]).value == stopped.value
+    assert search.to_frozen_trial(study.trials["t0001"]).value == stopped.value
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
-def test_every_sampler_searches(study, sampler):
+def test_every_sampler_suggests_different_values(study, sampler):
     search = searcher(study, sampler=sampler)
     for _ in range(14):
         finish(search, study, ask(search))
     assert len({t.params["x"] for t in study.trials.values()}) == 14
 
 
-def test_the_users_configurations_come_first_and_only_once(study):
+def test_start_from_configurations_come_first_and_only_once(study):
     wanted = [{"x": 0.25, "kind": "c", "on": True}, {"x": 0.75}]
     search = searcher(study, start_from=wanted)
     first, second, third = (ask(search) for _ in range(3))
@@ -187,7 +187,7 @@ def test_the_users_configurations_come_first_and_only_once(study):
     assert ask(again)["x"] not in (0.25, 0.75)
 
 
-def test_repeated_reports_of_a_trial_set_back_are_ignored(study, recwarn):
+def test_epochs_that_a_trial_repeats_from_a_checkpoint_are_reported_once(study, recwarn):
     search = searcher(study)
     trial_id = ask(search)["trial_id"]
     for epoch in (1, 2, 1, 2, 3):
@@ -195,16 +195,16 @@ def test_repeated_reports_of_a_trial_set_back_are_ignored(study, recwarn):
         search.on_trial_update(study.trials[trial_id])
     assert not [w for w in recwarn if "already reported" in str(w.message)]
     end(search, study, trial_id, "completed")
-    told = search.optuna_study.get_trials()[0]
-    assert told.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
-    assert math.isclose(told.value, 0.3)
+    found = search.optuna_study.get_trials()[0]
+    assert found.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
+    assert math.isclose(found.value, 0.3)
 
 
-def test_optuna_learns_the_epoch_at_which_a_trial_was_stopped_with_it_or_before_it(study):
+def test_optuna_gets_the_last_epoch_with_the_end_of_a_stopped_trial(study):
     search = searcher(study, stopped="pruned")
     trial_id = ask(search)["trial_id"]
     study.add_epoch(trial_id, {"epoch": 1, "best_val_acc": 0.4})
-    end(search, study, trial_id, "stopped")  # nobody was told of the epoch by itself
+    end(search, study, trial_id, "stopped")  # no update came for the epoch alone
     live = search.optuna_study.get_trials()[0]
     assert (live.state.name, live.value, live.intermediate_values) == ("PRUNED", 0.4, {1: 0.4})
     study.close()
@@ -212,7 +212,7 @@ def test_optuna_learns_the_epoch_at_which_a_trial_was_stopped_with_it_or_before_
     assert (again.state, again.value, again.intermediate_values) == (live.state, live.value, live.intermediate_values)
 
 
-def test_a_new_trial_must_beat_the_kept_ones_to_write_its_weights(study):
+def test_the_threshold_is_the_worst_accuracy_among_the_kept_checkpoints(study):
     search = searcher(study)
     assert ask(search)["threshold"] is None
     for value in (0.3, 0.6, 0.5):
@@ -231,7 +231,7 @@ def searcher_of_finished(study: Study) -> BudgetAwareOptunaSearch:
 CHOICES = {"kind": tune.choice(["a", "b", "c"]), "size": tune.choice([1, 2, 3, 4])}
 
 
-def test_no_choice_is_tried_twice_until_the_space_is_used_up(study):
+def test_no_configuration_is_tried_twice_until_all_have_been_tried(study):
     rungs = Rungs(grace=1, factor=3, max_epochs=9)
     search = BudgetAwareOptunaSearch(study, CHOICES, SearcherOptions(rungs=rungs, keep_checkpoints=2))
     asked = []

@@ -7,7 +7,7 @@ from inat.config.trial import feature_group
 from inat.errors import ConfigError
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.space.grid import grid_of, identity, next_of_grid
+from inat.tuning.space.grid import grid_of, next_grid_params, params_key
 
 NODES = ("one", "two")
 SPACE = {
@@ -18,21 +18,21 @@ SPACE = {
 }
 
 
-def test_a_grid_has_each_combination_once_where_k_layers_has_an_effect():
+def test_a_grid_has_combinations_that_train_differently_once_each():
     grid = grid_of(SPACE)
     assert len(grid) == 2 * (1 + 2 + 1) * 2
-    assert len({identity(params) for params in grid}) == len(grid)
+    assert len({params_key(params) for params in grid}) == len(grid)
     assert [p["strategy"] for p in grid[:4]] == ["freeze_all", "freeze_all", "freeze_partial", "freeze_partial"]
     assert all(set(params) == set(SPACE) for params in grid)
 
 
-def test_trials_that_share_features_follow_each_other():
+def test_configurations_that_share_features_follow_each_other():
     groups = [feature_group(params) for params in grid_of(SPACE)]
     changes = sum(before != after for before, after in itertools.pairwise(groups))
-    assert changes == 7  # three kept groups and unfreeze_all, for each of two backbones
+    assert changes == 7  # three groups that share features and unfreeze_all, for each of two backbones
 
 
-def test_what_is_no_grid_is_refused():
+def test_a_range_and_too_many_combinations_are_refused():
     with pytest.raises(ConfigError, match="learning_rate is a range"):
         grid_of(SPACE | {"learning_rate": tune.loguniform(1e-4, 1e-2)})
     with pytest.raises(ConfigError, match="has 160,000 combinations"):
@@ -43,7 +43,7 @@ def trial(number: int, node: str, **params) -> Trial:
     return Trial(f"t{number:04d}", number, params, "", node=node)
 
 
-def test_a_machine_goes_on_with_what_it_keeps_then_with_what_nobody_has():
+def test_a_node_prefers_features_that_it_has_then_features_that_no_node_has():
     left = [
         {"backbone": "a", "strategy": "freeze_all", "learning_rate": 0.2},
         {"backbone": "b", "strategy": "freeze_all", "learning_rate": 0.1},
@@ -51,13 +51,13 @@ def test_a_machine_goes_on_with_what_it_keeps_then_with_what_nobody_has():
     ]
     kept = enumerate(zip(NODES, "ab", strict=True))
     trials = [trial(i, node, backbone=name, strategy="freeze_all") for i, (node, name) in kept]
-    assert next_of_grid(left, trials, "one") == left[0]
-    assert next_of_grid(left, trials, "two") == left[1]
-    assert next_of_grid(left, trials, "three") == left[2]
-    assert next_of_grid(left[:2], trials, "three") == left[0]
+    assert next_grid_params(left, trials, "one") == left[0]
+    assert next_grid_params(left, trials, "two") == left[1]
+    assert next_grid_params(left, trials, "three") == left[2]
+    assert next_grid_params(left[:2], trials, "three") == left[0]
 
 
-def test_one_machine_alone_goes_on_with_what_a_trial_there_has_only_begun():
+def test_a_single_node_counts_the_features_of_a_trial_without_an_epoch_as_its_own():
     left = [
         {"backbone": "a", "strategy": "freeze_all", "learning_rate": 0.2},
         {"backbone": "b", "strategy": "freeze_all", "learning_rate": 0.2},
@@ -66,12 +66,12 @@ def test_one_machine_alone_goes_on_with_what_a_trial_there_has_only_begun():
         trial(0, "one", backbone="c", strategy="freeze_all"),
         trial(1, "", backbone="b", strategy="freeze_all"),
     )
-    assert next_of_grid(left, [ended, begun], "one") == left[1]
+    assert next_grid_params(left, [ended, begun], "one") == left[1]
     elsewhere = trial(2, "two", backbone="c", strategy="freeze_all")
-    assert next_of_grid(left, [ended, begun, elsewhere], "one") == left[0]
+    assert next_grid_params(left, [ended, begun, elsewhere], "one") == left[0]
 
 
-def test_a_search_of_a_grid_asks_for_each_configuration_once(study: Study):
+def test_a_grid_search_suggests_each_configuration_once(study: Study):
     from inat.tuning.sampling.feedback import Rungs
     from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
 
@@ -80,6 +80,6 @@ def test_a_search_of_a_grid_asks_for_each_configuration_once(study: Study):
     searcher = BudgetAwareOptunaSearch(study, SPACE, options)
     for _ in grid:
         searcher.suggest(searcher.next_trial_id())
-    asked = [identity(t.params) for t in study.trials.values()]
-    assert sorted(asked) == sorted(map(identity, grid))
-    assert asked[0] == identity(grid[5])
+    asked = [params_key(t.params) for t in study.trials.values()]
+    assert sorted(asked) == sorted(map(params_key, grid))
+    assert asked[0] == params_key(grid[5])

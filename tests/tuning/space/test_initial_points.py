@@ -4,7 +4,7 @@ import pytest
 from ray import tune
 
 from inat.errors import ConfigError
-from inat.tuning.space.initial_points import read_start
+from inat.tuning.space.initial_points import read_initial_points
 
 SPACE = {"dropout": tune.uniform(0.0, 0.5), "activation": tune.choice(["relu", "mish"])}
 
@@ -17,9 +17,9 @@ SPACE = {"dropout": tune.uniform(0.0, 0.5), "activation": tune.choice(["relu", "
         ({"trial_id": "t0042", "best_val_acc": 0.9, "params": {"dropout": 0.1}}, [{"dropout": 0.1}]),
     ],
 )
-def test_one_configuration_a_list_or_the_best_of_another_study(tmp_path, content, expected):
+def test_a_file_holds_one_configuration_a_list_or_a_best_json(tmp_path, content, expected):
     (tmp_path / "start.json").write_text(json.dumps(content))
-    assert read_start(tmp_path / "start.json", SPACE) == expected
+    assert read_initial_points(tmp_path / "start.json", SPACE) == expected
 
 
 STEPS = {
@@ -37,9 +37,9 @@ STEPS = {
         ({"batch_norm": 1}, {"batch_norm": True}),
     ],
 )
-def test_values_are_taken_as_the_space_has_them(tmp_path, wanted, params):
+def test_values_are_converted_to_the_types_of_the_space(tmp_path, wanted, params):
     (tmp_path / "start.json").write_text(json.dumps(wanted))
-    (found,) = read_start(tmp_path / "start.json", STEPS)
+    (found,) = read_initial_points(tmp_path / "start.json", STEPS)
     assert found == params
     assert [type(value) for value in found.values()] == [type(value) for value in params.values()]
 
@@ -60,14 +60,14 @@ def test_values_are_taken_as_the_space_has_them(tmp_path, wanted, params):
         ('[{"n": 9}, {"n": 9, "x": 1}]', r"n 9 is outside the space \(\(2, 4\)\); .*unknown hyperparameter 'x'"),
     ],
 )
-def test_values_that_the_sampler_could_not_have_chosen_are_refused(tmp_path, text, message):
+def test_values_outside_the_space_are_refused(tmp_path, text, message):
     (tmp_path / "start.json").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        read_start(tmp_path / "start.json", STEPS)
+        read_initial_points(tmp_path / "start.json", STEPS)
 
 
-def test_no_file_no_configurations():
-    assert read_start(None, SPACE) == []
+def test_without_a_file_there_are_no_configurations():
+    assert read_initial_points(None, SPACE) == []
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_no_file_no_configurations():
         ('{"activation": "tanh"}', r"activation 'tanh' is outside the space \(\['relu', 'mish'\]\)"),
     ],
 )
-def test_mistakes_are_named(tmp_path, text, message):
+def test_mistakes_in_the_file_are_named(tmp_path, text, message):
     (tmp_path / "start.json").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        read_start(tmp_path / "start.json", SPACE)
+        read_initial_points(tmp_path / "start.json", SPACE)
     with pytest.raises(ConfigError, match="nowhere.json cannot be read"):
-        read_start(tmp_path / "nowhere.json", SPACE)
+        read_initial_points(tmp_path / "nowhere.json", SPACE)

@@ -5,11 +5,11 @@ from ray import tune
 
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError
-from inat.tuning.space.presets import describe, scratch_space, small_space, space_of
+from inat.tuning.space.presets import scratch_space, small_space, space_of, space_to_json
 
 
 def test_the_published_space():
-    assert describe(scratch_space()) == {
+    assert space_to_json(scratch_space()) == {
         "first_layer_filters": [32, 64, 128],
         "filter_org": [0.5, 1, 2],
         "conv_layers": [3, 4, 5],
@@ -21,27 +21,29 @@ def test_the_published_space():
         "use_augmentation": [True, False],
         "num_neurons_dense": [128, 256, 512],
     }
-    json.dumps(describe(small_space()))
+    json.dumps(space_to_json(small_space()))
 
 
-def test_ranges_are_described_too():
+def test_ranges_are_described_by_bounds_and_scale():
     space = {"weight_decay": tune.loguniform(1e-6, 1e-2), "depth": tune.randint(2, 6)}
-    described = describe(space)
+    described = space_to_json(space)
     assert described["weight_decay"] == {"low": 1e-6, "high": 1e-2, "scale": "loguniform"}
     assert (described["depth"]["low"], described["depth"]["high"]) == (2, 6)
     json.dumps(described)
 
 
-def test_small_images_get_the_small_space_unless_asked_otherwise():
+def test_small_images_get_the_small_space_by_default():
     assert SearchConfig(data="digits").resolved().space == "small"
     assert SearchConfig(image_size=33).resolved().space == "full"
     assert SearchConfig(data="digits", space="full").resolved().space == "full"
-    changed = {name for name in scratch_space() if describe(scratch_space())[name] != describe(small_space())[name]}
+    changed = {
+        name for name in scratch_space() if space_to_json(scratch_space())[name] != space_to_json(small_space())[name]
+    }
     assert changed == {"first_layer_filters", "conv_layers", "num_neurons_dense"}
 
 
-def test_the_modern_space_has_the_predecessors_family_in_it():
-    old, modern = describe(scratch_space()), describe(space_of(SearchConfig(image_size=64, space="modern")))
+def test_the_modern_space_contains_the_published_hyperparameters():
+    old, modern = space_to_json(scratch_space()), space_to_json(space_of(SearchConfig(image_size=64, space="modern")))
     assert old.keys() < modern.keys()
     assert modern["block"] == ["plain", "residual"]
     assert modern["pooling"] == ["flatten", "average", "maximum"]
@@ -52,14 +54,14 @@ def test_the_modern_space_has_the_predecessors_family_in_it():
     json.dumps(modern)
 
 
-def test_the_modern_space_is_taken_where_it_is_asked_for():
+def test_the_modern_space_is_used_only_on_request():
     assert SearchConfig(data="digits", space="modern").resolved().space == "modern"
     assert space_of(SearchConfig(data="digits", space="modern"))
     with pytest.raises(ConfigError, match="conv_layers=5 .* at least 32 px, but image_size is 16"):
         space_of(SearchConfig(data="digits", image_size=16, space="modern"))
 
 
-def test_a_space_whose_networks_do_not_fit_the_images_is_refused():
+def test_a_space_with_networks_too_deep_for_the_images_is_refused():
     with pytest.raises(ConfigError, match="conv_layers=5 .* at least 32 px, but image_size is 24"):
         space_of(SearchConfig(image_size=24, space="full"))
     assert space_of(SearchConfig(image_size=24))
@@ -83,9 +85,9 @@ def own_space(tmp_path, extra: str = "", text: str = OWN) -> dict:
     return space_of(SearchConfig(data="digits", space=str(tmp_path / "mine.py")))
 
 
-def test_a_file_brings_a_space_of_its_own(tmp_path):
+def test_a_python_file_defines_a_space(tmp_path):
     space = own_space(tmp_path)
-    described = describe(space)
+    described = space_to_json(space)
     assert described["first_layer_filters"]["high"] == 17
     assert described["activation"] == ["relu"]
     assert described["learning_rate"]["scale"] == "loguniform"
@@ -130,27 +132,27 @@ def test_a_file_brings_a_space_of_its_own(tmp_path):
         ('"dropout": tune.quniform(0, 1, 0.25),', r"dropout must be in \[0, 1\), got 1.0"),
     ],
 )
-def test_mistakes_in_a_space_are_named_before_anything_starts(tmp_path, extra, message):
+def test_mistakes_in_a_space_are_named(tmp_path, extra, message):
     with pytest.raises(ConfigError, match=message) as caught:
         own_space(tmp_path, extra)
     assert "mine.py" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_steps_and_scale_are_described_too_so_that_a_change_is_noticed():
+def test_a_change_of_steps_or_scale_changes_the_description():
     domains = [tune.quniform(0, 0.4, 0.1), tune.quniform(0, 0.4, 0.2), tune.uniform(0, 0.4), tune.loguniform(0.1, 0.4)]
-    described = [describe({"x": domain})["x"] for domain in domains]
+    described = [space_to_json({"x": domain})["x"] for domain in domains]
     assert described[0] == {"low": 0, "high": 0.4, "scale": "uniform", "quantum": 0.1}
     assert [one == other for one in described for other in described].count(True) == len(domains)
 
 
-def test_values_of_numpy_become_those_of_python(tmp_path):
+def test_numpy_values_become_python_values(tmp_path):
     extra = """
         "conv_layers": tune.choice(np.arange(2, 5)), "batch_norm": np.True_, "dropout": np.float64(0.25),
         "first_layer_filters": tune.qrandint(np.int64(8), np.int64(32), np.int64(8)),
     """
     space = own_space(tmp_path, extra)
-    described = describe(space)
+    described = space_to_json(space)
     assert json.loads(json.dumps(described)) == described
     assert described["conv_layers"] == [2, 3, 4]
     assert described["batch_norm"] == [True]
@@ -164,16 +166,19 @@ def test_values_of_numpy_become_those_of_python(tmp_path):
     [
         ("x = 1", r"has no function space\(\)"),
         ("space = 1", r"has no function space\(\)"),
-        ("import sys; sys.exit(0)", r"cannot be used as a space \(SystemExit: 0\); mend it"),
-        ("def space(): return {}['width']", r"cannot be used as a space \(KeyError: 'width'\); mend it"),
-        ("def space(): raise ValueError('two\\nlines')", r"cannot be used as a space \(ValueError: two lines\); mend"),
+        ("import sys; sys.exit(0)", r"cannot be used as a space \(SystemExit: 0\); correct it"),
+        ("def space(): return {}['width']", r"cannot be used as a space \(KeyError: 'width'\); correct it"),
+        (
+            "def space(): raise ValueError('two\\nlines')",
+            r"as a space \(ValueError: two lines\); correct it",
+        ),
         ("def space(): return 3", "must return a dict of hyperparameters, got 3"),
         ("def space(): return {}", "must return a dict of hyperparameters, got {}"),
         ("import nowhere", r"cannot be used as a space \(ModuleNotFoundError"),
         ("def space(): return {'dropout': 0.1}", "learning_rate is missing"),
     ],
 )
-def test_files_that_are_no_space(tmp_path, text, message):
+def test_files_that_are_not_a_space_are_refused(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         own_space(tmp_path, text=text)
     with pytest.raises(ConfigError, match="gone.py cannot be used as a space"):
