@@ -12,7 +12,7 @@ ENTRY = re.compile(r"^`(?P<message>[^`\n]+(?:`[^`\n]+)*)`\n:   ", re.MULTILINE)
 GAP = "{}"  # a placeholder of an f-string
 # Lists to which messages are added, and functions (with a docstring) that return them, for one error with all of them.
 LISTS = ("problems", "messages", "found")
-MAKERS = re.compile(r"_(errors?|problems)$|impossible|^all_failed$")
+MAKERS = re.compile(r"_(errors?|problems)$|impossible|^describe_failures?$")
 TEXTS = re.compile(r"\bstr\b|Problem")  # what such functions return
 # Raised for other code of the program, which catches it or adds words of its own; no user reads these alone.
 INTERNAL = {
