@@ -59,9 +59,14 @@ def importance_finding(results: BudgetResults) -> list[str]:
     evidence = f"{describe_r2(results.forest)}; {results.sample.budget_text}"
     if not certain:
         return [f"No hyperparameter has an importance that is certainly above 0 ({evidence})."]
-    intervals = ", ".join(f"{name} {table.at[name, 'low']:.2f} to {table.at[name, 'high']:.2f}" for name in certain)
-    verb = "matters" if len(certain) == 1 else "matter"
-    return [f"{' and '.join(certain)} {verb} most (loss of R² when shuffled, 95 % intervals: {intervals}; {evidence})."]
+    bounds = {name: f"{table.at[name, 'low']:.2f} to {table.at[name, 'high']:.2f}" for name in certain}
+    if len(certain) == 1:
+        return [
+            f"{certain[0]} matters most (loss of R² when shuffled, 95 % interval {bounds[certain[0]]}; {evidence})."
+        ]
+    intervals = ", ".join(f"{name} {bound}" for name, bound in bounds.items())
+    names = f"{', '.join(certain[:-1])} and {certain[-1]}"
+    return [f"{names} matter most (loss of R² when shuffled, 95 % intervals: {intervals}; {evidence})."]
 
 
 def takeaway_findings(takeaways: pd.DataFrame) -> list[str]:

@@ -26,7 +26,8 @@ def early_stopping_findings(study: StudyData) -> list[str]:
         f"{spent + to_last_epoch['epochs_saved']:,.0f} if the {to_last_epoch['stopped']} stopped trials had trained to "
         f"epoch {to_last_epoch['epochs_a_trial']:.0f}"
     )
-    if as_completed["epochs_saved"] == as_completed["epochs_saved"]:
+    known = as_completed["epochs_saved"] == as_completed["epochs_saved"]
+    if known and as_completed["epochs_saved"] != to_last_epoch["epochs_saved"]:
         alternatives += f", {spent + as_completed['epochs_saved']:,.0f} if as long as completed trials on average"
     saved = f"Early stopping saved {to_last_epoch['epochs_saved']:,.0f} epochs ({spent:,.0f} trained; {alternatives})."
     if missed["expected"] != missed["expected"]:

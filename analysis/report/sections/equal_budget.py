@@ -92,7 +92,7 @@ def _strongest_pair(results: BudgetResults) -> list[Item]:
     if not len(tested):
         return [f"No pair of hyperparameters has enough trials to test for an interaction ({budget})."]
     first, second, p = tested.iloc[0][["first", "second", "p_holm"]]
-    evidence = f"p {p:.2g}, corrected for {len(tested)} pairs; {budget}"
+    evidence = f"p = {p:.2g}, corrected for {len(tested)} pairs; {budget}"
     finding = (
         f"{first} and {second} interact: their joint effect is not the sum of their effects ({evidence})."
         if p < SIGNIFICANT

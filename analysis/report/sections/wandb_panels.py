@@ -29,7 +29,7 @@ def _all_trials(study: StudyData) -> list[Item]:
         raise ValueError("no trial has a result yet")
     ranked = int(study.trials[BEST_VAL_ACC].notna().sum())
     names, result = ", ".join(lines.columns[:-2]), lines.iloc[:, -1]
-    span = f"between {result.min():.3g} and {result.max():.3g}"
+    span = f"between {result.min():.4g} and {result.max():.4g}"
     alt = (
         f"Parallel coordinates: one line for each of {len(lines)} trials through {names}, epochs and {result.name}, "
         f"which lies {span}."

@@ -52,10 +52,12 @@ def test_a_budget_beyond_the_longest_trial_is_refused(study, tmp_path):
 
 def test_key_findings_cover_importance_claims_stopping_and_failures(report):
     findings = " | ".join(report.headline.findings)
-    assert re.search(r"matters? most \(loss of R² when shuffled, 95 % intervals: \w+ 0\.\d+ to", findings)
+    assert re.search(
+        r"\w+ matters most \(loss of R² when shuffled, 95 % interval 0\.\d+ to 1\.00; out-of-bag", findings
+    )
     assert "Of the ten takeaways published for nature_12K, this study supports" in findings
     # 30 completed or failed trials trained 9 epochs, 30 stopped trials 3.
-    saved = "Early stopping saved 180 epochs (360 trained; 540 if the 30 stopped trials had trained to epoch 9,"
+    saved = "Early stopping saved 180 epochs (360 trained; 540 if the 30 stopped trials had trained to epoch 9)."
     assert saved in findings
     assert "1 trial failed (</script>" in findings
 
