@@ -39,8 +39,7 @@ class Reading:
     metric: str | None = None
     """Metric to compare, such as val/loss. Default: best_val_acc or val_acc; for Optuna, the trial's value."""
     mode: Mode | None = None
-    """Whether the highest (max) or the lowest (min) value is the best. Default: min for a loss or error, otherwise max;
-    for Optuna, the study's direction."""
+    """Which value of the metric is the best. Default: min for a loss or error, else max; for Optuna, the study's."""
     study: str | None = None
     """Name of the study, for an Optuna database with several studies."""
     parameters: tuple[str, ...] | None = None
