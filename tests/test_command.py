@@ -59,7 +59,7 @@ def test_a_command_is_its_module():
         (("tune-finetune", "--backbones", "resnet"), "unknown backbone 'resnet'; choose from googlenet"),
         (("finalize", "results/STUDY", "--top", "0"), "top must be positive, got 0"),
         (("summary", "--num-classes", "-1"), "num_classes must be positive, got -1"),
-        (("cluster", "check", "--max-skew", "-1"), "--max-skew must be a number from 0 on, got -1"),
+        (("cluster", "check", "--max-skew", "-1"), "--max-skew must be a finite number of at least 0, got -1"),
     ],
 )
 def test_usage_errors_show_before_the_libraries_load(words, message):

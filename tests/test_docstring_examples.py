@@ -34,7 +34,7 @@ from inat.data import digits
 from inat.study.study import Study
 from tests.paths import ROOT
 
-PACKAGES = ("inat/training", "inat/predict.py", "analysis")
+PACKAGES = ("inat/training", "inat/predict.py")  # tests/analysis/test_docstring_examples.py runs those of analysis
 COMPLETE = ("inat/training", "inat/predict.py")
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 CURVES = ROOT / "benchmarks" / "data" / "digits16_curves.csv"

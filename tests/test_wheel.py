@@ -14,7 +14,7 @@ from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
 # What the build reads, and the tests, which the wheel must leave out.
-SOURCES = ("inat", "analysis", "tests", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("inat", "analysis", "tests", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md")
 SEARCH = """
 from inat.cli import parse_search
 from inat.config.search import SearchConfig

@@ -109,7 +109,7 @@ def test_a_trial_gets_the_hash_of_its_own_backbones_weights(trial, backbone_para
 
 def test_building_features_is_progress_for_the_watchdog(trial, backbone_params, monkeypatch):
     beats = []
-    monkeypatch.setattr(frozen_features, "BATCH", 4)  # 32 and 8 photos: 10 batches
+    monkeypatch.setattr(frozen_features, "BATCH_SIZE", 4)  # 32 and 8 photos: 10 batches
     monkeypatch.setattr(Watchdog, "heartbeat", lambda self: beats.append(self))
     trial(model=backbone_params, trial_timeout=60.0, max_epochs=1)
     assert len(beats) == 1 + 10 + 1  # at the start, while features are built, after the epoch
