@@ -133,8 +133,8 @@ def accuracy_within(study: StudyData, epochs: int) -> pd.Series:
 def sample_at(study: StudyData, epochs: int | None = None) -> Sample:
     """The trials of ``study`` that can be compared within ``epochs``, by default ``common_epoch(study)``.
 
-    A trial is included if it trained for ``epochs``, or completed earlier because it ran out of patience; it does not
-    matter how it ended later. Raises ValueError if no trial has a result, or no trial trained for ``epochs``.
+    A trial is included if it trained for ``epochs``, or if it ran out of patience earlier. What happened
+    after that epoch does not matter. Raises ValueError if no trial has a result, or no trial trained for ``epochs``.
 
     >>> sample = sample_at(study)
     >>> sample.budget_text

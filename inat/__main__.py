@@ -10,6 +10,7 @@ import sys
 from typing import NamedTuple
 
 from analysis.run_card import STARTED_AS
+from inat.cli import guard
 
 
 class Command(NamedTuple):
@@ -52,6 +53,10 @@ COMMANDS = {name: command for group in GROUPS.values() for name, command in grou
 
 def main() -> None:
     """Run the command that the first argument names; exits with code 2 if there is no such command."""
+    guard(_main)
+
+
+def _main() -> None:
     name, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     if name in ("-h", "--help"):
         print(help_text())

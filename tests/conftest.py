@@ -1,4 +1,4 @@
-"""Small images, parameters and models for the tests of several rooms."""
+"""Small images, parameters and models for the tests of several packages."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Helpers of the tests of several rooms."""
+"""Helpers of the tests of several packages."""
 
 import subprocess
 

@@ -23,7 +23,7 @@ from analysis.figures.style import (
 
 VERDICT_COLOURS = {"supported": BLUE, "contradicted": RED, "undecided": GREY}
 MAX_VALUE_LENGTH = 18  # characters of a value below its column
-MAX_LABEL_LENGTH = 52  # characters of a claim beside its line
+MAX_CLAIM_LENGTH = 52  # characters of a claim beside its line
 
 
 @styled
@@ -73,7 +73,7 @@ def plot_claims(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.axvline(0, color=MUTED, linewidth=0.8)
     ax.hlines(places, rows["low"], rows["high"], colors=colours, linewidth=1.8)
     ax.scatter(rows["effect"], places, color=colours, s=30, zorder=3)
-    texts = [shortened(text, MAX_LABEL_LENGTH) for text in rows["claim"]]
+    texts = [shortened(text, MAX_CLAIM_LENGTH) for text in rows["claim"]]
     ax.set_yticks(places, [f"{text}: {v}" for text, v in zip(texts, rows["verdict"], strict=True)], fontsize=8.5)
     ax.set(xlabel="effect (above 0 supports the claim)")
     ax.grid(axis="y", visible=False)

@@ -24,7 +24,7 @@ MAX_LINES = 2000  # the best trials; more lines hide one another and make a page
 LEVELS, LINEAR, LOGARITHMIC = "levels", "linear", "logarithmic"
 TICKS = 5  # on a numeric axis
 TICK_STEPS = 20  # unlabelled ticks per labelled one on a logarithmic axis: Plotly snaps a selection to ticks
-MAX_LABEL_LENGTH = 24  # characters
+MAX_TICK_LENGTH = 24  # characters
 JITTER = 0.12  # of the distance between two labels: lines through the same value lie side by side
 
 
@@ -103,7 +103,7 @@ def _draw_axis(ax: Axes, place: int, name: str, heights: list[float], labels: li
     background = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.6}
     for height, label in zip(heights, labels, strict=True):
         ax.annotate(
-            shortened(label, MAX_LABEL_LENGTH),
+            shortened(label, MAX_TICK_LENGTH),
             (place, height),
             (4, 0),
             textcoords="offset points",
@@ -116,7 +116,7 @@ def _draw_axis(ax: Axes, place: int, name: str, heights: list[float], labels: li
 
 
 def _title(name: str) -> str:
-    return shortened(name.replace("_", " "), MAX_LABEL_LENGTH)
+    return shortened(name.replace("_", " "), MAX_TICK_LENGTH)
 
 
 def _span(ticks: pd.DataFrame) -> tuple[float, float]:
@@ -179,4 +179,4 @@ def _dimension(column: pd.Series, ticks: pd.DataFrame) -> dict[str, Any]:
             : (len(labels) - 1) * TICK_STEPS + 1
         ]
         positions = np.linspace(positions[0], positions[-1], len(labels))
-    return dimension | {"tickvals": positions, "ticktext": [shortened(label, MAX_LABEL_LENGTH) for label in labels]}
+    return dimension | {"tickvals": positions, "ticktext": [shortened(label, MAX_TICK_LENGTH) for label in labels]}

@@ -35,7 +35,7 @@ def lock_path(directory: Path) -> Path:
 def read_store(directory: Path, read: Callable[[], Store]) -> Store | None:
     """Call ``read``, which reads the files of a store; None if files are missing or damaged.
 
-    Somebody may have deleted some of them, or the disk may fail. DataError if the system does not let us read them.
+    Somebody may have deleted some of them, or the disk may fail. DataError if the system refuses to read them.
     """
     try:
         store = read()

@@ -1,8 +1,8 @@
 """Features of images: the outputs of a backbone's frozen stages, computed once per node and kept as memory maps.
 
-The name of a directory of features contains a hash of everything that decides their values: the images and which of
-them, the image size, the view, the weights, the number of frozen stages, the precision, the kind of device and the
-versions of the libraries. A view is one augmented copy of every training image.
+The name of a directory of features contains a hash of everything that decides their values: the fingerprint of the
+images, the rows of the split, the image size, the view, the weights, the number of frozen stages, the precision, the kind
+of device and the versions of the libraries. A view is one augmented copy of every training image.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ from inat.models.stages import StagedNetwork
 from inat.training.memory import is_out_of_memory, keep_freed_memory
 from inat.training.precision import autocast, resolve_precision
 
-FORMAT = 1  # increase it when the same directory name would stand for other values
+FORMAT = 1  # increase it when the code computes other features from the same inputs
 BATCH_SIZE = 64  # images per forward pass through the frozen stages; fewer if the device has too little memory
 VIEW_SEED = 20_000  # view v is drawn from the seed VIEW_SEED + v, for every trial of every study
 

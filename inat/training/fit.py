@@ -41,7 +41,7 @@ def fit(
     resume_from: Path | None = None,
     heartbeat: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Train as ``config`` says; returns the metrics of the last epoch with ``best_val_acc`` and ``epochs``.
+    """Train one network with ``config``; returns the metrics of the last epoch with ``best_val_acc`` and ``epochs``.
 
     ``callbacks`` run after the EpochRecorder, which ``recorder_of(trainer)`` returns. ``resume_from`` is a Lightning
     checkpoint of the same configuration; if the file exists, training continues after its epoch. A damaged file is

@@ -72,8 +72,8 @@ def trial_cost(
 class PlanRow:
     """The trials of one backbone and strategy.
 
-    ``costs`` has one entry without and one with augmentation, as far as the space contains them; ``trials`` is an
-    expected value for samplers.
+    ``costs`` has one entry for each value of use_augmentation in the space. ``trials`` is exact for a grid and an
+    expected value for a sampler.
     """
 
     params: Mapping[str, Any]

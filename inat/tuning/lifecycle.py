@@ -7,8 +7,9 @@ writes them to the study and calls the callbacks: searcher, limits, progress, st
 ways: it ends by itself (last epoch, out of patience, diverged) and is ``completed``; ASHA stops it and it is
 ``stopped``; it reaches the target accuracy and is ``completed``; or it fails, runs again from its last checkpoint as
 often as ``ray_backend.retries`` allows, and is ``failed`` after that. A trial that hangs is ended by
-``ray_backend.hang_monitor`` and then fails like any other. If the driver dies, the trial stays ``running`` in the
-journal: a resumed search ends it if its last epoch was its end (``finish_interrupted``), else it runs again.
+``ray_backend.hang_monitor`` and then fails like any other. If the search stops before the trial
+ends (a signal, a limit, a write error, the death of the driver), the trial stays ``running`` in the journal: a resumed
+search ends it if its last epoch was its end (``finish_interrupted``), else it runs again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -91,8 +92,8 @@ class TrialLifecycle:
             yield self.error is None and self.study.trials[trial_id].state == RUNNING
         except OSError as error:
             self.error = StudyError(
-                f"{self.study.directory} cannot be written ({error.strerror or error}); what is in it is kept: repair "
-                f"that, then {resume_hint(self.study.directory, self.study.directory)}"
+                f"{self.study.directory} cannot be written ({error.strerror or error}); nothing is lost. Fix the "
+                f"cause, then {resume_hint(self.study.directory, self.study.directory)}"
             )
         except Exception as error:
             self.error = error

@@ -99,7 +99,7 @@ def trials_wanted(config: SearchConfig, study: Study) -> int:
 
 
 def default_name(config: SearchConfig) -> str:
-    """Return a study name made of data and time, for example ``scratch-digits-20261123-211500``."""
+    """Return a study name of the form KIND-DATA-DATE-TIME, for example ``scratch-digits-20261123-211500``."""
     stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(config.data).expanduser().absolute().name)
     return f"{config.KIND}-{stem}-{datetime.now():%Y%m%d-%H%M%S}"
 

@@ -7,6 +7,7 @@ and tests/analysis/report/test_browser.py covers the parts of plotly.js.
 """
 
 import base64
+import importlib
 import inspect
 import io
 import json
@@ -107,7 +108,7 @@ def test_ray_tune_file_names_and_result_keys():
 
     Used in analysis/readers/ray_tune.py and ray_tune_files.py, which read experiments without Ray.
     """
-    result = pytest.importorskip("ray.tune.result")
+    result = importlib.import_module("ray.tune.result")
     from ray.tune.execution.tune_controller import TuneController
 
     names = (result.EXPR_PARAM_FILE, result.EXPR_RESULT_FILE, result.EXPR_PROGRESS_FILE, result.EXPR_ERROR_FILE)
@@ -125,7 +126,7 @@ def test_ray_tune_trial_state():
     Used in analysis/readers/ray_tune_files.py: the keys relative_logdir, status, stopping_criterion, config, trial_id
     and experiment_tag of the state, and start_time and last_result of the metadata.
     """
-    trial_module = pytest.importorskip("ray.tune.experiment.trial")
+    trial_module = importlib.import_module("ray.tune.experiment.trial")
     trial = trial_module.Trial("f", stub=True, config={"x": 1}, stopping_criterion={"val_acc": 0.9})
     state, metadata = map(json.loads, trial.get_json_state())
     assert {"relative_logdir", "status", "stopping_criterion", "config", "trial_id", "experiment_tag"} <= set(state)
@@ -139,7 +140,7 @@ def test_ray_tune_error_file():
 
     Used in analysis/readers/ray_tune_files.py to find the last failure.
     """
-    trial_module = pytest.importorskip("ray.tune.experiment.trial")
+    trial_module = importlib.import_module("ray.tune.experiment.trial")
     assert '"Failure # {} (occurred at {})\\n"' in inspect.getsource(trial_module.Trial.handle_error)
 
 
@@ -148,7 +149,7 @@ def test_ray_asha_decisions():
 
     analysis/early_stopping/replay.py replays its decisions: a percentile of the earlier results at the same rung.
     """
-    hyperband = pytest.importorskip("ray.tune.schedulers.async_hyperband")
+    hyperband = importlib.import_module("ray.tune.schedulers.async_hyperband")
     replayed, bracket = AshaRungs([1, 3], 3), hyperband._Bracket(1, 9, 3, 0)
     values = np.random.default_rng(0).random((200, 3)).cumsum(axis=1)
     stops = 0

@@ -3,6 +3,7 @@
 A failure here says what a new version of Ray has moved, and which module has to follow.
 """
 
+import ast
 import inspect
 from pathlib import Path
 
@@ -48,9 +49,22 @@ def test_the_free_resources_of_each_node():
     assert parameters(state.available_resources_per_node) == [], "session.free_resources"
 
 
-def test_only_the_ray_backend_imports_private_modules_of_ray():
-    importing = [path for path in (ROOT / "inat").rglob("*.py") if "ray._private" in path.read_text(encoding="utf-8")]
-    assert {path.parent.name for path in importing} == {"ray_backend"}, importing
+def private_imports(path: Path) -> set[str]:
+    """Modules and names with a leading underscore that a file imports from a library."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    libraries = {"ray", "optuna", "pytorch_lightning", "torch", "torchvision"}
+    return {name for name in found if name.split(".")[0] in libraries and "._" in name}
+
+
+def test_only_the_ray_backend_imports_private_names_of_libraries():
+    files = [path for folder in ("inat", "analysis") for path in (ROOT / folder).rglob("*.py")]
+    importing = {str(path.relative_to(ROOT)): names for path in files if (names := private_imports(path))}
+    assert importing.keys() == {"inat/tuning/ray_backend/session.py"}, importing
 
 
 def test_what_a_trial_of_tune_is_made_of():
@@ -145,6 +159,12 @@ def test_the_phrases_for_the_death_of_a_node():
     binaries += b"".join(path.read_bytes() for path in RAY.glob("_raylet*.so"))
     found = [phrase for phrase in error_texts.NODE_DEATHS if phrase.encode() in binaries]
     assert {"node has died", "NODE_DIED"} <= set(found), f"error_texts.NODE_DEATHS: Ray only writes {found}"
+
+
+@pytest.mark.parametrize("name", ["NodeDiedError", "ActorUnavailableError", "LocalRayletDiedError"])
+def test_the_exceptions_of_a_node_failure(name):
+    # error_texts.is_node_failure finds them at the beginning of a line of a traceback.
+    assert issubclass(getattr(ray.exceptions, name), ray.exceptions.RayError), f"error_texts: {name} has moved"
 
 
 def test_the_phrases_for_an_unavailable_actor_and_a_dead_process():

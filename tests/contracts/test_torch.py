@@ -1,4 +1,4 @@
-"""What the data, model and training rooms rely on in torch, torchvision, numpy and Pillow beyond their documentation.
+"""What `inat.data`, `inat.models` and `inat.training` rely on in torch, torchvision, numpy and Pillow, undocumented.
 
 Each test names one symbol or one behaviour, says what relies on it, and fails with what has moved. Run these tests
 first after an update of these libraries.

@@ -53,7 +53,7 @@ def template(node: ast.expr) -> str:
 
 
 def raised(tree: ast.AST) -> Iterator[str]:
-    """The message of every ``raise ...Error(...)``, and of every error of our own that is made to be raised later."""
+    """The message of every ``raise ...Error(...)``, and of every error of this project that is made for later."""
     for node in ast.walk(tree):
         call = node.exc if isinstance(node, ast.Raise) else node
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or not call.args:

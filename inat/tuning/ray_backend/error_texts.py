@@ -1,14 +1,14 @@
 """What Ray's error texts mean; the only module that reads them.
 
-Ray describes the death of a process in English and offers no code for the cause. tests/contracts/test_ray.py looks for
-each phrase in the installed version of Ray.
+Ray describes the death of a process in English and offers no code for the cause. tests/contracts/test_ray.py
+checks the phrases that the installed version of Ray must write.
 """
 
 import re
 
 from inat import errors
 
-HUNG = "no epoch within --trial-timeout"  # the error of a trial that hung; written by us, not by Ray
+HUNG = "no epoch within --trial-timeout"  # the error of a trial that hung; inat writes it, not Ray
 
 _NODE_ERROR = errors.NodeError.__name__
 _USER_ERRORS = "|".join(name for name, kind in vars(errors).items() if isinstance(kind, type) and name != _NODE_ERROR)

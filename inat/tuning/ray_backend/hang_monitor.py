@@ -1,4 +1,4 @@
-"""Trials that hang: the whole of it, in the trial's process and outside.
+"""Detects trials that hang, from inside the trial's process and from the driver.
 
 With --trial-timeout each trial has a file in errors/ while it runs. ``Watchdog``, in the trial's process, touches the
 file at each sign of progress; without one for the time-out it writes the stack into the file and ends the process.

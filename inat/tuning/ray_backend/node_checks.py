@@ -12,7 +12,7 @@ from inat.constants import CHECKPOINTS_DIR, STUDY_JSON
 from inat.errors import DiskFullError, InatError, NodeError
 from inat.study.atomic_io import NO_SPACE_ERRNOS
 
-_NODE_ERROR = re.compile(r"NodeError: (?P<reason>.*) \[node (?P<node>[0-9a-f]+)\]")
+_NODE_ERROR_TEXT = re.compile(rf"{NodeError.__name__}: (?P<reason>.*) \[node (?P<node>[0-9a-f]+)\]")
 
 
 def why_unusable(study_dir: Path, study_json: str, settings: Mapping[str, Any], fingerprint: str) -> str:
@@ -72,5 +72,5 @@ def as_node_error(node_id: str, driver_node_id: str) -> Iterator[None]:
 
 def parse_node_error(failure: str) -> tuple[str, str] | None:
     """Return (node id, reason) if the failure of a trial is a NodeError, else None."""
-    found = list(_NODE_ERROR.finditer(failure))
+    found = list(_NODE_ERROR_TEXT.finditer(failure))
     return (found[-1]["node"], found[-1]["reason"]) if found else None

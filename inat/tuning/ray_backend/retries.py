@@ -1,4 +1,4 @@
-"""Whether a trial that failed runs again: the whole of one retry.
+"""Decides whether a failed trial runs again.
 
 Tune asks ``StudyTrial.should_recover`` after each failure of a running trial; if the answer is yes, it starts the trial
 again, which goes on from its last checkpoint. If a process dies while Tune hands a trial to it, Tune gives the trial
@@ -58,7 +58,10 @@ class RetryPolicy(NotInSnapshots):
             self._free_before_start[trial_id] += 1
         else:
             self._counted_before_start[trial_id] += 1
-        return counted <= self.max_failures and self._counted_before_start[trial_id] <= self.max_failures
+        if counted > self.max_failures or self._counted_before_start[trial_id] > self.max_failures:
+            return False
+        self._free.pop(trial_id, None)  # Tune starts its own count again, too
+        return True
 
 
 class StudyTrial(TuneTrial):

@@ -24,8 +24,8 @@ ATTEMPT = ".attempt"  # the file that names the attempt which may write
 class ReportToTune(pl.Callback):
     """Reports the rows of epochs to Tune. To stop a trial, Tune raises SystemExit inside the report.
 
-    The trial waits for the driver during a report, so shorter epochs than a second are reported together: when a second
-    has passed, at ASHA's ``rungs`` (in epochs), and at the end.
+    The trial waits for the driver during a report, so epochs shorter than a second are reported in groups. A report is
+    sent after a second, at each of ASHA's ``rungs`` (epochs), and after the last epoch.
     """
 
     def __init__(self, rungs: Collection[int] = ()) -> None:
