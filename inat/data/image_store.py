@@ -64,7 +64,8 @@ def store_directory(files: ImageFiles, size: int, cache_dir: Path) -> Path:
     """The directory of the store of ``files`` at ``size`` px.
 
     Its name has two folder names, for people, a hash and the size. The hash is of the decoder (the format of the store
-    and Pillow's version), the place of the folder, and the names, sizes, times of change and read permissions of all files.
+    and Pillow's version), the place of the folder, and the names, sizes, times of change and read permissions of all
+    files.
     """
     digest = hashlib.sha256(b"%d\0%b\0%b\0" % (FORMAT, PIL.__version__.encode(), os.fsencode(files.root)))
     for file in files.files:

@@ -1,8 +1,8 @@
 """Features of images: the outputs of a backbone's frozen stages, computed once per node and kept as memory maps.
 
 The name of a directory of features contains a hash of everything that decides their values: the fingerprint of the
-images, the rows of the split, the image size, the view, the weights, the number of frozen stages, the precision, the kind
-of device and the versions of the libraries. A view is one augmented copy of every training image.
+images, the rows of the split, the image size, the view, the weights, the number of frozen stages, the precision, the
+kind of device and the versions of the libraries. A view is one augmented copy of every training image.
 """
 
 import hashlib
