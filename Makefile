@@ -5,7 +5,7 @@ BIN := .venv/bin
 OLDEST := .venv-oldest/bin
 UV_VERSION := 0.13.9
 
-.PHONY: setup search test test-fast test-oldest test-cluster lint format docs wheel lock
+.PHONY: setup search test test-docs test-fast test-oldest test-cluster lint format docs wheel lock
 
 setup: .venv/.installed
 
@@ -25,8 +25,14 @@ setup: .venv/.installed
 search: setup
 	$(BIN)/python tune_scratch.py --data digits --num-samples 48
 
+# The recipes and the commands of the docs take minutes: `make test-docs` runs them.
+DOCS_TESTS := tests/recipes tests/docs/test_commands.py tests/docs/test_site.py
+
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 $(addprefix --ignore ,$(DOCS_TESTS))
+
+test-docs: setup
+	$(BIN)/python -m pytest -n 2 $(DOCS_TESTS)
 
 test-fast: setup
 	$(BIN)/python -m pytest -n 2 -m "not slow"
