@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from inat.cluster import __main__ as command
-from inat.cluster import launcher_file
+from inat.cluster import check, launcher_file
 from tests.paths import ROOT
 
 FAKE_SSH = Path(__file__).parent / "fake_ssh.py"
@@ -83,6 +84,8 @@ def fake_cluster(tmp_path, monkeypatch) -> FakeCluster:
         file.chmod(0o755)
     monkeypatch.setenv("PATH", f"{binaries}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(launcher_file, "STATE_FOLDER", tmp_path / "state")
+    # The hosts run in the environment of the tests, which may differ from requirements.txt (make test-oldest).
+    monkeypatch.setattr(check, "required_versions", lambda: {name: metadata.version(name) for name in check.PINNED})
     return FakeCluster(tmp_path)
 
 

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from inat.cluster import host_session
+from inat.cluster import check, host_session
 from tests.cluster.commands.conftest import ADDRESSES, ROOMY, ROOT, TOKEN, lines
 
 HEAD, SECOND, THIRD = ADDRESSES
@@ -22,6 +22,13 @@ def test_a_healthy_cluster_gives_a_table_and_no_file_stays_on_the_hosts(fake_clu
     assert all(any(address in line for line in text.splitlines()) for address in ADDRESSES)
     assert "1 in train, 0 in val" in text
     assert list(fake_cluster.shared.iterdir()) == []
+
+
+def test_the_required_versions_are_the_pins_of_the_requirements():
+    versions = check.required_versions()
+    assert versions.keys() == {"ray", "torch"}
+    pins = (ROOT / "requirements.txt").read_text().splitlines()
+    assert {f"ray[tune]=={versions['ray']}", f"torch=={versions['torch']}"} <= set(pins)
 
 
 def test_all_problems_are_printed_at_once(fake_cluster, run):
@@ -222,7 +229,9 @@ def test_the_token_on_this_machine_is_checked(fake_cluster, run):
 
 def test_check_loads_no_heavy_library_on_the_users_machine(fake_cluster):
     program = (
-        "import sys\nfrom inat.cluster.__main__ import main\n"
+        "import sys\nfrom importlib import metadata\n"
+        "from inat.cluster import check\nfrom inat.cluster.__main__ import main\n"
+        "check.required_versions = lambda: {name: metadata.version(name) for name in check.PINNED}\n"
         "try:\n    main()\nexcept SystemExit: pass\n"
         "print([n for n in ('ray', 'torch', 'pandas', 'optuna') if n in sys.modules])"
     )
