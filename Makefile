@@ -39,7 +39,7 @@ test-fast: setup
 
 # The whole suite with the oldest supported version of each dependency, in an environment of its own.
 test-oldest: .venv-oldest/.installed
-	$(OLDEST)/python -m pytest -n 2
+	$(OLDEST)/python -m pytest -n 2 $(addprefix --ignore ,$(DOCS_TESTS))
 
 # Needs root on Linux, openssh-server, rsync, iproute2, curl and nftables (tests/cluster_lab/README.md); fails without them.
 test-cluster: setup
