@@ -25,11 +25,11 @@ setup: .venv/.installed
 search: setup
 	$(BIN)/python tune_scratch.py --data digits --num-samples 48
 
-# The recipes and the commands of the docs take minutes: `make test-docs` runs them.
-DOCS_TESTS := tests/recipes tests/docs/test_commands.py tests/docs/test_site.py
-
 test: setup
-	$(BIN)/python -m pytest -n 2 $(addprefix --ignore ,$(DOCS_TESTS))
+	$(BIN)/python -m pytest -n 2
+
+# The recipes of docs/extending.md and the commands that the docs show; `make test` includes them.
+DOCS_TESTS := tests/recipes tests/docs/test_commands.py tests/docs/test_site.py
 
 test-docs: setup
 	$(BIN)/python -m pytest -n 2 $(DOCS_TESTS)
@@ -37,7 +37,8 @@ test-docs: setup
 test-fast: setup
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-# The whole suite with the oldest supported version of each dependency, in an environment of its own.
+# The suite with the oldest supported version of each dependency, in an environment of its own; without the tests of the
+# docs, whose shown outputs are those of the newest versions.
 test-oldest: .venv-oldest/.installed
 	$(OLDEST)/python -m pytest -n 2 $(addprefix --ignore ,$(DOCS_TESTS))
 

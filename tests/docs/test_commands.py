@@ -154,9 +154,11 @@ def assert_shows(lines: list[str], output: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [path for path in pages() if path != FIRST and _marked(path)], ids=lambda p: p.stem)
-def test_marked_blocks_do_what_the_page_says(page, workspace):
+def test_marked_blocks_do_what_the_page_says(page, workspace, tmp_path):
+    # A copy, because two pages may run the same study at the same time.
+    folder = shutil.copytree(workspace, tmp_path / "workspace", symlinks=True)
     for block in _marked(page):
-        run_block(block, workspace)
+        run_block(block, folder)
 
 
 def test_output_that_differs_fails():
