@@ -3,14 +3,14 @@
     python benchmarks/accuracy.py --data PHOTOS
     python benchmarks/accuracy.py --data PHOTOS --modern results/STUDY/best.json    # of a search of --space modern
 
-The published configuration, "predecessor" in the results, is the best one published for nature_12K: gelu, batch norm,
+The published configuration, "published" in the results, is the best one published for nature_12K: gelu, batch norm,
 5 convolutions, dense 512, dropout 0.3, Adam at 1e-4. The step of its StepLR is not published; here the rate drops to a
 tenth after 10 epochs, inat's default. MODERN was chosen by validation accuracy (see reports/). Both train on the same
 images, split and precision; --width narrows the published 128 filters for machines without a GPU.
 
 Every training runs in a fresh process on --threads threads, the sides in turn. No training stops early, and the epoch
 with the best validation accuracy is tested. "modern_wall" trains for as many epochs as fit into the processor time of
-the published configuration; with one thread that is the wall time on an idle machine. "predecessor_lr" is the published
+the published configuration; with one thread that is the wall time on an idle machine. "published_lr" is the published
 configuration at that rate of --rates which has the best mean validation accuracy.
 """
 
@@ -61,7 +61,7 @@ class Options:
     threads: int = 1
     cache_dir: Path = CACHE_DIR
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-    """Learning rates to try for predecessor_lr."""
+    """Learning rates to try for published_lr."""
     only: str | None = None
     """Run one training, given as a JSON object of hyperparameters, and print its numbers."""
 
@@ -127,9 +127,9 @@ def compare(options: Options) -> Parts:
     modern = modern_params(options)
     run_side(options, "warm_up", published, 0, {}, epochs=1)  # decodes the images
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        run_side(options, "predecessor", published, seed, parts)
+        run_side(options, "published", published, seed, parts)
         run_side(options, "modern", modern, seed, parts)
-    slower = statistics.median(parts["modern_cpu"]) / statistics.median(parts["predecessor_cpu"])
+    slower = statistics.median(parts["modern_cpu"]) / statistics.median(parts["published_cpu"])
     epochs = max(1, int(options.epochs / slower))
     if epochs == options.epochs:  # the same trainings
         parts |= {
@@ -148,11 +148,11 @@ def tuned(options: Options, published: Mapping[str, Any]) -> Parts:
     tried: dict[float, Parts] = {rate: {} for rate in options.rates}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for rate, parts in tried.items():
-            run_side(options, f"predecessor_lr_{rate:g}", dict(published) | {"learning_rate": rate}, seed, parts)
-    best = max(options.rates, key=lambda rate: statistics.mean(tried[rate][f"predecessor_lr_{rate:g}_val"]))
-    prefix = f"predecessor_lr_{best:g}"
-    print(f"predecessor_lr has the learning rate {best:g}")
-    return {name.replace(prefix, "predecessor_lr"): values for name, values in tried[best].items()}
+            run_side(options, f"published_lr_{rate:g}", dict(published) | {"learning_rate": rate}, seed, parts)
+    best = max(options.rates, key=lambda rate: statistics.mean(tried[rate][f"published_lr_{rate:g}_val"]))
+    prefix = f"published_lr_{best:g}"
+    print(f"published_lr has the learning rate {best:g}")
+    return {name.replace(prefix, "published_lr"): values for name, values in tried[best].items()}
 
 
 def print_table(parts: Parts) -> None:
@@ -163,10 +163,10 @@ def print_table(parts: Parts) -> None:
         print(f"{side:15}", *(f"{key} {statistics.mean(v):.5g} +- {deviation(v):.3g}" for key, v in numbers.items()))
     for side in sides[1:]:
         parts[f"{side}_gain"] = [
-            100 * (a - b) for a, b in zip(parts[f"{side}_test"], parts["predecessor_test"], strict=True)
+            100 * (a - b) for a, b in zip(parts[f"{side}_test"], parts["published_test"], strict=True)
         ]
-        parts[f"{side}_time"] = ratios(parts[f"{side}_seconds"], parts["predecessor_seconds"])
-        parts[f"{side}_cpu_time"] = ratios(parts[f"{side}_cpu"], parts["predecessor_cpu"])
+        parts[f"{side}_time"] = ratios(parts[f"{side}_seconds"], parts["published_seconds"])
+        parts[f"{side}_cpu_time"] = ratios(parts[f"{side}_cpu"], parts["published_cpu"])
         gains = parts[f"{side}_gain"]
         print(f"{side:15} {statistics.mean(gains):+.1f} +- {deviation(gains):.1f} points of test accuracy")
 

@@ -5,7 +5,7 @@
 
 All three apply RandomResizedCrop, horizontal flip, ColorJitter(0.2, 0.2, 0.2, 0.1) and RandomAffine(15 degrees,
 translate 0.1, shear 10) to uint8 images of twice the size, and return normalised float32. They alternate in one
-process. The unit is milliseconds per batch; "ours" in the results is inat.
+process. The unit is milliseconds per batch; "inat" in the results is inat.data.augment.
 """
 
 import time
@@ -105,7 +105,7 @@ def main() -> None:
     side = CROP_MARGIN * options.image_size
     stored = torch.randint(0, 256, (options.batch_size, side, side, 3), dtype=torch.uint8, device=device)
     steps = {
-        "ours": inat_augmentation(options.image_size),
+        "inat": inat_augmentation(options.image_size),
         "torchvision": torchvision_augmentation(options.image_size),
     }
     if find_spec("kornia"):
@@ -115,7 +115,7 @@ def main() -> None:
     for _ in range(options.rounds):
         for name, step in steps.items():
             parts[name].append(milliseconds(step, stored.permute(0, 3, 1, 2), options.batches))
-    parts |= {f"{name}_over_ours": ratios(parts[name], parts["ours"]) for name in list(steps)[1:]}
+    parts |= {f"{name}_over_inat": ratios(parts[name], parts["inat"]) for name in list(steps)[1:]}
     for name, values in parts.items():
         unit = "ms per batch" if name in steps else "times"
         print(f"{name:24} {spread(values)} {unit}")

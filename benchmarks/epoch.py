@@ -4,7 +4,7 @@
 
 All use the same images, network and batch size, without and with augmentation. They alternate, each measurement in a
 fresh process: one epoch to warm up, then timed epochs of training and validation. "classic" is the tutorial pipeline
-(benchmarks/classic.py), "ours" is inat (inat.training.fit), "bare" is the plain loop (benchmarks/bare.py), the lower
+(benchmarks/classic.py), "inat" is inat.training.fit, "bare" is the plain loop (benchmarks/bare.py), the lower
 bound for inat's precision and memory layout.
 """
 
@@ -20,8 +20,8 @@ from measure import as_arguments, hardware, in_fresh_process, print_report, rati
 
 from inat.constants import CACHE_DIR
 
-Kind = Literal["classic", "ours", "bare"]
-KINDS: tuple[Kind, ...] = ("classic", "ours", "bare")
+Kind = Literal["classic", "inat", "bare"]
+KINDS: tuple[Kind, ...] = ("classic", "inat", "bare")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ def bare_epoch(options: Options) -> float:
 
 MEASUREMENTS: dict[Kind, Callable[[Options], float]] = {
     "classic": classic_epoch,
-    "ours": inat_epoch,
+    "inat": inat_epoch,
     "bare": bare_epoch,
 }
 
@@ -120,14 +120,14 @@ def main() -> None:
     print(f"{hardware()}\n{options}")
     for suffix in ("", "_augmented"):
         speed: dict[Kind, list[float]] = {kind: [] for kind in KINDS}
-        measure(options, "ours", bool(suffix))  # decodes the images and fills the page cache
+        measure(options, "inat", bool(suffix))  # decodes the images and fills the page cache
         for number in range(options.rounds):
             for kind, values in speed.items():
                 values.append(measure(options, kind, bool(suffix)))
                 print(f"round {number + 1} {kind}{suffix}: {values[-1]:.1f} images/s", flush=True)
         parts |= {f"{kind}{suffix}": values for kind, values in speed.items()}
-        parts[f"ratio{suffix}"] = ratios(speed["ours"], speed["classic"])
-        parts[f"of_bare{suffix}"] = ratios(speed["ours"], speed["bare"])
+        parts[f"ratio{suffix}"] = ratios(speed["inat"], speed["classic"])
+        parts[f"of_bare{suffix}"] = ratios(speed["inat"], speed["bare"])
     print_report(parts)
 
 

@@ -4,7 +4,7 @@
 
 The grid has 12 trials of 10 epochs, for freeze_all and for freeze_partial with k_layers=2; no trial stops early. The
 sides alternate, each in a fresh process; the unit is seconds:
-"ours" is inat's whole search from an empty cache: decoding, the outputs of the frozen stages, the start of Ray, 12
+"inat" is the whole search from an empty cache: decoding, the outputs of the frozen stages, the start of Ray, 12
 trainings.
 "classic" is the tutorial pipeline (benchmarks/classic.py: ImageFolder, 2 loading processes, float32, all cores): the
 second of two epochs times the grid's 120 epochs, without the start of its process.
@@ -25,7 +25,7 @@ from typing import Any, Literal
 import tyro
 from measure import alternate, hardware, print_report, ratios
 
-Kind = Literal["ours", "classic", "views0"]
+Kind = Literal["inat", "classic", "views0"]
 RATES = (3e-4, 1e-3, 3e-3)
 BATCHES = (32, 64)
 TRIALS, EPOCHS = 12, 10  # 3 rates x 2 batch sizes x augmentation off and on
@@ -71,7 +71,7 @@ def inat_search(options: Options) -> dict[str, float]:
         best = study.best()
     assert best is not None
     assert [trial.epochs for trial in study.ended()] == [EPOCHS] * TRIALS
-    return {"ours": time.monotonic() - started, "best_val_acc": float(best.best_val_acc or 0)}
+    return {"inat": time.monotonic() - started, "best_val_acc": float(best.best_val_acc or 0)}
 
 
 def trial_config(options: Options, cache: str) -> Any:
@@ -117,7 +117,7 @@ def grid_without_features(options: Options) -> dict[str, float]:
 
 
 MEASUREMENTS: dict[Kind, Callable[[Options], dict[str, float]]] = {
-    "ours": inat_search,
+    "inat": inat_search,
     "classic": classic_grid,
     "views0": grid_without_features,
 }
@@ -138,7 +138,7 @@ def main() -> None:
     parts = alternate(__file__, options, options.rounds, variants)
     for suffix in ("", "_partial"):
         for name, kind in (("ratio", "classic"), ("ratio_views0", "views0")):
-            parts[f"{name}{suffix}"] = ratios(parts[f"{kind}{suffix}"], parts[f"ours{suffix}"])
+            parts[f"{name}{suffix}"] = ratios(parts[f"{kind}{suffix}"], parts[f"inat{suffix}"])
     print_report(parts)
 
 

@@ -5,7 +5,7 @@
 
 The script writes studies with made-up values into a temporary folder, so their files are in the page cache. Each round
 loads each of them in a fresh process. Kinds:
-  ours      a study directory with --trials trials, written by inat.study.study
+  inat      a study directory with --trials trials, written by inat.study.study
   tune      a Tune directory with --tune-trials trials: params.json, result.json and progress.csv per trial, one
             experiment_state-*.json, 15 hyperparameters, lines of about 800 bytes
   optuna    an SQLite database with --trials trials
@@ -31,7 +31,7 @@ from typing import Any, Literal
 import tyro
 from measure import Numbers, alternate, print_report
 
-Kind = Literal["ours", "tune", "optuna", "wandb"]
+Kind = Literal["inat", "tune", "optuna", "wandb"]
 CHOICES: dict[str, list[Any]] = {
     "first_layer_filters": [32, 64, 128], "filter_org": [0.5, 1, 2], "conv_layers": [3, 4, 5],
     "activation": ["relu", "gelu", "silu", "mish"], "dropout": [0.2, 0.3], "batch_norm": [True, False],
@@ -77,7 +77,7 @@ def write_study_directory(folder: Path, options: Options) -> None:
     """Write a study directory as a search does, with all trials completed."""
     from inat.study.study import Study
 
-    study = Study.create(folder / "ours", {"config": {}})
+    study = Study.create(folder / "inat", {"config": {}})
     for number, params in enumerate(configs(options.trials)):
         trial = study.add_trial(params)
         for row in epochs_of(number, options.epochs):
@@ -185,7 +185,7 @@ def write_wandb(folder: Path, options: Options) -> None:
 
 
 WRITERS: dict[Kind, Callable[[Path, Options], None]] = {
-    "ours": write_study_directory, "tune": write_tune, "optuna": write_optuna, "wandb": write_wandb,
+    "inat": write_study_directory, "tune": write_tune, "optuna": write_optuna, "wandb": write_wandb,
 }  # fmt: skip
 
 

@@ -4,10 +4,10 @@
     python benchmarks/overhead.py --digits 480                # (b) real trials on the built-in digits
 
 (a) Slot-seconds per trial: wall time x slots / trials, from the first end of a trial, when the workers are up, to the
-last. "ours" is inat with journal, tables, checkpoint retention, study.db, TPE and ASHA. "reused" is Tune with reused
-actors, OptunaSearch, ASHA and its default loggers. "documented" is the same as in Tune's examples, with a new actor per
-trial (only --documented-trials trials, since each takes seconds). "optuna" is one Optuna process per core on one
-journal file, without scheduler, checkpoints and recovery. The sides alternate, each round in a fresh process.
+last. "inat" is a search with journal, tables, checkpoint retention, study.db, TPE and ASHA. "reused" is Tune with
+reused actors, OptunaSearch, ASHA and its default loggers. "documented" is the same as in Tune's examples, with a new
+actor per trial (only --documented-trials trials, since each takes seconds). "optuna" is one Optuna process per core on
+one journal file, without scheduler, checkpoints and recovery. The sides alternate, each round in a fresh process.
 (b) Wall time of the search divided by the sum of its trainings' seconds / slots.
 """
 
@@ -24,7 +24,7 @@ import tyro
 from measure import hardware, in_fresh_process, ratios, result_line, spread
 
 REPORTS = 3
-Kind = Literal["ours", "reused", "documented", "optuna"]
+Kind = Literal["inat", "reused", "documented", "optuna"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def optuna_processes(trials: int, folder: Path) -> float:
 
 
 MEASUREMENTS: dict[Kind, Callable[[int, Path], float]] = {
-    "ours": inat_search,
+    "inat": inat_search,
     "reused": tune_with_reused_actors,
     "documented": tune_as_documented,
     "optuna": optuna_processes,
@@ -205,7 +205,7 @@ def main() -> None:
         for kind, values in seconds.items():
             values.append(float(in_fresh_process(__file__, "--only", kind, *counts)))
             print(f"round {number + 1} {kind}: {values[-1]:.4f} slot-seconds per trial", flush=True)
-    seconds |= {f"ours_over_{kind}": ratios(seconds["ours"], seconds[kind]) for kind in list(seconds)[1:]}
+    seconds |= {f"inat_over_{kind}": ratios(seconds["inat"], seconds[kind]) for kind in list(seconds)[1:]}
     for name, values in seconds.items():
         print(f"{name:20} {spread(values)}")
     print(result_line(seconds))

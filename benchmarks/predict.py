@@ -4,10 +4,10 @@
 
 Each model predicts the test images of PHOTOS. The sides alternate, each measurement in a fresh process:
 
-"ours" is inat (inat.training.inference.predict_images, which python -m inat.predict calls): decoding in threads, batch
+"inat" is inat.training.inference.predict_images, which inat predict calls: decoding in threads, batch
 size and precision of the training. "plain" predicts one image at a time: PIL, torchvision's Resize, ToTensor and
 Normalize, the network in float32 under inference_mode. Both are timed with the model loaded, after one batch to warm
-up, and read the same files from the page cache. "ratio" is ours / plain; "same" is the percentage of images to which
+up, and read the same files from the page cache. "ratio" is inat / plain; "same" is the percentage of images to which
 both assign the same class.
 """
 
@@ -29,7 +29,7 @@ from inat.data.image_folder import list_images
 from inat.training.inference import Model, open_model, predict_images
 from inat.training.memory import keep_freed_memory
 
-Kind = Literal["ours", "plain"]
+Kind = Literal["inat", "plain"]
 Classes = list[int]
 
 
@@ -67,14 +67,14 @@ def predict_one_by_one(model: Model, paths: list[str]) -> Classes:
     return classes
 
 
-PREDICT: dict[Kind, Callable[[Model, list[str]], Classes]] = {"ours": predict_with_inat, "plain": predict_one_by_one}
+PREDICT: dict[Kind, Callable[[Model, list[str]], Classes]] = {"inat": predict_with_inat, "plain": predict_one_by_one}
 
 
 def once(options: Options, kind: Kind) -> dict[str, Any]:
     """Images per second and the predicted classes."""
     path = options.scratch or options.finetuned
     assert path is not None
-    if kind == "ours":
+    if kind == "inat":
         keep_freed_memory()
     folder, model = options.data / VAL, open_model(path)
     paths = [str(folder / path) for path in list_images(folder)]
@@ -104,7 +104,7 @@ def main() -> None:
         variants = [(f"_{name}", {"only": kind, **changes}) for kind in PREDICT]
         measured(__file__, options, only="plain", **changes)  # fills the page cache
         parts |= alternate(__file__, options, options.rounds, variants)
-        parts[f"ratio_{name}"] = ratios(parts[f"ours_{name}"], parts[f"plain_{name}"])
+        parts[f"ratio_{name}"] = ratios(parts[f"inat_{name}"], parts[f"plain_{name}"])
         one = Options(data=options.data, **{name: models[name]})
         parts[f"same_{name}"] = [agreement(one)["same"]]
     print_report(parts)

@@ -44,7 +44,7 @@ def savings(study: StudyData) -> pd.DataFrame:
         remaining = (goal - stopped[EPOCHS]).clip(lower=0)
         epochs, seconds = remaining.sum(skipna=False), (remaining * pace).sum(skipna=False)
         rows.append(
-            {"against": against, "epochs_a_trial": goal, "stopped": len(stopped), "of": len(trials),
+            {"against": against, "epochs_per_trial": goal, "stopped": len(stopped), "of": len(trials),
              "epochs_spent": spent[0], "epochs_saved": epochs, "share_saved": epochs / max(spent[0] + epochs, 1),
              "seconds_spent": spent[1], "seconds_saved": seconds}
         )  # fmt: skip

@@ -24,7 +24,7 @@ def early_stopping_findings(study: StudyData) -> list[str]:
     spent = to_last_epoch["epochs_spent"]
     alternatives = (
         f"{spent + to_last_epoch['epochs_saved']:,.0f} if the {to_last_epoch['stopped']} stopped trials had trained to "
-        f"epoch {to_last_epoch['epochs_a_trial']:.0f}"
+        f"epoch {to_last_epoch['epochs_per_trial']:.0f}"
     )
     known = as_completed["epochs_saved"] == as_completed["epochs_saved"]
     if known and as_completed["epochs_saved"] != to_last_epoch["epochs_saved"]:
