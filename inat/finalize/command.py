@@ -119,7 +119,7 @@ def _train(task: Task, runs: Study, wanted: Sequence[dict[str, Any]], console: C
         runs,
         wanted,
         print_line=console.print,
-        on_forced_exit=lambda: console.print(describe_interruption(runs)),
+        on_forced_exit=lambda cause: console.print(describe_interruption(runs, cause)),
     )
     if not finished:
         console.print(describe_interruption(runs))

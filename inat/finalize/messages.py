@@ -105,13 +105,13 @@ def describe_failures(runs: Study) -> str:
     )
 
 
-def describe_interruption(runs: Study | None = None) -> str:
-    """What Ctrl-C kept, and the command that continues."""
+def describe_interruption(runs: Study | None = None, cause: str = "interrupted") -> str:
+    """What an early end for ``cause`` kept, and the command that continues."""
     count = len(runs.ended()) if runs is not None else 0
     has = "has" if count == 1 else "have"
     ended = f"{_count(count, 'run')} {has} ended; " if runs is not None else ""
     command = shlex.join(["python", "-m", "inat.finalize", *sys.argv[1:]])
-    return f"interrupted: {ended}everything is kept\ncontinue with: {command}"
+    return f"{cause}: {ended}everything is kept\ncontinue with: {command}"
 
 
 def _count(number: int, noun: str) -> str:

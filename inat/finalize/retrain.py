@@ -81,7 +81,7 @@ def retrain(
     wanted: Sequence[Params],
     *,
     print_line: PrintLine = lambda line: None,
-    on_forced_exit: Callable[[], object] = lambda: None,
+    on_forced_exit: Callable[[str], object] = lambda cause: None,
 ) -> bool:
     """Train the runs in ``wanted`` that ``runs`` does not have yet; False if the user interrupted it.
 

@@ -32,6 +32,7 @@ from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning import search
 from inat.tuning.best import evaluate_best_on_test, write_best
+from inat.tuning.stoppers import INTERRUPTION
 
 
 def search_and_report(config: SearchConfig) -> None:
@@ -49,7 +50,7 @@ def search_and_report(config: SearchConfig) -> None:
             study,
             space,
             print_line=console.print,
-            on_forced_exit=lambda: console.print(describe_interruption(config, study)),
+            on_forced_exit=lambda cause: console.print(describe_interruption(config, study, cause)),
         )
         best = write_best(study)
         if outcome.interrupted:
@@ -97,12 +98,12 @@ def _of_grid(config: SearchConfig, study: Study) -> str:
     return f" of the grid's {whole}, the first in order" if whole > search.trials_wanted(config, study) else ""
 
 
-def describe_interruption(config: SearchConfig, study: Study) -> str:
-    """Describe an interrupted search and the command that continues it."""
+def describe_interruption(config: SearchConfig, study: Study, cause: str = INTERRUPTION) -> str:
+    """Describe a search that ended early for ``cause``, and the command that continues it."""
     if not study.trials:
-        return "interrupted before the first trial; nothing is left behind"
+        return f"{cause} before the first trial; nothing is left behind"
     ended = f"{len(study.ended())} of {search.trials_wanted(config, study)} trials have ended"
-    return f"interrupted: {ended}, everything is kept\ncontinue with: {resume_command(study)}"
+    return f"{cause}: {ended}, everything is kept\ncontinue with: {resume_command(study)}"
 
 
 def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:

@@ -24,6 +24,7 @@ from inat.tuning.ray_backend.hang_monitor import HangMonitor
 from inat.tuning.ray_backend.nodes import ClusterNodes, cluster_nodes_for
 from inat.tuning.ray_backend.placement import ResourceRefresh, UsableNodes
 from inat.tuning.ray_backend.retries import RetryPolicy
+from inat.tuning.ray_backend.server_watch import ServerWatch, servers_of_session
 from inat.tuning.ray_backend.slots import Slots, describe_too_small, plan_slots
 from inat.tuning.ray_backend.trials import StudyTrials, TrialSource
 from inat.tuning.sampling.feedback import Rungs
@@ -84,13 +85,13 @@ def run_trials(
     loggers: Sequence[BackgroundLogger] = (),
     callbacks: Sequence[TrialCallback] = (),
     print_line: PrintLine = lambda line: None,
-    on_forced_exit: Callable[[], object] = lambda: None,
+    on_forced_exit: Callable[[str], object] = lambda cause: None,
 ) -> RunResult:
     """Run the trials; the study on disk is complete at each moment.
 
     Each trial that changes is passed to ``callbacks`` and then to ``loggers``. ``print_line`` receives lines for the
-    user. ``on_forced_exit`` is called before the process is ended because Ray did not answer after an interruption.
-    Raises the error of a study that could not be written once all trials have stopped.
+    user. ``on_forced_exit`` is called with the cause before the process is ended because Ray has died, or does not
+    answer after an interruption. Raises the error of a study that could not be written once all trials have stopped.
     """
     config, study = spec.config, spec.study
     progress = SearchProgress(study, spec.wanted)
@@ -102,6 +103,7 @@ def run_trials(
         signals = stack.enter_context(StopOnSignal(on_forced_exit))
         stack.enter_context(session.ray_session(config))
         signals.rearm()  # ray.init has installed its own handlers
+        stack.enter_context(ServerWatch(servers_of_session(), signals.exit_without))
         backend = _start_backend(spec, progress, print_line)
         for logger in loggers:
             stack.enter_context(logger)

@@ -112,7 +112,7 @@ def run(
     *,
     print_line: PrintLine = lambda line: None,
     callbacks: Sequence[TrialCallback] = (),
-    on_forced_exit: Callable[[], object] = lambda: None,
+    on_forced_exit: Callable[[str], object] = lambda cause: None,
 ) -> Outcome:
     """Search until the study has as many ended trials as ``config`` wants, or the user interrupts.
 

@@ -14,10 +14,12 @@ from ray.tune import Stopper
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.lifecycle import TrialLifecycle
+from inat.tuning.ray_backend.server_watch import kill_servers
 from inat.tuning.ray_backend.snapshots import NotInSnapshots
 
 # `timeout`, systemd and Slurm signal all processes at once. Ray's servers then die first, and Tune waits for them.
 FORCED_EXIT_SECONDS = 20.0
+INTERRUPTION = "interrupted"
 
 
 class SearchStopper(NotInSnapshots, Stopper):
@@ -30,14 +32,16 @@ class SearchStopper(NotInSnapshots, Stopper):
 class StopOnSignal(SearchStopper):
     """Stops the search at the first Ctrl-C or SIGTERM, while used as a context manager; the second ends the process.
 
-    If the search has not ended FORCED_EXIT_SECONDS after the signal, ``on_forced_exit`` is called and the process ends;
-    the study on disk is complete at each moment.
+    If the search has not ended FORCED_EXIT_SECONDS after the signal, ``on_forced_exit`` is called with INTERRUPTION and
+    the process ends; so it does if a server of Ray has died, with the sentence that says so. The study on disk is
+    complete at each moment.
     """
 
     signals = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, on_forced_exit: Callable[[], object]) -> None:
+    def __init__(self, on_forced_exit: Callable[[str], object]) -> None:
         self.requested = False
+        self._exit_code = 1
         self._on_forced_exit = on_forced_exit
         self._previous: dict[int, Any] = {}
         self._timer: threading.Timer | None = None
@@ -61,15 +65,21 @@ class StopOnSignal(SearchStopper):
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
+        self._exit_code = 128 + number
         print("\nstopping; a second signal ends the search at once", file=sys.stderr, flush=True)
         self._restore_handlers()
-        self._timer = threading.Timer(FORCED_EXIT_SECONDS, self._exit, args=(128 + number,))
+        self._timer = threading.Timer(FORCED_EXIT_SECONDS, self._exit, args=(INTERRUPTION,))
         self._timer.daemon = True
         self._timer.start()
 
-    def _exit(self, code: int) -> None:
-        self._on_forced_exit()
-        os._exit(code)  # the main thread hangs inside Ray and could not raise anything
+    def exit_without(self, server: str) -> None:
+        """End the process, because a server of Ray has died; after a signal that is part of the interruption."""
+        self._exit(INTERRUPTION if self.requested else f"error: Ray's {server} has died")
+
+    def _exit(self, cause: str) -> None:
+        self._on_forced_exit(cause)
+        kill_servers()
+        os._exit(self._exit_code)  # the main thread hangs inside Ray and could not raise anything
 
     def _restore_handlers(self) -> None:
         for number, handler in self._previous.items():

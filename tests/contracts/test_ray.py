@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 import ray
 from ray._private import ray_constants, services, state
+from ray._raylet import AuthenticationTokenLoader, Config
 from ray.tune import PlacementGroupFactory
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Experiment, Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
-from inat.tuning.ray_backend import error_texts
-from inat.tuning.ray_backend.session import ENVIRONMENT, LOOPBACK_SWITCH
+from inat.tuning.ray_backend import error_texts, tokens
+from inat.tuning.ray_backend.private_session import LOOPBACK_SWITCH
+from inat.tuning.ray_backend.session import ENVIRONMENT
 from tests.paths import ROOT
 
 RAY = Path(ray.__file__).parent
@@ -33,10 +35,21 @@ def source_of(*folders: str) -> str:
 
 
 def test_the_switch_that_keeps_a_private_session_on_the_loopback_device():
-    # session._start_private sets it to False before ray.init, which reads it from the module at that moment.
-    assert isinstance(ray_constants.ENABLE_RAY_CLUSTER, bool), "session._start_private: ENABLE_RAY_CLUSTER has moved"
+    # private_session.private_ray sets it to False before ray.init, which reads it from the module at that moment.
+    assert isinstance(ray_constants.ENABLE_RAY_CLUSTER, bool), "private_session.private_ray: it has moved"
     assert LOOPBACK_SWITCH in inspect.getsource(ray_constants)
     assert "ENABLE_RAY_CLUSTER" in inspect.getsource(services)
+
+
+def test_the_token_that_ray_keeps_can_be_read_again():
+    # tokens.read_environment_again; Ray reads the variables when it is imported, before the session has its token.
+    assert callable(AuthenticationTokenLoader.instance().reset_cache), "tokens.read_environment_again"
+    Config.initialize("")  # raises if it wants another argument
+    assert {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} == {tokens.MODE, tokens.TOKEN, tokens.TOKEN_PATH}
+
+
+def test_the_folder_of_a_session_can_be_chosen():
+    assert 'kwargs.pop("_temp_dir"' in inspect.getsource(inspect.unwrap(ray.init)), "private_session.private_ray"
 
 
 def test_the_address_that_auto_stands_for():
@@ -64,7 +77,8 @@ def private_imports(path: Path) -> set[str]:
 def test_only_the_ray_backend_imports_private_names_of_libraries():
     files = [path for folder in ("inat", "analysis") for path in (ROOT / folder).rglob("*.py")]
     importing = {str(path.relative_to(ROOT)): names for path in files if (names := private_imports(path))}
-    assert importing.keys() == {"inat/tuning/ray_backend/session.py"}, importing
+    folder = "inat/tuning/ray_backend"
+    assert importing.keys() == {f"{folder}/{name}.py" for name in ("session", "private_session", "tokens")}, importing
 
 
 def test_what_a_trial_of_tune_is_made_of():

@@ -258,7 +258,7 @@ def test_an_address_where_nobody_answers_is_said(tmp_path):
 
 
 SLOW_SEARCH = """
-    import sys, time
+    import os, sys, time
     from pathlib import Path
     from ray import tune
     from inat.config.search import SearchConfig
@@ -271,10 +271,11 @@ SLOW_SEARCH = """
 
     if __name__ == "__main__":
         resume = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-        settings = SearchConfig(data="digits", num_samples=8, max_epochs=3, storage_path=Path(sys.argv[1]),
-                                name="study", resume=resume)
+        settings = SearchConfig(data="digits", num_samples=int(os.environ.get("SAMPLES", 8)), max_epochs=3,
+                                storage_path=Path(sys.argv[1]), name="study", resume=resume)
         study, space = search.open_study(settings)
-        outcome = search.run(settings, study, space, slow, on_forced_exit=lambda: print("gave up waiting", flush=True))
+        outcome = search.run(settings, study, space, slow,
+                             on_forced_exit=lambda cause: print("gave up waiting", cause, flush=True))
         study.close()
         print("interrupted", outcome.interrupted)
 """
@@ -345,6 +346,25 @@ def test_a_search_whose_driver_was_killed_resumes_to_the_full_number(tmp_path):
     again = Study.open(tmp_path / "study")
     assert {i: t.params for i, t in again.trials.items() if i in known} == known
     again.close()
+
+
+@pytest.mark.parametrize(("program", "server"), [("raylet", "raylet on this machine"), ("gcs_server", "GCS server")])
+def test_a_server_of_ray_that_dies_ends_the_search_soon(tmp_path, program, server, monkeypatch):
+    monkeypatch.setenv("SAMPLES", "200")  # the workers go on without their raylet
+    process = start(tmp_path)
+    wait_for_epochs(tmp_path / "study", 3)
+    children = children_of(process.pid)
+    victim = next(pid for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() == program)
+    os.kill(victim, signal.SIGKILL)
+    killed = time.monotonic()
+    output, _ = process.communicate(timeout=60)
+    assert time.monotonic() - killed < 15
+    assert process.returncode == 1, output
+    assert f"gave up waiting error: Ray's {server} has died" in output
+    assert gone(children)
+    study = Study.open(tmp_path / "study")
+    assert study.trials
+    study.close()
 
 
 def test_a_signal_to_the_whole_group_ends_the_search_with_the_study_intact(tmp_path):

@@ -8,19 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private import ray_constants, services, state
+from ray._private import services, state
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError, SearchError
 from inat.training import memory
+from inat.tuning.ray_backend import tokens
+from inat.tuning.ray_backend.private_session import private_ray
 from inat.tuning.ray_backend.slots import Node
 
-# Ray replaces a node's address 127.0.0.1 with the machine's outer address, and its servers then listen on every
-# interface. Only with this switch off, as on macOS and Windows, do they stay on the loopback device (`ss -ltn`).
-LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-# Nothing passes through the object store, because trials open the image store themselves. Ray's minimum is 75 MB.
-OBJECT_STORE_BYTES = 100_000_000
 CONNECT_SECONDS = 10
 
 # What Ray and Tune read from the environment; a value that the user has set wins.
@@ -46,7 +43,7 @@ def ray_session(config: SearchConfig) -> Iterator[None]:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     level = logging.INFO if config.debug else logging.ERROR
-    connect = _start_private(level) if config.address is None else _join(config.address, level)
+    connect = private_ray(level) if config.address is None else _join(config.address, level)
     with connect:
         if not config.debug:
             for name in ("ray.tune", "ray.train", "ray.air"):
@@ -69,6 +66,7 @@ def _join(address: str, level: int) -> Iterator[None]:
                 "machine; run it on a machine of the cluster with --address auto (`ray exec`)"
             )
         _check_reachable(located)
+        tokens.use_token_of_user()
         workers = {"env_vars": memory.ENVIRONMENT}  # workers of a cluster do not inherit the driver's environment
         # Without --debug, the log lines of the servers on all nodes are left out.
         ray.init(address=located, logging_level=level, runtime_env=workers, log_to_driver=level == logging.INFO)
@@ -96,27 +94,6 @@ def _check_reachable(address: str) -> None:
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
-
-
-@contextmanager
-def _start_private(level: int) -> Iterator[None]:
-    before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(LOOPBACK_SWITCH)
-    ray_constants.ENABLE_RAY_CLUSTER, os.environ[LOOPBACK_SWITCH] = False, "0"
-    try:
-        ray.init(
-            address="local",  # never a cluster that RAY_ADDRESS happens to name
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            logging_level=level,
-        )
-        yield
-    finally:
-        ray.shutdown()
-        ray_constants.ENABLE_RAY_CLUSTER = before[0]
-        if before[1] is None:
-            del os.environ[LOOPBACK_SWITCH]
-        else:
-            os.environ[LOOPBACK_SWITCH] = before[1]
 
 
 def nodes() -> list[Node]:

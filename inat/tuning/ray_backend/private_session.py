@@ -1,0 +1,89 @@
+"""A Ray session on this machine that no other user can reach, for the length of one search."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import ray
+from filelock import FileLock, Timeout
+from ray._private import ray_constants
+
+from inat.tuning.ray_backend import tokens
+
+# Ray replaces a node's address 127.0.0.1 with the machine's outer address, and its servers then listen on every
+# interface. Only with this switch off, as on macOS and Windows, do they stay on the loopback device (`ss -ltn`).
+LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+# Nothing passes through the object store, because trials open the image store themselves. Ray's minimum is 75 MB.
+OBJECT_STORE_BYTES = 100_000_000
+PREFIX, LOCK = "inat-ray-", "lock"
+
+
+@contextmanager
+def private_ray(level: int) -> Iterator[None]:
+    """Start Ray on this machine with a folder and a token of its own; ends it and removes both on leaving.
+
+    Other users can neither enter the folder, in which Ray makes others of mode 777, nor read the token, without which
+    Ray's servers refuse all calls. Nothing is needed or written below the home directory.
+    """
+    with _private_folder() as folder, _environment({LOOPBACK_SWITCH: "0"} | tokens.environment_of_new_token(folder)):
+        tokens.read_environment_again()
+        before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+        try:
+            ray.init(
+                address="local",  # never a cluster that RAY_ADDRESS happens to name, or that runs on this machine
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                logging_level=level,
+                _temp_dir=str(
+                    folder / "r"
+                ),  # a folder below, because Ray gives this one mode 777; sockets need short paths
+            )
+            yield
+        finally:
+            ray.shutdown()
+            ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """Make a folder of mode 700 and remove it on leaving; also removes those of searches that were killed."""
+    base = Path(tempfile.gettempdir())
+    _remove_abandoned(base)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    lock = FileLock(folder / LOCK)
+    try:
+        with lock:
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(base: Path) -> None:
+    for old in base.glob(f"{PREFIX}*"):
+        with suppress(OSError, Timeout):
+            # Only folders of this user: in another one, the lock may be a link to any file. FileLock would empty it.
+            if old.lstat().st_uid == os.getuid() and (old / LOCK).is_file():
+                with FileLock(old / LOCK, timeout=0):  # the search holds the lock as long as it lives
+                    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables of the environment, or unset those with None; the earlier values return on leaving."""
+    before = {name: os.environ.get(name) for name in values}
+    try:
+        _set(values)
+        yield
+    finally:
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
