@@ -85,6 +85,8 @@ def help_text() -> str:
 
 def unknown(name: str) -> str:
     """One line about a command that does not exist, with the closest name or where to find all names."""
+    if name == "analysis":
+        return "error: 'analysis' is no command of inat; its commands are, such as `inat report results/STUDY`"
     close = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "`inat --help` lists all commands"
     return f"error: unknown command {name!r}; {hint}"

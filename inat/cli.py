@@ -1,9 +1,12 @@
 """From the command line to one call: options become a dataclass, and an error becomes one line and an exit code."""
 
+import dataclasses
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import tyro
 
@@ -11,7 +14,7 @@ from analysis.option_help import registry
 from analysis.run_card import program, run_card, wrapped_usage
 from inat.config.search import ResumeOption, SearchConfig, check_resumable
 from inat.constants import SEARCH_KIND
-from inat.errors import InatError, StudyError
+from inat.errors import ConfigError, InatError, StudyError
 from inat.study.metadata import read_info
 
 Command = TypeVar("Command")
@@ -27,7 +30,7 @@ def parse(
     description: str | None = None,
 ) -> Command:
     """The command line as an instance of the dataclass ``command``; a usage error exits with code 2."""
-    with wrapped_usage():
+    with wrapped_usage(), options_in_messages(command):
         return tyro.cli(
             command,
             prog=program(),
@@ -39,12 +42,31 @@ def parse(
         )
 
 
+@contextmanager
+def options_in_messages(command: type[Any]) -> Iterator[None]:
+    """Name the options in the messages of a ConfigError as the user types them: --max-epochs, not max_epochs."""
+    try:
+        yield
+    except ConfigError as error:
+        names = [field.name for field in dataclasses.fields(command)]
+        long = "|".join(name for name in names if "_" in name) or "(?!)"  # which matches nothing
+        field = re.compile(rf"^(?:{'|'.join(names)})(?= )|(?<![\w-])(?:{long})(?!\w)")
+        raise ConfigError(
+            *(field.sub(lambda m: f"--{m[0].replace('_', '-')}", problem) for problem in error.problems)
+        ) from error
+
+
 def run_command(command: type[Command], run: Callable[[Command], object], description: str | None = None) -> None:
     """Parse the command line and call ``run`` with the options; an InatError becomes one line and its exit code.
 
     The help begins with ``description``, by default the docstring of the module that was started.
     """
-    guard(lambda: run(parse(command, description=description or sys.modules["__main__"].__doc__)))
+
+    def parse_and_run() -> None:
+        with options_in_messages(command):
+            run(parse(command, description=description or sys.modules["__main__"].__doc__))
+
+    guard(parse_and_run)
 
 
 def run_app(app: tyro.extras.SubcommandApp, description: str) -> None:

@@ -85,7 +85,9 @@ def image_paths(places: Sequence[Path]) -> list[str]:
         elif place.exists():
             paths[str(place)] = None
         else:
-            raise DataError(f"{place} does not exist; pass photos or folders of photos")
+            raise DataError(
+                f"{place} does not exist; after the model, pass the paths of photos or of folders with photos"
+            )
     return list(paths)
 
 
@@ -97,8 +99,8 @@ def predict(command: PredictCommand) -> None:
     >>> print(Path("classes.csv").read_text().splitlines()[0])
     photo,class,confidence,error
     """
-    paths = image_paths(command.photos)
     model = open_model(command.model)
+    paths = image_paths(command.photos)
     if command.top > len(model.classes):
         raise ConfigError(f"--top must be in 1..{len(model.classes)}, the classes of the model, got {command.top}")
     keep_freed_memory()

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from inat.cli import guard, parse_search
+from inat.cli import guard, parse, parse_search
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError, SearchError
 from inat.study.study import Study
@@ -31,6 +31,18 @@ def test_errors_are_one_line_and_an_exit_code(error, code, capsys, monkeypatch):
         guard(fail)
     assert exit_info.value.code == code
     assert capsys.readouterr().err == f"error: {error}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--num-samples", "-3"], "--num-samples must be positive, got -3"),
+     (["--max-epochs", "2"], "--grace-period 3 is above --max-epochs 2"),
+     (["--name", "a/b"], "--name 'a/b' must be a plain folder name"),
+     (["--patience", "0", "--keep-checkpoints", "0"], "--patience must be positive, got 0; --keep-checkpoints must")],
+)  # fmt: skip
+def test_messages_name_options_as_the_user_types_them(options, message):
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        parse(SearchConfig, args=["--data", "digits", *options])
 
 
 def test_debug_shows_the_traceback(monkeypatch):
@@ -65,7 +77,7 @@ def test_impossible_settings_show_before_the_libraries_load(tmp_path):
     command = [sys.executable, "-X", "importtime", str(ROOT / "tune_scratch.py"), "--num-samples", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "error: num_samples must be positive, got 0" in done.stderr
+    assert "error: --num-samples must be positive, got 0" in done.stderr
     loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "inat.config" in loaded
     assert not loaded & {"torch", "ray", "pytorch_lightning", "optuna"}

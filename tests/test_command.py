@@ -55,10 +55,10 @@ def test_a_command_is_its_module():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("tune-scratch", "--num-samples", "0"), "num_samples must be positive, got 0"),
+        (("tune-scratch", "--num-samples", "0"), "--num-samples must be positive, got 0"),
         (("tune-finetune", "--backbones", "resnet"), "unknown backbone 'resnet'; choose from googlenet"),
-        (("finalize", "results/STUDY", "--top", "0"), "top must be positive, got 0"),
-        (("summary", "--num-classes", "-1"), "num_classes must be positive, got -1"),
+        (("finalize", "results/STUDY", "--top", "0"), "--top must be positive, got 0"),
+        (("summary", "--num-classes", "-1"), "--num-classes must be positive, got -1"),
         (("cluster", "check", "--max-skew", "-1"), "--max-skew must be a finite number of at least 0, got -1"),
     ],
 )

@@ -50,7 +50,7 @@ def test_named_files_are_taken_with_any_name_and_once(tmp_path):
 
 
 def test_missing_files_and_empty_folders_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"x\.jpg does not exist; pass photos or folders of photos"):
+    with pytest.raises(DataError, match=r"x\.jpg does not exist; after the model, pass the paths of photos"):
         image_paths([tmp_path / "x.jpg"])
     with pytest.raises(DataError, match=r"has no image files \(\.jpg, .*\) in it or its folders"):
         image_paths([tmp_path])

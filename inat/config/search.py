@@ -58,7 +58,7 @@ class SearchConfig:
     modern (also residual blocks, average pooling and newer training methods), auto (small up to 32 px, else full), or
     a Python file with a function space()."""
     num_samples: int | None = 480
-    """Total number of trials, including those before --resume. With --searcher grid, None means the whole grid."""
+    """Total number of trials, including those before --resume."""
     max_epochs: int = 27
     """Most epochs per trial."""
     patience: int = 5

@@ -185,5 +185,7 @@ def _visible(name: str) -> bool:
 
 
 def _nested_hint(root: Path) -> str:
+    if (root.parent / TRAIN).is_dir():
+        return f"; did you mean --data {root.parent}, the folder that contains it?"
     nested = [entry.path for entry in os.scandir(root) if entry.is_dir() and (Path(entry.path) / TRAIN).is_dir()]
     return f"; did you mean --data {nested[0]}?" if nested else ""

@@ -48,9 +48,10 @@ def describe_choice(metrics: dict[str, Any]) -> str:
     """Which configuration won, by how much, and which of its runs becomes the model."""
     winner, model = metrics["winner"], metrics["model"]
     words = "\n        ".join(winner["in_words"])
+    which = "the median" if winner["n"] % 2 else "the lower of the middle two"
     return (
         f"\nwinner  {winner['trial_id']} {winner['name']}\n        {words}\n"
-        f"model   seed {model['seed']}, the median of {_count(winner['n'], 'run')}: {model['best_val_acc']:.4f} "
+        f"model   seed {model['seed']}, {which} of {_count(winner['n'], 'run')}: {model['best_val_acc']:.4f} "
         f"validation accuracy at epoch {model['best_epoch']}"
     )
 

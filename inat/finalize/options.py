@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -36,22 +36,22 @@ class FinalizeCommand:
     """Also train one model on the training and validation images together. Its accuracy is not measured."""
     licence: str | None = None
     """Licence to write into the model card. Default: a note that the photos' own terms apply."""
-    data: str | None = None
+    data: Annotated[str | None, "FOLDER"] = None
     """Folder of photos. Default: the folder that the study used."""
-    cache_dir: Path | None = None
+    cache_dir: Annotated[Path | None, "FOLDER"] = None
     """Folder for decoded images. Default: the folder that the study used."""
-    weights_dir: Path | None = None
+    weights_dir: Annotated[Path | None, "FOLDER"] = None
     """Folder with BACKBONE.pth files. Default: the folder that the study used."""
     cpus_per_trial: float | None = None
     """CPU cores per run. Default: as in the search."""
     gpus_per_trial: float | None = None
     """GPUs per run; may be a fraction. Default: as in the search."""
     max_concurrent: int | None = None
-    """Maximum number of runs at a time. Default: as in the search."""
-    address: str | None = None
-    """Address of a Ray cluster; "auto": the cluster of this machine. Default: start Ray on this machine alone."""
-    trial_timeout: str | None = None
-    """Time without a finished epoch after which a run is restarted. Default: as in the search."""
+    """Most runs at the same time. Default: as in the search."""
+    address: Annotated[str | None, "ADDRESS"] = None
+    """Ray cluster to use; auto is the cluster that this machine belongs to. Default: a private one on this machine."""
+    trial_timeout: Annotated[str | None, "TIME"] = None
+    """Time without a finished epoch after which a run is retried, for example 30m. Default: as in the search."""
     debug: bool = False
     """Show tracebacks and the log messages of libraries."""
 

@@ -35,6 +35,14 @@ class WeightsFile:
     sha256: str
 
 
+def check_folder(weights_dir: Path) -> Path:
+    """Return ``weights_dir`` with the home directory in it expanded; ConfigError if it is no folder."""
+    weights_dir = weights_dir.expanduser()
+    if not weights_dir.is_dir():
+        raise ConfigError(f"there is no folder {weights_dir}; check --weights-dir")
+    return weights_dir
+
+
 def find_weights(backbone: str, weights_dir: Path | None = None, *, download: bool = True) -> WeightsFile:
     """Find the weights of ``backbone`` in ``weights_dir``, else in torch.hub's cache, else download them there.
 
@@ -45,9 +53,7 @@ def find_weights(backbone: str, weights_dir: Path | None = None, *, download: bo
     cached = Path(torch.hub.get_dir()) / "checkpoints" / published
     places = [cached]
     if weights_dir is not None:
-        weights_dir = weights_dir.expanduser()
-        if not weights_dir.is_dir():
-            raise ConfigError(f"there is no folder {weights_dir}; check --weights-dir")
+        weights_dir = check_folder(weights_dir)
         places = [weights_dir / f"{backbone}.pth", weights_dir / published, cached]
     if not any(path.is_file() for path in places):
         url = str(get_backbone(backbone).weights.url)

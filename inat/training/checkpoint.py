@@ -155,7 +155,9 @@ def _as_study_error(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise StudyError(f"no checkpoint {path}; has its trial finished an epoch?") from error
-    except (UnpicklingError, KeyError, TypeError, RuntimeError, ConfigError, ValueError, OSError, EOFError) as error:
+    except UnpicklingError as error:  # torch's text advises to run the code that the file may contain
+        raise StudyError(f"{path} is not a checkpoint of this program; pass a best.ckpt") from error
+    except (KeyError, TypeError, RuntimeError, ConfigError, ValueError, OSError, EOFError) as error:
         reason = str(error).split("\n")[0]
         raise StudyError(f"{path} is not a checkpoint of this program ({reason}); pass a best.ckpt") from error
 

@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Column, Table
 
+from analysis.markdown import format_duration
 from inat.config.backbones import BACKBONE_FACTS
 from inat.config.finetune import FinetuneConfig
 from inat.config.trial import active_params
 from inat.data.splits import inspect_data
+from inat.models import weights
 from inat.models.backbones import frozen_stage_count
 from inat.tuning.backbone_timing import BATCH, NetworkCost, measure_backbone
 from inat.tuning.space import presets
@@ -110,6 +112,8 @@ def print_plan(config: FinetuneConfig) -> None:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     space = presets.space_of(config)
     data = inspect_data(config.data_config())
+    if config.weights_dir is not None:
+        weights.check_folder(config.weights_dir)
     rows = make_plan(config, space, data.images, len(data.classes))
     console.print(f"data    {config.data}: {data.images:,} training photos of {len(data.classes)} classes")
     console.print(f"search  {sum(row.trials for row in rows):,.0f} trials, up to {config.max_epochs} epochs")
@@ -162,7 +166,7 @@ def _strategy_key(params: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def plan_table(rows: Sequence[PlanRow]) -> Table:
     """Make a table with one line per row, grouped by backbone."""
-    names = ("trials", "features", "build time", "per trial", "no reuse")
+    names = ("trials", "features", "computed in", "per trial", "without cache")
     columns = (Column(name, justify="right", no_wrap=True) for name in names)
     table = Table(Column("backbone, strategy", no_wrap=True), *columns, box=None, padding=(0, 1))
     for (backbone, size), of_backbone in groupby(rows, key=lambda row: (row.params["backbone"], row.image_size)):
@@ -189,18 +193,12 @@ def plan_summary(config: FinetuneConfig, rows: Sequence[PlanRow]) -> str:
     disk = decimal(sum(row.feature_bytes for row in rows))
     return (
         f"about {format_seconds(total)} on one slot ({device}), with {disk} of features on the disk; "
-        f"{format_seconds(without_features)} if every photo went through the whole network in every epoch (no reuse)\n"
+        f"{format_seconds(without_features)} if every photo went through the whole network in every epoch\n"
         f"estimated from a few batches of {BATCH['cuda' if gpu else 'cpu']} on this machine, for trials that reach "
         f"epoch {config.max_epochs}; ASHA and --patience end most trials earlier"
     )
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a duration, such as 2.3 s, 5:07 (minutes), 2:03:09 or 3d 04:05."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours // 24}d {hours % 24:02}:{minutes:02}"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    """Write a duration, such as 2.3 s, 18 s, 5 min 7 s or 2 h 3 min."""
+    return f"{seconds:.1f} s" if seconds < 10 else format_duration(seconds)

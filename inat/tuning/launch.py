@@ -1,13 +1,18 @@
 """What both search commands do; torch and Ray load only after the options are known to be right."""
 
-from inat.cli import guard, parse_search
+from inat.cli import guard, options_in_messages, parse_search
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
 
 
 def run_search(kind: type[SearchConfig], description: str | None) -> None:
     """Read the options of a search from the command line and run it, or only show its preview or its plan."""
-    guard(lambda: _run(parse_search(kind, description or "")))
+
+    def parse_and_run() -> None:
+        with options_in_messages(kind):
+            _run(parse_search(kind, description or ""))
+
+    guard(parse_and_run)
 
 
 def _run(config: SearchConfig) -> None:

@@ -175,7 +175,7 @@ def test_wrong_options_show_before_the_libraries_load(tmp_path):
     command = [sys.executable, "-X", "importtime", "-m", "inat.finalize", str(tmp_path), "--top", "0"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "error: top must be positive, got 0" in done.stderr
+    assert "error: --top must be positive, got 0" in done.stderr
     loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert not loaded & {"torch", "ray", "pytorch_lightning", "scipy"}
 

@@ -58,7 +58,8 @@ def test_a_cut_grid_and_a_sampler_have_num_samples_trials(measured):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(2.34, "2.3 s"), (307, "5:07"), (7389, "2:03:09"), (3 * 86400 + 4 * 3600 + 300, "3d 04:05")]
+    ("seconds", "text"),
+    [(2.34, "2.3 s"), (18, "18 s"), (307, "5 min 7 s"), (7389, "2 h 3 min"), (76 * 3600 + 300, "76 h 5 min")],
 )
 def test_durations_are_written_for_people(seconds, text):
     assert cost_estimate.format_seconds(seconds) == text
