@@ -37,6 +37,7 @@ GROUPS = {
         "compare": Command("analysis", "Print studies side by side.", "compare"),
         "importance": Command("analysis", "Print which hyperparameters matter.", "importance"),
         "claims": Command("analysis", "Check claims about hyperparameters.", "claims"),
+        "study": Command("inat.study", "Check a study for damage, and mend what can be mended."),
         "audit": Command("analysis", "Print what early stopping saved and missed.", "audit"),
     },
     "models": {

@@ -1,4 +1,4 @@
-"""Kill a search again and again, and resume it until it is done: nothing may be lost, repeated or wrong."""
+"""Kill a search again and again, cut its journal as a power cut does, and resume it: nothing may be lost or wrong."""
 
 import itertools
 import os
@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from analysis.study import load_study
+from inat.config.trial import active_params
 from inat.study.study import Study
+from inat.study_check.command import check_study
+from inat.training.checkpoint import CONFIG_KEY
 from inat.training.evaluation import evaluate
+from inat.training.resume import checkpoint_row, checkpoint_value
 from tests.helpers import children_of
 from tests.paths import ROOT
 
@@ -49,8 +53,21 @@ def wait_for_progress(process: subprocess.Popen[str], journal: Path, moment: flo
     return process.poll() is None
 
 
+def cut(journal: Path, chance: random.Random) -> None:
+    """Take from the end of a journal what had not reached the disk; the checkpoints had."""
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lost = min(chance.randrange(8), len(lines) - 1)  # the first line is never lost: an empty journal is refused
+    kept, cut_off = b"".join(lines[: len(lines) - lost]), b"".join(lines[len(lines) - lost :])
+    match chance.choice(["lines", "half a line", "NULs"]):
+        case "half a line":
+            kept += cut_off[: len(cut_off.split(b"\n")[0]) // 2]
+        case "NULs":  # the new size had reached the disk, the content had not
+            kept += bytes(len(cut_off))
+    journal.write_bytes(kept)
+
+
 @pytest.mark.slow
-def test_ten_kills_at_random_moments_lose_nothing(tmp_path):
+def test_ten_kills_and_power_cuts_at_random_moments_lose_nothing(tmp_path):
     study, chance, kills = tmp_path / "study", random.Random(20), {"driver": 0, "worker": 0}
     process = start(tmp_path, *OPTIONS, "--storage-path", str(tmp_path), "--name", "study")
     for target in itertools.islice(itertools.cycle(["driver", "worker"]), KILLS):
@@ -64,6 +81,7 @@ def test_ten_kills_at_random_moments_lose_nothing(tmp_path):
         process.kill()
         process.wait()
         kills[target] += 1
+        cut(study / "journal.jsonl", chance)
         process = start(tmp_path, "--resume", str(study))
     assert process.wait(timeout=400) == 0, (tmp_path / "output.txt").read_text()
     assert kills["driver"] >= 3
@@ -80,9 +98,15 @@ def check(directory: Path) -> None:
         epochs = frames.trials.set_index("trial_id").loc[trial_id, "epochs"]
         assert list(rows["epoch"]) == list(range(1, epochs + 1)), trial_id
     opened = Study.open(directory)
-    best = opened.best()
+    best, trials = opened.best(), opened.trials
     opened.close()
+    for path in (directory / "checkpoints").glob("*/best.ckpt"):
+        trial, params = trials[path.parent.name], checkpoint_value(path, CONFIG_KEY)
+        assert {name: params[name] for name in active_params(trial.params)} == active_params(trial.params)
+        assert checkpoint_row(path)["best_val_acc"] == trial.best_val_acc
     again = evaluate(directory / "best.ckpt", "val")
     assert again["val_acc"] == pytest.approx(best.best_val_acc, abs=1e-6)
     kept = {path.parent.name for path in (directory / "checkpoints").glob("*/*.ckpt")}
     assert len(kept) <= 5
+    problems: list[str] = []
+    assert check_study(directory, False, problems.append) == (0, 0), problems

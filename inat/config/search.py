@@ -207,7 +207,7 @@ class SearchConfig:
         """The settings that ``to_json`` wrote; ConfigError for a name that this version does not know."""
         known = {f.name for f in dataclasses.fields(cls)}
         raise_if_any([unknown_name_error(name, known) for name in values if name not in known])
-        paths = {name: Path(values[name]) for name in PATHS if values.get(name) is not None}
+        paths = {name: Path(values[name]) for name in PATHS if isinstance(values.get(name), str)}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**(dict(values) | paths | lists))
 

@@ -15,7 +15,7 @@ from inat.study.trial import Trial
 from inat.tuning.runner import PrintLine, RunSpec, restored_scheduler, run_trials
 from inat.tuning.space.grid import params_key
 from inat.tuning.stoppers import StopAtLimits
-from inat.tuning.worker.trainable import THRESHOLD, run_trial
+from inat.tuning.worker.trainable import KNOWN_EPOCHS, THRESHOLD, run_trial
 
 Params = Mapping[str, Any]
 
@@ -56,7 +56,7 @@ class RunSource:
             return None
         trial = self._unfinished.pop(0) if self._unfinished else self._study.add_trial(self._new.pop(0))
         assert trial.trial_id == trial_id
-        return trial.params | {TRIAL_ID: trial_id, THRESHOLD: None}
+        return trial.params | {TRIAL_ID: trial_id, THRESHOLD: None, KNOWN_EPOCHS: trial.known_epochs}
 
 
 def open_runs(directory: Path, info: Mapping[str, Any]) -> Study:

@@ -14,6 +14,7 @@ from inat.constants import FINAL_DIR, STUDY_JSON
 from inat.errors import DiskFullError, StudyError
 
 NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota exceeded, file above the size limit
+NO_DIRECTORY_SYNC_ERRNOS = (errno.EINVAL, errno.ENOTSUP)  # of file systems that sync no directories, such as SMB
 PROBE_BYTES = 1_000_000  # a disk that cannot take these counts as full
 
 
@@ -50,9 +51,9 @@ def atomic_replace(path: Path, *, sync: bool = True, suffix: str = "") -> Iterat
     """Yield a temporary path to write to; afterwards, that file replaces ``path``.
 
     A reader, also after a crash, finds the old file or the new one, never a part. With ``sync``, which waits for the
-    disk (4 ms on an SSD), this also holds after a power cut. Processes that may write the same path at the same time
-    need different values of ``suffix``. Raises DiskFullError if the disk is full, even if the writer raised an error
-    that does not say so.
+    disk (twice 4 ms on an SSD), this also holds after a power cut, and the new file has then replaced the old one.
+    Processes that may write the same path at the same time need different values of ``suffix``. Raises DiskFullError if
+    the disk is full, even if the writer raised an error that does not say so.
     """
     partial = path.with_name(f".{path.name}{suffix}")
     try:
@@ -61,6 +62,8 @@ def atomic_replace(path: Path, *, sync: bool = True, suffix: str = "") -> Iterat
             if sync:
                 _fsync(partial)
             os.replace(partial, path)
+            if sync:
+                sync_directory(path.parent)
     except BaseException:
         with suppress(OSError):
             partial.unlink()
@@ -95,6 +98,18 @@ def _fsync(file: Path) -> None:
         os.fsync(opened.fileno())
 
 
+def sync_directory(directory: Path) -> None:
+    """Wait until the names in a directory are on the disk; a new or renamed file is only then safe from a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_DIRECTORY_SYNC_ERRNOS:
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def atomic_write(path: Path, text: str, *, sync: bool = True) -> None:
     """Write a text file with ``atomic_replace``; pass ``sync=False`` for files that can be made again."""
     with atomic_replace(path, sync=sync) as partial, partial.open("w", encoding="utf-8", newline="") as file:
@@ -108,6 +123,11 @@ def drop_partial_line(path: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
+def mend_hint(journal: Path) -> str:
+    """What the user does about a damaged journal."""
+    return f"restore it from a copy, or mend the study with: inat study check {journal.parent} --repair"
+
+
 def read_json_lines(path: Path, growing: bool = False) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON-lines file.
 
@@ -118,13 +138,19 @@ def read_json_lines(path: Path, growing: bool = False) -> Iterator[dict[str, Any
         for number, line in enumerate(file, start=1):
             if growing and not line.endswith(b"\n"):
                 return
-            try:
-                value = json.loads(line)
-            except ValueError as error:  # not JSON, or not UTF-8
-                raise StudyError(f"{path} is damaged at line {number}; restore it from a copy") from error
-            if not isinstance(value, dict):
-                raise StudyError(f"{path} is damaged at line {number}; restore it from a copy")
+            value = parse_json_object(line)
+            if value is None:
+                raise StudyError(f"{path} is damaged at line {number}; {mend_hint(path)}")
             yield value
+
+
+def parse_json_object(text: bytes) -> dict[str, Any] | None:
+    """The JSON object in ``text``; None if it is anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested without end
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], header: bool = False) -> str:

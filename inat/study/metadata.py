@@ -7,14 +7,19 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from inat.constants import JOURNAL, LOCK_FILE, STUDY_JSON
+from inat.constants import GRID, HISTORY_CSV, JOURNAL, LOCK_FILE, SEARCH_KIND, STUDY_JSON, TRIALS_CSV
 from inat.errors import StudyError
+from inat.study.digests import changed_fields
 
+TYPES: dict[str, type | tuple[type, ...]] = {
+    SEARCH_KIND: str, "space": dict, "seed": int, "data": dict, "start_from": list, GRID: list, "weights": dict,
+    "data.fingerprint": str, "data.classes": list,
+}  # fmt: skip
 LOCK_SECONDS = 1.0  # to wait for the lock, which `is_running` of another process may hold for a moment
 
 
 def read_info(directory: Path) -> dict[str, Any]:
-    """Read study.json; raise StudyError if it is missing, unreadable or has no configuration."""
+    """Read study.json; raise StudyError if it is missing, unreadable, edited or has no configuration."""
     path = directory / STUDY_JSON
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
@@ -23,11 +28,51 @@ def read_info(directory: Path) -> dict[str, Any]:
         studies = sorted(path.parent for path in parent.glob(f"*/{STUDY_JSON}")) if parent.exists() else []
         hint = f"; there are: {', '.join(map(str, studies[-5:]))}" if studies else ""
         raise StudyError(f"no study in {directory} (no {STUDY_JSON}){hint}") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise StudyError(f"{path} cannot be read ({error}); restore it from a copy or start a new study") from error
     if not isinstance(info, dict) or not isinstance(info.get("config"), dict):
         raise StudyError(f"{path} has no configuration; restore it from a copy or start a new study")
+    _check_types(info, path)
+    if changed := changed_fields(info):
+        raise StudyError(
+            f"{path} was edited: {', '.join(changed)} differ from what its trials were run with; undo the edit, "
+            "restore the file from a copy, or start a new study"
+        )
     return info
+
+
+def _check_types(info: dict[str, Any], path: Path) -> None:
+    data = info.get("data", {})
+    values = {name: info[name] for name in TYPES if name in info}
+    values |= {f"data.{n}": data[n] for n in ("fingerprint", "classes") if isinstance(data, dict) and n in data}
+    for name, value in values.items():
+        if not isinstance(value, TYPES[name]) or isinstance(value, bool):
+            raise StudyError(f"{path}: {name} is {value!r:.60}, which no search writes; restore the file from a copy")
+
+
+def require(info: dict[str, Any], directory: Path, *names: str) -> None:
+    """Raise StudyError if study.json lacks one of ``names``; "data.fingerprint" is a name within "data"."""
+    for name in names:
+        part, _, inner = name.partition(".")
+        if part not in info or (inner and inner not in info[part]):
+            raise StudyError(f"{directory / STUDY_JSON} has no {name}; restore it from a copy")
+
+
+def check_journal(directory: Path) -> None:
+    """Raise StudyError if the journal is missing or has no event while trials.csv has trials; a copy left it out."""
+    journal, table = directory / JOURNAL, directory / TRIALS_CSV
+    if not table.exists():
+        return
+    if not journal.exists():
+        raise StudyError(f"{directory} has no {JOURNAL}, which a search needs to continue; copy the whole study again")
+    with journal.open("rb") as file:
+        has_event = file.readline().endswith(b"\n")
+    rows = table.read_bytes().count(b"\n") - 1
+    if rows > 0 and not has_event:
+        raise StudyError(
+            f"{journal} is empty, but {TRIALS_CSV} has {rows} {'row' if rows == 1 else 'rows'}; restore the journal "
+            f"from a copy, or remove {TRIALS_CSV} and {HISTORY_CSV} to begin the search again"
+        )
 
 
 def acquire_lock(directory: Path) -> FileLock:

@@ -1,7 +1,9 @@
 """The study directory: written while a search runs, and read back to resume the search.
 
 ``journal.jsonl`` is the only source of truth. It has one line per event and is only appended to, so a study stays
-readable if its process is killed at any moment. ``trials.csv`` and ``history.csv`` are made from the journal.
+readable if its process is killed at any moment. A power cut may take its last lines (``journal_file``); the trials of
+these lines then go on from what their checkpoints know, or begin again. ``trials.csv`` and ``history.csv`` are made
+from the journal.
 """
 
 import json
@@ -35,8 +37,10 @@ from inat.constants import (
 )
 from inat.errors import DiskFullError, StudyError
 from inat.study.atomic_io import as_disk_full_error, atomic_write, csv_lines, drop_partial_line
+from inat.study.digests import DIGESTS, digests_of
 from inat.study.journal import Journal
-from inat.study.metadata import acquire_lock, read_info
+from inat.study.journal_file import JournalFile
+from inat.study.metadata import acquire_lock, check_journal, read_info
 from inat.study.trial import Trial
 
 # Columns of an epoch that the journal keeps.
@@ -45,6 +49,7 @@ JOURNALED = (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED, MICRO_BATCH, NOTE, TR
 # CHEAP_SECONDS, at most TABLE_SHARE of the time is spent on writing.
 TABLE_SECONDS = 1.0
 CHEAP_SECONDS = 0.02
+SYNC_END_SECONDS = 1.0  # the end of a trial that took longer is on the disk before its checkpoints are removed
 TABLE_SHARE = 0.05
 
 
@@ -67,7 +72,7 @@ class Study(Journal):
         super().__init__()
         self._lock = lock
         self._replay()
-        self._journal = (directory / JOURNAL).open("a", encoding="utf-8")  # both closed in close()
+        self._journal = JournalFile(directory / JOURNAL)  # both closed in close()
         self._history: TextIO | None = None
         self._rewrite_history()
         self._table_written = self._table_cost = 0.0
@@ -87,20 +92,19 @@ class Study(Journal):
         except OSError as error:
             raise StudyError(f"cannot create {directory} ({error.strerror}); choose another --storage-path") from error
         lock = acquire_lock(directory)
-        atomic_write(directory / STUDY_JSON, json.dumps(dict(info), indent=2) + "\n")
-        return cls(directory, dict(info), lock)
+        content = {**info, DIGESTS: digests_of(info)}
+        atomic_write(directory / STUDY_JSON, json.dumps(content, indent=2) + "\n")
+        return cls(directory, content, lock)
 
     @classmethod
     def open(cls, directory: Path) -> Self:
         """Open an existing study to continue it.
 
-        Raises StudyError if there is no study, its journal is missing or damaged, or another process has it open.
+        Raises StudyError if there is no study, its journal is missing, empty or damaged, its study.json was edited, or
+        another process has it open.
         """
         info = read_info(directory)
-        if (directory / TRIALS_CSV).exists() and not (directory / JOURNAL).exists():
-            raise StudyError(
-                f"{directory} has no {JOURNAL}, which a search needs to continue; copy the whole study again"
-            )
+        check_journal(directory)
         return cls(directory, info, acquire_lock(directory))
 
     # The events of a trial, in order.
@@ -115,13 +119,16 @@ class Study(Journal):
         self._write_trials_soon()
         return trial
 
-    def add_epoch(self, trial_id: str, row: Mapping[str, Any], node: str = "") -> None:
+    def add_epoch(self, trial_id: str, row: Mapping[str, Any], node: str = "") -> bool:
         """Record one epoch of a trial: a row with at least ``epoch`` and ``best_val_acc``, and the node it ran on.
 
         An epoch that the trial already has replaces that one and all after it: the trial went back to a checkpoint.
+        Returns False for the very row that the trial already has, which a resumed trial reports again; it is ignored.
         """
         trial = self.trials[trial_id]
         row = {name: row[name] for name in JOURNALED if name in row}
+        if trial.has_row(row):
+            return False
         repeated = row[EPOCH] <= trial.epochs
         trial.add_epoch(row)
         trial.node = node or trial.node
@@ -134,12 +141,14 @@ class Study(Journal):
                 self._history.write(csv_lines([{TRIAL_ID: trial_id} | row], HISTORY_COLUMNS))
                 self._history.flush()
         self._write_trials_soon()
+        return True
 
     def end_trial(self, trial_id: str, state: str, error: str = "") -> None:
         """Record the final state of a trial (completed, stopped or failed) and, if any, its error or a note."""
         trial = self.trials[trial_id]
         self._end(trial, state, error)
-        self._log("end", trial_id, state=state, error=error)
+        # Checkpoints are removed next: after a power cut, a long trial must not begin again.
+        self._log("end", trial_id, sync=trial.seconds > SYNC_END_SECONDS, state=state, error=error)
         self._write_trials_soon(min_seconds=0.0)
 
     def write_failure(self, trial_id: str, text: str) -> None:
@@ -157,10 +166,8 @@ class Study(Journal):
     def write_trials(self) -> None:
         """Write trials.csv, one row per trial."""
         started = time.monotonic()
-        columns = (*TRIAL_COLUMNS_BEFORE, *self.parameters, *TRIAL_COLUMNS_AFTER)
-        rows = [trial.table_row() for trial in self.trials.values()]
         with as_disk_full_error(self.directory):
-            atomic_write(self.directory / TRIALS_CSV, csv_lines(rows, columns, header=True), sync=False)
+            atomic_write(self.directory / TRIALS_CSV, trials_table(self), sync=False)
         self._table_written = time.monotonic()
         self._table_cost = self._table_written - started
 
@@ -172,10 +179,9 @@ class Study(Journal):
             self.write_trials()
 
     def _rewrite_history(self) -> None:
-        rows = [{TRIAL_ID: t.trial_id} | row for t in self.trials.values() for row in t.history]
         path = self.directory / HISTORY_CSV
         with as_disk_full_error(self.directory):
-            atomic_write(path, csv_lines(rows, HISTORY_COLUMNS, header=True), sync=False)
+            atomic_write(path, history_table(self), sync=False)
         if self._history is not None:
             self._history.close()
         self._history = path.open("a", newline="", encoding="utf-8")
@@ -183,6 +189,7 @@ class Study(Journal):
     def update_config(self, config: Mapping[str, Any]) -> None:
         """Replace the configuration in study.json; a resumed search may change some settings."""
         self.info["config"] = dict(config)
+        self.info[DIGESTS] = digests_of(self.info)
         atomic_write(self.directory / STUDY_JSON, json.dumps(self.info, indent=2) + "\n")
 
     def discard(self) -> None:
@@ -201,14 +208,24 @@ class Study(Journal):
                     file.close()
         self._lock.release()
 
-    def _log(self, event: str, trial_id: str, **values: Any) -> None:
-        # Flushed to the operating system at once, so the event survives the death of this process.
+    def _log(self, event: str, trial_id: str, *, sync: bool = False, **values: Any) -> None:
         with as_disk_full_error(self.directory):
-            self._journal.write(json.dumps({"event": event, TRIAL_ID: trial_id} | values) + "\n")
-            self._journal.flush()
+            self._journal.append({"event": event, TRIAL_ID: trial_id} | values, sync=sync)
 
     def _replay(self) -> None:
         path = self.directory / JOURNAL
         if path.exists():
             drop_partial_line(path)
             self.replay(path)
+
+
+def trials_table(journal: Journal) -> str:
+    """The text of trials.csv, one row per trial."""
+    columns = (*TRIAL_COLUMNS_BEFORE, *journal.parameters, *TRIAL_COLUMNS_AFTER)
+    return csv_lines((trial.table_row() for trial in journal.trials.values()), columns, header=True)
+
+
+def history_table(journal: Journal) -> str:
+    """The text of history.csv, one row per trial and epoch."""
+    rows = ({TRIAL_ID: trial.trial_id} | row for trial in journal.trials.values() for row in trial.history)
+    return csv_lines(rows, HISTORY_COLUMNS, header=True)

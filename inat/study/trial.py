@@ -45,6 +45,11 @@ class Trial:
         return int(self.history[-1][EPOCH]) if self.history else 0
 
     @property
+    def known_epochs(self) -> int:
+        """Number of epochs, from the first on, that ``history`` has without a gap."""
+        return next((i for i, row in enumerate(self.history) if row[EPOCH] != i + 1), len(self.history))
+
+    @property
     def best_val_acc(self) -> float | None:
         """Best validation accuracy so far; None before the first epoch."""
         return float(self.history[-1][BEST_VAL_ACC]) if self.history else None
@@ -63,6 +68,10 @@ class Trial:
     def finished(self) -> str | None:
         """Reason that the trial gave for ending, such as "patience"; None if it gave none."""
         return self.history[-1].get(FINISHED) if self.history else None
+
+    def has_row(self, row: dict[str, Any]) -> bool:
+        """Whether ``history`` has this very row."""
+        return bool(row[EPOCH] <= self.epochs and row in self.history)
 
     def add_epoch(self, row: dict[str, Any]) -> None:
         """Append one epoch; drop the same and later epochs, which a trial repeats after going back to a checkpoint."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import ZipFile
 
 import pytorch_lightning as pl
 import torch
@@ -24,6 +23,7 @@ from inat.models.backbones import frozen_stage_count
 from inat.models.classifier import Classifier, without_frozen_stages
 from inat.models.factory import build_classifier, build_network, uninitialised_network
 from inat.models.stages import StagedNetwork
+from inat.study.checkpoint_file import is_intact
 from inat.training.epoch_recorder import recorder_of
 
 CONFIG_KEY = "trial_params"  # the flat parameters of the TrialConfig
@@ -74,22 +74,6 @@ class DirectCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         torch.save(checkpoint, path)
-
-
-def is_intact(path: Path) -> bool:
-    """Whether a checkpoint file has the checksums that were written into it; torch itself does not compare them.
-
-    >>> is_intact(Path("study/best.ckpt"))
-    True
-    >>> _ = Path("torn.ckpt").write_bytes(Path("study/best.ckpt").read_bytes()[:1000])
-    >>> is_intact(Path("torn.ckpt"))
-    False
-    """
-    try:
-        with ZipFile(path) as archive:
-            return archive.testzip() is None
-    except Exception:  # the wrong numbers in a damaged archive can cause almost any exception
-        return False
 
 
 def has_frozen_stages(model: CNNConfig | BackboneConfig) -> bool:
@@ -146,7 +130,10 @@ def complete_checkpoint(source: Path, target: Path, weights_dir: str | None = No
 def _read(path: Path) -> dict[str, Any]:
     with _as_study_error(path):
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return {key: checkpoint[key] for key in (CONFIG_KEY, CLASSES_KEY, STATE_KEY)} | checkpoint
+        checkpoint = {key: checkpoint[key] for key in (CONFIG_KEY, CLASSES_KEY, STATE_KEY)} | checkpoint
+    if not is_intact(path):  # torch does not compare the checksums
+        raise StudyError(f"{path} is damaged: its checksums differ; restore it from a copy")
+    return checkpoint
 
 
 @contextmanager

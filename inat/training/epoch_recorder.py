@@ -23,6 +23,8 @@ from inat.constants import (
     VAL_LOSS,
 )
 
+STATE_NAMES = ("row", "history", "unreported", "best_val_acc", "best_epoch", "epoch", "saved_epoch")
+IDENTITY = "identity"  # in the state of a recorder: the settings that identify its training
 LOSS_CHECK_BATCHES = 32  # on a GPU, batches between two checks whether the training has diverged
 
 
@@ -31,8 +33,9 @@ class EpochRecorder(pl.Callback):
 
     A training ends at its last epoch, after ``patience`` epochs without a better validation accuracy, or as soon as a
     loss is not finite; that epoch is then validated at once. If it trains on the validation images, their accuracy says
-    nothing, so it runs to its last epoch. Checkpoints contain the state of the recorder. ``constant_columns`` are added
-    to every row.
+    nothing, so it runs to its last epoch. Checkpoints contain the state of the recorder, with the rows of all epochs
+    (``history``) and the settings that a training must share to go on from the checkpoint. ``constant_columns`` are
+    added to every row.
     """
 
     def __init__(
@@ -42,16 +45,23 @@ class EpochRecorder(pl.Callback):
         self.classes = classes
         self._constant_columns = dict(constant_columns or {})
         self.row: dict[str, Any] = {}
+        self.history: list[dict[str, Any]] = []
         self.unreported: list[dict[str, Any]] = []  # rows that no callback has reported yet
         self.best_val_acc = 0.0
         self.best_epoch = 0
         self.epoch = 0
+        self.saved_epoch = 0  # whose weights the best.ckpt beside the checkpoint holds; 0 without one
         self._started = time.monotonic()
 
     @property
     def improved(self) -> bool:
         """Whether to keep the weights of the last epoch: if it is the best one, or validation images are trained on."""
         return self.epoch > 0 and (self.config.data.train_on_val or self.best_epoch == self.epoch)
+
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch whose weights are kept: the last one for which ``improved`` was true."""
+        return self.epoch if self.config.data.train_on_val else self.best_epoch
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic()
@@ -76,6 +86,7 @@ class EpochRecorder(pl.Callback):
         if reason := self._reason_to_end(metrics):
             self.row[FINISHED] = reason
             trainer.should_stop = True
+        self.history.append(self.row)
         self.unreported.append(self.row)
 
     def _reason_to_end(self, metrics: Mapping[str, float]) -> str | None:
@@ -88,12 +99,13 @@ class EpochRecorder(pl.Callback):
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("row", "unreported", "best_val_acc", "best_epoch", "epoch")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in STATE_NAMES} | {IDENTITY: self.config.identity()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name, value in state_dict.items():
-            setattr(self, name, value)
+        # Checkpoints of earlier versions have neither the rows that were reported, nor "saved_epoch".
+        state = {"history": state_dict["unreported"], "saved_epoch": 0} | state_dict
+        for name in STATE_NAMES:
+            setattr(self, name, state[name])
 
 
 def recorder_of(trainer: pl.Trainer) -> EpochRecorder:

@@ -13,11 +13,12 @@ import torch
 from inat.config.trial import TrialConfig
 from inat.constants import EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
 from inat.models.factory import build_classifier
-from inat.training.checkpoint import DirectCheckpointIO, is_intact
+from inat.training.checkpoint import DirectCheckpointIO
 from inat.training.epoch_recorder import EpochRecorder
 from inat.training.inputs import TrainingInputs, prepare_inputs
 from inat.training.memory import is_out_of_memory, keep_freed_memory
 from inat.training.precision import check_compiler, resolve_precision
+from inat.training.resume import discard_unusable
 
 # Lightning's loggers that announce the devices of every training.
 LOGGERS = (
@@ -39,14 +40,15 @@ def fit(
     callbacks: Sequence[pl.Callback] = (),
     *,
     resume_from: Path | None = None,
+    known_epochs: int | None = None,
     heartbeat: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Train one network with ``config``; returns the metrics of the last epoch with ``best_val_acc`` and ``epochs``.
 
     ``callbacks`` run after the EpochRecorder, which ``recorder_of(trainer)`` returns. ``resume_from`` is a Lightning
-    checkpoint of the same configuration; if the file exists, training continues after its epoch. A damaged file is
-    removed, and training starts with the first epoch. ``heartbeat`` is called regularly before the first epoch, while
-    features are computed or waited for.
+    checkpoint; if the file exists, training continues after its epoch. A damaged file, and a file of another
+    configuration, is removed, and training starts with the first epoch. ``known_epochs``: see ``discard_unusable``.
+    ``heartbeat`` is called regularly before the first epoch, while features are computed or waited for.
 
     If the device has too little memory, training starts again, from the same checkpoint, in micro-batches of half the
     size, whose gradients add up to those of the whole batch; ``micro_batch`` in the metrics is their size. If even
@@ -66,7 +68,7 @@ def fit(
     """
     _silence_lightning()
     keep_freed_memory()
-    note = _remove_if_damaged(resume_from)
+    note = "" if resume_from is None else discard_unusable(resume_from, config, known_epochs)
     micro_batch = None
     while True:
         try:
@@ -79,14 +81,6 @@ def fit(
         gc.collect()
         torch.cuda.empty_cache()
         micro_batch = ((micro_batch or config.optim.batch_size) + 1) // 2
-
-
-def _remove_if_damaged(checkpoint: Path | None) -> str:
-    """Remove a damaged checkpoint, as no attempt could read it and the trial would fail; returns a note about it."""
-    if checkpoint is None or not checkpoint.exists() or is_intact(checkpoint):
-        return ""
-    checkpoint.unlink()
-    return f"{checkpoint.name} was damaged: started again from the first epoch"
 
 
 def _fit(

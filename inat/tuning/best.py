@@ -8,20 +8,24 @@ from typing import Any
 from inat.config.trial import DataConfig
 from inat.constants import BEST_CKPT, BEST_JSON, BEST_VAL_ACC, EPOCHS, NAME, TEST, TRIAL_ID
 from inat.errors import DiskFullError, StudyError
-from inat.study.atomic_io import atomic_replace, atomic_write
+from inat.study.atomic_io import atomic_replace, atomic_write, parse_json_object
+from inat.study.checkpoint_file import is_intact, sha256_of
 from inat.study.study import Study
 from inat.study.trial import Trial
+
+SHA256 = "sha256"  # key in best.json: of best.ckpt
 
 
 def write_best(study: Study) -> Trial | None:
     """Write the configuration and the weights of the best trial into the study directory, and return the trial.
 
-    Both files are of the same trial: a trial whose weights are missing is skipped if another trial has weights. The
-    weights of a backbone are completed by its frozen stages. Returns None if no trial has a result yet. Raises
+    Both files are of the same trial: a trial whose weights are missing or damaged is skipped if another trial has
+    weights. best.json keeps the checksum of best.ckpt, which is written again if it has another one. The weights of a
+    backbone are completed by its frozen stages. Returns None if no trial has a result yet. Raises
     DiskFullError, and StudyError if the frozen stages cannot be found; best.json is then written without best.ckpt.
     """
     ranking = study.ranking()
-    with_weights = (trial for trial in ranking if (study.checkpoint_dir(trial.trial_id) / BEST_CKPT).exists())
+    with_weights = (trial for trial in ranking if is_intact(study.checkpoint_dir(trial.trial_id) / BEST_CKPT))
     best = next(with_weights, None) or next(iter(ranking), None)
     if best is None:
         return None
@@ -29,21 +33,33 @@ def write_best(study: Study) -> Trial | None:
         TRIAL_ID: best.trial_id, NAME: best.name, BEST_VAL_ACC: best.best_val_acc, EPOCHS: best.epochs,
         "params": best.params,
     }  # fmt: skip
-    written = _read(study)
+    written = read_best(study.directory)
     weights, target = study.checkpoint_dir(best.trial_id) / BEST_CKPT, study.directory / BEST_CKPT
-    if {name: written.get(name) for name in content} == content and (target.exists() or not weights.exists()):
+    if {name: written.get(name) for name in content} == content and is_as_written(target, written):
         return best
     try:
-        if weights.exists():
+        if is_intact(weights):
             _copy_weights(study, weights, target, complete="backbone" in best.params)
+            content[SHA256] = sha256_of(target)
     except DiskFullError:
         raise
     except StudyError:  # the frozen stages cannot be found
         target.unlink(missing_ok=True)
         _write(study, content)
         raise
+    if SHA256 not in content and target.exists() and not is_intact(target):
+        raise StudyError(f"{target} is damaged, and so is or gone {weights}; restore one of them from a copy")
+    if {name: written.get(name) for name in content} == content and TEST in written:
+        content[TEST] = written[TEST]  # of the same weights
     _write(study, content)
     return best
+
+
+def is_as_written(target: Path, written: dict[str, Any]) -> bool:
+    """Whether best.ckpt is the file that best.json was written with; earlier versions wrote no checksum."""
+    if SHA256 in written:
+        return target.exists() and sha256_of(target) == written[SHA256]
+    return is_intact(target)
 
 
 def _copy_weights(study: Study, weights: Path, target: Path, complete: bool) -> None:
@@ -64,7 +80,7 @@ def evaluate_best_on_test(study: Study, data_config: DataConfig) -> dict[str, fl
     Returns None if the study has no checkpoint, as with an objective that trains nothing.
     """
     weights = study.directory / BEST_CKPT
-    content = _read(study)
+    content = read_best(study.directory)
     if TEST not in content and weights.exists():
         from inat.training.evaluation import evaluate  # loads torch, which the search itself does without
 
@@ -73,9 +89,14 @@ def evaluate_best_on_test(study: Study, data_config: DataConfig) -> dict[str, fl
     return content.get(TEST)
 
 
-def _read(study: Study) -> dict[str, Any]:
-    path = study.directory / BEST_JSON
-    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+def read_best(directory: Path) -> dict[str, Any]:
+    """Read best.json of a study directory, {} if there is none; raise StudyError if it is damaged."""
+    path = directory / BEST_JSON
+    if not path.exists():
+        return {}
+    content = parse_json_object(path.read_bytes())
+    if content is None or not isinstance(content.get(TEST, {}), dict):
+        raise StudyError(f"{path} is damaged; remove it, and the search writes it again")
     return content
 
 

@@ -49,8 +49,8 @@ class TrialLifecycle:
         """Record epochs of a running trial; rows that arrive after its end are dropped."""
         with self._writing(trial_id) as allowed:
             for row in rows if allowed else ():
-                self.study.add_epoch(trial_id, row, node=node)
-                self._call_back(trial_id)
+                if self.study.add_epoch(trial_id, row, node=node):
+                    self._call_back(trial_id)
 
     def end(self, trial_id: str) -> None:
         """Record that a trial ended without an exception: by itself or stopped by ASHA."""

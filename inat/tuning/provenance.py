@@ -13,6 +13,7 @@ from inat.config.search import SearchConfig
 from inat.constants import SEARCH_KIND
 from inat.data.splits import DataSummary
 from inat.errors import StudyError
+from inat.study.metadata import require
 from inat.study.study import Study
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "ray", "optuna", "numpy", "pillow")
@@ -38,6 +39,7 @@ def study_info(config: SearchConfig, space: Mapping[str, Any], data: DataSummary
 
 def check_unchanged(study: Study, data: DataSummary, space: dict[str, Any]) -> None:
     """Raise StudyError if the images or the search space differ from the ones that the study began with."""
+    require(study.info, study.directory, "data.fingerprint", "space")
     if study.info["data"]["fingerprint"] != data.fingerprint:
         raise StudyError(
             f"the photos have changed since {study.directory} began, so its trials could not be compared; "

@@ -14,6 +14,7 @@ from inat.data.splits import inspect_data, load_splits
 from inat.errors import StudyError
 from inat.study import checkpoint_retention
 from inat.study.study import Study
+from inat.tuning.best import read_best
 from inat.tuning.lifecycle import TrialCallback
 from inat.tuning.loggers import wandb_logger
 from inat.tuning.loggers.background import BackgroundLogger
@@ -77,6 +78,7 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
         return Study.create(directory, info), space
     study = Study.open(config.resume.expanduser())
     try:
+        read_best(study.directory)  # if it is damaged, the user is told before anything runs
         check_unchanged(study, data, presets.space_to_json(space))
         backbone_checks.check_weights_unchanged(study.info.get(backbone_checks.WEIGHTS, {}), weights)
     except StudyError:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from inat.constants import LOCK_FILE
 from inat.errors import DiskFullError, StudyError
+from inat.study.journal import Journal
 from inat.study.metadata import is_running, read_info
 from inat.study.study import Study
 
@@ -72,6 +73,10 @@ def test_a_journal_cut_anywhere_can_be_continued(tmp_path_factory, cut):
     journal = study.directory / "journal.jsonl"
     whole = journal.read_bytes()
     journal.write_bytes(whole[:cut])
+    if b"\n" not in whole[:cut]:
+        with pytest.raises(StudyError, match=r"journal.jsonl is empty, but trials.csv has 3 rows; restore the journal"):
+            Study.open(study.directory)
+        return
     again = Study.open(study.directory)
     assert len(again.trials) == whole[:cut].count(b'"event": "trial"') - (
         1 if whole[:cut].rpartition(b"\n")[2].count(b'"event": "trial"') else 0
@@ -230,6 +235,157 @@ def test_a_line_that_is_not_an_event_is_named(tmp_path, line):
         Study.open(study.directory)
 
 
+def journal_of_two_trials(tmp_path: Path) -> Path:
+    study = new_study(tmp_path)
+    for best in (0.5, 0.7):
+        trial = study.add_trial({"x": best})
+        for epoch in (1, 2, 3):
+            study.add_epoch(trial.trial_id, row(epoch, best), node="a")
+        study.end_trial(trial.trial_id, "completed")
+    study.close()
+    return study.directory / "journal.jsonl"
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_a_line_that_the_journal_has_twice_counts_once(tmp_path, number):
+    journal = journal_of_two_trials(tmp_path)
+    before = Journal.read(journal.parent)
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join([*lines, lines[number]]))
+    after = Journal.read(journal.parent)
+    assert after.trials == before.trials
+    assert after.ended_in_order == before.ended_in_order
+    assert after.ranking() == before.ranking()
+    assert after.reported_epochs == before.reported_epochs
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "trial", "trial_id": "t0000", "number": 0, "params": {"x": 9}, "created": ""},
+        {"event": "trial", "trial_id": "t0007", "number": 7, "params": {"x": 9}, "created": ""},
+        {"event": "end", "trial_id": "t0000", "state": "failed", "error": ""},
+        {"event": "end", "trial_id": "t0001", "state": "finished", "error": ""},
+        {"event": "epoch", "trial_id": "t0000", "node": "", "row": {"epoch": "4", "best_val_acc": 0.5}},
+        {"event": "epoch", "trial_id": "t0000", "node": "", "row": {"epoch": 4, "best_val_acc": None}},
+        {"event": "epoch", "trial_id": "t0000", "node": "", "row": [4, 0.5]},
+        {"event": "pause", "trial_id": "t0000"},
+    ],
+)
+def test_an_event_that_contradicts_the_others_is_named_with_its_line_and_the_cure(tmp_path, event):
+    journal = journal_of_two_trials(tmp_path)
+    with journal.open("a") as file:
+        file.write(json.dumps(event) + "\n")
+    with pytest.raises(StudyError, match=rf"line 11 does not fit; .* inat study check {journal.parent} --repair"):
+        Study.open(journal.parent)
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats()
+    | st.sampled_from(["", "t0000", "trial", "epoch", "end"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["epoch", "best_val_acc", "x"]), inner),
+    max_leaves=5,
+)
+EVENTS = st.fixed_dictionaries(
+    {"event": JSON_VALUES, "trial_id": JSON_VALUES},
+    optional=dict.fromkeys(("number", "params", "created", "row", "node", "state", "error"), JSON_VALUES),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(event=EVENTS)
+def test_an_event_of_any_content_is_read_or_refused_with_a_sentence(tmp_path_factory, event):
+    journal = journal_of_two_trials(tmp_path_factory.mktemp("events"))
+    with journal.open("a") as file:
+        file.write(json.dumps(event) + "\n")
+    message = "line 11 does not fit"
+    try:
+        Study.open(journal.parent).close()
+    except StudyError as error:
+        message = str(error)
+    assert "line 11 does not fit" in message
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 4096, b'{"event": "ep', b'{"event": "ep' + b"\0" * 4096])
+def test_what_a_power_cut_leaves_at_the_end_of_a_journal_is_left_out(tmp_path, tail):
+    journal = journal_of_two_trials(tmp_path)
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + tail)
+    study = Study.open(journal.parent)
+    study.close()
+    assert len(study.ended()) == 2
+    assert journal.read_bytes() == whole
+
+
+def test_a_journal_with_a_hole_is_damaged_at_its_line(tmp_path):
+    journal = journal_of_two_trials(tmp_path)
+    content = bytearray(journal.read_bytes())
+    content[200:300] = bytes(100)
+    journal.write_bytes(content)
+    with pytest.raises(
+        StudyError, match=r"journal.jsonl is damaged at line \d; restore it from a copy, or mend the study"
+    ):
+        Study.open(journal.parent)
+
+
+def test_a_row_that_the_study_has_is_not_written_again(tmp_path):
+    study = new_study(tmp_path)
+    trial = study.add_trial({"x": 1})
+    assert [study.add_epoch(trial.trial_id, row(epoch, 0.1)) for epoch in (1, 2, 1, 2, 3)] == [
+        True, True, False, False, True,
+    ]  # fmt: skip
+    study.close()
+    assert (study.directory / "journal.jsonl").read_text().count('"epoch"') == 2 * 3
+    assert [r["epoch"] for r in trial.history] == [1, 2, 3]
+
+
+def test_an_edit_of_what_the_trials_measure_is_refused_with_its_field(tmp_path):
+    info = {
+        "config": {"max_epochs": 9, "num_samples": 4}, "seed": 0, "space": {"lr": [1, 2]},
+        "data": {"source": "a", "fingerprint": "f", "classes": ["x"]},
+    }  # fmt: skip
+    study = Study.create(tmp_path / "study", info)
+    study.close()
+    path = study.directory / "study.json"
+    written = json.loads(path.read_text())
+    edits = {
+        "seed": {"seed": 1}, "space": {"space": {"lr": [1, 3]}}, "config.max_epochs": {"config": {"max_epochs": 8}},
+        "data.fingerprint": {"data": info["data"] | {"fingerprint": "g"}}, "grid": {"grid": []},
+        "digests": {"digests": 3},
+    }  # fmt: skip
+    for field, edit in edits.items():
+        path.write_text(json.dumps(written | edit))
+        with pytest.raises(StudyError, match=rf"study.json was edited: {field} differ"):
+            Study.open(study.directory)
+    path.write_text(json.dumps(written | {"config": {"max_epochs": 9, "num_samples": 8}, "commit": "x"}))
+    Study.open(study.directory).close()
+
+
+def test_a_study_of_an_earlier_version_has_no_digests_and_opens(tmp_path):
+    study = new_study(tmp_path)
+    study.close()
+    path = study.directory / "study.json"
+    path.write_text(json.dumps({"config": {}, "seed": 3}))
+    again = Study.open(study.directory)
+    again.update_config({"max_epochs": 2})
+    again.close()
+    assert read_info(study.directory)["digests"].keys() == {"seed", "config.max_epochs"}
+
+
+@pytest.mark.parametrize(
+    "edit", [{"seed": "0"}, {"space": []}, {"data": []}, {"data": {"classes": "ab"}}, {"grid": {}}]
+)
+def test_a_value_of_another_type_in_study_json_is_named(tmp_path, edit):
+    study = new_study(tmp_path)
+    study.close()
+    (study.directory / "study.json").write_text(json.dumps({"config": {}} | edit))
+    with pytest.raises(StudyError, match=rf"study.json: {next(iter(edit))}.* is .*, which no search writes; restore"):
+        Study.open(study.directory)
+
+
 def test_a_study_without_its_journal_is_refused_and_not_changed(tmp_path):
     study = new_study(tmp_path)
     study.add_trial({"lr": 0.1})
@@ -271,7 +427,7 @@ def test_the_message_of_a_full_disk_says_how_to_resume(tmp_path):
     study = Study.create(tmp_path / "study", {"config": {}})
     trial = study.add_trial({"x": 1})
     study._journal.close()
-    study._journal = Path("/dev/full").open("a")  # noqa: SIM115, every write to it fails with ENOSPC
+    study._journal._file = Path("/dev/full").open("a")  # noqa: SIM115, every write to it fails with ENOSPC
     with pytest.raises(DiskFullError, match=r"the disk of .*study is full; .*go on with --resume .*study"):
         study.add_epoch(trial.trial_id, {"epoch": 1, "best_val_acc": 0.5})
     study.close()

@@ -3,12 +3,13 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from inat.config.trial import TrialConfig
 from inat.constants import BEST_CKPT
-from inat.errors import DiskFullError
+from inat.errors import DiskFullError, StudyError
 from inat.training.fit import fit
-from inat.tuning.best import evaluate_best_on_test, write_best
+from inat.tuning.best import evaluate_best_on_test, read_best, write_best
 from tests.conftest import Rows
 from tests.helpers import run_epochs
 
@@ -20,8 +21,12 @@ def end(study, best: float, weights: bool) -> str:
     if weights:
         path = study.checkpoint_dir(trial_id) / BEST_CKPT
         path.parent.mkdir(parents=True)
-        path.write_text(f"weights of {trial_id}")
+        torch.save({"weights": f"of {trial_id}"}, path)
     return trial_id
+
+
+def weights_in(study) -> str:
+    return torch.load(study.directory / BEST_CKPT, weights_only=True)["weights"]
 
 
 def test_configuration_and_weights_are_of_the_same_trial(study):
@@ -31,7 +36,7 @@ def test_configuration_and_weights_are_of_the_same_trial(study):
     assert study.best().trial_id == without
     assert write_best(study).trial_id == tied
     assert json.loads((study.directory / "best.json").read_text())["trial_id"] == tied
-    assert (study.directory / BEST_CKPT).read_text() == f"weights of {tied}"
+    assert weights_in(study) == f"of {tied}"
 
 
 def test_the_test_score_is_kept_as_long_as_the_best_trial_is_the_same(study):
@@ -44,7 +49,51 @@ def test_the_test_score_is_kept_as_long_as_the_best_trial_is_the_same(study):
     better = end(study, 0.6, weights=True)
     write_best(study)
     assert "test" not in json.loads(path.read_text())
-    assert (study.directory / BEST_CKPT).read_text() == f"weights of {better}"
+    assert weights_in(study) == f"of {better}"
+
+
+@pytest.mark.parametrize("damage", ["torn", "missing", "foreign"])
+@pytest.mark.parametrize("checksum", [True, False])
+def test_a_damaged_best_ckpt_is_written_again_from_the_trials_own(study, damage, checksum):
+    best = end(study, 0.5, weights=True)
+    write_best(study)
+    path, record = study.directory / BEST_CKPT, study.directory / "best.json"
+    content = json.loads(record.read_text()) | {"test": {"test_acc": 0.4}}
+    if not checksum:
+        content.pop("sha256")  # as earlier versions wrote it
+    record.write_text(json.dumps(content))
+    if damage == "torn":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif damage == "missing":
+        path.unlink()
+    elif checksum:
+        torch.save({"weights": "another"}, path)
+    write_best(study)
+    assert weights_in(study) == f"of {best}"
+    assert ("test" in json.loads(record.read_text())) == (checksum or damage == "foreign")
+
+
+def test_a_trial_with_damaged_weights_gives_way_to_the_next_one(study):
+    next_one, best = end(study, 0.5, weights=True), end(study, 0.9, weights=True)
+    torn = study.checkpoint_dir(best) / BEST_CKPT
+    torn.write_bytes(torn.read_bytes()[:-40])
+    assert write_best(study).trial_id == next_one
+
+
+def test_a_damaged_best_ckpt_without_a_copy_is_an_error(study):
+    best = end(study, 0.5, weights=True)
+    write_best(study)
+    for path in (study.directory / BEST_CKPT, study.checkpoint_dir(best) / BEST_CKPT):
+        path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(StudyError, match=r"best.ckpt is damaged, and so is or gone .*t0000.*; restore one of them"):
+        write_best(study)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"test": 1}', "\0\0", "[" * 100_000])
+def test_a_damaged_best_json_is_named(study, text):
+    (study.directory / "best.json").write_text(text)
+    with pytest.raises(StudyError, match=r"best.json is damaged; remove it, and the search writes it again"):
+        read_best(study.directory)
 
 
 def test_an_objective_without_weights_has_a_best_trial_too(study):

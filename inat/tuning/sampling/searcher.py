@@ -31,7 +31,7 @@ from inat.tuning.sampling.feedback import Rungs, SamplerFeedback, StoppedPolicy,
 from inat.tuning.sampling.samplers import CANDIDATES, RETRY_CANDIDATES, SamplerName, make_sampler
 from inat.tuning.space.domains import optuna_space
 from inat.tuning.space.grid import grid_of, next_grid_params, params_key
-from inat.tuning.worker.trainable import SEED, THRESHOLD
+from inat.tuning.worker.trainable import KNOWN_EPOCHS, SEED, THRESHOLD
 
 # Suggestions to ask for before a random untried configuration is taken: a suggestion takes about 10 ms, a repeated
 # training seconds to hours. TPE repeats a configuration only if all of its candidates have been tried; without that
@@ -109,7 +109,7 @@ class BudgetAwareOptunaSearch(Searcher):
         return self._unfinished[0].trial_id if self._unfinished else self.study.next_trial_id
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        """Return the configuration of the trial ``next_trial_id``, with its id, seed and checkpoint threshold.
+        """Return the configuration of the trial ``next_trial_id``, with its id, seed, threshold and known epochs.
 
         Called by Tune for each trial that it starts. A new trial is recorded in the study.
         """
@@ -119,6 +119,7 @@ class BudgetAwareOptunaSearch(Searcher):
             TRIAL_ID: trial_id,
             SEED: self._seed_for(trial.number, "trial"),
             THRESHOLD: checkpoint_threshold(self.study, self._options.keep_checkpoints),
+            KNOWN_EPOCHS: trial.known_epochs,
         }
 
     def _create_trial(self, trial_id: str) -> Trial:

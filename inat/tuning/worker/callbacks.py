@@ -14,6 +14,7 @@ from inat.constants import BEST_CKPT, EPOCH, EPOCHS_BEFORE, FINISHED, LAST_CKPT
 from inat.study.atomic_io import atomic_replace, atomic_write
 from inat.training.checkpoint import portable_checkpoint
 from inat.training.epoch_recorder import recorder_of
+from inat.training.resume import is_weights_of
 
 REPORT_EVERY_SECONDS = 1.0
 LAST_EVERY_SECONDS = 1.0  # the most work that a crash costs a trial, beside the epoch in progress
@@ -26,16 +27,26 @@ class ReportToTune(pl.Callback):
 
     The trial waits for the driver during a report, so epochs shorter than a second are reported in groups. A report is
     sent after a second, at each of ASHA's ``rungs`` (epochs), and after the last epoch.
+
+    The first report of a resumed training has the rows of its checkpoint beyond ``known_epochs``, the number of epochs
+    whose rows the study has: the attempt that wrote the checkpoint may have died before it reported them, and a power
+    cut may have taken the last lines of the journal. So the journal has all epochs of a checkpoint before training goes
+    on from it.
     """
 
-    def __init__(self, rungs: Collection[int] = ()) -> None:
+    def __init__(self, rungs: Collection[int] = (), known_epochs: int = 0) -> None:
         self._rungs = rungs
+        self._known_epochs = known_epochs
         self._last_report = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # The attempt that wrote the checkpoint may have died before it reported these epochs.
-        if recorder_of(trainer).unreported:
-            self._report(trainer)
+        recorder = recorder_of(trainer)
+        rows = [row for row in recorder.history if row[EPOCH] > self._known_epochs or row in recorder.unreported]
+        recorder.unreported = []
+        for row in rows:
+            recorder.unreported.append(row)
+            if row[EPOCH] in self._rungs or row is rows[-1]:  # as when the epochs were trained
+                self._report(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         row = recorder_of(trainer).row
@@ -68,6 +79,9 @@ class TrialCheckpoints(pl.Callback):
     validation accuracy of the study's best k trials (None: any). ``last.ckpt`` holds all that resuming needs. It is
     written every LAST_EVERY_SECONDS at most, and less often where writing is slow (LAST_SHARE).
 
+    A ``best.ckpt`` that does not belong to the state from which a training goes on is removed: the attempt that wrote
+    it got further than its ``last.ckpt``, and the epochs in between are trained again.
+
     An attempt on a node that was cut off keeps running while another attempt has taken its place. Each attempt leaves
     its name in ``directory``, and an attempt that finds another name there ends instead of replacing newer checkpoints.
     """
@@ -83,11 +97,19 @@ class TrialCheckpoints(pl.Callback):
             half_written.unlink(missing_ok=True)
         atomic_write(directory / ATTEMPT, self._attempt, sync=False)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        best = self.directory / BEST_CKPT
+        if best.exists() and not is_weights_of(best, recorder_of(trainer)):
+            self._exit_if_replaced()
+            best.unlink(missing_ok=True)
+            recorder_of(trainer).saved_epoch = 0
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         recorder = recorder_of(trainer)
         if recorder.improved and (self.threshold is None or recorder.best_val_acc >= self.threshold):
             with self._replace(BEST_CKPT) as partial:
                 torch.save(portable_checkpoint(trainer), partial)
+            recorder.saved_epoch = recorder.epoch
         since = time.monotonic() - self._last_written
         if not trainer.should_stop and since > max(LAST_EVERY_SECONDS, self._last_cost / LAST_SHARE):
             started = time.monotonic()

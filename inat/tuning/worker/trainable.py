@@ -12,6 +12,7 @@ from inat.constants import CHECKPOINTS_DIR, LAST_CKPT, TRIAL_ID
 
 # Settings of a trial that are neither hyperparameters nor fields of its TrialConfig.
 STUDY_DIR, THRESHOLD, TIMEOUT, RUNGS = "study_dir", "threshold", "trial_timeout", "rungs"
+KNOWN_EPOCHS = "known_epochs"  # number of epochs, from the first on, whose rows the journal has
 DRIVER_NODE = "driver_node"  # Ray's id of the node that the search runs on
 WEIGHTS_SHA256 = "weights_sha256"  # a dict over backbones; the TrialConfig of a trial takes the hash of its own
 SEED, FINGERPRINT = "seed", "fingerprint"  # fields of TrialConfig and its parts
@@ -54,15 +55,21 @@ def _train(settings: dict[str, Any]) -> None:
 
     trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
     threshold, timeout, rungs = (settings.pop(name) for name in (THRESHOLD, TIMEOUT, RUNGS))
-    hashes = settings.pop(WEIGHTS_SHA256)
+    known_epochs, hashes = settings.pop(KNOWN_EPOCHS), settings.pop(WEIGHTS_SHA256)
     if "backbone" in settings:
         settings[WEIGHTS_SHA256] = hashes.get(settings["backbone"], "")
     config = TrialConfig.from_params(settings)
     # Lightning attaches the network to every callback: callbacks must not outlive this function.
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)
     with Watchdog(hang_file(study_dir, trial_id), timeout) as watchdog:
-        callbacks = [checkpoints, Heartbeat(watchdog.heartbeat), ReportToTune(rungs)]
-        fit(config, callbacks, resume_from=checkpoints.directory / LAST_CKPT, heartbeat=watchdog.heartbeat)
+        callbacks = [checkpoints, Heartbeat(watchdog.heartbeat), ReportToTune(rungs, known_epochs)]
+        fit(
+            config,
+            callbacks,
+            resume_from=checkpoints.directory / LAST_CKPT,
+            known_epochs=known_epochs,
+            heartbeat=watchdog.heartbeat,
+        )
 
 
 def _cpus() -> int:

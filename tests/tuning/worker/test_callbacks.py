@@ -72,6 +72,34 @@ def test_no_room_for_a_checkpoint_is_a_disk_full_error_and_leaves_the_old_one(
     assert {path.name: path.read_text() for path in (tmp_path / "c").glob("*.ckpt*")} == {name: "old"}
 
 
+def test_weights_of_epochs_that_are_trained_again_are_removed(cnn_params, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 1e9)
+    config, best = TrialConfig.from_params(cnn_params), tmp_path / "c" / "best.ckpt"
+    fit(config, [TrialCheckpoints(tmp_path / "c", None)])  # no last.ckpt: a second attempt begins again
+    assert best.exists()
+    seen = []
+
+    class Look(Heartbeat):
+        def on_train_epoch_start(self, trainer, pl_module):
+            seen.append(best.exists())
+
+    fit(config, [TrialCheckpoints(tmp_path / "c", 1.0), Look(list)])
+    assert not any(seen)
+
+
+def test_the_weights_of_the_best_epoch_so_far_stay(cnn_params, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    config, last, best = TrialConfig.from_params(cnn_params), tmp_path / "c" / "last.ckpt", tmp_path / "c" / "best.ckpt"
+    fit(config, [TrialCheckpoints(tmp_path / "c", None)])
+    recorder = torch.load(last, weights_only=True)["callbacks"]["EpochRecorder"]
+    assert recorder["saved_epoch"] == recorder["best_epoch"]
+    torch.save(torch.load(best, weights_only=True) | {"row": recorder["history"][recorder["best_epoch"] - 1]}, best)
+    before = best.stat().st_mtime_ns
+    fit(config, [TrialCheckpoints(tmp_path / "c", 1.0)], resume_from=last)
+    assert best.stat().st_mtime_ns == before
+
+
 class Watch:
     """Sizes of all files of a directory whenever one has just been written into it, before it takes its place."""
 

@@ -46,6 +46,7 @@ def trial(cnn_params, tmp_path, monkeypatch):
             "threshold": None,
             "trial_timeout": None,
             "rungs": [],
+            "known_epochs": 0,
             "weights_sha256": {},
             "driver_node": "here",
         }
@@ -87,10 +88,46 @@ def test_a_second_attempt_goes_on_from_the_checkpoint_and_repeats_its_row(trial,
     monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
     with pytest.raises(SystemExit):
         trial(stop_at=2, rungs=[1, 2])
-    second = trial()
+    second = trial(known_epochs=2)
     # The row of the checkpoint comes again: its first report may have been lost with the process.
     assert second.epochs == [2, 3]
     assert [row["train_loss"] for row in second.rows] == [row["train_loss"] for row in whole[1:]]
+
+
+@pytest.mark.parametrize(("known_epochs", "reports", "epochs"), [
+    (0, [1, 3, 4, 5], [1, 2, 3, 4, 5]), (1, [3, 4, 5], [2, 3, 4, 5]), (3, [4, 5], [4, 5]),
+])  # fmt: skip
+def test_rows_that_the_journal_lost_are_reported_again_up_to_each_rung(
+    trial, monkeypatch, known_epochs, reports, epochs
+):
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    with pytest.raises(SystemExit):
+        trial(rungs=[1, 3, 4], stop_at=4, max_epochs=5)
+    second = trial(rungs=[1, 3], known_epochs=known_epochs, max_epochs=5)
+    assert second.reports == reports
+    assert second.epochs == epochs
+
+
+def test_asha_may_stop_a_trial_at_a_rung_that_the_journal_lost(trial, monkeypatch):
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    with pytest.raises(SystemExit):
+        trial(rungs=[2, 4], stop_at=4, max_epochs=5)
+    with pytest.raises(SystemExit):
+        trial(rungs=[2], stop_at=2, max_epochs=5)
+    assert trial(rungs=[2, 4], max_epochs=5).reports == [2, 4, 5]
+
+
+def test_a_trial_does_not_go_on_from_the_checkpoint_of_another_configuration(trial, monkeypatch, tmp_path):
+    fresh = trial(dropout=0.5, study_dir=str(tmp_path / "fresh")).rows
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    with pytest.raises(SystemExit):
+        trial(stop_at=2, rungs=[2])  # its journal line is lost, and the number t0007 is given again
+    second = trial(dropout=0.5)
+    assert second.epochs == [1, 2, 3]
+    assert [row["train_loss"] for row in second.rows] == [row["train_loss"] for row in fresh]
 
 
 def test_a_trial_gets_the_hash_of_its_own_backbones_weights(trial, backbone_params, monkeypatch, tmp_path):
@@ -101,9 +138,8 @@ def test_a_trial_gets_the_hash_of_its_own_backbones_weights(trial, backbone_para
     monkeypatch.setattr(trainable, "_cpus", lambda: 1)
     monkeypatch.setattr(session, "this_node_id", lambda: "here")
     own = {"trial_id": "t0000", "study_dir": str(tmp_path), "threshold": None, "trial_timeout": None, "rungs": []}
-    trainable.run_trial(
-        backbone_params | own | {"driver_node": "here", "weights_sha256": {"mobilenet_v2": "abc", "vgg16": "def"}}
-    )
+    own |= {"known_epochs": 0, "driver_node": "here"}
+    trainable.run_trial(backbone_params | own | {"weights_sha256": {"mobilenet_v2": "abc", "vgg16": "def"}})
     assert seen == ["abc"]
 
 

@@ -1,0 +1,1 @@
+"""What is wrong with a study directory, and how to mend it."""

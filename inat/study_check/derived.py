@@ -1,0 +1,113 @@
+"""The files of a study that are made from its journal and its checkpoints: tables, best.json, best.ckpt, study.db."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from inat.config.finetune import FinetuneConfig
+from inat.config.search import SearchConfig
+from inat.constants import (
+    BEST_CKPT,
+    BEST_JSON,
+    BEST_VAL_ACC,
+    CHECKPOINTS_DIR,
+    HISTORY_CSV,
+    SEARCH_KIND,
+    STUDY_DB,
+    TRIAL_ID,
+    TRIALS_CSV,
+)
+from inat.errors import StudyError
+from inat.study.checkpoint_file import is_intact
+from inat.study.journal import Journal
+from inat.study.study import Study, history_table, trials_table
+from inat.study_check.problems import Problem, Removed
+from inat.tuning.best import is_as_written, read_best, write_best
+from inat.tuning.loggers.optuna_db import OptunaDbWriter
+from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
+from inat.tuning.search import searcher_options
+from inat.tuning.space import presets
+
+
+def check_tables(directory: Path, journal: Journal) -> Iterator[Problem]:
+    """Tables that say something else than the journal."""
+    for name, text in ((TRIALS_CSV, trials_table(journal)), (HISTORY_CSV, history_table(journal))):
+        path = directory / name
+        # A running search appends to history.csv, so its order is another one.
+        if not path.exists() or sorted(path.read_bytes().split(b"\n")) != sorted(text.encode().split(b"\n")):
+            fault = "differs from the journal" if path.exists() else "is missing"
+            yield Problem(f"{name} {fault}", lambda n=name: _write_tables(directory, n))  # type: ignore[misc]
+
+
+def _write_tables(directory: Path, name: str) -> str:
+    Study.open(directory).close()  # writes both
+    return f"{name} made again from the journal"
+
+
+def check_best(directory: Path, journal: Journal, removed: Removed) -> Iterator[Problem]:
+    """best.json and best.ckpt that are damaged, or not those of the best trial with weights."""
+    json_path, weights = directory / BEST_JSON, directory / BEST_CKPT
+    try:
+        written = read_best(directory)
+    except StudyError:
+        yield Problem(f"{BEST_JSON} is damaged", lambda: _write_best(directory, removed, json_path))
+        return
+    with_weights = (t for t in journal.ranking() if is_intact(directory / CHECKPOINTS_DIR / t.trial_id / BEST_CKPT))
+    best = next(with_weights, None) or journal.best()
+    if best is None or not (written or weights.exists()):
+        return  # the search has not ended for the first time
+    if (written.get(TRIAL_ID), written.get(BEST_VAL_ACC)) != (best.trial_id, best.best_val_acc):
+        text = f"{BEST_JSON} is about trial {written.get(TRIAL_ID)}, the best trial is {best.trial_id}"
+        yield Problem(text, lambda: _write_best(directory, removed, json_path))
+    if weights.exists() and not is_as_written(weights, written):
+        text = f"{BEST_CKPT} is damaged, or another file than the search wrote"
+        yield Problem(text, lambda: _write_best(directory, removed, weights))
+
+
+def _write_best(directory: Path, removed: Removed, path: Path) -> str:
+    moved = removed.move(path) if path.exists() else "missing"
+    study = Study.open(directory)
+    try:
+        write_best(study)
+    finally:
+        study.close()
+    return f"{moved}; {'written again' if path.exists() else 'nothing to write it from'}"
+
+
+def check_database(directory: Path, journal: Journal, removed: Removed) -> Iterator[Problem]:
+    """A study.db that cannot be read or lacks trials."""
+    path, ended = directory / STUDY_DB, {trial.trial_id for trial in journal.ended()}
+    if not path.exists():
+        return
+    try:
+        known = _trials_in(path)
+    except (sqlite3.Error, ValueError) as error:
+        text = f"{STUDY_DB} cannot be read ({error})"
+        yield Problem(text, lambda: f"{removed.move(path)}; {_write_database(directory)}")
+        return
+    if missing := ended - known:
+        yield Problem(f"{STUDY_DB} lacks {len(missing)} of {len(ended)} trials", lambda: _write_database(directory))
+    if known - ended:
+        text = f"{STUDY_DB} has {len(known - ended)} trials that the journal does not have"
+        yield Problem(text, lambda: f"{removed.move(path)}; {_write_database(directory)}")
+
+
+def _trials_in(path: Path) -> set[str]:
+    query = "SELECT value_json FROM trial_user_attributes WHERE key = ?"
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        return {json.loads(value) for (value,) in database.execute(query, (TRIAL_ID,))}
+
+
+def _write_database(directory: Path) -> str:
+    study = Study.open(directory)
+    try:
+        kind = FinetuneConfig if study.info.get(SEARCH_KIND) == FinetuneConfig.KIND else SearchConfig
+        config = kind.from_json(study.info["config"])
+        searcher = BudgetAwareOptunaSearch(study, presets.space_of(config), searcher_options(config, study))
+        with OptunaDbWriter(study, searcher) as writer:
+            pass
+    finally:
+        study.close()
+    return f"not written ({writer.error})" if writer.error else "trials written from the journal"

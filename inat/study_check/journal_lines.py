@@ -1,0 +1,105 @@
+"""The lines of a journal: which of them fit, and a journal without the others."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inat.constants import EPOCH, JOURNAL, TRIAL_ID
+from inat.errors import StudyError
+from inat.study.atomic_io import atomic_replace, parse_json_object
+from inat.study.journal import Journal
+from inat.study.metadata import acquire_lock, check_journal
+from inat.study.trial import Trial
+from inat.study_check.problems import Problem, Removed
+
+SHOWN = 5  # problems of one kind that are listed one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a journal: its bytes, its event (None if it is none), and why it does not fit ("" if it does)."""
+
+    number: int
+    text: bytes
+    event: dict[str, Any] | None
+    fault: str
+
+
+def read_lines(directory: Path) -> tuple[list[Line], Journal]:
+    """Read the lines of a journal, and the journal that those make that fit."""
+    journal, lines, seen = Journal(), [], set[bytes]()
+    path = directory / JOURNAL
+    if not path.exists():
+        return lines, journal
+    with path.open("rb") as file:
+        for number, text in enumerate(file, start=1):
+            event = parse_json_object(text)
+            lines.append(Line(number, text, event, _fault(journal, text, event, seen)))
+            seen.add(text)
+    return lines, journal
+
+
+def _fault(journal: Journal, text: bytes, event: dict[str, Any] | None, seen: set[bytes]) -> str:
+    if not text.endswith(b"\n"):
+        return "is half-written"
+    if event is None:
+        return "is no event"
+    if text in seen:
+        return "repeats an earlier line"
+    try:
+        journal.apply(event)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return "does not fit the lines before it"
+    return ""
+
+
+def check_lines(directory: Path, removed: Removed) -> list[Problem]:
+    """Problems of the journal; all of them are mended at once, by the first one."""
+    try:
+        check_journal(directory)
+    except StudyError as error:
+        return [Problem(str(error))]
+    lines, journal = read_lines(directory)
+    texts = [f"{JOURNAL} line {line.number} {line.fault}" for line in lines if line.fault]
+    if len(texts) > SHOWN:
+        texts[SHOWN:] = [f"{JOURNAL} has {len(texts) - SHOWN} more lines that do not fit"]
+    texts += [_gap(trial) for trial in journal.trials.values() if trial.known_epochs < len(trial.history)]
+    if not texts:
+        return []
+    first = Problem(texts[0], lambda: mend_lines(directory, removed))
+    return [first, *(Problem(text, lambda: "mended with the first line") for text in texts[1:])]
+
+
+def _gap(trial: Trial) -> str:
+    after, known = trial.history[trial.known_epochs][EPOCH], trial.known_epochs
+    return f"{JOURNAL}: trial {trial.trial_id} has no epoch {known + 1}, but epoch {after}"
+
+
+def mend_lines(directory: Path, removed: Removed) -> str:
+    """Keep the lines that fit; a trial with a gap keeps its epochs before the gap and runs again."""
+    path = directory / JOURNAL
+    lock = acquire_lock(directory)
+    try:
+        lines, journal = read_lines(directory)
+        kept = list(_without_gaps([line for line in lines if not line.fault], journal))
+        copy = removed.path_for(path)
+        shutil.copyfile(path, copy)
+        with atomic_replace(path) as partial:
+            partial.write_bytes(b"".join(line.text for line in kept))
+    finally:
+        lock.release()
+    gone = len(lines) - len(kept)
+    lines_gone = f"{gone} {'line' if gone == 1 else 'lines'} removed"
+    return f"{lines_gone}; the whole journal is kept in {copy.relative_to(directory)}"
+
+
+def _without_gaps(lines: list[Line], journal: Journal) -> Iterator[Line]:
+    broken = {t.trial_id: t.history[: t.known_epochs] for t in journal.trials.values()
+              if t.known_epochs < len(t.history)}  # fmt: skip
+    for line in lines:
+        assert line.event is not None
+        kept = broken.get(line.event[TRIAL_ID])
+        if kept is None or line.event["event"] == "trial" or line.event.get("row") in kept:
+            yield line
