@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -103,7 +104,8 @@ def parse_search(kind: type[Search], description: str, args: Sequence[str] | Non
         return parse(kind, args=args, description=description)
     info = read_info(resume.expanduser())
     if (made_by := info.get(SEARCH_KIND, SearchConfig.KIND)) != kind.KIND:
-        raise StudyError(f"{resume} is a study of tune_{made_by}.py; run python tune_{made_by}.py --resume {resume}")
+        command = f"python tune_{made_by}.py --resume {shlex.quote(str(resume))}"
+        raise StudyError(f"{resume} is a study of tune_{made_by}.py; run {command}")
     stored = kind.from_json(info["config"])
     wanted = parse(kind, default=stored, args=args, description=description)
     check_resumable(stored, wanted)

@@ -3,6 +3,7 @@
 A candidate is a configuration of the search. A run is one retraining of a candidate with one seed.
 """
 
+import shlex
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def top_configurations(study: Study, count: int) -> list[Trial]:
     if not different:
         raise SearchError(
             f"none of the {len(study.trials)} trials of {study.directory} has a result; continue the search "
-            f"(--resume {study.directory}) or choose another study"
+            f"(--resume {shlex.quote(str(study.directory))}) or choose another study"
         )
     if count > len(different):
         raise ConfigError(

@@ -6,6 +6,7 @@
 The exit code is 1 if something is wrong that was not mended.
 """
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ def run(command: StudyCommand) -> None:
     found, left = check_study(directory, command.repair, print)
     print("\n".join(describe_state(directory)))
     if left:
-        hint = "" if command.repair else f"; mend with: inat study check {command.study} --repair"
+        hint = "" if command.repair else f"; mend with: inat study check {shlex.quote(str(command.study))} --repair"
         print(f"{left} {'problem' if left == 1 else 'problems'}{hint}")
         sys.exit(1)
     print("all problems are mended" if found else "nothing is wrong")

@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,7 +33,7 @@ def resume_hint(directory: Path, study: Path) -> str:
     folders = (directory, *directory.parents)
     if any(folder.name == FINAL_DIR and (folder.parent / STUDY_JSON).exists() for folder in folders):
         return "run the same command again"
-    return f"go on with --resume {study}"
+    return f"go on with --resume {shlex.quote(str(study))}"
 
 
 @contextmanager

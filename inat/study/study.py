@@ -7,6 +7,7 @@ from the journal.
 """
 
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Mapping
@@ -87,7 +88,8 @@ class Study(Journal):
         try:
             directory.mkdir(parents=True, exist_ok=True)
             if any(directory.iterdir()):
-                hint = f"continue it with --resume {directory}" if (directory / STUDY_JSON).exists() else "empty it"
+                known, path = (directory / STUDY_JSON).exists(), shlex.quote(str(directory))
+                hint = f"continue it with --resume {path}" if known else "empty it"
                 raise StudyError(f"{directory} exists already; {hint} or choose another --name")
         except OSError as error:
             raise StudyError(f"cannot create {directory} ({error.strerror}); choose another --storage-path") from error

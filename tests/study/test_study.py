@@ -110,6 +110,12 @@ def test_the_ranking_leaves_out_failed_and_running_trials_and_prefers_the_earlie
     assert study.best().trial_id == "t0002"
 
 
+def test_a_command_in_a_message_can_be_pasted(tmp_path):
+    Study.create(tmp_path / "my first study", {"config": {}}).close()
+    with pytest.raises(StudyError, match=r"--resume '.*/my first study' or choose"):
+        Study.create(tmp_path / "my first study", {"config": {}})
+
+
 def test_an_existing_directory_is_refused_with_two_hints(tmp_path):
     study = new_study(tmp_path)
     study.close()
