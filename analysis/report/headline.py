@@ -56,7 +56,7 @@ def read_best_json(path: Path) -> dict[str, Any]:
 def best_trial(study: StudyData, best_json: dict[str, Any]) -> pd.Series | None:
     """The trial that best.json names, whose weights exist; otherwise the trial with the best result."""
     trials = study.trials[mask_infinite(study.trials[BEST_VAL_ACC]).notna()]
-    named = trials[trials[TRIAL_ID].eq(best_json.get(TRIAL_ID))]
+    named = trials[trials[TRIAL_ID].eq(str(best_json.get(TRIAL_ID)))]
     if len(named):
         return named.iloc[0]
     trials = trials[trials[STATE].ne(FAILED)]

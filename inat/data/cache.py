@@ -24,7 +24,7 @@ from inat.cli import run_command
 from inat.constants import CACHE_DIR, DIGITS, MANIFEST_JSON
 from inat.data.image_folder import list_split
 from inat.data.image_store import store_directory
-from inat.data.store import BUILDING, lock_path, state_name
+from inat.data.store import BUILDING, UNREADABLE, lock_path, state_name
 from inat.errors import ConfigError, DataError, InatError
 
 ALL, OUTDATED = "all", "outdated"
@@ -133,7 +133,9 @@ def _read(directory: Path) -> CachedStore | None:
         folder, size = Path(manifest["folder"]), int(manifest["size"])
         images, unreadable = int(manifest["photos"]), int(manifest["skipped"])
         built_from, features = manifest.get("state", state_name(directory)), manifest.get("features", "")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        if not isinstance(built_from, str) or not isinstance(features, str):
+            return None
+    except (OSError, *UNREADABLE):
         return None  # not a store, or removed meanwhile
     state = _state(built_from, folder)
     return CachedStore(directory, folder, size, images, unreadable, state, size_on_disk, used, features)

@@ -36,8 +36,10 @@ def open_store(directory: Path) -> FeatureStore | None:
     """Open a store; None if it is missing or damaged."""
 
     def read() -> FeatureStore:
-        manifest = json.loads((directory / MANIFEST_JSON).read_text())
-        return FeatureStore(np.asarray(np.load(directory / FEATURES_NPY, mmap_mode="r")), manifest["dtype"])
+        dtype = json.loads((directory / MANIFEST_JSON).read_text())["dtype"]
+        if not isinstance(dtype, str):
+            raise TypeError
+        return FeatureStore(np.asarray(np.load(directory / FEATURES_NPY, mmap_mode="r")), dtype)
 
     return read_store(directory, read)
 

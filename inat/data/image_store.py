@@ -12,6 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -106,6 +107,12 @@ def _open(directory: Path) -> ImageStore | None:
         labels, aspects = np.load(directory / LABELS_NPY), np.load(directory / ASPECTS_NPY)
         # Read-only: a private writable map counts as memory, and the system refuses one that is larger than its memory.
         images = np.asarray(np.load(directory / IMAGES_NPY, mmap_mode="r"))
+        if (
+            images.shape[3:] != (3,)
+            or images.dtype != np.uint8
+            or not images.shape[:1] == labels.shape == aspects.shape
+        ):
+            raise TypeError
         return ImageStore(images, labels, aspects, np.flatnonzero(aspects), directory)
 
     return read_store(directory, read)
@@ -115,8 +122,9 @@ def _check_unreadable_share(files: ImageFiles, store: ImageStore, max_bad_fracti
     count, listing = len(store.labels), store.directory / SKIPPED_CSV
     if store.skipped <= max_bad_fraction * count:
         return
-    with listing.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        first = "; ".join(f"{row['path']}: {row['reason']}" for row in islice(csv.DictReader(file), 3))
+    first = ""
+    with suppress(OSError), listing.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        first = "; ".join(f"{row.get('path')}: {row.get('reason')}" for row in islice(csv.DictReader(file), 3))
     enough = math.ceil(100 * store.skipped / count) / 100
     raise DataError(
         f"{store.skipped} of {count} photos in {files.root} cannot be read, more than the allowed "

@@ -7,11 +7,13 @@ the directory says when a store was last opened (``python -m inat.data.cache`` l
 """
 
 import os
+import pickle
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+from zipfile import BadZipFile
 
 from filelock import FileLock, Timeout
 
@@ -20,6 +22,11 @@ from inat.errors import DataError
 
 Store = TypeVar("Store")
 BUILDING = ".building"
+# What reading a file that is missing, cut, empty or of another kind raises.
+UNREADABLE = (
+    FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, LookupError, EOFError, TypeError,
+    AttributeError, SyntaxError, RecursionError, ArithmeticError, MemoryError, pickle.UnpicklingError, BadZipFile,
+)  # fmt: skip
 
 
 def state_name(directory: Path) -> str:
@@ -39,7 +46,7 @@ def read_store(directory: Path, read: Callable[[], Store]) -> Store | None:
     """
     try:
         store = read()
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, EOFError):
+    except UNREADABLE:
         return None
     except OSError as error:
         raise DataError(f"cannot read {error.filename or directory} ({error.strerror}); check --cache-dir") from error

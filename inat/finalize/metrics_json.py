@@ -88,7 +88,8 @@ def _tested_by_search(task: Task) -> dict[str, Any] | None:
     """The test score that the search itself measured for its best trial; None if there is none."""
     try:
         found: dict[str, Any] = json.loads((task.study.directory / BEST_JSON).read_text(encoding="utf-8"))[TEST]
-    except (OSError, ValueError, KeyError, TypeError):
+        float(found[f"{TEST}_acc"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return found
 
@@ -214,9 +215,10 @@ def to_json_text(metrics: dict[str, Any]) -> str:
 
 
 def read_metrics(directory: Path) -> dict[str, Any]:
-    """The metrics.json that an earlier call wrote; {} if there is none or it cannot be read."""
+    """The metrics.json that an earlier call wrote; {} if there is none, it cannot be read or it is damaged."""
     try:
         found = json.loads((directory / METRICS_JSON).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        intact = all(isinstance(found.get(name) or {}, dict) for name in ("model", "exports", "shipped"))
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if intact else {}

@@ -9,10 +9,15 @@ from bisect import insort
 from pathlib import Path
 from typing import Any, Self
 
-from inat.constants import BEST_VAL_ACC, EPOCH, FAILED, JOURNAL, RUNNING, SECONDS, STATES, TRIAL_ID, TRIALS_CSV
+from inat.constants import FAILED, JOURNAL, RUNNING, TRIAL_ID, TRIALS_CSV
 from inat.errors import StudyError
 from inat.study.atomic_io import mend_hint, read_json_lines
+from inat.study.events import check_event
 from inat.study.trial import Trial
+
+
+class _UnfitError(ValueError):
+    """An event that contradicts the events before it; users see its line instead."""
 
 
 class Journal:
@@ -95,7 +100,7 @@ class Journal:
         if event["event"] == "trial":
             self._add(trial, Trial(event[TRIAL_ID], event["number"], event["params"], event["created"]))
         elif trial is None:
-            raise KeyError(event[TRIAL_ID])
+            raise _UnfitError(event[TRIAL_ID])
         elif event["event"] == "epoch":
             if trial.has_row(event["row"]):
                 return
@@ -105,15 +110,15 @@ class Journal:
         elif trial.state == RUNNING:
             self._end(trial, event["state"], event["error"])
         elif (trial.state, trial.error) != (event["state"], event["error"]):
-            raise ValueError(f"{trial.trial_id} has ended twice")
+            raise _UnfitError(f"{trial.trial_id} has ended twice")
 
     def _add(self, known: Trial | None, new: Trial) -> None:
         if known is None:
             if new.number != len(self.trials):
-                raise ValueError(f"{new.trial_id} is number {new.number}")
+                raise _UnfitError(f"{new.trial_id} is number {new.number}")
             self.trials[new.trial_id] = new
         elif (known.number, known.params, known.created) != (new.number, new.params, new.created):
-            raise ValueError(f"{new.trial_id} has begun twice")
+            raise _UnfitError(f"{new.trial_id} has begun twice")
 
     def _end(self, trial: Trial, state: str, error: str) -> None:
         trial.state, trial.error = state, error
@@ -121,28 +126,3 @@ class Journal:
         best = trial.best_val_acc
         if state != FAILED and best is not None and math.isfinite(best):
             insort(self._ranked, (-best, trial.number, trial))
-
-
-# The types of the values of an event.
-EVENT_TYPES: dict[str, dict[str, type]] = {
-    "trial": {"number": int, "params": dict, "created": str},
-    "epoch": {"node": str, "row": dict},
-    "end": {"state": str, "error": str},
-}
-
-
-def check_event(event: dict[str, Any]) -> None:
-    """Raise KeyError, TypeError or ValueError for an event without the values that its kind has."""
-    wrong = [n for n, kind in {TRIAL_ID: str, **EVENT_TYPES[event["event"]]}.items() if not isinstance(event[n], kind)]
-    if wrong:
-        raise TypeError(f"{wrong[0]} is {event[wrong[0]]!r}")
-    if event["event"] == "end" and event["state"] not in STATES[1:]:
-        raise ValueError(f"state is {event['state']!r}")
-    if event["event"] == "epoch":
-        _check_row(event["row"])
-
-
-def _check_row(row: dict[str, Any]) -> None:
-    for name, value in {EPOCH: row[EPOCH], BEST_VAL_ACC: row[BEST_VAL_ACC], SECONDS: row.get(SECONDS, 0)}.items():
-        if isinstance(value, bool) or not isinstance(value, int if name == EPOCH else (int, float)):
-            raise TypeError(f"{name} is {value!r}")

@@ -7,7 +7,7 @@ from typing import Any
 from inat.config.trial import active_params
 from inat.constants import BEST_CKPT, CHECKPOINTS_DIR, EPOCH, LAST_CKPT, LOCK_FILE, RUNNING
 from inat.study.checkpoint_file import is_intact
-from inat.study.checkpoint_retention import TRIAL_ID_PATTERN
+from inat.study.events import TRIAL_ID_PATTERN
 from inat.study.journal import Journal
 from inat.study.trial import Trial
 from inat.study_check.problems import Problem, Removed

@@ -29,7 +29,8 @@ class Line:
 
 def read_lines(directory: Path) -> tuple[list[Line], Journal]:
     """Read the lines of a journal, and the journal that those make that fit."""
-    journal, lines, seen = Journal(), [], set[bytes]()
+    journal, seen = Journal(), set[bytes]()
+    lines: list[Line] = []
     path = directory / JOURNAL
     if not path.exists():
         return lines, journal

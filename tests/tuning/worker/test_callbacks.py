@@ -64,6 +64,7 @@ def test_no_room_for_a_checkpoint_is_a_disk_full_error_and_leaves_the_old_one(
 ):
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", every)
     monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    monkeypatch.setattr(callbacks, "is_weights_of", lambda *_: True)
     keeper = TrialCheckpoints(tmp_path / "c", 1.0 if name == "last.ckpt" else None)
     (tmp_path / "c" / name).write_text("old")
     config = TrialConfig.from_params(cnn_params | {"num_neurons_dense": 2048})  # 2 MB of weights

@@ -1,0 +1,37 @@
+"""What the events of a journal must look like; somebody else may have written the journal, or a disk damaged it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from inat.constants import BEST_VAL_ACC, EPOCH, RUNNING, SECONDS, STATES, TRIAL_ID
+
+TRIAL_ID_PATTERN = re.compile(r"t\d{4,9}")  # names of files and folders are made of it
+FIELDS: dict[str, dict[str, type]] = {
+    "trial": {"number": int, "params": dict, "created": str},
+    "epoch": {"node": str, "row": dict},
+    "end": {"state": str, "error": str},
+}
+
+
+class _UnfitError(ValueError):
+    """An event that no search has written; users see its line instead."""
+
+
+def check_event(event: Mapping[str, Any]) -> None:
+    """Raise ValueError, KeyError or TypeError for an event that no search has written."""
+    if not TRIAL_ID_PATTERN.fullmatch(event[TRIAL_ID]):
+        raise _UnfitError(f"{event[TRIAL_ID]!r} is no id of a trial")
+    for name, kind in FIELDS[event["event"]].items():
+        if not isinstance(event[name], kind) or isinstance(event[name], bool):
+            raise _UnfitError(f"{name} is {event[name]!r}")
+    if event["event"] == "end" and (event["state"] not in STATES or event["state"] == RUNNING):
+        raise _UnfitError(f"state is {event['state']!r}")
+    if event["event"] == "epoch":
+        _check_row(event["row"])
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    for name, value in {EPOCH: row[EPOCH], BEST_VAL_ACC: row[BEST_VAL_ACC], SECONDS: row.get(SECONDS, 0)}.items():
+        if isinstance(value, bool) or not isinstance(value, int if name == EPOCH else int | float):
+            raise _UnfitError(f"{name} is {value!r}")
