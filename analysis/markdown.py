@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.escaping import escape_csv_cell, escape_markdown
 from analysis.stats.encode import is_number, label_of
 
 SETTING_LENGTH = 6  # characters of a number that was set, such as 0.0001, rather than measured
@@ -37,11 +38,6 @@ def _format_value(value: object) -> str:
     return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.2g}"
 
 
-def escape_markdown(value: object) -> str:
-    """Format a value as one line of text in which Markdown finds no markup."""
-    return " ".join(str(value).splitlines()).replace("|", "\\|").replace("<", "&lt;")
-
-
 def markdown_table(table: pd.DataFrame) -> str:
     """Format a table as Markdown; "none" if it has no rows.
 
@@ -53,8 +49,22 @@ def markdown_table(table: pd.DataFrame) -> str:
     """
     if not len(table):
         return "none"
-    text = as_text_table(table).map(escape_markdown)
+    text = as_text_table(table).map(escape_markdown).rename(columns=escape_markdown)
     return str(text.to_markdown(index=False, missingval="-", disable_numparse=True))
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """Format a table as CSV in which no text is a formula; ``unescape_csv_cell`` returns the original texts.
+
+    >>> csv_text(pd.DataFrame({"name": ["=1+1"], "lr": [-0.5]}))
+    "name,lr\\n'=1+1,-0.5\\n"
+    """
+    cells = table.apply(lambda column: column.map(escape_csv_cell) if _has_text(column) else column)
+    return str(cells.rename(columns=escape_csv_cell).to_csv(index=False))
+
+
+def _has_text(column: pd.Series) -> bool:
+    return not pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_datetime64_any_dtype(column)
 
 
 def format_duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import tyro
 
+from analysis.escaping import LAYOUT, printable
 from analysis.option_help import registry
 from analysis.run_card import program, run_card, wrapped_usage
 from inat.config.search import ResumeOption, SearchConfig, check_resumable
@@ -61,7 +62,7 @@ def guard(run: Callable[[], object]) -> None:
     except InatError as error:
         if "--debug" in sys.argv:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error), LAYOUT)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

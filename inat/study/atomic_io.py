@@ -3,17 +3,19 @@
 import csv
 import errno
 import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from analysis.escaping import escape_csv_cell
+from analysis.files import check_regular, parse_json
 from inat.constants import FINAL_DIR, STUDY_JSON
 from inat.errors import DiskFullError, StudyError
 
 NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota exceeded, file above the size limit
+MAX_LINE_BYTES = 100_000_000  # of a JSON-lines file; a longer line is damaged
 PROBE_BYTES = 1_000_000  # a disk that cannot take these counts as full
 
 
@@ -57,6 +59,7 @@ def atomic_replace(path: Path, *, sync: bool = True, suffix: str = "") -> Iterat
     partial = path.with_name(f".{path.name}{suffix}")
     try:
         with _detect_full_disk(partial):
+            partial.unlink(missing_ok=True)  # left by a killed process, or a link that a stranger put into the folder
             yield partial
             if sync:
                 _fsync(partial)
@@ -114,12 +117,13 @@ def read_json_lines(path: Path, growing: bool = False) -> Iterator[dict[str, Any
     With ``growing``, for a file that another process is writing, a last line without a line break is left out. Raises
     StudyError, with the line number, for a line that is not a JSON object.
     """
+    check_regular(path)
     with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
             if growing and not line.endswith(b"\n"):
                 return
             try:
-                value = json.loads(line)
+                value = parse_json(line)
             except ValueError as error:  # not JSON, or not UTF-8
                 raise StudyError(f"{path} is damaged at line {number}; restore it from a copy") from error
             if not isinstance(value, dict):
@@ -128,10 +132,13 @@ def read_json_lines(path: Path, growing: bool = False) -> Iterator[dict[str, Any
 
 
 def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], header: bool = False) -> str:
-    """Format rows as CSV text; keys that are not in ``columns`` are left out, missing keys become empty cells."""
+    """Format rows as CSV text; keys that are not in ``columns`` are left out, missing keys become empty cells.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front; see ``escape_csv_cell``.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), extrasaction="ignore", lineterminator="\n")
+    writer, names = csv.writer(text, lineterminator="\n"), list(columns)
     if header:
-        writer.writeheader()
-    writer.writerows(rows)
+        writer.writerow(map(escape_csv_cell, names))
+    writer.writerows([escape_csv_cell(row.get(name, "")) for name in names] for row in rows)
     return text.getvalue()

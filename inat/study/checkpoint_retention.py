@@ -1,13 +1,11 @@
 """Which checkpoints of a study are kept: those of the best k ended trials and of all running trials."""
 
-import re
 import shutil
 from pathlib import Path
 
 from inat.constants import BEST_CKPT, CHECKPOINTS_DIR, RUNNING
+from inat.study.events import TRIAL_ID_PATTERN
 from inat.study.study import Study
-
-TRIAL_ID_PATTERN = re.compile(r"t\d{4,}")
 
 
 def checkpoint_threshold(study: Study, keep: int) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from inat.constants import FAILED, JOURNAL, RUNNING, TRIAL_ID, TRIALS_CSV
 from inat.errors import StudyError
 from inat.study.atomic_io import read_json_lines
+from inat.study.events import check_event
 from inat.study.trial import Trial
 
 
@@ -88,6 +89,7 @@ class Journal:
                 raise StudyError(f"{path} is damaged: line {number} does not fit; restore it from a copy") from error
 
     def _apply(self, event: dict[str, Any]) -> None:
+        check_event(event)
         trial_id = event[TRIAL_ID]
         if event["event"] == "trial":
             self.trials[trial_id] = Trial(trial_id, event["number"], event["params"], event["created"])

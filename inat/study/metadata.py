@@ -1,12 +1,12 @@
 """A study directory before it is opened: study.json, the lock, and the newest study in a folder."""
 
 import fcntl
-import json
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from analysis.files import read_json
 from inat.constants import JOURNAL, LOCK_FILE, STUDY_JSON
 from inat.errors import StudyError
 
@@ -17,7 +17,7 @@ def read_info(directory: Path) -> dict[str, Any]:
     """Read study.json; raise StudyError if it is missing, unreadable or has no configuration."""
     path = directory / STUDY_JSON
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = read_json(path, inside=directory)
     except FileNotFoundError as error:
         parent = directory.parent
         studies = sorted(path.parent for path in parent.glob(f"*/{STUDY_JSON}")) if parent.exists() else []

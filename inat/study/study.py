@@ -37,6 +37,7 @@ from inat.errors import DiskFullError, StudyError
 from inat.study.atomic_io import as_disk_full_error, atomic_write, csv_lines, drop_partial_line
 from inat.study.journal import Journal
 from inat.study.metadata import acquire_lock, read_info
+from inat.study.strange_files import check_files
 from inat.study.trial import Trial
 
 # Columns of an epoch that the journal keeps.
@@ -97,6 +98,7 @@ class Study(Journal):
         Raises StudyError if there is no study, its journal is missing or damaged, or another process has it open.
         """
         info = read_info(directory)
+        check_files(directory)
         if (directory / TRIALS_CSV).exists() and not (directory / JOURNAL).exists():
             raise StudyError(
                 f"{directory} has no {JOURNAL}, which a search needs to continue; copy the whole study again"

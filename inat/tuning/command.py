@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from analysis.run_card import program
+from analysis.terminal import PlainConsole
 from inat.cli import INTERRUPTED
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
@@ -40,7 +39,7 @@ def search_and_report(config: SearchConfig) -> None:
     Raises SearchError if no trial has a result. After an interruption the process exits with 130; everything is kept.
     """
     started = time.monotonic()
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = PlainConsole()
     study, space = search.open_study(config)
     try:
         console.print(describe_task(config, study, space))
