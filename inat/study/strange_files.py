@@ -55,8 +55,14 @@ def _written(directory: Path) -> Iterator[Path]:
     """The files and folders that a search or inat.finalize writes or removes."""
     yield from (directory / name for name in (*TEXT_FILES, STUDY_DB, BEST_CKPT, *FOLDERS))
     for folder in (CHECKPOINTS_DIR, ERRORS_DIR, FINAL_DIR):
-        if is_inside(directory / folder, directory) and (directory / folder).is_dir():
-            yield from (directory / folder).iterdir()
+        yield from _entries(directory / folder, directory)
+    for trial in _entries(directory / CHECKPOINTS_DIR, directory):
+        yield from _entries(trial, directory)
+
+
+def _entries(folder: Path, directory: Path) -> Iterator[Path]:
+    if folder.is_dir() and is_inside(folder, directory):
+        yield from folder.iterdir()
 
 
 def _is_usable(name: str, status: os.stat_result) -> bool:
