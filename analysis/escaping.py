@@ -5,8 +5,10 @@ A study or a photo that somebody else made can have any name. Each function make
 ``escape_csv_cell`` in a CSV file, which people open in Excel. HTML pages use ``markupsafe.escape`` after ``printable``.
 """
 
+import csv
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Final
 
 # Control characters, format characters (they reorder or hide text), lone surrogates, line and paragraph separators.
@@ -73,6 +75,24 @@ def escape_plotly(text: str) -> str:
     '&lt;b>'
     """
     return printable(text).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def csv_rows(rows: Iterable[Iterable[object]]) -> str:
+    r"""Rows as CSV text; texts that a spreadsheet would run are escaped, and those with a line break are quoted.
+
+    >>> csv_rows([["name", "lr"], ["=1+1", -0.5]])
+    "name,lr\n'=1+1,-0.5\n"
+    """
+    lines = _Lines()
+    # csv quotes the characters of its line end only: with "\n" a carriage return would end a row.
+    csv.writer(lines, lineterminator="\r\n").writerows(map(escape_csv_cell, row) for row in rows)
+    return "".join(f"{line[:-2]}\n" for line in lines)
+
+
+class _Lines(list[str]):
+    """A file for csv.writer that keeps its lines apart."""
+
+    write = list.append
 
 
 def escape_csv_cell(value: object) -> object:

@@ -1,10 +1,12 @@
 """Format tables and numbers as text, for the console, Markdown files and HTML pages."""
 
+import csv
+import io
 from typing import Any
 
 import pandas as pd
 
-from analysis.escaping import escape_csv_cell, escape_markdown
+from analysis.escaping import csv_rows, escape_markdown
 from analysis.stats.encode import is_number, label_of
 
 SETTING_LENGTH = 6  # characters of a number that was set, such as 0.0001, rather than measured
@@ -59,12 +61,8 @@ def csv_text(table: pd.DataFrame) -> str:
     >>> csv_text(pd.DataFrame({"name": ["=1+1"], "lr": [-0.5]}))
     "name,lr\\n'=1+1,-0.5\\n"
     """
-    cells = table.apply(lambda column: column.map(escape_csv_cell) if _has_text(column) else column)
-    return str(cells.rename(columns=escape_csv_cell).to_csv(index=False))
-
-
-def _has_text(column: pd.Series) -> bool:
-    return not pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_datetime64_any_dtype(column)
+    text = table.to_csv(index=False, lineterminator="\r\n")  # pandas formats numbers and dates
+    return csv_rows(csv.reader(io.StringIO(text, newline="")))
 
 
 def format_duration(seconds: float) -> str:

@@ -1,15 +1,13 @@
 """Files that a crash at any moment leaves readable, and the error for a full disk."""
 
-import csv
 import errno
-import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from analysis.escaping import escape_csv_cell
+from analysis.escaping import csv_rows
 from analysis.files import check_regular, parse_json
 from inat.constants import FINAL_DIR, STUDY_JSON
 from inat.errors import DiskFullError, StudyError
@@ -134,11 +132,8 @@ def read_json_lines(path: Path, growing: bool = False) -> Iterator[dict[str, Any
 def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], header: bool = False) -> str:
     """Format rows as CSV text; keys that are not in ``columns`` are left out, missing keys become empty cells.
 
-    A text that a spreadsheet would run as a formula gets an apostrophe in front; see ``escape_csv_cell``.
+    A text that a spreadsheet would run as a formula gets an apostrophe in front; see ``csv_rows``.
     """
-    text = io.StringIO()
-    writer, names = csv.writer(text, lineterminator="\n"), list(columns)
-    if header:
-        writer.writerow(map(escape_csv_cell, names))
-    writer.writerows([escape_csv_cell(row.get(name, "")) for name in names] for row in rows)
-    return text.getvalue()
+    names = list(columns)
+    cells = [[row.get(name, "") for name in names] for row in rows]
+    return csv_rows([names, *cells] if header else cells)
