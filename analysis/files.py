@@ -25,7 +25,7 @@ def check_regular(path: Path, max_bytes: int | None = None, inside: Path | None 
     if max_bytes is not None and status.st_size > max_bytes:
         raise OSError(errno.EINVAL, f"larger than the allowed {max_bytes:,} bytes", str(path))
     if inside is not None and not is_inside(path, inside):
-        raise OSError(errno.ELOOP, "a link that leads out of its folder", str(path))
+        raise OSError(errno.ELOOP, "a link that leads out of its folder; put the file itself there", str(path))
 
 
 def is_inside(path: Path, folder: Path) -> bool:

@@ -24,7 +24,7 @@ SQLITE, JOURNAL = b"SQLite format 3\0", b'{"op_code":'
 # What a damaged or hostile database raises; a damaged schema raises UnicodeDecodeError.
 DAMAGED = (sqlite3.Error, UnicodeDecodeError, TypeError, KeyError, OverflowError, MemoryError)
 MAX_CELL_BYTES = 10_000_000
-MAX_SECONDS, STEPS_BETWEEN_CHECKS = 300.0, 100_000  # 100,000 steps of SQLite take about a millisecond
+MAX_SECONDS, STEPS_BETWEEN_CHECKS = 300.0, 1_000  # a step of SQLite's machine may compute megabytes
 INFINITE_VALUES = {"INF_POS": math.inf, "INF_NEG": -math.inf}  # Optuna stores these, and NaN, as NULL
 
 
