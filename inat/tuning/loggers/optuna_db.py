@@ -22,9 +22,11 @@ def _check_database(file: Path) -> None:
     if not file.exists():
         return
     with closing(sqlite3.connect(file)) as database:
-        found = database.execute("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchall()
-    if found:
-        raise ValueError(f"it has the {found[0][0]} {found[0][1]!r}, which no database of Optuna has; remove the file")
+        strange = database.execute("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchall()
+    if strange:
+        raise ValueError(
+            f"it has the {strange[0][0]} {strange[0][1]!r}, which no database of Optuna has; remove the file"
+        )
 
 
 class OptunaDbWriter(BackgroundLogger):
