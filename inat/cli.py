@@ -1,8 +1,10 @@
 """From the command line to one call: options become a dataclass, and an error becomes one line and an exit code."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
@@ -86,4 +88,14 @@ def parse_search(kind: type[Search], description: str, args: Sequence[str] | Non
     stored = kind.from_json(info["config"])
     wanted = parse(kind, default=stored, args=args, description=description)
     check_resumable(stored, wanted)
+    _check_space_is_named(resume, wanted, sys.argv[1:] if args is None else args)
     return wanted
+
+
+def _check_space_is_named(study: Path, config: SearchConfig, args: Sequence[str]) -> None:
+    """Raise StudyError if only study.json names the Python file to run: somebody else may have made the study."""
+    if config.space.endswith(".py") and not any(text.partition("=")[0] == "--space" for text in args):
+        raise StudyError(
+            f"the search space of {study} is the Python file {config.space}, which is run only if you name it; "
+            f"add --space {shlex.quote(config.space)}"
+        )

@@ -116,7 +116,9 @@ def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:
 
 def resume_command(study: Study) -> str:
     """The command that continues a study."""
-    return f"{program()} {shlex.join(['--resume', str(study.directory)])}"
+    space = str(study.info.get("config", {}).get("space", ""))
+    named = ["--space", space] if space.endswith(".py") else []  # a Python file is run only if the user names it
+    return f"{program()} {shlex.join(['--resume', str(study.directory), *named])}"
 
 
 def describe_failure(study: Study) -> str:
