@@ -9,26 +9,28 @@ python -m analysis importance ray_results/EXPERIMENT --metric val/loss --mode mi
 python -m analysis importance optuna.db --study NAME
 """
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import pandas as pd
 import tyro
-from rich.console import Console
 
 from analysis.comparable import sample_at
 from analysis.compare import comparison
-from analysis.markdown import markdown_table
+from analysis.escaping import LAYOUT, escape_markdown, printable
+from analysis.markdown import csv_text, markdown_table
 from analysis.option_help import registry
 from analysis.readers.frames import Mode
+from analysis.report.headline import read_best_json, tested
 from analysis.run_card import program, run_card, wrapped_usage
-from analysis.schema import BEST_JSON, BEST_VAL_ACC, TEST, TRIAL_ID, VAL_ACC
+from analysis.schema import BEST_VAL_ACC, TRIAL_ID, VAL_ACC
+from analysis.stats.encode import is_number
 from analysis.study import StudyData, load_study
+from analysis.terminal import PlainConsole
 
 FORMATS = {"worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f"}
 app = tyro.extras.SubcommandApp()
@@ -54,7 +56,7 @@ class Reading:
         if count := len(study.read_errors):
             place, reason = study.read_errors.iloc[0]
             left_out = f"{count} rows or files could not be read and are left out"
-            print(f"{path}: {left_out}; the first is {place}: {reason}", file=sys.stderr)
+            PlainConsole(stderr=True).print(f"{path}: {left_out}; the first is {place}: {reason}")
         return study
 
 
@@ -85,9 +87,9 @@ def compare(
     folder = output or studies[0].resolve().parent
     folder.mkdir(parents=True, exist_ok=True)
     text = as_markdown(table)
-    table.to_csv(folder / "comparison.csv", index=False)
+    (folder / "comparison.csv").write_text(csv_text(table), encoding="utf-8", newline="")
     (folder / "comparison.md").write_text(text + "\n", encoding="utf-8")
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = PlainConsole()
     console.print(text)
     for name, path in zip(unique, studies, strict=True):
         console.print(describe_test(name, path))
@@ -187,14 +189,14 @@ def report(
     named = path.with_name(f"{path.name}#{reading.study}") if reading.study else path
     files = write(build(reading.load(path), named, epochs), output or folder_for(named), csv=csv)
     page, others = files[0], len(files) - 1
-    print(f"report  {page} ({page.stat().st_size / 1e6:.1f} MB), and {others} files beside it")
+    PlainConsole().print(f"report  {page} ({page.stat().st_size / 1e6:.1f} MB), and {others} files beside it")
 
 
 def show(
     tables: dict[str, pd.DataFrame], csv: Path | None, above: str = "", notes: Mapping[str, str] = MappingProxyType({})
 ) -> None:
     """Print tables with titles and notes; write them to one CSV file with the title in the first column."""
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = PlainConsole()
     if above:
         console.print(above)
     for title, table in tables.items():
@@ -203,24 +205,24 @@ def show(
     if csv:
         titled = [table.assign(table=title)[["table", *table]] for title, table in tables.items() if len(table)]
         csv.parent.mkdir(parents=True, exist_ok=True)
-        pd.concat(titled, ignore_index=True).to_csv(csv, index=False)
+        csv.write_text(csv_text(pd.concat(titled, ignore_index=True)), encoding="utf-8", newline="")
         console.print(f"\nWritten to {csv}")
 
 
 def describe_test(name: str, path: Path) -> str:
     """The result of evaluating a study's best model on its held-out photos, if it was evaluated."""
-    file = path / BEST_JSON
-    best = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if TEST not in best:
+    best = read_best_json(path)
+    accuracy, images = tested(best)
+    if accuracy is None:
         return f"{name}: not evaluated on test photos"
-    test = best[TEST]
-    return f"{name}: test accuracy {test[f'{TEST}_acc']:.4f} of {best[TRIAL_ID]} on {test['images']} held-out images"
+    return f"{name}: test accuracy {accuracy:.4f} of {best.get(TRIAL_ID)} on {images} held-out images"
 
 
 def as_markdown(table: pd.DataFrame) -> str:
     """Format the table of ``comparison`` as Markdown: four digits for accuracies, separators for thousands."""
     formats = [FORMATS.get(name, "") for name in table]
     named = table.rename(columns=lambda name: name.replace("_", " "))
+    named = named.apply(lambda column: column if is_number(column) else column.map(escape_markdown))
     return str(named.to_markdown(index=False, floatfmt=formats, intfmt=",", missingval="-"))
 
 
@@ -230,11 +232,14 @@ def main() -> None:
         with wrapped_usage():
             app.cli(prog=program(), description=run_card(__doc__ or ""), registry=registry())
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _exit(str(error))
+
+
+def _exit(reason: str) -> NoReturn:
+    print(f"error: {printable(reason, LAYOUT)}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """Format tables and numbers as text, for the console, Markdown files and HTML pages."""
 
+import csv
+import io
 from typing import Any
 
 import pandas as pd
 
+from analysis.escaping import csv_rows, escape_markdown
 from analysis.stats.encode import is_number, label_of
 
 SETTING_LENGTH = 6  # characters of a number that was set, such as 0.0001, rather than measured
@@ -37,11 +40,6 @@ def _format_value(value: object) -> str:
     return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.2g}"
 
 
-def escape_markdown(value: object) -> str:
-    """Format a value as one line of text in which Markdown finds no markup."""
-    return " ".join(str(value).splitlines()).replace("|", "\\|").replace("<", "&lt;")
-
-
 def markdown_table(table: pd.DataFrame) -> str:
     """Format a table as Markdown; "none" if it has no rows.
 
@@ -53,8 +51,18 @@ def markdown_table(table: pd.DataFrame) -> str:
     """
     if not len(table):
         return "none"
-    text = as_text_table(table).map(escape_markdown)
+    text = as_text_table(table).map(escape_markdown).rename(columns=escape_markdown)
     return str(text.to_markdown(index=False, missingval="-", disable_numparse=True))
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """Format a table as CSV in which no text is a formula; ``unescape_csv_cell`` returns the original texts.
+
+    >>> csv_text(pd.DataFrame({"name": ["=1+1"], "lr": [-0.5]}))
+    "name,lr\\n'=1+1,-0.5\\n"
+    """
+    text = table.to_csv(index=False, lineterminator="\r\n")  # pandas formats numbers and dates
+    return csv_rows(csv.reader(io.StringIO(text, newline="")))
 
 
 def format_duration(seconds: float) -> str:

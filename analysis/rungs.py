@@ -7,6 +7,7 @@ def rung_milestones(grace: int, factor: int, max_epochs: int) -> list[int]:
     >>> rung_milestones(grace=3, factor=3, max_epochs=27)
     [3, 9]
     """
+    assert min(grace, factor - 1) > 0, f"grace {grace} and factor {factor} give no end of rungs"
     milestones = []
     epoch = grace
     while epoch < max_epochs:

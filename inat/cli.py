@@ -7,10 +7,12 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
+from analysis.escaping import LAYOUT, printable
 from analysis.option_help import registry
 from analysis.run_card import program, run_card, wrapped_usage
 from inat.config.search import ResumeOption, SearchConfig, check_resumable
@@ -84,7 +86,7 @@ def guard(run: Callable[[], object]) -> None:
     except InatError as error:
         if "--debug" in sys.argv:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error), LAYOUT)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -109,4 +111,14 @@ def parse_search(kind: type[Search], description: str, args: Sequence[str] | Non
     stored = kind.from_json(info["config"])
     wanted = parse(kind, default=stored, args=args, description=description)
     check_resumable(stored, wanted)
+    _check_space_is_named(resume, wanted, sys.argv[1:] if args is None else args)
     return wanted
+
+
+def _check_space_is_named(study: Path, config: SearchConfig, args: Sequence[str]) -> None:
+    """Raise StudyError if only study.json names the Python file to run: somebody else may have made the study."""
+    if config.space.endswith(".py") and not any(text.partition("=")[0] == "--space" for text in args):
+        raise StudyError(
+            f"the search space of {study} is the Python file {config.space}, which is run only if you name it; "
+            f"add --space {shlex.quote(config.space)}"
+        )

@@ -9,7 +9,6 @@ Each photo gives one line, an unreadable photo a line with the reason. The exit 
 """
 
 import json
-import re
 import sys
 import time
 import warnings
@@ -26,6 +25,8 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from analysis.escaping import printable
+from analysis.terminal import PlainConsole
 from inat.cli import run_command
 from inat.config.validation import positive_errors, raise_if_any
 from inat.data.image_folder import list_images
@@ -38,7 +39,6 @@ Format = Literal["table", "csv", "json"]
 Row = dict[str, Any]
 PHOTO, CLASS, CONFIDENCE, ERROR = "photo", "class", "confidence", "error"  # columns
 DECIMALS = {"table": 4, "csv": 6, "json": 6}  # of a confidence
-CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +110,7 @@ def predict(command: PredictCommand) -> None:
     with warnings.catch_warnings(), _stream(command.output, command.chosen_format == "table") as stream:
         warnings.simplefilter("ignore")  # of Pillow on unusual palettes and EXIF data
         _write(predictions, model, command, stream)
-    console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+    console = PlainConsole(stderr=True)
     console.print(_summary(len(paths), len(errors), time.perf_counter() - started, model))
     if len(errors) == len(paths):
         path, reason = next(iter(errors.items()))
@@ -226,7 +226,7 @@ def _as_object(row: Row, top: int) -> Row:
 
 def _write_table(rows: Sequence[Row], top: int, stream: TextIO) -> None:
     """Write a table: with frame and colours on a terminal, else in plain columns."""
-    console = Console(file=stream, markup=False, highlight=False)
+    console = PlainConsole(file=stream, soft_wrap=False)
     names = [name for name in _columns(top) if name != ERROR or any(row[ERROR] for row in rows)]
     table = Table() if console.is_terminal else Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in names:
@@ -238,15 +238,6 @@ def _write_table(rows: Sequence[Row], top: int, stream: TextIO) -> None:
     if not console.is_terminal:
         console.width = console.measure(table, options=console.options.update(max_width=1_000_000)).maximum
     console.print(table)
-
-
-def printable(name: str) -> str:
-    r"""``name`` with escapes for control characters, which could move the cursor of a terminal.
-
-    >>> print(printable("a\nb.jpg"))
-    a\nb.jpg
-    """
-    return CONTROL_CHARACTERS.sub(lambda match: repr(match[0])[1:-1], name)
 
 
 if __name__ == "__main__":

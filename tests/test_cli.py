@@ -7,12 +7,13 @@ from inat.cli import guard, parse, parse_search
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError, SearchError
 from inat.study.study import Study
+from inat.tuning import command
 from tests.paths import ROOT
 
 
 def run_script(*args: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tune_scratch.py"), *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    words = [sys.executable, str(ROOT / "tune_scratch.py"), *args]
+    return subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def test_options_become_settings():
@@ -74,8 +75,8 @@ def test_unknown_option_exits_with_2():
 
 def test_impossible_settings_show_before_the_libraries_load(tmp_path):
     # -X importtime lists every module the process loaded.
-    command = [sys.executable, "-X", "importtime", str(ROOT / "tune_scratch.py"), "--num-samples", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    words = [sys.executable, "-X", "importtime", str(ROOT / "tune_scratch.py"), "--num-samples", "0"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "error: --num-samples must be positive, got 0" in done.stderr
     loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
@@ -109,3 +110,27 @@ def test_resume_takes_the_studys_settings(tmp_path):
         parse_search(SearchConfig, "", ["--resume", str(tmp_path / "study"), "--name", "other"])
     with pytest.raises(ConfigError, match="--image-size 32 differs from the study's 16"):
         parse_search(SearchConfig, "", ["--resume", str(tmp_path / "study"), "--image-size", "32"])
+
+
+def test_a_space_that_only_the_study_names_is_not_run(tmp_path):
+    space, ran = tmp_path / "space.py", tmp_path / "ran"
+    space.write_text(f"from pathlib import Path\nPath('{ran}').touch()\ndef space(): return {{'dropout': 0.2}}\n")
+    stored = parse_search(SearchConfig, "", ["--data", "digits", "--space", str(space)])
+    Study.create(tmp_path / "study", {"config": stored.to_json()}).close()
+    done = run_script("--resume", str(tmp_path / "study"))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: the search space of {tmp_path / 'study'} is the Python file {space}, which")
+    assert done.stderr.endswith(f"is run only if you name it; add --space {space}\n")
+    assert not ran.exists()
+    named = ["--resume", str(tmp_path / "study"), f"--space={space}"]
+    assert parse_search(SearchConfig, "", named).space == str(space)
+    assert command.resume_command(Study.open(tmp_path / "study")).endswith(f"--space {space}")
+
+
+def test_control_characters_in_an_error_do_not_reach_the_terminal(capsys):
+    def fail():
+        raise ConfigError("no photo \x1b[31m\x07a\u202eb.jpg")
+
+    with pytest.raises(SystemExit):
+        guard(fail)
+    assert capsys.readouterr().err == "error: no photo \\x1b[31m\\x07a\\u202eb.jpg\n"

@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from plotly.subplots import make_subplots
 
 from analysis.comparable import describe_metric, is_accuracy, mask_infinite
+from analysis.escaping import escape_plotly, printable
 from analysis.figures.style import GREY, ORANGE, STATE_COLOURS, axes_or_new, new_figure, styled
 from analysis.schema import (
     BEST_VAL_ACC,
@@ -102,11 +103,11 @@ def interactive_created(points: pd.DataFrame) -> go.Figure:
     """
     points = _thinned(points)
     time, label = time_axis(points)
-    hover = (points[TRIAL_ID] + " " + points[NAME].fillna("") + "<br>" + points[STATE] + ", "
-             + points[EPOCHS].astype("Int64").astype(str) + " epochs")  # fmt: skip
+    trial_id, name, state = (points[column].fillna("").map(escape_plotly) for column in (TRIAL_ID, NAME, STATE))
+    hover = trial_id + " " + name + "<br>" + state + ", " + points[EPOCHS].astype("Int64").astype(str) + " epochs"
     colours = points[STATE].map(STATE_COLOURS).fillna(GREY)
     dots = go.Scatter(x=_array(time), y=_array(points[BEST_VAL_ACC]), mode="markers", name="trials", text=hover,
-                      hovertemplate="%{text}<br>%{y:.4f}<extra></extra>", ids=points[TRIAL_ID],
+                      hovertemplate="%{text}<br>%{y:.4f}<extra></extra>", ids=points[TRIAL_ID].map(printable),
                       marker={"color": colours, "size": 7}, showlegend=False)  # fmt: skip
     best = go.Scatter(x=_array(time), y=_array(points["best_so_far"]), mode="lines", name="best so far",
                       line={"shape": "hv", "color": ORANGE, "width": 2}, hoverinfo="skip")  # fmt: skip
@@ -117,7 +118,9 @@ def interactive_created(points: pd.DataFrame) -> go.Figure:
     ]
     figure = go.Figure([dots, best, *legend])
     figure.update_layout(height=340, margin={"l": 60, "r": 20, "t": 20, "b": 50}, xaxis_title=label)
-    return figure.update_layout(yaxis_title=points["label"].iloc[0], legend={"orientation": "h", "y": 1.12})
+    return figure.update_layout(
+        yaxis_title=escape_plotly(points["label"].iloc[0]), legend={"orientation": "h", "y": 1.12}
+    )
 
 
 def epoch_curves(study: StudyData) -> pd.DataFrame:
@@ -201,8 +204,8 @@ def interactive_curves(curves: pd.DataFrame) -> go.Figure:
             line = {"color": colour, "width": width}
             hover = f"%{{text}}<br>epoch %{{x}}<br>{TITLES.get(metric, metric)} %{{y:.4f}}<extra></extra>"
             trace = go.Scatter(x=_array(data[EPOCH]), y=_array(data[metric]), mode="lines", line=line, name=name,
-                               text=data[TRIAL_ID], hovertemplate=hover, legendgroup=name,
-                               showlegend=place == 0)  # fmt: skip
+                               text=data[TRIAL_ID].map(escape_plotly, na_action="ignore"), hovertemplate=hover,
+                               legendgroup=name, showlegend=place == 0)  # fmt: skip
             figure.add_trace(trace, **cell)
         figure.update_yaxes(range=_limits(curves[metric]), **cell)
         figure.update_xaxes(title="epoch" if place // columns + 1 == rows else None, **cell)

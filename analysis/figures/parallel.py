@@ -13,6 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 
 from analysis.comparable import is_accuracy, mask_infinite
+from analysis.escaping import escape_plotly
 from analysis.figures.style import GRID, INK, MUTED, SCALE, axes_or_new, colour_map, shortened, styled
 from analysis.schema import BEST_VAL_ACC, EPOCHS, TRIAL_ID
 from analysis.stats.encode import MAX_LEVELS, is_logarithmic, is_number, label_of, level_labels, varying_parameters
@@ -167,7 +168,7 @@ def _dimension(column: pd.Series, ticks: pd.DataFrame) -> dict[str, Any]:
     margin = 0.5 * JITTER
     dimension = {
         "name": str(column.name),
-        "label": _title(str(column.name)),
+        "label": escape_plotly(_title(str(column.name))),
         "values": _positions(column, ticks).astype(np.float32),  # float32 halves the size of a page
         "range": [low - margin * span, low + (1 + margin) * span],
     }
@@ -179,4 +180,7 @@ def _dimension(column: pd.Series, ticks: pd.DataFrame) -> dict[str, Any]:
             : (len(labels) - 1) * TICK_STEPS + 1
         ]
         positions = np.linspace(positions[0], positions[-1], len(labels))
-    return dimension | {"tickvals": positions, "ticktext": [shortened(label, MAX_TICK_LENGTH) for label in labels]}
+    return dimension | {
+        "tickvals": positions,
+        "ticktext": [escape_plotly(shortened(label, MAX_TICK_LENGTH)) for label in labels],
+    }

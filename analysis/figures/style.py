@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from analysis.escaping import LAYOUT, printable
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -119,7 +121,7 @@ def svg_text(figure: Figure, prefix: str) -> str:
     buffer = io.StringIO()
     with figure_settings():
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
+    svg = printable(buffer.getvalue(), LAYOUT)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)

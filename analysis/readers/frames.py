@@ -32,6 +32,7 @@ ReadErrors = list[tuple[str, str]]  # place and reason of each row or file that 
 TEXT_COLUMNS = (TRIAL_ID, NAME, STATE, NODE, ERROR)
 INTEGER_COLUMNS = (TRAINABLE, EPOCHS)
 EXACT_INTEGERS = 2**53  # a float holds every integer below this one
+MAX_DEPTH = 50  # of dictionaries in dictionaries; only a damaged or hostile file has more
 OBJECTIVE = "objective"  # history column, before ``build_frames``, whose best value becomes best_val_acc
 
 
@@ -109,13 +110,16 @@ def as_numbers(column: pd.Series) -> pd.Series:
     return as_integers(column) if column.isna().any() and column.notna().any() else column
 
 
-def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested dictionaries; join keys with "/" as Tune does, and turn lists into JSON text."""
+def flatten(nested: dict[str, Any], prefix: str = "", depth: int = MAX_DEPTH) -> dict[str, Any]:
+    """Flatten nested dictionaries; join keys with "/" as Tune does, and turn lists into JSON text.
+
+    Dictionaries more than ``depth`` levels down are left out.
+    """
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            flat |= flatten(value, f"{name}/")
+            flat |= flatten(value, f"{name}/", depth - 1) if depth else {}
         else:
             flat[name] = json.dumps(value) if isinstance(value, list) else value
     return flat

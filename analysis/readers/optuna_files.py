@@ -1,9 +1,9 @@
 """Parse Optuna's storage files, an SQLite database or a journal, into the trials of one study."""
 
-import json
 import math
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,10 +15,16 @@ from urllib.parse import quote
 import optuna
 from optuna.distributions import json_to_distribution
 from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import TrialState
 
+from analysis.files import check_regular, parse_json, read_bytes
 from analysis.readers.frames import ReadErrors
 
 SQLITE, JOURNAL = b"SQLite format 3\0", b'{"op_code":'
+# What a damaged or hostile database raises; a damaged schema raises UnicodeDecodeError.
+DAMAGED = (sqlite3.Error, UnicodeDecodeError, TypeError, KeyError, OverflowError, MemoryError)
+MAX_CELL_BYTES = 10_000_000
+MAX_SECONDS, STEPS_BETWEEN_CHECKS = 300.0, 1_000  # a step of SQLite's machine may compute megabytes
 INFINITE_VALUES = {"INF_POS": math.inf, "INF_NEG": -math.inf}  # Optuna stores these, and NaN, as NULL
 
 
@@ -44,6 +50,7 @@ def read_stored_study(file: Path, study: str | None, read_errors: ReadErrors) ->
     if not file.exists():
         raise FileNotFoundError(f"{file} does not exist; pass a study directory, a Ray Tune experiment, an Optuna "
                                 "database or journal, or a CSV of W&B runs")  # fmt: skip
+    check_regular(file)
     with file.open("rb") as opened:
         start = opened.read(len(SQLITE))
     if start == SQLITE:
@@ -62,17 +69,32 @@ def read_database(file: Path, study: str | None, read_errors: ReadErrors) -> tup
     address = f"file:{quote(str(file.resolve()))}?mode=ro"
     try:
         with closing(sqlite3.connect(address, uri=True)) as database:
-            database.text_factory = lambda text: text.decode("utf-8", errors="replace")
+            _restrict(database)
             found = dict(database.execute("SELECT study_name, study_id FROM studies"))
             name = _choose(file, study, list(found))
             rows = database.execute("SELECT direction FROM study_directions WHERE study_id = ?", [found[name]])
             direction = " and ".join(direction for (direction,) in rows)
             return name, direction, _trials(database, found[name], read_errors)
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # a damaged schema raises UnicodeDecodeError
+    except DAMAGED as error:
         raise ValueError(
             f"{file} cannot be read as an Optuna database ({error}); restore it from a copy, or, if an old version of "
             f"Optuna wrote it, run 'optuna storage upgrade --storage sqlite:///{file}'"
         ) from error
+
+
+def _restrict(database: sqlite3.Connection) -> None:
+    """Bound what a database of a stranger can make SQLite do; DatabaseError if its tables are views.
+
+    A view can compute rows for ever, and so can a generated column.
+    """
+    database.text_factory = lambda text: text.decode("utf-8", errors="replace")
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_CELL_BYTES)
+    database.execute("PRAGMA trusted_schema = OFF")
+    end = time.monotonic() + MAX_SECONDS
+    database.set_progress_handler(lambda: time.monotonic() > end, STEPS_BETWEEN_CHECKS)
+    views = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'view'")]
+    if views:
+        raise sqlite3.DatabaseError(f"it has the view {views[0]!r}, which no database of Optuna has")
 
 
 def _trials(database: sqlite3.Connection, study_id: int, read_errors: ReadErrors) -> list[StoredTrial]:
@@ -89,20 +111,33 @@ def _trials(database: sqlite3.Connection, study_id: int, read_errors: ReadErrors
     for key, name, value, distribution in rows("param_name, param_value, distribution_json", "trial_params"):
         try:
             trials[key].params[name] = _suggested_value(value, distribution)
-        except (ValueError, IndexError, KeyError, TypeError) as error:
+        except Exception as error:  # Optuna's parser raises almost any exception for a damaged text
             read_errors.append((f"trial {trials[key].number}", f"{name} is not in its distribution: {error}"))
     for key, name, text in rows('"key", value_json', "trial_user_attributes"):
         try:
-            trials[key].attributes[name] = json.loads(text)
-        except ValueError as error:
+            trials[key].attributes[name] = parse_json(text)
+        except (ValueError, TypeError) as error:
             read_errors.append((f"trial {trials[key].number}", f"attribute {name} is not JSON: {error}"))
     for key, value, kind in rows("value, value_type", "trial_values"):
-        trials[key].value = INFINITE_VALUES.get(kind, value)
+        trials[key].value = INFINITE_VALUES.get(kind, _number(value))
     for key, step, value, kind in rows(
         "step, intermediate_value, intermediate_value_type", "trial_intermediate_values"
     ):
-        trials[key].steps[step] = INFINITE_VALUES.get(kind, math.nan if value is None else value)
-    return list(trials.values())
+        if isinstance(step, int):
+            trials[key].steps[step] = INFINITE_VALUES.get(kind, math.nan if value is None else _number(value))
+    return _known_states(trials.values(), read_errors)
+
+
+def _number(value: Any) -> Any:
+    """A stored number; SQLite keeps a text in a column of numbers, which is then no value."""
+    return value if isinstance(value, int | float) else None
+
+
+def _known_states(trials: Iterable[StoredTrial], read_errors: ReadErrors) -> list[StoredTrial]:
+    """The trials without those in a state that Optuna does not have, which are recorded."""
+    known = [trial for trial in trials if trial.state in TrialState.__members__]
+    read_errors += [(f"trial {t.number}", f"unknown state {t.state!r:.40}") for t in trials if t not in known]
+    return known
 
 
 @lru_cache(maxsize=4096)
@@ -114,7 +149,7 @@ def _suggested_value(value: float, distribution: str) -> Any:
 def _date(text: str | None, number: int, read_errors: ReadErrors) -> datetime | None:
     try:
         return datetime.fromisoformat(text) if text else None
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         read_errors.append((f"trial {number}", str(error)))
         return None
 
@@ -127,10 +162,10 @@ class ReadOnlyJournal(BaseJournalBackend):
 
     def __init__(self, file: Path, read_errors: ReadErrors) -> None:
         self._logs: list[dict[str, Any]] = []
-        lines = file.read_bytes().split(b"\n")
+        lines = read_bytes(file).split(b"\n")
         for number, line in enumerate(lines[:-1], start=1):  # the last part is empty, or a half-written line
             try:
-                self._logs.append(json.loads(line))
+                self._logs.append(parse_json(line))
             except ValueError as error:
                 reason = f"{error}; this line and all later lines are left out"
                 read_errors.append((f"{file.name} line {number}", reason))

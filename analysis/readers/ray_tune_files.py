@@ -4,13 +4,13 @@ Follows the JSON and CSV loggers of Tune 2.60. Neither pickled files nor the pic
 ever unpickled.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analysis.files import parse_json, read_bytes, read_json
 from analysis.readers.frames import ReadErrors, flatten
 from analysis.readers.tables import read_table
 
@@ -51,9 +51,9 @@ def read_states(directory: Path, read_errors: ReadErrors) -> dict[str, TuneTrial
         entries = content.get("trial_data") if content else None
         for number, entry in enumerate(entries if isinstance(entries, list) else []):
             try:
-                trial = _trial_from_state(*map(json.loads, entry))
+                trial = _trial_from_state(*map(parse_json, entry))
                 trials[trial.folder] = trial
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
+            except (ValueError, TypeError, KeyError) as error:
                 read_errors.append((f"{path.name} trial {number}", f"{type(error).__name__}: {error}"))
     return trials
 
@@ -104,7 +104,7 @@ def _value(result: dict[str, Any], name: str) -> Any:
 
 def _json_lines(path: Path, place: str, read_errors: ReadErrors) -> Iterable[dict[str, Any]]:
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_bytes(path, inside=path.parent.parent).split(b"\n")
     except OSError as error:
         read_errors.append((place, error.strerror or str(error)))
         return
@@ -112,8 +112,8 @@ def _json_lines(path: Path, place: str, read_errors: ReadErrors) -> Iterable[dic
         if not line.strip():
             continue
         try:
-            result = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            result = parse_json(line)
+        except ValueError as error:
             reason = "half-written" if number == len(lines) else f"{error}"
             read_errors.append((f"{place} line {number}", reason))
             continue
@@ -125,7 +125,7 @@ def _json_lines(path: Path, place: str, read_errors: ReadErrors) -> Iterable[dic
 
 def _progress(path: Path, place: str, read_errors: ReadErrors) -> Iterable[dict[str, Any]]:
     try:
-        table = read_table(path, place, read_errors)
+        table = read_table(path, place, read_errors, inside=path.parent.parent)
     except (OSError, ValueError) as error:
         read_errors.append((place, str(error)))
         return []
@@ -134,8 +134,8 @@ def _progress(path: Path, place: str, read_errors: ReadErrors) -> Iterable[dict[
 
 def _read_json(path: Path, place: str, read_errors: ReadErrors) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path, inside=path.parent.parent if path.name == PARAMS else path.parent)
+    except (OSError, ValueError) as error:
         read_errors.append((place, getattr(error, "strerror", None) or str(error)))
         return None
     if isinstance(content, dict):
@@ -147,7 +147,7 @@ def _read_json(path: Path, place: str, read_errors: ReadErrors) -> dict[str, Any
 def _error_line(path: Path, place: str, read_errors: ReadErrors) -> str:
     """The line of error.txt that names the exception of the last failure."""
     try:
-        text = path.read_bytes()[-ERROR_TAIL:].decode("utf-8", errors="replace")
+        text = read_bytes(path, inside=path.parent.parent)[-ERROR_TAIL:].decode("utf-8", errors="replace")
     except OSError as error:
         read_errors.append((place, error.strerror or str(error)))
         return ""

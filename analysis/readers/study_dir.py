@@ -1,13 +1,14 @@
 """Read a study directory written by `inat`, also while a search is still writing to it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.files import read_json
 from analysis.readers.frames import (
+    EXACT_INTEGERS,
     INTEGER_COLUMNS,
     OBJECTIVE,
     Frames,
@@ -18,7 +19,7 @@ from analysis.readers.frames import (
     choose_metric,
     drop_repeated_epochs,
 )
-from analysis.readers.tables import read_table
+from analysis.readers.tables import read_table, unescape
 from analysis.schema import (
     BEST_VAL_ACC,
     EPOCH,
@@ -34,6 +35,8 @@ from analysis.schema import (
 )
 
 NUMERIC_COLUMNS = HISTORY_COLUMNS[1:]
+# The lowest value of the settings that a report computes with.
+LOWEST = {"num_samples": 0, "max_epochs": 1, "grace_period": 1, "reduction_factor": 2, "max_concurrent": 1}
 
 
 def is_study_dir(directory: Path) -> bool:
@@ -60,7 +63,7 @@ def read_study_dir(directory: Path, metric: str | None, mode: Mode, read_errors:
 def read_trials(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
     """Read trials.csv; if a trial has several rows, keep the last one."""
     numeric = (BEST_VAL_ACC, SECONDS, *INTEGER_COLUMNS)
-    trials = read_table(directory / TRIALS_CSV, TRIALS_CSV, read_errors, numeric=numeric)
+    trials = unescape(read_table(directory / TRIALS_CSV, TRIALS_CSV, read_errors, numeric=numeric, inside=directory))
     if TRIAL_ID not in trials:
         return pd.DataFrame(columns=[*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER])
     return _drop_incomplete(trials, [TRIAL_ID], TRIALS_CSV, read_errors).drop_duplicates(TRIAL_ID, keep="last")
@@ -69,7 +72,9 @@ def read_trials(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
 def read_history(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
     """Read history.csv, each epoch once; return an empty table if the file does not exist."""
     try:
-        history = read_table(directory / HISTORY_CSV, HISTORY_CSV, read_errors, numeric=NUMERIC_COLUMNS)
+        history = read_table(
+            directory / HISTORY_CSV, HISTORY_CSV, read_errors, numeric=NUMERIC_COLUMNS, inside=directory
+        )
     except OSError as error:
         read_errors.append((HISTORY_CSV, error.strerror or str(error)))
         history = pd.DataFrame()
@@ -82,14 +87,26 @@ def read_history(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
 def read_info(directory: Path, read_errors: ReadErrors) -> dict[str, Any]:
     """Read study.json; return an empty dictionary if it cannot be read."""
     try:
-        info = json.loads((directory / STUDY_JSON).read_bytes())
+        info = read_json(directory / STUDY_JSON, inside=directory)
     except (OSError, ValueError) as error:
         read_errors.append((STUDY_JSON, getattr(error, "strerror", None) or str(error)))
         return {}
     if not isinstance(info, dict):
         read_errors.append((STUDY_JSON, "not a JSON object"))
         return {}
-    return info
+    return info | {"config": _usable_settings(info.get("config"), read_errors)}
+
+
+def _usable_settings(config: Any, read_errors: ReadErrors) -> dict[str, Any]:
+    """The configuration without the numbers that no search can have, such as a reduction factor of 1."""
+    settings = config if isinstance(config, dict) else {}
+    wrong = [name for name, lowest in LOWEST.items() if not _is_count(settings.get(name), lowest)]
+    read_errors += [(STUDY_JSON, f"{name} is {settings[name]!r:.40}") for name in wrong]
+    return {name: value for name, value in settings.items() if name not in wrong}
+
+
+def _is_count(value: Any, lowest: int) -> bool:
+    return value is None or (type(value) is int and lowest <= value < EXACT_INTEGERS)
 
 
 def _drop_incomplete(table: pd.DataFrame, required: list[str], place: str, read_errors: ReadErrors) -> pd.DataFrame:

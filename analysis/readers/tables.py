@@ -7,24 +7,38 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.escaping import unescape_csv_cell
+from analysis.files import MAX_TABLE_BYTES, read_bytes
 from analysis.readers.frames import ReadErrors
+
+MAX_COLUMNS = 10_000  # pandas needs minutes and gigabytes for a million
 
 
 def read_table(
-    path: Path, place: str, read_errors: ReadErrors, numeric: Sequence[str] = (), needs_line_end: bool = True
+    path: Path,
+    place: str,
+    read_errors: ReadErrors,
+    numeric: Sequence[str] = (),
+    needs_line_end: bool = True,
+    inside: Path | None = None,
 ) -> pd.DataFrame:
     """The complete rows of a CSV file, indexed by line number.
 
     A row is complete if it has all fields, and a number in each of the ``numeric`` columns. ``needs_line_end``: treat a
-    last line without a line end as half-written, since its last field may be cut.
+    last line without a line end as half-written, since its last field may be cut. ``inside``: the folder that the file
+    must not lead out of.
+
+    Raises OSError if the file cannot be read, and ValueError for more than MAX_COLUMNS columns.
     """
-    text = path.read_bytes().decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
+    text = read_bytes(path, inside=inside).decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
     if needs_line_end and text and not text.endswith("\n"):
         text, _, torn = text.rpartition("\n")
         read_errors.append((f"{place} line {text.count(chr(10)) + 2 if text else 1}", f"half-written: {torn[:80]}"))
     numbers, rows = _complete_rows(text, place, read_errors)
     if not rows:
         return pd.DataFrame()
+    if (columns := len(next(csv.reader(rows[:1])))) > MAX_COLUMNS:
+        raise ValueError(f"{path} has {columns:,} columns, more than the allowed {MAX_COLUMNS:,}; pass another file")
     # Only an empty field is a missing value: "None" and "NA" may be categories.
     table = pd.read_csv(
         io.StringIO("\n".join(rows)), keep_default_na=False, na_values=[""], low_memory=False, lineterminator="\n",
@@ -66,11 +80,20 @@ def _quoted_rows(text: str) -> list[tuple[int, str, int]]:
 
 def _parse(parts: Iterable[tuple[int, str]]) -> list[tuple[int, list[str]]]:
     """Parse each part, given as (number of lines before it, text), into (line number, fields)."""
+    csv.field_size_limit(MAX_TABLE_BYTES)  # the texts are in memory already
     rows = []
     for before, part in parts:
         reader = csv.reader(io.StringIO(part, newline=""))
         rows += [(before + reader.line_num, row) for row in reader if row]
     return rows
+
+
+def unescape(table: pd.DataFrame) -> pd.DataFrame:
+    """The original texts of a table that `inat` wrote, where a text that looks like a formula has an apostrophe."""
+    columns = {name: table[name] for name in table if not pd.api.types.is_numeric_dtype(table[name])}
+    escaped = [name for name, column in columns.items() if column.astype("str").str.contains("'").any()]
+    original = {name: columns[name].map(unescape_csv_cell, na_action="ignore") for name in escaped}
+    return table.assign(**original).rename(columns=unescape_csv_cell)
 
 
 def _to_csv(row: list[str]) -> str:

@@ -4,12 +4,12 @@ summary and config contain dictionaries as Python text. The text is parsed as a 
 """
 
 import ast
-import json
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
+from analysis.files import parse_json
 from analysis.readers.frames import ReadErrors, flatten
 
 SUMMARY, CONFIG, RUN = "summary", "config", "name"
@@ -59,7 +59,7 @@ def _times(summary: dict[str, Any]) -> dict[str, Any]:
 def parse_dictionary(text: object) -> dict[str, Any]:
     """Parse the text of a dictionary, JSON or Python, and flatten it; raises ValueError or SyntaxError."""
     try:
-        content = json.loads(str(text))
+        content = parse_json(str(text))
     except ValueError:
         # Python writes nan and inf as names, which ast.literal_eval does not accept.
         tree = ast.parse(str(text).strip(), mode="eval")

@@ -1,12 +1,14 @@
 """Read a CSV of W&B runs, one row per run: exported from the table of runs, or written with W&B's API."""
 
 import csv
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from analysis.files import check_regular
 from analysis.readers.frames import (
     Frames,
     Mode,
@@ -54,11 +56,15 @@ METRIC_WORDS = {
 }  # fmt: skip
 
 
+MAX_HEADER = 1_000_000  # characters
+
+
 def is_wandb_csv(path: Path) -> bool:
     """Whether the header has the columns Name and State, or summary, config and name."""
     try:
+        check_regular(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
-            columns = set(next(csv.reader(file), []))
+            columns = set(next(csv.reader(io.StringIO(file.read(MAX_HEADER), newline="")), []))
             return {RUN_NAME, RUN_STATE} <= columns or is_api_export(columns)
     except (OSError, UnicodeDecodeError, csv.Error):
         return False

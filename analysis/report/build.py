@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparable import check_budget, describe_metric
+from analysis.escaping import printable
 from analysis.figures.parallel import parallel_lines
 from analysis.report.budget_results import compare_at_budget
 from analysis.report.document import Report
@@ -49,8 +50,8 @@ def page_data(study: StudyData) -> dict[str, Any]:
     """The trials of the parallel coordinates, in the order of their lines, for the page's script."""
     trials = study.trials.set_index(TRIAL_ID).loc[parallel_lines(study)[0].index]
     rows = [
-        {"id": str(i), "name": str(row[NAME]), "result": float(row[BEST_VAL_ACC]), "state": str(row[STATE]),
-         "epochs": None if pd.isna(row[EPOCHS]) else int(row[EPOCHS])}
+        {"id": printable(str(i)), "name": printable(str(row[NAME])), "state": printable(str(row[STATE])),
+         "result": float(row[BEST_VAL_ACC]), "epochs": None if pd.isna(row[EPOCHS]) else int(row[EPOCHS])}
         for i, row in trials.iterrows()
     ]  # fmt: skip
     return {"trials": rows, "total": len(study.trials), "metric": describe_metric(study.metric, study.mode)}

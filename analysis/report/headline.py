@@ -1,6 +1,5 @@
 """The first screen of a report: the best configuration, how good it is, and what it cost."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,9 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from analysis.comparable import is_accuracy, mask_infinite
+from analysis.files import read_json
 from analysis.markdown import format_duration
+from analysis.readers.frames import EXACT_INTEGERS
 from analysis.report.document import Fact, Headline
 from analysis.schema import (
     BEST_JSON,
@@ -47,7 +48,7 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
 def read_best_json(path: Path) -> dict[str, Any]:
     """The best.json of a study directory; empty if there is none."""
     try:
-        content = json.loads((path / BEST_JSON).read_bytes())
+        content = read_json(path / BEST_JSON, inside=path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -77,15 +78,25 @@ def validation_fact(study: StudyData, best: pd.Series) -> Fact:
 
 def test_fact(best_json: dict[str, Any], best: pd.Series) -> Fact:
     """The accuracy on the test images, on which no decision was based, with Wilson's interval."""
-    test = best_json.get(TEST)
-    known = test if isinstance(test, dict) and best_json.get(TRIAL_ID) == best[TRIAL_ID] else {}
-    accuracy, images = known.get(f"{TEST}_acc"), known.get("images")
-    if not (isinstance(accuracy, float | int) and 0 <= accuracy <= 1 and isinstance(images, int) and images > 0):
+    accuracy, images = tested(best_json) if best_json.get(TRIAL_ID) == best[TRIAL_ID] else (None, 0)
+    if accuracy is None:
         return Fact("test accuracy", "-", "not evaluated")
     hits = round(accuracy * images)
     ends = binomtest(hits, images).proportion_ci(CONFIDENCE, method="wilson")
     note = f"95 % interval {ends.low:.3f} to {ends.high:.3f}; {images:,} images, evaluated once"
     return Fact("test accuracy", f"{accuracy:.4f}", note)
+
+
+def tested(best_json: dict[str, Any]) -> tuple[float | None, int]:
+    """The accuracy on the test images and their number; None and 0 if the best model was not evaluated on them."""
+    test = best_json.get(TEST)
+    known = test if isinstance(test, dict) else {}
+    accuracy, images = known.get(f"{TEST}_acc"), known.get("images")
+    if not (isinstance(accuracy, float | int) and 0 <= accuracy <= 1):
+        return None, 0
+    if not (isinstance(images, int) and 0 < images < EXACT_INTEGERS):
+        return None, 0
+    return float(accuracy), images
 
 
 def cost_facts(study: StudyData) -> list[Fact]:

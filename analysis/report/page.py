@@ -1,5 +1,7 @@
 """Render a report as one HTML page that needs no network and no other file."""
 
+import base64
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import jinja2
 import plotly.offline
 from markupsafe import Markup, escape
 
+from analysis.escaping import printable
 from analysis.figures.style import svg_text
 from analysis.markdown import as_text_table
 from analysis.report.document import Report, ReportFigure, Table
@@ -20,17 +23,19 @@ MAX_ROWS = 500  # of a table in the page; the CSV file has all rows
 def render(report: Report) -> str:
     """The page as HTML. It contains everything it needs; its content security policy forbids loading anything."""
     environment = jinja2.Environment(
-        autoescape=True, loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined
+        autoescape=True, finalize=_printable, loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined
     )
     environment.tests["figure"] = lambda item: isinstance(item, ReportFigure)
     plots = {p.name: json.loads(p.interactive.to_json()) for p in report.figures if p.interactive is not None}
     for plot in plots.values():
         plot["layout"].pop("template", None)  # the page sets its own colours
+    script, library = _file("page.js"), Markup(plotly.offline.get_plotlyjs() if plots else "")
     return environment.get_template("page.html").render(
         report=report,
         style=_file("page.css"),
-        script=_file("page.js"),
-        plotly=Markup(plotly.offline.get_plotlyjs()) if plots else "",
+        script=script,
+        plotly=library,
+        script_hashes=Markup(" ".join(_hash(text) for text in (library, script) if text)),
         plots=_json(plots) if plots else "",
         data=_json(report.data),
         svg=_svg,
@@ -38,8 +43,18 @@ def render(report: Report) -> str:
     )
 
 
+def _printable(value: object) -> object:
+    """Texts of the page without control characters; Markup, such as its style and scripts, stays as it is."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _file(name: str) -> Markup:
     return Markup((HERE / name).read_text(encoding="utf-8"))
+
+
+def _hash(script: str) -> str:
+    """What a content security policy allows to run: this script, and no other that got into the page."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def _json(content: object) -> Markup:
@@ -49,7 +64,7 @@ def _json(content: object) -> Markup:
 
 def _svg(figure: ReportFigure) -> Markup:
     drawing = svg_text(figure.figure, figure.name)
-    return Markup(drawing.replace("<svg ", f'<svg role="img" aria-label="{escape(figure.alt)}" ', 1))
+    return Markup(drawing.replace("<svg ", f'<svg role="img" aria-label="{escape(printable(figure.alt))}" ', 1))
 
 
 def _table(table: Table) -> Markup:
@@ -70,4 +85,4 @@ def _table(table: Table) -> Markup:
 def _cell(tag: str, value: object, number: bool) -> str:
     text = str(value).replace("_", " ") if tag == "th" else str(value)
     kind = ' class="number"' if number else (' class="long"' if len(text) > LONG_TEXT else "")
-    return f"<{tag}{kind}>{escape(text)}</{tag}>"
+    return f"<{tag}{kind}>{escape(printable(text))}</{tag}>"

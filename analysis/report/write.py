@@ -1,12 +1,15 @@
 """Write a report to files: the page, its figures, a summary in Markdown and, on request, its tables."""
 
+import errno
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from uuid import uuid4
 
+from analysis.escaping import escape_markdown, escape_markdown_line
 from analysis.figures.style import png_bytes
-from analysis.markdown import escape_markdown, markdown_table
-from analysis.report.document import Report, ReportFigure, Table
+from analysis.files import is_inside
+from analysis.markdown import csv_text, markdown_table
+from analysis.report.document import Fact, Report, ReportFigure, Table
 from analysis.report.page import render
 
 REPORT_HTML = "report.html"
@@ -34,43 +37,48 @@ def write(report: Report, folder: Path, *, csv: bool = False) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = {Path(FIGURES_DIR, f"{figure.name}.png"): png_bytes(figure.figure) for figure in report.figures}
     if csv:
-        files |= {Path(TABLES_DIR, f"{t.name}.csv"): t.frame.to_csv(index=False).encode() for t in report.tables}
+        files |= {Path(TABLES_DIR, f"{t.name}.csv"): csv_text(t.frame).encode() for t in report.tables}
     files[Path(SUMMARY_MD)] = summary(report).encode()
     files[Path(REPORT_HTML)] = render(report).encode()  # last: when the page is there, all files are
     for name, content in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        _create_folder((folder / name).parent, folder)
         _replace(folder / name, content)
     return [folder / name for name in reversed(files)]
 
 
+def _create_folder(folder: Path, report: Path) -> None:
+    """Create a folder of the report; OSError for a link in a stranger's study that leads out of it."""
+    folder.mkdir(exist_ok=True)
+    if not is_inside(folder, report):
+        raise OSError(errno.ELOOP, "a link that leads out of its folder; remove it, or pass --output", str(folder))
+
+
 def _replace(target: Path, content: bytes) -> None:
-    with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-        temporary = Path(file.name)
-        try:
+    temporary = target.with_name(f".{target.name}.{uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:  # "x" follows no link; the mode is that of the umask
             file.write(content)
-            file.flush()
-            os.chmod(temporary, 0o644)  # NamedTemporaryFile gives access to its owner only
-            os.replace(temporary, target)
-        except OSError as error:  # the error of a full disk does not name the file
-            raise OSError(error.errno, error.strerror, str(target)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        os.replace(temporary, target)
+    except OSError as error:  # the error of a full disk does not name the file
+        raise OSError(error.errno, error.strerror, str(target)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def summary(report: Report) -> str:
     """The report in Markdown, without the folded tables."""
     head = report.headline
-    parts = [f"# {head.title}", head.subtitle, *[f"- {f.label}: **{f.value}** {f.note}".rstrip() for f in head.facts]]
+    facts = "\n".join(_fact(fact) for fact in head.facts)
     lines = "\n".join(
-        f"- {escape_markdown(name)}: {escape_markdown(value)}" for name, value in head.configuration.items()
+        f"- {escape_markdown_line(name)}: {escape_markdown(value)}" for name, value in head.configuration.items()
     )
-    text = "\n\n".join([*parts[:2], "\n".join(parts[2:])])
+    text = f"# {escape_markdown(head.title)}\n\n{escape_markdown_line(head.subtitle)}\n\n{facts}"
     if lines:
         text += f"\n\n## Best configuration\n\n{lines}"
     if head.findings:
-        text += "\n\n## Key findings\n\n" + "\n".join(f"- {escape_markdown(finding)}" for finding in head.findings)
+        text += "\n\n## Key findings\n\n" + "\n".join(f"- {escape_markdown_line(finding)}" for finding in head.findings)
     for section in report.sections:
-        text += f"\n\n## {section.title}"
+        text += f"\n\n## {escape_markdown(section.title)}"
         for item in section.items:
             text += _markdown(item)
     return text + "\n"
@@ -78,9 +86,15 @@ def summary(report: Report) -> str:
 
 def _markdown(item: str | ReportFigure | Table) -> str:
     if isinstance(item, str):
-        return f"\n\n{escape_markdown(item)}"
+        return f"\n\n{escape_markdown_line(item)}"
     if isinstance(item, ReportFigure):
-        caption = f"\n\n{escape_markdown(item.caption)}" if item.caption else ""
-        return f"\n\n![{item.alt}]({FIGURES_DIR}/{item.name}.png){caption}"
-    note = f"\n\n{item.note}" if item.note else ""
-    return "" if item.folded else f"\n\n### {item.title}{note}\n\n{markdown_table(item.frame)}"
+        caption = f"\n\n{escape_markdown_line(item.caption)}" if item.caption else ""
+        return f"\n\n![{escape_markdown(item.alt)}]({FIGURES_DIR}/{item.name}.png){caption}"
+    note = f"\n\n{escape_markdown_line(item.note)}" if item.note else ""
+    title = escape_markdown(item.title)
+    return "" if item.folded else f"\n\n### {title}{note}\n\n{markdown_table(item.frame)}"
+
+
+def _fact(fact: Fact) -> str:
+    label, value, note = (escape_markdown(text) for text in (fact.label, fact.value, fact.note))
+    return f"- {label}: **{value}** {note}".rstrip()

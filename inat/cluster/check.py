@@ -14,6 +14,7 @@ from rich.filesize import decimal
 from rich.measure import Measurement
 from rich.table import Table
 
+from analysis.terminal import PlainConsole
 from inat.cluster import probe
 from inat.cluster.checked_host import Expected
 from inat.cluster.host_session import Answer, ask_all
@@ -109,7 +110,7 @@ def token_problems(source: Path) -> list[Problem]:
 
 def print_check(answers: Sequence[Answer], problems: Sequence[Problem], seconds: float) -> None:
     """Print one line per problem, a table of the hosts without one, and a summary line."""
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = PlainConsole()
     failures = [problem for problem in problems if not problem.pending]
     for problem in failures:
         console.print(f"wrong    {problem}")
@@ -122,7 +123,7 @@ def print_check(answers: Sequence[Answer], problems: Sequence[Problem], seconds:
         table = host_table(fine, median_skew(fine))
         # In a file or pipe each row stays on one line; a terminal folds rows that are too wide.
         width = None if console.is_terminal else Measurement.get(WIDE, WIDE.options, table).maximum
-        Console(highlight=False, width=width).print(table)
+        PlainConsole(width=width, soft_wrap=False).print(table)
     what = f"{len(failures)} wrong" if failures else "nothing wrong"
     console.print(f"{what}; {len(fine)} of {len(answers)} hosts are ready ({seconds:.1f} s)")
 

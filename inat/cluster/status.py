@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from rich.console import Console
 from rich.table import Table
 
+from analysis.terminal import PlainConsole
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
@@ -46,7 +46,7 @@ def show_status(directory: Path) -> None:
     """
     info = read_info(directory)
     journal, running = Journal.read(directory), is_running(directory)
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = PlainConsole()
     for line in describe_study(directory, info, journal, running):  # first, because it needs no cluster
         console.print(line)
     nodes = node_states()

@@ -8,8 +8,7 @@ from pathlib import Path
 from threading import Event, Timer
 from typing import Any
 
-from rich.console import Console
-
+from analysis.terminal import PlainConsole
 from inat.cluster import wait_on_head
 from inat.cluster.launcher_file import Cluster, Host
 from inat.cluster.ssh import SSH_FAILED, explain_failure, remote_python_command, ssh_command
@@ -32,7 +31,7 @@ def wait_for_nodes(cluster: Cluster, seconds: float) -> None:
 
     Raises SearchError after ``seconds``, with the logs of the missing hosts printed before.
     """
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = PlainConsole()
     missing, answers, waiting = [host.address for host in cluster.hosts], False, ""
     for answer in ask_head(cluster, seconds):
         if answer.get("waiting", waiting) != waiting:

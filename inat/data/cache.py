@@ -9,7 +9,6 @@ A running search keeps the stores it has opened: the system frees their space wh
 """
 
 import glob
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from rich.console import Console
 from rich.filesize import decimal
 
+from analysis.files import read_json
+from analysis.terminal import PlainConsole
 from inat.cli import run_command
 from inat.constants import CACHE_DIR, DIGITS, MANIFEST_JSON
 from inat.data.image_folder import list_split
@@ -129,7 +129,7 @@ def _read(directory: Path) -> CachedStore | None:
         used = datetime.fromtimestamp(directory.stat().st_mtime)
         if directory.suffix == BUILDING:
             return CachedStore(directory, Path(), 0, 0, 0, UNFINISHED, size_on_disk, used)
-        manifest = json.loads((directory / MANIFEST_JSON).read_text())
+        manifest = read_json(directory / MANIFEST_JSON)
         folder, size = Path(manifest["folder"]), int(manifest["size"])
         images, unreadable = int(manifest["photos"]), int(manifest["skipped"])
         built_from, features = manifest.get("state", state_name(directory)), manifest.get("features", "")
@@ -154,7 +154,7 @@ def _state(built_from: str, folder: Path) -> str:
 
 def show(command: CacheCommand) -> None:
     """List the stores, or remove some and print how many."""
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = PlainConsole()
     cache_dir = command.cache_dir.expanduser().absolute()
     stores = cached_stores(cache_dir)
     if command.clear is not None:

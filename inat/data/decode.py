@@ -14,6 +14,8 @@ StrPath = str | os.PathLike[str]
 # Pillow's own limit; Pillow only warns up to twice that many. Pillow holds 4 bytes per pixel, and 8 while it rotates or
 # converts an image, so this bounds the memory of decoding: 0.7 GB per core; 0.1 GB for images of 12 megapixels.
 MAX_PIXELS = 89_478_485
+# Formats that Pillow passes to another program: Ghostscript would run an EPS file, whatever the file's name ends in.
+PROGRAMS = frozenset({"EPS"})
 ROWS_PER_CHUNK = 256
 # Images that a thread decodes before it wakes the main thread, which then competes for the interpreter lock.
 IMAGES_PER_TASK = 16
@@ -34,6 +36,8 @@ def read_image(path: StrPath) -> Image.Image:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("not a regular file")  # reading a named pipe would wait for ever
     with Image.open(path) as image:
+        if image.format in PROGRAMS:
+            raise ValueError(f"{image.format} is a program that draws, which is not run")
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels, more than the allowed {MAX_PIXELS:,}")
         image.load()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.files import read_json
 from inat.constants import FEATURES_NPY, MANIFEST_JSON
 from inat.data.store import build_under_lock, publish, read_store
 
@@ -36,7 +37,7 @@ def open_store(directory: Path) -> FeatureStore | None:
     """Open a store; None if it is missing or damaged."""
 
     def read() -> FeatureStore:
-        dtype = json.loads((directory / MANIFEST_JSON).read_text())["dtype"]
+        dtype = read_json(directory / MANIFEST_JSON)["dtype"]
         if not isinstance(dtype, str):
             raise TypeError
         return FeatureStore(np.asarray(np.load(directory / FEATURES_NPY, mmap_mode="r")), dtype)

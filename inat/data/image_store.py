@@ -10,7 +10,6 @@ import csv
 import hashlib
 import math
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from analysis.escaping import unescape_csv_cell
+from analysis.terminal import PlainConsole
 from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, SKIPPED_CSV
 from inat.data.image_folder import ImageFiles
 from inat.data.image_store_builder import FORMAT, build_stores
@@ -87,7 +88,7 @@ def _build_and_open(files: ImageFiles, directories: Mapping[int, Path]) -> list[
         build_stores(files, missing or directories)
 
     if not build_under_lock(any_directory, is_complete, build, timeout=0):
-        print(f"waiting for another process that decodes {files.root}", file=sys.stderr, flush=True)
+        PlainConsole(stderr=True).print(f"waiting for another process that decodes {files.root}")
         build_under_lock(any_directory, is_complete, build)
     stores = _open_all(directories)
     # None if the new store differs from an older one in what could be read.
@@ -124,7 +125,8 @@ def _check_unreadable_share(files: ImageFiles, store: ImageStore, max_bad_fracti
         return
     first = ""
     with suppress(OSError), listing.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        first = "; ".join(f"{row.get('path')}: {row.get('reason')}" for row in islice(csv.DictReader(file), 3))
+        rows = islice(csv.DictReader(file), 3)
+        first = "; ".join(f"{unescape_csv_cell(row.get('path') or '')}: {row.get('reason')}" for row in rows)
     enough = math.ceil(100 * store.skipped / count) / 100
     raise DataError(
         f"{store.skipped} of {count} photos in {files.root} cannot be read, more than the allowed "

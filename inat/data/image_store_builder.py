@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import track
 
+from analysis.terminal import PlainConsole
 from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, MANIFEST_JSON, NAMES_JSON, SKIPPED_CSV
 from inat.data.decode import IMAGES_PER_TASK, read_image, resize, unreadable_reason, usable_cores
 from inat.data.disk import check_space
@@ -33,8 +33,8 @@ def build_stores(files: ImageFiles, targets: Mapping[int, Path]) -> None:
 
     Each store is complete or absent. The caller holds the lock of the stores.
     """
-    console = Console(stderr=True, highlight=False, markup=False)
-    console.print(_announcement(files, targets), soft_wrap=True)
+    console = PlainConsole(stderr=True)
+    console.print(_announcement(files, targets))
     with publish(targets.values()) as building:
         directories = {size: building[target] for size, target in targets.items()}
         aspects, skipped = _decode_all(files, directories, console)
@@ -52,7 +52,7 @@ def _announcement(files: ImageFiles, targets: Mapping[int, Path]) -> str:
 
 
 def _decode_all(
-    files: ImageFiles, directories: Mapping[int, Path], console: Console
+    files: ImageFiles, directories: Mapping[int, Path], console: PlainConsole
 ) -> tuple[NDArray[np.float32], dict[str, str]]:
     """Write all readable images at each size.
 

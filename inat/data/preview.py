@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analysis.terminal import PlainConsole
 from inat.config.trial import DataConfig
 from inat.data.augment import augment, scale_to_one
 from inat.data.loader import SplitDataset
@@ -29,7 +30,7 @@ def write_preview(config: DataConfig, path: Path, seed: int = 0) -> None:
     images = np.concatenate([stored_images(splits.train, rows)[:, None], augmented_copies(config, rows)], axis=1)
     names = [splits.classes[label] for label in splits.train.labels[splits.train.rows[rows]]]
     _draw(images, names, path)
-    print(f"{path}: {len(rows)} training photos as stored and {COPIES} augmented copies of each")
+    PlainConsole().print(f"{path}: {len(rows)} training photos as stored and {COPIES} augmented copies of each")
 
 
 def example_rows(split: Split) -> list[int]:

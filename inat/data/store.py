@@ -18,6 +18,7 @@ from zipfile import BadZipFile
 from filelock import FileLock, Timeout
 
 from inat.data.disk import cache_write_error
+from inat.data.private_folder import check_trusted, create_private
 from inat.errors import DataError
 
 Store = TypeVar("Store")
@@ -44,6 +45,8 @@ def read_store(directory: Path, read: Callable[[], Store]) -> Store | None:
 
     Somebody may have deleted some of them, or the disk may fail. DataError if the system refuses to read them.
     """
+    check_trusted(directory.parent)
+    check_trusted(directory)
     try:
         store = read()
     except UNREADABLE:
@@ -64,7 +67,7 @@ def build_under_lock(
     cache cannot be written, CacheFullError if its disk is full.
     """
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
+        create_private(directory.parent)
         with FileLock(lock_path(directory), timeout=timeout):
             if not is_complete():
                 build()

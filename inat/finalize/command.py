@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from analysis.terminal import PlainConsole
 from inat.cli import INTERRUPTED
 from inat.config.trial import DataConfig
 from inat.constants import (
@@ -72,7 +71,7 @@ def finalize(command: FinalizeCommand) -> None:
     Raises InatError if something is wrong; its message is one sentence with a cure. Exits with code 130 after Ctrl-C
     and keeps everything done so far.
     """
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = PlainConsole()
     study = Study.open(command.study.expanduser())
     try:
         task = plan(command, study)
@@ -113,7 +112,7 @@ def _create_directory(directory: Path) -> Path:
     return directory
 
 
-def _train(task: Task, runs: Study, wanted: Sequence[dict[str, Any]], console: Console) -> None:
+def _train(task: Task, runs: Study, wanted: Sequence[dict[str, Any]], console: PlainConsole) -> None:
     finished = retrain(
         task.config,
         runs,
@@ -127,7 +126,7 @@ def _train(task: Task, runs: Study, wanted: Sequence[dict[str, Any]], console: C
 
 
 def write_model(
-    task: Task, candidates: Sequence[Candidate], runs: Study, directory: Path, console: Console
+    task: Task, candidates: Sequence[Candidate], runs: Study, directory: Path, console: PlainConsole
 ) -> dict[str, Any]:
     """Write the winner's checkpoint, its one test, tables, figures and exports; return the content of metrics.json.
 
@@ -155,7 +154,7 @@ def write_model(
     return metrics
 
 
-def _metrics_of_same_model(directory: Path, trained_sha256: str, console: Console) -> dict[str, Any]:
+def _metrics_of_same_model(directory: Path, trained_sha256: str, console: PlainConsole) -> dict[str, Any]:
     """The existing metrics.json if it and the files beside it belong to the model with this checkpoint hash, else {}.
 
     Files of another model are removed, shipped files included. The removal of shipped files is printed, since this call
@@ -208,7 +207,9 @@ def _write_record(directory: Path, metrics: dict[str, Any]) -> None:
     atomic_write(directory / MODEL_CARD, model_card(metrics))
 
 
-def ship(task: Task, metrics: dict[str, Any], winner: Candidate, directory: Path, console: Console) -> dict[str, Any]:
+def ship(
+    task: Task, metrics: dict[str, Any], winner: Candidate, directory: Path, console: PlainConsole
+) -> dict[str, Any]:
     """Train the winner on training and validation images together, up to the best epoch of model.ckpt.
 
     Returns the "shipped" section of metrics.json. Raises SearchError if the training failed or diverged.

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from analysis.files import read_json
 from inat.config.trial import active_params
 from inat.constants import BEST_JSON, BEST_VAL_ACC, EPOCHS, METRICS_JSON, NAME, SECONDS, STATE, TEST, TRIAL_ID
 from inat.finalize.candidates import Candidate, best_epoch, lead, score_of
@@ -87,9 +88,9 @@ def _search(task: Task) -> dict[str, Any]:
 def _tested_by_search(task: Task) -> dict[str, Any] | None:
     """The test score that the search itself measured for its best trial; None if there is none."""
     try:
-        found: dict[str, Any] = json.loads((task.study.directory / BEST_JSON).read_text(encoding="utf-8"))[TEST]
+        found: dict[str, Any] = read_json(task.study.directory / BEST_JSON)[TEST]
         float(found[f"{TEST}_acc"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return found
 
@@ -217,8 +218,8 @@ def to_json_text(metrics: dict[str, Any]) -> str:
 def read_metrics(directory: Path) -> dict[str, Any]:
     """The metrics.json that an earlier call wrote; {} if there is none, it cannot be read or it is damaged."""
     try:
-        found = json.loads((directory / METRICS_JSON).read_text(encoding="utf-8"))
+        found = read_json(directory / METRICS_JSON)
         intact = all(isinstance(found.get(name) or {}, dict) for name in ("model", "exports", "shipped"))
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except (OSError, ValueError, AttributeError):
         return {}
     return found if intact else {}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from analysis.escaping import escape_markdown, escape_markdown_line
 from inat.constants import BEST_VAL_ACC, SHIPPED_CKPT
 
 Json = Mapping[str, Any]
@@ -10,6 +11,10 @@ NO_LICENCE = (
     "not stated. A model trained on photos may be bound by their licences: check these before you publish it. "
     "`--licence` writes your licence here."
 )
+
+
+class Markdown(str):
+    """A cell of a table with markup of this module; other cells are escaped."""
 
 
 def model_card(metrics: Json) -> str:
@@ -20,14 +25,15 @@ def model_card(metrics: Json) -> str:
 
 def _head(m: Json) -> Iterator[str]:
     test, backbone = m["test"], m["model"]["config"].get("backbone")
-    yield f"# {m['winner']['name']}\n"
+    yield f"# {escape_markdown(m['winner']['name'])}\n"
     yield (
         f"An image classifier for {len(m['data']['classes'])} classes. Test accuracy **{test['accuracy']:.4f}** "
         f"(95 % interval {_interval(test['accuracy_interval'])}) on {test['images']} held-out images.\n"
     )
     yield f"Licence: {m['licence'] or NO_LICENCE}\n"
     if backbone and m["model"]["config"].get("weights") != "none":
-        yield f"Training started from torchvision's ImageNet weights of {backbone}; their licence applies too.\n"
+        name = escape_markdown(backbone)
+        yield f"Training started from torchvision's ImageNet weights of {name}; their licence applies too.\n"
 
 
 def _use(m: Json) -> Iterator[str]:
@@ -36,7 +42,7 @@ def _use(m: Json) -> Iterator[str]:
     yield (
         f"`python -m inat.predict model.ckpt PHOTO...` resizes each photo to {side} x {side} pixels, without keeping "
         "its aspect ratio. Every photo is assigned one of these classes, even if it shows none of them: "
-        f"{', '.join(m['data']['classes'])}.\n"
+        f"{', '.join(map(escape_markdown, m['data']['classes']))}.\n"
     )
 
 
@@ -44,7 +50,7 @@ def _data(m: Json) -> Iterator[str]:
     data = m["data"]
     yield "## Data\n"
     splits = [(name, f"{count:,} images") for name, count in data["splits"].items()]
-    facts = [("source", data["source"]), ("fingerprint", f"`{data['fingerprint']}`")]
+    facts = [("source", data["source"]), ("fingerprint", Markdown(f"`{data['fingerprint']}`"))]
     yield from _table(("", ""), [*facts, *splits, ("image size", f"{data['image_size']} px")])
     yield "The validation split is a stratified part of the training photos, the same for every run.\n"
 
@@ -79,7 +85,7 @@ def _candidate_row(candidate: Json, won: bool) -> tuple[str, ...]:
     name = f"{candidate['trial_id']} {candidate['name']}"
     scores = ", ".join(f"{run[BEST_VAL_ACC]:.4f}" for run in candidate["runs"])
     numbers = (_number(candidate[key]) for key in ("search_val_acc", "mean", "sd"))
-    return (f"**{name}**" if won else name, *numbers, str(candidate["n"]), scores)
+    return (Markdown(f"**{escape_markdown(name)}**") if won else name, *numbers, str(candidate["n"]), scores)
 
 
 def _test(m: Json) -> Iterator[str]:
@@ -122,7 +128,8 @@ def _confusions(m: Json) -> Iterator[str]:
     yield "## Known confusions\n"
     found = m["test"]["confusions"]
     for row in found:
-        yield f"- {row['true']} predicted as {row['predicted']}: {row['images']} of {row['of']} images"
+        true, predicted = escape_markdown_line(row["true"]), escape_markdown(row["predicted"])
+        yield f"- {true} predicted as {predicted}: {row['images']} of {row['of']} images"
     yield "" if found else "None in the test split.\n"
     yield "`confusion.csv` and `confusion.png` list all of them, `predictions.csv` lists every image.\n"
 
@@ -161,8 +168,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str
     yield f"| {' | '.join(header)} |"
     yield f"|{'---|' * len(header)}"
     for row in rows:
-        yield f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |"
+        yield f"| {' | '.join(map(_cell, row))} |"
     yield ""
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, Markdown) else escape_markdown(value)
 
 
 def _number(value: float | None) -> str:

@@ -14,10 +14,11 @@ from inat.config.trial import DataConfig
 from inat.constants import FINAL_DIR, TEST, TEST_LOGITS, TESTS_DIR
 from inat.data.splits import list_test_images
 from inat.errors import SearchError, StudyError
+from inat.study.archive import check_archive
 from inat.study.atomic_io import as_disk_full_error, atomic_replace
 from inat.training.evaluation import split_logits
 
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ def class_probabilities(evaluation: Evaluation) -> NDArray[np.float32]:
 def _read(path: Path) -> Evaluation:
     what = f"{path}, the stored result of an evaluation on the test split,"
     try:
+        check_archive(path)
         with np.load(path) as stored:
             if missing := [field.name for field in fields(Evaluation) if field.name not in stored]:
                 raise StudyError(

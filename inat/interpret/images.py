@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws without a display
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from rich.console import Console
 
+from analysis.terminal import PlainConsole
 from inat.errors import DataError
 from inat.interpret.examples import INTERPRET_DIR, InterpretOptions
 from inat.study.atomic_io import atomic_replace
@@ -45,7 +45,7 @@ def save(figure: Figure, path: Path) -> None:
         if (excess := partial.stat().st_size / MAX_BYTES) > 1:
             figure.set_dpi(max(MIN_DPI, 0.9 * DPI / sqrt(excess)))  # 0.9: a smaller image compresses less well
             canvas.print_png(str(partial))
-    Console(soft_wrap=True, markup=False, highlight=False).print(str(path))
+    PlainConsole().print(str(path))
 
 
 @contextmanager

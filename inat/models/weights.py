@@ -19,8 +19,10 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from analysis.files import check_regular
 from inat.errors import ConfigError
 from inat.models.backbones import get_backbone
+from inat.study.archive import check_archive
 
 # Seconds to wait for the first answer of each address of the server, and for more bytes during a download.
 ANSWER_SECONDS, STALL_SECONDS = 5.0, 60.0
@@ -128,10 +130,13 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     content. Code in the file is not run.
     """
     try:
+        check_regular(path)
         path.open("rb").close()  # here, because torch raises OSErrors for a damaged archive, too
     except OSError as error:
         raise _unreadable(path, error) from error
     try:
+        if zipfile.is_zipfile(path):
+            check_archive(path)
         # Files written before torch 1.6, like some published ones, are no zip archives and cannot be memory-mapped.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except UnpicklingError as error:

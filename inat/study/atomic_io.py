@@ -1,9 +1,6 @@
 """Files that a crash at any moment leaves readable, and the error for a full disk."""
 
-import csv
 import errno
-import io
-import json
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,11 +8,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from analysis.escaping import csv_rows
+from analysis.files import check_regular, parse_json
 from inat.constants import FINAL_DIR, STUDY_JSON
 from inat.errors import DiskFullError, StudyError
 
 NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota exceeded, file above the size limit
 NO_DIRECTORY_SYNC_ERRNOS = (errno.EINVAL, errno.ENOTSUP)  # of file systems that sync no directories, such as SMB
+MAX_LINE_BYTES = 100_000_000  # of a JSON-lines file; a longer line is damaged
 PROBE_BYTES = 1_000_000  # a disk that cannot take these counts as full
 
 
@@ -59,6 +59,7 @@ def atomic_replace(path: Path, *, sync: bool = True, suffix: str = "") -> Iterat
     partial = path.with_name(f".{path.name}{suffix}")
     try:
         with _detect_full_disk(partial):
+            partial.unlink(missing_ok=True)  # left by a killed process, or a link that a stranger put into the folder
             yield partial
             if sync:
                 _fsync(partial)
@@ -135,8 +136,9 @@ def read_json_lines(path: Path, growing: bool = False) -> Iterator[dict[str, Any
     With ``growing``, for a file that another process is writing, a last line without a line break is left out. Raises
     StudyError, with the line number, for a line that is not a JSON object.
     """
+    check_regular(path)
     with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
             if growing and not line.endswith(b"\n"):
                 return
             value = parse_json_object(line)
@@ -148,17 +150,17 @@ def read_json_lines(path: Path, growing: bool = False) -> Iterator[dict[str, Any
 def parse_json_object(text: bytes) -> dict[str, Any] | None:
     """The JSON object in ``text``; None if it is anything else."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested without end
+        value = parse_json(text)
+    except ValueError:  # not JSON, not UTF-8, or nested without end
         return None
     return value if isinstance(value, dict) else None
 
 
 def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], header: bool = False) -> str:
-    """Format rows as CSV text; keys that are not in ``columns`` are left out, missing keys become empty cells."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), extrasaction="ignore", lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    """Format rows as CSV text; keys that are not in ``columns`` are left out, missing keys become empty cells.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front; see ``csv_rows``.
+    """
+    names = list(columns)
+    cells = [[row.get(name, "") for name in names] for row in rows]
+    return csv_rows([names, *cells] if header else cells)

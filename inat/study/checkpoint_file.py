@@ -4,6 +4,8 @@ import hashlib
 from pathlib import Path
 from zipfile import ZipFile
 
+from inat.study.archive import check_archive
+
 
 def is_intact(path: Path) -> bool:
     """Whether a checkpoint file has the checksums that were written into it; torch itself does not compare them.
@@ -15,6 +17,7 @@ def is_intact(path: Path) -> bool:
     False
     """
     try:
+        check_archive(path)
         with ZipFile(path) as archive:
             return archive.testzip() is None
     except Exception:  # the wrong numbers in a damaged archive can cause almost any exception

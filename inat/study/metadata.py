@@ -1,12 +1,12 @@
 """A study directory before it is opened: study.json, the lock, and the newest study in a folder."""
 
 import fcntl
-import json
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from analysis.files import read_json
 from inat.constants import GRID, HISTORY_CSV, JOURNAL, LOCK_FILE, SEARCH_KIND, STUDY_JSON, TRIALS_CSV
 from inat.errors import StudyError
 from inat.study.digests import changed_fields
@@ -22,7 +22,7 @@ def read_info(directory: Path) -> dict[str, Any]:
     """Read study.json; raise StudyError if it is missing, unreadable, edited or has no configuration."""
     path = directory / STUDY_JSON
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = read_json(path, inside=directory)
     except FileNotFoundError as error:
         parent = directory.parent
         studies = sorted(path.parent for path in parent.glob(f"*/{STUDY_JSON}")) if parent.exists() else []

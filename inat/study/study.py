@@ -42,6 +42,7 @@ from inat.study.digests import DIGESTS, digests_of
 from inat.study.journal import Journal
 from inat.study.journal_file import JournalFile
 from inat.study.metadata import acquire_lock, check_journal, read_info
+from inat.study.strange_files import check_files
 from inat.study.trial import Trial
 
 # Columns of an epoch that the journal keeps.
@@ -106,6 +107,7 @@ class Study(Journal):
         another process has it open.
         """
         info = read_info(directory)
+        check_files(directory)
         check_journal(directory)
         return cls(directory, info, acquire_lock(directory))
 

@@ -23,7 +23,9 @@ from inat.models.backbones import frozen_stage_count
 from inat.models.classifier import Classifier, without_frozen_stages
 from inat.models.factory import build_classifier, build_network, uninitialised_network
 from inat.models.stages import StagedNetwork
+from inat.study.archive import check_archive
 from inat.study.checkpoint_file import is_intact
+from inat.training.checkpoint_limits import check_contents
 from inat.training.epoch_recorder import recorder_of
 
 CONFIG_KEY = "trial_params"  # the flat parameters of the TrialConfig
@@ -129,6 +131,7 @@ def complete_checkpoint(source: Path, target: Path, weights_dir: str | None = No
 
 def _read(path: Path) -> dict[str, Any]:
     with _as_study_error(path):
+        check_archive(path)
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         checkpoint = {key: checkpoint[key] for key in (CONFIG_KEY, CLASSES_KEY, STATE_KEY)} | checkpoint
     if not is_intact(path):  # torch does not compare the checksums
@@ -142,16 +145,19 @@ def _as_study_error(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise StudyError(f"no checkpoint {path}; has its trial finished an epoch?") from error
+    except StudyError:
+        raise
     except UnpicklingError as error:  # torch's text advises to run the code that the file may contain
         raise StudyError(f"{path} is not a checkpoint of this program; pass a best.ckpt") from error
-    except (KeyError, TypeError, RuntimeError, ConfigError, ValueError, OSError, EOFError) as error:
-        reason = str(error).split("\n")[0]
+    except Exception as error:  # hostile bytes can raise any exception
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
         raise StudyError(f"{path} is not a checkpoint of this program ({reason}); pass a best.ckpt") from error
 
 
 def _rebuild(checkpoint: Mapping[str, Any], path: Path) -> LoadedCheckpoint:
     with _as_study_error(path):
         config, classes = TrialConfig.from_params(checkpoint[CONFIG_KEY]), tuple(checkpoint[CLASSES_KEY])
+        check_contents(config, classes, checkpoint[STATE_KEY], path.stat().st_size)
     net = _network(config, len(classes), checkpoint.get(FROZEN_KEY, ""), path)
     with _as_study_error(path):
         classifier = build_classifier(config, len(classes), net=net)

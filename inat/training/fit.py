@@ -17,7 +17,7 @@ from inat.training.checkpoint import DirectCheckpointIO
 from inat.training.epoch_recorder import EpochRecorder
 from inat.training.inputs import TrainingInputs, prepare_inputs
 from inat.training.memory import is_out_of_memory, keep_freed_memory
-from inat.training.precision import check_compiler, resolve_precision
+from inat.training.precision import check_compiler, keep_compiled_code_private, resolve_precision
 from inat.training.resume import discard_unusable
 
 # Lightning's loggers that announce the devices of every training.
@@ -111,6 +111,7 @@ def _fit(
     )
     if config.compile:
         check_compiler()
+        keep_compiled_code_private(Path(config.data.cache_dir))
         torch.compiler.reset()  # otherwise torch gives up after compiling a few networks in one process
         classifier.net.compile()
     trainer.fit(classifier, datamodule=inputs.data, ckpt_path=resume_from, weights_only=True)

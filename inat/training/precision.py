@@ -2,12 +2,17 @@
 
 import os
 import shutil
+import tempfile
+from pathlib import Path
 from typing import Literal
 
 import torch
 
 from inat.config.trial import Precision
+from inat.data.private_folder import create_private
 from inat.errors import ConfigError
+
+COMPILED_VARIABLE, COMPILED_DIR = "TORCHINDUCTOR_CACHE_DIR", "compiled"
 
 
 def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
@@ -59,3 +64,22 @@ def check_compiler() -> None:
     compiler = os.environ.get("CXX")
     if not any(shutil.which(name) for name in ([compiler] if compiler else ["g++", "clang++", "c++"])):
         raise ConfigError("--compile needs a C++ compiler and none is installed; install g++ or leave --compile out")
+
+
+def keep_compiled_code_private(cache_dir: Path) -> None:
+    """Let torch.compile keep its code in the cache, unless TORCHINDUCTOR_CACHE_DIR names another folder.
+
+    torch would use /tmp/torchinductor_USER, a name that another user can take first, and run the code found there.
+
+    >>> with patch.dict(os.environ):
+    ...     keep_compiled_code_private(Path("cache"))
+    ...     print(os.environ[COMPILED_VARIABLE])
+    cache/compiled
+    """
+    given = os.environ.get(COMPILED_VARIABLE, "")
+    if given and not given.startswith(os.path.join(tempfile.gettempdir(), "torchinductor_")):  # torch's own default
+        return
+    folder = cache_dir / COMPILED_DIR
+    create_private(cache_dir)
+    create_private(folder)
+    os.environ[COMPILED_VARIABLE] = str(folder)

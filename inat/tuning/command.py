@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from analysis.run_card import program
+from analysis.terminal import PlainConsole
 from inat.cli import INTERRUPTED
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
@@ -41,7 +40,7 @@ def search_and_report(config: SearchConfig) -> None:
     Raises SearchError if no trial has a result. After an interruption the process exits with 130; everything is kept.
     """
     started = time.monotonic()
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = PlainConsole()
     study, space = search.open_study(config)
     try:
         console.print(describe_task(config, study, space))
@@ -118,7 +117,9 @@ def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:
 
 def resume_command(study: Study) -> str:
     """The command that continues a study."""
-    return f"{program()} {shlex.join(['--resume', str(study.directory)])}"
+    space = str(study.info.get("config", {}).get("space", ""))
+    named = ["--space", space] if space.endswith(".py") else []  # a Python file is run only if the user names it
+    return f"{program()} {shlex.join(['--resume', str(study.directory), *named])}"
 
 
 def describe_failure(study: Study) -> str:

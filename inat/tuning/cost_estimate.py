@@ -8,11 +8,11 @@ from itertools import groupby, product
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Column, Table
 
 from analysis.markdown import format_duration
+from analysis.terminal import PlainConsole
 from inat.config.backbones import BACKBONE_FACTS
 from inat.config.finetune import FinetuneConfig
 from inat.config.trial import active_params
@@ -109,7 +109,7 @@ def print_plan(config: FinetuneConfig) -> None:
 
     Raises the same ConfigError or DataError as the search would, for a wrong space or wrong data.
     """
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = PlainConsole()
     space = presets.space_of(config)
     data = inspect_data(config.data_config())
     if config.weights_dir is not None:

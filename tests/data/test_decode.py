@@ -155,3 +155,16 @@ def test_unusable_files_are_refused_with_a_reason(tmp_path, name, make, reason):
     make(tmp_path / name)
     with pytest.raises(Exception, match=reason):
         read_image(tmp_path / name)
+
+
+def test_a_program_that_draws_is_not_run_whatever_its_name(tmp_path, monkeypatch):
+    ghostscript, ran = tmp_path / "bin" / "gs", tmp_path / "ran"
+    ghostscript.parent.mkdir()
+    ghostscript.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ghostscript.parent}:{os.environ['PATH']}")
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(ValueError, match="EPS is a program that draws, which is not run"):
+        read_image(photo)
+    assert not ran.exists()

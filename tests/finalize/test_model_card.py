@@ -1,6 +1,7 @@
 import copy
 
 import pytest
+from markdown_it import MarkdownIt
 
 from inat.finalize.model_card import model_card
 
@@ -55,3 +56,19 @@ def test_optional_parts_appear_only_if_they_apply(metrics):
         assert part in card
     changed["model"]["config"]["weights"] = "none"
     assert "ImageNet" not in model_card(changed)
+
+
+@pytest.mark.parametrize(
+    "name", ["<img src=x onerror=alert(1)>", "[a](http://b)", "a|b", "# a", "`a`", "a\nb", "\x1b[31m\u202ea"]
+)
+def test_names_of_classes_trials_and_folders_are_no_markup(metrics, name):
+    metrics["data"] |= {"classes": [name, "bee"], "source": name}
+    metrics["winner"]["name"] = metrics["candidates"][0]["name"] = name
+    metrics["test"]["per_class"][0]["class"] = metrics["test"]["confusions"][0]["true"] = name
+    metrics["model"]["config"] = {"activation": name}
+    html = MarkdownIt("gfm-like", {"linkify": False}).render(model_card(metrics))
+    assert "<img" not in html
+    assert "<a " not in html
+    assert not {"\x1b", "\u202e"} & set(html)
+    assert html.count("<h1>") == 1
+    assert [line.count(" | ") for line in model_card(metrics).splitlines() if line.startswith("| activation")] == [1]

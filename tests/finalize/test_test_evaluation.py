@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -129,3 +131,24 @@ def test_a_file_of_another_version_is_not_called_damaged(tmp_path, evaluations):
 def test_a_missing_checkpoint_is_reported(tmp_path):
     with pytest.raises(StudyError, match=r"checkpoint .*best.ckpt .*No such file or directory.; restore it, or remove"):
         sha256_of(tmp_path / "runs" / "checkpoints" / "t0000" / "best.ckpt")
+
+
+class Payload:
+    """An object that writes a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return (Path.write_text, (self.target, "unpickled"))
+
+
+def test_a_stored_evaluation_runs_no_code_and_fills_no_memory(tmp_path):
+    fields = {name: np.zeros(3) for name in ("logits", "labels", "model", "evaluations", "arithmetic")}
+    names = np.array([Payload(tmp_path / "ran")], dtype=object)
+    np.savez(tmp_path / "pickled.npz", names=names, allow_pickle=True, **fields)
+    np.savez_compressed(tmp_path / "compressed.npz", names=np.zeros(3), **fields)
+    for name in ("pickled", "compressed"):
+        with pytest.raises(StudyError, match=rf"{name}.npz, the stored result of an evaluation .* is damaged"):
+            test_evaluation._read(tmp_path / f"{name}.npz")
+    assert not (tmp_path / "ran").exists()

@@ -1,35 +1,40 @@
 """The section about a study's final model, which ``python -m inat.finalize`` writes."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.figures.final import plot_confusion, plot_reliability
-from analysis.report.document import Fact, Item, ReportFigure, Section, Table
+from analysis.files import read_json
+from analysis.report.document import Fact, Item, ReportFigure, Section, Table, section
 from analysis.schema import FINAL_DIR, METRICS_JSON, TEST
 
 FORMAT = 1  # version of metrics.json; other versions are ignored
+# What reading a metrics.json raises that somebody else changed or cut.
+DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
 BIN_COLUMNS = ["confidence", "accuracy", "low", "high", "images"]
 
 
 def read_final(path: Path) -> dict[str, Any]:
     """The final/metrics.json of a study; empty if there is none, or if it has another format."""
     try:
-        content = json.loads((path / FINAL_DIR / METRICS_JSON).read_bytes())
+        content = read_json(path / FINAL_DIR / METRICS_JSON, inside=path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) and content.get("format") == FORMAT and content.get(TEST) else {}
 
 
 def final_fact(metrics: dict[str, Any]) -> list[Fact]:
-    """The test accuracy of the final model, for the first screen."""
+    """The test accuracy of the final model, for the first screen; nothing if metrics.json is damaged."""
     if not metrics:
         return []
-    test = metrics[TEST]
-    note = f"test accuracy of {metrics['winner']['trial_id']}, retrained ({_interval(test)}{test['images']:,} images)"
-    return [Fact("final model", f"{test['accuracy']:.4f}", note)]
+    try:
+        test, winner = metrics[TEST], metrics["winner"]["trial_id"]
+        note = f"test accuracy of {winner}, retrained ({_interval(test)}{test['images']:,} images)"
+        return [Fact("final model", f"{test['accuracy']:.4f}", note)]
+    except DAMAGED:
+        return []
 
 
 def _interval(test: dict[str, Any]) -> str:
@@ -39,7 +44,15 @@ def _interval(test: dict[str, Any]) -> str:
 
 def final_section(metrics: dict[str, Any]) -> list[Section]:
     """How good the final model is on the test split and how it was chosen; no section without a final model."""
-    return [Section("final", "Final model", _items(metrics))] if metrics else []
+    return [section("final", "Final model", lambda: _checked_items(metrics))] if metrics else []
+
+
+def _checked_items(metrics: dict[str, Any]) -> list[Item]:
+    try:
+        return _items(metrics)
+    except DAMAGED as error:
+        place = f"{FINAL_DIR}/{METRICS_JSON}"
+        raise ValueError(f"{place} is damaged ({type(error).__name__}: {error}); run inat.finalize again") from error
 
 
 def _items(metrics: dict[str, Any]) -> list[Item]:

@@ -22,6 +22,12 @@ DAMAGE_ERRORS: Final = (BadZipFile, zlib.error, lzma.LZMAError, struct.error, EO
 # ... and the codes of OSErrors that damage also causes: bz2's, a negative offset, a file where a folder should be.
 DAMAGE_CODES: Final = (None, errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
+MAX_RATIO: Final = 100  # of unpacked to packed bytes; photos hardly shrink, zeros about 1,030 times
+MIN_BOMB: Final = 100_000_000  # bytes that any archive may have
+MAX_MEMBERS: Final = 20_000_000  # iNaturalist 2021, the largest of its kind, has 2.7 million
+MAX_NAME, MAX_PATH = 255, 2048  # bytes; Linux allows 4,096 for the whole path, with the folder given by --to
+COPY_BYTES: Final = 1 << 20
+
 
 class UnusableArchiveError(DataError):
     """The archive was fetched completely but is unusable, so keeping it would repeat the error for ever."""
@@ -60,10 +66,11 @@ def _unpack(archive: Path, tree: Path) -> None:
             for member in members:
                 _refuse_escape(member)
             size = sum(member.file_size for member in members)
+            _refuse_bomb(members, size, archive.stat().st_size)
             check_space(archive.parent.parent, size, "unpacking", FULL_DISK_ADVICE)
             with show_progress("unpacked", size) as advance:
                 for member in members:
-                    opened.extract(member, tree)  # reads to the end, where zipfile compares the CRC
+                    _extract(opened, member, tree)
                     advance(member.file_size)
     except (*DAMAGE_ERRORS, OSError) as error:
         if isinstance(error, OSError) and error.errno not in DAMAGE_CODES:
@@ -83,6 +90,35 @@ def _refuse_escape(member: ZipInfo) -> None:
         raise UnusableArchiveError(
             f"member {member.filename!r} of the archive {what}, so nothing was unpacked; pass another --url"
         )
+
+
+def _refuse_bomb(members: list[ZipInfo], unpacked: int, packed: int) -> None:
+    long = next((m.filename for m in members if len(os.fsencode(m.filename)) > MAX_PATH), None)
+    long = long or next((m.filename for m in members if max(map(len, _names(m))) > MAX_NAME), None)
+    if len(members) > MAX_MEMBERS:
+        wrong = f"{len(members):,} members, more than the allowed {MAX_MEMBERS:,}"
+    elif unpacked > max(MAX_RATIO * packed, MIN_BOMB):
+        wrong = f"{unpacked:,} bytes in {packed:,}, which no archive of photos has"
+    elif long is not None:
+        wrong = f"a member with a name that is too long for a disk, {long[:40]!r}..."
+    else:
+        return
+    raise UnusableArchiveError(f"the archive has {wrong}, so nothing was unpacked; pass another --url")
+
+
+def _names(member: ZipInfo) -> list[bytes]:
+    return os.fsencode(member.filename).split(b"/")
+
+
+def _extract(archive: ZipFile, member: ZipInfo, tree: Path) -> None:
+    target = tree / member.filename
+    if member.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # "x" fails where a second member has the same name: on macOS and Windows also in other letters' case.
+    with archive.open(member) as source, target.open("xb") as file:
+        shutil.copyfileobj(source, file, COPY_BYTES)  # reads to the end, where zipfile compares the CRC
 
 
 def _count_unpacked(top: Path) -> int:

@@ -1,5 +1,8 @@
 """study.db: the ended trials of a study as an Optuna database, for optuna-dashboard."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Self
 
 import optuna
@@ -12,6 +15,18 @@ from inat.tuning.loggers.background import BackgroundLogger
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 
 STUDY_NAME = "trials"  # fixed, so that a study directory can be renamed
+
+
+def _check_database(file: Path) -> None:
+    """Raise ValueError for a database of a stranger whose triggers would run with each new row, perhaps for ever."""
+    if not file.exists():
+        return
+    with closing(sqlite3.connect(file)) as database:
+        strange = database.execute("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchall()
+    if strange:
+        raise ValueError(
+            f"it has the {strange[0][0]} {strange[0][1]!r}, which no database of Optuna has; remove the file"
+        )
 
 
 class OptunaDbWriter(BackgroundLogger):
@@ -36,6 +51,7 @@ class OptunaDbWriter(BackgroundLogger):
             self.put(self._searcher.to_frozen_trial(trial))
 
     def open(self) -> None:
+        _check_database(self._study.directory / STUDY_DB)
         self._storage = optuna.storages.RDBStorage(f"sqlite:///{self._study.directory / STUDY_DB}")
         self._database = optuna.create_study(
             storage=self._storage, study_name=STUDY_NAME, direction="maximize", load_if_exists=True

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from analysis.terminal import PlainConsole
 from inat.constants import FAILED, RUNNING, STATES
 from inat.study.study import Study
 from inat.study.trial import Trial
@@ -22,7 +23,7 @@ class SearchProgress:
     def __init__(self, study: Study, total: int, console: Console | None = None) -> None:
         self._study = study
         self._total = total
-        self._console = console or Console(highlight=False)
+        self._console = console or PlainConsole(soft_wrap=False)
         self._before = len(study.ended())
         self._started = 0.0
         self._counts = describe_counts(study)

@@ -1,5 +1,6 @@
 """TensorBoard event files (--tensorboard): one run per trial, with the names of history.csv."""
 
+import re
 from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
 
+MAX_NAME = 150  # characters; a name may have 255 bytes
+
+
 class Event(NamedTuple):
     """The latest epoch of a trial, or its end."""
 
@@ -20,6 +24,11 @@ class Event(NamedTuple):
     ended: bool
     epoch: int
     values: dict[str, float]
+
+
+def folder_name(item: Event) -> str:
+    """The folder of a run. Values of hyperparameters may contain slashes, or be longer than a file name may be."""
+    return re.sub(r"[^\w.,=+-]", "_", f"{item.trial_id}-{item.name}")[:MAX_NAME]
 
 
 class TensorboardLogger(BackgroundLogger):
@@ -48,7 +57,7 @@ class TensorboardLogger(BackgroundLogger):
                 writer.close()
             return
         if item.trial_id not in self._writers:
-            self._writers[item.trial_id] = self._make(str(self._directory / f"{item.trial_id}-{item.name}"))
+            self._writers[item.trial_id] = self._make(str(self._directory / folder_name(item)))
         for name, value in item.values.items():
             self._writers[item.trial_id].add_scalar(name, value, item.epoch)
 

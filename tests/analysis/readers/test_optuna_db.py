@@ -1,5 +1,7 @@
 import math
+import os
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import optuna
@@ -8,6 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
+from analysis.readers import optuna_files
 from analysis.study import load_study
 
 SPACE = {
@@ -165,3 +168,73 @@ def test_a_journal_is_read_up_to_the_first_damaged_line(tmp_path):
     loaded = load_study(path)
     assert len(loaded.trials) == 2
     assert loaded.read_errors["place"].tolist() == [f"journal line {len(lines)}"]
+
+
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x AS study_name, x AS study_id FROM c"
+
+
+def change(database, *statements):
+    with closing(sqlite3.connect(database)) as connection:
+        for statement, *values in statements:
+            connection.execute(statement, values)
+        connection.commit()
+    return database
+
+
+def test_a_view_that_computes_rows_for_ever_is_refused(database):
+    change(database, [f"CREATE VIEW studies AS {ENDLESS}"])
+    with pytest.raises(ValueError, match=r"it has the view 'studies', which no database of Optuna has"):
+        load_study(database)
+
+
+def test_a_query_without_end_is_cut_off(database, monkeypatch):
+    monkeypatch.setattr(optuna_files, "MAX_SECONDS", 0.1)
+    change(
+        database,
+        ["CREATE TABLE studies(study_name TEXT, n INTEGER, study_id INTEGER AS (length(hex(zeroblob(n)))))"],
+        *(["INSERT INTO studies(study_name, n) VALUES (?, 4000000)", str(i)] for i in range(500)),
+    )
+    with pytest.raises(ValueError, match=r"cannot be read as an Optuna database \(interrupted\)"):
+        load_study(database)
+
+
+def test_a_huge_blob_is_not_read(database):
+    fill(f"sqlite:///{database}", trials=[stored_trial(attributes={"a": 1})])
+    change(database, ["UPDATE trial_user_attributes SET value_json = zeroblob(100000000)"])
+    with pytest.raises(ValueError, match=r"cannot be read as an Optuna database \(.*too big"):
+        load_study(database)
+
+
+@pytest.mark.parametrize(
+    ("statement", "value", "reason"),
+    [
+        (
+            "UPDATE trial_user_attributes SET value_json = ?",
+            "[" * 100_000,
+            "attribute a is not JSON: nested too deeply",
+        ),
+        ("UPDATE trial_user_attributes SET value_json = ?", 5.5, None),
+        ("UPDATE trial_params SET distribution_json = ?", "[" * 100_000, "is not in its distribution"),
+        (
+            "UPDATE trial_params SET distribution_json = ?",
+            '{"name": "FloatDistribution"}',
+            "is not in its distribution",
+        ),
+        ("UPDATE trials SET datetime_start = ?", 7, "fromisoformat"),
+        ("UPDATE trials SET state = ?", "ODD", "unknown state 'ODD'"),
+        ("UPDATE trial_values SET value = ?", "text", None),
+        ("UPDATE trial_values SET value = ?", b"blob", None),
+        ("UPDATE trial_intermediate_values SET step = ?", "text", None),
+    ],
+)
+def test_cells_of_another_type_are_recorded_or_left_out(database, statement, value, reason):
+    fill(f"sqlite:///{database}", trials=[stored_trial(attributes={"a": 1}, steps=[(1, 0.5)])])
+    change(database, ["PRAGMA ignore_check_constraints = 1"], [statement, value])
+    errors = load_study(database).read_errors
+    assert [reason in text for text in errors["reason"]][:1] == ([True] if reason else [])
+
+
+def test_a_database_that_is_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.db")
+    with pytest.raises(OSError, match="not a regular file"):
+        load_study(tmp_path / "a.db")

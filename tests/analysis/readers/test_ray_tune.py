@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -255,3 +256,26 @@ def test_parameters_with_the_name_of_a_column_and_requested_parameters(tmp_path)
     assert load_study(directory, parameters=["x"]).parameters == ["x"]
     with pytest.raises(ValueError, match="no parameter y; choose from: config/epochs, config/name, x"):
         load_study(directory, parameters=["y"])
+
+
+@pytest.mark.parametrize("name", ["params.json", "result.json", "progress.csv", "error.txt"])
+def test_a_link_or_pipe_in_an_experiment_is_not_read(tmp_path, name):
+    secret = tmp_path / "secret"
+    secret.write_text("SECRET: Error\nline")
+    trial = {"config": {"x": 1}, "results": accuracies(0.5), "status": "ERROR", "error": "ValueError: a"}
+    for number, make in enumerate((lambda path: path.symlink_to(secret), os.mkfifo)):
+        directory = write_experiment(tmp_path / f"experiment{number}", [trial])
+        if name == "progress.csv":
+            (folder_of(directory, 0) / "result.json").unlink()
+        (folder_of(directory, 0) / name).unlink(missing_ok=True)
+        make(folder_of(directory, 0) / name)
+        study = load_study(directory)
+        assert "SECRET" not in study.trials.to_string() + study.read_errors.to_string()
+        assert study.read_errors["place"].str.endswith(name).any()
+
+
+def test_a_result_nested_as_deeply_as_the_parser_allows_is_read_up_to_a_depth(tmp_path):
+    directory = write_experiment(tmp_path, [{"config": {"x": 1}, "results": accuracies(0.5)}])
+    nested = '{"a": ' * 800 + "1" + "}" * 800
+    append(directory, 0, json.dumps(full_result({"val_acc": 0.3}, 2, "d128a_00001", {}))[:-1] + f', "b": {nested}}}\n')
+    assert load_study(directory).trials["best_val_acc"].tolist() == [0.5]

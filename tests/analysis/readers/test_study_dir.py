@@ -156,3 +156,76 @@ def test_reading_while_a_search_writes(tmp_path):
     assert all(study.trials["best_val_acc"].eq(0.2).all() for study in studies)
     assert all(study.read_errors.empty for study in studies)
     assert len({len(study.trials) for study in studies}) > 1
+
+
+FORMULAS = ["=1+1", "'=1+1", "-x;=2", "@SUM(1)", "plain"]
+
+
+def test_texts_that_look_like_formulas_are_escaped_in_the_file_and_read_back(tmp_path):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    for text in FORMULAS:
+        trial = study.add_trial({"=act": text, "lr": -0.5})
+        study.add_epoch(trial.trial_id, {"epoch": 1, "best_val_acc": 0.5}, node=text)
+        study.end_trial(trial.trial_id, "completed", text)
+    study.close()
+    written = (tmp_path / "study" / "trials.csv").read_text()
+    assert ",=1+1" not in written
+    assert ",'=1+1" in written
+    loaded = load_study(tmp_path / "study")
+    assert loaded.parameters == ["=act", "lr"]
+    for column in ("=act", "node", "error"):
+        assert loaded.trials[column].tolist() == FORMULAS
+    assert loaded.trials["lr"].tolist() == [-0.5] * len(FORMULAS)
+
+
+@pytest.mark.parametrize("name", ["trials.csv", "history.csv", "study.json"])
+def test_a_link_out_of_the_study_is_not_read(tmp_path, name):
+    secret = tmp_path / "secret"
+    secret.write_text("root:x:0:0\nhalf a line")
+    directory = write_study(tmp_path / "study")
+    (directory / name).unlink()
+    (directory / name).symlink_to(secret)
+    if name == "trials.csv":
+        with pytest.raises(OSError, match="a link that leads out of its folder"):
+            load_study(directory)
+        return
+    errors = load_study(directory).read_errors
+    assert errors["reason"][0] == "a link that leads out of its folder; put the file itself there"
+    assert "half" not in errors.to_string()
+
+
+@pytest.mark.parametrize("name", ["history.csv", "study.json"])
+def test_a_pipe_in_a_study_is_recorded_instead_of_waited_for(tmp_path, name):
+    directory = write_study(tmp_path / "study")
+    (directory / name).unlink()
+    os.mkfifo(directory / name)
+    assert (
+        load_study(directory).read_errors.to_numpy().tolist() == [[name, "not a regular file"]] or name != "study.json"
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "left"),
+    [
+        ({"reduction_factor": 1.5, "grace_period": 1}, {"grace_period": 1}),
+        ({"grace_period": -1, "reduction_factor": 3}, {"reduction_factor": 3}),
+        ({"max_epochs": 10**30, "max_concurrent": 0, "num_samples": True, "seed": 1}, {"seed": 1}),
+        ([1], {}),
+        ("text", {}),
+    ],
+    ids=str,
+)
+def test_settings_that_no_search_can_have_are_left_out(tmp_path, config, left):
+    directory = write_study(tmp_path / "study")
+    (directory / "study.json").write_text(json.dumps({"config": config}))
+    study = load_study(directory)
+    assert study.info == {"config": left}
+    assert len(study.read_errors) == (len(config) - len(left) if isinstance(config, dict) else 0)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "[1]", "NaN", "9" * 5000])
+def test_a_study_json_that_is_no_object_is_recorded(tmp_path, text):
+    directory = write_study(tmp_path / "study")
+    (directory / "study.json").write_text(text)
+    study = load_study(directory)
+    assert (study.info, len(study.read_errors)) == ({}, 1)

@@ -1,3 +1,5 @@
+import pytest
+
 from analysis.readers.tables import read_table
 
 
@@ -46,3 +48,16 @@ def test_an_empty_file_and_a_half_written_header(tmp_path):
     found, read_errors = table(tmp_path, "trial_id,na")
     assert found.empty
     assert read_errors == [("table.csv line 1", "half-written: trial_id,na")]
+
+
+def test_a_table_with_too_many_columns_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{','.join(f'c{i}' for i in range(20_000))}\n{','.join('1' * 20_000)}\n")
+    with pytest.raises(ValueError, match=r"t.csv has 20,000 columns, more than the allowed 10,000; pass another file"):
+        read_table(path, "t.csv", [])
+
+
+def test_a_long_text_in_quotes_is_read(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(f'a,b\n"{"x" * 200_000}",1\n')
+    assert len(read_table(path, "t.csv", [])["a"].iloc[0]) == 200_000

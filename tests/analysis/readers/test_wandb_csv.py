@@ -129,3 +129,19 @@ def test_an_api_table_without_any_run_that_can_be_read(tmp_path):
     path = export(tmp_path / "project.csv", ["x,y,z"], "summary,config,name", "\n")
     with pytest.raises(ValueError, match="no metric best_val_acc or val_acc"):
         load_study(path)
+
+
+def test_python_code_in_a_dictionary_is_not_run(tmp_path):
+    ran = tmp_path / "ran"
+    code = f"__import__('pathlib').Path('{ran}').touch()"
+    (tmp_path / "runs.csv").write_text(f'name,config,summary\na,"{code}","{code}"\nb,{{}},"{{\'val_acc\': 0.5}}"\n')
+    study = load_study(tmp_path / "runs.csv")
+    assert study.trials["name"].tolist() == ["b"]
+    assert "is not a dictionary" in study.read_errors["reason"][0]
+    assert not ran.exists()
+
+
+def test_a_dictionary_nested_too_deeply_is_recorded(tmp_path):
+    deep = "{'a': " * 5000 + "1" + "}" * 5000
+    (tmp_path / "runs.csv").write_text(f'name,config,summary\na,"{deep}",{{}}\nb,{{}},"{{\'val_acc\': 0.5}}"\n')
+    assert load_study(tmp_path / "runs.csv").trials["name"].tolist() == ["b"]

@@ -1,4 +1,8 @@
+import base64
+import csv
+import hashlib
 import json
+import os
 import re
 import stat
 
@@ -11,9 +15,12 @@ from analysis.report.document import Headline, Report, Section, Table
 from analysis.report.page import MAX_ROWS, render
 from analysis.report.write import folder_for, summary, write
 from tests.analysis.report.conftest import HOSTILE
+from tests.analysis.studies import early_stopped_study
 
 pytestmark = pytest.mark.slow
 MOST_BYTES = 8e6
+SMALL = Report(Headline("a", "b", {}, [], []), [Section("s", "S", [Table("t", "T", pd.DataFrame({"a": [1]}))])])
+NAME = "<script>alert(1)</script>|`x`[link](http://host)*b*\x1b[31m\x07\u202e"
 
 
 def test_page_figures_tables_and_summary_are_written(folder):
@@ -25,8 +32,7 @@ def test_page_figures_tables_and_summary_are_written(folder):
     assert (folder / "report.html").stat().st_size < MOST_BYTES
 
 
-def test_the_page_is_readable_by_others_and_no_partial_file_is_left(folder):
-    assert stat.S_IMODE((folder / "report.html").stat().st_mode) == 0o644
+def test_no_partial_file_is_left(folder):
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
@@ -49,6 +55,56 @@ def test_the_summary_links_its_figures(folder):
     assert len(links) >= 10
     assert all((folder / link).is_file() for link in links)
     assert "- trials: **60** 29 completed, 30 stopped, 1 failed" in text
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_get_the_permissions_of_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        files = write(SMALL, tmp_path / "new", csv=True)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {mode}
+
+
+def test_a_link_of_a_strangers_study_is_replaced_and_not_followed(tmp_path):
+    outside, folder = tmp_path / "outside", tmp_path / "study"
+    outside.mkdir()
+    folder.mkdir()
+    (outside / "mine").write_text("mine")
+    for name in ("report.html", "summary.md"):
+        (folder / name).symlink_to(outside / "mine")
+    write(SMALL, folder)
+    assert (outside / "mine").read_text() == "mine"
+    assert not (folder / "summary.md").is_symlink()
+    (folder / "tables").symlink_to(outside)
+    with pytest.raises(OSError, match="a link that leads out of its folder; remove it, or pass --output"):
+        write(SMALL, folder, csv=True)
+    assert [path.name for path in outside.iterdir()] == ["mine"]
+
+
+def test_names_of_trials_are_no_markup_in_any_file(tmp_path):
+    study = early_stopped_study()
+    study.trials["name"] = study.trials["trial_id"] + f" {NAME}"
+    study.trials.loc[0, ["state", "error"]] = ["failed", f"=1+1 {NAME}"]
+    write(build(study, tmp_path / NAME.replace("/", "")), tmp_path, csv=True)
+    page, text = (tmp_path / "report.html").read_text(), (tmp_path / "summary.md").read_text()
+    for content in (page, text):
+        assert not {"\x1b", "\u202e", "\x07"} & set(re.sub(r"<script>.*?</script>", "", content, flags=re.DOTALL))
+    assert page.count("<script") == text.count("<script") + 4  # plotly, two of data, the page's own
+    assert "[link](http" not in text
+    for path in (tmp_path / "tables").glob("*.csv"):
+        for row in csv.reader(path.read_text().splitlines()):
+            assert not [cell for cell in row if cell[:1] in "=@" and cell]
+
+
+def test_the_page_runs_only_its_own_scripts(folder):
+    text = (folder / "report.html").read_text()
+    policy = re.search(r"script-src ([^;]*);", text)[1]
+    assert "unsafe-inline" not in policy
+    scripts = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert policy.split() == [*(f"'sha256-{value}'" for value in hashes), "'unsafe-eval'"]
 
 
 def test_long_tables_are_cut_in_the_page_but_not_in_the_csv(tmp_path):

@@ -4,13 +4,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import zipfile
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
-from inat.data.download import command, messages
+from inat.data.download import command, messages, unzip
 from tests.data.site import (
     IMAGES,
     NAMES,
@@ -148,7 +147,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_the_archive_is_kept(site, to, 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(zipfile.ZipFile, "extract", full)
+        patch.setattr(unzip, "_extract", full)
         refuse(site, to, rf"cannot use {to.parent}: No space left on device; remove the cause or name another folder")
     site.asked = []
     run(site, to)
@@ -184,7 +183,7 @@ def test_a_closed_stdout_is_not_reported_as_an_error_of_the_disk(to):
 
 def test_ctrl_c_leaves_no_folder_and_keeps_the_archive(site, to, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(zipfile.ZipFile, "extract", interrupt)
+        patch.setattr(unzip, "_extract", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(site, to)
     assert capsys.readouterr().out.endswith("the part fetched so far is kept; the same command continues from there\n")
@@ -241,7 +240,7 @@ download(DownloadCommand(to=Path(sys.argv[4]), url=sys.argv[5]))
     ("owner", "name", "call", "published"),
     [
         ("inat.data.download.http", "atomic_write", 1, False),
-        ("zipfile:ZipFile", "extract", 8, False),
+        ("inat.data.download.unzip", "_extract", 8, False),
         ("os", "sync", 1, False),
         ("inat.data.download.http:ResumableFile", "forget", 2, True),
     ],

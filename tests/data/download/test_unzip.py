@@ -4,6 +4,7 @@ import zipfile
 
 import pytest
 
+from inat.data.download import unzip
 from tests.data.site import IMAGES, assert_whole, refuse, run, zipped
 
 
@@ -76,6 +77,57 @@ def test_damage_is_reported_equally_for_every_compression(site, to, method):
     site.body = compressed_and_damaged(method)
     refuse(site, to, r"no sound zip archive: .*; check --url")
     assert list(to.parent.iterdir()) == []
+
+
+def bomb() -> bytes:
+    """An archive of 0.3 MB that unpacks to 300 MB; written by hand, zipfile would need the 300 MB."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for i in range(3):
+            archive.writestr(f"train/bird/{i}.jpg", bytes(100_000_000), compresslevel=1)
+    return buffer.getvalue()
+
+
+def declared(size: int) -> bytes:
+    """An archive whose only member claims to have ``size`` bytes."""
+    body = bytearray(zipped({"train/bird/0.jpg": b"x"}))
+    place = body.rindex(b"PK\1\2")
+    body[place + 24 : place + 28] = size.to_bytes(4, "little")
+    return bytes(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            bomb(),
+            r"the archive has 300,000,000 bytes in [\d,]+, which no archive of photos has, so nothing was unpacked",
+        ),
+        (declared(4_000_000_000), r"has 4,000,000,000 bytes in \d+, which no archive of photos has, so nothing was"),
+        (zipped(IMAGES | {"train/" + "a" * 300: b""}), r"a member with a name that is too long for a disk, 'train/aaa"),
+        (zipped(IMAGES | {"a/" * 2000: b""}), r"a member with a name that is too long for a disk, 'a/a/a/"),
+    ],
+    ids=["bomb", "claim", "long name", "deep"],
+)
+def test_a_zip_bomb_is_refused_before_anything_is_unpacked(site, to, tmp_path, body, message):
+    site.body = body
+    refuse(site, to, message)
+    assert list(tmp_path.rglob("*")) == [to.parent]
+
+
+def test_an_archive_of_too_many_files_is_refused(site, to, monkeypatch):
+    monkeypatch.setattr(unzip, "MAX_MEMBERS", 3)
+    site.body = zipped(IMAGES)
+    refuse(site, to, rf"the archive has {len(IMAGES)} members, more than the allowed 3, so nothing was unpacked;")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_second_member_of_the_same_name_is_refused_instead_of_replacing_the_first(site, to):
+    buffer = io.BytesIO(zipped(IMAGES))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("train/bird/0.jpg", b"another")
+    site.body = buffer.getvalue()
+    refuse(site, to, r"no sound zip archive: .*File exists.*; check --url")
 
 
 def special(kind: int) -> zipfile.ZipInfo:

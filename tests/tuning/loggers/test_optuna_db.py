@@ -1,3 +1,6 @@
+import sqlite3
+from contextlib import closing
+
 import optuna
 import pytest
 from ray import tune
@@ -51,3 +54,14 @@ def test_a_database_that_cannot_be_written_does_not_stop_the_search(study):
     with mirror_of(study) as mirror:
         mirror(end(study, 0.5, "stopped"))
     assert mirror.error is not None
+
+
+def test_a_database_with_a_trigger_is_left_alone(study):
+    with mirror_of(study) as mirror:
+        mirror(end(study, 0.5, "stopped"))
+    with closing(sqlite3.connect(study.directory / STUDY_DB)) as database:
+        database.execute("CREATE TRIGGER again AFTER INSERT ON trials BEGIN DELETE FROM trials; END")
+        database.commit()
+    with mirror_of(study) as mirror:
+        mirror(end(study, 0.7, "completed"))
+    assert str(mirror.error) == "it has the trigger 'again', which no database of Optuna has; remove the file"

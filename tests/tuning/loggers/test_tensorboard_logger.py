@@ -44,3 +44,13 @@ def test_a_trial_that_ends_without_an_epoch_writes_nothing(study):
         tracker(other)  # left running: closed with the tracker
     assert tracker.error is None
     assert [run.name for run in (study.directory / "tensorboard").iterdir()] == ["t0001-mish"]
+
+
+def test_the_value_of_a_hyperparameter_cannot_lead_out_of_the_folder(study):
+    with TensorboardLogger(study) as tracker:
+        trial = study.add_trial({"x": "../../../outside/" + "a" * 300})
+        run_epochs(study, trial.trial_id, [0.5])
+        tracker(trial)
+    assert tracker.error is None
+    (run,) = (study.directory / "tensorboard").iterdir()
+    assert run.name.startswith("t0000-x=.._.._.._outside_aaa")

@@ -1,6 +1,12 @@
+import copy
 import json
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.figures.final import plot_confusion, plot_reliability
 from analysis.report.build import build
@@ -80,3 +86,32 @@ def test_many_classes_have_colours_without_numbers():
 def test_a_single_image_has_no_interval():
     (fact,) = final_fact(METRICS | {"test": METRICS["test"] | {"accuracy_interval": None, "images": 1}})
     assert fact.note == "test accuracy of t1, retrained (1 images)"
+
+
+def places(value, path=()):
+    """The paths of all values in nested dictionaries and lists."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(list(places(METRICS))),
+    st.sampled_from([None, "x", -1, 10**400, float("nan"), float("inf"), [], {}, [[1]], {"a": 1}, True]),
+)
+def test_a_changed_record_gives_a_reason_and_not_a_traceback(place, value):
+    metrics = copy.deepcopy(METRICS)
+    inner = metrics
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "final").mkdir()
+        (Path(folder) / "final" / "metrics.json").write_text(json.dumps(metrics))
+        known = read_final(Path(folder))
+        final_fact(known)
+        sections = final_section(known)
+    reason = r"Not available for this study: final/metrics.json is damaged \(.*\); run inat.finalize again."
+    assert not sections or len(sections[0].items) > 1 or re.fullmatch(reason, sections[0].items[0], re.DOTALL)
