@@ -111,8 +111,8 @@ def _fit(
         accelerator="auto",
         devices=1,
         callbacks=[recorder, *callbacks],
-        # A trial is one process, whatever started the search. Without this plugin, Lightning takes the variables of Slurm,
-        # MPI, LSF or torchelastic for its own: it fails for --ntasks=4, and lets SIGUSR1 requeue the job.
+        # A trial is one process, whatever started the search. Without this plugin, Lightning obeys the variables of
+        # Slurm, MPI, LSF and torchelastic: it fails where --ntasks is 4, and requeues the job at SIGUSR1.
         plugins=[DirectCheckpointIO(), LightningEnvironment()],
         logger=False,
         enable_checkpointing=False,

@@ -1,4 +1,6 @@
-"""The part of KubeRay's schema that clusters/kuberay.yaml uses, in kuberay-schema.json. Make it again from a CRD of KubeRay:
+"""The part of KubeRay's schema that clusters/kuberay.yaml uses, in kuberay-schema.json.
+
+Make it again from the CRD of a newer KubeRay:
 
 python -m tests.clusters.kuberay_schema ray.io_rayjobs.yaml   # helm-chart/kuberay-operator/crds/ in its repository
 """
