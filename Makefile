@@ -1,4 +1,4 @@
-# make search | test | lint | docs | wheel. Needs Python 3.11 or 3.12, make and git; every package goes into .venv.
+# make search | test | lint | docs | wheel. Needs Python 3.11 to 3.13, make and git; every package goes into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -64,10 +64,13 @@ docs: setup
 wheel: setup
 	$(BIN)/python -m build --no-isolation
 
-# requirements.lock holds for Python 3.11 and 3.12 on Linux and macOS, requirements-oldest.txt for Python 3.11 on Linux: the
-# lower bounds of pyproject.toml with the development tools of requirements.txt. What still fits keeps its version.
+# requirements.lock holds for Python 3.11 to 3.13 on Linux and macOS, requirements-oldest.txt for Python 3.11 on Linux: the
+# lower bounds of pyproject.toml with the development tools of requirements.txt. clusters/requirements-kubernetes.txt is what
+# the image for Kubernetes needs, in the versions of requirements.lock. What still fits keeps its version.
 lock: RESOLVE := $(BIN)/uv pip compile --quiet --python-version 3.11 --custom-compile-command "make lock"
 lock:
 	$(RESOLVE) --universal requirements.txt --output-file requirements.lock
 	sed '1,/^# Development/d' requirements.txt | \
 	    $(RESOLVE) --resolution lowest-direct --python-platform linux pyproject.toml - --output-file requirements-oldest.txt
+	$(RESOLVE) --universal --extra kubernetes --constraint requirements.lock pyproject.toml \
+	    --output-file clusters/requirements-kubernetes.txt

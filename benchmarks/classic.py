@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Subset
@@ -89,7 +90,7 @@ def train(
     clock = EpochClock()
     trainer = pl.Trainer(
         max_epochs=epochs, devices=1, logger=CSVLogger(folder), callbacks=[clock], enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False,
+        enable_model_summary=False, enable_checkpointing=False, plugins=[LightningEnvironment()],
     )  # fmt: skip
     trainer.fit(ClassicModule(net, num_classes, learning_rate), *parts)
     return clock.seconds

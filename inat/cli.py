@@ -22,6 +22,7 @@ from inat.study.metadata import read_info
 
 Command = TypeVar("Command")
 Search = TypeVar("Search", bound=SearchConfig)
+KERNEL_PROCESS = "JPY_PARENT_PID"  # which Jupyter sets for the processes that a notebook starts
 INTERRUPTED = 130  # the shell's exit code for a process that Ctrl-C ended
 
 
@@ -81,6 +82,7 @@ def run_app(app: tyro.extras.SubcommandApp, description: str) -> None:
 
 def guard(run: Callable[[], object]) -> None:
     """Call ``run``; an error for the user becomes one line on stderr and an exit code, a traceback with --debug."""
+    _print_lines_in_notebooks()
     try:
         run()
     except InatError as error:
@@ -97,6 +99,16 @@ def guard(run: Callable[[], object]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print("error: the reader of the output has closed it; write the output to a file instead", file=sys.stderr)
         sys.exit(1)
+
+
+def _print_lines_in_notebooks() -> None:
+    """Make Rich print lines, not live bars, in the cells of a notebook.
+
+    `!inat ...` gets a pseudo-terminal and FORCE_COLOR from Jupyter, Colab and Kaggle, but a cell ignores the codes that
+    move the cursor: each refresh of a bar would stay there as lines of its own.
+    """
+    if KERNEL_PROCESS in os.environ:
+        os.environ.setdefault("TTY_COMPATIBLE", "0")
 
 
 def parse_search(kind: type[Search], description: str, args: Sequence[str] | None = None) -> Search:

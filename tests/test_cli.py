@@ -1,7 +1,9 @@
+import os
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from inat.cli import guard, parse, parse_search
 from inat.config.search import SearchConfig
@@ -44,6 +46,14 @@ def test_errors_are_one_line_and_an_exit_code(error, code, capsys, monkeypatch):
 def test_messages_name_options_as_the_user_types_them(options, message):
     with pytest.raises(ConfigError, match=f"^{message}"):
         parse(SearchConfig, args=["--data", "digits", *options])
+
+
+@pytest.mark.parametrize(("kernel", "lines"), [("7", True), (None, False)])
+def test_commands_print_lines_in_the_cells_of_a_notebook(kernel, lines, monkeypatch):
+    monkeypatch.setattr("os.environ", {"FORCE_COLOR": "1"} | ({"JPY_PARENT_PID": kernel} if kernel else {}))
+    drawn = []
+    guard(lambda: drawn.append(Console(_environ=os.environ).is_terminal))
+    assert drawn == [not lines]
 
 
 def test_debug_shows_the_traceback(monkeypatch):

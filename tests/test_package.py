@@ -10,6 +10,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from inat.cluster.requirements import PYTHONS
 from tests.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -75,6 +76,19 @@ def test_workflows_run_only_scripts_and_targets_that_exist():
     assert commands == {".ci/run", "make test-oldest"}
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
     assert "\ntest-oldest:" in (ROOT / "Makefile").read_text()
+
+
+def test_every_place_names_the_same_versions_of_python():
+    classifiers = [c.rsplit(" ", 1)[1] for c in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", c)]
+    minors = [int(version.removeprefix("3.")) for version in classifiers]
+    assert PROJECT["requires-python"] == f">=3.{minors[0]},<3.{minors[-1] + 1}"
+    assert classifiers == list(PYTHONS)  # `python -m inat.cluster check`
+    strategy = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["check"]["strategy"]
+    assert strategy["matrix"]["python"] == classifiers
+    assert "macos-latest" in [each["system"] for each in strategy["matrix"]["include"]]
+    words = f"{', '.join(classifiers[:-1])} or {classifiers[-1]}"
+    for page in ("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/getting-started.md", "docs/clusters/index.md"):
+        assert words in " ".join((ROOT / page).read_text().split()), page
 
 
 def test_the_changelog_has_a_dated_section_for_this_version():

@@ -13,7 +13,7 @@ from inat.cluster.launcher_file import TOKEN_MOUNT, Cluster
 from inat.cluster.ssh import Problem
 
 FULL = 0.95  # share of a disk above which Ray refuses to store objects
-PYTHONS = ("3.11", "3.12")
+PYTHONS = ("3.11", "3.12", "3.13")
 PRIVATE = "600"
 Requirement = Callable[[CheckedHost], Iterator[Problem]]
 
@@ -37,7 +37,10 @@ def environment(host: CheckedHost) -> Iterator[Problem]:
     python = versions["python"]
     missing = [name for name in host.expected.versions if versions[name] is None]
     if not python.startswith(tuple(f"{known}." for known in PYTHONS)):
-        yield host.problem(f"has Python {python}", f"install Python {' or '.join(PYTHONS)} there, first on the PATH")
+        yield host.problem(
+            f"has Python {python}",
+            f"install Python {', '.join(PYTHONS[:-1])} or {PYTHONS[-1]} there, first on the PATH",
+        )
     elif python != reference["python"] and not missing:
         other = host.reference.host.address
         what = f"has Python {python}, but {other} has {reference['python']}"

@@ -79,7 +79,9 @@ def explain_failure(cluster: Cluster, host: Host, code: int | None, errors: str)
         if code == SSH_FAILED and re.search(pattern, errors):
             return Problem(host.address, what, cure)
     if code == NO_PYTHON:
-        return Problem(host.address, "has no python on the PATH of a login shell", "install Python 3.11 or 3.12 there")
+        return Problem(
+            host.address, "has no python on the PATH of a login shell", "install Python 3.11, 3.12 or 3.13 there"
+        )
     if "No module named 'ray'" in last:
         return Problem(host.address, "has no Ray yet", f"run `ray up {cluster.path}` first")
     message = f" ({last})" if last else ""

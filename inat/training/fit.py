@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from inat.config.trial import TrialConfig
 from inat.constants import EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
@@ -26,10 +27,12 @@ LOGGERS = (
     "lightning_fabric.utilities.rank_zero",
     "pytorch_lightning.accelerators.cuda",
 )
-# Lightning's warnings on what is on purpose here: loaders without workers, as batches come ready from memory; frozen
-# stages in eval mode; a torch class that Lightning 2.6 uses under its old name.
+# Lightning's warnings on what is on purpose here: loaders without workers, as batches come ready from memory; trainings
+# without Slurm's srun on a machine that has it; frozen stages in eval mode; a torch class that Lightning 2.6 uses under
+# its old name.
 WARNINGS = (
     ".*does not have many workers.*",
+    ".*`srun` command is available.*",
     ".*in eval mode at the start of training.*",
     ".*LeafSpec.* is deprecated.*",
 )
@@ -102,7 +105,9 @@ def _fit(
         accelerator="auto",
         devices=1,
         callbacks=[recorder, *callbacks],
-        plugins=[DirectCheckpointIO()],
+        # A trial is one process, whatever started the search. Without this plugin, Lightning obeys the variables of
+        # Slurm, MPI, LSF and torchelastic: it fails where --ntasks is 4, and requeues the job at SIGUSR1.
+        plugins=[DirectCheckpointIO(), LightningEnvironment()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

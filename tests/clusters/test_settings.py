@@ -10,10 +10,11 @@ from ray.autoscaler._private import constants
 
 from tests.paths import ROOT
 
+FILES = ["cluster.yaml", "clusters/aws.yaml", "clusters/gcp.yaml", "clusters/azure.yaml"]
 SERVER = Path(ray.__file__).parent / "core" / "src" / "ray" / "gcs" / "gcs_server"
 
 
-@pytest.mark.parametrize("file", ["cluster.yaml", "clusters/aws.yaml"])
+@pytest.mark.parametrize("file", FILES)
 def test_ray_reads_the_settings_of_health_checks_and_autoscaler(file):
     """Ray silently ignores a name that it does not know and keeps its default."""
     text = (ROOT / file).read_text()
@@ -24,7 +25,7 @@ def test_ray_reads_the_settings_of_health_checks_and_autoscaler(file):
     assert [name for name in autoscaler if not hasattr(constants, name)] == []
 
 
-@pytest.mark.parametrize("file", ["cluster.yaml", "clusters/aws.yaml"])
+@pytest.mark.parametrize("file", FILES)
 def test_the_head_sends_no_usage_statistics(file):
     """`ray up` exports RAY_USAGE_STATS_ENABLED=1 before the head's commands, so each start must set it to 0 again."""
     starts = [c for c in yaml.safe_load((ROOT / file).read_text())["head_start_ray_commands"] if "ray start" in c]

@@ -1,4 +1,4 @@
-"""Commands of both launcher files, run on this machine with a temporary home folder."""
+"""Commands of the launcher files, run on this machine with a temporary home folder."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import yaml
 from inat.cluster.launcher_file import results_link_target
 from tests.paths import ROOT
 
-FILES = ("cluster.yaml", "clusters/aws.yaml")
+FILES = ("cluster.yaml", "clusters/aws.yaml", "clusters/gcp.yaml", "clusters/azure.yaml")
 LINE = ". ~/inat-search/shell.env"
 
 

@@ -6,6 +6,7 @@ first after an update of Lightning.
 
 import inspect
 import logging
+import os
 import warnings
 
 import pytest
@@ -154,8 +155,10 @@ def test_the_loggers_that_are_silenced_exist():
 
 
 @pytest.mark.parametrize("views", [4, 0], ids=["features", "whole network"])
-def test_a_training_warns_of_nothing(backbone_params, views):
+def test_a_training_warns_of_nothing(backbone_params, views, tmp_path, monkeypatch):
     # fit silences Lightning's warnings by their English texts (inat.training.fit.WARNINGS).
+    (tmp_path / "srun").touch(mode=0o755)  # Lightning warns where Slurm's command is installed
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit(TrialConfig.from_params(backbone_params | {"max_epochs": 1, "views": views}))

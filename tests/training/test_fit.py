@@ -1,4 +1,6 @@
+import os
 import shutil
+import signal
 
 import pytest
 import torch
@@ -109,6 +111,35 @@ def test_a_damaged_checkpoint_is_removed_and_the_training_starts_from_the_first_
     assert [row["epoch"] for row in rows.rows] == [1, 2]
     assert metrics["note"] == "last.ckpt was damaged: started again from the first epoch"
     assert not last.exists()
+
+
+LAUNCHERS = {
+    "slurm": {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "search", "SLURM_NTASKS": "4", "SLURM_PROCID": "2",
+              "SLURM_LOCALID": "2", "SLURM_NODEID": "1", "SLURM_NODELIST": "node[1-2]"},
+    "open mpi": {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_LOCAL_RANK": "2"},
+    "mpich": {"PMI_SIZE": "4", "PMI_RANK": "2"},
+    "torchelastic": {"TORCHELASTIC_RUN_ID": "7", "RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "2", "GROUP_RANK": "1",
+                     "LOCAL_WORLD_SIZE": "2"},
+    "lsf": {"LSB_JOBID": "7", "LSB_DJOB_RANKFILE": "/no/such/file", "JSM_NAMESPACE_RANK": "2",
+            "JSM_NAMESPACE_LOCAL_RANK": "2", "JSM_NAMESPACE_SIZE": "4"},
+    "kubeflow": {"KUBERNETES_PORT": "tcp://10.0.0.1:443", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "29500",
+                 "WORLD_SIZE": "4", "RANK": "2"},
+    "left over": {"LOCAL_RANK": "2", "RANK": "2", "NODE_RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "192.0.2.1"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.usefixtures("one_thread")
+def test_a_trial_ignores_the_variables_of_batch_systems_and_launchers(cnn_params, monkeypatch, launcher):
+    # Lightning detects MPI by these variables only where mpi4py is installed.
+    monkeypatch.setattr("pytorch_lightning.plugins.environments.MPIEnvironment.detect", lambda: launcher == "open mpi")
+    for name, value in LAUNCHERS[launcher].items():
+        monkeypatch.setenv(name, value)
+    before = signal.getsignal(signal.SIGUSR1)
+    metrics = fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1, "image_size": 8}))
+    assert metrics["epochs"] == 1
+    assert signal.getsignal(signal.SIGUSR1) == before  # Lightning would install a handler that requeues Slurm's job
+    assert all(os.environ[name] == value for name, value in LAUNCHERS[launcher].items())
 
 
 def test_a_checkpoint_is_written_directly_to_its_path(cnn_params, tmp_path, monkeypatch):

@@ -51,7 +51,7 @@ def test_all_problems_are_printed_at_once(fake_cluster, run):
     ("facts", "kind", "message"),
     [
         ({"versions/python": "3.11.99"}, "wrong", "has Python 3.11.99, but 10.0.0.1 has"),
-        ({"versions/python": "3.9.2"}, "wrong", "has Python 3.9.2; install Python 3.11 or 3.12"),
+        ({"versions/python": "3.9.2"}, "wrong", "has Python 3.9.2; install Python 3.11, 3.12 or 3.13"),
         ({"versions/ray": "2.9.0"}, "wrong", "has ray 2.9.0, expected"),
         ({"versions/torch": "2.0.0+cpu"}, "wrong", "has torch 2.0.0+cpu, expected"),
         ({"versions/torch": None, "versions/ray": None}, "wrong", "ray and torch not installed"),
