@@ -48,6 +48,11 @@ CHEAP_SECONDS = 0.02
 TABLE_SHARE = 0.05
 
 
+def cannot_create(directory: Path, error: OSError) -> StudyError:
+    """Make the error for a study directory that the system refuses to create."""
+    return StudyError(f"cannot create {directory} ({error.strerror}); choose another --storage-path")
+
+
 class Study(Journal):
     """A study directory and its trials, open for writing; made by ``create`` or ``open``.
 
@@ -85,7 +90,7 @@ class Study(Journal):
                 hint = f"continue it with --resume {directory}" if (directory / STUDY_JSON).exists() else "empty it"
                 raise StudyError(f"{directory} exists already; {hint} or choose another --name")
         except OSError as error:
-            raise StudyError(f"cannot create {directory} ({error.strerror}); choose another --storage-path") from error
+            raise cannot_create(directory, error) from error
         lock = acquire_lock(directory)
         atomic_write(directory / STUDY_JSON, json.dumps(dict(info), indent=2) + "\n")
         return cls(directory, dict(info), lock)

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from inat.constants import BEST_CKPT, MODEL_CKPT
 from inat.data.datamodule import network_input
-from inat.data.decode import IMAGES_PER_TASK, read_image, resize, unreadable_reason, usable_cores
+from inat.data.decode import IMAGES_PER_TASK, read_image, resize, unreadable_reason
 from inat.data.loader import Batch, as_tensor
 from inat.errors import ConfigError, StudyError
+from inat.machine import usable_cores
 from inat.training.checkpoint import LoadedCheckpoint, load_checkpoint
 from inat.training.memory import is_out_of_memory
 from inat.training.precision import autocast

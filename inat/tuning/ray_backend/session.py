@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -13,8 +14,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError, SearchError
+from inat.machine import usable_cores, usable_memory
 from inat.training import memory
 from inat.tuning.ray_backend.slots import Node
+from inat.tuning.ray_backend.start_errors import as_start_error
+from inat.tuning.ray_backend.temporary_directory import ray_directory
 
 # Ray replaces a node's address 127.0.0.1 with the machine's outer address, and its servers then listen on every
 # interface. Only with this switch off, as on macOS and Windows, do they stay on the loopback device (`ss -ltn`).
@@ -52,6 +56,8 @@ def ray_session(config: SearchConfig) -> Iterator[None]:
             for name in ("ray.tune", "ray.train", "ray.air"):
                 logging.getLogger(name).setLevel(logging.ERROR)
             logging.getLogger("ray.tune.tune").addFilter(_is_news)
+            # Tune's snapshots are never read. They fail with a traceback if the disk is full, which inat itself tells.
+            logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
         yield
 
 
@@ -101,22 +107,26 @@ def _check_reachable(address: str) -> None:
 @contextmanager
 def _start_private(level: int) -> Iterator[None]:
     before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(LOOPBACK_SWITCH)
-    ray_constants.ENABLE_RAY_CLUSTER, os.environ[LOOPBACK_SWITCH] = False, "0"
-    try:
-        ray.init(
-            address="local",  # never a cluster that RAY_ADDRESS happens to name
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            logging_level=level,
-        )
-        yield
-    finally:
-        ray.shutdown()
-        ray_constants.ENABLE_RAY_CLUSTER = before[0]
-        if before[1] is None:
-            del os.environ[LOOPBACK_SWITCH]
-        else:
-            os.environ[LOOPBACK_SWITCH] = before[1]
+    with ray_directory(OBJECT_STORE_BYTES) as directory:
+        ray_constants.ENABLE_RAY_CLUSTER, os.environ[LOOPBACK_SWITCH] = False, "0"
+        try:
+            with as_start_error(directory):
+                ray.init(
+                    address="local",  # never a cluster that RAY_ADDRESS happens to name
+                    num_cpus=usable_cores(),  # Ray passes over the affinity and the limits of nested control groups
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    logging_level=level,
+                    _temp_dir=str(directory),
+                )
+            yield
+        finally:
+            ray.shutdown()
+            ray_constants.ENABLE_RAY_CLUSTER = before[0]
+            if before[1] is None:
+                del os.environ[LOOPBACK_SWITCH]
+            else:
+                os.environ[LOOPBACK_SWITCH] = before[1]
 
 
 def nodes() -> list[Node]:
@@ -125,6 +135,11 @@ def nodes() -> list[Node]:
     if not found:
         raise ConfigError("the Ray cluster has no live node; check it with `ray status`")
     return found
+
+
+def private_nodes() -> list[Node]:
+    """Return this machine as the only node of a private session, with the memory that a search may use of it."""
+    return [replace(node, memory=usable_memory()) for node in nodes()]
 
 
 def _node(known: Mapping[str, Any]) -> Node:
