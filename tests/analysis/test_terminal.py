@@ -17,7 +17,10 @@ print("V\u00f6gel \u65e5 \udcff")
 )
 def test_any_text_can_be_printed_in_any_encoding(encoding, printed):
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, check=False
+        [sys.executable, "-c", SCRIPT],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
     )
     assert done.stderr == b""
     assert done.stdout == printed
