@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -62,8 +62,10 @@ def list_train_and_test(root: Path) -> tuple[ImageFiles, ImageFiles]:
     Pillow reads. If both ``val`` and ``test`` exist, ``test`` is the held-out split. Raises DataError for another
     layout.
     """
-    if not os.path.isdir(root):  # unlike Path.is_dir, no error for a folder above that may not be entered
-        what = "is not a folder" if os.path.exists(root) else "does not exist or may not be opened"
+    if not os.path.isdir(root):
+        with _as_data_error(), suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(root)  # a folder above may not be entered
+        what = "is not a folder" if os.path.exists(root) else "does not exist"
         raise DataError(
             f"{root} {what}; pass --data FOLDER with train/<class>/* and val/<class>/*, "
             f"or --data {DIGITS} for the built-in scans"
