@@ -10,7 +10,8 @@ from inat.config.search import SearchConfig
 from inat.errors import ConfigError
 
 MAX_AUTOMATIC_CPUS = 8  # for each trial; the loop of one trial does not use more
-# Memory of a trial's process without its data and network, and of the driver with Ray's servers (measured: 0.57 and 1.3 GB).
+# Memory of a trial's process with a small network, and of the driver with Ray's servers and the object store. Measured
+# were 0.57 to 0.64 GB and DRIVERMB.
 TRIAL_BYTES, DRIVER_BYTES = 700_000_000, 1_500_000_000
 ROUNDING = 1e-3  # Ray counts in 1/10,000; without this allowance 3 x 0.3333 GPUs would be two slots
 

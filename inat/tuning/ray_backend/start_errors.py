@@ -15,9 +15,10 @@ def as_start_error(directory: Path) -> Iterator[None]:
     except InatError:
         raise
     except UnicodeEncodeError as error:
+        words = (word for word in error.object.split() if "\udc80" <= max(word) <= "\udcff")
         raise ConfigError(
-            f"Ray takes only UTF-8, and {error.object[error.start - 20 : error.end + 20]!a} is in another encoding; "
-            "rename the folder, or unset PYTHONUTF8 and choose a UTF-8 locale such as LC_ALL=C.UTF-8"
+            f"Ray takes only UTF-8, and {next(words, error.object)!a} is in another encoding; rename the folder, or "
+            "unset PYTHONUTF8 and choose a UTF-8 locale such as LC_ALL=C.UTF-8"
         ) from error
     except Exception as error:  # Ray raises OSError, ValueError, RuntimeError, and a plain Exception for a time-out
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -32,4 +32,4 @@ def test_own_errors_and_interruptions_pass():
 def test_a_name_in_another_encoding_is_named():
     with pytest.raises(ConfigError, match=r"takes only UTF-8, and '/data/V\\udcf6gel' is in another"):
         with as_start_error(DIRECTORY):
-            "/data/V\udcf6gel".encode()
+            "search --data /data/V\udcf6gel --wandb off".encode()
