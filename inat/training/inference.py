@@ -94,6 +94,9 @@ def open_model(path: Path, device: torch.device | None = None) -> Model:
     loaded = load_checkpoint(model_file(path))
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded.classifier.to(device, memory_format=torch.channels_last)
+    torch.set_num_threads(
+        min(torch.get_num_threads(), usable_cores())
+    )  # torch passes over the CPU quota of a container
     return Model(loaded, device)
 
 

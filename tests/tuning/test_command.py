@@ -13,13 +13,14 @@ from PIL import Image
 from rich.console import Console
 
 from analysis.study import load_study
+from inat.cli import guard
 from inat.config.search import SearchConfig
 from inat.errors import StudyError
 from inat.study.study import Study
 from inat.training.evaluation import evaluate
 from inat.tuning import command
 from inat.tuning.command import write_report
-from inat.tuning.search import claim_directory
+from inat.tuning.search import Outcome, claim_directory
 from inat.tuning.space import presets
 from tests.helpers import children_of, run_epochs
 from tests.paths import ROOT
@@ -156,6 +157,27 @@ def test_a_forced_end_before_the_first_trial_leaves_no_study(tmp_path, capsys):
     command._leave(SearchConfig(data="digits"), study, Console())
     assert not study.directory.exists()
     assert capsys.readouterr().out == "interrupted before the first trial; nothing is left behind\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_the_final_test_keeps_everything(tmp_path, monkeypatch, capsys, number):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    run_epochs(study, study.add_trial({"dropout": 0.2}).trial_id, [0.5])
+    study.end_trial("t0000", "completed")
+
+    def evaluate(*_):
+        os.kill(os.getpid(), number)
+        signal.pause()
+
+    monkeypatch.setattr(command.search, "open_study", lambda config: (study, {}))
+    monkeypatch.setattr(command.search, "run", lambda *_, **__: Outcome(study, False, "", 1.0, None))
+    monkeypatch.setattr(command, "describe_task", lambda *_: "the task")
+    monkeypatch.setattr(command, "evaluate_best_on_test", evaluate)
+    with pytest.raises(SystemExit) as exit_info:
+        guard(lambda: command.search_and_report(SearchConfig(data="digits", num_samples=1)))
+    assert exit_info.value.code == 130
+    assert capsys.readouterr().out.splitlines()[-2] == "interrupted: 1 of 1 trials have ended, everything is kept"
+    assert load_study(study.directory).trials["state"].tolist() == ["completed"]
 
 
 def test_the_summary_says_what_and_where(tmp_path):

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from inat.machine import usable_cores, usable_memory
 from inat.training import memory
 from inat.tuning.ray_backend.slots import Node
 from inat.tuning.ray_backend.start_errors import as_start_error
-from inat.tuning.ray_backend.temporary_directory import ray_directory
+from inat.tuning.ray_backend.temporary_directory import PREFIX, temporary_place
 
 # Ray replaces a node's address 127.0.0.1 with the machine's outer address, and its servers then listen on every
 # interface. Only with this switch off, as on macOS and Windows, do they stay on the loopback device (`ss -ltn`).
@@ -107,17 +108,18 @@ def _check_reachable(address: str) -> None:
 @contextmanager
 def _start_private(level: int) -> Iterator[None]:
     before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(LOOPBACK_SWITCH)
-    with ray_directory(OBJECT_STORE_BYTES) as directory:
+    place = temporary_place(OBJECT_STORE_BYTES)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=place, ignore_cleanup_errors=True) as directory:
         ray_constants.ENABLE_RAY_CLUSTER, os.environ[LOOPBACK_SWITCH] = False, "0"
         try:
-            with as_start_error(directory):
+            with as_start_error(place):
                 ray.init(
                     address="local",  # never a cluster that RAY_ADDRESS happens to name
                     num_cpus=usable_cores(),  # Ray passes over the affinity and the limits of nested control groups
                     include_dashboard=False,
                     object_store_memory=OBJECT_STORE_BYTES,
                     logging_level=level,
-                    _temp_dir=str(directory),
+                    _temp_dir=f"{directory}/r",  # Ray gives it mode 777
                 )
             yield
         finally:

@@ -11,8 +11,8 @@ from inat.errors import ConfigError
 
 MAX_AUTOMATIC_CPUS = 8  # for each trial; the loop of one trial does not use more
 # Memory of a trial's process with a small network, and of the driver with Ray's servers and the object store. Measured
-# were 0.57 to 0.64 GB and DRIVERMB.
-TRIAL_BYTES, DRIVER_BYTES = 700_000_000, 1_500_000_000
+# were 0.42 to 0.64 GB, and 0.55 GB besides the object store of 0.1 GB.
+TRIAL_BYTES, DRIVER_BYTES = 700_000_000, 1_000_000_000
 ROUNDING = 1e-3  # Ray counts in 1/10,000; without this allowance 3 x 0.3333 GPUs would be two slots
 
 

@@ -8,8 +8,8 @@ from inat.errors import ConfigError, InatError, SearchError
 
 
 @contextmanager
-def as_start_error(directory: Path) -> Iterator[None]:
-    """Convert whatever Ray raises while it starts with its files in ``directory`` into a SearchError."""
+def as_start_error(place: Path) -> Iterator[None]:
+    """Convert whatever Ray raises while it starts with its files in ``place`` into a SearchError."""
     try:
         yield
     except InatError:
@@ -24,5 +24,5 @@ def as_start_error(directory: Path) -> Iterator[None]:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise SearchError(
             f"Ray cannot start on this machine ({reason}); check the memory, the processes (`ulimit -u`) and the disk "
-            f"of {directory.parent.parent}, or pass --debug to see Ray's own messages"
+            f"of {place}, or pass --debug to see Ray's own messages"
         ) from error

@@ -5,7 +5,7 @@ import pytest
 from inat.errors import ConfigError, SearchError
 from inat.tuning.ray_backend.start_errors import as_start_error
 
-DIRECTORY = Path("/tmp/inat-abc/r")
+PLACE = Path("/tmp")
 
 
 @pytest.mark.parametrize(
@@ -18,18 +18,18 @@ DIRECTORY = Path("/tmp/inat-abc/r")
 )
 def test_whatever_ray_raises_becomes_one_sentence(error, reason):
     with pytest.raises(SearchError, match=rf"^Ray cannot start on this machine \({reason}\); check .* of /tmp, or"):
-        with as_start_error(DIRECTORY):
+        with as_start_error(PLACE):
             raise error
 
 
 def test_own_errors_and_interruptions_pass():
     for error in (ConfigError("wrong"), KeyboardInterrupt()):
         with pytest.raises(type(error)):
-            with as_start_error(DIRECTORY):
+            with as_start_error(PLACE):
                 raise error
 
 
 def test_a_name_in_another_encoding_is_named():
     with pytest.raises(ConfigError, match=r"takes only UTF-8, and '/data/V\\udcf6gel' is in another"):
-        with as_start_error(DIRECTORY):
+        with as_start_error(PLACE):
             "search --data /data/V\udcf6gel --wandb off".encode()
