@@ -12,8 +12,9 @@ from analysis.option_help import registry
 from analysis.run_card import program, run_card, wrapped_usage
 from analysis.terminal import prepare_output
 from inat.config.search import ResumeOption, SearchConfig, check_resumable
-from inat.constants import HOME, SEARCH_KIND
+from inat.constants import SEARCH_KIND
 from inat.errors import ConfigError, InatError, StudyError, system_error
+from inat.home import replace_unwritable_home
 from inat.signals import as_keyboard_interrupt
 from inat.study.metadata import read_info
 
@@ -60,10 +61,10 @@ def run_app(app: tyro.extras.SubcommandApp, description: str) -> None:
 def guard(run: Callable[[], object]) -> None:
     """Call ``run``; an error for the user becomes one line on stderr and an exit code, a traceback with --debug."""
     prepare_output()
-    os.environ.setdefault("HOME", HOME)  # without any, Ray cannot even be imported
     try:
         with as_keyboard_interrupt():
             _check_current_folder()
+            replace_unwritable_home()
             run()
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
