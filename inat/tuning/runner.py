@@ -179,11 +179,18 @@ def _run_tuner(spec: RunSpec, backend: Backend, lifecycle: TrialLifecycle, stop:
             verbose=0,
         ),
     )
+    _fit(tuner, lifecycle)
+
+
+def _fit(tuner: Tuner, lifecycle: TrialLifecycle) -> None:
+    """Run the trials; an error of Tune itself is raised unless it follows from one that ``lifecycle`` has kept.
+
+    Tune's own files are on the disk of the study: if the disk is full, Tune fails too, in any of many ways.
+    """
     try:
-        with as_disk_full_error(study.directory):
+        with as_disk_full_error(lifecycle.study.directory):
             tuner.fit()
     except Exception:
-        # Tune's own files are on the disk of the study. If the disk is full, Tune fails too, in any of many ways.
         if lifecycle.error is None:
             raise
 
