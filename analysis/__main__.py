@@ -30,7 +30,7 @@ from analysis.run_card import program, run_card, wrapped_usage
 from analysis.schema import BEST_VAL_ACC, TRIAL_ID, VAL_ACC
 from analysis.stats.encode import is_number
 from analysis.study import StudyData, load_study
-from analysis.terminal import PlainConsole
+from analysis.terminal import PlainConsole, prepare_output
 
 FORMATS = {"worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f"}
 app = tyro.extras.SubcommandApp()
@@ -228,9 +228,13 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 def main() -> None:
     """Run one command; for wrong input print one line and exit with code 2."""
+    prepare_output()
     try:
         with wrapped_usage():
             app.cli(prog=program(), description=run_card(__doc__ or ""), registry=registry())
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except OSError as error:
         _exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except ValueError as error:

@@ -13,6 +13,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import os
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -176,4 +177,4 @@ def default_text(text: str, default: Any) -> str:
         return f"Default: {'on' if default else 'off'}."
     values = default if isinstance(default, tuple) else (default,)
     words = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-    return f"Default: {' '.join(words)}.".replace(str(Path.home()), "~")
+    return f"Default: {' '.join(words)}.".replace(os.path.expanduser("~"), "~")

@@ -34,7 +34,7 @@ def run_card(docstring: str) -> str:
     Paragraphs are wrapped. A paragraph of lines "python ...  # comment" becomes a list of examples, which name the
     command as the user started it; if the list is too wide, the comments move above the commands.
     """
-    parts = _as_started(docstring).strip().split("\n\n")
+    parts = filter(None, _as_started(docstring).strip().split("\n\n"))  # python -OO leaves no docstrings
     return "\n\n".join(_examples(part) if part.split()[0] in ("python", "inat") else _paragraph(part) for part in parts)
 
 

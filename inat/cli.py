@@ -6,24 +6,27 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import tyro
 
 from analysis.escaping import LAYOUT, printable
 from analysis.option_help import registry
 from analysis.run_card import program, run_card, wrapped_usage
+from analysis.terminal import prepare_output
 from inat.config.search import ResumeOption, SearchConfig, check_resumable
 from inat.constants import SEARCH_KIND
-from inat.errors import ConfigError, InatError, StudyError
+from inat.errors import ConfigError, InatError, StudyError, system_error
+from inat.home import replace_unwritable_home
+from inat.signals import as_keyboard_interrupt
 from inat.study.metadata import read_info
 
 Command = TypeVar("Command")
 Search = TypeVar("Search", bound=SearchConfig)
 KERNEL_PROCESS = "JPY_PARENT_PID"  # which Jupyter sets for the processes that a notebook starts
-INTERRUPTED = 130  # the shell's exit code for a process that Ctrl-C ended
+INTERRUPTED = 130  # the shell's exit code for a process that Ctrl-C ended; also for SIGTERM and a closed terminal
 
 
 def parse(
@@ -83,22 +86,43 @@ def run_app(app: tyro.extras.SubcommandApp, description: str) -> None:
 def guard(run: Callable[[], object]) -> None:
     """Call ``run``; an error for the user becomes one line on stderr and an exit code, a traceback with --debug."""
     _print_lines_in_notebooks()
+    prepare_output()
     try:
-        run()
-    except InatError as error:
-        if "--debug" in sys.argv:
-            raise
-        print(f"error: {printable(str(error), LAYOUT)}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        with as_keyboard_interrupt():
+            _check_current_folder()
+            replace_unwritable_home()
+            run()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        _end("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The process that read the output, such as `| head`, has ended. Without this, Python would print a second error
         # when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print("error: the reader of the output has closed it; write the output to a file instead", file=sys.stderr)
-        sys.exit(1)
+        _end("error: the reader of the output has closed it; write the output to a file instead", 1)
+    except (InatError, OSError) as error:
+        if "--debug" in sys.argv:
+            raise
+        user_error = error if isinstance(error, InatError) else system_error(error)
+        _end(f"error: {printable(str(user_error), LAYOUT)}", user_error.exit_code)
+
+
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise ConfigError("the current folder has been removed; change to another one and start again") from error
+
+
+def _end(message: str, code: int) -> NoReturn:
+    with suppress(OSError):  # the terminal may have been closed
+        print(message, file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def check_interpreter() -> None:
+    """Raise ConfigError if this Python removes docstrings, without which Ray cannot be imported."""
+    if sys.flags.optimize >= 2:
+        raise ConfigError("Ray does not work under `python -OO`; unset PYTHONOPTIMIZE, or set it to 1")
 
 
 def _print_lines_in_notebooks() -> None:

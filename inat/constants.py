@@ -1,5 +1,6 @@
 """Names that several modules use, each written once; the names of the study directory come from `analysis.schema`."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -79,7 +80,11 @@ RELIABILITY_PNG: Final = "reliability.png"
 TESTS_DIR: Final = "tests"  # logits on the test split, one file per tested model
 TEST_LOGITS: Final = "test_logits.npz"  # the same, in the form of earlier versions, for the last tested model
 
-CACHE_DIR: Final = Path.home() / ".cache" / "inat"  # default folder of image and feature stores
+_HOME: Final = os.path.expanduser("~")
+# A container may run as a user whom nothing gives a home: then this name, which cannot be created, is in the errors.
+HOME: Final = _HOME if os.path.isabs(_HOME) else "/no-home-folder"
+CACHE_BELOW_HOME: Final = Path(".cache/inat")
+CACHE_DIR: Final = HOME / CACHE_BELOW_HOME  # default folder of image and feature stores
 
 # Files of an image store.
 IMAGES_NPY: Final = "images.npy"

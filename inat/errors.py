@@ -1,5 +1,7 @@
 """Errors for the user: each text names what is wrong, where, and what to do."""
 
+import os
+
 
 class InatError(Exception):
     """Base of the errors that a command shows as one line; the command exits with ``exit_code``."""
@@ -46,3 +48,12 @@ class NodeError(InatError):
 
 class SearchError(InatError):
     """The search has no result, for example because every trial failed."""
+
+
+def system_error(error: OSError) -> InatError:
+    """The error to show if the operating system refused something where no better message is known."""
+    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "this machine"
+    return InatError(
+        f"{place} cannot be used ({error.strerror or error}); check that it exists, its permissions and its disk, or "
+        "pass --debug to see who needs it"
+    )

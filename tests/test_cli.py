@@ -1,6 +1,8 @@
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -54,6 +56,50 @@ def test_commands_print_lines_in_the_cells_of_a_notebook(kernel, lines, monkeypa
     drawn = []
     guard(lambda: drawn.append(Console(_environ=os.environ).is_terminal))
     assert drawn == [not lines]
+
+
+def test_an_error_of_the_system_is_one_line_with_the_place(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tune_scratch.py"])
+    with pytest.raises(SystemExit) as exit_info:
+        guard(lambda: Path("/nowhere/at/all").read_text())
+    assert exit_info.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: /nowhere/at/all cannot be used (No such file or directory); check that it exists")
+    assert error.count("\n") == 1
+
+
+def test_a_removed_current_folder_is_told(tmp_path):
+    (tmp_path / "gone").mkdir()
+    script = f"cd {tmp_path}/gone; rmdir {tmp_path}/gone; exec {sys.executable} {ROOT}/tune_scratch.py --data digits"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: the current folder has been removed; change to another one and start again\n"
+
+
+@pytest.mark.parametrize("module", ["inat.data.cache", "inat.cluster", "analysis", "inat"])
+def test_help_without_docstrings_shows_the_options(module):
+    command = [sys.executable, "-OO", "-m", module, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+
+
+def test_a_search_without_docstrings_is_refused():
+    command = [sys.executable, "-OO", str(ROOT / "tune_scratch.py"), "--data", "digits"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "error: Ray does not work under `python -OO`" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without a home")
+def test_a_user_without_a_home_gets_help():
+    python, packages = shutil.which("python3", path="/usr/bin"), ":".join([str(ROOT), *sys.path])
+    if python is None or shutil.which("setpriv") is None:
+        pytest.skip("needs a Python that other users may run, and setpriv")
+    user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "env", "-i", f"PYTHONPATH={packages}"]
+    done = subprocess.run([*user, python, "tune_scratch.py", "--help"], cwd=ROOT, capture_output=True, text=True,
+                          timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_debug_shows_the_traceback(monkeypatch):

@@ -13,7 +13,7 @@ import yaml
 
 from inat.cluster.launcher_validation import SETUP, launcher_errors, mapping
 from inat.config.validation import raise_if_any
-from inat.constants import CACHE_DIR, DIGITS
+from inat.constants import CACHE_BELOW_HOME, DIGITS
 from inat.errors import ConfigError
 
 CLOUDS = ("aws", "azure", "gcp", "aliyun", "vsphere", "external")
@@ -99,7 +99,7 @@ class Cluster:
     def disks(self, host: Host) -> list[str]:
         """Directories on the host's own disks that Ray or trials write to."""
         named = [path for _, path in DIRECTORY.findall(self.start_commands(host))]
-        cache = f"~/{CACHE_DIR.relative_to(Path.home())}"
+        cache = f"~/{CACHE_BELOW_HOME}"
         return list(dict.fromkeys([self.temp_dir(host), *named, cache]))
 
     def copies(self, path: str, home: str) -> bool:

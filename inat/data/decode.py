@@ -21,11 +21,6 @@ ROWS_PER_CHUNK = 256
 IMAGES_PER_TASK = 16
 
 
-def usable_cores() -> int:
-    """CPU cores that this process may use: in a container or under taskset, fewer than the node has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def read_image(path: StrPath) -> Image.Image:
     """Read the image at ``path``, upright, in mode RGB.
 

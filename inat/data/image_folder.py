@@ -1,9 +1,11 @@
 """Find the images of a class-folder tree, and refuse a tree that cannot be trained on."""
 
+import errno
 import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -60,16 +62,19 @@ def list_train_and_test(root: Path) -> tuple[ImageFiles, ImageFiles]:
     Pillow reads. If both ``val`` and ``test`` exist, ``test`` is the held-out split. Raises DataError for another
     layout.
     """
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
+    if not os.path.isdir(root):
+        with _as_data_error(), suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(root)  # a folder above may not be entered
+        what = "is not a folder" if os.path.exists(root) else "does not exist"
         raise DataError(
             f"{root} {what}; pass --data FOLDER with train/<class>/* and val/<class>/*, "
             f"or --data {DIGITS} for the built-in scans"
         )
     train = root / TRAIN
-    if not train.is_dir():
+    if not os.path.isdir(train):
+        _check_listable(root)
         raise DataError(f"no '{TRAIN}' folder in {root}; expected {TRAIN}/<class>/*{_nested_hint(root)}")
-    held_out = [root / name for name in (VAL, TEST) if (root / name).is_dir()]
+    held_out = [root / name for name in (VAL, TEST) if os.path.isdir(root / name)]
     if not held_out:
         raise DataError(
             f"no '{VAL}' or '{TEST}' folder in {root}; move the held-out test photos to {root / VAL}/<class>/*"
@@ -105,13 +110,15 @@ def check_splittable(labels: Sequence[int], classes: Sequence[str], root: Path, 
 
 def list_split(split: Path) -> ImageFiles:
     """List the images of the class folders in ``split``; DataError if there is no class, or a class without images."""
-    classes = tuple(sorted(entry.name for entry in os.scandir(split) if entry.is_dir() and _visible(entry.name)))
+    with _as_data_error():
+        classes = tuple(sorted(entry.name for entry in os.scandir(split) if _is_dir(entry) and _visible(entry.name)))
     if not classes:
         raise DataError(f"{split} has no class folders; expected {split}/<class>/*")
     files: list[ImageFile] = []
     labels: list[int] = []
     for index, name in enumerate(classes):
-        found = sorted(_walk_images(split, name, set()))
+        with _as_data_error():
+            found = sorted(_walk_images(split, name, set()))
         if not found:
             raise DataError(
                 f"class folder {split / name} has no image files; add photos ({_some_suffixes()}) or remove it"
@@ -126,10 +133,8 @@ def list_images(folder: Path) -> list[str]:
 
     DataError if there are none, or if a folder cannot be listed.
     """
-    try:
+    with _as_data_error():
         paths = sorted(file.path.removeprefix("./") for file in _walk_images(folder, ".", set()))
-    except OSError as error:
-        raise DataError(f"cannot list {error.filename} ({error.strerror}); check its permissions") from error
     if not paths:
         raise DataError(f"{folder} has no image files ({_some_suffixes()}) in it or its folders")
     return paths
@@ -144,10 +149,32 @@ def _walk_images(split: Path, folder: str, walked: set[str]) -> Iterator[ImageFi
             path = f"{folder}/{entry.name}"
             if not _visible(entry.name):
                 continue
-            if _is_image(entry.name) and not entry.is_dir():
+            if _is_image(entry.name) and not _is_dir(entry):
                 yield _image_file(path, entry)
-            elif entry.is_dir() and not (entry.is_symlink() and _leads_back(entry.path, walked)):
+            elif _is_dir(entry) and not (entry.is_symlink() and _leads_back(entry.path, walked)):
                 yield from _walk_images(split, path, walked)
+
+
+@contextmanager
+def _as_data_error() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot list {error.filename} ({error.strerror}); check its permissions") from error
+
+
+def _check_listable(folder: Path) -> None:
+    with _as_data_error():
+        os.scandir(folder / ".").close()  # a folder that may be listed and not entered fails here, too
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:  # a link that leads to itself leads nowhere, as a dangling one
+            raise
+        return False
 
 
 def _image_file(path: str, entry: os.DirEntry[str]) -> ImageFile:
@@ -187,5 +214,5 @@ def _visible(name: str) -> bool:
 def _nested_hint(root: Path) -> str:
     if (root.parent / TRAIN).is_dir():
         return f"; did you mean --data {root.parent}, the folder that contains it?"
-    nested = [entry.path for entry in os.scandir(root) if entry.is_dir() and (Path(entry.path) / TRAIN).is_dir()]
+    nested = [entry.path for entry in os.scandir(root) if os.path.isdir(os.path.join(entry.path, TRAIN))]
     return f"; did you mean --data {nested[0]}?" if nested else ""

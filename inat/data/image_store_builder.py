@@ -16,11 +16,12 @@ from rich.progress import track
 
 from analysis.terminal import PlainConsole
 from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, MANIFEST_JSON, NAMES_JSON, SKIPPED_CSV
-from inat.data.decode import IMAGES_PER_TASK, read_image, resize, unreadable_reason, usable_cores
+from inat.data.decode import IMAGES_PER_TASK, read_image, resize, unreadable_reason
 from inat.data.disk import check_space
 from inat.data.image_folder import ImageFiles
 from inat.data.store import publish
 from inat.errors import DataError
+from inat.machine import usable_cores
 from inat.study.atomic_io import csv_lines
 
 FORMAT = 3  # increase it when the same files would give other bytes

@@ -70,12 +70,24 @@ def build_under_lock(
         create_private(directory.parent)
         with FileLock(lock_path(directory), timeout=timeout):
             if not is_complete():
+                _remove_abandoned(directory)
                 build()
     except Timeout:
         return False
     except OSError as error:
         raise cache_write_error(directory.parent, error) from error
     return True
+
+
+def _remove_abandoned(directory: Path) -> None:
+    """Remove what killed processes left of unfinished stores beside ``directory``, whose lock this process holds.
+
+    They may be large, and a store whose images have changed since is never built again.
+    """
+    for unfinished in directory.parent.glob(f"*{BUILDING}"):
+        if lock_path(unfinished) != lock_path(directory):
+            with suppress(OSError, Timeout), FileLock(lock_path(unfinished), timeout=0):
+                shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextmanager

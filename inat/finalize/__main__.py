@@ -7,15 +7,18 @@
 Writes model, scores, model card, tables and figures to results/STUDY/final.
 """
 
-from inat.cli import run_command
+from inat.cli import check_interpreter, run_command
 from inat.finalize.options import FinalizeCommand
+from inat.output import expendable_output
 
 
 def main(command: FinalizeCommand) -> None:
     """Run the command; torch and Ray load only after the options have been checked."""
+    check_interpreter()
     from inat.finalize.command import finalize
 
-    finalize(command)
+    with expendable_output():
+        finalize(command)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,11 @@ SYNC_END_SECONDS = 1.0  # the end of a trial that took longer is on the disk bef
 TABLE_SHARE = 0.05
 
 
+def cannot_create(directory: Path, error: OSError) -> StudyError:
+    """Make the error for a study directory that the system refuses to create."""
+    return StudyError(f"cannot create {directory} ({error.strerror}); choose another --storage-path")
+
+
 class Study(Journal):
     """A study directory and its trials, open for writing; made by ``create`` or ``open``.
 
@@ -93,7 +98,7 @@ class Study(Journal):
                 hint = f"continue it with --resume {path}" if known else "empty it"
                 raise StudyError(f"{directory} exists already; {hint} or choose another --name")
         except OSError as error:
-            raise StudyError(f"cannot create {directory} ({error.strerror}); choose another --storage-path") from error
+            raise cannot_create(directory, error) from error
         lock = acquire_lock(directory)
         content = {**info, DIGESTS: digests_of(info)}
         atomic_write(directory / STUDY_JSON, json.dumps(content, indent=2) + "\n")

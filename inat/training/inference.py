@@ -16,9 +16,10 @@ from torch import Tensor
 
 from inat.constants import BEST_CKPT, MODEL_CKPT
 from inat.data.datamodule import network_input
-from inat.data.decode import IMAGES_PER_TASK, read_image, resize, unreadable_reason, usable_cores
+from inat.data.decode import IMAGES_PER_TASK, read_image, resize, unreadable_reason
 from inat.data.loader import Batch, as_tensor
 from inat.errors import ConfigError, StudyError
+from inat.machine import usable_cores
 from inat.training.checkpoint import LoadedCheckpoint, load_checkpoint
 from inat.training.memory import is_out_of_memory
 from inat.training.precision import autocast
@@ -93,6 +94,9 @@ def open_model(path: Path, device: torch.device | None = None) -> Model:
     loaded = load_checkpoint(model_file(path))
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded.classifier.to(device, memory_format=torch.channels_last)
+    torch.set_num_threads(
+        min(torch.get_num_threads(), usable_cores())
+    )  # torch passes over the CPU quota of a container
     return Model(loaded, device)
 
 

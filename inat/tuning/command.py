@@ -49,7 +49,7 @@ def search_and_report(config: SearchConfig) -> None:
             study,
             space,
             print_line=console.print,
-            on_forced_exit=lambda cause: console.print(describe_interruption(config, study, cause)),
+            on_forced_exit=lambda cause: _leave(config, study, console, cause),
         )
         best = write_best(study)
         if outcome.interrupted:
@@ -70,8 +70,18 @@ def search_and_report(config: SearchConfig) -> None:
         sys.exit(INTERRUPTED)
     finally:
         study.close()
-        if config.resume is None and not study.trials:
-            study.discard()
+        _discard_if_empty(config, study)
+
+
+def _leave(config: SearchConfig, study: Study, console: PlainConsole, cause: str) -> None:
+    """What remains to be done when the process cannot wait for the end of the search."""
+    console.print(describe_interruption(config, study, cause))
+    _discard_if_empty(config, study)
+
+
+def _discard_if_empty(config: SearchConfig, study: Study) -> None:
+    if config.resume is None and not study.trials:
+        study.discard()
 
 
 def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """What both search commands do; torch and Ray load only after the options are known to be right."""
 
-from inat.cli import guard, options_in_messages, parse_search
+from inat.cli import check_interpreter, guard, options_in_messages, parse_search
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
+from inat.output import expendable_output
 
 
 def run_search(kind: type[SearchConfig], description: str | None) -> None:
@@ -25,6 +26,8 @@ def _run(config: SearchConfig) -> None:
 
         print_plan(config)
     else:
+        check_interpreter()
         from inat.tuning.command import search_and_report
 
-        search_and_report(config)
+        with expendable_output():
+            search_and_report(config)

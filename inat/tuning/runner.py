@@ -13,6 +13,7 @@ from ray.tune.stopper import CombinedStopper
 
 from inat.config.search import SearchConfig, seconds_of
 from inat.constants import RAY_DIR
+from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study
 from inat.tuning.lifecycle import TrialCallback, TrialLifecycle, finish_interrupted
 from inat.tuning.loggers.background import BackgroundLogger
@@ -25,7 +26,7 @@ from inat.tuning.ray_backend.nodes import ClusterNodes, cluster_nodes_for
 from inat.tuning.ray_backend.placement import ResourceRefresh, UsableNodes
 from inat.tuning.ray_backend.retries import RetryPolicy
 from inat.tuning.ray_backend.server_watch import ServerWatch, servers_of_session
-from inat.tuning.ray_backend.slots import Slots, describe_too_small, plan_slots
+from inat.tuning.ray_backend.slots import Slots, describe_little_memory, describe_too_small, plan_slots
 from inat.tuning.ray_backend.trials import StudyTrials, TrialSource
 from inat.tuning.sampling.feedback import Rungs
 from inat.tuning.space import backbone_checks
@@ -123,11 +124,11 @@ def run_trials(
 def _start_backend(spec: RunSpec, progress: SearchProgress, print_line: PrintLine) -> Backend:
     config = spec.config
     nodes = cluster_nodes_for(spec.study, config.data_config(), progress.print_line) if config.address else None
-    usable = nodes.wait_until_checked() if nodes else session.nodes()
+    usable = nodes.wait_until_checked() if nodes else session.private_nodes()
     slots = plan_slots(usable, config)
     print_line(f"trials  {slots}")
-    if too_small := describe_too_small(usable, slots):
-        print_line(f"        {too_small}")
+    for remark in filter(None, (describe_too_small(usable, slots), describe_little_memory(usable, slots))):
+        print_line(f"        {remark}")
     return Backend(slots, nodes, RetryPolicy(config.max_failures))
 
 
@@ -180,7 +181,20 @@ def _run_tuner(spec: RunSpec, backend: Backend, lifecycle: TrialLifecycle, stop:
             verbose=0,
         ),
     )
-    tuner.fit()
+    _fit(tuner, lifecycle)
+
+
+def _fit(tuner: Tuner, lifecycle: TrialLifecycle) -> None:
+    """Run the trials; an error of Tune itself is raised unless it follows from one that ``lifecycle`` has kept.
+
+    Tune's own files are on the disk of the study: if the disk is full, Tune fails too, in any of many ways.
+    """
+    try:
+        with as_disk_full_error(lifecycle.study.directory):
+            tuner.fit()
+    except Exception:
+        if lifecycle.error is None:
+            raise
 
 
 def _settings(config: SearchConfig, study: Study) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A search from its configuration to the finished study."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from inat.constants import GRID
 from inat.data.splits import inspect_data, load_splits
 from inat.errors import StudyError
 from inat.study import checkpoint_retention
-from inat.study.study import Study
+from inat.study.study import Study, cannot_create
 from inat.tuning.best import read_best
 from inat.tuning.lifecycle import TrialCallback
 from inat.tuning.loggers import wandb_logger
@@ -68,7 +69,8 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
 
         check_compiler()
     if config.resume is None:
-        directory = config.storage_path.expanduser() / (config.name or default_name(config))
+        storage = config.storage_path.expanduser()
+        directory = storage / config.name if config.name else claim_directory(storage, default_name(config))
         info = study_info(config, presets.space_to_json(space), data)
         info |= {
             START_FROM: read_initial_points(config.start_from, space),
@@ -104,6 +106,20 @@ def default_name(config: SearchConfig) -> str:
     """Return a study name of the form KIND-DATA-DATE-TIME, for example ``scratch-digits-20261123-211500``."""
     stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(config.data).expanduser().absolute().name)
     return f"{config.KIND}-{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def claim_directory(storage: Path, name: str) -> Path:
+    """Create a directory for a new study: ``name``, or ``name-2`` and so on if other searches began in this second."""
+    for number in itertools.count(1):
+        directory = storage / (name if number == 1 else f"{name}-{number}")
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise cannot_create(directory, error) from error
+        return directory
+    raise AssertionError
 
 
 def run(

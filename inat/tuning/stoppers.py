@@ -1,16 +1,18 @@
 """What ends a search before it has all its trials: a signal, a limit, or a study that cannot be written."""
 
-import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from ray.tune import Stopper
 
+from inat.signals import end_process, ending_signals
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.lifecycle import TrialLifecycle
@@ -30,14 +32,12 @@ class SearchStopper(NotInSnapshots, Stopper):
 
 
 class StopOnSignal(SearchStopper):
-    """Stops the search at the first Ctrl-C or SIGTERM, while used as a context manager; the second ends the process.
+    """Stops the search at the first Ctrl-C, SIGTERM or SIGHUP, while used as a context manager.
 
-    If the search has not ended FORCED_EXIT_SECONDS after the signal, ``on_forced_exit`` is called with INTERRUPTION and
-    the process ends; so it does if a server of Ray has died, with the sentence that says so. The study on disk is
-    complete at each moment.
+    The second signal ends the process at once, and so does FORCED_EXIT_SECONDS after the first signal; the study on
+    disk is complete at each moment. ``on_forced_exit`` is called before with INTERRUPTION, or with the sentence that a
+    server of Ray has died, which ends the process as well.
     """
-
-    signals = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, on_forced_exit: Callable[[str], object]) -> None:
         self.requested = False
@@ -47,47 +47,64 @@ class StopOnSignal(SearchStopper):
         self._timer: threading.Timer | None = None
 
     def __enter__(self) -> Self:
-        self._previous = {number: signal.signal(number, self._handle) for number in self.signals}
+        # Python runs a handler in the main thread only, which may wait inside Ray for minutes. The system writes the
+        # number of each signal to a socket at once, and a thread reads it there.
+        self._receiver, self._sender = socket.socketpair()
+        self._sender.setblocking(False)
+        self._previous_fd = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+        self._previous = {number: signal.signal(number, _do_nothing) for number in ending_signals()}
+        threading.Thread(target=self._watch, name=type(self).__name__, daemon=True).start()
         return self
 
     def rearm(self) -> None:
         """Install the handlers again after another library has replaced them."""
-        if not self.requested:
-            for number in self.signals:
-                signal.signal(number, self._handle)
+        for number in self._previous:
+            signal.signal(number, _do_nothing)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._restore_handlers()
+        signal.set_wakeup_fd(self._previous_fd)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._sender.close()  # ends the thread
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        self._exit_code = 128 + number
-        print("\nstopping; a second signal ends the search at once", file=sys.stderr, flush=True)
-        self._restore_handlers()
+    def _watch(self) -> None:
+        with self._receiver:
+            while received := self._receiver.recv(1):
+                if received[0] in self._previous:
+                    self._on_signal(received[0])
+
+    def _on_signal(self, number: int) -> None:
+        if self.requested:
+            self._exit(INTERRUPTION)
+        self.requested, self._exit_code = True, 128 + number
         self._timer = threading.Timer(FORCED_EXIT_SECONDS, self._exit, args=(INTERRUPTION,))
         self._timer.daemon = True
         self._timer.start()
+        with suppress(OSError):  # the terminal may have been closed
+            print("\nstopping; a second signal ends the search at once", file=sys.stderr, flush=True)
 
     def exit_without(self, server: str) -> None:
         """End the process, because a server of Ray has died; after a signal that is part of the interruption."""
         self._exit(INTERRUPTION if self.requested else f"error: Ray's {server} has died")
 
     def _exit(self, cause: str) -> None:
-        self._on_forced_exit(cause)
-        kill_servers()
-        os._exit(self._exit_code)  # the main thread hangs inside Ray and could not raise anything
-
-    def _restore_handlers(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous = {}
+        # The main thread may hang inside Ray, where it could not raise anything.
+        with suppress(Exception):
+            self._on_forced_exit(cause)
+        with suppress(Exception):
+            kill_servers()
+        end_process(self._exit_code)
 
     def stop_all(self) -> bool:
         return self.requested
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    pass
 
 
 class StopAtLimits(SearchStopper):

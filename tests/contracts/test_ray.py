@@ -5,6 +5,7 @@ A failure here says what a new version of Ray has moved, and which module has to
 
 import ast
 import inspect
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import ray
 from ray._private import ray_constants, services, state
 from ray._raylet import AuthenticationTokenLoader, Config
 from ray.tune import PlacementGroupFactory
+from ray.tune.execution import experiment_state
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Experiment, Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler
@@ -20,6 +22,7 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 from inat.tuning.ray_backend import error_texts, tokens
 from inat.tuning.ray_backend.private_session import LOOPBACK_SWITCH
 from inat.tuning.ray_backend.session import ENVIRONMENT
+from inat.tuning.ray_backend.temporary_directory import SOCKET
 from tests.paths import ROOT
 
 RAY = Path(ray.__file__).parent
@@ -194,3 +197,18 @@ def test_the_phrases_for_an_unavailable_actor_and_a_dead_process():
 def test_the_line_about_trials_that_did_not_complete():
     # session._is_news drops it: each failed trial has printed its own line.
     assert "Trials did not complete" in source_of("tune"), "session._is_news"
+
+
+def test_where_a_session_puts_its_sockets():
+    # temporary_directory.SOCKET is the longest path that Ray makes below the folder that ray.init(_temp_dir=...) gets.
+    assert "_temp_dir" in inspect.getsource(ray.init), "session._start_private: _temp_dir"
+    text = source_of("_private")
+    for part in ('f"session_{', '"%Y-%m-%d_%H-%M-%S_%f"', '"sockets"', '"plasma_store"'):
+        assert part in text, f"temporary_directory.SOCKET: {part}"
+    assert datetime(2026, 11, 29, 12, 55, 55, 132123).strftime("%Y-%m-%d_%H-%M-%S_%f") in SOCKET
+
+
+def test_who_tells_that_a_snapshot_could_not_be_written():
+    # session.ray_session silences it.
+    assert "Saving experiment state to storage" in inspect.getsource(experiment_state), "session.ray_session"
+    assert experiment_state.logger.name == "ray.tune.execution.experiment_state", "session.ray_session"

@@ -1,5 +1,6 @@
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,52 @@ def test_the_fingerprint_depends_on_the_images_and_not_on_their_place(image_tree
     assert inspect(copy).fingerprint == before
     write_image(root / "train" / "bird" / "new.jpg")
     assert inspect(root).fingerprint != before
+
+
+@pytest.mark.parametrize("link", ["train/self", "train/bird/self", "train/bird/folder/self"])
+def test_a_link_to_itself_leads_nowhere(image_tree, link):
+    root = image_tree()
+    (root / link).parent.mkdir(exist_ok=True)
+    (root / link).symlink_to("self")
+    assert inspect(root).images == 20
+
+
+def test_an_image_that_is_a_link_to_itself_is_listed_like_a_dangling_one(image_tree):
+    root = image_tree()
+    (root / "train" / "bird" / "self.jpg").symlink_to("self.jpg")
+    train, _ = list_train_and_test(root)
+    assert [file.size for file in train.files if file.path == "bird/self.jpg"] == [-1]
+
+
+@contextmanager
+def closed(folder: Path):
+    """Without permission to open ``folder``. Permissions do not bind root, who becomes another user for that time."""
+    user = os.geteuid()
+    if user == 0:
+        for parent in folder.parents:
+            if parent.stat().st_mode & 0o055 != 0o055 and parent.name.startswith(("pytest", "test_")):
+                parent.chmod(0o755)  # pytest closes its folders to other users
+    folder.chmod(0o700 if user == 0 else 0o000)
+    os.seteuid(user or 12345)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("folder", [".", "train", "train/bird", "val/fish"])
+def test_a_folder_that_may_not_be_opened_is_named(image_tree, folder):
+    root = image_tree()
+    with closed(root / folder):
+        with pytest.raises(
+            DataError, match=rf"cannot list {root / folder}.* \(Permission denied\); check its permissions"
+        ):
+            inspect(root)
+
+
+def test_a_folder_below_one_that_may_not_be_opened_is_named_too(image_tree):
+    root = image_tree()
+    with closed(root):
+        with pytest.raises(DataError, match=rf"cannot list {root}/train \(Permission denied\)"):
+            inspect(root / "train")

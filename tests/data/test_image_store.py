@@ -57,6 +57,18 @@ def test_batches_of_real_images_equal_those_of_torchvision_bit_by_bit(image_tree
             assert torch.equal(actual[i], classic(image.convert("RGB")))
 
 
+def test_what_killed_processes_left_of_other_stores_goes_and_what_others_build_stays(image_tree, tmp_path):
+    cache = tmp_path / "cache"
+    left, built = (cache / f"photos-{name}-16px.building" for name in ("killed", "running"))
+    for directory in (left, built):
+        directory.mkdir(parents=True)
+        (directory / "images.npy").write_bytes(b"x")
+    with FileLock(store.lock_path(built)):
+        open_small(image_tree(), cache)
+    assert not left.exists()
+    assert built.exists()
+
+
 def test_a_store_has_labels_names_shapes_and_a_manifest(image_tree, tmp_path):
     root = image_tree()
     write_image(root / "train" / "fish" / "wide.jpg", size=(60, 20))

@@ -9,13 +9,18 @@ import time
 
 import pytest
 import torch
+from PIL import Image
+from rich.console import Console
 
 from analysis.study import load_study
+from inat.cli import guard
 from inat.config.search import SearchConfig
+from inat.errors import StudyError
 from inat.study.study import Study
 from inat.training.evaluation import evaluate
 from inat.tuning import command
 from inat.tuning.command import write_report
+from inat.tuning.search import Outcome, claim_directory
 from inat.tuning.space import presets
 from tests.helpers import children_of, run_epochs
 from tests.paths import ROOT
@@ -97,6 +102,82 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_ctrl_c_says_how_to_cont
     assert [len(seconds[epoch]) for epoch in (1, 2)] == [1, 1]
     assert [row["epoch"] for row in study.trials["t0000"].history] == list(range(1, study.trials["t0000"].epochs + 1))
     study.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path, image_tree, number):
+    # A named pipe would be refused at once; a large image takes a while.
+    root, cache = image_tree(), tmp_path / "cache"
+    Image.effect_noise((6000, 6000), 100).save(root / "train" / "bird" / "large.png")
+    for copy in range(40):
+        os.link(root / "train" / "bird" / "large.png", root / "train" / "bird" / f"large{copy}.png")
+    options = ["--data", str(root), "--image-size", "16", "--num-samples", "1", "--cache-dir", str(cache),
+               "--storage-path", str(tmp_path / "results")]  # fmt: skip
+    process = subprocess.Popen([sys.executable, str(ROOT / "tune_scratch.py"), *options], stderr=subprocess.PIPE,
+                               text=True, cwd=tmp_path)  # fmt: skip
+    wait_until(lambda: list(cache.glob("*.building/images.npy")), "the first store")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert errors.endswith("interrupted\n")
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_does_not_end_the_search(tmp_path):
+    options = ["--data", "digits", "--image-size", "16", "--num-samples", "1", "--max-epochs", "3", "--storage-path",
+               str(tmp_path), "--name", "study"]  # fmt: skip
+    process = subprocess.Popen([sys.executable, str(ROOT / "tune_scratch.py"), *options], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, cwd=tmp_path)  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("study ")
+    process.stdout.close()
+    process.stdout = None
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert errors.startswith("nobody reads the output any more; the command goes on without it\n")
+    assert (tmp_path / "study" / "report.html").exists()
+
+
+def test_searches_that_begin_in_the_same_second_get_directories_of_their_own(tmp_path):
+    storage = tmp_path / "results"
+    claimed = [claim_directory(storage, "scratch-digits-20261129-100000") for _ in range(3)]
+    assert [path.name.removeprefix("scratch-digits-20261129-100000") for path in claimed] == ["", "-2", "-3"]
+    for directory in claimed:
+        Study.create(directory, {"config": {}}).close()
+    (tmp_path / "file").touch()
+    with pytest.raises(StudyError, match="cannot create .*; choose another --storage-path"):
+        claim_directory(tmp_path / "file", "name")
+
+
+def test_a_forced_end_before_the_first_trial_leaves_no_study(tmp_path, capsys):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    command._leave(SearchConfig(data="digits"), study, Console())
+    assert not study.directory.exists()
+    assert capsys.readouterr().out == "interrupted before the first trial; nothing is left behind\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_the_final_test_keeps_everything(tmp_path, monkeypatch, capsys, number):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    run_epochs(study, study.add_trial({"dropout": 0.2}).trial_id, [0.5])
+    study.end_trial("t0000", "completed")
+
+    def evaluate(*_):
+        os.kill(os.getpid(), number)
+        signal.pause()
+
+    monkeypatch.setattr(command.search, "open_study", lambda config: (study, {}))
+    monkeypatch.setattr(command.search, "run", lambda *_, **__: Outcome(study, False, "", 1.0, None))
+    monkeypatch.setattr(command, "describe_task", lambda *_: "the task")
+    monkeypatch.setattr(command, "evaluate_best_on_test", evaluate)
+    with pytest.raises(SystemExit) as exit_info:
+        guard(lambda: command.search_and_report(SearchConfig(data="digits", num_samples=1)))
+    assert exit_info.value.code == 130
+    assert capsys.readouterr().out.splitlines()[-2] == "interrupted: 1 of 1 trials have ended, everything is kept"
+    assert load_study(study.directory).trials["state"].tolist() == ["completed"]
 
 
 def test_the_summary_says_what_and_where(tmp_path):

@@ -1,4 +1,9 @@
+import os
 import pickle
+import signal
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -51,6 +56,56 @@ def test_a_study_that_cannot_be_written_stops_everything():
     assert not stop.stop_all()
     lifecycle.error = StudyError("cannot be written")
     assert stop.stop_all()
+
+
+# The main thread waits for a lock of C that it has itself: no handler of Python can run there.
+HANGING = """
+import ctypes, os, signal, sys, threading, time
+from inat.tuning import stoppers
+stoppers.FORCED_EXIT_SECONDS = float(sys.argv[1])
+
+def send():
+    for name in sys.argv[2:]:
+        os.kill(os.getpid(), getattr(signal, name))
+        time.sleep(0.2)
+
+with stoppers.StopOnSignal(lambda: print("everything is kept", flush=True)):
+    mutex = ctypes.create_string_buffer(64)
+    libc = ctypes.CDLL(None)
+    libc.pthread_mutex_lock(mutex)
+    threading.Thread(target=send, daemon=True).start()
+    libc.pthread_mutex_lock(mutex)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library of Linux")
+@pytest.mark.parametrize(
+    ("seconds", "signals", "code"),
+    [("60", ["SIGINT", "SIGINT"], 130), ("60", ["SIGHUP", "SIGTERM"], 143), ("0.1", ["SIGTERM"], 143)],
+    ids=["second Ctrl-C", "two signals", "time-out"],
+)
+def test_a_search_that_hangs_in_a_library_still_ends(seconds, signals, code):
+    command = [sys.executable, "-c", HANGING, seconds, *signals]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stdout) == (code, "everything is kept\n")
+    assert done.stderr == "\nstopping; a second signal ends the search at once\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_stops_the_search_and_raises_nothing(number, capsys):
+    before = signal.getsignal(number), signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(before[1])
+    with StopOnSignal(print) as stop:
+        assert not stop.stop_all()
+        signal.signal(number, signal.SIG_DFL)  # as ray.init does
+        stop.rearm()
+        os.kill(os.getpid(), number)
+        deadline = time.monotonic() + 10
+        while not stop.stop_all() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert stop.stop_all()
+    assert signal.getsignal(number) is before[0]
+    assert signal.set_wakeup_fd(before[1]) == before[1]
 
 
 @pytest.mark.parametrize("stopper", [StopOnSignal(print), StopAtWriteError(SimpleNamespace(error=None))])

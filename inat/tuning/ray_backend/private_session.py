@@ -11,14 +11,17 @@ import ray
 from filelock import FileLock, Timeout
 from ray._private import ray_constants
 
+from inat.machine import usable_cores
 from inat.tuning.ray_backend import tokens
+from inat.tuning.ray_backend.start_errors import as_start_error
+from inat.tuning.ray_backend.temporary_directory import PREFIX, temporary_place
 
 # Ray replaces a node's address 127.0.0.1 with the machine's outer address, and its servers then listen on every
 # interface. Only with this switch off, as on macOS and Windows, do they stay on the loopback device (`ss -ltn`).
 LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 # Nothing passes through the object store, because trials open the image store themselves. Ray's minimum is 75 MB.
 OBJECT_STORE_BYTES = 100_000_000
-PREFIX, LOCK = "inat-ray-", "lock"
+LOCK = "lock"
 
 
 @contextmanager
@@ -28,19 +31,23 @@ def private_ray(level: int) -> Iterator[None]:
     Other users can neither enter the folder, in which Ray makes others of mode 777, nor read the token, without which
     Ray's servers refuse all calls. Nothing is needed or written below the home directory.
     """
-    with _private_folder() as folder, _environment({LOOPBACK_SWITCH: "0"} | tokens.environment_of_new_token(folder)):
+    place = temporary_place(OBJECT_STORE_BYTES)
+    with (
+        _private_folder(place) as folder,
+        _environment({LOOPBACK_SWITCH: "0"} | tokens.environment_of_new_token(folder)),
+    ):
         tokens.read_environment_again()
         before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
         try:
-            ray.init(
-                address="local",  # never a cluster that RAY_ADDRESS happens to name, or that runs on this machine
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                logging_level=level,
-                _temp_dir=str(
-                    folder / "r"
-                ),  # a folder below, because Ray gives this one mode 777; sockets need short paths
-            )
+            with as_start_error(place):
+                ray.init(
+                    address="local",  # never a cluster that RAY_ADDRESS happens to name, or that runs on this machine
+                    num_cpus=usable_cores(),  # Ray passes over the affinity and the limits of nested control groups
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    logging_level=level,
+                    _temp_dir=str(folder / "r"),  # in the folder, because Ray gives it mode 777; short for its sockets
+                )
             yield
         finally:
             ray.shutdown()
@@ -48,11 +55,10 @@ def private_ray(level: int) -> Iterator[None]:
 
 
 @contextmanager
-def _private_folder() -> Iterator[Path]:
-    """Make a folder of mode 700 and remove it on leaving; also removes those of searches that were killed."""
-    base = Path(tempfile.gettempdir())
-    _remove_abandoned(base)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+def _private_folder(place: Path) -> Iterator[Path]:
+    """Make a folder of mode 700 in ``place`` and remove it on leaving; also remove those of killed searches."""
+    _remove_abandoned(place)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     lock = FileLock(folder / LOCK)
     try:
         with lock:
@@ -61,8 +67,8 @@ def _private_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_abandoned(base: Path) -> None:
-    for old in base.glob(f"{PREFIX}*"):
+def _remove_abandoned(place: Path) -> None:
+    for old in place.glob(f"{PREFIX}*"):
         with suppress(OSError, Timeout):
             # Only folders of this user: in another one, the lock may be a link to any file. FileLock would empty it.
             if old.lstat().st_uid == os.getuid() and (old / LOCK).is_file():

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -13,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError, SearchError
+from inat.machine import usable_memory
 from inat.training import memory
 from inat.tuning.ray_backend import tokens
 from inat.tuning.ray_backend.private_session import private_ray
@@ -49,6 +51,8 @@ def ray_session(config: SearchConfig) -> Iterator[None]:
             for name in ("ray.tune", "ray.train", "ray.air"):
                 logging.getLogger(name).setLevel(logging.ERROR)
             logging.getLogger("ray.tune.tune").addFilter(_is_news)
+            # Tune's snapshots are never read. They fail with a traceback if the disk is full, which inat itself tells.
+            logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
         yield
 
 
@@ -102,6 +106,11 @@ def nodes() -> list[Node]:
     if not found:
         raise ConfigError("the Ray cluster has no live node; check it with `ray status`")
     return found
+
+
+def private_nodes() -> list[Node]:
+    """Return this machine as the only node of a private session, with the memory that a search may use of it."""
+    return [replace(node, memory=usable_memory()) for node in nodes()]
 
 
 def _node(known: Mapping[str, Any]) -> Node:

@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import pytest
 import ray
 from ray._private import services
 
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError, SearchError
-from inat.tuning.ray_backend.session import ray_session
+from inat.tuning.ray_backend import session
+from inat.tuning.ray_backend.session import private_nodes, ray_session
+from inat.tuning.ray_backend.slots import Node
 
 NOBODY = "127.0.0.1:1"  # where nothing listens
 
@@ -50,3 +54,34 @@ def test_a_machine_without_any_cluster_is_told(search_for_ray, monkeypatch):
     monkeypatch.setattr(services, "find_bootstrap_address", lambda temp_dir: None)
     with pytest.raises(SearchError, match="Could not find any running Ray instance"):
         search_for_ray()
+
+
+def test_a_private_session_gets_the_cores_of_this_process_and_a_folder_of_its_own(monkeypatch):
+    given = {}
+    monkeypatch.setattr(ray, "init", lambda **options: given.update(options))
+    monkeypatch.setattr(session, "usable_cores", lambda: 3)
+    with ray_session(SearchConfig()):
+        assert given["num_cpus"] == 3
+        folder = Path(given["_temp_dir"]).parent
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not folder.exists()
+
+
+def test_a_session_that_does_not_start_leaves_nothing_and_says_why(monkeypatch):
+    folders = []
+
+    def fail(**options):
+        folders.append(Path(options["_temp_dir"]).parent)
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(SearchError, match="Ray cannot start on this machine .The current node timed out"):
+        with ray_session(SearchConfig()):
+            pass
+    assert not folders[0].exists()
+
+
+def test_the_node_of_a_private_session_has_the_memory_of_this_process(monkeypatch):
+    monkeypatch.setattr(session, "nodes", lambda: [Node(4, 0, "here")])
+    monkeypatch.setattr(session, "usable_memory", lambda: 5_000_000_000)
+    assert private_nodes() == [Node(4, 0, "here", memory=5_000_000_000)]

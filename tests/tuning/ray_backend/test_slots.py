@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError
-from inat.tuning.ray_backend.slots import Node, Slots, describe_too_small, plan_slots
+from inat.tuning.ray_backend.slots import Node, Slots, describe_little_memory, describe_too_small, plan_slots
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,22 @@ def test_machines_too_small_for_a_trial_are_named_with_what_would_use_them():
         "small has no room for a trial; lower --cpus-per-trial"
     )
     assert describe_too_small(nodes, Slots(3, 1, 0)) == ""
+
+
+def test_little_memory_runs_fewer_trials_and_says_so():
+    nodes = [Node(16, memory=5e9)]
+    slots = plan_slots(nodes, SearchConfig())
+    assert slots == Slots(5, 1, 0)
+    assert describe_little_memory(nodes, slots) == (
+        "the memory of 5.0 GB is enough for 5 at a time, the cores for 16; --max-concurrent N overrides this estimate"
+    )
+
+
+@pytest.mark.parametrize(
+    ("memory", "settings", "count"), [(64e9, {}, 16), (1e9, {}, 1), (5e9, {"max_concurrent": 9}, 9)]
+)
+def test_enough_memory_a_single_trial_and_the_users_number_are_kept(memory, settings, count):
+    nodes = [Node(16, memory=memory)]
+    slots = plan_slots(nodes, SearchConfig(**settings))
+    assert slots.count == count
+    assert bool(describe_little_memory(nodes, slots)) == (count == 1)

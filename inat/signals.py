@@ -1,0 +1,44 @@
+"""The signals that end a command: Ctrl-C, SIGTERM of a batch system, and SIGHUP of a terminal that was closed."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that end a command; under `nohup`, SIGHUP is ignored and stays so."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *(() if ignored else (signal.SIGHUP,)))
+
+
+@contextmanager
+def as_keyboard_interrupt() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the first signal, so that `finally` cleans up; a second signal ends the process.
+
+    Does nothing outside of the main thread, where Python allows no handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous: dict[int, Any] = {}
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for known in previous:
+            signal.signal(known, lambda number, frame: end_process(128 + number))
+        raise KeyboardInterrupt
+
+    previous |= {number: signal.signal(number, interrupt) for number in ending_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def end_process(code: int) -> None:
+    """End this process at once, without any clean-up; a shell gives the code 128 + N for signal N."""
+    os._exit(code)
