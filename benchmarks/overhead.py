@@ -2,6 +2,7 @@
 
     python benchmarks/overhead.py --trials 200 --rounds 3     # (a) trials that only report three times
     python benchmarks/overhead.py --digits 480                # (b) real trials on the built-in digits
+    python benchmarks/overhead.py --events 500                # (c) only the journal and the tables
 
 (a) Slot-seconds per trial: wall time x slots / trials, from the first end of a trial, when the workers are up, to the
 last. "inat" is a search with journal, tables, checkpoint retention, study.db, TPE and ASHA. "reused" is Tune with
@@ -9,6 +10,7 @@ reused actors, OptunaSearch, ASHA and its default loggers. "documented" is the s
 actor per trial (only --documented-trials trials, since each takes seconds). "optuna" is one Optuna process per core on
 one journal file, without scheduler, checkpoints and recovery. The sides alternate, each round in a fresh process.
 (b) Wall time of the search divided by the sum of its trainings' seconds / slots.
+(c) Seconds of the driver per trial for the events of its life, with what waits for the disk; and those of one wait.
 """
 
 import multiprocessing
@@ -39,6 +41,8 @@ class Options:
     """Searches per kind."""
     digits: int | None = None
     """Run one real search with this number of trials instead."""
+    events: int | None = None
+    """Only write the events of this number of trials."""
     only: Kind | None = None
     """Run one search of this kind and print its slot-seconds per trial."""
 
@@ -187,6 +191,32 @@ def real_search(trials: int) -> None:
     print(result_line({"wall": [wall], "over_training": [wall / training], "search": [outcome.seconds / training]}))
 
 
+def write_events(trials: int) -> None:
+    """Write the events of trials as a search does, without Ray; they arrive as fast as they are written."""
+    from inat.study.study import Study
+
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        study = Study.create(Path(folder) / "study", {"config": {}})
+        started, cpu = time.monotonic(), time.process_time()
+        for number in range(trials):
+            trial_id = study.add_trial({"x": number, "learning_rate": 1e-3}).trial_id
+            for epoch in range(1, REPORTS + 1):
+                row = {"epoch": epoch, "best_val_acc": 0.5, "train_loss": 1.0, "val_acc": 0.5, "seconds": 0.1 * number}
+                study.add_epoch(trial_id, row)
+            study.end_trial(trial_id, "completed")
+        wall, cpu = time.monotonic() - started, time.process_time() - cpu
+        with (Path(folder) / "probe").open("wb") as probe:
+            waits = []
+            for _ in range(20):
+                probe.write(bytes(500))
+                probe.flush()
+                before = time.monotonic()
+                os.fsync(probe.fileno())
+                waits.append(time.monotonic() - before)
+        study.close()
+    print(result_line({"wall": [wall / trials], "cpu": [cpu / trials], "one_wait": sorted(waits)}))
+
+
 def main() -> None:
     """Alternate the kinds, print medians and ranges, then the result line."""
     options = tyro.cli(Options)
@@ -196,6 +226,9 @@ def main() -> None:
             print(MEASUREMENTS[options.only](trials, Path(folder)))
         return
     print(f"{hardware()}\n{options}")
+    if options.events:
+        write_events(options.events)
+        return
     if options.digits:
         real_search(options.digits)
         return

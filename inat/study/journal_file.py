@@ -11,6 +11,7 @@ from inat.study.atomic_io import sync_directory
 
 SYNC_SECONDS = 1.0
 SYNC_SHARE = 0.01  # of the time that may go into waiting for the disk
+URGENT_SHARE = 0.05  # the same for events that should not be lost
 
 
 class JournalFile:
@@ -18,7 +19,8 @@ class JournalFile:
 
     Each event is handed to the operating system at once, so it survives the death of this process. A power cut takes
     what is not yet on the disk. Waiting for the disk takes 1 to 10 ms, more than the other bookkeeping of an event, so
-    an event waits only if the last wait is SYNC_SECONDS ago, or longer on a slow disk (SYNC_SHARE).
+    an event waits only if the last wait is SYNC_SECONDS ago, or longer on a slow disk (SYNC_SHARE). An urgent event
+    waits unless the waits would take more than URGENT_SHARE of the time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,11 +29,12 @@ class JournalFile:
         self._sync_cost = 0.0
         sync_directory(path.parent)
 
-    def append(self, event: Mapping[str, Any], *, sync: bool = False) -> None:
-        """Write one line; with ``sync``, wait until it is on the disk."""
+    def append(self, event: Mapping[str, Any], *, urgent: bool = False) -> None:
+        """Write one line."""
         self._file.write(json.dumps(event) + "\n")
         self._file.flush()
-        if sync or time.monotonic() - self._synced > max(SYNC_SECONDS, self._sync_cost / SYNC_SHARE):
+        wait = self._sync_cost / URGENT_SHARE if urgent else max(SYNC_SECONDS, self._sync_cost / SYNC_SHARE)
+        if time.monotonic() - self._synced > wait:
             self._sync()
 
     def _sync(self) -> None:

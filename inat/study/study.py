@@ -51,7 +51,7 @@ JOURNALED = (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED, MICRO_BATCH, NOTE, TR
 # CHEAP_SECONDS, at most TABLE_SHARE of the time is spent on writing.
 TABLE_SECONDS = 1.0
 CHEAP_SECONDS = 0.02
-SYNC_END_SECONDS = 1.0  # the end of a trial that took longer is on the disk before its checkpoints are removed
+SYNC_END_SECONDS = 1.0  # the end of a trial that took longer waits for the disk before its checkpoints are removed
 TABLE_SHARE = 0.05
 
 
@@ -157,7 +157,7 @@ class Study(Journal):
         trial = self.trials[trial_id]
         self._end(trial, state, error)
         # Checkpoints are removed next: after a power cut, a long trial must not begin again.
-        self._log("end", trial_id, sync=trial.seconds > SYNC_END_SECONDS, state=state, error=error)
+        self._log("end", trial_id, urgent=trial.seconds > SYNC_END_SECONDS, state=state, error=error)
         self._write_trials_soon(min_seconds=0.0)
 
     def write_failure(self, trial_id: str, text: str) -> None:
@@ -217,9 +217,9 @@ class Study(Journal):
                     file.close()
         self._lock.release()
 
-    def _log(self, event: str, trial_id: str, *, sync: bool = False, **values: Any) -> None:
+    def _log(self, event: str, trial_id: str, *, urgent: bool = False, **values: Any) -> None:
         with as_disk_full_error(self.directory):
-            self._journal.append({"event": event, TRIAL_ID: trial_id} | values, sync=sync)
+            self._journal.append({"event": event, TRIAL_ID: trial_id} | values, urgent=urgent)
 
     def _replay(self) -> None:
         path = self.directory / JOURNAL

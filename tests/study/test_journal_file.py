@@ -46,7 +46,7 @@ def test_the_end_of_a_long_trial_is_on_the_disk_before_its_checkpoints_are_remov
     for seconds, synced in ((2.0, 1), (0.1, 0)):
         trial = study.add_trial({"x": seconds})
         run_epochs(study, trial.trial_id, [0.5], seconds=seconds)
-        study._journal._synced = float("inf")  # the last wait is no second ago
+        study._journal._sync_cost, study._journal._synced = 0.001, journal_file.time.monotonic() - 0.1
         before = len(syncs)
         study.end_trial(trial.trial_id, "completed")
         assert len(syncs) - before == synced
