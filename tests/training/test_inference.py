@@ -145,3 +145,14 @@ def test_a_final_directory_needs_neither_study_nor_images_nor_cache(image_model,
     paths = [str(own / name) for name in list_images(own)]
     found = list(predict_images(open_model(final), paths))
     assert np.array_equal(np.stack([p.confidences for p in found]), expected)
+
+
+def test_a_cpu_quota_bounds_the_threads(digits_model, monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setattr("inat.training.inference.usable_cores", lambda: 1)
+    try:
+        torch.set_num_threads(2)
+        open_model(digits_model)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
