@@ -1,4 +1,4 @@
-"""notebooks/colab.ipynb, on a kernel of its own that has the libraries but not this program, which the notebook installs."""
+"""notebooks/colab.ipynb, on a kernel of its own: it has the libraries, and the notebook installs this program."""
 
 import json
 import os

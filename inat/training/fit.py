@@ -9,7 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from inat.config.trial import TrialConfig
 from inat.constants import EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
