@@ -1,4 +1,4 @@
-"""notebooks/colab.ipynb on a kernel of its own, which has the libraries, while the notebook installs this program."""
+"""notebooks/colab.ipynb, on a kernel of its own: it has the libraries, and the notebook installs this program."""
 
 import json
 import os

@@ -9,8 +9,8 @@ import pytest
 
 from tests.paths import ROOT
 
-# Python loads this file when it starts: in the search, in the workers of Ray and in its servers. What it takes
-# away is taken away from this project's code only, as Ray has its own code for macOS.
+# Python loads this file at the start of every process: of the search, of Ray's workers and of Ray's servers. It takes
+# Linux's interfaces away from this project's code only, as Ray has its own code for macOS.
 SITECUSTOMIZE = """
 import ctypes, errno, os, sys
 OURS = tuple(os.path.join({root!r}, package, "") for package in ("inat", "analysis"))

@@ -1,4 +1,4 @@
-"""clusters/gcp.yaml and clusters/azure.yaml against Ray's schema and its code for these clouds, without the clouds."""
+"""clusters/gcp.yaml and clusters/azure.yaml against Ray's schema, defaults and templates."""
 
 import json
 from pathlib import Path
