@@ -6,7 +6,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from analysis.files import read_json
+from analysis.files import check_regular, read_json
 from inat.constants import JOURNAL, LOCK_FILE, STUDY_JSON
 from inat.errors import StudyError
 
@@ -52,6 +52,7 @@ def is_running(directory: Path) -> bool:
     """
     path = directory / LOCK_FILE
     try:
+        check_regular(path)
         file = path.open()
     except FileNotFoundError:
         return False
