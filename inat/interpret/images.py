@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws without a d
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from analysis.files import is_inside
 from analysis.terminal import PlainConsole
 from inat.errors import DataError
 from inat.interpret.examples import INTERPRET_DIR, InterpretOptions
@@ -28,12 +29,14 @@ Floats = NDArray[np.floating[Any]]
 def output_folder(options: InterpretOptions, below: str = "") -> Path:
     """Create and return the folder for the figures, or the folder ``below`` it.
 
-    Raises StudyError if the options name no model, DataError if the folder cannot be created.
+    Raises StudyError if the options name no model, DataError if the folder cannot be created, or is a link.
     """
-    folder = options.output.expanduser() if options.output else model_file(options.model).parent / INTERPRET_DIR
-    folder /= below
+    parent = options.output.expanduser() if options.output else model_file(options.model).parent
+    folder = (parent if options.output else parent / INTERPRET_DIR) / below
     with _as_data_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    if not is_inside(folder, parent):  # in a study that somebody else made
+        raise DataError(f"{folder} is a link that leads out of {parent}; remove it, or pass --output")
     return folder
 
 

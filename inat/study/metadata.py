@@ -6,7 +6,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from analysis.files import read_json
+from analysis.files import check_regular, read_json
 from inat.constants import GRID, HISTORY_CSV, JOURNAL, LOCK_FILE, SEARCH_KIND, STUDY_JSON, TRIALS_CSV
 from inat.errors import StudyError
 from inat.study.digests import changed_fields
@@ -97,6 +97,7 @@ def is_running(directory: Path) -> bool:
     """
     path = directory / LOCK_FILE
     try:
+        check_regular(path)
         file = path.open()
     except FileNotFoundError:
         return False

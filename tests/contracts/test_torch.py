@@ -5,7 +5,10 @@ first after an update of these libraries.
 """
 
 import inspect
+import os
 import platform
+import tempfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from inat.config.trial import BACKBONE_NAMES
 from inat.models.backbones import BACKBONES
 from inat.training.memory import is_out_of_memory
+from inat.training.precision import COMPILED_VARIABLE
 
 
 def parameters_of(function: object) -> list[str]:
@@ -108,3 +112,27 @@ def test_pillow_lists_the_formats_that_it_can_open():
     Image.init()
     assert {"JPEG", "PNG", "WEBP"} <= Image.OPEN.keys(), "Image.OPEN has moved"
     assert Image.registered_extensions()[".jpg"] == "JPEG", "Image.registered_extensions has changed"
+
+
+def test_compiled_code_is_kept_in_the_folder_that_a_variable_names(monkeypatch, tmp_path):
+    # keep_compiled_code_private sets the variable; torch's default is a name in /tmp that another user can take first.
+    from torch._inductor.runtime.cache_dir_utils import cache_dir, default_cache_dir
+
+    assert default_cache_dir().startswith(os.path.join(tempfile.gettempdir(), "torchinductor_"))
+    monkeypatch.setenv(COMPILED_VARIABLE, str(tmp_path / "compiled"))
+    assert cache_dir() == str(tmp_path / "compiled")
+
+
+def test_a_tensor_larger_than_its_record_is_refused(tmp_path):
+    # Nothing here compares them: torch would otherwise read memory behind the record.
+    torch.save({"x": torch.zeros(4)}, tmp_path / "a")
+    with zipfile.ZipFile(tmp_path / "a") as source, zipfile.ZipFile(tmp_path / "b", "w") as target:
+        for member in source.infolist():
+            data = source.read(member)
+            if member.filename.endswith("data.pkl"):
+                changed = data.replace(b"K\x04t", b"M\xff\xfft").replace(b"K\x04\x85", b"M\xff\xff\x85")
+                assert changed != data, "torch pickles sizes in another way"
+                data = changed
+            target.writestr(member.filename, data)
+    with pytest.raises(RuntimeError, match="does not match"):
+        torch.load(tmp_path / "b", weights_only=True)

@@ -59,3 +59,14 @@ def test_a_large_figure_is_drawn_at_a_lower_resolution(tmp_path):
         assert (tmp_path / f"{name}.png").stat().st_size < MAX_BYTES
     assert sizes["small"] == 330
     assert 330 < sizes["large"] < 660
+
+
+def test_a_link_of_a_strangers_study_is_not_followed(tmp_path):
+    study, outside = tmp_path / "study", tmp_path / "outside"
+    for folder in (study, outside):
+        folder.mkdir()
+    (study / "best.ckpt").write_bytes(b"")
+    (study / "interpret").symlink_to(outside)
+    with pytest.raises(DataError, match=r"interpret is a link that leads out of .*study; remove it, or pass --output"):
+        output_folder(InterpretOptions(model=study))
+    assert output_folder(InterpretOptions(model=study, output=study / "interpret")).is_dir()  # the user's own choice

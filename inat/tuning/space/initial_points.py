@@ -1,12 +1,12 @@
 """Configurations that a search tries first: the user's own, or the best one of another study."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ray.tune.search.sample import Domain
 
+from analysis.files import read_json
 from inat.config.validation import raise_if_any, unknown_name_error
 from inat.errors import ConfigError
 from inat.tuning.space.domains import domain_to_text, to_domain_value
@@ -21,7 +21,7 @@ def read_initial_points(path: Path | None, space: Mapping[str, Domain]) -> list[
     if path is None:
         return []
     try:
-        content = json.loads(path.expanduser().read_text(encoding="utf-8"))
+        content = read_json(path.expanduser())
     except (OSError, ValueError) as error:
         raise ConfigError(f"--start-from {path} cannot be read ({error}); pass a JSON file") from error
     items = [_params_in(item) for item in (content if isinstance(content, list) else [content])]
