@@ -195,10 +195,6 @@ class OptimConfig:
         return max(self.mixup_alpha, self.cutmix_alpha, self.random_erasing) > 0
 
 
-# Settings that may change while a training is interrupted; see TrialConfig.identity.
-NOT_IDENTITY = frozenset({"data", "cache_dir", "max_bad_fraction", "weights_dir", "views", "max_feature_gb", "compile"})
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
     """All settings of one training. No two parts have a field name in common, so a flat dict describes them."""
@@ -245,13 +241,6 @@ class TrialConfig:
                 problems += error.problems
         raise_if_any(problems)
         return cls(**built, **{name: params[name] for name in own & params.keys()})
-
-    def identity(self) -> dict[str, Any]:
-        """The settings that a training must have in common with a checkpoint that it goes on from.
-
-        Left out are the places of files, and ways to compute the same result.
-        """
-        return {name: value for name, value in self.to_params().items() if name not in NOT_IDENTITY}
 
     def to_params(self) -> dict[str, Any]:
         """A flat dict from which ``from_params`` makes an equal configuration."""

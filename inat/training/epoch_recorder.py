@@ -25,6 +25,8 @@ from inat.constants import (
 
 STATE_NAMES = ("row", "history", "unreported", "best_val_acc", "best_epoch", "epoch", "saved_epoch")
 IDENTITY = "identity"  # in the state of a recorder: the settings that identify its training
+# Settings that may change while a training is interrupted: places of files, and ways to compute the same result.
+NOT_IDENTITY = frozenset({"data", "cache_dir", "max_bad_fraction", "weights_dir", "views", "max_feature_gb", "compile"})
 LOSS_CHECK_BATCHES = 32  # on a GPU, batches between two checks whether the training has diverged
 
 
@@ -99,13 +101,18 @@ class EpochRecorder(pl.Callback):
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in STATE_NAMES} | {IDENTITY: self.config.identity()}
+        return {name: getattr(self, name) for name in STATE_NAMES} | {IDENTITY: identity_of(self.config)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # Checkpoints of earlier versions have neither the rows that were reported, nor "saved_epoch".
         state = {"history": state_dict["unreported"], "saved_epoch": 0} | state_dict
         for name in STATE_NAMES:
             setattr(self, name, state[name])
+
+
+def identity_of(config: TrialConfig) -> dict[str, Any]:
+    """The settings that a training must have in common with a checkpoint that it goes on from."""
+    return {name: value for name, value in config.to_params().items() if name not in NOT_IDENTITY}
 
 
 def recorder_of(trainer: pl.Trainer) -> EpochRecorder:

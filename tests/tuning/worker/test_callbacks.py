@@ -36,7 +36,7 @@ def test_an_equal_accuracy_is_enough(cnn_params, tmp_path):
 
 def test_the_last_state_is_written_when_due_and_can_be_resumed(cnn_params, tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
     config = TrialConfig.from_params(cnn_params)
     keeper = TrialCheckpoints(tmp_path / "c", None)
     last = tmp_path / "c" / "last.ckpt"
@@ -63,7 +63,7 @@ def test_no_room_for_a_checkpoint_is_a_disk_full_error_and_leaves_the_old_one(
     cnn_params, tmp_path, monkeypatch, name, every
 ):
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", every)
-    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
     monkeypatch.setattr(callbacks, "is_weights_of", lambda *_: True)
     keeper = TrialCheckpoints(tmp_path / "c", 1.0 if name == "last.ckpt" else None)
     (tmp_path / "c" / name).write_text("old")
@@ -90,7 +90,7 @@ def test_weights_of_epochs_that_are_trained_again_are_removed(cnn_params, tmp_pa
 
 def test_the_weights_of_the_best_epoch_so_far_stay(cnn_params, tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
     config, last, best = TrialConfig.from_params(cnn_params), tmp_path / "c" / "last.ckpt", tmp_path / "c" / "best.ckpt"
     fit(config, [TrialCheckpoints(tmp_path / "c", None)])
     recorder = torch.load(last, weights_only=True)["callbacks"]["EpochRecorder"]
@@ -120,7 +120,7 @@ class Watch:
 def test_the_bound_on_what_a_running_trial_has_on_the_disk(cnn_params, tmp_path, monkeypatch):
     """README: best.ckpt, last.ckpt and the one that is being written; seven times the weights."""
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
     config = TrialConfig.from_params(cnn_params | {"num_neurons_dense": 2048, "max_epochs": 4})
     watch, keeper = Watch(tmp_path / "c", monkeypatch), TrialCheckpoints(tmp_path / "c", None)
     fit(config, [keeper])
@@ -136,7 +136,7 @@ def test_the_bound_on_what_a_running_trial_has_on_the_disk(cnn_params, tmp_path,
 
 def test_an_attempt_that_was_replaced_ends_and_leaves_the_checkpoints_alone(cnn_params, tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
     cut_off, successor = TrialCheckpoints(tmp_path / "c", None), TrialCheckpoints(tmp_path / "c", None)
     config = TrialConfig.from_params(cnn_params)
     fit(config, [successor])

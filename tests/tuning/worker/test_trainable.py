@@ -73,7 +73,7 @@ def test_short_epochs_are_reported_together_but_no_later_than_a_rung_or_a_second
 
 def test_epochs_that_were_not_reported_when_the_process_died_are_reported_by_the_next_attempt(trial, monkeypatch):
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
     with pytest.raises(SystemExit):
         trial(rungs=[3], stop_at=3, max_epochs=4)
     # The checkpoint was written before the report: the process may have died between the two.
@@ -85,7 +85,7 @@ def test_epochs_that_were_not_reported_when_the_process_died_are_reported_by_the
 def test_a_second_attempt_goes_on_from_the_checkpoint_and_repeats_its_row(trial, monkeypatch):
     whole = trial().rows
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
     with pytest.raises(SystemExit):
         trial(stop_at=2, rungs=[1, 2])
     second = trial(known_epochs=2)
@@ -101,7 +101,7 @@ def test_rows_that_the_journal_lost_are_reported_again_up_to_each_rung(
     trial, monkeypatch, known_epochs, reports, epochs
 ):
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
     with pytest.raises(SystemExit):
         trial(rungs=[1, 3, 4], stop_at=4, max_epochs=5)
     second = trial(rungs=[1, 3], known_epochs=known_epochs, max_epochs=5)
@@ -111,7 +111,7 @@ def test_rows_that_the_journal_lost_are_reported_again_up_to_each_rung(
 
 def test_asha_may_stop_a_trial_at_a_rung_that_the_journal_lost(trial, monkeypatch):
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
     with pytest.raises(SystemExit):
         trial(rungs=[2, 4], stop_at=4, max_epochs=5)
     with pytest.raises(SystemExit):
@@ -122,7 +122,7 @@ def test_asha_may_stop_a_trial_at_a_rung_that_the_journal_lost(trial, monkeypatc
 def test_a_trial_does_not_go_on_from_the_checkpoint_of_another_configuration(trial, monkeypatch, tmp_path):
     fresh = trial(dropout=0.5, study_dir=str(tmp_path / "fresh")).rows
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(callbacks, "LAST_SHARE", 1.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
     with pytest.raises(SystemExit):
         trial(stop_at=2, rungs=[2])  # its journal line is lost, and the number t0007 is given again
     second = trial(dropout=0.5)
