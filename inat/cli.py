@@ -57,10 +57,15 @@ def options_in_messages(command: type[Any]) -> Iterator[None]:
     except ConfigError as error:
         names = [field.name for field in dataclasses.fields(command)]
         long = "|".join(name for name in names if "_" in name) or "(?!)"  # which matches nothing
-        field = re.compile(rf"^(?:{'|'.join(names)})(?= )|(?<![\w-])(?:{long})(?!\w)")
+        about = re.compile(rf"(?:{'|'.join(names)})(?=[ =])")  # other messages are about hyperparameters, for example
+        field = re.compile(rf"^{about.pattern}|(?<![\w-])(?:{long})(?!\w)")
         raise ConfigError(
-            *(field.sub(lambda m: f"--{m[0].replace('_', '-')}", problem) for problem in error.problems)
+            *(field.sub(_as_option, problem) if about.match(problem) else problem for problem in error.problems)
         ) from error
+
+
+def _as_option(field: re.Match[str]) -> str:
+    return f"--{field[0].replace('_', '-')}"
 
 
 def run_command(command: type[Command], run: Callable[[Command], object], description: str | None = None) -> None:

@@ -19,11 +19,11 @@ def test_impossible_networks_are_one_line_and_exit_code_2():
     command = [sys.executable, "-m", "inat.summary", "--image-size", "16"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
-    assert "conv_layers=5 halves the image 5 times and needs at least 32 px" in done.stderr
+    assert "--conv-layers=5 halves the image 5 times and needs at least 32 px" in done.stderr
     assert "Traceback" not in done.stderr
     command = [sys.executable, "-m", "inat.summary", "--num-classes", "-1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stderr) == (2, "error: num_classes must be positive, got -1\n")
+    assert (done.returncode, done.stderr) == (2, "error: --num-classes must be positive, got -1\n")
 
 
 def test_prints_a_residual_network():

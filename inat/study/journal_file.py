@@ -44,7 +44,9 @@ class JournalFile:
         self._sync_cost = self._synced - started
 
     def close(self) -> None:
-        """Wait until all lines are on the disk, and close the file."""
+        """Wait until all lines are on the disk, and close the file; does nothing if it is closed."""
+        if self._file.closed:
+            return
         try:
             self._file.flush()
             self._sync()

@@ -111,7 +111,16 @@ class EpochRecorder(pl.Callback):
 
 
 def identity_of(config: TrialConfig) -> dict[str, Any]:
-    """The settings that a training must have in common with a checkpoint that it goes on from."""
+    """The settings that a training must have in common with a checkpoint that it goes on from.
+
+    >>> params = {
+    ...     "data": "digits", "image_size": 8, "first_layer_filters": 4, "filter_org": 1, "conv_layers": 2,
+    ...     "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32,
+    ...     "learning_rate": 0.01, "batch_size": 64, "max_epochs": 1,
+    ... }
+    >>> identity_of(TrialConfig.from_params(params))["learning_rate"]
+    0.01
+    """
     return {name: value for name, value in config.to_params().items() if name not in NOT_IDENTITY}
 
 

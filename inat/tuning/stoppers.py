@@ -78,9 +78,10 @@ class StopOnSignal(SearchStopper):
                     self._on_signal(received[0])
 
     def _on_signal(self, number: int) -> None:
+        self._exit_code = 128 + number
         if self.requested:
             self._exit(INTERRUPTION)
-        self.requested, self._exit_code = True, 128 + number
+        self.requested = True
         self._timer = threading.Timer(FORCED_EXIT_SECONDS, self._exit, args=(INTERRUPTION,))
         self._timer.daemon = True
         self._timer.start()

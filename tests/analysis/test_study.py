@@ -13,7 +13,7 @@ def test_frames_of_a_running_study(tmp_path):
     study.end_trial("t0000", "completed")
     study.write_trials()
     loaded = load_study(study.directory)
-    assert loaded.info == {"seed": 7}
+    assert loaded.info["seed"] == 7
     assert list(loaded.trials["state"]) == ["completed", "running", "running"]
     assert loaded.trials["epochs"].tolist() == [1, 2, 3]
     assert loaded.trials["created"].dt.tz is not None

@@ -157,7 +157,7 @@ def closed(folder: Path):
     user = os.geteuid()
     if user == 0:
         for parent in folder.parents:
-            if parent.stat().st_mode & 0o055 != 0o055 and parent.name.startswith(("pytest", "test_")):
+            if parent.stat().st_mode & 0o055 != 0o055 and parent.name.startswith(("pytest", "popen-", "test_")):
                 parent.chmod(0o755)  # pytest closes its folders to other users
     folder.chmod(0o700 if user == 0 else 0o000)
     os.seteuid(user or 12345)

@@ -8,6 +8,7 @@ from inat.config.search import SearchConfig
 from inat.errors import ConfigError, DataError, InatError, SearchError, StudyError
 from inat.finalize.options import FinalizeCommand, retraining_config
 from inat.finalize.task import plan
+from inat.study.digests import DIGESTS, digests_of
 from inat.study.study import Study
 from tests.finalize.conftest import PARAMS, make_study
 
@@ -82,6 +83,7 @@ def damage(directory, change) -> None:
     path = directory / "study.json"
     info = json.loads(path.read_text())
     change(info)
+    info[DIGESTS] = digests_of(info)
     path.write_text(json.dumps(info))
 
 

@@ -154,7 +154,7 @@ def test_searches_that_begin_in_the_same_second_get_directories_of_their_own(tmp
 
 def test_a_forced_end_before_the_first_trial_leaves_no_study(tmp_path, capsys):
     study = Study.create(tmp_path / "study", {"config": {}})
-    command._leave(SearchConfig(data="digits"), study, Console())
+    command._leave(SearchConfig(data="digits"), study, Console(), "interrupted")
     assert not study.directory.exists()
     assert capsys.readouterr().out == "interrupted before the first trial; nothing is left behind\n"
 

@@ -69,7 +69,7 @@ def send():
         os.kill(os.getpid(), getattr(signal, name))
         time.sleep(0.2)
 
-with stoppers.StopOnSignal(lambda: print("everything is kept", flush=True)):
+with stoppers.StopOnSignal(lambda cause: print("everything is kept", flush=True)):
     mutex = ctypes.create_string_buffer(64)
     libc = ctypes.CDLL(None)
     libc.pthread_mutex_lock(mutex)

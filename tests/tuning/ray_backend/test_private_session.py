@@ -6,7 +6,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 import textwrap
 from pathlib import Path
 
@@ -137,7 +136,7 @@ def test_nothing_is_written_below_home_and_the_token_of_the_user_is_not_used(ses
 
 
 def test_the_folder_is_private_and_goes_with_the_session(monkeypatch, tmp_path):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(private_session, "temporary_place", lambda size: tmp_path)
     seen = []
 
     def init(**options):
@@ -156,7 +155,7 @@ def test_the_folder_is_private_and_goes_with_the_session(monkeypatch, tmp_path):
 
 
 def test_folders_of_killed_searches_are_removed_and_those_of_running_ones_stay(monkeypatch, tmp_path):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(private_session, "temporary_place", lambda size: tmp_path)
     monkeypatch.setattr(ray, "init", lambda **options: None)
     abandoned, running, foreign, other = (tmp_path / name for name in ("inat-ray-a", "inat-ray-r", "inat-ray-f", "x"))
     for folder in (abandoned, running, foreign, other):
@@ -169,7 +168,7 @@ def test_folders_of_killed_searches_are_removed_and_those_of_running_ones_stay(m
 
 
 def test_a_folder_of_another_user_is_not_touched(monkeypatch, tmp_path):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(private_session, "temporary_place", lambda size: tmp_path)
     monkeypatch.setattr(ray, "init", lambda **options: None)
     precious, planted = tmp_path / "precious", tmp_path / "inat-ray-planted"
     precious.write_text("content")

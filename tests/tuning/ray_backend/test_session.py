@@ -6,7 +6,7 @@ from ray._private import services
 
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError, SearchError
-from inat.tuning.ray_backend import session
+from inat.tuning.ray_backend import private_session, session
 from inat.tuning.ray_backend.session import private_nodes, ray_session
 from inat.tuning.ray_backend.slots import Node
 
@@ -59,7 +59,7 @@ def test_a_machine_without_any_cluster_is_told(search_for_ray, monkeypatch):
 def test_a_private_session_gets_the_cores_of_this_process_and_a_folder_of_its_own(monkeypatch):
     given = {}
     monkeypatch.setattr(ray, "init", lambda **options: given.update(options))
-    monkeypatch.setattr(session, "usable_cores", lambda: 3)
+    monkeypatch.setattr(private_session, "usable_cores", lambda: 3)
     with ray_session(SearchConfig()):
         assert given["num_cpus"] == 3
         folder = Path(given["_temp_dir"]).parent
