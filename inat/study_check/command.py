@@ -7,6 +7,7 @@ from pathlib import Path
 from inat.constants import FINAL_DIR, JOURNAL, RETRAINING_DIR, SHIPPING_DIR, STUDY_JSON
 from inat.errors import InatError, StudyError
 from inat.study.metadata import is_running, read_info
+from inat.study.strange_files import check_files
 from inat.study_check.checkpoints import check_checkpoints, check_leftovers, rows_to_restore
 from inat.study_check.derived import check_best, check_database, check_tables
 from inat.study_check.journal_lines import check_lines, read_lines
@@ -18,9 +19,10 @@ Print = Callable[[str], object]
 def check_study(study: Path, repair: bool, print_line: Print) -> tuple[int, int]:
     """Print what is wrong with a study and with its retrainings; mend it with ``repair``.
 
-    Returns the number of problems, and of those that were not mended. Raises StudyError if there is no study, or if it
-    is to be repaired while its search runs.
+    Returns the number of problems, and of those that were not mended. Raises StudyError if there is no study, if it is
+    to be repaired while its search runs, or if a file in it leads out of it.
     """
+    check_files(study)  # what leads out of the study is neither read nor mended
     running = is_running(study)
     if repair and running:
         raise StudyError(f"{study} is being run by another process; repair it when the search has ended")
@@ -29,6 +31,7 @@ def check_study(study: Path, repair: bool, print_line: Print) -> tuple[int, int]
     parts = [study, *(study / FINAL_DIR / name for name in (RETRAINING_DIR, SHIPPING_DIR))]
     found = left = 0
     for directory in (part for part in parts if (part / STUDY_JSON).exists()):
+        check_files(directory)
         where = "" if directory == study else f"{directory.relative_to(study)}: "
         for problem in _problems(directory, running, Removed(directory)):
             print_line(f"{where}{problem.text}")

@@ -214,3 +214,13 @@ def test_the_command_ends_with_1_if_something_is_wrong(directory):
     assert done.stdout.splitlines()[-1] == f"1 problem; mend with: inat study check {directory} --repair"
     done = subprocess.run([*command, "--repair"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "all problems are mended")
+
+
+def test_a_file_that_leads_out_of_the_study_is_refused_before_anything_is_read(directory, tmp_path):
+    (tmp_path / "secret").write_text("content")
+    (directory / "journal.jsonl").unlink()
+    (directory / "journal.jsonl").symlink_to(tmp_path / "secret")
+    for repair in (False, True):
+        with pytest.raises(StudyError, match=r"journal.jsonl is a link to .*secret, outside of the study"):
+            check_study(directory, repair, print)
+    assert (tmp_path / "secret").read_text() == "content"
