@@ -1,7 +1,12 @@
 """Helpers of the tests of several packages."""
 
+import json
 import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+from inat.study.digests import DIGESTS, digests_of
 from inat.study.study import Study
 
 
@@ -21,3 +26,12 @@ def children_of(pid: int) -> set[int]:
         frontier = {child for child, parent in parents.items() if parent in frontier} - found
         found |= frontier
     return found
+
+
+def change_info(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change study.json as if the study had been made so; without new digests it would count as edited."""
+    path = directory / "study.json"
+    info = json.loads(path.read_text())
+    change(info)
+    info[DIGESTS] = digests_of(info)
+    path.write_text(json.dumps(info))

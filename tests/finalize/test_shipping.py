@@ -1,6 +1,5 @@
 """The files of a shipped model, and their removal when another model is chosen."""
 
-import json
 import shutil
 
 import pytest
@@ -13,6 +12,7 @@ from inat.finalize.options import FinalizeCommand
 from inat.training.checkpoint import load_checkpoint
 from inat.training.evaluation import evaluate
 from tests.finalize.conftest import make_study, metrics_of
+from tests.helpers import change_info
 
 
 @pytest.mark.slow
@@ -87,8 +87,7 @@ def test_a_fine_tuning_study_with_stored_features(tmp_path, image_tree, weights_
     params = {"backbone": "mobilenet_v2", "strategy": "freeze_all", "k_layers": 1, "use_augmentation": False,
               "batch_size": 8, "learning_rate": 1e-2}  # fmt: skip
     study = make_study(tmp_path / "study", config, (params, 0.5, "completed"))
-    info = json.loads((study / "study.json").read_text())
-    (study / "study.json").write_text(json.dumps(info | {"search": "finetune"}))
+    change_info(study, lambda info: info.update(search="finetune"))
     finalize(FinalizeCommand(study=study, top=1, seeds=2, ship=True))
     assert (
         len(list((tmp_path / "cache").glob("features-mobilenet_v2-train-*"))) == 2 * 2

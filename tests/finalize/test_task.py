@@ -1,5 +1,4 @@
 import dataclasses
-import json
 
 import pytest
 
@@ -8,9 +7,9 @@ from inat.config.search import SearchConfig
 from inat.errors import ConfigError, DataError, InatError, SearchError, StudyError
 from inat.finalize.options import FinalizeCommand, retraining_config
 from inat.finalize.task import plan
-from inat.study.digests import DIGESTS, digests_of
 from inat.study.study import Study
 from tests.finalize.conftest import PARAMS, make_study
+from tests.helpers import change_info
 
 
 def planned(directory, **options):
@@ -79,14 +78,6 @@ def test_a_study_with_unknown_hyperparameters_is_refused(tmp_path, digits_config
         planned(study, top=1)
 
 
-def damage(directory, change) -> None:
-    path = directory / "study.json"
-    info = json.loads(path.read_text())
-    change(info)
-    info[DIGESTS] = digests_of(info)
-    path.write_text(json.dumps(info))
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -97,7 +88,7 @@ def damage(directory, change) -> None:
     ],
 )
 def test_a_damaged_study_is_reported_in_one_sentence(digits_study, change, message):
-    damage(digits_study, change)
+    change_info(digits_study, change)
     with pytest.raises(InatError, match=message):
         planned(digits_study)
 
@@ -135,6 +126,6 @@ def test_weights_that_have_changed_are_refused(tmp_path, image_tree, weights_dir
     params = {"backbone": "mobilenet_v2", "strategy": "freeze_all", "k_layers": 1, "use_augmentation": False,
               "batch_size": 8, "learning_rate": 1e-2}  # fmt: skip
     study = make_study(tmp_path / "study", config, (params, 0.5, "completed"))
-    damage(study, lambda info: info.update(search="finetune", weights={"mobilenet_v2": "other"}))
+    change_info(study, lambda info: info.update(search="finetune", weights={"mobilenet_v2": "other"}))
     with pytest.raises(StudyError, match="the weights of mobilenet_v2 differ from the ones that the study began with"):
         planned(study, top=1)
