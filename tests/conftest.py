@@ -1,5 +1,6 @@
 """Small images, parameters and models for the tests of several packages."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,3 +122,11 @@ def digits_model(tmp_path_factory) -> Path:
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     return Study.create(tmp_path / "study", {"config": {}})
+
+
+@pytest.fixture
+def hangup_by_default():
+    """SIGHUP as in a terminal: `nohup` ignores it for all child processes, so also for the tests that it runs."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -31,6 +31,7 @@ with as_keyboard_interrupt():
 """
 
 
+@pytest.mark.usefixtures("hangup_by_default")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_each_signal_lets_finally_clean_up(number):
     before = signal.getsignal(number)
@@ -72,6 +73,7 @@ def test_another_thread_may_run_a_command():
     assert raised == []
 
 
+@pytest.mark.usefixtures("hangup_by_default")
 def test_a_closed_terminal_counts_unless_it_is_ignored():
     assert signal.SIGHUP in ending_signals()
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

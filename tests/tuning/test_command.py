@@ -105,6 +105,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_ctrl_c_says_how_to_cont
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("hangup_by_default")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path, image_tree, number):
     # A named pipe would be refused at once; a large image takes a while.
@@ -159,6 +160,7 @@ def test_a_forced_end_before_the_first_trial_leaves_no_study(tmp_path, capsys):
     assert capsys.readouterr().out == "interrupted before the first trial; nothing is left behind\n"
 
 
+@pytest.mark.usefixtures("hangup_by_default")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_during_the_final_test_keeps_everything(tmp_path, monkeypatch, capsys, number):
     study = Study.create(tmp_path / "study", {"config": {}})

@@ -79,6 +79,7 @@ with stoppers.StopOnSignal(lambda cause: print("everything is kept", flush=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the C library of Linux")
+@pytest.mark.usefixtures("hangup_by_default")
 @pytest.mark.parametrize(
     ("seconds", "signals", "code"),
     [("60", ["SIGINT", "SIGINT"], 130), ("60", ["SIGHUP", "SIGTERM"], 143), ("0.1", ["SIGTERM"], 143)],
@@ -91,6 +92,7 @@ def test_a_search_that_hangs_in_a_library_still_ends(seconds, signals, code):
     assert done.stderr == "\nstopping; a second signal ends the search at once\n"
 
 
+@pytest.mark.usefixtures("hangup_by_default")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_stops_the_search_and_raises_nothing(number, capsys):
     before = signal.getsignal(number), signal.set_wakeup_fd(-1)
