@@ -5,7 +5,7 @@ BIN := .venv/bin
 OLDEST := .venv-oldest/bin
 UV_VERSION := 0.13.9
 
-.PHONY: setup search test test-docs test-fast test-oldest test-cluster lint format docs wheel lock
+.PHONY: setup search test test-slurm test-docs test-fast test-oldest test-cluster lint format docs wheel lock
 
 setup: .venv/.installed
 
@@ -25,8 +25,15 @@ setup: .venv/.installed
 search: setup
 	$(BIN)/python tune_scratch.py --data digits --num-samples 48
 
+# The tests on a real Slurm wait minutes for its pauses: `make test-slurm` runs them.
+SLURM_TESTS := tests/clusters/test_slurm.py
+
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --ignore $(SLURM_TESTS)
+
+# Skipped where Slurm is not installed (docs/clusters/slurm.md).
+test-slurm: setup
+	$(BIN)/python -m pytest $(SLURM_TESTS)
 
 # The recipes of docs/extending.md and the commands that the docs show; `make test` includes them.
 DOCS_TESTS := tests/recipes tests/docs/test_commands.py tests/docs/test_site.py
@@ -40,7 +47,7 @@ test-fast: setup
 # The suite with the oldest supported version of each dependency, in an environment of its own; without the tests of the
 # docs, whose shown outputs are those of the newest versions.
 test-oldest: .venv-oldest/.installed
-	$(OLDEST)/python -m pytest -n 2 $(addprefix --ignore ,$(DOCS_TESTS))
+	$(OLDEST)/python -m pytest -n 2 $(addprefix --ignore ,$(DOCS_TESTS) $(SLURM_TESTS))
 
 # Needs root on Linux, openssh-server, rsync, iproute2, curl and nftables (tests/cluster_lab/README.md); fails without them.
 test-cluster: setup
