@@ -12,6 +12,7 @@ from inat.finalize.candidates import Candidate
 from inat.finalize.retrain import RunSource
 from inat.finalize.task import Task
 from inat.study.study import Study
+from inat.tuning.stoppers import INTERRUPTION
 
 
 def describe_task(task: Task, runs: Study) -> str:
@@ -106,7 +107,7 @@ def describe_failures(runs: Study) -> str:
     )
 
 
-def describe_interruption(runs: Study | None = None, cause: str = "interrupted") -> str:
+def describe_interruption(runs: Study | None = None, cause: str = INTERRUPTION) -> str:
     """What an early end for ``cause`` kept, and the command that continues."""
     count = len(runs.ended()) if runs is not None else 0
     has = "has" if count == 1 else "have"

@@ -14,19 +14,19 @@ FIELDS: dict[str, dict[str, type]] = {
 }
 
 
-class _UnfitError(ValueError):
-    """An event that no search has written; users see its line instead."""
+class UnfitEventError(ValueError):
+    """An event that no search has written, or that contradicts the events before it; users see its line instead."""
 
 
 def check_event(event: Mapping[str, Any]) -> None:
     """Raise ValueError, KeyError or TypeError for an event that no search has written."""
     if not TRIAL_ID_PATTERN.fullmatch(event[TRIAL_ID]):
-        raise _UnfitError(f"{event[TRIAL_ID]!r} is no id of a trial")
+        raise UnfitEventError(f"{event[TRIAL_ID]!r} is no id of a trial")
     for name, kind in FIELDS[event["event"]].items():
         if not isinstance(event[name], kind) or isinstance(event[name], bool):
-            raise _UnfitError(f"{name} is {event[name]!r}")
+            raise UnfitEventError(f"{name} is {event[name]!r}")
     if event["event"] == "end" and (event["state"] not in STATES or event["state"] == RUNNING):
-        raise _UnfitError(f"state is {event['state']!r}")
+        raise UnfitEventError(f"state is {event['state']!r}")
     if event["event"] == "epoch":
         _check_row(event["row"])
 
@@ -34,4 +34,4 @@ def check_event(event: Mapping[str, Any]) -> None:
 def _check_row(row: Mapping[str, Any]) -> None:
     for name, value in {EPOCH: row[EPOCH], BEST_VAL_ACC: row[BEST_VAL_ACC], SECONDS: row.get(SECONDS, 0)}.items():
         if isinstance(value, bool) or not isinstance(value, int if name == EPOCH else int | float):
-            raise _UnfitError(f"{name} is {value!r}")
+            raise UnfitEventError(f"{name} is {value!r}")

@@ -12,12 +12,8 @@ from typing import Any, Self
 from inat.constants import FAILED, JOURNAL, RUNNING, TRIAL_ID, TRIALS_CSV
 from inat.errors import StudyError
 from inat.study.atomic_io import mend_hint, read_json_lines
-from inat.study.events import check_event
+from inat.study.events import UnfitEventError, check_event
 from inat.study.trial import Trial
-
-
-class _UnfitError(ValueError):
-    """An event that contradicts the events before it; users see its line instead."""
 
 
 class Journal:
@@ -100,7 +96,7 @@ class Journal:
         if event["event"] == "trial":
             self._add(trial, Trial(event[TRIAL_ID], event["number"], event["params"], event["created"]))
         elif trial is None:
-            raise _UnfitError(event[TRIAL_ID])
+            raise UnfitEventError(event[TRIAL_ID])
         elif event["event"] == "epoch":
             if trial.has_row(event["row"]):
                 return
@@ -110,15 +106,15 @@ class Journal:
         elif trial.state == RUNNING:
             self._end(trial, event["state"], event["error"])
         elif (trial.state, trial.error) != (event["state"], event["error"]):
-            raise _UnfitError(f"{trial.trial_id} has ended twice")
+            raise UnfitEventError(f"{trial.trial_id} has ended twice")
 
     def _add(self, known: Trial | None, new: Trial) -> None:
         if known is None:
             if new.number != len(self.trials):
-                raise _UnfitError(f"{new.trial_id} is number {new.number}")
+                raise UnfitEventError(f"{new.trial_id} is number {new.number}")
             self.trials[new.trial_id] = new
         elif (known.number, known.params, known.created) != (new.number, new.params, new.created):
-            raise _UnfitError(f"{new.trial_id} has begun twice")
+            raise UnfitEventError(f"{new.trial_id} has begun twice")
 
     def _end(self, trial: Trial, state: str, error: str) -> None:
         trial.state, trial.error = state, error

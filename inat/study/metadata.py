@@ -28,7 +28,7 @@ def read_info(directory: Path) -> dict[str, Any]:
         studies = sorted(path.parent for path in parent.glob(f"*/{STUDY_JSON}")) if parent.exists() else []
         hint = f"; there are: {', '.join(map(str, studies[-5:]))}" if studies else ""
         raise StudyError(f"no study in {directory} (no {STUDY_JSON}){hint}") from error
-    except (ValueError, OSError, RecursionError) as error:
+    except (ValueError, OSError) as error:
         raise StudyError(f"{path} cannot be read ({error}); restore it from a copy or start a new study") from error
     if not isinstance(info, dict) or not isinstance(info.get("config"), dict):
         raise StudyError(f"{path} has no configuration; restore it from a copy or start a new study")

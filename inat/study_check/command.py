@@ -22,16 +22,16 @@ def check_study(study: Path, repair: bool, print_line: Print) -> tuple[int, int]
     Returns the number of problems, and of those that were not mended. Raises StudyError if there is no study, if it is
     to be repaired while its search runs, or if a file in it leads out of it.
     """
-    check_files(study)  # what leads out of the study is neither read nor mended
+    parts = [study, *(study / FINAL_DIR / name for name in (RETRAINING_DIR, SHIPPING_DIR))]
+    for directory in parts:
+        check_files(directory)  # what leads out of the study is neither read nor mended
     running = is_running(study)
     if repair and running:
         raise StudyError(f"{study} is being run by another process; repair it when the search has ended")
     if not (study / STUDY_JSON).exists():
         read_info(study)
-    parts = [study, *(study / FINAL_DIR / name for name in (RETRAINING_DIR, SHIPPING_DIR))]
     found = left = 0
     for directory in (part for part in parts if (part / STUDY_JSON).exists()):
-        check_files(directory)
         where = "" if directory == study else f"{directory.relative_to(study)}: "
         for problem in _problems(directory, running, Removed(directory)):
             print_line(f"{where}{problem.text}")

@@ -12,7 +12,6 @@ from inat.constants import (
     BEST_CKPT,
     BEST_JSON,
     BEST_VAL_ACC,
-    CHECKPOINTS_DIR,
     HISTORY_CSV,
     SEARCH_KIND,
     STUDY_DB,
@@ -20,11 +19,10 @@ from inat.constants import (
     TRIALS_CSV,
 )
 from inat.errors import StudyError
-from inat.study.checkpoint_file import is_intact
 from inat.study.journal import Journal
 from inat.study.study import Study, history_table, trials_table
 from inat.study_check.problems import Problem, Removed
-from inat.tuning.best import is_as_written, read_best, write_best
+from inat.tuning.best import best_with_weights, is_as_written, read_best, write_best
 from inat.tuning.loggers.optuna_db import OptunaDbWriter
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from inat.tuning.search import searcher_options
@@ -54,8 +52,7 @@ def check_best(directory: Path, journal: Journal, removed: Removed) -> Iterator[
     except StudyError:
         yield Problem(f"{BEST_JSON} is damaged", lambda: _write_best(directory, removed, json_path))
         return
-    with_weights = (t for t in journal.ranking() if is_intact(directory / CHECKPOINTS_DIR / t.trial_id / BEST_CKPT))
-    best = next(with_weights, None) or journal.best()
+    best = best_with_weights(journal, directory)
     if best is None or not (written or weights.exists()):
         return  # the search has not ended for the first time
     if (written.get(TRIAL_ID), written.get(BEST_VAL_ACC)) != (best.trial_id, best.best_val_acc):

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from inat.config.trial import DataConfig
-from inat.constants import BEST_CKPT, BEST_JSON, BEST_VAL_ACC, EPOCHS, NAME, TEST, TRIAL_ID
+from inat.constants import BEST_CKPT, BEST_JSON, BEST_VAL_ACC, CHECKPOINTS_DIR, EPOCHS, NAME, TEST, TRIAL_ID
 from inat.errors import DiskFullError, StudyError
 from inat.study.atomic_io import atomic_replace, atomic_write, parse_json_object
 from inat.study.checkpoint_file import is_intact, sha256_of
+from inat.study.journal import Journal
 from inat.study.study import Study
 from inat.study.trial import Trial
 
@@ -24,9 +25,7 @@ def write_best(study: Study) -> Trial | None:
     backbone are completed by its frozen stages. Returns None if no trial has a result yet. Raises
     DiskFullError, and StudyError if the frozen stages cannot be found; best.json is then written without best.ckpt.
     """
-    ranking = study.ranking()
-    with_weights = (trial for trial in ranking if is_intact(study.checkpoint_dir(trial.trial_id) / BEST_CKPT))
-    best = next(with_weights, None) or next(iter(ranking), None)
+    best = best_with_weights(study, study.directory)
     if best is None:
         return None
     content = {
@@ -53,6 +52,13 @@ def write_best(study: Study) -> Trial | None:
         content[TEST] = written[TEST]  # of the same weights
     _write(study, content)
     return best
+
+
+def best_with_weights(journal: Journal, directory: Path) -> Trial | None:
+    """Return the best trial with intact weights in the study ``directory``, or the best one if no trial has weights."""
+    checkpoints = directory / CHECKPOINTS_DIR
+    with_weights = (t for t in journal.ranking() if is_intact(checkpoints / t.trial_id / BEST_CKPT))
+    return next(with_weights, None) or journal.best()
 
 
 def is_as_written(target: Path, written: dict[str, Any]) -> bool:

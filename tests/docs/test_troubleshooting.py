@@ -20,7 +20,7 @@ INTERNAL = {
     "analysis/files.py", "inat/study/events.py", "inat/study/archive.py", "inat/training/checkpoint_limits.py",
     "analysis/readers/wandb_api.py", "analysis/readers/ray_tune_files.py", "inat/cluster/check.py",
 }  # fmt: skip
-CAUGHT = {"ConnectionCutError", "AssertionError"}  # and their words end up in another error
+CAUGHT = {"ConnectionCutError", "UnfitEventError", "AssertionError"}  # and their words end up in another error
 PARTS = re.compile(
     r"[;,`] ?|make one|name a key|asks for|did you mean|choose from|of another|command -v"
 )  # how parts of messages begin
