@@ -30,6 +30,24 @@ BEST_JSON: Final = "best.json"
 FINAL_DIR: Final = "final"
 METRICS_JSON: Final = "metrics.json"
 
+# Files about the images of a study, in the folder DATA_DIR, with their columns and values.
+DATA_DIR: Final = "data"
+SPLITS_CSV: Final = "splits.csv"
+SKIPPED_CSV: Final = "skipped.csv"
+DUPLICATES_CSV: Final = "duplicates.csv"
+COPIES_JPG: Final = "duplicates.jpg"
+PATH: Final = "path"
+CLASS: Final = "class"
+SPLIT: Final = "split"
+GROUP: Final = "group"
+REASON: Final = "reason"
+COPY_SET: Final = "set"
+COPY_KIND: Final = "kind"
+SAME_FILE: Final = "same file"
+SAME_PIXELS: Final = "same pixels"
+NEAR_COPY: Final = "near copy"
+LEFT_OUT: Final = "left out"  # of every split, beside copies or a group in another one
+
 # Keys of study.json.
 GRID: Final = "grid"  # all configurations of a grid search; empty for other searches
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from inat.data.augment import random_crops, resample
 from inat.data.decode import read_image, resize
-from inat.data.image_folder import list_train_and_test
+from inat.data.layouts import list_folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ def decibels(image: Image.Image, options: Options, margin: float) -> list[float]
 def main() -> None:
     """Print one line per margin, then the result line."""
     options = tyro.cli(Options)
-    train, _ = list_train_and_test(options.data)
+    train = list_folders(options.data).development
     paths = [train.root / train.paths[i] for i in np.linspace(0, len(train.paths) - 1, options.photos).astype(int)]
     parts = []
     print(options)

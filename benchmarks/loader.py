@@ -38,9 +38,9 @@ from PIL import Image
 from inat.config.trial import TrialConfig
 from inat.constants import CACHE_DIR
 from inat.data.datamodule import ImageDataModule
-from inat.data.image_folder import list_train_and_test
 from inat.data.image_store import open_stores
 from inat.data.image_store_builder import build_stores
+from inat.data.layouts import list_folders
 from inat.training import fit, inputs
 from inat.training.memory import keep_freed_memory
 
@@ -188,7 +188,7 @@ def decode(path: Path, sizes: tuple[int, ...]) -> None:
 def files(options: Options) -> Numbers:
     """Milliseconds to open, seconds to build in an empty folder, seconds to decode with a process pool."""
     allowed, times = options.config.data.max_bad_fraction, [time.perf_counter()]
-    images, _ = list_train_and_test(options.data.resolve())
+    images = list_folders(options.data.resolve()).development
     times.append(time.perf_counter())
     open_stores(images, options.sizes, options.cache_dir, allowed)
     times.append(time.perf_counter())

@@ -105,10 +105,10 @@ def prepare(options: Options) -> Numbers:
 
 def build(options: Options) -> Numbers:
     """Build the stores in an empty folder; returns peak memory and the size of the stores in MB."""
-    from inat.data.image_folder import list_train_and_test
     from inat.data.image_store_builder import build_stores
+    from inat.data.layouts import list_folders
 
-    images, _ = list_train_and_test(options.data.resolve())
+    images = list_folders(options.data.resolve()).development
     start, sizes = proc_mb("self/status")["VmHWM"], (options.image_size // 2, options.image_size)
     with tempfile.TemporaryDirectory(dir=options.cache_dir) as folder:
         build_stores(images, {size: Path(folder) / f"{size}px" for size in sizes})

@@ -9,6 +9,7 @@ from analysis.schema import (
     BEST_VAL_ACC,
     COMPLETED,
     CREATED,
+    DATA_DIR,
     EPOCH,
     EPOCHS,
     ERROR,
@@ -22,6 +23,7 @@ from analysis.schema import (
     NODE,
     RUNNING,
     SECONDS,
+    SKIPPED_CSV,
     STATE,
     STATES,
     STOPPED,
@@ -91,11 +93,13 @@ IMAGES_NPY: Final = "images.npy"
 LABELS_NPY: Final = "labels.npy"
 ASPECTS_NPY: Final = "aspects.npy"
 NAMES_JSON: Final = "names.json"
-SKIPPED_CSV: Final = "skipped.csv"
 MANIFEST_JSON: Final = "manifest.json"
+THUMBNAILS_NPY: Final = "thumbnails.npy"
+COPIES_NPZ: Final = "copies.npz"  # the copies among the images of one or two stores
 FEATURES_NPY: Final = "features.npy"  # of a feature store
 
 DIGITS: Final = "digits"
+TORCHVISION: Final = "torchvision:"  # before the name of one of its data sets
 TRAIN: Final = "train"
 VAL: Final = "val"
 

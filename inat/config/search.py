@@ -10,10 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from inat.config.trial import DataConfig, Precision
 from inat.config.validation import non_negative_errors, positive_errors, raise_if_any, type_errors, unknown_name_error
-from inat.constants import CACHE_DIR, DIGITS
+from inat.constants import CACHE_DIR, DIGITS, TORCHVISION
 
 # Options that study.json stores as text.
-PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir")
+PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir", "labels", "root")
 AUTO = "auto"
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -34,7 +34,10 @@ class SearchConfig:
     KIND: ClassVar[str] = "scratch"  # stored in study.json; default study names start with it
     PRESETS: ClassVar[tuple[str, ...]] = ("full", "small", "modern")  # values of --space besides auto and a file
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "data": ("data", "image_size", "augment_preview", "cache_dir", "max_bad_fraction"),
+        "data": (
+            "data", "labels", "root", "download", "image_size", "test_fraction", "group_by", "keep_duplicates",
+            "augment_preview", "cache_dir", "max_bad_fraction",
+        ),
         "search": (
             "num_samples", "resume", "space", "searcher", "time_budget", "target_accuracy", "start_from", "seed",
             "grace_period", "reduction_factor", "stopped_trials",
@@ -49,8 +52,23 @@ class SearchConfig:
     }  # fmt: skip
 
     data: Annotated[str, "FOLDER"] = "inaturalist_12K"
-    """Folder with train/<class>/* and val/<class>/* or test/<class>/*; the second folder is the held-out test split.
-    Or digits: 1,797 scans that come with scikit-learn."""
+    """Folder of photos: train/<class>/* with val/<class>/* or test/<class>/*, of which the second is the held-out test
+    split; or <class>/* alone. Or torchvision:NAME with --root. Or digits: 1,797 scans that come with scikit-learn."""
+    labels: Annotated[Path | None, "FILE"] = None
+    """Table of the photos (CSV, JSON lines or Parquet) with the columns path, label, and if you like split and group;
+    paths are relative to --data. Default: metadata.csv in --data if there is one, else folders are classes."""
+    root: Annotated[Path | None, "FOLDER"] = None
+    """Folder of a data set of torchvision, for example --data torchvision:CIFAR10 --root ~/data."""
+    download: bool = False
+    """Let torchvision download its data set to --root if it is not there."""
+    test_fraction: float = 0.2
+    """Share of the photos held out as test split, where the data has no test split of its own."""
+    group_by: Annotated[str | None, "REGEX"] = None
+    """Regular expression that finds a group in the path of a photo, for example 'bird_(\\d+)_'. All photos of a group
+    are on one side of every split. Default: the column group of --labels, if there is one."""
+    keep_duplicates: bool = False
+    """Let copies of a photo be on two sides of a split. Default: they are kept together, and training photos that are
+    copies of test photos are left out."""
     image_size: int | None = None
     """Side of the square images, in pixels. Default: 224, or 32 for digits."""
     space: Annotated[str, "NAME"] = "auto"
@@ -178,7 +196,17 @@ class SearchConfig:
 
     @property
     def _data_path(self) -> str:
-        return self.data if self.data == DIGITS else str(Path(self.data).expanduser().resolve())
+        named = self.data == DIGITS or self.data.startswith(TORCHVISION)
+        return self.data if named else str(Path(self.data).expanduser().resolve())
+
+    @property
+    def _labels_path(self) -> str:
+        """The table of labels, in the current folder or else in the folder of the images; "" without one."""
+        if self.labels is None:
+            return ""
+        given = self.labels.expanduser()
+        beside = Path(self._data_path) / given
+        return str((beside if not given.exists() and beside.exists() else given).absolute())
 
     def data_config(self, image_size: int | None = None, *, use_augmentation: bool = True) -> DataConfig:
         """The data settings of the study, for one of its image sizes if its trials have several."""
@@ -188,6 +216,11 @@ class SearchConfig:
             cache_dir=str(self.cache_dir.expanduser().absolute()),
             use_augmentation=use_augmentation,
             max_bad_fraction=self.max_bad_fraction,
+            labels=self._labels_path,
+            root=str(self.root.expanduser().absolute()) if self.root else "",
+            test_fraction=self.test_fraction,
+            group_by=self.group_by or "",
+            keep_duplicates=self.keep_duplicates,
         )
 
     def trial_settings(self) -> dict[str, Any]:
@@ -207,6 +240,7 @@ class SearchConfig:
         """The settings that ``to_json`` wrote; ConfigError for a name that this version does not know."""
         known = {f.name for f in dataclasses.fields(cls)}
         raise_if_any([unknown_name_error(name, known) for name in values if name not in known])
+        values = {"keep_duplicates": True} | dict(values)  # before this option existed, copies were not looked for
         paths = {name: Path(values[name]) for name in PATHS if isinstance(values.get(name), str)}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**(dict(values) | paths | lists))
@@ -234,7 +268,8 @@ def duration_errors(config: Any, name: str) -> list[str]:
 CHANGEABLE = frozenset(
     {"num_samples", "resume", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "keep_checkpoints",
      "max_failures", "wandb", "debug", "cache_dir", "data", "max_bad_fraction", "augment_preview",
-     "time_budget", "target_accuracy", "trial_timeout", "tensorboard", "weights_dir", "plan"}
+     "time_budget", "target_accuracy", "trial_timeout", "tensorboard", "weights_dir", "plan", "labels", "root",
+     "download"}
 )  # fmt: skip
 
 

@@ -18,10 +18,12 @@ from inat.config.validation import (
     choice_errors,
     has_type,
     non_negative_errors,
+    pattern_errors,
     pooling_errors,
     positive_errors,
     raise_if_any,
     range_errors,
+    torchvision_errors,
     type_errors,
     unknown_name_error,
 )
@@ -49,7 +51,8 @@ class DataConfig:
     """
 
     SETTINGS: ClassVar[tuple[str, ...]] = (
-        "data", "image_size", "cache_dir", "val_share", "max_bad_fraction", "fingerprint", "train_on_val",
+        "data", "image_size", "cache_dir", "val_share", "max_bad_fraction", "fingerprint", "train_on_val", "labels",
+        "root", "test_fraction", "group_by", "keep_duplicates",
     )  # fmt: skip
 
     data: str
@@ -61,6 +64,11 @@ class DataConfig:
     max_bad_fraction: float = 0.01
     fingerprint: str = ""  # of the study's images; checked unless it is empty
     train_on_val: bool = False  # also train on the validation images; validation metrics then mean nothing
+    labels: str = ""  # table with the class of each image; "": folders are classes
+    root: str = ""  # folder of a data set of torchvision
+    test_fraction: float = 0.2  # share of a test split, where none is given
+    group_by: str = ""  # regular expression that finds the group of an image in its path
+    keep_duplicates: bool = True  # copies may be on two sides of a split, as in studies of version 0.2
 
     @property
     def crop_size(self) -> int:
@@ -86,7 +94,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         problems = type_errors(self) + positive_errors(self, "image_size") + range_errors(self, "val_share", 0.01, 1)
-        problems += range_errors(self, "max_bad_fraction", 0, 1)
+        problems += range_errors(self, "max_bad_fraction", 0, 1) + range_errors(self, "test_fraction", 0.01, 1)
+        problems += pattern_errors(self, "group_by")
+        problems += (
+            torchvision_errors(self.data, self.root) if has_type(self, "data") and has_type(self, "root") else []
+        )
         if self.data == DIGITS and has_type(self, "image_size") and self.image_size % 8:
             problems.append(f"the digits are 8x8 scans: image_size must be a multiple of 8, got {self.image_size}")
         raise_if_any(problems)

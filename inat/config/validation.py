@@ -3,10 +3,12 @@
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from inat.constants import TORCHVISION
 from inat.errors import ConfigError
 
 WORDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "text", NoneType: "None"}
@@ -73,6 +75,23 @@ def choice_errors(config: Any, name: str, known: Sequence[str]) -> list[str]:
     value = getattr(config, name)
     valid = not has_type(config, name) or value in known
     return [] if valid else [f"unknown {name} {value!r}; choose from {', '.join(known)}"]
+
+
+def pattern_errors(config: Any, name: str) -> list[str]:
+    """A message if the field ``name`` is a text that is no regular expression."""
+    try:
+        re.compile(getattr(config, name) if has_type(config, name) else "")
+    except re.error as error:
+        return [f"{name} {getattr(config, name)!r} is no regular expression: {error}"]
+    return []
+
+
+def torchvision_errors(data: str, root: str) -> list[str]:
+    """A message if a data set of torchvision comes without its folder, or a folder without such a data set."""
+    named = data.startswith(TORCHVISION)
+    if named and not root:
+        return [f"root is missing: --data {data} needs --root with the folder that holds it"]
+    return [f"root {root} needs a data set such as --data {TORCHVISION}CIFAR10"] if root and not named else []
 
 
 def unknown_name_error(name: Any, known: set[str]) -> str:

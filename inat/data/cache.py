@@ -21,13 +21,15 @@ from rich.filesize import decimal
 from analysis.files import read_json
 from analysis.terminal import PlainConsole
 from inat.cli import run_command
-from inat.constants import CACHE_DIR, DIGITS, MANIFEST_JSON
-from inat.data.image_folder import list_split
+from inat.constants import CACHE_DIR, DIGITS, MANIFEST_JSON, NAMES_JSON
+from inat.data.image_files import ImageFile, ImageFiles
+from inat.data.image_folder import image_file, list_split
 from inat.data.image_store import store_directory
 from inat.data.store import BUILDING, UNREADABLE, lock_path, state_name
 from inat.errors import ConfigError, DataError, InatError
 
 ALL, OUTDATED = "all", "outdated"
+COPIES = "copies"  # the features of a store of copies
 CURRENT, CHANGED, GONE, UNFINISHED = "current", "photos changed", "photos gone", "unfinished"
 
 
@@ -137,19 +139,34 @@ def _read(directory: Path) -> CachedStore | None:
             return None
     except (OSError, *UNREADABLE):
         return None  # not a store, or removed meanwhile
-    state = _state(built_from, folder)
+    state = _state(built_from, folder, directory.parent)
     return CachedStore(directory, folder, size, images, unreadable, state, size_on_disk, used, features)
 
 
-def _state(built_from: str, folder: Path) -> str:
+def _state(built_from: str, folder: Path, cache_dir: Path) -> str:
     """Whether the images in ``folder`` are still those of the state named ``built_from``."""
     if built_from == DIGITS:
         return CURRENT
     try:
-        files = list_split(folder)
-    except (OSError, InatError):
+        files = _list_again(built_from, folder, cache_dir)
+    except (OSError, *UNREADABLE, InatError):
         return GONE
     return CURRENT if state_name(store_directory(files, 0, Path())) == built_from else CHANGED
+
+
+def _list_again(built_from: str, folder: Path, cache_dir: Path) -> ImageFiles:
+    """The files of a state as they are now: those of the class folders, or those that its image store names."""
+    store = next(cache_dir.glob(f"{glob.escape(built_from)}-*px/{MANIFEST_JSON}"), None)
+    manifest = {} if store is None else read_json(store)
+    if store is None or manifest.get("complete", True):
+        return list_split(folder)
+    classes, source = tuple(manifest["classes"]), manifest["source"]
+    paths = read_json(store.with_name(NAMES_JSON))
+    if not source:
+        return ImageFiles(folder, classes, tuple(image_file(path, folder / path) for path in paths), ())
+    if not folder.is_dir():
+        raise DataError(f"{folder} is gone")
+    return ImageFiles(folder, classes, tuple(ImageFile(path, 0, 0, 0o444) for path in paths), (), source=source)
 
 
 def show(command: CacheCommand) -> None:
@@ -176,8 +193,10 @@ def show(command: CacheCommand) -> None:
 def describe(store: CachedStore) -> str:
     """Two lines: the name, which is easy to copy, and the content."""
     unreadable = f" ({store.unreadable:,} unreadable)" if store.unreadable else ""
-    features = f"features ({store.features}) of " if store.features else ""
-    images = f"{store.images:,} photos{unreadable} of {store.folder} at {store.size} px"
+    features = f"features ({store.features}) of " if store.features and store.size else ""
+    features = "copies among " if store.features == COPIES else features
+    size = f" at {store.size} px" if store.size else ""
+    images = f"{store.images:,} photos{unreadable} of {store.folder}{size}"
     content = f"{features}{images}, " if store.images else ""
     used = f"last used {store.used:%Y-%m-%d %H:%M}"
     return f"{store.name}\n    {content}{decimal(store.bytes)}, {store.state}, {used}"

@@ -7,7 +7,9 @@ from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from inat.data.file_kinds import PHOTO_SUFFIXES, register_plugins, why_unreadable
 
 StrPath = str | os.PathLike[str]
 
@@ -16,6 +18,9 @@ StrPath = str | os.PathLike[str]
 MAX_PIXELS = 89_478_485
 # Formats that Pillow passes to another program: Ghostscript would run an EPS file, whatever the file's name ends in.
 PROGRAMS = frozenset({"EPS"})
+# The bytes 8 to 12 of a HEIF or AVIF file, behind "ftyp", and the ending that such a file should have.
+HEIF_BRANDS = dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), ".heic")
+HEIF_BRANDS |= {b"avif": ".avif", b"avis": ".avif"}
 ROWS_PER_CHUNK = 256
 # Images that a thread decodes before it wakes the main thread, which then competes for the interpreter lock.
 IMAGES_PER_TASK = 16
@@ -30,7 +35,7 @@ def read_image(path: StrPath) -> Image.Image:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("not a regular file")  # reading a named pipe would wait for ever
-    with Image.open(path) as image:
+    with _open(path) as image:
         if image.format in PROGRAMS:
             raise ValueError(f"{image.format} is a program that draws, which is not run")
         if image.width * image.height > MAX_PIXELS:
@@ -42,6 +47,24 @@ def read_image(path: StrPath) -> Image.Image:
         if image.mode == "RGB":
             return image
         return _to_eight_bits(image) if image.mode.startswith("I") else image.convert("RGB")
+
+
+def _open(path: StrPath) -> Image.Image:
+    if (suffix := os.path.splitext(path)[1].lower()) in PHOTO_SUFFIXES:
+        register_plugins()
+        if reason := why_unreadable(suffix):
+            raise ValueError(reason)  # Pillow would take the small preview in a RAW file for the photo
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        with open(path, "rb") as file:
+            start = file.read(12)
+        if not (suffix := HEIF_BRANDS.get(start[8:12], "") if start[4:8] == b"ftyp" else ""):
+            raise
+        register_plugins()  # a HEIC photo whose name says otherwise
+        if reason := why_unreadable(suffix):
+            raise ValueError(reason) from None
+        return Image.open(path)
 
 
 def unreadable_reason(error: Exception, path: str) -> str:

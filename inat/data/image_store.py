@@ -1,9 +1,10 @@
 """Open the decoded copies of a folder of images, which all trials of a node share; build the missing ones.
 
 One directory per folder and image size (see ``inat.data.store``): ``images.npy`` (N, size, size, 3) uint8,
-``labels.npy``, ``aspects.npy`` (width / height of the originals, 0 for unreadable images), ``names.json``,
-``skipped.csv`` and ``manifest.json``. The name of the directory contains a hash of the names, sizes, times of change
-and permissions of all files, so every state of the folder has a directory of its own.
+``labels.npy``, ``aspects.npy`` (width / height of the originals, 0 for unreadable images), ``thumbnails.npy``
+(N, 32, 32, 3) uint8, ``names.json``, ``skipped.csv`` and ``manifest.json``. The name of the directory contains a hash
+of the names, sizes, times of change and permissions of all files, so every state of the folder has a directory of its
+own.
 """
 
 import csv
@@ -22,10 +23,11 @@ from numpy.typing import NDArray
 
 from analysis.escaping import unescape_csv_cell
 from analysis.terminal import PlainConsole
-from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, SKIPPED_CSV
-from inat.data.image_folder import ImageFiles
+from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, SKIPPED_CSV, THUMBNAILS_NPY
+from inat.data.image_files import ImageFiles
 from inat.data.image_store_builder import FORMAT, build_stores
 from inat.data.store import build_under_lock, read_store
+from inat.data.thumbnails import SIDE
 from inat.errors import DataError
 
 
@@ -69,7 +71,8 @@ def store_directory(files: ImageFiles, size: int, cache_dir: Path) -> Path:
     and Pillow's version), the place of the folder, and the names, sizes, times of change and read permissions of all
     files.
     """
-    digest = hashlib.sha256(b"%d\0%b\0%b\0" % (FORMAT, PIL.__version__.encode(), os.fsencode(files.root)))
+    place = os.fsencode(files.root) + files.source.encode()
+    digest = hashlib.sha256(b"%d\0%b\0%b\0" % (FORMAT, PIL.__version__.encode(), place))
     for file in files.files:
         digest.update(b"%b\0%d\0%d\0%d\0" % (os.fsencode(file.path), *file[1:]))
     name = f"{files.root.parent.name}-{files.root.name}-{digest.hexdigest()[:16]}"
@@ -108,10 +111,12 @@ def _open(directory: Path) -> ImageStore | None:
         labels, aspects = np.load(directory / LABELS_NPY), np.load(directory / ASPECTS_NPY)
         # Read-only: a private writable map counts as memory, and the system refuses one that is larger than its memory.
         images = np.asarray(np.load(directory / IMAGES_NPY, mmap_mode="r"))
+        thumbnails = np.load(directory / THUMBNAILS_NPY, mmap_mode="r")
         if (
             images.shape[3:] != (3,)
             or images.dtype != np.uint8
-            or not images.shape[:1] == labels.shape == aspects.shape
+            or not images.shape[:1] == thumbnails.shape[:1] == labels.shape == aspects.shape
+            or (thumbnails.shape[1:], thumbnails.dtype) != ((SIDE, SIDE, 3), np.uint8)
         ):
             raise TypeError
         return ImageStore(images, labels, aspects, np.flatnonzero(aspects), directory)

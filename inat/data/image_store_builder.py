@@ -4,22 +4,32 @@ import errno
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from rich.filesize import decimal
 from rich.progress import track
 
 from analysis.terminal import PlainConsole
-from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, MANIFEST_JSON, NAMES_JSON, SKIPPED_CSV
+from inat.constants import (
+    ASPECTS_NPY,
+    IMAGES_NPY,
+    LABELS_NPY,
+    MANIFEST_JSON,
+    NAMES_JSON,
+    SKIPPED_CSV,
+    THUMBNAILS_NPY,
+)
 from inat.data.decode import IMAGES_PER_TASK, read_image, resize, unreadable_reason
 from inat.data.disk import check_space
-from inat.data.image_folder import ImageFiles
+from inat.data.image_files import ImageFiles
 from inat.data.store import publish
+from inat.data.thumbnails import SIDE, thumbnail
 from inat.errors import DataError
 from inat.machine import usable_cores
 from inat.study.atomic_io import csv_lines
@@ -67,16 +77,22 @@ def _decode_all(
     aspects = np.zeros(len(files.files), np.float32)
     with ExitStack() as stack:
         arrays = {s: stack.enter_context(_ArrayFile(d / IMAGES_NPY, len(aspects), s)) for s, d in directories.items()}
+        thumbnails = [stack.enter_context(_ArrayFile(d / THUMBNAILS_NPY, len(aspects), SIDE))
+                      for d in directories.values()]  # fmt: skip
+        read = _reader(files)
 
         def convert(row: int) -> str | None:
             path = os.path.join(files.root, files.files[row].path)
             try:
-                image = read_image(path)
+                image = read(row)
             except Exception as error:  # Pillow's plugins raise almost any exception for a broken file
                 _raise_unless_file_is_bad(error, path)
                 return unreadable_reason(error, path)
             for size, array in arrays.items():
                 array.write(row, resize(image, size))
+            small = thumbnail(image)
+            for array in thumbnails:
+                array.write(row, small)
             aspects[row] = image.width / image.height
             return None
 
@@ -95,6 +111,14 @@ def _decode_all(
         reasons = (reason for task in done for reason in task)
         skipped = {path: reason for path, reason in zip(files.paths, reasons, strict=True) if reason is not None}
     return aspects, skipped
+
+
+def _reader(files: ImageFiles) -> Callable[[int], Image.Image]:
+    if not files.source:
+        return lambda row: read_image(os.path.join(files.root, files.files[row].path))
+    from inat.data.torchvision_data import reader
+
+    return reader(files)
 
 
 def _raise_unless_file_is_bad(error: Exception, path: str) -> None:
@@ -136,8 +160,10 @@ def _write_sidecars(
     np.save(directory / ASPECTS_NPY, aspects)
     (directory / NAMES_JSON).write_text(json.dumps(files.paths))
     _write_skipped(directory / SKIPPED_CSV, skipped)
-    manifest = {"format": FORMAT, "folder": str(files.root), "size": size, "photos": len(files.files),
-                "skipped": len(skipped), "classes": files.classes}  # fmt: skip
+    manifest = {
+        "format": FORMAT, "folder": str(files.root), "size": size, "photos": len(files.files),
+        "skipped": len(skipped), "classes": files.classes, "source": files.source, "complete": files.complete,
+    }  # fmt: skip
     (directory / MANIFEST_JSON).write_text(json.dumps(manifest, indent=2))
 
 

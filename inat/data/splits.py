@@ -1,24 +1,24 @@
-"""The splits of a data set as arrays: training, validation (a stratified part of the training folder), test."""
+"""The splits of a data set as arrays: training, validation and test."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from inat.config.trial import DataConfig
-from inat.constants import DIGITS, SKIPPED_CSV
+from inat.constants import DIGITS, SKIPPED_CSV, TEST, TRAIN, VAL
 from inat.data import digits
-from inat.data.image_folder import ImageFiles, check_splittable, list_train_and_test
+from inat.data.copies_store import open_copies
+from inat.data.duplicates import Copies, join_sets, no_copies
+from inat.data.image_files import Listing
 from inat.data.image_store import ImageStore, open_stores
+from inat.data.listing import check_splittable, groups_of, list_data
+from inat.data.split_rows import SplitRows, Units, assign, check_sides
 from inat.data.store import state_name
 from inat.errors import DataError
 
-# Fixed, so that all trials of all studies of the same images are validated on the same images.
-SPLIT_SEED = 0
 DIGITS_TEST_SHARE = 0.2
 
 
@@ -51,6 +51,7 @@ class Splits:
     """A data set ready for training; ``skipped`` images were unreadable, and ``skipped_lists`` list them with reasons.
 
     ``state`` names the state of the training images that was decoded: the name of their store without the size.
+    ``left_out`` images are in no split, as copies or groups of theirs are in the validation or the test split.
     """
 
     classes: tuple[str, ...]
@@ -58,6 +59,7 @@ class Splits:
     val: Split
     test: Split
     state: str = DIGITS
+    left_out: int = 0
     skipped: int = 0
     skipped_lists: tuple[Path, ...] = ()
 
@@ -71,16 +73,32 @@ class DataSummary:
     images: int
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which image of a listed data set is in which split, and why.
+
+    All rows number the development images and then the test images of ``listing``; ``stores`` hold their pixels in this
+    order. ``groups`` (N,) are the names of the user's groups, () without groups.
+    """
+
+    listing: Listing
+    stores: tuple[ImageStore, ...]
+    rows: SplitRows
+    copies: Copies
+    groups: tuple[str, ...]
+
+
 def inspect_data(config: DataConfig) -> DataSummary:
     """Check and summarise the data without decoding it; DataError if it cannot be trained on."""
     if config.data == DIGITS:
         return DataSummary(f"scikit-learn {DIGITS}", digits.CLASSES, int((1 - DIGITS_TEST_SHARE) * digits.COUNT))
-    return summarise(*_list_checked(config))
+    return summarise(_list_checked(config))
 
 
-def summarise(train: ImageFiles, test: ImageFiles) -> DataSummary:
-    """The summary of a class-folder tree, given the files of its two splits."""
-    return DataSummary(f"{train.fingerprint()[:32]}{test.fingerprint()[:32]}", train.classes, len(train.files))
+def summarise(listing: Listing) -> DataSummary:
+    """The summary of a listed data set."""
+    images = sum(role != TEST for role in listing.roles)
+    return DataSummary(listing.fingerprint(), listing.development.classes, images)
 
 
 def load_splits(config: DataConfig) -> Splits:
@@ -98,7 +116,7 @@ def load_splits(config: DataConfig) -> Splits:
 
 @lru_cache(maxsize=1)
 def _plain_splits(config: DataConfig) -> Splits:
-    return _split_digits(config) if config.data == DIGITS else _split_folder(config)
+    return _split_digits(config) if config.data == DIGITS else _split_images(config)
 
 
 @lru_cache(maxsize=1)
@@ -107,81 +125,113 @@ def _crops(config: DataConfig) -> Crops:
         # A scan has 8x8 pixels, which any size shows in full, so larger copies would add nothing.
         images = _plain_splits(config).train.images
         return Crops(images, np.ones(len(images), np.float32))
-    train, _ = _listed_tree(config)
-    _, large = _open(config, train, config.image_size, config.crop_size)
+    development = _listed(config).development
+    _, large = open_stores(
+        development, (config.image_size, config.crop_size), Path(config.cache_dir), config.max_bad_fraction
+    )
     return Crops(large.images, large.aspects)
 
 
 def list_test_images(config: DataConfig) -> list[str]:
     """The name of each image of the test split, in order: its file below the folder, or the number of its scan."""
-    rows = load_splits(config).test.rows
     if config.data == DIGITS:
-        return [f"scan {row}" for row in rows]
-    _, files = _listed_tree(replace(config, use_augmentation=False))
-    return [f"{files.root.name}/{files.paths[row]}" for row in rows]
+        return [f"scan {row}" for row in load_splits(config).test.rows]
+    assigned = assignment(config)
+    names = assigned.listing.names
+    return [names[row] for row in assigned.rows.test]
 
 
 def _split_digits(config: DataConfig) -> Splits:
     images, labels = digits.load(config.image_size)
-    rest, test = _stratified(np.arange(len(labels)), labels, DIGITS_TEST_SHARE)
-    train, val = _train_and_val(config, rest, labels)
-    train_split, val_split, test_split = (Split(images, labels, rows) for rows in (train, val, test))
-    return Splits(digits.CLASSES, train_split, val_split, test_split)
+    every = np.arange(len(labels))
+    rows = assign(labels, every >= 0, [""] * len(labels), Units(every), (DIGITS_TEST_SHARE, config.val_share))
+    rows = _with_val(config, rows)
+    train, val, test = (Split(images, labels, part) for part in (rows.train, rows.val, rows.test))
+    return Splits(digits.CLASSES, train, val, test)
 
 
-def _split_folder(config: DataConfig) -> Splits:
-    train_files, test_files = _listed_tree(config)
-    (store,) = _open(config, train_files, config.image_size)
-    (test_store,) = _open(config, test_files, config.image_size)
-    _check_splittable(config, train_files, store.labels[store.rows].tolist())
-    train, val = _train_and_val(config, store.rows, store.labels)
-    with_skipped = [s for s in (store, test_store) if s.skipped]
+def _split_images(config: DataConfig) -> Splits:
+    assigned = assignment(config)
+    store, rows = assigned.stores[0], _with_val(config, assigned.rows)
+    test = assigned.stores[-1]  # the images of a test folder have a store of their own
+    start = len(store.labels) if len(assigned.stores) > 1 else 0
+    with_skipped = [s for s in assigned.stores if s.skipped]
     return Splits(
-        train_files.classes,
-        train=Split(store.images, store.labels, train),
-        val=Split(store.images, store.labels, val),
-        test=Split(test_store.images, test_store.labels, test_store.rows),
+        assigned.listing.development.classes,
+        train=Split(store.images, store.labels, rows.train),
+        val=Split(store.images, store.labels, rows.val),
+        test=Split(test.images, test.labels, rows.test - start),
         state=state_name(store.directory),
+        left_out=len(rows.left_out),
         skipped=sum(s.skipped for s in with_skipped),
         skipped_lists=tuple(s.directory / SKIPPED_CSV for s in with_skipped),
     )
 
 
+def _with_val(config: DataConfig, rows: SplitRows) -> SplitRows:
+    return replace(rows, train=np.sort(np.concatenate([rows.train, rows.val]))) if config.train_on_val else rows
+
+
+def assignment(config: DataConfig) -> Assignment:
+    """Which image of a folder, a table or a data set of torchvision is in which split; decodes them if need be."""
+    return _assign(replace(config.without_augmentation(), train_on_val=False))
+
+
 @lru_cache(maxsize=1)
-def _listed_tree(config: DataConfig) -> tuple[ImageFiles, ImageFiles]:
-    """List the tree once per process: all its trials see the same files and rows, even if the tree changes."""
-    train, test = _list_checked(config)
-    if config.fingerprint and summarise(train, test).fingerprint != config.fingerprint:
+def _assign(config: DataConfig) -> Assignment:
+    listing = _listed(config)
+    stores = tuple(_open(config, listing))
+    readable = np.concatenate([store.aspects > 0 for store in stores])
+    labels = np.array(listing.labels, np.int64)
+    copies = no_copies(len(labels)) if config.keep_duplicates else open_copies(stores)
+    groups = groups_of(listing, config.group_by)
+    units = Units(copies.sets, grouped=bool(groups))
+    if groups:
+        units = Units(join_sets(copies.sets, np.unique(groups, return_inverse=True)[1]), grouped=True)
+    roles = listing.roles + (TEST,) * (len(labels) - len(listing.roles))
+    shares = _shares(config, listing)
+    heads = _first_of_each_set(units, readable & (np.array(roles) != TEST))
+    check_splittable(listing, labels[heads].tolist(), shares)
+    rows = assign(labels, readable, roles, units, (config.test_fraction, config.val_share))
+    sides = ((TRAIN, rows.train), ("validation", rows.val), *((("test", rows.test),) if shares[0] else ()))
+    check_sides(labels, sides, listing.development.classes)
+    return Assignment(listing, stores, rows, copies, groups)
+
+
+def _first_of_each_set(units: Units, usable: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The first usable row of each set of copies, as copies are no further images; all rows where groups count."""
+    rows = np.flatnonzero(usable)
+    return rows if units.grouped else rows[np.unique(units.sets[rows], return_index=True)[1]]
+
+
+def _shares(config: DataConfig, listing: Listing) -> tuple[float, float]:
+    """The shares of the test and the validation split that are to be cut; 0 for a split that is given."""
+    has_test = listing.test is not None or TEST in listing.roles
+    return 0.0 if has_test else config.test_fraction, 0.0 if VAL in listing.roles else config.val_share
+
+
+def _listed(config: DataConfig) -> Listing:
+    return _list_once(replace(config, train_on_val=False))
+
+
+@lru_cache(maxsize=1)
+def _list_once(config: DataConfig) -> Listing:
+    """List the data once per process: all its trials see the same files and rows, even if the folder changes."""
+    listing = _list_checked(config)
+    if config.fingerprint and listing.fingerprint() != config.fingerprint:
         raise DataError(
             f"the photos in {config.data} have changed since the study began; restore them, then resume the study"
         )
-    return train, test
+    return listing
 
 
-def _list_checked(config: DataConfig) -> tuple[ImageFiles, ImageFiles]:
-    train, test = list_train_and_test(Path(config.data))
-    _check_splittable(config, train, train.labels)
-    return train, test
+def _list_checked(config: DataConfig) -> Listing:
+    listing = list_data(config)
+    labels = [label for label, role in zip(listing.development.labels, listing.roles, strict=True) if role != TEST]
+    check_splittable(listing, labels, _shares(config, listing))
+    return listing
 
 
-def _check_splittable(config: DataConfig, files: ImageFiles, labels: Sequence[int]) -> None:
-    check_splittable(labels, files.classes, files.root, config.val_share)
-
-
-def _open(config: DataConfig, files: ImageFiles, *sizes: int) -> list[ImageStore]:
-    return open_stores(files, sizes, Path(config.cache_dir), config.max_bad_fraction)
-
-
-def _train_and_val(
-    config: DataConfig, rows: NDArray[np.int64], labels: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    train, val = _stratified(rows, labels, config.val_share)
-    return (rows if config.train_on_val else train), val
-
-
-def _stratified(
-    rows: NDArray[np.int64], labels: NDArray[np.int64], share: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split ``rows`` into the rest and a stratified ``share``; both are sorted, so that reads are sequential."""
-    rest, cut = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=SPLIT_SEED)
-    return np.sort(rest), np.sort(cut)
+def _open(config: DataConfig, listing: Listing) -> list[ImageStore]:
+    cache_dir = Path(config.cache_dir)
+    return [open_stores(part, [config.image_size], cache_dir, config.max_bad_fraction)[0] for part in listing.parts]

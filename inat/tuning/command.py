@@ -16,6 +16,7 @@ from inat.config.trial import active_params
 from inat.constants import (
     BEST_CKPT,
     COMPLETED,
+    DIGITS,
     ERRORS_DIR,
     FAILED,
     GRID,
@@ -25,12 +26,13 @@ from inat.constants import (
     TEST,
     TRIALS_CSV,
 )
-from inat.data.splits import load_splits
+from inat.data.splits import assignment, load_splits
 from inat.errors import SearchError
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning import search
 from inat.tuning.best import evaluate_best_on_test, write_best
+from inat.tuning.describe_data import describe_images
 from inat.tuning.stoppers import INTERRUPTION
 
 
@@ -88,17 +90,15 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     """Describe the study directory, the search, and the images."""
     before = f", {len(study.ended())} of them already ended" if study.trials else ""
     data_configs = search.data_configs(config, space)
-    splits = load_splits(replace(data_configs[0], use_augmentation=False))
+    plain = replace(data_configs[0], use_augmentation=False)
+    splits = load_splits(plain)
+    images = describe_images(splits, None if config.data == DIGITS else assignment(plain))
     sizes = ", ".join(f"{data.image_size} x {data.image_size}" for data in data_configs)
-    lists = " and ".join(map(str, splits.skipped_lists))
-    photos = "photo" if splits.skipped == 1 else "photos"
-    skipped = f"; {splits.skipped} unreadable {photos} left out, see {lists}" if splits.skipped else ""
     return (
         f"study   {study.directory}\n"
         f"search  {search.trials_wanted(config, study)} trials{_of_grid(config, study)}{before}, "
         f"up to {config.max_epochs} epochs, space {config.resolved().space}\n"
-        f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n"
-        f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test{skipped}"
+        f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n" + "\n".join(images)
     )
 
 

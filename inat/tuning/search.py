@@ -10,10 +10,12 @@ from typing import Any
 
 from inat.config.search import SearchConfig, seconds_of
 from inat.config.trial import DataConfig
-from inat.constants import GRID
-from inat.data.splits import inspect_data, load_splits
+from inat.constants import DATA_DIR, DIGITS, GRID
+from inat.data.records import write_records
+from inat.data.splits import assignment, inspect_data, load_splits
 from inat.errors import StudyError
 from inat.study import checkpoint_retention
+from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study, cannot_create
 from inat.tuning.best import read_best
 from inat.tuning.lifecycle import TrialCallback
@@ -77,7 +79,9 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
             GRID: grid,
             backbone_checks.WEIGHTS: weights,
         }
-        return Study.create(directory, info), space
+        study = Study.create(directory, info)
+        keep_records(study, config)
+        return study, space
     study = Study.open(config.resume.expanduser())
     try:
         read_best(study.directory)  # if it is damaged, the user is told before anything runs
@@ -88,6 +92,13 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
         raise
     study.update_config(replace(config, resume=None).to_json())
     return study, space
+
+
+def keep_records(study: Study, config: SearchConfig) -> None:
+    """Write what the study keeps about its images into its folder ``data/``."""
+    if config.data != DIGITS:
+        with as_disk_full_error(study.directory):
+            write_records(study.directory / DATA_DIR, assignment(config.data_config(use_augmentation=False)))
 
 
 def data_configs(config: SearchConfig, space: Mapping[str, Any]) -> list[DataConfig]:

@@ -7,8 +7,8 @@ from filelock import FileLock
 
 from inat.config.trial import TrialConfig
 from inat.data.cache import CacheCommand, cached_stores, choose, clear, describe, show
-from inat.data.image_folder import list_train_and_test
 from inat.data.image_store import open_stores
+from inat.data.layouts import list_folders
 from inat.data.store import lock_path
 from inat.errors import ConfigError, DataError
 from inat.models.frozen_features import open_features, plan_features
@@ -17,7 +17,7 @@ from tests.conftest import write_image
 
 @pytest.fixture
 def cache(image_tree, tmp_path):
-    open_stores(list_train_and_test(image_tree())[0], [8, 16], tmp_path / "cache", 0.01)
+    open_stores(list_folders(image_tree()).development, [8, 16], tmp_path / "cache", 0.01)
     return tmp_path / "cache"
 
 
@@ -40,7 +40,7 @@ def test_changed_and_removed_images_and_unfinished_builds_are_listed_as_such(cac
 
 def test_clearing_removes_only_the_named_stores(cache, tmp_path):
     write_image(tmp_path / "photos" / "train" / "bird" / "new.jpg")
-    open_stores(list_train_and_test(tmp_path / "photos")[0], [16], cache, 0.01)
+    open_stores(list_folders(tmp_path / "photos").development, [16], cache, 0.01)
     stores = cached_stores(cache)
     assert clear(choose(stores, ["outdated"])) == []
     (left,) = cached_stores(cache)
@@ -68,7 +68,7 @@ def test_a_cleared_cache_is_empty(cache):
 def test_unreadable_images_are_counted(image_tree, tmp_path):
     root = image_tree()
     (root / "train" / "bird" / "3.jpg").write_text("no image")
-    open_stores(list_train_and_test(root)[0], [8], tmp_path / "cache", 0.1)
+    open_stores(list_folders(root).development, [8], tmp_path / "cache", 0.1)
     (store,) = cached_stores(tmp_path / "cache")
     assert "20 photos (1 unreadable) of" in describe(store)
 

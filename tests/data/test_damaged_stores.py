@@ -32,6 +32,7 @@ def write_image_store(directory: Path) -> Path:
     np.save(directory / "images.npy", np.zeros((2, 4, 4, 3), np.uint8))
     np.save(directory / "labels.npy", np.zeros(2, np.int64))
     np.save(directory / "aspects.npy", np.ones(2, np.float32))
+    np.save(directory / "thumbnails.npy", np.zeros((2, 32, 32, 3), np.uint8))
     manifest = {"folder": str(directory), "size": 4, "photos": 2, "skipped": 0}
     (directory / "manifest.json").write_text(json.dumps(manifest))
     return directory
@@ -50,7 +51,7 @@ def test_intact_stores_are_opened(tmp_path):
 
 
 @settings(max_examples=60, deadline=None)
-@given(name=st.sampled_from(["images.npy", "labels.npy", "aspects.npy"]), content=CONTENTS)
+@given(name=st.sampled_from(["images.npy", "labels.npy", "aspects.npy", "thumbnails.npy"]), content=CONTENTS)
 def test_an_image_store_with_a_damaged_file_counts_as_missing(tmp_path_factory, name, content):
     directory = write_image_store(tmp_path_factory.mktemp("stores") / "a-b-c-4px")
     (directory / name).write_bytes(content)
@@ -58,11 +59,11 @@ def test_an_image_store_with_a_damaged_file_counts_as_missing(tmp_path_factory, 
 
 
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda array: str(array.shape))
-@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "aspects.npy"])
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "aspects.npy", "thumbnails.npy"])
 def test_an_image_store_with_an_array_of_another_shape_counts_as_missing(tmp_path, name, array):
     directory = write_image_store(tmp_path / "a-b-c-4px")
     np.save(directory / name, array, allow_pickle=True)
-    fits = array.shape == (2,) and name != "images.npy"
+    fits = array.shape == (2,) and name in ("labels.npy", "aspects.npy")
     assert (image_store._open(directory) is not None) == fits
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from inat.config.trial import DataConfig
-from inat.data.image_folder import list_train_and_test
+from inat.data.layouts import list_folders
 from inat.data.splits import inspect_data
 from inat.errors import DataError
 from tests.conftest import write_image
@@ -17,7 +17,7 @@ def inspect(root: Path):
 
 
 def test_images_are_listed_by_class_and_name(image_tree):
-    train, test = list_train_and_test(image_tree())
+    train, test = list_folders(image_tree()).parts
     assert train.classes == test.classes == ("bird", "fish")
     assert (len(train.paths), len(test.paths)) == (20, 6)
     assert train.labels == (0,) * 10 + (1,) * 10
@@ -26,10 +26,10 @@ def test_images_are_listed_by_class_and_name(image_tree):
 
 def test_the_test_folder_is_the_held_out_split_even_beside_val(image_tree):
     root = image_tree(held_out="test")
-    assert list_train_and_test(root)[1].root.name == "test"
+    assert list_folders(root).test.root.name == "test"
     write_image(root / "val" / "bird" / "x.jpg")
     write_image(root / "val" / "fish" / "x.jpg")
-    assert list_train_and_test(root)[1].root.name == "test"
+    assert list_folders(root).test.root.name == "test"
 
 
 def test_all_formats_of_pillow_are_listed_in_any_case_and_no_other_files(image_tree):
@@ -39,7 +39,7 @@ def test_all_formats_of_pillow_are_listed_in_any_case_and_no_other_files(image_t
     for name in ("notes.txt", ".hidden.jpg", "Thumbs.db", "paper.pdf"):
         (root / "train" / "bird" / name).write_bytes(b"x")
     (root / "train" / ".ipynb_checkpoints").mkdir()
-    assert len(list_train_and_test(root)[0].paths) == 26
+    assert len(list_folders(root).development.paths) == 26
 
 
 def test_links_to_parent_folders_and_hidden_folders_are_skipped(image_tree):
@@ -47,7 +47,7 @@ def test_links_to_parent_folders_and_hidden_folders_are_skipped(image_tree):
     (root / "train" / "bird" / "loop").symlink_to(root / "train")
     write_image(root / "train" / "bird" / ".cache" / "x.jpg")
     write_image(root / "train" / "bird" / "more" / "y.jpg")
-    train, _ = list_train_and_test(root)
+    train = list_folders(root).development
     assert len(train.paths) == 21
     assert all(train.labels[i] == 0 for i, path in enumerate(train.paths) if path.startswith("bird"))
 
@@ -107,15 +107,14 @@ def nest(root: Path) -> None:
     [
         (lambda root: shutil.rmtree(root), r"photos does not exist; pass --data FOLDER .* or --data digits"),
         (replace_by_file, r"photos is not a folder; pass --data"),
-        (lambda root: remove(root, "train"), r"no 'train' folder in .*photos; expected train/<class>"),
+        (lambda root: remove(root, "train"), r"no 'train' folder in .*photos, only 'val'; expected train/<class>"),
         (nest, r"no 'train' folder in .*; did you mean --data .*inner\?"),
-        (lambda root: remove(root, "val"), r"no 'val' or 'test' folder in .*; move the held-out"),
         (no_classes, r"train has no class folders"),
         (empty_class, r"class folder .*bird has no image files; add photos"),
         (one_photo, r"class .*bird has 1 photo, and a class needs at least 2"),
         (few_photos, r"6 photos, so the validation split \(20%\) would have 1, fewer than the 2 classes"),
         (single_class, r"the single class 'bird'; a classifier needs at least 2"),
-        (lambda root: remove(root, "val/fish"), r"same classes; only one has: fish"),
+        (lambda root: remove(root, "val/fish"), r"same classes; only in train: fish$"),
     ],
 )
 def test_each_wrong_layout_is_refused_with_one_sentence(image_tree, spoil, message):
@@ -147,7 +146,7 @@ def test_a_link_to_itself_leads_nowhere(image_tree, link):
 def test_an_image_that_is_a_link_to_itself_is_listed_like_a_dangling_one(image_tree):
     root = image_tree()
     (root / "train" / "bird" / "self.jpg").symlink_to("self.jpg")
-    train, _ = list_train_and_test(root)
+    train = list_folders(root).development
     assert [file.size for file in train.files if file.path == "bird/self.jpg"] == [-1]
 
 

@@ -21,7 +21,7 @@ from torchvision import transforms
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.data import image_store, image_store_builder, store
 from inat.data.augment import normalise, scale_to_one
-from inat.data.image_folder import list_train_and_test
+from inat.data.layouts import list_folders
 from inat.errors import DataError
 from tests.conftest import write_image
 
@@ -30,7 +30,7 @@ REAL_IMAGES = sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*
 
 
 def open_small(root, cache, size=16, bad=0.01):
-    return image_store.open_stores(list_train_and_test(root)[0], [size], cache, bad)[0]
+    return image_store.open_stores(list_folders(root).development, [size], cache, bad)[0]
 
 
 def build_count(monkeypatch) -> list[int]:
@@ -45,7 +45,7 @@ def test_batches_of_real_images_equal_those_of_torchvision_bit_by_bit(image_tree
     root = image_tree()
     for path in REAL_IMAGES:
         (root / "train" / "fish" / path.name).symlink_to(path)
-    files, _ = list_train_and_test(root)
+    files = list_folders(root).development
     opened = open_small(root, tmp_path / "cache", size)
     classic = transforms.Compose([
         transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
@@ -78,13 +78,13 @@ def test_a_store_has_labels_names_shapes_and_a_manifest(image_tree, tmp_path):
     assert (opened.images.shape, opened.images.dtype) == ((21, 16, 16, 3), np.uint8)
     assert opened.labels.tolist() == [0] * 10 + [1] * 11
     assert dict(zip(names, opened.aspects.tolist(), strict=True)) == {
-        path: 3.0 if "wide" in path else 1.25 for path in list_train_and_test(root)[0].paths
+        path: 3.0 if "wide" in path else 1.25 for path in list_folders(root).development.paths
     }
     assert (manifest["photos"], manifest["size"], manifest["classes"]) == (21, 16, ["bird", "fish"])
 
 
 def test_several_sizes_are_decoded_in_one_pass(image_tree, tmp_path, monkeypatch):
-    files, _ = list_train_and_test(image_tree())
+    files = list_folders(image_tree()).development
     decoded = []
     real = image_store_builder.read_image
     monkeypatch.setattr(image_store_builder, "read_image", lambda path: (decoded.append(path), real(path))[1])
@@ -98,14 +98,14 @@ OPEN_AT_ONCE = """
 import sys, time
 from pathlib import Path
 from inat.data import image_store
-from inat.data.image_folder import list_train_and_test
+from inat.data.layouts import list_folders
 real = image_store.build_stores
 def build(*args):
     Path(sys.argv[2]).open("a").write("built\\n")
     time.sleep(0.5)  # the other processes start to wait
     real(*args)
 image_store.build_stores = build
-files, _ = list_train_and_test(Path(sys.argv[1]))
+files = list_folders(Path(sys.argv[1])).development
 while time.time() < float(sys.argv[4]):
     time.sleep(0.01)
 print(int(image_store.open_stores(files, [16], Path(sys.argv[3]), 0.01)[0].images.astype(int).sum()))
@@ -151,7 +151,7 @@ def test_a_store_larger_than_the_memory_can_be_opened(image_tree, tmp_path):
 
 
 def test_stores_of_two_sizes_never_differ_in_their_readable_images(image_tree, tmp_path, monkeypatch):
-    files, _ = list_train_and_test(image_tree())
+    files = list_folders(image_tree()).development
     real = image_store_builder.read_image
 
     def fail_once(path):
@@ -194,7 +194,9 @@ def test_a_cache_of_another_user_can_be_read(image_tree, tmp_path, monkeypatch):
 def test_waiting_for_another_process_is_announced(image_tree, tmp_path, capsys):
     root = image_tree()
     (tmp_path / "cache").mkdir()
-    lock = FileLock(store.lock_path(image_store.store_directory(list_train_and_test(root)[0], 16, tmp_path / "cache")))
+    lock = FileLock(
+        store.lock_path(image_store.store_directory(list_folders(root).development, 16, tmp_path / "cache"))
+    )
     lock.acquire()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(open_small, root, tmp_path / "cache")
@@ -260,7 +262,7 @@ def test_a_build_that_was_killed_leaves_nothing_that_looks_complete(image_tree, 
             open_small(root, tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
     # After kill -9 the half-built directory stays, under another name.
-    directory = image_store.store_directory(list_train_and_test(root)[0], 16, tmp_path / "cache")
+    directory = image_store.store_directory(list_folders(root).development, 16, tmp_path / "cache")
     (tmp_path / "cache" / f"{directory.name}.building").mkdir()
     (tmp_path / "cache" / f"{directory.name}.building" / "images.npy").write_bytes(b"part")
     assert open_small(root, tmp_path / "cache").images.max() > 0

@@ -11,10 +11,10 @@ from pathlib import Path, PureWindowsPath
 from typing import Final
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from inat.constants import TRAIN, VAL
+from inat.constants import TEST, TRAIN, VAL
 from inat.data.disk import check_space
 from inat.data.download.messages import FULL_DISK_ADVICE, show_progress
-from inat.data.image_folder import list_train_and_test
+from inat.data.layouts import find_split_folders, list_folders
 from inat.errors import DataError
 
 # What zipfile raises for damaged bytes or an encrypted member ...
@@ -56,7 +56,12 @@ def publish_archive(archive: Path, target: Path) -> int:
 
 def count_images(root: Path) -> int:
     """Number of training and held-out images in a class-folder tree; DataError if it cannot be trained on."""
-    return sum(len(split.files) for split in list_train_and_test(root))
+    found = find_split_folders(root) if root.is_dir() else {}
+    if root.is_dir() and TRAIN not in found:
+        raise DataError(f"no '{TRAIN}' folder in {root}")
+    if root.is_dir() and len(found) < 2:
+        raise DataError(f"no '{VAL}' or '{TEST}' folder in {root}")
+    return sum(len(part.files) for part in list_folders(root).parts)
 
 
 def _unpack(archive: Path, tree: Path) -> None:

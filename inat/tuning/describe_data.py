@@ -1,0 +1,64 @@
+"""What a search prints about its images: layout, splits, unused files and copies."""
+
+from collections.abc import Sequence
+
+from analysis.schema import CLASS, COPY_SET, DATA_DIR, DUPLICATES_CSV, LEFT_OUT, PATH, SKIPPED_CSV, SPLIT
+from inat.data.records import Row, copy_table, describe_skipped, skipped_table
+from inat.data.split_rows import imbalance
+from inat.data.splits import Assignment, Splits
+
+
+def describe_images(splits: Splits, assigned: Assignment | None) -> list[str]:
+    """Lines about the splits; ``assigned`` is None for the digits."""
+    sizes = f"{len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test"
+    if assigned is None:
+        return [f"images  {sizes}"]
+    lines = [f"images  {sizes}{_left_out(splits.left_out)}", f"splits  {assigned.listing.meaning}"]
+    if assigned.groups:
+        lines.append(f"groups  {describe_groups(assigned)}")
+    if copies := copy_table(assigned):
+        lines.append(f"copies  {describe_copies(copies)}; see {DATA_DIR}/{DUPLICATES_CSV} in the study")
+    if skipped := skipped_table(assigned):
+        files = "1 file is" if len(skipped) == 1 else f"{len(skipped):,} files are"
+        lines.append(
+            f"skipped {files} not used: {describe_skipped(skipped)}; see {DATA_DIR}/{SKIPPED_CSV} in the study"
+        )
+    return lines
+
+
+def _left_out(count: int) -> str:
+    photos = "photo" if count == 1 else "photos"
+    return f"; {count:,} training {photos} left out, beside copies or groups in other splits" if count else ""
+
+
+def describe_copies(rows: Sequence[Row]) -> str:
+    """How many images are copies, which splits they cross, and the first that is in two classes."""
+    sets: dict[int, list[Row]] = {}
+    for row in rows:
+        sets.setdefault(row[COPY_SET], []).append(row)
+    left_out = sum(row[SPLIT] == LEFT_OUT for row in rows)
+    several = "1 set" if len(sets) == 1 else f"{len(sets):,} sets"
+    text = f"{len(rows):,} photos are copies of each other, in {several}"
+    if left_out:
+        text += f"; {left_out:,} left out of training as copies of test or validation photos"
+    across = [members for members in sets.values() if len({row[CLASS] for row in members}) > 1]
+    if across:
+        a = across[0][0]
+        b = next(row for row in across[0] if row[CLASS] != a[CLASS])
+        in_two = "1 set is" if len(across) == 1 else f"{len(across):,} sets are"
+        text += f"; {in_two} in two classes: {a[PATH]} and {b[PATH]}"
+    return text
+
+
+def describe_groups(assigned: Assignment) -> str:
+    """How many groups each split has, and how far the classes are from their share in validation."""
+    rows, groups = assigned.rows, assigned.groups
+    counts = [len({groups[row] for row in part.tolist()}) for part in (rows.train, rows.val, rows.test)]
+    labels = assigned.stores[0].labels
+    cut = [row for row in (*rows.train.tolist(), *rows.val.tolist())]
+    share = len(rows.val) / len(cut)
+    spread = imbalance(labels[cut], labels[rows.val], share)
+    return (
+        f"{counts[0]:,} in train, {counts[1]:,} in validation, {counts[2]:,} in test, none on two sides; validation has "
+        f"{share:.0%} of the photos, of each class within {100 * spread:.0f} points of that"
+    )
