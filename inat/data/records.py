@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def split_table(assigned: Assignment) -> list[Row]:
     ]
 
 
+@lru_cache(maxsize=1)
 def skipped_table(assigned: Assignment) -> list[Row]:
     """One row per file that is not used: first the unreadable images, then the files that are no images."""
     rows = []
@@ -102,18 +104,18 @@ def describe_skipped(rows: Sequence[Row]) -> str:
     return f"{text}; {rest:,} other" if rest else text
 
 
+@lru_cache(maxsize=1)
 def copy_table(assigned: Assignment) -> list[Row]:
     """One row per image that has copies: number of the set, how it equals the first of the set, path, class, split."""
     names, listing = split_names(len(assigned.listing.names), assigned.rows), assigned.listing
+    paths, classes = listing.names, listing.development.classes
+    exact = set(assigned.copies.pairs[assigned.copies.exact].ravel().tolist())  # of equal thumbnails
     table = []
     for number, rows in enumerate(copy_sets(assigned), start=1):
-        kinds = _kinds(assigned, rows)
+        kinds = _kinds(assigned, rows) if exact.intersection(rows) else dict.fromkeys(rows, NEAR_COPY)
         for row in rows:
-            label = listing.development.classes[listing.labels[row]]
-            split = names[row] or LEFT_OUT
-            table.append(
-                {COPY_SET: number, COPY_KIND: kinds[row], PATH: listing.names[row], CLASS: label, SPLIT: split}
-            )
+            found = {COPY_SET: number, COPY_KIND: kinds[row], PATH: paths[row]}
+            table.append(found | {CLASS: classes[listing.labels[row]], SPLIT: names[row] or LEFT_OUT})
     return table
 
 
@@ -138,28 +140,24 @@ def _is_left_out(assigned: Assignment, rows: Sequence[int]) -> bool:
 
 
 def _kinds(assigned: Assignment, rows: Sequence[int]) -> dict[int, str]:
-    """How each image equals the first of its set: the first itself has the kind of the closest other one."""
-    exact = set(assigned.copies.pairs[assigned.copies.exact].ravel().tolist())
-    same = {row: _digests(assigned, row) if row in exact else ("", "") for row in rows}
-    first_file, first_pixels = same[rows[0]]
-    kinds = {
-        row: SAME_FILE
-        if file and file == first_file
-        else SAME_PIXELS
-        if pixels and pixels == first_pixels
-        else NEAR_COPY
-        for row, (file, pixels) in same.items()
-    }
+    """How each image equals the first of its set; the first itself has the kind of the closest other one."""
+    first = _digests(assigned, rows[0])
+    kinds = {row: _kind(first, _digests(assigned, row)) for row in rows[1:]}
     order = (SAME_FILE, SAME_PIXELS, NEAR_COPY)
-    kinds[rows[0]] = min((kinds[row] for row in rows[1:]), key=order.index)
-    return kinds
+    return {rows[0]: min(kinds.values(), key=order.index), **kinds}
+
+
+def _kind(first: tuple[str, str], other: tuple[str, str]) -> str:
+    if other[0] and other[0] == first[0]:
+        return SAME_FILE
+    return SAME_PIXELS if other[1] and other[1] == first[1] else NEAR_COPY
 
 
 def _digests(assigned: Assignment, row: int) -> tuple[str, str]:
     """Digests of the file and of the decoded pixels of an image; "" for what cannot be read any more."""
     part, index = _locate(assigned, row)
-    if part.source:
-        return "", "equal"  # the images of a library have no files; their thumbnails are equal
+    if part.source:  # the images of a library have no files
+        return "", hashlib.blake2b(stored_image(assigned, row).tobytes()).hexdigest()
     path = part.root / part.files[index].path
     try:
         image = read_image(path)
@@ -190,7 +188,7 @@ def stored_image(assigned: Assignment, row: int) -> NDArray[np.uint8]:
 
 
 def draw_copies(assigned: Assignment) -> Image.Image:
-    """A picture of the first two images of up to PICTURE_SETS sets of copies, side by side, in the order of the table."""
+    """A picture of the first two images of up to PICTURE_SETS sets of copies, side by side, in order of the table."""
     sets = copy_sets(assigned)[:PICTURE_SETS]
     width, lines = 2 * PICTURE_SIDE + PICTURE_GAP, -(-len(sets) // SETS_PER_ROW)
     columns = min(SETS_PER_ROW, len(sets))

@@ -73,7 +73,7 @@ class DataSummary:
     images: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # hashed by identity, as what is made from it is kept
 class Assignment:
     """Which image of a listed data set is in which split, and why.
 

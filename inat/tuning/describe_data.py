@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from analysis.schema import CLASS, COPY_SET, DATA_DIR, DUPLICATES_CSV, LEFT_OUT, PATH, SKIPPED_CSV, SPLIT
 from inat.data.records import Row, copy_table, describe_skipped, skipped_table
 from inat.data.split_rows import imbalance
@@ -55,10 +57,10 @@ def describe_groups(assigned: Assignment) -> str:
     rows, groups = assigned.rows, assigned.groups
     counts = [len({groups[row] for row in part.tolist()}) for part in (rows.train, rows.val, rows.test)]
     labels = assigned.stores[0].labels
-    cut = [row for row in (*rows.train.tolist(), *rows.val.tolist())]
+    cut = np.concatenate([rows.train, rows.val])
     share = len(rows.val) / len(cut)
     spread = imbalance(labels[cut], labels[rows.val], share)
     return (
-        f"{counts[0]:,} in train, {counts[1]:,} in validation, {counts[2]:,} in test, none on two sides; validation has "
-        f"{share:.0%} of the photos, of each class within {100 * spread:.0f} points of that"
+        f"{counts[0]:,} in train, {counts[1]:,} in validation, {counts[2]:,} in test, none on two sides; validation "
+        f"has {share:.0%} of the photos, of each class within {100 * spread:.0f} points of that"
     )
