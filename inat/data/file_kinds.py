@@ -21,12 +21,12 @@ PHOTO_SUFFIXES = HEIF_SUFFIXES | AVIF_SUFFIXES | RAW_SUFFIXES
 # Pillow also opens these, but they are documents, videos and programs.
 NOT_PHOTOS = frozenset({".pdf", ".mpg", ".mpeg", ".eps", ".ps"})
 KINDS: Mapping[str, frozenset[str]] = {
-    "video": frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp", ".wmv", ".mts"}),
-    "archive": frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"}),
-    "document": frozenset({".pdf", ".eps", ".ps", ".svg", ".doc", ".docx", ".html", ".htm", ".xls", ".xlsx", ".pptx"}),
-    "text": frozenset({".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".log", ".aae",
-                       ".xmp", ".py", ".ipynb", ".ini", ".parquet"}),
-    "sound": frozenset({".mp3", ".wav", ".m4a", ".flac", ".ogg"}),
+    "a video": frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp", ".wmv", ".mts"}),
+    "an archive": frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"}),
+    "a document": frozenset({".pdf", ".eps", ".ps", ".svg", ".doc", ".docx", ".html", ".htm", ".xlsx", ".pptx"}),
+    "a text file": frozenset({".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".log", ".aae",
+                              ".xmp", ".py", ".ipynb", ".ini", ".parquet"}),
+    "a sound": frozenset({".mp3", ".wav", ".m4a", ".flac", ".ogg"}),
 }  # fmt: skip
 SYSTEM_FILES = {"thumbs.db": "thumbnails of Windows", "desktop.ini": "settings of Windows", "icon\r": "icon of macOS"}
 SYSTEM_FOLDERS = {
@@ -64,7 +64,7 @@ def why_unused(name: str, path: str) -> str:
     suffix = os.path.splitext(name)[1].lower()
     for kind, suffixes in KINDS.items():
         if suffix in suffixes:
-            return f"{'an' if kind == 'archive' else 'a'} {kind}, not an image"
+            return f"{kind}, not an image"
     return "" if _has_image_content(path) else "not an image"
 
 

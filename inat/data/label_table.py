@@ -43,17 +43,17 @@ def list_table(root: Path, table: Path) -> Listing:
 def find_metadata(root: Path) -> Listing | None:
     """The images that metadata files in ``root`` or in its split folders describe; None without a column of labels."""
     folders = {ANY: root, **find_split_folders(root)} if os.path.isdir(root) else {}
-    tables = []
+    tables, place = [], root
     for split, folder in folders.items():
         for name in METADATA_FILES:
             if os.path.isfile(folder / name):
                 frame = _read(folder / name, folder)
                 if LABEL not in frame:
                     return None
-                prefix = folder.name if split else ""
+                prefix, place = folder.name if split else "", folder / name
                 tables.append(frame.assign(**{PATH: [os.path.join(prefix, path) for path in frame[PATH]]}))
                 break
-    return _listing(root, pd.concat(tables, ignore_index=True), root / METADATA_FILES[0]) if tables else None
+    return _listing(root, pd.concat(tables, ignore_index=True), place) if tables else None
 
 
 def _read(place: Path, root: Path) -> pd.DataFrame:
@@ -127,7 +127,11 @@ def _listing(root: Path, table: pd.DataFrame, place: Path) -> Listing:
     index = {name: number for number, name in enumerate(classes)}
     files = tuple(image_file(path, root / path) for path in paths)
     found = ImageFiles(
-        root, classes, files, tuple(index[name] for name in labelled[LABEL]), (*unused, *_unnamed(root, paths))
+        root,
+        classes,
+        files,
+        tuple(index[name] for name in labelled[LABEL]),
+        (*unused, *_unnamed(root, paths, place.name)),
     )
     groups = tuple(labelled[GROUP]) if GROUP in labelled else ()
     final, meaning = _held_out(tuple(labelled[SPLIT]))
@@ -185,10 +189,10 @@ def _checked_path(path: str, root: Path, place: Path) -> str:
     return path
 
 
-def _unnamed(root: Path, paths: Sequence[str]) -> list[UnusedFile]:
-    """Images in ``root`` that the table does not name, and files that are no images but tables."""
+def _unnamed(root: Path, paths: Sequence[str], table: str) -> list[UnusedFile]:
+    """Images in ``root`` that the table does not name, and files that are neither images nor tables of labels."""
     named = set(paths) | {os.path.relpath(path, root) for path in paths if os.path.isabs(path)}
     images, others = list_files(root)
     return [UnusedFile(path, "not in the table of labels") for path in images if path not in named] + [
-        other for other in others if other.path not in named
+        other for other in others if Path(other.path).name not in (*METADATA_FILES, table)
     ]

@@ -26,6 +26,14 @@ def list_data(config: DataConfig) -> Listing:
     return find_metadata(root) or list_folders(root)
 
 
+def download(config: DataConfig) -> None:
+    """Let torchvision download the data set that ``config.data`` names; nothing for other data."""
+    if config.data.startswith(TORCHVISION):
+        from inat.data.torchvision_data import list_torchvision
+
+        list_torchvision(config.data, Path(config.root), download=True)
+
+
 def groups_of(listing: Listing, pattern: str) -> tuple[str, ...]:
     """The group of each image: of the table, or what ``pattern`` finds in its path; () without groups.
 

@@ -97,11 +97,11 @@ def _read_reasons(path: Path) -> dict[str, str]:
 
 
 def describe_skipped(rows: Sequence[Row]) -> str:
-    """The most frequent reasons with their numbers: "31 a video, not an image; 6 ..."."""
+    """The most frequent reasons with their numbers: "a video, not an image (31); a hidden file (2)"."""
     counts = Counter(str(row[REASON]) for row in rows).most_common()
-    text = "; ".join(f"{count:,} {reason}" for reason, count in counts[:3])
+    text = "; ".join(f"{reason} ({count:,})" for reason, count in counts[:3])
     rest = sum(count for _, count in counts[3:])
-    return f"{text}; {rest:,} other" if rest else text
+    return f"{text}; other reasons ({rest:,})" if rest else text
 
 
 @lru_cache(maxsize=1)

@@ -51,7 +51,7 @@ class Splits:
     """A data set ready for training; ``skipped`` images were unreadable, and ``skipped_lists`` list them with reasons.
 
     ``state`` names the state of the training images that was decoded: the name of their store without the size.
-    ``left_out`` images are in no split, as copies or groups of theirs are in the validation or the test split.
+    ``folder`` is what was decoded. ``left_out`` images are in no split, as copies or groups of theirs are in the validation or the test split.
     """
 
     classes: tuple[str, ...]
@@ -59,6 +59,7 @@ class Splits:
     val: Split
     test: Split
     state: str = DIGITS
+    folder: str = DIGITS
     left_out: int = 0
     skipped: int = 0
     skipped_lists: tuple[Path, ...] = ()
@@ -162,6 +163,7 @@ def _split_images(config: DataConfig) -> Splits:
         val=Split(store.images, store.labels, rows.val),
         test=Split(test.images, test.labels, rows.test - start),
         state=state_name(store.directory),
+        folder=str(assigned.listing.development.root),
         left_out=len(rows.left_out),
         skipped=sum(s.skipped for s in with_skipped),
         skipped_lists=tuple(s.directory / SKIPPED_CSV for s in with_skipped),

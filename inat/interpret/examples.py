@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inat.config.validation import raise_if_any
-from inat.constants import DIGITS
+from inat.constants import DIGITS, TORCHVISION
 from inat.data.augment import normalise, scale_to_one
 from inat.data.decode import read_image, resize, unreadable_reason
 from inat.data.loader import as_tensor
@@ -56,7 +56,8 @@ def test_split(model: Model, options: InterpretOptions) -> Split:
     """
     config = replace(model.checkpoint.config.data, use_augmentation=False)
     if options.data is not None:  # no fingerprint: other images than those of the study are allowed
-        data = options.data if options.data == DIGITS else str(Path(options.data).expanduser().absolute())
+        named = options.data == DIGITS or options.data.startswith(TORCHVISION)
+        data = options.data if named else str(Path(options.data).expanduser().absolute())
         config = replace(config, data=data, fingerprint="")
     if options.cache_dir is not None:
         config = replace(config, cache_dir=str(options.cache_dir.expanduser().absolute()))

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from inat.config.backbones import BackboneConfig
 from inat.config.trial import Precision, TrialConfig
-from inat.constants import DIGITS, TRAIN, VAL
+from inat.constants import TRAIN, VAL
 from inat.data.datamodule import Features, channels_last, network_input
 from inat.data.feature_store import FeatureStore, build_missing, open_store, write_store
 from inat.data.loader import Batch, SplitDataset, batch_loader
@@ -174,7 +174,7 @@ def _manifest(plan: FeaturePlan, part: FeaturePart) -> dict[str, Any]:
     return {
         "features": f"{network.frozen} of {len(network)} stages of {network.name}, {part.name}{view}",
         "dtype": plan.dtype, "size": data.image_size, "photos": len(part.split), "skipped": 0,
-        "state": load_splits(data).state, "folder": DIGITS if data.data == DIGITS else str(Path(data.data) / TRAIN),
+        "state": load_splits(data).state, "folder": load_splits(data).folder,
     }  # fmt: skip
 
 

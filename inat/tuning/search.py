@@ -11,6 +11,7 @@ from typing import Any
 from inat.config.search import SearchConfig, seconds_of
 from inat.config.trial import DataConfig
 from inat.constants import DATA_DIR, DIGITS, GRID
+from inat.data.listing import download
 from inat.data.records import write_records
 from inat.data.splits import assignment, inspect_data, load_splits
 from inat.errors import StudyError
@@ -61,6 +62,8 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
     config = config.resolved()
     space = presets.space_of(config)
     grid = grid_of(space) if config.searcher == "grid" else []
+    if config.download:
+        download(config.data_config())
     data = inspect_data(config.data_config())
     weights = backbone_checks.check_backbones(config, space, data)
     for data_config in data_configs(config, space):
