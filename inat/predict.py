@@ -29,7 +29,8 @@ from analysis.escaping import printable
 from analysis.terminal import PlainConsole
 from inat.cli import run_command
 from inat.config.validation import positive_errors, raise_if_any
-from inat.data.image_folder import list_images
+from inat.data.image_files import UnusedFile, count_reasons
+from inat.data.image_folder import list_files, list_images
 from inat.errors import ConfigError, DataError
 from inat.study.atomic_io import atomic_replace, csv_lines
 from inat.training.inference import Model, Prediction, open_model, predict_images
@@ -76,19 +77,26 @@ def image_paths(places: Sequence[Path]) -> list[str]:
     >>> image_paths([Path("photos/2.png"), Path("photos")])
     ['photos/2.png', 'photos/0.png', 'photos/1.png']
     """
+    return find_photos(places)[0]
+
+
+def find_photos(places: Sequence[Path]) -> tuple[list[str], list[UnusedFile]]:
+    """The image files as in ``image_paths``, and the other files of the folders with the reason."""
     if not places:
         raise ConfigError("name photos or folders of photos after the model")
     paths: dict[str, None] = {}
+    unused: list[UnusedFile] = []
     for place in (path.expanduser() for path in places):
         if place.is_dir():
             paths |= dict.fromkeys(str(place / path) for path in list_images(place))
+            unused += list_files(place)[1]
         elif place.exists():
             paths[str(place)] = None
         else:
             raise DataError(
                 f"{place} does not exist; after the model, pass the paths of photos or of folders with photos"
             )
-    return list(paths)
+    return list(paths), unused
 
 
 def predict(command: PredictCommand) -> None:
@@ -100,7 +108,7 @@ def predict(command: PredictCommand) -> None:
     photo,class,confidence,error
     """
     model = open_model(command.model)
-    paths = image_paths(command.photos)
+    paths, unused = find_photos(command.photos)
     if command.top > len(model.classes):
         raise ConfigError(f"--top must be in 1..{len(model.classes)}, the classes of the model, got {command.top}")
     keep_freed_memory()
@@ -112,6 +120,9 @@ def predict(command: PredictCommand) -> None:
         _write(predictions, model, command, stream)
     console = PlainConsole(stderr=True)
     console.print(_summary(len(paths), len(errors), time.perf_counter() - started, model))
+    if unused:
+        files = "1 file was" if len(unused) == 1 else f"{len(unused):,} files were"
+        console.print(f"{files} left out: {count_reasons(file.reason for file in unused)}")
     if len(errors) == len(paths):
         path, reason = next(iter(errors.items()))
         raise DataError(f"none of the photos could be predicted (first: {printable(path)}: {reason})")

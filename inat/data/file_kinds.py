@@ -97,9 +97,8 @@ def register_plugins() -> None:
         register_heif_opener()
 
 
-def why_unreadable(path: str) -> str:
-    """What to do about a photograph whose format Pillow cannot read; "" if the format is not the reason."""
-    suffix = os.path.splitext(path)[1].lower()
+def why_unreadable(suffix: str) -> str:
+    """What to do about a photograph with this ending if Pillow cannot read the format; "" if it can."""
     if suffix in RAW_SUFFIXES:
         return "a RAW file of a camera; export it as JPEG"
     if suffix not in HEIF_SUFFIXES | AVIF_SUFFIXES or suffix in image_suffixes():

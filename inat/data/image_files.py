@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +29,14 @@ class UnusedFile(NamedTuple):
 
     path: str
     reason: str
+
+
+def count_reasons(reasons: Iterable[str]) -> str:
+    """The most frequent reasons with their numbers: "a video, not an image (31); a hidden file (2)"."""
+    counts = Counter(reasons).most_common()
+    text = "; ".join(f"{reason} ({count:,})" for reason, count in counts[:3])
+    rest = sum(count for _, count in counts[3:])
+    return f"{text}; other reasons ({rest:,})" if rest else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Images whose classes stand in a table: a CSV, JSON-lines or Parquet file, or the metadata of an `imagefolder`."""
 
+import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 # What Hugging Face's `imagefolder` reads beside the images.
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+SNIFFED_CHARACTERS = 8192  # of a CSV file, to find its separator
 MAX_BYTES = 2_000_000_000  # of a table
 
 
@@ -79,10 +81,18 @@ def _parse(place: Path) -> pd.DataFrame:
     if place.suffix.lower() in (".jsonl", ".ndjson"):
         with place.open(encoding="utf-8-sig") as file:
             return pd.DataFrame([json.loads(line) for line in file if line.strip()])
+    with place.open(encoding="utf-8-sig", newline="") as file:
+        start = file.read(SNIFFED_CHARACTERS)
     # NA, None and null are names of classes; only an empty cell is missing.
-    return pd.read_csv(
-        place, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=True
-    )
+    return pd.read_csv(place, sep=_separator(start), dtype=str, keep_default_na=False, encoding="utf-8-sig")
+
+
+def _separator(start: str) -> str:
+    try:
+        # pandas looks at the first line only, in which it takes a letter for the separator if it is none of these.
+        return csv.Sniffer().sniff(start, delimiters=",;\t|").delimiter
+    except csv.Error:
+        return ","
 
 
 def _name_columns(frame: pd.DataFrame, place: Path, root: Path) -> pd.DataFrame:

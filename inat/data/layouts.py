@@ -76,7 +76,7 @@ def find_split_folders(root: Path) -> dict[str, Path]:
             )
         if split:
             found[split] = root / name
-    return found
+    return {split: found[split] for split in SPLIT_FOLDERS if split in found}
 
 
 def _list_flat(root: Path, folder: Path) -> Listing:

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -94,14 +93,6 @@ def _read_reasons(path: Path) -> dict[str, str]:
     check_regular(path)
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         return {unescape_csv_cell(row[PATH]): unescape_csv_cell(row[REASON]) for row in csv.DictReader(file)}
-
-
-def describe_skipped(rows: Sequence[Row]) -> str:
-    """The most frequent reasons with their numbers: "a video, not an image (31); a hidden file (2)"."""
-    counts = Counter(str(row[REASON]) for row in rows).most_common()
-    text = "; ".join(f"{reason} ({count:,})" for reason, count in counts[:3])
-    rest = sum(count for _, count in counts[3:])
-    return f"{text}; other reasons ({rest:,})" if rest else text
 
 
 @lru_cache(maxsize=1)

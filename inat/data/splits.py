@@ -51,7 +51,8 @@ class Splits:
     """A data set ready for training; ``skipped`` images were unreadable, and ``skipped_lists`` list them with reasons.
 
     ``state`` names the state of the training images that was decoded: the name of their store without the size.
-    ``folder`` is what was decoded. ``left_out`` images are in no split, as copies or groups of theirs are in the validation or the test split.
+    ``folder`` is where they come from. ``left_out`` images are in no split, as copies or groups of theirs are in the
+    validation or the test split.
     """
 
     classes: tuple[str, ...]

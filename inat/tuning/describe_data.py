@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.schema import CLASS, COPY_SET, DATA_DIR, DUPLICATES_CSV, LEFT_OUT, PATH, SKIPPED_CSV, SPLIT
-from inat.data.records import Row, copy_table, describe_skipped, skipped_table
+from analysis.schema import CLASS, COPY_SET, DATA_DIR, DUPLICATES_CSV, LEFT_OUT, PATH, REASON, SKIPPED_CSV, SPLIT
+from inat.data.image_files import count_reasons
+from inat.data.records import Row, copy_table, skipped_table
 from inat.data.split_rows import imbalance
 from inat.data.splits import Assignment, Splits
 
@@ -22,9 +23,8 @@ def describe_images(splits: Splits, assigned: Assignment | None) -> list[str]:
         lines.append(f"copies  {describe_copies(copies)}; see {DATA_DIR}/{DUPLICATES_CSV} in the study")
     if skipped := skipped_table(assigned):
         files = "1 file is" if len(skipped) == 1 else f"{len(skipped):,} files are"
-        lines.append(
-            f"skipped {files} not used: {describe_skipped(skipped)}; see {DATA_DIR}/{SKIPPED_CSV} in the study"
-        )
+        reasons = count_reasons(row[REASON] for row in skipped)
+        lines.append(f"skipped {files} not used: {reasons}; see {DATA_DIR}/{SKIPPED_CSV} in the study")
     return lines
 
 

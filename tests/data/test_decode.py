@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from inat.data.decode import read_image, resize
+from inat.data.file_kinds import register_plugins
 
 # A build silences the warnings of Pillow and lists the files that it cannot read.
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Image size")
@@ -155,6 +156,38 @@ def test_unusable_files_are_refused_with_a_reason(tmp_path, name, make, reason):
     make(tmp_path / name)
     with pytest.raises(Exception, match=reason):
         read_image(tmp_path / name)
+
+
+def heic(path: Path) -> None:
+    register_plugins()
+    Image.new("RGB", (64, 48), RED).save(path, format="HEIF", quality=95)
+
+
+@pytest.mark.parametrize("name", ["photo.heic", "photo.HEIF", "renamed.jpg"])
+def test_heic_photos_are_read_whatever_their_name(tmp_path, name):
+    heic(tmp_path / name)
+    assert read_image(tmp_path / name).size == (64, 48)
+
+
+@pytest.mark.parametrize("name", ["photo.heic", "renamed.jpg"])
+def test_without_the_package_a_heic_photo_names_it(tmp_path, monkeypatch, name):
+    heic(tmp_path / name)
+    monkeypatch.setattr("inat.data.file_kinds.image_suffixes", lambda: frozenset({".jpg"}))
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])  # as without the package
+    with pytest.raises(ValueError, match="a HEIC photo; to read it: pip install pillow-heif"):
+        read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["photo.NEF", "photo.dng", "photo.cr2"])
+def test_the_preview_in_a_raw_file_is_not_taken_for_the_photo(tmp_path, name):
+    Image.new("RGB", (16, 12), RED).save(tmp_path / name, format="TIFF")
+    with pytest.raises(ValueError, match="a RAW file of a camera; export it as JPEG"):
+        read_image(tmp_path / name)
+
+
+def test_avif_photos_are_read(tmp_path):
+    Image.new("RGB", (64, 48), RED).save(tmp_path / "photo.avif")
+    assert read_image(tmp_path / "photo.avif").size == (64, 48)
 
 
 def test_a_program_that_draws_is_not_run_whatever_its_name(tmp_path, monkeypatch):
