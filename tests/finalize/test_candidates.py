@@ -103,7 +103,7 @@ def test_a_candidate_that_failed_with_some_seed_cannot_win():
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=9))
 def test_the_model_comes_from_the_median_run(thousandths):
     accuracies = [value / 1000 for value in thousandths]
-    chosen = median_run(candidate("x", *accuracies)).best_val_acc
+    chosen = median_run(candidate("x", *accuracies)).best_value
     assert sum(value < chosen for value in accuracies) <= (len(accuracies) - 1) / 2
     assert sum(value > chosen for value in accuracies) <= len(accuracies) / 2
 

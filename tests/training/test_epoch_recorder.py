@@ -26,7 +26,7 @@ def follow(cnn_params, losses_and_accuracies, **changes) -> tuple[EpochRecorder,
 
 def test_patience_counts_from_the_best_epoch(cnn_params):
     recorder, trainer = follow(cnn_params, [(1.0, 0.3), (1.0, 0.5)] + [(1.0, 0.4)] * 10, patience=3)
-    assert (recorder.epoch, recorder.best_epoch, recorder.best_val_acc) == (5, 2, 0.5)
+    assert (recorder.epoch, recorder.best_epoch, recorder.best_value) == (5, 2, 0.5)
     assert recorder.row["finished"] == "patience"
     assert trainer.should_stop
 
@@ -34,7 +34,7 @@ def test_patience_counts_from_the_best_epoch(cnn_params):
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_diverged_training_ends_at_once_with_a_finite_accuracy(cnn_params, loss):
     recorder, _ = follow(cnn_params, [(1.0, 0.3), (loss, 0.1), (1.0, 0.9)])
-    assert (recorder.epoch, recorder.best_val_acc) == (2, 0.3)
+    assert (recorder.epoch, recorder.best_value) == (2, 0.3)
     assert recorder.row["finished"] == "diverged"
 
 
