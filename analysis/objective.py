@@ -82,7 +82,11 @@ TOP2: Final = Objective(name="top2", column=VAL_TOP2_ACC, label="validation top-
 OBJECTIVES: Final[Mapping[str, Objective]] = {
     objective.name: objective for objective in (ACCURACY, BALANCED_ACCURACY, MACRO_F1, LOSS, TOP2)
 }
-BEST_COLUMNS: Final = tuple(objective.best_column for objective in OBJECTIVES.values())
+
+
+def objective_named(metric: str) -> Objective | None:
+    """The objective whose best values are in the column ``metric``, such as "best_val_acc"; None for another metric."""
+    return next((one for one in OBJECTIVES.values() if one.best_column == metric), None)
 
 
 def objective_of(info: Mapping[str, Any]) -> Objective:

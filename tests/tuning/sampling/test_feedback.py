@@ -2,9 +2,10 @@ import pytest
 from optuna.trial import TrialState
 from ray.exceptions import ActorDiedError, LocalRayletDiedError, WorkerCrashedError
 
+from inat.config.objective import ACCURACY
 from inat.constants import COMPLETED, FAILED, STOPPED
 from inat.study.trial import Trial
-from inat.tuning.sampling.feedback import WORST, Rungs, SamplerFeedback, best_until, feedback_for, median_gain
+from inat.tuning.sampling.feedback import Rungs, SamplerFeedback, best_until, feedback_for, median_gain
 
 
 def trial(values: list[float], state: str = COMPLETED, error: str = "") -> Trial:
@@ -52,7 +53,7 @@ def test_a_trial_that_ended_by_itself_counts_with_its_best_accuracy(policy):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("state", [COMPLETED, STOPPED])
 def test_an_accuracy_that_is_not_finite_counts_as_the_worst(value, state):
-    assert feedback_for(trial([value], state), FINISHED, "extrapolate") == SamplerFeedback(TrialState.COMPLETE, WORST)
+    assert feedback_for(trial([value], state), FINISHED, "extrapolate") == SamplerFeedback(TrialState.COMPLETE, ACCURACY.worst)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_an_accuracy_that_is_not_finite_counts_as_the_worst(value, state):
 )
 def test_out_of_memory_and_dead_processes_count_as_the_worst(error):
     assert feedback_for(trial([0.5], FAILED, error), FINISHED, "extrapolate") == SamplerFeedback(
-        TrialState.COMPLETE, WORST
+        TrialState.COMPLETE, ACCURACY.worst
     )
 
 
