@@ -47,7 +47,7 @@ def constant_scores(counts: Sequence[int]) -> dict[str, float]:
 
     The answer is the ranking of the classes by their number of images; for the loss, their shares as probabilities.
 
-    >>> constant_scores([30, 60, 10])["val_macro_f1"]
+    >>> round(constant_scores([30, 60, 10])["val_macro_f1"], 6)
     0.25
     """
     present = sorted((count for count in counts if count), reverse=True)

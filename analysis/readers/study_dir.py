@@ -52,8 +52,9 @@ def read_study_dir(directory: Path, metric: str | None, mode: Mode | None, read_
     Without ``metric`` and ``mode``, best_val_acc is the best value that the search recorded, and val_acc the metric
     that it optimised.
     """
-    info = read_info(directory, read_errors)
-    objective = read_objective(info, read_errors)
+    errors_of_info: ReadErrors = []
+    info = read_info(directory, errors_of_info)
+    objective = read_objective(info, errors_of_info)
     # history.csv first: a search writes trials.csv later, so trials.csv then knows every trial of history.csv.
     history = read_history(directory, read_errors)
     trials = read_trials(directory, read_errors, objective.best_column)
@@ -70,6 +71,7 @@ def read_study_dir(directory: Path, metric: str | None, mode: Mode | None, read_
         metric = choose_metric(metric, recorded, recorded)
         history = history.assign(**{OBJECTIVE: history[metric], VAL_ACC: history[metric]})
         trials = trials.assign(**{BEST_VAL_ACC: trials[TRIAL_ID].map(best_objectives(history, mode))})
+    read_errors += errors_of_info
     parameters = [name for name in trials if name not in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)]
     return build_frames(trials, history, info, parameters, parameters)._replace(metric=metric, mode=mode)
 

@@ -270,7 +270,7 @@ def duration_errors(config: Any, name: str) -> list[str]:
 CHANGEABLE = frozenset(
     {"num_samples", "resume", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "keep_checkpoints",
      "max_failures", "wandb", "debug", "cache_dir", "data", "max_bad_fraction", "augment_preview",
-     "time_budget", "target", EARLIER_TARGET, "trial_timeout", "tensorboard", "weights_dir", "plan"}
+     "time_budget", "target", "trial_timeout", "tensorboard", "weights_dir", "plan"}
 )  # fmt: skip
 
 

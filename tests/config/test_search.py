@@ -31,7 +31,7 @@ from inat.errors import ConfigError
         ({"time_budget": "soon"}, "time_budget must be a number and a unit such as 90s, 30m, 2h or 1d, got 'soon'"),
         ({"time_budget": "0h"}, "time_budget must be"),
         ({"trial_timeout": "10"}, "trial_timeout must be"),
-        ({"target": 1.5}, "target_accuracy must be above 0 and at most 1, got 1.5"),
+        ({"target": 1.5}, "target must be above 0 and at most 1, got 1.5"),
     ],
 )
 def test_impossible_search_settings_are_refused(setting: dict[str, Any], message: str):

@@ -1,7 +1,7 @@
 import pytest
 
 from inat.config.trial import TrialConfig
-from inat.training.epoch_recorder import EpochRecorder
+from inat.training.epoch_recorder import METRICS, EpochRecorder
 
 
 class FakeTrainer:
@@ -16,7 +16,7 @@ def follow(cnn_params, losses_and_accuracies, **changes) -> tuple[EpochRecorder,
     trainer = FakeTrainer()
     for epoch, (loss, accuracy) in enumerate(losses_and_accuracies):
         trainer.current_epoch = epoch
-        trainer.callback_metrics = {"train_loss": loss, "train_acc": 0.5, "val_loss": 1.0, "val_acc": accuracy}
+        trainer.callback_metrics = dict.fromkeys(METRICS, 0.5) | {"train_loss": loss, "val_loss": 1.0, "val_acc": accuracy}
         recorder.on_train_epoch_start(trainer, None)
         recorder.on_train_epoch_end(trainer, None)
         if trainer.should_stop:

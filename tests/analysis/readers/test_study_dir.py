@@ -72,7 +72,7 @@ def test_damaged_rows_are_counted_and_the_others_are_read(tmp_path):
     directory = write_study(tmp_path / "study")
     append(
         directory / "history.csv",
-        "t0002,3,,,0.3\nt0002,3,,,0.3,0.x,2.0\n\n,3,,,0.3,0.9,2.0\n\0\0\0\nt0002,4,,,,nan,2.0\n",
+        "t0002,3,,,0.3\nt0002,3,,,0.3,0.x,2.0,,,\n\n,3,,,0.3,0.9,2.0,,,\n\0\0\0\nt0002,4,,,,nan,2.0,,,\n",
     )
     append(directory / "trials.csv", 't0003,broken "quote,failed\n')
     study = load_study(directory)
@@ -108,7 +108,7 @@ def test_the_last_of_several_rows_of_a_trial_is_used(tmp_path):
 
 def test_a_repeated_epoch_replaces_all_epochs_from_there_on(tmp_path):
     directory = write_study(tmp_path / "study", trials=1, epochs=4)
-    append(directory / "history.csv", "t0000,2,,,0.3,0.9,2.0\n")
+    append(directory / "history.csv", "t0000,2,,,0.3,0.9,2.0,,,\n")
     assert load_study(directory).history["val_acc"].tolist() == [0.1, 0.9]
 
 
