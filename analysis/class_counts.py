@@ -22,6 +22,7 @@ from analysis.schema import (
 )
 
 MAJORITY = 0.5  # of the images: with more of them in one class, the accuracy says little about the other classes
+MAJORITY_OF_TWO = 0.75  # of two classes one always has half
 RATIO = 10  # largest class to smallest class from which the accuracy hardly counts the smallest
 SPLITS = (TRAIN, VAL, TEST)
 
@@ -36,10 +37,16 @@ def majority_share(counts: Sequence[int]) -> float:
 
 
 def is_imbalanced(counts: Sequence[int]) -> bool:
-    """Whether the largest class has over half of the images, or at least RATIO times those of the smallest."""
+    """Whether the largest class has over half of the images, or at least RATIO times those of the smallest.
+
+    Of two classes, the larger one needs over MAJORITY_OF_TWO.
+
+    >>> is_imbalanced([60, 40]), is_imbalanced([60, 20, 20]), is_imbalanced([100, 10])
+    (False, True, True)
+    """
     largest, smallest = max(counts, default=0), min(counts, default=0)
-    half = len(counts) > 1 and majority_share(counts) > MAJORITY
-    return half or largest >= RATIO * max(smallest, 1)
+    most = MAJORITY_OF_TWO if len(counts) == 2 else MAJORITY
+    return (len(counts) > 1 and majority_share(counts) > most) or largest >= RATIO * max(smallest, 1)
 
 
 def constant_scores(counts: Sequence[int]) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import tyro
 
+from inat.config.durations import duration_errors
 from inat.config.objective import OBJECTIVES, Objective
 from inat.config.trial import CLASS_WEIGHTS, NO_WEIGHTS, DataConfig, Precision
 from inat.config.validation import (
@@ -25,8 +25,6 @@ from inat.constants import CACHE_DIR, DIGITS
 # Options that study.json stores as text.
 PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir")
 AUTO = "auto"
-DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 EARLIER_TARGET = "target_accuracy"  # the name of "target" in studies of earlier versions
 ALSO_TARGET_ACCURACY = tyro.conf.arg(aliases=["--target-accuracy"])
 SMALL_IMAGE = 32  # px; up to this side --space auto means the small space
@@ -246,23 +244,6 @@ class SearchConfig:
         paths = {name: Path(values[name]) for name in PATHS if isinstance(values.get(name), str)}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**(dict(values) | paths | lists))
-
-
-def seconds_of(duration: str | None) -> float | None:
-    """Seconds in a duration such as "90s", "30m", "2h" or "1.5d"; None for None."""
-    if duration is None:
-        return None
-    match = DURATION.fullmatch(duration.strip())
-    assert match is not None, "SearchConfig has checked it"
-    return float(match[1]) * SECONDS[match[2]]
-
-
-def duration_errors(config: Any, name: str) -> list[str]:
-    """A message if the field ``name`` is neither None nor a duration above zero."""
-    value = getattr(config, name)
-    if value is None or (DURATION.fullmatch(value.strip()) and seconds_of(value)):
-        return []
-    return [f"{name} must be a number and a unit such as 90s, 30m, 2h or 1d, got {value!r}"]
 
 
 # Options that may differ from the study's when it is resumed: how many trials run and where, but not what they measure.

@@ -168,7 +168,7 @@ def describe_test(scores: Mapping[str, float] | None) -> str:
     """Describe the score on the held-out test split; None: there is no checkpoint."""
     if scores is None:
         return "test    no checkpoint to test"
-    constant = f", a constant answer scores {scores[MAJORITY_SHARE]:.4f}" if MAJORITY_SHARE in scores else ""
+    constant = f" (a constant answer scores {scores[MAJORITY_SHARE]:.4f})" if MAJORITY_SHARE in scores else ""
     line = f"test    {scores[f'{TEST}_acc']:.4f} on {scores['images']} held-out images, evaluated once{constant}"
     others = {objective.short: scores.get(objective.column.replace(VAL, TEST)) for objective in OBJECTIVES.values()}
     known = [f"{name} {value:.4f}" for name, value in others.items() if value is not None and name != ACCURACY.short]

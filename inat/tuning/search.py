@@ -8,8 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from inat.config.durations import seconds_of
 from inat.config.objective import TOP2
-from inat.config.search import SearchConfig, seconds_of
+from inat.config.search import SearchConfig
 from inat.config.trial import DataConfig
 from inat.constants import CLASS_COUNTS, GRID
 from inat.data.class_balance import class_counts

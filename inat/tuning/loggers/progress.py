@@ -29,6 +29,7 @@ class SearchProgress:
         self._before = len(study.ended())
         self._started = 0.0
         self._counts = describe_counts(study)
+        self._constant = beside(study.info, study.objective).strip(" ()")  # a line of its own: 80 columns are few
         self._bar = Progress(
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
@@ -68,15 +69,15 @@ class SearchProgress:
         self._console.print(line, soft_wrap=True, markup=False)
 
     def _draw(self) -> Group:
-        return Group(self._bar, Text(self._counts))
+        return Group(self._bar, Text(self._counts), *([Text(self._constant)] if self._constant else []))
 
 
 def describe_counts(study: Study) -> str:
-    """Return the best value so far, beside that of a constant answer, and the number of trials in each state."""
+    """Return the best value so far and the number of trials in each state."""
     states = [trial.state for trial in study.trials.values()]
     best, objective = study.best(), study.objective
     name = "best" if objective is ACCURACY else f"best {objective.short}"
-    value = f"{name} {best.best_value:.4f}{beside(study.info, objective)}" if best else f"{name} -"
+    value = f"{name} {best.best_value:.4f}" if best else f"{name} -"
     return ", ".join([value, *(f"{states.count(state)} {state}" for state in STATES)])
 
 

@@ -79,8 +79,8 @@ def test_damaged_rows_are_counted_and_the_others_are_read(tmp_path):
     assert study.history.query("trial_id == 't0002'")["epoch"].tolist() == [1, 2, 4]
     assert len(study.trials) == 3
     assert study.read_errors.values.tolist() == [
-        ["history.csv line 8", "5 fields instead of 7"],
-        ["history.csv line 12", "1 fields instead of 7"],
+        ["history.csv line 8", "5 fields instead of 10"],
+        ["history.csv line 12", "1 fields instead of 10"],
         ["history.csv line 9", "val_acc is not a number: 0.x"],
         ["history.csv line 11", "has no trial_id or epoch"],
         ["trials.csv line 5", "3 fields instead of 15"],
