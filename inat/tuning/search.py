@@ -98,7 +98,7 @@ def check_metric(config: SearchConfig, data: DataSummary) -> None:
     """Raise ConfigError for a metric that says nothing about these images."""
     if config.objective is TOP2 and len(data.classes) < 3:
         raise ConfigError(
-            f"--metric {TOP2.name} is 1 for every network, because {config.data} has {len(data.classes)} classes; "
+            f"--metric top2 is 1 for every network, because {config.data} has {len(data.classes)} classes; "
             "choose another metric"
         )
 
