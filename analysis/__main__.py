@@ -27,7 +27,7 @@ from analysis.option_help import registry
 from analysis.readers.frames import Mode
 from analysis.report.headline import read_best_json, tested
 from analysis.run_card import program, run_card, wrapped_usage
-from analysis.schema import BEST_VAL_ACC, TRIAL_ID, VAL_ACC
+from analysis.schema import BEST_VAL_ACC, MAJORITY_SHARE, TEST, TRIAL_ID, VAL_ACC
 from analysis.stats.encode import is_number
 from analysis.study import StudyData, load_study
 from analysis.terminal import PlainConsole, prepare_output
@@ -41,7 +41,8 @@ class Reading:
     """How to read a study that another program wrote."""
 
     metric: Annotated[str | None, "NAME"] = None
-    """Metric to compare, such as val/loss. Default: best_val_acc or val_acc; for Optuna, the objective value."""
+    """Metric to compare, such as val_loss. Default: the study's own metric, best_val_acc or val_acc; for Optuna, the
+    objective value."""
     mode: Mode | None = None
     """Whether a larger or a smaller metric is better. Default: min for a loss or an error, else max; for Optuna, the
     study's direction."""
@@ -215,7 +216,9 @@ def describe_test(name: str, path: Path) -> str:
     accuracy, images = tested(best)
     if accuracy is None:
         return f"{name}: not evaluated on test photos"
-    return f"{name}: test accuracy {accuracy:.4f} of {best.get(TRIAL_ID)} on {images} held-out images"
+    share = best[TEST].get(MAJORITY_SHARE)
+    constant = f"; a constant answer scores {share:.4f}" if isinstance(share, float) else ""
+    return f"{name}: test accuracy {accuracy:.4f} of {best.get(TRIAL_ID)} on {images} held-out images{constant}"
 
 
 def as_markdown(table: pd.DataFrame) -> str:

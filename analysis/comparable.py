@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.objective import objective_named
 from analysis.readers.frames import MODE_SIGNS, Mode
 from analysis.rungs import rung_milestones
 from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, NAME, RUNNING, STATE, TRIAL_ID, VAL_ACC
@@ -84,15 +85,18 @@ def is_accuracy(metric: str) -> bool:
 
 def axis_name(metric: str) -> str:
     """The name of a metric on the axes of figures."""
-    return "accuracy" if is_accuracy(metric) else metric
+    objective = objective_named(metric)
+    return objective.short if objective else "accuracy" if is_accuracy(metric) else metric
 
 
 def describe_metric(metric: str, mode: Mode) -> str:
-    """The best value of a metric in words: "best validation accuracy", "lowest val/loss".
+    """The best value of a metric in words: "best validation accuracy", "lowest val/loss", "best validation macro F1".
 
     >>> describe_metric("val/loss", "min")
     'lowest val/loss'
     """
+    if (objective := objective_named(metric)) and objective.mode == mode:
+        return f"{'best' if mode == 'max' else 'lowest'} {objective.label}"
     if mode == "max":
         return "best validation accuracy" if is_accuracy(metric) else f"highest {metric}"
     return f"lowest {metric}"

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparable import mask_infinite
+from analysis.objective import objective_named
 from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, SECONDS, STATE, TRAINABLE, TRIAL_ID, VAL_ACC
 from analysis.study import StudyData
 
@@ -18,11 +19,11 @@ def comparison(studies: Mapping[str, StudyData]) -> pd.DataFrame:
 
     - ``trials``: trials with a result; ``completed``: how many of them completed. The others were stopped after fewer
       epochs, so ``worst`` and ``median`` do not compare equal budgets.
-    - ``worst``, ``median``, ``best``: the trials' best validation accuracy.
+    - ``worst``, ``median``, ``best``: the trials' best values of the studies' metric.
     - ``epochs_to_best``, ``seconds``, ``trainable_parameters``, ``best_trial``: of the best trial.
     - ``total_seconds``: training time of all trials, including trials without a result.
 
-    Raises ValueError if no trial has a result, or if the studies differ in ``mode``.
+    Raises ValueError if no trial has a result, or if the studies differ in ``mode`` or objective.
 
     >>> table = comparison({"digits": study})
     >>> table[["network", "trials", "completed", "best"]].values.tolist()
@@ -31,6 +32,12 @@ def comparison(studies: Mapping[str, StudyData]) -> pd.DataFrame:
     if len(modes := {study.mode for study in studies.values()}) > 1:
         listed = ", ".join(f"{name}: {study.mode}" for name, study in studies.items())
         raise ValueError(f"cannot compare studies with different modes ({listed}); name one metric and one mode")
+    objectives = {study.metric for study in studies.values() if objective_named(study.metric)}
+    if len(objectives) > 1:
+        listed = ", ".join(f"{name}: {study.metric}" for name, study in studies.items())
+        raise ValueError(
+            f"cannot compare studies with different metrics ({listed}); name one, as in --metric {VAL_ACC}"
+        )
     for name, study in studies.items():
         if BEST_VAL_ACC not in study.trials:
             raise ValueError(f"study {name} has no column {BEST_VAL_ACC}")

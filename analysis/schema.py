@@ -11,8 +11,12 @@ TRAIN_LOSS: Final = "train_loss"
 TRAIN_ACC: Final = "train_acc"
 VAL_LOSS: Final = "val_loss"
 VAL_ACC: Final = "val_acc"
+VAL_BALANCED_ACC: Final = "val_balanced_acc"  # mean of the classes' recalls
+VAL_MACRO_F1: Final = "val_macro_f1"
+VAL_TOP2_ACC: Final = "val_top2_acc"
 EPOCH: Final = "epoch"
 SECONDS: Final = "seconds"
+BEST_PREFIX: Final = "best_"  # of a metric's name: its best value so far, in the column of the study's objective
 BEST_VAL_ACC: Final = "best_val_acc"
 
 # States of a trial.
@@ -49,6 +53,8 @@ NEAR_COPY: Final = "near copy"
 LEFT_OUT: Final = "left out"  # of every split, beside copies or a group in another one
 
 # Keys of study.json.
+METRIC: Final = "metric"  # in "config": the name of the objective; accuracy in studies of earlier versions
+CLASS_COUNTS: Final = "class_counts"  # images of each class in each split, in the order of the classes
 GRID: Final = "grid"  # all configurations of a grid search; empty for other searches
 
 # Columns. In trials.csv the hyperparameters stand between the columns "before" and "after".
@@ -61,7 +67,14 @@ CREATED: Final = "created"
 NODE: Final = "node"
 ERROR: Final = "error"
 TRIAL_COLUMNS_BEFORE: Final = (TRIAL_ID, NAME, STATE)
+# The first of them is the best value of the study's objective, here of the accuracy.
 TRIAL_COLUMNS_AFTER: Final = (BEST_VAL_ACC, TRAINABLE, EPOCHS, SECONDS, CREATED, NODE, ERROR)
-HISTORY_COLUMNS: Final = (TRIAL_ID, EPOCH, TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC, SECONDS)
+EARLIER_HISTORY_COLUMNS: Final = (TRIAL_ID, EPOCH, TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC, SECONDS)
+# New columns come last, so that programs that read columns by position still work.
+HISTORY_COLUMNS: Final = (*EARLIER_HISTORY_COLUMNS, VAL_BALANCED_ACC, VAL_MACRO_F1, VAL_TOP2_ACC)
 
+MAJORITY_SHARE: Final = "majority_share"  # beside an accuracy: that of always answering with the largest class
+
+TRAIN: Final = "train"
+VAL: Final = "val"
 TEST: Final = "test"

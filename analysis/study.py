@@ -74,10 +74,11 @@ def load_study(
 ) -> StudyData:
     """Read a study directory, a Ray Tune experiment, an Optuna database or journal, or a CSV of W&B runs.
 
-    ``metric``: the metric to compare, by default best_val_acc or else val_acc. It becomes the column val_acc of
+    ``metric``: the metric to compare. Default: what the search of a study directory optimised; for other studies
+    best_val_acc or else val_acc. It becomes the column val_acc of
     ``history``, and its best value becomes best_val_acc of ``trials``; the sign of its values does not change.
     ``mode``: whether the highest ("max") or the lowest ("min") value is the best. Default: "min" if the metric's name
-    contains loss, error or the like, otherwise "max"; an Optuna study's own direction.
+    contains loss, error or the like, otherwise "max"; the own direction of a study directory or an Optuna study.
     ``study``: the name of one of several studies in an Optuna database; ``path#study`` works too.
     ``parameters``: the hyperparameters to analyse. Default: all, or, for a Ray Tune experiment or W&B export, the ones
     that vary.
@@ -115,7 +116,7 @@ def _read(
         raise ValueError(f"{place} is not an Optuna database and holds one study; leave out the study name {study}")
     if place.is_dir():
         if is_study_dir(place):
-            return read_study_dir(place, metric, mode or "max", read_errors)
+            return read_study_dir(place, metric, mode, read_errors)
         if is_ray_tune_dir(place):
             return read_ray_tune(place, metric, mode or "max", parameters, read_errors)
         missing = [name for name in (STUDY_JSON, TRIALS_CSV, HISTORY_CSV) if not (place / name).is_file()]

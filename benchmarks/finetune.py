@@ -71,7 +71,7 @@ def inat_search(options: Options) -> dict[str, float]:
         best = study.best()
     assert best is not None
     assert [trial.epochs for trial in study.ended()] == [EPOCHS] * TRIALS
-    return {"inat": time.monotonic() - started, "best_val_acc": float(best.best_val_acc or 0)}
+    return {"inat": time.monotonic() - started, "best_val_acc": float(best.best_value or 0)}
 
 
 def trial_config(options: Options, cache: str) -> Any:

@@ -7,9 +7,11 @@ from typing import Final
 from analysis.schema import (
     BEST_JSON,
     BEST_VAL_ACC,
+    CLASS_COUNTS,
     COMPLETED,
     CREATED,
     DATA_DIR,
+    EARLIER_HISTORY_COLUMNS,
     EPOCH,
     EPOCHS,
     ERROR,
@@ -18,6 +20,8 @@ from analysis.schema import (
     GRID,
     HISTORY_COLUMNS,
     HISTORY_CSV,
+    MAJORITY_SHARE,
+    METRIC,
     METRICS_JSON,
     NAME,
     NODE,
@@ -29,6 +33,7 @@ from analysis.schema import (
     STOPPED,
     STUDY_JSON,
     TEST,
+    TRAIN,
     TRAIN_ACC,
     TRAIN_LOSS,
     TRAINABLE,
@@ -36,13 +41,13 @@ from analysis.schema import (
     TRIAL_COLUMNS_BEFORE,
     TRIAL_ID,
     TRIALS_CSV,
+    VAL,
     VAL_ACC,
+    VAL_BALANCED_ACC,
     VAL_LOSS,
+    VAL_MACRO_F1,
+    VAL_TOP2_ACC,
 )
-
-# The objective of ASHA, of the sampler, of the choice of checkpoints and of the analysis.
-METRIC: Final = BEST_VAL_ACC
-MODE: Final = "max"
 
 # What a trial reports besides its metrics.
 EPOCHS_BEFORE: Final = "epochs_before"  # the rows of earlier epochs, if one report covers several epochs
@@ -100,8 +105,6 @@ FEATURES_NPY: Final = "features.npy"  # of a feature store
 
 DIGITS: Final = "digits"
 TORCHVISION: Final = "torchvision:"  # before the name of one of its data sets
-TRAIN: Final = "train"
-VAL: Final = "val"
 
 # Mean and standard deviation of the channels of ImageNet, as torchvision publishes them.
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)

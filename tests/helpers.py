@@ -14,7 +14,7 @@ def run_epochs(study: Study, trial_id: str, values: list[float], **last) -> None
     """Report ``values`` as the trial's epochs 1, 2, ...; ``last`` goes into the last row."""
     for epoch, value in enumerate(values, start=1):
         extra = last if epoch == len(values) else {}
-        study.add_epoch(trial_id, {"epoch": epoch, "best_val_acc": value} | extra)
+        study.add_epoch(trial_id, {"epoch": epoch, study.objective.best_column: value} | extra)
 
 
 def children_of(pid: int) -> set[int]:

@@ -103,9 +103,9 @@ def check(directory: Path) -> None:
     for path in (directory / "checkpoints").glob("*/best.ckpt"):
         trial, params = trials[path.parent.name], checkpoint_value(path, CONFIG_KEY)
         assert {name: params[name] for name in active_params(trial.params)} == active_params(trial.params)
-        assert checkpoint_row(path)["best_val_acc"] == trial.best_val_acc
+        assert checkpoint_row(path)["best_val_acc"] == trial.best_value
     again = evaluate(directory / "best.ckpt", "val")
-    assert again["val_acc"] == pytest.approx(best.best_val_acc, abs=1e-6)
+    assert again["val_acc"] == pytest.approx(best.best_value, abs=1e-6)
     kept = {path.parent.name for path in (directory / "checkpoints").glob("*/*.ckpt")}
     assert len(kept) <= 5
     problems: list[str] = []

@@ -23,7 +23,8 @@ ROWS = {
 }  # fmt: skip
 ANALYSIS_ROWS = {
     "analysis.escaping": 0, "analysis.files": 0, "analysis.terminal": 0,
-    "analysis.schema": 0, "analysis.rungs": 0, "analysis.option_help": 0, "analysis.run_card": 0,
+    "analysis.schema": 0, "analysis.objective": 0, "analysis.class_counts": 0, "analysis.rungs": 0,
+    "analysis.option_help": 0, "analysis.run_card": 0,
     "analysis.readers": 1, "analysis.study": 2, "analysis": 2,
     "analysis.comparable": 3, "analysis.compare": 3, "analysis.markdown": 3, "analysis.stats": 3,
     "analysis.claims": 4, "analysis.early_stopping": 4, "analysis.figures": 5, "analysis.report": 6,

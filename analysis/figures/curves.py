@@ -11,13 +11,14 @@ from plotly.subplots import make_subplots
 from analysis.comparable import describe_metric, is_accuracy, mask_infinite
 from analysis.escaping import escape_plotly, printable
 from analysis.figures.style import GREY, ORANGE, STATE_COLOURS, axes_or_new, new_figure, styled
+from analysis.objective import objective_named
 from analysis.schema import (
     BEST_VAL_ACC,
     CREATED,
     EPOCH,
     EPOCHS,
+    HISTORY_COLUMNS,
     NAME,
-    SECONDS,
     STATE,
     TRAIN_ACC,
     TRAIN_LOSS,
@@ -145,13 +146,15 @@ def epoch_curves(study: StudyData) -> pd.DataFrame:
     rows = rows.assign(**{name: rows[name].where(rows[name].abs() < MAX_LOSS) for name in metrics})
     rows = rows.assign(best=rows[TRIAL_ID].eq(ranked.iloc[-1]))
     if not is_accuracy(study.metric):
-        rows = rows.drop(columns=list(TITLES)).assign(**{study.metric: rows[VAL_ACC]})
+        objective = objective_named(study.metric)
+        name = objective.label if objective else study.metric
+        rows = rows.drop(columns=list(TITLES)).assign(**{name: rows[VAL_ACC]})
     return rows.sort_values(["best", TRIAL_ID, EPOCH], kind="stable", ignore_index=True)
 
 
 def known_metrics(curves: pd.DataFrame) -> list[str]:
     """The metrics that the table ``curves`` has values of: loss and accuracy, or the study's own metric."""
-    others = [name for name in curves if name not in (TRIAL_ID, EPOCH, SECONDS, "best", *TITLES)]
+    others = [name for name in curves if name not in (*HISTORY_COLUMNS, "best")]
     return [metric for metric in [*TITLES, *others] if metric in curves and curves[metric].notna().any()]
 
 

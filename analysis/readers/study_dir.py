@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.files import read_json
+from analysis.objective import ACCURACY, Objective, objective_named, objective_of
 from analysis.readers.frames import (
     EXACT_INTEGERS,
     INTEGER_COLUMNS,
@@ -25,6 +26,7 @@ from analysis.schema import (
     EPOCH,
     HISTORY_COLUMNS,
     HISTORY_CSV,
+    METRIC,
     SECONDS,
     STUDY_JSON,
     TRIAL_COLUMNS_AFTER,
@@ -44,26 +46,50 @@ def is_study_dir(directory: Path) -> bool:
     return (directory / TRIALS_CSV).is_file()
 
 
-def read_study_dir(directory: Path, metric: str | None, mode: Mode, read_errors: ReadErrors) -> Frames:
-    """Read the tables of a study directory; without ``metric``, best_val_acc is the value that the search recorded."""
+def read_study_dir(directory: Path, metric: str | None, mode: Mode | None, read_errors: ReadErrors) -> Frames:
+    """Read the tables of a study directory.
+
+    Without ``metric`` and ``mode``, best_val_acc is the best value that the search recorded, and val_acc the metric
+    that it optimised.
+    """
+    errors_of_info: ReadErrors = []
+    info = read_info(directory, errors_of_info)
+    objective = read_objective(info, errors_of_info)
     # history.csv first: a search writes trials.csv later, so trials.csv then knows every trial of history.csv.
     history = read_history(directory, read_errors)
-    trials = read_trials(directory, read_errors)
+    trials = read_trials(directory, read_errors, objective.best_column)
     history = _drop_unknown_trials(history, trials, read_errors)
-    if (metric or BEST_VAL_ACC, mode) != (BEST_VAL_ACC, "max"):
+    own = (objective.best_column, objective.mode)
+    if (metric or objective.best_column, mode or objective.mode) == own:
+        metric, mode = own
+        if objective is not ACCURACY:
+            history = history.assign(**{VAL_ACC: history[objective.column]})
+    else:
+        best_of = objective_named(metric or objective.best_column)
+        metric, mode = best_of.column if best_of else metric, mode or "max"
         recorded = [name for name in NUMERIC_COLUMNS[1:] if history[name].notna().any()]
-        metric = choose_metric(metric or VAL_ACC, recorded, recorded)
+        metric = choose_metric(metric, recorded, recorded)
         history = history.assign(**{OBJECTIVE: history[metric], VAL_ACC: history[metric]})
         trials = trials.assign(**{BEST_VAL_ACC: trials[TRIAL_ID].map(best_objectives(history, mode))})
+    read_errors += errors_of_info
     parameters = [name for name in trials if name not in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)]
-    frames = build_frames(trials, history, read_info(directory, read_errors), parameters, parameters)
-    return frames._replace(metric=metric or BEST_VAL_ACC, mode=mode)
+    return build_frames(trials, history, info, parameters, parameters)._replace(metric=metric, mode=mode)
 
 
-def read_trials(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
-    """Read trials.csv; if a trial has several rows, keep the last one."""
-    numeric = (BEST_VAL_ACC, SECONDS, *INTEGER_COLUMNS)
+def read_objective(info: dict[str, Any], read_errors: ReadErrors) -> Objective:
+    """What the search optimised; the accuracy, and an entry in ``read_errors``, if this version does not know it."""
+    try:
+        return objective_of(info)
+    except (KeyError, TypeError):
+        read_errors.append((STUDY_JSON, f"unknown metric {info['config'][METRIC]!r:.40}"))
+        return ACCURACY
+
+
+def read_trials(directory: Path, read_errors: ReadErrors, best_column: str = BEST_VAL_ACC) -> pd.DataFrame:
+    """Read trials.csv, with its ``best_column`` as best_val_acc; if a trial has several rows, keep the last one."""
+    numeric = (best_column, SECONDS, *INTEGER_COLUMNS)
     trials = unescape(read_table(directory / TRIALS_CSV, TRIALS_CSV, read_errors, numeric=numeric, inside=directory))
+    trials = trials.rename(columns={best_column: BEST_VAL_ACC})
     if TRIAL_ID not in trials:
         return pd.DataFrame(columns=[*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER])
     return _drop_incomplete(trials, [TRIAL_ID], TRIALS_CSV, read_errors).drop_duplicates(TRIAL_ID, keep="last")

@@ -6,9 +6,11 @@ from typing import Any
 import pandas as pd
 from scipy.stats import binomtest
 
+from analysis.class_counts import constant_score, describe_counts, recorded_counts
 from analysis.comparable import is_accuracy, mask_infinite
 from analysis.files import read_json
 from analysis.markdown import format_duration
+from analysis.objective import ACCURACY, objective_named
 from analysis.readers.frames import EXACT_INTEGERS
 from analysis.report.document import Fact, Headline
 from analysis.schema import (
@@ -22,8 +24,10 @@ from analysis.schema import (
     STATE,
     STATES,
     TEST,
+    TRAIN,
     TRAINABLE,
     TRIAL_ID,
+    VAL,
 )
 from analysis.stats.encode import label_of
 from analysis.stats.resampling import CONFIDENCE
@@ -40,7 +44,8 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
     configuration = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
     label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
     facts = [
-        validation_fact(study, best), test_fact(best_json, best), *cost_facts(study), *size_fact(study, best)
+        validation_fact(study, best), test_fact(study, best_json, best), *cost_facts(study), *size_fact(study, best),
+        *classes_fact(study),
     ]  # fmt: skip
     return Headline(name, f"best trial {best[TRIAL_ID]}{label}", configuration, facts, findings)
 
@@ -70,13 +75,37 @@ def validation_fact(study: StudyData, best: pd.Series) -> Fact:
     value = best[BEST_VAL_ACC]
     epochs = f"best of {best[EPOCHS]:.0f} epochs and " if best[EPOCHS] > 0 else "best "
     return Fact(
-        "validation accuracy" if is_accuracy(study.metric) else study.metric,
+        metric_label(study.metric),
         f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.4g}",
-        f"{epochs}of {tried} trials, so too optimistic",
+        f"{epochs}of {tried} trials, so too optimistic{constant_note(study, VAL)}",
     )
 
 
-def test_fact(best_json: dict[str, Any], best: pd.Series) -> Fact:
+def metric_label(metric: str) -> str:
+    """The name of a metric beside its value."""
+    objective = objective_named(metric)
+    return objective.label if objective else "validation accuracy" if is_accuracy(metric) else metric
+
+
+def constant_note(study: StudyData, split: str) -> str:
+    """What a constant answer scores on a split, on the end of a note: in the study's metric, on test its accuracy."""
+    objective = ACCURACY if split == TEST or is_accuracy(study.metric) else objective_named(study.metric)
+    score = None if objective is None else constant_score(study.info, objective.column, split)
+    return "" if score is None else f"; a constant answer scores {score:.4f}"
+
+
+def classes_fact(study: StudyData) -> list[Fact]:
+    """The number of classes, the largest and the smallest; nothing for a study that does not record them."""
+    counts, data = recorded_counts(study.info), study.info.get("data")
+    classes = data.get("classes") if isinstance(data, dict) else None
+    if not counts or not isinstance(classes, list) or len(classes) != len(counts[TRAIN]):
+        return []
+    photos = [train + val for train, val in zip(counts[TRAIN], counts[VAL], strict=True)]
+    number, _, sizes = describe_counts([str(name) for name in classes], photos).partition(": ")
+    return [Fact("classes", number, f"{sizes}, counting training and validation photos")]
+
+
+def test_fact(study: StudyData, best_json: dict[str, Any], best: pd.Series) -> Fact:
     """The accuracy on the test images, on which no decision was based, with Wilson's interval."""
     accuracy, images = tested(best_json) if best_json.get(TRIAL_ID) == best[TRIAL_ID] else (None, 0)
     if accuracy is None:
@@ -84,7 +113,7 @@ def test_fact(best_json: dict[str, Any], best: pd.Series) -> Fact:
     hits = round(accuracy * images)
     ends = binomtest(hits, images).proportion_ci(CONFIDENCE, method="wilson")
     note = f"95 % interval {ends.low:.3f} to {ends.high:.3f}; {images:,} images, evaluated once"
-    return Fact("test accuracy", f"{accuracy:.4f}", note)
+    return Fact("test accuracy", f"{accuracy:.4f}", f"{note}{constant_note(study, TEST)}")
 
 
 def tested(best_json: dict[str, Any]) -> tuple[float | None, int]:

@@ -9,8 +9,10 @@ from typing import Any
 import ray
 from rich.table import Table
 
+from analysis.class_counts import beside
 from analysis.terminal import PlainConsole
 from inat.config.finetune import FinetuneConfig
+from inat.config.objective import ACCURACY
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
 from inat.constants import FAILED, GRID, SEARCH_KIND, STATES
@@ -99,10 +101,10 @@ def lost_trials(nodes: Sequence[NodeState], running: Sequence[Trial]) -> list[Tr
 
 
 def describe_trial(trial: Trial) -> str:
-    """A running trial with its epoch and its best validation accuracy."""
-    if trial.best_val_acc is None:
+    """A running trial with its epoch and its best value."""
+    if trial.best_value is None:
         return trial.trial_id
-    return f"{trial.trial_id} epoch {trial.epochs}, {trial.best_val_acc:.4f}"
+    return f"{trial.trial_id} epoch {trial.epochs}, {trial.best_value:.4f}"
 
 
 def describe_slots(nodes: Sequence[NodeState], info: Mapping[str, Any], journal: Journal, running: bool) -> list[str]:
@@ -140,4 +142,6 @@ def describe_study(directory: Path, info: Mapping[str, Any], journal: Journal, r
     if best is None:
         return [*lines, "best    no trial has ended yet"]
     params = ", ".join(f"{name} {value}" for name, value in active_params(best.params).items())
-    return [*lines, f"best    {best.trial_id} {best.best_val_acc:.4f} in {best.epochs} epochs: {params}"]
+    name = "" if best.objective is ACCURACY else f" {best.objective.short}"
+    value = f"{best.best_value:.4f}{beside(info, best.objective)}"
+    return [*lines, f"best    {best.trial_id}{name} {value} in {best.epochs} epochs: {params}"]

@@ -27,8 +27,8 @@ class FinetuneConfig(SearchConfig):
         **SearchConfig.OPTION_GROUPS,
         "search": ("plan", *SearchConfig.OPTION_GROUPS["search"]),
         "training": (
-            "max_epochs", "patience", "learning_rates", "batch_sizes", "augmentation", "body_lr_factor", "precision",
-            "compile",
+            "max_epochs", "patience", "learning_rates", "batch_sizes", "augmentation", "class_weights",
+            "balanced_sampler", "body_lr_factor", "precision", "compile",
         ),
         "model": ("backbones", "strategies", "k_layers", "weights", "weights_dir", "views", "max_feature_gb"),
     }  # fmt: skip

@@ -2,21 +2,31 @@
 
 import dataclasses
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from inat.config.trial import DataConfig, Precision
-from inat.config.validation import non_negative_errors, positive_errors, raise_if_any, type_errors, unknown_name_error
+import tyro
+
+from inat.config.durations import duration_errors
+from inat.config.objective import OBJECTIVES, Objective
+from inat.config.trial import CLASS_WEIGHTS, NO_WEIGHTS, DataConfig, Precision
+from inat.config.validation import (
+    choice_errors,
+    non_negative_errors,
+    positive_errors,
+    raise_if_any,
+    type_errors,
+    unknown_name_error,
+)
 from inat.constants import CACHE_DIR, DIGITS, TORCHVISION
 
 # Options that study.json stores as text.
 PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir", "labels", "root")
 AUTO = "auto"
-DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+EARLIER_TARGET = "target_accuracy"  # the name of "target" in studies of earlier versions
+ALSO_TARGET_ACCURACY = tyro.conf.arg(aliases=["--target-accuracy"])
 SMALL_IMAGE = 32  # px; up to this side --space auto means the small space
 
 
@@ -39,10 +49,10 @@ class SearchConfig:
             "augment_preview", "cache_dir", "max_bad_fraction",
         ),
         "search": (
-            "num_samples", "resume", "space", "searcher", "time_budget", "target_accuracy", "start_from", "seed",
+            "metric", "num_samples", "resume", "space", "searcher", "time_budget", "target", "start_from", "seed",
             "grace_period", "reduction_factor", "stopped_trials",
         ),
-        "training": ("max_epochs", "patience", "precision", "compile"),
+        "training": ("max_epochs", "patience", "class_weights", "balanced_sampler", "precision", "compile"),
         "model": (),
         "machine": (
             "max_concurrent", "gpus_per_trial", "cpus_per_trial", "address", "trial_timeout", "max_failures",
@@ -75,12 +85,16 @@ class SearchConfig:
     """Search space: full (as published for nature_12K), small (8-32 filters, 2-4 convolutions, 32-128 dense neurons),
     modern (also residual blocks, average pooling and newer training methods), auto (small up to 32 px, else full), or
     a Python file with a function space()."""
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "val_loss", "top2"] = "accuracy"
+    """Validation metric that the search optimises: accuracy (share of correct images), balanced_accuracy (mean of the
+    classes' recalls), macro_f1 (mean of the classes' F1 scores), val_loss (cross entropy, lower is better), or top2
+    (share of images whose class is among the two most probable). All of them are recorded."""
     num_samples: int | None = 480
     """Total number of trials, including those before --resume."""
     max_epochs: int = 27
     """Most epochs per trial."""
     patience: int = 5
-    """Epochs without a better validation accuracy after which a trial ends."""
+    """Epochs without a better value of the metric after which a trial ends."""
     grace_period: int = 3
     """Epochs before ASHA may stop a trial."""
     reduction_factor: int = 3
@@ -89,18 +103,23 @@ class SearchConfig:
     """How configurations are chosen: tpe (tree-structured Parzen estimator), gp (Gaussian process), random, or grid
     (every combination, in order)."""
     stopped_trials: Literal["extrapolate", "last", "pruned"] = "extrapolate"
-    """What the sampler gets for a trial that ASHA stopped: extrapolate (its accuracy plus the median gain of completed
-    trials from that epoch on), last (its accuracy), or pruned (no accuracy)."""
+    """What the sampler gets for a trial that ASHA stopped: extrapolate (its best value plus the median gain of
+    completed trials from that epoch on), last (its best value), or pruned (no value)."""
     start_from: Annotated[Path | None, "FILE"] = None
     """JSON file with configurations to try first: one object, a list of objects, or the best.json of another study."""
     time_budget: Annotated[str | None, "TIME"] = None
     """Time after which the search stops cleanly, for example 90m or 2h; --resume continues it. Default: no limit."""
-    target_accuracy: float | None = None
-    """Validation accuracy at which the search stops cleanly, from 0 to 1. Default: no target."""
+    target: Annotated[float | None, ALSO_TARGET_ACCURACY] = None
+    """Value of the metric at which the search stops cleanly, such as 0.9. Default: no target."""
     seed: int = 0
     """Seed of the sampler and of all trials. The split into training and validation images does not depend on it."""
     precision: Precision = "auto"
     """Number format of training: auto takes bfloat16 or float16 where the hardware gains from it."""
+    class_weights: Literal["none", "balanced", "effective"] = "none"
+    """Weights of the classes in the training loss: none, balanced (inverse to the number of their images), or effective
+    (inverse to their effective number of images). A space may choose them instead."""
+    balanced_sampler: bool = False
+    """Draw the same number of images from each class in an epoch. A space may choose this instead."""
     compile: bool = False
     """Compile each network with torch.compile, which takes about half a minute per network and a C++ compiler."""
     storage_path: Annotated[Path, "FOLDER"] = Path("results")
@@ -161,17 +180,26 @@ class SearchConfig:
                 f"grace_period {self.grace_period} is above max_epochs {self.max_epochs}; lower --grace-period too"
             )
         problems += [m for n in ("time_budget", "trial_timeout") for m in duration_errors(self, n)]
-        if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
-            problems.append(f"target_accuracy must be above 0 and at most 1, got {self.target_accuracy}")
+        if self.target is not None and self.metric in OBJECTIVES:
+            most = max(1.0, self.objective.worst)
+            if not 0 < self.target <= most:
+                problems.append(f"target must be above 0 and at most {most:g}, got {self.target}")
         return problems
 
     def _name_errors(self) -> list[str]:
         problems, presets = [], (AUTO, *self.PRESETS)
         if self.space not in presets and not self.space.endswith(".py"):
             problems.append(f"unknown space {self.space!r}; choose from {', '.join(presets)}, or name a Python file")
+        problems += choice_errors(self, "metric", tuple(OBJECTIVES))
+        problems += choice_errors(self, "class_weights", CLASS_WEIGHTS)
         if self.name is not None and (self.name.strip() in ("", "..") or Path(self.name).name != self.name):
             problems.append(f"name {self.name!r} must be a plain folder name")
         return problems
+
+    @property
+    def objective(self) -> Objective:
+        """What the search optimises."""
+        return OBJECTIVES[self.metric]
 
     @property
     def resolved_image_size(self) -> int:
@@ -225,7 +253,11 @@ class SearchConfig:
 
     def trial_settings(self) -> dict[str, Any]:
         """The settings that all trials share: with a trial's hyperparameters, the input of TrialConfig.from_params."""
-        names = ("max_epochs", "patience", "precision", "compile")
+        names = ["max_epochs", "patience", "precision", "compile", "metric"]
+        # Only if they are given: otherwise a space may contain them.
+        names += [
+            name for name in ("class_weights", "balanced_sampler") if getattr(self, name) not in (NO_WEIGHTS, False)
+        ]
         return self.data_config().settings() | {name: getattr(self, name) for name in names}
 
     def to_json(self) -> dict[str, Any]:
@@ -238,6 +270,8 @@ class SearchConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The settings that ``to_json`` wrote; ConfigError for a name that this version does not know."""
+        if EARLIER_TARGET in values:
+            values = {"target": values[EARLIER_TARGET]} | {n: v for n, v in values.items() if n != EARLIER_TARGET}
         known = {f.name for f in dataclasses.fields(cls)}
         raise_if_any([unknown_name_error(name, known) for name in values if name not in known])
         values = {"keep_duplicates": True} | dict(values)  # before this option existed, copies were not looked for
@@ -246,30 +280,12 @@ class SearchConfig:
         return cls(**(dict(values) | paths | lists))
 
 
-def seconds_of(duration: str | None) -> float | None:
-    """Seconds in a duration such as "90s", "30m", "2h" or "1.5d"; None for None."""
-    if duration is None:
-        return None
-    match = DURATION.fullmatch(duration.strip())
-    assert match is not None, "SearchConfig has checked it"
-    return float(match[1]) * SECONDS[match[2]]
-
-
-def duration_errors(config: Any, name: str) -> list[str]:
-    """A message if the field ``name`` is neither None nor a duration above zero."""
-    value = getattr(config, name)
-    if value is None or (DURATION.fullmatch(value.strip()) and seconds_of(value)):
-        return []
-    return [f"{name} must be a number and a unit such as 90s, 30m, 2h or 1d, got {value!r}"]
-
-
 # Options that may differ from the study's when it is resumed: how many trials run and where, but not what they measure.
 # The data folder may have moved; its fingerprint shows that the images are the same.
 CHANGEABLE = frozenset(
     {"num_samples", "resume", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "keep_checkpoints",
      "max_failures", "wandb", "debug", "cache_dir", "data", "max_bad_fraction", "augment_preview",
-     "time_budget", "target_accuracy", "trial_timeout", "tensorboard", "weights_dir", "plan", "labels", "root",
-     "download"}
+     "time_budget", "target", "trial_timeout", "tensorboard", "weights_dir", "plan", "labels", "root", "download"}
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from inat.config.backbones import (
     UNFREEZE_ALL,
     BackboneConfig,
 )
+from inat.config.objective import ACCURACY, OBJECTIVES, Objective
 from inat.config.validation import (
     build_part,
     choice_errors,
@@ -34,6 +35,7 @@ ACTIVATIONS = ("relu", "gelu", "silu", "mish")
 BLOCKS = (PLAIN, RESIDUAL) = ("plain", "residual")
 POOLINGS = (FLATTEN, AVERAGE, MAXIMUM) = ("flatten", "average", "maximum")
 SCHEDULES = (STEP, COSINE) = ("step", "cosine")
+CLASS_WEIGHTS = (NO_WEIGHTS, BALANCED, EFFECTIVE) = ("none", "balanced", "effective")
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS = get_args(Precision)
 # Augmented crops are cut from a stored copy with CROP_MARGIN times the image size. For 300 images of 300x240 px, the
@@ -177,6 +179,10 @@ class OptimConfig:
     ``weight_decay`` above 0, Adam becomes AdamW. ``mixup_alpha`` and ``cutmix_alpha`` are parameters of Beta
     distributions, ``random_erasing`` is the share of the images that lose a rectangle. ``ema_decay`` is the decay of
     the moving average of the weights, which is then validated and saved in place of the weights. 0 means off.
+
+    ``class_weights`` are the weights of the classes in the training loss: inverse to the number of their images
+    ("balanced") or to the effective number ("effective"). With ``balanced_sampler``, an epoch draws as many images as
+    without it, the same number from each class.
     """
 
     learning_rate: float
@@ -191,6 +197,8 @@ class OptimConfig:
     cutmix_alpha: float = 0.0
     random_erasing: float = 0.0
     ema_decay: float = 0.0
+    class_weights: str = NO_WEIGHTS
+    balanced_sampler: bool = False
 
     def __post_init__(self) -> None:
         problems = type_errors(self) + positive_errors(
@@ -199,7 +207,8 @@ class OptimConfig:
         problems += non_negative_errors(self, "weight_decay", "mixup_alpha", "cutmix_alpha")
         for name in ("warmup_share", "label_smoothing", "random_erasing", "ema_decay"):
             problems += range_errors(self, name, 0, 1)
-        raise_if_any(problems + choice_errors(self, "schedule", SCHEDULES))
+        problems += choice_errors(self, "schedule", SCHEDULES) + choice_errors(self, "class_weights", CLASS_WEIGHTS)
+        raise_if_any(problems)
 
     @property
     def alters_images(self) -> bool:
@@ -219,6 +228,7 @@ class TrialConfig:
     seed: int = 0
     precision: Precision = "auto"
     compile: bool = False
+    metric: str = ACCURACY.name  # the objective: decides on patience, and on the epoch whose weights are kept
     stop_epoch: int = 0  # ends the training early, with the schedule for max_epochs; 0: train for max_epochs
 
     def __post_init__(self) -> None:
@@ -227,9 +237,15 @@ class TrialConfig:
             problems.append(f"stop_epoch must be in 0..{self.max_epochs}, got {self.stop_epoch}")
         if isinstance(self.model, CNNConfig):
             problems += pooling_errors(self.model.conv_layers, self.data.image_size)
+        problems += choice_errors(self, "metric", tuple(OBJECTIVES))
         if self.precision not in PRECISIONS:
             problems.append(f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}")
         raise_if_any(problems)
+
+    @property
+    def objective(self) -> Objective:
+        """The metric that decides on patience, and on the epoch whose weights are kept."""
+        return OBJECTIVES[self.metric]
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:

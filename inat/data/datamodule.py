@@ -25,21 +25,32 @@ VIEW_STREAM = 1  # number of the random stream that draws views, beside the stre
 
 
 class ArrayDataModule(pl.LightningDataModule):
-    """Loaders of a training and a validation split; ``dataset`` makes the data set of a split on a device."""
+    """Loaders of a training and a validation split; ``dataset`` makes the data set of a split on a device.
+
+    With ``balanced``, each class comes equally often in a training epoch.
+    """
 
     dataset: Callable[[Any, torch.device], ArrayDataset]
 
-    def __init__(self, train: Any, val: Any, classes: tuple[str, ...], batch_size: int, seed: int) -> None:
+    def __init__(
+        self, train: Any, val: Any, classes: tuple[str, ...], batch_size: int, seed: int, balanced: bool = False
+    ) -> None:
         super().__init__()
         self.train, self.val = train, val
         self.classes = classes  # in the order of the labels
         self.batch_size = batch_size
         self.seed = seed
+        self.balanced = balanced
+
+    @property
+    def train_labels(self) -> NDArray[np.int64]:
+        """Labels (N,) of the training images, in order."""
+        raise NotImplementedError
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches, shuffled anew for each epoch."""
-        dataset = self.dataset(self.train, self._device())
-        return batch_loader(dataset, self.batch_size, self._device(), dataset.shuffle(self.seed))
+        dataset, labels = self.dataset(self.train, self._device()), self.train_labels if self.balanced else None
+        return batch_loader(dataset, self.batch_size, self._device(), dataset.shuffle(self.seed, labels))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation batches, in order."""
@@ -60,10 +71,15 @@ class ImageDataModule(ArrayDataModule):
 
     dataset = SplitDataset
 
-    def __init__(self, config: DataConfig, batch_size: int, seed: int = 0) -> None:
+    def __init__(self, config: DataConfig, batch_size: int, seed: int = 0, balanced: bool = False) -> None:
         self.splits: Splits = load_splits(config)
-        super().__init__(self.splits.train, self.splits.val, self.splits.classes, batch_size, seed)
+        super().__init__(self.splits.train, self.splits.val, self.splits.classes, batch_size, seed, balanced)
         self.config = config
+
+    @property
+    def train_labels(self) -> NDArray[np.int64]:
+        labels: NDArray[np.int64] = self.splits.train.labels[self.splits.train.rows]
+        return labels
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Batches of the held-out test split, in order."""
@@ -119,15 +135,15 @@ class FeatureDataset(ArrayDataset):
         features = torch.cat(gathered)[positions] if len(gathered) > 1 else gathered[0]
         return Batch(channels_first(features), self.labels[self._send(row)])
 
-    def shuffle(self, seed: int) -> EpochShuffle:
-        return ViewShuffle(len(self), seed, len(self.views))
+    def shuffle(self, seed: int, labels: NDArray[np.int64] | None = None) -> EpochShuffle:
+        return ViewShuffle(len(self), seed, len(self.views), labels)
 
 
 class ViewShuffle(EpochShuffle):
     """A shuffle that also draws one of ``views`` for every image; both depend only on (seed, epoch)."""
 
-    def __init__(self, size: int, seed: int, views: int) -> None:
-        super().__init__(size, seed)
+    def __init__(self, size: int, seed: int, views: int, labels: NDArray[np.int64] | None = None) -> None:
+        super().__init__(size, seed, labels)
         self.views = views
 
     def __iter__(self) -> Iterator[int]:
@@ -139,6 +155,11 @@ class FeatureDataModule(ArrayDataModule):
     """Training and validation ``Features``; in each epoch, each training image comes in one of its views."""
 
     dataset = FeatureDataset
+
+    @property
+    def train_labels(self) -> NDArray[np.int64]:
+        labels: NDArray[np.int64] = self.train.labels
+        return labels
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int = 0) -> tuple[Tensor, Tensor]:
         """Features (B, ...) and labels (B,), the input of the stages that train."""

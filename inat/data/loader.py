@@ -18,6 +18,7 @@ from inat.data.splits import Split
 
 # Share of the free GPU memory that the arrays of one trial may take; the rest is for networks and other trials.
 GPU_COPY_SHARE = 0.25
+EVEN_STREAM = 2  # number of the random stream that draws from classes evenly, beside those of the order and the views
 
 
 class Batch(NamedTuple):
@@ -32,12 +33,17 @@ class Batch(NamedTuple):
 
 
 class EpochShuffle(Sampler[int]):
-    """A permutation that depends only on (seed, epoch), so a resumed trial sees the order of an uninterrupted one."""
+    """A permutation that depends only on (seed, epoch), so a resumed trial sees the order of an uninterrupted one.
 
-    def __init__(self, size: int, seed: int) -> None:
+    With ``labels``, as many images are drawn with replacement, the same number from each class (one more from some of
+    them if the numbers do not divide).
+    """
+
+    def __init__(self, size: int, seed: int, labels: NDArray[np.int64] | None = None) -> None:
         self.size = size
         self.seed = seed
         self.epoch = 0
+        self.rows_of_class = [] if labels is None else [np.flatnonzero(labels == one) for one in np.unique(labels)]
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -47,8 +53,18 @@ class EpochShuffle(Sampler[int]):
         return self.size
 
     def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
+        order = self._drawn_evenly() if self.rows_of_class else self._generator().permutation(self.size)
         return iter(order.tolist())
+
+    def _generator(self, *stream: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, self.epoch, *stream))
+
+    def _drawn_evenly(self) -> NDArray[np.int64]:
+        random, number = self._generator(EVEN_STREAM), len(self.rows_of_class)
+        each = np.full(number, self.size // number)
+        each[random.permutation(number)[: self.size % number]] += 1
+        drawn = [random.choice(rows, count) for rows, count in zip(self.rows_of_class, each.tolist(), strict=True)]
+        return random.permutation(np.concatenate(drawn))
 
 
 class ArrayDataset(Dataset[Batch]):
@@ -63,8 +79,8 @@ class ArrayDataset(Dataset[Batch]):
     def __getitems__(self, indices: list[int]) -> Batch: ...
 
     @abstractmethod
-    def shuffle(self, seed: int) -> EpochShuffle:
-        """The order of training batches."""
+    def shuffle(self, seed: int, labels: NDArray[np.int64] | None = None) -> EpochShuffle:
+        """The order of training batches; with the ``labels`` of the rows, each class comes equally often."""
 
     def __getitem__(self, index: int) -> Batch:
         return Batch(*(None if part is None else part[0] for part in self.__getitems__([index])))  # type: ignore[arg-type]
@@ -93,8 +109,8 @@ class SplitDataset(ArrayDataset):
         images = self.images.index_select(0, rows).permute(0, 3, 1, 2)
         return Batch(images, self.labels[rows], None if self.aspects is None else self.aspects[rows])
 
-    def shuffle(self, seed: int) -> EpochShuffle:
-        return EpochShuffle(len(self), seed)
+    def shuffle(self, seed: int, labels: NDArray[np.int64] | None = None) -> EpochShuffle:
+        return EpochShuffle(len(self), seed, labels)
 
 
 class PrefetchingLoader(DataLoader[Batch]):

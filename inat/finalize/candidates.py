@@ -11,7 +11,8 @@ from typing import Any
 
 from scipy import stats
 
-from inat.constants import BEST_VAL_ACC, EPOCH, FAILED
+from inat.config.objective import Objective
+from inat.constants import EPOCH, FAILED
 from inat.errors import ConfigError, SearchError
 from inat.study.study import Study
 from inat.study.trial import Trial
@@ -33,18 +34,23 @@ class Candidate:
     seeds: int
 
     @property
+    def objective(self) -> Objective:
+        """What the search optimised."""
+        return self.trial.objective
+
+    @property
     def complete(self) -> bool:
         """Whether every seed has a result."""
         return len(self.runs) == self.seeds
 
     @property
     def scores(self) -> list[float]:
-        """Best validation accuracy of each run."""
+        """Best value of each run."""
         return [score_of(run) for run in self.runs]
 
     @property
     def mean(self) -> float:
-        """Mean validation accuracy over the seeds; needs at least one run."""
+        """Mean of the best values over the seeds; needs at least one run."""
         return statistics.fmean(self.scores)
 
     @property
@@ -54,14 +60,15 @@ class Candidate:
 
 
 def score_of(trial: Trial) -> float:
-    """Best validation accuracy of a trial that has one."""
-    assert trial.best_val_acc is not None
-    return trial.best_val_acc
+    """Best value of a trial that has one."""
+    assert trial.best_value is not None
+    return trial.best_value
 
 
 def best_epoch(trial: Trial) -> int:
-    """The epoch of the weights in the trial's best.ckpt: the first with its best validation accuracy."""
-    return int(next(row[EPOCH] for row in trial.history if row[BEST_VAL_ACC] == trial.best_val_acc))
+    """The epoch of the weights in the trial's best.ckpt: the first with its best value."""
+    column = trial.objective.best_column
+    return int(next(row[EPOCH] for row in trial.history if row[column] == trial.best_value))
 
 
 def top_configurations(study: Study, count: int) -> list[Trial]:
@@ -105,12 +112,12 @@ def collect_candidates(retraining: Study, trials: Sequence[Trial], seeds: int) -
 def _runs_of(retraining: Study, trial: Trial, seeds: int) -> Iterator[Trial]:
     for seed in range(1, seeds + 1):
         run = find_run(retraining, run_params(trial, seed))
-        if run is not None and run.best_val_acc is not None:
+        if run is not None and run.best_value is not None:
             yield run
 
 
 def rank_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates, best first: by mean validation accuracy, then smaller deviation, then rank in the search.
+    """Candidates, best first: by mean value of the objective, then smaller deviation, then rank in the search.
 
     A candidate with a failed seed is unreliable; it ranks behind all complete candidates.
     """
@@ -119,24 +126,26 @@ def rank_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
         if not candidate.runs:
             return (True, 0.0, 0.0)
         # Rounded: the sum of the same accuracies in another order differs in its last digit.
-        return (not candidate.complete, -round(candidate.mean, 9), round(candidate.sd or 0.0, 9))
+        mean = candidate.objective.sign * round(candidate.mean, 9)
+        return (not candidate.complete, -mean, round(candidate.sd or 0.0, 9))
 
     return sorted(candidates, key=rank)
 
 
 def median_run(candidate: Candidate) -> Trial:
-    """The run whose model is kept: the run with the median validation accuracy.
+    """The run whose model is kept: the run with the median value of the objective.
 
-    The best run would be biased: its validation accuracy is the luckiest of several seeds. The median run has the test
-    score that one training of this configuration can be expected to reach. For an even number of runs it is the lower
-    of the two middle runs; equal accuracies are in order of seed.
+    The best run would be biased: its value is the luckiest of several seeds. The median run has the test score that one
+    training of this configuration can be expected to reach. For an even number of runs it is the worse of the two
+    middle runs; equal values are in order of seed.
     """
-    in_order = sorted(candidate.runs, key=lambda run: (score_of(run), run.params[SEED]))
+    sign = candidate.objective.sign
+    in_order = sorted(candidate.runs, key=lambda run: (sign * score_of(run), run.params[SEED]))
     return in_order[(len(in_order) - 1) // 2]
 
 
 def lead(winner: Candidate, other: Candidate) -> tuple[float, float, float] | None:
-    """Difference of the two means (winner - other) and the ends of Welch's interval.
+    """By how much the winner's mean is better, and the ends of Welch's interval.
 
     None if a candidate has fewer than two runs, or if neither varies between seeds.
     """
@@ -146,4 +155,6 @@ def lead(winner: Candidate, other: Candidate) -> tuple[float, float, float] | No
         return None
     result = stats.ttest_ind(winner.scores, other.scores, equal_var=False)
     interval = result.confidence_interval(CONFIDENCE_LEVEL)
+    if winner.objective.sign < 0:
+        return other.mean - winner.mean, -float(interval.high), -float(interval.low)
     return winner.mean - other.mean, float(interval.low), float(interval.high)

@@ -40,7 +40,7 @@ def candidate_table(candidates: Sequence[Candidate]) -> Table:
         trial = candidate.trial
         sd = "-" if candidate.sd is None else f"{candidate.sd:.4f}"
         mean = f"{candidate.mean:.4f}" if candidate.runs else "-"
-        row = f"{trial.trial_id} {trial.name}", f"{trial.best_val_acc:.4f}", mean, sd, str(len(candidate.runs))
+        row = f"{trial.trial_id} {trial.name}", f"{trial.best_value:.4f}", mean, sd, str(len(candidate.runs))
         table.add_row(*row)
     return table
 
@@ -49,11 +49,13 @@ def describe_choice(metrics: dict[str, Any]) -> str:
     """Which configuration won, by how much, and which of its runs becomes the model."""
     winner, model = metrics["winner"], metrics["model"]
     words = "\n        ".join(winner["in_words"])
-    which = "the median" if winner["n"] % 2 else "the lower of the middle two"
+    objective = metrics["objective"]
+    lower = "lower" if objective["mode"] == "max" else "higher"
+    which = "the median" if winner["n"] % 2 else f"the {lower} of the middle two"
     return (
         f"\nwinner  {winner['trial_id']} {winner['name']}\n        {words}\n"
-        f"model   seed {model['seed']}, {which} of {_count(winner['n'], 'run')}: {model['best_val_acc']:.4f} "
-        f"validation accuracy at epoch {model['best_epoch']}"
+        f"model   seed {model['seed']}, {which} of {_count(winner['n'], 'run')}: "
+        f"{model[objective['best_column']]:.4f} {objective['label']} at epoch {model['best_epoch']}"
     )
 
 
@@ -65,8 +67,9 @@ def describe_test(test: dict[str, Any]) -> str:
     before = f"; {_count(others, 'other model')} of this study {was} evaluated too" if others else ""
     return (
         f"test    {test['accuracy']:.4f}{interval} on {test['images']} held-out images, evaluated once{before}\n"
-        f"        top-2 {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, expected calibration error "
-        f"{test['ece']:.4f}"
+        f"        a constant answer scores {test['majority_share']:.4f}; balanced accuracy "
+        f"{test['balanced_accuracy']:.4f}, top-2 {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, "
+        f"expected calibration error {test['ece']:.4f}"
     )
 
 
@@ -82,7 +85,7 @@ def describe_exports(exports: dict[str, Any]) -> str:
 def describe_shipping(epochs: int) -> str:
     """What the training of the shipped model uses."""
     return (
-        f"\nship    {_count(epochs, 'epoch')} on training and validation photos together; the validation accuracy "
+        f"\nship    {_count(epochs, 'epoch')} on training and validation photos together; the validation score "
         "printed below is optimistic, since the model trains on these photos"
     )
 

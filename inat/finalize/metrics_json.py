@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.files import read_json
+from inat.config.objective import Objective
 from inat.config.trial import active_params
-from inat.constants import BEST_JSON, BEST_VAL_ACC, EPOCHS, METRICS_JSON, NAME, SECONDS, STATE, TEST, TRIAL_ID
+from inat.constants import BEST_JSON, EPOCHS, METRICS_JSON, NAME, SECONDS, STATE, TEST, TRIAL_ID
 from inat.finalize.candidates import Candidate, best_epoch, lead, score_of
 from inat.finalize.task import Task
 from inat.study.trial import Trial
@@ -16,7 +17,7 @@ from inat.tuning.worker.trainable import SEED
 
 FORMAT = 1
 RULE = (
-    "The configuration with the best mean validation accuracy wins. Ties go to the smaller standard deviation, then to "
+    "The configuration with the best mean {label} wins. Ties go to the smaller standard deviation, then to "
     "the better rank in the search. A configuration with a failed seed cannot win."
 )
 # Settings that describe where and how a run trained; the other settings describe the model.
@@ -36,7 +37,8 @@ def choice_sections(task: Task, candidates: Sequence[Candidate], winner: Candida
         "data": _data(task, winner.trial),
         "search": _search(task),
         "seeds": task.command.seeds,
-        "rule": RULE,
+        "objective": _objective(task.study.objective),
+        "rule": RULE.format(label=task.study.objective.label),
         "candidates": [_candidate(candidate) for candidate in candidates],
         "winner": _winner(task, candidates, winner),
         "model": model,
@@ -45,11 +47,23 @@ def choice_sections(task: Task, candidates: Sequence[Candidate], winner: Candida
     }
 
 
-def run_summary(run: Trial) -> dict[str, Any]:
-    """One run: its id, seed, best validation accuracy, epochs and seconds."""
+def _objective(objective: Objective) -> dict[str, Any]:
+    """The objective of the search and of the choice; metrics.json of earlier versions has none: the accuracy."""
     return {
-        "run": run.trial_id, SEED: run.params[SEED], BEST_VAL_ACC: score_of(run), "best_epoch": best_epoch(run),
-        EPOCHS: run.epochs, SECONDS: round(run.seconds, 1),
+        "metric": objective.name, "label": objective.label, "mode": objective.mode,
+        "column": objective.column, "best_column": objective.best_column, "search_column": _search_column(objective),
+    }  # fmt: skip
+
+
+def _search_column(objective: Objective) -> str:
+    return f"search_{objective.column}"
+
+
+def run_summary(run: Trial) -> dict[str, Any]:
+    """One run: its id, seed, best value, epochs and seconds."""
+    return {
+        "run": run.trial_id, SEED: run.params[SEED], run.objective.best_column: score_of(run),
+        "best_epoch": best_epoch(run), EPOCHS: run.epochs, SECONDS: round(run.seconds, 1),
     }  # fmt: skip
 
 
@@ -80,7 +94,7 @@ def _search(task: Task) -> dict[str, Any]:
     return {
         "trials": len(task.study.trials),
         "best_trial": best.trial_id,
-        BEST_VAL_ACC: best.best_val_acc,
+        best.objective.best_column: best.best_value,
         "test": _tested_by_search(task),
     }
 
@@ -100,7 +114,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
     known = bool(candidate.runs)
     return {
         TRIAL_ID: trial.trial_id, NAME: trial.name, "params": active_params(trial.params),
-        "search_val_acc": trial.best_val_acc, "search_epochs": trial.epochs, "search_state": trial.state,
+        _search_column(trial.objective): trial.best_value, "search_epochs": trial.epochs, "search_state": trial.state,
         "n": len(candidate.runs), "failed": candidate.seeds - len(candidate.runs),
         "mean": candidate.mean if known else None, "sd": candidate.sd if known else None,
         "runs": [run_summary(run) for run in candidate.runs],
@@ -109,7 +123,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 
 def _winner(task: Task, candidates: Sequence[Candidate], winner: Candidate) -> dict[str, Any]:
     first = next(candidate for candidate in candidates if candidate.trial is task.trials[0])
-    drop = score_of(first.trial) - first.mean if first.runs else None
+    drop = first.objective.sign * (score_of(first.trial) - first.mean) if first.runs else None
     return {
         TRIAL_ID: winner.trial.trial_id, NAME: winner.trial.name, STATE: winner.trial.state,
         "mean": winner.mean, "sd": winner.sd, "n": len(winner.runs),
@@ -137,10 +151,13 @@ def _drop_sentence(task: Task, first: Candidate) -> str:
     score, mean, count = score_of(first.trial), first.mean, len(task.study.trials)
     n = len(first.runs)
     seeds = "a new seed scores" if n == 1 else f"the mean of {n} new seeds is"
-    if mean >= score:
-        return f"The best score of the search, {score:.4f}, did not drop in retraining: {seeds} {mean:.4f}."
+    objective = task.study.objective
+    drop, dropped = ("drop", "dropped") if objective.sign > 0 else ("rise", "rose")
+    if objective.reaches(mean, score):
+        return f"The best score of the search, {score:.4f}, did not {drop} in retraining: {seeds} {mean:.4f}."
     return (
-        f"The best score of the search, {score:.4f}, dropped by {score - mean:.4f} in retraining: {seeds} {mean:.4f}. "
+        f"The best score of the search, {score:.4f}, {dropped} by {abs(score - mean):.4f} in retraining: {seeds} "
+        f"{mean:.4f}. "
         f"The best of {count} trials is partly the luckiest."
     )
 

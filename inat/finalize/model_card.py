@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.escaping import escape_markdown, escape_markdown_line
-from inat.constants import BEST_VAL_ACC, SHIPPED_CKPT
+from inat.constants import SHIPPED_CKPT
 
 Json = Mapping[str, Any]
 NO_LICENCE = (
@@ -28,7 +28,8 @@ def _head(m: Json) -> Iterator[str]:
     yield f"# {escape_markdown(m['winner']['name'])}\n"
     yield (
         f"An image classifier for {len(m['data']['classes'])} classes. Test accuracy **{test['accuracy']:.4f}** "
-        f"(95 % interval {_interval(test['accuracy_interval'])}) on {test['images']} held-out images.\n"
+        f"(95 % interval {_interval(test['accuracy_interval'])}) on {test['images']} held-out images; "
+        f"a constant answer scores {_number(test['majority_share'])}.\n"
     )
     yield f"Licence: {m['licence'] or NO_LICENCE}\n"
     if backbone and m["model"]["config"].get("weights") != "none":
@@ -66,25 +67,26 @@ def _training(m: Json) -> Iterator[str]:
 
 
 def _choice(m: Json) -> Iterator[str]:
-    winner, model, search = m["winner"], m["model"], m["search"]
+    winner, model, search, objective = m["winner"], m["model"], m["search"], m["objective"]
     yield "## How it was chosen\n"
     yield (
         f"The candidates are the {len(m['candidates'])} best configurations of a search of {search['trials']} trials, "
         f"each retrained with seeds 1 to {m['seeds']}. {m['rule']}\n"
     )
-    header = ("candidate", "in the search", "mean over seeds", "sd", "n", "validation accuracy per seed")
-    yield from _table(header, [_candidate_row(c, c["trial_id"] == winner["trial_id"]) for c in m["candidates"]])
+    header = ("candidate", "in the search", "mean over seeds", "sd", "n", f"{objective['label']} per seed")
+    rows = [_candidate_row(c, objective, c["trial_id"] == winner["trial_id"]) for c in m["candidates"]]
+    yield from _table(header, rows)
     yield "\n\n".join(winner["in_words"]) + "\n"
     yield (
-        f"The model is the run with seed {model['seed']}: its validation accuracy, {model[BEST_VAL_ACC]:.4f}, is the "
-        f"median of the winner's {winner['n']} runs, not the best.\n"
+        f"The model is the run with seed {model['seed']}: its {objective['label']}, "
+        f"{model[objective['best_column']]:.4f}, is the median of the winner's {winner['n']} runs, not the best.\n"
     )
 
 
-def _candidate_row(candidate: Json, won: bool) -> tuple[str, ...]:
+def _candidate_row(candidate: Json, objective: Json, won: bool) -> tuple[str, ...]:
     name = f"{candidate['trial_id']} {candidate['name']}"
-    scores = ", ".join(f"{run[BEST_VAL_ACC]:.4f}" for run in candidate["runs"])
-    numbers = (_number(candidate[key]) for key in ("search_val_acc", "mean", "sd"))
+    scores = ", ".join(f"{run[objective['best_column']]:.4f}" for run in candidate["runs"])
+    numbers = (_number(candidate[key]) for key in (objective["search_column"], "mean", "sd"))
     return (Markdown(f"**{escape_markdown(name)}**") if won else name, *numbers, str(candidate["n"]), scores)
 
 

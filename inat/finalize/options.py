@@ -24,12 +24,12 @@ OVERRIDES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinalizeCommand:
-    """Retrain a study's best configurations, choose one by validation accuracy and test it once."""
+    """Retrain a study's best configurations, choose one by the study's metric and test it once."""
 
     study: tyro.conf.Positional[Path]
     """Study directory."""
     top: int = 3
-    """Number of configurations to retrain: the best of the search by validation accuracy, each counted once."""
+    """Number of configurations to retrain: the best of the search by its metric, each counted once."""
     seeds: int = 5
     """Number of runs per configuration, with seeds 1, 2, ..."""
     ship: bool = False
@@ -83,5 +83,5 @@ def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> Sear
         # The first rung is the last epoch, so ASHA stops nothing.
         grace_period=stored.max_epochs,
         # These settings end a search or add records to it; a retraining needs none of them.
-        time_budget=None, target_accuracy=None, start_from=None, wandb="off", tensorboard=False, resume=None,
+        time_budget=None, target=None, start_from=None, wandb="off", tensorboard=False, resume=None,
     )  # fmt: skip

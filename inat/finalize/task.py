@@ -8,6 +8,8 @@ from ray import tune
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
 from inat.config.trial import DataConfig, TrialConfig
+from inat.constants import CLASS_COUNTS
+from inat.data.class_balance import class_counts
 from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
 from inat.errors import ConfigError, StudyError
 from inat.finalize.candidates import run_params, top_configurations
@@ -81,7 +83,12 @@ def plan(command: FinalizeCommand, study: Study) -> Task:
     configs = [_config_of(trial, config, study) for trial in trials]
     for trial_config in configs:
         load_splits(trial_config.data)  # decodes the images now, so no run waits for them
-    info = study_info(config, {}, data) | {backbone_checks.WEIGHTS: weights, "retrains": study.directory.name}
+    counts = class_counts(load_splits(configs[0].data))
+    info = study_info(config, {}, data) | {
+        CLASS_COUNTS: counts,
+        backbone_checks.WEIGHTS: weights,
+        "retrains": study.directory.name,
+    }
     return Task(command, study, config, trials, configs, data, info)
 
 

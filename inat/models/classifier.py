@@ -1,7 +1,7 @@
 """The LightningModule around any network: loss, metrics, optimizer, learning rate schedule, average of the weights."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,22 +10,28 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from inat.config.trial import COSINE, OptimConfig
-from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_ACC, VAL_LOSS
+from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_LOSS
 from inat.data.mixup import BatchMixing
 from inat.models.stages import HEAD
+from inat.models.validation_scores import ValidationScores
+from inat.models.weight_average import WeightAverage
+
+VAL_SCORES = "val_scores"  # the meter of all validation metrics but the loss
 
 
 class Classifier(pl.LightningModule):
     """Trains ``net`` (images or features -> logits of ``num_classes``) with cross entropy and Adam, as ``optim`` says.
 
-    After every validation, the four metrics of the epoch are in ``trainer.callback_metrics``. They are means over
-    images, whatever the size of the last batch. Training loss and accuracy are those of the altered batches: after
-    label smoothing, erasing and mixing.
+    After every validation, the metrics of the epoch are in ``trainer.callback_metrics``. They count every image once,
+    whatever the size of the last batch. Training loss and accuracy are those of the altered batches: after label
+    smoothing, erasing, mixing and weighting.
+
+    ``class_weights``, one per class, weight the training loss; a mixed label has the weights of its classes. The
+    validation loss is not weighted, so that trials with other weights can be compared.
 
     With ``micro_batch``, each batch goes through the network in parts of at most that many images, whose gradients add
     up to those of the whole batch; only batch norm sees the parts. All stages of ``net`` except "head" learn at
@@ -42,6 +48,7 @@ class Classifier(pl.LightningModule):
         num_classes: int,
         micro_batch: int | None = None,
         body_lr_factor: float = 1.0,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.net = net
@@ -51,12 +58,15 @@ class Classifier(pl.LightningModule):
         self.optim = optim
         self.mix_batch = BatchMixing(optim, num_classes)
         self.average: WeightAverage | None = None
+        self.class_weights: Tensor | None
+        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("class_weights", weights, persistent=False)  # part of no checkpoint
         self.meters = nn.ModuleDict({
             # Checks of values would wait for the device at every step, and a NaN loss must stay NaN.
             TRAIN_LOSS: MeanMetric(nan_strategy="disable"),
             TRAIN_ACC: MulticlassAccuracy(num_classes, average="micro", validate_args=False),
             VAL_LOSS: MeanMetric(nan_strategy="disable"),
-            VAL_ACC: MulticlassAccuracy(num_classes, average="micro", validate_args=False),
+            VAL_SCORES: ValidationScores(num_classes),
         })  # fmt: skip
 
     def forward(self, images: Tensor) -> Tensor:
@@ -106,30 +116,33 @@ class Classifier(pl.LightningModule):
         for images, labels in self._parts(batch):
             logits = net(images).float()
             losses = functional.cross_entropy(logits, labels, reduction="none")
-            self._update_meters(logits, labels, losses, VAL_LOSS, VAL_ACC)
+            self._update_meters(logits, labels, losses, VAL_LOSS, VAL_SCORES)
 
     def _training_losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Loss (N,) of each image, which also goes into the training metrics."""
         images, labels = batch
         logits = self(images).float()  # a loss in 16 bit would be off by up to 0.4 %
         smoothing = self.optim.label_smoothing
-        losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+        losses = functional.cross_entropy(
+            logits, labels, weight=self.class_weights, reduction="none", label_smoothing=smoothing
+        )
         # The class of a mixed image is that of its larger part.
         self._update_meters(logits, labels if labels.ndim == 1 else labels.argmax(1), losses, TRAIN_LOSS, TRAIN_ACC)
         return losses
 
-    def _update_meters(self, logits: Tensor, labels: Tensor, losses: Tensor, loss_name: str, acc_name: str) -> None:
+    def _update_meters(self, logits: Tensor, labels: Tensor, losses: Tensor, loss_name: str, scores_name: str) -> None:
         # One loss per image: with nan_strategy="disable", torchmetrics 1.9 ignores weights.
         self._meter(loss_name).update(losses.detach())
-        self._meter(acc_name).update(logits.detach(), labels)
+        self._meter(scores_name).update(logits.detach(), labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the epoch. Validation follows the last training batch, so all four are complete."""
+        """Log the metrics of the epoch. Validation follows the last training batch, so all of them are complete."""
         for name in self.meters:
             meter = self._meter(name)
             if meter.update_called:
                 # Logged once per epoch: logging at each step takes as long as the step of a small network.
-                self.log(name, meter.compute())
+                values = meter.compute()
+                self.log_dict(values if isinstance(values, dict) else {name: values})
                 meter.reset()
 
     def _meter(self, name: str) -> Metric:
@@ -203,48 +216,3 @@ def cosine_factor(step: int, total: int, warmup: int) -> float:
     if step >= total:
         return 0.0
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
-
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
-COUNTER = "n_averaged"
-
-
-class WeightAverage(AveragedModel):
-    """torch's moving average of a network's parameters and buffers; the decay grows to ``decay`` over the steps.
-
-    Its counter of steps is a plain attribute on the CPU, not a buffer: torch reads it at every step, and reading a
-    buffer on a GPU would make every step wait for the GPU. State dicts contain it under the name of torch's buffer.
-    """
-
-    def __init__(self, net: nn.Module, decay: float) -> None:
-        def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
-            get_ema_multi_avg_fn(decay_at(int(count), decay))(averaged, current, count)
-
-        super().__init__(net, multi_avg_fn=average, use_buffers=True)
-        self.requires_grad_(False)
-        del self.n_averaged
-        self.n_averaged = torch.tensor(0)
-        self.register_state_dict_post_hook(_save_counter)
-        self.register_load_state_dict_pre_hook(_load_counter)
-
-
-def _save_counter(average: WeightAverage, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    state[prefix + COUNTER] = average.n_averaged
-
-
-def _load_counter(
-    average: WeightAverage, state: dict[str, Any], prefix: str, metadata: Any, strict: bool, missing: list[str], *_: Any
-) -> None:
-    if prefix + COUNTER in state:
-        average.n_averaged = state.pop(prefix + COUNTER).cpu().clone()
-    else:
-        missing.append(prefix + COUNTER)
-
-
-def decay_at(count: int, decay: float) -> float:
-    """The decay after ``count`` updates: (1 + count) / (10 + count), at most ``decay``.
-
-    With a constant decay, the random initial weights would dominate the average in the first epochs, in which ASHA
-    compares trials. The formula is that of TensorFlow's ExponentialMovingAverage with ``num_updates``.
-    """
-    return min(decay, (1 + count) / (10 + count))

@@ -2,6 +2,7 @@
 
 import copy
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,18 +22,23 @@ RANDOM_BODY_SEED = 0  # without weights, all trials of all studies start from th
 
 
 def build_classifier(
-    config: TrialConfig, num_classes: int, *, net: nn.Module | None = None, micro_batch: int | None = None
+    config: TrialConfig,
+    num_classes: int,
+    *,
+    net: nn.Module | None = None,
+    micro_batch: int | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> Classifier:
     """The classifier that ``config`` describes.
 
-    ``net`` is its network, or the last stages of it; by default the whole network is built. ``micro_batch``: see
-    Classifier.
+    ``net`` is its network, or the last stages of it; by default the whole network is built. ``micro_batch``
+    and ``class_weights``: see Classifier.
     """
     model = config.model
     trains_body = isinstance(model, BackboneConfig) and model.strategy == UNFREEZE_ALL
     factor = model.body_lr_factor if isinstance(model, BackboneConfig) and trains_body else 1.0
     whole_or_part = build_network(config, num_classes) if net is None else net
-    return Classifier(whole_or_part, config.optim, num_classes, micro_batch, factor)
+    return Classifier(whole_or_part, config.optim, num_classes, micro_batch, factor, class_weights)
 
 
 def build_network(config: TrialConfig, num_classes: int) -> nn.Module:

@@ -9,12 +9,12 @@ from inat.study.study import Study
 
 
 def checkpoint_threshold(study: Study, keep: int) -> float | None:
-    """Return the validation accuracy that a trial must reach to be among the best ``keep`` trials.
+    """Return the value of the objective that a trial must reach to be among the best ``keep`` trials.
 
     None as long as fewer trials have a result. Below the threshold a trial need not write its weights.
     """
     ranking = study.ranking()
-    return ranking[keep - 1].best_val_acc if len(ranking) >= keep else None
+    return ranking[keep - 1].best_value if len(ranking) >= keep else None
 
 
 def prune_checkpoints(study: Study, keep: int) -> None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from inat.config.search import CHANGEABLE
+from inat.config.search import CHANGEABLE, EARLIER_TARGET
 
 DIGESTS = "digests"  # key in study.json
 FIELDS = ("search", "space", "seed", "start_from", "grid", "weights")
@@ -38,7 +38,7 @@ def _fixed_parts(info: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for part, names in (("data", DATA_FIELDS), ("config", None)):
         values = info.get(part)
         for name, value in values.items() if isinstance(values, dict) else ():
-            if name in names if names is not None else name not in CHANGEABLE:
+            if name in names if names is not None else name not in (*CHANGEABLE, EARLIER_TARGET):
                 yield f"{part}.{name}", value
 
 

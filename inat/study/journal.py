@@ -9,30 +9,33 @@ from bisect import insort
 from pathlib import Path
 from typing import Any, Self
 
+from inat.config.objective import ACCURACY, Objective, objective_of
 from inat.constants import FAILED, JOURNAL, RUNNING, TRIAL_ID, TRIALS_CSV
 from inat.errors import StudyError
 from inat.study.atomic_io import mend_hint, read_json_lines
 from inat.study.events import UnfitEventError, check_event
+from inat.study.metadata import read_info
 from inat.study.trial import Trial
 
 
 class Journal:
-    """The trials of a study, built from its events in order."""
+    """The trials of a study, built from its events in order; ``objective`` decides which of them is the best."""
 
-    def __init__(self) -> None:
+    def __init__(self, objective: Objective = ACCURACY) -> None:
+        self.objective = objective
         self.trials: dict[str, Trial] = {}
         self._reported_epochs: list[tuple[str, dict[str, Any]]] = []
         self._ended_in_order: list[Trial] = []
-        # (-accuracy, number, trial): numbers are unique, so sorting never compares two trials.
+        # (-sign * best value, number, trial): numbers are unique, so sorting never compares two trials.
         self._ranked: list[tuple[float, int, Trial]] = []
 
     @classmethod
     def read(cls, directory: Path) -> Self:
         """Read the journal of a study as it is now, without locking the study; a search may be writing it.
 
-        Empty for a study without a trial. Raises StudyError if the file is damaged or missing.
+        Empty for a study without a trial. Raises StudyError if this file or study.json is damaged or missing.
         """
-        journal = cls()
+        journal = cls(objective_of(read_info(directory)))
         try:
             journal.replay(directory / JOURNAL, growing=True)
         except FileNotFoundError as error:
@@ -59,6 +62,10 @@ class Journal:
     def next_trial_id(self) -> str:
         """The id that the next new trial will get: "t" and its number, in four digits or more."""
         return f"t{len(self.trials):04d}"
+
+    def new_trial(self, trial_id: str, number: int, params: dict[str, Any], created: str) -> Trial:
+        """Make a trial with the objective of the study; it is not added to ``trials``."""
+        return Trial(trial_id, number, params, created, objective=self.objective)
 
     def ended(self) -> list[Trial]:
         """Return the ended trials (completed, stopped or failed) in order of number."""
@@ -91,10 +98,10 @@ class Journal:
 
     def apply(self, event: dict[str, Any]) -> None:
         """Apply one event; KeyError, TypeError, ValueError or AttributeError if it does not fit."""
-        check_event(event)
+        check_event(event, self.objective)
         trial = self.trials.get(event[TRIAL_ID])
         if event["event"] == "trial":
-            self._add(trial, Trial(event[TRIAL_ID], event["number"], event["params"], event["created"]))
+            self._add(trial, self.new_trial(event[TRIAL_ID], event["number"], event["params"], event["created"]))
         elif trial is None:
             raise UnfitEventError(event[TRIAL_ID])
         elif event["event"] == "epoch":
@@ -119,6 +126,6 @@ class Journal:
     def _end(self, trial: Trial, state: str, error: str) -> None:
         trial.state, trial.error = state, error
         self._ended_in_order.append(trial)
-        best = trial.best_val_acc
+        best = trial.best_value
         if state != FAILED and best is not None and math.isfinite(best):
-            insort(self._ranked, (-best, trial.number, trial))
+            insort(self._ranked, (-self.objective.sign * best, trial.number, trial))

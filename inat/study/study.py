@@ -10,7 +10,7 @@ import json
 import shlex
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Self, TextIO
 
 from filelock import FileLock
 
+from inat.config.objective import objective_of
 from inat.constants import (
     BEST_VAL_ACC,
     CHECKPOINTS_DIR,
@@ -45,8 +46,8 @@ from inat.study.metadata import acquire_lock, check_journal, read_info
 from inat.study.strange_files import check_files
 from inat.study.trial import Trial
 
-# Columns of an epoch that the journal keeps.
-JOURNALED = (*HISTORY_COLUMNS[1:], BEST_VAL_ACC, FINISHED, MICRO_BATCH, NOTE, TRAINABLE)
+# Columns of an epoch that the journal keeps, beside those of history.csv and the best value of the study's objective.
+JOURNALED = (FINISHED, MICRO_BATCH, NOTE, TRAINABLE)
 # While epochs arrive, trials.csv is rewritten at most once per TABLE_SECONDS. If a write takes longer than
 # CHEAP_SECONDS, at most TABLE_SHARE of the time is spent on writing.
 TABLE_SECONDS = 1.0
@@ -76,7 +77,7 @@ class Study(Journal):
     def __init__(self, directory: Path, info: dict[str, Any], lock: FileLock) -> None:
         self.directory = directory
         self.info = info
-        super().__init__()
+        super().__init__(objective_of(info))
         self._lock = lock
         self._replay()
         self._journal = JournalFile(directory / JOURNAL)  # both closed in close()
@@ -122,20 +123,21 @@ class Study(Journal):
         """Record a new trial with its hyperparameters; it gets the next number and counts as running."""
         number = len(self.trials)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        trial = Trial(self.next_trial_id, number, dict(params), created)
+        trial = self.new_trial(self.next_trial_id, number, dict(params), created)
         self.trials[trial.trial_id] = trial
         self._log("trial", trial.trial_id, number=number, params=trial.params, created=created)
         self._write_trials_soon()
         return trial
 
     def add_epoch(self, trial_id: str, row: Mapping[str, Any], node: str = "") -> bool:
-        """Record one epoch of a trial: a row with at least ``epoch`` and ``best_val_acc``, and the node it ran on.
+        """Record one epoch of a trial: a row with ``epoch`` and the objective's best value, and the node it ran on.
 
         An epoch that the trial already has replaces that one and all after it: the trial went back to a checkpoint.
         Returns False for the very row that the trial already has, which a resumed trial reports again; it is ignored.
         """
         trial = self.trials[trial_id]
-        row = {name: row[name] for name in JOURNALED if name in row}
+        kept = (*HISTORY_COLUMNS[1:], self.objective.best_column, *JOURNALED)
+        row = {name: row[name] for name in kept if name in row}
         if trial.has_row(row):
             return False
         repeated = row[EPOCH] <= trial.epochs
@@ -230,11 +232,12 @@ class Study(Journal):
 
 def trials_table(journal: Journal) -> str:
     """The text of trials.csv, one row per trial."""
-    columns = (*TRIAL_COLUMNS_BEFORE, *journal.parameters, *TRIAL_COLUMNS_AFTER)
+    after = (journal.objective.best_column if name == BEST_VAL_ACC else name for name in TRIAL_COLUMNS_AFTER)
+    columns = (*TRIAL_COLUMNS_BEFORE, *journal.parameters, *after)
     return csv_lines((trial.table_row() for trial in journal.trials.values()), columns, header=True)
 
 
-def history_table(journal: Journal) -> str:
+def history_table(journal: Journal, columns: Sequence[str] = HISTORY_COLUMNS) -> str:
     """The text of history.csv, one row per trial and epoch."""
     rows = ({TRIAL_ID: trial.trial_id} | row for trial in journal.trials.values() for row in trial.history)
-    return csv_lines(rows, HISTORY_COLUMNS, header=True)
+    return csv_lines(rows, columns, header=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from inat.config.objective import ACCURACY, Objective
 from inat.config.trial import active_params
 from inat.constants import (
     BEST_VAL_ACC,
@@ -22,7 +23,7 @@ class Trial:
     """One trial: its hyperparameters, its state and the epochs that it has reported.
 
     ``created`` is a UTC time in ISO format. ``node`` is the node of the last epoch, "" before the first. ``error`` is
-    the reason of a failure, or a note. ``history`` has one row per epoch.
+    the reason of a failure, or a note. ``history`` has one row per epoch. ``objective`` is that of the study.
     """
 
     trial_id: str
@@ -33,6 +34,7 @@ class Trial:
     node: str = ""
     error: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
+    objective: Objective = ACCURACY
 
     @property
     def name(self) -> str:
@@ -50,9 +52,9 @@ class Trial:
         return next((i for i, row in enumerate(self.history) if row[EPOCH] != i + 1), len(self.history))
 
     @property
-    def best_val_acc(self) -> float | None:
-        """Best validation accuracy so far; None before the first epoch."""
-        return float(self.history[-1][BEST_VAL_ACC]) if self.history else None
+    def best_value(self) -> float | None:
+        """Best value of the objective so far; None before the first epoch."""
+        return float(self.history[-1][self.objective.best_column]) if self.history else None
 
     @property
     def trainable_parameters(self) -> int | None:
@@ -81,8 +83,9 @@ class Trial:
 
     def table_row(self) -> dict[str, Any]:
         """Return the row of this trial in trials.csv."""
-        row: dict[str, Any] = {name: getattr(self, name) for name in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)}
-        row[SECONDS] = round(self.seconds, 3)
+        names = (name for name in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER) if name != BEST_VAL_ACC)
+        row: dict[str, Any] = {name: getattr(self, name) for name in names}
+        row |= {self.objective.best_column: self.best_value, SECONDS: round(self.seconds, 3)}
         return active_params(self.params) | row
 
 
@@ -124,6 +127,8 @@ _SHORT_FORMS: dict[str, Callable[[Any], str]] = {
     "cutmix_alpha": _unless_off(lambda v: f"cut{v:.2g}"),
     "random_erasing": _unless_off(lambda v: f"re{v:.2g}"),
     "ema_decay": _unless_off(lambda v: f"ema{v:.4g}"),
+    "class_weights": lambda v: {"none": "", "balanced": "cwbal", "effective": "cweff"}.get(v, v),
+    "balanced_sampler": lambda v: "evensampler" if v else "",
 }
 
 

@@ -67,8 +67,9 @@ def _fault_of_best(path: Path, trial: Trial) -> str:
         return "cannot be read"
     if foreign := _foreign(checkpoint_value(path, CONFIG_KEY) or {}, trial):
         return foreign
-    if trial.state != RUNNING and row.get("best_val_acc") != trial.best_val_acc:
-        return f"has a validation accuracy of {row.get('best_val_acc')}, its trial of {trial.best_val_acc}"
+    kept, objective = row.get(trial.objective.best_column), trial.objective
+    if trial.state != RUNNING and kept != trial.best_value:
+        return f"has a {objective.label} of {kept}, its trial of {trial.best_value}"
     return ""
 
 

@@ -11,7 +11,7 @@ from inat.config.search import SearchConfig
 from inat.constants import (
     BEST_CKPT,
     BEST_JSON,
-    BEST_VAL_ACC,
+    EARLIER_HISTORY_COLUMNS,
     HISTORY_CSV,
     SEARCH_KIND,
     STUDY_DB,
@@ -31,12 +31,18 @@ from inat.tuning.space import presets
 
 def check_tables(directory: Path, journal: Journal) -> Iterator[Problem]:
     """Tables that say something else than the journal."""
-    for name, text in ((TRIALS_CSV, trials_table(journal)), (HISTORY_CSV, history_table(journal))):
+    # Of two texts, the second is the file of earlier versions.
+    histories = [history_table(journal), history_table(journal, EARLIER_HISTORY_COLUMNS)]
+    for name, texts in ((TRIALS_CSV, [trials_table(journal)]), (HISTORY_CSV, histories)):
         path = directory / name
         # A running search appends to history.csv, so its order is another one.
-        if not path.exists() or sorted(path.read_bytes().split(b"\n")) != sorted(text.encode().split(b"\n")):
+        if not path.exists() or _lines(path.read_bytes()) not in [_lines(text.encode()) for text in texts]:
             fault = "differs from the journal" if path.exists() else "is missing"
             yield Problem(f"{name} {fault}", lambda n=name: _write_tables(directory, n))  # type: ignore[misc]
+
+
+def _lines(text: bytes) -> list[bytes]:
+    return sorted(text.split(b"\n"))
 
 
 def _write_tables(directory: Path, name: str) -> str:
@@ -55,7 +61,8 @@ def check_best(directory: Path, journal: Journal, removed: Removed) -> Iterator[
     best = best_with_weights(journal, directory)
     if best is None or not (written or weights.exists()):
         return  # the search has not ended for the first time
-    if (written.get(TRIAL_ID), written.get(BEST_VAL_ACC)) != (best.trial_id, best.best_val_acc):
+    column = journal.objective.best_column
+    if (written.get(TRIAL_ID), written.get(column)) != (best.trial_id, best.best_value):
         text = f"{BEST_JSON} is about trial {written.get(TRIAL_ID)}, the best trial is {best.trial_id}"
         yield Problem(text, lambda: _write_best(directory, removed, json_path))
     if weights.exists() and not is_as_written(weights, written):

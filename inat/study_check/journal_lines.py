@@ -2,15 +2,17 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inat.config.objective import ACCURACY, Objective, objective_of
 from inat.constants import EPOCH, JOURNAL, TRIAL_ID
 from inat.errors import StudyError
 from inat.study.atomic_io import atomic_replace, parse_json_object
 from inat.study.journal import Journal
-from inat.study.metadata import acquire_lock, check_journal
+from inat.study.metadata import acquire_lock, check_journal, read_info
 from inat.study.trial import Trial
 from inat.study_check.problems import Problem, Removed
 
@@ -29,7 +31,7 @@ class Line:
 
 def read_lines(directory: Path) -> tuple[list[Line], Journal]:
     """Read the lines of a journal, and the journal that those make that fit."""
-    journal, seen = Journal(), set[bytes]()
+    journal, seen = Journal(_objective(directory)), set[bytes]()
     lines: list[Line] = []
     path = directory / JOURNAL
     if not path.exists():
@@ -40,6 +42,12 @@ def read_lines(directory: Path) -> tuple[list[Line], Journal]:
             lines.append(Line(number, text, event, _fault(journal, text, event, seen)))
             seen.add(text)
     return lines, journal
+
+
+def _objective(directory: Path) -> Objective:
+    with suppress(StudyError):  # `inat study check` has said what is wrong with study.json
+        return objective_of(read_info(directory))
+    return ACCURACY
 
 
 def _fault(journal: Journal, text: bytes, event: dict[str, Any] | None, seen: set[bytes]) -> str:

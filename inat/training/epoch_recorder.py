@@ -8,7 +8,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from inat.config.trial import TrialConfig
+from inat.config.objective import ACCURACY
+from inat.config.trial import NO_WEIGHTS, TrialConfig
 from inat.constants import (
     BEST_VAL_ACC,
     DIVERGED,
@@ -20,21 +21,28 @@ from inat.constants import (
     TRAIN_ACC,
     TRAIN_LOSS,
     VAL_ACC,
+    VAL_BALANCED_ACC,
     VAL_LOSS,
+    VAL_MACRO_F1,
+    VAL_TOP2_ACC,
 )
 
-STATE_NAMES = ("row", "history", "unreported", "best_val_acc", "best_epoch", "epoch", "saved_epoch")
+METRICS = (TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC, VAL_BALANCED_ACC, VAL_MACRO_F1, VAL_TOP2_ACC)
+
+STATE_NAMES = ("row", "history", "unreported", "best_value", "best_epoch", "epoch", "saved_epoch")
 IDENTITY = "identity"  # in the state of a recorder: the settings that identify its training
 # Settings that may change while a training is interrupted: places of files, and ways to compute the same result.
 NOT_IDENTITY = frozenset({"data", "cache_dir", "max_bad_fraction", "weights_dir", "views", "max_feature_gb", "compile"})
+# Left out of the identity at these values: checkpoints of earlier versions do not have these settings.
+EARLIER_VALUES = {"metric": ACCURACY.name, "class_weights": NO_WEIGHTS, "balanced_sampler": False}
 LOSS_CHECK_BATCHES = 32  # on a GPU, batches between two checks whether the training has diverged
 
 
 class EpochRecorder(pl.Callback):
-    """Records the metrics of the last epoch in ``row`` and the best accuracy so far, and ends the training.
+    """Records the metrics of the last epoch in ``row`` and the best value of the objective, and ends the training.
 
-    A training ends at its last epoch, after ``patience`` epochs without a better validation accuracy, or as soon as a
-    loss is not finite; that epoch is then validated at once. If it trains on the validation images, their accuracy says
+    A training ends at its last epoch, after ``patience`` epochs without a better value of the objective, or as soon as
+    a loss is not finite; that epoch is then validated at once. If it trains on the validation images, their metrics say
     nothing, so it runs to its last epoch. Checkpoints contain the state of the recorder, with the rows of all epochs
     (``history``) and the settings that a training must share to go on from the checkpoint. ``constant_columns`` are
     added to every row.
@@ -49,7 +57,7 @@ class EpochRecorder(pl.Callback):
         self.row: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
         self.unreported: list[dict[str, Any]] = []  # rows that no callback has reported yet
-        self.best_val_acc = 0.0
+        self.best_value = config.objective.worst
         self.best_epoch = 0
         self.epoch = 0
         self.saved_epoch = 0  # whose weights the best.ckpt beside the checkpoint holds; 0 without one
@@ -79,11 +87,12 @@ class EpochRecorder(pl.Callback):
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        metrics = {name: float(trainer.callback_metrics[name]) for name in (TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC)}
+        metrics = {name: float(trainer.callback_metrics[name]) for name in METRICS}
+        objective = self.config.objective
         self.epoch = trainer.current_epoch + 1
-        if metrics[VAL_ACC] > self.best_val_acc or self.best_epoch == 0:
-            self.best_val_acc, self.best_epoch = metrics[VAL_ACC], self.epoch
-        self.row = {EPOCH: self.epoch, BEST_VAL_ACC: self.best_val_acc, **metrics}
+        if objective.better(metrics[objective.column], self.best_value) or self.best_epoch == 0:
+            self.best_value, self.best_epoch = metrics[objective.column], self.epoch
+        self.row = {EPOCH: self.epoch, objective.best_column: self.best_value, **metrics}
         self.row |= {SECONDS: time.monotonic() - self._started, **self._constant_columns}
         if reason := self._reason_to_end(metrics):
             self.row[FINISHED] = reason
@@ -104,8 +113,10 @@ class EpochRecorder(pl.Callback):
         return {name: getattr(self, name) for name in STATE_NAMES} | {IDENTITY: identity_of(self.config)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # Checkpoints of earlier versions have neither the rows that were reported, nor "saved_epoch".
-        state = {"history": state_dict["unreported"], "saved_epoch": 0} | state_dict
+        # Checkpoints of earlier versions have neither the rows that were reported, nor "saved_epoch"; the best value is
+        # that of the accuracy, under its own name.
+        earlier = {"history": state_dict["unreported"], "saved_epoch": 0, "best_value": state_dict.get(BEST_VAL_ACC)}
+        state = earlier | state_dict
         for name in STATE_NAMES:
             setattr(self, name, state[name])
 
@@ -121,7 +132,11 @@ def identity_of(config: TrialConfig) -> dict[str, Any]:
     >>> identity_of(TrialConfig.from_params(params))["learning_rate"]
     0.01
     """
-    return {name: value for name, value in config.to_params().items() if name not in NOT_IDENTITY}
+    return {
+        name: value
+        for name, value in config.to_params().items()
+        if name not in NOT_IDENTITY and not (name in EARLIER_VALUES and value == EARLIER_VALUES[name])
+    }
 
 
 def recorder_of(trainer: pl.Trainer) -> EpochRecorder:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from analysis.class_counts import majority_share
 from inat.config.trial import DataConfig
-from inat.constants import TEST
+from inat.constants import MAJORITY_SHARE, TEST, VAL
 from inat.data.datamodule import ImageDataModule
+from inat.models.validation_scores import ValidationScores
 from inat.training.inference import BatchTooLargeError, Model, open_model
 from inat.training.precision import resolve_precision
 
@@ -30,13 +32,13 @@ class SplitLogits:
 
 
 def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> dict[str, float]:
-    """Loss and accuracy of a checkpoint on split "val" or "test".
+    """The metrics of a checkpoint on split "val" or "test", and the accuracy of always answering with one class.
 
     ``data_config``: see ``split_logits``.
 
     >>> scores = evaluate(Path("study/best.ckpt"), "val")
     >>> list(scores)
-    ['val_loss', 'val_acc', 'images']
+    ['val_loss', 'val_acc', 'images', 'val_balanced_acc', 'val_macro_f1', 'val_top2_acc', 'majority_share']
     >>> scores["val_acc"] > 0.5, scores["images"]
     (True, 288)
     """
@@ -44,7 +46,12 @@ def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None
     count = len(outputs.labels)
     loss = functional.cross_entropy(outputs.logits, outputs.labels, reduction="sum")
     correct = int((outputs.logits.argmax(1) == outputs.labels).sum())
-    return {f"{split}_loss": float(loss) / count, f"{split}_acc": correct / count, "images": count}
+    scores = {f"{split}_loss": float(loss) / count, f"{split}_acc": correct / count, "images": count}
+    meter = ValidationScores(len(outputs.classes))
+    meter.update(outputs.logits, outputs.labels)
+    for name, value in meter.compute().items():
+        scores.setdefault(name.replace(VAL, split, 1), float(value))
+    return scores | {MAJORITY_SHARE: majority_share(outputs.labels.bincount().tolist())}
 
 
 def split_logits(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> SplitLogits:

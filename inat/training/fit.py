@@ -13,6 +13,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from inat.config.trial import TrialConfig
 from inat.constants import EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
+from inat.data.class_balance import class_weights, count
 from inat.models.factory import build_classifier
 from inat.training.checkpoint import DirectCheckpointIO
 from inat.training.epoch_recorder import EpochRecorder
@@ -46,7 +47,7 @@ def fit(
     known_epochs: int | None = None,
     heartbeat: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Train one network with ``config``; returns the metrics of the last epoch with ``best_val_acc`` and ``epochs``.
+    """Train one network with ``config``; returns the metrics of the last epoch with the best value and ``epochs``.
 
     ``callbacks`` run after the EpochRecorder, which ``recorder_of(trainer)`` returns. ``resume_from`` is a Lightning
     checkpoint; if the file exists, training continues after its epoch. A damaged file, and a file of another
@@ -67,7 +68,7 @@ def fit(
     (2, True)
     >>> sorted(metrics)
     ['best_val_acc', 'epoch', 'epochs', 'finished', 'seconds', 'train_acc', 'train_loss', 'trainable_parameters',
-     'val_acc', 'val_loss']
+     'val_acc', 'val_balanced_acc', 'val_loss', 'val_macro_f1', 'val_top2_acc']
     """
     _silence_lightning()
     keep_freed_memory()
@@ -95,7 +96,8 @@ def _fit(
     note: str,
 ) -> dict[str, Any]:
     classes = inputs.data.classes
-    classifier = build_classifier(config, len(classes), net=inputs.net, micro_batch=micro_batch)
+    weights = class_weights(config.optim.class_weights, count(inputs.data.train_labels, len(classes)))
+    classifier = build_classifier(config, len(classes), net=inputs.net, micro_batch=micro_batch, class_weights=weights)
     # 1.25 times as fast as channels first on CPUs; tensor cores need this layout, too.
     classifier = classifier.to(memory_format=torch.channels_last)
     recorder = EpochRecorder(config, classes, _constant_columns(inputs, micro_batch, note))

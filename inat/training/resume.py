@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from inat.config.trial import TrialConfig
-from inat.constants import BEST_CKPT, BEST_VAL_ACC, EPOCH
+from inat.constants import BEST_CKPT, EPOCH
 from inat.study.checkpoint_file import is_intact
 from inat.training.epoch_recorder import IDENTITY, EpochRecorder, identity_of
 
@@ -61,7 +61,8 @@ def recorder_state(checkpoint: Path) -> Mapping[str, Any] | None:
 def is_weights_of(checkpoint: Path, recorder: EpochRecorder) -> bool:
     """Whether a ``best.ckpt`` holds the weights of the epoch that ``recorder`` would have kept."""
     row = checkpoint_row(checkpoint)
-    kept = (row.get(EPOCH), row.get(BEST_VAL_ACC)) == (recorder.kept_epoch, recorder.best_val_acc)
+    best = row.get(recorder.config.objective.best_column)
+    kept = (row.get(EPOCH), best) == (recorder.kept_epoch, recorder.best_value)
     return kept and is_intact(checkpoint)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from inat.config.trial import DataConfig
-from inat.constants import BEST_CKPT, BEST_JSON, BEST_VAL_ACC, CHECKPOINTS_DIR, EPOCHS, NAME, TEST, TRIAL_ID
+from inat.constants import BEST_CKPT, BEST_JSON, CHECKPOINTS_DIR, EPOCHS, NAME, TEST, TRIAL_ID
 from inat.errors import DiskFullError, StudyError
 from inat.study.atomic_io import atomic_replace, atomic_write, parse_json_object
 from inat.study.checkpoint_file import is_intact, sha256_of
@@ -29,7 +29,7 @@ def write_best(study: Study) -> Trial | None:
     if best is None:
         return None
     content = {
-        TRIAL_ID: best.trial_id, NAME: best.name, BEST_VAL_ACC: best.best_val_acc, EPOCHS: best.epochs,
+        TRIAL_ID: best.trial_id, NAME: best.name, study.objective.best_column: best.best_value, EPOCHS: best.epochs,
         "params": best.params,
     }  # fmt: skip
     written = read_best(study.directory)

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from analysis.class_counts import beside
 from analysis.run_card import program
 from analysis.terminal import PlainConsole
 from inat.cli import INTERRUPTED
+from inat.config.objective import ACCURACY, OBJECTIVES
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
 from inat.constants import (
@@ -21,11 +23,14 @@ from inat.constants import (
     FAILED,
     GRID,
     HISTORY_CSV,
+    MAJORITY_SHARE,
     STOPPED,
     STUDY_DB,
     TEST,
     TRIALS_CSV,
+    VAL,
 )
+from inat.data.class_balance import class_counts, describe_balance
 from inat.data.splits import assignment, load_splits
 from inat.errors import SearchError
 from inat.study.study import Study
@@ -33,7 +38,7 @@ from inat.study.trial import Trial
 from inat.tuning import search
 from inat.tuning.best import evaluate_best_on_test, write_best
 from inat.tuning.describe_data import describe_images
-from inat.tuning.stoppers import INTERRUPTION
+from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 
 
 def search_and_report(config: SearchConfig) -> None:
@@ -94,11 +99,12 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     splits = load_splits(plain)
     images = describe_images(splits, None if config.data == DIGITS else assignment(plain))
     sizes = ", ".join(f"{data.image_size} x {data.image_size}" for data in data_configs)
+    balance = describe_balance(splits.classes, class_counts(splits), config.objective)
     return (
         f"study   {study.directory}\n"
         f"search  {search.trials_wanted(config, study)} trials{_of_grid(config, study)}{before}, "
         f"up to {config.max_epochs} epochs, space {config.resolved().space}\n"
-        f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n" + "\n".join(images)
+        f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n" + "\n".join([*images, *balance])
     )
 
 
@@ -117,11 +123,11 @@ def describe_interruption(config: SearchConfig, study: Study, cause: str = INTER
 
 def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:
     """Describe a search that a limit ended, and the command that continues it."""
-    best, target = study.best(), config.target_accuracy
-    reached = best is not None and target is not None and (best.best_val_acc or 0) >= target
+    best = study.best()
+    reached = best is not None and StopAtLimits(study, None, config.target).reached_target(best)
     return (
         f"stopped: {limit}; {len(study.ended())} of {search.trials_wanted(config, study)} trials have ended\n"
-        f"continue with: {resume_command(study)}{' --target-accuracy None' if reached else ''}"
+        f"continue with: {resume_command(study)}{' --target None' if reached else ''}"
     )
 
 
@@ -144,6 +150,7 @@ def describe_result(study: Study, best: Trial, seconds: float) -> str:
     states = [trial.state for trial in study.ended()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in (COMPLETED, STOPPED, FAILED))
     params = ", ".join(f"{name} {value}" for name, value in active_params(best.params).items())
+    objective = study.objective
     names = (BEST_CKPT, TRIALS_CSV, HISTORY_CSV, STUDY_DB, ERRORS_DIR)
     files = [name for name in names if (study.directory / name).exists()]
     return (
@@ -151,7 +158,8 @@ def describe_result(study: Study, best: Trial, seconds: float) -> str:
         f"study   {study.directory}: {', '.join(files)}\n"
         f"best    {best.trial_id} {best.name}\n"
         f"        {params}\n"
-        f"val     {best.best_val_acc:.4f} best validation accuracy in {best.epochs} epochs"
+        f"val     {best.best_value:.4f} best {objective.label} in {best.epochs} epochs"
+        f"{beside(study.info, objective)}"
     )
 
 
@@ -159,7 +167,13 @@ def describe_test(scores: Mapping[str, float] | None) -> str:
     """Describe the score on the held-out test split; None: there is no checkpoint."""
     if scores is None:
         return "test    no checkpoint to test"
-    return f"test    {scores[f'{TEST}_acc']:.4f} on {scores['images']} held-out images, evaluated once"
+    constant = f" (a constant answer scores {scores[MAJORITY_SHARE]:.4f})" if MAJORITY_SHARE in scores else ""
+    line = f"test    {scores[f'{TEST}_acc']:.4f} on {scores['images']} held-out images, evaluated once{constant}"
+    others = {objective.short: scores.get(objective.column.replace(VAL, TEST)) for objective in OBJECTIVES.values()}
+    known = [f"{name} {value:.4f}" for name, value in others.items() if value is not None and name != ACCURACY.short]
+    return "\n        ".join(
+        [line, *([", ".join(known)] if known else [])]
+    )  # best.json of earlier versions has no more
 
 
 def write_report(directory: Path) -> str:

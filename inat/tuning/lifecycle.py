@@ -5,7 +5,7 @@ A trial begins when the searcher suggests a configuration and the study gives it
 it (``worker.trainable``) and reports each epoch. ``StudyRecorder`` passes epochs and ends to ``TrialLifecycle``, which
 writes them to the study and calls the callbacks: searcher, limits, progress, study.db, W&B. A trial ends in one of four
 ways: it ends by itself (last epoch, out of patience, diverged) and is ``completed``; ASHA stops it and it is
-``stopped``; it reaches the target accuracy and is ``completed``; or it fails, runs again from its last checkpoint as
+``stopped``; it reaches the target and is ``completed``; or it fails, runs again from its last checkpoint as
 often as ``ray_backend.retries`` allows, and is ``failed`` after that. A trial that hangs is ended by
 ``ray_backend.hang_monitor`` and then fails like any other. If the search stops before the trial
 ends (a signal, a limit, a write error, the death of the driver), the trial stays ``running`` in the journal: a resumed
@@ -69,10 +69,10 @@ class TrialLifecycle:
         self._end(trial_id, FAILED, HUNG if has_hung(self.study.directory, trial_id) else reason_of(failure))
 
     def end_at_target(self, reached: Callable[[Trial], bool]) -> None:
-        """End the running trials that have reached the target accuracy."""
+        """End the running trials that have reached the target."""
         for trial in self.study.unfinished():
             if reached(trial):
-                self._end(trial.trial_id, COMPLETED, "ended at the target accuracy")
+                self._end(trial.trial_id, COMPLETED, f"ended at the target {self.study.objective.short}")
 
     def _end(self, trial_id: str, state: str, error: str) -> None:
         with self._writing(trial_id) as allowed:
@@ -101,7 +101,7 @@ class TrialLifecycle:
 
 def outcome_of(trial: Trial, scheduler: StudyASHA) -> tuple[str, str]:
     """Return the state and the remark of a trial that ended without an exception."""
-    if trial.best_val_acc is None:
+    if trial.best_value is None:
         return FAILED, "ended without reporting an epoch"
     state = STOPPED if trial.trial_id in scheduler.stopped_early else COMPLETED
     remarks = [f"diverged at epoch {trial.epochs}"] if trial.finished == DIVERGED else []

@@ -11,7 +11,8 @@ from typing import Any
 from ray.tune import FailureConfig, RunConfig, Stopper, TuneConfig, Tuner
 from ray.tune.stopper import CombinedStopper
 
-from inat.config.search import SearchConfig, seconds_of
+from inat.config.durations import seconds_of
+from inat.config.search import SearchConfig
 from inat.constants import RAY_DIR
 from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study

@@ -8,13 +8,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from inat.config.search import SearchConfig, seconds_of
+from inat.config.durations import seconds_of
+from inat.config.objective import TOP2
+from inat.config.search import SearchConfig
 from inat.config.trial import DataConfig
-from inat.constants import DATA_DIR, DIGITS, GRID
+from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, GRID
+from inat.data.class_balance import class_counts
 from inat.data.listing import download
 from inat.data.records import write_records
-from inat.data.splits import assignment, inspect_data, load_splits
-from inat.errors import StudyError
+from inat.data.splits import DataSummary, assignment, inspect_data, load_splits
+from inat.errors import ConfigError, StudyError
 from inat.study import checkpoint_retention
 from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study, cannot_create
@@ -65,9 +68,9 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
     if config.download:
         download(config.data_config())
     data = inspect_data(config.data_config())
+    check_metric(config, data)
     weights = backbone_checks.check_backbones(config, space, data)
-    for data_config in data_configs(config, space):
-        load_splits(data_config)  # decodes the images before any trial waits for them
+    splits = [load_splits(one) for one in data_configs(config, space)]  # decodes images before a trial waits for them
     wandb_logger.check_login(config.wandb)
     if config.compile:
         from inat.training.precision import check_compiler  # loads torch, which the search itself does not need
@@ -80,6 +83,7 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
         info |= {
             START_FROM: read_initial_points(config.start_from, space),
             GRID: grid,
+            CLASS_COUNTS: class_counts(splits[0]),
             backbone_checks.WEIGHTS: weights,
         }
         study = Study.create(directory, info)
@@ -95,6 +99,15 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
         raise
     study.update_config(replace(config, resume=None).to_json())
     return study, space
+
+
+def check_metric(config: SearchConfig, data: DataSummary) -> None:
+    """Raise ConfigError for a metric that says nothing about these images."""
+    if config.objective is TOP2 and len(data.classes) < 3:
+        raise ConfigError(
+            f"--metric top2 is 1 for every network, because {config.data} has {len(data.classes)} classes; "
+            "choose another metric"
+        )
 
 
 def keep_records(study: Study, config: SearchConfig) -> None:
@@ -148,14 +161,15 @@ def run(
 ) -> Outcome:
     """Search until the study has as many ended trials as ``config`` wants, or the user interrupts.
 
-    ``objective`` gets a flat dict of primitives and reports ``epoch`` and ``best_val_acc`` to Tune. The study on disk
+    ``objective`` gets a flat dict of primitives and reports ``epoch`` and the best value of the study's
+    objective, such as ``best_val_acc``, to Tune. The study on disk
     is complete at each moment. ``callbacks``, ``print_line`` and ``on_forced_exit``: see ``run_trials``.
     """
     scheduler = restored_scheduler(config, study)
     checkpoint_retention.prune_checkpoints(study, config.keep_checkpoints)
     searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study))
     wanted = trials_wanted(config, study)
-    limits = StopAtLimits(study, seconds_of(config.time_budget), config.target_accuracy)
+    limits = StopAtLimits(study, seconds_of(config.time_budget), config.target)
     if len(study.ended()) >= wanted or limits.reason:
         with OptunaDbWriter(study, searcher):
             pass  # a driver that was killed at the very end may not have written the last trials

@@ -109,26 +109,27 @@ def _do_nothing(number: int, frame: FrameType | None) -> None:
 
 
 class StopAtLimits(SearchStopper):
-    """Stops the search after ``seconds``, or once a trial has ``accuracy``; None: no limit.
+    """Stops the search after ``seconds``, or once a trial has ``target`` or a better value; None: no limit.
 
     ``reason`` says which limit was reached, "" before. ``on_trial_update`` must be called with each trial that changes.
     """
 
-    def __init__(self, study: Study, seconds: float | None, accuracy: float | None) -> None:
+    def __init__(self, study: Study, seconds: float | None, target: float | None) -> None:
         self.reason = ""
         self._ends = None if seconds is None else time.monotonic() + seconds
-        self._seconds, self._accuracy = seconds, accuracy
+        self._seconds, self._target = seconds, target
         for trial in study.ended():
             self.on_trial_update(trial)
 
     def on_trial_update(self, trial: Trial) -> None:
-        """Check the accuracy of a trial that has changed."""
+        """Check the best value of a trial that has changed."""
         if self.reached_target(trial) and not self.reason:
-            self.reason = f"{trial.trial_id} reached the target accuracy of {self._accuracy:g}"
+            self.reason = f"{trial.trial_id} reached the target {trial.objective.short} of {self._target:g}"
 
     def reached_target(self, trial: Trial) -> bool:
-        """Whether there is a target accuracy and the trial has it."""
-        return self._accuracy is not None and (trial.best_val_acc or 0.0) >= self._accuracy
+        """Whether there is a target and the trial has reached it."""
+        value = trial.best_value
+        return self._target is not None and value is not None and trial.objective.reaches(value, self._target)
 
     def stop_all(self) -> bool:
         if not self.reason and self._ends is not None and time.monotonic() >= self._ends:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.comparable import ACCURACY, Sample
-from analysis.schema import HISTORY_COLUMNS, HISTORY_CSV, STUDY_JSON, TRIALS_CSV
+from analysis.schema import EARLIER_HISTORY_COLUMNS, HISTORY_CSV, STUDY_JSON, TRIALS_CSV
 from analysis.study import StudyData
 from tests.paths import ROOT
 
@@ -35,7 +35,9 @@ def study_of(params: list[dict[str, Any]], curves: list[list[float]], states: li
         }
     )
     rows = [(i, e, 0.0, 0.0, 1 - a, a, 2.0) for i, c in zip(ids, curves, strict=True) for e, a in enumerate(c, start=1)]
-    history = pd.DataFrame(rows, columns=HISTORY_COLUMNS).astype(dict.fromkeys(HISTORY_COLUMNS[2:], float))
+    history = pd.DataFrame(rows, columns=EARLIER_HISTORY_COLUMNS).astype(
+        dict.fromkeys(EARLIER_HISTORY_COLUMNS[2:], float)
+    )
     return StudyData(trials, history, {"config": config}, list(pd.DataFrame(params)))
 
 

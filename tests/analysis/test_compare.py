@@ -93,3 +93,19 @@ def test_a_folder_that_is_not_a_study_is_a_one_line_error(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {tmp_path} is not a study directory: it has no study.json, trials.csv,")
     assert done.stderr.count("\n") == 1
+
+
+def test_studies_with_different_objectives_are_refused_unless_a_metric_is_named(tmp_path):
+    paths = {}
+    for metric in ("accuracy", "macro_f1"):
+        study = Study.create(tmp_path / metric, {"config": {"metric": metric}})
+        trial = study.add_trial({"x": 1})
+        row = {"epoch": 1, "val_acc": 0.5, "val_macro_f1": 0.4, study.objective.best_column: 0.4}
+        study.add_epoch(trial.trial_id, row)
+        study.end_trial(trial.trial_id, "completed")
+        study.close()
+        paths[metric] = study.directory
+    with pytest.raises(ValueError, match=r"different metrics \(accuracy: best_val_acc, macro_f1: best_val_macro_f1\)"):
+        comparison({name: load_study(path) for name, path in paths.items()})
+    table = comparison({name: load_study(path, metric="val_acc") for name, path in paths.items()})
+    assert table["best"].tolist() == [0.5, 0.5]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from inat.config.finetune import FinetuneConfig
-from inat.config.search import CHANGEABLE, SearchConfig, check_resumable, seconds_of
+from inat.config.search import CHANGEABLE, SearchConfig, check_resumable
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
 
@@ -31,7 +31,7 @@ from inat.errors import ConfigError
         ({"time_budget": "soon"}, "time_budget must be a number and a unit such as 90s, 30m, 2h or 1d, got 'soon'"),
         ({"time_budget": "0h"}, "time_budget must be"),
         ({"trial_timeout": "10"}, "trial_timeout must be"),
-        ({"target_accuracy": 1.5}, "target_accuracy must be above 0 and at most 1, got 1.5"),
+        ({"target": 1.5}, "target must be above 0 and at most 1, got 1.5"),
     ],
 )
 def test_impossible_search_settings_are_refused(setting: dict[str, Any], message: str):
@@ -40,10 +40,43 @@ def test_impossible_search_settings_are_refused(setting: dict[str, Any], message
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5 d", 129_600), (None, None)]
+    ("setting", "message"),
+    [
+        ({"metric": "f1"}, "unknown metric 'f1'; choose from accuracy, balanced_accuracy, macro_f1, val_loss, top2"),
+        ({"class_weights": "even"}, "unknown class_weights 'even'; choose from none, balanced, effective"),
+        ({"metric": "val_loss", "target": 0.0}, "target must be above 0 and at most 7, got 0.0"),
+    ],
 )
-def test_durations(text, seconds):
-    assert seconds_of(text) == seconds
+def test_impossible_objectives_are_refused(setting: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        SearchConfig(**setting)
+
+
+def test_a_study_of_an_earlier_version_optimised_the_accuracy_and_may_have_a_target_accuracy():
+    stored = SearchConfig(data="digits").to_json() | {"target_accuracy": 0.9}
+    for later in ("metric", "target", "class_weights", "balanced_sampler"):
+        del stored[later]
+    config = SearchConfig.from_json(stored)
+    assert (config.metric, config.target, config.class_weights, config.balanced_sampler) == (
+        "accuracy", 0.9, "none", False,
+    )  # fmt: skip
+
+
+def test_a_resumed_search_keeps_its_metric_and_may_change_its_target():
+    stored = SearchConfig(data="digits", metric="val_loss")
+    check_resumable(stored, dataclasses.replace(stored, target=0.1))
+    with pytest.raises(ConfigError, match="--metric macro_f1 differs from the study's val_loss"):
+        check_resumable(stored, dataclasses.replace(stored, metric="macro_f1"))
+
+
+def test_a_loss_may_have_a_target_above_1():
+    assert SearchConfig(metric="val_loss", target=1.5).target == 1.5
+
+
+def test_the_trials_get_the_options_about_rare_classes_only_if_they_are_given():
+    assert not {"class_weights", "balanced_sampler"} & SearchConfig(data="digits").trial_settings().keys()
+    given = SearchConfig(data="digits", class_weights="effective", balanced_sampler=True).trial_settings()
+    assert (given["class_weights"], given["balanced_sampler"]) == ("effective", True)
 
 
 def test_the_default_image_size_depends_on_the_data():

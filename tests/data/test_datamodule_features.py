@@ -118,3 +118,19 @@ def test_features_that_do_not_fit_on_a_gpu_are_prefetched(features):
     kind = loader.batch_loader(FeatureDataset(features, CPU), 4, torch.device("cuda"))
     assert isinstance(kind, loader.PrefetchingLoader)
     assert kind.pin_memory
+
+
+def test_a_balanced_sampler_draws_classes_of_features_evenly_and_all_views(features):
+    labels = np.array([0] * 8 + [1] * 2)
+    rare = Features(features.views, labels)
+    batches = FeatureDataModule(rare, rare, ("a", "b"), batch_size=4, seed=1, balanced=True).train_dataloader()
+    seen, views = [], set()
+    for number in range(20):
+        batches.sampler.set_epoch(number)
+        for batch in batches:
+            views |= {int(value) // 100 for value in batch.images[:, 0]}
+            images = [int(value) % 100 for value in batch.images[:, 0]]
+            assert labels[images].tolist() == batch.labels.tolist()
+            seen += batch.labels.tolist()
+    assert np.bincount(seen).tolist() == [100, 100]
+    assert views == set(range(VIEWS))

@@ -3,6 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inat.data import loader
 from inat.data.loader import EpochShuffle, PrefetchingLoader, SplitDataset, gpu_copy, make_loader
@@ -128,3 +130,37 @@ def test_a_gpu_copy_is_dropped_with_its_array(monkeypatch):
     assert len(loader._gpu_copies) == before + 1
     del images
     assert len(loader._gpu_copies) == before
+
+
+def drawn(labels: list[int], epoch: int = 0, seed: int = 0) -> list[int]:
+    order = EpochShuffle(len(labels), seed, np.array(labels))
+    order.set_epoch(epoch)
+    return list(order)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(0, 9))
+def test_evenly_drawn_classes_come_equally_often_in_as_many_images(labels, epoch):
+    rows = drawn(labels, epoch)
+    counts = np.bincount(np.array(labels)[rows])[np.unique(labels)]
+    assert len(rows) == len(labels)
+    assert counts.max() - counts.min() <= 1
+
+
+def test_evenly_drawn_rows_depend_only_on_seed_and_epoch():
+    labels = [0] * 40 + [1] * 4
+    assert drawn(labels) == drawn(labels)
+    assert drawn(labels) != drawn(labels, epoch=1)
+    assert drawn(labels) != drawn(labels, seed=1)
+
+
+def test_every_image_of_a_class_is_drawn_equally_often():
+    labels = [0] * 8 + [1] * 2
+    times = np.bincount([row for epoch in range(1000) for row in drawn(labels, epoch)])
+    # 5,000 draws per class; the standard deviations are 23.4 and 50.
+    assert times[:8] == pytest.approx(np.full(8, 625), abs=120)
+    assert times[8:] == pytest.approx(np.full(2, 2500), abs=250)
+
+
+def test_the_first_rows_of_an_epoch_are_not_of_one_class():
+    labels = [0] * 30 + [1] * 30
+    assert len({labels[row] for row in drawn(labels)[:20]}) == 2

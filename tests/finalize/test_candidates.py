@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inat.config.objective import OBJECTIVES
 from inat.errors import ConfigError, SearchError
 from inat.finalize.candidates import (
     Candidate,
@@ -103,7 +104,7 @@ def test_a_candidate_that_failed_with_some_seed_cannot_win():
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=9))
 def test_the_model_comes_from_the_median_run(thousandths):
     accuracies = [value / 1000 for value in thousandths]
-    chosen = median_run(candidate("x", *accuracies)).best_val_acc
+    chosen = median_run(candidate("x", *accuracies)).best_value
     assert sum(value < chosen for value in accuracies) <= (len(accuracies) - 1) / 2
     assert sum(value > chosen for value in accuracies) <= len(accuracies) / 2
 
@@ -129,3 +130,35 @@ def test_the_lead_has_an_interval_if_the_scores_vary():
 def test_the_deviation_of_one_run_is_unknown():
     assert candidate("x", 0.5).sd is None
     assert candidate("x", 0.4, 0.6).sd == pytest.approx(math.sqrt(0.02))
+
+
+def losing(name: str, *losses: float) -> Candidate:
+    """A candidate of a study that minimises the loss."""
+    runs = tuple(
+        Trial(f"t{seed:04d}", seed, {"x": 1, "seed": seed}, "", state="completed",
+              history=[{"epoch": 1, "best_val_loss": loss}], objective=OBJECTIVES["val_loss"])
+        for seed, loss in enumerate(losses, start=1)
+    )  # fmt: skip
+    return Candidate(Trial(name, 0, {"x": name}, "", objective=OBJECTIVES["val_loss"]), runs, len(runs))
+
+
+def test_the_lowest_mean_loss_wins_and_leads_by_a_positive_difference():
+    low, high = losing("low", 0.1, 0.3), losing("high", 0.6, 0.4)
+    assert rank_candidates([high, low]) == [low, high]
+    difference, left, right = lead(low, high)
+    assert difference == pytest.approx(0.3)
+    assert left < difference < right
+    # The worse one of the two middle runs.
+    assert median_run(low).best_value == 0.3
+
+
+PERMILLE = st.integers(0, 1000).map(lambda number: number / 1000)
+
+
+@given(st.lists(PERMILLE, min_size=2, max_size=5), st.lists(PERMILLE, min_size=2, max_size=5))
+def test_losses_are_judged_as_their_mirror_images(one, two):
+    mirrored = lead(candidate("a", *(1 - x for x in one)), candidate("b", *(1 - x for x in two)))
+    found = lead(losing("a", *one), losing("b", *two))
+    assert (found is None) == (mirrored is None)
+    if found is not None:
+        assert found == pytest.approx(mirrored, abs=1e-6, nan_ok=True)

@@ -40,7 +40,7 @@ def test_a_study_becomes_a_model_that_is_tested_once(digits_study, trainer, test
     # The model is the winner's median run, and its scores are those that evaluate finds.
     runs = Study.open(final / "retraining")
     scores = {c["trial_id"]: [run["best_val_acc"] for run in c["runs"]] for c in metrics["candidates"]}
-    recorded = [trial.best_val_acc for trial in runs.trials.values()]
+    recorded = [trial.best_value for trial in runs.trials.values()]
     assert scores["t0001"] + scores["t0000"] == pytest.approx(recorded)
     runs.close()
     means = {trial_id: sum(values) / 3 for trial_id, values in scores.items()}
@@ -139,7 +139,7 @@ def test_a_model_that_wins_again_is_not_tested_again(digits_study, trainer, no_e
     finalize(command)
     first = metrics_of(digits_study)
     with monkeypatch.context() as patch:
-        patch.setattr(commands, "median_run", lambda candidate: max(candidate.runs, key=lambda run: run.best_val_acc))
+        patch.setattr(commands, "median_run", lambda candidate: max(candidate.runs, key=lambda run: run.best_value))
         finalize(command)
     assert len(test_loads) == 2
     finalize(command)

@@ -21,6 +21,7 @@ def metrics() -> dict:
                  "runs": [run]}  # fmt: skip
     failed = candidate | {"trial_id": "t0001", "name": "other", "mean": None, "n": 0, "runs": []}
     return {
+        "objective": {"label": "validation accuracy", "best_column": "best_val_acc", "search_column": "search_val_acc"},
         "licence": None, "seeds": 1, "rule": "The best mean wins.", "shipped": None, "test": test,
         "evaluations_in_words": "Evaluated once.", "candidates": [candidate, failed], "search": {"trials": 9},
         "winner": {"trial_id": "t0003", "name": "net", "n": 1, "in_words": ["It wins.", "It shrank."]},

@@ -49,7 +49,7 @@ def test_another_model_removes_the_files_of_the_previous_model(
     before = metrics_of(digits_study)
     final = digits_study / "final"
     assert (final / "shipped.ckpt").exists()
-    monkeypatch.setattr(commands, "median_run", lambda candidate: max(candidate.runs, key=lambda run: run.best_val_acc))
+    monkeypatch.setattr(commands, "median_run", lambda candidate: max(candidate.runs, key=lambda run: run.best_value))
     capsys.readouterr()
     finalize(FinalizeCommand(study=digits_study, top=1, seeds=2))
     after = metrics_of(digits_study)

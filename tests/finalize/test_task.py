@@ -30,7 +30,7 @@ def test_all_seeds_of_a_configuration_come_before_the_next_configuration(digits_
 def test_only_patience_stops_a_run_early(digits_study):
     config = planned(digits_study).config
     assert config.grace_period == config.max_epochs == 3
-    assert (config.time_budget, config.target_accuracy, config.wandb) == (None, None, "off")
+    assert (config.time_budget, config.target, config.wandb) == (None, None, "off")
 
 
 def test_given_options_replace_those_of_the_study(digits_study, tmp_path):

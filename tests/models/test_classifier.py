@@ -10,7 +10,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from inat.config.trial import OptimConfig
-from inat.models.classifier import Classifier, WeightAverage, cosine_factor, decay_at
+from inat.models.classifier import Classifier, cosine_factor
+from inat.models.weight_average import WeightAverage, decay_at
 
 QUIET = {
     "accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
@@ -312,3 +313,34 @@ def test_the_counter_of_the_average_is_in_its_state_dict():
     del state["n_averaged"]
     with pytest.raises(RuntimeError, match=r"Missing key.*n_averaged"):
         other.load_state_dict(state)
+
+
+def weighted(labels: torch.Tensor, smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, Classifier]:
+    """Losses of the training, the log probabilities and the classifier, with the class weights 0.5 and 4."""
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 3.0]])
+    optim = OptimConfig(learning_rate=1e-9, batch_size=4, label_smoothing=smoothing)
+    classifier = Classifier(Fixed(), optim, num_classes=2, class_weights=[0.5, 4.0])
+    return classifier._training_losses((logits, labels)), logits.log_softmax(1), classifier
+
+
+def test_class_weights_multiply_the_loss_of_each_image():
+    losses, log_p, _ = weighted(torch.tensor([0, 1, 0]))
+    expected = [-0.5 * log_p[0, 0], -4 * log_p[1, 1], -0.5 * log_p[2, 0]]
+    assert losses.tolist() == pytest.approx([value.item() for value in expected])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_mixed_label_has_the_weights_of_its_classes(smoothing):
+    shares = torch.tensor([[1.0, 0.0], [0.25, 0.75], [0.6, 0.4]])
+    losses, log_p, _ = weighted(shares, smoothing)
+    smooth = shares * (1 - smoothing) + smoothing / 2
+    assert losses.tolist() == pytest.approx((-(smooth * torch.tensor([0.5, 4.0]) * log_p).sum(1)).tolist())
+
+
+def test_the_validation_loss_is_not_weighted_and_weights_are_in_no_checkpoint():
+    _, _, classifier = weighted(torch.tensor([0, 1, 0]))
+    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    classifier.validation_step((logits, labels), 0)
+    expected = nn.functional.cross_entropy(logits, labels).item()
+    assert classifier.meters["val_loss"].compute().item() == pytest.approx(expected)
+    assert not any("class_weights" in name for name in classifier.state_dict())

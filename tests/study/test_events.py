@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from inat.config.objective import ACCURACY
 from inat.errors import StudyError
 from inat.study.events import check_event
 from inat.study.study import Study
@@ -13,7 +14,7 @@ END = {"event": "end", "trial_id": "t0000", "state": "completed", "error": ""}
 
 @pytest.mark.parametrize("event", [TRIAL, EPOCH, END])
 def test_the_events_of_a_search_are_accepted(event):
-    check_event(event)
+    check_event(event, ACCURACY)
 
 
 @pytest.mark.parametrize(

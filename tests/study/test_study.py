@@ -453,3 +453,31 @@ def test_ended_trials_keep_their_order_after_reopening(tmp_path):
     again = Study.open(study.directory)
     assert [t.trial_id for t in again.ended_in_order] == ["t0002", "t0000"]
     again.close()
+
+
+def test_a_study_names_its_columns_after_its_objective_and_ranks_by_it(tmp_path):
+    study = Study.create(tmp_path / "loss", {"config": {"metric": "val_loss"}})
+    for value in (0.7, 0.3, 0.5):
+        trial = study.add_trial({"x": value})
+        study.add_epoch(trial.trial_id, {"epoch": 1, "best_val_loss": value, "val_loss": value, "val_macro_f1": 0.25})
+        study.end_trial(trial.trial_id, "completed")
+    study.close()
+    for opened in (study, Study.open(study.directory), Journal.read(study.directory)):
+        assert [trial.best_value for trial in opened.ranking()] == [0.3, 0.5, 0.7]
+    rows = read_csv(study.directory / "trials.csv")
+    assert [row["best_val_loss"] for row in rows] == ["0.7", "0.3", "0.5"]
+    assert "best_val_acc" not in rows[0]
+    history = read_csv(study.directory / "history.csv")
+    assert list(history[0])[-3:] == ["val_balanced_acc", "val_macro_f1", "val_top2_acc"]
+    assert history[0]["val_macro_f1"] == "0.25"
+
+
+def test_an_epoch_without_the_value_of_the_objective_is_damage(tmp_path):
+    study = Study.create(tmp_path / "loss", {"config": {"metric": "val_loss"}})
+    trial = study.add_trial({"x": 1})
+    study.add_epoch(trial.trial_id, {"epoch": 1, "best_val_loss": 0.5})
+    study.close()
+    journal = study.directory / "journal.jsonl"
+    journal.write_text(journal.read_text().replace("best_val_loss", "best_val_acc"))
+    with pytest.raises(StudyError, match="line 2 does not fit"):
+        Study.open(study.directory)

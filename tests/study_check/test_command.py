@@ -126,6 +126,13 @@ def test_an_intact_study_has_no_problems(directory):
     assert describe_state(directory) == ["3 trials, 2 of them ended"]
 
 
+def test_a_history_with_the_columns_of_an_earlier_version_is_no_problem(directory):
+    path = directory / "history.csv"
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    path.write_text("".join(",".join(row[:7]) + "\n" for row in rows))
+    assert check_study(directory, False, print) == (0, 0)
+
+
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damage_is_named_without_a_change_and_mended_with_repair(directory, name):
     damage, message = DAMAGES[name]

@@ -154,7 +154,7 @@ def test_running_trials_at_the_target_accuracy_are_completed(study):
     reached, behind = study.add_trial({"x": 1}), study.add_trial({"x": 2})
     run_epochs(study, reached.trial_id, [0.5, 0.95])
     run_epochs(study, behind.trial_id, [0.6])
-    make_lifecycle(study).end_at_target(lambda trial: trial.best_val_acc >= 0.9)
+    make_lifecycle(study).end_at_target(lambda trial: trial.best_value >= 0.9)
     assert (reached.state, behind.state) == ("completed", "running")
     assert reached.error == "ended at the target accuracy"
     assert study.best() is reached

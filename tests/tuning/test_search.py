@@ -86,7 +86,7 @@ def test_a_search_ends_with_a_complete_study_and_can_be_extended(tmp_path):
     trials = load_study(study.directory).trials
     assert (trials.loc[trials["state"] == "failed", "error"] == "ValueError: no mish today").all()
     assert (trials["state"] == "stopped").any()
-    assert best.best_val_acc == trials.loc[trials["state"] != "failed", "best_val_acc"].max()
+    assert best.best_value == trials.loc[trials["state"] != "failed", "best_val_acc"].max()
     assert json.loads((study.directory / "best.json").read_text())["trial_id"] == best.trial_id
     assert score_once(study, settings.data_config()) is None  # nothing was trained, so there is nothing to test
     info = json.loads((study.directory / "study.json").read_text())
@@ -133,7 +133,7 @@ def test_a_disk_that_fills_up_stops_the_search_with_a_sentence_and_a_resume_goes
 
 @pytest.mark.parametrize(
     ("limit", "reason"),
-    [({"target_accuracy": 0.8}, "reached the target accuracy of 0.8"), ({"time_budget": "1s"}, "time budget of 1 s")],
+    [({"target": 0.8}, "reached the target accuracy of 0.8"), ({"time_budget": "1s"}, "time budget of 1 s")],
 )
 def test_a_limit_stops_the_search_cleanly_and_a_resume_goes_on(tmp_path, limit, reason):
     def steady(params):
@@ -148,8 +148,8 @@ def test_a_limit_stops_the_search_cleanly_and_a_resume_goes_on(tmp_path, limit, 
     assert reason in outcome.limit
     assert not outcome.interrupted
     assert len(study.ended()) < 12
-    if "target_accuracy" in limit:
-        assert study.best().best_val_acc >= 0.8
+    if "target" in limit:
+        assert study.best().best_value >= 0.8
         mirrored = optuna.load_study(study_name=None, storage=f"sqlite:///{study.directory}/study.db").trials
         assert {t.user_attrs["trial_id"] for t in mirrored} == {t.trial_id for t in study.ended()}
         again, space = search.open_study(config(tmp_path, resume=study.directory, **limit))

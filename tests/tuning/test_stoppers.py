@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from inat.errors import StudyError
+from inat.study.study import Study
 from inat.tuning import stoppers
 from inat.tuning.stoppers import StopAtLimits, StopAtWriteError, StopOnSignal
 from tests.helpers import run_epochs
@@ -48,6 +49,17 @@ def test_the_target_accuracy_stops_everything(study, ended_before):
     assert stop.stop_all()
     assert stop.reason == "t0000 reached the target accuracy of 0.9"
     assert [stop.reached_target(trial) for trial in (reached, behind)] == [True, False]
+
+
+def test_a_loss_reaches_its_target_from_above(tmp_path):
+    study = Study.create(tmp_path / "study", {"config": {"metric": "val_loss"}})
+    reached, behind, silent = (study.add_trial({"x": x}) for x in range(3))
+    run_epochs(study, reached.trial_id, [0.5, 0.3])
+    run_epochs(study, behind.trial_id, [0.5])
+    stop = StopAtLimits(study, None, 0.3)
+    assert [stop.reached_target(trial) for trial in (reached, behind, silent)] == [True, False, False]
+    stop.on_trial_update(reached)
+    assert stop.reason == "t0000 reached the target loss of 0.3"
 
 
 def test_a_study_that_cannot_be_written_stops_everything():

@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.figures.final import plot_confusion, plot_reliability
 from analysis.files import read_json
+from analysis.objective import ACCURACY
 from analysis.report.document import Fact, Item, ReportFigure, Section, Table, section
 from analysis.schema import FINAL_DIR, METRICS_JSON, TEST
 
@@ -31,7 +32,8 @@ def final_fact(metrics: dict[str, Any]) -> list[Fact]:
         return []
     try:
         test, winner = metrics[TEST], metrics["winner"]["trial_id"]
-        note = f"test accuracy of {winner}, retrained ({_interval(test)}{test['images']:,} images)"
+        constant = f"; a constant answer scores {test['majority_share']:.4f}"
+        note = f"test accuracy of {winner}, retrained ({_interval(test)}{test['images']:,} images{constant})"
         return [Fact("final model", f"{test['accuracy']:.4f}", note)]
     except DAMAGED:
         return []
@@ -66,7 +68,7 @@ def _items(metrics: dict[str, Any]) -> list[Item]:
         f"{test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, {calibration}.",
         f"The best configurations were retrained with {metrics['seeds']} seeds each, and the best mean won. "
         f"{' '.join(metrics['winner']['in_words'])} {metrics['evaluations_in_words']}",
-        Table("candidates", "Candidates, by mean validation accuracy over seeds", _candidates(metrics)),
+        Table("candidates", f"Candidates, by mean {_objective(metrics)['label']} over seeds", _candidates(metrics)),
         Table("classes", "Each class", pd.DataFrame(test["per_class"]).drop(columns="recall_interval")),
         ReportFigure("confusion", _most_frequent(confusions), plot_confusion(confusion),
                      "Number of test images; colours show the share of the true class."),
@@ -77,8 +79,13 @@ def _items(metrics: dict[str, Any]) -> list[Item]:
 
 
 def _candidates(metrics: dict[str, Any]) -> pd.DataFrame:
-    columns = ["trial_id", "name", "search_val_acc", "mean", "sd", "n", "failed"]
+    columns = ["trial_id", "name", _objective(metrics)["search_column"], "mean", "sd", "n", "failed"]
     return pd.DataFrame(metrics["candidates"], columns=columns)
+
+
+def _objective(metrics: dict[str, Any]) -> dict[str, Any]:
+    """How the candidates were ranked; earlier versions ranked them by the accuracy."""
+    return metrics.get("objective") or {"label": ACCURACY.label, "search_column": f"search_{ACCURACY.column}"}
 
 
 def _most_frequent(confusions: pd.DataFrame) -> str:

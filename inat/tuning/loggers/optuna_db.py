@@ -12,7 +12,7 @@ from inat.constants import RUNNING, STUDY_DB, TRIAL_ID
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.loggers.background import BackgroundLogger
-from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
+from inat.tuning.sampling.searcher import DIRECTIONS, BudgetAwareOptunaSearch
 
 STUDY_NAME = "trials"  # fixed, so that a study directory can be renamed
 
@@ -54,7 +54,10 @@ class OptunaDbWriter(BackgroundLogger):
         _check_database(self._study.directory / STUDY_DB)
         self._storage = optuna.storages.RDBStorage(f"sqlite:///{self._study.directory / STUDY_DB}")
         self._database = optuna.create_study(
-            storage=self._storage, study_name=STUDY_NAME, direction="maximize", load_if_exists=True
+            storage=self._storage,
+            study_name=STUDY_NAME,
+            direction=DIRECTIONS[self._study.objective.mode],
+            load_if_exists=True,
         )
         self._known = {trial.user_attrs[TRIAL_ID] for trial in self._database.get_trials(deepcopy=False)}
 

@@ -9,7 +9,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from analysis.class_counts import beside
 from analysis.terminal import PlainConsole
+from inat.config.objective import ACCURACY
 from inat.constants import FAILED, RUNNING, STATES
 from inat.study.study import Study
 from inat.study.trial import Trial
@@ -27,6 +29,7 @@ class SearchProgress:
         self._before = len(study.ended())
         self._started = 0.0
         self._counts = describe_counts(study)
+        self._constant = beside(study.info, study.objective).strip(" ()")  # a line of its own: 80 columns are few
         self._bar = Progress(
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
@@ -66,22 +69,23 @@ class SearchProgress:
         self._console.print(line, soft_wrap=True, markup=False)
 
     def _draw(self) -> Group:
-        return Group(self._bar, Text(self._counts))
+        return Group(self._bar, Text(self._counts), *([Text(self._constant)] if self._constant else []))
 
 
 def describe_counts(study: Study) -> str:
-    """Return the best accuracy so far and the number of trials in each state."""
+    """Return the best value so far and the number of trials in each state."""
     states = [trial.state for trial in study.trials.values()]
-    best = study.best()
-    accuracy = f"best {best.best_val_acc:.4f}" if best else "best -"
-    return ", ".join([accuracy, *(f"{states.count(state)} {state}" for state in STATES)])
+    best, objective = study.best(), study.objective
+    name = "best" if objective is ACCURACY else f"best {objective.short}"
+    value = f"{name} {best.best_value:.4f}" if best else f"{name} -"
+    return ", ".join([value, *(f"{states.count(state)} {state}" for state in STATES)])
 
 
 def describe_trial(trial: Trial) -> str:
     """Return one line about an ended trial."""
-    accuracy = "-" if trial.best_val_acc is None else f"{trial.best_val_acc:.4f}"
+    value = "-" if trial.best_value is None else f"{trial.best_value:.4f}"
     error = f"  {trial.error}" if trial.error else ""
     return (
-        f"{trial.trial_id} {trial.state:<9} best_val_acc {accuracy}  epochs {trial.epochs:>2}  "
+        f"{trial.trial_id} {trial.state:<9} {trial.objective.best_column} {value}  epochs {trial.epochs:>2}  "
         f"{trial.seconds:.1f} s  {trial.name}{error}"
     )

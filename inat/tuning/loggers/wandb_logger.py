@@ -10,7 +10,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from inat.config.trial import active_params
-from inat.constants import BEST_VAL_ACC, EPOCH, FAILED, RUNNING, STATE
+from inat.constants import EPOCH, FAILED, RUNNING, STATE
 from inat.errors import ConfigError
 from inat.study.study import Study
 from inat.study.trial import Trial
@@ -69,7 +69,8 @@ class WandbLogger(BackgroundLogger):
             numbers = {name: value for name, value in item.row.items() if isinstance(value, Real) and name != EPOCH}
             run.log(numbers, item.row[EPOCH])
             return
-        run.summary.update({STATE: item.state, BEST_VAL_ACC: item.row.get(BEST_VAL_ACC)})
+        best = self._study.objective.best_column
+        run.summary.update({STATE: item.state, best: item.row.get(best)})
         run.finish(exit_code=int(item.state == FAILED))
         del self._runs[item.trial_id]
 

@@ -8,7 +8,8 @@ from typing import Any
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from inat.constants import EPOCH, FINISHED, METRIC, MODE
+from inat.config.objective import ACCURACY, Objective
+from inat.constants import EPOCH, FINISHED
 from inat.study.study import Study
 
 # A process starts within this time. If not, Ray has lost track of it, as it did once with a node that had come back.
@@ -23,9 +24,11 @@ class StudyASHA(AsyncHyperBandScheduler):
     uninterrupted search would have made.
     """
 
-    def __init__(self, *, max_epochs: int, grace_period: int, reduction_factor: int) -> None:
+    def __init__(
+        self, *, max_epochs: int, grace_period: int, reduction_factor: int, objective: Objective = ACCURACY
+    ) -> None:
         super().__init__(
-            time_attr=EPOCH, metric=METRIC, mode=MODE,
+            time_attr=EPOCH, metric=objective.best_column, mode=objective.mode,
             max_t=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor,
         )  # fmt: skip
         self.max_epochs = max_epochs
@@ -70,6 +73,11 @@ class StudyASHA(AsyncHyperBandScheduler):
 
 def asha_for(study: Study, *, max_epochs: int, grace_period: int, reduction_factor: int) -> StudyASHA:
     """Return the scheduler of a study, with the rungs that the study's epochs fill."""
-    scheduler = StudyASHA(max_epochs=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor)
+    scheduler = StudyASHA(
+        max_epochs=max_epochs,
+        grace_period=grace_period,
+        reduction_factor=reduction_factor,
+        objective=study.objective,
+    )
     scheduler.replay(study.reported_epochs)
     return scheduler

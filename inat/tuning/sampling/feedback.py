@@ -1,7 +1,7 @@
 """Turning an ended trial into the state and the value that Optuna learns.
 
 Trials end at different epochs, and 0.6 after 3 epochs is not the same result as 0.6 after 27. ``feedback_for`` decides
-what an ended trial counts as: completed, stopped by ASHA, out of memory, dead or failed. The raw accuracy and the
+what an ended trial counts as: completed, stopped by ASHA, out of memory, dead or failed. The raw value and the
 number of epochs are stored beside the value as user attributes, so no analysis depends on this choice.
 """
 
@@ -15,12 +15,10 @@ from optuna.trial import TrialState
 
 from analysis.rungs import rung_milestones
 from inat.constants import (
-    BEST_VAL_ACC,
     COMPLETED,
     EPOCH,
     EPOCHS,
     FAILED,
-    METRIC,
     RUNG,
     STATE,
     STOPPED,
@@ -31,7 +29,6 @@ from inat.training.memory import is_out_of_memory_text
 from inat.tuning.ray_backend.error_texts import is_process_death
 
 StoppedPolicy = Literal["extrapolate", "last", "pruned"]
-WORST = 0.0  # the lowest possible validation accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,48 +63,52 @@ class SamplerFeedback:
 def feedback_for(trial: Trial, ended_before: Iterable[Trial], policy: StoppedPolicy) -> SamplerFeedback:
     """Decide what Optuna learns from the ended ``trial``, given the trials that had ended before it.
 
-    - A trial that ended by itself counts with its best accuracy, or with WORST if that is not a finite number.
-    - A trial that ASHA stopped counts by ``policy``: "last" with its best accuracy so far, "pruned" as Optuna's
-      PRUNED, "extrapolate" with its best accuracy plus the median gain of completed trials after that epoch.
-    - A trial that ran out of memory or whose process died counts as WORST, so that the sampler avoids its size.
+    - A trial that ended by itself counts with its best value, or with the worst one of the objective if that is not a
+      finite number.
+    - A trial that ASHA stopped counts by ``policy``: "last" with its best value so far, "pruned" as Optuna's
+      PRUNED, "extrapolate" with its best value plus the median change of completed trials after that epoch.
+    - A trial that ran out of memory or whose process died counts with the worst value, so that the sampler avoids its
+      size.
     - Any other failure counts as FAIL, which samplers ignore: a bug says nothing about the hyperparameters.
     """
+    worst = trial.objective.worst
     if trial.state == FAILED:
         too_large = is_out_of_memory_text(trial.error) or is_process_death(trial.error)
-        return SamplerFeedback(TrialState.COMPLETE, WORST) if too_large else SamplerFeedback(TrialState.FAIL, None)
-    value = trial.best_val_acc
+        return SamplerFeedback(TrialState.COMPLETE, worst) if too_large else SamplerFeedback(TrialState.FAIL, None)
+    value = trial.best_value
     if value is None or not math.isfinite(value):
-        return SamplerFeedback(TrialState.COMPLETE, WORST)
+        return SamplerFeedback(TrialState.COMPLETE, worst)
     if trial.state == STOPPED and policy == "pruned":
         return SamplerFeedback(TrialState.PRUNED, None)
     if trial.state == STOPPED and policy == "extrapolate":
-        value = min(1.0, value + median_gain(ended_before, trial.epochs))
-    return SamplerFeedback(TrialState.COMPLETE, value)
+        value += median_gain(ended_before, trial.epochs)
+    return SamplerFeedback(TrialState.COMPLETE, trial.objective.clamp(value))
 
 
 def median_gain(trials: Iterable[Trial], epoch: int) -> float:
-    """Median gain in accuracy after ``epoch`` of the completed trials that trained longer; 0 without such trials."""
+    """Median change of the best value after ``epoch``, of the completed trials that trained longer; 0 without any."""
     gains = [
-        trial.best_val_acc - at_epoch
+        trial.best_value - at_epoch
         for trial in trials
         if trial.state == COMPLETED
         and trial.epochs > epoch
-        and trial.best_val_acc is not None
-        and math.isfinite(trial.best_val_acc)
+        and trial.best_value is not None
+        and math.isfinite(trial.best_value)
         and (at_epoch := best_until(trial, epoch)) is not None
     ]
     return statistics.median(gains) if gains else 0.0
 
 
 def best_until(trial: Trial, epoch: int) -> float | None:
-    """Best validation accuracy up to and including ``epoch``; None if the trial has no epoch by then."""
-    values = [float(row[METRIC]) for row in trial.history if row[EPOCH] <= epoch]
+    """Best value up to and including ``epoch``; None if the trial has no epoch by then."""
+    column = trial.objective.best_column
+    values = [float(row[column]) for row in trial.history if row[EPOCH] <= epoch]
     return values[-1] if values else None
 
 
 def user_attrs_of(trial: Trial, rungs: Rungs) -> dict[str, Any]:
-    """Return what is stored with a trial in Optuna beside its value: id, state, raw accuracy, epochs and rungs."""
+    """Return what is stored with a trial in Optuna beside its value: id, state, raw best value, epochs and rungs."""
     return {
-        TRIAL_ID: trial.trial_id, STATE: trial.state, BEST_VAL_ACC: trial.best_val_acc, EPOCHS: trial.epochs,
-        RUNG: rungs.reached(trial.epochs),
+        TRIAL_ID: trial.trial_id, STATE: trial.state, trial.objective.best_column: trial.best_value,
+        EPOCHS: trial.epochs, RUNG: rungs.reached(trial.epochs),
     }  # fmt: skip

@@ -22,7 +22,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
-from inat.constants import EPOCH, METRIC, MODE, RUNNING, TRIAL_ID
+from inat.constants import EPOCH, RUNNING, TRIAL_ID
 from inat.errors import ConfigError
 from inat.study.checkpoint_retention import checkpoint_threshold
 from inat.study.study import Study
@@ -37,6 +37,7 @@ from inat.tuning.worker.trainable import KNOWN_EPOCHS, SEED, THRESHOLD
 # training seconds to hours. TPE repeats a configuration only if all of its candidates have been tried; without that
 # filter, every fourth suggestion on recorded curves was a repetition.
 MAX_SUGGESTIONS = 2
+DIRECTIONS = {"max": "maximize", "min": "minimize"}  # of Optuna, by the mode of the objective
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,11 +68,14 @@ class BudgetAwareOptunaSearch(Searcher):
 
     def __init__(self, study: Study, space: Mapping[str, Any], options: SearcherOptions) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        super().__init__(metric=METRIC, mode=MODE)
+        objective = study.objective
+        super().__init__(metric=objective.best_column, mode=objective.mode)
         self.study = study
         self.distributions = optuna_space(space)
         # This sampler is replaced before each suggestion; it only serves the trials that are replayed.
-        self.optuna_study = optuna.create_study(direction="maximize", sampler=RandomSampler(seed=0), pruner=NopPruner())
+        self.optuna_study = optuna.create_study(
+            direction=DIRECTIONS[objective.mode], sampler=RandomSampler(seed=0), pruner=NopPruner()
+        )
         self._options = options
         self._space = dict(space)
         self._running: dict[str, optuna.Trial] = {}
@@ -206,9 +210,9 @@ class BudgetAwareOptunaSearch(Searcher):
         for row in trial.history:
             # A trial that went back to a checkpoint repeats epochs; Optuna warns of a repeated report.
             new = row[EPOCH] > self._reported_epochs.get(trial.trial_id, 0)
-            if new and math.isfinite(row[METRIC]):
+            if new and math.isfinite(value := row[self.study.objective.best_column]):
                 self._reported_epochs[trial.trial_id] = row[EPOCH]
-                self._running[trial.trial_id].report(row[METRIC], row[EPOCH])
+                self._running[trial.trial_id].report(value, row[EPOCH])
 
     def _make_feedback(self, trial: Trial) -> SamplerFeedback:
         ended_before = (other for other in self.study.ended_in_order if other.trial_id in self._feedback)
@@ -219,7 +223,8 @@ class BudgetAwareOptunaSearch(Searcher):
     def to_frozen_trial(self, trial: Trial) -> FrozenTrial:
         """Convert an ended trial into the FrozenTrial that Optuna has after ``on_trial_update``."""
         feedback = self._feedback.get(trial.trial_id) or self._make_feedback(trial)
-        steps = {int(row[EPOCH]): float(row[METRIC]) for row in trial.history if math.isfinite(row[METRIC])}
+        values = {int(row[EPOCH]): float(row[self.study.objective.best_column]) for row in trial.history}
+        steps = {epoch: value for epoch, value in values.items() if math.isfinite(value)}
         value = feedback.value
         if feedback.state == TrialState.PRUNED:
             value = steps[max(steps)] if steps else None  # as Study.tell does

@@ -140,6 +140,11 @@ def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
 
     ``settings`` are the settings that all trials share. Each value is tried with the first values of the other domains.
     """
+    if both := [name for name in ("class_weights", "balanced_sampler") if name in space and name in settings]:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in both)
+        raise ConfigError(
+            f"the space contains {', '.join(both)} already; leave out {options}, or remove it from the space"
+        )
     if fixed := sorted(name for name in space if name in settings or name in SET_BY_SEARCH):
         raise ConfigError(f"{', '.join(fixed)} is set by the search and cannot be a hyperparameter too")
     raise_if_any([message for name, domain in space.items() for message in domain_errors(name, domain)])

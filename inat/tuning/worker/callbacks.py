@@ -76,7 +76,7 @@ class TrialCheckpoints(pl.Callback):
     """Writes the checkpoints of a trial into ``directory``.
 
     ``best.ckpt`` holds the weights. It is written when the trial beats its own best and reaches ``threshold``, the
-    validation accuracy of the study's best k trials (None: any). ``last.ckpt`` holds all that resuming needs. It is
+    value of the objective of the study's best k trials (None: any). ``last.ckpt`` holds all that resuming needs. It is
     written every LAST_EVERY_SECONDS at most, and less often where writing is slow (LAST_SHARE).
 
     A ``best.ckpt`` that does not belong to the state from which a training goes on is removed: the attempt that wrote
@@ -106,7 +106,8 @@ class TrialCheckpoints(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         recorder = recorder_of(trainer)
-        if recorder.improved and (self.threshold is None or recorder.best_val_acc >= self.threshold):
+        reaches = recorder.config.objective.reaches
+        if recorder.improved and (self.threshold is None or reaches(recorder.best_value, self.threshold)):
             with self._replace(BEST_CKPT) as partial:
                 torch.save(portable_checkpoint(trainer), partial)
             recorder.saved_epoch = recorder.epoch

@@ -9,6 +9,7 @@ import pytest
 
 from analysis.study import load_study
 from inat.study.study import Study
+from tests.helpers import change_info
 
 
 def write_study(directory: Path, trials: int = 3, epochs: int = 2) -> Path:
@@ -72,15 +73,15 @@ def test_damaged_rows_are_counted_and_the_others_are_read(tmp_path):
     directory = write_study(tmp_path / "study")
     append(
         directory / "history.csv",
-        "t0002,3,,,0.3\nt0002,3,,,0.3,0.x,2.0\n\n,3,,,0.3,0.9,2.0\n\0\0\0\nt0002,4,,,,nan,2.0\n",
+        "t0002,3,,,0.3\nt0002,3,,,0.3,0.x,2.0,,,\n\n,3,,,0.3,0.9,2.0,,,\n\0\0\0\nt0002,4,,,,nan,2.0,,,\n",
     )
     append(directory / "trials.csv", 't0003,broken "quote,failed\n')
     study = load_study(directory)
     assert study.history.query("trial_id == 't0002'")["epoch"].tolist() == [1, 2, 4]
     assert len(study.trials) == 3
     assert study.read_errors.values.tolist() == [
-        ["history.csv line 8", "5 fields instead of 7"],
-        ["history.csv line 12", "1 fields instead of 7"],
+        ["history.csv line 8", "5 fields instead of 10"],
+        ["history.csv line 12", "1 fields instead of 10"],
         ["history.csv line 9", "val_acc is not a number: 0.x"],
         ["history.csv line 11", "has no trial_id or epoch"],
         ["trials.csv line 5", "3 fields instead of 15"],
@@ -108,7 +109,7 @@ def test_the_last_of_several_rows_of_a_trial_is_used(tmp_path):
 
 def test_a_repeated_epoch_replaces_all_epochs_from_there_on(tmp_path):
     directory = write_study(tmp_path / "study", trials=1, epochs=4)
-    append(directory / "history.csv", "t0000,2,,,0.3,0.9,2.0\n")
+    append(directory / "history.csv", "t0000,2,,,0.3,0.9,2.0,,,\n")
     assert load_study(directory).history["val_acc"].tolist() == [0.1, 0.9]
 
 
@@ -229,3 +230,49 @@ def test_a_study_json_that_is_no_object_is_recorded(tmp_path, text):
     (directory / "study.json").write_text(text)
     study = load_study(directory)
     assert (study.info, len(study.read_errors)) == ({}, 1)
+
+
+def objective_study(directory: Path, metric: str) -> Path:
+    """Two trials: the first has the better loss and macro F1, the second the better accuracy."""
+    study = Study.create(directory, {"config": {"metric": metric}})
+    column = study.objective.best_column
+    for accuracy, loss, f1 in ((0.6, 0.5, 0.4), (0.7, 0.9, 0.3)):
+        trial = study.add_trial({"lr": loss})
+        row = {"epoch": 1, "val_acc": accuracy, "val_loss": loss, "val_macro_f1": f1, "seconds": 1.0}
+        study.add_epoch(trial.trial_id, row | {column: row[study.objective.column]})
+        study.end_trial(trial.trial_id, "completed")
+    study.close()
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("metric", "column", "mode", "best"),
+    [
+        ("accuracy", "best_val_acc", "max", [0.6, 0.7]),
+        ("val_loss", "best_val_loss", "min", [0.5, 0.9]),
+        ("macro_f1", "best_val_macro_f1", "max", [0.4, 0.3]),
+    ],
+)
+def test_a_study_is_compared_by_what_its_search_optimised(tmp_path, metric, column, mode, best):
+    study = load_study(objective_study(tmp_path / "study", metric))
+    assert (study.metric, study.mode, study.parameters) == (column, mode, ["lr"])
+    assert study.trials["best_val_acc"].tolist() == study.history["val_acc"].tolist() == best
+    assert study.read_errors.empty
+
+
+@pytest.mark.parametrize("own", ["accuracy", "val_loss", "macro_f1"])
+@pytest.mark.parametrize(
+    ("metric", "mode", "best"),
+    [("val_acc", "max", [0.6, 0.7]), ("val_loss", "min", [0.5, 0.9]), ("val_macro_f1", "max", [0.4, 0.3])],
+)
+def test_every_recorded_metric_can_be_compared_whatever_the_search_optimised(tmp_path, own, metric, mode, best):
+    study = load_study(objective_study(tmp_path / "study", own), metric=metric)
+    assert (study.metric, study.mode, study.trials["best_val_acc"].tolist()) == (metric, mode, best)
+
+
+def test_an_unknown_objective_is_recorded_and_the_accuracy_compared(tmp_path):
+    directory = objective_study(tmp_path / "study", "accuracy")
+    change_info(directory, lambda info: info["config"].update(metric="auc"))
+    study = load_study(directory)
+    assert study.read_errors.values.tolist() == [["study.json", "unknown metric 'auc'"]]
+    assert (study.metric, study.trials["best_val_acc"].tolist()) == ("best_val_acc", [0.6, 0.7])

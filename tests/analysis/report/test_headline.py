@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -59,3 +60,32 @@ def test_a_study_without_results_has_a_first_screen(tmp_path):
     head = headline(study, tmp_path, [])
     assert head.subtitle == "no trial has a result"
     assert head.configuration == {}
+
+
+def recorded(study, objective: str, **changes):
+    counts = {"train": [90, 6, 4], "val": [18, 1, 1], "test": [6, 2, 2]}
+    info = {"config": {"metric": objective}, "class_counts": counts, "data": {"classes": ["ant", "bee", "<cat>"]}}
+    return replace(study, info=info, **changes)
+
+
+def test_a_constant_answer_stands_beside_both_accuracies_and_the_classes_are_counted(study, tmp_path):
+    (tmp_path / "best.json").write_text(json.dumps({"trial_id": "t0001", "test": {"test_acc": 0.9, "images": 100}}))
+    found = facts(recorded(study, "accuracy"), tmp_path)
+    assert found["validation accuracy"][1].endswith("too optimistic; a constant answer scores 0.9000")
+    assert found["test accuracy"][1].endswith("evaluated once; a constant answer scores 0.6000")
+    assert found["classes"] == (
+        "3",
+        "largest ant 108 (90 %), smallest <cat> 5, counting training and validation photos",
+    )
+
+
+def test_the_first_screen_names_the_objective(study, tmp_path):
+    found = facts(recorded(study, "balanced_accuracy", metric="best_val_balanced_acc"), tmp_path)
+    assert found["balanced validation accuracy"][1].endswith("a constant answer scores 0.3333")
+
+
+@pytest.mark.parametrize("classes", [None, ["ant"], "abc"])
+def test_counts_that_do_not_fit_the_classes_are_left_out(study, tmp_path, classes):
+    changed = recorded(study, "accuracy")
+    changed.info["data"]["classes"] = classes
+    assert "classes" not in facts(changed, tmp_path)

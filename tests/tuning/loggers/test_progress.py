@@ -3,7 +3,8 @@ import io
 from rich.console import Console
 from rich.text import Text
 
-from inat.tuning.loggers.progress import SearchProgress, describe_counts
+from inat.study.study import Study
+from inat.tuning.loggers.progress import SearchProgress, describe_counts, describe_trial
 from tests.helpers import run_epochs
 
 
@@ -46,3 +47,16 @@ def test_a_live_view_that_fits_a_terminal_of_80_columns(study):
     assert "best 0.4000, 0 running, 2 completed, 0 stopped, 0 failed" in text
     assert "…" not in text
     assert "t0001 completed" not in text
+
+
+def test_the_objective_is_named_and_the_score_of_a_constant_answer_stands_below(tmp_path):
+    counts = {"train": [9, 1], "val": [3, 1], "test": [3, 1]}
+    study = Study.create(tmp_path / "study", {"config": {"metric": "balanced_accuracy"}, "class_counts": counts})
+    out = io.StringIO()
+    with SearchProgress(study, 1, Console(file=out, force_terminal=True, width=80)) as progress:
+        progress(ended(study, 0.7, "completed"))
+    text = Text.from_ansi(out.getvalue()).plain
+    assert "best balanced accuracy 0.7000, 0 running, 1 completed" in text
+    assert "a constant answer scores 0.5000" in text
+    assert "…" not in text
+    assert describe_trial(study.trials["t0000"]).startswith("t0000 completed best_val_balanced_acc 0.7000")

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from inat.config.objective import OBJECTIVES
 from inat.tuning.ray_backend import asha
 from inat.tuning.ray_backend.asha import StudyASHA
 
@@ -102,3 +103,19 @@ def test_a_pending_trial_keeps_the_process_that_starts_for_it_but_not_for_ever(m
     assert scheduler.choose_trial_to_run(controller) is None
     now = 51.0
     assert scheduler.choose_trial_to_run(controller) is late
+
+
+@pytest.mark.parametrize("cut", [0, 17, 60])
+def test_a_search_that_minimises_decides_as_its_mirror_image_also_after_a_resume(cut):
+    events = arrivals()
+    whole = decide(StudyASHA(**SETTINGS), events)
+    losses = [(t, {"epoch": row["epoch"], "best_val_loss": 1 - row["best_val_acc"]}) for t, row in events]
+    settings = SETTINGS | {"objective": OBJECTIVES["val_loss"]}
+    assert decide(StudyASHA(**settings), losses) == whole
+    accepted = [(t, r) for t, r in losses if (t, r["epoch"]) in {(t, e) for t, e, _ in whole}]
+    resumed = StudyASHA(**settings)
+    resumed.replay(accepted[:cut])
+    assert resumed.stopped_early == {t for t, _, decision in whole[:cut] if decision == "STOP"} - {
+        t for t, epoch, _ in whole[:cut] if epoch == 9
+    }
+    assert decide(resumed, accepted[cut:]) == whole[cut:]

@@ -2,9 +2,17 @@ import pytest
 from optuna.trial import TrialState
 from ray.exceptions import ActorDiedError, LocalRayletDiedError, WorkerCrashedError
 
+from inat.config.objective import ACCURACY, OBJECTIVES
 from inat.constants import COMPLETED, FAILED, STOPPED
 from inat.study.trial import Trial
-from inat.tuning.sampling.feedback import WORST, Rungs, SamplerFeedback, best_until, feedback_for, median_gain
+from inat.tuning.sampling.feedback import Rungs, SamplerFeedback, best_until, feedback_for, median_gain
+
+
+def losing(values: list[float], state: str = COMPLETED, error: str = "") -> Trial:
+    """A trial of a study that minimises the loss."""
+    best = [min(values[: i + 1]) for i in range(len(values))]
+    rows = [{"epoch": i, "best_val_loss": value} for i, value in enumerate(best, start=1)]
+    return Trial("t0000", 0, {}, "", state, error=error, history=rows, objective=OBJECTIVES["val_loss"])
 
 
 def trial(values: list[float], state: str = COMPLETED, error: str = "") -> Trial:
@@ -52,7 +60,9 @@ def test_a_trial_that_ended_by_itself_counts_with_its_best_accuracy(policy):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("state", [COMPLETED, STOPPED])
 def test_an_accuracy_that_is_not_finite_counts_as_the_worst(value, state):
-    assert feedback_for(trial([value], state), FINISHED, "extrapolate") == SamplerFeedback(TrialState.COMPLETE, WORST)
+    assert feedback_for(trial([value], state), FINISHED, "extrapolate") == SamplerFeedback(
+        TrialState.COMPLETE, ACCURACY.worst
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +85,7 @@ def test_an_accuracy_that_is_not_finite_counts_as_the_worst(value, state):
 )
 def test_out_of_memory_and_dead_processes_count_as_the_worst(error):
     assert feedback_for(trial([0.5], FAILED, error), FINISHED, "extrapolate") == SamplerFeedback(
-        TrialState.COMPLETE, WORST
+        TrialState.COMPLETE, ACCURACY.worst
     )
 
 
@@ -89,3 +99,18 @@ def test_other_failures_count_as_fail(error):
 
 def test_the_best_accuracy_until_an_epoch():
     assert [best_until(trial([0.2, 0.5, 0.3]), epoch) for epoch in (0, 1, 2, 3, 9)] == [None, 0.2, 0.5, 0.5, 0.5]
+
+
+def test_a_stopped_trial_that_minimises_gets_the_median_fall_of_completed_ones_and_never_less_than_0():
+    finished = [losing([2.0, 1.0]), losing([2.0, 1.5]), losing([2.0, 1.2])]
+    assert median_gain(finished, 1) == pytest.approx(-0.8)
+    assert feedback_for(losing([1.5], STOPPED), finished, "extrapolate").value == pytest.approx(0.7)
+    assert feedback_for(losing([0.5], STOPPED), finished, "extrapolate").value == 0.0
+    assert feedback_for(losing([1.5], STOPPED), finished, "last").value == 1.5
+
+
+@pytest.mark.parametrize(
+    "bad", [losing([float("nan")]), losing([float("inf")]), losing([1e9]), losing([], FAILED, "CUDA out of memory")]
+)
+def test_a_trial_without_a_loss_counts_as_a_large_one(bad):
+    assert feedback_for(bad, [], "extrapolate") == SamplerFeedback(TrialState.COMPLETE, 7.0)

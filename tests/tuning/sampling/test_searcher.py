@@ -154,7 +154,7 @@ def test_optuna_stores_raw_accuracy_epochs_rung_and_state(study):
     for state in ("completed", "stopped"):
         finish(search, study, ask(search), state)
     completed, stopped = search.optuna_study.get_trials()
-    raw = study.trials["t0001"].best_val_acc
+    raw = study.trials["t0001"].best_value
     assert stopped.user_attrs == {
         "trial_id": "t0001", "state": "stopped", "best_val_acc": raw, "epochs": 1, "rung": 1
     }  # fmt: skip

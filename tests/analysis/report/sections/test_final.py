@@ -47,7 +47,7 @@ def test_the_final_model_is_the_first_section_and_on_the_first_screen(folder):
     fact = next(fact for fact in report.headline.facts if fact.label == "final model")
     assert (fact.value, fact.note) == (
         "0.7000",
-        "test accuracy of t1, retrained (95 % interval 0.400 to 0.900, 10 images)",
+        "test accuracy of t1, retrained (95 % interval 0.400 to 0.900, 10 images; a constant answer scores 0.6000)",
     )
     finding, selection = report.sections[0].items[:2]
     assert finding.startswith("The final model has a test accuracy of 0.7000 (95 % interval 0.400 to 0.900, 10 images;")
@@ -85,7 +85,7 @@ def test_many_classes_have_colours_without_numbers():
 
 def test_a_single_image_has_no_interval():
     (fact,) = final_fact(METRICS | {"test": METRICS["test"] | {"accuracy_interval": None, "images": 1}})
-    assert fact.note == "test accuracy of t1, retrained (1 images)"
+    assert fact.note == "test accuracy of t1, retrained (1 images; a constant answer scores 0.6000)"
 
 
 def places(value, path=()):
