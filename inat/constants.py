@@ -96,6 +96,7 @@ MANIFEST_JSON: Final = "manifest.json"
 FEATURES_NPY: Final = "features.npy"  # of a feature store
 
 DIGITS: Final = "digits"
+DIGITS_STEP: Final = 8  # the scans are 8 x 8, so the side of their images is a multiple of it
 TRAIN: Final = "train"
 VAL: Final = "val"
 

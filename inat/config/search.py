@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+from inat.config.defaults import UNSET
 from inat.config.trial import DataConfig, Precision
 from inat.config.validation import non_negative_errors, positive_errors, raise_if_any, type_errors, unknown_name_error
 from inat.constants import CACHE_DIR, DIGITS
@@ -17,6 +18,7 @@ PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview",
 AUTO = "auto"
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+GRACE_PERIOD = 3
 SMALL_IMAGE = 32  # px; up to this side --space auto means the small space
 
 
@@ -33,6 +35,7 @@ class SearchConfig:
 
     KIND: ClassVar[str] = "scratch"  # stored in study.json; default study names start with it
     PRESETS: ClassVar[tuple[str, ...]] = ("full", "small", "modern")  # values of --space besides auto and a file
+    MAX_EPOCHS: ClassVar[int] = 27
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "data": ("data", "image_size", "augment_preview", "cache_dir", "max_bad_fraction"),
         "search": (
@@ -54,17 +57,17 @@ class SearchConfig:
     image_size: int | None = None
     """Side of the square images, in pixels. Default: 224, or 32 for digits."""
     space: Annotated[str, "NAME"] = "auto"
-    """Search space: full (as published for nature_12K), small (8-32 filters, 2-4 convolutions, 32-128 dense neurons),
-    modern (also residual blocks, average pooling and newer training methods), auto (small up to 32 px, else full), or
-    a Python file with a function space()."""
+    """Search space: full (as published for nature_12K), small (8-32 filters, 2-4 convolutions as the images allow,
+    32-128 dense neurons), modern (also residual blocks, average pooling and newer training methods), auto (small up to
+    32 px, else full), or a Python file with a function space()."""
     num_samples: int | None = 480
     """Total number of trials, including those before --resume."""
-    max_epochs: int = 27
-    """Most epochs per trial."""
+    max_epochs: int = UNSET
+    """Most epochs per trial. Default: 27, or more if --grace-period is larger."""
     patience: int = 5
     """Epochs without a better validation accuracy after which a trial ends."""
-    grace_period: int = 3
-    """Epochs before ASHA may stop a trial."""
+    grace_period: int = UNSET
+    """Epochs before ASHA may stop a trial. Default: 3, or fewer if --max-epochs is smaller."""
     reduction_factor: int = 3
     """ASHA keeps the best 1/N of the trials at each rung. The rungs are at grace period x N^k epochs."""
     searcher: Literal["tpe", "gp", "random", "grid"] = "tpe"
@@ -120,9 +123,19 @@ class SearchConfig:
     """Show tracebacks and the messages of libraries."""
 
     def __post_init__(self) -> None:
+        self._fit_defaults()
         raise_if_any(type_errors(self))
         raise_if_any(self._count_errors() + self._limit_errors() + self._name_errors())
         self.data_config()
+
+    def _fit_defaults(self) -> None:
+        """Fill in the epochs that nobody chose, such that they fit those that somebody chose."""
+        if self.max_epochs is UNSET:
+            least = self.grace_period if isinstance(self.grace_period, int) else 0
+            object.__setattr__(self, "max_epochs", max(self.MAX_EPOCHS, least))
+        if self.grace_period is UNSET:
+            most = self.max_epochs if isinstance(self.max_epochs, int) else GRACE_PERIOD
+            object.__setattr__(self, "grace_period", max(min(GRACE_PERIOD, most), 1))
 
     def _count_errors(self) -> list[str]:
         problems = positive_errors(self, "max_epochs", "patience", "grace_period", "keep_checkpoints")
@@ -138,7 +151,8 @@ class SearchConfig:
 
     def _limit_errors(self) -> list[str]:
         problems = []
-        if self.grace_period > self.max_epochs:
+        # A resumed search may change neither: check_resumable names the one that was changed.
+        if self.resume is None and self.grace_period > self.max_epochs > 0:
             problems.append(
                 f"grace_period {self.grace_period} is above max_epochs {self.max_epochs}; lower --grace-period too"
             )

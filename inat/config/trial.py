@@ -25,7 +25,7 @@ from inat.config.validation import (
     type_errors,
     unknown_name_error,
 )
-from inat.constants import CACHE_DIR, DIGITS
+from inat.constants import CACHE_DIR, DIGITS, DIGITS_STEP
 from inat.errors import ConfigError
 
 ACTIVATIONS = ("relu", "gelu", "silu", "mish")
@@ -87,7 +87,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         problems = type_errors(self) + positive_errors(self, "image_size") + range_errors(self, "val_share", 0.01, 1)
         problems += range_errors(self, "max_bad_fraction", 0, 1)
-        if self.data == DIGITS and has_type(self, "image_size") and self.image_size % 8:
+        if self.data == DIGITS and has_type(self, "image_size") and self.image_size % DIGITS_STEP:
             problems.append(f"the digits are 8x8 scans: image_size must be a multiple of 8, got {self.image_size}")
         raise_if_any(problems)
 

@@ -15,6 +15,7 @@ from inat.finalize.candidates import (
     run_params,
     top_configurations,
 )
+from inat.finalize.options import FinalizeCommand
 from inat.study.study import Study
 from inat.study.trial import Trial
 from tests.helpers import run_epochs
@@ -55,6 +56,12 @@ def test_the_best_different_configurations_are_chosen_however_their_trials_ended
     chosen = [trial.trial_id for trial in top_configurations(study, 2)]
     assert chosen == [best, stopped]
     assert again not in chosen
+
+
+def test_the_default_number_of_configurations_gives_way_to_a_small_study(study):
+    only = add(study, {"x": 1}, [0.5])
+    default = FinalizeCommand(study=study.directory).top
+    assert [trial.trial_id for trial in top_configurations(study, default)] == [only]
 
 
 def test_settings_without_effect_do_not_make_a_different_configuration(study):
