@@ -39,7 +39,7 @@ class SearchConfig:
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "data": ("data", "image_size", "augment_preview", "cache_dir", "max_bad_fraction"),
         "search": (
-            "num_samples", "resume", "space", "searcher", "time_budget", "target_accuracy", "start_from", "seed",
+            "num_samples", "resume", "retry_failed", "space", "searcher", "time_budget", "target_accuracy", "start_from", "seed",
             "grace_period", "reduction_factor", "stopped_trials",
         ),
         "training": ("max_epochs", "patience", "precision", "compile"),
@@ -94,6 +94,8 @@ class SearchConfig:
     """Name of the study, and of its folder in --storage-path. Default: made from the data and the time."""
     resume: Annotated[Path | None, "STUDY"] = None
     """Study directory to continue, with the study's own settings; --num-samples may be raised."""
+    retry_failed: bool = False
+    """With --resume, run the failed trials again, from their first epoch and under their ids."""
     cache_dir: Annotated[Path, "FOLDER"] = CACHE_DIR
     """Folder for decoded images, on each node."""
     max_bad_fraction: float = 0.01
@@ -156,6 +158,8 @@ class SearchConfig:
             problems.append(
                 f"grace_period {self.grace_period} is above max_epochs {self.max_epochs}; lower --grace-period too"
             )
+        if self.retry_failed and self.resume is None:
+            problems.append("retry_failed needs --resume with the study whose failed trials are to run again")
         problems += [m for n in ("time_budget", "trial_timeout") for m in duration_errors(self, n)]
         if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
             problems.append(f"target_accuracy must be above 0 and at most 1, got {self.target_accuracy}")
@@ -248,7 +252,7 @@ def duration_errors(config: Any, name: str) -> list[str]:
 CHANGEABLE = frozenset(
     {"num_samples", "resume", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "keep_checkpoints",
      "max_failures", "wandb", "debug", "cache_dir", "data", "max_bad_fraction", "augment_preview",
-     "time_budget", "target_accuracy", "trial_timeout", "tensorboard", "weights_dir", "plan"}
+     "time_budget", "target_accuracy", "trial_timeout", "tensorboard", "weights_dir", "plan", "retry_failed"}
 )  # fmt: skip
 
 
