@@ -39,7 +39,8 @@ class SearchConfig:
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "data": ("data", "image_size", "augment_preview", "cache_dir", "max_bad_fraction"),
         "search": (
-            "num_samples", "resume", "retry_failed", "space", "searcher", "time_budget", "target_accuracy", "start_from", "seed",
+            "num_samples", "resume", "retry_failed",
+            "space", "searcher", "time_budget", "target_accuracy", "start_from", "seed",
             "grace_period", "reduction_factor", "stopped_trials",
         ),
         "training": ("max_epochs", "patience", "precision", "compile"),

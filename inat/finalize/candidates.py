@@ -76,9 +76,8 @@ def top_configurations(study: Study, count: int | None) -> list[Trial]:
     for trial in study.ranking():
         different.setdefault(params_key(trial.params), trial)
     if not different:
-        none = "the only trial" if len(study.trials) == 1 else f"none of the {len(study.trials)} trials"
         raise SearchError(
-            f"{none} of {study.directory} has {'no' if len(study.trials) == 1 else 'a'} result; continue the search "
+            f"no trial of {study.directory} has a result; continue the search "
             f"(--resume {shlex.quote(str(study.directory))}) or choose another study"
         )
     if count is not None and count > len(different):

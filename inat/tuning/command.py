@@ -173,11 +173,8 @@ def resume_command(study: Study) -> str:
 def describe_failure(study: Study) -> str:
     """Describe why a search has no result."""
     errors = [trial.error for trial in study.ended() if trial.error]
-    one = len(study.trials) == 1
-    none = "the only trial in" if one else f"none of the {len(study.trials)} trials in"
-    first = f"; {'it' if one else 'the first'} failed with: {errors[0]}" if errors else ""
-    lost = "has no result" if one else "has a result"
-    return f"{none} {study.directory} {lost}{first}; see {ERRORS_DIR}/ there{_retry_hint(study)}"
+    first = f"; {'it' if len(study.trials) == 1 else 'the first'} failed with: {errors[0]}" if errors else ""
+    return f"no trial in {study.directory} has a result{first}; see {ERRORS_DIR}/ there{_retry_hint(study)}"
 
 
 def describe_result(study: Study, best: Trial, seconds: float) -> str:

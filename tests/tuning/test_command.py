@@ -223,7 +223,7 @@ def test_texts_for_one_trial_and_one_epoch(tmp_path):
     study.close()
     failed = study_of(tmp_path / "failed", ["failed"])
     text = command.describe_failure(failed)
-    assert f"the only trial in {failed.directory} has no result; it failed with: ValueError: x; see errors/" in text
+    assert f"no trial in {failed.directory} has a result; it failed with: ValueError: x; see errors/" in text
     assert text.endswith(f"to run the failed trial again, see errors/ in the study, mend the cause, then run: "
                          f"{command.resume_command(failed)} --retry-failed")  # fmt: skip
     failed.close()
