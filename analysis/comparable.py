@@ -14,10 +14,23 @@ import pandas as pd
 
 from analysis.readers.frames import MODE_SIGNS, Mode
 from analysis.rungs import rung_milestones
-from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, NAME, RUNNING, STATE, TRIAL_ID, VAL_ACC
+from analysis.schema import (
+    BEST_VAL_ACC,
+    COMPLETED,
+    EPOCH,
+    EPOCHS,
+    ERROR,
+    FAILED,
+    NAME,
+    RUNNING,
+    STATE,
+    TRIAL_ID,
+    VAL_ACC,
+)
 from analysis.stats.encode import is_number, varying_parameters
 from analysis.stats.resampling import Array
 from analysis.study import StudyData
+from analysis.wording import counted
 
 ACCURACY = "accuracy"  # column of a sample: a trial's best result within the budget, whatever the metric
 NEARLY_ALL = 0.95  # share of trials that counts as all of them: a few fail or are still running
@@ -66,8 +79,8 @@ class Sample:
         """
         best = describe_metric(self.metric, self.mode)
         if self.epochs is None:
-            return f"{best} of {len(self)} trials at unequal budgets: the study has no curves"
-        text = f"{best} within {self.epochs} epochs, {len(self)} of {self.total} trials"
+            return f"{best} of {counted(len(self), 'trial')} at unequal budgets: the study has no curves"
+        text = f"{best} within {counted(self.epochs, 'epoch')}, {len(self)} of {counted(self.total, 'trial')}"
         if self.ended_earlier:
             text += f", {self.ended_earlier} of which ran out of patience earlier"
         if len(self) < NEARLY_ALL * self.total:
@@ -120,6 +133,17 @@ def mask_infinite(values: pd.Series) -> pd.Series:
     return values.where(np.isfinite(values))
 
 
+def epochs_of(trials: pd.DataFrame) -> pd.Series:
+    """The epochs of each trial as floats, NaN where they are unknown.
+
+    Comparisons with NaN are False; those of a nullable integer have no value, and masks made of them raise.
+
+    >>> epochs_of(pd.DataFrame({"epochs": pd.array([3, None], dtype="Int64")})).ge(1).tolist()
+    [True, False]
+    """
+    return pd.to_numeric(trials[EPOCHS], errors="coerce").astype(float)
+
+
 def accuracy_within(study: StudyData, epochs: int) -> pd.Series:
     """The best val_acc of each trial within its first ``epochs``, by trial_id, also of trials that trained less.
 
@@ -145,16 +169,16 @@ def sample_at(study: StudyData, epochs: int | None = None) -> Sample:
         usable = trials[mask_infinite(trials[BEST_VAL_ACC]).notna() & trials[STATE].ne(FAILED)]
         usable = usable.assign(**{ACCURACY: usable[BEST_VAL_ACC]})
         total = int(mask_infinite(trials[BEST_VAL_ACC]).notna().sum())
-        return _finished(Sample(usable, study.parameters, None, total, 0, study.metric, study.mode))
+        return _finished(study, Sample(usable, study.parameters, None, total, 0, study.metric, study.mode))
     epochs = check_budget(study, epochs) or common_epoch(study)
     accuracy = trials[TRIAL_ID].map(accuracy_within(study, epochs))
-    reached = trials[EPOCHS].ge(epochs)
+    reached = epochs_of(trials).ge(epochs)
     out_of_patience = trials[STATE].eq(COMPLETED) & ~reached
     included = accuracy.notna() & (reached | out_of_patience)
     total = int(trials[BEST_VAL_ACC].notna().sum())
     rows = trials[included].assign(**{ACCURACY: accuracy[included]})
     ended_earlier = int((included & out_of_patience).sum())
-    return _finished(Sample(rows, study.parameters, epochs, total, ended_earlier, study.metric, study.mode))
+    return _finished(study, Sample(rows, study.parameters, epochs, total, ended_earlier, study.metric, study.mode))
 
 
 def check_budget(study: StudyData, epochs: int | None) -> int | None:
@@ -165,14 +189,10 @@ def check_budget(study: StudyData, epochs: int | None) -> int | None:
     return epochs
 
 
-def _finished(sample: Sample) -> Sample:
+def _finished(study: StudyData, sample: Sample) -> Sample:
     """Keep the parameters that vary and can be compared; raise ValueError if there is no trial."""
     if not len(sample):
-        raise ValueError(
-            "all trials with a result failed"
-            if sample.total
-            else "no trial has a result yet; wait for the first epochs of the search"
-        )
+        raise ValueError(no_result(study))
     names = varying_parameters(sample.trials, sample.parameters)
     excluded = [
         name
@@ -180,6 +200,29 @@ def _finished(sample: Sample) -> Sample:
         if not is_number(sample.trials[name]) and sample.trials[name].map(str).nunique() > MAX_TEXT_VALUES
     ]
     return replace(sample, parameters=[name for name in names if name not in excluded], excluded=excluded)
+
+
+def no_result(study: StudyData) -> str:
+    """Why no trial of ``study`` can be compared, in one sentence without its end.
+
+    >>> from dataclasses import replace
+    >>> no_result(replace(study, trials=study.trials.assign(state="failed", error="out of memory")))
+    'all 60 trials failed (out of memory); mend the cause and run them again'
+    """
+    trials = study.trials
+    if not len(trials):
+        return "the study has no trial yet; start the search"
+    if trials[STATE].eq(FAILED).all():
+        errors = trials[ERROR].fillna("").astype(str).str.strip()
+        reasons = errors[errors.ne("")].str.split("\n").str[0].str.slice(0, 160)
+        reason = f" ({reasons.mode().iloc[0]})" if len(reasons) else ""
+        them, whole = ("it", "the only trial") if len(trials) == 1 else ("them", f"all {len(trials)} trials")
+        return f"{whole} failed{reason}; mend the cause and run {them} again"
+    if trials[STATE].eq(RUNNING).any():
+        return "no trial has a result yet; wait for the first results of the search"
+    if mask_infinite(trials[BEST_VAL_ACC]).notna().any():
+        return "no trial that did not fail has a result at this budget; choose a smaller one with --epochs"
+    return f"no trial has a finite value of {study.metric}; choose another metric with --metric"
 
 
 def best_trials(study: StudyData, n: int = 10) -> pd.DataFrame:
@@ -209,13 +252,14 @@ def common_epoch(study: StudyData) -> int:
     if not len(ended):
         ended = study.trials[study.trials[BEST_VAL_ACC].notna()]
     last = longest_trial(study)
-    reached = ended[EPOCHS].where(ended[STATE].ne(COMPLETED), last)
+    reached = epochs_of(ended).where(ended[STATE].ne(COMPLETED), last)
     return max((e for e in range(1, last + 1) if reached.ge(e).mean() >= NEARLY_ALL), default=1)
 
 
 def longest_trial(study: StudyData) -> int:
     """The number of epochs of the longest trial; 0 if no trial has trained."""
-    return int(study.trials[EPOCHS].max()) if study.trials[EPOCHS].notna().any() else 0
+    known = epochs_of(study.trials).dropna()
+    return int(known.max()) if len(known) else 0
 
 
 def rungs(study: StudyData) -> list[int]:
@@ -234,5 +278,5 @@ def rungs(study: StudyData) -> list[int]:
         last = int(config.get("max_epochs") or last)
         return [*rung_milestones(int(grace), int(factor), last), last]
     trials = study.trials[~study.trials[STATE].isin([COMPLETED, RUNNING, FAILED])]
-    piled = trials[EPOCHS].value_counts() / max(len(study.trials), 1)
+    piled = epochs_of(trials).value_counts() / max(len(study.trials), 1)
     return [*sorted(int(epoch) for epoch in piled.index[piled.ge(MIN_RUNG_SHARE)] if 0 < epoch < last), last]

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from analysis.comparable import best_so_far, rungs
+from analysis.comparable import best_so_far, epochs_of, rungs
 from analysis.rungs import rung_milestones
-from analysis.schema import BEST_VAL_ACC, COMPLETED, CREATED, EPOCH, EPOCHS, SECONDS, STATE, STOPPED, TRIAL_ID
+from analysis.schema import BEST_VAL_ACC, COMPLETED, CREATED, EPOCH, SECONDS, STATE, STOPPED, TRIAL_ID
 from analysis.study import StudyData
 
 GRACES = (1, 3, 5, 9)
@@ -68,7 +68,8 @@ def replay(study: StudyData, grace: int, factor: int, events: pd.DataFrame | Non
     events = history_in_time_order(study) if events is None else events
     asha = AshaRungs(rung_milestones(grace, factor, rungs(study)[-1]), factor)
     trials = study.trials.set_index(TRIAL_ID)
-    ends = trials.loc[trials[STATE].eq(COMPLETED), EPOCHS].to_dict()
+    epochs = epochs_of(trials)
+    ends = epochs[trials[STATE].eq(COMPLETED)].to_dict()
     stopped: dict[str, int] = {}
     best, spent = -np.inf, 0
     for trial_id, epoch, accuracy in zip(events[TRIAL_ID], events[EPOCH], events[BEST_VAL_ACC], strict=True):
@@ -82,7 +83,7 @@ def replay(study: StudyData, grace: int, factor: int, events: pd.DataFrame | Non
     stopped_in_study = trials.index[trials[STATE].eq(STOPPED)]
     # A stop at the end of the recorded curve or earlier is known. Training beyond the curve is not.
     unknown = [trial for trial in stopped_in_study if trial not in stopped]
-    same_stops = sum(stopped.get(trial) == trials.at[trial, EPOCHS] for trial in stopped_in_study)
+    same_stops = sum(stopped.get(trial) == epochs.at[trial] for trial in stopped_in_study)
     return {
         "grace": grace, "factor": factor, "stopped": len(stopped), "unknown": len(unknown), "epochs": spent,
         "best": study.sign * best if spent else np.nan,

@@ -4,9 +4,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import StrMethodFormatter
 
-from analysis.comparable import accuracy_within, rungs
+from analysis.comparable import accuracy_within, epochs_of, rungs
 from analysis.figures.style import BLUE, GREY, MUTED, ORANGE, axes_or_new, styled
-from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCHS, STATE, TRIAL_ID
+from analysis.schema import BEST_VAL_ACC, COMPLETED, STATE, TRIAL_ID
 from analysis.study import StudyData
 
 
@@ -55,7 +55,7 @@ def rung_points(study: StudyData) -> pd.DataFrame:
     """
     first, last = rungs(study)[0], rungs(study)[-1]
     trials = study.trials.set_index(TRIAL_ID)
-    not_stopped = trials.index[trials[EPOCHS].ge(last) | trials[STATE].eq(COMPLETED)]
+    not_stopped = trials.index[epochs_of(trials).ge(last) | trials[STATE].eq(COMPLETED)]
     early = accuracy_within(study, first).reindex(not_stopped)
     late = accuracy_within(study, last).reindex(not_stopped)
     points = pd.DataFrame({"early": early, "late": late, "first": first, "last": last}).dropna()

@@ -7,9 +7,10 @@ import pandas as pd
 
 from analysis.comparable import check_budget, describe_metric
 from analysis.escaping import printable
+from analysis.failures import Failure, attempt
 from analysis.figures.parallel import parallel_lines
 from analysis.report.budget_results import compare_at_budget
-from analysis.report.document import Report
+from analysis.report.document import Headline, Report
 from analysis.report.headline import headline
 from analysis.report.key_findings import key_findings
 from analysis.report.sections.claims import check_takeaways, claims_section
@@ -28,22 +29,30 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     ``epochs``: the budget at which trials are compared, by default the epochs that all trials trained for. A section
     that the study is too small for contains the reason instead. Raises ValueError if no trial trained for ``epochs``.
 
+    Any other error in a part of the report costs only that part; ``failures`` of the report lists these errors.
+
     >>> report = build(study, path)
     >>> report.headline.subtitle
     'best trial t0008'
     """
     check_budget(study, epochs)
-    results = compare_at_budget(study, epochs)
-    takeaways = check_takeaways(study, epochs)
-    stopping = early_stopping_findings(study)
+    failures: list[Failure] = []
+    results = attempt("the comparison at one budget", lambda: compare_at_budget(study, epochs), failures)
+    results = results or "the comparison at one budget failed"
+    takeaways = attempt("the check of the claims", lambda: check_takeaways(study, epochs), failures)
+    takeaways = "the check of the claims failed" if takeaways is None else takeaways
+    stopping = attempt("the finding about early stopping", lambda: early_stopping_findings(study), failures) or []
     final = read_final(path)
     sections = [
         *final_section(final), *wandb_panel_sections(study, results), *equal_budget_sections(results),
-        claims_section(takeaways), early_stopping_section(study, stopping), study_record_section(study),
+        *claims_section(takeaways), early_stopping_section(study, stopping), study_record_section(study),
     ]  # fmt: skip
-    head = headline(study, path, key_findings(study, results, takeaways, stopping))
+    findings = attempt("the key findings", lambda: key_findings(study, results, takeaways, stopping), failures) or []
+    head = attempt("the first screen", lambda: headline(study, path, findings), failures)
+    head = head or Headline(path.name, "the first screen failed", {}, [], findings)
     head.facts[2:2] = final_fact(final)
-    return Report(head, sections, page_data(study))
+    data = attempt("the table of selected trials", lambda: page_data(study), failures) or {"trials": [], "total": 0}
+    return Report(head, sections, data, failures)
 
 
 def page_data(study: StudyData) -> dict[str, Any]:

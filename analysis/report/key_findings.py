@@ -71,7 +71,7 @@ def importance_finding(results: BudgetResults) -> list[str]:
 
 def takeaway_findings(takeaways: pd.DataFrame) -> list[str]:
     """The verdicts on the published takeaways, unless all of them are about hyperparameters of another space."""
-    if takeaways["verdict"].eq(NOT_TESTABLE).all():
+    if takeaways["verdict"].eq(NOT_TESTABLE).all():  # also without any takeaway
         return []
     return [claims_finding(takeaways), *decided_claims(takeaways)]
 
