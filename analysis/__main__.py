@@ -31,7 +31,7 @@ from analysis.schema import BEST_VAL_ACC, FAILED, STATE, TRIAL_ID, VAL_ACC
 from analysis.stats.encode import is_number
 from analysis.study import StudyData, load_study
 from analysis.terminal import PlainConsole, prepare_output
-from analysis.wording import counted
+from analysis.wording import counted, in_unit, unit_columns
 
 FORMATS = {"worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f"}
 app = tyro.extras.SubcommandApp()
@@ -42,7 +42,8 @@ class Reading:
     """How to read a study that another program wrote."""
 
     metric: Annotated[str | None, "NAME"] = None
-    """Metric to compare, such as val/loss. Default: best_val_acc or val_acc; for Optuna, the objective value."""
+    """Metric to compare, such as val/loss; for Optuna, an objective by its index or name, or a user attribute. Default:
+    best_val_acc or val_acc; for Optuna, the only objective."""
     mode: Mode | None = None
     """Whether a larger or a smaller metric is better. Default: min for a loss or an error, else max; for Optuna, the
     study's direction."""
@@ -125,7 +126,11 @@ def claims(
     given = [parse(text) for text in claims] + (read_claims(file) if file else [])
     checked = given or published_takeaways(loaded)
     left_out = "" if given else left_out_takeaways(loaded)
-    tables = {sample_at(loaded, epochs).budget_text: check_claims(loaded, checked, epochs, lenient=not claims)}
+    tables = {
+        sample_at(loaded, epochs).budget_text: _in_unit(
+            check_claims(loaded, checked, epochs, lenient=not claims), loaded.unit
+        )
+    }
     show(tables if checked else {}, csv, left_out)
 
 
@@ -156,6 +161,7 @@ def importance(
         show({}, csv, f"{describe_ranking(forest, len(sample))}\n{sample.budget_text}")
         return
     tables = {"importance": importance(sample, forest), "columns": wandb_panel(sample, forest)}
+    tables = {title: _in_unit(table, sample.unit) for title, table in tables.items()}
     show(tables, csv, f"{describe_ranking(forest, len(sample))}\n{sample.budget_text}")
 
 
@@ -175,8 +181,12 @@ def audit(path: tyro.conf.Positional[Path], csv: File = None, debug: bool = Fals
     study = reading.load(path)
     names = {BEST_VAL_ACC: BEST_VAL_ACC if study.metric == VAL_ACC else study.metric}
     failures: list[Failure] = []
-    tables = {title: table.rename(columns=names) for title, table in audit_tables(study, failures).items()}
-    show(tables, csv, _what_happened(study), NOTES)
+    tables = {
+        in_unit(title, study.unit): _in_unit(table, study.unit).rename(columns=names)
+        for title, table in audit_tables(study, failures).items()
+    }
+    notes = {in_unit(title, study.unit): in_unit(note, study.unit) for title, note in NOTES.items()}
+    show(tables, csv, _what_happened(study), notes)
     warn(failures, debug)
 
 
@@ -213,6 +223,11 @@ def report(
     if about := _what_happened(study):
         PlainConsole().print(f"        {about}")
     warn(built.failures, debug)
+
+
+def _in_unit(table: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """The table with ``unit`` in the place of "epoch" in the names of its columns."""
+    return table.rename(columns=unit_columns(table, unit))
 
 
 def _what_happened(study: StudyData) -> str:

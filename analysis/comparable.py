@@ -49,7 +49,7 @@ class Sample:
     - ``total``: number of trials in the study that have a result.
     - ``ended_earlier``: number of trials that ran out of patience before ``epochs``; they keep the best result that
       they reached.
-    - ``metric``, ``mode``: those of the study.
+    - ``metric``, ``mode``, ``unit``: those of the study.
     - ``excluded``: parameters left out because they have more than MAX_TEXT_VALUES different texts.
     """
 
@@ -60,6 +60,7 @@ class Sample:
     ended_earlier: int = 0
     metric: str = BEST_VAL_ACC
     mode: Mode = "max"
+    unit: str = "epoch"
     excluded: list[str] = field(default_factory=list)
 
     @property
@@ -80,7 +81,7 @@ class Sample:
         best = describe_metric(self.metric, self.mode)
         if self.epochs is None:
             return f"{best} of {counted(len(self), 'trial')} at unequal budgets: the study has no curves"
-        text = f"{best} within {counted(self.epochs, 'epoch')}, {len(self)} of {counted(self.total, 'trial')}"
+        text = f"{best} within {counted(self.epochs, self.unit)}, {len(self)} of {counted(self.total, 'trial')}"
         if self.ended_earlier:
             text += f", {self.ended_earlier} of which ran out of patience earlier"
         if len(self) < NEARLY_ALL * self.total:
@@ -169,7 +170,7 @@ def sample_at(study: StudyData, epochs: int | None = None) -> Sample:
         usable = trials[mask_infinite(trials[BEST_VAL_ACC]).notna() & trials[STATE].ne(FAILED)]
         usable = usable.assign(**{ACCURACY: usable[BEST_VAL_ACC]})
         total = int(mask_infinite(trials[BEST_VAL_ACC]).notna().sum())
-        return _finished(study, Sample(usable, study.parameters, None, total, 0, study.metric, study.mode))
+        return _finished(study, Sample(usable, study.parameters, None, total, 0, study.metric, study.mode, study.unit))
     epochs = check_budget(study, epochs) or common_epoch(study)
     accuracy = trials[TRIAL_ID].map(accuracy_within(study, epochs))
     reached = epochs_of(trials).ge(epochs)
@@ -178,14 +179,17 @@ def sample_at(study: StudyData, epochs: int | None = None) -> Sample:
     total = int(trials[BEST_VAL_ACC].notna().sum())
     rows = trials[included].assign(**{ACCURACY: accuracy[included]})
     ended_earlier = int((included & out_of_patience).sum())
-    return _finished(study, Sample(rows, study.parameters, epochs, total, ended_earlier, study.metric, study.mode))
+    named = study.metric, study.mode, study.unit
+    return _finished(study, Sample(rows, study.parameters, epochs, total, ended_earlier, *named))
 
 
 def check_budget(study: StudyData, epochs: int | None) -> int | None:
     """Return ``epochs``; raise ValueError if no trial trained for that long."""
     last = longest_trial(study)
     if epochs is not None and len(study.history) and not 1 <= epochs <= last:
-        raise ValueError(f"no trial trained for {epochs} epochs; choose a budget of 1 to {last} epochs")
+        raise ValueError(
+            f"no trial trained for {counted(epochs, study.unit)}; choose a budget of 1 to {counted(last, study.unit)}"
+        )
     return epochs
 
 
@@ -253,7 +257,14 @@ def common_epoch(study: StudyData) -> int:
         ended = study.trials[study.trials[BEST_VAL_ACC].notna()]
     last = longest_trial(study)
     reached = epochs_of(ended).where(ended[STATE].ne(COMPLETED), last)
-    return max((e for e in range(1, last + 1) if reached.ge(e).mean() >= NEARLY_ALL), default=1)
+    # Between two of these values the share does not change, and steps may be counted in millions.
+    ends = {int(value) for value in reached.dropna().unique() if value >= 1} | {last}
+    return max((e for e in ends if e and reached.ge(e).mean() >= NEARLY_ALL), default=first_step(study))
+
+
+def first_step(study: StudyData) -> int:
+    """The epoch of the first results: 1, or for example 100 where trials report every 100 steps."""
+    return max(int(study.history[EPOCH].min()), 1) if len(study.history) else 1
 
 
 def longest_trial(study: StudyData) -> int:

@@ -12,6 +12,7 @@ TRAIN_ACC: Final = "train_acc"
 VAL_LOSS: Final = "val_loss"
 VAL_ACC: Final = "val_acc"
 EPOCH: Final = "epoch"
+STEP: Final = "step"  # what a curve counts that does not count epochs
 SECONDS: Final = "seconds"
 BEST_VAL_ACC: Final = "best_val_acc"
 

@@ -20,6 +20,7 @@ from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCHS, ERROR, FAILED, SECO
 from analysis.stats.correlation import correlate
 from analysis.stats.resampling import CONFIDENCE, ROUNDS, Array, bootstrap_indices, percentile_interval
 from analysis.study import StudyData
+from analysis.wording import in_unit
 
 MIN_COMPLETED = 5  # completed trials needed for an estimate
 LIKELY = 0.5
@@ -39,7 +40,10 @@ def savings(study: StudyData) -> pd.DataFrame:
     stopped, completed = trained[trials[STATE].eq(STOPPED)], trained[trials[STATE].eq(COMPLETED)].dropna()
     pace = (trials.loc[stopped.index, SECONDS] / stopped.where(stopped > 0)).fillna(0.0)
     last = rungs(study)[-1]
-    goals = {"max_epochs": float(last), "as completed trials": float(completed.mean()) if len(completed) else np.nan}
+    goals = {
+        in_unit("max_epochs", study.unit): float(last),
+        "as completed trials": float(completed.mean()) if len(completed) else np.nan,
+    }
     spent = float(trained.sum()), float(trials[SECONDS].sum(min_count=1))
     rows = []
     for against, goal in goals.items():

@@ -92,6 +92,16 @@ def replay(study: StudyData, grace: int, factor: int, events: pd.DataFrame | Non
     }  # fmt: skip
 
 
+def stride(study: StudyData) -> int:
+    """The distance between two results: 1 epoch, or for example 100 where trials report every 100 steps.
+
+    >>> stride(study)
+    1
+    """
+    steps = study.history[EPOCH].to_numpy(dtype=int)
+    return max(int(np.gcd.reduce(steps)), 1) if len(steps) else 1
+
+
 def other_settings(study: StudyData) -> pd.DataFrame:
     """One row per grace period and factor below the last epoch; ``own`` marks the setting of the study.
 
@@ -104,7 +114,8 @@ def other_settings(study: StudyData) -> pd.DataFrame:
     """
     config = study.info.get("config") or {}
     own = int(config.get("grace_period") or 0), int(config.get("reduction_factor") or 0)
-    settings = {(g, f) for g in GRACES for f in FACTORS if g < rungs(study)[-1]} | ({own} if all(own) else set())
+    graces = [grace * stride(study) for grace in GRACES]
+    settings = {(g, f) for g in graces for f in FACTORS if g < rungs(study)[-1]} | ({own} if all(own) else set())
     events = history_in_time_order(study)
     rows = [replay(study, g, f, events) | {"own": (g, f) == own} for g, f in sorted(settings)]
     return pd.DataFrame(rows)

@@ -70,10 +70,10 @@ def validation_fact(study: StudyData, best: pd.Series) -> Fact:
     tried = int(mask_infinite(study.trials[BEST_VAL_ACC]).notna().sum())
     value = best[BEST_VAL_ACC]
     trained = float("nan") if pd.isna(best[EPOCHS]) else float(best[EPOCHS])
-    epochs = f"best of {counted(trained, 'epoch')} and " if trained > 1 else "best "
+    epochs = f"best of {counted(trained, study.unit)} and " if trained > 1 else "best "
     of_trials = f"{epochs}of {tried} trials, so too optimistic"
     if tried == 1:
-        of_trials = f"best of {counted(trained, 'epoch')}, so too optimistic" if trained > 1 else "the only result"
+        of_trials = f"best of {counted(trained, study.unit)}, so too optimistic" if trained > 1 else "the only result"
     return Fact(
         "validation accuracy" if is_accuracy(study.metric) else study.metric,
         f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.4g}",
@@ -113,7 +113,7 @@ def cost_facts(study: StudyData) -> list[Fact]:
     time = format_duration(seconds) if seconds == seconds else "-"
     return [
         Fact("trials", f"{len(trials):,}", states),
-        Fact("training time", time, f"{counted(float(epochs_of(trials).sum()), 'epoch')}{_elapsed(trials)}"),
+        Fact("training time", time, f"{counted(float(epochs_of(trials).sum()), study.unit)}{_elapsed(trials)}"),
     ]
 
 

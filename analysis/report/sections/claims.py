@@ -47,17 +47,17 @@ def claims_finding(table: pd.DataFrame) -> str:
     )
 
 
-def decided_claims(table: pd.DataFrame) -> list[str]:
+def decided_claims(table: pd.DataFrame, unit: str = "epoch") -> list[str]:
     """One sentence for the supported claims and one for the contradicted ones, each with its evidence."""
     sentences = []
     for verdict in (SUPPORTED, CONTRADICTED):
-        claims = [_with_evidence(row) for _, row in table[table["verdict"].eq(verdict)].iterrows()]
+        claims = [_with_evidence(row, unit) for _, row in table[table["verdict"].eq(verdict)].iterrows()]
         sentences += [f"{verdict.capitalize()}: {'; '.join(claims)}."] if claims else []
     return sentences
 
 
-def _with_evidence(row: pd.Series) -> str:
-    budget = f"at {row['epochs']} epochs" if pd.notna(row["epochs"]) else "at unequal budgets"
+def _with_evidence(row: pd.Series, unit: str) -> str:
+    budget = f"at {counted(row['epochs'], unit)}" if pd.notna(row["epochs"]) else "at unequal budgets"
     note = f"; {row['note']}" if row["note"] else ""
     return (
         f"{row['claim']} ({row['effect']:+.3f}, 95 % interval {row['low']:.3f} to {row['high']:.3f}, {budget}, "
@@ -65,15 +65,15 @@ def _with_evidence(row: pd.Series) -> str:
     )
 
 
-def claims_section(table: pd.DataFrame | str) -> list[Section]:
+def claims_section(table: pd.DataFrame | str, unit: str = "epoch") -> list[Section]:
     """The section about the result of ``check_takeaways``; none if no takeaway is about this study."""
     if isinstance(table, str):
         return [Section("claims", "Claims", [f"Not available for this study: {table}."])]
-    return [section("claims", "Claims", lambda: _items(table))] if len(table) else []
+    return [section("claims", "Claims", lambda: _items(table, unit))] if len(table) else []
 
 
-def _items(table: pd.DataFrame) -> list[Item]:
-    items: list[Item] = [" ".join([claims_finding(table), *decided_claims(table)]), HOW_TO_READ]
+def _items(table: pd.DataFrame, unit: str) -> list[Item]:
+    items: list[Item] = [" ".join([claims_finding(table), *decided_claims(table, unit)]), HOW_TO_READ]
     if table["effect"].notna().any():
         alt = f"Effects of the takeaways with 95 % intervals: {verdict_counts(table)}."
         caption = "Effect of each claim with its 95 % interval; effects above 0 support the claim."

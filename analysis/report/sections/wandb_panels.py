@@ -32,7 +32,7 @@ def _all_trials(study: StudyData) -> list[Item]:
     names, result = ", ".join(lines.columns[:-2]), lines.iloc[:, -1]
     span = f"between {result.min():.4g} and {result.max():.4g}"
     alt = (
-        f"Parallel coordinates: one line for each of {counted(len(lines), 'trial')} through {names}, epochs and "
+        f"Parallel coordinates: one line for each of {counted(len(lines), 'trial')} through {names}, {study.unit}s and "
         f"{result.name}, which lies {span}."
     )
     shown = f"the best {len(lines):,} of {ranked:,} trials" if len(lines) < ranked else counted(len(lines), "trial")
@@ -42,7 +42,7 @@ def _all_trials(study: StudyData) -> list[Item]:
     found = f"The results lie {span}" if len(lines) > 1 else f"The only result is {result.iloc[0]:.4g}"
     return [
         f"{found} ({result.name}, {shown}). Each line is one trial, coloured by its best result. "
-        "Stopped trials trained for fewer epochs: select a range of epochs to compare like with like.",
+        f"Stopped trials trained for fewer {study.unit}s: select a range of {study.unit}s to compare like with like.",
         ReportFigure("parallel", alt, figure, interactive=interactive),
         Table("best", "The only trial" if len(best) == 1 else f"The {len(best)} best trials", best),
     ]
@@ -89,19 +89,24 @@ def _over_time(study: StudyData) -> list[Item]:
         f"{len(points)} in the order of creation)."
         if len(points) > 1
         else f"The only result is {best:.4f} (trial {points.at[0, TRIAL_ID]}).",
-        ReportFigure("created", alt, curves.plot_created(points), caption, curves.interactive_created(points)),
+        ReportFigure(
+            "created", alt, curves.plot_created(points), caption, curves.interactive_created(points, study.unit)
+        ),
     ]
     metrics = ", ".join(curves.TITLES.get(metric, metric) for metric in curves.known_metrics(lines))
     if not metrics:
         return [*items, "The study has no curves."]
-    return [*items, _curves(lines, metrics, len(points))]
+    return [*items, _curves(lines, metrics, len(points), study.unit)]
 
 
-def _curves(lines: pd.DataFrame, metrics: str, total: int) -> ReportFigure:
+def _curves(lines: pd.DataFrame, metrics: str, total: int, unit: str) -> ReportFigure:
     trials = lines[TRIAL_ID].nunique()
     best_id = lines.loc[lines["best"], TRIAL_ID].iloc[0]
-    alt = f"Curves of {metrics} against epochs for {trials} trials; the best trial, {best_id}, is highlighted."
+    axes = f"{metrics} against {unit}s for {counted(trials, 'trial')}"
+    alt = f"Curves of {axes}; the best trial, {best_id}, is highlighted."
     sample = f"{trials:,} of {total:,} trials, evenly spread over the ranking" if trials < total else "all trials"
     sample = "the only trial" if total == 1 else sample
     caption = f"Curves of {sample}; the best trial, {best_id}, in orange."
-    return ReportFigure("curves", alt, curves.plot_curves(lines)[0], caption, curves.interactive_curves(lines))
+    return ReportFigure(
+        "curves", alt, curves.plot_curves(lines, None, unit)[0], caption, curves.interactive_curves(lines, unit)
+    )
