@@ -233,7 +233,7 @@ def _in_unit(table: pd.DataFrame, unit: str) -> pd.DataFrame:
 def _what_happened(study: StudyData) -> str:
     """One sentence about a study that has nothing or one trial to compare; empty for any other."""
     if not mask_infinite(study.trials.loc[study.trials[STATE].ne(FAILED), BEST_VAL_ACC]).notna().any():
-        reason = no_result(study)
+        reason = str(no_result(study))
         return f"{reason[:1].upper()}{reason[1:]}."
     return "The study has one trial, so there is nothing to compare it with." if len(study.trials) == 1 else ""
 

@@ -196,7 +196,7 @@ def check_budget(study: StudyData, epochs: int | None) -> int | None:
 def _finished(study: StudyData, sample: Sample) -> Sample:
     """Keep the parameters that vary and can be compared; raise ValueError if there is no trial."""
     if not len(sample):
-        raise ValueError(no_result(study))
+        raise no_result(study)
     names = varying_parameters(sample.trials, sample.parameters)
     excluded = [
         name
@@ -206,27 +206,39 @@ def _finished(study: StudyData, sample: Sample) -> Sample:
     return replace(sample, parameters=[name for name in names if name not in excluded], excluded=excluded)
 
 
-def no_result(study: StudyData) -> str:
-    """Why no trial of ``study`` can be compared, in one sentence without its end.
+class NothingToCompareError(ValueError):
+    """A study without a trial that can be compared with others."""
+
+
+def no_result(study: StudyData) -> NothingToCompareError:
+    """Why no trial of ``study`` can be compared, as an error whose text is a sentence without its end.
 
     >>> from dataclasses import replace
-    >>> no_result(replace(study, trials=study.trials.assign(state="failed", error="out of memory")))
+    >>> str(no_result(replace(study, trials=study.trials.assign(state="failed", error="out of memory"))))
     'all 60 trials failed (out of memory); mend the cause and run them again'
     """
     trials = study.trials
     if not len(trials):
-        return "the study has no trial yet; start the search"
+        return NothingToCompareError("the study has no trial yet; start the search")
     if trials[STATE].eq(FAILED).all():
-        errors = trials[ERROR].fillna("").astype(str).str.strip()
-        reasons = errors[errors.ne("")].str.split("\n").str[0].str.slice(0, 160)
-        reason = f" ({reasons.mode().iloc[0]})" if len(reasons) else ""
-        them, whole = ("it", "the only trial") if len(trials) == 1 else ("them", f"all {len(trials)} trials")
-        return f"{whole} failed{reason}; mend the cause and run {them} again"
+        reason = _most_frequent_error(trials)
+        if len(trials) == 1:
+            return NothingToCompareError(f"the only trial failed{reason}; mend the cause and run it again")
+        return NothingToCompareError(f"all {len(trials)} trials failed{reason}; mend the cause and run them again")
     if trials[STATE].eq(RUNNING).any():
-        return "no trial has a result yet; wait for the first results of the search"
+        return NothingToCompareError("no trial has a result yet; wait for the first results of the search")
     if mask_infinite(trials[BEST_VAL_ACC]).notna().any():
-        return "no trial that did not fail has a result at this budget; choose a smaller one with --epochs"
-    return f"no trial has a finite value of {study.metric}; choose another metric with --metric"
+        return NothingToCompareError(
+            "no trial that did not fail has a result at this budget; choose a smaller one with --epochs"
+        )
+    return NothingToCompareError(f"no trial has a finite value of {study.metric}; choose another metric with --metric")
+
+
+def _most_frequent_error(trials: pd.DataFrame) -> str:
+    """The most frequent first line of an error, in brackets; empty if no error is recorded."""
+    errors = trials[ERROR].fillna("").astype(str).str.strip()
+    reasons = errors[errors.ne("")].str.split("\n").str[0].str.slice(0, 160)
+    return f" ({reasons.mode().iloc[0]})" if len(reasons) else ""
 
 
 def best_trials(study: StudyData, n: int = 10) -> pd.DataFrame:

@@ -37,7 +37,8 @@ def comparison(studies: Mapping[str, StudyData]) -> pd.DataFrame:
             raise ValueError(f"study {name} has no column {BEST_VAL_ACC}")
     rows = [row for name, study in studies.items() for row in _rows(name, study)]
     if not rows:
-        raise ValueError("; ".join(f"{name}: {no_result(study)}" for name, study in studies.items()))
+        reasons = "; ".join(f"{name}: {no_result(study)}" for name, study in studies.items())
+        raise ValueError(f"no study can be compared ({reasons})")
     return pd.DataFrame(rows).sort_values("best", ascending=modes == {"min"}, ignore_index=True)
 
 

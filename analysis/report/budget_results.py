@@ -61,5 +61,5 @@ def require_results(results: BudgetResults | str) -> BudgetResults:
     if isinstance(results, str):
         raise ValueError(results)
     if not results.sample.parameters:
-        raise ValueError(nothing_varies(results.sample))
+        raise nothing_varies(results.sample)
     return results

@@ -37,7 +37,7 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
     best = best_trial(study, best_json)
     name = path.name or path.resolve().name
     if best is None:
-        return Headline(name, no_result(study), {}, cost_facts(study), findings)
+        return Headline(name, str(no_result(study)), {}, cost_facts(study), findings)
     configuration = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
     label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
     facts = [

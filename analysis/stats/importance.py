@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.comparable import Sample
+from analysis.comparable import NothingToCompareError, Sample
 from analysis.stats.correlation import correlations
 from analysis.stats.forest import MIN_TRIALS, ForestResult, forest_importance
 from analysis.stats.optuna_importance import optuna_importance
@@ -79,11 +79,11 @@ def describe_ranking(forest: ForestResult, trials: int) -> str:
     return f"The ranking of the hyperparameters is reliable ({r2})."
 
 
-def nothing_varies(sample: Sample) -> str:
-    """That no hyperparameter can be compared, in one sentence without its end."""
+def nothing_varies(sample: Sample) -> NothingToCompareError:
+    """That no hyperparameter can be compared, as an error whose text is a sentence without its end."""
     if len(sample) == 1:
-        return "only one trial can be compared"
-    return f"no hyperparameter varies among the {len(sample)} trials that can be compared"
+        return NothingToCompareError("only one trial can be compared")
+    return NothingToCompareError(f"no hyperparameter varies among the {len(sample)} trials that can be compared")
 
 
 def wandb_panel(sample: Sample, forest: ForestResult | None = None) -> pd.DataFrame:

@@ -60,11 +60,11 @@ def test_the_report_of_failed_trials(tmp_path):
 
 def test_why_there_is_no_result():
     whole = study_of([{"a": 1}, {"a": 2}], [[0.5], [0.6]])
-    assert no_result(replace(whole, trials=whole.trials.head(0))) == "the study has no trial yet; start the search"
+    assert str(no_result(replace(whole, trials=whole.trials.head(0)))) == "the study has no trial yet; start the search"
     running = replace(whole, trials=whole.trials.assign(state="running", best_val_acc=float("nan")))
-    assert no_result(running) == "no trial has a result yet; wait for the first results of the search"
+    assert str(no_result(running)) == "no trial has a result yet; wait for the first results of the search"
     ended = replace(whole, trials=whole.trials.assign(best_val_acc=float("nan")))
-    assert no_result(ended) == "no trial has a finite value of best_val_acc; choose another metric with --metric"
+    assert str(no_result(ended)) == "no trial has a finite value of best_val_acc; choose another metric with --metric"
 
 
 @pytest.mark.parametrize("words", [["importance"], ["claims"], ["compare"], ["audit"]])

@@ -27,7 +27,7 @@ def wandb_panel_sections(study: StudyData, results: BudgetResults | str) -> list
 def _all_trials(study: StudyData) -> list[Item]:
     lines, ticks = parallel.parallel_lines(study)
     if not len(lines):
-        raise ValueError(no_result(study))
+        raise no_result(study)
     ranked = int(study.trials[BEST_VAL_ACC].notna().sum())
     names, result = ", ".join(lines.columns[:-2]), lines.iloc[:, -1]
     span = f"between {result.min():.4g} and {result.max():.4g}"
@@ -78,7 +78,7 @@ def _panel_finding(table: pd.DataFrame) -> str:
 def _over_time(study: StudyData) -> list[Item]:
     points, lines = curves.created_points(study), curves.epoch_curves(study)
     if not len(points):
-        raise ValueError(no_result(study))
+        raise no_result(study)
     best = points["best_so_far"].iloc[-1]
     position = int(points["best_so_far"].eq(best).idxmax())
     dots = counted(len(points), "trial")
