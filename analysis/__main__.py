@@ -10,30 +10,25 @@ python -m analysis importance optuna.db --study NAME
 """
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, NoReturn
 
-import pandas as pd
 import tyro
 
-from analysis.comparable import mask_infinite, no_result, sample_at
+from analysis.comparable import sample_at
 from analysis.compare import comparison
-from analysis.escaping import LAYOUT, escape_markdown, printable
-from analysis.markdown import csv_text, markdown_table
+from analysis.escaping import LAYOUT, printable
+from analysis.markdown import csv_text
 from analysis.option_help import registry
+from analysis.printing import as_markdown, columns_in_unit, describe_test, show, what_happened
 from analysis.readers.frames import Mode
-from analysis.report.headline import read_best_json, tested
 from analysis.run_card import program, run_card, wrapped_usage
-from analysis.schema import BEST_VAL_ACC, FAILED, STATE, TRIAL_ID, VAL_ACC
-from analysis.stats.encode import is_number
+from analysis.schema import BEST_VAL_ACC, VAL_ACC
 from analysis.study import StudyData, load_study
 from analysis.terminal import PlainConsole, prepare_output
-from analysis.wording import counted, in_unit, unit_columns
+from analysis.wording import counted, in_unit
 
-FORMATS = {"worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f"}
 app = tyro.extras.SubcommandApp()
 
 
@@ -127,7 +122,7 @@ def claims(
     checked = given or published_takeaways(loaded)
     left_out = "" if given else left_out_takeaways(loaded)
     tables = {
-        sample_at(loaded, epochs).budget_text: _in_unit(
+        sample_at(loaded, epochs).budget_text: columns_in_unit(
             check_claims(loaded, checked, epochs, lenient=not claims), loaded.unit
         )
     }
@@ -161,7 +156,7 @@ def importance(
         show({}, csv, f"{describe_ranking(forest, len(sample))}\n{sample.budget_text}")
         return
     tables = {"importance": importance(sample, forest), "columns": wandb_panel(sample, forest)}
-    tables = {title: _in_unit(table, sample.unit) for title, table in tables.items()}
+    tables = {title: columns_in_unit(table, sample.unit) for title, table in tables.items()}
     show(tables, csv, f"{describe_ranking(forest, len(sample))}\n{sample.budget_text}")
 
 
@@ -182,11 +177,11 @@ def audit(path: tyro.conf.Positional[Path], csv: File = None, debug: bool = Fals
     names = {BEST_VAL_ACC: BEST_VAL_ACC if study.metric == VAL_ACC else study.metric}
     failures: list[Failure] = []
     tables = {
-        in_unit(title, study.unit): _in_unit(table, study.unit).rename(columns=names)
+        in_unit(title, study.unit): columns_in_unit(table, study.unit).rename(columns=names)
         for title, table in audit_tables(study, failures).items()
     }
     notes = {in_unit(title, study.unit): in_unit(note, study.unit) for title, note in NOTES.items()}
-    show(tables, csv, _what_happened(study), notes)
+    show(tables, csv, what_happened(study), notes)
     warn(failures, debug)
 
 
@@ -220,58 +215,9 @@ def report(
     page, others = files[0], len(files) - 1
     beside = f"and {counted(others, 'file')} beside it"
     PlainConsole().print(f"report  {page} ({page.stat().st_size / 1e6:.1f} MB), {beside}")
-    if about := _what_happened(study):
+    if about := what_happened(study):
         PlainConsole().print(f"        {about}")
     warn(built.failures, debug)
-
-
-def _in_unit(table: pd.DataFrame, unit: str) -> pd.DataFrame:
-    """The table with ``unit`` in the place of "epoch" in the names of its columns."""
-    return table.rename(columns=unit_columns(table, unit))
-
-
-def _what_happened(study: StudyData) -> str:
-    """One sentence about a study that has nothing or one trial to compare; empty for any other."""
-    if not mask_infinite(study.trials.loc[study.trials[STATE].ne(FAILED), BEST_VAL_ACC]).notna().any():
-        reason = str(no_result(study))
-        return f"{reason[:1].upper()}{reason[1:]}."
-    return "The study has one trial, so there is nothing to compare it with." if len(study.trials) == 1 else ""
-
-
-def show(
-    tables: dict[str, pd.DataFrame], csv: Path | None, above: str = "", notes: Mapping[str, str] = MappingProxyType({})
-) -> None:
-    """Print tables with titles and notes; write them to one CSV file with the title in the first column."""
-    console = PlainConsole()
-    if above:
-        console.print(above)
-    for title, table in tables.items():
-        note = f"\n{notes[title]}" if title in notes else ""
-        console.print(f"\n{title}{note}\n\n{markdown_table(table)}")
-    if csv and not any(map(len, tables.values())):
-        console.print(f"\nThere is no table, so {csv} is not written")
-    elif csv:
-        titled = [table.assign(table=title)[["table", *table]] for title, table in tables.items() if len(table)]
-        csv.parent.mkdir(parents=True, exist_ok=True)
-        csv.write_text(csv_text(pd.concat(titled, ignore_index=True)), encoding="utf-8", newline="")
-        console.print(f"\nWritten to {csv}")
-
-
-def describe_test(name: str, path: Path) -> str:
-    """The result of evaluating a study's best model on its held-out photos, if it was evaluated."""
-    best = read_best_json(path)
-    accuracy, images = tested(best)
-    if accuracy is None:
-        return f"{name}: not evaluated on test photos"
-    return f"{name}: test accuracy {accuracy:.4f} of {best.get(TRIAL_ID)} on {images} held-out images"
-
-
-def as_markdown(table: pd.DataFrame) -> str:
-    """Format the table of ``comparison`` as Markdown: four digits for accuracies, separators for thousands."""
-    formats = [FORMATS.get(name, "") for name in table]
-    named = table.rename(columns=lambda name: name.replace("_", " "))
-    named = named.apply(lambda column: column if is_number(column) else column.map(escape_markdown))
-    return str(named.to_markdown(index=False, floatfmt=formats, intfmt=",", missingval="-"))
 
 
 def main() -> None:

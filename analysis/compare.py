@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparable import mask_infinite, no_result
+from analysis.comparable import mask_infinite
+from analysis.nothing_to_compare import no_result
 from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, SECONDS, STATE, TRAINABLE, TRIAL_ID, VAL_ACC
 from analysis.stats.encode import label_of
 from analysis.study import StudyData

@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 from scipy.stats import binomtest
 
-from analysis.comparable import epochs_of, is_accuracy, mask_infinite, no_result
+from analysis.comparable import epochs_of, is_accuracy, mask_infinite
 from analysis.files import read_json
 from analysis.markdown import format_duration
+from analysis.nothing_to_compare import no_result
 from analysis.readers.frames import EXACT_INTEGERS
 from analysis.report.document import Fact, Headline
 from analysis.schema import (

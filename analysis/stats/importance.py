@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from analysis.comparable import NothingToCompareError, Sample
+from analysis.comparable import Sample
+from analysis.nothing_to_compare import NothingToCompareError
 from analysis.stats.correlation import correlations
 from analysis.stats.forest import MIN_TRIALS, ForestResult, forest_importance
 from analysis.stats.optuna_importance import optuna_importance

@@ -7,7 +7,8 @@ import pytest
 
 from analysis import __main__ as command
 from analysis.claims.check import left_out_takeaways, published_takeaways
-from analysis.comparable import no_result, sample_at
+from analysis.comparable import sample_at
+from analysis.nothing_to_compare import no_result
 from analysis.report.build import build
 from analysis.report.write import summary
 from analysis.study import StudyData

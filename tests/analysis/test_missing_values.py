@@ -17,6 +17,7 @@ from analysis.comparable import best_trials, sample_at
 from analysis.compare import comparison
 from analysis.early_stopping.audit import audit_tables
 from analysis.markdown import csv_text, markdown_table
+from analysis.printing import as_markdown
 from analysis.readers.frames import build_frames
 from analysis.report.build import build
 from analysis.report.write import write
@@ -73,7 +74,7 @@ def run_tables(study: StudyData) -> None:
     except ValueError:
         assert len(study.history)  # each result that is left was reached in an epoch that is missing
         return
-    command.as_markdown(comparison({"a": study, "b": study}))
+    as_markdown(comparison({"a": study, "b": study}))
     assert "nan" not in sample.budget_text
     claims = [*published_takeaways(study), parse("norm=True > False"), parse("width=32 best")]
     markdown_table(check_claims(study, claims, lenient=True))

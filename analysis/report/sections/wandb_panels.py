@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from analysis.comparable import best_trials, no_result
+from analysis.comparable import best_trials
 from analysis.figures import curves, parallel
 from analysis.figures.importance import plot_wandb_panel
+from analysis.nothing_to_compare import no_result
 from analysis.report.budget_results import BudgetResults, require_results
 from analysis.report.document import Item, ReportFigure, Section, Table, section
 from analysis.schema import BEST_VAL_ACC, NAME, TRIAL_ID
