@@ -10,29 +10,25 @@ python -m analysis importance optuna.db --study NAME
 """
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, NoReturn
 
-import pandas as pd
 import tyro
 
 from analysis.comparable import sample_at
 from analysis.compare import comparison
-from analysis.escaping import LAYOUT, escape_markdown, printable
-from analysis.markdown import csv_text, markdown_table
+from analysis.escaping import LAYOUT, printable
+from analysis.markdown import csv_text
 from analysis.option_help import registry
+from analysis.printing import as_markdown, columns_in_unit, describe_test, show, what_happened
 from analysis.readers.frames import Mode
-from analysis.report.headline import read_best_json, tested
 from analysis.run_card import program, run_card, wrapped_usage
-from analysis.schema import BEST_VAL_ACC, MAJORITY_SHARE, TEST, TRIAL_ID, VAL_ACC
-from analysis.stats.encode import is_number
+from analysis.schema import BEST_VAL_ACC, VAL_ACC
 from analysis.study import StudyData, load_study
 from analysis.terminal import PlainConsole, prepare_output
+from analysis.wording import counted, in_unit
 
-FORMATS = {"worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f"}
 app = tyro.extras.SubcommandApp()
 
 
@@ -41,8 +37,8 @@ class Reading:
     """How to read a study that another program wrote."""
 
     metric: Annotated[str | None, "NAME"] = None
-    """Metric to compare, such as val_loss. Default: the study's own metric, best_val_acc or val_acc; for Optuna, the
-    objective value."""
+    """Metric to compare, such as val_loss; for Optuna, an objective by its index or name, or a user attribute. Default:
+    the study's own metric, best_val_acc or val_acc; for Optuna, the only objective."""
     mode: Mode | None = None
     """Whether a larger or a smaller metric is better. Default: min for a loss or an error, else max; for Optuna, the
     study's direction."""
@@ -111,19 +107,26 @@ def claims(
     Args:
         path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
         claims: Claims such as "batch_norm=True > batch_norm=False", "conv_layers=5 best" or
-            "activation in (relu, silu) > (mish, gelu)". Default: the ten claims published for nature_12K.
+            "activation in (relu, silu) > (mish, gelu)". Default: the ten claims published for nature_12K, as far as
+            the study has their hyperparameters.
         file: File with one claim per line.
         epochs: Number of epochs at which trials are compared. Default: the most that all trials reached.
         csv: CSV file to write the table to.
         reading: How to read a study that another program wrote.
     """
-    from analysis.claims.check import check_claims, published_takeaways
+    from analysis.claims.check import check_claims, left_out_takeaways, published_takeaways
     from analysis.claims.grammar import parse, read_claims
 
     loaded = reading.load(path)
     given = [parse(text) for text in claims] + (read_claims(file) if file else [])
-    table = check_claims(loaded, given or published_takeaways(loaded), epochs, lenient=not claims)
-    show({sample_at(loaded, epochs).budget_text: table}, csv)
+    checked = given or published_takeaways(loaded)
+    left_out = "" if given else left_out_takeaways(loaded)
+    tables = {
+        sample_at(loaded, epochs).budget_text: columns_in_unit(
+            check_claims(loaded, checked, epochs, lenient=not claims), loaded.unit
+        )
+    }
+    show(tables if checked else {}, csv, left_out)
 
 
 @app.command
@@ -142,29 +145,44 @@ def importance(
         reading: How to read a study that another program wrote.
     """
     from analysis.stats.forest import forest_importance
-    from analysis.stats.importance import describe_ranking, importance, wandb_panel
+    from analysis.stats.importance import describe_ranking, importance, nothing_varies, wandb_panel
 
     sample = sample_at(reading.load(path), epochs)
+    if not sample.parameters:
+        show({}, csv, f"No importance: {nothing_varies(sample)} ({sample.budget_text}).")
+        return
     forest = forest_importance(sample)
+    if forest.r2 != forest.r2:  # every importance is unknown
+        show({}, csv, f"{describe_ranking(forest, len(sample))}\n{sample.budget_text}")
+        return
     tables = {"importance": importance(sample, forest), "columns": wandb_panel(sample, forest)}
+    tables = {title: columns_in_unit(table, sample.unit) for title, table in tables.items()}
     show(tables, csv, f"{describe_ranking(forest, len(sample))}\n{sample.budget_text}")
 
 
 @app.command
-def audit(path: tyro.conf.Positional[Path], csv: File = None, reading: Options = AS_USUAL) -> None:
+def audit(path: tyro.conf.Positional[Path], csv: File = None, debug: bool = False, reading: Options = AS_USUAL) -> None:
     """Print what early stopping saved and missed, and why trials failed.
 
     Args:
         path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
         csv: CSV file to write the tables to.
+        debug: Show the traceback of a table that fails.
         reading: How to read a study that another program wrote.
     """
     from analysis.early_stopping.audit import NOTES, audit_tables
+    from analysis.failures import Failure, warn
 
     study = reading.load(path)
     names = {BEST_VAL_ACC: BEST_VAL_ACC if study.metric == VAL_ACC else study.metric}
-    tables = {title: table.rename(columns=names) for title, table in audit_tables(study).items()}
-    show(tables, csv, notes=NOTES)
+    failures: list[Failure] = []
+    tables = {
+        in_unit(title, study.unit): columns_in_unit(table, study.unit).rename(columns=names)
+        for title, table in audit_tables(study, failures).items()
+    }
+    notes = {in_unit(title, study.unit): in_unit(note, study.unit) for title, note in NOTES.items()}
+    show(tables, csv, what_happened(study), notes)
+    warn(failures, debug)
 
 
 @app.command
@@ -173,6 +191,7 @@ def report(
     epochs: int | None = None,
     output: Folder = None,
     csv: bool = False,
+    debug: bool = False,
     reading: Options = AS_USUAL,
 ) -> None:
     """Write report.html, which needs no network, summary.md and figures/*.png.
@@ -182,51 +201,23 @@ def report(
         epochs: Number of epochs at which trials are compared. Default: the most that all trials reached.
         output: Folder to write to. Default: the study directory, or a folder beside a study that is one file.
         csv: Also write every table as tables/*.csv.
+        debug: Show the traceback of a section that fails.
         reading: How to read a study that another program wrote.
     """
+    from analysis.failures import warn
     from analysis.report.build import build
     from analysis.report.write import folder_for, write
 
     named = path.with_name(f"{path.name}#{reading.study}") if reading.study else path
-    files = write(build(reading.load(path), named, epochs), output or folder_for(named), csv=csv)
+    study = reading.load(path)
+    built = build(study, named, epochs)
+    files = write(built, output or folder_for(named), csv=csv)
     page, others = files[0], len(files) - 1
-    PlainConsole().print(f"report  {page} ({page.stat().st_size / 1e6:.1f} MB), and {others} files beside it")
-
-
-def show(
-    tables: dict[str, pd.DataFrame], csv: Path | None, above: str = "", notes: Mapping[str, str] = MappingProxyType({})
-) -> None:
-    """Print tables with titles and notes; write them to one CSV file with the title in the first column."""
-    console = PlainConsole()
-    if above:
-        console.print(above)
-    for title, table in tables.items():
-        note = f"\n{notes[title]}" if title in notes else ""
-        console.print(f"\n{title}{note}\n\n{markdown_table(table)}")
-    if csv:
-        titled = [table.assign(table=title)[["table", *table]] for title, table in tables.items() if len(table)]
-        csv.parent.mkdir(parents=True, exist_ok=True)
-        csv.write_text(csv_text(pd.concat(titled, ignore_index=True)), encoding="utf-8", newline="")
-        console.print(f"\nWritten to {csv}")
-
-
-def describe_test(name: str, path: Path) -> str:
-    """The result of evaluating a study's best model on its held-out photos, if it was evaluated."""
-    best = read_best_json(path)
-    accuracy, images = tested(best)
-    if accuracy is None:
-        return f"{name}: not evaluated on test photos"
-    share = best[TEST].get(MAJORITY_SHARE)
-    constant = f"; a constant answer scores {share:.4f}" if isinstance(share, float) else ""
-    return f"{name}: test accuracy {accuracy:.4f} of {best.get(TRIAL_ID)} on {images} held-out images{constant}"
-
-
-def as_markdown(table: pd.DataFrame) -> str:
-    """Format the table of ``comparison`` as Markdown: four digits for accuracies, separators for thousands."""
-    formats = [FORMATS.get(name, "") for name in table]
-    named = table.rename(columns=lambda name: name.replace("_", " "))
-    named = named.apply(lambda column: column if is_number(column) else column.map(escape_markdown))
-    return str(named.to_markdown(index=False, floatfmt=formats, intfmt=",", missingval="-"))
+    beside = f"and {counted(others, 'file')} beside it"
+    PlainConsole().print(f"report  {page} ({page.stat().st_size / 1e6:.1f} MB), {beside}")
+    if about := what_happened(study):
+        PlainConsole().print(f"        {about}")
+    warn(built.failures, debug)
 
 
 def main() -> None:

@@ -12,13 +12,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.nothing_to_compare import no_result
 from analysis.objective import objective_named
 from analysis.readers.frames import MODE_SIGNS, Mode
 from analysis.rungs import rung_milestones
-from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, NAME, RUNNING, STATE, TRIAL_ID, VAL_ACC
+from analysis.schema import (
+    BEST_VAL_ACC,
+    COMPLETED,
+    EPOCH,
+    EPOCHS,
+    FAILED,
+    NAME,
+    RUNNING,
+    STATE,
+    TRIAL_ID,
+    VAL_ACC,
+)
 from analysis.stats.encode import is_number, varying_parameters
 from analysis.stats.resampling import Array
 from analysis.study import StudyData
+from analysis.wording import counted
 
 ACCURACY = "accuracy"  # column of a sample: a trial's best result within the budget, whatever the metric
 NEARLY_ALL = 0.95  # share of trials that counts as all of them: a few fail or are still running
@@ -37,7 +50,7 @@ class Sample:
     - ``total``: number of trials in the study that have a result.
     - ``ended_earlier``: number of trials that ran out of patience before ``epochs``; they keep the best result that
       they reached.
-    - ``metric``, ``mode``: those of the study.
+    - ``metric``, ``mode``, ``unit``: those of the study.
     - ``excluded``: parameters left out because they have more than MAX_TEXT_VALUES different texts.
     """
 
@@ -48,6 +61,7 @@ class Sample:
     ended_earlier: int = 0
     metric: str = BEST_VAL_ACC
     mode: Mode = "max"
+    unit: str = "epoch"
     excluded: list[str] = field(default_factory=list)
 
     @property
@@ -67,8 +81,8 @@ class Sample:
         """
         best = describe_metric(self.metric, self.mode)
         if self.epochs is None:
-            return f"{best} of {len(self)} trials at unequal budgets: the study has no curves"
-        text = f"{best} within {self.epochs} epochs, {len(self)} of {self.total} trials"
+            return f"{best} of {counted(len(self), 'trial')} at unequal budgets: the study has no curves"
+        text = f"{best} within {counted(self.epochs, self.unit)}, {len(self)} of {counted(self.total, 'trial')}"
         if self.ended_earlier:
             text += f", {self.ended_earlier} of which ran out of patience earlier"
         if len(self) < NEARLY_ALL * self.total:
@@ -124,6 +138,17 @@ def mask_infinite(values: pd.Series) -> pd.Series:
     return values.where(np.isfinite(values))
 
 
+def epochs_of(trials: pd.DataFrame) -> pd.Series:
+    """The epochs of each trial as floats, NaN where they are unknown.
+
+    Comparisons with NaN are False; those of a nullable integer have no value, and masks made of them raise.
+
+    >>> epochs_of(pd.DataFrame({"epochs": pd.array([3, None], dtype="Int64")})).ge(1).tolist()
+    [True, False]
+    """
+    return pd.to_numeric(trials[EPOCHS], errors="coerce").astype(float)
+
+
 def accuracy_within(study: StudyData, epochs: int) -> pd.Series:
     """The best val_acc of each trial within its first ``epochs``, by trial_id, also of trials that trained less.
 
@@ -149,34 +174,33 @@ def sample_at(study: StudyData, epochs: int | None = None) -> Sample:
         usable = trials[mask_infinite(trials[BEST_VAL_ACC]).notna() & trials[STATE].ne(FAILED)]
         usable = usable.assign(**{ACCURACY: usable[BEST_VAL_ACC]})
         total = int(mask_infinite(trials[BEST_VAL_ACC]).notna().sum())
-        return _finished(Sample(usable, study.parameters, None, total, 0, study.metric, study.mode))
+        return _finished(study, Sample(usable, study.parameters, None, total, 0, study.metric, study.mode, study.unit))
     epochs = check_budget(study, epochs) or common_epoch(study)
     accuracy = trials[TRIAL_ID].map(accuracy_within(study, epochs))
-    reached = trials[EPOCHS].ge(epochs)
+    reached = epochs_of(trials).ge(epochs)
     out_of_patience = trials[STATE].eq(COMPLETED) & ~reached
     included = accuracy.notna() & (reached | out_of_patience)
     total = int(trials[BEST_VAL_ACC].notna().sum())
     rows = trials[included].assign(**{ACCURACY: accuracy[included]})
     ended_earlier = int((included & out_of_patience).sum())
-    return _finished(Sample(rows, study.parameters, epochs, total, ended_earlier, study.metric, study.mode))
+    named = study.metric, study.mode, study.unit
+    return _finished(study, Sample(rows, study.parameters, epochs, total, ended_earlier, *named))
 
 
 def check_budget(study: StudyData, epochs: int | None) -> int | None:
     """Return ``epochs``; raise ValueError if no trial trained for that long."""
     last = longest_trial(study)
     if epochs is not None and len(study.history) and not 1 <= epochs <= last:
-        raise ValueError(f"no trial trained for {epochs} epochs; choose a budget of 1 to {last} epochs")
+        raise ValueError(
+            f"no trial trained for {counted(epochs, study.unit)}; choose a budget of 1 to {counted(last, study.unit)}"
+        )
     return epochs
 
 
-def _finished(sample: Sample) -> Sample:
+def _finished(study: StudyData, sample: Sample) -> Sample:
     """Keep the parameters that vary and can be compared; raise ValueError if there is no trial."""
     if not len(sample):
-        raise ValueError(
-            "all trials with a result failed"
-            if sample.total
-            else "no trial has a result yet; wait for the first epochs of the search"
-        )
+        raise no_result(study)
     names = varying_parameters(sample.trials, sample.parameters)
     excluded = [
         name
@@ -213,13 +237,21 @@ def common_epoch(study: StudyData) -> int:
     if not len(ended):
         ended = study.trials[study.trials[BEST_VAL_ACC].notna()]
     last = longest_trial(study)
-    reached = ended[EPOCHS].where(ended[STATE].ne(COMPLETED), last)
-    return max((e for e in range(1, last + 1) if reached.ge(e).mean() >= NEARLY_ALL), default=1)
+    reached = epochs_of(ended).where(ended[STATE].ne(COMPLETED), last)
+    # Between two of these values the share does not change, and steps may be counted in millions.
+    ends = {int(value) for value in reached.dropna().unique() if value >= 1} | {last}
+    return max((e for e in ends if e and reached.ge(e).mean() >= NEARLY_ALL), default=first_step(study))
+
+
+def first_step(study: StudyData) -> int:
+    """The epoch of the first results: 1, or for example 100 where trials report every 100 steps."""
+    return max(int(study.history[EPOCH].min()), 1) if len(study.history) else 1
 
 
 def longest_trial(study: StudyData) -> int:
     """The number of epochs of the longest trial; 0 if no trial has trained."""
-    return int(study.trials[EPOCHS].max()) if study.trials[EPOCHS].notna().any() else 0
+    known = epochs_of(study.trials).dropna()
+    return int(known.max()) if len(known) else 0
 
 
 def rungs(study: StudyData) -> list[int]:
@@ -238,5 +270,5 @@ def rungs(study: StudyData) -> list[int]:
         last = int(config.get("max_epochs") or last)
         return [*rung_milestones(int(grace), int(factor), last), last]
     trials = study.trials[~study.trials[STATE].isin([COMPLETED, RUNNING, FAILED])]
-    piled = trials[EPOCHS].value_counts() / max(len(study.trials), 1)
+    piled = epochs_of(trials).value_counts() / max(len(study.trials), 1)
     return [*sorted(int(epoch) for epoch in piled.index[piled.ge(MIN_RUNG_SHARE)] if 0 < epoch < last), last]

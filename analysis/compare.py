@@ -6,8 +6,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparable import mask_infinite
+from analysis.nothing_to_compare import no_result
 from analysis.objective import objective_named
 from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, SECONDS, STATE, TRAINABLE, TRIAL_ID, VAL_ACC
+from analysis.stats.encode import label_of
 from analysis.study import StudyData
 
 SCRATCH = "scratch CNN"
@@ -43,7 +45,8 @@ def comparison(studies: Mapping[str, StudyData]) -> pd.DataFrame:
             raise ValueError(f"study {name} has no column {BEST_VAL_ACC}")
     rows = [row for name, study in studies.items() for row in _rows(name, study)]
     if not rows:
-        raise ValueError(f"no trial of {', '.join(studies)} has a result yet; wait for the first epochs")
+        reasons = "; ".join(f"{name}: {no_result(study)}" for name, study in studies.items())
+        raise ValueError(f"no study can be compared ({reasons})")
     return pd.DataFrame(rows).sort_values("best", ascending=modes == {"min"}, ignore_index=True)
 
 
@@ -58,13 +61,16 @@ def _rows(name: str, study: StudyData) -> list[dict[str, object]]:
 
 def with_network_and_strategy(trials: pd.DataFrame) -> pd.DataFrame:
     """Add the columns ``network`` (the backbone, or SCRATCH) and ``strategy`` (with its k_layers; "-" without one)."""
-    network = trials.get("backbone", SCRATCH)
-    strategy = trials.get("strategy", pd.Series("-", trials.index))
+    network = _texts(trials.get("backbone", pd.Series(SCRATCH, trials.index)))
+    strategy = _texts(trials.get("strategy", pd.Series("-", trials.index)))
     if "k_layers" in trials:
         partial = trials["k_layers"].notna()
-        k_layers = trials["k_layers"].astype("Int64").astype(str)
-        strategy = strategy.where(~partial, strategy + " k=" + k_layers)
+        strategy = strategy.where(~partial, strategy + " k=" + _texts(trials["k_layers"]))
     return trials.assign(network=network, strategy=strategy)
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    return column.astype(object).map(lambda value: "-" if pd.isna(value) else label_of(value)).astype("str")
 
 
 def _summary(group: pd.DataFrame, study: StudyData) -> dict[str, object]:

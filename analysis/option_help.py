@@ -146,6 +146,8 @@ def _option(name: str, annotation: Any, default: Any, text: str) -> StructFieldS
     metadata = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
     shown = positional_placeholder(name, annotation, default) if POSITIONAL in metadata else placeholder(annotation)
     style = tyro.conf.arg(metavar=shown, help_behavior_hint=default_text(text, default))
+    if default is None and annotation is int:  # None stands for a number that the command computes
+        annotation = int | None
     kind: Any = Annotated[annotation, style]
     return StructFieldSpec(name=name, type=kind, default=default, helptext=text)
 

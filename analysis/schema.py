@@ -15,6 +15,7 @@ VAL_BALANCED_ACC: Final = "val_balanced_acc"  # mean of the classes' recalls
 VAL_MACRO_F1: Final = "val_macro_f1"
 VAL_TOP2_ACC: Final = "val_top2_acc"
 EPOCH: Final = "epoch"
+STEP: Final = "step"  # what a curve counts that does not count epochs
 SECONDS: Final = "seconds"
 BEST_PREFIX: Final = "best_"  # of a metric's name: its best value so far, in the column of the study's objective
 BEST_VAL_ACC: Final = "best_val_acc"

@@ -104,6 +104,7 @@ COPIES_NPZ: Final = "copies.npz"  # the copies among the images of one or two st
 FEATURES_NPY: Final = "features.npy"  # of a feature store
 
 DIGITS: Final = "digits"
+DIGITS_STEP: Final = 8  # the scans are 8 x 8, so the side of their images is a multiple of it
 TORCHVISION: Final = "torchvision:"  # before the name of one of its data sets
 
 # Mean and standard deviation of the channels of ImageNet, as torchvision publishes them.

@@ -8,8 +8,11 @@ from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar
 
 from inat.cli import run_command
+from inat.config.defaults import UNSET
 from inat.config.trial import ACTIVATIONS, BLOCKS, FLATTEN, PLAIN, POOLINGS, CNNConfig
 from inat.config.validation import positive_errors, raise_if_any
+
+MAX_LAYERS = 16  # for which the default image grows: 65,536 px
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +31,8 @@ class SummaryCommand:
     """Filters of the first convolution."""
     filter_org: float = 1
     """Number of filters relative to the convolution before: each has X times as many."""
-    conv_layers: int = 5
-    """Convolution blocks, each of which halves the image."""
+    conv_layers: int = UNSET
+    """Convolution blocks, each of which halves the image. Default: 5, or fewer if --image-size is small."""
     activation: Annotated[str, "|".join(ACTIVATIONS)] = "gelu"
     """Activation function after each convolution and the dense layer."""
     dropout: float = 0.3
@@ -42,10 +45,17 @@ class SummaryCommand:
     """Kind of all blocks but the first."""
     pooling: Annotated[str, "|".join(POOLINGS)] = FLATTEN
     """From feature maps to the classes: flatten them into a dense layer, or take each one's average or maximum."""
-    image_size: int = 224
-    """Side of the square images, in pixels."""
+    image_size: int = UNSET
+    """Side of the square images, in pixels. Default: 224, or more if --conv-layers needs it."""
     num_classes: int = 10
     """Outputs of the network."""
+
+    def __post_init__(self) -> None:
+        if self.image_size is UNSET:
+            least = 2**self.conv_layers if self.conv_layers and 0 < self.conv_layers <= MAX_LAYERS else 0
+            object.__setattr__(self, "image_size", max(224, least))
+        if self.conv_layers is UNSET:
+            object.__setattr__(self, "conv_layers", min(5, max(self.image_size, 2).bit_length() - 1))
 
 
 def print_summary(command: SummaryCommand) -> None:

@@ -41,7 +41,7 @@ def test_errors_are_one_line_and_an_exit_code(error, code, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [(["--num-samples", "-3"], "--num-samples must be positive, got -3"),
-     (["--max-epochs", "2"], "--grace-period 3 is above --max-epochs 2"),
+     (["--max-epochs", "2", "--grace-period", "3"], "--grace-period 3 is above --max-epochs 2"),
      (["--name", "a/b"], "--name 'a/b' must be a plain folder name"),
      (["--patience", "0", "--keep-checkpoints", "0"], "--patience must be positive, got 0; --keep-checkpoints must")],
 )  # fmt: skip

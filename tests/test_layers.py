@@ -22,13 +22,14 @@ ROWS = {
     "inat.tune_scratch": 5, "inat.tune_finetune": 5, "inat.__main__": 5, "tune_scratch": 6, "tune_finetune": 6,
 }  # fmt: skip
 ANALYSIS_ROWS = {
-    "analysis.escaping": 0, "analysis.files": 0, "analysis.terminal": 0,
+    "analysis.escaping": 0, "analysis.files": 0, "analysis.terminal": 0, "analysis.wording": 0, "analysis.failures": 0,
     "analysis.schema": 0, "analysis.objective": 0, "analysis.class_counts": 0, "analysis.rungs": 0,
     "analysis.option_help": 0, "analysis.run_card": 0,
     "analysis.readers": 1, "analysis.study": 2, "analysis": 2,
-    "analysis.comparable": 3, "analysis.compare": 3, "analysis.markdown": 3, "analysis.stats": 3,
+    "analysis.nothing_to_compare": 3, "analysis.comparable": 3, "analysis.compare": 3, "analysis.markdown": 3,
+    "analysis.stats": 3,
     "analysis.claims": 4, "analysis.early_stopping": 4, "analysis.figures": 5, "analysis.report": 6,
-    "analysis.__main__": 7,
+    "analysis.printing": 7, "analysis.__main__": 7,
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "pytorch_lightning", "ray", "optuna", "wandb", "pandas", "sklearn", "matplotlib"}
 # What no module of a row may import, even inside functions: usage errors show before heavy libraries load.

@@ -1,6 +1,10 @@
 import subprocess
 import sys
 
+import pytest
+
+from inat.summary import SummaryCommand
+
 
 def test_prints_the_layers_with_shapes_and_parameters():
     options = ["--first-layer-filters", "64", "--no-batch-norm", "--num-neurons-dense", "256", "--image-size", "224"]
@@ -16,7 +20,7 @@ def test_prints_the_layers_with_shapes_and_parameters():
 
 
 def test_impossible_networks_are_one_line_and_exit_code_2():
-    command = [sys.executable, "-m", "inat.summary", "--image-size", "16"]
+    command = [sys.executable, "-m", "inat.summary", "--image-size", "16", "--conv-layers", "5"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "--conv-layers=5 halves the image 5 times and needs at least 32 px" in done.stderr
@@ -24,6 +28,22 @@ def test_impossible_networks_are_one_line_and_exit_code_2():
     command = [sys.executable, "-m", "inat.summary", "--num-classes", "-1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (2, "error: --num-classes must be positive, got -1\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "fitted"),
+    [
+        ({"image_size": 16}, (4, 16)),
+        ({"image_size": 1}, (1, 1)),
+        ({"conv_layers": 9}, (9, 512)),
+        ({"conv_layers": 3}, (3, 224)),
+        ({"conv_layers": 5, "image_size": 16}, (5, 16)),
+        ({}, (5, 224)),
+    ],
+)
+def test_a_default_gives_way_to_the_option_that_was_set(options, fitted):
+    command = SummaryCommand(**options)
+    assert (command.conv_layers, command.image_size) == fitted
 
 
 def test_prints_a_residual_network():

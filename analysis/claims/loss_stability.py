@@ -10,8 +10,8 @@ from dataclasses import replace
 import pandas as pd
 
 from analysis.claims.grammar import ClaimError
-from analysis.comparable import Sample, rungs, sample_at
-from analysis.schema import EPOCH, EPOCHS, TRIAL_ID, VAL_LOSS
+from analysis.comparable import Sample, epochs_of, rungs, sample_at
+from analysis.schema import EPOCH, TRIAL_ID, VAL_LOSS
 from analysis.study import StudyData
 
 UNSTEADY = "unsteady_val_loss"
@@ -32,12 +32,12 @@ def sample_with_loss_stability(study: StudyData, sample: Sample) -> Sample:
     The curves end at the last rung that at least MIN_TRIALS trials reached, or at the budget of ``sample`` if that is
     later. Raises ClaimError if there is no such rung.
     """
-    reached = {epochs: int(study.trials[EPOCHS].ge(epochs).sum()) for epochs in rungs(study)}
+    reached = {epochs: int(epochs_of(study.trials).ge(epochs).sum()) for epochs in rungs(study)}
     usable = [epochs for epochs, trials in reached.items() if trials >= MIN_TRIALS and epochs >= MIN_EPOCHS]
     if not usable or study.history[VAL_LOSS].isna().all():
         raise ClaimError(f"{UNSTEADY} needs {MIN_TRIALS} trials with validation losses for {MIN_EPOCHS} or more epochs")
     longer = sample_at(study, max(*usable, sample.epochs or 0))
-    trials = longer.trials[longer.trials[EPOCHS].ge(longer.epochs)]
+    trials = longer.trials[epochs_of(longer.trials).ge(longer.epochs)]
     rise = trials[TRIAL_ID].map(total_rise(study.history, longer.epochs or 0))
     known = rise.notna()
     unsteady = rise[known].gt(rise[known].median())

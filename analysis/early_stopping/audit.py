@@ -6,18 +6,21 @@ estimates of missed winners are too low rather than too high.
 """
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from scipy.stats import beta, rankdata
 
-from analysis.comparable import accuracy_within, longest_trial, mask_infinite, rungs
+from analysis.comparable import accuracy_within, epochs_of, longest_trial, mask_infinite, rungs
 from analysis.early_stopping.replay import other_settings
 from analysis.early_stopping.timeline import best_by_part, utilisation
+from analysis.failures import Failure, attempt
 from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCHS, ERROR, FAILED, SECONDS, STATE, STOPPED, TRIAL_ID, VAL_ACC
 from analysis.stats.correlation import correlate
 from analysis.stats.resampling import CONFIDENCE, ROUNDS, Array, bootstrap_indices, percentile_interval
 from analysis.study import StudyData
+from analysis.wording import in_unit
 
 MIN_COMPLETED = 5  # completed trials needed for an estimate
 LIKELY = 0.5
@@ -33,15 +36,18 @@ def savings(study: StudyData) -> pd.DataFrame:
     [['max_epochs', 30, 360.0, 180.0]]
     """
     trials = study.trials
-    stopped = trials[trials[STATE].eq(STOPPED)]
-    completed = trials.loc[trials[STATE].eq(COMPLETED), EPOCHS].dropna()
-    pace = (stopped[SECONDS] / stopped[EPOCHS].where(stopped[EPOCHS] > 0)).fillna(0.0)
+    trained = epochs_of(trials)
+    stopped, completed = trained[trials[STATE].eq(STOPPED)], trained[trials[STATE].eq(COMPLETED)].dropna()
+    pace = (trials.loc[stopped.index, SECONDS] / stopped.where(stopped > 0)).fillna(0.0)
     last = rungs(study)[-1]
-    goals = {"max_epochs": float(last), "as completed trials": float(completed.mean()) if len(completed) else np.nan}
-    spent = float(trials[EPOCHS].sum()), float(trials[SECONDS].sum(min_count=1))
+    goals = {
+        in_unit("max_epochs", study.unit): float(last),
+        "as completed trials": float(completed.mean()) if len(completed) else np.nan,
+    }
+    spent = float(trained.sum()), float(trials[SECONDS].sum(min_count=1))
     rows = []
     for against, goal in goals.items():
-        remaining = (goal - stopped[EPOCHS]).clip(lower=0)
+        remaining = (goal - stopped).clip(lower=0)
         epochs, seconds = remaining.sum(skipna=False), (remaining * pace).sum(skipna=False)
         rows.append(
             {"against": against, "epochs_per_trial": goal, "stopped": len(stopped), "of": len(trials),
@@ -61,9 +67,10 @@ def rung_correlations(study: StudyData) -> pd.DataFrame:
     [[3.0, 9.0, 30.0, 0.84]]
     """
     trials = study.trials.set_index(TRIAL_ID)
+    trained = epochs_of(trials)
     rows = []
     for early, late in itertools.combinations(rungs(study), 2):
-        whole = trials[EPOCHS].ge(late) | (trials[STATE].eq(COMPLETED) & trials[EPOCHS].ge(early))
+        whole = trained.ge(late) | (trials[STATE].eq(COMPLETED) & trained.ge(early))
         pair = [accuracy_within(study, epochs).reindex(trials.index[whole]) for epochs in (early, late)]
         both = pd.concat(pair, axis=1, keys=["early", "late"]).dropna().to_numpy()
         rows.append({"early": early, "late": late, "trials": len(both), **_spearman(both)})
@@ -174,7 +181,7 @@ def failures(study: StudyData) -> pd.DataFrame:
     without_numbers = reasons.str.replace(r"0x[0-9a-fA-F]+|\d+(\.\d+)?", "#", regex=True)
     rows = [
         {"reason": reasons[group.index[0]], "trials": len(group), "share": len(group) / len(study.trials),
-         "epochs": float(group[EPOCHS].median()), "seconds": float(group[SECONDS].sum(min_count=1)),
+         "epochs": float(epochs_of(group).median()), "seconds": float(group[SECONDS].sum(min_count=1)),
          "examples": ", ".join(group[TRIAL_ID].astype(str).head(3))}
         for _, group in failed.groupby(without_numbers, sort=False)
     ]  # fmt: skip
@@ -203,19 +210,29 @@ NOTES = {
 }
 
 
-def audit_tables(study: StudyData) -> dict[str, pd.DataFrame]:
+def audit_tables(study: StudyData, failed: list[Failure] | None = None) -> dict[str, pd.DataFrame]:
     """All tables of the audit, by title; NOTES explains their columns.
+
+    With ``failed``, a table that raises an error is left out and recorded there.
 
     >>> list(audit_tables(study))[:2]
     ['Epochs and seconds saved', 'Rank correlation between rungs, survivors only']
     """
-    return {
-        "Epochs and seconds saved": savings(study),
-        "Rank correlation between rungs, survivors only": rung_correlations(study),
-        "Stopped trials that would have won: expected number": missed_summary(study),
-        "Stopped trials most likely to have won": missed_winners(study).head(5),
-        "Other settings, replayed on the recorded curves": other_settings(study),
-        "Best so far against epochs spent": best_by_part(study),
-        "Slots busy over time": utilisation(study),
-        "Failures": failures(study),
+    makers: dict[str, Callable[[StudyData], pd.DataFrame]] = {
+        "Epochs and seconds saved": savings,
+        "Rank correlation between rungs, survivors only": rung_correlations,
+        "Stopped trials that would have won: expected number": missed_summary,
+        "Stopped trials most likely to have won": lambda study: missed_winners(study).head(5),
+        "Other settings, replayed on the recorded curves": other_settings,
+        "Best so far against epochs spent": best_by_part,
+        "Slots busy over time": utilisation,
+        "Failures": failures,
     }
+    if failed is None:
+        return {title: make(study) for title, make in makers.items()}
+    tables = {}
+    for title, make in makers.items():
+        table = attempt(f"table {title!r}", lambda make=make: make(study), failed)  # type: ignore[misc]
+        if table is not None:
+            tables[title] = table
+    return tables

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from analysis.comparable import best_so_far, rungs
+from analysis.comparable import best_so_far, epochs_of, rungs
 from analysis.rungs import rung_milestones
-from analysis.schema import BEST_VAL_ACC, COMPLETED, CREATED, EPOCH, EPOCHS, SECONDS, STATE, STOPPED, TRIAL_ID
+from analysis.schema import BEST_VAL_ACC, COMPLETED, CREATED, EPOCH, SECONDS, STATE, STOPPED, TRIAL_ID
 from analysis.study import StudyData
 
 GRACES = (1, 3, 5, 9)
@@ -68,7 +68,8 @@ def replay(study: StudyData, grace: int, factor: int, events: pd.DataFrame | Non
     events = history_in_time_order(study) if events is None else events
     asha = AshaRungs(rung_milestones(grace, factor, rungs(study)[-1]), factor)
     trials = study.trials.set_index(TRIAL_ID)
-    ends = trials.loc[trials[STATE].eq(COMPLETED), EPOCHS].to_dict()
+    epochs = epochs_of(trials)
+    ends = epochs[trials[STATE].eq(COMPLETED)].to_dict()
     stopped: dict[str, int] = {}
     best, spent = -np.inf, 0
     for trial_id, epoch, accuracy in zip(events[TRIAL_ID], events[EPOCH], events[BEST_VAL_ACC], strict=True):
@@ -82,13 +83,23 @@ def replay(study: StudyData, grace: int, factor: int, events: pd.DataFrame | Non
     stopped_in_study = trials.index[trials[STATE].eq(STOPPED)]
     # A stop at the end of the recorded curve or earlier is known. Training beyond the curve is not.
     unknown = [trial for trial in stopped_in_study if trial not in stopped]
-    same_stops = sum(stopped.get(trial) == trials.at[trial, EPOCHS] for trial in stopped_in_study)
+    same_stops = sum(stopped.get(trial) == epochs.at[trial] for trial in stopped_in_study)
     return {
         "grace": grace, "factor": factor, "stopped": len(stopped), "unknown": len(unknown), "epochs": spent,
         "best": study.sign * best if spent else np.nan,
         "completed": int(trials[STATE].eq(COMPLETED).sum() - len(set(stopped) - set(stopped_in_study))),
         "same_stops": same_stops, "whole": not unknown,
     }  # fmt: skip
+
+
+def stride(study: StudyData) -> int:
+    """The distance between two results: 1 epoch, or for example 100 where trials report every 100 steps.
+
+    >>> stride(study)
+    1
+    """
+    steps = study.history[EPOCH].to_numpy(dtype=int)
+    return max(int(np.gcd.reduce(steps)), 1) if len(steps) else 1
 
 
 def other_settings(study: StudyData) -> pd.DataFrame:
@@ -103,7 +114,8 @@ def other_settings(study: StudyData) -> pd.DataFrame:
     """
     config = study.info.get("config") or {}
     own = int(config.get("grace_period") or 0), int(config.get("reduction_factor") or 0)
-    settings = {(g, f) for g in GRACES for f in FACTORS if g < rungs(study)[-1]} | ({own} if all(own) else set())
+    graces = [grace * stride(study) for grace in GRACES]
+    settings = {(g, f) for g in graces for f in FACTORS if g < rungs(study)[-1]} | ({own} if all(own) else set())
     events = history_in_time_order(study)
     rows = [replay(study, g, f, events) | {"own": (g, f) == own} for g, f in sorted(settings)]
     return pd.DataFrame(rows)

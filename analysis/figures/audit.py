@@ -4,15 +4,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import StrMethodFormatter
 
-from analysis.comparable import accuracy_within, rungs
+from analysis.comparable import accuracy_within, epochs_of, rungs
 from analysis.figures.style import BLUE, GREY, MUTED, ORANGE, axes_or_new, styled
-from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCHS, STATE, TRIAL_ID
+from analysis.schema import BEST_VAL_ACC, COMPLETED, STATE, TRIAL_ID
 from analysis.study import StudyData
+from analysis.wording import counted
 
 
 @styled
-def plot_best_so_far(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the table of ``analysis.early_stopping.timeline.best_against_epochs``.
+def plot_best_so_far(table: pd.DataFrame, ax: Axes | None = None, unit: str = "epoch") -> Axes:
+    """Draw the table of ``analysis.early_stopping.timeline.best_against_epochs``. ``unit``: what the curves count.
 
     >>> from analysis.early_stopping.timeline import best_against_epochs
     >>> plot_best_so_far(best_against_epochs(study)).get_ylabel()
@@ -25,7 +26,8 @@ def plot_best_so_far(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.step(table["epochs_spent"], table[BEST_VAL_ACC], where="post", color=ORANGE, linewidth=1.8)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # the default is TeX, which style.RC leaves as it is
-    ax.set(xlabel="epochs trained by all trials together (log scale)", ylabel="best result so far")
+    spent = "epochs trained by" if unit == "epoch" else "results of"
+    ax.set(xlabel=f"{spent} all trials together (log scale)", ylabel="best result so far")
     return ax
 
 
@@ -55,7 +57,7 @@ def rung_points(study: StudyData) -> pd.DataFrame:
     """
     first, last = rungs(study)[0], rungs(study)[-1]
     trials = study.trials.set_index(TRIAL_ID)
-    not_stopped = trials.index[trials[EPOCHS].ge(last) | trials[STATE].eq(COMPLETED)]
+    not_stopped = trials.index[epochs_of(trials).ge(last) | trials[STATE].eq(COMPLETED)]
     early = accuracy_within(study, first).reindex(not_stopped)
     late = accuracy_within(study, last).reindex(not_stopped)
     points = pd.DataFrame({"early": early, "late": late, "first": first, "last": last}).dropna()
@@ -64,7 +66,7 @@ def rung_points(study: StudyData) -> pd.DataFrame:
 
 
 @styled
-def plot_rungs(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def plot_rungs(points: pd.DataFrame, ax: Axes | None = None, unit: str = "epoch") -> Axes:
     """Draw the table of ``rung_points``: would the first rung have predicted the best trial?
 
     >>> plot_rungs(rung_points(study)).get_xlabel()
@@ -75,6 +77,7 @@ def plot_rungs(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
     if len(points):
         best = points[points["best"]].iloc[0]
         ax.scatter([best["early"]], [best["late"]], s=42, color=ORANGE, label=f"best: {best[TRIAL_ID]}")
-        ax.set(xlabel=f"best within {best['first']} epochs", ylabel=f"best within {best['last']} epochs")
+        first, last = (counted(best[name], unit) for name in ("first", "last"))
+        ax.set(xlabel=f"best within {first}", ylabel=f"best within {last}")
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0))
     return ax

@@ -94,8 +94,8 @@ def _thinned(points: pd.DataFrame) -> pd.DataFrame:
     return points[even | points["best_so_far"].diff().ne(0)].reset_index(drop=True)
 
 
-def interactive_created(points: pd.DataFrame) -> go.Figure:
-    """The figure of ``plot_created`` for a page, with the trial's name on hover.
+def interactive_created(points: pd.DataFrame, unit: str = "epoch") -> go.Figure:
+    """The figure of ``plot_created`` for a page, with the trial's name on hover. ``unit``: what the curves count.
 
     The page's script relies on the first trace: its ``ids`` are the trial ids.
 
@@ -105,7 +105,7 @@ def interactive_created(points: pd.DataFrame) -> go.Figure:
     points = _thinned(points)
     time, label = time_axis(points)
     trial_id, name, state = (points[column].fillna("").map(escape_plotly) for column in (TRIAL_ID, NAME, STATE))
-    hover = trial_id + " " + name + "<br>" + state + ", " + points[EPOCHS].astype("Int64").astype(str) + " epochs"
+    hover = trial_id + " " + name + "<br>" + state + ", " + _whole(points[EPOCHS]) + f" {unit}s"
     colours = points[STATE].map(STATE_COLOURS).fillna(GREY)
     dots = go.Scatter(x=_array(time), y=_array(points[BEST_VAL_ACC]), mode="markers", name="trials", text=hover,
                       hovertemplate="%{text}<br>%{y:.4f}<extra></extra>", ids=points[TRIAL_ID].map(printable),
@@ -122,6 +122,11 @@ def interactive_created(points: pd.DataFrame) -> go.Figure:
     return figure.update_layout(
         yaxis_title=escape_plotly(points["label"].iloc[0]), legend={"orientation": "h", "y": 1.12}
     )
+
+
+def _whole(column: pd.Series) -> pd.Series:
+    numbers = column.astype("Float64").astype(object)
+    return numbers.map(lambda value: "?" if pd.isna(value) else f"{value:.15g}").astype("str")
 
 
 def epoch_curves(study: StudyData) -> pd.DataFrame:
@@ -159,8 +164,10 @@ def known_metrics(curves: pd.DataFrame) -> list[str]:
 
 
 @styled
-def plot_curves(curves: pd.DataFrame, axes: list[Axes] | None = None) -> list[Axes]:
+def plot_curves(curves: pd.DataFrame, axes: list[Axes] | None = None, unit: str = "epoch") -> list[Axes]:
     """Draw the table of ``epoch_curves``, one axes per metric: all trials in grey, the best trial in orange.
+
+    ``unit``: what the curves count.
 
     >>> [ax.get_title(loc="left") for ax in plot_curves(epoch_curves(study))][:2]
     ['training accuracy', 'validation accuracy']
@@ -176,7 +183,7 @@ def plot_curves(curves: pd.DataFrame, axes: list[Axes] | None = None) -> list[Ax
         ax.plot(best[EPOCH], best[metric], color=ORANGE, linewidth=2, label=f"best: {best[TRIAL_ID].iloc[0]}")
         ax.autoscale_view()
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set(title=TITLES.get(metric, metric), xlabel="epoch", ylim=_limits(curves[metric]))
+        ax.set(title=TITLES.get(metric, metric), xlabel=unit, ylim=_limits(curves[metric]))
     for ax in axes[:1]:
         ax.legend(loc="lower right")
     return axes
@@ -189,7 +196,7 @@ def _limits(values: pd.Series) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
-def interactive_curves(curves: pd.DataFrame) -> go.Figure:
+def interactive_curves(curves: pd.DataFrame, unit: str = "epoch") -> go.Figure:
     """The figure of ``plot_curves`` for a page, with the trial's id on hover.
 
     >>> [trace.name for trace in interactive_curves(epoch_curves(study)).data[:2]]
@@ -205,13 +212,15 @@ def interactive_curves(curves: pd.DataFrame) -> go.Figure:
         cell = {"row": place // columns + 1, "col": place % columns + 1}
         for data, name, colour, width in ((others, "trials", "rgba(141,150,160,0.4)", 1), (best, "best", ORANGE, 3)):
             line = {"color": colour, "width": width}
-            hover = f"%{{text}}<br>epoch %{{x}}<br>{TITLES.get(metric, metric)} %{{y:.4f}}<extra></extra>"
+            hover = (
+                f"%{{text}}<br>{escape_plotly(unit)} %{{x}}<br>{TITLES.get(metric, metric)} %{{y:.4f}}<extra></extra>"
+            )
             trace = go.Scatter(x=_array(data[EPOCH]), y=_array(data[metric]), mode="lines", line=line, name=name,
                                text=data[TRIAL_ID].map(escape_plotly, na_action="ignore"), hovertemplate=hover,
                                legendgroup=name, showlegend=place == 0)  # fmt: skip
             figure.add_trace(trace, **cell)
         figure.update_yaxes(range=_limits(curves[metric]), **cell)
-        figure.update_xaxes(title="epoch" if place // columns + 1 == rows else None, **cell)
+        figure.update_xaxes(title=escape_plotly(unit) if place // columns + 1 == rows else None, **cell)
     return figure.update_layout(
         height=290 * rows, margin={"l": 50, "r": 20, "t": 50, "b": 45}, legend={"orientation": "h", "y": 1.13}
     )

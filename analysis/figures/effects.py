@@ -20,6 +20,7 @@ from analysis.figures.style import (
     show_message,
     styled,
 )
+from analysis.stats.encode import order_labels
 
 VERDICT_COLOURS = {"supported": BLUE, "contradicted": RED, "undecided": GREY}
 MAX_VALUE_LENGTH = 18  # characters of a value below its column
@@ -124,7 +125,8 @@ def plot_dependence(table: pd.DataFrame, axes: Sequence[Axes] | None = None, nam
 def interaction_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Reshape the table of ``analysis.stats.interaction.pair_table`` to matrices of mean accuracy and of trials."""
     first, second = table.columns[:2]
-    means = table.pivot(index=first, columns=second, values="mean")
+    means = table.pivot(index=first, columns=second, values="mean")  # in the order of texts: 128, 32, 64
+    means = means.reindex(index=order_labels(table[first]), columns=order_labels(table[second]))
     return means, table.pivot(index=first, columns=second, values="trials").reindex_like(means)
 
 

@@ -48,7 +48,7 @@ def parallel_lines(study: StudyData) -> tuple[pd.DataFrame, pd.DataFrame]:
     for name in [*varying_parameters(trials, study.parameters), EPOCHS, BEST_VAL_ACC]:
         kind, lines[name], labels = _axis(trials[name], name in (EPOCHS, BEST_VAL_ACC))
         ticks += [(name, kind, float(position), label) for position, label in labels]
-    names = {BEST_VAL_ACC: BEST_VAL_ACC if is_accuracy(study.metric) else study.metric}
+    names = {BEST_VAL_ACC: BEST_VAL_ACC if is_accuracy(study.metric) else study.metric, EPOCHS: f"{study.unit}s"}
     table = pd.DataFrame(ticks, columns=["axis", "kind", "position", "label"])
     return pd.DataFrame(lines, index=trials.index).rename(columns=names), table.replace({"axis": names})
 

@@ -45,6 +45,7 @@ class Frames(NamedTuple):
     parameters: list[str]
     metric: str = BEST_VAL_ACC
     mode: Mode = "max"
+    step: str = EPOCH
 
 
 def build_frames(

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.readers.frames import Frames, Mode, ReadErrors, build_frames, epochs_from_one, parameter_table
-from analysis.readers.optuna_files import StoredTrial, read_stored_study
+from analysis.readers.optuna_files import StoredStudy, StoredTrial, read_stored_study
 from analysis.schema import (
     BEST_VAL_ACC,
     COMPLETED,
@@ -19,6 +19,7 @@ from analysis.schema import (
     RUNNING,
     SECONDS,
     STATE,
+    STEP,
     STOPPED,
     TRIAL_COLUMNS_AFTER,
     TRIAL_COLUMNS_BEFORE,
@@ -32,33 +33,86 @@ DIRECTIONS: dict[str, Mode] = {"MAXIMIZE": "max", "MINIMIZE": "min"}
 
 
 def read_optuna(
-    path: str | Path, metric: str | None, mode: Mode | None, study: str | None, read_errors: ReadErrors
+    path: str | Path,
+    metric: str | None,
+    mode: Mode | None,
+    study: str | None,
+    read_errors: ReadErrors,
+    default_mode: Mode | None = None,
 ) -> Frames:
-    """Read the tables of one Optuna study; the study's direction decides which value is the best.
+    """Read the tables of one Optuna study; the direction of its objective decides which value is the best.
 
-    The history of a trial is its intermediate values by step, counted from 1. best_val_acc is the best of the
-    intermediate values and the final value. A user attribute with the name of a column of ``trials`` replaces that
-    column: study.db needs this, because `inat` reports extrapolated values to Optuna and stores the measured ones as
-    attributes.
+    The history of a trial is its intermediate values by step; steps 0, 1, 2, ... are counted from 1. best_val_acc is
+    the best of the intermediate values and the final value. A user attribute with the name of a column of ``trials``
+    replaces that column: study.db needs this, because `inat` reports extrapolated values to Optuna and stores the
+    measured ones as attributes.
 
-    ``metric`` names a user attribute to use instead of the trial's value; ``mode`` is then free of the study's
-    direction. Optuna stores dates without a time zone; they are read as local time.
+    ``metric`` names an objective by its index or name, or a user attribute to use instead of the trial's value; for an
+    attribute ``mode``, or else ``default_mode``, is free of the study's direction. Optuna stores dates without a time
+    zone; they are read as local time.
 
-    Raises ValueError for a study with several objectives, an unknown ``metric``, or a ``mode`` that contradicts the
-    study's direction.
+    Raises ValueError for several objectives of which none is chosen, an unknown ``metric``, or a ``mode`` that
+    contradicts the direction of the objective.
     """
     file, study = _file_and_study(path, study)
-    name, direction, trials = read_stored_study(file, study, read_errors)
-    if direction not in DIRECTIONS:
-        raise ValueError(f"study {name} of {file} has the directions {direction}; choose one with a single objective")
-    if metric is not None and not any(metric in trial.attributes for trial in trials):
-        known = sorted({key for trial in trials for key in trial.attributes})
-        raise ValueError(f"no user attribute {metric} in study {name}; choose from: {', '.join(known) or 'none'}")
-    study_mode = DIRECTIONS[direction]
-    if metric is None and mode not in (None, study_mode):
-        raise ValueError(f"study {name} of {file} has the direction {direction}; leave out mode={mode}")
-    info = {"source": "Optuna", "study": name, "metric": metric or "value", "mode": mode or study_mode}
-    return _frames(trials, metric, info)._replace(metric=info["metric"], mode=mode or study_mode)
+    stored = read_stored_study(file, study, read_errors)
+    if (
+        unknown := [direction for direction in stored.directions if direction not in DIRECTIONS]
+        or not stored.directions
+    ):
+        raise ValueError(f"study {stored.name} of {file} has the direction {unknown}; choose another study")
+    objective = _objective(stored, metric, file)
+    trials = stored.trials
+    steps = sorted({step for trial in trials for step in trial.steps})
+    step = EPOCH if any(TRIAL_ID in trial.attributes for trial in trials) else STEP
+    info: dict[str, Any] = {"source": "Optuna", "study": stored.name}
+    if objective is None:
+        own = DIRECTIONS[stored.directions[0]] if len(stored.directions) == 1 else "max"
+        info |= {"metric": metric, "mode": mode or default_mode or own}
+    else:
+        own = DIRECTIONS[stored.directions[objective]]
+        if mode not in (None, own):
+            direction = stored.directions[objective]
+            raise ValueError(f"study {stored.name} of {file} has the direction {direction}; leave out mode={mode}")
+        info |= {"metric": _label(stored, objective), "mode": own}
+    attribute = metric if objective is None else None
+    frames = _frames(trials, attribute, objective or 0, info, steps)
+    return frames._replace(metric=info["metric"], mode=info["mode"], step=step)
+
+
+def _objective(stored: StoredStudy, metric: str | None, file: Path) -> int | None:
+    """The index of the objective that ``metric`` names; None if it names a user attribute."""
+    count = len(stored.directions)
+    attributes = {key for trial in stored.trials for key in trial.attributes}
+    if metric is None:
+        if count == 1:
+            return 0
+        raise ValueError(
+            f"study {stored.name} of {file} has {count} objectives; choose one with --metric: {_listed(stored)}"
+        )
+    if metric in stored.metric_names and not (count == 1 and metric in attributes):
+        return stored.metric_names.index(metric)
+    if metric in attributes:
+        return None
+    if metric.isdecimal() and int(metric) < count:
+        return int(metric)
+    known = [_listed(stored), *sorted(attributes)]
+    raise ValueError(f"no objective or user attribute {metric} in study {stored.name}; choose from: {', '.join(known)}")
+
+
+def _label(stored: StoredStudy, objective: int) -> str:
+    if stored.metric_names:
+        return stored.metric_names[objective]
+    return "value" if len(stored.directions) == 1 else f"objective {objective}"
+
+
+def _listed(stored: StoredStudy) -> str:
+    """The objectives with their indices, names and directions: "0 (accuracy, maximize), 1 (flops, minimize)"."""
+    names = stored.metric_names or [""] * len(stored.directions)
+    return ", ".join(
+        f"{i} ({', '.join(filter(None, (name, direction.lower())))})"
+        for i, (name, direction) in enumerate(zip(names, stored.directions, strict=True))
+    )
 
 
 def _file_and_study(path: str | Path, study: str | None) -> tuple[Path, str | None]:
@@ -69,13 +123,16 @@ def _file_and_study(path: str | Path, study: str | None) -> tuple[Path, str | No
     return Path(text), study
 
 
-def _frames(trials: list[StoredTrial], metric: str | None, info: dict[str, Any]) -> Frames:
+def _frames(
+    trials: list[StoredTrial], metric: str | None, objective: int, info: dict[str, Any], steps: list[int]
+) -> Frames:
     rows = [(i, *step) for i, trial in enumerate(trials) for step in sorted(trial.steps.items()) if not metric]
     history = pd.DataFrame(rows, columns=[TRIAL_ID, EPOCH, VAL_ACC])
-    history[EPOCH] = epochs_from_one(history[EPOCH])
+    if steps[:2] in ([0], [0, 1]):  # 0, 100, 200, ... are no epochs that are counted from 0
+        history[EPOCH] = epochs_from_one(history[EPOCH])
     last = history.groupby(TRIAL_ID)[EPOCH].max()
     table = pd.DataFrame(
-        [{EPOCHS: last.get(i, 0)} | _row(trial, metric, info["mode"]) for i, trial in enumerate(trials)],
+        [{EPOCHS: last.get(i, 0)} | _row(trial, metric, objective, info["mode"]) for i, trial in enumerate(trials)],
         columns=[*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER],
     )
     history[TRIAL_ID] = history[TRIAL_ID].map(table[TRIAL_ID])
@@ -84,7 +141,7 @@ def _frames(trials: list[StoredTrial], metric: str | None, info: dict[str, Any])
     return build_frames(pd.concat([table, settings], axis=1), history, info, columns, columns)
 
 
-def _row(trial: StoredTrial, metric: str | None, mode: Mode) -> dict[str, Any]:
+def _row(trial: StoredTrial, metric: str | None, objective: int, mode: Mode) -> dict[str, Any]:
     """The row of a trial without its parameters, and without its epochs unless an attribute has them."""
     row: dict[str, Any] = {TRIAL_ID: str(trial.number), STATE: STATES[trial.state]}
     from_inat = TRIAL_ID in trial.attributes  # the dates in study.db are those of the copy, not of the training
@@ -92,7 +149,7 @@ def _row(trial: StoredTrial, metric: str | None, mode: Mode) -> dict[str, Any]:
         row[CREATED] = trial.start.astimezone(UTC).isoformat()
     if trial.start and trial.complete and not from_inat:
         row[SECONDS] = (trial.complete - trial.start).total_seconds()
-    row[BEST_VAL_ACC] = _best([*trial.steps.values(), trial.value], mode)
+    row[BEST_VAL_ACC] = _best([*trial.steps.values(), trial.values.get(objective)], mode)
     row |= {name: value for name, value in trial.attributes.items() if name in COLUMNS}
     if metric is not None:
         row[BEST_VAL_ACC] = _best([trial.attributes.get(metric)], mode)

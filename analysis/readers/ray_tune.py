@@ -80,7 +80,8 @@ def read_ray_tune(
     info = {"source": "Ray Tune", "metric": metric, "mode": mode}
     frames = build_frames(pd.concat([trials, settings], axis=1), history, info, columns, [])
     selected = select_parameters(frames.trials, columns, parameters)
-    return frames._replace(parameters=selected, metric=metric, mode=mode)
+    step = ITERATION if len(results) and not results[EPOCH].notna().all() else EPOCH
+    return frames._replace(parameters=selected, metric=metric, mode=mode, step=step)
 
 
 def _read_trials(directory: Path, keys: tuple[str, ...], read_errors: ReadErrors) -> list[TuneTrial]:

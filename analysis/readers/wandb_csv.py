@@ -56,6 +56,7 @@ METRIC_WORDS = {
 }  # fmt: skip
 
 
+STEPS = ("_step", "step", "global_step", "trainer/global_step")
 MAX_HEADER = 1_000_000  # characters
 
 
@@ -76,7 +77,7 @@ def read_wandb_csv(
     """Read the tables of an export; best_val_acc is the exported value of the metric, by default the run's last one.
 
     Only the table written with the API tells hyperparameters from metrics; for the other, ``_config_columns`` guesses.
-    ``epochs`` is the logged column epoch. There is no history.
+    ``epochs`` is the logged column epoch, or else W&B's own count of steps. There is no history.
     """
     table = read_table(path, path.name, read_errors, needs_line_end=False)
     known_config = None
@@ -91,6 +92,7 @@ def read_wandb_csv(
     created = pd.to_datetime(table.get(RUN_CREATED, pd.Series(index=table.index, dtype="str")), utc=True,
                              errors="coerce", format="mixed")  # fmt: skip
     missing = pd.Series(index=table.index, dtype=float)
+    counter = next((name for name in (EPOCH, *STEPS) if name in table and _has_numbers(table[name])), EPOCH)
     trials = pd.DataFrame(
         {
             TRIAL_ID: _ids(table),
@@ -99,7 +101,7 @@ def read_wandb_csv(
             **{parameter_column(name): table[name] for name in columns},
             BEST_VAL_ACC: table[metric],
             TRAINABLE: table.get(TRAINABLE, missing),
-            EPOCHS: table.get(EPOCH, missing),
+            EPOCHS: table.get(counter, missing),
             SECONDS: _seconds(table.get(RUNTIME, missing)),
             CREATED: created,
             NODE: table.get(HOST, missing),
@@ -110,7 +112,7 @@ def read_wandb_csv(
     info = {"source": "W&B", "metric": metric, "mode": mode}
     frames = build_frames(trials, pd.DataFrame(columns=list(HISTORY_COLUMNS)), info, candidates, [])
     selected = select_parameters(frames.trials, candidates, parameters)
-    return frames._replace(parameters=selected, metric=metric, mode=mode)
+    return frames._replace(parameters=selected, metric=metric, mode=mode, step=counter)
 
 
 def _has_numbers(column: pd.Series) -> bool:

@@ -6,7 +6,13 @@ import pandas as pd
 
 from analysis.comparable import Sample, axis_name, sample_at
 from analysis.stats.forest import ForestResult, forest_importance
-from analysis.stats.importance import describe_ranking, importance, ranking_is_reliable, top_parameters
+from analysis.stats.importance import (
+    describe_ranking,
+    importance,
+    nothing_varies,
+    ranking_is_reliable,
+    top_parameters,
+)
 from analysis.stats.partial_dependence import TOP
 from analysis.study import StudyData
 
@@ -55,5 +61,5 @@ def require_results(results: BudgetResults | str) -> BudgetResults:
     if isinstance(results, str):
         raise ValueError(results)
     if not results.sample.parameters:
-        raise ValueError(f"no hyperparameter varies among the {len(results.sample)} trials that can be compared")
+        raise nothing_varies(results.sample)
     return results

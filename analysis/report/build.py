@@ -1,5 +1,6 @@
 """Build a report from a study."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import pandas as pd
 
 from analysis.comparable import check_budget, describe_metric
 from analysis.escaping import printable
+from analysis.failures import Failure, attempt
 from analysis.figures.parallel import parallel_lines
 from analysis.report.budget_results import compare_at_budget
-from analysis.report.document import Report
+from analysis.report.document import Headline, Item, Report, Section, Table
 from analysis.report.headline import headline
 from analysis.report.key_findings import key_findings
 from analysis.report.sections.claims import check_takeaways, claims_section
@@ -20,6 +22,9 @@ from analysis.report.sections.study_record import study_record_section
 from analysis.report.sections.wandb_panels import wandb_panel_sections
 from analysis.schema import BEST_VAL_ACC, EPOCHS, NAME, STATE, TRIAL_ID
 from analysis.study import StudyData
+from analysis.wording import in_unit, unit_columns
+
+USER_TABLES = ("study", "broken", "classes", "candidates", "confusions")  # whose titles and columns name no budget
 
 
 def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
@@ -28,22 +33,44 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     ``epochs``: the budget at which trials are compared, by default the epochs that all trials trained for. A section
     that the study is too small for contains the reason instead. Raises ValueError if no trial trained for ``epochs``.
 
+    Any other error in a part of the report costs only that part; ``failures`` of the report lists these errors.
+
     >>> report = build(study, path)
     >>> report.headline.subtitle
     'best trial t0008'
     """
     check_budget(study, epochs)
-    results = compare_at_budget(study, epochs)
-    takeaways = check_takeaways(study, epochs)
-    stopping = early_stopping_findings(study)
+    failures: list[Failure] = []
+    results = attempt("the comparison at one budget", lambda: compare_at_budget(study, epochs), failures)
+    results = results or "the comparison at one budget failed"
+    takeaways = attempt("the check of the claims", lambda: check_takeaways(study, epochs), failures)
+    takeaways = "the check of the claims failed" if takeaways is None else takeaways
+    stopping = attempt("the finding about early stopping", lambda: early_stopping_findings(study), failures) or []
     final = read_final(path)
     sections = [
         *final_section(final), *wandb_panel_sections(study, results), *equal_budget_sections(results),
-        claims_section(takeaways), early_stopping_section(study, stopping), study_record_section(study),
+        *claims_section(takeaways, study.unit), early_stopping_section(study, stopping), study_record_section(study),
     ]  # fmt: skip
-    head = headline(study, path, key_findings(study, results, takeaways, stopping))
+    sections = [_in_unit(section, study.unit) for section in sections]
+    findings = attempt("the key findings", lambda: key_findings(study, results, takeaways, stopping), failures) or []
+    head = attempt("the first screen", lambda: headline(study, path, findings), failures)
+    head = head or Headline(path.name, "the first screen failed", {}, [], findings)
     head.facts[2:2] = final_fact(final)
-    return Report(head, sections, page_data(study))
+    data = attempt("the table of selected trials", lambda: page_data(study), failures) or {"trials": [], "total": 0}
+    return Report(head, sections, data, failures)
+
+
+def _in_unit(section: Section, unit: str) -> Section:
+    """The section with titles, notes and columns of its tables in the unit of the study, which may count steps."""
+    return replace(section, items=[_table_in_unit(item, unit) for item in section.items])
+
+
+def _table_in_unit(item: Item, unit: str) -> Item:
+    if not isinstance(item, Table) or item.name in USER_TABLES:
+        return item
+    columns = unit_columns(item.frame, unit)
+    title, note = in_unit(item.title, unit), in_unit(item.note, unit)
+    return replace(item, title=title, note=note, frame=item.frame.rename(columns=columns))
 
 
 def page_data(study: StudyData) -> dict[str, Any]:
@@ -54,4 +81,9 @@ def page_data(study: StudyData) -> dict[str, Any]:
          "result": float(row[BEST_VAL_ACC]), "epochs": None if pd.isna(row[EPOCHS]) else int(row[EPOCHS])}
         for i, row in trials.iterrows()
     ]  # fmt: skip
-    return {"trials": rows, "total": len(study.trials), "metric": describe_metric(study.metric, study.mode)}
+    return {
+        "trials": rows,
+        "total": len(study.trials),
+        "metric": describe_metric(study.metric, study.mode),
+        "unit": study.unit,
+    }

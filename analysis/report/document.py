@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.failures import Failure
+
 
 @dataclass(frozen=True, slots=True)
 class ReportFigure:
@@ -47,11 +49,12 @@ Item = ReportFigure | Table | str  # a str is a paragraph
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the page under a heading; ``name`` is its anchor."""
+    """A part of the page under a heading; ``name`` is its anchor. ``failure``: why its content is missing."""
 
     name: str
     title: str
     items: list[Item] = field(default_factory=list)
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,20 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report; ``data`` is for the page's script: the trials behind the parallel coordinates."""
+    """A report; ``data`` is for the page's script: the trials behind the parallel coordinates.
+
+    ``other_failures``: failed parts that are no section, such as the key findings.
+    """
 
     headline: Headline
     sections: list[Section]
     data: dict[str, Any] = field(default_factory=dict)
+    other_failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The parts that are missing because of an error of the program."""
+        return [*self.other_failures, *(part.failure for part in self.sections if part.failure is not None)]
 
     @property
     def figures(self) -> list[ReportFigure]:
@@ -94,8 +106,19 @@ class Report:
 
 
 def section(name: str, title: str, make_items: Callable[[], list[Item]]) -> Section:
-    """A section with the items of ``make_items``; if that raises ValueError, a section with the reason."""
+    """A section with the items of ``make_items``; if that raises ValueError, a section with the reason.
+
+    Any other error is one of the program, and costs only this section.
+    """
     try:
         return Section(name, title, make_items())
     except ValueError as error:
         return Section(name, title, [f"Not available for this study: {error}."])
+    except Exception as error:
+        return failed_section(name, title, error)
+
+
+def failed_section(name: str, title: str, error: Exception) -> Section:
+    """A section that says what it failed with."""
+    failure = Failure(f"section {title!r}", error)
+    return Section(name, title, [failure.text], failure)

@@ -7,9 +7,10 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from analysis.class_counts import constant_score, describe_counts, recorded_counts
-from analysis.comparable import is_accuracy, mask_infinite
+from analysis.comparable import epochs_of, is_accuracy, mask_infinite
 from analysis.files import read_json
 from analysis.markdown import format_duration
+from analysis.nothing_to_compare import no_result
 from analysis.objective import ACCURACY, objective_named
 from analysis.readers.frames import EXACT_INTEGERS
 from analysis.report.document import Fact, Headline
@@ -32,6 +33,7 @@ from analysis.schema import (
 from analysis.stats.encode import label_of
 from analysis.stats.resampling import CONFIDENCE
 from analysis.study import StudyData
+from analysis.wording import counted
 
 
 def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
@@ -40,7 +42,7 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
     best = best_trial(study, best_json)
     name = path.name or path.resolve().name
     if best is None:
-        return Headline(name, "no trial has a result", {}, cost_facts(study), findings)
+        return Headline(name, str(no_result(study)), {}, cost_facts(study), findings)
     configuration = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
     label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
     facts = [
@@ -73,11 +75,15 @@ def validation_fact(study: StudyData, best: pd.Series) -> Fact:
     """The result by which the search chose the best trial, and why it is too optimistic."""
     tried = int(mask_infinite(study.trials[BEST_VAL_ACC]).notna().sum())
     value = best[BEST_VAL_ACC]
-    epochs = f"best of {best[EPOCHS]:.0f} epochs and " if best[EPOCHS] > 0 else "best "
+    trained = float("nan") if pd.isna(best[EPOCHS]) else float(best[EPOCHS])
+    epochs = f"best of {counted(trained, study.unit)} and " if trained > 1 else "best "
+    of_trials = f"{epochs}of {tried} trials, so too optimistic"
+    if tried == 1:
+        of_trials = f"best of {counted(trained, study.unit)}, so too optimistic" if trained > 1 else "the only result"
     return Fact(
         metric_label(study.metric),
         f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.4g}",
-        f"{epochs}of {tried} trials, so too optimistic{constant_note(study, VAL)}",
+        f"{of_trials}{constant_note(study, VAL)}",
     )
 
 
@@ -137,7 +143,7 @@ def cost_facts(study: StudyData) -> list[Fact]:
     time = format_duration(seconds) if seconds == seconds else "-"
     return [
         Fact("trials", f"{len(trials):,}", states),
-        Fact("training time", time, f"{trials[EPOCHS].sum():,.0f} epochs{_elapsed(trials)}"),
+        Fact("training time", time, f"{counted(float(epochs_of(trials).sum()), study.unit)}{_elapsed(trials)}"),
     ]
 
 
@@ -156,7 +162,7 @@ def _count(number: float) -> str:
 
 def _elapsed(trials: pd.DataFrame) -> str:
     known = trials.dropna(subset=[CREATED, SECONDS])
-    if not len(known):
+    if len(known) < 2:
         return ""
     ends = known[CREATED] + pd.to_timedelta(known[SECONDS], unit="s")
     elapsed = format_duration((ends.max() - known[CREATED].min()).total_seconds())

@@ -23,7 +23,7 @@ def key_findings(
     ``stopping``: the findings about early stopping.
     """
     important = importance_finding(results) if isinstance(results, BudgetResults) else []
-    claims = takeaway_findings(takeaways) if isinstance(takeaways, pd.DataFrame) else []
+    claims = takeaway_findings(takeaways, study.unit) if isinstance(takeaways, pd.DataFrame) else []
     return [*unfinished_search(study), *close_to_best(study), *important, *claims, *stopping, *failed_trials(study)]
 
 
@@ -69,11 +69,11 @@ def importance_finding(results: BudgetResults) -> list[str]:
     return [f"{names} matter most (loss of R² when shuffled, 95 % intervals: {intervals}; {evidence})."]
 
 
-def takeaway_findings(takeaways: pd.DataFrame) -> list[str]:
+def takeaway_findings(takeaways: pd.DataFrame, unit: str = "epoch") -> list[str]:
     """The verdicts on the published takeaways, unless all of them are about hyperparameters of another space."""
-    if takeaways["verdict"].eq(NOT_TESTABLE).all():
+    if takeaways["verdict"].eq(NOT_TESTABLE).all():  # also without any takeaway
         return []
-    return [claims_finding(takeaways), *decided_claims(takeaways)]
+    return [claims_finding(takeaways), *decided_claims(takeaways, unit)]
 
 
 def failed_trials(study: StudyData) -> list[str]:

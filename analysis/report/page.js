@@ -3,7 +3,7 @@
   const root = document.documentElement;
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-  const { trials, total, metric } = document.getElementById("data") ? read("data") : { trials: [] };
+  const { trials, total, metric, unit = "epoch" } = document.getElementById("data") ? read("data") : { trials: [] };
   const isShort = (value) => Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4;
   const format = (value) => (isShort(value) ? value.toFixed(4) : value.toPrecision(4));
   const plots = document.getElementById("plots") ? read("plots") : {};
@@ -104,7 +104,7 @@
   function selectionTable(rows, box) {
     const table = element("table", null, element("div", null, box, "scroll"));
     const head = element("tr", null, element("thead", null, table));
-    for (const title of ["trial", "name", metric, "epochs", "state"]) element("th", title, head);
+    for (const title of ["trial", "name", metric, `${unit}s`, "state"]) element("th", title, head);
     const body = element("tbody", null, table);
     for (const row of rows.slice(-5).reverse()) {
       const trial = trials[row], line = element("tr", null, body);

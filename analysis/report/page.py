@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
@@ -12,7 +13,7 @@ from markupsafe import Markup, escape
 from analysis.escaping import printable
 from analysis.figures.style import svg_text
 from analysis.markdown import as_text_table
-from analysis.report.document import Report, ReportFigure, Table
+from analysis.report.document import Report, ReportFigure, Section, Table
 from analysis.stats.encode import is_number
 
 HERE = Path(__file__).parent
@@ -20,8 +21,32 @@ LONG_TEXT = 40  # characters from which a cell gets a minimum width
 MAX_ROWS = 500  # of a table in the page; the CSV file has all rows
 
 
-def render(report: Report) -> str:
-    """The page as HTML. It contains everything it needs; its content security policy forbids loading anything."""
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The figures as SVG and the tables as HTML, by name."""
+
+    figures: dict[str, Markup] = field(default_factory=dict)
+    tables: dict[str, Markup] = field(default_factory=dict)
+
+
+def draw_section(section: Section, drawing: Drawing) -> None:
+    """Draw the figures and tables of a section."""
+    for item in section.items:
+        if isinstance(item, ReportFigure):
+            drawing.figures[item.name] = _svg(item)
+        elif isinstance(item, Table):
+            drawing.tables[item.name] = _table(item)
+
+
+def render(report: Report, drawing: Drawing | None = None) -> str:
+    """The page as HTML. It contains everything it needs; its content security policy forbids loading anything.
+
+    ``drawing``: the figures and tables of all sections, if they have been drawn.
+    """
+    if drawing is None:
+        drawing = Drawing()
+        for section in report.sections:
+            draw_section(section, drawing)
     environment = jinja2.Environment(
         autoescape=True, finalize=_printable, loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined
     )
@@ -38,8 +63,8 @@ def render(report: Report) -> str:
         script_hashes=Markup(" ".join(_hash(text) for text in (library, script) if text)),
         plots=_json(plots) if plots else "",
         data=_json(report.data),
-        svg=_svg,
-        table=_table,
+        svg=lambda figure: drawing.figures[figure.name],
+        table=lambda table: drawing.tables[table.name],
     )
 
 

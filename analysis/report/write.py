@@ -9,8 +9,8 @@ from analysis.escaping import escape_markdown, escape_markdown_line
 from analysis.figures.style import png_bytes
 from analysis.files import is_inside
 from analysis.markdown import csv_text, markdown_table
-from analysis.report.document import Fact, Report, ReportFigure, Table
-from analysis.report.page import render
+from analysis.report.document import Fact, Report, ReportFigure, Section, Table, failed_section
+from analysis.report.page import Drawing, draw_section, render
 
 REPORT_HTML = "report.html"
 SUMMARY_MD = "summary.md"
@@ -26,8 +26,8 @@ def folder_for(path: Path) -> Path:
 def write(report: Report, folder: Path, *, csv: bool = False) -> list[Path]:
     """Write the report into ``folder`` and return the paths of all files, the page first.
 
-    ``csv``: write every table to tables/*.csv too. Each file is replaced atomically. Raises OSError if a file cannot be
-    written.
+    ``csv``: write every table to tables/*.csv too. Each file is replaced atomically. A section that cannot be drawn is
+    replaced by the reason, also in ``report.sections``. Raises OSError if a file cannot be written.
 
     >>> from analysis.report.build import build
     >>> files = write(build(study, path), path)
@@ -35,15 +35,33 @@ def write(report: Report, folder: Path, *, csv: bool = False) -> list[Path]:
     'report.html'
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = {Path(FIGURES_DIR, f"{figure.name}.png"): png_bytes(figure.figure) for figure in report.figures}
-    if csv:
-        files |= {Path(TABLES_DIR, f"{t.name}.csv"): csv_text(t.frame).encode() for t in report.tables}
+    drawing, files = Drawing(), dict[Path, bytes]()
+    for place, section in enumerate(report.sections):
+        try:
+            own = _files_of(section, csv)
+            draw_section(section, drawing)
+        except Exception as error:
+            report.sections[place] = failed_section(section.name, section.title, error)
+        else:
+            files |= own
     files[Path(SUMMARY_MD)] = summary(report).encode()
-    files[Path(REPORT_HTML)] = render(report).encode()  # last: when the page is there, all files are
+    files[Path(REPORT_HTML)] = render(report, drawing).encode()  # last: when the page is there, all files are
     for name, content in files.items():
         _create_folder((folder / name).parent, folder)
         _replace(folder / name, content)
     return [folder / name for name in reversed(files)]
+
+
+def _files_of(section: Section, csv: bool) -> dict[Path, bytes]:
+    """The figures of a section and, with ``csv``, its tables; raises whatever would also fail in the summary."""
+    files: dict[Path, bytes] = {}
+    for item in section.items:
+        _markdown(item)
+        if isinstance(item, ReportFigure):
+            files[Path(FIGURES_DIR, f"{item.name}.png")] = png_bytes(item.figure)
+        elif isinstance(item, Table) and csv:
+            files[Path(TABLES_DIR, f"{item.name}.csv")] = csv_text(item.frame).encode()
+    return files
 
 
 def _create_folder(folder: Path, report: Path) -> None:

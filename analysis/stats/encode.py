@@ -1,11 +1,13 @@
 """Encode hyperparameters: as numeric columns for forests and correlations, as a few levels for tables."""
 
-from collections.abc import Hashable, Sequence
+import math
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+NONE_LABELS = ("None", "nan", "(none)")
 LOG_SCALE_RATIO = 100.0  # positive numbers whose highest and lowest value have this ratio get a log scale
 MISSING = "(none)"  # level of a parameter that a trial does not have, such as k_layers without freeze_partial
 MAX_LEVELS = 8  # numbers with more distinct values are grouped into BINS ranges with equally many trials
@@ -80,11 +82,32 @@ def level_labels(column: pd.Series) -> pd.Series:
         return _ranges(pd.to_numeric(column).astype(float))
     values = _hashable(column)
     present = list(values.dropna().unique())
-    ordered = sorted(present) if is_number(column) or _all_text(present) else sorted(present, key=str)
+    ordered = sorted(present) if is_number(column) else order_labels(map(label_of, present))
     labels = [label_of(value) for value in ordered]
     labels += [MISSING] if values.isna().any() else []
     texts = values.map(lambda value: MISSING if pd.isna(value) else label_of(value))
     return pd.Series(pd.Categorical(texts, categories=list(dict.fromkeys(labels)), ordered=True), column.index)
+
+
+def order_labels(labels: Iterable[str]) -> list[str]:
+    """Labels in the order of every axis, legend and list, each once: numbers ascending, then text, "None" last.
+
+    A range such as "0.1 to 0.3" counts as its lower end.
+
+    >>> order_labels(["None", "relu", "128", "32", "1e-4", "True", "False", "64"])
+    ['1e-4', '32', '64', '128', 'False', 'True', 'relu', 'None']
+    """
+    return sorted(dict.fromkeys(labels), key=_place)
+
+
+def _place(label: str) -> tuple[int, float, str]:
+    try:
+        number = float(label.partition(" to ")[0])
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
+        return (2 if label in NONE_LABELS else 1), 0.0, label
+    return 0, number, label
 
 
 def label_of(value: Hashable) -> str:
@@ -116,7 +139,3 @@ def _hashable(column: pd.Series) -> pd.Series:
 
 def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and np.isnan(value))
-
-
-def _all_text(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)

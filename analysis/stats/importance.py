@@ -3,10 +3,12 @@
 import pandas as pd
 
 from analysis.comparable import Sample
+from analysis.nothing_to_compare import NothingToCompareError
 from analysis.stats.correlation import correlations
 from analysis.stats.forest import MIN_TRIALS, ForestResult, forest_importance
 from analysis.stats.optuna_importance import optuna_importance
 from analysis.stats.partial_dependence import TOP
+from analysis.wording import counted
 
 # Out-of-bag R^2 from which a ranking is worth reading. How often permutation ranked the right parameter first, in 320
 # samples of 20 to 160 of 648 networks with a known ranking and added noise (benchmarks/analysis_truth.py):
@@ -69,13 +71,20 @@ def describe_ranking(forest: ForestResult, trials: int) -> str:
     """
     if forest.r2 != forest.r2:
         needed = f"a random forest needs {MIN_TRIALS} with different results"
-        return f"The ranking of the hyperparameters is unknown ({trials} trials; {needed})."
+        return f"The ranking of the hyperparameters is unknown ({counted(trials, 'trial')}; {needed})."
     r2 = describe_r2(forest)
     if forest.r2 < MIN_R2:
         return f"The trials cannot rank the hyperparameters ({r2}; at least {MIN_R2} is needed)."
     if forest.low < 0:
         return f"The ranking of the hyperparameters is uncertain ({r2}, so it may be 0)."
     return f"The ranking of the hyperparameters is reliable ({r2})."
+
+
+def nothing_varies(sample: Sample) -> NothingToCompareError:
+    """That no hyperparameter can be compared, as an error whose text is a sentence without its end."""
+    if len(sample) == 1:
+        return NothingToCompareError("only one trial can be compared")
+    return NothingToCompareError(f"no hyperparameter varies among the {len(sample)} trials that can be compared")
 
 
 def wandb_panel(sample: Sample, forest: ForestResult | None = None) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 `inat/models/backbones.py` has the rest of each backbone: its weights, and the function that splits it into stages.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inat.config.validation import (
@@ -17,21 +18,35 @@ from inat.config.validation import (
 
 @dataclass(frozen=True, slots=True)
 class BackboneFacts:
-    """Two facts about a network of torchvision, which a test compares with the network itself."""
+    """Facts about a network of torchvision, which a test compares with the network itself."""
 
     image_size: int
     """Side in pixels of the images that the published accuracy was measured on."""
     stages: int
     """Number of stages before the head; freeze_partial trains the last ``k_layers`` of them."""
+    min_size: int = 1
+    """Smallest side in pixels of the images that it takes."""
+    multiple: int = 1
+    """The side has to be a multiple of this: the patches of a vision transformer."""
+
+    def fits(self, image_size: int | None, k_layers: Sequence[int], step: int = 1) -> bool:
+        """Whether the network takes images of ``image_size`` and has all these numbers of stages.
+
+        Without an image size its own one counts, which has to be a multiple of ``step``, as the data may demand.
+        """
+        size = self.image_size if image_size is None else image_size
+        if size < self.min_size or size % self.multiple or (image_size is None and size % step):
+            return False
+        return all(k <= self.stages for k in k_layers)
 
 
 BACKBONE_FACTS = {
-    "googlenet": BackboneFacts(image_size=224, stages=10),
-    "inception_v3": BackboneFacts(image_size=299, stages=12),
+    "googlenet": BackboneFacts(image_size=224, stages=10, min_size=15),
+    "inception_v3": BackboneFacts(image_size=299, stages=12, min_size=75),
     "resnet50": BackboneFacts(image_size=224, stages=5),
-    "vgg16": BackboneFacts(image_size=224, stages=7),
-    "efficientnet_v2_s": BackboneFacts(image_size=384, stages=8),
-    "vit_b_16": BackboneFacts(image_size=224, stages=13),
+    "vgg16": BackboneFacts(image_size=224, stages=7, min_size=32),
+    "efficientnet_v2_s": BackboneFacts(image_size=384, stages=8, min_size=33),
+    "vit_b_16": BackboneFacts(image_size=224, stages=13, min_size=16, multiple=16),
     "mobilenet_v2": BackboneFacts(image_size=224, stages=19),
 }
 BACKBONE_NAMES = tuple(BACKBONE_FACTS)

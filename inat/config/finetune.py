@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from inat.config.backbones import BACKBONE_FACTS, FREEZE_PARTIAL, STRATEGIES, BackboneConfig
+from inat.config.defaults import UNSET
 from inat.config.search import SearchConfig
 from inat.config.validation import raise_if_any
+from inat.constants import DIGITS, DIGITS_STEP
 from inat.errors import ConfigError
 
 FINETUNE = "finetune"
 SETTINGS = ("weights", "body_lr_factor", "views", "max_feature_gb")  # fields of BackboneConfig that are options here
+DEFAULT_BACKBONES = ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16")
 DEFAULT_SAMPLES = 60  # trials of a search without a grid
 
 
@@ -23,6 +26,7 @@ class FinetuneConfig(SearchConfig):
 
     KIND: ClassVar[str] = FINETUNE
     PRESETS: ClassVar[tuple[str, ...]] = (FINETUNE,)
+    MAX_EPOCHS: ClassVar[int] = 20
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **SearchConfig.OPTION_GROUPS,
         "search": ("plan", *SearchConfig.OPTION_GROUPS["search"]),
@@ -33,10 +37,9 @@ class FinetuneConfig(SearchConfig):
         "model": ("backbones", "strategies", "k_layers", "weights", "weights_dir", "views", "max_feature_gb"),
     }  # fmt: skip
 
-    backbones: Annotated[tuple[str, ...], "NAME ..."] = (
-        "googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16",
-    )  # fmt: skip
-    """Networks of torchvision to fine-tune; without a GPU, begin with mobilenet_v2."""
+    backbones: Annotated[tuple[str, ...], "NAME ..."] = DEFAULT_BACKBONES
+    """Networks of torchvision to fine-tune; without a GPU, begin with mobilenet_v2. Default: googlenet inception_v3
+    resnet50 vgg16 efficientnet_v2_s vit_b_16, without those that --image-size or --k-layers does not fit."""
     strategies: Annotated[tuple[str, ...], "NAME ..."] = STRATEGIES
     """freeze_all trains the head, freeze_partial also the last stages before it, unfreeze_all the whole network."""
     k_layers: tuple[int, ...] = (1, 2, 3)
@@ -71,12 +74,15 @@ class FinetuneConfig(SearchConfig):
     num_samples: int | None = None
     """Total number of trials, including those before --resume. Default: the whole grid, or 60 with another
     searcher."""
-    max_epochs: int = 20
+    max_epochs: int = UNSET
+    """Most epochs per trial. Default: 20, or more if --grace-period is larger."""
     patience: int = 3
 
     def __post_init__(self) -> None:
         if self.num_samples is None and self.searcher != "grid":
             object.__setattr__(self, "num_samples", DEFAULT_SAMPLES)
+        if self.backbones is DEFAULT_BACKBONES:  # that very tuple: nobody has chosen it
+            object.__setattr__(self, "backbones", self._fitting_backbones() or DEFAULT_BACKBONES)
         problems = [f"{n} has no value" for n in ("backbones", "strategies", "learning_rates", "batch_sizes")
                     if not getattr(self, n)]  # fmt: skip
         if FREEZE_PARTIAL in self.strategies and not self.k_layers:
@@ -89,6 +95,11 @@ class FinetuneConfig(SearchConfig):
         except ConfigError as error:
             problems += error.problems
         raise_if_any(problems)
+
+    def _fitting_backbones(self) -> tuple[str, ...]:
+        k_layers = self.k_layers if FREEZE_PARTIAL in self.strategies else ()
+        step = DIGITS_STEP if self.data == DIGITS else 1
+        return tuple(name for name in self.backbones if BACKBONE_FACTS[name].fits(self.image_size, k_layers, step))
 
     def _backbone_problems(self) -> list[str]:
         found: list[str] = []

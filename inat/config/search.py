@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import tyro
 
+from inat.config.defaults import UNSET
 from inat.config.durations import duration_errors
 from inat.config.objective import OBJECTIVES, Objective
 from inat.config.trial import CLASS_WEIGHTS, NO_WEIGHTS, DataConfig, Precision
@@ -27,6 +28,7 @@ PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview",
 AUTO = "auto"
 EARLIER_TARGET = "target_accuracy"  # the name of "target" in studies of earlier versions
 ALSO_TARGET_ACCURACY = tyro.conf.arg(aliases=["--target-accuracy"])
+GRACE_PERIOD = 3
 SMALL_IMAGE = 32  # px; up to this side --space auto means the small space
 
 
@@ -43,13 +45,15 @@ class SearchConfig:
 
     KIND: ClassVar[str] = "scratch"  # stored in study.json; default study names start with it
     PRESETS: ClassVar[tuple[str, ...]] = ("full", "small", "modern")  # values of --space besides auto and a file
+    MAX_EPOCHS: ClassVar[int] = 27
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "data": (
             "data", "labels", "root", "download", "image_size", "test_fraction", "group_by", "keep_duplicates",
             "augment_preview", "cache_dir", "max_bad_fraction",
         ),
         "search": (
-            "metric", "num_samples", "resume", "space", "searcher", "time_budget", "target", "start_from", "seed",
+            "metric", "num_samples", "resume", "retry_failed", "space", "searcher", "time_budget", "target",
+            "start_from", "seed",
             "grace_period", "reduction_factor", "stopped_trials",
         ),
         "training": ("max_epochs", "patience", "class_weights", "balanced_sampler", "precision", "compile"),
@@ -82,21 +86,21 @@ class SearchConfig:
     image_size: int | None = None
     """Side of the square images, in pixels. Default: 224, or 32 for digits."""
     space: Annotated[str, "NAME"] = "auto"
-    """Search space: full (as published for nature_12K), small (8-32 filters, 2-4 convolutions, 32-128 dense neurons),
-    modern (also residual blocks, average pooling and newer training methods), auto (small up to 32 px, else full), or
-    a Python file with a function space()."""
+    """Search space: full (as published for nature_12K), small (8-32 filters, 2-4 convolutions as the images allow,
+    32-128 dense neurons), modern (also residual blocks, average pooling and newer training methods), auto (small up to
+    32 px, else full), or a Python file with a function space()."""
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "val_loss", "top2"] = "accuracy"
     """Validation metric that the search optimises: accuracy (share of correct images), balanced_accuracy (mean of the
     classes' recalls), macro_f1 (mean of the classes' F1 scores), val_loss (cross entropy, lower is better), or top2
     (share of images whose class is among the two most probable). All of them are recorded."""
     num_samples: int | None = 480
     """Total number of trials, including those before --resume."""
-    max_epochs: int = 27
-    """Most epochs per trial."""
+    max_epochs: int = UNSET
+    """Most epochs per trial. Default: 27, or more if --grace-period is larger."""
     patience: int = 5
     """Epochs without a better value of the metric after which a trial ends."""
-    grace_period: int = 3
-    """Epochs before ASHA may stop a trial."""
+    grace_period: int = UNSET
+    """Epochs before ASHA may stop a trial. Default: 3, or fewer if --max-epochs is smaller."""
     reduction_factor: int = 3
     """ASHA keeps the best 1/N of the trials at each rung. The rungs are at grace period x N^k epochs."""
     searcher: Literal["tpe", "gp", "random", "grid"] = "tpe"
@@ -128,6 +132,8 @@ class SearchConfig:
     """Name of the study, and of its folder in --storage-path. Default: made from the data and the time."""
     resume: Annotated[Path | None, "STUDY"] = None
     """Study directory to continue, with the study's own settings; --num-samples may be raised."""
+    retry_failed: bool = False
+    """With --resume, run the failed trials again, from their first epoch and under their ids."""
     cache_dir: Annotated[Path, "FOLDER"] = CACHE_DIR
     """Folder for decoded images, on each node."""
     max_bad_fraction: float = 0.01
@@ -157,9 +163,19 @@ class SearchConfig:
     """Show tracebacks and the messages of libraries."""
 
     def __post_init__(self) -> None:
+        self._fit_defaults()
         raise_if_any(type_errors(self))
         raise_if_any(self._count_errors() + self._limit_errors() + self._name_errors())
         self.data_config()
+
+    def _fit_defaults(self) -> None:
+        """Fill in the epochs that nobody chose, such that they fit those that somebody chose."""
+        if self.max_epochs is UNSET:
+            least = self.grace_period if isinstance(self.grace_period, int) else 0
+            object.__setattr__(self, "max_epochs", max(self.MAX_EPOCHS, least))
+        if self.grace_period is UNSET:
+            most = self.max_epochs if isinstance(self.max_epochs, int) else GRACE_PERIOD
+            object.__setattr__(self, "grace_period", max(min(GRACE_PERIOD, most), 1))
 
     def _count_errors(self) -> list[str]:
         problems = positive_errors(self, "max_epochs", "patience", "grace_period", "keep_checkpoints")
@@ -175,10 +191,13 @@ class SearchConfig:
 
     def _limit_errors(self) -> list[str]:
         problems = []
-        if self.grace_period > self.max_epochs:
+        # A resumed search may change neither: check_resumable names the one that was changed.
+        if self.resume is None and self.grace_period > self.max_epochs > 0:
             problems.append(
                 f"grace_period {self.grace_period} is above max_epochs {self.max_epochs}; lower --grace-period too"
             )
+        if self.retry_failed and self.resume is None:
+            problems.append("retry_failed needs --resume with the study whose failed trials are to run again")
         problems += [m for n in ("time_budget", "trial_timeout") for m in duration_errors(self, n)]
         if self.target is not None and self.metric in OBJECTIVES:
             most = max(1.0, self.objective.worst)
@@ -285,7 +304,8 @@ class SearchConfig:
 CHANGEABLE = frozenset(
     {"num_samples", "resume", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "keep_checkpoints",
      "max_failures", "wandb", "debug", "cache_dir", "data", "max_bad_fraction", "augment_preview",
-     "time_budget", "target", "trial_timeout", "tensorboard", "weights_dir", "plan", "labels", "root", "download"}
+     "time_budget", "target", "trial_timeout", "tensorboard", "weights_dir", "plan", "labels", "root", "download",
+     "retry_failed"}
 )  # fmt: skip
 
 

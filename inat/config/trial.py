@@ -28,7 +28,7 @@ from inat.config.validation import (
     type_errors,
     unknown_name_error,
 )
-from inat.constants import CACHE_DIR, DIGITS
+from inat.constants import CACHE_DIR, DIGITS, DIGITS_STEP
 from inat.errors import ConfigError
 
 ACTIVATIONS = ("relu", "gelu", "silu", "mish")
@@ -101,7 +101,7 @@ class DataConfig:
         problems += (
             torchvision_errors(self.data, self.root) if has_type(self, "data") and has_type(self, "root") else []
         )
-        if self.data == DIGITS and has_type(self, "image_size") and self.image_size % 8:
+        if self.data == DIGITS and has_type(self, "image_size") and self.image_size % DIGITS_STEP:
             problems.append(f"the digits are 8x8 scans: image_size must be a multiple of 8, got {self.image_size}")
         raise_if_any(problems)
 

@@ -19,6 +19,7 @@ from inat.study.trial import Trial
 from inat.tuning.space.grid import params_key
 from inat.tuning.worker.trainable import SEED
 
+DEFAULT_TOP = 3
 CONFIDENCE_LEVEL = 0.95  # of all intervals in this package
 
 
@@ -71,8 +72,10 @@ def best_epoch(trial: Trial) -> int:
     return int(next(row[EPOCH] for row in trial.history if row[column] == trial.best_value))
 
 
-def top_configurations(study: Study, count: int) -> list[Trial]:
+def top_configurations(study: Study, count: int | None) -> list[Trial]:
     """The best trial of each of the ``count`` best configurations, best first; ties in order of trial number.
+
+    Without ``count`` they are the DEFAULT_TOP best, or as many as there are.
 
     Raises SearchError if no trial has a result, ConfigError if there are fewer than ``count`` configurations.
     """
@@ -81,15 +84,15 @@ def top_configurations(study: Study, count: int) -> list[Trial]:
         different.setdefault(params_key(trial.params), trial)
     if not different:
         raise SearchError(
-            f"none of the {len(study.trials)} trials of {study.directory} has a result; continue the search "
+            f"no trial of {study.directory} has a result; continue the search "
             f"(--resume {shlex.quote(str(study.directory))}) or choose another study"
         )
-    if count > len(different):
+    if count is not None and count > len(different):
         raise ConfigError(
             f"--top {count} is more than the {len(different)} different configurations with a result in "
             f"{study.directory}; pass --top {len(different)} or less"
         )
-    return list(different.values())[:count]
+    return list(different.values())[: DEFAULT_TOP if count is None else count]
 
 
 def run_params(trial: Trial, seed: int) -> dict[str, Any]:

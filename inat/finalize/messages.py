@@ -25,7 +25,7 @@ def describe_task(task: Task, runs: Study) -> str:
     ignored = f"; {_count(unfinished, 'unfinished trial')} ignored" if unfinished else ""
     return (
         f"study   {study.directory}: {_count(len(study.ended()), 'ended trial')}{ignored}\n"
-        f"top     {_count(command.top, 'configuration')} x {_count(command.seeds, 'seed')}{progress}, up to "
+        f"top     {_count(len(task.trials), 'configuration')} x {_count(command.seeds, 'seed')}{progress}, up to "
         f"{_count(task.config.max_epochs, 'epoch')}\n"
         f"data    {task.config.data}: {len(splits.classes)} classes\n"
         f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test"

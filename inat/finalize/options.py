@@ -28,8 +28,9 @@ class FinalizeCommand:
 
     study: tyro.conf.Positional[Path]
     """Study directory."""
-    top: int = 3
-    """Number of configurations to retrain: the best of the search by its metric, each counted once."""
+    top: int | None = None
+    """Number of configurations to retrain: the best of the search by its metric, each counted once. Default: 3, or
+    fewer if the study has fewer."""
     seeds: int = 5
     """Number of runs per configuration, with seeds 1, 2, ..."""
     ship: bool = False
@@ -56,7 +57,7 @@ class FinalizeCommand:
     """Show tracebacks and the log messages of libraries."""
 
     def __post_init__(self) -> None:
-        raise_if_any(positive_errors(self, "top", "seeds"))
+        raise_if_any(positive_errors(self, "seeds", *(["top"] if self.top is not None else [])))
 
 
 def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> SearchConfig:

@@ -12,6 +12,7 @@ FIELDS: dict[str, dict[str, type]] = {
     "trial": {"number": int, "params": dict, "created": str},
     "epoch": {"node": str, "row": dict},
     "end": {"state": str, "error": str},
+    "retry": {"attempt": int, "created": str},
 }
 
 

@@ -1,7 +1,8 @@
 """The journal of a study, read back into trials.
 
 ``journal.jsonl`` has one line per event, in the order of the events: "trial" (a new trial and its hyperparameters),
-"epoch" (one epoch's metrics) and "end" (a trial's final state). It can be read while a search is writing it.
+"epoch" (one epoch's metrics), "end" (a trial's final state) and "retry" (a failed trial begins again; only its latest
+attempt counts). It can be read while a search is writing it.
 """
 
 import math
@@ -110,6 +111,8 @@ class Journal:
             trial.add_epoch(event["row"])
             trial.node = event["node"] or trial.node
             self._reported_epochs.append((trial.trial_id, event["row"]))
+        elif event["event"] == "retry":
+            self._retry(trial, event["attempt"], event["created"])
         elif trial.state == RUNNING:
             self._end(trial, event["state"], event["error"])
         elif (trial.state, trial.error) != (event["state"], event["error"]):
@@ -122,6 +125,16 @@ class Journal:
             self.trials[new.trial_id] = new
         elif (known.number, known.params, known.created) != (new.number, new.params, new.created):
             raise UnfitEventError(f"{new.trial_id} has begun twice")
+
+    def _retry(self, trial: Trial, attempt: int, created: str) -> None:
+        if (trial.attempt, trial.created) == (attempt, created):
+            return  # the journal has the line twice
+        if trial.state != FAILED or attempt != trial.attempt + 1:
+            raise UnfitEventError(f"{trial.trial_id} is {trial.state} in attempt {trial.attempt}")
+        if trial.history:
+            self._reported_epochs = [pair for pair in self._reported_epochs if pair[0] != trial.trial_id]
+        self._ended_in_order.remove(trial)
+        trial.begin_again(attempt, created)
 
     def _end(self, trial: Trial, state: str, error: str) -> None:
         trial.state, trial.error = state, error

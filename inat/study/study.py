@@ -162,6 +162,20 @@ class Study(Journal):
         self._log("end", trial_id, urgent=trial.seconds > SYNC_END_SECONDS, state=state, error=error)
         self._write_trials_soon(min_seconds=0.0)
 
+    def retry_trial(self, trial_id: str) -> None:
+        """Begin a failed trial again from its first epoch, under its id; the files of its failure get other names."""
+        trial = self.trials[trial_id]
+        for path in (self.directory / ERRORS_DIR).glob(f"{trial_id}.*"):
+            path.rename(path.with_name(f"{trial_id}-attempt-{trial.attempt}{path.name.removeprefix(trial_id)}"))
+        shutil.rmtree(self.checkpoint_dir(trial_id), ignore_errors=True)
+        attempt, created = trial.attempt + 1, datetime.now(UTC).isoformat(timespec="seconds")
+        has_rows = bool(trial.history)
+        self._retry(trial, attempt, created)
+        self._log("retry", trial_id, urgent=True, attempt=attempt, created=created)
+        if has_rows:
+            self._rewrite_history()
+        self._write_trials_soon()
+
     def write_failure(self, trial_id: str, text: str) -> None:
         """Write the traceback of a failed trial to errors/<trial_id>.txt."""
         path = self.directory / ERRORS_DIR / f"{trial_id}.txt"

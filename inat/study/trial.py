@@ -24,6 +24,8 @@ class Trial:
 
     ``created`` is a UTC time in ISO format. ``node`` is the node of the last epoch, "" before the first. ``error`` is
     the reason of a failure, or a note. ``history`` has one row per epoch. ``objective`` is that of the study.
+    ``attempt`` counts from 1; each retry of the failed trial (--retry-failed) begins another one, and ``created`` is
+    the time of the latest.
     """
 
     trial_id: str
@@ -35,6 +37,12 @@ class Trial:
     error: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
     objective: Objective = ACCURACY
+    attempt: int = 1
+
+    @property
+    def attempt_id(self) -> str:
+        """The trial's id, from the second attempt on with the number of the attempt: t0003-attempt-2."""
+        return self.trial_id if self.attempt == 1 else f"{self.trial_id}-attempt-{self.attempt}"
 
     @property
     def name(self) -> str:
@@ -80,6 +88,12 @@ class Trial:
         while self.history and self.history[-1][EPOCH] >= row[EPOCH]:
             self.history.pop()
         self.history.append(row)
+
+    def begin_again(self, attempt: int, created: str) -> None:
+        """Begin another attempt: the trial is running and has no epoch."""
+        self.state, self.error, self.node = RUNNING, "", ""
+        self.attempt, self.created = attempt, created
+        self.history.clear()
 
     def table_row(self) -> dict[str, Any]:
         """Return the row of this trial in trials.csv."""

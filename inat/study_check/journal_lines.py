@@ -1,6 +1,7 @@
 """The lines of a journal: which of them fit, and a journal without the others."""
 
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Line:
 
 def read_lines(directory: Path) -> tuple[list[Line], Journal]:
     """Read the lines of a journal, and the journal that those make that fit."""
-    journal, seen = Journal(_objective(directory)), set[bytes]()
+    journal, seen = Journal(_objective(directory)), defaultdict[str, set[bytes]](set)
     lines: list[Line] = []
     path = directory / JOURNAL
     if not path.exists():
@@ -40,7 +41,6 @@ def read_lines(directory: Path) -> tuple[list[Line], Journal]:
         for number, text in enumerate(file, start=1):
             event = parse_json_object(text)
             lines.append(Line(number, text, event, _fault(journal, text, event, seen)))
-            seen.add(text)
     return lines, journal
 
 
@@ -50,13 +50,18 @@ def _objective(directory: Path) -> Objective:
     return ACCURACY
 
 
-def _fault(journal: Journal, text: bytes, event: dict[str, Any] | None, seen: set[bytes]) -> str:
+def _fault(journal: Journal, text: bytes, event: dict[str, Any] | None, seen: dict[str, set[bytes]]) -> str:
+    """Why a line does not fit, "" if it does; ``seen`` has the earlier lines about the latest attempt of each trial."""
     if not text.endswith(b"\n"):
         return "is half-written"
     if event is None:
         return "is no event"
-    if text in seen:
+    trial_id = str(event.get(TRIAL_ID))
+    if text in seen[trial_id]:
         return "repeats an earlier line"
+    if event.get("event") == "retry":
+        seen[trial_id].clear()  # another attempt may report the very epochs of the one before
+    seen[trial_id].add(text)
     try:
         journal.apply(event)
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -38,6 +38,7 @@ from inat.study.trial import Trial
 from inat.tuning import search
 from inat.tuning.best import evaluate_best_on_test, write_best
 from inat.tuning.describe_data import describe_images
+from inat.tuning.retry_failed import describe_retries
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 
 
@@ -50,6 +51,8 @@ def search_and_report(config: SearchConfig) -> None:
     console = PlainConsole()
     study, space = search.open_study(config)
     try:
+        if config.retry_failed:
+            console.print(describe_retries(study))
         console.print(describe_task(config, study, space))
         outcome = search.run(
             config,
@@ -59,6 +62,8 @@ def search_and_report(config: SearchConfig) -> None:
             on_forced_exit=lambda cause: _leave(config, study, console, cause),
         )
         best = write_best(study)
+        if outcome.slots is None and not outcome.limit:
+            console.print(describe_nothing_left(config, study))
         if outcome.interrupted:
             raise KeyboardInterrupt
         if outcome.limit:
@@ -94,6 +99,8 @@ def _discard_if_empty(config: SearchConfig, study: Study) -> None:
 def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) -> str:
     """Describe the study directory, the search, and the images."""
     before = f", {len(study.ended())} of them already ended" if study.trials else ""
+    wanted = search.trials_wanted(config, study)
+    epochs = "1 epoch" if config.max_epochs == 1 else f"up to {config.max_epochs} epochs"
     data_configs = search.data_configs(config, space)
     plain = replace(data_configs[0], use_augmentation=False)
     splits = load_splits(plain)
@@ -102,8 +109,8 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     balance = describe_balance(splits.classes, class_counts(splits), config.objective)
     return (
         f"study   {study.directory}\n"
-        f"search  {search.trials_wanted(config, study)} trials{_of_grid(config, study)}{before}, "
-        f"up to {config.max_epochs} epochs, space {config.resolved().space}\n"
+        f"search  {count_of(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
+        f"space {config.resolved().space}\n"
         f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n" + "\n".join([*images, *balance])
     )
 
@@ -113,12 +120,43 @@ def _of_grid(config: SearchConfig, study: Study) -> str:
     return f" of the grid's {whole}, the first in order" if whole > search.trials_wanted(config, study) else ""
 
 
+def count_of(number: int, noun: str) -> str:
+    """A number with its noun: "1 trial", "2 trials"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def describe_nothing_left(config: SearchConfig, study: Study) -> str:
+    """Say that a study has ended and what continues it."""
+    ended = len(study.ended())
+    whole = "the only trial has" if ended == 1 else f"all {ended} trials have"
+    if 0 < len(study.info.get(GRID, ())) <= ended:
+        more = "the whole grid has been tried; start a new study for another grid"
+    else:
+        more = f"for more, raise --num-samples: {resume_command(study)} --num-samples {2 * ended}"
+    return f"\nended   {whole} ended, so nothing was left to run; {more}{_retry_hint(study)}"
+
+
+def _retry_hint(study: Study) -> str:
+    """The command that runs the failed trials again, on a line of its own; "" if none has failed."""
+    failed = sum(trial.state == FAILED for trial in study.ended())
+    if not failed:
+        return ""
+    trials = "the failed trial" if failed == 1 else f"the {failed} failed trials"
+    cause = f"see {ERRORS_DIR}/ in the study, mend the cause, then run"
+    return f"\nfailed  to run {trials} again, {cause}: {resume_command(study)} --retry-failed"
+
+
 def describe_interruption(config: SearchConfig, study: Study, cause: str = INTERRUPTION) -> str:
     """Describe a search that ended early for ``cause``, and the command that continues it."""
     if not study.trials:
         return f"{cause} before the first trial; nothing is left behind"
-    ended = f"{len(study.ended())} of {search.trials_wanted(config, study)} trials have ended"
+    ended = _ended(config, study)
     return f"{cause}: {ended}, everything is kept\ncontinue with: {resume_command(study)}"
+
+
+def _ended(config: SearchConfig, study: Study) -> str:
+    wanted = search.trials_wanted(config, study)
+    return f"{len(study.ended())} of {count_of(wanted, 'trial')} {'has' if wanted == 1 else 'have'} ended"
 
 
 def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:
@@ -126,7 +164,7 @@ def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:
     best = study.best()
     reached = best is not None and StopAtLimits(study, None, config.target).reached_target(best)
     return (
-        f"stopped: {limit}; {len(study.ended())} of {search.trials_wanted(config, study)} trials have ended\n"
+        f"stopped: {limit}; {_ended(config, study)}\n"
         f"continue with: {resume_command(study)}{' --target None' if reached else ''}"
     )
 
@@ -141,8 +179,8 @@ def resume_command(study: Study) -> str:
 def describe_failure(study: Study) -> str:
     """Describe why a search has no result."""
     errors = [trial.error for trial in study.ended() if trial.error]
-    first = f"; the first failed with: {errors[0]}" if errors else ""
-    return f"none of the {len(study.trials)} trials in {study.directory} has a result{first}; see {ERRORS_DIR}/ there"
+    first = f"; {'it' if len(study.trials) == 1 else 'the first'} failed with: {errors[0]}" if errors else ""
+    return f"no trial in {study.directory} has a result{first}; see {ERRORS_DIR}/ there{_retry_hint(study)}"
 
 
 def describe_result(study: Study, best: Trial, seconds: float) -> str:
@@ -158,8 +196,8 @@ def describe_result(study: Study, best: Trial, seconds: float) -> str:
         f"study   {study.directory}: {', '.join(files)}\n"
         f"best    {best.trial_id} {best.name}\n"
         f"        {params}\n"
-        f"val     {best.best_value:.4f} best {objective.label} in {best.epochs} epochs"
-        f"{beside(study.info, objective)}"
+        f"val     {best.best_value:.4f} best {objective.label} in {count_of(best.epochs, 'epoch')}"
+        f"{beside(study.info, objective)}{_retry_hint(study)}"
     )
 
 

@@ -30,6 +30,7 @@ from inat.tuning.loggers.tensorboard_logger import TensorboardLogger
 from inat.tuning.loggers.wandb_logger import WandbLogger
 from inat.tuning.provenance import check_unchanged, study_info
 from inat.tuning.ray_backend.slots import Slots
+from inat.tuning.retry_failed import retry_failed_trials
 from inat.tuning.runner import Objective, PrintLine, RunSpec, restored_scheduler, run_trials, rungs_of
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
 from inat.tuning.space import backbone_checks, presets
@@ -58,6 +59,8 @@ class Outcome:
 
 def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
     """Create the study that ``config`` describes, or open the one it resumes; return the study and its search space.
+
+    With ``config.retry_failed`` the failed trials of a resumed study are unfinished again.
 
     Raises ConfigError, DataError or StudyError for all that can be wrong with data, space, weights or directory, before
     Ray starts and without leaving a study behind.
@@ -97,7 +100,9 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
     except StudyError:
         study.close()
         raise
-    study.update_config(replace(config, resume=None).to_json())
+    study.update_config(replace(config, resume=None, retry_failed=False).to_json())
+    if config.retry_failed:
+        retry_failed_trials(study)
     return study, space
 
 

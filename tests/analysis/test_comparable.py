@@ -68,7 +68,7 @@ def test_nothing_to_compare_is_an_error_with_advice():
     for epochs in (99, 0, -1):
         with pytest.raises(ValueError, match=f"no trial trained for {epochs} epochs; choose a budget of 1 to 4 epochs"):
             sample_at(asha(), epochs)
-    with pytest.raises(ValueError, match="no trial has a result yet; wait"):
+    with pytest.raises(ValueError, match="all 4 trials failed; mend the cause"):
         sample_at(study_of(PARAMS, [[]] * 4, ["failed"] * 4))
 
 

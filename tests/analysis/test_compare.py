@@ -56,7 +56,7 @@ def test_one_row_per_network_and_strategy_best_first(tmp_path):
 
 def test_a_study_without_results_is_refused():
     empty = StudyData(pd.DataFrame({"trial_id": [], "state": [], "best_val_acc": []}), pd.DataFrame(), {})
-    with pytest.raises(ValueError, match="no trial of a has a result yet; wait"):
+    with pytest.raises(ValueError, match="no study can be compared .a: the study has no trial yet; start"):
         comparison({"a": empty})
 
 

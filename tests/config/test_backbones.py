@@ -16,6 +16,7 @@ def test_the_facts_are_those_of_torchvision(name):
     facts = BACKBONE_FACTS[name]
     assert facts.image_size == BACKBONES[name].image_size
     assert facts.stages == len(stage_names(name)) - 1
+    assert (facts.min_size, facts.multiple) == (BACKBONES[name].min_size, BACKBONES[name].patch or 1)
 
 
 @pytest.mark.parametrize("name", BACKBONE_NAMES)

@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from inat.cli import parse_search
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import check_resumable
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
+from inat.tuning.space.presets import space_of
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_one_error_lists_all_mistakes():
 
 def test_each_mistake_keeps_its_own_hint():
     with pytest.raises(ConfigError) as raised:
-        FinetuneConfig(strategies=("half", "third"), max_epochs=2, patience=0)
+        FinetuneConfig(strategies=("half", "third"), max_epochs=2, grace_period=3, patience=0)
     known = "choose from freeze_all, freeze_partial, unfreeze_all"
     assert raised.value.problems == (
         f"unknown strategy 'half'; {known}",
@@ -71,6 +73,49 @@ def test_each_backbone_has_the_image_size_of_its_weights_unless_the_option_is_gi
 def test_a_search_without_a_grid_has_a_default_number_of_trials():
     assert FinetuneConfig().num_samples is None
     assert FinetuneConfig(searcher="tpe").num_samples == 60
+
+
+@pytest.mark.parametrize(
+    ("given", "left_out"),
+    [
+        ({}, set()),
+        ({"image_size": 64}, {"inception_v3"}),
+        ({"image_size": 100}, {"vit_b_16"}),
+        ({"k_layers": (9,)}, {"resnet50", "vgg16", "efficientnet_v2_s"}),
+        ({"k_layers": (9,), "strategies": ("freeze_all",)}, set()),
+        ({"data": "digits"}, {"inception_v3"}),
+    ],
+)
+def test_default_backbones_give_way_to_the_options_that_were_set(given, left_out):
+    assert set(FinetuneConfig().backbones) - set(FinetuneConfig(**given).backbones) == left_out
+    assert set(parse_search(FinetuneConfig, "", as_arguments(given)).backbones) == set(
+        FinetuneConfig(**given).backbones
+    )
+
+
+def as_arguments(given):
+    words = []
+    for name, value in given.items():
+        words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return words
+
+
+def test_backbones_that_were_named_are_not_left_out():
+    with pytest.raises(ConfigError, match=r"k_layers must be in 1..5 for freeze_partial of resnet50, got 9"):
+        FinetuneConfig(backbones=("resnet50", "mobilenet_v2"), k_layers=(9,))
+    with pytest.raises(ConfigError, match=r"k_layers must be in 1..13 for freeze_partial of vit_b_16, got 99"):
+        FinetuneConfig(k_layers=(99,))  # none of the defaults has so many stages
+
+
+@pytest.mark.parametrize("given", [
+    {"weights": "none"}, {"views": 0}, {"augmentation": "off"}, {"augmentation": "on"}, {"max_feature_gb": 0.0},
+    {"strategies": ("freeze_all",)}, {"strategies": ("unfreeze_all",)}, {"k_layers": (4, 5)}, {"body_lr_factor": 1.0},
+    {"learning_rates": (0.1,)}, {"batch_sizes": (1,)}, {"backbones": ("mobilenet_v2",)}, {"searcher": "tpe"},
+], ids=str)  # fmt: skip
+def test_no_default_refuses_an_option_of_fine_tuning_that_is_set_alone(given):
+    config = FinetuneConfig(**given)
+    space_of(config)
+    assert {name: getattr(config, name) for name in given} == given
 
 
 def test_resume_allows_other_weights_folders_but_no_other_grid():

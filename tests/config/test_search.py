@@ -8,13 +8,14 @@ from inat.config.finetune import FinetuneConfig
 from inat.config.search import CHANGEABLE, SearchConfig, check_resumable
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
+from inat.tuning.space.presets import space_of
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
         ({"num_samples": 0}, "num_samples must be positive, got 0"),
-        ({"max_epochs": 2}, "grace_period 3 is above max_epochs 2"),
+        ({"max_epochs": 2, "grace_period": 3}, "grace_period 3 is above max_epochs 2"),
         ({"reduction_factor": 1}, "reduction_factor must be at least 2"),
         ({"gpus_per_trial": -0.5}, "gpus_per_trial must not be negative"),
         ({"cpus_per_trial": 0.0}, "cpus_per_trial must be positive"),
@@ -104,6 +105,54 @@ def test_resume_refuses_what_would_make_trials_incomparable():
         check_resumable(stored, dataclasses.replace(stored, max_epochs=9))
     with pytest.raises(ConfigError, match="may only be raised"):
         check_resumable(stored, dataclasses.replace(stored, num_samples=10))
+
+
+@pytest.mark.parametrize("kind", [SearchConfig, FinetuneConfig])
+@pytest.mark.parametrize(
+    ("given", "grace_period"),
+    [({"max_epochs": 1}, 1), ({"max_epochs": 2}, 2), ({"max_epochs": 3}, 3), ({}, 3), ({"grace_period": 5}, 5)],
+)
+def test_a_default_grace_period_is_no_longer_than_a_trial(kind, given, grace_period):
+    config = kind(**given)
+    assert config.grace_period == grace_period
+    assert type(config.grace_period) is int
+    assert config.to_json()["grace_period"] == grace_period
+
+
+def test_a_default_number_of_epochs_covers_the_grace_period():
+    assert SearchConfig(grace_period=40).max_epochs == 40
+    assert FinetuneConfig(grace_period=40).max_epochs == 40
+    with pytest.raises(ConfigError, match="grace_period 40 is above max_epochs 27"):
+        SearchConfig(grace_period=40, max_epochs=27)
+
+
+def test_a_resumed_search_names_the_option_that_was_changed_and_not_the_default_it_contradicts():
+    stored = SearchConfig(data="digits")
+    changed = dataclasses.replace(stored, resume=Path("x"), max_epochs=1)
+    with pytest.raises(ConfigError, match=r"^--max-epochs 1 differs from the study's 27; leave it out"):
+        check_resumable(stored, changed)
+    short = SearchConfig(data="digits", max_epochs=1)
+    check_resumable(SearchConfig.from_json(short.to_json()), dataclasses.replace(short, num_samples=500))
+
+
+OPTIONS_ALONE = [
+    {"max_epochs": 1}, {"grace_period": 100}, {"patience": 100}, {"reduction_factor": 100}, {"num_samples": 1},
+    {"searcher": "grid"}, {"searcher": "gp"}, {"searcher": "random"}, {"stopped_trials": "pruned"},
+    {"image_size": 8}, {"image_size": 16}, {"image_size": 48}, {"image_size": 1000}, {"data": "digits"},
+    {"data": "digits", "image_size": 8}, {"keep_checkpoints": 1}, {"max_concurrent": 1}, {"max_concurrent": 500},
+    {"cpus_per_trial": 0.5}, {"gpus_per_trial": 0.0}, {"gpus_per_trial": 0.25}, {"gpus_per_trial": 4.0},
+    {"max_failures": 0}, {"seed": 5}, {"max_bad_fraction": 0.0}, {"trial_timeout": "1s"}, {"time_budget": "1s"},
+    {"target_accuracy": 1.0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [SearchConfig, FinetuneConfig])
+@pytest.mark.parametrize("given", OPTIONS_ALONE, ids=str)
+def test_no_default_refuses_an_option_that_is_set_alone(kind, given):
+    config = kind(**given)
+    space_of(config)
+    assert {name: getattr(config, name) for name in given} == given
+    assert kind.from_json(config.to_json()) == config
 
 
 def test_changeable_settings_exist():

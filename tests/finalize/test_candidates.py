@@ -16,6 +16,7 @@ from inat.finalize.candidates import (
     run_params,
     top_configurations,
 )
+from inat.finalize.options import FinalizeCommand
 from inat.study.study import Study
 from inat.study.trial import Trial
 from tests.helpers import run_epochs
@@ -58,6 +59,12 @@ def test_the_best_different_configurations_are_chosen_however_their_trials_ended
     assert again not in chosen
 
 
+def test_the_default_number_of_configurations_gives_way_to_a_small_study(study):
+    only = add(study, {"x": 1}, [0.5])
+    default = FinalizeCommand(study=study.directory).top
+    assert [trial.trial_id for trial in top_configurations(study, default)] == [only]
+
+
 def test_settings_without_effect_do_not_make_a_different_configuration(study):
     frozen = {"backbone": "resnet50", "strategy": "freeze_all"}
     add(study, frozen | {"k_layers": 1}, [0.9])
@@ -68,7 +75,7 @@ def test_settings_without_effect_do_not_make_a_different_configuration(study):
 
 def test_a_study_without_a_result_names_the_next_step(study):
     add(study, {"x": 1}, [0.5], "failed")
-    with pytest.raises(SearchError, match="none of the 1 trials of .* has a result; continue the search .--resume"):
+    with pytest.raises(SearchError, match="no trial of .* has a result; continue the search .--resume"):
         top_configurations(study, 1)
 
 

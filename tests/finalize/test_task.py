@@ -52,7 +52,7 @@ def test_top_above_the_number_of_configurations_is_refused(digits_study):
 
 def test_a_study_without_a_completed_trial_is_refused(tmp_path, digits_config):
     study = make_study(tmp_path / "study", digits_config, (PARAMS, 0.5, "failed"))
-    with pytest.raises(SearchError, match="none of the 1 trials"):
+    with pytest.raises(SearchError, match="no trial of .* has a result"):
         planned(study)
 
 

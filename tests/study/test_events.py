@@ -11,8 +11,10 @@ TRIAL = {"event": "trial", "trial_id": "t0000", "number": 0, "params": {"x": 1},
 EPOCH = {"event": "epoch", "trial_id": "t0000", "node": "", "row": {"epoch": 1, "best_val_acc": 0.5}}
 END = {"event": "end", "trial_id": "t0000", "state": "completed", "error": ""}
 
+RETRY = {"event": "retry", "trial_id": "t0000", "attempt": 2, "created": "2026-01-02T00:00:00+00:00"}
 
-@pytest.mark.parametrize("event", [TRIAL, EPOCH, END])
+
+@pytest.mark.parametrize("event", [TRIAL, EPOCH, END, RETRY])
 def test_the_events_of_a_search_are_accepted(event):
     check_event(event, ACCURACY)
 

@@ -178,7 +178,7 @@ def test_a_signal_during_the_final_test_keeps_everything(tmp_path, monkeypatch, 
     with pytest.raises(SystemExit) as exit_info:
         guard(lambda: command.search_and_report(SearchConfig(data="digits", num_samples=1)))
     assert exit_info.value.code == 130
-    assert capsys.readouterr().out.splitlines()[-2] == "interrupted: 1 of 1 trials have ended, everything is kept"
+    assert capsys.readouterr().out.splitlines()[-2] == "interrupted: 1 of 1 trial has ended, everything is kept"
     assert load_study(study.directory).trials["state"].tolist() == ["completed"]
 
 
@@ -195,9 +195,53 @@ def test_the_summary_says_what_and_where(tmp_path):
     assert "0.6250 on 8 held-out images" in command.describe_test({"test_acc": 0.625, "images": 8})
     assert f"{study.directory}: trials.csv, history.csv" in text
     settings = SearchConfig(data="digits", num_samples=9)
-    assert "9 trials, 3 of them already ended" in command.describe_task(settings, study, presets.space_of(settings))
+    assert "9 trials, 3 of them already ended, up to 27 epochs" in command.describe_task(
+        settings, study, presets.space_of(settings)
+    )
     assert f"--resume {study.directory}" in command.describe_interruption(settings, study)
     assert "failed with: ValueError: x" in command.describe_failure(study)
+
+
+def study_of(directory, states, grid=()):
+    study = Study.create(directory, {"data": {"classes": ["a", "b"]}, "grid": list(grid)})
+    for state in states:
+        trial = study.add_trial({"dropout": 0.2})
+        if state != "failed":
+            run_epochs(study, trial.trial_id, [0.5])
+        study.end_trial(trial.trial_id, state, "ValueError: x" if state == "failed" else "")
+    return study
+
+
+def test_texts_for_one_trial_and_one_epoch(tmp_path):
+    study = study_of(tmp_path / "one", ["completed"])
+    settings = SearchConfig(data="digits", num_samples=1, max_epochs=1)
+    task = command.describe_task(settings, study, presets.space_of(settings))
+    assert "search  1 trial, 1 of them already ended, 1 epoch, space small" in task
+    assert "interrupted: 1 of 1 trial has ended, everything is kept" in command.describe_interruption(settings, study)
+    assert "0.5000 best validation accuracy in 1 epoch" in command.describe_result(study, study.best(), seconds=1.0)
+    assert "1 trials" not in task + command.describe_nothing_left(settings, study)
+    study.close()
+    failed = study_of(tmp_path / "failed", ["failed"])
+    text = command.describe_failure(failed)
+    assert f"no trial in {failed.directory} has a result; it failed with: ValueError: x; see errors/" in text
+    assert text.endswith(f"to run the failed trial again, see errors/ in the study, mend the cause, then run: "
+                         f"{command.resume_command(failed)} --retry-failed")  # fmt: skip
+    failed.close()
+
+
+def test_a_study_that_has_ended_says_what_continues_it(tmp_path):
+    settings = SearchConfig(data="digits", num_samples=2)
+    study = study_of(tmp_path / "study", ["completed", "failed"])
+    text = command.describe_nothing_left(settings, study)
+    assert "all 2 trials have ended, so nothing was left to run" in text
+    assert f"raise --num-samples: {command.resume_command(study)} --num-samples 4" in text
+    assert "to run the failed trial again" in text
+    study.close()
+    whole = study_of(tmp_path / "grid", ["completed"], grid=[{"dropout": 0.2}])
+    text = command.describe_nothing_left(settings, whole)
+    assert "the only trial has ended, so nothing was left to run; the whole grid has been tried" in text
+    assert "--retry-failed" not in text
+    whole.close()
 
 
 def test_a_report_that_cannot_be_written_costs_nobody_the_search(tmp_path, monkeypatch):

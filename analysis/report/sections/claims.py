@@ -5,6 +5,7 @@ import pandas as pd
 from analysis.claims.check import (
     CONTRADICTED,
     NOT_TESTABLE,
+    PUBLISHED,
     SUPPORTED,
     UNDECIDED,
     check_claims,
@@ -12,17 +13,21 @@ from analysis.claims.check import (
     verdict_counts,
 )
 from analysis.figures.effects import plot_claims
-from analysis.report.document import Item, ReportFigure, Section, Table
+from analysis.report.document import Item, ReportFigure, Section, Table, section
 from analysis.study import StudyData
+from analysis.wording import counted
 
 HOW_TO_READ = (
-    '"Undecided" means that this study cannot tell. The verdicts are corrected for testing ten claims (p_holm). Each '
+    '"Undecided" means that this study cannot tell. The verdicts are corrected for the number of claims (p_holm). Each '
     "interval is for its claim alone, so it may exclude 0 although the verdict is undecided."
 )
 
 
 def check_takeaways(study: StudyData, epochs: int | None = None) -> pd.DataFrame | str:
-    """Check the ten takeaways published for nature_12K; return the reason as text if no trials can be compared."""
+    """Check the takeaways published for nature_12K that are about hyperparameters of this study.
+
+    The table is empty if there are none. Returns the reason as text if no trials can be compared.
+    """
     try:
         return check_claims(study, published_takeaways(study), epochs, lenient=True)
     except ValueError as error:
@@ -33,23 +38,26 @@ def claims_finding(table: pd.DataFrame) -> str:
     """How many of the takeaways the study supports, contradicts and leaves undecided."""
     counts = {v: int(table["verdict"].eq(v).sum()) for v in (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE)}
     untestable = f" ({counts[NOT_TESTABLE]} not testable)" if counts[NOT_TESTABLE] else ""
+    some = "ten takeaways published for nature_12K"
+    if len(table) < PUBLISHED:
+        some = f"{counted(len(table), 'takeaway')} published for nature_12K about hyperparameters of this study"
     return (
-        f"Of the ten takeaways published for nature_12K, this study supports {counts[SUPPORTED]}, contradicts "
+        f"Of the {some}, this study supports {counts[SUPPORTED]}, contradicts "
         f"{counts[CONTRADICTED]} and leaves {counts[UNDECIDED]} undecided{untestable}."
     )
 
 
-def decided_claims(table: pd.DataFrame) -> list[str]:
+def decided_claims(table: pd.DataFrame, unit: str = "epoch") -> list[str]:
     """One sentence for the supported claims and one for the contradicted ones, each with its evidence."""
     sentences = []
     for verdict in (SUPPORTED, CONTRADICTED):
-        claims = [_with_evidence(row) for _, row in table[table["verdict"].eq(verdict)].iterrows()]
+        claims = [_with_evidence(row, unit) for _, row in table[table["verdict"].eq(verdict)].iterrows()]
         sentences += [f"{verdict.capitalize()}: {'; '.join(claims)}."] if claims else []
     return sentences
 
 
-def _with_evidence(row: pd.Series) -> str:
-    budget = f"at {row['epochs']} epochs" if pd.notna(row["epochs"]) else "at unequal budgets"
+def _with_evidence(row: pd.Series, unit: str) -> str:
+    budget = f"at {counted(row['epochs'], unit)}" if pd.notna(row["epochs"]) else "at unequal budgets"
     note = f"; {row['note']}" if row["note"] else ""
     return (
         f"{row['claim']} ({row['effect']:+.3f}, 95 % interval {row['low']:.3f} to {row['high']:.3f}, {budget}, "
@@ -57,13 +65,17 @@ def _with_evidence(row: pd.Series) -> str:
     )
 
 
-def claims_section(table: pd.DataFrame | str) -> Section:
-    """The section about the result of ``check_takeaways``."""
+def claims_section(table: pd.DataFrame | str, unit: str = "epoch") -> list[Section]:
+    """The section about the result of ``check_takeaways``; none if no takeaway is about this study."""
     if isinstance(table, str):
-        return Section("claims", "Claims", [f"Not available for this study: {table}."])
-    items: list[Item] = [" ".join([claims_finding(table), *decided_claims(table)]), HOW_TO_READ]
+        return [Section("claims", "Claims", [f"Not available for this study: {table}."])]
+    return [section("claims", "Claims", lambda: _items(table, unit))] if len(table) else []
+
+
+def _items(table: pd.DataFrame, unit: str) -> list[Item]:
+    items: list[Item] = [" ".join([claims_finding(table), *decided_claims(table, unit)]), HOW_TO_READ]
     if table["effect"].notna().any():
         alt = f"Effects of the takeaways with 95 % intervals: {verdict_counts(table)}."
         caption = "Effect of each claim with its 95 % interval; effects above 0 support the claim."
         items.append(ReportFigure("claims", alt, plot_claims(table), caption))
-    return Section("claims", "Claims", [*items, Table("claims", "Claims and verdicts", table)])
+    return [*items, Table("claims", "Claims and verdicts", table)]

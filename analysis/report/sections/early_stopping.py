@@ -5,7 +5,9 @@ from analysis.early_stopping.audit import MIN_COMPLETED, NOTES, audit_tables, mi
 from analysis.early_stopping.timeline import best_against_epochs, utilisation
 from analysis.figures import audit
 from analysis.report.document import Item, ReportFigure, Section, Table, section
+from analysis.schema import EPOCH
 from analysis.study import StudyData
+from analysis.wording import counted
 
 ESTIMATES = (
     "How a stopped trial would have ended is unknown. It is estimated from the completed trials, which looked good "
@@ -22,16 +24,18 @@ def early_stopping_findings(study: StudyData) -> list[str]:
     if not to_last_epoch["stopped"]:
         return []
     spent = to_last_epoch["epochs_spent"]
+    stopped = counted(to_last_epoch["stopped"], "stopped trial")
     alternatives = (
-        f"{spent + to_last_epoch['epochs_saved']:,.0f} if the {to_last_epoch['stopped']} stopped trials had trained to "
-        f"epoch {to_last_epoch['epochs_per_trial']:.0f}"
+        f"{spent + to_last_epoch['epochs_saved']:,.0f} if the {stopped} had trained to "
+        f"{study.unit} {to_last_epoch['epochs_per_trial']:.0f}"
     )
     known = as_completed["epochs_saved"] == as_completed["epochs_saved"]
     if known and as_completed["epochs_saved"] != to_last_epoch["epochs_saved"]:
         alternatives += f", {spent + as_completed['epochs_saved']:,.0f} if as long as completed trials on average"
-    saved = f"Early stopping saved {to_last_epoch['epochs_saved']:,.0f} epochs ({spent:,.0f} trained; {alternatives})."
+    gained = counted(to_last_epoch["epochs_saved"], study.unit)
+    saved = f"Early stopping saved {gained} ({spent:,.0f} trained; {alternatives})."
     if missed["expected"] != missed["expected"]:
-        reason = f"{missed['completed']:.0f} trials completed; an estimate needs {MIN_COMPLETED}"
+        reason = f"{counted(missed['completed'], 'trial')} completed; an estimate needs {MIN_COMPLETED}"
         return [saved, f"How many winners early stopping missed is unknown ({reason})."]
     return [saved, missed_winners_finding(missed["expected"], missed["high"])]
 
@@ -59,14 +63,17 @@ def _figures(study: StudyData) -> list[Item]:
     figures: list[Item] = []
     if len(spent):
         metric = describe_metric(study.metric, study.mode)
-        alt = f"The best result so far ({metric}) against the epochs trained by all trials, {len(spent):,} in total."
+        axis = "epochs trained by" if study.step == EPOCH else "results of"
+        alt = f"The best result so far ({metric}) against the {axis} all trials, {len(spent):,} in total."
         figures.append(
-            ReportFigure("best_so_far", alt, audit.plot_best_so_far(spent), f"{metric.capitalize()} so far.")
+            ReportFigure(
+                "best_so_far", alt, audit.plot_best_so_far(spent, None, study.unit), f"{metric.capitalize()} so far."
+            )
         )
     if len(rungs) > 1 and rungs["first"].iloc[0] < rungs["last"].iloc[0]:
         alt = f"Result at the first rung against the final result of {len(rungs)} trials that were not stopped."
         caption = "One dot per trial that was not stopped: does the first rung predict the best trial?"
-        figures.append(ReportFigure("rungs", alt, audit.plot_rungs(rungs), caption))
+        figures.append(ReportFigure("rungs", alt, audit.plot_rungs(rungs, None, study.unit), caption))
     if len(busy):
         share = f"{busy['utilisation'].mean():.0%} of the slots were busy on average."
         caption = f"{share} The dashed line is the number of slots."

@@ -5,11 +5,13 @@ import pandas as pd
 from analysis.comparable import best_trials
 from analysis.figures import curves, parallel
 from analysis.figures.importance import plot_wandb_panel
+from analysis.nothing_to_compare import no_result
 from analysis.report.budget_results import BudgetResults, require_results
 from analysis.report.document import Item, ReportFigure, Section, Table, section
 from analysis.schema import BEST_VAL_ACC, NAME, TRIAL_ID
 from analysis.stats.importance import wandb_panel
 from analysis.study import StudyData
+from analysis.wording import counted
 
 BEST_ROWS = 10
 
@@ -26,23 +28,24 @@ def wandb_panel_sections(study: StudyData, results: BudgetResults | str) -> list
 def _all_trials(study: StudyData) -> list[Item]:
     lines, ticks = parallel.parallel_lines(study)
     if not len(lines):
-        raise ValueError("no trial has a result yet")
+        raise no_result(study)
     ranked = int(study.trials[BEST_VAL_ACC].notna().sum())
     names, result = ", ".join(lines.columns[:-2]), lines.iloc[:, -1]
     span = f"between {result.min():.4g} and {result.max():.4g}"
     alt = (
-        f"Parallel coordinates: one line for each of {len(lines)} trials through {names}, epochs and {result.name}, "
-        f"which lies {span}."
+        f"Parallel coordinates: one line for each of {counted(len(lines), 'trial')} through {names}, {study.unit}s and "
+        f"{result.name}, which lies {span}."
     )
-    shown = f"the best {len(lines):,} of {ranked:,} trials" if len(lines) < ranked else f"{len(lines):,} trials"
+    shown = f"the best {len(lines):,} of {ranked:,} trials" if len(lines) < ranked else counted(len(lines), "trial")
     best = best_trials(study, BEST_ROWS).drop(columns=NAME)  # the name repeats the hyperparameters
     best = best.rename(columns={BEST_VAL_ACC: result.name})
     figure, interactive = parallel.plot_parallel(lines, ticks), parallel.interactive_parallel(lines, ticks)
+    found = f"The results lie {span}" if len(lines) > 1 else f"The only result is {result.iloc[0]:.4g}"
     return [
-        f"The results lie {span} ({result.name}, {shown}). Each line is one trial, coloured by its best result. "
-        "Stopped trials trained for fewer epochs: select a range of epochs to compare like with like.",
+        f"{found} ({result.name}, {shown}). Each line is one trial, coloured by its best result. "
+        f"Stopped trials trained for fewer {study.unit}s: select a range of {study.unit}s to compare like with like.",
         ReportFigure("parallel", alt, figure, interactive=interactive),
-        Table("best", f"The {len(best)} best trials", best),
+        Table("best", "The only trial" if len(best) == 1 else f"The {len(best)} best trials", best),
     ]
 
 
@@ -76,26 +79,35 @@ def _panel_finding(table: pd.DataFrame) -> str:
 def _over_time(study: StudyData) -> list[Item]:
     points, lines = curves.created_points(study), curves.epoch_curves(study)
     if not len(points):
-        raise ValueError("no trial has a result yet")
+        raise no_result(study)
     best = points["best_so_far"].iloc[-1]
     position = int(points["best_so_far"].eq(best).idxmax())
-    alt = f"Results of {len(points)} trials by the time of their creation; the best result so far ends at {best:.4f}."
+    dots = counted(len(points), "trial")
+    alt = f"Results of {dots} by the time of their creation; the best result so far ends at {best:.4f}."
     caption = "One dot per trial, coloured by its state; the line is the best result so far."
     items: list[Item] = [
         f"The best result is {best:.4f} (trial {points.at[position, TRIAL_ID]}, number {position + 1} of "
-        f"{len(points)} in the order of creation).",
-        ReportFigure("created", alt, curves.plot_created(points), caption, curves.interactive_created(points)),
+        f"{len(points)} in the order of creation)."
+        if len(points) > 1
+        else f"The only result is {best:.4f} (trial {points.at[0, TRIAL_ID]}).",
+        ReportFigure(
+            "created", alt, curves.plot_created(points), caption, curves.interactive_created(points, study.unit)
+        ),
     ]
     metrics = ", ".join(curves.TITLES.get(metric, metric) for metric in curves.known_metrics(lines))
     if not metrics:
         return [*items, "The study has no curves."]
-    return [*items, _curves(lines, metrics, len(points))]
+    return [*items, _curves(lines, metrics, len(points), study.unit)]
 
 
-def _curves(lines: pd.DataFrame, metrics: str, total: int) -> ReportFigure:
+def _curves(lines: pd.DataFrame, metrics: str, total: int, unit: str) -> ReportFigure:
     trials = lines[TRIAL_ID].nunique()
     best_id = lines.loc[lines["best"], TRIAL_ID].iloc[0]
-    alt = f"Curves of {metrics} against epochs for {trials} trials; the best trial, {best_id}, is highlighted."
+    axes = f"{metrics} against {unit}s for {counted(trials, 'trial')}"
+    alt = f"Curves of {axes}; the best trial, {best_id}, is highlighted."
     sample = f"{trials:,} of {total:,} trials, evenly spread over the ranking" if trials < total else "all trials"
+    sample = "the only trial" if total == 1 else sample
     caption = f"Curves of {sample}; the best trial, {best_id}, in orange."
-    return ReportFigure("curves", alt, curves.plot_curves(lines)[0], caption, curves.interactive_curves(lines))
+    return ReportFigure(
+        "curves", alt, curves.plot_curves(lines, None, unit)[0], caption, curves.interactive_curves(lines, unit)
+    )

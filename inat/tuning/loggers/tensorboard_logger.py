@@ -17,7 +17,7 @@ MAX_NAME = 150  # characters; a name may have 255 bytes
 
 
 class Event(NamedTuple):
-    """The latest epoch of a trial, or its end."""
+    """The latest epoch of a trial, or its end; ``trial_id`` has the number of the attempt (``Trial.attempt_id``)."""
 
     trial_id: str
     name: str
@@ -44,7 +44,7 @@ class TensorboardLogger(BackgroundLogger):
     def __call__(self, trial: Trial) -> None:
         row = trial.history[-1] if trial.history else {}
         values = {name: float(v) for name, v in row.items() if isinstance(v, Real) and name != EPOCH}
-        self.put(Event(trial.trial_id, trial.name, trial.state != RUNNING, trial.epochs, values))
+        self.put(Event(trial.attempt_id, trial.name, trial.state != RUNNING, trial.epochs, values))
 
     def open(self) -> None:
         from tensorboardX import SummaryWriter  # Ray Tune brings it along

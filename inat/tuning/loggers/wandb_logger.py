@@ -34,7 +34,7 @@ def check_login(mode: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A trial after an epoch or at its end."""
+    """A trial after an epoch or at its end; ``trial_id`` has the number of the attempt (``Trial.attempt_id``)."""
 
     trial_id: str
     name: str
@@ -56,7 +56,7 @@ class WandbLogger(BackgroundLogger):
 
     def __call__(self, trial: Trial) -> None:
         row = dict(trial.history[-1]) if trial.history else {}
-        self.put(Snapshot(trial.trial_id, trial.name, active_params(trial.params), trial.state, row))
+        self.put(Snapshot(trial.attempt_id, trial.name, active_params(trial.params), trial.state, row))
 
     def open(self) -> None:
         import wandb

@@ -10,7 +10,7 @@ from ray.tune.search.sample import Categorical
 
 from inat.config.backbones import FREEZE_PARTIAL
 from inat.config.finetune import FINETUNE, FinetuneConfig
-from inat.config.search import SearchConfig
+from inat.config.search import SMALL_IMAGE, SearchConfig
 from inat.config.trial import ACTIVATIONS, BLOCKS, POOLINGS, SCHEDULES, TrialConfig
 from inat.config.validation import raise_if_any
 from inat.constants import TRIAL_ID
@@ -38,11 +38,15 @@ def scratch_space() -> dict[str, Any]:
     }
 
 
-def small_space() -> dict[str, Any]:
-    """The published space made smaller for images up to 32 px: a quarter of the width, one convolution less."""
+def small_space(image_size: int = SMALL_IMAGE) -> dict[str, Any]:
+    """The published space made smaller for images up to 32 px: a quarter of the width, one convolution less.
+
+    Images below 16 px leave out the numbers of convolutions that they are too small for, unless all are.
+    """
+    conv_layers = [2, 3, 4]
     return scratch_space() | {
         "first_layer_filters": tune.choice([8, 16, 32]),
-        "conv_layers": tune.choice([2, 3, 4]),
+        "conv_layers": tune.choice([n for n in conv_layers if 2**n <= image_size] or conv_layers),
         "num_neurons_dense": tune.choice([32, 64, 128]),
     }
 
@@ -89,7 +93,7 @@ def finetune_space(config: FinetuneConfig) -> dict[str, Any]:
 
 PRESETS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "full": lambda _: scratch_space(),
-    "small": lambda _: small_space(),
+    "small": lambda config: small_space(config.resolved_image_size),
     "modern": lambda _: modern_space(),
     FINETUNE: finetune_space,
 }

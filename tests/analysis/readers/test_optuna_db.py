@@ -10,6 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
+from analysis.comparable import best_trials
 from analysis.readers import optuna_files
 from analysis.study import load_study
 
@@ -119,13 +120,71 @@ def test_a_user_attribute_as_metric(database):
     loaded = load_study(database, metric="test_acc")
     assert loaded.trials["best_val_acc"].fillna(-1).tolist() == [0.8, -1]
     assert loaded.history.empty  # the steps are values of another metric
-    with pytest.raises(ValueError, match="no user attribute loss in study search; choose from: test_acc"):
+    with pytest.raises(ValueError, match=r"no objective or user attribute loss in .*: 0 \(maximize\), test_acc"):
         load_study(database, metric="loss")
 
 
-def test_several_objectives_are_refused(database):
-    optuna.create_study(storage=f"sqlite:///{database}", study_name="two", directions=["maximize", "minimize"])
-    with pytest.raises(ValueError, match="study two of .* has the directions MAXIMIZE and MINIMIZE"):
+def several_objectives(tmp_path, kind, names=None):
+    path = tmp_path / kind
+    storage = f"sqlite:///{path}"
+    if kind == "journal":
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(storage=storage, study_name="two", directions=["maximize", "minimize"])
+    if names:
+        with pytest.warns(optuna.exceptions.ExperimentalWarning):
+            study.set_metric_names(names)
+
+    def objective(trial):
+        x = trial.suggest_float("x", 0.0, 1.0)
+        trial.set_user_attr("size", 1 + trial.number)
+        if trial.number == 3:
+            raise RuntimeError("no")
+        return 0.1 * trial.number, 10.0 - trial.number + 0 * x
+
+    study.optimize(objective, n_trials=6, catch=RuntimeError)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["database", "journal"])
+@pytest.mark.parametrize("names", [None, ["accuracy", "val_loss"]])
+def test_one_of_several_objectives_is_chosen_by_index_or_name(tmp_path, kind, names):
+    path = several_objectives(tmp_path, kind, names)
+    values = {"0": [0.0, 0.1, 0.2, 0.4, 0.5], "1": [10.0, 9.0, 8.0, 6.0, 5.0]}
+    for index, mode in (("0", "max"), ("1", "min")):
+        for metric in (index, *(names or [])[int(index) :][:1]):
+            study = load_study(path, metric=metric)
+            assert study.trials["best_val_acc"].dropna().tolist() == pytest.approx(values[index])
+            assert (study.mode, study.metric) == (mode, names[int(index)] if names else f"objective {index}")
+            assert study.trials["state"].tolist().count("failed") == 1
+            assert best_trials(study, 1)["trial_id"].tolist() == ["5"]
+    size = load_study(path, metric="size")
+    assert (size.mode, size.metric, size.trials["best_val_acc"].tolist()) == ("max", "size", [1, 2, 3, 4, 5, 6])
+
+
+def test_the_name_of_an_objective_does_not_overrule_its_direction(tmp_path):
+    path = several_objectives(tmp_path, "database", ["loss", "reward"])
+    assert load_study(path, metric="loss").mode == "max"
+    assert load_study(path, metric="reward").mode == "min"
+    with pytest.raises(ValueError, match="has the direction MAXIMIZE; leave out mode=min"):
+        load_study(path, metric="loss", mode="min")
+
+
+@pytest.mark.parametrize("kind", ["database", "journal"])
+def test_without_a_choice_one_sentence_lists_the_objectives(tmp_path, kind):
+    path = several_objectives(tmp_path, kind)
+    with pytest.raises(ValueError, match=r"^study two of .* has 2 objectives; choose one with --metric: "
+                                         r"0 \(maximize\), 1 \(minimize\)$"):  # fmt: skip
+        load_study(path)
+    with pytest.raises(ValueError, match=r"no objective or user attribute 2 in study two; choose from: .*, size"):
+        load_study(path, metric="2")
+
+
+def test_named_objectives_are_listed_with_their_names(database):
+    study = optuna.create_study(storage=f"sqlite:///{database}", study_name="two", directions=["maximize", "minimize"])
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names(["accuracy", "flops"])
+    with pytest.raises(ValueError, match=r"0 \(accuracy, maximize\), 1 \(flops, minimize\)"):
         load_study(database)
 
 

@@ -58,7 +58,7 @@ def test_a_study_of_failed_trials_has_a_report(tmp_path):
     study = study_of([{"a": i} for i in range(12)], [[0.5, 0.6]] * 12, ["failed"] * 12)
     study = replace(study, history=study.history.head(0))
     texts = [item for section in build(study, tmp_path).sections for item in section.items if isinstance(item, str)]
-    assert any("all trials with a result failed" in text for text in texts)
+    assert any("all 12 trials failed; mend the cause" in text for text in texts)
 
 
 def test_the_page_of_long_trials_stays_small(tmp_path):
