@@ -142,7 +142,7 @@ OPTIONS_ALONE = [
     {"data": "digits", "image_size": 8}, {"keep_checkpoints": 1}, {"max_concurrent": 1}, {"max_concurrent": 500},
     {"cpus_per_trial": 0.5}, {"gpus_per_trial": 0.0}, {"gpus_per_trial": 0.25}, {"gpus_per_trial": 4.0},
     {"max_failures": 0}, {"seed": 5}, {"max_bad_fraction": 0.0}, {"trial_timeout": "1s"}, {"time_budget": "1s"},
-    {"target_accuracy": 1.0},
+    {"target": 1.0},
 ]  # fmt: skip
 
 
