@@ -15,6 +15,7 @@ from analysis.report.document import Headline, Item, Report, Section, Table
 from analysis.report.headline import headline
 from analysis.report.key_findings import key_findings
 from analysis.report.sections.claims import check_takeaways, claims_section
+from analysis.report.sections.data import data_section
 from analysis.report.sections.early_stopping import early_stopping_findings, early_stopping_section
 from analysis.report.sections.equal_budget import equal_budget_sections
 from analysis.report.sections.final import final_fact, final_section, read_final
@@ -49,7 +50,8 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     final = read_final(path)
     sections = [
         *final_section(final), *wandb_panel_sections(study, results), *equal_budget_sections(results),
-        *claims_section(takeaways, study.unit), early_stopping_section(study, stopping), study_record_section(study),
+        *claims_section(takeaways, study.unit), early_stopping_section(study, stopping), *data_section(path),
+        study_record_section(study),
     ]  # fmt: skip
     sections = [_in_unit(section, study.unit) for section in sections]
     findings = attempt("the key findings", lambda: key_findings(study, results, takeaways, stopping), failures) or []
@@ -57,7 +59,7 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     head = head or Headline(path.name, "the first screen failed", {}, [], findings)
     head.facts[2:2] = final_fact(final)
     data = attempt("the table of selected trials", lambda: page_data(study), failures) or {"trials": [], "total": 0}
-    return Report(head, sections, data, failures)
+    return Report(head, sections, data, other_failures=failures)
 
 
 def _in_unit(section: Section, unit: str) -> Section:

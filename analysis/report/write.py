@@ -9,7 +9,7 @@ from analysis.escaping import escape_markdown, escape_markdown_line
 from analysis.figures.style import png_bytes
 from analysis.files import is_inside
 from analysis.markdown import csv_text, markdown_table
-from analysis.report.document import Fact, Report, ReportFigure, Section, Table, failed_section
+from analysis.report.document import Fact, Gallery, Item, Picture, Report, ReportFigure, Section, Table, failed_section
 from analysis.report.page import Drawing, draw_section, render
 
 REPORT_HTML = "report.html"
@@ -53,15 +53,27 @@ def write(report: Report, folder: Path, *, csv: bool = False) -> list[Path]:
 
 
 def _files_of(section: Section, csv: bool) -> dict[Path, bytes]:
-    """The figures of a section and, with ``csv``, its tables; raises whatever would also fail in the summary."""
+    """The figures and pictures of a section and, with ``csv``, its tables; raises what would fail in the summary."""
     files: dict[Path, bytes] = {}
     for item in section.items:
         _markdown(item)
         if isinstance(item, ReportFigure):
             files[Path(FIGURES_DIR, f"{item.name}.png")] = png_bytes(item.figure)
+        elif isinstance(item, Gallery):
+            files |= {Path(place): picture.content for place, picture in _pictures(item)}
         elif isinstance(item, Table) and csv:
             files[Path(TABLES_DIR, f"{item.name}.csv")] = csv_text(item.frame).encode()
     return files
+
+
+def _pictures(gallery: Gallery) -> list[tuple[str, Picture]]:
+    """The pictures of a gallery with the places of their files."""
+    pictures = [picture for _, row in gallery.rows for picture in row]
+    several = len(pictures) > 1
+    return [
+        (f"{FIGURES_DIR}/{gallery.name}{f'-{number}' if several else ''}.jpg", picture)
+        for number, picture in enumerate(pictures, start=1)
+    ]
 
 
 def _create_folder(folder: Path, report: Path) -> None:
@@ -102,7 +114,7 @@ def summary(report: Report) -> str:
     return text + "\n"
 
 
-def _markdown(item: str | ReportFigure | Table) -> str:
+def _markdown(item: Item) -> str:
     if isinstance(item, str):
         return f"\n\n{escape_markdown_line(item)}"
     if isinstance(item, ReportFigure):
@@ -110,6 +122,9 @@ def _markdown(item: str | ReportFigure | Table) -> str:
         return f"\n\n![{escape_markdown(item.alt)}]({FIGURES_DIR}/{item.name}.png){caption}"
     note = f"\n\n{escape_markdown_line(item.note)}" if item.note else ""
     title = escape_markdown(item.title)
+    if isinstance(item, Gallery):
+        shown = "\n".join(f"![{escape_markdown(picture.alt)}]({place})" for place, picture in _pictures(item))
+        return f"\n\n### {title}{note}\n\n{shown}"
     return "" if item.folded else f"\n\n### {title}{note}\n\n{markdown_table(item.frame)}"
 
 
