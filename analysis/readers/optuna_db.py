@@ -56,11 +56,9 @@ def read_optuna(
     """
     file, study = _file_and_study(path, study)
     stored = read_stored_study(file, study, read_errors)
-    if (
-        unknown := [direction for direction in stored.directions if direction not in DIRECTIONS]
-        or not stored.directions
-    ):
-        raise ValueError(f"study {stored.name} of {file} has the direction {unknown}; choose another study")
+    if not stored.directions or not all(direction in DIRECTIONS for direction in stored.directions):
+        found = " and ".join(stored.directions) or "none"
+        raise ValueError(f"study {stored.name} of {file} has the direction {found}; choose another study")
     objective = _objective(stored, metric, file)
     trials = stored.trials
     steps = sorted({step for trial in trials for step in trial.steps})

@@ -11,6 +11,7 @@ from typing import Any
 from analysis.class_counts import beside
 from analysis.run_card import program
 from analysis.terminal import PlainConsole
+from analysis.wording import counted
 from inat.cli import INTERRUPTED
 from inat.config.objective import ACCURACY, OBJECTIVES
 from inat.config.search import SearchConfig
@@ -109,7 +110,7 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     balance = describe_balance(splits.classes, class_counts(splits), config.objective)
     return (
         f"study   {study.directory}\n"
-        f"search  {count_of(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
+        f"search  {counted(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
         f"space {config.resolved().space}\n"
         f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n" + "\n".join([*images, *balance])
     )
@@ -118,11 +119,6 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
 def _of_grid(config: SearchConfig, study: Study) -> str:
     whole = len(study.info.get(GRID, ()))
     return f" of the grid's {whole}, the first in order" if whole > search.trials_wanted(config, study) else ""
-
-
-def count_of(number: int, noun: str) -> str:
-    """A number with its noun: "1 trial", "2 trials"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def describe_nothing_left(config: SearchConfig, study: Study) -> str:
@@ -156,7 +152,7 @@ def describe_interruption(config: SearchConfig, study: Study, cause: str = INTER
 
 def _ended(config: SearchConfig, study: Study) -> str:
     wanted = search.trials_wanted(config, study)
-    return f"{len(study.ended())} of {count_of(wanted, 'trial')} {'has' if wanted == 1 else 'have'} ended"
+    return f"{len(study.ended())} of {counted(wanted, 'trial')} {'has' if wanted == 1 else 'have'} ended"
 
 
 def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:
@@ -196,7 +192,7 @@ def describe_result(study: Study, best: Trial, seconds: float) -> str:
         f"study   {study.directory}: {', '.join(files)}\n"
         f"best    {best.trial_id} {best.name}\n"
         f"        {params}\n"
-        f"val     {best.best_value:.4f} best {objective.label} in {count_of(best.epochs, 'epoch')}"
+        f"val     {best.best_value:.4f} best {objective.label} in {counted(best.epochs, 'epoch')}"
         f"{beside(study.info, objective)}{_retry_hint(study)}"
     )
 
@@ -225,7 +221,9 @@ def write_report(directory: Path) -> str:
 
     command = shlex.join(["python", "-m", "analysis", "report", str(directory)])
     try:
-        page = write(build(load_study(directory), directory), directory)[0]
+        report = build(load_study(directory), directory)
+        page = write(report, directory)[0]
     except Exception as error:
         return f"report  not written ({type(error).__name__}: {error}); try again with: {command}"
-    return f"report  {page}"
+    failed = f", of which {counted(len(report.failures), 'part')} failed; see: {command}" if report.failures else ""
+    return f"report  {page}{failed}"

@@ -37,7 +37,9 @@ def test_the_published_takeaways_are_the_default_claims(directory, capsys, tmp_p
     table = pd.read_csv(tmp_path / "claims.csv").set_index("claim")["verdict"]
     assert table["batch_norm=True > batch_norm=False"] == "supported"
     assert table["dropout=0.3 > dropout=0.2"] == "undecided"
-    assert table.eq("not testable").sum() >= 6
+    assert len(table) == 3  # these two, and the stability of the loss
+    left_out = "7 of the ten claims published for nature_12K are left out: this study does not have their"
+    assert printed.startswith(left_out)
 
 
 def test_importance_is_printed_with_budget_and_reliability(directory, capsys, tmp_path):

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from analysis.claims.check import (
+    COLUMNS,
     CONTRADICTED,
     NOT_TESTABLE,
     PUBLISHED,
@@ -28,8 +29,11 @@ def check_takeaways(study: StudyData, epochs: int | None = None) -> pd.DataFrame
 
     The table is empty if there are none. Returns the reason as text if no trials can be compared.
     """
+    takeaways = published_takeaways(study)
+    if not takeaways:
+        return pd.DataFrame(columns=COLUMNS)
     try:
-        return check_claims(study, published_takeaways(study), epochs, lenient=True)
+        return check_claims(study, takeaways, epochs, lenient=True)
     except ValueError as error:
         return str(error)
 
@@ -38,11 +42,11 @@ def claims_finding(table: pd.DataFrame) -> str:
     """How many of the takeaways the study supports, contradicts and leaves undecided."""
     counts = {v: int(table["verdict"].eq(v).sum()) for v in (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE)}
     untestable = f" ({counts[NOT_TESTABLE]} not testable)" if counts[NOT_TESTABLE] else ""
-    some = "ten takeaways published for nature_12K"
+    some = "the ten takeaways published for nature_12K"
     if len(table) < PUBLISHED:
-        some = f"{counted(len(table), 'takeaway')} published for nature_12K about hyperparameters of this study"
+        some = f"{counted(len(table), 'takeaway')} published for nature_12K that it can be asked about"
     return (
-        f"Of the {some}, this study supports {counts[SUPPORTED]}, contradicts "
+        f"Of {some}, this study supports {counts[SUPPORTED]}, contradicts "
         f"{counts[CONTRADICTED]} and leaves {counts[UNDECIDED]} undecided{untestable}."
     )
 

@@ -89,7 +89,7 @@ def test_rung_points_are_of_trials_that_were_not_stopped():
     )  # fmt: skip
     points = audit.rung_points(study)
     assert points[["trial_id", "early", "late"]].to_numpy().tolist() == [["t0000", 0.1, 0.3], ["t0002", 0.2, 0.6]]
-    assert audit.plot_rungs(points).get_xlabel() == "best within 1 epochs"
+    assert audit.plot_rungs(points).get_xlabel() == "best within 1 epoch"
 
 
 def test_slots_and_best_so_far_have_the_values_of_their_tables():

@@ -58,7 +58,7 @@ def test_cost_sums_over_all_trials(study, tmp_path):
 def test_a_study_without_results_has_a_first_screen(tmp_path):
     study = study_of([{"a": 1}], [[]], ["failed"])
     head = headline(study, tmp_path, [])
-    assert head.subtitle == "no trial has a result"
+    assert head.subtitle == "the only trial failed; mend the cause and run it again"
     assert head.configuration == {}
 
 
