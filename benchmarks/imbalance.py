@@ -3,9 +3,9 @@
     python benchmarks/imbalance.py
     python benchmarks/imbalance.py --seeds 5 --trials 12
 
-The images are the scans of handwritten digits that come with scikit-learn, written as PNG files: the class "eight" has
-1/50 of the training images of the class "other". The test split keeps all scans that are left;
-more than a quarter of them are eights.
+The images are the scans of handwritten digits that come with scikit-learn, written as PNG files with noise: the class
+"eight" has 1/50 of the training images of the class "other". The test split keeps all scans that are left; more than a
+quarter of them are eights.
 
 Both searches of a seed draw the same configurations at random, class weights and the balanced sampler among them, and
 stop no trial early; they differ in what decides on patience and the best trial. Each line shows the two winners with
@@ -38,6 +38,7 @@ def space():
 """
 METRICS = ("accuracy", "balanced_accuracy")
 RARE, SIZE = 8, 16  # the rare digit; side of the images in pixels
+NOISE = 5.0  # standard deviation that is added to the 16 grey levels: without it every network tells an eight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +58,11 @@ class Options:
 
 def write_photos(folder: Path, ratio: int) -> None:
     """Write train/ and test/ with the classes "other" and "eight"; 1 / ratio of the training images are eights."""
+    import numpy as np
     from PIL import Image
     from sklearn.datasets import load_digits
 
-    scans = load_digits()
+    scans, random = load_digits(), np.random.default_rng(0)
     rare = [i for i, label in enumerate(scans.target) if label == RARE]
     other = [i for i, label in enumerate(scans.target) if label != RARE]
     tested = len(other) // 4  # all digits in equal parts: they come in turns
@@ -71,7 +73,8 @@ def write_photos(folder: Path, ratio: int) -> None:
             target = folder / split / name
             target.mkdir(parents=True)
             for row in rows:
-                pixels = (scans.images[row] * (255 / 16)).astype("uint8")
+                grey = scans.images[row] + random.normal(0, NOISE, scans.images[row].shape)
+                pixels = (grey.clip(0, 16) * (255 / 16)).astype("uint8")
                 Image.fromarray(pixels).resize((SIZE, SIZE), Image.Resampling.NEAREST).save(target / f"{row:04d}.png")
 
 

@@ -32,7 +32,7 @@ def imbalanced(params):
 
 def run(tmp_path, metric: str, trials: int = 12, **changes) -> search.Study:
     settings = {"data": "digits", "num_samples": trials, "max_epochs": 9, "storage_path": tmp_path, "name": metric,
-                "metric": metric, "max_concurrent": 1, "image_size": 8}  # fmt: skip
+                "metric": metric, "max_concurrent": 1, "image_size": 16}  # fmt: skip
     config = SearchConfig(**settings | changes)
     study, space = search.open_study(config)
     search.run(config, study, space, imbalanced)
