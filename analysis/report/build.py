@@ -13,6 +13,7 @@ from analysis.report.document import Report
 from analysis.report.headline import headline
 from analysis.report.key_findings import key_findings
 from analysis.report.sections.claims import check_takeaways, claims_section
+from analysis.report.sections.data import data_section
 from analysis.report.sections.early_stopping import early_stopping_findings, early_stopping_section
 from analysis.report.sections.equal_budget import equal_budget_sections
 from analysis.report.sections.final import final_fact, final_section, read_final
@@ -39,7 +40,8 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     final = read_final(path)
     sections = [
         *final_section(final), *wandb_panel_sections(study, results), *equal_budget_sections(results),
-        claims_section(takeaways), early_stopping_section(study, stopping), study_record_section(study),
+        claims_section(takeaways), early_stopping_section(study, stopping), *data_section(path),
+        study_record_section(study),
     ]  # fmt: skip
     head = headline(study, path, key_findings(study, results, takeaways, stopping))
     head.facts[2:2] = final_fact(final)

@@ -42,7 +42,31 @@ class Table:
     folded: bool = False
 
 
-Item = ReportFigure | Table | str  # a str is a paragraph
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A small picture: ``content`` is a JPEG of ``width`` x ``height`` px, and ``alt`` says what it shows."""
+
+    content: bytes
+    alt: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Rows of pictures, each with a caption; ``name`` is also the name of their files.
+
+    ``narrow`` rows stand beside each other where the page is wide enough.
+    """
+
+    name: str
+    title: str
+    rows: list[tuple[str, list[Picture]]]
+    note: str = ""
+    narrow: bool = False
+
+
+Item = ReportFigure | Table | Gallery | str  # a str is a paragraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +100,27 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report; ``data`` is for the page's script: the trials behind the parallel coordinates."""
+    """A report; ``data`` is for the page's script: the trials behind the parallel coordinates.
+
+    ``kind`` stands in the title of the page, ``command`` and ``note`` at its end.
+    """
 
     headline: Headline
     sections: list[Section]
     data: dict[str, Any] = field(default_factory=dict)
+    kind: str = "report"
+    command: str = "python -m analysis report"
+    note: str = "All intervals are 95 % intervals."
 
     @property
     def figures(self) -> list[ReportFigure]:
         """All figures, in the order of the page."""
         return [item for section in self.sections for item in section.items if isinstance(item, ReportFigure)]
+
+    @property
+    def galleries(self) -> list[Gallery]:
+        """All galleries, in the order of the page."""
+        return [item for section in self.sections for item in section.items if isinstance(item, Gallery)]
 
     @property
     def tables(self) -> list[Table]:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from analysis.escaping import printable
 from analysis.figures.style import svg_text
 from analysis.markdown import as_text_table
-from analysis.report.document import Report, ReportFigure, Table
+from analysis.report.document import Gallery, Picture, Report, ReportFigure, Table
 from analysis.stats.encode import is_number
 
 HERE = Path(__file__).parent
@@ -26,6 +26,7 @@ def render(report: Report) -> str:
         autoescape=True, finalize=_printable, loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined
     )
     environment.tests["figure"] = lambda item: isinstance(item, ReportFigure)
+    environment.tests["gallery"] = lambda item: isinstance(item, Gallery)
     plots = {p.name: json.loads(p.interactive.to_json()) for p in report.figures if p.interactive is not None}
     for plot in plots.values():
         plot["layout"].pop("template", None)  # the page sets its own colours
@@ -40,6 +41,7 @@ def render(report: Report) -> str:
         data=_json(report.data),
         svg=_svg,
         table=_table,
+        picture=_picture,
     )
 
 
@@ -65,6 +67,13 @@ def _json(content: object) -> Markup:
 def _svg(figure: ReportFigure) -> Markup:
     drawing = svg_text(figure.figure, figure.name)
     return Markup(drawing.replace("<svg ", f'<svg role="img" aria-label="{escape(printable(figure.alt))}" ', 1))
+
+
+def _picture(picture: Picture) -> Markup:
+    content = base64.b64encode(picture.content).decode()
+    return Markup('<img src="data:image/jpeg;base64,{}" width="{}" height="{}" alt="{}">').format(
+        content, picture.width, picture.height, printable(picture.alt)
+    )
 
 
 def _table(table: Table) -> Markup:

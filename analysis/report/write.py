@@ -9,7 +9,7 @@ from analysis.escaping import escape_markdown, escape_markdown_line
 from analysis.figures.style import png_bytes
 from analysis.files import is_inside
 from analysis.markdown import csv_text, markdown_table
-from analysis.report.document import Fact, Report, ReportFigure, Table
+from analysis.report.document import Fact, Gallery, Item, Picture, Report, ReportFigure
 from analysis.report.page import render
 
 REPORT_HTML = "report.html"
@@ -36,6 +36,7 @@ def write(report: Report, folder: Path, *, csv: bool = False) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {Path(FIGURES_DIR, f"{figure.name}.png"): png_bytes(figure.figure) for figure in report.figures}
+    files |= {Path(place): picture.content for gallery in report.galleries for place, picture in _pictures(gallery)}
     if csv:
         files |= {Path(TABLES_DIR, f"{t.name}.csv"): csv_text(t.frame).encode() for t in report.tables}
     files[Path(SUMMARY_MD)] = summary(report).encode()
@@ -44,6 +45,16 @@ def write(report: Report, folder: Path, *, csv: bool = False) -> list[Path]:
         _create_folder((folder / name).parent, folder)
         _replace(folder / name, content)
     return [folder / name for name in reversed(files)]
+
+
+def _pictures(gallery: Gallery) -> list[tuple[str, Picture]]:
+    """The pictures of a gallery with the places of their files."""
+    pictures = [picture for _, row in gallery.rows for picture in row]
+    several = len(pictures) > 1
+    return [
+        (f"{FIGURES_DIR}/{gallery.name}{f'-{number}' if several else ''}.jpg", picture)
+        for number, picture in enumerate(pictures, start=1)
+    ]
 
 
 def _create_folder(folder: Path, report: Path) -> None:
@@ -84,7 +95,7 @@ def summary(report: Report) -> str:
     return text + "\n"
 
 
-def _markdown(item: str | ReportFigure | Table) -> str:
+def _markdown(item: Item) -> str:
     if isinstance(item, str):
         return f"\n\n{escape_markdown_line(item)}"
     if isinstance(item, ReportFigure):
@@ -92,6 +103,9 @@ def _markdown(item: str | ReportFigure | Table) -> str:
         return f"\n\n![{escape_markdown(item.alt)}]({FIGURES_DIR}/{item.name}.png){caption}"
     note = f"\n\n{escape_markdown_line(item.note)}" if item.note else ""
     title = escape_markdown(item.title)
+    if isinstance(item, Gallery):
+        shown = "\n".join(f"![{escape_markdown(picture.alt)}]({place})" for place, picture in _pictures(item))
+        return f"\n\n### {title}{note}\n\n{shown}"
     return "" if item.folded else f"\n\n### {title}{note}\n\n{markdown_table(item.frame)}"
 
 

@@ -1,0 +1,164 @@
+"""The section about the images of a study, and its parts: classes, groups, copies, files that are not used."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from analysis.escaping import printable
+from analysis.figures.data import MAX_CLASSES, plot_class_counts
+from analysis.figures.style import shortened
+from analysis.readers.data_records import DataRecords, read_data_records
+from analysis.report.document import Gallery, Item, Picture, ReportFigure, Section, Table, section
+from analysis.schema import (
+    CLASS,
+    COPY_KIND,
+    COPY_SET,
+    GROUP,
+    LEFT_OUT,
+    PATH,
+    REASON,
+    SPLIT,
+    TEST,
+)
+
+TRAIN, UNSPLIT = "train", "not split"
+SPLITS = (TRAIN, "val", TEST, LEFT_OUT, UNSPLIT)  # the columns of the tables, in this order
+TOTAL, SHARE = "photos", "share"
+MAX_TEXT = 200  # characters of a name in the page
+MAX_ROWS = 2000  # of a table, also in its CSV file
+MAX_OPEN_ROWS = 40  # longer tables are folded, and not in the summary
+
+
+def data_section(study: Path) -> list[Section]:
+    """What the search found in the images of the study at ``study``; no section if the study does not say."""
+    records = read_data_records(study)
+    return [] if records is None else [section("data", "Data", lambda: _items(records))]
+
+
+def _items(records: DataRecords) -> list[Item]:
+    gallery = [] if records.picture is None else [copies_gallery(records.picture)]
+    return [
+        *class_items(records.splits), *group_items(records.splits), *copy_items(records.copies), *gallery,
+        *skipped_items(records.skipped), *(f"Not shown: {error}." for error in records.errors),
+    ]  # fmt: skip
+
+
+def class_counts(splits: pd.DataFrame) -> pd.DataFrame:
+    """Number of images of each class (index, the largest first) in each split (columns) that has any."""
+    table = pd.crosstab(splits[CLASS], splits[SPLIT])
+    table = table.reindex(columns=[name for name in SPLITS if name in table.columns])
+    table = table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+    table.index = pd.Index([_short(name) for name in table.index], name=CLASS)
+    return table.rename_axis(columns=None)
+
+
+def class_items(splits: pd.DataFrame) -> list[Item]:
+    """How many images each class has, and how far the classes are from equal."""
+    counts = class_counts(splits)
+    if counts.empty:
+        return []
+    total = counts.sum(axis=1)
+    table = counts.reset_index()
+    if counts.shape[1] > 1:
+        table[TOTAL] = total.to_numpy()
+    table[SHARE] = [f"{share:.1%}" for share in total / total.sum()]
+    drawn = "" if len(counts) <= MAX_CLASSES else f" The {MAX_CLASSES // 2} largest and smallest classes."
+    alt = f"Photos of {len(counts)} classes. {describe_balance(counts)}"
+    return [
+        describe_balance(counts),
+        ReportFigure("classes_in_splits", alt, plot_class_counts(counts), f"Photos per class and split.{drawn}"),
+        _table("classes_in_splits", "Photos per class", table),
+    ]
+
+
+def describe_balance(counts: pd.DataFrame) -> str:
+    """The number of images and classes, the largest and the smallest class, and what always guessing one scores."""
+    total = counts.sum(axis=1)
+    sizes = ", ".join(f"{counts[name].sum():,} {name}" for name in counts)
+    return (
+        f"{total.sum():,} photos of {len(counts):,} classes ({sizes}). The largest class, {total.index[0]}, has "
+        f"{total.iloc[0]:,} photos, the smallest, {total.index[-1]}, {total.iloc[-1]:,}. {describe_constant(counts)}"
+    )
+
+
+def describe_constant(counts: pd.DataFrame) -> str:
+    """The accuracy of answering the largest training class always: on the test split, or else on all images."""
+    answer = counts[TRAIN].idxmax() if TRAIN in counts else counts.index[0]
+    asked = counts[TEST] if TEST in counts else counts.sum(axis=1)
+    where = "on the test photos" if TEST in counts else "on these photos"
+    share = asked[counts.index == answer].iloc[0] / max(1, asked.sum())
+    return f"Always answering {answer} scores {share:.2f} {where}."
+
+
+def group_items(splits: pd.DataFrame) -> list[Item]:
+    """The number of groups in each split, and whether a group is in two."""
+    grouped = splits[splits[GROUP].ne("") & splits[SPLIT].isin(SPLITS)]
+    if grouped.empty:
+        return []
+    groups = grouped[grouped[SPLIT].ne(LEFT_OUT)].groupby(GROUP)[SPLIT].nunique()
+    counts = grouped.groupby(SPLIT)[GROUP].nunique()
+    sizes = ", ".join(f"{counts[name]:,} in {name}" for name in SPLITS if name in counts)
+    crossing = int((groups > 1).sum())
+    sides = "none is on two sides" if not crossing else f"{crossing:,} are on two sides"
+    return [f"The photos belong to {grouped[GROUP].nunique():,} groups ({sizes}); {sides}."]
+
+
+def copy_items(copies: pd.DataFrame) -> list[Item]:
+    """The sets of copies: how many, which cross splits or classes, and the images of each."""
+    if copies.empty:
+        return []
+    sets = copies.groupby(COPY_SET, sort=False)
+    classes, left_out = int((sets[CLASS].nunique() > 1).sum()), int(copies[SPLIT].eq(LEFT_OUT).sum())
+    used = copies[copies[SPLIT].ne(LEFT_OUT)]
+    crossing = int((used.groupby(COPY_SET)[SPLIT].nunique() > 1).sum())
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in copies[COPY_KIND].value_counts().head(3).items())
+    text = f"{len(copies):,} photos are copies of each other, in {len(sets):,} sets ({_short(kinds)})."
+    if left_out:
+        text += f" {left_out:,} of them are left out of training, as copies of them validate or test."
+    if crossing:
+        text += f" {crossing:,} sets have photos in two splits."
+    if classes:
+        text += f" {classes:,} sets have photos in two classes: at least one of their labels is wrong."
+    return [text, _table("copies", "Copies, those in several classes first", copies, folded=True)]
+
+
+def copies_gallery(picture: Image.Image) -> Gallery:
+    """The picture of copies as an item of the page."""
+    alt = "Pairs of photos that are copies of each other, in the order of the table."
+    note = "The first two photos of each set, in the order of the table."
+    return Gallery("copies", "Copies side by side", [("", [as_picture(picture, alt)])], note)
+
+
+def as_picture(image: Image.Image, alt: str, quality: int = 80) -> Picture:
+    """An image as a JPEG of the page."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=quality, optimize=True)
+    return Picture(buffer.getvalue(), alt, image.width, image.height)
+
+
+def skipped_items(skipped: pd.DataFrame) -> list[Item]:
+    """The files that are not used, by reason."""
+    if skipped.empty:
+        return []
+    reasons = skipped.groupby(REASON).agg(files=(PATH, "size"), example=(PATH, "first")).reset_index()
+    reasons = reasons.sort_values("files", ascending=False, kind="stable")
+    first = f"{reasons['files'].iloc[0]:,} for the reason: {_short(reasons[REASON].iloc[0])}"
+    are = "1 file is" if len(skipped) == 1 else f"{len(skipped):,} files are"
+    return [
+        f"{are} not used ({first}).",
+        _table("not_used", "Files that are not used, by reason", reasons),
+        _table("not_used_files", "Each file that is not used", skipped, folded=True),
+    ]
+
+
+def _table(name: str, title: str, frame: pd.DataFrame, folded: bool = False) -> Table:
+    """A table of bounded size, with short texts."""
+    note = f"the first {MAX_ROWS:,} of {len(frame):,} rows" if len(frame) > MAX_ROWS else ""
+    shown = frame.head(MAX_ROWS).map(lambda value: _short(value) if isinstance(value, str) else value)
+    return Table(name, title, shown.reset_index(drop=True), note, folded or len(frame) > MAX_OPEN_ROWS)
+
+
+def _short(text: object) -> str:
+    return printable(shortened(text, MAX_TEXT))
