@@ -24,6 +24,7 @@ class Command(NamedTuple):
 GROUPS = {
     "data": {
         "download": Command("inat.data.download", "Download nature_12K, 10 classes of photos (3.6 GB)."),
+        "data": Command("inat.data.inspect", "Look at photos before a search, and write a page of them."),
         "cache": Command("inat.data.cache", "List or clear the cached images and features."),
     },
     "search": {

@@ -16,6 +16,7 @@ ROWS = {
     "inat.training.precision": 2, "inat.training.memory": 2,
     "inat.training": 3, "inat.interpret": 3, "inat.predict": 3, "inat.summary": 3,
     "inat.tuning": 4, "inat.finalize": 4, "inat.study_check": 4, "inat.study.__main__": 4,
+    "inat.data.inspect": 4,
     # The check of a cluster runs on the user's machine, before the cluster exists.
     "inat.cluster": 1, "inat.cluster.__main__": 4,
     "inat.cluster.wait_on_head": 4, "inat.cluster.wait": 4, "inat.cluster.status": 4,
