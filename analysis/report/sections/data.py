@@ -128,10 +128,10 @@ def copies_gallery(picture: Image.Image) -> Gallery:
     """The picture of copies as an item of the page."""
     alt = "Pairs of photos that are copies of each other, in the order of the table."
     note = "The first two photos of each set, in the order of the table."
-    return Gallery("copies", "Copies side by side", [("", [as_picture(picture, alt)])], note)
+    return Gallery("copies", "Copies side by side", [("", [to_picture(picture, alt)])], note)
 
 
-def as_picture(image: Image.Image, alt: str, quality: int = 80) -> Picture:
+def to_picture(image: Image.Image, alt: str, quality: int = 80) -> Picture:
     """An image as a JPEG of the page."""
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=quality, optimize=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.escaping import printable
 from analysis.report.sections.data import UNSPLIT
 from analysis.schema import CLASS, COPY_KIND, COPY_SET, GROUP, LEFT_OUT, PATH, REASON, SPLIT
 from inat.config.trial import DataConfig
@@ -21,7 +22,7 @@ from inat.data.image_files import ImageFiles, Listing
 from inat.data.image_store import ImageStore, open_stores
 from inat.data.inspect.headers import Header, file_paths, read_headers, sample_sizes, upright_sizes
 from inat.data.listing import groups_of, list_data
-from inat.data.records import copy_sets, copy_table, skipped_table, split_table, stored_image
+from inat.data.records import Row, copy_sets, copy_table, skipped_table, split_table, stored_image
 from inat.data.split_rows import SplitRows, split_names
 from inat.data.splits import Assignment, assignment, load_splits
 from inat.data.thumbnails import SIDE, grey
@@ -96,8 +97,8 @@ def _collect_files(config: DataConfig, assigned: Assignment, problem: str) -> Co
     sizes, formats, modes = _headers(listing, aspects)
     split = np.array(split_names(len(aspects), assigned.rows), dtype=object)
     split[assigned.rows.left_out] = LEFT_OUT
-    splits = pd.DataFrame(split_table(assigned), columns=[PATH, CLASS, SPLIT, GROUP])
-    copies = pd.DataFrame(copy_table(assigned), columns=[COPY_SET, COPY_KIND, PATH, CLASS, SPLIT])
+    splits = _frame(split_table(assigned), PATH, CLASS, SPLIT, GROUP)
+    copies = _frame(copy_table(assigned), COPY_SET, COPY_KIND, PATH, CLASS, SPLIT)
     if problem:
         split[split == TRAIN] = UNSPLIT
         splits[SPLIT], copies[SPLIT] = (frame[SPLIT].replace(TRAIN, UNSPLIT) for frame in (splits, copies))
@@ -105,8 +106,17 @@ def _collect_files(config: DataConfig, assigned: Assignment, problem: str) -> Co
         config, "not split, see the error below" if problem else listing.meaning, listing.development.classes,
         listing.names, np.array(listing.labels, np.int64), aspects > 0, split.astype(str), sizes, aspects,
         _brightness(assigned.stores), partial(stored_image, assigned), splits, formats, modes,
-        pd.DataFrame(skipped_table(assigned), columns=[PATH, REASON]), copies, copy_sets(assigned), problem,
+        _frame(skipped_table(assigned), PATH, REASON), copies, copy_sets(assigned), problem,
     )  # fmt: skip
+
+
+def _frame(rows: Sequence[Row], *columns: str) -> pd.DataFrame:
+    """A table whose texts pandas can hold: names of files need not be Unicode."""
+    return pd.DataFrame([[_as_unicode(row[name]) for name in columns] for row in rows], columns=list(columns))
+
+
+def _as_unicode(value: object) -> object:
+    return printable(value) if isinstance(value, str) else value
 
 
 def _headers(listing: Listing, aspects: NDArray[np.float32]) -> tuple[NDArray[np.int64], Counter[str], Counter[str]]:

@@ -23,7 +23,7 @@ def inspect(command: InspectCommand) -> None:
         download(config)
     found = collect(config)
     time = None if found.problem else _estimate(command, found)
-    for part in describe(found, command.data, time):
+    for part in describe(found, command.photos, time):
         console.print(part)
     text = render(make_page(found, command.name, command.search_command(), time))
     write_page(command, text)

@@ -1,19 +1,18 @@
 """Pictures of the page: examples of each class, pairs of copies, the darkest and the brightest images."""
 
-import io
-from collections.abc import Sequence
-
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from analysis.report.document import Gallery, Picture
-from analysis.schema import COPY_KIND, COPY_SET, LEFT_OUT, SPLIT
+from analysis.report.sections.data import to_picture
+from analysis.schema import CLASS, COPY_KIND, COPY_SET, LEFT_OUT, SPLIT
 from inat.data.inspect.collect import Collected
 from inat.data.inspect.facts import extreme_rows
 
 # A page of 200 classes stays below 3 MB: pictures are written as text, which makes them a third larger.
 EXAMPLE_BYTES = 1_500_000
-MAX_EXAMPLES, MAX_CLASSES = 12, 400
+MAX_EXAMPLES, MAX_CLASSES = 10, 400
 SIDE, SMALL_SIDE, FEW_CLASSES = 96, 64, 40
 COPY_SETS, EXTREMES = 24, 8
 QUALITY = 75
@@ -50,17 +49,16 @@ def _spread(found: Collected, label: int) -> list[int]:
 
 def copy_gallery(found: Collected) -> Gallery | None:
     """The first two images of each set of copies, those in two classes or splits first."""
-    by_set = {number: rows for number, (_, rows) in enumerate(found.copies.groupby(COPY_SET, sort=False))}
+    tables = [table for _, table in found.copies.groupby(COPY_SET, sort=False)]
     shown = []
-    for number, rows in enumerate(found.copy_rows[:COPY_SETS]):
-        table = by_set[number].iloc[:2]
-        places = [
-            f"{found.classes[found.labels[row]]} ({split})" for row, split in zip(rows, table[SPLIT], strict=False)
-        ]
-        caption = f"{table[COPY_KIND].iloc[-1]}: {' and '.join(_short(place) for place in places)}"
-        shown.append((caption, [as_picture(found, row, SIDE) for row in rows[:2]]))
+    for table, rows in zip(tables[:COPY_SETS], found.copy_rows, strict=False):
+        second = contrasting(table)
+        pair = table.iloc[[0, second]]
+        classes, splits = (_short(" and ".join(dict.fromkeys(pair[name]))) for name in (CLASS, SPLIT))
+        pictures = [as_picture(found, row, SIDE) for row in (rows[0], rows[second])]
+        shown.append((f"{pair[COPY_KIND].iloc[1]}, {classes}: {splits}", pictures))
     rest = len(found.copy_rows) - len(shown)
-    note = f"The first two photos of each set; '{LEFT_OUT}' photos are in no split."
+    note = f"Two photos of each set. Photos {LEFT_OUT} are in no split."
     note += f" {rest:,} more sets are in the table." if rest > 0 else ""
     return Gallery("copies", "Copies side by side", shown, note, narrow=True) if shown else None
 
@@ -74,17 +72,25 @@ def extreme_gallery(found: Collected) -> Gallery | None:
     return Gallery("extremes", "Darkest and brightest photos", rows) if rows else None
 
 
+def contrasting(table: pd.DataFrame) -> int:
+    """The position of the copy that differs most from the first of its set: in class, else in split, else any."""
+    first, others = table.iloc[0], table.iloc[1:]
+    for column in (CLASS, SPLIT):
+        differs = np.flatnonzero(others[column].ne(first[column]))
+        if len(differs):
+            return int(differs[0]) + 1
+    return 1
+
+
 def as_picture(found: Collected, row: int, side: int) -> Picture:
-    """An image of the store at ``side`` px, with its name and class as the text for people who do not see it."""
+    """An image of the store at ``side`` px, with its class and name as the text for people who do not see it."""
     image = Image.fromarray(np.ascontiguousarray(found.image(row)))
-    # An enlarged scan of 8 x 8 pixels keeps its sharp edges.
+    # A scan of 8 x 8 pixels keeps its sharp edges.
     method = Image.Resampling.NEAREST if image.width <= side // 2 else Image.Resampling.BILINEAR
-    buffer = io.BytesIO()
-    image.resize((side, side), method).save(buffer, format="JPEG", quality=QUALITY, optimize=True)
     name = f"{found.classes[found.labels[row]]}: {_short(found.names[row])}"
-    return Picture(buffer.getvalue(), name, side, side)
+    return to_picture(image.resize((side, side), method), name, QUALITY)
 
 
-def _short(text: str, keep: Sequence[str] = ()) -> str:
+def _short(text: str) -> str:
     """The end of a long name, where paths differ."""
     return text if len(text) <= TEXT else f"…{text[1 - TEXT :]}"

@@ -10,7 +10,7 @@ from rich.filesize import decimal
 
 from analysis.report.sections.data import UNSPLIT, class_counts
 from analysis.schema import CLASS, COPY_SET, GROUP, LEFT_OUT, PATH, REASON, SPLIT, TEST
-from inat.constants import TRAIN, VAL
+from inat.constants import DIGITS, TRAIN, VAL
 from inat.data.inspect.collect import Collected
 from inat.data.thumbnails import SIDE
 
@@ -91,7 +91,7 @@ def brightness(found: Collected) -> str:
     dark, bright = int((values < DARK).sum()), int((values > BRIGHT).sum())
     low, high = np.quantile(values, [0.05, 0.95])
     return (
-        f"median {np.median(values):.0%} of white, 5 % below {low:.0%}, 5 % above {high:.0%}; {dark:,} nearly black, "
+        f"median {np.median(values):.0%} of white, nine of ten from {low:.0%} to {high:.0%}; {dark:,} nearly black, "
         f"{bright:,} nearly white"
     )
 
@@ -150,6 +150,8 @@ def store_sizes(found: Collected) -> tuple[int, int]:
 
 def store(found: Collected) -> str:
     """The size of the decoded images on the disk."""
+    if found.config.data == DIGITS:
+        return "none, the scans fit into memory"
     plain, augmented = store_sizes(found)
     size = f"{found.config.image_size} px"
     return f"{decimal(plain)} at {size} in {found.config.cache_dir}, {decimal(augmented)} with augmentation"
@@ -178,7 +180,7 @@ def warnings(found: Collected) -> list[str]:
     values = found.brightness[found.usable]
     if extreme := int(((values < DARK) | (values > BRIGHT)).sum()):
         photos = "1 photo is" if extreme == 1 else f"{extreme:,} photos are"
-        texts.append(f"{photos} nearly black or white: see Brightness.")
+        texts.append(f"{photos} nearly black or white: see Sizes and brightness.")
     if (share := smaller_share(found)) > SMALLER_SHARE:
         texts.append(f"{share:.0%} of the photos are smaller than {found.config.image_size} px and will be enlarged.")
     return texts

@@ -10,14 +10,14 @@ import tyro
 from inat.config.search import SearchConfig
 from inat.constants import CACHE_DIR, DIGITS, TORCHVISION
 
-OWN = ("output", "debug")  # options that a search has not, or has with another meaning
+OWN = ("photos", "output", "debug")  # options that a search has not, or has with another name or meaning
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InspectCommand:
     """Look at photos before a search."""
 
-    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PHOTOS")]
+    photos: tyro.conf.Positional[str]
     """Folder of photos, torchvision:NAME or digits, as for --data of a search."""
     labels: Annotated[Path | None, "FILE"] = None
     """Table of the photos with the columns path, label, and if you like split and group. Default: metadata.csv in the
@@ -37,6 +37,8 @@ class InspectCommand:
     """Side of the square images of the search, in pixels. Default: 224, or 32 for digits."""
     cache_dir: Annotated[Path, "FOLDER"] = CACHE_DIR
     """Folder for decoded images."""
+    max_bad_fraction: float = 0.01
+    """Largest share of the images that may be unreadable; with more, a search does not start."""
     output: Annotated[Path | None, "FILE"] = None
     """The page. Default: NAME-data.html in the current folder."""
     debug: bool = False
@@ -47,14 +49,15 @@ class InspectCommand:
 
     def search(self) -> SearchConfig:
         """A search of these images with the other options at their defaults; ConfigError for a wrong value."""
-        return SearchConfig(**{f.name: getattr(self, f.name) for f in fields(self) if f.name not in OWN})
+        options = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in OWN}
+        return SearchConfig(data=self.photos, **options)
 
     @property
     def name(self) -> str:
         """A short name of the data set, which can be part of a file name."""
-        if self.data == DIGITS or self.data.startswith(TORCHVISION):
-            return self.data.removeprefix(TORCHVISION)
-        return Path(self.data).expanduser().absolute().name or "photos"
+        if self.photos == DIGITS or self.photos.startswith(TORCHVISION):
+            return self.photos.removeprefix(TORCHVISION)
+        return Path(self.photos).expanduser().absolute().name or "photos"
 
     @property
     def page(self) -> Path:
@@ -63,9 +66,9 @@ class InspectCommand:
 
     def search_command(self) -> str:
         """The command that searches these images."""
-        words = ["--data", self.data]
+        words = ["--data", self.photos]
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name not in (*OWN, "data") and value != field.default:
+            if field.name not in OWN and value != field.default:
                 words += [f"--{field.name.replace('_', '-')}", *([] if value is True else [str(value)])]
         return f"python tune_scratch.py {shlex.join(words)}"

@@ -1,7 +1,6 @@
 """The page of inat.data.inspect, in the style of a report."""
 
 import numpy as np
-from rich.filesize import decimal
 
 from analysis.figures.data import Distribution, plot_distributions
 from analysis.report.document import Fact, Headline, Item, Report, ReportFigure, Section
@@ -50,7 +49,6 @@ def _headline(found: Collected, name: str, time: SearchTime | None) -> Headline:
         ),
         Fact("copies", copies, "photos that have a copy"),
         Fact("not used", f"{len(found.skipped):,}", "files"),
-        Fact("decoded", decimal(facts.store_sizes(found)[0]), f"on the disk at {found.config.image_size} px"),
     ]
     if time:
         items.append(

@@ -21,7 +21,8 @@ def describe(found: Collected, data: str, time: SearchTime | None) -> list[str |
     """The lines and the table of classes, in order."""
     counts = class_counts(found.splits)
     lines = [
-        f"data        {data}: {len(found.names):,} photos, {len(found.classes):,} classes",
+        f"data        {data}: {_counted(len(found.names), 'photo', 'photos')}, "
+        f"{_counted(len(found.classes), 'class', 'classes')}",
         f"splits      {facts.split_sizes(found)}",
         f"            {found.meaning}",
     ]
@@ -39,6 +40,10 @@ def describe(found: Collected, data: str, time: SearchTime | None) -> list[str |
         f"search      {describe_time(time)}" if time else "",
     ]
     return ["\n".join(lines), class_table(counts), "\n".join(filter(None, rest))]
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"
 
 
 def describe_time(time: SearchTime) -> str:
