@@ -1,0 +1,124 @@
+import pandas as pd
+import pytest
+from PIL import Image
+
+from analysis.report.build import build
+from analysis.report.document import Gallery, Headline, Report, Section, Table
+from analysis.report.page import render
+from analysis.report.sections.data import (
+    class_counts,
+    class_items,
+    copy_items,
+    data_section,
+    describe_constant,
+    group_items,
+    skipped_items,
+)
+from analysis.report.write import write
+from analysis.study import load_study
+from tests.analysis.studies import early_stopped_study, write_study_dir
+
+EVIL = "<script>alert(1)</script>[x](http://h)\u202e"
+
+
+@pytest.fixture
+def splits():
+    rows = [("a", "train")] * 6 + [("a", "val")] * 2 + [("a", "test")] * 3 + [("b", "train")] * 2 + [("b", "test")]
+    table = pd.DataFrame(rows, columns=["class", "split"])
+    return table.assign(path=[f"{i}.jpg" for i in range(len(rows))], group="")
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study directory whose records have hostile names."""
+    directory = write_study_dir(early_stopped_study(20), tmp_path / "study")
+    data = directory / "data"
+    data.mkdir()
+    rows = "".join(
+        f"{i}.jpg,{EVIL},{split},g{i}\n" for i, split in enumerate(["train"] * 5 + ["test", EVIL, "left out"])
+    )
+    (data / "splits.csv").write_text(f"path,class,split,group\n{rows}z.jpg,b,train,\n")
+    (data / "skipped.csv").write_text(f"path,reason\n{EVIL},{EVIL}\n{'x' * 100_000},long\n")
+    (data / "duplicates.csv").write_text(f"set,kind,path,class,split\n1,{EVIL},1.jpg,{EVIL},train\n1,a,2.jpg,b,test\n")
+    Image.new("RGB", (200, 100), "red").save(data / "duplicates.jpg")
+    return directory
+
+
+def test_classes_are_counted_per_split_the_largest_first(splits):
+    counts = class_counts(splits.iloc[::-1])
+    assert counts.index.tolist() == ["a", "b"]
+    assert counts.to_dict("list") == {"train": [6, 2], "val": [2, 0], "test": [3, 1]}
+
+
+def test_the_constant_answer_is_the_largest_training_class_on_the_test_split(splits):
+    assert describe_constant(class_counts(splits)) == "Always answering a scores 0.75 on the test photos."
+
+
+def test_no_image_has_no_classes(splits):
+    assert class_items(splits.iloc[:0]) == []
+
+
+def test_groups_on_two_sides_are_counted(splits):
+    assert group_items(splits) == []
+    splits["group"] = ["g"] * 6 + ["h"] * 2 + ["g"] * 3 + ["i"] * 3
+    (text,) = group_items(splits)
+    assert text == "The photos belong to 3 groups (2 in train, 1 in val, 2 in test); 2 are on two sides."
+
+
+def test_copies_in_two_classes_and_splits_are_named():
+    copies = pd.DataFrame(
+        [("1", "same file", "a.jpg", "a", "train"), ("1", "same file", "b.jpg", "b", "train"),
+         ("2", "near copy", "c.jpg", "a", "left out"), ("2", "near copy", "d.jpg", "a", "test"),
+         ("3", "near copy", "e.jpg", "a", "train"), ("3", "near copy", "f.jpg", "a", "test")],
+        columns=["set", "kind", "path", "class", "split"],
+    )  # fmt: skip
+    text, table = copy_items(copies)
+    assert "6 photos are copies of each other, in 3 sets (4 near copy, 2 same file)" in text
+    assert "1 of them are left out" in text
+    assert "1 sets have photos in two splits" in text
+    assert "1 sets have photos in two classes" in text
+    assert isinstance(table, Table)
+    assert table.folded
+
+
+def test_skipped_files_are_counted_by_reason():
+    skipped = pd.DataFrame({"path": ["a", "b", "c"], "reason": ["video", "text", "text"]})
+    text, reasons, _ = skipped_items(skipped)
+    assert text == "3 files are not used (2 for the reason: text)."
+    assert reasons.frame.to_dict("records")[0] == {"reason": "text", "files": 2, "example": "b"}
+
+
+def test_a_study_without_records_has_no_section(tmp_path):
+    assert data_section(tmp_path) == []
+
+
+def test_the_report_of_a_strangers_study_has_the_section_and_stays_harmless(study):
+    files = write(build(load_study(study), study), study)
+    html, summary = (study / "report.html").read_text(), (study / "summary.md").read_text()
+    assert '<section id="data">' in html
+    assert "<script>alert" not in html
+    assert "\u202e" not in html + summary
+    assert "x" * 1000 not in html
+    assert "<script>" not in summary
+    assert "](http://" not in summary
+    assert "## Data" in summary
+    assert "(figures/copies.jpg)" in summary
+    with Image.open(study / "figures" / "copies.jpg") as picture:
+        assert picture.size == (200, 100)
+    assert study / "figures" / "copies.jpg" in files
+
+
+def test_what_cannot_be_read_is_said(study):
+    (study / "data" / "duplicates.jpg").write_bytes(b"no image")
+    (section,) = data_section(study)
+    assert any("Not shown: data/duplicates.jpg cannot be read" in str(item) for item in section.items)
+    assert not any(isinstance(item, Gallery) for item in section.items)
+
+
+def test_the_page_of_a_hundred_thousand_copies_is_small():
+    copies = pd.DataFrame({"set": [str(i // 2) for i in range(100_000)], "kind": "near copy", "path": "p" * 500,
+                           "class": "a", "split": "train"})  # fmt: skip
+    html = render(Report(Headline("x", "", {}, [], []), [Section("data", "Data", copy_items(copies))]))
+    assert "100,000 photos are copies of each other, in 50,000 sets" in html
+    assert "the first 2,000 of 100,000 rows" in html
+    assert len(html) < 500_000
