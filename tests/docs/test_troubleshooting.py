@@ -19,6 +19,7 @@ INTERNAL = {
     "inat/cluster/host_session.py", "inat/cluster/probe.py", "inat/cluster/requirements.py", "analysis/__init__.py",
     "analysis/files.py", "inat/study/events.py", "inat/study/archive.py", "inat/training/checkpoint_limits.py",
     "analysis/readers/wandb_api.py", "analysis/readers/ray_tune_files.py", "inat/cluster/check.py",
+    "analysis/readers/data_records.py",
 }  # fmt: skip
 CAUGHT = {"ConnectionCutError", "UnfitEventError", "AssertionError"}  # and their words end up in another error
 PARTS = re.compile(

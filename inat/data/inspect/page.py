@@ -44,9 +44,7 @@ def _headline(found: Collected, name: str, time: SearchTime | None) -> Headline:
     items = [
         Fact("photos", f"{used:,}", facts.split_sizes(found)),
         Fact("classes", f"{len(found.classes):,}", f"largest {share:.1%} of the photos" if len(total) else ""),
-        Fact(
-            "median size", _median_size(found), f"{facts.smaller_share(found):.0%} below {found.config.image_size} px"
-        ),
+        Fact("median size", _median_size(found), _smaller(found)),
         Fact("copies", copies, "photos that have a copy"),
         Fact("not used", f"{len(found.skipped):,}", "files"),
     ]
@@ -55,6 +53,11 @@ def _headline(found: Collected, name: str, time: SearchTime | None) -> Headline:
             Fact("default search", f"~{rough_duration(time.seconds)}", f"{time.trials} trials on {time.device}")
         )
     return Headline(name, found.meaning, {}, items, facts.warnings(found) or ["Nothing stands out."])
+
+
+def _smaller(found: Collected) -> str:
+    share = facts.smaller_share(found)
+    return f"{share:.0%} below {found.config.image_size} px" if share else f"none below {found.config.image_size} px"
 
 
 def _median_size(found: Collected) -> str:
