@@ -34,7 +34,7 @@ MAX_OPEN_ROWS = 40  # longer tables are folded, and not in the summary
 def data_section(study: Path) -> list[Section]:
     """What the search found in the images of the study at ``study``; no section if the study does not say."""
     records = read_data_records(study)
-    return [] if records is None else [section("data", "Data", lambda: _items(records))]
+    return [] if records is None else [section("images", "Data", lambda: _items(records))]
 
 
 def _items(records: DataRecords) -> list[Item]:

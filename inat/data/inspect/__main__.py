@@ -5,8 +5,8 @@
     python -m inat.data.inspect photos --labels labels.csv   # classes from a table
     python -m inat.data.inspect digits --output digits.html
 
-It decodes the photos once, as the search does, which then need not do it again. Exits with code 2 if these photos
-cannot be trained on, and says why.
+It decodes the photos at the image size, and a search uses the result; only the larger copies for augmentation are made
+by the search. Exits with code 2 if these photos cannot be trained on, and says why.
 """
 
 from inat.cli import run_command

@@ -23,7 +23,7 @@ EPOCHS_PER_TRIAL = 8
 VALIDATION_COST = 1 / 3  # of an image: a forward pass of three
 GPU_BATCH = 64
 CPU_PIXELS = 8 * 224 * 224  # of a batch, which has 2 to 64 images; larger ones take too long on one core
-MAX_SECONDS, MAX_STEPS = 3.0, 10  # of the measurement, after one step to warm up
+MAX_SECONDS, MAX_STEPS = 1.5, 10  # of the measurement, after one step to warm up
 
 
 @dataclass(frozen=True, slots=True)

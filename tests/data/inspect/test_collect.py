@@ -84,3 +84,29 @@ def test_digits_need_no_files(tmp_path):
     assert (len(found.names), len(found.classes)) == (1797, 10)
     assert found.image(0).shape == (32, 32, 3)
     assert (found.split != "").all()
+
+
+def test_photos_of_a_library_have_sizes_but_no_formats(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("Lake", "Sea"):
+        (tmp_path / "eurosat" / "2750" / name).mkdir(parents=True)
+        for number in range(20):
+            image = Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8))
+            image.save(tmp_path / "eurosat" / "2750" / name / f"{number}.jpg")
+    cache = str(tmp_path / "cache")
+    found = collect(DataConfig(data="torchvision:EuroSAT", root=str(tmp_path), image_size=16, cache_dir=cache))
+    assert found.sizes.tolist() == [[30, 20]] * 40
+    assert not found.formats
+
+
+def test_a_table_may_name_photos_elsewhere(photos, tmp_path):
+    paths = sorted((photos / "train").rglob("*.jpg"))[:40]
+    rows = "".join(f"{path},{'ab'[number % 2]},{number // 2}\n" for number, path in enumerate(paths))
+    (tmp_path / "labels.csv").write_text(f"path,label,group\n{rows}")
+    (tmp_path / "empty").mkdir()
+    found = collect(
+        DataConfig(data=str(tmp_path / "empty"), labels=str(tmp_path / "labels.csv"), image_size=16,
+                   cache_dir=str(tmp_path / "cache"))
+    )  # fmt: skip
+    assert (found.classes, found.formats["JPEG"]) == (("a", "b"), 40)
+    assert found.splits["group"].nunique() == 20

@@ -1,3 +1,5 @@
+import re
+
 import pandas as pd
 import pytest
 from PIL import Image
@@ -95,7 +97,9 @@ def test_a_study_without_records_has_no_section(tmp_path):
 def test_the_report_of_a_strangers_study_has_the_section_and_stays_harmless(study):
     files = write(build(load_study(study), study), study)
     html, summary = (study / "report.html").read_text(), (study / "summary.md").read_text()
-    assert '<section id="data">' in html
+    assert '<section id="images">' in html
+    ids = re.findall(r'\bid="([^"]*)"', html)
+    assert len(ids) == len(set(ids))  # the page's script finds its data by an id
     assert "<script>alert" not in html
     assert "\u202e" not in html + summary
     assert "x" * 1000 not in html
