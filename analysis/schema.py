@@ -15,6 +15,12 @@ EPOCH: Final = "epoch"
 SECONDS: Final = "seconds"
 BEST_VAL_ACC: Final = "best_val_acc"
 
+# The same, of a study with --folds or --repeats, whose trials train several times.
+FOLD: Final = "fold"  # number of the training, from 1 on
+FOLD_BEST: Final = "fold_best"  # best value of this training so far
+FOLDS_DONE: Final = "folds_done"  # trainings that have ended
+STANDARD_ERROR: Final = "standard_error"  # of the mean over the trainings that have ended
+
 # States of a trial.
 RUNNING: Final = "running"
 COMPLETED: Final = "completed"
@@ -45,5 +51,8 @@ ERROR: Final = "error"
 TRIAL_COLUMNS_BEFORE: Final = (TRIAL_ID, NAME, STATE)
 TRIAL_COLUMNS_AFTER: Final = (BEST_VAL_ACC, TRAINABLE, EPOCHS, SECONDS, CREATED, NODE, ERROR)
 HISTORY_COLUMNS: Final = (TRIAL_ID, EPOCH, TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC, SECONDS)
+# Columns that follow these in a study with --folds or --repeats.
+FOLD_TRIAL_COLUMNS: Final = (STANDARD_ERROR, FOLDS_DONE)
+FOLD_HISTORY_COLUMNS: Final = (FOLD,)
 
 TEST: Final = "test"

@@ -36,10 +36,10 @@ class SearchConfig:
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "data": ("data", "image_size", "augment_preview", "cache_dir", "max_bad_fraction"),
         "search": (
-            "num_samples", "resume", "space", "searcher", "time_budget", "target_accuracy", "start_from", "seed",
-            "grace_period", "reduction_factor", "stopped_trials",
+            "plan", "num_samples", "resume", "space", "searcher", "time_budget", "target_accuracy", "start_from",
+            "seed", "grace_period", "reduction_factor", "stopped_trials",
         ),
-        "training": ("max_epochs", "patience", "precision", "compile"),
+        "training": ("max_epochs", "patience", "folds", "repeats", "precision", "compile"),
         "model": (),
         "machine": (
             "max_concurrent", "gpus_per_trial", "cpus_per_trial", "address", "trial_timeout", "max_failures",
@@ -63,6 +63,11 @@ class SearchConfig:
     """Most epochs per trial."""
     patience: int = 5
     """Epochs without a better validation accuracy after which a trial ends."""
+    folds: int = 1
+    """Train each trial K times, validated on another Kth of the training and validation images each time; its result is
+    the mean. 1: once, validated on a fifth of the images."""
+    repeats: int = 1
+    """Train each trial R times, with other seeds and newly drawn folds; its result is the mean."""
     grace_period: int = 3
     """Epochs before ASHA may stop a trial."""
     reduction_factor: int = 3
@@ -116,6 +121,8 @@ class SearchConfig:
     """Log to Weights & Biases, one run per trial, grouped by study; offline writes to the study directory only."""
     augment_preview: Annotated[Path | None, "FILE"] = None
     """Write a picture of augmented training images to this file and exit."""
+    plan: bool = False
+    """Print the number of trials and epochs and their estimated cost on this machine, and exit."""
     debug: bool = False
     """Show tracebacks and the messages of libraries."""
 
@@ -125,7 +132,9 @@ class SearchConfig:
         self.data_config()
 
     def _count_errors(self) -> list[str]:
-        problems = positive_errors(self, "max_epochs", "patience", "grace_period", "keep_checkpoints")
+        problems = positive_errors(
+            self, "max_epochs", "patience", "grace_period", "keep_checkpoints", "folds", "repeats"
+        )
         given = [n for n in ("num_samples", "cpus_per_trial", "max_concurrent") if getattr(self, n) is not None]
         problems += positive_errors(self, *given)
         if self.num_samples is None and self.searcher != "grid":
@@ -180,6 +189,11 @@ class SearchConfig:
     def _data_path(self) -> str:
         return self.data if self.data == DIGITS else str(Path(self.data).expanduser().resolve())
 
+    @property
+    def trainings(self) -> int:
+        """How many times each trial trains."""
+        return self.folds * self.repeats
+
     def data_config(self, image_size: int | None = None, *, use_augmentation: bool = True) -> DataConfig:
         """The data settings of the study, for one of its image sizes if its trials have several."""
         return DataConfig(
@@ -188,6 +202,7 @@ class SearchConfig:
             cache_dir=str(self.cache_dir.expanduser().absolute()),
             use_augmentation=use_augmentation,
             max_bad_fraction=self.max_bad_fraction,
+            folds=self.folds if self.folds > 1 else 0,
         )
 
     def trial_settings(self) -> dict[str, Any]:

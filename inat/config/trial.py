@@ -50,6 +50,7 @@ class DataConfig:
 
     SETTINGS: ClassVar[tuple[str, ...]] = (
         "data", "image_size", "cache_dir", "val_share", "max_bad_fraction", "fingerprint", "train_on_val",
+        "folds", "fold", "repeat",
     )  # fmt: skip
 
     data: str
@@ -61,6 +62,9 @@ class DataConfig:
     max_bad_fraction: float = 0.01
     fingerprint: str = ""  # of the study's images; checked unless it is empty
     train_on_val: bool = False  # also train on the validation images; validation metrics then mean nothing
+    folds: int = 0  # above 0, val_share is not used: training and validation images are cut into this many parts
+    fold: int = 0  # the part to validate on, from 0 on
+    repeat: int = 0  # another one cuts the parts anew
 
     @property
     def crop_size(self) -> int:
@@ -75,6 +79,10 @@ class DataConfig:
         """The fields that are the same for all trials of a study."""
         return {name: getattr(self, name) for name in self.SETTINGS}
 
+    def without_folds(self) -> Self:
+        """The same configuration for all folds: whatever does not depend on them is made once."""
+        return dataclasses.replace(self, folds=0, fold=0, repeat=0)
+
     def augmentation_key(self) -> list[str]:
         """The hyperparameters of the augmentation that are not at their defaults, as part of a cache key.
 
@@ -87,9 +95,18 @@ class DataConfig:
     def __post_init__(self) -> None:
         problems = type_errors(self) + positive_errors(self, "image_size") + range_errors(self, "val_share", 0.01, 1)
         problems += range_errors(self, "max_bad_fraction", 0, 1)
+        problems += non_negative_errors(self, "folds", "fold", "repeat") + self._fold_errors()
         if self.data == DIGITS and has_type(self, "image_size") and self.image_size % 8:
             problems.append(f"the digits are 8x8 scans: image_size must be a multiple of 8, got {self.image_size}")
         raise_if_any(problems)
+
+    def _fold_errors(self) -> list[str]:
+        if not all(has_type(self, name) for name in ("folds", "fold")):
+            return []
+        if self.folds == 1:
+            return ["folds must be 0 (one validation split) or at least 2, got 1"]
+        last = max(0, self.folds - 1)
+        return [] if self.fold <= last else [f"fold must be in 0..{last}, got {self.fold}"]
 
 
 AUGMENTATION = tuple(

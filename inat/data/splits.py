@@ -12,6 +12,7 @@ from sklearn.model_selection import train_test_split
 from inat.config.trial import DataConfig
 from inat.constants import DIGITS, SKIPPED_CSV
 from inat.data import digits
+from inat.data.folds import check_foldable, fold_rows
 from inat.data.image_folder import ImageFiles, check_splittable, list_train_and_test
 from inat.data.image_store import ImageStore, open_stores
 from inat.data.store import state_name
@@ -124,6 +125,7 @@ def list_test_images(config: DataConfig) -> list[str]:
 def _split_digits(config: DataConfig) -> Splits:
     images, labels = digits.load(config.image_size)
     rest, test = _stratified(np.arange(len(labels)), labels, DIGITS_TEST_SHARE)
+    check_foldable(labels[rest].tolist(), digits.CLASSES, config.folds)
     train, val = _train_and_val(config, rest, labels)
     train_split, val_split, test_split = (Split(images, labels, rows) for rows in (train, val, test))
     return Splits(digits.CLASSES, train_split, val_split, test_split)
@@ -147,9 +149,13 @@ def _split_folder(config: DataConfig) -> Splits:
     )
 
 
-@lru_cache(maxsize=1)
 def _listed_tree(config: DataConfig) -> tuple[ImageFiles, ImageFiles]:
     """List the tree once per process: all its trials see the same files and rows, even if the tree changes."""
+    return _listed_once(config.without_folds())
+
+
+@lru_cache(maxsize=1)
+def _listed_once(config: DataConfig) -> tuple[ImageFiles, ImageFiles]:
     train, test = _list_checked(config)
     if config.fingerprint and summarise(train, test).fingerprint != config.fingerprint:
         raise DataError(
@@ -166,6 +172,7 @@ def _list_checked(config: DataConfig) -> tuple[ImageFiles, ImageFiles]:
 
 def _check_splittable(config: DataConfig, files: ImageFiles, labels: Sequence[int]) -> None:
     check_splittable(labels, files.classes, files.root, config.val_share)
+    check_foldable(labels, [str(files.root / name) for name in files.classes], config.folds)
 
 
 def _open(config: DataConfig, files: ImageFiles, *sizes: int) -> list[ImageStore]:
@@ -175,7 +182,10 @@ def _open(config: DataConfig, files: ImageFiles, *sizes: int) -> list[ImageStore
 def _train_and_val(
     config: DataConfig, rows: NDArray[np.int64], labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    train, val = _stratified(rows, labels, config.val_share)
+    if config.folds:
+        train, val = fold_rows(rows, labels, config.folds, config.fold, config.repeat)
+    else:
+        train, val = _stratified(rows, labels, config.val_share)
     return (rows if config.train_on_val else train), val
 
 

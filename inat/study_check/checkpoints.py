@@ -47,8 +47,10 @@ def rows_to_restore(directory: Path, journal: Journal) -> dict[str, int]:
     ahead = {}
     for trial in journal.unfinished():
         state = recorder_state(directory / CHECKPOINTS_DIR / trial.trial_id / LAST_CKPT) or {}
-        if state.get(EPOCH, 0) > trial.known_epochs and len(state.get("history", ())) == state[EPOCH]:
-            ahead[trial.trial_id] = state[EPOCH] - trial.known_epochs
+        history = state.get("history", ())
+        last = int(history[-1][EPOCH]) if history else 0
+        if last == len(history) > trial.known_epochs:
+            ahead[trial.trial_id] = last - trial.known_epochs
     return ahead
 
 
@@ -67,8 +69,8 @@ def _fault_of_best(path: Path, trial: Trial) -> str:
         return "cannot be read"
     if foreign := _foreign(checkpoint_value(path, CONFIG_KEY) or {}, trial):
         return foreign
-    if trial.state != RUNNING and row.get("best_val_acc") != trial.best_val_acc:
-        return f"has a validation accuracy of {row.get('best_val_acc')}, its trial of {trial.best_val_acc}"
+    if trial.state != RUNNING and row.get("best_val_acc") != trial.kept_value:
+        return f"has a validation accuracy of {row.get('best_val_acc')}, its trial of {trial.kept_value}"
     return ""
 
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,12 +23,23 @@ from inat.constants import (
     VAL_ACC,
     VAL_LOSS,
 )
+from inat.study.folds import as_trial_row, kept_row
 
 STATE_NAMES = ("row", "history", "unreported", "best_val_acc", "best_epoch", "epoch", "saved_epoch")
 IDENTITY = "identity"  # in the state of a recorder: the settings that identify its training
 # Settings that may change while a training is interrupted: places of files, and ways to compute the same result.
 NOT_IDENTITY = frozenset({"data", "cache_dir", "max_bad_fraction", "weights_dir", "views", "max_feature_gb", "compile"})
+FOLD_FIELDS = frozenset({"folds", "fold", "repeat"})  # checkpoints of earlier versions lack them; 0 means none
 LOSS_CHECK_BATCHES = 32  # on a GPU, batches between two checks whether the training has diverged
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of the ``count`` trainings of its trial a training is, from 1 on, and the rows of those ``before`` it."""
+
+    number: int
+    count: int
+    before: tuple[dict[str, Any], ...] = ()
 
 
 class EpochRecorder(pl.Callback):
@@ -37,33 +49,50 @@ class EpochRecorder(pl.Callback):
     loss is not finite; that epoch is then validated at once. If it trains on the validation images, their accuracy says
     nothing, so it runs to its last epoch. Checkpoints contain the state of the recorder, with the rows of all epochs
     (``history``) and the settings that a training must share to go on from the checkpoint. ``constant_columns`` are
-    added to every row.
+    added to every row. With a ``place``, the training is one of several of its trial: ``row`` and ``history`` are then
+    those of the trial (``inat.study.folds``), everything else is about this training.
     """
 
     def __init__(
-        self, config: TrialConfig, classes: Sequence[str], constant_columns: Mapping[str, Any] | None = None
+        self,
+        config: TrialConfig,
+        classes: Sequence[str],
+        constant_columns: Mapping[str, Any] | None = None,
+        place: Place | None = None,
     ) -> None:
         self.config = config
         self.classes = classes
         self._constant_columns = dict(constant_columns or {})
         self.row: dict[str, Any] = {}
-        self.history: list[dict[str, Any]] = []
+        self.place = place
+        self.history: list[dict[str, Any]] = list(place.before) if place else []
         self.unreported: list[dict[str, Any]] = []  # rows that no callback has reported yet
         self.best_val_acc = 0.0
         self.best_epoch = 0
         self.epoch = 0
-        self.saved_epoch = 0  # whose weights the best.ckpt beside the checkpoint holds; 0 without one
+        self.saved_epoch = self.kept_epoch  # whose weights the best.ckpt beside the checkpoint holds; 0 without one
         self._started = time.monotonic()
 
     @property
     def improved(self) -> bool:
         """Whether to keep the weights of the last epoch: if it is the best one, or validation images are trained on."""
+        if self.place is not None:
+            return self.epoch > 0 and kept_row(self.history) is self.row
         return self.epoch > 0 and (self.config.data.train_on_val or self.best_epoch == self.epoch)
 
     @property
     def kept_epoch(self) -> int:
         """The epoch whose weights are kept: the last one for which ``improved`` was true."""
+        if self.place is not None:
+            return int(kept_row(self.history)[EPOCH]) if self.history else 0
         return self.epoch if self.config.data.train_on_val else self.best_epoch
+
+    @property
+    def kept_value(self) -> float:
+        """The ``best_val_acc`` in the row of ``kept_epoch``."""
+        if self.place is not None:
+            return float(kept_row(self.history)[BEST_VAL_ACC]) if self.history else 0.0
+        return self.best_val_acc
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic()
@@ -85,8 +114,12 @@ class EpochRecorder(pl.Callback):
             self.best_val_acc, self.best_epoch = metrics[VAL_ACC], self.epoch
         self.row = {EPOCH: self.epoch, BEST_VAL_ACC: self.best_val_acc, **metrics}
         self.row |= {SECONDS: time.monotonic() - self._started, **self._constant_columns}
-        if reason := self._reason_to_end(metrics):
-            self.row[FINISHED] = reason
+        reason = self._reason_to_end(metrics)
+        if self.place is not None:
+            self.row = as_trial_row(self.row, self.place.number, self.place.before, ends=reason is not None)
+        if reason is not None:
+            if self.place is None or self.place.number == self.place.count or reason == DIVERGED:
+                self.row[FINISHED] = reason
             trainer.should_stop = True
         self.history.append(self.row)
         self.unreported.append(self.row)
@@ -121,7 +154,8 @@ def identity_of(config: TrialConfig) -> dict[str, Any]:
     >>> identity_of(TrialConfig.from_params(params))["learning_rate"]
     0.01
     """
-    return {name: value for name, value in config.to_params().items() if name not in NOT_IDENTITY}
+    return {name: value for name, value in config.to_params().items()
+            if name not in NOT_IDENTITY and (value or name not in FOLD_FIELDS)}  # fmt: skip
 
 
 def recorder_of(trainer: pl.Trainer) -> EpochRecorder:

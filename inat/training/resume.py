@@ -61,7 +61,7 @@ def recorder_state(checkpoint: Path) -> Mapping[str, Any] | None:
 def is_weights_of(checkpoint: Path, recorder: EpochRecorder) -> bool:
     """Whether a ``best.ckpt`` holds the weights of the epoch that ``recorder`` would have kept."""
     row = checkpoint_row(checkpoint)
-    kept = (row.get(EPOCH), row.get(BEST_VAL_ACC)) == (recorder.kept_epoch, recorder.best_val_acc)
+    kept = (row.get(EPOCH), row.get(BEST_VAL_ACC)) == (recorder.kept_epoch, recorder.kept_value)
     return kept and is_intact(checkpoint)
 
 

@@ -93,13 +93,23 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     lists = " and ".join(map(str, splits.skipped_lists))
     photos = "photo" if splits.skipped == 1 else "photos"
     skipped = f"; {splits.skipped} unreadable {photos} left out, see {lists}" if splits.skipped else ""
+    trained = describe_folds(config.folds, config.repeats)
     return (
         f"study   {study.directory}\n"
         f"search  {search.trials_wanted(config, study)} trials{_of_grid(config, study)}{before}, "
         f"up to {config.max_epochs} epochs, space {config.resolved().space}\n"
         f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n"
         f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test{skipped}"
+        + (f"\nfolds   each trial trains {trained}" if trained else "")
     )
+
+
+def describe_folds(folds: int, repeats: int) -> str:
+    """Describe how often each trial trains; "" for once."""
+    if folds > 1:
+        again = f", {repeats} times with newly drawn folds" if repeats > 1 else ""
+        return f"once per fold, {folds} folds of the train and validation images{again}"
+    return f"{repeats} times, each time with another seed" if repeats > 1 else ""
 
 
 def _of_grid(config: SearchConfig, study: Study) -> str:
@@ -151,8 +161,17 @@ def describe_result(study: Study, best: Trial, seconds: float) -> str:
         f"study   {study.directory}: {', '.join(files)}\n"
         f"best    {best.trial_id} {best.name}\n"
         f"        {params}\n"
-        f"val     {best.best_val_acc:.4f} best validation accuracy in {best.epochs} epochs"
+        f"val     {describe_value(best)} in {best.epochs} epochs"
     )
+
+
+def describe_value(trial: Trial) -> str:
+    """Describe the result of a trial: its best validation accuracy, or the mean over its folds and repeats."""
+    if not trial.folded:
+        return f"{trial.best_val_acc:.4f} best validation accuracy"
+    error = "" if trial.standard_error is None else f" +- {trial.standard_error:.4f}"
+    trainings = "training" if trial.folds_done == 1 else "trainings"
+    return f"{trial.best_val_acc:.4f}{error} mean of the best validation accuracies of {trial.folds_done} {trainings}"
 
 
 def describe_test(scores: Mapping[str, float] | None) -> str:

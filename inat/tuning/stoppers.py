@@ -109,12 +109,13 @@ def _do_nothing(number: int, frame: FrameType | None) -> None:
 
 
 class StopAtLimits(SearchStopper):
-    """Stops the search after ``seconds``, or once a trial has ``accuracy``; None: no limit.
+    """Stops the search after ``seconds``, or once a trial has ``accuracy`` in all its ``trainings``; None: no limit.
 
     ``reason`` says which limit was reached, "" before. ``on_trial_update`` must be called with each trial that changes.
     """
 
-    def __init__(self, study: Study, seconds: float | None, accuracy: float | None) -> None:
+    def __init__(self, study: Study, seconds: float | None, accuracy: float | None, trainings: int = 1) -> None:
+        self._trainings = trainings
         self.reason = ""
         self._ends = None if seconds is None else time.monotonic() + seconds
         self._seconds, self._accuracy = seconds, accuracy
@@ -127,8 +128,10 @@ class StopAtLimits(SearchStopper):
             self.reason = f"{trial.trial_id} reached the target accuracy of {self._accuracy:g}"
 
     def reached_target(self, trial: Trial) -> bool:
-        """Whether there is a target accuracy and the trial has it."""
-        return self._accuracy is not None and (trial.best_val_acc or 0.0) >= self._accuracy
+        """Whether there is a target accuracy and the trial has it, with folds as its mean over all of them."""
+        if self._accuracy is None or (trial.folded and trial.folds_done < self._trainings):
+            return False
+        return (trial.best_val_acc or 0.0) >= self._accuracy
 
     def stop_all(self) -> bool:
         if not self.reason and self._ends is not None and time.monotonic() >= self._ends:

@@ -17,7 +17,6 @@ from analysis.rungs import rung_milestones
 from inat.constants import (
     BEST_VAL_ACC,
     COMPLETED,
-    EPOCH,
     EPOCHS,
     FAILED,
     METRIC,
@@ -26,6 +25,7 @@ from inat.constants import (
     STOPPED,
     TRIAL_ID,
 )
+from inat.study.folds import progress, step_of
 from inat.study.trial import Trial
 from inat.training.memory import is_out_of_memory_text
 from inat.tuning.ray_backend.error_texts import is_process_death
@@ -36,20 +36,33 @@ WORST = 0.0  # the lowest possible validation accuracy
 
 @dataclass(frozen=True, slots=True)
 class Rungs:
-    """ASHA's rungs: the epochs ``grace * factor**k`` below ``max_epochs``, at which ASHA compares trials."""
+    """ASHA's rungs: the epochs ``grace * factor**k`` below ``max_epochs``, at which ASHA compares trials.
+
+    With several ``trainings`` per trial, these are epochs of the first one, and the end of each is a rung, too.
+    """
 
     grace: int
     factor: int
     max_epochs: int
+    trainings: int = 1
 
     @property
     def milestones(self) -> list[int]:
         """Epochs of the rungs, ascending."""
         return rung_milestones(self.grace, self.factor, self.max_epochs)
 
-    def reached(self, epochs: int) -> int:
-        """Count the rungs that a trial of ``epochs`` epochs has reached."""
-        return sum(milestone <= epochs for milestone in self.milestones)
+    @property
+    def steps(self) -> list[int]:
+        """The rungs below the end of a trial, ascending, as ``inat.study.folds.step_of`` counts."""
+        return [*self.milestones, *(done * self.max_epochs for done in range(1, self.trainings))]
+
+    def reached(self, step: int) -> int:
+        """Count the rungs that a trial has reached whose last row has this step, without folds its epoch."""
+        return sum(rung <= step for rung in self.steps)
+
+    def reached_by(self, trial: Trial) -> int:
+        """Count the rungs that ``trial`` has reached."""
+        return self.reached(step_of(trial.history[-1], self.max_epochs)) if trial.history else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +94,31 @@ def feedback_for(trial: Trial, ended_before: Iterable[Trial], policy: StoppedPol
     if trial.state == STOPPED and policy == "pruned":
         return SamplerFeedback(TrialState.PRUNED, None)
     if trial.state == STOPPED and policy == "extrapolate":
-        value = min(1.0, value + median_gain(ended_before, trial.epochs))
+        value = min(1.0, value + median_gain(ended_before, progress(trial.history[-1])))
     return SamplerFeedback(TrialState.COMPLETE, value)
 
 
-def median_gain(trials: Iterable[Trial], epoch: int) -> float:
-    """Median gain in accuracy after ``epoch`` of the completed trials that trained longer; 0 without such trials."""
+def median_gain(trials: Iterable[Trial], reached: tuple[int, int]) -> float:
+    """Median gain in accuracy of the completed trials after the progress ``reached``; 0 if none trained longer.
+
+    With folds the mean over more of them may be lower, and the gain negative.
+    """
     gains = [
         trial.best_val_acc - at_epoch
         for trial in trials
         if trial.state == COMPLETED
-        and trial.epochs > epoch
+        and trial.history
+        and progress(trial.history[-1]) > reached
         and trial.best_val_acc is not None
         and math.isfinite(trial.best_val_acc)
-        and (at_epoch := best_until(trial, epoch)) is not None
+        and (at_epoch := best_until(trial, reached)) is not None
     ]
     return statistics.median(gains) if gains else 0.0
 
 
-def best_until(trial: Trial, epoch: int) -> float | None:
-    """Best validation accuracy up to and including ``epoch``; None if the trial has no epoch by then."""
-    values = [float(row[METRIC]) for row in trial.history if row[EPOCH] <= epoch]
+def best_until(trial: Trial, reached: tuple[int, int]) -> float | None:
+    """Best validation accuracy up to and including a progress; None if the trial has no epoch by then."""
+    values = [float(row[METRIC]) for row in trial.history if progress(row) <= reached]
     return values[-1] if values else None
 
 
@@ -109,5 +126,5 @@ def user_attrs_of(trial: Trial, rungs: Rungs) -> dict[str, Any]:
     """Return what is stored with a trial in Optuna beside its value: id, state, raw accuracy, epochs and rungs."""
     return {
         TRIAL_ID: trial.trial_id, STATE: trial.state, BEST_VAL_ACC: trial.best_val_acc, EPOCHS: trial.epochs,
-        RUNG: rungs.reached(trial.epochs),
+        RUNG: rungs.reached_by(trial),
     }  # fmt: skip

@@ -16,10 +16,10 @@ from inat.config.validation import raise_if_any
 from inat.constants import TRIAL_ID
 from inat.errors import ConfigError
 from inat.tuning.space.domains import as_domain, boundary_values, domain_errors, domain_to_json
-from inat.tuning.worker.trainable import FINGERPRINT, RUNGS, SEED, STUDY_DIR, THRESHOLD, TIMEOUT
+from inat.tuning.worker.trainable import FINGERPRINT, REPEATS, RUNGS, SEED, STUDY_DIR, THRESHOLD, TIMEOUT
 
 # Settings that the search gives to each trial. In a space they would be recorded, but not used.
-SET_BY_SEARCH = {TRIAL_ID, SEED, FINGERPRINT, RUNGS, STUDY_DIR, THRESHOLD, TIMEOUT, "image_size"}
+SET_BY_SEARCH = {TRIAL_ID, SEED, FINGERPRINT, REPEATS, RUNGS, STUDY_DIR, THRESHOLD, TIMEOUT, "image_size"}
 
 
 def scratch_space() -> dict[str, Any]:
