@@ -132,9 +132,8 @@ class SearchConfig:
         self.data_config()
 
     def _count_errors(self) -> list[str]:
-        problems = positive_errors(
-            self, "max_epochs", "patience", "grace_period", "keep_checkpoints", "folds", "repeats"
-        )
+        problems = positive_errors(self, "max_epochs", "patience", "grace_period", "keep_checkpoints")
+        problems += positive_errors(self, "folds", "repeats")
         given = [n for n in ("num_samples", "cpus_per_trial", "max_concurrent") if getattr(self, n) is not None]
         problems += positive_errors(self, *given)
         if self.num_samples is None and self.searcher != "grid":

@@ -15,22 +15,24 @@ from inat.constants import BEST_VAL_ACC, EPOCH, FOLD, FOLD_BEST, FOLDS_DONE, MOD
 Row = Mapping[str, Any]
 
 
-def as_trial_row(row: Row, number: int, before: Sequence[Row], ends: bool) -> dict[str, Any]:
+def as_trial_row(
+    row: Row, number: int, before: Sequence[Row], ends: bool, column: str = BEST_VAL_ACC
+) -> dict[str, Any]:
     """The row of the trial for a row of its training ``number``, given the rows ``before`` of the earlier ones.
 
-    ``row`` has the epoch and the best value of this training alone; ``ends``: it is the training's last one.
+    ``row`` has the epoch and, in ``column``, the best value of this training alone; ``ends``: it is its last one.
 
     >>> first = as_trial_row({"epoch": 1, "best_val_acc": 0.8}, 1, [], ends=True)
     >>> second = as_trial_row({"epoch": 1, "best_val_acc": 0.6}, 2, [first], ends=False)
     >>> second["epoch"], second["best_val_acc"], second["fold_best"]
     (2, 0.8, 0.6)
     """
-    own: float = row[BEST_VAL_ACC]
+    own: float = row[column]
     values = [*fold_values(before), *([own] if ends else [])]
     return {
         **row,
         EPOCH: (before[-1][EPOCH] if before else 0) + row[EPOCH],
-        BEST_VAL_ACC: statistics.fmean(values) if values else own,
+        column: statistics.fmean(values) if values else own,
         FOLD: number,
         FOLD_BEST: own,
         FOLDS_DONE: number if ends else number - 1,
@@ -56,9 +58,9 @@ def standard_error(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
 
 
-def kept_row(rows: Sequence[Row]) -> Row:
+def kept_row(rows: Sequence[Row], mode: str = MODE) -> Row:
     """The row of the epoch whose weights are kept: the first one with the best value of all trainings."""
-    choose = max if MODE == "max" else min
+    choose = max if mode == "max" else min
     return choose(rows, key=lambda row: float(row[FOLD_BEST]))
 
 

@@ -39,7 +39,7 @@ def write_best(study: Study) -> Trial | None:
     best = best_with_weights(study, study.directory)
     if best is None:
         return None
-    content = {
+    content: dict[str, Any] = {
         TRIAL_ID: best.trial_id, NAME: best.name, BEST_VAL_ACC: best.best_val_acc, EPOCHS: best.epochs,
         "params": best.params,
     }  # fmt: skip

@@ -30,7 +30,7 @@ from inat.tuning.space.backbone_checks import choices
 from inat.tuning.space.domains import optuna_space
 from inat.tuning.space.grid import grid_of
 
-DRAWS = 200  # configurations whose size is computed; sorted by it, those that are timed represent equal parts
+DRAWS = 100  # configurations whose size is computed; sorted by it, those that are timed represent equal parts
 TIMED = 7
 SECONDS = 35.0  # for all measurements together
 WEIGHT_BYTES = 4

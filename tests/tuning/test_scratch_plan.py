@@ -21,6 +21,7 @@ def measured(monkeypatch):
         return [NetworkSpeed(0.001 * (number + 1), 0.0, 1.0) for number in range(len(configs))]
 
     monkeypatch.setattr(scratch_plan, "measure_speeds", measure_speeds)
+    monkeypatch.setattr(scratch_plan, "DRAWS", 20)
     return asked
 
 
