@@ -23,6 +23,8 @@ from analysis.readers.tables import read_table, unescape
 from analysis.schema import (
     BEST_VAL_ACC,
     EPOCH,
+    FOLD,
+    FOLD_TRIAL_COLUMNS,
     HISTORY_COLUMNS,
     HISTORY_CSV,
     SECONDS,
@@ -34,6 +36,7 @@ from analysis.schema import (
     VAL_ACC,
 )
 
+KNOWN_COLUMNS = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS)
 NUMERIC_COLUMNS = HISTORY_COLUMNS[1:]
 # The lowest value of the settings that a report computes with.
 LOWEST = {"num_samples": 0, "max_epochs": 1, "grace_period": 1, "reduction_factor": 2, "max_concurrent": 1}
@@ -55,14 +58,14 @@ def read_study_dir(directory: Path, metric: str | None, mode: Mode, read_errors:
         metric = choose_metric(metric or VAL_ACC, recorded, recorded)
         history = history.assign(**{OBJECTIVE: history[metric], VAL_ACC: history[metric]})
         trials = trials.assign(**{BEST_VAL_ACC: trials[TRIAL_ID].map(best_objectives(history, mode))})
-    parameters = [name for name in trials if name not in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)]
+    parameters = [name for name in trials if name not in KNOWN_COLUMNS]
     frames = build_frames(trials, history, read_info(directory, read_errors), parameters, parameters)
     return frames._replace(metric=metric or BEST_VAL_ACC, mode=mode)
 
 
 def read_trials(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
     """Read trials.csv; if a trial has several rows, keep the last one."""
-    numeric = (BEST_VAL_ACC, SECONDS, *INTEGER_COLUMNS)
+    numeric = (BEST_VAL_ACC, SECONDS, *INTEGER_COLUMNS, *FOLD_TRIAL_COLUMNS)
     trials = unescape(read_table(directory / TRIALS_CSV, TRIALS_CSV, read_errors, numeric=numeric, inside=directory))
     if TRIAL_ID not in trials:
         return pd.DataFrame(columns=[*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER])
@@ -70,7 +73,11 @@ def read_trials(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
 
 
 def read_history(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
-    """Read history.csv, each epoch once; return an empty table if the file does not exist."""
+    """Read history.csv, each epoch once; return an empty table if the file does not exist.
+
+    Of a trial that trains several times, with --folds or --repeats, only the first training is kept: patience ends
+    trainings at different epochs, so only epochs of the first one can be compared between trials.
+    """
     try:
         history = read_table(
             directory / HISTORY_CSV, HISTORY_CSV, read_errors, numeric=NUMERIC_COLUMNS, inside=directory
@@ -80,6 +87,8 @@ def read_history(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
         history = pd.DataFrame()
     if not {TRIAL_ID, EPOCH} <= set(history):
         return pd.DataFrame(columns=list(HISTORY_COLUMNS))
+    if FOLD in history:
+        history = history[~(pd.to_numeric(history[FOLD], errors="coerce") > 1)]
     history = history.reindex(columns=list(HISTORY_COLUMNS)).replace({EPOCH: {np.inf: np.nan, -np.inf: np.nan}})
     return drop_repeated_epochs(_drop_incomplete(history, [TRIAL_ID, EPOCH], HISTORY_CSV, read_errors))
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from scipy.stats import binomtest
 
-from analysis.comparable import is_accuracy, mask_infinite
+from analysis.comparable import best_first, is_accuracy, mask_infinite
 from analysis.files import read_json
 from analysis.markdown import format_duration
 from analysis.readers.frames import EXACT_INTEGERS
@@ -17,8 +17,10 @@ from analysis.schema import (
     CREATED,
     EPOCHS,
     FAILED,
+    FOLDS_DONE,
     NAME,
     SECONDS,
+    STANDARD_ERROR,
     STATE,
     STATES,
     TEST,
@@ -61,7 +63,7 @@ def best_trial(study: StudyData, best_json: dict[str, Any]) -> pd.Series | None:
     if len(named):
         return named.iloc[0]
     trials = trials[trials[STATE].ne(FAILED)]
-    return trials.loc[(study.sign * trials[BEST_VAL_ACC]).idxmax()] if len(trials) else None
+    return trials.loc[best_first(study, trials)[0]] if len(trials) else None
 
 
 def validation_fact(study: StudyData, best: pd.Series) -> Fact:
@@ -69,6 +71,9 @@ def validation_fact(study: StudyData, best: pd.Series) -> Fact:
     tried = int(mask_infinite(study.trials[BEST_VAL_ACC]).notna().sum())
     value = best[BEST_VAL_ACC]
     epochs = f"best of {best[EPOCHS]:.0f} epochs and " if best[EPOCHS] > 0 else "best "
+    error = best.get(STANDARD_ERROR, float("nan"))
+    if error == error:
+        epochs = f"standard error {error:.4f}, mean over {best[FOLDS_DONE]:.0f} trainings, best "
     return Fact(
         "validation accuracy" if is_accuracy(study.metric) else study.metric,
         f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.4g}",

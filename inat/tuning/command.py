@@ -161,17 +161,20 @@ def describe_result(study: Study, best: Trial, seconds: float) -> str:
         f"study   {study.directory}: {', '.join(files)}\n"
         f"best    {best.trial_id} {best.name}\n"
         f"        {params}\n"
-        f"val     {describe_value(best)} in {best.epochs} epochs"
+        f"val     {describe_value(study, best)} in {best.epochs} epochs"
     )
 
 
-def describe_value(trial: Trial) -> str:
-    """Describe the result of a trial: its best validation accuracy, or the mean over its folds and repeats."""
+def describe_value(study: Study, trial: Trial) -> str:
+    """Describe the result of a trial: its best validation accuracy, or the mean and its error over folds and repeats."""
     if not trial.folded:
         return f"{trial.best_val_acc:.4f} best validation accuracy"
     error = "" if trial.standard_error is None else f" +- {trial.standard_error:.4f}"
-    trainings = "training" if trial.folds_done == 1 else "trainings"
-    return f"{trial.best_val_acc:.4f}{error} mean of the best validation accuracies of {trial.folds_done} {trainings}"
+    config = study.info.get("config", {})
+    folds, repeats = config.get("folds", 1), config.get("repeats", 1)
+    words = " x ".join(f"{count} {word}" for count, word in ((folds, "folds"), (repeats, "repeats")) if count > 1)
+    part = "" if trial.folds_done == folds * repeats else f"{trial.folds_done} of "
+    return f"{trial.best_val_acc:.4f}{error} ({part}{words}) best validation accuracy"
 
 
 def describe_test(scores: Mapping[str, float] | None) -> str:

@@ -49,9 +49,13 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class SearchCost:
-    """What a search would do and cost. ``timed`` are representative configurations, the cheapest first."""
+    """What a search would do and cost. ``timed`` are representative configurations, the cheapest first.
+
+    ``epochs`` are those of all trials and their ``trainings``, one per fold and repeat.
+    """
 
     trials: int
+    trainings: int
     rungs: Sequence[int]
     epochs: int
     expected_epochs: float
@@ -65,7 +69,8 @@ class SearchCost:
         """Seconds of the search, if all of its trials train ``epochs`` epochs together."""
         start = statistics.mean(each.speed.start for each in self.timed)
         epoch = statistics.mean(self.epoch_seconds)
-        return (self.trials * start + epochs * epoch) / min(self.slots.count, self.trials)
+        trainings = self.trials * self.trainings * epochs / self.epochs
+        return (trainings * start + epochs * epoch) / min(self.slots.count, self.trials)
 
     @property
     def epoch_seconds(self) -> list[float]:
@@ -102,13 +107,15 @@ def estimate_cost(config: SearchConfig, space: Mapping[str, Any], data: DataSumm
     sized = _sorted_by_size(config, drawn, len(data.classes))
     chosen = [sized[int((part + 0.5) / TIMED * len(sized))] for part in range(TIMED)]
     speeds = measure_speeds([each[0] for each in chosen], len(data.classes), SECONDS / TIMED)
-    val = math.ceil(config.data_config().val_share * data.images)  # as scikit-learn rounds
-    rungs = rungs_of(config).milestones
+    share = 1 / config.folds if config.folds > 1 else config.data_config().val_share
+    val = math.ceil(share * data.images)  # as scikit-learn rounds
+    rungs, longest = rungs_of(config), config.max_epochs * config.trainings
     return SearchCost(
         trials=trials,
-        rungs=rungs,
-        epochs=trials * config.max_epochs,
-        expected_epochs=expected_epochs(trials, rungs, config.max_epochs, config.reduction_factor),
+        trainings=config.trainings,
+        rungs=rungs.milestones,
+        epochs=trials * longest,
+        expected_epochs=expected_epochs(trials, rungs.steps, longest, config.reduction_factor),
         train=data.images - val,
         val=val,
         timed=[Timed(*each, speed) for each, speed in zip(chosen, speeds, strict=True)],
@@ -149,12 +156,20 @@ def _sorted_by_size(
 
 def describe_epochs(config: SearchConfig, cost: SearchCost) -> str:
     """Write the number of trials, and of the epochs with and without ASHA."""
-    text = f"{cost.trials:,} trials of up to {config.max_epochs} epochs: {cost.epochs:,} epochs"
-    if not cost.rungs:
+    times = "".join(f" x {count} {word}" for word, count in (("folds", config.folds), ("repeats", config.repeats))
+                    if count > 1)  # fmt: skip
+    text = f"{cost.trials:,} trials of up to {config.max_epochs} epochs{times}: {cost.epochs:,} epochs"
+    places = [f"epoch{'s' if len(cost.rungs) > 1 else ''} {join_words(cost.rungs)}"] if cost.rungs else []
+    places += ["the end of each training"] if times else []
+    if not places:
         return f"{text}; ASHA stops no trial before epoch {config.max_epochs}"
-    rungs = " and ".join(", ".join(map(str, cost.rungs)).rsplit(", ", 1))
-    word = "epochs" if len(cost.rungs) > 1 else "epoch"
-    return f"{text}, about {round(cost.expected_epochs, -1):,.0f} with ASHA, which compares trials at {word} {rungs}"
+    expected = f"{round(cost.expected_epochs, -1):,.0f}"
+    return f"{text}, about {expected} with ASHA, which compares trials at {' and at '.join(places)}"
+
+
+def join_words(words: Sequence[object]) -> str:
+    """Write a list as in a sentence: 3, 9 and 27."""
+    return " and ".join(", ".join(map(str, words)).rsplit(", ", 1))
 
 
 def cost_table(config: SearchConfig, cost: SearchCost) -> Table:
@@ -167,7 +182,7 @@ def cost_table(config: SearchConfig, cost: SearchCost) -> Table:
             f"{word}: {network_name(each.params)}",
             f"{each.size.parameters:,}",
             format_seconds(epoch),
-            format_seconds(each.speed.start + config.max_epochs * epoch),
+            format_seconds(config.trainings * (each.speed.start + config.max_epochs * epoch)),
         )
     return table
 
@@ -184,8 +199,8 @@ def describe_time(config: SearchConfig, cost: SearchCost) -> str:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{usable_cores()} CPU cores"
     return (
         f"time    about {format_seconds(cost.seconds(cost.expected_epochs))} on this machine "
-        f"({device}, {cost.slots}); {format_seconds(cost.seconds(cost.epochs))} if every trial reaches epoch "
-        f"{config.max_epochs}\n"
+        f"({device}, {cost.slots}); {format_seconds(cost.seconds(cost.epochs))} if every trial "
+        f"reaches epoch {config.max_epochs}{' in every training' if config.trainings > 1 else ''}\n"
         f"        estimated from a few steps of {len(cost.timed)} configurations drawn from the space; --patience "
         "ends trials earlier, and the sampler may prefer cheaper or dearer ones"
     )
