@@ -108,7 +108,7 @@ def _crops(config: DataConfig) -> Crops:
         # A scan has 8x8 pixels, which any size shows in full, so larger copies would add nothing.
         images = _plain_splits(config).train.images
         return Crops(images, np.ones(len(images), np.float32))
-    train, _ = _listed_tree(config)
+    train, _ = _listed_tree(config.without_folds())
     _, large = _open(config, train, config.image_size, config.crop_size)
     return Crops(large.images, large.aspects)
 
@@ -118,7 +118,7 @@ def list_test_images(config: DataConfig) -> list[str]:
     rows = load_splits(config).test.rows
     if config.data == DIGITS:
         return [f"scan {row}" for row in rows]
-    _, files = _listed_tree(replace(config, use_augmentation=False))
+    _, files = _listed_tree(replace(config, use_augmentation=False).without_folds())
     return [f"{files.root.name}/{files.paths[row]}" for row in rows]
 
 
@@ -132,7 +132,7 @@ def _split_digits(config: DataConfig) -> Splits:
 
 
 def _split_folder(config: DataConfig) -> Splits:
-    train_files, test_files = _listed_tree(config)
+    train_files, test_files = _listed_tree(config.without_folds())
     (store,) = _open(config, train_files, config.image_size)
     (test_store,) = _open(config, test_files, config.image_size)
     _check_splittable(config, train_files, store.labels[store.rows].tolist())
@@ -149,13 +149,12 @@ def _split_folder(config: DataConfig) -> Splits:
     )
 
 
-def _listed_tree(config: DataConfig) -> tuple[ImageFiles, ImageFiles]:
-    """List the tree once per process: all its trials see the same files and rows, even if the tree changes."""
-    return _listed_once(config.without_folds())
-
-
 @lru_cache(maxsize=1)
-def _listed_once(config: DataConfig) -> tuple[ImageFiles, ImageFiles]:
+def _listed_tree(config: DataConfig) -> tuple[ImageFiles, ImageFiles]:
+    """List the tree once per process: all its trials see the same files and rows, even if the tree changes.
+
+    ``config`` is one without folds, so that it is the same for all of them.
+    """
     train, test = _list_checked(config)
     if config.fingerprint and summarise(train, test).fingerprint != config.fingerprint:
         raise DataError(

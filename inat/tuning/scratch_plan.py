@@ -197,10 +197,15 @@ def network_name(params: Mapping[str, Any]) -> str:
 def describe_time(config: SearchConfig, cost: SearchCost) -> str:
     """Write the time of the search, and what the estimate is based on."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{usable_cores()} CPU cores"
+    place = f"on this machine ({device}, {cost.slots})"
+    all_reach = f"if every trial reaches epoch {config.max_epochs}"
+    if config.trainings > 1:
+        all_reach += " in every training"
+    most, expected = (format_seconds(cost.seconds(epochs)) for epochs in (cost.epochs, cost.expected_epochs))
+    stops = cost.expected_epochs < cost.epochs
+    time = f"about {expected} {place}; {most} {all_reach}" if stops else f"about {most} {place} {all_reach}"
     return (
-        f"time    about {format_seconds(cost.seconds(cost.expected_epochs))} on this machine "
-        f"({device}, {cost.slots}); {format_seconds(cost.seconds(cost.epochs))} if every trial "
-        f"reaches epoch {config.max_epochs}{' in every training' if config.trainings > 1 else ''}\n"
+        f"time    {time}\n"
         f"        estimated from a few steps of {len(cost.timed)} configurations drawn from the space; --patience "
         "ends trials earlier, and the sampler may prefer cheaper or dearer ones"
     )

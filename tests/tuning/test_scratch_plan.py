@@ -60,6 +60,25 @@ def test_a_grid_has_its_own_number_of_trials(measured, tmp_path):
     assert cost.trials == 2
 
 
+def test_folds_and_repeats_multiply_the_epochs_and_change_the_split(measured):
+    config = SearchConfig(data="digits", num_samples=12, folds=3, repeats=2, max_concurrent=1)
+    cost = cost_of(config)
+    assert (cost.trainings, cost.epochs, cost.train, cost.val) == (6, 12 * 27 * 6, 958, 479)
+    text = scratch_plan.describe_epochs(config, cost)
+    assert text.startswith("12 trials of up to 27 epochs x 3 folds x 2 repeats: 1,944 epochs, about ")
+    assert text.endswith("with ASHA, which compares trials at epochs 3 and 9 and at the end of each training")
+    assert cost.seconds(cost.epochs) == pytest.approx(12 * 6 * 1.0 + cost.epochs * 0.004 * 958)
+    once = cost_of(SearchConfig(data="digits", num_samples=12, max_concurrent=1))
+    assert once.expected_epochs < cost.expected_epochs < 6 * once.expected_epochs
+
+
+def test_without_rungs_there_is_one_time(measured):
+    config = SearchConfig(data="digits", num_samples=2, max_epochs=3)
+    cost = cost_of(config)
+    assert scratch_plan.describe_epochs(config, cost).endswith("6 epochs; ASHA stops no trial before epoch 3")
+    assert " if every trial reaches epoch 3\n" in scratch_plan.describe_time(config, cost)
+
+
 def test_checkpoints_take_the_disk_of_the_largest_network(measured):
     config = SearchConfig(data="digits", num_samples=3, max_concurrent=1)
     cost = cost_of(config)
