@@ -166,7 +166,7 @@ def describe_result(study: Study, best: Trial, seconds: float) -> str:
 
 
 def describe_value(study: Study, trial: Trial) -> str:
-    """Describe the result of a trial: its best validation accuracy, or the mean and its error over folds and repeats."""
+    """Describe the result of a trial: its best validation accuracy, or mean and error over its trainings."""
     if not trial.folded:
         return f"{trial.best_val_acc:.4f} best validation accuracy"
     error = "" if trial.standard_error is None else f" +- {trial.standard_error:.4f}"

@@ -22,7 +22,8 @@ from inat.training.memory import keep_freed_memory
 MOST_BATCHES = 40  # of training that are timed
 LEAST_BATCHES = 2  # beside the first one, which is a warm-up
 VAL_BATCHES = 3
-FIRST_BATCH = 16  # images per batch while nothing is known about the speed of this machine
+FIRST_BATCH = 16  # images per batch of a first look, while nothing is known about the speed of this machine
+FIRST_SHARE = 0.1  # of the seconds of a network, for that first look
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,14 @@ def measure_speeds(configs: Sequence[TrialConfig], num_classes: int, seconds: fl
     """
     keep_freed_memory()
     silence_lightning()
-    speeds: list[NetworkSpeed] = []
-    per_operation = None
-    for config in configs:
-        operations = size_of(config, num_classes).operations
-        batch = min(config.optim.batch_size, FIRST_BATCH)
-        if per_operation is not None:
-            affordable = seconds / (1 + LEAST_BATCHES) / max(per_operation * operations, 1e-9)
-            batch = max(2, min(config.optim.batch_size, int(affordable)))
+    operations = [size_of(config, num_classes).operations for config in configs]
+    first = _measure(configs[0], num_classes, min(configs[0].optim.batch_size, FIRST_BATCH), FIRST_SHARE * seconds)
+    speeds, per_operation = [], first.train_image / operations[0]
+    for config, own in zip(configs, operations, strict=True):
+        affordable = seconds / (1 + LEAST_BATCHES) / max(per_operation * own, 1e-9)
+        batch = max(2, min(config.optim.batch_size, int(affordable)))
         speeds.append(_measure(config, num_classes, batch, seconds))
-        per_operation = speeds[-1].train_image / operations
+        per_operation = speeds[-1].train_image / own
     return speeds
 
 

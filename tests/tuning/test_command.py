@@ -58,7 +58,7 @@ def test_one_command_searches_trains_and_tests(tmp_path):
 
 @pytest.mark.slow
 def test_a_search_with_folds_says_mean_and_error_and_its_files_can_be_used(tmp_path):
-    options = ["--data", "digits", "--image-size", "8", "--num-samples", "3", "--max-epochs", "3", "--folds", "3",
+    options = ["--data", "digits", "--image-size", "16", "--num-samples", "3", "--max-epochs", "2", "--folds", "3",
                "--grace-period", "1", "--storage-path", str(tmp_path), "--name", "study"]  # fmt: skip
     done = subprocess.run([sys.executable, str(ROOT / "tune_scratch.py"), *options], capture_output=True, text=True,
                           timeout=240, check=False, cwd=tmp_path)  # fmt: skip
@@ -80,7 +80,7 @@ def test_a_search_with_folds_says_mean_and_error_and_its_files_can_be_used(tmp_p
                               timeout=240, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
         assert used.returncode == 0, used.stdout + used.stderr
     metrics = json.loads((tmp_path / "study" / "final" / "metrics.json").read_text())
-    assert metrics["data"]["splits"]["val"] == 288  # the ordinary split
+    assert metrics["data"]["splits"]["validation"] == 288  # the ordinary split
 
 
 def test_the_result_says_over_what_it_is_a_mean(study):
