@@ -15,7 +15,20 @@ import pandas as pd
 from analysis.objective import objective_named
 from analysis.readers.frames import MODE_SIGNS, Mode
 from analysis.rungs import rung_milestones
-from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCH, EPOCHS, FAILED, NAME, RUNNING, STATE, TRIAL_ID, VAL_ACC
+from analysis.schema import (
+    BEST_VAL_ACC,
+    COMPLETED,
+    EPOCH,
+    EPOCHS,
+    FAILED,
+    FOLD_TRIAL_COLUMNS,
+    FOLDS_DONE,
+    NAME,
+    RUNNING,
+    STATE,
+    TRIAL_ID,
+    VAL_ACC,
+)
 from analysis.stats.encode import is_number, varying_parameters
 from analysis.stats.resampling import Array
 from analysis.study import StudyData
@@ -195,9 +208,23 @@ def best_trials(study: StudyData, n: int = 10) -> pd.DataFrame:
     [['t0008', 0.9896, True], ['t0016', 0.9861, True], ['t0032', 0.9861, True]]
     """
     trials = study.trials[mask_infinite(study.trials[BEST_VAL_ACC]).notna() & study.trials[STATE].ne(FAILED)]
-    order = (study.sign * trials[BEST_VAL_ACC]).sort_values(ascending=False, kind="stable").index[:n]
-    columns = [TRIAL_ID, NAME, STATE, BEST_VAL_ACC, EPOCHS, *varying_parameters(study.trials, study.parameters)]
-    return trials.loc[order, columns].reset_index(drop=True)
+    order = best_first(study, trials)[:n]
+    folds = [name for name in FOLD_TRIAL_COLUMNS if name in trials]
+    columns = [TRIAL_ID, NAME, STATE, BEST_VAL_ACC, *folds, EPOCHS]
+    return trials.loc[order, [*columns, *varying_parameters(study.trials, study.parameters)]].reset_index(drop=True)
+
+
+def best_first(study: StudyData, trials: pd.DataFrame) -> pd.Index:
+    """The index of ``trials``, best result first; with folds, those with more of them before those with fewer.
+
+    >>> study.trials.loc[best_first(study, study.trials)[:2], "trial_id"].tolist()
+    ['t0008', 't0016']
+    """
+    keys = pd.DataFrame({BEST_VAL_ACC: study.sign * trials[BEST_VAL_ACC]})
+    names = [BEST_VAL_ACC]
+    if FOLDS_DONE in trials:
+        keys, names = keys.assign(**{FOLDS_DONE: trials[FOLDS_DONE].fillna(0)}), [FOLDS_DONE, BEST_VAL_ACC]
+    return keys.sort_values(names, ascending=False, kind="stable").index
 
 
 def common_epoch(study: StudyData) -> int:
@@ -219,7 +246,11 @@ def common_epoch(study: StudyData) -> int:
 
 def longest_trial(study: StudyData) -> int:
     """The number of epochs of the longest trial; 0 if no trial has trained."""
-    return int(study.trials[EPOCHS].max()) if study.trials[EPOCHS].notna().any() else 0
+    longest = int(study.trials[EPOCHS].max()) if study.trials[EPOCHS].notna().any() else 0
+    # With folds, the epochs of a trial are those of all its trainings, and the curves those of the first one.
+    return (
+        min(longest, int(study.history[EPOCH].max())) if FOLDS_DONE in study.trials and len(study.history) else longest
+    )
 
 
 def rungs(study: StudyData) -> list[int]:

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from analysis.class_counts import constant_score, describe_counts, recorded_counts
-from analysis.comparable import is_accuracy, mask_infinite
+from analysis.comparable import best_first, is_accuracy, mask_infinite
 from analysis.files import read_json
 from analysis.markdown import format_duration
 from analysis.objective import ACCURACY, objective_named
@@ -19,8 +19,10 @@ from analysis.schema import (
     CREATED,
     EPOCHS,
     FAILED,
+    FOLDS_DONE,
     NAME,
     SECONDS,
+    STANDARD_ERROR,
     STATE,
     STATES,
     TEST,
@@ -66,7 +68,7 @@ def best_trial(study: StudyData, best_json: dict[str, Any]) -> pd.Series | None:
     if len(named):
         return named.iloc[0]
     trials = trials[trials[STATE].ne(FAILED)]
-    return trials.loc[(study.sign * trials[BEST_VAL_ACC]).idxmax()] if len(trials) else None
+    return trials.loc[best_first(study, trials)[0]] if len(trials) else None
 
 
 def validation_fact(study: StudyData, best: pd.Series) -> Fact:
@@ -74,6 +76,9 @@ def validation_fact(study: StudyData, best: pd.Series) -> Fact:
     tried = int(mask_infinite(study.trials[BEST_VAL_ACC]).notna().sum())
     value = best[BEST_VAL_ACC]
     epochs = f"best of {best[EPOCHS]:.0f} epochs and " if best[EPOCHS] > 0 else "best "
+    error = best.get(STANDARD_ERROR, float("nan"))
+    if error == error:
+        epochs = f"standard error {error:.4f}, mean over {best[FOLDS_DONE]:.0f} trainings, best "
     return Fact(
         metric_label(study.metric),
         f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.4g}",

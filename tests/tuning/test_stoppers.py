@@ -126,3 +126,13 @@ def test_the_first_signal_stops_the_search_and_raises_nothing(number, capsys):
 def test_stoppers_never_stop_a_single_trial_and_stand_in_snapshots_without_their_state(stopper):
     assert not stopper("t0000", {"epoch": 1})
     assert pickle.loads(pickle.dumps(stopper)).__dict__ == {}
+
+
+def test_with_folds_the_target_is_a_mean_over_all_of_them(study):
+    stop = StopAtLimits(study, None, 0.9, trainings=2)
+    trial = study.add_trial({"x": 1})
+    row = {"best_val_acc": 0.95, "fold_best": 0.95}
+    study.add_epoch(trial.trial_id, row | {"epoch": 1, "fold": 1, "folds_done": 1})
+    assert not stop.reached_target(trial)
+    study.add_epoch(trial.trial_id, row | {"epoch": 2, "fold": 2, "folds_done": 2})
+    assert stop.reached_target(trial)
