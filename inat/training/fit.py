@@ -157,7 +157,10 @@ def _constant_columns(inputs: TrainingInputs, micro_batch: int | None, note: str
 
 
 def silence_lightning() -> None:
-    """Hide messages that the user of a search cannot act on."""
+    """Hide messages that the user of a search cannot act on.
+
+    >>> silence_lightning()
+    """
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in WARNINGS:

@@ -52,6 +52,15 @@ def fit_series(
     any of the trainings. It knows the epochs of those before, so the series goes on inside of that training. The
     checkpoint of an ended training stays until the next one writes its own: a process that is killed in between trains
     the last epochs of the ended training again, with the same results.
+
+    >>> params = {
+    ...     "data": "digits", "folds": 2, "image_size": 8, "first_layer_filters": 16, "filter_org": 1, "conv_layers": 2,
+    ...     "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32,
+    ...     "learning_rate": 0.01, "batch_size": 64, "max_epochs": 1,
+    ... }
+    >>> metrics = fit_series(FoldSeries(TrialConfig.from_params(params)))
+    >>> metrics["epochs"], metrics["folds_done"], metrics["best_val_acc"] > 0.5
+    (2, 2, True)
     """
     if series.count == 1:
         return fit(series.config, callbacks, resume_from=resume_from, known_epochs=known_epochs, heartbeat=heartbeat)
