@@ -30,6 +30,7 @@ from analysis.schema import (
     HISTORY_CSV,
     METRIC,
     SECONDS,
+    STANDARD_ERROR,
     STUDY_JSON,
     TRIAL_COLUMNS_AFTER,
     TRIAL_COLUMNS_BEFORE,
@@ -53,7 +54,7 @@ def read_study_dir(directory: Path, metric: str | None, mode: Mode | None, read_
     """Read the tables of a study directory.
 
     Without ``metric`` and ``mode``, best_val_acc is the best value that the search recorded, and val_acc the metric
-    that it optimised.
+    that it optimised. With folds, another metric is that of the first one, as the history is.
     """
     errors_of_info: ReadErrors = []
     info = read_info(directory, errors_of_info)
@@ -74,6 +75,7 @@ def read_study_dir(directory: Path, metric: str | None, mode: Mode | None, read_
         metric = choose_metric(metric, recorded, recorded)
         history = history.assign(**{OBJECTIVE: history[metric], VAL_ACC: history[metric]})
         trials = trials.assign(**{BEST_VAL_ACC: trials[TRIAL_ID].map(best_objectives(history, mode))})
+        trials = trials.drop(columns=STANDARD_ERROR, errors="ignore")  # that of the search's metric
     read_errors += errors_of_info
     parameters = [name for name in trials if name not in KNOWN_COLUMNS]
     return build_frames(trials, history, info, parameters, parameters)._replace(metric=metric, mode=mode)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inat.config.objective import ACCURACY, OBJECTIVES, Objective
 from inat.study.folds import as_trial_row, ends_fold, fold_values, kept_row, progress, standard_error, step_of
 from inat.study.journal import Journal
 from inat.study.study import Study
@@ -12,14 +13,15 @@ from inat.study.study import Study
 CURVES = st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=6), min_size=1, max_size=5)
 
 
-def rows_of(curves: list[list[float]]) -> list[dict]:
-    """The rows of a trial whose trainings have these validation accuracies."""
+def rows_of(curves: list[list[float]], objective: Objective = ACCURACY) -> list[dict]:
+    """The rows of a trial whose trainings have these values of the objective."""
+    column, best = objective.best_column, objective.best
     rows: list[dict] = []
     for number, curve in enumerate(curves, start=1):
         before = list(rows)
         for epoch in range(1, len(curve) + 1):
-            row = {"epoch": epoch, "best_val_acc": max(curve[:epoch]), "val_acc": curve[epoch - 1]}
-            rows.append(as_trial_row(row, number, before, ends=epoch == len(curve)))
+            row = {"epoch": epoch, column: best(curve[:epoch]), objective.column: curve[epoch - 1]}
+            rows.append(as_trial_row(row, number, before, epoch == len(curve), column))
     return rows
 
 
@@ -57,6 +59,14 @@ def test_the_kept_weights_are_the_first_with_the_best_value_of_all_folds(curves)
     assert kept_row(rows)["epoch"] == values.index(max(values)) + 1
 
 
+@given(CURVES)
+def test_of_losses_the_lowest_counts(curves):
+    rows = rows_of(curves, OBJECTIVES["val_loss"])
+    assert rows[-1]["best_val_loss"] == pytest.approx(statistics.fmean(min(curve) for curve in curves))
+    values = [value for curve in curves for value in curve]
+    assert kept_row(rows, OBJECTIVES["val_loss"])["epoch"] == values.index(min(values)) + 1
+
+
 def test_the_standard_error_is_that_of_the_mean():
     assert standard_error([0.8, 0.9, 1.0]) == pytest.approx(0.1 / 3**0.5)
     assert standard_error([0.8]) is None
@@ -64,7 +74,7 @@ def test_the_standard_error_is_that_of_the_mean():
 
 def end(study: Study, curves: list[list[float]], state: str = "completed") -> str:
     trial = study.add_trial({"lr": len(study.trials)})
-    for row in rows_of(curves):
+    for row in rows_of(curves, study.objective):
         study.add_epoch(trial.trial_id, row)
     study.end_trial(trial.trial_id, state)
     return trial.trial_id
@@ -91,6 +101,20 @@ def test_without_folds_the_tables_have_no_column_more(study):
     study.close()
     assert "fold" not in (study.directory / "trials.csv").read_text() + (study.directory / "history.csv").read_text()
     assert (trial.kept_value, trial.standard_error, trial.folds_done) == (0.5, None, 0)
+
+
+def test_a_study_of_losses_ranks_low_means_first_and_gives_its_tables_back(tmp_path):
+    study = Study.create(tmp_path / "study", {"config": {"metric": "val_loss"}})
+    lucky = end(study, [[0.1]], "stopped")
+    good, better = end(study, [[0.9, 0.5], [0.7]]), end(study, [[0.6], [0.4, 0.5]])
+    assert [trial.trial_id for trial in study.ranking()] == [better, good, lucky]
+    assert (study.best().fold_values, study.best().kept_value) == ([0.6, 0.4], pytest.approx(0.6))
+    study.close()
+    lines = (study.directory / "trials.csv").read_text().splitlines()
+    table = dict(zip(lines[0].split(","), lines[3].split(","), strict=True))
+    assert float(table["best_val_loss"]) == pytest.approx(0.5)
+    assert float(table["standard_error"]) == pytest.approx(0.1)
+    assert [trial.trial_id for trial in Journal.read(study.directory).ranking()] == [better, good, lucky]
 
 
 def test_a_trial_with_more_folds_ranks_first(study):

@@ -3,6 +3,7 @@ import pytest
 from inat.config.trial import TrialConfig
 from inat.training.fit import fit
 from inat.training.fold_series import FoldSeries, fit_series
+from inat.training.resume import checkpoint_row
 from tests.conftest import Rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,6 +45,17 @@ def test_a_trial_trains_its_folds_one_after_the_other_as_if_alone(cnn_params):
     assert [row.get("finished") for row in rows.rows] == [None, None, None, "max_epochs"]
 
 
+def test_folds_follow_the_metric(cnn_params, tmp_path):
+    weights = tmp_path / "best.ckpt"
+    series, rows = series_of(cnn_params, folds=2, metric="val_loss", learning_rate=0.1), Rows(weights=weights)
+    metrics = fit_series(series, [rows])
+    lowest = [min(row["val_loss"] for row in rows.rows if row["fold"] == number) for number in (1, 2)]
+    assert [rows.rows[i]["fold_best"] for i in (1, 3)] == lowest
+    assert metrics["best_val_loss"] == pytest.approx(sum(lowest) / 2)
+    assert "best_val_acc" not in metrics
+    assert checkpoint_row(weights)["val_loss"] == min(lowest)
+
+
 def test_patience_ends_a_fold_and_not_the_trial(cnn_params):
     series, rows = series_of(cnn_params, folds=2, max_epochs=30, patience=1, learning_rate=0.02), Rows()
     fit_series(series, [rows])
@@ -60,8 +72,6 @@ def test_a_fold_that_diverges_ends_the_trial(cnn_params):
 
 
 def test_the_best_weights_of_all_folds_are_the_ones_to_keep(cnn_params, tmp_path):
-    from inat.training.resume import checkpoint_row
-
     rows, weights = Rows(weights=tmp_path / "best.ckpt"), tmp_path / "best.ckpt"
     fit_series(series_of(cnn_params, folds=3), [rows])
     best = max(rows.rows, key=lambda row: row["val_acc"])

@@ -96,6 +96,15 @@ def test_the_result_says_over_what_it_is_a_mean(study):
     assert command.describe_value(study, trial) == "0.7000 +- 0.1000 (2 repeats) best validation accuracy"
 
 
+def test_the_result_names_the_metric_that_the_mean_is_of(tmp_path):
+    study = Study.create(tmp_path / "study", {"config": {"metric": "val_loss", "folds": 2}})
+    trial = study.add_trial({"x": 1})
+    row = {"best_val_loss": 0.8, "fold_best": 0.8, "epoch": 1, "fold": 1, "folds_done": 1}
+    study.add_epoch(trial.trial_id, row)
+    study.close()
+    assert command.describe_value(study, trial) == "0.8000 (1 of 2 folds) best validation loss"
+
+
 def wait_until(condition, what: str, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

@@ -255,12 +255,8 @@ def write_folded(directory: Path) -> Path:
         trial = study.add_trial({"lr": 10.0 ** -len(study.trials)})
         before: list[dict] = []
         for fold, value in enumerate(values, start=1):
-            rows = [
-                as_trial_row(
-                    {"epoch": epoch, "val_acc": value, "best_val_acc": value, "seconds": 1.0}, fold, before, end
-                )
-                for epoch, end in ((1, False), (2, True))
-            ]
+            metrics = {"val_acc": value, "val_loss": 1 - value, "best_val_acc": value, "seconds": 1.0}
+            rows = [as_trial_row({"epoch": epoch} | metrics, fold, before, epoch == 2) for epoch in (1, 2)]
             before = [*before, *rows]
         for row in before:
             study.add_epoch(trial.trial_id, row)
@@ -313,6 +309,13 @@ def test_with_folds_results_are_means_and_curves_are_those_of_the_first_fold(tmp
     best = best_trials(study)
     assert best["trial_id"].tolist() == ["t0001", "t0000", "t0002"]
     assert best["folds_done"].tolist() == [2, 2, 1]
+
+
+def test_another_metric_than_that_of_the_search_is_of_the_first_fold_and_has_no_standard_error(tmp_path):
+    study = load_study(write_folded(tmp_path / "study"), metric="val_loss")
+    assert study.trials["best_val_acc"].tolist() == pytest.approx([0.1, 0.2, 0.05])
+    assert "standard_error" not in study.trials
+    assert validation_fact(study, best_trial(study, {})).note.startswith("best of")
 
 
 def test_the_report_of_a_study_with_folds_has_the_standard_error(tmp_path):

@@ -160,6 +160,13 @@ def test_a_resumed_search_with_folds_decides_as_the_uninterrupted_one(cut):
     assert all(row["epoch"] in (1, 3) if not row["folds_done"] else ends_fold(row) for row in stops)
 
 
+def test_a_search_with_folds_that_minimises_decides_as_its_mirror_image():
+    events = folded_arrivals()
+    losses = [(t, row | {"best_val_loss": 1 - row["best_val_acc"]}) for t, row in events]
+    settings = FOLDS | {"objective": OBJECTIVES["val_loss"]}
+    assert decide(StudyASHA(**settings), losses) == decide(StudyASHA(**FOLDS), events)
+
+
 def folded(value: float, fold: int, *, ends: bool, epoch: int) -> dict:
     return {"epoch": epoch, "best_val_acc": value, "fold": fold, "fold_best": value,
             "folds_done": fold if ends else fold - 1}  # fmt: skip

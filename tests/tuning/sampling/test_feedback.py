@@ -103,7 +103,7 @@ def test_the_best_accuracy_until_an_epoch():
 
 def test_a_stopped_trial_that_minimises_gets_the_median_fall_of_completed_ones_and_never_less_than_0():
     finished = [losing([2.0, 1.0]), losing([2.0, 1.5]), losing([2.0, 1.2])]
-    assert median_gain(finished, 1) == pytest.approx(-0.8)
+    assert median_gain(finished, (0, 1)) == pytest.approx(-0.8)
     assert feedback_for(losing([1.5], STOPPED), finished, "extrapolate").value == pytest.approx(0.7)
     assert feedback_for(losing([0.5], STOPPED), finished, "extrapolate").value == 0.0
     assert feedback_for(losing([1.5], STOPPED), finished, "last").value == 1.5
@@ -132,6 +132,19 @@ def test_with_folds_a_stopped_trial_gains_what_others_gained_from_the_same_fold_
     after_first = folded((0.2, 1, 0), (0.3, 1, 0), (0.3, 1, 1), state=STOPPED)
     assert feedback_for(in_first, finished, "extrapolate").value == pytest.approx(0.3 + 0.05)
     assert feedback_for(after_first, finished, "extrapolate").value == pytest.approx(0.3 - 0.05)
+
+
+def test_with_folds_a_stopped_trial_that_minimises_gains_what_others_gained():
+    def losses(state, *rows):
+        found = folded(*rows, state=state)
+        found.objective = OBJECTIVES["val_loss"]
+        found.history = [{**row, "best_val_loss": row["best_val_acc"]} for row in found.history]
+        return found
+
+    finished = [losses(COMPLETED, (0.9, 1, 0), (0.7, 1, 1), (0.7, 2, 1), (0.8, 2, 2))]
+    assert feedback_for(losses(STOPPED, (1.3, 1, 0)), finished, "extrapolate").value == pytest.approx(1.2)
+    assert feedback_for(losses(STOPPED, (1.3, 1, 1)), finished, "extrapolate").value == pytest.approx(1.4)
+    assert feedback_for(losses(STOPPED, (0.05, 1, 0)), finished, "extrapolate").value == 0.0
 
 
 def test_the_end_of_each_fold_is_a_rung():
