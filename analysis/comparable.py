@@ -22,6 +22,8 @@ from analysis.schema import (
     EPOCH,
     EPOCHS,
     FAILED,
+    FOLD_TRIAL_COLUMNS,
+    FOLDS_DONE,
     NAME,
     RUNNING,
     STATE,
@@ -219,9 +221,23 @@ def best_trials(study: StudyData, n: int = 10) -> pd.DataFrame:
     [['t0008', 0.9896, True], ['t0016', 0.9861, True], ['t0032', 0.9861, True]]
     """
     trials = study.trials[mask_infinite(study.trials[BEST_VAL_ACC]).notna() & study.trials[STATE].ne(FAILED)]
-    order = (study.sign * trials[BEST_VAL_ACC]).sort_values(ascending=False, kind="stable").index[:n]
-    columns = [TRIAL_ID, NAME, STATE, BEST_VAL_ACC, EPOCHS, *varying_parameters(study.trials, study.parameters)]
-    return trials.loc[order, columns].reset_index(drop=True)
+    order = best_first(study, trials)[:n]
+    folds = [name for name in FOLD_TRIAL_COLUMNS if name in trials]
+    columns = [TRIAL_ID, NAME, STATE, BEST_VAL_ACC, *folds, EPOCHS]
+    return trials.loc[order, [*columns, *varying_parameters(study.trials, study.parameters)]].reset_index(drop=True)
+
+
+def best_first(study: StudyData, trials: pd.DataFrame) -> pd.Index:
+    """The index of ``trials``, best result first; with folds, those with more of them before those with fewer.
+
+    >>> study.trials.loc[best_first(study, study.trials)[:2], "trial_id"].tolist()
+    ['t0008', 't0016']
+    """
+    keys = pd.DataFrame({BEST_VAL_ACC: study.sign * trials[BEST_VAL_ACC]})
+    names = [BEST_VAL_ACC]
+    if FOLDS_DONE in trials:
+        keys, names = keys.assign(**{FOLDS_DONE: trials[FOLDS_DONE].fillna(0)}), [FOLDS_DONE, BEST_VAL_ACC]
+    return keys.sort_values(names, ascending=False, kind="stable").index
 
 
 def common_epoch(study: StudyData) -> int:
@@ -251,7 +267,11 @@ def first_step(study: StudyData) -> int:
 def longest_trial(study: StudyData) -> int:
     """The number of epochs of the longest trial; 0 if no trial has trained."""
     known = epochs_of(study.trials).dropna()
-    return int(known.max()) if len(known) else 0
+    longest = int(known.max()) if len(known) else 0
+    # With folds, the epochs of a trial are those of all its trainings, and the curves those of the first one.
+    return (
+        min(longest, int(study.history[EPOCH].max())) if FOLDS_DONE in study.trials and len(study.history) else longest
+    )
 
 
 def rungs(study: StudyData) -> list[int]:

@@ -20,6 +20,12 @@ SECONDS: Final = "seconds"
 BEST_PREFIX: Final = "best_"  # of a metric's name: its best value so far, in the column of the study's objective
 BEST_VAL_ACC: Final = "best_val_acc"
 
+# The same, of a study with --folds or --repeats, whose trials train several times.
+FOLD: Final = "fold"  # number of the training, from 1 on
+FOLD_BEST: Final = "fold_best"  # best value of this training so far
+FOLDS_DONE: Final = "folds_done"  # trainings that have ended
+STANDARD_ERROR: Final = "standard_error"  # of the mean over the trainings that have ended
+
 # States of a trial.
 RUNNING: Final = "running"
 COMPLETED: Final = "completed"
@@ -73,6 +79,9 @@ TRIAL_COLUMNS_AFTER: Final = (BEST_VAL_ACC, TRAINABLE, EPOCHS, SECONDS, CREATED,
 EARLIER_HISTORY_COLUMNS: Final = (TRIAL_ID, EPOCH, TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC, SECONDS)
 # New columns come last, so that programs that read columns by position still work.
 HISTORY_COLUMNS: Final = (*EARLIER_HISTORY_COLUMNS, VAL_BALANCED_ACC, VAL_MACRO_F1, VAL_TOP2_ACC)
+# Columns that follow these in a study with --folds or --repeats.
+FOLD_TRIAL_COLUMNS: Final = (STANDARD_ERROR, FOLDS_DONE)
+FOLD_HISTORY_COLUMNS: Final = (FOLD,)
 
 MAJORITY_SHARE: Final = "majority_share"  # beside an accuracy: that of always answering with the largest class
 

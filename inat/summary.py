@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar
 
 from inat.cli import run_command
+from inat.config.cnn import ACTIVATIONS, BLOCKS, FLATTEN, PLAIN, POOLINGS, CNNConfig
 from inat.config.defaults import UNSET
-from inat.config.trial import ACTIVATIONS, BLOCKS, FLATTEN, PLAIN, POOLINGS, CNNConfig
 from inat.config.validation import positive_errors, raise_if_any
 
 MAX_LAYERS = 16  # for which the default image grows: 65,536 px

@@ -4,6 +4,7 @@
     python tune_scratch.py --num-samples 480               # nature_12K in ./inaturalist_12K
     python tune_scratch.py --data PHOTOS --image-size 64 --num-samples 16 --max-epochs 9
     python tune_scratch.py --data PHOTOS --image-size 64 --space modern --patience 27 --grace-period 9
+    python tune_scratch.py --data PHOTOS --image-size 64 --plan     # print the estimated cost on this machine and exit
     python tune_scratch.py --data PHOTOS --augment-preview out.png  # draw augmented images and exit
     python tune_scratch.py --resume results/STUDY                   # continue after Ctrl-C or a crash
 

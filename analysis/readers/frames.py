@@ -13,6 +13,7 @@ from analysis.schema import (
     EPOCH,
     EPOCHS,
     ERROR,
+    FOLD_TRIAL_COLUMNS,
     HISTORY_COLUMNS,
     NAME,
     NODE,
@@ -55,12 +56,16 @@ def build_frames(
 
     ``columns``: all columns of the configuration. ``parameters``: the columns that count as hyperparameters.
     """
-    trials = trials.reindex(columns=[*TRIAL_COLUMNS_BEFORE, *columns, *TRIAL_COLUMNS_AFTER]).reset_index(drop=True)
+    folds = [name for name in FOLD_TRIAL_COLUMNS if name in trials and name not in columns]
+    known = [*TRIAL_COLUMNS_BEFORE, *columns, *TRIAL_COLUMNS_AFTER, *folds]
+    trials = trials.reindex(columns=known).reset_index(drop=True)
     typed: dict[str, Any] = {name: as_text(trials[name]) for name in TEXT_COLUMNS}
     typed[NAME] = typed[NAME].fillna(typed[TRIAL_ID])
     typed |= {name: as_parameter(trials[name]) for name in columns}
     typed |= {name: as_integers(trials[name]) for name in INTEGER_COLUMNS}
-    typed |= {name: pd.to_numeric(trials[name], errors="coerce").astype(float) for name in (BEST_VAL_ACC, SECONDS)}
+    typed |= {
+        name: pd.to_numeric(trials[name], errors="coerce").astype(float) for name in (BEST_VAL_ACC, SECONDS, *folds)
+    }
     typed[CREATED] = pd.to_datetime(trials[CREATED], utc=True, errors="coerce", format="ISO8601")
     return Frames(trials.assign(**typed), build_history(history), info, list(parameters))
 

@@ -24,10 +24,13 @@ from analysis.readers.tables import read_table, unescape
 from analysis.schema import (
     BEST_VAL_ACC,
     EPOCH,
+    FOLD,
+    FOLD_TRIAL_COLUMNS,
     HISTORY_COLUMNS,
     HISTORY_CSV,
     METRIC,
     SECONDS,
+    STANDARD_ERROR,
     STUDY_JSON,
     TRIAL_COLUMNS_AFTER,
     TRIAL_COLUMNS_BEFORE,
@@ -36,6 +39,7 @@ from analysis.schema import (
     VAL_ACC,
 )
 
+KNOWN_COLUMNS = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS)
 NUMERIC_COLUMNS = HISTORY_COLUMNS[1:]
 # The lowest value of the settings that a report computes with.
 LOWEST = {"num_samples": 0, "max_epochs": 1, "grace_period": 1, "reduction_factor": 2, "max_concurrent": 1}
@@ -50,7 +54,7 @@ def read_study_dir(directory: Path, metric: str | None, mode: Mode | None, read_
     """Read the tables of a study directory.
 
     Without ``metric`` and ``mode``, best_val_acc is the best value that the search recorded, and val_acc the metric
-    that it optimised.
+    that it optimised. With folds, another metric is that of the first one, as the history is.
     """
     errors_of_info: ReadErrors = []
     info = read_info(directory, errors_of_info)
@@ -71,8 +75,9 @@ def read_study_dir(directory: Path, metric: str | None, mode: Mode | None, read_
         metric = choose_metric(metric, recorded, recorded)
         history = history.assign(**{OBJECTIVE: history[metric], VAL_ACC: history[metric]})
         trials = trials.assign(**{BEST_VAL_ACC: trials[TRIAL_ID].map(best_objectives(history, mode))})
+        trials = trials.drop(columns=STANDARD_ERROR, errors="ignore")  # that of the search's metric
     read_errors += errors_of_info
-    parameters = [name for name in trials if name not in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)]
+    parameters = [name for name in trials if name not in KNOWN_COLUMNS]
     return build_frames(trials, history, info, parameters, parameters)._replace(metric=metric, mode=mode)
 
 
@@ -87,7 +92,7 @@ def read_objective(info: dict[str, Any], read_errors: ReadErrors) -> Objective:
 
 def read_trials(directory: Path, read_errors: ReadErrors, best_column: str = BEST_VAL_ACC) -> pd.DataFrame:
     """Read trials.csv, with its ``best_column`` as best_val_acc; if a trial has several rows, keep the last one."""
-    numeric = (best_column, SECONDS, *INTEGER_COLUMNS)
+    numeric = (best_column, SECONDS, *INTEGER_COLUMNS, *FOLD_TRIAL_COLUMNS)
     trials = unescape(read_table(directory / TRIALS_CSV, TRIALS_CSV, read_errors, numeric=numeric, inside=directory))
     trials = trials.rename(columns={best_column: BEST_VAL_ACC})
     if TRIAL_ID not in trials:
@@ -96,7 +101,11 @@ def read_trials(directory: Path, read_errors: ReadErrors, best_column: str = BES
 
 
 def read_history(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
-    """Read history.csv, each epoch once; return an empty table if the file does not exist."""
+    """Read history.csv, each epoch once; return an empty table if the file does not exist.
+
+    Of a trial that trains several times, with --folds or --repeats, only the first training is kept: patience ends
+    trainings at different epochs, so only epochs of the first one can be compared between trials.
+    """
     try:
         history = read_table(
             directory / HISTORY_CSV, HISTORY_CSV, read_errors, numeric=NUMERIC_COLUMNS, inside=directory
@@ -106,6 +115,8 @@ def read_history(directory: Path, read_errors: ReadErrors) -> pd.DataFrame:
         history = pd.DataFrame()
     if not {TRIAL_ID, EPOCH} <= set(history):
         return pd.DataFrame(columns=list(HISTORY_COLUMNS))
+    if FOLD in history:
+        history = history[~(pd.to_numeric(history[FOLD], errors="coerce") > 1)]
     history = history.reindex(columns=list(HISTORY_COLUMNS)).replace({EPOCH: {np.inf: np.nan, -np.inf: np.nan}})
     return drop_repeated_epochs(_drop_incomplete(history, [TRIAL_ID, EPOCH], HISTORY_CSV, read_errors))
 

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from analysis.class_counts import constant_score, describe_counts, recorded_counts
-from analysis.comparable import epochs_of, is_accuracy, mask_infinite
+from analysis.comparable import best_first, epochs_of, is_accuracy, mask_infinite
 from analysis.files import read_json
 from analysis.markdown import format_duration
 from analysis.nothing_to_compare import no_result
@@ -20,8 +20,10 @@ from analysis.schema import (
     CREATED,
     EPOCHS,
     FAILED,
+    FOLDS_DONE,
     NAME,
     SECONDS,
+    STANDARD_ERROR,
     STATE,
     STATES,
     TEST,
@@ -68,7 +70,7 @@ def best_trial(study: StudyData, best_json: dict[str, Any]) -> pd.Series | None:
     if len(named):
         return named.iloc[0]
     trials = trials[trials[STATE].ne(FAILED)]
-    return trials.loc[(study.sign * trials[BEST_VAL_ACC]).idxmax()] if len(trials) else None
+    return trials.loc[best_first(study, trials)[0]] if len(trials) else None
 
 
 def validation_fact(study: StudyData, best: pd.Series) -> Fact:
@@ -77,6 +79,9 @@ def validation_fact(study: StudyData, best: pd.Series) -> Fact:
     value = best[BEST_VAL_ACC]
     trained = float("nan") if pd.isna(best[EPOCHS]) else float(best[EPOCHS])
     epochs = f"best of {counted(trained, study.unit)} and " if trained > 1 else "best "
+    error = best.get(STANDARD_ERROR, float("nan"))
+    if error == error:
+        epochs = f"standard error {error:.4f}, mean over {best[FOLDS_DONE]:.0f} trainings, best "
     of_trials = f"{epochs}of {tried} trials, so too optimistic"
     if tried == 1:
         of_trials = f"best of {counted(trained, study.unit)}, so too optimistic" if trained > 1 else "the only result"

@@ -29,10 +29,9 @@ class FinetuneConfig(SearchConfig):
     MAX_EPOCHS: ClassVar[int] = 20
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **SearchConfig.OPTION_GROUPS,
-        "search": ("plan", *SearchConfig.OPTION_GROUPS["search"]),
         "training": (
-            "max_epochs", "patience", "learning_rates", "batch_sizes", "augmentation", "class_weights",
-            "balanced_sampler", "body_lr_factor", "precision", "compile",
+            "max_epochs", "patience", "folds", "repeats", "learning_rates", "batch_sizes", "augmentation",
+            "class_weights", "balanced_sampler", "body_lr_factor", "precision", "compile",
         ),
         "model": ("backbones", "strategies", "k_layers", "weights", "weights_dir", "views", "max_feature_gb"),
     }  # fmt: skip

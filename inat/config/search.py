@@ -9,10 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import tyro
 
+from inat.config.data_options import DataOptions
 from inat.config.defaults import UNSET
 from inat.config.durations import duration_errors
 from inat.config.objective import OBJECTIVES, Objective
-from inat.config.trial import CLASS_WEIGHTS, NO_WEIGHTS, DataConfig, Precision
+from inat.config.trial import CLASS_WEIGHTS, NO_WEIGHTS, Precision
 from inat.config.validation import (
     choice_errors,
     non_negative_errors,
@@ -21,15 +22,14 @@ from inat.config.validation import (
     type_errors,
     unknown_name_error,
 )
-from inat.constants import CACHE_DIR, DIGITS, TORCHVISION
 
 # Options that study.json stores as text.
 PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir", "labels", "root")
 AUTO = "auto"
 EARLIER_TARGET = "target_accuracy"  # the name of "target" in studies of earlier versions
-ALSO_TARGET_ACCURACY = tyro.conf.arg(aliases=["--target-accuracy"])
 GRACE_PERIOD = 3
 SMALL_IMAGE = 32  # px; up to this side --space auto means the small space
+ALSO_TARGET_ACCURACY = tyro.conf.arg(aliases=["--target-accuracy"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class ResumeOption:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SearchConfig:
+class SearchConfig(DataOptions):
     """The options of a search. The string below a field is the help text of its option."""
 
     KIND: ClassVar[str] = "scratch"  # stored in study.json; default study names start with it
@@ -52,11 +52,12 @@ class SearchConfig:
             "augment_preview", "cache_dir", "max_bad_fraction",
         ),
         "search": (
-            "metric", "num_samples", "resume", "retry_failed", "space", "searcher", "time_budget", "target",
-            "start_from", "seed",
-            "grace_period", "reduction_factor", "stopped_trials",
+            "plan", "metric", "num_samples", "resume", "retry_failed", "space", "searcher", "time_budget", "target",
+            "start_from", "seed", "grace_period", "reduction_factor", "stopped_trials",
         ),
-        "training": ("max_epochs", "patience", "class_weights", "balanced_sampler", "precision", "compile"),
+        "training": (
+            "max_epochs", "patience", "folds", "repeats", "class_weights", "balanced_sampler", "precision", "compile",
+        ),
         "model": (),
         "machine": (
             "max_concurrent", "gpus_per_trial", "cpus_per_trial", "address", "trial_timeout", "max_failures",
@@ -65,26 +66,6 @@ class SearchConfig:
         "output": ("name", "storage_path", "keep_checkpoints", "debug"),
     }  # fmt: skip
 
-    data: Annotated[str, "FOLDER"] = "inaturalist_12K"
-    """Folder of photos: train/<class>/* with val/<class>/* or test/<class>/*, of which the second is the held-out test
-    split; or <class>/* alone. Or torchvision:NAME with --root. Or digits: 1,797 scans that come with scikit-learn."""
-    labels: Annotated[Path | None, "FILE"] = None
-    """Table of the photos (CSV, JSON lines or Parquet) with the columns path, label, and if you like split and group;
-    paths are relative to --data. Default: metadata.csv in --data if there is one, else folders are classes."""
-    root: Annotated[Path | None, "FOLDER"] = None
-    """Folder of a data set of torchvision, for example --data torchvision:CIFAR10 --root ~/data."""
-    download: bool = False
-    """Let torchvision download its data set to --root if it is not there."""
-    test_fraction: float = 0.2
-    """Share of the photos held out as test split, where the data has no test split of its own."""
-    group_by: Annotated[str | None, "REGEX"] = None
-    """Regular expression that finds a group in the path of a photo, for example 'bird_(\\d+)_'. All photos of a group
-    are on one side of every split. Default: the column group of --labels, if there is one."""
-    keep_duplicates: bool = False
-    """Let copies of a photo be on two sides of a split. Default: they are kept together, and training photos that are
-    copies of test photos are left out."""
-    image_size: int | None = None
-    """Side of the square images, in pixels. Default: 224, or 32 for digits."""
     space: Annotated[str, "NAME"] = "auto"
     """Search space: full (as published for nature_12K), small (8-32 filters, 2-4 convolutions as the images allow,
     32-128 dense neurons), modern (also residual blocks, average pooling and newer training methods), auto (small up to
@@ -134,10 +115,6 @@ class SearchConfig:
     """Study directory to continue, with the study's own settings; --num-samples may be raised."""
     retry_failed: bool = False
     """With --resume, run the failed trials again, from their first epoch and under their ids."""
-    cache_dir: Annotated[Path, "FOLDER"] = CACHE_DIR
-    """Folder for decoded images, on each node."""
-    max_bad_fraction: float = 0.01
-    """Largest share of the images that may be unreadable; with more, the search does not start."""
     cpus_per_trial: float | None = None
     """CPU cores per trial. Default: 1, or with GPUs an equal share of the cores, at most 8."""
     gpus_per_trial: float | None = None
@@ -159,6 +136,8 @@ class SearchConfig:
     """Log to Weights & Biases, one run per trial, grouped by study; offline writes to the study directory only."""
     augment_preview: Annotated[Path | None, "FILE"] = None
     """Write a picture of augmented training images to this file and exit."""
+    plan: bool = False
+    """Print the number of trials and epochs and their estimated cost on this machine, and exit."""
     debug: bool = False
     """Show tracebacks and the messages of libraries."""
 
@@ -178,7 +157,8 @@ class SearchConfig:
             object.__setattr__(self, "grace_period", max(min(GRACE_PERIOD, most), 1))
 
     def _count_errors(self) -> list[str]:
-        problems = positive_errors(self, "max_epochs", "patience", "grace_period", "keep_checkpoints")
+        names = ("max_epochs", "patience", "folds", "repeats", "grace_period", "keep_checkpoints")
+        problems = positive_errors(self, *names)
         given = [n for n in ("num_samples", "cpus_per_trial", "max_concurrent") if getattr(self, n) is not None]
         problems += positive_errors(self, *given)
         if self.num_samples is None and self.searcher != "grid":
@@ -220,13 +200,6 @@ class SearchConfig:
         """What the search optimises."""
         return OBJECTIVES[self.metric]
 
-    @property
-    def resolved_image_size(self) -> int:
-        """The image size in pixels: the option's value, or the default for the data."""
-        if self.image_size is not None:
-            return self.image_size
-        return 32 if self.data == DIGITS else 224
-
     def resolved(self) -> Self:
         """The same settings with automatic values and relative paths filled in, as a study records them."""
         space = self.space
@@ -234,41 +207,12 @@ class SearchConfig:
             space = self.default_space
         elif space not in self.PRESETS:
             space = str(Path(space).expanduser().resolve())
-        return dataclasses.replace(self, data=self._data_path, space=space, image_size=self.resolved_image_size)
+        return dataclasses.replace(self, data=self.data_path, space=space, image_size=self.resolved_image_size)
 
     @property
     def default_space(self) -> str:
         """The preset that "auto" stands for."""
         return "small" if self.resolved_image_size <= SMALL_IMAGE else "full"
-
-    @property
-    def _data_path(self) -> str:
-        named = self.data == DIGITS or self.data.startswith(TORCHVISION)
-        return self.data if named else str(Path(self.data).expanduser().resolve())
-
-    @property
-    def _labels_path(self) -> str:
-        """The table of labels, in the current folder or else in the folder of the images; "" without one."""
-        if self.labels is None:
-            return ""
-        given = self.labels.expanduser()
-        beside = Path(self._data_path) / given
-        return str((beside if not given.exists() and beside.exists() else given).absolute())
-
-    def data_config(self, image_size: int | None = None, *, use_augmentation: bool = True) -> DataConfig:
-        """The data settings of the study, for one of its image sizes if its trials have several."""
-        return DataConfig(
-            data=self._data_path,
-            image_size=image_size or self.resolved_image_size,
-            cache_dir=str(self.cache_dir.expanduser().absolute()),
-            use_augmentation=use_augmentation,
-            max_bad_fraction=self.max_bad_fraction,
-            labels=self._labels_path,
-            root=str(self.root.expanduser().absolute()) if self.root else "",
-            test_fraction=self.test_fraction,
-            group_by=self.group_by or "",
-            keep_duplicates=self.keep_duplicates,
-        )
 
     def trial_settings(self) -> dict[str, Any]:
         """The settings that all trials share: with a trial's hyperparameters, the input of TrialConfig.from_params."""

@@ -13,6 +13,7 @@ from inat.config.backbones import (
     UNFREEZE_ALL,
     BackboneConfig,
 )
+from inat.config.cnn import AVERAGE, FLATTEN, MAXIMUM, CNNConfig
 from inat.config.objective import ACCURACY, OBJECTIVES, Objective
 from inat.config.validation import (
     build_part,
@@ -31,9 +32,6 @@ from inat.config.validation import (
 from inat.constants import CACHE_DIR, DIGITS, DIGITS_STEP
 from inat.errors import ConfigError
 
-ACTIVATIONS = ("relu", "gelu", "silu", "mish")
-BLOCKS = (PLAIN, RESIDUAL) = ("plain", "residual")
-POOLINGS = (FLATTEN, AVERAGE, MAXIMUM) = ("flatten", "average", "maximum")
 SCHEDULES = (STEP, COSINE) = ("step", "cosine")
 CLASS_WEIGHTS = (NO_WEIGHTS, BALANCED, EFFECTIVE) = ("none", "balanced", "effective")
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
@@ -54,7 +52,7 @@ class DataConfig:
 
     SETTINGS: ClassVar[tuple[str, ...]] = (
         "data", "image_size", "cache_dir", "val_share", "max_bad_fraction", "fingerprint", "train_on_val", "labels",
-        "root", "test_fraction", "group_by", "keep_duplicates",
+        "root", "test_fraction", "group_by", "keep_duplicates", "folds", "fold", "repeat",
     )  # fmt: skip
 
     data: str
@@ -71,6 +69,9 @@ class DataConfig:
     test_fraction: float = 0.2  # share of a test split, where none is given
     group_by: str = ""  # regular expression that finds the group of an image in its path
     keep_duplicates: bool = True  # copies may be on two sides of a split, as in studies of version 0.2
+    folds: int = 0  # above 0, val_share is not used: training and validation images are cut into this many parts
+    fold: int = 0  # the part to validate on, from 0 on
+    repeat: int = 0  # another one cuts the parts anew
 
     @property
     def crop_size(self) -> int:
@@ -84,6 +85,10 @@ class DataConfig:
     def settings(self) -> dict[str, Any]:
         """The fields that are the same for all trials of a study."""
         return {name: getattr(self, name) for name in self.SETTINGS}
+
+    def without_folds(self) -> Self:
+        """The same configuration for all folds: whatever does not depend on them is made once."""
+        return dataclasses.replace(self, folds=0, fold=0, repeat=0)
 
     def augmentation_key(self) -> list[str]:
         """The hyperparameters of the augmentation that are not at their defaults, as part of a cache key.
@@ -101,47 +106,23 @@ class DataConfig:
         problems += (
             torchvision_errors(self.data, self.root) if has_type(self, "data") and has_type(self, "root") else []
         )
+        problems += non_negative_errors(self, "folds", "fold", "repeat") + self._fold_errors()
         if self.data == DIGITS and has_type(self, "image_size") and self.image_size % DIGITS_STEP:
             problems.append(f"the digits are 8x8 scans: image_size must be a multiple of 8, got {self.image_size}")
         raise_if_any(problems)
+
+    def _fold_errors(self) -> list[str]:
+        if not all(has_type(self, name) for name in ("folds", "fold")):
+            return []
+        if self.folds == 1:
+            return ["folds must be 0 (one validation split) or at least 2, got 1"]
+        last = max(0, self.folds - 1)
+        return [] if self.fold <= last else [f"fold must be in 0..{last}, got {self.fold}"]
 
 
 AUGMENTATION = tuple(
     f.name for f in dataclasses.fields(DataConfig) if f.name not in (*DataConfig.SETTINGS, "use_augmentation")
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CNNConfig:
-    """The CNN published for nature_12K: blocks of 3x3 convolution, [batch norm], activation, max-pool 2; then dense.
-
-    With ``block`` "residual", all blocks but the first are residual. With ``pooling`` "average" or "maximum", the
-    average or maximum of each feature map goes straight into the output layer, without a dense layer, and
-    ``num_neurons_dense`` has no effect.
-    """
-
-    first_layer_filters: int
-    filter_org: float
-    conv_layers: int
-    activation: str
-    dropout: float
-    batch_norm: bool
-    num_neurons_dense: int = 0
-    block: str = PLAIN
-    pooling: str = FLATTEN
-
-    def __post_init__(self) -> None:
-        problems = type_errors(self) + positive_errors(self, "first_layer_filters", "filter_org", "conv_layers")
-        problems += range_errors(self, "dropout", 0, 1) + choice_errors(self, "activation", ACTIVATIONS)
-        problems += choice_errors(self, "block", BLOCKS) + choice_errors(self, "pooling", POOLINGS)
-        if self.pooling == FLATTEN:
-            problems += positive_errors(self, "num_neurons_dense")
-        raise_if_any(problems)
-
-    @property
-    def filters(self) -> tuple[int, ...]:
-        """Number of filters of convolution i: ``first_layer_filters * filter_org**i``, at least 1."""
-        return tuple(max(1, int(self.first_layer_filters * self.filter_org**i)) for i in range(self.conv_layers))
 
 
 # (name, default, values, others): if the hyperparameter ``name`` has one of ``values``, ``others`` have no effect.

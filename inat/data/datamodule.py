@@ -105,10 +105,14 @@ def network_input(batch: Batch, config: DataConfig) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Features of one split: each view has rows (N, ...) with channels last, ``labels`` are (N,)."""
+    """Features of one split: each view has rows (M, ...) with channels last, ``labels`` are (N,).
+
+    ``rows`` (N,) are the rows of the split; without them, the split has all M rows, in order.
+    """
 
     views: Sequence[FeatureStore]
     labels: NDArray[np.int64]
+    rows: NDArray[np.int64] | None = None
 
 
 class FeatureDataset(ArrayDataset):
@@ -120,6 +124,7 @@ class FeatureDataset(ArrayDataset):
         self.views = [part.view(getattr(torch, view.dtype)) for part, view in zip(rows, features.views, strict=True)]
         self.device = self.views[0].device
         self.labels = torch.from_numpy(features.labels).to(self.device)
+        self.rows = features.rows
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -129,7 +134,8 @@ class FeatureDataset(ArrayDataset):
         # Sorted by view, so that each view is gathered at once; ``positions`` restores the requested order.
         by_view = np.argsort(view, kind="stable")
         counts = np.bincount(view, minlength=len(self.views))
-        rows = self._send(row[by_view]).split(counts.tolist())
+        stored = row if self.rows is None else self.rows[row]
+        rows = self._send(stored[by_view]).split(counts.tolist())
         gathered = [part.index_select(0, chosen) for part, chosen in zip(self.views, rows, strict=True)]
         positions = self._send(np.argsort(by_view))
         features = torch.cat(gathered)[positions] if len(gathered) > 1 else gathered[0]

@@ -33,12 +33,26 @@ class Units:
 
 @dataclass(frozen=True, slots=True)
 class SplitRows:
-    """Rows of each split, sorted; ``left_out`` are development rows whose set has an image in a later split."""
+    """Rows of each split, sorted.
+
+    Development rows whose set has an image in the test split, or in the validation split, are ``beside`` it.
+    """
 
     train: Rows
     val: Rows
     test: Rows
-    left_out: Rows
+    beside_test: Rows
+    beside_val: Rows
+
+    @property
+    def left_out(self) -> Rows:
+        """Development rows that are in no split."""
+        return np.sort(np.concatenate([self.beside_test, self.beside_val]))
+
+    @property
+    def development(self) -> Rows:
+        """All rows that may be trained or validated on: those that are not beside the test split."""
+        return np.sort(np.concatenate([self.train, self.val, self.beside_val]))
 
 
 def cut(rows: Rows, labels: Rows, share: float, units: Units) -> tuple[Rows, Rows]:
@@ -118,7 +132,7 @@ def assign(
     if not (role == VAL).any():
         train, val = cut(rest, labels, shares[1], units)
     train, beside_val = _without(train, val, units)
-    return SplitRows(train, val, test, np.sort(np.concatenate([beside_test, beside_val])))
+    return SplitRows(train, val, test, beside_test, beside_val)
 
 
 def _without(rows: Rows, others: Rows, units: Units) -> tuple[Rows, Rows]:

@@ -12,6 +12,7 @@ from inat.constants import DIGITS, SKIPPED_CSV, TEST, TRAIN, VAL
 from inat.data import digits
 from inat.data.copies_store import open_copies
 from inat.data.duplicates import Copies, join_sets, no_copies
+from inat.data.folds import check_foldable, check_units_foldable, fold_rows
 from inat.data.image_files import Listing
 from inat.data.image_store import ImageStore, open_stores
 from inat.data.listing import check_splittable, groups_of, list_data
@@ -80,7 +81,7 @@ class Assignment:
     """Which image of a listed data set is in which split, and why.
 
     All rows number the development images and then the test images of ``listing``; ``stores`` hold their pixels in this
-    order. ``groups`` (N,) are the names of the user's groups, () without groups.
+    order. ``groups`` (N,) are the names of the user's groups, () without groups. ``units`` are what no cut divides.
     """
 
     listing: Listing
@@ -88,6 +89,7 @@ class Assignment:
     rows: SplitRows
     copies: Copies
     groups: tuple[str, ...]
+    units: Units
 
 
 def inspect_data(config: DataConfig) -> DataSummary:
@@ -111,7 +113,7 @@ def load_splits(config: DataConfig) -> Splits:
     plain = config.without_augmentation()
     if not config.use_augmentation:
         return _plain_splits(plain)
-    crops = _crops(plain)  # first: it decodes the images once for both sizes
+    crops = _crops(plain.without_folds())  # first: it decodes the images once for both sizes
     splits = _plain_splits(plain)
     return replace(splits, train=replace(splits.train, crops=crops))
 
@@ -147,6 +149,9 @@ def _split_digits(config: DataConfig) -> Splits:
     images, labels = digits.load(config.image_size)
     every = np.arange(len(labels))
     rows = assign(labels, every >= 0, [""] * len(labels), Units(every), (DIGITS_TEST_SHARE, config.val_share))
+    if config.folds:
+        check_units_foldable(rows.development, labels, Units(every), digits.CLASSES, config.folds)
+        rows = fold_rows(rows, labels, Units(every), config.folds, config.repeat)[config.fold]
     rows = _with_val(config, rows)
     train, val, test = (Split(images, labels, part) for part in (rows.train, rows.val, rows.test))
     return Splits(digits.CLASSES, train, val, test)
@@ -177,7 +182,20 @@ def _with_val(config: DataConfig, rows: SplitRows) -> SplitRows:
 
 def assignment(config: DataConfig) -> Assignment:
     """Which image of a folder, a table or a data set of torchvision is in which split; decodes them if need be."""
-    return _assign(replace(config.without_augmentation(), train_on_val=False))
+    plain = replace(config.without_augmentation(), train_on_val=False)
+    return _assign_folds(replace(plain, fold=0))[plain.fold] if plain.folds else _assign(plain)
+
+
+@lru_cache(maxsize=1)
+def _assign_folds(config: DataConfig) -> tuple[Assignment, ...]:
+    """The assignment of each fold of one repeat, made together, as all of them come from the same cut."""
+    assigned = _assign(config.without_folds())
+    labels = np.array(assigned.listing.labels, np.int64)
+    check_units_foldable(
+        assigned.rows.development, labels, assigned.units, _class_folders(assigned.listing), config.folds
+    )
+    cut = fold_rows(assigned.rows, labels, assigned.units, config.folds, config.repeat)
+    return tuple(replace(assigned, rows=rows) for rows in cut)
 
 
 @lru_cache(maxsize=1)
@@ -198,7 +216,7 @@ def _assign(config: DataConfig) -> Assignment:
     rows = assign(labels, readable, roles, units, (config.test_fraction, config.val_share))
     sides = ((TRAIN, rows.train), ("validation", rows.val), *((("test", rows.test),) if shares[0] else ()))
     check_sides(labels, sides, listing.development.classes)
-    return Assignment(listing, stores, rows, copies, groups)
+    return Assignment(listing, stores, rows, copies, groups, units)
 
 
 def _first_of_each_set(units: Units, usable: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -214,7 +232,7 @@ def _shares(config: DataConfig, listing: Listing) -> tuple[float, float]:
 
 
 def _listed(config: DataConfig) -> Listing:
-    return _list_once(replace(config, train_on_val=False))
+    return _list_once(replace(config, train_on_val=False).without_folds())
 
 
 @lru_cache(maxsize=1)
@@ -232,7 +250,12 @@ def _list_checked(config: DataConfig) -> Listing:
     listing = list_data(config)
     labels = [label for label, role in zip(listing.development.labels, listing.roles, strict=True) if role != TEST]
     check_splittable(listing, labels, _shares(config, listing))
+    check_foldable(labels, _class_folders(listing), config.folds)
     return listing
+
+
+def _class_folders(listing: Listing) -> list[str]:
+    return [str(listing.development.root / name) for name in listing.development.classes]
 
 
 def _open(config: DataConfig, listing: Listing) -> list[ImageStore]:

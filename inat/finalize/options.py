@@ -83,6 +83,8 @@ def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> Sear
         **{"address": None, **changes},
         # The first rung is the last epoch, so ASHA stops nothing.
         grace_period=stored.max_epochs,
+        # Its seeds are the repeats, and one model is to be trained on as many images as possible.
+        folds=1, repeats=1,
         # These settings end a search or add records to it; a retraining needs none of them.
         time_budget=None, target=None, start_from=None, wandb="off", tensorboard=False, resume=None,
     )  # fmt: skip

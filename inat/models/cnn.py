@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from inat.config.trial import ACTIVATIONS, AVERAGE, FLATTEN, RESIDUAL, CNNConfig
+from inat.config.cnn import ACTIVATIONS, AVERAGE, FLATTEN, RESIDUAL, CNNConfig
 from inat.config.validation import pooling_errors, raise_if_any
 
 Activation = Callable[[], nn.Module]

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from inat.config.backbones import IMAGENET, UNFREEZE_ALL, BackboneConfig
-from inat.config.trial import CNNConfig, TrialConfig
+from inat.config.cnn import CNNConfig
+from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
 from inat.models.backbones import build_backbone, frozen_stage_count
 from inat.models.classifier import Classifier

@@ -2,19 +2,21 @@
 
 The name of a directory of features contains a hash of everything that decides their values: the fingerprint of the
 images, the rows of the split, the image size, the view, the weights, the number of frozen stages, the precision, the
-kind of device and the versions of the libraries. A view is one augmented copy of every training image.
+kind of device and the versions of the libraries. A view is one augmented copy of every training image. With folds, all
+of them share the features of the training and validation images together.
 """
 
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision
 from numpy.typing import NDArray
@@ -36,17 +38,27 @@ from inat.training.precision import autocast, resolve_precision
 
 FORMAT = 1  # increase it when the code computes other features from the same inputs
 BATCH_SIZE = 64  # images per forward pass through the frozen stages; fewer if the device has too little memory
+ALL_FOLDS = "all"  # in the name of a directory: of the training and validation images of every fold
 VIEW_SEED = 20_000  # view v is drawn from the seed VIEW_SEED + v, for every trial of every study
 
 
 @dataclass(frozen=True, slots=True)
 class FeaturePart:
-    """The features of one split in one view; view None is the images without augmentation."""
+    """The features of one split in one view; view None is the images without augmentation.
+
+    ``stored`` are the images whose features are in ``directory``; with folds, they are more than those of ``split``.
+    """
 
     name: str
     split: Split
+    stored: Split
     view: int | None
     directory: Path
+
+    @property
+    def features_rows(self) -> NDArray[np.int64] | None:
+        """Where the images of the split are among the stored ones; None if these are the same."""
+        return None if self.stored is self.split else np.searchsorted(self.stored.rows, self.split.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,8 @@ class FeaturePlan:
         return self._bytes_of(part for part in self.parts if not part.directory.exists())
 
     def _bytes_of(self, parts: Iterable[FeaturePart]) -> int:
-        return sum(len(part.split) for part in parts) * self.image_bytes
+        images = {part.directory: len(part.stored) for part in parts}
+        return sum(images.values()) * self.image_bytes
 
 
 def plan_features(config: TrialConfig) -> FeaturePlan | None:
@@ -99,10 +112,16 @@ def _parts(config: TrialConfig, splits: Splits, network: StagedNetwork) -> Itera
     plain = replace(splits.train, crops=None)
     parts = [(TRAIN, plain if view is None else splits.train, view) for view in views] + [(VAL, splits.val, None)]
     for name, split, view in parts:
-        kind = name if view is None else f"{name}-view{view}"
-        digest = _digest(config, splits.state, network, split, view)
+        stored = _with_all_rows(split, splits) if config.data.folds else split
+        kind = name if stored is split else ALL_FOLDS
+        kind = kind if view is None else f"{kind}-view{view}"
+        digest = _digest(config, splits.state, network, stored, view)
         directory = f"features-{network.name}-{kind}-{digest}-{config.data.image_size}px"
-        yield FeaturePart(name, split, view, Path(config.data.cache_dir) / directory)
+        yield FeaturePart(name, split, stored, view, Path(config.data.cache_dir) / directory)
+
+
+def _with_all_rows(split: Split, splits: Splits) -> Split:
+    return replace(split, rows=np.sort(np.concatenate([splits.train.rows, splits.val.rows])))
 
 
 def _digest(config: TrialConfig, state: str, network: StagedNetwork, split: Split, view: int | None) -> str:
@@ -132,9 +151,14 @@ def open_features(plan: FeaturePlan, heartbeat: Callable[[], None] = lambda: Non
     if plan.missing_bytes:
         print(_announcement(plan), file=sys.stderr, flush=True)
     build_missing(parts, lambda directory: _compute(plan, parts[directory], heartbeat), heartbeat)
-    stores = _open_all(tuple(parts))
-    labels = [part.split.labels[part.split.rows] for part in plan.parts]
-    return Features(stores[:-1], labels[0]), Features(stores[-1:], labels[-1])
+    stores = dict(zip(parts, _open_all(tuple(parts)), strict=True))
+    *train, val = plan.parts
+    return _features_of(train, stores), _features_of([val], stores)
+
+
+def _features_of(views: Sequence[FeaturePart], stores: Mapping[Path, FeatureStore]) -> Features:
+    split, rows = views[0].split, views[0].features_rows
+    return Features([stores[part.directory] for part in views], split.labels[split.rows], rows)
 
 
 def _announcement(plan: FeaturePlan) -> str:
@@ -157,8 +181,8 @@ def _compute(plan: FeaturePlan, part: FeaturePart, heartbeat: Callable[[], None]
     keep_freed_memory()  # needed if no training came before: without it the stages take twice as long
     device = _device()
     with _moved_to(device, plan.network.prefix()) as prefix, _seeded(part.view, device):
-        batches = _feature_batches(plan, prefix, part.split, device)
-        write_store(part.directory, _with_heartbeat(batches, heartbeat), len(part.split), _manifest(plan, part))
+        batches = _feature_batches(plan, prefix, part.stored, device)
+        write_store(part.directory, _with_heartbeat(batches, heartbeat), len(part.stored), _manifest(plan, part))
 
 
 def _with_heartbeat(batches: Iterable[NDArray[Any]], heartbeat: Callable[[], None]) -> Iterator[NDArray[Any]]:
@@ -173,7 +197,7 @@ def _manifest(plan: FeaturePlan, part: FeaturePart) -> dict[str, Any]:
     view = "" if part.view is None else f", view {part.view}"
     return {
         "features": f"{network.frozen} of {len(network)} stages of {network.name}, {part.name}{view}",
-        "dtype": plan.dtype, "size": data.image_size, "photos": len(part.split), "skipped": 0,
+        "dtype": plan.dtype, "size": data.image_size, "photos": len(part.stored), "skipped": 0,
         "state": load_splits(data).state, "folder": load_splits(data).folder,
     }  # fmt: skip
 

@@ -27,8 +27,8 @@ class Journal:
         self.trials: dict[str, Trial] = {}
         self._reported_epochs: list[tuple[str, dict[str, Any]]] = []
         self._ended_in_order: list[Trial] = []
-        # (-sign * best value, number, trial): numbers are unique, so sorting never compares two trials.
-        self._ranked: list[tuple[float, int, Trial]] = []
+        # (-folds, -sign * best value, number, trial): numbers are unique, so sorting never compares two trials.
+        self._ranked: list[tuple[int, float, int, Trial]] = []
 
     @classmethod
     def read(cls, directory: Path) -> Self:
@@ -76,13 +76,22 @@ class Journal:
         """Return the trials without a final state, in order of number."""
         return [trial for trial in self.trials.values() if trial.state == RUNNING]
 
+    @property
+    def folded(self) -> bool:
+        """Whether trials train several times, once per fold and repeat."""
+        return any(trial.folded for trial in self.trials.values())
+
     def ranking(self) -> list[Trial]:
-        """Return the ended trials with a result, without failed ones: best first, equal ones in order of number."""
-        return [trial for _, _, trial in self._ranked]
+        """Return the ended trials with a result, without failed ones: best first, equal ones in order of number.
+
+        With folds, a trial with more of them ranks before one with fewer: others were better after as many, or ASHA
+        would not have stopped it, and the mean over few folds is the luckier one.
+        """
+        return [trial for *_, trial in self._ranked]
 
     def best(self) -> Trial | None:
         """Return the first trial of ``ranking``; None without one."""
-        return self._ranked[0][2] if self._ranked else None
+        return self._ranked[0][-1] if self._ranked else None
 
     def replay(self, path: Path, growing: bool = False) -> None:
         """Apply all events in a journal file.
@@ -141,4 +150,4 @@ class Journal:
         self._ended_in_order.append(trial)
         best = trial.best_value
         if state != FAILED and best is not None and math.isfinite(best):
-            insort(self._ranked, (-self.objective.sign * best, trial.number, trial))
+            insort(self._ranked, (-trial.folds_done, -self.objective.sign * best, trial.number, trial))

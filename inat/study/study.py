@@ -25,6 +25,11 @@ from inat.constants import (
     EPOCH,
     ERRORS_DIR,
     FINISHED,
+    FOLD,
+    FOLD_BEST,
+    FOLD_HISTORY_COLUMNS,
+    FOLD_TRIAL_COLUMNS,
+    FOLDS_DONE,
     HISTORY_COLUMNS,
     HISTORY_CSV,
     JOURNAL,
@@ -47,7 +52,7 @@ from inat.study.strange_files import check_files
 from inat.study.trial import Trial
 
 # Columns of an epoch that the journal keeps, beside those of history.csv and the best value of the study's objective.
-JOURNALED = (FINISHED, MICRO_BATCH, NOTE, TRAINABLE)
+JOURNALED = (FOLD, FOLD_BEST, FOLDS_DONE, FINISHED, MICRO_BATCH, NOTE, TRAINABLE)
 # While epochs arrive, trials.csv is rewritten at most once per TABLE_SECONDS. If a write takes longer than
 # CHEAP_SECONDS, at most TABLE_SHARE of the time is spent on writing.
 TABLE_SECONDS = 1.0
@@ -140,16 +145,16 @@ class Study(Journal):
         row = {name: row[name] for name in kept if name in row}
         if trial.has_row(row):
             return False
-        repeated = row[EPOCH] <= trial.epochs
+        rewrite = row[EPOCH] <= trial.epochs or (FOLD in row and not self.folded)  # which adds a column
         trial.add_epoch(row)
         trial.node = node or trial.node
         self._reported_epochs.append((trial_id, row))
         self._log("epoch", trial_id, node=node, row=row)
-        if repeated:
+        if rewrite:
             self._rewrite_history()
         elif self._history is not None:
             with as_disk_full_error(self.directory):
-                self._history.write(csv_lines([{TRIAL_ID: trial_id} | row], HISTORY_COLUMNS))
+                self._history.write(csv_lines([{TRIAL_ID: trial_id} | row], history_columns(self)))
                 self._history.flush()
         self._write_trials_soon()
         return True
@@ -247,11 +252,16 @@ class Study(Journal):
 def trials_table(journal: Journal) -> str:
     """The text of trials.csv, one row per trial."""
     after = (journal.objective.best_column if name == BEST_VAL_ACC else name for name in TRIAL_COLUMNS_AFTER)
-    columns = (*TRIAL_COLUMNS_BEFORE, *journal.parameters, *after)
+    columns = (*TRIAL_COLUMNS_BEFORE, *journal.parameters, *after, *(FOLD_TRIAL_COLUMNS if journal.folded else ()))
     return csv_lines((trial.table_row() for trial in journal.trials.values()), columns, header=True)
 
 
-def history_table(journal: Journal, columns: Sequence[str] = HISTORY_COLUMNS) -> str:
-    """The text of history.csv, one row per trial and epoch."""
+def history_table(journal: Journal, columns: Sequence[str] = ()) -> str:
+    """The text of history.csv, one row per trial and epoch; ``columns`` are by default those of this version."""
     rows = ({TRIAL_ID: trial.trial_id} | row for trial in journal.trials.values() for row in trial.history)
-    return csv_lines(rows, columns, header=True)
+    return csv_lines(rows, columns or history_columns(journal), header=True)
+
+
+def history_columns(journal: Journal) -> tuple[str, ...]:
+    """The columns of history.csv."""
+    return HISTORY_COLUMNS + (FOLD_HISTORY_COLUMNS if journal.folded else ())

@@ -10,12 +10,15 @@ from inat.constants import (
     BEST_VAL_ACC,
     EPOCH,
     FINISHED,
+    FOLD,
+    FOLD_TRIAL_COLUMNS,
     RUNNING,
     SECONDS,
     TRAINABLE,
     TRIAL_COLUMNS_AFTER,
     TRIAL_COLUMNS_BEFORE,
 )
+from inat.study.folds import fold_values, kept_row, standard_error
 
 
 @dataclass(slots=True)
@@ -65,6 +68,33 @@ class Trial:
         return float(self.history[-1][self.objective.best_column]) if self.history else None
 
     @property
+    def folded(self) -> bool:
+        """Whether the trial trains several times, once per fold and repeat."""
+        return bool(self.history) and FOLD in self.history[-1]
+
+    @property
+    def fold_values(self) -> list[float]:
+        """The best value of each training that has ended, of a trial with folds or repeats."""
+        return fold_values(self.history)
+
+    @property
+    def folds_done(self) -> int:
+        """How many trainings of a trial with folds or repeats have ended."""
+        return len(self.fold_values)
+
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error of the mean over these trainings; None for fewer than two."""
+        return standard_error(self.fold_values)
+
+    @property
+    def kept_value(self) -> float | None:
+        """The best value, in the column of the objective, in the row of the epoch whose weights are kept."""
+        if not self.folded:
+            return self.best_value
+        return float(kept_row(self.history, self.objective)[self.objective.best_column])
+
+    @property
     def trainable_parameters(self) -> int | None:
         """Number of parameters that the trial trains; None before the first epoch."""
         return self.history[-1].get(TRAINABLE) if self.history else None
@@ -100,6 +130,8 @@ class Trial:
         names = (name for name in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER) if name != BEST_VAL_ACC)
         row: dict[str, Any] = {name: getattr(self, name) for name in names}
         row |= {self.objective.best_column: self.best_value, SECONDS: round(self.seconds, 3)}
+        if self.folded:
+            row |= {name: getattr(self, name) for name in FOLD_TRIAL_COLUMNS}
         return active_params(self.params) | row
 
 

@@ -47,8 +47,10 @@ def rows_to_restore(directory: Path, journal: Journal) -> dict[str, int]:
     ahead = {}
     for trial in journal.unfinished():
         state = recorder_state(directory / CHECKPOINTS_DIR / trial.trial_id / LAST_CKPT) or {}
-        if state.get(EPOCH, 0) > trial.known_epochs and len(state.get("history", ())) == state[EPOCH]:
-            ahead[trial.trial_id] = state[EPOCH] - trial.known_epochs
+        history = state.get("history", ())
+        last = int(history[-1][EPOCH]) if history else 0
+        if last == len(history) > trial.known_epochs:
+            ahead[trial.trial_id] = last - trial.known_epochs
     return ahead
 
 
@@ -68,8 +70,8 @@ def _fault_of_best(path: Path, trial: Trial) -> str:
     if foreign := _foreign(checkpoint_value(path, CONFIG_KEY) or {}, trial):
         return foreign
     kept, objective = row.get(trial.objective.best_column), trial.objective
-    if trial.state != RUNNING and kept != trial.best_value:
-        return f"has a {objective.label} of {kept}, its trial of {trial.best_value}"
+    if trial.state != RUNNING and kept != trial.kept_value:
+        return f"has a {objective.label} of {kept}, its trial of {trial.kept_value}"
     return ""
 
 

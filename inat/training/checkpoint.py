@@ -17,7 +17,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from inat.config.backbones import BackboneConfig
-from inat.config.trial import CNNConfig, TrialConfig
+from inat.config.cnn import CNNConfig
+from inat.config.trial import TrialConfig
 from inat.errors import ConfigError, StudyError
 from inat.models.backbones import frozen_stage_count
 from inat.models.classifier import Classifier, without_frozen_stages

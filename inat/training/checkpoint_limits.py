@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inat.config.trial import CNNConfig, TrialConfig
+from inat.config.cnn import CNNConfig
+from inat.config.trial import TrialConfig
 from inat.models.cnn import build_cnn
 
 MAX_BATCH_BYTES = 8_000_000_000  # of decoded images; a batch of 256 images of 1,024 px has 0.8 GB

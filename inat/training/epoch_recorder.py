@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -26,16 +27,31 @@ from inat.constants import (
     VAL_MACRO_F1,
     VAL_TOP2_ACC,
 )
+from inat.study.folds import as_trial_row, kept_row
 
 METRICS = (TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC, VAL_BALANCED_ACC, VAL_MACRO_F1, VAL_TOP2_ACC)
 
 STATE_NAMES = ("row", "history", "unreported", "best_value", "best_epoch", "epoch", "saved_epoch")
 IDENTITY = "identity"  # in the state of a recorder: the settings that identify its training
 # Settings that may change while a training is interrupted: places of files, and ways to compute the same result.
-NOT_IDENTITY = frozenset({"data", "cache_dir", "max_bad_fraction", "weights_dir", "views", "max_feature_gb", "compile"})
+NOT_IDENTITY = frozenset(
+    {"data", "labels", "root", "cache_dir", "max_bad_fraction", "weights_dir", "views", "max_feature_gb", "compile"}
+)
 # Left out of the identity at these values: checkpoints of earlier versions do not have these settings.
-EARLIER_VALUES = {"metric": ACCURACY.name, "class_weights": NO_WEIGHTS, "balanced_sampler": False}
+EARLIER_VALUES = {
+    "metric": ACCURACY.name, "class_weights": NO_WEIGHTS, "balanced_sampler": False, "folds": 0, "fold": 0, "repeat": 0,
+    "test_fraction": 0.2, "group_by": "", "keep_duplicates": True,
+}  # fmt: skip
 LOSS_CHECK_BATCHES = 32  # on a GPU, batches between two checks whether the training has diverged
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of the ``count`` trainings of its trial a training is, from 1 on, and the rows of those ``before`` it."""
+
+    number: int
+    count: int
+    before: tuple[dict[str, Any], ...] = ()
 
 
 class EpochRecorder(pl.Callback):
@@ -45,33 +61,54 @@ class EpochRecorder(pl.Callback):
     a loss is not finite; that epoch is then validated at once. If it trains on the validation images, their metrics say
     nothing, so it runs to its last epoch. Checkpoints contain the state of the recorder, with the rows of all epochs
     (``history``) and the settings that a training must share to go on from the checkpoint. ``constant_columns`` are
-    added to every row.
+    added to every row. With a ``place``, the training is one of several of its trial: ``row`` and ``history`` are then
+    those of the trial (``inat.study.folds``), everything else is about this training.
     """
 
     def __init__(
-        self, config: TrialConfig, classes: Sequence[str], constant_columns: Mapping[str, Any] | None = None
+        self,
+        config: TrialConfig,
+        classes: Sequence[str],
+        constant_columns: Mapping[str, Any] | None = None,
+        place: Place | None = None,
     ) -> None:
         self.config = config
         self.classes = classes
         self._constant_columns = dict(constant_columns or {})
         self.row: dict[str, Any] = {}
-        self.history: list[dict[str, Any]] = []
+        self.place = place
+        self.history: list[dict[str, Any]] = list(place.before) if place else []
         self.unreported: list[dict[str, Any]] = []  # rows that no callback has reported yet
         self.best_value = config.objective.worst
         self.best_epoch = 0
         self.epoch = 0
-        self.saved_epoch = 0  # whose weights the best.ckpt beside the checkpoint holds; 0 without one
+        self.saved_epoch = self.kept_epoch  # whose weights the best.ckpt beside the checkpoint holds; 0 without one
         self._started = time.monotonic()
 
     @property
     def improved(self) -> bool:
         """Whether to keep the weights of the last epoch: if it is the best one, or validation images are trained on."""
+        if self.place is not None:
+            return self.epoch > 0 and self._kept_row() is self.row
         return self.epoch > 0 and (self.config.data.train_on_val or self.best_epoch == self.epoch)
 
     @property
     def kept_epoch(self) -> int:
         """The epoch whose weights are kept: the last one for which ``improved`` was true."""
+        if self.place is not None:
+            return int(self._kept_row()[EPOCH]) if self.history else 0
         return self.epoch if self.config.data.train_on_val else self.best_epoch
+
+    @property
+    def kept_value(self) -> float:
+        """The best value, in the column of the objective, in the row of ``kept_epoch``."""
+        objective = self.config.objective
+        if self.place is not None:
+            return float(self._kept_row()[objective.best_column]) if self.history else objective.worst
+        return self.best_value
+
+    def _kept_row(self) -> Mapping[str, Any]:
+        return kept_row(self.history, self.config.objective)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic()
@@ -94,8 +131,13 @@ class EpochRecorder(pl.Callback):
             self.best_value, self.best_epoch = metrics[objective.column], self.epoch
         self.row = {EPOCH: self.epoch, objective.best_column: self.best_value, **metrics}
         self.row |= {SECONDS: time.monotonic() - self._started, **self._constant_columns}
-        if reason := self._reason_to_end(metrics):
-            self.row[FINISHED] = reason
+        reason = self._reason_to_end(metrics)
+        if self.place is not None:
+            place, ends, column = self.place, reason is not None, objective.best_column
+            self.row = as_trial_row(self.row, place.number, place.before, ends, column)
+        if reason is not None:
+            if self.place is None or self.place.number == self.place.count or reason == DIVERGED:
+                self.row[FINISHED] = reason
             trainer.should_stop = True
         self.history.append(self.row)
         self.unreported.append(self.row)

@@ -12,11 +12,11 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from inat.config.trial import TrialConfig
-from inat.constants import EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
+from inat.constants import EPOCH, EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
 from inat.data.class_balance import class_weights, count
 from inat.models.factory import build_classifier
 from inat.training.checkpoint import DirectCheckpointIO
-from inat.training.epoch_recorder import EpochRecorder
+from inat.training.epoch_recorder import EpochRecorder, Place
 from inat.training.inputs import TrainingInputs, prepare_inputs
 from inat.training.memory import is_out_of_memory, keep_freed_memory
 from inat.training.precision import check_compiler, keep_compiled_code_private, resolve_precision
@@ -46,13 +46,16 @@ def fit(
     resume_from: Path | None = None,
     known_epochs: int | None = None,
     heartbeat: Callable[[], None] = lambda: None,
+    place: Place | None = None,
+    note: str = "",
 ) -> dict[str, Any]:
     """Train one network with ``config``; returns the metrics of the last epoch with the best value and ``epochs``.
 
     ``callbacks`` run after the EpochRecorder, which ``recorder_of(trainer)`` returns. ``resume_from`` is a Lightning
     checkpoint; if the file exists, training continues after its epoch. A damaged file, and a file of another
     configuration, is removed, and training starts with the first epoch. ``known_epochs``: see ``discard_unusable``.
-    ``heartbeat`` is called regularly before the first epoch, while features are computed or waited for.
+    ``heartbeat`` is called regularly before the first epoch, while features are computed or waited for. ``place``: see
+    EpochRecorder. ``note`` is for the user; it comes with the metrics.
 
     If the device has too little memory, training starts again, from the same checkpoint, in micro-batches of half the
     size, whose gradients add up to those of the whole batch; ``micro_batch`` in the metrics is their size. If even
@@ -70,14 +73,15 @@ def fit(
     ['best_val_acc', 'epoch', 'epochs', 'finished', 'seconds', 'train_acc', 'train_loss', 'trainable_parameters',
      'val_acc', 'val_balanced_acc', 'val_loss', 'val_macro_f1', 'val_top2_acc']
     """
-    _silence_lightning()
+    silence_lightning()
     keep_freed_memory()
-    note = "" if resume_from is None else discard_unusable(resume_from, config, known_epochs)
+    if resume_from is not None:
+        note = discard_unusable(resume_from, config, known_epochs) or note
     micro_batch = None
     while True:
         try:
             checkpoint = resume_from if resume_from is not None and resume_from.exists() else None
-            return _fit(config, prepare_inputs(config, heartbeat), callbacks, checkpoint, micro_batch, note)
+            return _fit(config, prepare_inputs(config, heartbeat), callbacks, checkpoint, micro_batch, note, place)
         except (RuntimeError, MemoryError) as error:  # CUDA and torch's CPU allocator raise RuntimeErrors
             if not is_out_of_memory(error) or micro_batch == 1:
                 raise
@@ -94,19 +98,41 @@ def _fit(
     resume_from: Path | None,
     micro_batch: int | None,
     note: str,
+    place: Place | None,
 ) -> dict[str, Any]:
     classes = inputs.data.classes
     weights = class_weights(config.optim.class_weights, count(inputs.data.train_labels, len(classes)))
     classifier = build_classifier(config, len(classes), net=inputs.net, micro_batch=micro_batch, class_weights=weights)
     # 1.25 times as fast as channels first on CPUs; tensor cores need this layout, too.
     classifier = classifier.to(memory_format=torch.channels_last)
-    recorder = EpochRecorder(config, classes, _constant_columns(inputs, micro_batch, note))
-    trainer = pl.Trainer(
+    recorder = EpochRecorder(config, classes, _constant_columns(inputs, micro_batch, note), place)
+    trainer = trainer_for(config, [recorder, *callbacks])
+    if config.compile:
+        check_compiler()
+        keep_compiled_code_private(Path(config.data.cache_dir))
+        torch.compiler.reset()  # otherwise torch gives up after compiling a few networks in one process
+        classifier.net.compile()
+    trainer.fit(classifier, datamodule=inputs.data, ckpt_path=resume_from, weights_only=True)
+    return recorder.row | {EPOCHS: recorder.row.get(EPOCH, 0)}
+
+
+def trainer_for(config: TrialConfig, callbacks: Sequence[pl.Callback], **limits: Any) -> pl.Trainer:
+    """The trainer of a trial, which prints and writes nothing by itself; ``limits`` are options of Lightning.
+
+    >>> params = {
+    ...     "data": "digits", "image_size": 8, "first_layer_filters": 4, "filter_org": 1, "conv_layers": 2,
+    ...     "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32,
+    ...     "learning_rate": 0.01, "batch_size": 64, "max_epochs": 2,
+    ... }
+    >>> trainer_for(TrialConfig.from_params(params), [], limit_train_batches=3).max_epochs
+    2
+    """
+    return pl.Trainer(
         max_epochs=config.max_epochs,
         precision=resolve_precision(config.precision),
         accelerator="auto",
         devices=1,
-        callbacks=[recorder, *callbacks],
+        callbacks=list(callbacks),
         # A trial is one process, whatever started the search. Without this plugin, Lightning obeys the variables of
         # Slurm, MPI, LSF and torchelastic: it fails where --ntasks is 4, and requeues the job at SIGUSR1.
         plugins=[DirectCheckpointIO(), LightningEnvironment()],
@@ -115,14 +141,8 @@ def _fit(
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        **limits,
     )
-    if config.compile:
-        check_compiler()
-        keep_compiled_code_private(Path(config.data.cache_dir))
-        torch.compiler.reset()  # otherwise torch gives up after compiling a few networks in one process
-        classifier.net.compile()
-    trainer.fit(classifier, datamodule=inputs.data, ckpt_path=resume_from, weights_only=True)
-    return recorder.row | {EPOCHS: recorder.epoch}
 
 
 def _constant_columns(inputs: TrainingInputs, micro_batch: int | None, note: str) -> dict[str, Any]:
@@ -136,8 +156,11 @@ def _constant_columns(inputs: TrainingInputs, micro_batch: int | None, note: str
     return columns
 
 
-def _silence_lightning() -> None:
-    """Hide messages that the user of a search cannot act on."""
+def silence_lightning() -> None:
+    """Hide messages that the user of a search cannot act on.
+
+    >>> silence_lightning()
+    """
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in WARNINGS:

@@ -62,7 +62,7 @@ def is_weights_of(checkpoint: Path, recorder: EpochRecorder) -> bool:
     """Whether a ``best.ckpt`` holds the weights of the epoch that ``recorder`` would have kept."""
     row = checkpoint_row(checkpoint)
     best = row.get(recorder.config.objective.best_column)
-    kept = (row.get(EPOCH), best) == (recorder.kept_epoch, recorder.best_value)
+    kept = (row.get(EPOCH), best) == (recorder.kept_epoch, recorder.kept_value)
     return kept and is_intact(checkpoint)
 
 

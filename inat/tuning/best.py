@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from inat.config.trial import DataConfig
-from inat.constants import BEST_CKPT, BEST_JSON, CHECKPOINTS_DIR, EPOCHS, NAME, TEST, TRIAL_ID
+from inat.constants import (
+    BEST_CKPT,
+    BEST_JSON,
+    CHECKPOINTS_DIR,
+    EPOCHS,
+    NAME,
+    STANDARD_ERROR,
+    TEST,
+    TRIAL_ID,
+)
 from inat.errors import DiskFullError, StudyError
 from inat.study.atomic_io import atomic_replace, atomic_write, parse_json_object
 from inat.study.checkpoint_file import is_intact, sha256_of
@@ -14,6 +23,7 @@ from inat.study.journal import Journal
 from inat.study.study import Study
 from inat.study.trial import Trial
 
+FOLD_VALUES = "fold_values"  # key in best.json: of which the best value is the mean
 SHA256 = "sha256"  # key in best.json: of best.ckpt
 
 
@@ -28,10 +38,12 @@ def write_best(study: Study) -> Trial | None:
     best = best_with_weights(study, study.directory)
     if best is None:
         return None
-    content = {
+    content: dict[str, Any] = {
         TRIAL_ID: best.trial_id, NAME: best.name, study.objective.best_column: best.best_value, EPOCHS: best.epochs,
         "params": best.params,
     }  # fmt: skip
+    if best.folded:
+        content |= {STANDARD_ERROR: best.standard_error, FOLD_VALUES: best.fold_values}
     written = read_best(study.directory)
     weights, target = study.checkpoint_dir(best.trial_id) / BEST_CKPT, study.directory / BEST_CKPT
     if {name: written.get(name) for name in content} == content and is_as_written(target, written):

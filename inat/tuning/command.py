@@ -108,12 +108,22 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     images = describe_images(splits, None if config.data == DIGITS else assignment(plain))
     sizes = ", ".join(f"{data.image_size} x {data.image_size}" for data in data_configs)
     balance = describe_balance(splits.classes, class_counts(splits), config.objective)
+    trained = describe_folds(config.folds, config.repeats)
+    folds = [f"folds   each trial trains {trained}"] if trained else []
     return (
         f"study   {study.directory}\n"
         f"search  {counted(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
         f"space {config.resolved().space}\n"
-        f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n" + "\n".join([*images, *balance])
+        f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n" + "\n".join([*images, *folds, *balance])
     )
+
+
+def describe_folds(folds: int, repeats: int) -> str:
+    """Describe how often each trial trains; "" for once."""
+    if folds > 1:
+        again = f", {repeats} times with newly drawn folds" if repeats > 1 else ""
+        return f"once per fold, {folds} folds of the train and validation images{again}"
+    return f"{repeats} times, each time with another seed" if repeats > 1 else ""
 
 
 def _of_grid(config: SearchConfig, study: Study) -> str:
@@ -158,7 +168,7 @@ def _ended(config: SearchConfig, study: Study) -> str:
 def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:
     """Describe a search that a limit ended, and the command that continues it."""
     best = study.best()
-    reached = best is not None and StopAtLimits(study, None, config.target).reached_target(best)
+    reached = best is not None and StopAtLimits(study, None, config.target, config.trainings).reached_target(best)
     return (
         f"stopped: {limit}; {_ended(config, study)}\n"
         f"continue with: {resume_command(study)}{' --target None' if reached else ''}"
@@ -192,9 +202,22 @@ def describe_result(study: Study, best: Trial, seconds: float) -> str:
         f"study   {study.directory}: {', '.join(files)}\n"
         f"best    {best.trial_id} {best.name}\n"
         f"        {params}\n"
-        f"val     {best.best_value:.4f} best {objective.label} in {counted(best.epochs, 'epoch')}"
-        f"{beside(study.info, objective)}{_retry_hint(study)}"
+        f"val     {describe_value(study, best)} in {counted(best.epochs, 'epoch')}{beside(study.info, objective)}"
+        f"{_retry_hint(study)}"
     )
+
+
+def describe_value(study: Study, trial: Trial) -> str:
+    """Describe the result of a trial: its best value, or mean and error over its trainings."""
+    label = study.objective.label
+    if not trial.folded:
+        return f"{trial.best_value:.4f} best {label}"
+    error = "" if trial.standard_error is None else f" +- {trial.standard_error:.4f}"
+    config = study.info.get("config", {})
+    folds, repeats = config.get("folds", 1), config.get("repeats", 1)
+    words = " x ".join(f"{count} {word}" for count, word in ((folds, "folds"), (repeats, "repeats")) if count > 1)
+    part = "" if trial.folds_done == folds * repeats else f"{trial.folds_done} of "
+    return f"{trial.best_value:.4f}{error} ({part}{words}) best {label}"
 
 
 def describe_test(scores: Mapping[str, float] | None) -> str:

@@ -50,12 +50,20 @@ class TrialCost:
 
 
 def trial_cost(
-    network: NetworkCost, frozen: int, images: ImageCounts, epochs: int, views: int, max_feature_bytes: float
+    network: NetworkCost,
+    frozen: int,
+    images: ImageCounts,
+    epochs: int,
+    views: int,
+    max_feature_bytes: float,
+    *,
+    shared: bool = False,
 ) -> TrialCost:
     """Estimate the cost with the first ``frozen`` stages frozen and ``views`` copies of each training image stored.
 
-    No features are stored for 0 views, nor if they would exceed ``max_feature_bytes``. The time to read and augment
-    images is not included.
+    No features are stored for 0 views, nor if they would exceed ``max_feature_bytes``. If folds have ``shared`` ones,
+    each view has those of all images, and so has the validation split. The time to read and augment images is not
+    included.
     """
     stages = network.stages
     prefix = sum(stage.seconds for stage in stages[:frozen])
@@ -64,6 +72,8 @@ def trial_cost(
     without_features = training + epochs * (images.train + images.val) * prefix
     trainable = sum(stage.parameters for stage in stages[frozen:])
     forward_passes = views * images.train + images.val
+    if shared:  # one view may be of the images as they are, which validation uses, too
+        forward_passes = (views + 1 if views > 1 else 1) * (images.train + images.val)
     feature_bytes = forward_passes * stages[frozen - 1].bytes if frozen else 0
     if frozen == 0 or views == 0 or feature_bytes > max_feature_bytes:
         return TrialCost(trainable, 0, 0.0, without_features, without_features)
@@ -116,9 +126,16 @@ def print_plan(config: FinetuneConfig) -> None:
         weights.check_folder(config.weights_dir)
     rows = make_plan(config, space, data.images, len(data.classes))
     console.print(f"data    {config.data}: {data.images:,} training photos of {len(data.classes)} classes")
-    console.print(f"search  {sum(row.trials for row in rows):,.0f} trials, up to {config.max_epochs} epochs")
+    console.print(
+        f"search  {sum(row.trials for row in rows):,.0f} trials, up to {config.max_epochs} epochs{_times(config)}"
+    )
     console.print(plan_table(rows))
     console.print(plan_summary(config, rows))
+
+
+def _times(config: FinetuneConfig) -> str:
+    counts = (("folds", config.folds), ("repeats", config.repeats))
+    return "".join(f" x {count} {word}" for word, count in counts if count > 1)
 
 
 def make_plan(config: FinetuneConfig, space: Mapping[str, Any], images: int, num_classes: int) -> list[PlanRow]:
@@ -126,7 +143,7 @@ def make_plan(config: FinetuneConfig, space: Mapping[str, Any], images: int, num
 
     ``images`` is the size of the training folder, from which the validation split is taken.
     """
-    val = round(config.data_config().val_share * images)
+    val = round((1 / config.folds if config.folds > 1 else config.data_config().val_share) * images)
     counts, max_feature_bytes = ImageCounts(images - val, val), config.max_feature_gb * 1e9
     measured: dict[str, NetworkCost] = {}
     rows = []
@@ -137,7 +154,15 @@ def make_plan(config: FinetuneConfig, space: Mapping[str, Any], images: int, num
             measured[backbone] = measure_backbone(backbone, size, num_classes, config)
         frozen = frozen_stage_count(backbone, params["strategy"], params.get("k_layers"))
         costs = [
-            trial_cost(measured[backbone], frozen, counts, config.max_epochs, views, max_feature_bytes)
+            trial_cost(
+                measured[backbone],
+                frozen,
+                counts,
+                config.max_epochs * config.trainings,
+                views,
+                max_feature_bytes,
+                shared=config.folds > 1,
+            )
             for augmented in choices(space, "use_augmentation") or (False,)
             for views in [config.views if augmented else min(config.views, 1)]
         ]

@@ -21,13 +21,22 @@ def _run(config: SearchConfig) -> None:
         from inat.data.preview import write_preview
 
         write_preview(config.data_config(), config.augment_preview, config.seed)
-    elif isinstance(config, FinetuneConfig) and config.plan:
-        from inat.tuning.cost_estimate import print_plan
-
-        print_plan(config)
+    elif config.plan:
+        _print_plan(config)
     else:
         check_interpreter()
         from inat.tuning.command import search_and_report
 
         with expendable_output():
             search_and_report(config)
+
+
+def _print_plan(config: SearchConfig) -> None:
+    if isinstance(config, FinetuneConfig):
+        from inat.tuning.cost_estimate import print_plan
+
+        print_plan(config)
+    else:
+        from inat.tuning.scratch_plan import print_scratch_plan
+
+        print_scratch_plan(config)

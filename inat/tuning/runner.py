@@ -32,7 +32,7 @@ from inat.tuning.ray_backend.trials import StudyTrials, TrialSource
 from inat.tuning.sampling.feedback import Rungs
 from inat.tuning.space import backbone_checks
 from inat.tuning.stoppers import StopAtLimits, StopAtWriteError, StopOnSignal
-from inat.tuning.worker.trainable import DRIVER_NODE, FINGERPRINT, RUNGS, STUDY_DIR, TIMEOUT, WEIGHTS_SHA256
+from inat.tuning.worker.trainable import DRIVER_NODE, FINGERPRINT, REPEATS, RUNGS, STUDY_DIR, TIMEOUT, WEIGHTS_SHA256
 
 Objective = Callable[[dict[str, Any]], None]
 PrintLine = Callable[[str], None]
@@ -140,6 +140,7 @@ def restored_scheduler(config: SearchConfig, study: Study) -> StudyASHA:
         max_epochs=config.max_epochs,
         grace_period=config.grace_period,
         reduction_factor=config.reduction_factor,
+        trainings=config.trainings,
     )
     finish_interrupted(study, scheduler)
     return scheduler
@@ -147,7 +148,7 @@ def restored_scheduler(config: SearchConfig, study: Study) -> StudyASHA:
 
 def rungs_of(config: SearchConfig) -> Rungs:
     """Return the epochs at which ASHA compares trials."""
-    return Rungs(config.grace_period, config.reduction_factor, config.max_epochs)
+    return Rungs(config.grace_period, config.reduction_factor, config.max_epochs, config.trainings)
 
 
 def _run_tuner(spec: RunSpec, backend: Backend, lifecycle: TrialLifecycle, stop: Stopper) -> None:
@@ -205,6 +206,7 @@ def _settings(config: SearchConfig, study: Study) -> dict[str, Any]:
         TIMEOUT: seconds_of(config.trial_timeout),
         FINGERPRINT: study.info["data"]["fingerprint"],
         RUNGS: rungs_of(config).milestones,
+        REPEATS: config.repeats,
         WEIGHTS_SHA256: study.info.get(backbone_checks.WEIGHTS, {}),
         DRIVER_NODE: session.this_node_id(),
     }

@@ -174,7 +174,7 @@ def run(
     checkpoint_retention.prune_checkpoints(study, config.keep_checkpoints)
     searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study))
     wanted = trials_wanted(config, study)
-    limits = StopAtLimits(study, seconds_of(config.time_budget), config.target)
+    limits = StopAtLimits(study, seconds_of(config.time_budget), config.target, config.trainings)
     if len(study.ended()) >= wanted or limits.reason:
         with OptunaDbWriter(study, searcher):
             pass  # a driver that was killed at the very end may not have written the last trials

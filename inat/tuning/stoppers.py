@@ -109,12 +109,15 @@ def _do_nothing(number: int, frame: FrameType | None) -> None:
 
 
 class StopAtLimits(SearchStopper):
-    """Stops the search after ``seconds``, or once a trial has ``target`` or a better value; None: no limit.
+    """Stops the search after ``seconds``, or once a trial has ``target`` or a better value in all its ``trainings``.
+
+    None: no limit.
 
     ``reason`` says which limit was reached, "" before. ``on_trial_update`` must be called with each trial that changes.
     """
 
-    def __init__(self, study: Study, seconds: float | None, target: float | None) -> None:
+    def __init__(self, study: Study, seconds: float | None, target: float | None, trainings: int = 1) -> None:
+        self._trainings = trainings
         self.reason = ""
         self._ends = None if seconds is None else time.monotonic() + seconds
         self._seconds, self._target = seconds, target
@@ -127,9 +130,11 @@ class StopAtLimits(SearchStopper):
             self.reason = f"{trial.trial_id} reached the target {trial.objective.short} of {self._target:g}"
 
     def reached_target(self, trial: Trial) -> bool:
-        """Whether there is a target and the trial has reached it."""
+        """Whether there is a target and the trial has reached it, with folds as its mean over all of them."""
         value = trial.best_value
-        return self._target is not None and value is not None and trial.objective.reaches(value, self._target)
+        if self._target is None or value is None or (trial.folded and trial.folds_done < self._trainings):
+            return False
+        return trial.objective.reaches(value, self._target)
 
     def stop_all(self) -> bool:
         if not self.reason and self._ends is not None and time.monotonic() >= self._ends:

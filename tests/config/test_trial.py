@@ -5,14 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inat.config.backbones import BackboneConfig
-from inat.config.trial import (
-    AUGMENTATION,
-    CNNConfig,
-    DataConfig,
-    OptimConfig,
-    TrialConfig,
-    active_params,
-)
+from inat.config.cnn import CNNConfig
+from inat.config.trial import AUGMENTATION, DataConfig, OptimConfig, TrialConfig, active_params
 from inat.errors import ConfigError
 
 

@@ -212,3 +212,14 @@ def test_who_tells_that_a_snapshot_could_not_be_written():
     # session.ray_session silences it.
     assert "Saving experiment state to storage" in inspect.getsource(experiment_state), "session.ray_session"
     assert experiment_state.logger.name == "ray.tune.execution.experiment_state", "session.ray_session"
+
+
+def test_the_rungs_of_a_scheduler_can_be_replaced():
+    # asha.StudyASHA with folds; Ray's own rungs are powers of the factor, in descending order, each with its records.
+    (bracket,) = AsyncHyperBandScheduler(metric="m", mode="max", max_t=9, grace_period=1)._brackets
+    assert [rung for rung, _ in bracket._rungs] == sorted((rung for rung, _ in bracket._rungs), reverse=True)
+    bracket._rungs = [(5, {}), (2, {})]
+    trials = [Trial("t", stub=True) for _ in range(2)]
+    assert [bracket.on_result(trial, 5, value) for trial, value in zip(trials, (1.0, 0.0), strict=True)] == [
+        "CONTINUE", "STOP",
+    ]  # fmt: skip

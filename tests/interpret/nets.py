@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from inat.config.trial import CNNConfig
+from inat.config.cnn import CNNConfig
 from inat.models.backbones import build_backbone
 from inat.models.cnn import build_cnn
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from inat.config.trial import ACTIVATIONS, CNNConfig
+from inat.config.cnn import ACTIVATIONS, CNNConfig
 from inat.errors import ConfigError
 from inat.models.cnn import ResidualBlock, build_cnn, summarise
 

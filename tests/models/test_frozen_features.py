@@ -7,6 +7,7 @@ import torch
 
 from inat.config.trial import TrialConfig
 from inat.data import splits
+from inat.data.datamodule import FeatureDataset
 from inat.errors import ConfigError
 from inat.models import frozen_features
 from inat.models.frozen_features import FeaturePlan, open_features, plan_features
@@ -240,3 +241,29 @@ def test_another_cache_folder_has_the_same_directory_names(plan_of, tmp_path):
     other = plan_features(moved)
     assert names(other) == names(plan)
     assert other.directory == Path(tmp_path / "other")
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_folds_share_their_features_and_each_gets_those_of_its_own_photos(plan_of, monkeypatch, augmented):
+    def fold(number: int):
+        plan = plan_of(folds=4, fold=number, use_augmentation=augmented, views=2)
+        return plan, *open_features(plan)
+
+    plan, _, _ = fold(0)
+    assert plan.bytes == (3 if augmented else 1) * 40 * 5120  # two views and the photos as they are
+    monkeypatch.setattr(frozen_features, "write_store", lambda *_: pytest.fail("computed again"))
+    validated = []
+    for number in range(4):
+        plan, train, val = fold(number)
+        assert (plan.missing_bytes, len(train.labels), len(val.labels)) == (0, 30, 10)
+        dataset = FeatureDataset(val, torch.device("cpu"))
+        batch = dataset.__getitems__(list(range(10)))
+        images = next(frozen_features._image_batches(plan.config, plan.parts[-1].split, torch.device("cpu")))
+        with torch.no_grad():
+            expected = plan.network.prefix()(images)
+        assert torch.allclose(batch.images, expected, atol=1e-4)
+        assert torch.equal(batch.labels, torch.from_numpy(val.labels))
+        validated += plan.parts[-1].split.rows.tolist()
+        shuffled = FeatureDataset(train, torch.device("cpu")).__getitems__([29, 0, 7])
+        assert shuffled.labels.tolist() == [train.labels[row] for row in (29, 0, 7)]
+    assert sorted(validated) == list(range(40))

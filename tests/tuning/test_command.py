@@ -56,6 +56,55 @@ def test_one_command_searches_trains_and_tests(tmp_path):
     assert os.environ.get("WANDB_API_KEY", "no key at all").encode() not in content
 
 
+@pytest.mark.slow
+def test_a_search_with_folds_says_mean_and_error_and_its_files_can_be_used(tmp_path):
+    options = ["--data", "digits", "--image-size", "16", "--num-samples", "3", "--max-epochs", "2", "--folds", "3",
+               "--grace-period", "1", "--storage-path", str(tmp_path), "--name", "study"]  # fmt: skip
+    done = subprocess.run([sys.executable, str(ROOT / "tune_scratch.py"), *options], capture_output=True, text=True,
+                          timeout=240, check=False, cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "folds   each trial trains once per fold, 3 folds of the train and validation images" in done.stdout
+    assert "images  958 train, 479 validation, 360 held-out test" in done.stdout
+    study = load_study(tmp_path / "study")
+    best = json.loads((tmp_path / "study" / "best.json").read_text())
+    row = study.trials.set_index("trial_id").loc[best["trial_id"]]
+    assert best["best_val_acc"] == pytest.approx(sum(best["fold_values"]) / len(best["fold_values"]))
+    assert row["standard_error"] == pytest.approx(best["standard_error"])
+    assert f"{best['best_val_acc']:.4f} +- {best['standard_error']:.4f} (3 folds)" in done.stdout
+    # best.ckpt is that of the best fold, and knows on which images it was validated.
+    weights = tmp_path / "study" / "best.ckpt"
+    assert evaluate(weights, "val")["val_acc"] == pytest.approx(max(best["fold_values"]), abs=1e-6)
+    assert evaluate(weights, "val")["images"] == 479
+    for command_line in (["inat.study", "check", "study"], ["inat.finalize", "study", "--top", "1", "--seeds", "1"]):
+        used = subprocess.run([sys.executable, "-m", *command_line], capture_output=True, text=True, cwd=tmp_path,
+                              timeout=240, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+        assert used.returncode == 0, used.stdout + used.stderr
+    metrics = json.loads((tmp_path / "study" / "final" / "metrics.json").read_text())
+    assert metrics["data"]["splits"]["validation"] == 288  # the ordinary split
+
+
+def test_the_result_says_over_what_it_is_a_mean(study):
+    trial = study.add_trial({"x": 1})
+    row = {"best_val_acc": 0.8, "fold_best": 0.8, "epoch": 1, "fold": 1, "folds_done": 1}
+    study.add_epoch(trial.trial_id, row)
+    study.info["config"] = {"folds": 5, "repeats": 1}
+    assert command.describe_value(study, trial) == "0.8000 (1 of 5 folds) best validation accuracy"
+    study.add_epoch(
+        trial.trial_id, row | {"epoch": 2, "best_val_acc": 0.7, "fold_best": 0.6, "fold": 2, "folds_done": 2}
+    )
+    study.info["config"] = {"folds": 1, "repeats": 2}
+    assert command.describe_value(study, trial) == "0.7000 +- 0.1000 (2 repeats) best validation accuracy"
+
+
+def test_the_result_names_the_metric_that_the_mean_is_of(tmp_path):
+    study = Study.create(tmp_path / "study", {"config": {"metric": "val_loss", "folds": 2}})
+    trial = study.add_trial({"x": 1})
+    row = {"best_val_loss": 0.8, "fold_best": 0.8, "epoch": 1, "fold": 1, "folds_done": 1}
+    study.add_epoch(trial.trial_id, row)
+    study.close()
+    assert command.describe_value(study, trial) == "0.8000 (1 of 2 folds) best validation loss"
+
+
 def wait_until(condition, what: str, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

@@ -102,3 +102,13 @@ def test_a_trial_without_stored_features_runs_all_stages_in_every_epoch(frozen, 
 
 def test_training_the_whole_network_costs_a_full_step_for_all_stages():
     assert trial_cost(NETWORK, 0, IMAGES, epochs=1, views=4, max_feature_bytes=1e9).seconds == (4 * 80 + 20) * 3.5
+
+
+def test_folds_multiply_the_training_and_share_the_features(measured):
+    options = {"data": "digits", "backbones": ("mobilenet_v2",), "strategies": ("freeze_all",), "image_size": 64}
+    (once,) = rows_of(FinetuneConfig(**options, augmentation="off"))
+    (folded,) = rows_of(FinetuneConfig(**options, augmentation="off", folds=5, repeats=2))
+    assert folded.trial_seconds == pytest.approx(10 * once.trial_seconds)  # a fifth validates here, too
+    assert folded.feature_bytes == once.feature_bytes == 100 * 1000
+    (augmented,) = rows_of(FinetuneConfig(**options, augmentation="on", folds=5))
+    assert augmented.feature_bytes == (4 + 1) * 100 * 1000

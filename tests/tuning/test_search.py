@@ -20,6 +20,7 @@ from ray import tune
 from analysis.study import load_study
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError, SearchError, StudyError
+from inat.study.folds import as_trial_row
 from inat.study.study import Study
 from inat.tuning import search
 from inat.tuning.best import evaluate_best_on_test as score_once
@@ -379,3 +380,42 @@ def test_a_signal_to_the_whole_group_ends_the_search_with_the_study_intact(tmp_p
     study = Study.open(tmp_path / "study")
     assert study.trials
     study.close()
+
+
+def folded_parabola(params):
+    """Three trainings of up to three epochs; a trial with a high learning rate is lucky in its first one."""
+    value = 1 - abs(params["learning_rate"] - 1e-3) - 0.1 * (params["num_neurons_dense"] != 64)
+    before: list[dict] = []
+    for fold in (1, 2, 3):
+        last = 2 if fold == 2 else 3
+        rows = []
+        for epoch in range(1, last + 1):
+            shown = (value + 0.05 * (fold == 1) * (params["learning_rate"] > 5e-3)) * epoch / last
+            row = {"epoch": epoch, "best_val_acc": shown, "seconds": 0.0}
+            rows.append(as_trial_row(row, fold, before, ends=epoch == last))
+            if fold == 3 and epoch == last:
+                rows[-1] |= {"finished": "max_epochs", "done": True}
+            tune.report(rows[-1])
+        before += rows
+
+
+def test_asha_compares_means_at_the_end_of_each_fold_and_a_resumed_search_decides_the_same(tmp_path):
+    options = {"max_epochs": 3, "folds": 3, "grace_period": 1, "max_concurrent": 1, "num_samples": 12}
+    outcomes = []
+    for name, counts in (("whole", [12]), ("resumed", [5, 12])):
+        for count in counts:
+            resume = tmp_path / name if count != counts[0] else None
+            wanted = config(tmp_path, **options | {"name": name, "num_samples": count, "resume": resume})
+            study, space = search.open_study(wanted)
+            search.run(wanted, study, space, folded_parabola)
+            study.close()
+        with_result = Study.open(tmp_path / name)
+        outcomes.append([(t.params, t.state, t.epochs, t.best_val_acc) for t in with_result.trials.values()])
+        best = with_result.best()
+        assert best.folds_done == 3
+        stopped = [t for t in with_result.ended() if t.state == "stopped"]
+        assert {t.folds_done for t in stopped} <= {0, 1, 2}
+        assert all(t.epochs in (1, 3, 5) for t in stopped)
+        assert len(stopped) >= 4
+        with_result.close()
+    assert outcomes[0] == outcomes[1]

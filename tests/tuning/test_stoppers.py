@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -126,3 +127,26 @@ def test_the_first_signal_stops_the_search_and_raises_nothing(number, capsys):
 def test_stoppers_never_stop_a_single_trial_and_stand_in_snapshots_without_their_state(stopper):
     assert not stopper("t0000", {"epoch": 1})
     assert pickle.loads(pickle.dumps(stopper)).__dict__ == {}
+
+
+def test_with_folds_the_target_is_a_mean_over_all_of_them(study):
+    stop = StopAtLimits(study, None, 0.9, trainings=2)
+    trial = study.add_trial({"x": 1})
+    row = {"best_val_acc": 0.95, "fold_best": 0.95}
+    study.add_epoch(trial.trial_id, row | {"epoch": 1, "fold": 1, "folds_done": 1})
+    assert not stop.reached_target(trial)
+    study.add_epoch(trial.trial_id, row | {"epoch": 2, "fold": 2, "folds_done": 2})
+    assert stop.reached_target(trial)
+
+
+def test_with_folds_a_target_loss_is_a_mean_that_is_low_enough(tmp_path):
+    with closing(Study.create(tmp_path / "study", {"config": {"metric": "val_loss"}})) as study:
+        stop = StopAtLimits(study, None, 0.5, trainings=2)
+        for number, mean in enumerate((0.6, 0.5)):
+            trial = study.add_trial({"x": number})
+            row = {"best_val_loss": 0.1, "fold_best": 0.1, "epoch": 1, "fold": 1, "folds_done": 1}
+            study.add_epoch(trial.trial_id, row)
+            assert not stop.reached_target(trial)
+            row |= {"best_val_loss": mean, "fold_best": 2 * mean - 0.1, "epoch": 2, "fold": 2, "folds_done": 2}
+            study.add_epoch(trial.trial_id, row)
+            assert stop.reached_target(trial) == (mean == 0.5)

@@ -23,7 +23,7 @@ from inat.data.image_store import ImageStore, open_stores
 from inat.data.inspect.headers import Header, file_paths, read_headers, sample_sizes, upright_sizes
 from inat.data.listing import groups_of, list_data
 from inat.data.records import Row, copy_sets, copy_table, skipped_table, split_table, stored_image
-from inat.data.split_rows import SplitRows, split_names
+from inat.data.split_rows import SplitRows, Units, split_names
 from inat.data.splits import Assignment, assignment, load_splits
 from inat.data.thumbnails import SIDE, grey
 from inat.errors import CacheFullError, DataError
@@ -87,8 +87,8 @@ def _without_splits(config: DataConfig) -> Assignment:
     usable = np.concatenate([store.aspects > 0 for store in stores])
     held_out = np.array([*listing.roles, *[TEST] * (len(usable) - len(listing.roles))]) == TEST
     copies = no_copies(len(usable)) if config.keep_duplicates else open_copies(stores)
-    rows = SplitRows(np.flatnonzero(usable & ~held_out), NO_ROWS, np.flatnonzero(usable & held_out), NO_ROWS)
-    return Assignment(listing, stores, rows, copies, groups_of(listing, config.group_by))
+    rows = SplitRows(np.flatnonzero(usable & ~held_out), NO_ROWS, np.flatnonzero(usable & held_out), NO_ROWS, NO_ROWS)
+    return Assignment(listing, stores, rows, copies, groups_of(listing, config.group_by), Units(copies.sets))
 
 
 def _collect_files(config: DataConfig, assigned: Assignment, problem: str) -> Collected:

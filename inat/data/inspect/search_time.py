@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from inat.config.cnn import CNNConfig
 from inat.config.search import SearchConfig
-from inat.config.trial import CNNConfig
 from inat.machine import usable_cores
 from inat.models.cnn import build_cnn
 from inat.training.precision import autocast

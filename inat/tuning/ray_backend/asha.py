@@ -9,9 +9,12 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from inat.config.objective import ACCURACY, Objective
-from inat.constants import EPOCH, FINISHED
+from inat.constants import EPOCH, FINISHED, FOLDS_DONE
+from inat.study.folds import ends_fold, step_of
 from inat.study.study import Study
+from inat.tuning.sampling.feedback import Rungs
 
+STEP = "step"
 # A process starts within this time. If not, Ray has lost track of it, as it did once with a node that had come back.
 START_SECONDS = 30.0
 
@@ -22,24 +25,53 @@ class StudyASHA(AsyncHyperBandScheduler):
     Tune does not save the rungs of a scheduler, so a search that Tune restores stops fewer trials. ``replay`` fills the
     rungs from the study in the order in which the epochs arrived; each later decision is then the one that the
     uninterrupted search would have made.
+
+    With several ``trainings`` per trial, one per fold and repeat, trials are compared at the same epochs of the first
+    one, and then by their mean at the end of each. Patience ends trainings at different epochs, so the time of a trial
+    is not its epoch but its STEP: the epoch before the first training has ended, then ``max_epochs`` for each ended
+    one. The rungs are at ``grace_period * reduction_factor**k`` steps below ``max_epochs``, and at each multiple of it.
     """
 
     def __init__(
-        self, *, max_epochs: int, grace_period: int, reduction_factor: int, objective: Objective = ACCURACY
+        self,
+        *,
+        max_epochs: int,
+        grace_period: int,
+        reduction_factor: int,
+        trainings: int = 1,
+        objective: Objective = ACCURACY,
     ) -> None:
         super().__init__(
-            time_attr=EPOCH, metric=objective.best_column, mode=objective.mode,
-            max_t=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor,
+            time_attr=EPOCH if trainings == 1 else STEP, metric=objective.best_column, mode=objective.mode,
+            max_t=max_epochs * trainings, grace_period=grace_period, reduction_factor=reduction_factor,
         )  # fmt: skip
         self.max_epochs = max_epochs
+        self.trainings = trainings
+        if trainings > 1:
+            steps = Rungs(grace_period, reduction_factor, max_epochs, trainings).steps
+            (bracket,) = self._brackets
+            bracket._rungs = [(step, {}) for step in reversed(steps)]
         self.stopped_early: set[str] = set()
         self._pending_since: dict[str, float] = {}  # trials that wait for a process
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if self.trainings > 1:
+            if result.get(FOLDS_DONE) and not ends_fold(result):
+                # The value is that of the last rung. A lower rung that this trial has jumped over, because patience
+                # ended its first training, would take it in.
+                return str(TrialScheduler.CONTINUE)
+            result = self._with_step(result)
         decision: str = super().on_trial_result(tune_controller, trial, result)
-        if decision == TrialScheduler.STOP and result[EPOCH] < self.max_epochs:
+        if decision == TrialScheduler.STOP and result[self._time_attr] < self._max_t:
             self.stopped_early.add(trial.trial_id)
         return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        super().on_trial_complete(tune_controller, trial, self._with_step(result))
+
+    def _with_step(self, result: dict[str, Any]) -> dict[str, Any]:
+        # Tune passes a result without an epoch for a trial that has reported nothing.
+        return result | {STEP: step_of(result, self.max_epochs)} if EPOCH in result else result
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Return the trial that gets the next free process before new trials do: one that has waited for long.
@@ -71,12 +103,15 @@ class StudyASHA(AsyncHyperBandScheduler):
             self.on_trial_remove(None, SimpleNamespace(trial_id=trial_id))
 
 
-def asha_for(study: Study, *, max_epochs: int, grace_period: int, reduction_factor: int) -> StudyASHA:
+def asha_for(
+    study: Study, *, max_epochs: int, grace_period: int, reduction_factor: int, trainings: int = 1
+) -> StudyASHA:
     """Return the scheduler of a study, with the rungs that the study's epochs fill."""
     scheduler = StudyASHA(
         max_epochs=max_epochs,
         grace_period=grace_period,
         reduction_factor=reduction_factor,
+        trainings=trainings,
         objective=study.objective,
     )
     scheduler.replay(study.reported_epochs)

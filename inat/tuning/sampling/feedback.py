@@ -16,7 +16,6 @@ from optuna.trial import TrialState
 from analysis.rungs import rung_milestones
 from inat.constants import (
     COMPLETED,
-    EPOCH,
     EPOCHS,
     FAILED,
     RUNG,
@@ -24,6 +23,7 @@ from inat.constants import (
     STOPPED,
     TRIAL_ID,
 )
+from inat.study.folds import progress, step_of
 from inat.study.trial import Trial
 from inat.training.memory import is_out_of_memory_text
 from inat.tuning.ray_backend.error_texts import is_process_death
@@ -33,20 +33,33 @@ StoppedPolicy = Literal["extrapolate", "last", "pruned"]
 
 @dataclass(frozen=True, slots=True)
 class Rungs:
-    """ASHA's rungs: the epochs ``grace * factor**k`` below ``max_epochs``, at which ASHA compares trials."""
+    """ASHA's rungs: the epochs ``grace * factor**k`` below ``max_epochs``, at which ASHA compares trials.
+
+    With several ``trainings`` per trial, these are epochs of the first one, and the end of each is a rung, too.
+    """
 
     grace: int
     factor: int
     max_epochs: int
+    trainings: int = 1
 
     @property
     def milestones(self) -> list[int]:
         """Epochs of the rungs, ascending."""
         return rung_milestones(self.grace, self.factor, self.max_epochs)
 
-    def reached(self, epochs: int) -> int:
-        """Count the rungs that a trial of ``epochs`` epochs has reached."""
-        return sum(milestone <= epochs for milestone in self.milestones)
+    @property
+    def steps(self) -> list[int]:
+        """The rungs below the end of a trial, ascending, as ``inat.study.folds.step_of`` counts."""
+        return [*self.milestones, *(done * self.max_epochs for done in range(1, self.trainings))]
+
+    def reached(self, step: int) -> int:
+        """Count the rungs that a trial has reached whose last row has this step, without folds its epoch."""
+        return sum(rung <= step for rung in self.steps)
+
+    def reached_by(self, trial: Trial) -> int:
+        """Count the rungs that ``trial`` has reached."""
+        return self.reached(step_of(trial.history[-1], self.max_epochs)) if trial.history else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +94,32 @@ def feedback_for(trial: Trial, ended_before: Iterable[Trial], policy: StoppedPol
     if trial.state == STOPPED and policy == "pruned":
         return SamplerFeedback(TrialState.PRUNED, None)
     if trial.state == STOPPED and policy == "extrapolate":
-        value += median_gain(ended_before, trial.epochs)
+        value += median_gain(ended_before, progress(trial.history[-1]))
     return SamplerFeedback(TrialState.COMPLETE, trial.objective.clamp(value))
 
 
-def median_gain(trials: Iterable[Trial], epoch: int) -> float:
-    """Median change of the best value after ``epoch``, of the completed trials that trained longer; 0 without any."""
+def median_gain(trials: Iterable[Trial], reached: tuple[int, int]) -> float:
+    """Median change of the best value of the completed trials after the progress ``reached``; 0 if none went further.
+
+    With folds, the mean over more of them may be worse, and so may be the change.
+    """
     gains = [
         trial.best_value - at_epoch
         for trial in trials
         if trial.state == COMPLETED
-        and trial.epochs > epoch
+        and trial.history
+        and progress(trial.history[-1]) > reached
         and trial.best_value is not None
         and math.isfinite(trial.best_value)
-        and (at_epoch := best_until(trial, epoch)) is not None
+        and (at_epoch := best_until(trial, reached)) is not None
     ]
     return statistics.median(gains) if gains else 0.0
 
 
-def best_until(trial: Trial, epoch: int) -> float | None:
-    """Best value up to and including ``epoch``; None if the trial has no epoch by then."""
+def best_until(trial: Trial, reached: tuple[int, int]) -> float | None:
+    """Best value up to and including a progress; None if the trial has no epoch by then."""
     column = trial.objective.best_column
-    values = [float(row[column]) for row in trial.history if row[EPOCH] <= epoch]
+    values = [float(row[column]) for row in trial.history if progress(row) <= reached]
     return values[-1] if values else None
 
 
@@ -110,5 +127,5 @@ def user_attrs_of(trial: Trial, rungs: Rungs) -> dict[str, Any]:
     """Return what is stored with a trial in Optuna beside its value: id, state, raw best value, epochs and rungs."""
     return {
         TRIAL_ID: trial.trial_id, STATE: trial.state, trial.objective.best_column: trial.best_value,
-        EPOCHS: trial.epochs, RUNG: rungs.reached(trial.epochs),
+        EPOCHS: trial.epochs, RUNG: rungs.reached_by(trial),
     }  # fmt: skip

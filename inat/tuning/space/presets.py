@@ -9,17 +9,18 @@ from ray import tune
 from ray.tune.search.sample import Categorical
 
 from inat.config.backbones import FREEZE_PARTIAL
+from inat.config.cnn import ACTIVATIONS, BLOCKS, POOLINGS
 from inat.config.finetune import FINETUNE, FinetuneConfig
 from inat.config.search import SMALL_IMAGE, SearchConfig
-from inat.config.trial import ACTIVATIONS, BLOCKS, POOLINGS, SCHEDULES, TrialConfig
+from inat.config.trial import SCHEDULES, TrialConfig
 from inat.config.validation import raise_if_any
 from inat.constants import TRIAL_ID
 from inat.errors import ConfigError
 from inat.tuning.space.domains import as_domain, boundary_values, domain_errors, domain_to_json
-from inat.tuning.worker.trainable import FINGERPRINT, RUNGS, SEED, STUDY_DIR, THRESHOLD, TIMEOUT
+from inat.tuning.worker.trainable import FINGERPRINT, REPEATS, RUNGS, SEED, STUDY_DIR, THRESHOLD, TIMEOUT
 
 # Settings that the search gives to each trial. In a space they would be recorded, but not used.
-SET_BY_SEARCH = {TRIAL_ID, SEED, FINGERPRINT, RUNGS, STUDY_DIR, THRESHOLD, TIMEOUT, "image_size"}
+SET_BY_SEARCH = {TRIAL_ID, SEED, FINGERPRINT, REPEATS, RUNGS, STUDY_DIR, THRESHOLD, TIMEOUT, "image_size"}
 
 
 def scratch_space() -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Lightning callbacks of a trial that runs under Tune: reports and checkpoints."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytorch_lightning as pl
@@ -12,6 +13,7 @@ from ray import tune
 
 from inat.constants import BEST_CKPT, EPOCH, EPOCHS_BEFORE, FINISHED, LAST_CKPT
 from inat.study.atomic_io import atomic_replace, atomic_write
+from inat.study.folds import ends_fold
 from inat.training.checkpoint import portable_checkpoint
 from inat.training.epoch_recorder import recorder_of
 from inat.training.resume import is_weights_of
@@ -26,7 +28,7 @@ class ReportToTune(pl.Callback):
     """Reports the rows of epochs to Tune. To stop a trial, Tune raises SystemExit inside the report.
 
     The trial waits for the driver during a report, so epochs shorter than a second are reported in groups. A report is
-    sent after a second, at each of ASHA's ``rungs`` (epochs), and after the last epoch.
+    sent after a second, at each of ASHA's ``rungs`` (epochs), at the end of each fold, and after the last epoch.
 
     The first report of a resumed training has the rows of its checkpoint beyond ``known_epochs``, the number of epochs
     whose rows the study has: the attempt that wrote the checkpoint may have died before it reported them, and a power
@@ -45,14 +47,21 @@ class ReportToTune(pl.Callback):
         recorder.unreported = []
         for row in rows:
             recorder.unreported.append(row)
-            if row[EPOCH] in self._rungs or row is rows[-1]:  # as when the epochs were trained
+            if self._is_rung(row) or row is rows[-1]:  # as when the epochs were trained
                 self._report(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         row = recorder_of(trainer).row
         due = time.monotonic() - self._last_report >= REPORT_EVERY_SECONDS
-        if due or row[EPOCH] in self._rungs or FINISHED in row:
+        if due or self._is_rung(row) or FINISHED in row:
             self._report(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # The training of the next fold begins with these rows in its history.
+        self._known_epochs = max(self._known_epochs, recorder_of(trainer).row.get(EPOCH, 0))
+
+    def _is_rung(self, row: Mapping[str, Any]) -> bool:
+        return row[EPOCH] in self._rungs or ends_fold(row)
 
     def _report(self, trainer: pl.Trainer) -> None:
         *before, last = recorder_of(trainer).unreported
@@ -110,7 +119,7 @@ class TrialCheckpoints(pl.Callback):
         if recorder.improved and (self.threshold is None or reaches(recorder.best_value, self.threshold)):
             with self._replace(BEST_CKPT) as partial:
                 torch.save(portable_checkpoint(trainer), partial)
-            recorder.saved_epoch = recorder.epoch
+            recorder.saved_epoch = recorder.row[EPOCH]
         since = time.monotonic() - self._last_written
         if not trainer.should_stop and since > max(LAST_EVERY_SECONDS, self._last_cost / LAST_SHARE):
             started = time.monotonic()

@@ -12,6 +12,7 @@ from inat.constants import CHECKPOINTS_DIR, LAST_CKPT, TRIAL_ID
 
 # Settings of a trial that are neither hyperparameters nor fields of its TrialConfig.
 STUDY_DIR, THRESHOLD, TIMEOUT, RUNGS = "study_dir", "threshold", "trial_timeout", "rungs"
+REPEATS = "repeats"
 KNOWN_EPOCHS = "known_epochs"  # number of epochs, from the first on, whose rows the journal has
 DRIVER_NODE = "driver_node"  # Ray's id of the node that the search runs on
 WEIGHTS_SHA256 = "weights_sha256"  # a dict over backbones; the TrialConfig of a trial takes the hash of its own
@@ -49,7 +50,7 @@ def run_trial(params: Mapping[str, Any]) -> None:
 
 def _train(settings: dict[str, Any]) -> None:
     from inat.config.trial import TrialConfig
-    from inat.training.fit import fit
+    from inat.training.fold_series import FoldSeries, fit_series
     from inat.tuning.ray_backend.hang_monitor import Watchdog, hang_file
     from inat.tuning.worker.callbacks import Heartbeat, ReportToTune, TrialCheckpoints
 
@@ -58,13 +59,14 @@ def _train(settings: dict[str, Any]) -> None:
     known_epochs, hashes = settings.pop(KNOWN_EPOCHS), settings.pop(WEIGHTS_SHA256)
     if "backbone" in settings:
         settings[WEIGHTS_SHA256] = hashes.get(settings["backbone"], "")
-    config = TrialConfig.from_params(settings)
+    repeats = settings.pop(REPEATS, 1)
+    series = FoldSeries(TrialConfig.from_params(settings), repeats)
     # Lightning attaches the network to every callback: callbacks must not outlive this function.
-    checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold)
+    checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold if series.count == 1 else None)
     with Watchdog(hang_file(study_dir, trial_id), timeout) as watchdog:
         callbacks = [checkpoints, Heartbeat(watchdog.heartbeat), ReportToTune(rungs, known_epochs)]
-        fit(
-            config,
+        fit_series(
+            series,
             callbacks,
             resume_from=checkpoints.directory / LAST_CKPT,
             known_epochs=known_epochs,

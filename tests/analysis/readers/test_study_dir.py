@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.comparable import best_trials, longest_trial
+from analysis.report.headline import best_trial, validation_fact
 from analysis.study import load_study
+from inat.study.folds import as_trial_row
 from inat.study.study import Study
 from tests.helpers import change_info
 
@@ -245,6 +248,23 @@ def objective_study(directory: Path, metric: str) -> Path:
     return directory
 
 
+def write_folded(directory: Path) -> Path:
+    """Two trials with two folds of two epochs, and a lucky one that was stopped after the first."""
+    study = Study.create(directory, {"config": {"folds": 2, "max_epochs": 2, "grace_period": 1, "reduction_factor": 3}})
+    for values in ([0.9, 0.7], [0.8, 0.9], [0.95]):
+        trial = study.add_trial({"lr": 10.0 ** -len(study.trials)})
+        before: list[dict] = []
+        for fold, value in enumerate(values, start=1):
+            metrics = {"val_acc": value, "val_loss": 1 - value, "best_val_acc": value, "seconds": 1.0}
+            rows = [as_trial_row({"epoch": epoch} | metrics, fold, before, epoch == 2) for epoch in (1, 2)]
+            before = [*before, *rows]
+        for row in before:
+            study.add_epoch(trial.trial_id, row)
+        study.end_trial(trial.trial_id, "completed" if len(values) == 2 else "stopped")
+    study.close()
+    return directory
+
+
 @pytest.mark.parametrize(
     ("metric", "column", "mode", "best"),
     [
@@ -276,3 +296,32 @@ def test_an_unknown_objective_is_recorded_and_the_accuracy_compared(tmp_path):
     study = load_study(directory)
     assert study.read_errors.values.tolist() == [["study.json", "unknown metric 'auc'"]]
     assert (study.metric, study.trials["best_val_acc"].tolist()) == ("best_val_acc", [0.6, 0.7])
+
+
+def test_with_folds_results_are_means_and_curves_are_those_of_the_first_fold(tmp_path):
+    study = load_study(write_folded(tmp_path / "study"))
+    assert study.parameters == ["lr"]
+    assert study.trials["best_val_acc"].tolist() == pytest.approx([0.8, 0.85, 0.95])
+    assert study.trials["standard_error"].tolist() == pytest.approx([0.1, 0.05, np.nan], nan_ok=True)
+    assert study.trials["epochs"].tolist() == [4, 4, 2]
+    assert study.history["epoch"].tolist() == [1, 2] * 3
+    assert longest_trial(study) == 2
+    best = best_trials(study)
+    assert best["trial_id"].tolist() == ["t0001", "t0000", "t0002"]
+    assert best["folds_done"].tolist() == [2, 2, 1]
+
+
+def test_another_metric_than_that_of_the_search_is_of_the_first_fold_and_has_no_standard_error(tmp_path):
+    study = load_study(write_folded(tmp_path / "study"), metric="val_loss")
+    assert study.trials["best_val_acc"].tolist() == pytest.approx([0.1, 0.2, 0.05])
+    assert "standard_error" not in study.trials
+    assert validation_fact(study, best_trial(study, {})).note.startswith("best of")
+
+
+def test_the_report_of_a_study_with_folds_has_the_standard_error(tmp_path):
+    study = load_study(write_folded(tmp_path / "study"))
+    best = best_trial(study, {})
+    assert best["trial_id"] == "t0001"
+    assert validation_fact(study, best).note.startswith(
+        "standard error 0.0500, mean over 2 trainings, best of 3 trials"
+    )

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from inat.config.objective import OBJECTIVES
+from inat.study.folds import as_trial_row, ends_fold
 from inat.tuning.ray_backend import asha
 from inat.tuning.ray_backend.asha import StudyASHA
 
@@ -119,3 +120,85 @@ def test_a_search_that_minimises_decides_as_its_mirror_image_also_after_a_resume
         t for t, epoch, _ in whole[:cut] if epoch == 9
     }
     assert decide(resumed, accepted[cut:]) == whole[cut:]
+
+
+FOLDS = SETTINGS | {"trainings": 3}  # rungs at epochs 1 and 3 of the first fold, and at the end of the first two
+
+
+def folded_arrivals(trials: int = 40, seed: int = 0) -> list[tuple[str, dict]]:
+    """Epochs of trials with three folds; in each fold, patience may end the training."""
+    order = random.Random(seed)
+    waiting = {}
+    for number in range(trials):
+        rows: list[dict] = []
+        for fold in (1, 2, 3):
+            quality, last, before = order.random(), order.choice((2, 4, 9)), list(rows)
+            for epoch in range(1, last + 1):
+                row = {"epoch": epoch, "best_val_acc": quality * (1 + epoch) / 10}
+                rows.append(as_trial_row(row, fold, before, ends=epoch == last))
+        rows[-1]["finished"] = "patience"
+        waiting[f"t{number:04d}"] = rows
+    events = []
+    while waiting:
+        trial_id = order.choice(list(waiting)[:4])
+        events.append((trial_id, waiting[trial_id].pop(0)))
+        waiting = {key: rows for key, rows in waiting.items() if rows}
+    return events
+
+
+@pytest.mark.parametrize("cut", [0, 5, 40, 90, 150])
+def test_a_resumed_search_with_folds_decides_as_the_uninterrupted_one(cut):
+    events = folded_arrivals()
+    whole = decide(StudyASHA(**FOLDS), events)
+    accepted = [(t, r) for t, r in events if (t, r["epoch"]) in {(t, e) for t, e, _ in whole}]
+    resumed = StudyASHA(**FOLDS)
+    resumed.replay(accepted[:cut])
+    assert decide(resumed, accepted[cut:]) == whole[cut:]
+    rows = {(t, r["epoch"]): r for t, r in events}
+    stops = [rows[t, e] for t, e, decision in whole if decision == "STOP"]
+    assert {row["folds_done"] for row in stops} == {0, 1, 2}
+    assert all(row["epoch"] in (1, 3) if not row["folds_done"] else ends_fold(row) for row in stops)
+
+
+def test_a_search_with_folds_that_minimises_decides_as_its_mirror_image():
+    events = folded_arrivals()
+    losses = [(t, row | {"best_val_loss": 1 - row["best_val_acc"]}) for t, row in events]
+    settings = FOLDS | {"objective": OBJECTIVES["val_loss"]}
+    assert decide(StudyASHA(**settings), losses) == decide(StudyASHA(**FOLDS), events)
+
+
+def folded(value: float, fold: int, *, ends: bool, epoch: int) -> dict:
+    return {"epoch": epoch, "best_val_acc": value, "fold": fold, "fold_best": value,
+            "folds_done": fold if ends else fold - 1}  # fmt: skip
+
+
+def test_means_are_compared_with_means_over_as_many_folds():
+    scheduler = StudyASHA(**FOLDS)
+    # Two folds of the first three trials; their means have fallen with the second fold.
+    early = [(f"t{i}", folded(0.9, 1, ends=True, epoch=2)) for i in range(3)]
+    early += [(f"t{i}", folded(0.5, 2, ends=True, epoch=4)) for i in range(3)]
+    assert {decision for *_, decision in decide(scheduler, early)} == {"CONTINUE"}
+    # 0.6 is below what the others had after one fold, and above their means over two.
+    assert decide(scheduler, [("t8", folded(0.6, 1, ends=True, epoch=2))]) == [("t8", 2, "STOP")]
+    late = [("t9", folded(0.95, 1, ends=True, epoch=2)), ("t9", folded(0.6, 2, ends=True, epoch=4))]
+    assert [decision for *_, decision in decide(scheduler, late)] == ["CONTINUE", "CONTINUE"]
+    assert scheduler.stopped_early == {"t8"}
+
+
+def test_a_trial_is_not_judged_inside_a_later_fold_nor_at_a_rung_that_it_jumped_over():
+    scheduler = StudyASHA(**FOLDS)
+    decide(scheduler, [(f"t{i}", row) for i in range(5) for row in (
+        folded(0.9, 1, ends=False, epoch=1), folded(0.9, 1, ends=False, epoch=3))])  # fmt: skip
+    # Its only epoch is the end of its first fold: it is never compared at the rungs of epochs 1 and 3.
+    rows = [
+        folded(0.1, 1, ends=True, epoch=1),
+        folded(0.1, 2, ends=False, epoch=2),
+        folded(0.1, 2, ends=False, epoch=3),
+    ]
+    assert [decision for *_, decision in decide(scheduler, [("t9", row) for row in rows])] == ["CONTINUE"] * 3
+
+
+def test_the_last_fold_is_the_end_and_no_stop():
+    scheduler = StudyASHA(**FOLDS)
+    decide(scheduler, [("t1", folded(0.5, 3, ends=True, epoch=20))])
+    assert scheduler.stopped_early == set()

@@ -48,7 +48,7 @@ def test_a_pruned_trial_has_no_value_of_its_own():
 def test_extrapolation_is_at_most_one_and_needs_completed_trials():
     assert feedback_for(trial([0.9, 0.9], STOPPED), FINISHED, "extrapolate") == complete(1.0)
     unhelpful = [trial([0.1, 0.2], STOPPED), trial([0.1, 0.9], FAILED), trial([0.4])]
-    assert median_gain(unhelpful, 1) == 0.0
+    assert median_gain(unhelpful, (0, 1)) == 0.0
     assert feedback_for(trial([0.4], STOPPED), unhelpful, "extrapolate") == complete(0.4)
 
 
@@ -98,12 +98,12 @@ def test_other_failures_count_as_fail(error):
 
 
 def test_the_best_accuracy_until_an_epoch():
-    assert [best_until(trial([0.2, 0.5, 0.3]), epoch) for epoch in (0, 1, 2, 3, 9)] == [None, 0.2, 0.5, 0.5, 0.5]
+    assert [best_until(trial([0.2, 0.5, 0.3]), (0, epoch)) for epoch in (0, 1, 2, 3, 9)] == [None, 0.2, 0.5, 0.5, 0.5]
 
 
 def test_a_stopped_trial_that_minimises_gets_the_median_fall_of_completed_ones_and_never_less_than_0():
     finished = [losing([2.0, 1.0]), losing([2.0, 1.5]), losing([2.0, 1.2])]
-    assert median_gain(finished, 1) == pytest.approx(-0.8)
+    assert median_gain(finished, (0, 1)) == pytest.approx(-0.8)
     assert feedback_for(losing([1.5], STOPPED), finished, "extrapolate").value == pytest.approx(0.7)
     assert feedback_for(losing([0.5], STOPPED), finished, "extrapolate").value == 0.0
     assert feedback_for(losing([1.5], STOPPED), finished, "last").value == 1.5
@@ -114,3 +114,42 @@ def test_a_stopped_trial_that_minimises_gets_the_median_fall_of_completed_ones_a
 )
 def test_a_trial_without_a_loss_counts_as_a_large_one(bad):
     assert feedback_for(bad, [], "extrapolate") == SamplerFeedback(TrialState.COMPLETE, 7.0)
+
+
+def folded(*rows: tuple[float, int, int], state: str = COMPLETED) -> Trial:
+    """A trial with the rows (best_val_acc, fold, folds_done)."""
+    found = trial([], state)
+    found.history = [
+        {"epoch": epoch, "best_val_acc": value, "fold": fold, "fold_best": value, "folds_done": done}
+        for epoch, (value, fold, done) in enumerate(rows, start=1)
+    ]
+    return found
+
+
+def test_with_folds_a_stopped_trial_gains_what_others_gained_from_the_same_fold_on():
+    finished = [folded((0.5, 1, 0), (0.6, 1, 1), (0.6, 2, 1), (0.55, 2, 2))]
+    in_first = folded((0.3, 1, 0), state=STOPPED)
+    after_first = folded((0.2, 1, 0), (0.3, 1, 0), (0.3, 1, 1), state=STOPPED)
+    assert feedback_for(in_first, finished, "extrapolate").value == pytest.approx(0.3 + 0.05)
+    assert feedback_for(after_first, finished, "extrapolate").value == pytest.approx(0.3 - 0.05)
+
+
+def test_with_folds_a_stopped_trial_that_minimises_gains_what_others_gained():
+    def losses(state, *rows):
+        found = folded(*rows, state=state)
+        found.objective = OBJECTIVES["val_loss"]
+        found.history = [{**row, "best_val_loss": row["best_val_acc"]} for row in found.history]
+        return found
+
+    finished = [losses(COMPLETED, (0.9, 1, 0), (0.7, 1, 1), (0.7, 2, 1), (0.8, 2, 2))]
+    assert feedback_for(losses(STOPPED, (1.3, 1, 0)), finished, "extrapolate").value == pytest.approx(1.2)
+    assert feedback_for(losses(STOPPED, (1.3, 1, 1)), finished, "extrapolate").value == pytest.approx(1.4)
+    assert feedback_for(losses(STOPPED, (0.05, 1, 0)), finished, "extrapolate").value == 0.0
+
+
+def test_the_end_of_each_fold_is_a_rung():
+    rungs = Rungs(3, 3, 27, trainings=3)
+    assert rungs.milestones == [3, 9]
+    assert rungs.steps == [3, 9, 27, 54]
+    assert rungs.reached_by(folded((0.3, 1, 1), (0.3, 2, 1))) == 3
+    assert rungs.reached_by(folded((0.3, 1, 0))) == 0

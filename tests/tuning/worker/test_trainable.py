@@ -7,6 +7,7 @@ from ray import tune
 
 from inat.models import frozen_features
 from inat.training import memory
+from inat.training.resume import checkpoint_row
 from inat.tuning.ray_backend import session
 from inat.tuning.ray_backend.hang_monitor import Watchdog
 from inat.tuning.worker import callbacks, trainable
@@ -130,11 +131,44 @@ def test_a_trial_does_not_go_on_from_the_checkpoint_of_another_configuration(tri
     assert [row["train_loss"] for row in second.rows] == [row["train_loss"] for row in fresh]
 
 
+def without_times(rows: list[dict]) -> list[dict]:
+    return [{k: v for k, v in row.items() if k not in ("seconds", "done", "epochs_before")} for row in rows]
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("stop_at", [2, 3, 5, 6, 8])
+def test_a_worker_killed_in_any_fold_goes_on_there_and_the_history_has_no_gap(trial, monkeypatch, tmp_path, stop_at):
+    folds = {"folds": 3, "max_epochs": 3, "rungs": [2], "study_dir": str(tmp_path / "killed")}
+    whole = without_times(trial(**folds | {"study_dir": str(tmp_path)}).rows)
+    assert [row["epoch"] for row in whole] == list(range(1, 10))
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
+    monkeypatch.setattr(callbacks, "REPORT_EVERY_SECONDS", 0.0)
+    with pytest.raises(SystemExit):
+        trial(stop_at=stop_at, **folds)
+    second = without_times(trial(known_epochs=stop_at - 1, **folds).rows)
+    assert [row["epoch"] for row in second] == list(range(second[0]["epoch"], 10))
+    assert second[0]["epoch"] <= stop_at
+    assert second == whole[second[0]["epoch"] - 1 :]
+    # What the journal has lost in a power cut comes from the checkpoint, also that of earlier folds.
+    with pytest.raises(SystemExit):
+        trial(stop_at=stop_at, **folds | {"study_dir": str(tmp_path / "cut")})
+    third = without_times(trial(**folds | {"study_dir": str(tmp_path / "cut")}).rows)
+    assert third == whole
+    kept = [checkpoint_row(tmp_path / name / "checkpoints/t0007/best.ckpt")["epoch"] for name in ("", "killed", "cut")]
+    assert kept[0] == kept[1] == kept[2]
+
+
+def test_a_trial_with_folds_reports_at_the_rungs_of_the_first_and_at_the_end_of_each(trial):
+    assert trial(folds=3, max_epochs=3, rungs=[2]).reports == [2, 3, 6, 9]
+    assert trial(repeats=2, max_epochs=2).reports == [2, 4]
+
+
 def test_a_trial_gets_the_hash_of_its_own_backbones_weights(trial, backbone_params, monkeypatch, tmp_path):
-    from inat.training import fit
+    from inat.training import fold_series
 
     seen = []
-    monkeypatch.setattr(fit, "fit", lambda config, *args, **kwargs: seen.append(config.model.weights_sha256))
+    monkeypatch.setattr(fold_series, "fit", lambda config, *args, **kwargs: seen.append(config.model.weights_sha256))
     monkeypatch.setattr(trainable, "_cpus", lambda: 1)
     monkeypatch.setattr(session, "this_node_id", lambda: "here")
     own = {"trial_id": "t0000", "study_dir": str(tmp_path), "threshold": None, "trial_timeout": None, "rungs": []}

@@ -1,0 +1,224 @@
+"""--plan of a search from scratch: how many trials and epochs it has, and their cost on this machine."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import torch
+from optuna.samplers import RandomSampler
+from rich.filesize import decimal
+from rich.table import Column, Table
+
+from analysis.terminal import PlainConsole
+from inat.config.search import SearchConfig
+from inat.config.trial import TrialConfig, active_params
+from inat.constants import DIGITS
+from inat.data.splits import DataSummary, inspect_data
+from inat.errors import ConfigError
+from inat.machine import usable_cores, usable_memory
+from inat.study.trial import short_name
+from inat.tuning.cost_estimate import format_seconds
+from inat.tuning.expected_epochs import expected_epochs
+from inat.tuning.network_timing import NetworkSize, NetworkSpeed, measure_speeds, size_of
+from inat.tuning.ray_backend.slots import Node, Slots, plan_slots
+from inat.tuning.runner import rungs_of
+from inat.tuning.space import presets
+from inat.tuning.space.backbone_checks import choices
+from inat.tuning.space.domains import optuna_space
+from inat.tuning.space.grid import grid_of
+
+DRAWS = 100  # configurations whose size is computed; sorted by it, those that are timed represent equal parts
+TIMED = 7
+SECONDS = 35.0  # for all measurements together
+WEIGHT_BYTES = 4
+LAST_FACTOR = 3  # last.ckpt also has the two moments that Adam keeps of each weight
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A configuration of the space, its size, and its measured speed."""
+
+    config: TrialConfig
+    params: Mapping[str, Any]
+    size: NetworkSize
+    speed: NetworkSpeed
+
+
+@dataclass(frozen=True, slots=True)
+class SearchCost:
+    """What a search would do and cost. ``timed`` are representative configurations, the cheapest first.
+
+    ``epochs`` are those of all trials and their ``trainings``, one per fold and repeat.
+    """
+
+    trials: int
+    trainings: int
+    rungs: Sequence[int]
+    epochs: int
+    expected_epochs: float
+    train: int
+    val: int
+    timed: Sequence[Timed]
+    most_parameters: int
+    slots: Slots
+
+    def seconds(self, epochs: float) -> float:
+        """Seconds of the search, if all of its trials train ``epochs`` epochs together."""
+        start = statistics.mean(each.speed.start for each in self.timed)
+        epoch = statistics.mean(self.epoch_seconds)
+        trainings = self.trials * self.trainings * epochs / self.epochs
+        return (trainings * start + epochs * epoch) / min(self.slots.count, self.trials)
+
+    @property
+    def epoch_seconds(self) -> list[float]:
+        """Seconds of an epoch of each of ``timed``."""
+        return [each.speed.epoch(self.train, self.val) for each in self.timed]
+
+
+def print_scratch_plan(config: SearchConfig) -> None:
+    """Print what the search that ``config`` describes would do and cost; Ray does not start.
+
+    Raises the same ConfigError or DataError as the search would, for a wrong space or wrong data.
+    """
+    console = PlainConsole()
+    space = presets.space_of(config)
+    data = inspect_data(config.data_config())
+    with console.status("timing networks of the space"):
+        cost = estimate_cost(config, space, data)
+    side = config.resolved_image_size
+    console.print(
+        f"data    {config.data}: {len(data.classes)} classes, {side} x {side} px\n"
+        f"images  {cost.train:,} train, {cost.val:,} validation\n"
+        f"search  {describe_epochs(config, cost)}"
+    )
+    console.print(cost_table(config, cost))
+    console.print(describe_time(config, cost))
+    console.print(f"disk    {describe_disk(config, space, data, cost)}")
+
+
+def estimate_cost(config: SearchConfig, space: Mapping[str, Any], data: DataSummary) -> SearchCost:
+    """Estimate the cost from configurations drawn from ``space``; some of them are timed on this machine."""
+    slots = plan_slots([Node(usable_cores(), torch.cuda.device_count(), memory=usable_memory())], config)
+    torch.set_num_threads(max(1, int(slots.cpus)))
+    trials, drawn = draw_params(config, space)
+    sized = _sorted_by_size(config, drawn, len(data.classes))
+    chosen = [sized[int((part + 0.5) / TIMED * len(sized))] for part in range(TIMED)]
+    speeds = measure_speeds([each[0] for each in chosen], len(data.classes), SECONDS / TIMED)
+    share = 1 / config.folds if config.folds > 1 else config.data_config().val_share
+    val = math.ceil(share * data.images)  # as scikit-learn rounds
+    rungs, longest = rungs_of(config), config.max_epochs * config.trainings
+    return SearchCost(
+        trials=trials,
+        trainings=config.trainings,
+        rungs=rungs.milestones,
+        epochs=trials * longest,
+        expected_epochs=expected_epochs(trials, rungs.steps, longest, config.reduction_factor),
+        train=data.images - val,
+        val=val,
+        timed=[Timed(*each, speed) for each, speed in zip(chosen, speeds, strict=True)],
+        most_parameters=max(size.parameters for _, _, size in sized),
+        slots=slots,
+    )
+
+
+def draw_params(config: SearchConfig, space: Mapping[str, Any]) -> tuple[int, list[dict[str, Any]]]:
+    """Return the number of trials, and hyperparameters of them: those of a grid, else random ones."""
+    if config.searcher == "grid":
+        grid = grid_of(space)[: config.num_samples]
+        step = max(1, len(grid) // DRAWS)
+        return len(grid), grid[::step]
+    assert config.num_samples is not None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=RandomSampler(seed=config.seed))
+    distributions = optuna_space(space)
+    return config.num_samples, [study.ask(distributions).params for _ in range(DRAWS)]
+
+
+def _sorted_by_size(
+    config: SearchConfig, drawn: Sequence[Mapping[str, Any]], num_classes: int
+) -> list[tuple[TrialConfig, Mapping[str, Any], NetworkSize]]:
+    sized: list[tuple[TrialConfig, Mapping[str, Any], NetworkSize]] = []
+    problems: list[str] = []
+    for params in drawn:
+        try:
+            trial = TrialConfig.from_params({**config.trial_settings(), **params})
+        except ConfigError as error:  # such as too many poolings; this trial would fail at once
+            problems += error.problems
+            continue
+        sized.append((trial, params, size_of(trial, num_classes)))
+    if not sized:
+        raise ConfigError(*dict.fromkeys(problems))
+    return sorted(sized, key=lambda each: each[2].operations)
+
+
+def describe_epochs(config: SearchConfig, cost: SearchCost) -> str:
+    """Write the number of trials, and of the epochs with and without ASHA."""
+    times = "".join(f" x {count} {word}" for word, count in (("folds", config.folds), ("repeats", config.repeats))
+                    if count > 1)  # fmt: skip
+    text = f"{cost.trials:,} trials of up to {config.max_epochs} epochs{times}: {cost.epochs:,} epochs"
+    places = [f"epoch{'s' if len(cost.rungs) > 1 else ''} {join_words(cost.rungs)}"] if cost.rungs else []
+    places += ["the end of each training"] if times else []
+    if not places:
+        return f"{text}; ASHA stops no trial before epoch {config.max_epochs}"
+    expected = f"{round(cost.expected_epochs, -1):,.0f}"
+    return f"{text}, about {expected} with ASHA, which compares trials at {' and at '.join(places)}"
+
+
+def join_words(words: Sequence[object]) -> str:
+    """Write a list as in a sentence: 3, 9 and 27."""
+    return " and ".join(", ".join(map(str, words)).rsplit(", ", 1))
+
+
+def cost_table(config: SearchConfig, cost: SearchCost) -> Table:
+    """Make a table with a cheap, a median and an expensive configuration."""
+    columns = (Column(name, justify="right", no_wrap=True) for name in ("parameters", "epoch", "whole trial"))
+    table = Table(Column("network", no_wrap=True), *columns, box=None, padding=(0, 1))
+    for word, index in (("cheap", 0), ("median", len(cost.timed) // 2), ("expensive", -1)):
+        each, epoch = cost.timed[index], cost.epoch_seconds[index]
+        table.add_row(
+            f"{word}: {network_name(each.params)}",
+            f"{each.size.parameters:,}",
+            format_seconds(epoch),
+            format_seconds(config.trainings * (each.speed.start + config.max_epochs * epoch)),
+        )
+    return table
+
+
+def network_name(params: Mapping[str, Any]) -> str:
+    """Name what decides the cost of a configuration: the network, the batch size, and whether images are augmented."""
+    names = ("first_layer_filters", "filter_org", "conv_layers", "block", "pooling", "batch_norm", "batch_size",
+             "use_augmentation", "num_neurons_dense")  # fmt: skip
+    return short_name({name: value for name, value in active_params(params).items() if name in names})
+
+
+def describe_time(config: SearchConfig, cost: SearchCost) -> str:
+    """Write the time of the search, and what the estimate is based on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{usable_cores()} CPU cores"
+    place = f"on this machine ({device}, {cost.slots})"
+    all_reach = f"if every trial reaches epoch {config.max_epochs}"
+    if config.trainings > 1:
+        all_reach += " in every training"
+    most, expected = (format_seconds(cost.seconds(epochs)) for epochs in (cost.epochs, cost.expected_epochs))
+    stops = cost.expected_epochs < cost.epochs
+    time = f"about {expected} {place}; {most} {all_reach}" if stops else f"about {most} {place} {all_reach}"
+    return (
+        f"time    {time}\n"
+        f"        estimated from a few steps of {len(cost.timed)} configurations drawn from the space; --patience "
+        "ends trials earlier, and the sampler may prefer cheaper or dearer ones"
+    )
+
+
+def describe_disk(config: SearchConfig, space: Mapping[str, Any], data: DataSummary, cost: SearchCost) -> str:
+    """Write the bytes of checkpoints in the study, and of decoded images in the cache."""
+    weights = cost.most_parameters * WEIGHT_BYTES
+    running = min(cost.slots.count, cost.trials)
+    checkpoints = (min(config.keep_checkpoints, cost.trials) + 1 + running * (1 + LAST_FACTOR)) * weights
+    text = f"up to {decimal(checkpoints)} for checkpoints"
+    if config.data == DIGITS:
+        return text
+    settings = config.data_config()
+    pixels = settings.image_size**2 + (settings.crop_size**2 if True in choices(space, "use_augmentation") else 0)
+    return f"{text}, {decimal(data.images * 3 * pixels)} for decoded training photos in {config.cache_dir}"

@@ -1,0 +1,103 @@
+import subprocess
+import sys
+
+import pytest
+
+from inat.config.search import SearchConfig
+from inat.data.splits import inspect_data
+from inat.errors import ConfigError
+from inat.tuning import scratch_plan
+from inat.tuning.network_timing import NetworkSpeed
+from inat.tuning.space import presets
+from tests.paths import ROOT
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    asked = []
+
+    def measure_speeds(configs, num_classes, seconds):
+        asked.extend(configs)
+        return [NetworkSpeed(0.001 * (number + 1), 0.0, 1.0) for number in range(len(configs))]
+
+    monkeypatch.setattr(scratch_plan, "measure_speeds", measure_speeds)
+    monkeypatch.setattr(scratch_plan, "DRAWS", 20)
+    return asked
+
+
+def cost_of(config: SearchConfig) -> scratch_plan.SearchCost:
+    return scratch_plan.estimate_cost(config, presets.space_of(config), inspect_data(config.data_config()))
+
+
+def test_the_timed_configurations_are_the_same_each_time_and_rise_in_size(measured):
+    config = SearchConfig(data="digits", num_samples=12)
+    cost = cost_of(config)
+    sizes = [each.size.operations for each in cost.timed]
+    assert sizes == sorted(sizes)
+    first = list(measured)
+    cost_of(config)
+    assert measured[len(first) :] == first
+
+
+def test_the_time_is_that_of_all_epochs_over_the_slots(measured):
+    cost = cost_of(SearchConfig(data="digits", num_samples=12, max_epochs=9, max_concurrent=1))
+    assert (cost.trials, cost.epochs, cost.train, cost.val, cost.slots.count) == (12, 108, 1149, 288, 1)
+    mean_epoch = 0.004 * 1149  # the median of 0.001 ... 0.007 per image
+    assert cost.seconds(108) == pytest.approx(12 * 1.0 + 108 * mean_epoch)
+    assert 12 * 3 < cost.expected_epochs < 108
+
+
+def test_a_grid_has_its_own_number_of_trials(measured, tmp_path):
+    space = tmp_path / "space.py"
+    space.write_text(
+        "def space():\n"
+        "    return dict(first_layer_filters=[8, 16], filter_org=1, conv_layers=2, activation='relu', dropout=0.2,\n"
+        "                batch_norm=True, batch_size=64, learning_rate=0.01, num_neurons_dense=32)\n".replace(
+            "[8, 16]", "__import__('ray').tune.choice([8, 16])"
+        )
+    )
+    cost = cost_of(SearchConfig(data="digits", searcher="grid", num_samples=None, space=str(space)))
+    assert cost.trials == 2
+
+
+def test_folds_and_repeats_multiply_the_epochs_and_change_the_split(measured):
+    config = SearchConfig(data="digits", num_samples=12, folds=3, repeats=2, max_concurrent=1)
+    cost = cost_of(config)
+    assert (cost.trainings, cost.epochs, cost.train, cost.val) == (6, 12 * 27 * 6, 958, 479)
+    text = scratch_plan.describe_epochs(config, cost)
+    assert text.startswith("12 trials of up to 27 epochs x 3 folds x 2 repeats: 1,944 epochs, about ")
+    assert text.endswith("with ASHA, which compares trials at epochs 3 and 9 and at the end of each training")
+    assert cost.seconds(cost.epochs) == pytest.approx(12 * 6 * 1.0 + cost.epochs * 0.004 * 958)
+    once = cost_of(SearchConfig(data="digits", num_samples=12, max_concurrent=1))
+    assert once.expected_epochs < cost.expected_epochs < 6 * once.expected_epochs
+
+
+def test_without_rungs_there_is_one_time(measured):
+    config = SearchConfig(data="digits", num_samples=2, max_epochs=3)
+    cost = cost_of(config)
+    assert scratch_plan.describe_epochs(config, cost).endswith("6 epochs; ASHA stops no trial before epoch 3")
+    assert " if every trial reaches epoch 3\n" in scratch_plan.describe_time(config, cost)
+
+
+def test_checkpoints_take_the_disk_of_the_largest_network(measured):
+    config = SearchConfig(data="digits", num_samples=3, max_concurrent=1)
+    cost = cost_of(config)
+    text = scratch_plan.describe_disk(config, presets.space_of(config), inspect_data(config.data_config()), cost)
+    largest = cost.most_parameters * 4
+    assert text.startswith("up to ")
+    assert f"{largest * (3 + 1 + 4) / 1e6:.1f} MB" in text
+
+
+def test_a_slot_that_does_not_fit_is_refused(measured):
+    with pytest.raises(ConfigError, match="lower --cpus-per-trial"):
+        cost_of(SearchConfig(data="digits", num_samples=3, cpus_per_trial=1000))
+
+
+@pytest.mark.slow
+def test_plan_prints_the_plan_and_runs_nothing(tmp_path):
+    command = [sys.executable, str(ROOT / "tune_scratch.py"), "--data", "digits", "--num-samples", "48", "--plan"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert "48 trials of up to 27 epochs: 1,296 epochs, about 380 with ASHA" in done.stdout
+    assert "at epochs 3 and 9" in done.stdout
+    assert all(word in done.stdout for word in ("cheap", "median", "expensive", "time ", "disk "))
+    assert not list(tmp_path.iterdir())
