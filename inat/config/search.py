@@ -1,7 +1,6 @@
 """The options of a search as one frozen dataclass, and which of them may change when a search is resumed."""
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -227,27 +226,3 @@ def duration_errors(config: Any, name: str) -> list[str]:
     if value is None or (DURATION.fullmatch(value.strip()) and seconds_of(value)):
         return []
     return [f"{name} must be a number and a unit such as 90s, 30m, 2h or 1d, got {value!r}"]
-
-
-# Options that may differ from the study's when it is resumed: how many trials run and where, but not what they measure.
-# The data folder may have moved; its fingerprint shows that the images are the same.
-CHANGEABLE = frozenset(
-    {"num_samples", "resume", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "keep_checkpoints",
-     "max_failures", "wandb", "debug", "cache_dir", "data", "max_bad_fraction", "augment_preview",
-     "time_budget", "target_accuracy", "trial_timeout", "tensorboard", "weights_dir", "plan"}
-)  # fmt: skip
-
-
-def check_resumable(stored: SearchConfig, wanted: SearchConfig) -> None:
-    """Raise ConfigError if ``wanted`` would make new trials incomparable with those of the study ``stored``."""
-    pairs = zip(stored.resolved()._items(), wanted.resolved()._items(), strict=True)
-    changed = [(n, old, new) for (n, old), (_, new) in pairs if n not in CHANGEABLE and old != new]
-    raise_if_any([
-        f"--{n.replace('_', '-')} {new} differs from the study's {old}; leave it out or start a new study"
-        for n, old, new in changed
-    ])  # fmt: skip
-    before, now = (math.inf if config.num_samples is None else config.num_samples for config in (stored, wanted))
-    if now < before:
-        raise_if_any(
-            [f"--num-samples {wanted.num_samples} is below the study's {stored.num_samples}; it may only be raised"]
-        )

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from inat.config.search import CHANGEABLE
+from inat.config.resume import CHANGEABLE
 
 DIGESTS = "digests"  # key in study.json
 FIELDS = ("search", "space", "seed", "start_from", "grid", "weights")

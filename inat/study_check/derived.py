@@ -102,6 +102,8 @@ def _write_database(directory: Path) -> str:
     try:
         kind = FinetuneConfig if study.info.get(SEARCH_KIND) == FinetuneConfig.KIND else SearchConfig
         config = kind.from_json(study.info["config"])
+        if config.space.endswith(".py"):  # somebody else may have written the file, or its name
+            raise StudyError(f"{STUDY_DB} needs the search space in {config.space}; --resume STUDY writes it again")
         searcher = BudgetAwareOptunaSearch(study, presets.space_of(config), searcher_options(config, study))
         with OptunaDbWriter(study, searcher) as writer:
             pass

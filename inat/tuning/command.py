@@ -11,6 +11,7 @@ from typing import Any
 from analysis.run_card import program
 from analysis.terminal import PlainConsole
 from inat.cli import INTERRUPTED
+from inat.config.resume import as_arguments, options_to_name
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
 from inat.constants import (
@@ -127,9 +128,8 @@ def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:
 
 def resume_command(study: Study) -> str:
     """The command that continues a study."""
-    space = str(study.info.get("config", {}).get("space", ""))
-    named = ["--space", space] if space.endswith(".py") else []  # a Python file is run only if the user names it
-    return f"{program()} {shlex.join(['--resume', str(study.directory), *named])}"
+    named = as_arguments(options_to_name(study.info.get("config", {})))
+    return f"{program()} {shlex.join(['--resume', str(study.directory)])} {named}".rstrip()
 
 
 def describe_failure(study: Study) -> str:

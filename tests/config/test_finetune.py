@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from inat.config.finetune import FinetuneConfig
-from inat.config.search import check_resumable
+from inat.config.resume import check_resumable
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
 
