@@ -80,7 +80,7 @@ DAMAGES = {
     ),
     "a missing trial": (
         lambda d: damage_journal(d, lambda lines: [*lines[:8], *lines[9:]]),
-        "journal.jsonl line 9 does not fit the lines before it",
+        "journal.jsonl lacks the line of trial t0002",
     ),
     "an old table": (lambda d: (d / "trials.csv").write_text("trial_id\n"), "trials.csv differs from the journal"),
     "no table": (lambda d: (d / "history.csv").unlink(), "history.csv is missing"),
