@@ -39,8 +39,8 @@ ENVIRONMENT = {
     **memory.ENVIRONMENT,  # workers inherit it
 }
 
-# Tune raises for TUNE_RESULT_DIR and RAY_AIR_LOCAL_CACHE_DIR, which older versions read, and for a text where it wants a
-# number; RAY_TUNE_CALLBACKS runs code, and other variables delay the epochs that the journal is made of.
+# Tune raises for TUNE_RESULT_DIR and RAY_AIR_LOCAL_CACHE_DIR, which older versions read, and for a text where it wants
+# a number; RAY_TUNE_CALLBACKS runs code, and other variables delay the epochs that the journal is made of.
 IGNORED = sorted((TUNE_ENV_VARS | {"TUNE_RESULT_DIR", "RAY_AIR_LOCAL_CACHE_DIR"}) - ENVIRONMENT.keys())
 
 
