@@ -54,7 +54,7 @@ def _check_trial(event: Mapping[str, Any]) -> None:
     if event[TRIAL_ID] != trial_id_of(event["number"]):
         raise UnfitEventError(f"{event[TRIAL_ID]} is number {event['number']}")
     for name, value in event["params"].items():
-        if not (value is None or isinstance(value, str | bool) or (_is_number(value) and math.isfinite(value))):
+        if not (value is None or isinstance(value, str | bool) or (is_number(value) and math.isfinite(value))):
             raise UnfitEventError(f"{name} is {value!r}")
 
 
@@ -67,13 +67,14 @@ def _check_row(row: Mapping[str, Any]) -> None:
     """A diverged trial has losses that are infinite or NaN; an objective of a user may measure NaN."""
     for name, value in {**row, EPOCH: row[EPOCH], BEST_VAL_ACC: row[BEST_VAL_ACC]}.items():
         text = isinstance(value, str) and name not in NUMBERS
-        if not (text or (_is_number(value) and name not in TEXTS) or (value is None and name not in NEEDED)):
+        if not (text or (is_number(value) and name not in TEXTS) or (value is None and name not in NEEDED)):
             raise UnfitEventError(f"{name} is {value!r}")
     if not isinstance(row[EPOCH], int) or row[EPOCH] < 1 or math.isinf(row[BEST_VAL_ACC]):
         raise UnfitEventError(f"epoch {row[EPOCH]!r} has {row[BEST_VAL_ACC]!r}")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value of a JSON file is a number that fits in 64 bits; True is none."""
     if isinstance(value, int) and not isinstance(value, bool):
         return abs(value) <= MAX_INT
     return isinstance(value, float)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,26 @@ from inat.constants import BEST_CKPT, BEST_JSON, BEST_VAL_ACC, CHECKPOINTS_DIR, 
 from inat.errors import DiskFullError, StudyError
 from inat.study.atomic_io import atomic_replace, atomic_write, parse_json_object
 from inat.study.checkpoint_file import is_intact, sha256_of
+from inat.study.events import is_number
 from inat.study.journal import Journal
 from inat.study.study import Study
 from inat.study.trial import Trial
 
 SHA256 = "sha256"  # key in best.json: of best.ckpt
+
+
+def _are_scores(value: Any) -> bool:
+    return isinstance(value, dict) and all(is_number(value.get(name)) for name in (f"{TEST}_acc", "images"))
+
+
+# What the values of best.json must be; somebody else may have written it.
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    TRIAL_ID: lambda value: isinstance(value, str),
+    BEST_VAL_ACC: is_number,
+    "params": lambda value: isinstance(value, dict),
+    SHA256: lambda value: isinstance(value, str),
+    TEST: _are_scores,
+}
 
 
 def write_best(study: Study) -> Trial | None:
@@ -101,7 +117,7 @@ def read_best(directory: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     content = parse_json_object(path.read_bytes())
-    if content is None or not isinstance(content.get(TEST, {}), dict):
+    if content is None or not all(fits(content[name]) for name, fits in _FITS.items() if name in content):
         raise StudyError(f"{path} is damaged; remove it, and the search writes it again")
     return content
 
