@@ -17,6 +17,7 @@ from analysis.run_card import program, run_card, wrapped_usage
 from analysis.terminal import prepare_output
 from inat.config.resume import NEEDED, check_named, check_resumable, trusted, typed_options
 from inat.config.search import ResumeOption, SearchConfig
+from inat.config.validation import expanded
 from inat.constants import SEARCH_KIND
 from inat.errors import ConfigError, InatError, StudyError, system_error
 from inat.home import replace_unwritable_home
@@ -148,7 +149,7 @@ def parse_search(kind: type[Search], description: str, args: Sequence[str] | Non
     resume = tyro.cli(ResumeOption, args=args, return_unknown_args=True, add_help=False)[0].resume
     if resume is None:
         return parse(kind, args=args, description=description)
-    info = read_info(resume.expanduser())
+    info = read_info(expanded(resume))
     if (made_by := info.get(SEARCH_KIND, SearchConfig.KIND)) != kind.KIND:
         command = f"python tune_{made_by}.py --resume {shlex.quote(str(resume))}"
         raise StudyError(f"{resume} is a study of tune_{made_by}.py; run {command}")

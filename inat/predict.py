@@ -28,7 +28,7 @@ from rich.text import Text
 from analysis.escaping import printable
 from analysis.terminal import PlainConsole
 from inat.cli import run_command
-from inat.config.validation import positive_errors, raise_if_any
+from inat.config.validation import expanded, positive_errors, raise_if_any
 from inat.data.image_folder import list_images
 from inat.errors import ConfigError, DataError
 from inat.study.atomic_io import atomic_replace, csv_lines
@@ -79,7 +79,7 @@ def image_paths(places: Sequence[Path]) -> list[str]:
     if not places:
         raise ConfigError("name photos or folders of photos after the model")
     paths: dict[str, None] = {}
-    for place in (path.expanduser() for path in places):
+    for place in (expanded(path) for path in places):
         if place.is_dir():
             paths |= dict.fromkeys(str(place / path) for path in list_images(place))
         elif place.exists():
@@ -148,7 +148,7 @@ def _stream(output: Path | None, table: bool) -> Iterator[TextIO]:
             sys.stdout.reconfigure(**_ENCODINGS[table])
         yield sys.stdout
         return
-    path = output.expanduser()
+    path = expanded(output)
     if path.is_dir():
         raise ConfigError(f"--output {path} is a folder; name a file")
     try:

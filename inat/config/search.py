@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from inat.config.trial import DataConfig, Precision
-from inat.config.validation import non_negative_errors, positive_errors, raise_if_any, type_errors, unknown_name_error
+from inat.config.validation import (
+    expanded,
+    non_negative_errors,
+    positive_errors,
+    raise_if_any,
+    type_errors,
+    unknown_name_error,
+)
 from inat.constants import CACHE_DIR, DIGITS
 
 # Options that study.json stores as text.
@@ -167,7 +174,7 @@ class SearchConfig:
         if space == AUTO:
             space = self.default_space
         elif space not in self.PRESETS:
-            space = str(Path(space).expanduser().resolve())
+            space = str(expanded(space).resolve())
         return dataclasses.replace(self, data=self._data_path, space=space, image_size=self.resolved_image_size)
 
     @property
@@ -177,14 +184,14 @@ class SearchConfig:
 
     @property
     def _data_path(self) -> str:
-        return self.data if self.data == DIGITS else str(Path(self.data).expanduser().resolve())
+        return self.data if self.data == DIGITS else str(expanded(self.data).resolve())
 
     def data_config(self, image_size: int | None = None, *, use_augmentation: bool = True) -> DataConfig:
         """The data settings of the study, for one of its image sizes if its trials have several."""
         return DataConfig(
             data=self._data_path,
             image_size=image_size or self.resolved_image_size,
-            cache_dir=str(self.cache_dir.expanduser().absolute()),
+            cache_dir=str(expanded(self.cache_dir).absolute()),
             use_augmentation=use_augmentation,
             max_bad_fraction=self.max_bad_fraction,
         )

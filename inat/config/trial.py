@@ -14,6 +14,7 @@ from inat.config.backbones import (
     BackboneConfig,
 )
 from inat.config.validation import (
+    MAX_IMAGE_SIZE,
     build_part,
     choice_errors,
     has_type,
@@ -87,6 +88,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         problems = type_errors(self) + positive_errors(self, "image_size") + range_errors(self, "val_share", 0.01, 1)
         problems += range_errors(self, "max_bad_fraction", 0, 1)
+        if has_type(self, "image_size") and self.image_size > MAX_IMAGE_SIZE:
+            problems.append(f"image_size must be at most {MAX_IMAGE_SIZE}, got {self.image_size}")
         if self.data == DIGITS and has_type(self, "image_size") and self.image_size % 8:
             problems.append(f"the digits are 8x8 scans: image_size must be a multiple of 8, got {self.image_size}")
         raise_if_any(problems)

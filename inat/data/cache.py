@@ -21,6 +21,7 @@ from rich.filesize import decimal
 from analysis.files import read_json
 from analysis.terminal import PlainConsole
 from inat.cli import run_command
+from inat.config.validation import expanded
 from inat.constants import CACHE_DIR, DIGITS, MANIFEST_JSON
 from inat.data.image_folder import list_split
 from inat.data.image_store import store_directory
@@ -155,7 +156,7 @@ def _state(built_from: str, folder: Path) -> str:
 def show(command: CacheCommand) -> None:
     """List the stores, or remove some and print how many."""
     console = PlainConsole()
-    cache_dir = command.cache_dir.expanduser().absolute()
+    cache_dir = expanded(command.cache_dir).absolute()
     stores = cached_stores(cache_dir)
     if command.clear is not None:
         chosen = choose(stores, command.clear)

@@ -10,6 +10,7 @@ from typing import Any
 
 from inat.config.search import SearchConfig, seconds_of
 from inat.config.trial import DataConfig
+from inat.config.validation import expanded
 from inat.constants import GRID
 from inat.data.splits import inspect_data, load_splits
 from inat.errors import StudyError
@@ -69,7 +70,7 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
 
         check_compiler()
     if config.resume is None:
-        storage = config.storage_path.expanduser()
+        storage = expanded(config.storage_path)
         directory = storage / config.name if config.name else claim_directory(storage, default_name(config))
         info = study_info(config, presets.space_to_json(space), data)
         info |= {
@@ -78,7 +79,7 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
             backbone_checks.WEIGHTS: weights,
         }
         return Study.create(directory, info), space
-    study = Study.open(config.resume.expanduser())
+    study = Study.open(expanded(config.resume))
     try:
         read_best(study.directory)  # if it is damaged, the user is told before anything runs
         check_unchanged(study, data, presets.space_to_json(space))
@@ -104,7 +105,7 @@ def trials_wanted(config: SearchConfig, study: Study) -> int:
 
 def default_name(config: SearchConfig) -> str:
     """Return a study name of the form KIND-DATA-DATE-TIME, for example ``scratch-digits-20261123-211500``."""
-    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(config.data).expanduser().absolute().name)
+    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in expanded(config.data).absolute().name)
     return f"{config.KIND}-{stem}-{datetime.now():%Y%m%d-%H%M%S}"
 
 

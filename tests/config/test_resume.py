@@ -1,4 +1,5 @@
 import dataclasses
+import warnings
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from inat.config.resume import (
 )
 from inat.config.search import PATHS, SearchConfig
 from inat.constants import CACHE_DIR
-from inat.errors import StudyError
+from inat.errors import ConfigError, StudyError
 from inat.study.study import Study
 
 KINDS = (SearchConfig, FinetuneConfig)
@@ -106,3 +107,32 @@ def test_each_missing_option_is_named_at_once(tmp_path):
     config = {"address": "auto", "cache_dir": "/fast", "space": "/a/space.py"}
     with pytest.raises(StudyError, match="add --space /a/space.py --cache-dir /fast$"):
         check_named(tmp_path, config, {"address"}, NEEDED)
+
+
+WRONG = {
+    "cache_dir": [None, [], 3, "a\0b"], "data": ["a\0b", 3], "image_size": [10**400, 5000, "x"],
+    "wandb": [["online"], 1],
+    "searcher": [None, "x", {}], "backbones": [3, None, [1]], "learning_rates": ["x", [None]], "seed": [10**400],
+    "weights_dir": [3, []], "precision": [[]], "max_epochs": [10**400],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_value_of_another_type_in_a_study_is_one_sentence(tmp_path, name, value):
+    study = study_with(tmp_path / "study", FinetuneConfig, **{name: value})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises((ConfigError, StudyError)):
+            resumed(study, kind=FinetuneConfig)
+
+
+@pytest.mark.parametrize("option", ["--data", "--cache-dir", "--resume", "--space"])
+def test_the_home_of_nobody_is_one_sentence(option):
+    value = "~nobody-has-this-name/x" + (".py" if option == "--space" else "")
+    with pytest.raises(ConfigError, match="begins with the home of an unknown user; write the path in full"):
+        parse_search(SearchConfig, "", [option, value]).resolved()
+
+
+def test_too_large_images_are_refused():
+    with pytest.raises(ConfigError, match="image_size must be at most 4096, got 10000000000"):
+        SearchConfig(image_size=10_000_000_000)
