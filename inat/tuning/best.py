@@ -20,7 +20,7 @@ SHA256 = "sha256"  # key in best.json: of best.ckpt
 
 
 def _are_scores(value: Any) -> bool:
-    return isinstance(value, dict) and all(is_number(value.get(name)) for name in (f"{TEST}_acc", "images"))
+    return isinstance(value, dict) and is_number(value.get(f"{TEST}_acc")) and is_number(value.get("images", 0))
 
 
 # What the values of best.json must be; somebody else may have written it.

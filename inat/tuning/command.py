@@ -159,7 +159,7 @@ def describe_test(scores: Mapping[str, float] | None) -> str:
     """Describe the score on the held-out test split; None: there is no checkpoint."""
     if scores is None:
         return "test    no checkpoint to test"
-    return f"test    {scores[f'{TEST}_acc']:.4f} on {scores['images']} held-out images, evaluated once"
+    return f"test    {scores[f'{TEST}_acc']:.4f} on {scores.get('images', 'the')} held-out images, evaluated once"
 
 
 def write_report(directory: Path) -> str:
