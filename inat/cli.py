@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
@@ -16,7 +15,9 @@ from analysis.escaping import LAYOUT, printable
 from analysis.option_help import registry
 from analysis.run_card import program, run_card, wrapped_usage
 from analysis.terminal import prepare_output
-from inat.config.search import ResumeOption, SearchConfig, check_resumable
+from inat.config.resume import NEEDED, check_named, check_resumable, trusted, typed_options
+from inat.config.search import ResumeOption, SearchConfig
+from inat.config.validation import expanded
 from inat.constants import SEARCH_KIND
 from inat.errors import ConfigError, InatError, StudyError, system_error
 from inat.home import replace_unwritable_home
@@ -141,25 +142,19 @@ def _print_lines_in_notebooks() -> None:
 
 
 def parse_search(kind: type[Search], description: str, args: Sequence[str] | None = None) -> Search:
-    """The options of a search; with --resume, the study's options and those changes that keep its trials comparable."""
+    """The options of a search; with --resume, the study's options and those changes that keep its trials comparable.
+
+    Raises StudyError if only study.json names what the user must name: somebody else may have made the study.
+    """
     resume = tyro.cli(ResumeOption, args=args, return_unknown_args=True, add_help=False)[0].resume
     if resume is None:
         return parse(kind, args=args, description=description)
-    info = read_info(resume.expanduser())
+    info = read_info(expanded(resume))
     if (made_by := info.get(SEARCH_KIND, SearchConfig.KIND)) != kind.KIND:
         command = f"python tune_{made_by}.py --resume {shlex.quote(str(resume))}"
         raise StudyError(f"{resume} is a study of tune_{made_by}.py; run {command}")
     stored = kind.from_json(info["config"])
-    wanted = parse(kind, default=stored, args=args, description=description)
+    wanted = parse(kind, default=trusted(stored), args=args, description=description)
+    check_named(resume, info["config"], typed_options(sys.argv[1:] if args is None else args), NEEDED)
     check_resumable(stored, wanted)
-    _check_space_is_named(resume, wanted, sys.argv[1:] if args is None else args)
     return wanted
-
-
-def _check_space_is_named(study: Path, config: SearchConfig, args: Sequence[str]) -> None:
-    """Raise StudyError if only study.json names the Python file to run: somebody else may have made the study."""
-    if config.space.endswith(".py") and not any(text.partition("=")[0] == "--space" for text in args):
-        raise StudyError(
-            f"the search space of {study} is the Python file {config.space}, which is run only if you name it; "
-            f"add --space {shlex.quote(config.space)}"
-        )

@@ -28,7 +28,7 @@ from rich.text import Text
 from analysis.escaping import printable
 from analysis.terminal import PlainConsole
 from inat.cli import run_command
-from inat.config.validation import positive_errors, raise_if_any
+from inat.config.validation import expanded, positive_errors, raise_if_any
 from inat.data.image_files import UnusedFile, count_reasons
 from inat.data.image_folder import list_files, list_images
 from inat.errors import ConfigError, DataError
@@ -86,7 +86,7 @@ def find_photos(places: Sequence[Path]) -> tuple[list[str], list[UnusedFile]]:
         raise ConfigError("name photos or folders of photos after the model")
     paths: dict[str, None] = {}
     unused: list[UnusedFile] = []
-    for place in (path.expanduser() for path in places):
+    for place in (expanded(path) for path in places):
         if place.is_dir():
             paths |= dict.fromkeys(str(place / path) for path in list_images(place))
             unused += list_files(place)[1]
@@ -159,7 +159,7 @@ def _stream(output: Path | None, table: bool) -> Iterator[TextIO]:
             sys.stdout.reconfigure(**_ENCODINGS[table])
         yield sys.stdout
         return
-    path = output.expanduser()
+    path = expanded(output)
     if path.is_dir():
         raise ConfigError(f"--output {path} is a folder; name a file")
     try:

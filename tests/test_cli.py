@@ -175,8 +175,8 @@ def test_a_space_that_only_the_study_names_is_not_run(tmp_path):
     Study.create(tmp_path / "study", {"config": stored.to_json()}).close()
     done = run_script("--resume", str(tmp_path / "study"))
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: the search space of {tmp_path / 'study'} is the Python file {space}, which")
-    assert done.stderr.endswith(f"is run only if you name it; add --space {space}\n")
+    assert done.stderr.startswith(f"error: {tmp_path / 'study'} names files, folders or servers outside of it, which")
+    assert done.stderr.endswith(f"are used only if you name them, too; add --space {space}\n")
     assert not ran.exists()
     named = ["--resume", str(tmp_path / "study"), f"--space={space}"]
     assert parse_search(SearchConfig, "", named).space == str(space)

@@ -16,6 +16,7 @@ from typing import Annotated
 import tyro
 
 from inat.cli import run_app
+from inat.config.validation import expanded
 from inat.errors import ConfigError
 
 LauncherFile = Annotated[tyro.conf.Positional[Path], "FILE"]
@@ -84,7 +85,7 @@ def status(
     from inat.cluster.status import show_status
     from inat.study.metadata import newest_study
 
-    show_status((study or newest_study(storage_path)).expanduser())
+    show_status(expanded(study or newest_study(storage_path)))
 
 
 def main() -> None:

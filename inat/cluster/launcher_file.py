@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from inat.cluster.launcher_validation import SETUP, launcher_errors, mapping
-from inat.config.validation import raise_if_any
+from inat.config.validation import expanded, raise_if_any
 from inat.constants import CACHE_BELOW_HOME, DIGITS
 from inat.errors import ConfigError
 
@@ -112,7 +112,7 @@ class Cluster:
     def token_source(self) -> Path | None:
         """The local file that `ray up` copies to the hosts as Ray's token; None if it copies none."""
         local = self.mounts.get(TOKEN_MOUNT)
-        return Path(local).expanduser() if local else None
+        return expanded(local) if local else None
 
 
 def read_cluster(path: Path, shared: str | None = None, data: str | None = None) -> Cluster:
@@ -139,7 +139,7 @@ def read_cluster(path: Path, shared: str | None = None, data: str | None = None)
         path=path,
         hosts=tuple(hosts),
         user=auth["ssh_user"],
-        key=Path(auth["ssh_private_key"]).expanduser() if auth.get("ssh_private_key") else None,
+        key=expanded(auth["ssh_private_key"]) if auth.get("ssh_private_key") else None,
         proxy=auth.get("ssh_proxy_command"),
         shared=shared or known.get("shared_path") or results_link_target(content.get("setup_commands")),
         data=None if folder == DIGITS else folder,

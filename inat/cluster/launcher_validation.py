@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inat.config.validation import expanded
+
 KEYGEN_SECONDS = 5
 SETUP = ("setup_commands", "head_setup_commands", "worker_setup_commands")
 COMMANDS = (*SETUP, "head_start_ray_commands", "worker_start_ray_commands")
@@ -61,7 +63,7 @@ def _auth_errors(auth: Mapping[str, Any]) -> list[str]:
     errors = [] if auth.get("ssh_user") else ["auth.ssh_user is missing; write the user to log in as"]
     if not auth.get("ssh_private_key"):
         return errors
-    key = Path(str(auth["ssh_private_key"])).expanduser()
+    key = expanded(str(auth["ssh_private_key"]))
     try:
         mode = stat.S_IMODE(key.stat().st_mode)
     except OSError as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from inat.config.trial import DataConfig
+from inat.config.validation import expanded
 from inat.constants import CACHE_DIR, DIGITS, TORCHVISION
 
 
@@ -53,14 +54,14 @@ class DataOptions:
     def data_path(self) -> str:
         """The data as a name or an absolute path."""
         named = self.data == DIGITS or self.data.startswith(TORCHVISION)
-        return self.data if named else str(Path(self.data).expanduser().resolve())
+        return self.data if named else str(expanded(self.data).resolve())
 
     @property
     def _labels_path(self) -> str:
         """The table of labels, in the current folder or else in the folder of the images; "" without one."""
         if self.labels is None:
             return ""
-        given = self.labels.expanduser()
+        given = expanded(self.labels)
         beside = Path(self.data_path) / given
         return str((beside if not given.exists() and beside.exists() else given).absolute())
 
@@ -74,11 +75,11 @@ class DataOptions:
         return DataConfig(
             data=self.data_path,
             image_size=image_size or self.resolved_image_size,
-            cache_dir=str(self.cache_dir.expanduser().absolute()),
+            cache_dir=str(expanded(self.cache_dir).absolute()),
             use_augmentation=use_augmentation,
             max_bad_fraction=self.max_bad_fraction,
             labels=self._labels_path,
-            root=str(self.root.expanduser().absolute()) if self.root else "",
+            root=str(expanded(self.root).absolute()) if self.root else "",
             test_fraction=self.test_fraction,
             group_by=self.group_by or "",
             keep_duplicates=self.keep_duplicates,

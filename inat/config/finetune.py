@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from inat.config.backbones import BACKBONE_FACTS, FREEZE_PARTIAL, STRATEGIES, BackboneConfig
 from inat.config.defaults import UNSET
 from inat.config.search import SearchConfig
-from inat.config.validation import raise_if_any
+from inat.config.validation import expanded, raise_if_any, type_errors
 from inat.constants import DIGITS, DIGITS_STEP
 from inat.errors import ConfigError
 
@@ -78,6 +78,7 @@ class FinetuneConfig(SearchConfig):
     patience: int = 3
 
     def __post_init__(self) -> None:
+        raise_if_any(type_errors(self))
         if self.num_samples is None and self.searcher != "grid":
             object.__setattr__(self, "num_samples", DEFAULT_SAMPLES)
         if self.backbones is DEFAULT_BACKBONES:  # that very tuple: nobody has chosen it
@@ -124,13 +125,13 @@ class FinetuneConfig(SearchConfig):
 
     def resolved(self) -> Self:
         """See SearchConfig; ``image_size`` stays None if each backbone has its own."""
-        folder = self.weights_dir and self.weights_dir.expanduser().absolute()
+        folder = self.weights_dir and expanded(self.weights_dir).absolute()
         return dataclasses.replace(SearchConfig.resolved(self), image_size=self.image_size, weights_dir=folder)
 
     def trial_settings(self) -> dict[str, Any]:
         """See SearchConfig; without an image size if each backbone has its own."""
         settings = SearchConfig.trial_settings(self) | {name: getattr(self, name) for name in SETTINGS}
-        settings["weights_dir"] = str(self.weights_dir.expanduser().absolute()) if self.weights_dir else ""
+        settings["weights_dir"] = str(expanded(self.weights_dir).absolute()) if self.weights_dir else ""
         if self.image_size is None:
             del settings["image_size"]
         return settings

@@ -1,7 +1,6 @@
 """The options of a search as one frozen dataclass, and which of them may change when a search is resumed."""
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from inat.config.objective import OBJECTIVES, Objective
 from inat.config.trial import CLASS_WEIGHTS, NO_WEIGHTS, Precision
 from inat.config.validation import (
     choice_errors,
+    expanded,
     non_negative_errors,
     positive_errors,
     raise_if_any,
@@ -206,7 +206,7 @@ class SearchConfig(DataOptions):
         if space == AUTO:
             space = self.default_space
         elif space not in self.PRESETS:
-            space = str(Path(space).expanduser().resolve())
+            space = str(expanded(space).resolve())
         return dataclasses.replace(self, data=self.data_path, space=space, image_size=self.resolved_image_size)
 
     @property
@@ -241,28 +241,3 @@ class SearchConfig(DataOptions):
         paths = {name: Path(values[name]) for name in PATHS if isinstance(values.get(name), str)}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**(dict(values) | paths | lists))
-
-
-# Options that may differ from the study's when it is resumed: how many trials run and where, but not what they measure.
-# The data folder may have moved; its fingerprint shows that the images are the same.
-CHANGEABLE = frozenset(
-    {"num_samples", "resume", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "keep_checkpoints",
-     "max_failures", "wandb", "debug", "cache_dir", "data", "max_bad_fraction", "augment_preview",
-     "time_budget", "target", "trial_timeout", "tensorboard", "weights_dir", "plan", "labels", "root", "download",
-     "retry_failed"}
-)  # fmt: skip
-
-
-def check_resumable(stored: SearchConfig, wanted: SearchConfig) -> None:
-    """Raise ConfigError if ``wanted`` would make new trials incomparable with those of the study ``stored``."""
-    pairs = zip(stored.resolved()._items(), wanted.resolved()._items(), strict=True)
-    changed = [(n, old, new) for (n, old), (_, new) in pairs if n not in CHANGEABLE and old != new]
-    raise_if_any([
-        f"--{n.replace('_', '-')} {new} differs from the study's {old}; leave it out or start a new study"
-        for n, old, new in changed
-    ])  # fmt: skip
-    before, now = (math.inf if config.num_samples is None else config.num_samples for config in (stored, wanted))
-    if now < before:
-        raise_if_any(
-            [f"--num-samples {wanted.num_samples} is below the study's {stored.num_samples}; it may only be raised"]
-        )

@@ -16,6 +16,7 @@ from inat.config.backbones import (
 from inat.config.cnn import AVERAGE, FLATTEN, MAXIMUM, CNNConfig
 from inat.config.objective import ACCURACY, OBJECTIVES, Objective
 from inat.config.validation import (
+    MAX_IMAGE_SIZE,
     build_part,
     choice_errors,
     has_type,
@@ -107,6 +108,8 @@ class DataConfig:
             torchvision_errors(self.data, self.root) if has_type(self, "data") and has_type(self, "root") else []
         )
         problems += non_negative_errors(self, "folds", "fold", "repeat") + self._fold_errors()
+        if has_type(self, "image_size") and self.image_size > MAX_IMAGE_SIZE:
+            problems.append(f"image_size must be at most {MAX_IMAGE_SIZE}, got {self.image_size}")
         if self.data == DIGITS and has_type(self, "image_size") and self.image_size % DIGITS_STEP:
             problems.append(f"the digits are 8x8 scans: image_size must be a multiple of 8, got {self.image_size}")
         raise_if_any(problems)

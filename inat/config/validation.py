@@ -5,13 +5,29 @@ import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from inat.constants import TORCHVISION
 from inat.errors import ConfigError
 
-WORDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "text", NoneType: "None"}
+WORDS = {
+    int: "a whole number", float: "a finite number", bool: "True or False", str: "text", NoneType: "None",
+    Path: "a path", tuple: "a list",
+}  # fmt: skip
+MAX_INT = 2**63 - 1
+MAX_IMAGE_SIZE = 4096  # px; a batch of 32 images of this side has 6 GB before the first layer
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with ~ replaced by a home folder; ConfigError for the home of nobody, and for a path that is none."""
+    if "\0" in str(path):
+        raise ConfigError(f"{str(path)!r} has a NUL character, which no path can have; write another one")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{path} begins with the home of an unknown user; write the path in full") from error
 
 
 def raise_if_any(problems: list[str]) -> None:
@@ -22,17 +38,22 @@ def raise_if_any(problems: list[str]) -> None:
 
 def type_errors(config: Any) -> list[str]:
     """A message for each field whose value is not of the annotated type; 32.0 is not an int, True is not a number."""
-    return [
-        f"{f.name} must be {' or '.join(WORDS[kind] for kind in _kinds(f.type))}, got {getattr(config, f.name)!r}"
-        for f in dataclasses.fields(config)
-        if not has_type(config, f.name)
-    ]
+    wrong = [f for f in dataclasses.fields(config) if not has_type(config, f.name)]
+    return [_type_error(f.name, _kinds(f.type), getattr(config, f.name)) for f in wrong]
+
+
+def _type_error(name: str, kinds: Mapping[Any, None], value: Any) -> str:
+    if known := [str(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]:
+        return f"unknown {name} {value!r}; choose from {', '.join(known)}"
+    words = " or ".join(WORDS[get_origin(kind) or kind] for kind in kinds)
+    return f"{name} must be {words}, got {value!r:.80}"
 
 
 def has_type(config: Any, name: str) -> bool:
     """Whether the value of the field ``name`` has its annotated type; a type that is not in WORDS is not checked."""
     kinds = _kinds(next(f.type for f in dataclasses.fields(config) if f.name == name))
-    return not kinds.keys() <= WORDS.keys() or any(_is(getattr(config, name), kind) for kind in kinds)
+    checked = all(kind in WORDS or get_origin(kind) in (Literal, tuple) for kind in kinds)
+    return not checked or any(_is(getattr(config, name), kind) for kind in kinds)
 
 
 def _kinds(annotation: Any) -> dict[Any, None]:
@@ -43,11 +64,17 @@ def _kinds(annotation: Any) -> dict[Any, None]:
     return {annotation: None}
 
 
-def _is(value: Any, kind: type) -> bool:
+def _is(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return isinstance(value, str) and value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is(item, get_args(kind)[0]) for item in value)
     if isinstance(value, bool):
         return kind is bool
+    if isinstance(value, int):
+        return kind in (int, float) and abs(value) <= MAX_INT
     if kind is float:
-        return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+        return isinstance(value, float) and math.isfinite(value)
     return isinstance(value, kind)
 
 

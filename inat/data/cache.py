@@ -21,6 +21,7 @@ from rich.filesize import decimal
 from analysis.files import read_json
 from analysis.terminal import PlainConsole
 from inat.cli import run_command
+from inat.config.validation import expanded
 from inat.constants import CACHE_DIR, DIGITS, MANIFEST_JSON, NAMES_JSON
 from inat.data.image_files import ImageFile, ImageFiles
 from inat.data.image_folder import image_file, list_split
@@ -172,7 +173,7 @@ def _list_again(built_from: str, folder: Path, cache_dir: Path) -> ImageFiles:
 def show(command: CacheCommand) -> None:
     """List the stores, or remove some and print how many."""
     console = PlainConsole()
-    cache_dir = command.cache_dir.expanduser().absolute()
+    cache_dir = expanded(command.cache_dir).absolute()
     stores = cached_stores(cache_dir)
     if command.clear is not None:
         chosen = choose(stores, command.clear)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from analysis.terminal import PlainConsole
 from inat.config.trial import DataConfig
+from inat.config.validation import expanded
 from inat.data.augment import augment, scale_to_one
 from inat.data.loader import SplitDataset
 from inat.data.splits import Split, load_splits
@@ -75,6 +76,6 @@ def _draw(images: NDArray[np.float32], names: Sequence[str], path: Path) -> None
     axes[0, 0].set_title("as stored")
     axes[0, 1].set_title("augmented", loc="left")
     try:
-        FigureCanvasAgg(figure).print_figure(path.expanduser(), dpi=150)
+        FigureCanvasAgg(figure).print_figure(expanded(path), dpi=150)
     except (OSError, ValueError) as error:  # matplotlib's ValueError lists the formats it can write
         raise DataError(f"cannot write {path} ({error}); pass --augment-preview FILE.png") from error

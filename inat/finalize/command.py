@@ -9,6 +9,7 @@ from typing import Any
 from analysis.terminal import PlainConsole
 from inat.cli import INTERRUPTED
 from inat.config.trial import DataConfig
+from inat.config.validation import expanded
 from inat.constants import (
     BEST_CKPT,
     CONFUSION_PNG,
@@ -72,7 +73,7 @@ def finalize(command: FinalizeCommand) -> None:
     and keeps everything done so far.
     """
     console = PlainConsole()
-    study = Study.open(command.study.expanduser())
+    study = Study.open(expanded(command.study))
     try:
         task = plan(command, study)
         directory = _create_directory(study.directory / FINAL_DIR)

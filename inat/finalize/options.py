@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from inat.config.finetune import FinetuneConfig
+from inat.config.resume import check_named, trusted
 from inat.config.search import SearchConfig
 from inat.config.validation import positive_errors, raise_if_any
 from inat.constants import SEARCH_KIND
@@ -40,9 +41,9 @@ class FinalizeCommand:
     data: Annotated[str | None, "FOLDER"] = None
     """Folder of photos. Default: the folder that the study used."""
     cache_dir: Annotated[Path | None, "FOLDER"] = None
-    """Folder for decoded images. Default: the folder that the study used."""
+    """Folder for decoded images. Needed if the search had this option."""
     weights_dir: Annotated[Path | None, "FOLDER"] = None
-    """Folder with BACKBONE.pth files. Default: the folder that the study used."""
+    """Folder with BACKBONE.pth files. Needed if the search had this option."""
     cpus_per_trial: float | None = None
     """CPU cores per run. Default: as in the search."""
     gpus_per_trial: float | None = None
@@ -63,8 +64,8 @@ class FinalizeCommand:
 def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> SearchConfig:
     """The study's configuration, changed so that only ``patience`` can stop a run before its last epoch.
 
-    ``info`` is the content of study.json. Raises StudyError if its kind of search is unknown, ConfigError if an option
-    is invalid.
+    ``info`` is the content of study.json. Raises StudyError if its kind of search is unknown or only study.json names a
+    folder to write to, ConfigError if an option is invalid.
     """
     kind = KINDS.get(info.get(SEARCH_KIND, SearchConfig.KIND))
     if kind is None:
@@ -72,8 +73,9 @@ def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> Sear
             f"{command.study} is a study of unknown kind {info[SEARCH_KIND]!r}; a newer version of this program wrote "
             "it, so update this one"
         )
-    stored = kind.from_json(info["config"])
     changes = {name: value for name in OVERRIDES if (value := getattr(command, name)) is not None}
+    check_named(command.study, info["config"], changes, ("cache_dir", "weights_dir"))
+    stored = trusted(kind.from_json(info["config"]))
     if kind is SearchConfig:
         changes.pop("weights_dir", None)
     if command.data is not None:

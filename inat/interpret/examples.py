@@ -9,7 +9,7 @@ import tyro
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inat.config.validation import raise_if_any
+from inat.config.validation import expanded, raise_if_any
 from inat.constants import DIGITS, TORCHVISION
 from inat.data.augment import normalise, scale_to_one
 from inat.data.decode import read_image, resize, unreadable_reason
@@ -57,10 +57,10 @@ def test_split(model: Model, options: InterpretOptions) -> Split:
     config = replace(model.checkpoint.config.data, use_augmentation=False)
     if options.data is not None:  # no fingerprint: other images than those of the study are allowed
         named = options.data == DIGITS or options.data.startswith(TORCHVISION)
-        data = options.data if named else str(Path(options.data).expanduser().absolute())
+        data = options.data if named else str(expanded(options.data).absolute())
         config = replace(config, data=data, fingerprint="")
     if options.cache_dir is not None:
-        config = replace(config, cache_dir=str(options.cache_dir.expanduser().absolute()))
+        config = replace(config, cache_dir=str(expanded(options.cache_dir).absolute()))
     splits = load_splits(config)
     if splits.classes != model.classes:
         raise DataError(
@@ -88,7 +88,7 @@ def load_example(model: Model, options: InterpretOptions, photo: Path | None) ->
     Raises DataError if the image cannot be read.
     """
     if photo is not None:
-        path = photo.expanduser()
+        path = expanded(photo)
         try:
             return Example(resize(read_image(path), model.image_size), path.name)
         except Exception as error:  # Pillow's plugins raise nearly anything on a broken file

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.files import is_inside
 from analysis.terminal import PlainConsole
+from inat.config.validation import expanded
 from inat.errors import DataError
 from inat.interpret.examples import INTERPRET_DIR, InterpretOptions
 from inat.study.atomic_io import atomic_replace
@@ -31,7 +32,7 @@ def output_folder(options: InterpretOptions, below: str = "") -> Path:
 
     Raises StudyError if the options name no model, DataError if the folder cannot be created, or is a link.
     """
-    parent = options.output.expanduser() if options.output else model_file(options.model).parent
+    parent = expanded(options.output) if options.output else model_file(options.model).parent
     folder = (parent if options.output else parent / INTERPRET_DIR) / below
     with _as_data_error(folder):
         folder.mkdir(parents=True, exist_ok=True)

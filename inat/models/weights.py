@@ -20,6 +20,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from analysis.files import check_regular
+from inat.config.validation import expanded
 from inat.errors import ConfigError
 from inat.models.backbones import get_backbone
 from inat.study.archive import check_archive
@@ -39,7 +40,7 @@ class WeightsFile:
 
 def check_folder(weights_dir: Path) -> Path:
     """Return ``weights_dir`` with the home directory in it expanded; ConfigError if it is no folder."""
-    weights_dir = weights_dir.expanduser()
+    weights_dir = expanded(weights_dir)
     if not weights_dir.is_dir():
         raise ConfigError(f"there is no folder {weights_dir}; check --weights-dir")
     return weights_dir

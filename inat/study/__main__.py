@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import tyro
 
 from inat.cli import run_command
+from inat.config.validation import expanded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +36,7 @@ def run(command: StudyCommand) -> None:
     """Check one study; exits with 1 if something is wrong and stays wrong."""
     from inat.study_check.command import check_study, describe_state
 
-    directory = command.study.expanduser()
+    directory = expanded(command.study)
     found, left = check_study(directory, command.repair, print)
     print("\n".join(describe_state(directory)))
     if left:

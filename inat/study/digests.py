@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from inat.config.search import CHANGEABLE, EARLIER_TARGET
+from inat.config.resume import CHANGEABLE
+from inat.config.search import EARLIER_TARGET
 
 DIGESTS = "digests"  # key in study.json
 FIELDS = ("search", "space", "seed", "start_from", "grid", "weights")

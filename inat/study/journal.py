@@ -14,9 +14,11 @@ from inat.config.objective import ACCURACY, Objective, objective_of
 from inat.constants import FAILED, JOURNAL, RUNNING, TRIAL_ID, TRIALS_CSV
 from inat.errors import StudyError
 from inat.study.atomic_io import mend_hint, read_json_lines
-from inat.study.events import UnfitEventError, check_event
+from inat.study.events import UnfitEventError, check_event, trial_id_of
 from inat.study.metadata import read_info
 from inat.study.trial import Trial
+
+UNFIT = (KeyError, TypeError, ValueError, AttributeError, OverflowError)  # raised for an event that does not fit
 
 
 class Journal:
@@ -62,7 +64,7 @@ class Journal:
     @property
     def next_trial_id(self) -> str:
         """The id that the next new trial will get: "t" and its number, in four digits or more."""
-        return f"t{len(self.trials):04d}"
+        return trial_id_of(len(self.trials))
 
     def new_trial(self, trial_id: str, number: int, params: dict[str, Any], created: str) -> Trial:
         """Make a trial with the objective of the study; it is not added to ``trials``."""
@@ -103,11 +105,11 @@ class Journal:
         for number, event in enumerate(read_json_lines(path, growing), start=1):
             try:
                 self.apply(event)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except UNFIT as error:
                 raise StudyError(f"{path} is damaged: line {number} does not fit; {mend_hint(path)}") from error
 
     def apply(self, event: dict[str, Any]) -> None:
-        """Apply one event; KeyError, TypeError, ValueError or AttributeError if it does not fit."""
+        """Apply one event; one of the errors in UNFIT if it does not fit."""
         check_event(event, self.objective)
         trial = self.trials.get(event[TRIAL_ID])
         if event["event"] == "trial":

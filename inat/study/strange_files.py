@@ -28,7 +28,11 @@ from inat.constants import (
 from inat.errors import StudyError
 
 TEXT_FILES = (STUDY_JSON, JOURNAL, TRIALS_CSV, HISTORY_CSV, BEST_JSON, LOCK_FILE)
-FOLDERS = (CHECKPOINTS_DIR, ERRORS_DIR, FINAL_DIR, RAY_DIR, TENSORBOARD_DIR, "wandb")
+WANDB_DIR = "wandb"
+FOLDERS = (
+    CHECKPOINTS_DIR, ERRORS_DIR, FINAL_DIR, RAY_DIR, TENSORBOARD_DIR, WANDB_DIR, "interpret", "data", "figures",
+    "tables",
+)  # fmt: skip
 
 
 def check_files(directory: Path) -> None:
@@ -53,16 +57,25 @@ def check_files(directory: Path) -> None:
 
 def _written(directory: Path) -> Iterator[Path]:
     """The files and folders that a search or inat.finalize writes or removes."""
-    yield from (directory / name for name in (*TEXT_FILES, STUDY_DB, BEST_CKPT, *FOLDERS))
-    for folder in (CHECKPOINTS_DIR, ERRORS_DIR, FINAL_DIR):
-        yield from _entries(directory / folder, directory)
-    for trial in _entries(directory / CHECKPOINTS_DIR, directory):
-        yield from _entries(trial, directory)
+    folders = [*(directory / name for name in FOLDERS), *directory.glob("removed-*")]  # the latter from a repair
+    yield from (*(directory / name for name in (*TEXT_FILES, STUDY_DB, BEST_CKPT)), *folders)
+    for folder in folders:
+        if not folder.is_symlink():
+            yield from _strange_below(folder)
 
 
-def _entries(folder: Path, directory: Path) -> Iterator[Path]:
-    if folder.is_dir() and is_inside(folder, directory):
-        yield from folder.iterdir()
+def _strange_below(folder: Path) -> Iterator[Path]:
+    """The links, pipes and devices below a folder, at any depth: libraries write there under names of their own."""
+    for place, folders, files in os.walk(folder):  # which follows no link
+        for path in (Path(place, name) for name in (*folders, *files)):
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or _is_log_of_wandb(path)):
+                yield path
+
+
+def _is_log_of_wandb(path: Path) -> bool:
+    """Whether W&B has made this link to its own log below the home folder; nothing is written through it."""
+    return path.name == "debug-core.log" and path.parent.name == "logs" and path.parts[-4:-3] == (WANDB_DIR,)
 
 
 def _is_usable(name: str, status: os.stat_result) -> bool:

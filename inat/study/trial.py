@@ -1,6 +1,7 @@
 """One trial of a study, and the short name made of its hyperparameters."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -186,7 +187,13 @@ def short_name(params: Mapping[str, Any]) -> str:
     >>> short_name({"activation": "gelu", "conv_layers": 5, "learning_rate": 1e-4, "depth": 2})
     'gelu-5L-lr1e-4-depth=2'
     """
-    parts = [write(params[name]) for name, write in _SHORT_FORMS.items() if name in params]
-    others = (name for name in params if name not in _SHORT_FORMS)
-    parts += [f"{n}={v:.4g}" if isinstance(v := params[n], float) else f"{n}={v}" for n in others]
-    return "-".join(part for part in parts if part)
+    names = [*(name for name in _SHORT_FORMS if name in params), *(name for name in params if name not in _SHORT_FORMS)]
+    return "-".join(part for part in (_part(name, params[name]) for name in names) if part)
+
+
+def _part(name: str, value: Any) -> str:
+    """The part of a name for one hyperparameter; a value of another type than the published spaces have is a text."""
+    if name in _SHORT_FORMS:
+        with suppress(TypeError, ValueError, OverflowError):
+            return str(_SHORT_FORMS[name](value))
+    return f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"

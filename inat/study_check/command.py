@@ -10,7 +10,7 @@ from inat.study.metadata import is_running, read_info
 from inat.study.strange_files import check_files
 from inat.study_check.checkpoints import check_checkpoints, check_leftovers, rows_to_restore
 from inat.study_check.derived import check_best, check_database, check_tables
-from inat.study_check.journal_lines import check_lines, read_lines
+from inat.study_check.journal_lines import beyond_repair, check_lines, read_lines
 from inat.study_check.problems import Problem, Removed
 
 Print = Callable[[str], object]
@@ -64,7 +64,7 @@ def _problems(directory: Path, running: bool, removed: Removed) -> Iterator[Prob
         yield from (problem for problem in check_lines(directory, removed) if "half-written" not in problem.text)
         return
     yield from check_lines(directory, removed)
-    if not (directory / JOURNAL).exists():
+    if not (directory / JOURNAL).exists() or beyond_repair(directory):
         return
     yield from check_leftovers(directory, removed)
     yield from _with_journal(directory, check_tables)

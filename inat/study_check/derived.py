@@ -1,11 +1,11 @@
 """The files of a study that are made from its journal and its checkpoints: tables, best.json, best.ckpt, study.db."""
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from analysis.files import parse_json
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
 from inat.constants import (
@@ -22,8 +22,8 @@ from inat.errors import StudyError
 from inat.study.journal import Journal
 from inat.study.study import Study, history_table, trials_table
 from inat.study_check.problems import Problem, Removed
-from inat.tuning.best import best_with_weights, is_as_written, read_best, write_best
-from inat.tuning.loggers.optuna_db import OptunaDbWriter
+from inat.tuning.best import SHA256, best_with_weights, is_as_written, read_best, write_best
+from inat.tuning.loggers.optuna_db import OptunaDbWriter, check_schema
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from inat.tuning.search import searcher_options
 from inat.tuning.space import presets
@@ -65,8 +65,9 @@ def check_best(directory: Path, journal: Journal, removed: Removed) -> Iterator[
     if (written.get(TRIAL_ID), written.get(column)) != (best.trial_id, best.best_value):
         text = f"{BEST_JSON} is about trial {written.get(TRIAL_ID)}, the best trial is {best.trial_id}"
         yield Problem(text, lambda: _write_best(directory, removed, json_path))
-    if weights.exists() and not is_as_written(weights, written):
-        text = f"{BEST_CKPT} is damaged, or another file than the search wrote"
+    lost = SHA256 in written and not weights.exists()
+    if lost or (weights.exists() and not is_as_written(weights, written)):
+        text = f"{BEST_CKPT} is {'missing' if lost else 'damaged, or another file than the search wrote'}"
         yield Problem(text, lambda: _write_best(directory, removed, weights))
 
 
@@ -87,12 +88,14 @@ def check_database(directory: Path, journal: Journal, removed: Removed) -> Itera
         return
     try:
         known = _trials_in(path)
-    except (sqlite3.Error, ValueError) as error:
+    except (sqlite3.Error, ValueError, TypeError) as error:
         text = f"{STUDY_DB} cannot be read ({error})"
         yield Problem(text, lambda: f"{removed.move(path)}; {_write_database(directory)}")
         return
     if missing := ended - known:
-        yield Problem(f"{STUDY_DB} lacks {len(missing)} of {len(ended)} trials", lambda: _write_database(directory))
+        yield Problem(
+            f"{STUDY_DB} lacks {len(missing)} of {len(ended)} trials", lambda: _complete_database(directory, removed)
+        )
     if known - ended:
         text = f"{STUDY_DB} has {len(known - ended)} trials that the journal does not have"
         yield Problem(text, lambda: f"{removed.move(path)}; {_write_database(directory)}")
@@ -100,8 +103,19 @@ def check_database(directory: Path, journal: Journal, removed: Removed) -> Itera
 
 def _trials_in(path: Path) -> set[str]:
     query = "SELECT value_json FROM trial_user_attributes WHERE key = ?"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-        return {json.loads(value) for (value,) in database.execute(query, (TRIAL_ID,))}
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        check_schema(database)
+        ids = [parse_json(value) for (value,) in database.execute(query, (TRIAL_ID,))]
+    if not all(isinstance(trial_id, str) for trial_id in ids):
+        raise ValueError(f"a {TRIAL_ID} in it is no text")
+    return set(ids)
+
+
+def _complete_database(directory: Path, removed: Removed) -> str:
+    try:
+        return _write_database(directory)
+    except StudyError:  # what is there cannot be completed
+        return f"{removed.move(directory / STUDY_DB)}; {_write_database(directory)}"
 
 
 def _write_database(directory: Path) -> str:
@@ -109,9 +123,13 @@ def _write_database(directory: Path) -> str:
     try:
         kind = FinetuneConfig if study.info.get(SEARCH_KIND) == FinetuneConfig.KIND else SearchConfig
         config = kind.from_json(study.info["config"])
+        if config.space.endswith(".py"):  # somebody else may have written the file, or its name
+            raise StudyError(f"{STUDY_DB} needs the search space in {config.space}; --resume STUDY writes it again")
         searcher = BudgetAwareOptunaSearch(study, presets.space_of(config), searcher_options(config, study))
         with OptunaDbWriter(study, searcher) as writer:
             pass
     finally:
         study.close()
-    return f"not written ({writer.error})" if writer.error else "trials written from the journal"
+    if writer.error:
+        raise StudyError(f"{STUDY_DB} cannot be written ({writer.error}); remove it, then resume the study")
+    return "trials written from the journal"

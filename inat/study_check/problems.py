@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from analysis.files import is_inside
+from inat.errors import StudyError
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -25,6 +28,8 @@ class Removed:
         """Where a file or folder of the study is kept; its folder is created."""
         target = self.directory / path.relative_to(self._study)
         target.parent.mkdir(parents=True, exist_ok=True)
+        if not is_inside(target.parent, self._study):  # a link that somebody has made since the study was checked
+            raise StudyError(f"{target.parent} is a link that leads out of {self._study}; remove it")
         return target
 
     def move(self, path: Path) -> str:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inat.config.validation import expanded
 from inat.constants import BEST_CKPT, MODEL_CKPT
 from inat.data.datamodule import network_input
 from inat.data.decode import IMAGES_PER_TASK, read_image, resize, unreadable_reason
@@ -108,7 +109,7 @@ def model_file(path: Path) -> Path:
     >>> model_file(Path("study"))
     PosixPath('study/best.ckpt')
     """
-    path = path.expanduser()
+    path = expanded(path)
     if not path.exists():
         raise StudyError(f"{path} does not exist; pass a {BEST_CKPT}, a study directory or its final/ directory")
     if not path.is_dir():

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from inat.config.objective import OBJECTIVES
 from inat.config.trial import DataConfig
 from inat.constants import (
     BEST_CKPT,
@@ -19,12 +21,27 @@ from inat.constants import (
 from inat.errors import DiskFullError, StudyError
 from inat.study.atomic_io import atomic_replace, atomic_write, parse_json_object
 from inat.study.checkpoint_file import is_intact, sha256_of
+from inat.study.events import is_number
 from inat.study.journal import Journal
 from inat.study.study import Study
 from inat.study.trial import Trial
 
 FOLD_VALUES = "fold_values"  # key in best.json: of which the best value is the mean
 SHA256 = "sha256"  # key in best.json: of best.ckpt
+
+
+def _are_scores(value: Any) -> bool:
+    return isinstance(value, dict) and is_number(value.get(f"{TEST}_acc")) and is_number(value.get("images", 0))
+
+
+# What the values of best.json must be; somebody else may have written it.
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    TRIAL_ID: lambda value: isinstance(value, str),
+    **{objective.best_column: is_number for objective in OBJECTIVES.values()},
+    "params": lambda value: isinstance(value, dict),
+    SHA256: lambda value: isinstance(value, str),
+    TEST: _are_scores,
+}
 
 
 def write_best(study: Study) -> Trial | None:
@@ -113,7 +130,7 @@ def read_best(directory: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     content = parse_json_object(path.read_bytes())
-    if content is None or not isinstance(content.get(TEST, {}), dict):
+    if content is None or not all(fits(content[name]) for name, fits in _FITS.items() if name in content):
         raise StudyError(f"{path} is damaged; remove it, and the search writes it again")
     return content
 

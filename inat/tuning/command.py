@@ -14,6 +14,7 @@ from analysis.terminal import PlainConsole
 from analysis.wording import counted
 from inat.cli import INTERRUPTED
 from inat.config.objective import ACCURACY, OBJECTIVES
+from inat.config.resume import as_arguments, options_to_name
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
 from inat.constants import (
@@ -177,9 +178,8 @@ def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:
 
 def resume_command(study: Study) -> str:
     """The command that continues a study."""
-    space = str(study.info.get("config", {}).get("space", ""))
-    named = ["--space", space] if space.endswith(".py") else []  # a Python file is run only if the user names it
-    return f"{program()} {shlex.join(['--resume', str(study.directory), *named])}"
+    named = as_arguments(options_to_name(study.info.get("config", {})))
+    return f"{program()} {shlex.join(['--resume', str(study.directory)])} {named}".rstrip()
 
 
 def describe_failure(study: Study) -> str:
@@ -225,12 +225,12 @@ def describe_test(scores: Mapping[str, float] | None) -> str:
     if scores is None:
         return "test    no checkpoint to test"
     constant = f" (a constant answer scores {scores[MAJORITY_SHARE]:.4f})" if MAJORITY_SHARE in scores else ""
-    line = f"test    {scores[f'{TEST}_acc']:.4f} on {scores['images']} held-out images, evaluated once{constant}"
+    images = scores.get("images", "the")
+    line = f"test    {scores[f'{TEST}_acc']:.4f} on {images} held-out images, evaluated once{constant}"
     others = {objective.short: scores.get(objective.column.replace(VAL, TEST)) for objective in OBJECTIVES.values()}
     known = [f"{name} {value:.4f}" for name, value in others.items() if value is not None and name != ACCURACY.short]
-    return "\n        ".join(
-        [line, *([", ".join(known)] if known else [])]
-    )  # best.json of earlier versions has no more
+    # best.json of earlier versions has no more than the accuracy.
+    return "\n        ".join([line, *([", ".join(known)] if known else [])])
 
 
 def write_report(directory: Path) -> str:

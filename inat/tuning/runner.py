@@ -71,6 +71,7 @@ class Backend:
     slots: Slots
     nodes: ClusterNodes | None
     retries: RetryPolicy
+    watch: ServerWatch
 
     def capacity(self, max_concurrent: int | None) -> int:
         """How many trials fit at this moment, at most ``max_concurrent``."""
@@ -105,8 +106,8 @@ def run_trials(
         signals = stack.enter_context(StopOnSignal(on_forced_exit))
         stack.enter_context(session.ray_session(config))
         signals.rearm()  # ray.init has installed its own handlers
-        stack.enter_context(ServerWatch(servers_of_session(), signals.exit_without))
-        backend = _start_backend(spec, progress, print_line)
+        watch = stack.enter_context(ServerWatch(servers_of_session(), signals.exit_without))
+        backend = _start_backend(spec, progress, print_line, watch)
         for logger in loggers:
             stack.enter_context(logger)
         stack.enter_context(progress)
@@ -122,7 +123,7 @@ def run_trials(
     return RunResult(signals.requested and spec.missing > 0, seconds, backend.slots)
 
 
-def _start_backend(spec: RunSpec, progress: SearchProgress, print_line: PrintLine) -> Backend:
+def _start_backend(spec: RunSpec, progress: SearchProgress, print_line: PrintLine, watch: ServerWatch) -> Backend:
     config = spec.config
     nodes = cluster_nodes_for(spec.study, config.data_config(), progress.print_line) if config.address else None
     usable = nodes.wait_until_checked() if nodes else session.private_nodes()
@@ -130,7 +131,7 @@ def _start_backend(spec: RunSpec, progress: SearchProgress, print_line: PrintLin
     print_line(f"trials  {slots}")
     for remark in filter(None, (describe_too_small(usable, slots), describe_little_memory(usable, slots))):
         print_line(f"        {remark}")
-    return Backend(slots, nodes, RetryPolicy(config.max_failures))
+    return Backend(slots, nodes, RetryPolicy(config.max_failures), watch)
 
 
 def restored_scheduler(config: SearchConfig, study: Study) -> StudyASHA:
@@ -166,7 +167,7 @@ def _run_tuner(spec: RunSpec, backend: Backend, lifecycle: TrialLifecycle, stop:
         resources,
         backend.retries,
     )
-    recorder = StudyRecorder(lifecycle, backend.retries, trials.requeue)
+    recorder = StudyRecorder(lifecycle, backend.retries, trials.requeue, backend.watch.wait_for_death)
     hang_monitor = HangMonitor(study.directory, seconds_of(config.trial_timeout))
     tuner = Tuner(
         spec.objective,

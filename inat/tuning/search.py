@@ -12,6 +12,7 @@ from inat.config.durations import seconds_of
 from inat.config.objective import TOP2
 from inat.config.search import SearchConfig
 from inat.config.trial import DataConfig
+from inat.config.validation import expanded
 from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, GRID
 from inat.data.class_balance import class_counts
 from inat.data.listing import download
@@ -80,7 +81,7 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
 
         check_compiler()
     if config.resume is None:
-        storage = config.storage_path.expanduser()
+        storage = expanded(config.storage_path)
         directory = storage / config.name if config.name else claim_directory(storage, default_name(config))
         info = study_info(config, presets.space_to_json(space), data)
         info |= {
@@ -92,7 +93,7 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
         study = Study.create(directory, info)
         keep_records(study, config)
         return study, space
-    study = Study.open(config.resume.expanduser())
+    study = Study.open(expanded(config.resume))
     try:
         read_best(study.directory)  # if it is damaged, the user is told before anything runs
         check_unchanged(study, data, presets.space_to_json(space))
@@ -136,7 +137,7 @@ def trials_wanted(config: SearchConfig, study: Study) -> int:
 
 def default_name(config: SearchConfig) -> str:
     """Return a study name of the form KIND-DATA-DATE-TIME, for example ``scratch-digits-20261123-211500``."""
-    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(config.data).expanduser().absolute().name)
+    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in expanded(config.data).absolute().name)
     return f"{config.KIND}-{stem}-{datetime.now():%Y%m%d-%H%M%S}"
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from inat.cli import parse_search
 from inat.config.finetune import FinetuneConfig
-from inat.config.search import check_resumable
+from inat.config.resume import check_resumable
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
 from inat.tuning.space.presets import space_of

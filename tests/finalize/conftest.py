@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from inat.config import resume
 from inat.config.search import SearchConfig
 from inat.config.trial import TrialConfig
 from inat.constants import CHECKPOINTS_DIR, COMPLETED, FAILED
@@ -42,7 +43,8 @@ def make_study(
 
 
 @pytest.fixture
-def digits_config(tmp_path) -> SearchConfig:
+def digits_config(tmp_path, monkeypatch) -> SearchConfig:
+    monkeypatch.setitem(resume.NAMED, "cache_dir", str(tmp_path / "cache"))  # as if it were the default
     return SearchConfig(data="digits", image_size=16, max_epochs=3, grace_period=1, cache_dir=tmp_path / "cache",
                         precision="32-true", num_samples=3)  # fmt: skip
 

@@ -88,7 +88,8 @@ def test_a_fine_tuning_study_with_stored_features(tmp_path, image_tree, weights_
               "batch_size": 8, "learning_rate": 1e-2}  # fmt: skip
     study = make_study(tmp_path / "study", config, (params, 0.5, "completed"))
     change_info(study, lambda info: info.update(search="finetune"))
-    finalize(FinalizeCommand(study=study, top=1, seeds=2, ship=True))
+    folders = {"cache_dir": config.cache_dir, "weights_dir": weights_dir}
+    finalize(FinalizeCommand(study=study, top=1, seeds=2, ship=True, **folders))
     assert (
         len(list((tmp_path / "cache").glob("features-mobilenet_v2-train-*"))) == 2 * 2
     )  # each with a lock file; the second pair is for --ship

@@ -128,4 +128,14 @@ def test_weights_that_have_changed_are_refused(tmp_path, image_tree, weights_dir
     study = make_study(tmp_path / "study", config, (params, 0.5, "completed"))
     change_info(study, lambda info: info.update(search="finetune", weights={"mobilenet_v2": "other"}))
     with pytest.raises(StudyError, match="the weights of mobilenet_v2 differ from the ones that the study began with"):
-        planned(study, top=1)
+        planned(study, top=1, cache_dir=config.cache_dir, weights_dir=weights_dir)
+
+
+@pytest.mark.parametrize("name", ["cache_dir", "weights_dir"])
+def test_a_folder_that_only_the_study_names_is_not_used(tmp_path, name):
+    config = FinetuneConfig().to_json() | {name: "/home/alice/.ssh"}
+    info = {"search": "finetune", "config": config}
+    with pytest.raises(StudyError, match=f"; add --{name.replace('_', '-')} /home/alice/.ssh$"):
+        retraining_config(info, FinalizeCommand(study=tmp_path))
+    command = FinalizeCommand(study=tmp_path, **{name: tmp_path / "mine"})
+    assert getattr(retraining_config(info, command), name) == tmp_path / "mine"

@@ -9,6 +9,7 @@ from inat.constants import CHECKPOINTS_DIR
 from inat.errors import StudyError
 from inat.study.checkpoint_retention import prune_checkpoints
 from inat.study.study import Study
+from inat.study_check.problems import Removed
 
 CONTENT = "mine\nhalf a line"
 FILES = ("journal.jsonl", "study.json", "trials.csv", "history.csv", "study.db", "best.ckpt", ".lock")
@@ -70,6 +71,42 @@ def test_the_name_of_a_temporary_file_may_be_a_link_but_is_not_followed(director
     study.update_config({"a": 1})
     study.close()
     assert not (directory / name).is_symlink()
+
+
+DEEP = ("tensorboard/t0000-x", "wandb/run-1/files", "ray/20261129-154939/run_trial", "errors/t0000.txt", "data/x/y",
+        "interpret/filters", "removed-20270101-000000", "final/retraining/checkpoints/t0000/best.ckpt")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize("target", ["folder", "file", "missing"])
+def test_a_link_at_any_depth_of_a_written_folder_is_refused(directory, outside, name, target):
+    (directory / name).parent.mkdir(parents=True, exist_ok=True)
+    (directory / name).symlink_to({"folder": outside, "file": outside / "mine"}.get(target, outside / "new"))
+    with pytest.raises(StudyError, match=f"{name} is a link to"):
+        Study.open(directory)
+
+
+def test_a_pipe_in_a_written_folder_is_refused(directory):
+    (directory / "tensorboard").mkdir()
+    os.mkfifo(directory / "tensorboard" / "events")
+    with pytest.raises(StudyError, match="tensorboard/events is no file or folder of a study"):
+        Study.open(directory)
+
+
+def test_the_links_that_wandb_makes_are_allowed(directory, outside):
+    run = directory / "wandb" / "offline-run-1" / "logs"
+    run.mkdir(parents=True)
+    (run / "debug-core.log").symlink_to(outside / "log")
+    (directory / "wandb" / "latest-run").symlink_to("offline-run-1")
+    Study.open(directory).close()
+
+
+def test_a_repair_keeps_nothing_behind_a_link(directory, outside):
+    removed = Removed(directory)
+    removed.directory.symlink_to(outside)
+    with pytest.raises(StudyError, match="is a link that leads out of"):
+        removed.move(directory / "trials.csv")
+    assert (directory / "trials.csv").exists()
 
 
 def test_links_within_the_study_and_to_the_study_are_allowed(directory, tmp_path):

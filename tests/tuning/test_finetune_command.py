@@ -18,8 +18,8 @@ SMALL = ["--data", "digits", "--image-size", "32", "--backbones", "mobilenet_v2"
 
 
 def run(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    where = ["--storage-path", str(tmp_path / "results"), "--cache-dir", str(tmp_path / "cache"), "--name", "study"]
-    command = [sys.executable, str(ROOT / "tune_finetune.py"), *options, *([] if "--resume" in options else where)]
+    new = [] if "--resume" in options else ["--storage-path", str(tmp_path / "results"), "--name", "study"]
+    command = [sys.executable, str(ROOT / "tune_finetune.py"), *options, "--cache-dir", str(tmp_path / "cache"), *new]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
 
 
@@ -59,7 +59,7 @@ def test_changed_weights_do_not_go_on_with_a_study(tmp_path):
     done = run(tmp_path, *SMALL, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     torch.save(mobilenet_v2().state_dict(), weights / "mobilenet_v2.pth")
-    again = run(tmp_path, "--resume", str(tmp_path / "results" / "study"))
+    again = run(tmp_path, "--resume", str(tmp_path / "results" / "study"), "--weights-dir", str(weights))
     assert again.returncode == 2
     assert again.stderr.startswith("error: the weights of mobilenet_v2 differ from the ones that the study began with")
 

@@ -273,7 +273,8 @@ SLOW_SEARCH = """
     if __name__ == "__main__":
         resume = Path(sys.argv[2]) if len(sys.argv) > 2 else None
         settings = SearchConfig(data="digits", num_samples=int(os.environ.get("SAMPLES", 8)), max_epochs=3,
-                                storage_path=Path(sys.argv[1]), name="study", resume=resume)
+                                storage_path=Path(sys.argv[1]), name="study", resume=resume,
+                                max_failures=int(os.environ.get("FAILURES", 2)))
         study, space = search.open_study(settings)
         outcome = search.run(settings, study, space, slow,
                              on_forced_exit=lambda cause: print("gave up waiting", cause, flush=True))
@@ -365,6 +366,22 @@ def test_a_server_of_ray_that_dies_ends_the_search_soon(tmp_path, program, serve
     assert gone(children)
     study = Study.open(tmp_path / "study")
     assert study.trials
+    study.close()
+
+
+def test_trials_that_die_with_the_raylet_stay_unfinished_even_without_retries(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMPLES", "200")
+    monkeypatch.setenv("FAILURES", "0")
+    process = start(tmp_path)
+    wait_for_epochs(tmp_path / "study", 3)
+    for agent in agents_among(children_of(process.pid)):
+        os.kill(agent, signal.SIGKILL)  # the raylet follows, and its workers too
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert "gave up waiting error: Ray's raylet on this machine has died" in output
+    study = Study.open(tmp_path / "study")
+    assert [trial.error for trial in study.ended() if trial.state == "failed"] == []
+    assert study.unfinished()
     study.close()
 
 

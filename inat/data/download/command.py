@@ -11,6 +11,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
+from inat.config.validation import expanded
 from inat.data.download.http import ResumableFile
 from inat.data.download.messages import as_data_error
 from inat.data.download.unzip import UnusableArchiveError, count_images, publish_archive
@@ -35,7 +36,7 @@ def download(command: DownloadCommand) -> None:
 
     A folder with any other content is left as it is.
     """
-    given = command.to.expanduser()
+    given = expanded(command.to)
     target = given.resolve()  # if it is a link to a larger disk, the working folder is on that disk, too
     with as_data_error(target.parent):
         count = find_images(target)

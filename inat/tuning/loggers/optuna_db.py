@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 import optuna
+from optuna.storages._rdb.models import SCHEMA_VERSION
 from optuna.trial import FrozenTrial
 
 from inat.constants import RUNNING, STUDY_DB, TRIAL_ID
@@ -16,17 +17,40 @@ from inat.tuning.sampling.searcher import DIRECTIONS, BudgetAwareOptunaSearch
 
 STUDY_NAME = "trials"  # fixed, so that a study directory can be renamed
 
+# What a database of a search answers to queries.
+_CONTENTS: dict[str, set[tuple[object, ...]]] = {
+    "SELECT study_name FROM studies": {(STUDY_NAME,)},
+    "SELECT direction FROM study_directions": {("MAXIMIZE",)},
+    "SELECT schema_version FROM version_info": {(SCHEMA_VERSION,)},
+    "SELECT DISTINCT state FROM trials": {("COMPLETE",), ("PRUNED",), ("FAIL",)},
+}
 
-def _check_database(file: Path) -> None:
+
+def check_schema(database: sqlite3.Connection) -> None:
+    """Raise ValueError for a database that no search has written with this version of Optuna.
+
+    Raises sqlite3.Error if it is damaged.
+    """
+    _check_triggers(database)
+    for query, expected in _CONTENTS.items():
+        found = set(database.execute(query))
+        if not found <= expected or (not found and "trials" not in query):
+            raise ValueError(f"{query}: {sorted(found, key=str)!r:.80}, but a search has written another value")
+
+
+def _check_triggers(database: sqlite3.Connection) -> None:
     """Raise ValueError for a database of a stranger whose triggers would run with each new row, perhaps for ever."""
-    if not file.exists():
-        return
-    with closing(sqlite3.connect(file)) as database:
-        strange = database.execute("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchall()
+    strange = database.execute("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchall()
     if strange:
         raise ValueError(
             f"it has the {strange[0][0]} {strange[0][1]!r}, which no database of Optuna has; remove the file"
         )
+
+
+def _check_database(file: Path) -> None:
+    if file.exists():
+        with closing(sqlite3.connect(file)) as database:
+            _check_triggers(database)
 
 
 class OptunaDbWriter(BackgroundLogger):

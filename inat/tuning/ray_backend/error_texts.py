@@ -21,7 +21,7 @@ _NOT_INSTALLED = re.compile(r"^ModuleNotFoundError: No module named 'inat['.]", 
 # Phrases for a process that died with its node or cannot be reached. A traceback may quote any of them, so they count
 # only before it; within the traceback, the exceptions of Ray count.
 NODE_DEATHS = ("node has died", "node died", "node was dead", "node was marked dead", "NODE_DIED", "raylet died",
-               "raylet has died")  # fmt: skip
+               "raylet has died", "its owner has died", "Owner's node has crashed")  # fmt: skip
 _NODE_DEATH = re.compile("|".join([*map(re.escape, NODE_DEATHS), r"^The actor \w+ is unavailable: "]), re.MULTILINE)
 _TRACEBACK = re.compile(r"ray::|^Traceback ", re.MULTILINE)
 _NODE_EXCEPTION = re.compile(r"^ray\.exceptions\.(?:NodeDied|ActorUnavailable|LocalRayletDied)Error\b", re.MULTILINE)

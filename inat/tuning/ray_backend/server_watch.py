@@ -15,6 +15,7 @@ Address = tuple[str, int]
 
 INTERVAL = 1.0  # seconds between two attempts to connect
 REFUSED_SECONDS = 5.0  # the machine answers, but no process listens
+DYING_SECONDS = 2.0  # from the first death of a worker until its raylet, which ends itself, is gone
 SILENT_SECONDS = 45.0  # nothing answers, perhaps for a moment; Ray itself ends the process after 60 s
 
 
@@ -39,7 +40,7 @@ class ServerWatch:
     def __init__(self, servers: Mapping[str, Address], on_death: Callable[[str], object]) -> None:
         self._servers = servers
         self._on_death = on_death
-        self._stopped = threading.Event()
+        self._stopped, self._died = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._watch, name="ray-server-watch", daemon=True)
 
     def __enter__(self) -> Self:
@@ -49,6 +50,21 @@ class ServerWatch:
     def __exit__(self, *error: object) -> None:
         self._stopped.set()
         self._thread.join()
+
+    def wait_for_death(self) -> bool:
+        """Wait whether a server dies now, as the death of a process may be its consequence; returns True if one did.
+
+        ``on_death`` has then been called, which in a search ends the process.
+        """
+        ends = time.monotonic() + DYING_SECONDS
+        while time.monotonic() < ends and not self._is_any_down():
+            time.sleep(DYING_SECONDS / 20)
+        while self._is_any_down() and not self._died.is_set():
+            self._died.wait(INTERVAL)
+        return self._died.is_set()
+
+    def _is_any_down(self) -> bool:
+        return any(seconds_allowed(address) is not None for address in self._servers.values())
 
     def _watch(self) -> None:
         down_since: dict[str, float] = {}
@@ -60,6 +76,7 @@ class ServerWatch:
                 elif time.monotonic() - down_since.setdefault(name, time.monotonic()) >= allowed:
                     if not self._stopped.is_set():
                         self._on_death(name)
+                        self._died.set()
                     return
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 from ray._private import services, state
+from ray.tune.constants import TUNE_ENV_VARS
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from inat.config.search import SearchConfig
@@ -38,10 +39,16 @@ ENVIRONMENT = {
     **memory.ENVIRONMENT,  # workers inherit it
 }
 
+# Tune raises for TUNE_RESULT_DIR and RAY_AIR_LOCAL_CACHE_DIR, which older versions read, and for a text where it wants
+# a number; RAY_TUNE_CALLBACKS runs code, and other variables delay the epochs that the journal is made of.
+IGNORED = sorted((TUNE_ENV_VARS | {"TUNE_RESULT_DIR", "RAY_AIR_LOCAL_CACHE_DIR"}) - ENVIRONMENT.keys())
+
 
 @contextmanager
 def ray_session(config: SearchConfig) -> Iterator[None]:
     """Connect to ``config.address``, or start Ray on this machine only; disconnects, or ends Ray, on leaving."""
+    for name in IGNORED:
+        os.environ.pop(name, None)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     level = logging.INFO if config.debug else logging.ERROR

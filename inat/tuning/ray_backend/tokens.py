@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled, without types
 
+from inat.config.validation import expanded
 from inat.errors import ConfigError
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"  # Ray's environment variables
@@ -33,7 +34,7 @@ def read_environment_again() -> None:
 
 def use_token_of_user() -> None:
     """Use the token that the user has for a cluster; ConfigError if other users can read it."""
-    path = Path(os.environ.get(TOKEN_PATH) or TOKEN_FILE).expanduser()
+    path = expanded(os.environ.get(TOKEN_PATH) or TOKEN_FILE)
     if TOKEN not in os.environ and path.is_file():
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
 
 from inat.constants import EPOCH, RUNNING, TRIAL_ID
-from inat.errors import ConfigError
+from inat.errors import ConfigError, StudyError
 from inat.study.checkpoint_retention import checkpoint_threshold
 from inat.study.study import Study
 from inat.study.trial import Trial
@@ -232,7 +232,8 @@ class BudgetAwareOptunaSearch(Searcher):
             state=feedback.state,
             value=value,
             params=trial.params,
-            distributions=self.distributions,
+            # A trial whose line in the journal was lost has no hyperparameters.
+            distributions={name: d for name, d in self.distributions.items() if name in trial.params},
             intermediate_values=steps,
             user_attrs=user_attrs_of(trial, self._options.rungs),
         )
@@ -241,6 +242,15 @@ class BudgetAwareOptunaSearch(Searcher):
 
     def _replay(self, trial: Trial) -> None:
         """Give Optuna a trial of an earlier run of the search; called in order of number, as that run did."""
+        try:
+            self._add_to_optuna(trial)
+        except (ValueError, TypeError, KeyError, OverflowError) as error:  # of Optuna
+            raise StudyError(
+                f"{trial.trial_id} of {self.study.directory} does not fit the search space ({error}); restore its "
+                "journal from a copy, or start a new study"
+            ) from error
+
+    def _add_to_optuna(self, trial: Trial) -> None:
         if trial.state != RUNNING:
             self.optuna_study.add_trial(self.to_frozen_trial(trial))
             return

@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune.search.sample import Domain
 
 from analysis.files import read_json
-from inat.config.validation import raise_if_any, unknown_name_error
+from inat.config.validation import expanded, raise_if_any, unknown_name_error
 from inat.errors import ConfigError
 from inat.tuning.space.domains import domain_to_text, to_domain_value
 
@@ -21,7 +21,7 @@ def read_initial_points(path: Path | None, space: Mapping[str, Domain]) -> list[
     if path is None:
         return []
     try:
-        content = read_json(path.expanduser())
+        content = read_json(expanded(path))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--start-from {path} cannot be read ({error}); pass a JSON file") from error
     items = [_params_in(item) for item in (content if isinstance(content, list) else [content])]

@@ -1,15 +1,17 @@
 from types import SimpleNamespace
 
+import pytest
+
 from inat.tuning.lifecycle import TrialLifecycle
 from inat.tuning.loggers.study_recorder import StudyRecorder
 from inat.tuning.ray_backend.asha import StudyASHA
 from inat.tuning.ray_backend.retries import RetryPolicy
 
 
-def make_recorder(study, max_failures=0, requeue=print, callbacks=()) -> StudyRecorder:
+def make_recorder(study, max_failures=0, requeue=print, callbacks=(), **options) -> StudyRecorder:
     scheduler = StudyASHA(max_epochs=9, grace_period=1, reduction_factor=3)
     lifecycle = TrialLifecycle(study, scheduler, keep_checkpoints=2, callbacks=list(callbacks))
-    return StudyRecorder(lifecycle, RetryPolicy(max_failures), requeue)
+    return StudyRecorder(lifecycle, RetryPolicy(max_failures), requeue, **options)
 
 
 def tune_trial(study, failure="") -> SimpleNamespace:
@@ -59,3 +61,17 @@ def test_an_error_that_the_user_has_to_act_on_fails_at_once(study):
     trial = tune_trial(study, "Traceback\ninat.errors.ConfigError: too deep")
     make_recorder(study, max_failures=2).on_trial_error(0, [], trial)
     assert study.trials[trial.trial_id].error == "inat.errors.ConfigError: too deep"
+
+
+@pytest.mark.parametrize(("ray_died", "state"), [(True, "running"), (False, "failed")])
+def test_a_trial_whose_process_died_with_ray_stays_unfinished(study, ray_died, state):
+    recorder = make_recorder(study, max_failures=-1, has_ray_died=lambda: ray_died)
+    trial = tune_trial(study, "The actor died unexpectedly before finishing this task.")
+    recorder.on_trial_error(0, [], trial)
+    assert study.trials[trial.trial_id].state == state
+
+
+def test_the_error_of_a_trial_itself_does_not_wait_for_ray(study):
+    recorder, trial = make_recorder(study, has_ray_died=pytest.fail), tune_trial(study, "ray::x\nValueError: broken")
+    recorder.on_trial_error(0, [], trial)
+    assert study.trials[trial.trial_id].state == "failed"

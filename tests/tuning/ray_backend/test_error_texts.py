@@ -54,6 +54,7 @@ def test_an_error_that_only_the_node_has_is_not_permanent(error):
     ("failure", "expected"),
     [
         ("The actor died because its node has died. Node Id: a1", True),
+        ("The actor is dead because its owner has died. Owner Id: b2", True),
         ("The actor a1 is unavailable: RpcError. The task may or may not have been executed on the actor.", True),
         ("inat.errors.NodeError: no photos [node a1]", True),
         (f"{NOT_LOADED}ModuleNotFoundError: No module named 'inat'", True),

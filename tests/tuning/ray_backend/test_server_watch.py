@@ -82,3 +82,16 @@ def test_only_processes_of_ray_are_killed(tmp_path):
         for process in processes:
             process.kill()
             process.wait()
+
+
+def test_the_death_of_a_process_that_a_server_caused_waits_for_the_server(server, fast, monkeypatch):
+    monkeypatch.setattr(server_watch, "DYING_SECONDS", 5.0)
+    with ServerWatch({"raylet": server.getsockname()}, lambda name: None) as watch:
+        threading.Timer(0.2, server.close).start()
+        assert watch.wait_for_death()
+
+
+def test_a_process_that_dies_alone_is_not_waited_for(server, fast, monkeypatch):
+    monkeypatch.setattr(server_watch, "DYING_SECONDS", 0.1)
+    with ServerWatch({"raylet": server.getsockname()}, lambda name: None) as watch:
+        assert not watch.wait_for_death()

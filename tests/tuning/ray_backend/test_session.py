@@ -1,7 +1,13 @@
+import inspect
+import os
+import re
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import ray
+import ray.tune
 from ray._private import services
 
 from inat.config.search import SearchConfig
@@ -85,3 +91,22 @@ def test_the_node_of_a_private_session_has_the_memory_of_this_process(monkeypatc
     monkeypatch.setattr(session, "nodes", lambda: [Node(4, 0, "here")])
     monkeypatch.setattr(session, "usable_memory", lambda: 5_000_000_000)
     assert private_nodes() == [Node(4, 0, "here", memory=5_000_000_000)]
+
+
+def test_variables_that_make_tune_raise_are_ignored(monkeypatch):
+    monkeypatch.setattr(session, "private_ray", lambda level: nullcontext())
+    for name in ("TUNE_RESULT_DIR", "RAY_AIR_LOCAL_CACHE_DIR", "RAY_TUNE_CALLBACKS", "TUNE_STATE_REFRESH_PERIOD"):
+        monkeypatch.setenv(name, "/tmp/x")
+    monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "3")
+    with ray_session(SearchConfig()):
+        _report_deprecated()
+        assert "RAY_TUNE_CALLBACKS" not in os.environ
+        assert os.environ["TUNE_MAX_PENDING_TRIALS_PG"] == "3"  # the user's value for what inat sets itself
+
+
+def _report_deprecated() -> None:
+    """What Tune does at its start: raise for the names that it no longer reads."""
+    for name in re.findall(
+        r'environ.get\("(\w+)"\):\n\s+raise DeprecationWarning', inspect.getsource(sys.modules["ray.tune.tune"])
+    ):
+        assert name not in os.environ

@@ -3,6 +3,7 @@ import math
 import pytest
 from ray import tune
 
+from inat.errors import StudyError
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.sampling.feedback import Rungs
@@ -242,3 +243,12 @@ def test_no_configuration_is_tried_twice_until_all_have_been_tried(study):
         end(search, study, suggestion["trial_id"], "completed")
     assert len(set(asked[:12])) == 12
     assert set(asked[12:]) <= set(asked[:12])
+
+
+def test_a_journal_with_hyperparameters_outside_of_the_space_is_one_sentence(tmp_path):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    trial = study.add_trial({"x": None})
+    study.end_trial(trial.trial_id, "completed")
+    with pytest.raises(StudyError, match="t0000 of .* does not fit the search space"):
+        BudgetAwareOptunaSearch(study, {"x": tune.uniform(0, 1)}, SearcherOptions(rungs=Rungs(1, 3, 9), seed=0))
+    study.close()
