@@ -78,6 +78,7 @@ class FinetuneConfig(SearchConfig):
     patience: int = 3
 
     def __post_init__(self) -> None:
+        self._fit_defaults()
         raise_if_any(type_errors(self))
         if self.num_samples is None and self.searcher != "grid":
             object.__setattr__(self, "num_samples", DEFAULT_SAMPLES)

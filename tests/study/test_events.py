@@ -86,7 +86,7 @@ def test_whatever_a_journal_holds_is_a_trial_or_damage(params, row):
 @pytest.mark.parametrize("value", [[1], {}, float("nan"), float("inf"), 10**400])
 def test_hyperparameters_are_primitive_and_finite(value):
     with pytest.raises(UnfitEventError, match="x is"):
-        check_event(TRIAL | {"params": {"x": value}})
+        check_event(TRIAL | {"params": {"x": value}}, ACCURACY)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,11 @@ def test_hyperparameters_are_primitive_and_finite(value):
 )  # fmt: skip
 def test_values_of_epochs_that_no_search_measures_are_damage(name, value):
     with pytest.raises(UnfitEventError):
-        check_event(EPOCH | {"row": EPOCH["row"] | {name: value}})
+        check_event(EPOCH | {"row": EPOCH["row"] | {name: value}}, ACCURACY)
 
 
 def test_a_diverged_epoch_is_no_damage():
-    check_event(EPOCH | {"row": {"epoch": 1, "best_val_acc": 0.1, "train_loss": math.inf, "val_loss": math.nan}})
-    check_event(EPOCH | {"row": {"epoch": 1, "best_val_acc": math.nan, "finished": "diverged", "note": None}})
+    check_event(
+        EPOCH | {"row": {"epoch": 1, "best_val_acc": 0.1, "train_loss": math.inf, "val_loss": math.nan}}, ACCURACY
+    )
+    check_event(EPOCH | {"row": {"epoch": 1, "best_val_acc": math.nan, "finished": "diverged", "note": None}}, ACCURACY)
