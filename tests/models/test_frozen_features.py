@@ -130,7 +130,7 @@ def test_other_weights_have_their_own_directories(plan_of, tmp_path):
 def test_changed_images_have_their_own_directories(plan_of, tmp_path):
     before = names(plan_of())
     write_image(tmp_path / "photos" / "train" / "bird" / "0.jpg", seed=77)
-    for kept in (splits._plain_splits, splits._listed_tree):  # as in a new process
+    for kept in (splits._plain_splits, splits._assign, splits._list_once):  # as in a new process
         kept.cache_clear()
     assert not set(before) & set(names(plan_of()))
 
