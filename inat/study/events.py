@@ -9,6 +9,9 @@ from inat.config.objective import Objective
 from inat.constants import (
     EPOCH,
     FINISHED,
+    FOLD,
+    FOLD_BEST,
+    FOLDS_DONE,
     HISTORY_COLUMNS,
     MICRO_BATCH,
     NOTE,
@@ -29,6 +32,7 @@ FIELDS: dict[str, dict[str, type]] = {
 TEXTS = (FINISHED, NOTE)  # columns of a row
 NUMBERS = (*HISTORY_COLUMNS[1:], MICRO_BATCH, TRAINABLE)  # and columns that are None or a number
 NEEDED = (EPOCH, SECONDS)  # columns that are never None
+FOLD_COLUMNS = (FOLD, FOLD_BEST, FOLDS_DONE)  # a row has all of them, or none
 MAX_INT = 2**63 - 1  # larger ones are no number of a search, and become no float and no cell of a table
 
 
@@ -72,6 +76,8 @@ def _check_row(row: Mapping[str, Any], objective: Objective) -> None:
         text = isinstance(value, str) and name not in numbers
         if not (text or (is_number(value) and name not in TEXTS) or (value is None and name not in needed)):
             raise UnfitEventError(f"{name} is {value!r}")
+    if any(name in row for name in FOLD_COLUMNS) and not all(is_number(row.get(name)) for name in FOLD_COLUMNS):
+        raise UnfitEventError(f"fold is {[row.get(name) for name in FOLD_COLUMNS]!r}")
     impossible = objective.mode == "max" and math.isinf(row[best_column])
     if not isinstance(row[EPOCH], int) or row[EPOCH] < 1 or impossible:
         raise UnfitEventError(f"epoch {row[EPOCH]!r} has {row[best_column]!r}")

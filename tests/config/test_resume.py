@@ -48,7 +48,8 @@ def test_each_option_is_in_exactly_one_group():
 
 
 def test_no_folder_that_a_command_uses_is_taken_over_from_a_study():
-    assert set(PATHS) <= NAMED.keys() | ONCE | {"storage_path", "start_from"}  # the last two are only compared
+    compared, read = {"storage_path", "start_from"}, {"labels", "root"}
+    assert set(PATHS) <= NAMED.keys() | ONCE | compared | read
     assert {n: None if DEFAULTS[n] is None else str(DEFAULTS[n]) for n in NAMED} == NAMED
 
 
