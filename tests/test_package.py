@@ -15,6 +15,7 @@ from tests.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEPENDENCIES = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["dependencies"])}
+OPTIONAL = {canonicalize_name(Requirement(r).name) for extra in PROJECT["optional-dependencies"].values() for r in extra}
 RUNTIME, DEVELOPMENT = (ROOT / "requirements.txt").read_text().split("\n# Development")
 SOURCES = [*ROOT.glob("inat/**/*.py"), *ROOT.glob("analysis/**/*.py"), *ROOT.glob("tune_*.py")]
 
@@ -44,7 +45,7 @@ def imported_modules() -> set[str]:
 def test_the_package_declares_every_library_that_it_imports():
     installed = metadata.packages_distributions()
     libraries = imported_modules() - sys.stdlib_module_names - {"inat", "analysis"}
-    declared = DEPENDENCIES.keys() | {"tensorboardx"}  # which ray[tune] installs
+    declared = DEPENDENCIES.keys() | OPTIONAL | {"tensorboardx"}  # which ray[tune] installs
     assert not {name for name in libraries if not declared & {canonicalize_name(d) for d in installed[name]}}
 
 
