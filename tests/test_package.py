@@ -15,7 +15,10 @@ from tests.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEPENDENCIES = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["dependencies"])}
-OPTIONAL = {canonicalize_name(Requirement(r).name) for extra in PROJECT["optional-dependencies"].values() for r in extra}
+OPTIONAL = {
+    canonicalize_name(Requirement(text).name)
+    for extra in PROJECT["optional-dependencies"].values() for text in extra
+}  # fmt: skip
 RUNTIME, DEVELOPMENT = (ROOT / "requirements.txt").read_text().split("\n# Development")
 SOURCES = [*ROOT.glob("inat/**/*.py"), *ROOT.glob("analysis/**/*.py"), *ROOT.glob("tune_*.py")]
 
