@@ -77,10 +77,10 @@ def image_paths(places: Sequence[Path]) -> list[str]:
     >>> image_paths([Path("photos/2.png"), Path("photos")])
     ['photos/2.png', 'photos/0.png', 'photos/1.png']
     """
-    return find_photos(places)[0]
+    return _find_photos(places)[0]
 
 
-def find_photos(places: Sequence[Path]) -> tuple[list[str], list[UnusedFile]]:
+def _find_photos(places: Sequence[Path]) -> tuple[list[str], list[UnusedFile]]:
     """The image files as in ``image_paths``, and the other files of the folders with the reason."""
     if not places:
         raise ConfigError("name photos or folders of photos after the model")
@@ -108,7 +108,7 @@ def predict(command: PredictCommand) -> None:
     photo,class,confidence,error
     """
     model = open_model(command.model)
-    paths, unused = find_photos(command.photos)
+    paths, unused = _find_photos(command.photos)
     if command.top > len(model.classes):
         raise ConfigError(f"--top must be in 1..{len(model.classes)}, the classes of the model, got {command.top}")
     keep_freed_memory()

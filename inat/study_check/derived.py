@@ -7,6 +7,7 @@ from pathlib import Path
 
 from analysis.files import parse_json
 from inat.config.finetune import FinetuneConfig
+from inat.config.objective import Objective
 from inat.config.search import SearchConfig
 from inat.constants import (
     BEST_CKPT,
@@ -87,7 +88,7 @@ def check_database(directory: Path, journal: Journal, removed: Removed) -> Itera
     if not path.exists():
         return
     try:
-        known = _trials_in(path)
+        known = _trials_in(path, journal.objective)
     except (sqlite3.Error, ValueError, TypeError) as error:
         text = f"{STUDY_DB} cannot be read ({error})"
         yield Problem(text, lambda: f"{removed.move(path)}; {_write_database(directory)}")
@@ -101,10 +102,10 @@ def check_database(directory: Path, journal: Journal, removed: Removed) -> Itera
         yield Problem(text, lambda: f"{removed.move(path)}; {_write_database(directory)}")
 
 
-def _trials_in(path: Path) -> set[str]:
+def _trials_in(path: Path, objective: Objective) -> set[str]:
     query = "SELECT value_json FROM trial_user_attributes WHERE key = ?"
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-        check_schema(database)
+        check_schema(database, objective)
         ids = [parse_json(value) for (value,) in database.execute(query, (TRIAL_ID,))]
     if not all(isinstance(trial_id, str) for trial_id in ids):
         raise ValueError(f"a {TRIAL_ID} in it is no text")

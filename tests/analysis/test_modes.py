@@ -152,7 +152,7 @@ def test_commands_on_a_tune_experiment_that_minimises(tmp_path, capsys, monkeypa
     folder = write_tune(tmp_path / "experiment")
     options = ["--metric", "val/loss", "--mode", "min"]
     printed = run(capsys, monkeypatch, "claims", folder, "batch_norm=True > False", "batch_norm=False best", *options)
-    assert "lowest val/loss within 3 epochs, 30 of 30 trials" in printed
+    assert "lowest val/loss within 3 training iterations, 30 of 30 trials" in printed
     assert printed.index("supported") < printed.index("contradicted")
     printed = run(capsys, monkeypatch, "importance", folder, *options, "--csv", tmp_path / "t.csv")
     table = pd.read_csv(tmp_path / "t.csv")

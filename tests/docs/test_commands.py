@@ -52,7 +52,7 @@ def _target(command: str) -> tuple[str, list[str]]:
     target, args = (words[1], words[2:]) if words[0] == "-m" else (words[0], words[1:])
     if "--resume" in args:  # reads the study, whose path is made up
         place = args.index("--resume")
-        args = args[:place] + args[place + 2 :]
+        args = [arg for arg in args[:place] + args[place + 2 :] if arg != "--retry-failed"]  # which needs --resume
     return target, args
 
 

@@ -3,12 +3,13 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import optuna
-from optuna.storages._rdb.models import SCHEMA_VERSION
 from optuna.trial import FrozenTrial
 
+from inat.config.objective import Objective
 from inat.constants import RUNNING, STUDY_DB, TRIAL_ID
 from inat.study.study import Study
 from inat.study.trial import Trial
@@ -17,25 +18,34 @@ from inat.tuning.sampling.searcher import DIRECTIONS, BudgetAwareOptunaSearch
 
 STUDY_NAME = "trials"  # fixed, so that a study directory can be renamed
 
-# What a database of a search answers to queries.
-_CONTENTS: dict[str, set[tuple[object, ...]]] = {
-    "SELECT study_name FROM studies": {(STUDY_NAME,)},
-    "SELECT direction FROM study_directions": {("MAXIMIZE",)},
-    "SELECT schema_version FROM version_info": {(SCHEMA_VERSION,)},
-    "SELECT DISTINCT state FROM trials": {("COMPLETE",), ("PRUNED",), ("FAIL",)},
-}
+VERSION = "SELECT schema_version FROM version_info"
 
 
-def check_schema(database: sqlite3.Connection) -> None:
-    """Raise ValueError for a database that no search has written with this version of Optuna.
+def check_schema(database: sqlite3.Connection, objective: Objective) -> None:
+    """Raise ValueError for a database that no search for ``objective`` has written with this version of Optuna.
 
     Raises sqlite3.Error if it is damaged.
     """
     _check_triggers(database)
-    for query, expected in _CONTENTS.items():
+    contents: dict[str, set[tuple[object, ...]]] = {
+        "SELECT study_name FROM studies": {(STUDY_NAME,)},
+        "SELECT direction FROM study_directions": {(DIRECTIONS[objective.mode].upper(),)},
+        VERSION: _own_version(),
+        "SELECT DISTINCT state FROM trials": {("COMPLETE",), ("PRUNED",), ("FAIL",)},
+    }
+    for query, expected in contents.items():
         found = set(database.execute(query))
         if not found <= expected or (not found and "trials" not in query):
             raise ValueError(f"{query}: {sorted(found, key=str)!r:.80}, but a search has written another value")
+
+
+def _own_version() -> set[tuple[object, ...]]:
+    """The version of the tables that this Optuna makes, read from a new database: Optuna keeps it to itself."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / STUDY_DB
+        optuna.storages.RDBStorage(f"sqlite:///{file}").remove_session()
+        with closing(sqlite3.connect(file)) as database:
+            return set(database.execute(VERSION))
 
 
 def _check_triggers(database: sqlite3.Connection) -> None:
