@@ -61,8 +61,23 @@ def cut(rows: Rows, labels: Rows, share: float, units: Units) -> tuple[Rows, Row
     Without sets of several images it is scikit-learn's ``train_test_split``. Sets of copies are cut by their first
     image; groups by the fold of a ``StratifiedGroupKFold`` whose classes are closest to ``share``.
     """
-    if units.grouped:
-        return _cut_groups(rows, labels, share, units.sets)
+    if not len(rows):
+        raise DataError(
+            "no photo is left to train on: all are copies of test photos or in a group with them; check --group-by, or "
+            "pass --keep-duplicates"
+        )
+    try:
+        return (
+            _cut_groups(rows, labels, share, units.sets) if units.grouped else _cut_copies(rows, labels, share, units)
+        )
+    except ValueError as error:  # of scikit-learn
+        raise DataError(
+            f"the {len(rows)} photos that are no copies of test photos cannot be cut ({error}); add photos, or pass "
+            "--keep-duplicates"
+        ) from error
+
+
+def _cut_copies(rows: Rows, labels: Rows, share: float, units: Units) -> tuple[Rows, Rows]:
     sets, first = np.unique(units.sets[rows], return_index=True)
     if len(sets) == len(rows):
         rest, part = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=SPLIT_SEED)
@@ -107,8 +122,8 @@ def check_sides(labels: Rows, sides: Sequence[tuple[str, Rows]], classes: Sequen
         missing = [name for index, name in enumerate(classes) if not (labels[rows] == index).any()]
         if missing:
             raise DataError(
-                f"class {missing[0]!r} has no photo in the {side} split, as its photos belong to too few groups; use "
-                "smaller groups, or give the splits in a column of --labels"
+                f"class {missing[0]!r} has no photo in the {side} split: its photos are copies of each other, or "
+                "belong to too few groups; use smaller groups, or give the splits in a column of --labels"
             )
 
 

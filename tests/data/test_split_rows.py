@@ -74,13 +74,28 @@ def test_a_training_copy_of_a_test_image_is_left_out_and_the_test_split_stays():
 
 
 def test_a_class_in_too_few_groups_is_refused():
-    with pytest.raises(DataError, match="class 'fish' has no photo in the validation split, as its photos belong to"):
+    with pytest.raises(DataError, match="class 'fish' has no photo in the validation split: its photos are copies"):
         check_sides(np.array([0, 1, 1]), (("validation", np.array([0])),), ("bird", "fish"))
 
 
 def test_one_group_for_all_photos_is_refused():
     with pytest.raises(DataError, match="all photos belong to one group"):
         cut(np.arange(10), np.arange(10) % 2, 0.2, Units(np.zeros(10, np.int64), grouped=True))
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_photos_that_are_all_beside_test_photos_leave_nothing_to_train_on(grouped):
+    roles, sets = [""] * 20 + [TEST] * 20, np.tile(np.arange(20), 2)
+    with pytest.raises(DataError, match=r"no photo is left to train on.*--keep-duplicates"):
+        assign(np.tile([0, 1], 20), np.ones(40, bool), roles, Units(sets, grouped), (0.2, 0.2))
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_too_few_photos_that_are_no_copies_are_one_sentence(grouped):
+    roles, sets = [""] * 20 + [TEST] * 20, np.tile(np.arange(20), 2)
+    sets[:3] = [100, 101, 102]
+    with pytest.raises(DataError, match=r"the 3 photos that are no copies of test photos cannot be cut \(.*\); add"):
+        assign(np.tile([0, 1], 20), np.ones(40, bool), roles, Units(sets, grouped), (0.2, 0.2))
 
 
 def test_groups_are_balanced_by_class():
