@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import pandas as pd
 
+from analysis.budgets import epochs_of, rungs
 from analysis.claims.grammar import ClaimError
-from analysis.comparable import Sample, epochs_of, rungs, sample_at
+from analysis.comparable import Sample, sample_at
 from analysis.schema import EPOCH, TRIAL_ID, VAL_LOSS
 from analysis.study import StudyData
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, rankdata
 
-from analysis.comparable import accuracy_within, epochs_of, longest_trial, mask_infinite, rungs
+from analysis.budgets import epochs_of, longest_trial, rungs
+from analysis.comparable import accuracy_within, mask_infinite
 from analysis.early_stopping.replay import other_settings
 from analysis.early_stopping.timeline import best_by_part, utilisation
 from analysis.failures import Failure, attempt

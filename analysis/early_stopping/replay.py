@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from analysis.comparable import best_so_far, epochs_of, rungs
+from analysis.budgets import epochs_of, rungs
+from analysis.comparable import best_so_far
 from analysis.rungs import rung_milestones
 from analysis.schema import BEST_VAL_ACC, COMPLETED, CREATED, EPOCH, SECONDS, STATE, STOPPED, TRIAL_ID
 from analysis.study import StudyData

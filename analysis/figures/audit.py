@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import StrMethodFormatter
 
-from analysis.comparable import accuracy_within, epochs_of, rungs
+from analysis.budgets import epochs_of, rungs
+from analysis.comparable import accuracy_within
 from analysis.figures.style import BLUE, GREY, MUTED, ORANGE, axes_or_new, styled
 from analysis.schema import BEST_VAL_ACC, COMPLETED, STATE, TRIAL_ID
 from analysis.study import StudyData

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparable import check_budget, describe_metric
+from analysis.budgets import check_budget
+from analysis.comparable import describe_metric
 from analysis.escaping import printable
 from analysis.failures import Failure, attempt
 from analysis.figures.parallel import parallel_lines

@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 from scipy.stats import binomtest
 
+from analysis.budgets import epochs_of
 from analysis.class_counts import constant_score, describe_counts, recorded_counts
-from analysis.comparable import best_first, epochs_of, is_accuracy, mask_infinite
+from analysis.comparable import best_first, is_accuracy, mask_infinite
 from analysis.files import read_json
 from analysis.markdown import format_duration
 from analysis.nothing_to_compare import no_result

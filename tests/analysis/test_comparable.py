@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparable import ACCURACY, best_so_far, best_trials, common_epoch, rungs, sample_at
+from analysis.budgets import common_epoch, rungs
+from analysis.comparable import ACCURACY, best_so_far, best_trials, sample_at
 from analysis.study import StudyData
 from tests.analysis.studies import study_of
 

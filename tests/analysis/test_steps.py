@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from analysis import __main__ as command
-from analysis.comparable import common_epoch, rungs, sample_at
+from analysis.budgets import common_epoch, rungs
+from analysis.comparable import sample_at
 from analysis.early_stopping.replay import other_settings
 from analysis.report.build import build
 from analysis.report.write import write

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.comparable import best_trials, longest_trial
+from analysis.budgets import longest_trial
+from analysis.comparable import best_trials
 from analysis.report.headline import best_trial, validation_fact
 from analysis.study import load_study
 from inat.study.folds import as_trial_row
