@@ -187,7 +187,8 @@ def test_ctrl_c_and_continuing_with_real_ray(tmp_path, digits_config):
 
     config = dataclasses.replace(digits_config, max_epochs=30, patience=30)
     study = make_study(tmp_path / "study", config, (PARAMS | {"learning_rate": 1e-4}, 0.5, "completed"))
-    args = (str(study), "--top", "1", "--seeds", "2", "--max-concurrent", "1")
+    cache = ("--cache-dir", str(config.cache_dir))  # which a study may not choose
+    args = (str(study), "--top", "1", "--seeds", "2", "--max-concurrent", "1", *cache)
     process = run(*args)
     journal = study / "final" / "retraining" / "journal.jsonl"
     deadline = time.monotonic() + 180
