@@ -117,7 +117,9 @@ def torchvision_errors(data: str, root: str) -> list[str]:
     """A message if a data set of torchvision comes without its folder, or a folder without such a data set."""
     named = data.startswith(TORCHVISION)
     if named and not root:
-        return [f"root is missing: --data {data} needs --root with the folder that holds it"]
+        return [
+            f"root is missing: --data {data} needs --root, the folder that holds it, or that --download puts it into"
+        ]
     return [f"root {root} needs a data set such as --data {TORCHVISION}CIFAR10"] if root and not named else []
 
 

@@ -104,6 +104,11 @@ def _unused_beside_classes(split: Path, folders: list[str]) -> list[UnusedFile]:
     return [UnusedFile(n, "in no class folder") for n in names if not n.startswith(".") and is_image(n)]
 
 
+def has_loose_images(folder: Path) -> bool:
+    """Whether images lie in ``folder`` itself."""
+    return bool(_unused_beside_classes(folder, []))
+
+
 def _loose_images_hint(split: Path) -> str:
     loose = len(_unused_beside_classes(split, []))
     if not loose:

@@ -21,7 +21,7 @@ PATH, LABEL, SPLIT, GROUP = "path", "label", "split", "group"
 # Names of columns, in any case; the first that a table has is taken.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     PATH: (PATH, "file_name", "filename", "file", "image", "image_path", "filepath"),
-    LABEL: (LABEL, "class", "category", "target", "label_name", "class_name"),
+    LABEL: (LABEL, "class", "category", "target", "species", "label_name", "class_name"),
     SPLIT: (SPLIT, "subset", "partition"),
     GROUP: (GROUP, "group_id"),
 }
@@ -103,7 +103,7 @@ def _name_columns(frame: pd.DataFrame, place: Path, root: Path) -> pd.DataFrame:
         chosen = dict(zip(COLUMNS, [*frame.columns, None, None, None], strict=False))
     if chosen[PATH] is None:
         have = ", ".join(map(repr, map(str, frame.columns[:8])))
-        raise DataError(f"{place} has no column {PATH!r}, only {have}; name the columns {PATH}, {LABEL}")
+        raise DataError(f"{place} has no column {PATH!r}, only {have}; name the columns {PATH} and {LABEL}")
     known = {column: frame[name] for column, name in chosen.items() if name is not None}
     return pd.DataFrame({column: values.map(_as_text) for column, values in known.items()})
 
@@ -148,6 +148,18 @@ def _listing(root: Path, table: pd.DataFrame, place: Path) -> Listing:
     return Listing(found, None, final, f"{place.name} {meaning}", groups)
 
 
+def check_present(listing: Listing, table: str, allowed: float) -> None:
+    """Raise DataError if more than the share ``allowed`` of the images that a table names do not exist."""
+    files = listing.development
+    missing = [file.path for file in files.files if file.size < 0]
+    if len(missing) > allowed * len(files.files):
+        rows = "1 row" if len(missing) == 1 else f"{len(missing):,} rows"
+        raise DataError(
+            f"{rows} of {table} name photos that are not in {files.root}, the first is {missing[0]!r}; correct the "
+            "paths, or pass --data with the folder that they begin in"
+        )
+
+
 def _roles(table: pd.DataFrame, place: Path) -> list[str]:
     """The split of each row: of its column, else of the split folder in its path, else ANY."""
     if SPLIT not in table:
@@ -166,7 +178,8 @@ def _held_out(roles: Sequence[str]) -> tuple[tuple[str, ...], str]:
     if VAL in roles and TEST not in roles:
         roles = [TEST if role == VAL else role for role in roles]
     if TEST not in roles:
-        return tuple(roles), "has no splits: the test split is cut from all images, then validation from the rest"
+        what = f"gives only the split {TRAIN}" if TRAIN in roles else "has no splits"
+        return tuple(roles), f"{what}: the test split is cut from all images, then validation from the rest"
     if VAL not in roles:
         return tuple(roles), "names the held-out test split; validation is cut from the other images"
     return tuple(roles), "names the validation and the held-out test split"
@@ -193,6 +206,8 @@ def _checked_path(path: str, root: Path, place: Path) -> str:
     if "\0" in path or (not os.path.isabs(path) and os.path.normpath(path).startswith("..")):
         raise DataError(f"{place} names {path!r}, which leads out of {root}; write an absolute path")
     path = path if os.path.isabs(path) else os.path.normpath(path)
+    if "\\" in path and not (root / path).exists():
+        path = path.replace("\\", "/")  # written on Windows
     if not os.path.splitext(path)[1] and not (root / path).exists():
         endings = sorted(COMMON_SUFFIXES)
         return next((path + ending for ending in endings if (root / (path + ending)).exists()), path)

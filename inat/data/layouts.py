@@ -8,7 +8,7 @@ from pathlib import Path
 
 from inat.constants import DIGITS, TEST, TRAIN, VAL
 from inat.data.image_files import ANY, ImageFiles, Listing
-from inat.data.image_folder import as_data_error, check_listable, class_folders, list_split
+from inat.data.image_folder import as_data_error, check_listable, class_folders, has_loose_images, list_split
 from inat.errors import DataError
 
 # Names of split folders, in any case. The first of each is the one of nature_12K.
@@ -90,6 +90,12 @@ def _list_flat(root: Path, folder: Path) -> Listing:
         raise DataError(
             f"{folder} has the single folder {names[0]!r}, which has folders itself; did you mean --data "
             f"{folder / names[0]}?"
+        )
+    siblings = class_folders(root.parent) if not names and root.name else []
+    if len(siblings) > 1 and has_loose_images(folder):
+        raise DataError(
+            f"{folder} has photos and no class folders; if it is the folder of a class, did you mean --data "
+            f"{root.parent}?"
         )
     files = list_split(folder, "" if folder == root else folder.name)
     source = "the class folders" if folder == root else f"{folder.name}/"

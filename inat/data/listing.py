@@ -1,15 +1,17 @@
 """The images that ``--data`` names, in whichever layout they are."""
 
+import difflib
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from inat.config.trial import DataConfig
 from inat.constants import TORCHVISION
 from inat.data.image_files import Listing
-from inat.data.label_table import find_metadata, list_table
+from inat.data.label_table import check_present, find_metadata, list_table
 from inat.data.layouts import list_folders
 from inat.errors import DataError
 
@@ -21,9 +23,21 @@ def list_data(config: DataConfig) -> Listing:
         from inat.data.torchvision_data import list_torchvision
 
         return list_torchvision(config.data, Path(config.root))
-    if config.labels:
-        return list_table(root, Path(config.labels))
-    return find_metadata(root) or list_folders(root)
+    listing = list_table(root, Path(config.labels)) if config.labels else find_metadata(root)
+    if listing is None:
+        listing = list_folders(root)
+    else:
+        check_present(listing, config.labels or f"the metadata in {root}", config.max_bad_fraction)
+    return replace(listing, notes=tuple(_similar_names(listing.development.classes)))
+
+
+def _similar_names(classes: Sequence[str]) -> Iterator[str]:
+    """A sentence for each two classes whose names differ only in case and blanks: perhaps they are one."""
+    first: dict[str, str] = {}
+    for name in classes:
+        same = first.setdefault("".join(name.casefold().split()), name)
+        if same != name:
+            yield f"the classes {same!r} and {name!r} differ only in case or blanks; are they one?"
 
 
 def download(config: DataConfig) -> None:
@@ -63,13 +77,16 @@ def check_splittable(listing: Listing, labels: Sequence[int], shares: tuple[floa
         raise DataError(
             f"{files.root} has the single class {files.classes[0]!r}; a classifier needs at least 2 classes"
         )
+    in_folders = files.complete or listing.test is not None
     purposes = ", ".join(["one to train", "one to validate", "one to test"][: 1 + cuts])
     for index, name in enumerate(files.classes):
         if counts[index] < least:
             photos = "photo" if counts[index] == 1 else "photos"
+            close = difflib.get_close_matches(name, [other for other in files.classes if other != name], 1, 0.8)
+            hint = f", or did you mean {close[0]!r}?" if close else ""
             raise DataError(
-                f"class {files.root / name} has {counts[index]} {photos}, and a class needs at least {least} "
-                f"({purposes}); add photos or remove the class"
+                f"class {files.root / name if in_folders else repr(name)} has {counts[index]} {photos}, and a class "
+                f"needs at least {least} ({purposes}); add photos or remove the class{hint}"
             )
     rest = len(labels)
     for split, share in zip(("test", "validation"), shares, strict=True):

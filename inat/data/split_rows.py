@@ -116,14 +116,17 @@ def imbalance(labels: Rows, part: Rows, share: float) -> float:
     return float(np.abs(inside[present] / counts[present] - share).max())
 
 
-def check_sides(labels: Rows, sides: Sequence[tuple[str, Rows]], classes: Sequence[str]) -> None:
+def check_sides(labels: Rows, sides: Sequence[tuple[str, Rows]], classes: Sequence[str], units: Units) -> None:
     """Raise DataError if a class is in none of the images of a side; groups can be so large that no cut is right."""
     for side, rows in sides:
-        missing = [name for index, name in enumerate(classes) if not (labels[rows] == index).any()]
+        missing = [index for index in range(len(classes)) if not (labels[rows] == index).any()]
         if missing:
+            own = np.flatnonzero(labels == missing[0])
+            sets = len(np.unique(units.sets[own]))
             raise DataError(
-                f"class {missing[0]!r} has no photo in the {side} split: its photos are copies of each other, or "
-                "belong to too few groups; use smaller groups, or give the splits in a column of --labels"
+                f"class {classes[missing[0]]!r} has no photo in the {side} split: its {len(own)} photos are in {sets} "
+                f"{'group' if sets == 1 else 'groups'} or sets of copies, which are never divided; use smaller groups "
+                "with --group-by, or give the splits in a column of --labels"
             )
 
 

@@ -215,7 +215,7 @@ def _assign(config: DataConfig) -> Assignment:
     check_splittable(listing, labels[heads].tolist(), shares)
     rows = assign(labels, readable, roles, units, (config.test_fraction, config.val_share))
     sides = ((TRAIN, rows.train), ("validation", rows.val), *((("test", rows.test),) if shares[0] else ()))
-    check_sides(labels, sides, listing.development.classes)
+    check_sides(labels, sides, listing.development.classes, units)
     return Assignment(listing, stores, rows, copies, groups, units)
 
 

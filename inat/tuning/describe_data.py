@@ -17,6 +17,7 @@ def describe_images(splits: Splits, assigned: Assignment | None) -> list[str]:
     if assigned is None:
         return [f"images  {sizes}"]
     lines = [f"images  {sizes}{_left_out(splits.left_out)}", f"splits  {assigned.listing.meaning}"]
+    lines += [f"note    {note}" for note in assigned.listing.notes]
     if assigned.groups:
         lines.append(f"groups  {describe_groups(assigned)}")
     if copies := copy_table(assigned):

@@ -1,11 +1,15 @@
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
+from inat.config.trial import DataConfig
 from inat.constants import TEST, TRAIN, VAL
 from inat.data.image_files import ANY
 from inat.data.label_table import find_metadata, list_table
+from inat.data.listing import list_data
+from inat.data.splits import inspect_data
 from inat.errors import DataError
 from tests.conftest import write_image
 
@@ -103,7 +107,7 @@ def test_groups_are_read(photos, tmp_path):
         ("path,label,split\n0.jpg,a,holdout\n", r"has the split 'holdout'; name the splits train, val and test"),
         ("path,label\n../secret.jpg,a\n", r"names '\.\./secret.jpg', which leads out of .*photos; write an absol"),
         ("path,label\n", r"has no row with a path and a label"),
-        ("name,kind\nx,y\n", r"has no column 'path', only 'name', 'kind'; name the columns path, label"),
+        ("name,kind\nx,y\n", r"has no column 'path', only 'name', 'kind'; name the columns path and label"),
         ("path,kind\n0.jpg,y\n", r"has no column 'label'"),
         ("", r"cannot be read as a table"),
     ],
@@ -143,3 +147,35 @@ def test_metadata_in_split_folders_gives_the_splits(tmp_path):
     assert listing.roles == (TRAIN,) * 4 + (TEST,) * 2
     assert listing.names[-1] == "test/1.jpg"
     assert listing.development.unused == ()
+
+
+def test_paths_written_on_windows_are_found(photos, tmp_path):
+    listing = list_table(photos, write(tmp_path / "t.csv", "path,label\n0.jpg,bird\nsub\\2.jpg,fish\n"))
+    assert listing.names == ("0.jpg", "sub/2.jpg")
+
+
+def test_many_rows_without_a_photo_are_refused_before_anything_is_decoded(photos, tmp_path):
+    write(tmp_path / "t.csv", "path,label\nBirds/0.jpg,bird\n1.jpg,bird\n3.jpg,fish\n")
+    config = DataConfig(data=str(photos), labels=str(tmp_path / "t.csv"), image_size=16)
+    with pytest.raises(DataError, match=r"^1 row of .*t.csv name photos that are not in .*, the first is 'Birds"):
+        list_data(config)
+    assert list_data(replace(config, max_bad_fraction=0.5)).development.classes == ("bird", "fish")
+
+
+def test_classes_that_differ_in_case_only_are_named(photos, tmp_path):
+    write(tmp_path / "t.csv", "path,label\n0.jpg,Bird\n1.jpg,bird\n3.jpg,fish\n")
+    listing = list_data(DataConfig(data=str(photos), labels=str(tmp_path / "t.csv"), image_size=16))
+    assert listing.notes == ("the classes 'Bird' and 'bird' differ only in case or blanks; are they one?",)
+
+
+def test_a_misspelt_class_is_compared_with_the_others(photos, tmp_path):
+    write(tmp_path / "t.csv", "path,label\n0.jpg,sparrow\n1.jpg,sparow\n3.jpg,sparrow\n")
+    config = DataConfig(data=str(photos), labels=str(tmp_path / "t.csv"), image_size=16)
+    with pytest.raises(DataError, match=r"^class 'sparow' has 1 photo, .* or did you mean 'sparrow'\?"):
+        inspect_data(config)
+
+
+def test_a_column_that_names_only_training_images_says_so(photos, tmp_path):
+    rows = "".join(f"{path},{label},train\n" for path, label in ROWS)
+    listing = list_table(photos, write(tmp_path / "t.csv", f"path,label,split\n{rows}"))
+    assert listing.meaning.startswith("t.csv gives only the split train: the test split is cut from all images")

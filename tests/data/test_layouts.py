@@ -100,6 +100,12 @@ def test_a_split_folder_itself_is_recognised(tmp_path):
         list_folders(tmp_path / "train")
 
 
+def test_the_folder_of_a_class_is_recognised(tmp_path):
+    write_tree(tmp_path, "bird", "fish")
+    with pytest.raises(DataError, match=rf"if it is the folder of a class, did you mean --data {tmp_path}\?"):
+        list_folders(tmp_path / "bird")
+
+
 def test_the_fingerprint_of_two_split_folders_is_that_of_earlier_versions(tmp_path):
     listing = list_folders(write_tree(tmp_path, "train/bird", "train/fish", "val/bird", "val/fish"))
     assert listing.fingerprint() == listing.development.fingerprint()[:32] + listing.test.fingerprint()[:32]

@@ -74,8 +74,10 @@ def test_a_training_copy_of_a_test_image_is_left_out_and_the_test_split_stays():
 
 
 def test_a_class_in_too_few_groups_is_refused():
-    with pytest.raises(DataError, match="class 'fish' has no photo in the validation split: its photos are copies"):
-        check_sides(np.array([0, 1, 1]), (("validation", np.array([0])),), ("bird", "fish"))
+    with pytest.raises(
+        DataError, match="'fish' has no photo in the validation split: its 2 photos are in 1 group or sets"
+    ):
+        check_sides(np.array([0, 1, 1]), (("validation", np.array([0])),), ("bird", "fish"), Units(np.array([0, 1, 1])))
 
 
 def test_one_group_for_all_photos_is_refused():
