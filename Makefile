@@ -5,7 +5,7 @@ BIN := .venv/bin
 OLDEST := .venv-oldest/bin
 UV_VERSION := 0.13.9
 
-.PHONY: setup search test test-slurm test-docs test-fast test-oldest test-cluster lint format docs wheel lock
+.PHONY: setup search test test-long test-slurm test-docs test-fast test-oldest test-cluster lint format docs wheel lock
 
 setup: .venv/.installed
 
@@ -28,8 +28,14 @@ search: setup
 # The tests on a real Slurm wait minutes for its pauses: `make test-slurm` runs them.
 SLURM_TESTS := tests/clusters/test_slurm.py
 
+# Ten kills at random moments, and the notebook in an environment of its own: minutes each. `make test-long` runs them.
+LONG_TESTS := tests/test_crash.py tests/test_notebook.py
+
 test: setup
-	$(BIN)/python -m pytest -n 2 --ignore $(SLURM_TESTS)
+	$(BIN)/python -m pytest -n 2 $(addprefix --ignore ,$(SLURM_TESTS) $(LONG_TESTS))
+
+test-long: setup
+	$(BIN)/python -m pytest -n 2 $(LONG_TESTS)
 
 # Skipped where Slurm is not installed (docs/clusters/slurm.md).
 test-slurm: setup
@@ -47,7 +53,7 @@ test-fast: setup
 # The suite with the oldest supported version of each dependency, in an environment of its own; without the tests of the
 # docs, whose shown outputs are those of the newest versions.
 test-oldest: .venv-oldest/.installed
-	$(OLDEST)/python -m pytest -n 2 $(addprefix --ignore ,$(DOCS_TESTS) $(SLURM_TESTS))
+	$(OLDEST)/python -m pytest -n 2 $(addprefix --ignore ,$(DOCS_TESTS) $(SLURM_TESTS) $(LONG_TESTS))
 
 # Needs root on Linux, openssh-server, rsync, iproute2, curl and nftables (tests/cluster_lab/README.md); fails without them.
 test-cluster: setup

@@ -427,7 +427,7 @@ def test_asha_compares_means_at_the_end_of_each_fold_and_a_resumed_search_decide
             search.run(wanted, study, space, folded_parabola)
             study.close()
         with_result = Study.open(tmp_path / name)
-        outcomes.append([(t.params, t.state, t.epochs, t.best_val_acc) for t in with_result.trials.values()])
+        outcomes.append([(t.params, t.state, t.epochs, t.best_value) for t in with_result.trials.values()])
         best = with_result.best()
         assert best.folds_done == 3
         stopped = [t for t in with_result.ended() if t.state == "stopped"]
