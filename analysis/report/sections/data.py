@@ -1,7 +1,10 @@
 """The section about the images of a study, and its parts: classes, groups, copies, files that are not used."""
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pandas as pd
 from PIL import Image
@@ -31,16 +34,21 @@ MAX_ROWS = 2000  # of a table, also in its CSV file
 MAX_OPEN_ROWS = 40  # longer tables are folded, and not in the summary
 
 
-def data_section(study: Path) -> list[Section]:
-    """What the search found in the images of the study at ``study``; no section if the study does not say."""
-    records = read_data_records(study)
-    return [] if records is None else [section("images", "Data", lambda: _items(records))]
+def data_section(study: Path, info: Mapping[str, Any] = MappingProxyType({})) -> list[Section]:
+    """What the search found in the images of the study at ``study``; no section if the study does not say.
+
+    ``info`` is the content of study.json.
+    """
+    records, data = read_data_records(study), info.get("data")
+    classes = data.get("classes") if isinstance(data, Mapping) else None
+    names = [str(name) for name in classes] if isinstance(classes, list) else []
+    return [] if records is None else [section("images", "Data", lambda: _items(records, names))]
 
 
-def _items(records: DataRecords) -> list[Item]:
+def _items(records: DataRecords, classes: Sequence[str]) -> list[Item]:
     gallery = [] if records.picture is None else [copies_gallery(records.picture)]
     return [
-        *class_items(records.splits), *group_items(records.splits), *copy_items(records.copies), *gallery,
+        *class_items(records.splits, classes), *group_items(records.splits), *copy_items(records.copies), *gallery,
         *skipped_items(records.skipped), *(f"Not shown: {error}." for error in records.errors),
     ]  # fmt: skip
 
@@ -54,8 +62,8 @@ def class_counts(splits: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis(columns=None)
 
 
-def class_items(splits: pd.DataFrame) -> list[Item]:
-    """How many images each class has, and how far the classes are from equal."""
+def class_items(splits: pd.DataFrame, classes: Sequence[str] = ()) -> list[Item]:
+    """How many images each class has, and how far the classes are from equal; ``classes`` are in their own order."""
     counts = class_counts(splits)
     if counts.empty:
         return []
@@ -65,27 +73,34 @@ def class_items(splits: pd.DataFrame) -> list[Item]:
         table[TOTAL] = total.to_numpy()
     table[SHARE] = [f"{share:.1%}" for share in total / total.sum()]
     drawn = "" if len(counts) <= MAX_CLASSES else f" The {MAX_CLASSES // 2} largest and smallest classes."
-    alt = f"Photos of {len(counts)} classes. {describe_balance(counts)}"
+    balance = describe_balance(counts, classes)
+    alt = f"Photos of {len(counts)} classes. {balance}"
     return [
-        describe_balance(counts),
+        balance,
         ReportFigure("classes_in_splits", alt, plot_class_counts(counts), f"Photos per class and split.{drawn}"),
         _table("classes_in_splits", "Photos per class", table),
     ]
 
 
-def describe_balance(counts: pd.DataFrame) -> str:
+def describe_balance(counts: pd.DataFrame, classes: Sequence[str] = ()) -> str:
     """The number of images and classes, the largest and the smallest class, and what always guessing one scores."""
     total = counts.sum(axis=1)
     sizes = ", ".join(f"{counts[name].sum():,} {name}" for name in counts)
     return (
         f"{total.sum():,} photos of {len(counts):,} classes ({sizes}). The largest class, {total.index[0]}, has "
-        f"{total.iloc[0]:,} photos, the smallest, {total.index[-1]}, {total.iloc[-1]:,}. {describe_constant(counts)}"
+        f"{total.iloc[0]:,} photos, the smallest, {total.index[-1]}, {total.iloc[-1]:,}. {describe_constant(counts, classes)}"
     )
 
 
-def describe_constant(counts: pd.DataFrame) -> str:
-    """The accuracy of answering the largest training class always: on the test split, or else on all images."""
-    answer = counts[TRAIN].idxmax() if TRAIN in counts else counts.index[0]
+def describe_constant(counts: pd.DataFrame, classes: Sequence[str] = ()) -> str:
+    """The accuracy of answering the largest training class always: on the test split, or else on all images.
+
+    Of equal classes it is the one that comes first in ``classes``, as everywhere, or without them by its name.
+    """
+    known = counts[TRAIN] if TRAIN in counts else counts.sum(axis=1)
+    order = {_short(name): place for place, name in reversed(list(enumerate(classes)))}
+    equal = known.index[known.eq(known.max())]
+    answer = min(equal, key=lambda name: (order.get(name, len(order)), name))
     asked = counts[TEST] if TEST in counts else counts.sum(axis=1)
     where = "on the test photos" if TEST in counts else "on these photos"
     share = asked[counts.index == answer].iloc[0] / max(1, asked.sum())

@@ -25,7 +25,7 @@ def make_page(found: Collected, name: str, command: str, time: SearchTime | None
         Section(
             "classes",
             "Classes",
-            [*class_items(found.splits), *group_items(found.splits), *_some(example_gallery(found))],
+            [*class_items(found.splits, found.classes), *group_items(found.splits), *_some(example_gallery(found))],
         ),
         Section("photos", "Sizes and brightness", _image_items(found)),
         Section("copies", "Copies", _copy_items(found)),
@@ -107,7 +107,7 @@ def _search_items(found: Collected, command: str, time: SearchTime | None) -> li
             "a few training steps of a middle-sized network; reading and augmenting photos is not included)."
         )
     if len(counts):
-        items.append(describe_constant(counts))
+        items.append(describe_constant(counts, found.classes))
     items.append(f"These photos cannot be trained on: {found.problem}." if found.problem else f"Next: {command}")
     return items
 

@@ -29,7 +29,7 @@ def describe(found: Collected, data: str, time: SearchTime | None) -> list[str |
     if groups := facts.groups(found):
         lines.append(f"groups      {groups}")
     rest = [
-        f"constant    {describe_constant(counts)}" if len(counts) else "",
+        f"constant    {describe_constant(counts, found.classes)}" if len(counts) else "",
         f"sizes       {facts.sizes(found)}",
         f"shapes      {facts.aspects(found)}",
         f"files       {facts.formats(found)}",

@@ -56,6 +56,13 @@ def test_the_constant_answer_is_the_largest_training_class_on_the_test_split(spl
     assert describe_constant(class_counts(splits)) == "Always answering a scores 0.75 on the test photos."
 
 
+def test_of_equal_training_classes_the_first_one_is_the_constant_answer():
+    rows = [("z", "train"), ("a", "train"), ("a", "test"), ("a", "test"), ("z", "test")]
+    counts = class_counts(pd.DataFrame(rows, columns=["class", "split"]))
+    assert describe_constant(counts, ["z", "a"]) == "Always answering z scores 0.33 on the test photos."
+    assert describe_constant(counts) == "Always answering a scores 0.67 on the test photos."
+
+
 def test_no_image_has_no_classes(splits):
     assert class_items(splits.iloc[:0]) == []
 
