@@ -51,8 +51,8 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     final = read_final(path)
     sections = [
         *final_section(final), *wandb_panel_sections(study, results), *equal_budget_sections(results),
-        *claims_section(takeaways, study.unit), early_stopping_section(study, stopping), *data_section(path, study.info),
-        study_record_section(study),
+        *claims_section(takeaways, study.unit), early_stopping_section(study, stopping),
+        *data_section(path, study.info), study_record_section(study),
     ]  # fmt: skip
     sections = [_in_unit(section, study.unit) for section in sections]
     findings = attempt("the key findings", lambda: key_findings(study, results, takeaways, stopping), failures) or []

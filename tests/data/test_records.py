@@ -88,6 +88,25 @@ def test_the_tables_and_the_picture_are_written(config, tmp_path):
         assert picture.size == draw_copies(assignment(config)).size
 
 
+def test_the_picture_shows_a_copy_of_each_class(root, config):
+    shutil.copy(root / "train/bird/1.jpg", root / "train/bird/10.jpg")  # before the one in the other class
+    assigned = assignment(config)
+    first, second, third = copy_table(assigned)[:3]
+    assert [row["class"] for row in (first, second, third)] == ["bird", "bird", "fish"]
+    red = replace(assigned, stores=(RedFish(assigned.stores[0]), *assigned.stores[1:]))
+    picture = np.asarray(draw_copies(red))
+    assert (picture[:96, 96:192] == (255, 0, 0)).all()
+    assert not (picture[:96, :96] == (255, 0, 0)).all()
+
+
+class RedFish:
+    """A store whose photos of the second class are red."""
+
+    def __init__(self, store):
+        self.labels, self.images = store.labels, np.array(store.images)
+        self.images[self.labels == 1] = (255, 0, 0)
+
+
 def test_names_in_any_encoding_are_written_with_their_bytes(image_tree, tmp_path):
     root = image_tree()
     os.rename(os.fsencode(root / "train/bird/0.jpg"), os.fsencode(root / "train/bird") + b"/caf\xe9.jpg")

@@ -30,6 +30,8 @@ TRAIN, UNSPLIT = "train", "not split"
 SPLITS = (TRAIN, "val", TEST, LEFT_OUT, UNSPLIT)  # the columns of the tables, in this order
 TOTAL, SHARE = "photos", "share"
 MAX_TEXT = 200  # characters of a name in the page
+MAX_NAME = 60  # characters of a path below a picture, from its end, where paths differ
+MAX_CAPTIONS = 12  # pairs of copies whose paths are below the picture
 MAX_ROWS = 2000  # of a table, also in its CSV file
 MAX_OPEN_ROWS = 40  # longer tables are folded, and not in the summary
 
@@ -46,7 +48,7 @@ def data_section(study: Path, info: Mapping[str, Any] = MappingProxyType({})) ->
 
 
 def _items(records: DataRecords, classes: Sequence[str]) -> list[Item]:
-    gallery = [] if records.picture is None else [copies_gallery(records.picture)]
+    gallery = [] if records.picture is None else [copies_gallery(records.picture, records.copies)]
     return [
         *class_items(records.splits, classes), *group_items(records.splits), *copy_items(records.copies), *gallery,
         *skipped_items(records.skipped), *(f"Not shown: {error}." for error in records.errors),
@@ -88,7 +90,8 @@ def describe_balance(counts: pd.DataFrame, classes: Sequence[str] = ()) -> str:
     sizes = ", ".join(f"{counts[name].sum():,} {name}" for name in counts)
     return (
         f"{total.sum():,} photos of {len(counts):,} classes ({sizes}). The largest class, {total.index[0]}, has "
-        f"{total.iloc[0]:,} photos, the smallest, {total.index[-1]}, {total.iloc[-1]:,}. {describe_constant(counts, classes)}"
+        f"{total.iloc[0]:,} photos, the smallest, {total.index[-1]}, {total.iloc[-1]:,}. "
+        f"{describe_constant(counts, classes)}"
     )
 
 
@@ -139,11 +142,28 @@ def copy_items(copies: pd.DataFrame) -> list[Item]:
     return [text, _table("copies", "Copies, those in several classes first", copies, folded=True)]
 
 
-def copies_gallery(picture: Image.Image) -> Gallery:
-    """The picture of copies as an item of the page."""
+def copies_gallery(picture: Image.Image, copies: pd.DataFrame) -> Gallery:
+    """The picture of copies as an item of the page, and the names of the first pairs in it."""
     alt = "Pairs of photos that are copies of each other, in the order of the table."
-    note = "The first two photos of each set, in the order of the table."
-    return Gallery("copies", "Copies side by side", [("", [to_picture(picture, alt)])], note)
+    note = "Two photos of each set, of two classes if it has several, in the order of the table."
+    sets = [rows for _, rows in copies.groupby(COPY_SET, sort=False) if len(rows) > 1][:MAX_CAPTIONS]
+    names = [f"{number}. {name_pair(rows.iloc[[0, other_class(rows)]])}" for number, rows in enumerate(sets, start=1)]
+    return Gallery("copies", "Copies side by side", [("; ".join(names), [to_picture(picture, alt)])], note)
+
+
+def other_class(copies: pd.DataFrame) -> int:
+    """The position of the first copy of a set in another class than the first, as in the picture; 1 if all agree."""
+    differs = copies[CLASS].ne(copies[CLASS].iloc[0]).to_numpy().nonzero()[0]
+    return int(differs[0]) if len(differs) else 1
+
+
+def name_pair(pair: pd.DataFrame) -> str:
+    """The paths of two copies, each with its class if these differ."""
+    classes = [f" ({printable(shortened(name, MAX_NAME))})" for name in pair[CLASS]]
+    paths = [printable(path if len(path) <= MAX_NAME else f"…{path[1 - MAX_NAME :]}") for path in pair[PATH]]
+    return " and ".join(
+        f"{path}{of if classes[0] != classes[1] else ''}" for path, of in zip(paths, classes, strict=True)
+    )
 
 
 def to_picture(image: Image.Image, alt: str, quality: int = 80) -> Picture:

@@ -10,6 +10,7 @@ from analysis.report.page import render
 from analysis.report.sections.data import (
     class_counts,
     class_items,
+    copies_gallery,
     copy_items,
     data_section,
     describe_constant,
@@ -61,6 +62,16 @@ def test_of_equal_training_classes_the_first_one_is_the_constant_answer():
     counts = class_counts(pd.DataFrame(rows, columns=["class", "split"]))
     assert describe_constant(counts, ["z", "a"]) == "Always answering z scores 0.33 on the test photos."
     assert describe_constant(counts) == "Always answering a scores 0.67 on the test photos."
+
+
+def test_the_names_below_the_picture_are_of_two_classes_if_a_set_has_them():
+    rows = [("1", "a.jpg", "ant"), ("1", "b.jpg", "ant"), ("1", "c.jpg", "bee"), ("2", f"{'d' * 100}1.jpg", "ant"),
+            ("2", "e.jpg", "ant")]  # fmt: skip
+    rows += [(str(number), f"{number}.jpg", "ant") for number in range(3, 40) for _ in range(2)]
+    copies = pd.DataFrame(rows, columns=["set", "path", "class"])
+    ((caption, _),) = copies_gallery(Image.new("RGB", (9, 9)), copies).rows
+    assert caption.startswith(f"1. a.jpg (ant) and c.jpg (bee); 2. …{'d' * 54}1.jpg and e.jpg; 3. 3.jpg")
+    assert caption.count(";") == 11
 
 
 def test_no_image_has_no_classes(splits):
