@@ -32,6 +32,7 @@ from analysis.schema import (
     SPLITS_CSV,
 )
 from inat.data.decode import read_image
+from inat.data.listing import named_group
 from inat.data.split_rows import split_names
 from inat.data.splits import Assignment
 from inat.study.atomic_io import atomic_replace, csv_lines
@@ -70,7 +71,7 @@ def split_table(assigned: Assignment) -> list[Row]:
             PATH: path,
             CLASS: classes[label],
             SPLIT: names[row] or LEFT_OUT,
-            GROUP: groups[row] if groups and not groups[row].startswith("\0") else "",
+            GROUP: named_group(groups[row]) if groups else "",
         }
         for row, (path, label) in enumerate(zip(listing.names, listing.labels, strict=True))
         if names[row] or row in left_out

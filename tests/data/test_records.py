@@ -145,5 +145,21 @@ def test_groups_of_a_pattern_are_on_one_side(image_tree, tmp_path):
     for group, split in rows.values():
         sides.setdefault(group, set()).add(split)
     assert len(sides) == 20
+    (line,) = (text for text in describe_images(load_splits(config), assignment(config)) if text.startswith("groups"))
+    assert "none on two sides; validation has" in line
     assert all(len(splits) == 1 for splits in sides.values())
     assert np.unique([next(iter(splits)) for splits in sides.values()]).tolist() == ["test", "train", "val"]
+
+
+def test_photos_in_no_group_are_counted_beside_the_groups_as_in_the_report(config):
+    shown = replace(config, group_by=r"train/bird/([0-3])\.jpg")
+    assigned = assignment(shown)
+    line = describe_images(load_splits(shown), assigned)[2]
+    rows = [row for row in split_table(assigned) if row["split"] != "left out"]
+    named = {name: {row["group"] for row in rows if row["split"] == name} - {""} for name in ("train", "val", "test")}
+    alone = sum(row["group"] == "" for row in rows)
+    assert alone > 20
+    assert line.startswith(
+        f"groups  {len(named['train'])} in train, {len(named['val'])} in validation, 0 in test, none on two sides; "
+        f"{alone} photos match no group and count alone; validation"
+    )

@@ -25,6 +25,7 @@ from analysis.schema import (
     SPLIT,
     TEST,
 )
+from analysis.wording import counted, counted_as, describe_ungrouped
 
 TRAIN, UNSPLIT = "train", "not split"
 SPLITS = (TRAIN, "val", TEST, LEFT_OUT, UNSPLIT)  # the columns of the tables, in this order
@@ -32,6 +33,7 @@ TOTAL, SHARE = "photos", "share"
 MAX_TEXT = 200  # characters of a name in the page
 MAX_NAME = 60  # characters of a path below a picture, from its end, where paths differ
 MAX_CAPTIONS = 12  # pairs of copies whose paths are below the picture
+MAX_REASONS = 5  # in the sentence about files that are not used
 MAX_ROWS = 2000  # of a table, also in its CSV file
 MAX_OPEN_ROWS = 40  # longer tables are folded, and not in the summary
 
@@ -119,8 +121,10 @@ def group_items(splits: pd.DataFrame) -> list[Item]:
     counts = grouped.groupby(SPLIT)[GROUP].nunique()
     sizes = ", ".join(f"{counts[name]:,} in {name}" for name in SPLITS if name in counts)
     crossing = int((groups > 1).sum())
-    sides = "none is on two sides" if not crossing else f"{crossing:,} are on two sides"
-    return [f"The photos belong to {grouped[GROUP].nunique():,} groups ({sizes}); {sides}."]
+    sides = "none is on two sides" if not crossing else f"{counted_as(crossing, 'group')} on two sides"
+    alone = int((splits[GROUP].eq("") & splits[SPLIT].isin(SPLITS) & splits[SPLIT].ne(LEFT_OUT)).sum())
+    several = counted(grouped[GROUP].nunique(), "group")
+    return [f"The photos belong to {several} ({sizes}); {sides}{describe_ungrouped(alone)}."]
 
 
 def copy_items(copies: pd.DataFrame) -> list[Item]:
@@ -132,13 +136,14 @@ def copy_items(copies: pd.DataFrame) -> list[Item]:
     used = copies[copies[SPLIT].ne(LEFT_OUT)]
     crossing = int((used.groupby(COPY_SET)[SPLIT].nunique() > 1).sum())
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in copies[COPY_KIND].value_counts().head(3).items())
-    text = f"{len(copies):,} photos are copies of each other, in {len(sets):,} sets ({_short(kinds)})."
+    text = f"{len(copies):,} photos are copies of each other, in {counted(len(sets), 'set')} ({_short(kinds)})."
     if left_out:
-        text += f" {left_out:,} of them are left out of training, as copies of them validate or test."
+        are = "is" if left_out == 1 else "are"
+        text += f" {left_out:,} of them {are} left out of training, as copies of them validate or test."
     if crossing:
-        text += f" {crossing:,} sets have photos in two splits."
+        text += f" {counted_as(crossing, 'set', 'have')} photos in two splits."
     if classes:
-        text += f" {classes:,} sets have photos in two classes: at least one of their labels is wrong."
+        text += f" {counted_as(classes, 'set', 'have')} photos in two classes: at least one of their labels is wrong."
     return [text, _table("copies", "Copies, those in several classes first", copies, folded=True)]
 
 
@@ -179,10 +184,11 @@ def skipped_items(skipped: pd.DataFrame) -> list[Item]:
         return []
     reasons = skipped.groupby(REASON).agg(files=(PATH, "size"), example=(PATH, "first")).reset_index()
     reasons = reasons.sort_values("files", ascending=False, kind="stable")
-    first = f"{reasons['files'].iloc[0]:,} for the reason: {_short(reasons[REASON].iloc[0])}"
-    are = "1 file is" if len(skipped) == 1 else f"{len(skipped):,} files are"
+    named = [f"{_short(reason)} ({count:,})" for reason, count in zip(reasons[REASON], reasons["files"], strict=True)]
+    rest = int(reasons["files"].iloc[MAX_REASONS:].sum())
+    listed = "; ".join([*named[:MAX_REASONS], *([f"other reasons ({rest:,})"] if rest else [])])
     return [
-        f"{are} not used ({first}).",
+        f"{counted_as(len(skipped), 'file')} not used: {listed}.",
         _table("not_used", "Files that are not used, by reason", reasons),
         _table("not_used_files", "Each file that is not used", skipped, folded=True),
     ]
