@@ -96,6 +96,15 @@ def constant_score(info: Mapping[str, Any], column: str, split: str = VAL) -> fl
     return constant_scores(counts[TRAIN], counts[split]).get(column) if counts else None
 
 
+def constant_answer(info: Mapping[str, Any]) -> str:
+    """The class that a constant answer names: the first of the largest in training; "" if that is not recorded."""
+    counts, data = recorded_counts(info), info.get("data")
+    classes = data.get("classes") if isinstance(data, Mapping) else None
+    if not counts or not isinstance(classes, list) or len(classes) != len(counts[TRAIN]):
+        return ""
+    return str(classes[counts[TRAIN].index(max(counts[TRAIN]))])
+
+
 def beside(info: Mapping[str, Any], objective: Objective) -> str:
     """Text to print beside a value of the objective: " (a constant answer scores 0.3600)"; "" if it is not known."""
     score = constant_score(info, objective.column)

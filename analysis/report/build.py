@@ -13,7 +13,7 @@ from analysis.failures import Failure, attempt
 from analysis.figures.parallel import parallel_lines
 from analysis.report.budget_results import compare_at_budget
 from analysis.report.document import Headline, Item, Report, Section, Table
-from analysis.report.headline import headline
+from analysis.report.headline import headline, read_best_json
 from analysis.report.key_findings import key_findings
 from analysis.report.sections.claims import check_takeaways, claims_section
 from analysis.report.sections.data import data_section
@@ -55,7 +55,14 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
         *data_section(path, study.info), study_record_section(study),
     ]  # fmt: skip
     sections = [_in_unit(section, study.unit) for section in sections]
-    findings = attempt("the key findings", lambda: key_findings(study, results, takeaways, stopping), failures) or []
+    findings = (
+        attempt(
+            "the key findings",
+            lambda: key_findings(study, results, takeaways, stopping, read_best_json(path)),
+            failures,
+        )
+        or []
+    )
     head = attempt("the first screen", lambda: headline(study, path, findings), failures)
     head = head or Headline(path.name, "the first screen failed", {}, [], findings)
     head.facts[2:2] = final_fact(final)
