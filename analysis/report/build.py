@@ -55,14 +55,9 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
         *data_section(path, study.info), study_record_section(study),
     ]  # fmt: skip
     sections = [_in_unit(section, study.unit) for section in sections]
-    findings = (
-        attempt(
-            "the key findings",
-            lambda: key_findings(study, results, takeaways, stopping, read_best_json(path)),
-            failures,
-        )
-        or []
-    )
+    best = read_best_json(path)
+    found = attempt("the key findings", lambda: key_findings(study, results, takeaways, stopping, best), failures)
+    findings = found or []
     head = attempt("the first screen", lambda: headline(study, path, findings), failures)
     head = head or Headline(path.name, "the first screen failed", {}, [], findings)
     head.facts[2:2] = final_fact(final)
