@@ -1,7 +1,7 @@
 """How many images each class has, and what a constant answer scores on them.
 
-A classifier that always gives the same answer scores more, the more images the largest class has. This score belongs
-beside every accuracy.
+A classifier that always gives the same answer scores more, the more images its class has. The answer is the class that
+is most frequent in training, as a classifier can know no other split. This score belongs beside every accuracy.
 """
 
 import math
@@ -28,7 +28,7 @@ SPLITS = (TRAIN, VAL, TEST)
 
 
 def majority_share(counts: Sequence[int]) -> float:
-    """The share of the largest class: the accuracy of always answering with it; 0 without images.
+    """The share of the largest class; 0 without images.
 
     >>> majority_share([30, 60, 10])
     0.6
@@ -49,25 +49,31 @@ def is_imbalanced(counts: Sequence[int]) -> bool:
     return (len(counts) > 1 and majority_share(counts) > most) or largest >= RATIO * max(smallest, 1)
 
 
-def constant_scores(counts: Sequence[int]) -> dict[str, float]:
-    """What a constant answer scores on images with these ``counts``, by the column of the metric.
+def constant_scores(train: Sequence[int], counts: Sequence[int]) -> dict[str, float]:
+    """What a constant answer scores on images with these ``counts`` per class, by the column of the metric.
 
-    The answer is the ranking of the classes by their number of images; for the loss, their shares as probabilities.
+    The answer is the ranking of the classes by their images in ``train``, the first of equal ones first; for the loss,
+    their shares there as probabilities. No loss if one of these is 0 for a class that has images: it is infinite.
 
-    >>> round(constant_scores([30, 60, 10])["val_macro_f1"], 6)
+    >>> round(constant_scores([300, 600, 100], [30, 60, 10])["val_macro_f1"], 6)
     0.25
+    >>> constant_scores([600, 300], [30, 70])["val_acc"]
+    0.3
     """
-    present = sorted((count for count in counts if count), reverse=True)
-    if not present:
+    if not sum(train) or not sum(counts):
         return {}
-    shares = [count / sum(present) for count in present]
-    return {
-        VAL_ACC: shares[0],
-        VAL_BALANCED_ACC: 1 / len(shares),
-        VAL_MACRO_F1: 2 * shares[0] / (1 + shares[0]) / len(shares),
-        VAL_TOP2_ACC: sum(shares[:2]),
-        VAL_LOSS: -sum(share * math.log(share) for share in shares),
+    ranking = sorted(range(len(train)), key=lambda label: -train[label])
+    share, second = (counts[label] / sum(counts) for label in (ranking * 2)[:2])
+    present = sum(count > 0 for count in counts)
+    scores = {
+        VAL_ACC: share,
+        VAL_BALANCED_ACC: (share > 0) / present,
+        VAL_MACRO_F1: 2 * share / (1 + share) / present,
+        VAL_TOP2_ACC: share + (second if len(train) > 1 else 0),
     }
+    pairs = [(count / sum(counts), of / sum(train)) for count, of in zip(counts, train, strict=True) if count]
+    possible = all(probability for _, probability in pairs)
+    return scores | ({VAL_LOSS: -sum(part * math.log(probability) for part, probability in pairs)} if possible else {})
 
 
 def recorded_counts(info: Mapping[str, Any]) -> dict[str, list[int]]:
@@ -86,7 +92,17 @@ def _is_count(value: Any) -> bool:
 
 def constant_score(info: Mapping[str, Any], column: str, split: str = VAL) -> float | None:
     """What a constant answer scores in the metric ``column`` on a split of a study; None if that is not recorded."""
-    return constant_scores(recorded_counts(info).get(split, [])).get(column)
+    counts = recorded_counts(info)
+    return constant_scores(counts[TRAIN], counts[split]).get(column) if counts else None
+
+
+def constant_answer(info: Mapping[str, Any]) -> str:
+    """The class that a constant answer names: the first of the largest in training; "" if that is not recorded."""
+    counts, data = recorded_counts(info), info.get("data")
+    classes = data.get("classes") if isinstance(data, Mapping) else None
+    if not counts or not isinstance(classes, list) or len(classes) != len(counts[TRAIN]):
+        return ""
+    return str(classes[counts[TRAIN].index(max(counts[TRAIN]))])
 
 
 def beside(info: Mapping[str, Any], objective: Objective) -> str:

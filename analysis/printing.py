@@ -11,7 +11,7 @@ from analysis.escaping import escape_markdown
 from analysis.markdown import csv_text, markdown_table
 from analysis.nothing_to_compare import no_result
 from analysis.report.headline import read_best_json, tested
-from analysis.schema import BEST_VAL_ACC, FAILED, MAJORITY_SHARE, STATE, TEST, TRIAL_ID
+from analysis.schema import BEST_VAL_ACC, CONSTANT_ACC, FAILED, STATE, TEST, TRIAL_ID
 from analysis.stats.encode import is_number
 from analysis.study import StudyData
 from analysis.terminal import PlainConsole
@@ -58,7 +58,7 @@ def describe_test(name: str, path: Path) -> str:
     accuracy, images = tested(best)
     if accuracy is None:
         return f"{name}: not evaluated on test photos"
-    share = best[TEST].get(MAJORITY_SHARE)
+    share = best[TEST].get(CONSTANT_ACC)
     constant = f"; a constant answer scores {share:.4f}" if isinstance(share, float) else ""
     return f"{name}: test accuracy {accuracy:.4f} of {best.get(TRIAL_ID)} on {images} held-out images{constant}"
 

@@ -83,7 +83,7 @@ HISTORY_COLUMNS: Final = (*EARLIER_HISTORY_COLUMNS, VAL_BALANCED_ACC, VAL_MACRO_
 FOLD_TRIAL_COLUMNS: Final = (STANDARD_ERROR, FOLDS_DONE)
 FOLD_HISTORY_COLUMNS: Final = (FOLD,)
 
-MAJORITY_SHARE: Final = "majority_share"  # beside an accuracy: that of always answering with the largest class
+CONSTANT_ACC: Final = "constant_accuracy"  # beside an accuracy: that of always answering the largest training class
 
 TRAIN: Final = "train"
 VAL: Final = "val"

@@ -17,6 +17,26 @@ def counted(number: float, noun: str) -> str:
     return f"{number:,.0f} {noun if number == 1 else f'{noun}s'}"
 
 
+def counted_as(number: int, noun: str, verb: str = "are") -> str:
+    """A number with its noun and "are", or another verb in the plural, in the singular or plural.
+
+    >>> counted_as(1, "photo"), counted_as(2, "set", "have")
+    ('1 photo is', '2 sets have')
+    """
+    singular = {"are": "is", "have": "has", "match": "matches"}[verb]
+    return f"{counted(number, noun)} {singular if number == 1 else verb}"
+
+
+def describe_ungrouped(count: int) -> str:
+    """How many photos match no group, on the end of a sentence; "" for none.
+
+    >>> describe_ungrouped(5)
+    '; 5 photos match no group and count alone'
+    """
+    verb = "counts" if count == 1 else "count"
+    return f"; {counted_as(count, 'photo', 'match')} no group and {verb} alone" if count else ""
+
+
 def sentence_of(error: BaseException, length: int = 200) -> str:
     """An error on one line, as the end of a sentence.
 

@@ -130,7 +130,7 @@ def main() -> None:
         for metric in METRICS
         for column in ("acc", "balanced_acc", "macro_f1")
     }
-    print(f"a constant answer has a test accuracy of {pairs[0][METRICS[0]]['majority_share']:.4f}")
+    print(f"a constant answer has a test accuracy of {pairs[0][METRICS[0]]['constant_accuracy']:.4f}")
     columns = {"acc": "accuracy", "balanced_acc": "balanced accuracy", "macro_f1": "macro F1"}
     scores = [
         f"{label} {means[f'accuracy {column}']:.4f} and {means[f'balanced_accuracy {column}']:.4f}"

@@ -13,7 +13,7 @@ from analysis.failures import Failure, attempt
 from analysis.figures.parallel import parallel_lines
 from analysis.report.budget_results import compare_at_budget
 from analysis.report.document import Headline, Item, Report, Section, Table
-from analysis.report.headline import headline
+from analysis.report.headline import headline, read_best_json
 from analysis.report.key_findings import key_findings
 from analysis.report.sections.claims import check_takeaways, claims_section
 from analysis.report.sections.data import data_section
@@ -51,11 +51,13 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     final = read_final(path)
     sections = [
         *final_section(final), *wandb_panel_sections(study, results), *equal_budget_sections(results),
-        *claims_section(takeaways, study.unit), early_stopping_section(study, stopping), *data_section(path),
-        study_record_section(study),
+        *claims_section(takeaways, study.unit), early_stopping_section(study, stopping),
+        *data_section(path, study.info), study_record_section(study),
     ]  # fmt: skip
     sections = [_in_unit(section, study.unit) for section in sections]
-    findings = attempt("the key findings", lambda: key_findings(study, results, takeaways, stopping), failures) or []
+    best = read_best_json(path)
+    found = attempt("the key findings", lambda: key_findings(study, results, takeaways, stopping, best), failures)
+    findings = found or []
     head = attempt("the first screen", lambda: headline(study, path, findings), failures)
     head = head or Headline(path.name, "the first screen failed", {}, [], findings)
     head.facts[2:2] = final_fact(final)

@@ -1,30 +1,45 @@
 """The key findings on the first screen of a report: one sentence each, the finding first, then its evidence."""
 
+from typing import Any
+
 import pandas as pd
 
 from analysis.claims.check import NOT_TESTABLE
+from analysis.class_counts import constant_answer, constant_score
 from analysis.comparable import is_accuracy, mask_infinite
 from analysis.early_stopping.audit import failures
+from analysis.escaping import printable
+from analysis.figures.style import shortened
+from analysis.objective import ACCURACY, objective_named
 from analysis.report.budget_results import BudgetResults
+from analysis.report.headline import best_trial, tested
 from analysis.report.sections.claims import claims_finding, decided_claims
-from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE
+from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE, TEST, TRIAL_ID, VAL
 from analysis.stats.importance import describe_r2
 from analysis.study import StudyData
 
+MAX_NAME = 60  # characters of the name of a class
 CLOSE = 0.005  # of accuracy: the same training differs by at least as much from seed to seed
 
 
 def key_findings(
-    study: StudyData, results: BudgetResults | str, takeaways: pd.DataFrame | str, stopping: list[str]
+    study: StudyData,
+    results: BudgetResults | str,
+    takeaways: pd.DataFrame | str,
+    stopping: list[str],
+    best_json: dict[str, Any],
 ) -> list[str]:
     """All findings in the order of the page.
 
     ``results``, ``takeaways``: a text instead of a result means that there is none, and no finding about it.
-    ``stopping``: the findings about early stopping.
+    ``stopping``: the findings about early stopping. ``best_json``: the content of best.json, empty without it.
     """
     important = importance_finding(results) if isinstance(results, BudgetResults) else []
     claims = takeaway_findings(takeaways, study.unit) if isinstance(takeaways, pd.DataFrame) else []
-    return [*unfinished_search(study), *close_to_best(study), *important, *claims, *stopping, *failed_trials(study)]
+    return [
+        *unfinished_search(study), *no_better_than_constant(study, best_json), *close_to_best(study), *important,
+        *claims, *stopping, *failed_trials(study),
+    ]  # fmt: skip
 
 
 def unfinished_search(study: StudyData) -> list[str]:
@@ -36,6 +51,26 @@ def unfinished_search(study: StudyData) -> list[str]:
         return []
     ended = f"{len(study.trials) - running} of {planned}" if missing > 0 else f"{len(study.trials) - running}"
     return [f"The search has not finished ({ended} trials have ended; it is running or was interrupted)."]
+
+
+def no_better_than_constant(study: StudyData, best_json: dict[str, Any]) -> list[str]:
+    """Whether the best trial is no better than a constant answer, on validation or on test images."""
+    best = best_trial(study, best_json)
+    objective = ACCURACY if is_accuracy(study.metric) else objective_named(study.metric)
+    if best is None or objective is None:
+        return []
+    scores = [(objective, objective.label, float(best[BEST_VAL_ACC]), VAL)]
+    accuracy, _ = tested(best_json) if best_json.get(TRIAL_ID) == best[TRIAL_ID] else (None, 0)
+    if accuracy is not None:
+        scores.append((ACCURACY, "test accuracy", accuracy, TEST))
+    failed = [
+        f"{label} {value:.4f} against {constant:.4f}"
+        for of, label, value, split in scores
+        if (constant := constant_score(study.info, of.column, split)) is not None and not of.better(value, constant)
+    ]
+    answer = constant_answer(study.info)
+    always = f"always answering {printable(shortened(answer, MAX_NAME))}" if answer else "a constant answer"
+    return [f"The best trial is no better than {always} ({'; '.join(failed)})."] if failed else []
 
 
 def close_to_best(study: StudyData) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.class_counts import describe_counts, is_imbalanced, majority_share
+from analysis.class_counts import constant_scores, describe_counts, is_imbalanced
 from inat.config.objective import ACCURACY, BALANCED_ACCURACY, Objective
 from inat.config.trial import BALANCED, EFFECTIVE, NO_WEIGHTS
 from inat.constants import TEST, TRAIN, VAL
@@ -47,8 +47,10 @@ def class_weights(method: str, counts: Sequence[int] | NDArray[np.int64]) -> lis
 def describe_balance(classes: Sequence[str], counts: Mapping[str, Sequence[int]], objective: Objective) -> list[str]:
     """Lines about the classes of a study, given ``class_counts``; the last one recommends a metric where one helps."""
     photos = [train + val for train, val in zip(counts[TRAIN], counts[VAL], strict=True)]
-    constant = f"a constant answer scores {majority_share(counts[VAL]):.4f}"
-    lines = [f"classes {describe_counts(classes, photos)}; {constant}"]
+    score = constant_scores(counts[TRAIN], counts[VAL]).get(objective.column)
+    metric = "" if objective is ACCURACY else f" {objective.short}"
+    constant = "" if score is None else f"; a constant answer scores {score:.4f}{metric}"
+    lines = [f"classes {describe_counts(classes, photos)}, of training and validation photos{constant}"]
     if is_imbalanced(photos) and objective is ACCURACY:
         lines.append(
             f"advice  rare classes hardly count in the accuracy: --metric {BALANCED_ACCURACY.name} counts all equally"

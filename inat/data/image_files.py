@@ -31,11 +31,14 @@ class UnusedFile(NamedTuple):
     reason: str
 
 
+MAX_REASONS = 5  # that are named
+
+
 def count_reasons(reasons: Iterable[str]) -> str:
     """The most frequent reasons with their numbers: "a video, not an image (31); a hidden file (2)"."""
     counts = Counter(reasons).most_common()
-    text = "; ".join(f"{reason} ({count:,})" for reason, count in counts[:3])
-    rest = sum(count for _, count in counts[3:])
+    text = "; ".join(f"{reason} ({count:,})" for reason, count in counts[:MAX_REASONS])
+    rest = sum(count for _, count in counts[MAX_REASONS:])
     return f"{text}; other reasons ({rest:,})" if rest else text
 
 

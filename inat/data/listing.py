@@ -96,3 +96,8 @@ def check_splittable(listing: Listing, labels: Sequence[int], shares: tuple[floa
                 f"fewer than the {len(files.classes)} classes; add photos"
             )
         rest -= round(share * rest)
+
+
+def named_group(name: str) -> str:
+    """The name of a group; "" for an image that is in no group, and is one of its own."""
+    return "" if name.startswith("\0") else name

@@ -32,6 +32,7 @@ from analysis.schema import (
     SPLITS_CSV,
 )
 from inat.data.decode import read_image
+from inat.data.listing import named_group
 from inat.data.split_rows import split_names
 from inat.data.splits import Assignment
 from inat.study.atomic_io import atomic_replace, csv_lines
@@ -70,7 +71,7 @@ def split_table(assigned: Assignment) -> list[Row]:
             PATH: path,
             CLASS: classes[label],
             SPLIT: names[row] or LEFT_OUT,
-            GROUP: groups[row] if groups and not groups[row].startswith("\0") else "",
+            GROUP: named_group(groups[row]) if groups else "",
         }
         for row, (path, label) in enumerate(zip(listing.names, listing.labels, strict=True))
         if names[row] or row in left_out
@@ -179,7 +180,10 @@ def stored_image(assigned: Assignment, row: int) -> NDArray[np.uint8]:
 
 
 def draw_copies(assigned: Assignment) -> Image.Image:
-    """A picture of the first two images of up to PICTURE_SETS sets of copies, side by side, in order of the table."""
+    """A picture of two images of up to PICTURE_SETS sets of copies, side by side, in order of the table.
+
+    They are the first of the set and the first of another class, or else the first two.
+    """
     sets = copy_sets(assigned)[:PICTURE_SETS]
     width, lines = 2 * PICTURE_SIDE + PICTURE_GAP, -(-len(sets) // SETS_PER_ROW)
     columns = min(SETS_PER_ROW, len(sets))
@@ -187,7 +191,12 @@ def draw_copies(assigned: Assignment) -> Image.Image:
     for position, rows in enumerate(sets):
         x = position % SETS_PER_ROW * (width + PICTURE_GAP)
         y = position // SETS_PER_ROW * (PICTURE_SIDE + PICTURE_GAP)
-        for offset, row in zip((0, PICTURE_SIDE), rows, strict=False):
+        for offset, row in zip((0, PICTURE_SIDE), _pair(assigned, rows), strict=True):
             image = Image.fromarray(stored_image(assigned, row)).resize((PICTURE_SIDE, PICTURE_SIDE))
             sheet.paste(image, (x + offset, y))
     return sheet
+
+
+def _pair(assigned: Assignment, rows: Sequence[int]) -> tuple[int, int]:
+    labels = assigned.listing.labels
+    return rows[0], next((row for row in rows if labels[row] != labels[rows[0]]), rows[1])

@@ -22,7 +22,9 @@ from inat.constants import (
     RETRAINING_DIR,
     SHIPPED_CKPT,
     SHIPPING_DIR,
+    TRAIN,
 )
+from inat.data.class_balance import class_counts
 from inat.errors import SearchError, StudyError
 from inat.finalize.artifacts import write_confusion, write_reliability, write_tables
 from inat.finalize.candidates import (
@@ -146,7 +148,8 @@ def write_model(
     if not known:
         _write_checkpoint(task, source, target)
     metrics["model"] |= {"sha256": sha256_of(target), "trained_sha256": evaluation.model}
-    _write_scores(metrics, evaluation, directory)
+    train = class_counts(task.splits_of(winner.trial))[TRAIN]
+    _write_scores(metrics, evaluation, directory, train)
     console.print(describe_test(metrics["test"]))
     metrics["exports"] = _exports(known, target, data)
     metrics["shipped"] = known.get("shipped")
@@ -175,10 +178,10 @@ def _metrics_of_same_model(directory: Path, trained_sha256: str, console: PlainC
     return {}
 
 
-def _write_scores(metrics: dict[str, Any], evaluation: Evaluation, directory: Path) -> None:
-    """Add the scores to ``metrics``; write their tables and figures."""
+def _write_scores(metrics: dict[str, Any], evaluation: Evaluation, directory: Path, train: Sequence[int]) -> None:
+    """Add the scores to ``metrics``; write their tables and figures. ``train`` are the training images per class."""
     classes = metrics["data"]["classes"]
-    scores = compute_scores(evaluation.logits, evaluation.labels, classes)
+    scores = compute_scores(evaluation.logits, evaluation.labels, classes, train)
     metrics["test"] = scores.to_json() | {
         "evaluations": evaluation.evaluations,
         "arithmetic": evaluation.arithmetic,

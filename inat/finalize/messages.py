@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from inat.constants import FAILED, METRICS_JSON, MODEL_CKPT
+from inat.constants import CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT
 from inat.finalize.candidates import Candidate
 from inat.finalize.retrain import RunSource
 from inat.finalize.task import Task
@@ -65,11 +65,11 @@ def describe_test(test: dict[str, Any]) -> str:
     interval = f" (95 % interval {ends[0]:.4f} to {ends[1]:.4f})" if ends else ""
     was = "was" if others == 1 else "were"
     before = f"; {_count(others, 'other model')} of this study {was} evaluated too" if others else ""
+    constant = f"a constant answer scores {test[CONSTANT_ACC]:.4f}; " if test.get(CONSTANT_ACC) is not None else ""
     return (
         f"test    {test['accuracy']:.4f}{interval} on {test['images']} held-out images, evaluated once{before}\n"
-        f"        a constant answer scores {test['majority_share']:.4f}; balanced accuracy "
-        f"{test['balanced_accuracy']:.4f}, top-2 {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, "
-        f"expected calibration error {test['ece']:.4f}"
+        f"        {constant}balanced accuracy {test['balanced_accuracy']:.4f}, top-2 {test['top2_accuracy']:.4f}, "
+        f"macro F1 {test['macro_f1']:.4f}, expected calibration error {test['ece']:.4f}"
     )
 
 

@@ -12,6 +12,8 @@ from scipy import stats
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch.nn import functional
 
+from analysis.class_counts import constant_scores
+from inat.constants import CONSTANT_ACC, VAL_ACC
 from inat.finalize.candidates import CONFIDENCE_LEVEL
 from inat.finalize.test_evaluation import rank_classes
 
@@ -47,8 +49,14 @@ class Scores:
         }
 
 
-def compute_scores(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str]) -> Scores:
-    """All scores of ``logits`` (N, C) against the true ``labels`` (N,); ``classes`` are the C class names."""
+def compute_scores(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], classes: Sequence[str], train: Sequence[int]
+) -> Scores:
+    """All scores of ``logits`` (N, C) against the true ``labels`` (N,).
+
+    ``classes`` are the C class names, ``train`` the number of training images of each, which says what a constant
+    answer is.
+    """
     given, true = torch.from_numpy(logits), torch.from_numpy(labels)
     confidence = given.softmax(1).amax(1).clamp(max=1).numpy()
     ranking = rank_classes(logits)
@@ -67,6 +75,7 @@ def compute_scores(logits: NDArray[np.float32], labels: NDArray[np.int64], class
         "top2_interval": bootstrap_interval(in_two),
         "top2_wilson": wilson_interval(int(in_two.sum()), len(in_two)),
         "majority_share": float(np.bincount(labels).max() / len(labels)),
+        CONSTANT_ACC: constant_scores(train, np.bincount(labels, minlength=len(classes)).tolist()).get(VAL_ACC),
         "balanced_accuracy": _mean(row["recall"] for row in per_class),
         "macro_f1": _mean(row["f1"] for row in per_class),
         "loss": float(functional.cross_entropy(given, true)),

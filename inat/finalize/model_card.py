@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.escaping import escape_markdown, escape_markdown_line
-from inat.constants import SHIPPED_CKPT
+from inat.constants import CONSTANT_ACC, SHIPPED_CKPT
 
 Json = Mapping[str, Any]
 NO_LICENCE = (
@@ -29,7 +29,7 @@ def _head(m: Json) -> Iterator[str]:
     yield (
         f"An image classifier for {len(m['data']['classes'])} classes. Test accuracy **{test['accuracy']:.4f}** "
         f"(95 % interval {_interval(test['accuracy_interval'])}) on {test['images']} held-out images; "
-        f"a constant answer scores {_number(test['majority_share'])}.\n"
+        f"a constant answer scores {_number(test.get(CONSTANT_ACC))}.\n"
     )
     yield f"Licence: {m['licence'] or NO_LICENCE}\n"
     if backbone and m["model"]["config"].get("weights") != "none":
@@ -94,19 +94,19 @@ def _test(m: Json) -> Iterator[str]:
     test = m["test"]
     yield "## Scores on the test split\n"
     yield m["evaluations_in_words"] + "\n"
-    plain = ("balanced_accuracy", "macro_f1", "loss", "majority_share")
+    plain = ("balanced_accuracy", "macro_f1", "loss", CONSTANT_ACC)
     names = (
         "balanced accuracy (mean recall)",
         "macro F1",
         "cross entropy",
-        "accuracy of always predicting the most frequent class",
+        "accuracy of a constant answer: the class that is most frequent in training",
     )
     yield from _table(("score", "value", "95 % interval"), [
         ("accuracy", _number(test["accuracy"]), _interval(test["accuracy_interval"])),
         ("accuracy, Wilson's interval", _number(test["accuracy"]), _interval(test["accuracy_wilson"])),
         ("top-2 accuracy", _number(test["top2_accuracy"]), _interval(test["top2_interval"])),
         ("top-2 accuracy, Wilson's interval", _number(test["top2_accuracy"]), _interval(test["top2_wilson"])),
-        *((name, _number(test[key]), "") for name, key in zip(names, plain, strict=True)),
+        *((name, _number(test.get(key)), "") for name, key in zip(names, plain, strict=True)),
     ])  # fmt: skip
     yield (
         f"Intervals: {test['interval']}. They show how much the score may change with another sample of test images, "

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from analysis.class_counts import majority_share
+from analysis.class_counts import constant_scores
 from inat.config.trial import DataConfig
-from inat.constants import MAJORITY_SHARE, TEST, VAL
+from inat.constants import CONSTANT_ACC, TEST, TRAIN, VAL, VAL_ACC
+from inat.data.class_balance import class_counts
 from inat.data.datamodule import ImageDataModule
+from inat.data.splits import load_splits
 from inat.models.validation_scores import ValidationScores
 from inat.training.inference import BatchTooLargeError, Model, open_model
 from inat.training.precision import resolve_precision
@@ -32,13 +34,13 @@ class SplitLogits:
 
 
 def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> dict[str, float]:
-    """The metrics of a checkpoint on split "val" or "test", and the accuracy of always answering with one class.
+    """The metrics of a checkpoint on split "val" or "test", and the accuracy of a constant answer.
 
     ``data_config``: see ``split_logits``.
 
     >>> scores = evaluate(Path("study/best.ckpt"), "val")
     >>> list(scores)
-    ['val_loss', 'val_acc', 'images', 'val_balanced_acc', 'val_macro_f1', 'val_top2_acc', 'majority_share']
+    ['val_loss', 'val_acc', 'images', 'val_balanced_acc', 'val_macro_f1', 'val_top2_acc', 'constant_accuracy']
     >>> scores["val_acc"] > 0.5, scores["images"]
     (True, 288)
     """
@@ -51,7 +53,9 @@ def evaluate(checkpoint: Path, split: str = TEST, data_config: DataConfig | None
     meter.update(outputs.logits, outputs.labels)
     for name, value in meter.compute().items():
         scores.setdefault(name.replace(VAL, split, 1), float(value))
-    return scores | {MAJORITY_SHARE: majority_share(outputs.labels.bincount().tolist())}
+    counts = class_counts(load_splits(outputs.data))
+    constant = constant_scores(counts[TRAIN], counts[split]).get(VAL_ACC)
+    return scores | ({} if constant is None else {CONSTANT_ACC: constant})
 
 
 def split_logits(checkpoint: Path, split: str = TEST, data_config: DataConfig | None = None) -> SplitLogits:

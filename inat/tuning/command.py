@@ -13,7 +13,6 @@ from analysis.run_card import program
 from analysis.terminal import PlainConsole
 from analysis.wording import counted
 from inat.cli import INTERRUPTED
-from inat.config.objective import ACCURACY, OBJECTIVES
 from inat.config.resume import as_arguments, options_to_name
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
@@ -25,12 +24,9 @@ from inat.constants import (
     FAILED,
     GRID,
     HISTORY_CSV,
-    MAJORITY_SHARE,
     STOPPED,
     STUDY_DB,
-    TEST,
     TRIALS_CSV,
-    VAL,
 )
 from inat.data.class_balance import class_counts, describe_balance
 from inat.data.splits import assignment, load_splits
@@ -40,6 +36,7 @@ from inat.study.trial import Trial
 from inat.tuning import search
 from inat.tuning.best import evaluate_best_on_test, write_best
 from inat.tuning.describe_data import describe_images
+from inat.tuning.describe_scores import describe_test
 from inat.tuning.retry_failed import describe_retries
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 
@@ -75,7 +72,7 @@ def search_and_report(config: SearchConfig) -> None:
         if best is None:
             raise SearchError(describe_failure(study))
         console.print(describe_result(study, best, time.monotonic() - started))
-        console.print(describe_test(evaluate_best_on_test(study, config.data_config())))
+        console.print(describe_test(evaluate_best_on_test(study, config.data_config()), study.info))
         with console.status("writing the report"):
             message = write_report(study.directory)
         console.print(message)
@@ -218,19 +215,6 @@ def describe_value(study: Study, trial: Trial) -> str:
     words = " x ".join(f"{count} {word}" for count, word in ((folds, "folds"), (repeats, "repeats")) if count > 1)
     part = "" if trial.folds_done == folds * repeats else f"{trial.folds_done} of "
     return f"{trial.best_value:.4f}{error} ({part}{words}) best {label}"
-
-
-def describe_test(scores: Mapping[str, float] | None) -> str:
-    """Describe the score on the held-out test split; None: there is no checkpoint."""
-    if scores is None:
-        return "test    no checkpoint to test"
-    constant = f" (a constant answer scores {scores[MAJORITY_SHARE]:.4f})" if MAJORITY_SHARE in scores else ""
-    images = scores.get("images", "the")
-    line = f"test    {scores[f'{TEST}_acc']:.4f} on {images} held-out images, evaluated once{constant}"
-    others = {objective.short: scores.get(objective.column.replace(VAL, TEST)) for objective in OBJECTIVES.values()}
-    known = [f"{name} {value:.4f}" for name, value in others.items() if value is not None and name != ACCURACY.short]
-    # best.json of earlier versions has no more than the accuracy.
-    return "\n        ".join([line, *([", ".join(known)] if known else [])])
 
 
 def write_report(directory: Path) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.schema import CLASS, COPY_SET, DATA_DIR, DUPLICATES_CSV, LEFT_OUT, PATH, REASON, SKIPPED_CSV, SPLIT
+from analysis.wording import counted, counted_as, describe_ungrouped
 from inat.data.image_files import count_reasons
+from inat.data.listing import named_group
 from inat.data.records import Row, copy_table, skipped_table
 from inat.data.split_rows import imbalance
 from inat.data.splits import Assignment, Splits
@@ -23,15 +25,14 @@ def describe_images(splits: Splits, assigned: Assignment | None) -> list[str]:
     if copies := copy_table(assigned):
         lines.append(f"copies  {describe_copies(copies)}; see {DATA_DIR}/{DUPLICATES_CSV} in the study")
     if skipped := skipped_table(assigned):
-        files = "1 file is" if len(skipped) == 1 else f"{len(skipped):,} files are"
+        files = counted_as(len(skipped), "file")
         reasons = count_reasons(row[REASON] for row in skipped)
         lines.append(f"skipped {files} not used: {reasons}; see {DATA_DIR}/{SKIPPED_CSV} in the study")
     return lines
 
 
 def _left_out(count: int) -> str:
-    photos = "photo" if count == 1 else "photos"
-    return f"; {count:,} training {photos} left out, beside copies or groups in other splits" if count else ""
+    return f"; {counted(count, 'training photo')} left out, beside copies or groups in other splits" if count else ""
 
 
 def describe_copies(rows: Sequence[Row]) -> str:
@@ -40,28 +41,29 @@ def describe_copies(rows: Sequence[Row]) -> str:
     for row in rows:
         sets.setdefault(row[COPY_SET], []).append(row)
     left_out = sum(row[SPLIT] == LEFT_OUT for row in rows)
-    several = "1 set" if len(sets) == 1 else f"{len(sets):,} sets"
-    text = f"{len(rows):,} photos are copies of each other, in {several}"
+    text = f"{len(rows):,} photos are copies of each other, in {counted(len(sets), 'set')}"
     if left_out:
         text += f"; {left_out:,} left out of training as copies of test or validation photos"
     across = [members for members in sets.values() if len({row[CLASS] for row in members}) > 1]
     if across:
         a = across[0][0]
         b = next(row for row in across[0] if row[CLASS] != a[CLASS])
-        in_two = "1 set is" if len(across) == 1 else f"{len(across):,} sets are"
-        text += f"; {in_two} in two classes: {a[PATH]} and {b[PATH]}"
+        text += f"; {counted_as(len(across), 'set')} in two classes: {a[PATH]} and {b[PATH]}"
     return text
 
 
 def describe_groups(assigned: Assignment) -> str:
-    """How many groups each split has, and how far the classes are from their share in validation."""
+    """How many named groups each split has, and how far the classes are from their share in validation."""
     rows, groups = assigned.rows, assigned.groups
-    counts = [len({groups[row] for row in part.tolist()}) for part in (rows.train, rows.val, rows.test)]
+    names = [[named_group(groups[row]) for row in part.tolist()] for part in (rows.train, rows.val, rows.test)]
+    counts = [len(set(part) - {""}) for part in names]
+    alone = sum(part.count("") for part in names)
     labels = assigned.stores[0].labels
     cut = np.concatenate([rows.train, rows.val])
     share = len(rows.val) / len(cut)
     spread = imbalance(labels[cut], labels[rows.val], share)
     return (
-        f"{counts[0]:,} in train, {counts[1]:,} in validation, {counts[2]:,} in test, none on two sides; validation "
-        f"has {share:.0%} of the photos, of each class within {100 * spread:.0f} points of that"
+        f"{counts[0]:,} in train, {counts[1]:,} in validation, {counts[2]:,} in test, none on two sides"
+        f"{describe_ungrouped(alone)}; validation has {share:.0%} of the photos, of each class within "
+        f"{counted(round(100 * spread), 'point')} of that"
     )

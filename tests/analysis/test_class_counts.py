@@ -11,14 +11,15 @@ from analysis.class_counts import constant_score, constant_scores, describe_coun
 COUNTS = {"train": [8, 2], "val": [3, 1], "test": [4, 6]}
 
 
-@given(st.lists(st.integers(1, 50), min_size=3, max_size=8))
-def test_the_constant_scores_are_those_of_scikit_learn(counts):
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 50)), min_size=3, max_size=8))
+def test_the_constant_scores_are_those_of_scikit_learn(pairs):
+    train, counts = np.array(pairs).T
     labels = np.repeat(np.arange(len(counts)), counts)
-    shares = np.tile(np.array(counts) / sum(counts), (len(labels), 1))
-    # Ties between equal classes are broken by their order.
-    ranking = np.tile(np.argsort(np.argsort(counts, kind="stable")), (len(labels), 1))
+    shares = np.tile(train / train.sum(), (len(labels), 1))
+    # Of equal classes the first is the answer.
+    ranking = np.tile(np.argsort(np.argsort(-train, kind="stable")), (len(labels), 1)) * -1
     answer = ranking.argmax(1)
-    found = constant_scores(counts)
+    found = constant_scores(train.tolist(), counts.tolist())
     assert found["val_acc"] == pytest.approx(accuracy_score(labels, answer))
     assert found["val_balanced_acc"] == pytest.approx(balanced_accuracy_score(labels, answer))
     assert found["val_macro_f1"] == pytest.approx(f1_score(labels, answer, average="macro"))
@@ -27,9 +28,16 @@ def test_the_constant_scores_are_those_of_scikit_learn(counts):
 
 
 def test_classes_without_images_do_not_count():
-    assert constant_scores([0, 3, 1]) == constant_scores([3, 1])
-    assert constant_scores([0, 0]) == constant_scores([]) == {}
-    assert constant_scores([5])["val_loss"] == 0.0
+    assert constant_scores([0, 3, 1], [0, 1, 2]) == constant_scores([3, 1], [1, 2])
+    assert constant_scores([0, 0], [1, 1]) == constant_scores([1, 1], [0, 0]) == constant_scores([], []) == {}
+    alone = {"val_acc": 1, "val_balanced_acc": 1, "val_macro_f1": 1, "val_top2_acc": 1, "val_loss": 0}
+    assert constant_scores([5], [5]) == alone
+
+
+def test_the_answer_is_the_first_of_the_largest_training_classes_whatever_the_evaluated_images_are():
+    assert constant_scores([4, 6, 6], [1, 2, 7])["val_acc"] == 0.2
+    missing = constant_scores([6, 0], [0, 4])  # what is most frequent in training is absent, and the other way round
+    assert missing == {"val_acc": 0, "val_balanced_acc": 0, "val_macro_f1": 0, "val_top2_acc": 1}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +53,7 @@ def test_the_counts_of_a_study_come_from_its_record():
     info = {"class_counts": COUNTS}
     assert recorded_counts(info) == COUNTS
     assert constant_score(info, "val_acc") == 0.75
-    assert constant_score(info, "val_acc", "test") == 0.6
+    assert constant_score(info, "val_acc", "test") == 0.4  # class 0, as in training
     assert constant_score(info, "val/auc") is None
 
 
@@ -62,4 +70,4 @@ def test_a_damaged_or_missing_record_is_left_out(record):
 
 def test_equal_classes_are_named_in_their_order():
     assert describe_counts(["a", "b", "c"], [5, 5, 5]) == "3: largest a 5 (33 %), smallest c 5"
-    assert math.isclose(constant_scores([5, 5, 5])["val_loss"], math.log(3))
+    assert math.isclose(constant_scores([5, 5, 5], [1, 1, 1])["val_loss"], math.log(3))

@@ -50,8 +50,11 @@ def describe(train, val, objective=ACCURACY):
 
 def test_the_largest_and_the_smallest_class_stand_beside_the_score_of_a_constant_answer():
     assert describe([80, 78], [20, 21]) == [
-        "classes 2: largest ant 100 (50 %), smallest bee 99; a constant answer scores 0.5122"
+        "classes 2: largest ant 100 (50 %), smallest bee 99, of training and validation photos; a constant answer "
+        "scores 0.4878"  # ant is the largest in training: 20 of 41 validation photos
     ]
+    (line,) = describe([80, 78], [20, 21], OBJECTIVES["balanced_accuracy"])
+    assert line.endswith("; a constant answer scores 0.5000 balanced accuracy")
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,25 @@ def test_the_tables_and_the_picture_are_written(config, tmp_path):
         assert picture.size == draw_copies(assignment(config)).size
 
 
+def test_the_picture_shows_a_copy_of_each_class(root, config):
+    shutil.copy(root / "train/bird/1.jpg", root / "train/bird/10.jpg")  # before the one in the other class
+    assigned = assignment(config)
+    first, second, third = copy_table(assigned)[:3]
+    assert [row["class"] for row in (first, second, third)] == ["bird", "bird", "fish"]
+    red = replace(assigned, stores=(RedFish(assigned.stores[0]), *assigned.stores[1:]))
+    picture = np.asarray(draw_copies(red))
+    assert (picture[:96, 96:192] == (255, 0, 0)).all()
+    assert not (picture[:96, :96] == (255, 0, 0)).all()
+
+
+class RedFish:
+    """A store whose photos of the second class are red."""
+
+    def __init__(self, store):
+        self.labels, self.images = store.labels, np.array(store.images)
+        self.images[self.labels == 1] = (255, 0, 0)
+
+
 def test_names_in_any_encoding_are_written_with_their_bytes(image_tree, tmp_path):
     root = image_tree()
     os.rename(os.fsencode(root / "train/bird/0.jpg"), os.fsencode(root / "train/bird") + b"/caf\xe9.jpg")
@@ -126,5 +145,21 @@ def test_groups_of_a_pattern_are_on_one_side(image_tree, tmp_path):
     for group, split in rows.values():
         sides.setdefault(group, set()).add(split)
     assert len(sides) == 20
+    (line,) = (text for text in describe_images(load_splits(config), assignment(config)) if text.startswith("groups"))
+    assert "none on two sides; validation has" in line
     assert all(len(splits) == 1 for splits in sides.values())
     assert np.unique([next(iter(splits)) for splits in sides.values()]).tolist() == ["test", "train", "val"]
+
+
+def test_photos_in_no_group_are_counted_beside_the_groups_as_in_the_report(config):
+    shown = replace(config, group_by=r"train/bird/([0-3])\.jpg")
+    assigned = assignment(shown)
+    line = describe_images(load_splits(shown), assigned)[2]
+    rows = [row for row in split_table(assigned) if row["split"] != "left out"]
+    named = {name: {row["group"] for row in rows if row["split"] == name} - {""} for name in ("train", "val", "test")}
+    alone = sum(row["group"] == "" for row in rows)
+    assert alone > 20
+    assert line.startswith(
+        f"groups  {len(named['train'])} in train, {len(named['val'])} in validation, 0 in test, none on two sides; "
+        f"{alone} photos match no group and count alone; validation"
+    )

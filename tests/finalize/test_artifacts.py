@@ -37,7 +37,7 @@ def test_the_reliability_diagram_is_the_one_of_the_report_and_leaves_out_empty_b
         artifacts, "plot_reliability", lambda bins, axes: drawn.append((bins, plot_reliability(bins, axes)))
     )
     logits = np.log(np.array([[0.95, 0.05], [0.55, 0.45]], np.float32))
-    scores = compute_scores(logits, np.array([0, 1]), ("ant", "bee"))
+    scores = compute_scores(logits, np.array([0, 1]), ("ant", "bee"), [1, 1])
     write_reliability(tmp_path / "reliability.png", scores)
     assert Image.open(tmp_path / "reliability.png").format == "PNG"
     ((bins, axes),) = drawn

@@ -19,11 +19,11 @@ def test_numbers_of_six_images_by_hand():
         [0.5, 0.4, 0.1], [0.1, 0.8, 0.1],  # bees, the first predicted as ant
         [0.6, 0.3, 0.1], [0.1, 0.3, 0.6],  # cats, the first predicted as ant, and cat not even second
     ]  # fmt: skip
-    scores = compute_scores(logits_of(probabilities), np.array([0, 0, 1, 1, 2, 2]), CLASSES)
+    scores = compute_scores(logits_of(probabilities), np.array([0, 0, 1, 1, 2, 2]), CLASSES, [1, 5, 3])
     values = scores.values
     assert values["accuracy"] == pytest.approx(4 / 6)
     assert values["top2_accuracy"] == pytest.approx(5 / 6)
-    assert values["majority_share"] == pytest.approx(1 / 3)
+    assert values["majority_share"] == values["constant_accuracy"] == pytest.approx(1 / 3)
     assert values["mean_confidence"] == pytest.approx(3.8 / 6)
     assert values["loss"] == pytest.approx(-np.mean(np.log([0.7, 0.6, 0.4, 0.8, 0.1, 0.6])), rel=1e-5)
     assert scores.confusion.tolist() == [[2, 0, 0], [1, 1, 0], [1, 0, 1]]
@@ -45,7 +45,7 @@ def test_numbers_of_six_images_by_hand():
 def test_parts_agree_with_the_whole(seed, classes, count):
     rng = np.random.default_rng(seed)
     logits, labels = rng.normal(size=(count, classes)).astype(np.float32) * 3, rng.integers(0, classes, count)
-    scores = compute_scores(logits, labels, [f"c{i}" for i in range(classes)])
+    scores = compute_scores(logits, labels, [f"c{i}" for i in range(classes)], [1] * classes)
     low, high = scores.values["accuracy_interval"] or scores.values["accuracy_wilson"]
     assert 0 <= low <= scores.values["accuracy"] <= high <= 1
     assert np.trace(scores.confusion) == round(scores.values["accuracy"] * count)
@@ -61,20 +61,21 @@ def test_parts_agree_with_the_whole(seed, classes, count):
 
 def test_the_second_class_counts_although_its_probability_rounds_to_zero():
     saturated = np.array([[400, 200, 0, 0], [0, 400, 0, 200]], np.float32)
-    values = compute_scores(saturated, np.array([1, 0]), "abcd").values
+    values = compute_scores(saturated, np.array([1, 0]), "abcd", [1] * 4).values
     assert (values["accuracy"], values["top2_accuracy"]) == (0.0, 0.5)
 
 
 def test_full_confidence_falls_into_the_same_bin_as_in_the_diagram():
     # Two images with confidence 1, one of them wrong, and a correct one with 0.95: one bin of three images.
     logits = np.array([[400, 0], [400, 0], [np.log(0.95 / 0.05), 0]], np.float32)
-    scores = compute_scores(logits, np.array([0, 1, 0]), "ab")
+    scores = compute_scores(logits, np.array([0, 1, 0]), "ab", [1, 2])
+    assert scores.values["constant_accuracy"] == pytest.approx(1 / 3)  # b, which is the largest in training
     assert scores.reliability[-1]["images"] == 3
     assert scores.values["ece"] == pytest.approx(abs(2 / 3 - (1 + 1 + 0.95) / 3), abs=1e-6)
 
 
 def test_equal_logits_are_ranked_in_order_of_class():
-    values = compute_scores(np.zeros((4, 4), np.float32), np.arange(4), "abcd").values
+    values = compute_scores(np.zeros((4, 4), np.float32), np.arange(4), "abcd", [1] * 4).values
     assert (values["accuracy"], values["top2_accuracy"]) == (0.25, 0.5)
 
 
@@ -83,7 +84,7 @@ def test_equal_logits_are_ranked_in_order_of_class():
 def test_a_correct_prediction_is_also_correct_in_top_2(seed, classes, count, scale):
     rng = np.random.default_rng(seed)
     logits, labels = (rng.integers(-2, 3, (count, classes)) * scale).astype(np.float32), rng.integers(0, classes, count)
-    values = compute_scores(logits, labels, [f"c{i}" for i in range(classes)]).values
+    values = compute_scores(logits, labels, [f"c{i}" for i in range(classes)], [1] * classes).values
     assert values["accuracy"] <= values["top2_accuracy"]
     assert values["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
 

@@ -13,7 +13,7 @@ def metrics() -> dict:
     test = {
         "images": 7, "accuracy": 0.25, "accuracy_interval": None, "interval": "95% percentile bootstrap",
         "accuracy_wilson": [0.1, 0.4], "top2_accuracy": 0.75, "top2_interval": None, "top2_wilson": [0.5, 0.9],
-        "majority_share": 0.4, "balanced_accuracy": 0.2, "macro_f1": 0.1, "loss": 1.5, "ece": 0.125, "ece_bins": 10,
+        "constant_accuracy": 0.4, "balanced_accuracy": 0.2, "macro_f1": 0.1, "loss": 1.5, "ece": 0.125, "ece_bins": 10,
         "mean_confidence": 0.9, "per_class": [scored], "evaluations": 1, "arithmetic": "bf16-mixed",
         "confusions": [{"true": "ant", "predicted": "bee", "images": 5, "of": 7}],
     }  # fmt: skip

@@ -9,7 +9,7 @@ from analysis.figures.final import plot_confusion, plot_reliability
 from analysis.files import read_json
 from analysis.objective import ACCURACY
 from analysis.report.document import Fact, Item, ReportFigure, Section, Table, section
-from analysis.schema import FINAL_DIR, METRICS_JSON, TEST
+from analysis.schema import CONSTANT_ACC, FINAL_DIR, METRICS_JSON, TEST
 
 FORMAT = 1  # version of metrics.json; other versions are ignored
 # What reading a metrics.json raises that somebody else changed or cut.
@@ -32,7 +32,8 @@ def final_fact(metrics: dict[str, Any]) -> list[Fact]:
         return []
     try:
         test, winner = metrics[TEST], metrics["winner"]["trial_id"]
-        constant = f"; a constant answer scores {test['majority_share']:.4f}"
+        # Earlier versions did not record it.
+        constant = f"; a constant answer scores {test[CONSTANT_ACC]:.4f}" if test.get(CONSTANT_ACC) is not None else ""
         note = f"test accuracy of {winner}, retrained ({_interval(test)}{test['images']:,} images{constant})"
         return [Fact("final model", f"{test['accuracy']:.4f}", note)]
     except DAMAGED:
@@ -61,11 +62,12 @@ def _items(metrics: dict[str, Any]) -> list[Item]:
     test, classes = metrics[TEST], metrics["data"]["classes"]
     confusion = pd.DataFrame(test["confusion"], index=classes, columns=classes)
     confusions = pd.DataFrame(test["confusions"], columns=["true", "predicted", "images", "of"])
+    constant = test.get(CONSTANT_ACC)
+    always = "" if constant is None else f"; always answering the largest training class: {constant:.4f}"
     calibration = f"expected calibration error {test['ece']:.4f}"
     return [
-        f"The final model has a test accuracy of {test['accuracy']:.4f} ({_interval(test)}{test['images']:,} images; "
-        f"always predicting the largest class: {test['majority_share']:.4f}). Top-2 accuracy "
-        f"{test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, {calibration}.",
+        f"The final model has a test accuracy of {test['accuracy']:.4f} ({_interval(test)}{test['images']:,} images"
+        f"{always}). Top-2 accuracy {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, {calibration}.",
         f"The best configurations were retrained with {metrics['seeds']} seeds each, and the best mean won. "
         f"{' '.join(metrics['winner']['in_words'])} {metrics['evaluations_in_words']}",
         Table("candidates", f"Candidates, by mean {_objective(metrics)['label']} over seeds", _candidates(metrics)),

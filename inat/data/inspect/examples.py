@@ -5,7 +5,7 @@ import pandas as pd
 from PIL import Image
 
 from analysis.report.document import Gallery, Picture
-from analysis.report.sections.data import to_picture
+from analysis.report.sections.data import name_pair, to_picture
 from analysis.schema import CLASS, COPY_KIND, COPY_SET, LEFT_OUT, SPLIT
 from inat.data.inspect.collect import Collected
 from inat.data.inspect.facts import extreme_rows
@@ -56,7 +56,7 @@ def copy_gallery(found: Collected) -> Gallery | None:
         pair = table.iloc[[0, second]]
         classes, splits = (_short(" and ".join(dict.fromkeys(pair[name]))) for name in (CLASS, SPLIT))
         pictures = [as_picture(found, row, SIDE) for row in (rows[0], rows[second])]
-        shown.append((f"{pair[COPY_KIND].iloc[1]}, {classes}: {splits}", pictures))
+        shown.append((f"{pair[COPY_KIND].iloc[1]}, {classes}: {splits}; {name_pair(pair)}", pictures))
     rest = len(found.copy_rows) - len(shown)
     note = f"Two photos of each set. Photos {LEFT_OUT} are in no split."
     note += f" {rest:,} more sets are in the table." if rest > 0 else ""

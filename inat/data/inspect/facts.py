@@ -10,7 +10,9 @@ from rich.filesize import decimal
 
 from analysis.report.sections.data import UNSPLIT, class_counts
 from analysis.schema import CLASS, COPY_SET, GROUP, LEFT_OUT, PATH, REASON, SPLIT, TEST
+from analysis.wording import counted, describe_ungrouped
 from inat.constants import DIGITS, TRAIN, VAL
+from inat.data.image_files import MAX_REASONS
 from inat.data.inspect.collect import Collected
 from inat.data.thumbnails import SIDE
 
@@ -112,8 +114,8 @@ def copies(found: Collected) -> str:
     sets = found.copies.groupby(COPY_SET)
     left_out = int(found.copies[SPLIT].eq(LEFT_OUT).sum())
     across = sum((of.nunique() > 1) for _, of in sets[SPLIT])
-    text = f"{len(found.copies):,} photos in {len(sets):,} sets; {across:,} sets across splits"
-    return f"{text} ({left_out:,} photos left out), {conflicts(found):,} in two classes"
+    text = f"{len(found.copies):,} photos in {counted(len(sets), 'set')}; {counted(across, 'set')} across splits"
+    return f"{text} ({counted(left_out, 'photo')} left out), {conflicts(found):,} in two classes"
 
 
 def conflicts(found: Collected) -> int:
@@ -126,9 +128,11 @@ def skipped(found: Collected) -> str:
     if found.skipped.empty:
         return "none"
     reasons = found.skipped.groupby(REASON)[PATH].agg(["size", "first"]).sort_values("size", ascending=False)
-    parts = [f"{row['size']:,} {reason}, such as {row['first']}" for reason, row in reasons.head(3).iterrows()]
-    rest = int(reasons["size"].iloc[3:].sum())
-    return "; ".join(parts) + (f"; {rest:,} for other reasons" if rest else "")
+    parts = [
+        f"{reason} ({row['size']:,}), such as {row['first']}" for reason, row in reasons.head(MAX_REASONS).iterrows()
+    ]
+    rest = int(reasons["size"].iloc[MAX_REASONS:].sum())
+    return "; ".join([*parts, *([f"other reasons ({rest:,})"] if rest else [])])
 
 
 def groups(found: Collected) -> str:
@@ -137,7 +141,9 @@ def groups(found: Collected) -> str:
     if named.empty:
         return ""
     counts = named[GROUP].value_counts()
-    return f"{len(counts):,} groups of {counts.min():,} to {counts.max():,} photos, none on two sides of a split"
+    alone = int((found.splits[GROUP].eq("") & found.splits[SPLIT].ne(LEFT_OUT)).sum())
+    sizes = f"{counted(len(counts), 'group')} of {counts.min():,} to {counted(counts.max(), 'photo')}"
+    return f"{sizes}, none on two sides of a split{describe_ungrouped(alone)}"
 
 
 def store_sizes(found: Collected) -> tuple[int, int]:

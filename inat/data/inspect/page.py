@@ -16,7 +16,7 @@ from inat.data.inspect import facts
 from inat.data.inspect.collect import Collected
 from inat.data.inspect.examples import copy_gallery, example_gallery, extreme_gallery
 from inat.data.inspect.search_time import SearchTime
-from inat.data.inspect.text import rough_duration
+from inat.data.inspect.text import describe_time, rough_duration
 
 
 def make_page(found: Collected, name: str, command: str, time: SearchTime | None) -> Report:
@@ -25,7 +25,7 @@ def make_page(found: Collected, name: str, command: str, time: SearchTime | None
         Section(
             "classes",
             "Classes",
-            [*class_items(found.splits), *group_items(found.splits), *_some(example_gallery(found))],
+            [*class_items(found.splits, found.classes), *group_items(found.splits), *_some(example_gallery(found))],
         ),
         Section("photos", "Sizes and brightness", _image_items(found)),
         Section("copies", "Copies", _copy_items(found)),
@@ -102,12 +102,9 @@ def _search_items(found: Collected, command: str, time: SearchTime | None) -> li
     counts = class_counts(found.splits)
     items: list[Item] = [f"Decoded photos: {facts.store(found)}."]
     if time:
-        items.append(
-            f"A default search takes about {rough_duration(time.seconds)} ({time.trials} trials on {time.device}, from "
-            "a few training steps of a middle-sized network; reading and augmenting photos is not included)."
-        )
+        items.append(f"A default search takes {describe_time(time)}; reading and augmenting photos is not included.")
     if len(counts):
-        items.append(describe_constant(counts))
+        items.append(describe_constant(counts, found.classes))
     items.append(f"These photos cannot be trained on: {found.problem}." if found.problem else f"Next: {command}")
     return items
 

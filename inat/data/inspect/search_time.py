@@ -28,12 +28,13 @@ MAX_SECONDS, MAX_STEPS = 1.5, 10  # of the measurement, after one step to warm u
 
 @dataclass(frozen=True, slots=True)
 class SearchTime:
-    """Estimated seconds of a search of ``trials`` trials, ``slots`` of them at a time on ``device``."""
+    """Estimated seconds of a search of ``trials`` trials of ``space``, ``slots`` of them at a time on ``device``."""
 
     seconds: float
     trials: int
     slots: int
     device: str
+    space: str = ""
 
 
 def estimate_search_time(config: SearchConfig, classes: int, train: int, val: int) -> SearchTime:
@@ -44,7 +45,7 @@ def estimate_search_time(config: SearchConfig, classes: int, train: int, val: in
     trials = config.num_samples or 0
     seconds = trials * EPOCHS_PER_TRIAL * (train + VALIDATION_COST * val) * per_image / slots
     one = "GPU" if gpu else "core"
-    return SearchTime(seconds, trials, slots, f"{slots} {one if slots == 1 else f'{one}s'}")
+    return SearchTime(seconds, trials, slots, f"{slots} {one if slots == 1 else f'{one}s'}", config.default_space)
 
 
 def seconds_per_image(config: SearchConfig, classes: int, device: str) -> float:

@@ -19,9 +19,11 @@ SHORT = {LEFT_OUT: "out"}
 
 def describe(found: Collected, data: str, time: SearchTime | None) -> list[str | Table]:
     """The lines and the table of classes, in order."""
-    counts = class_counts(found.splits)
+    counts, used = class_counts(found.splits), int(found.usable.sum())
+    unreadable = len(found.names) - used
+    beside = f" (and {unreadable:,} unreadable)" if unreadable else ""
     lines = [
-        f"data        {data}: {_counted(len(found.names), 'photo', 'photos')}, "
+        f"data        {data}: {_counted(used, 'photo', 'photos')}{beside}, "
         f"{_counted(len(found.classes), 'class', 'classes')}",
         f"splits      {facts.split_sizes(found)}",
         f"            {found.meaning}",
@@ -29,7 +31,7 @@ def describe(found: Collected, data: str, time: SearchTime | None) -> list[str |
     if groups := facts.groups(found):
         lines.append(f"groups      {groups}")
     rest = [
-        f"constant    {describe_constant(counts)}" if len(counts) else "",
+        f"constant    {describe_constant(counts, found.classes)}" if len(counts) else "",
         f"sizes       {facts.sizes(found)}",
         f"shapes      {facts.aspects(found)}",
         f"files       {facts.formats(found)}",
@@ -50,8 +52,12 @@ def describe_time(time: SearchTime) -> str:
     """The estimated time of a search, with what it is based on."""
     return (
         f"about {rough_duration(time.seconds)} for {time.trials} trials on {time.device}, from a few training steps of "
-        "a middle-sized network"
+        f"a middle-sized network{_of_space(time)}"
     )
+
+
+def _of_space(time: SearchTime) -> str:
+    return f" of the space {time.space}" if time.space else ""
 
 
 def rough_duration(seconds: float) -> str:

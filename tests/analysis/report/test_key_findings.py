@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +24,38 @@ def test_trials_close_to_the_best_exclude_failed_and_infinite_ones():
         "The best trial may be the best by chance (2 other trials are within 0.005 of its validation accuracy, 1 of "
         "them equal; the first of equal trials counts as the best)."
     ]
+
+
+COUNTS = {"train": [2, 9, 9], "val": [1, 2, 1], "test": [2, 2, 6]}
+
+
+@pytest.mark.parametrize(
+    ("best", "test", "text"),
+    [
+        (0.5, 0.2, "validation accuracy 0.5000 against 0.5000; test accuracy 0.2000 against 0.2000"),
+        (0.6, 0.1, "test accuracy 0.1000 against 0.2000"),
+        (0.4, 0.3, "validation accuracy 0.4000 against 0.5000"),
+        (0.6, 0.3, ""),
+    ],
+)
+def test_a_best_trial_that_is_no_better_than_a_constant_answer_is_a_finding(best, test, text):
+    study = study_of([{"a": 1}, {"a": 2}], [[0.3], [best]])
+    study.info.update({"class_counts": COUNTS, "data": {"classes": ["ant", "bee", "cat"]}})
+    best_json = {"trial_id": "t0001", "test": {"test_acc": test, "images": 10}}
+    found = key_findings.no_better_than_constant(study, best_json)
+    assert found == ([f"The best trial is no better than always answering bee ({text})."] if text else [])
+
+
+def test_a_study_without_counts_has_no_finding_about_a_constant_answer():
+    assert key_findings.no_better_than_constant(study_of([{"a": 1}], [[0.0]]), {}) == []
+    assert key_findings.no_better_than_constant(study_of([{"a": 1}], [[0.0]], ["failed"]), {}) == []
+
+
+def test_the_constant_answer_is_compared_in_the_direction_of_the_metric():
+    study = replace(study_of([{"a": 1}], [[1.5]]), metric="best_val_loss")
+    study.info["class_counts"] = {"train": [1, 1], "val": [1, 1], "test": [1, 1]}
+    (text,) = key_findings.no_better_than_constant(study, {})
+    assert text == "The best trial is no better than a constant answer (validation loss 1.5000 against 0.6931)."
 
 
 def test_epochs_saved_are_compared_with_training_the_stopped_trials_longer():

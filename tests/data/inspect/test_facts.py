@@ -7,7 +7,7 @@ from inat.data.inspect import facts
 
 
 def test_copies_count_sets_splits_and_classes(found):
-    assert facts.copies(found).startswith("4 photos in 2 sets; 1 sets across splits (1 photos left out), 1 in two")
+    assert facts.copies(found).startswith("4 photos in 2 sets; 1 set across splits (1 photo left out), 1 in two")
     assert facts.conflicts(found) == 1
 
 
@@ -46,12 +46,12 @@ def test_warnings_name_what_to_look_at(found):
 
 def test_groups_are_counted(found):
     grouped = found.splits.assign(group=["a", "b", *[""] * (len(found.splits) - 2)])
-    assert facts.groups(replace(found, splits=grouped)).startswith("2 groups of 1 to 1 photos")
+    assert facts.groups(replace(found, splits=grouped)).startswith("2 groups of 1 to 1 photo, none")
     assert facts.groups(found) == ""
 
 
 def test_skipped_files_have_a_reason_and_an_example(found):
-    table = pd.DataFrame({"path": [f"{i}.mp4" for i in range(6)], "reason": ["a", "b", "b", "c", "d", "e"]})
+    table = pd.DataFrame({"path": [f"{i}.mp4" for i in range(8)], "reason": list("abbcdefg")})
     text = facts.skipped(replace(found, skipped=table))
-    assert text.startswith("2 b, such as 1.mp4;")
-    assert text.endswith("2 for other reasons")
+    assert text.startswith("b (2), such as 1.mp4; ")
+    assert text.endswith("; other reasons (2)")

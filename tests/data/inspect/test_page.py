@@ -83,7 +83,7 @@ def test_copies_stand_side_by_side_with_their_classes(found):
     assert gallery is not None
     captions = [caption for caption, _ in gallery.rows]
     assert captions[0].startswith("same file, bird and fish: ")
-    assert captions[1] == "same file, bird: left out and test"
+    assert captions[1] == "same file, bird: left out and test; train/bird/copy_of_val.jpg and val/bird/0.jpg"
     first, second = (np.asarray(Image.open(io.BytesIO(p.content))).astype(int) for p in gallery.rows[0][1])
     assert np.abs(first - second).max() <= 2
 

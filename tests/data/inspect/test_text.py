@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -17,13 +18,24 @@ def printed(parts) -> str:
 
 
 def test_the_text_has_all_facts_in_some_25_lines(found):
-    text = printed(describe(found, "photos", SearchTime(7200, 480, 2, "2 cores")))
+    text = printed(describe(found, "photos", SearchTime(7200, 480, 2, "2 cores", "small")))
     assert len(text.splitlines()) <= 25
     labels = ("data", "splits", "constant", "sizes", "shapes", "files", "brightness", "copies", "not used", "store",
               "search")  # fmt: skip
     for label in labels:
         assert any(line.startswith(f"{label} ") for line in text.splitlines()), label
-    assert "about 2 h for 480 trials on 2 cores" in text
+    assert (
+        "about 2 h for 480 trials on 2 cores, from a few training steps of a middle-sized network of the space small"
+        in text
+    )
+
+
+def test_the_photos_of_the_first_line_are_those_of_the_classes(found):
+    usable = found.usable.copy()
+    usable[0] = False
+    text = printed(describe(replace(found, usable=usable), "photos", None))
+    assert f"photos: {len(usable) - 1} photos (and 1 unreadable), 2 classes" in text
+    assert f"photos: {len(usable)} photos, 2 classes" in printed(describe(found, "photos", None))
 
 
 def test_many_classes_are_cut_in_the_middle():

@@ -10,6 +10,7 @@ from analysis.report.page import render
 from analysis.report.sections.data import (
     class_counts,
     class_items,
+    copies_gallery,
     copy_items,
     data_section,
     describe_constant,
@@ -56,6 +57,23 @@ def test_the_constant_answer_is_the_largest_training_class_on_the_test_split(spl
     assert describe_constant(class_counts(splits)) == "Always answering a scores 0.75 on the test photos."
 
 
+def test_of_equal_training_classes_the_first_one_is_the_constant_answer():
+    rows = [("z", "train"), ("a", "train"), ("a", "test"), ("a", "test"), ("z", "test")]
+    counts = class_counts(pd.DataFrame(rows, columns=["class", "split"]))
+    assert describe_constant(counts, ["z", "a"]) == "Always answering z scores 0.33 on the test photos."
+    assert describe_constant(counts) == "Always answering a scores 0.67 on the test photos."
+
+
+def test_the_names_below_the_picture_are_of_two_classes_if_a_set_has_them():
+    rows = [("1", "a.jpg", "ant"), ("1", "b.jpg", "ant"), ("1", "c.jpg", "bee"), ("2", f"{'d' * 100}1.jpg", "ant"),
+            ("2", "e.jpg", "ant")]  # fmt: skip
+    rows += [(str(number), f"{number}.jpg", "ant") for number in range(3, 40) for _ in range(2)]
+    copies = pd.DataFrame(rows, columns=["set", "path", "class"])
+    ((caption, _),) = copies_gallery(Image.new("RGB", (9, 9)), copies).rows
+    assert caption.startswith(f"1. a.jpg (ant) and c.jpg (bee); 2. …{'d' * 54}1.jpg and e.jpg; 3. 3.jpg")
+    assert caption.count(";") == 11
+
+
 def test_no_image_has_no_classes(splits):
     assert class_items(splits.iloc[:0]) == []
 
@@ -64,7 +82,13 @@ def test_groups_on_two_sides_are_counted(splits):
     assert group_items(splits) == []
     splits["group"] = ["g"] * 6 + ["h"] * 2 + ["g"] * 3 + ["i"] * 3
     (text,) = group_items(splits)
-    assert text == "The photos belong to 3 groups (2 in train, 1 in val, 2 in test); 2 are on two sides."
+    assert text == "The photos belong to 3 groups (2 in train, 1 in val, 2 in test); 2 groups are on two sides."
+    splits["group"] = ["g"] * 6 + [""] * (len(splits) - 6)
+    splits.loc[len(splits) - 1, "split"] = "left out"  # not counted, as a search does not
+    (text,) = group_items(splits)
+    assert text == (
+        "The photos belong to 1 group (1 in train); none is on two sides; 7 photos match no group and count alone."
+    )
 
 
 def test_copies_in_two_classes_and_splits_are_named():
@@ -76,9 +100,9 @@ def test_copies_in_two_classes_and_splits_are_named():
     )  # fmt: skip
     text, table = copy_items(copies)
     assert "6 photos are copies of each other, in 3 sets (4 near copy, 2 same file)" in text
-    assert "1 of them are left out" in text
-    assert "1 sets have photos in two splits" in text
-    assert "1 sets have photos in two classes" in text
+    assert "1 of them is left out" in text
+    assert "1 set has photos in two splits" in text
+    assert "1 set has photos in two classes" in text
     assert isinstance(table, Table)
     assert table.folded
 
@@ -86,7 +110,9 @@ def test_copies_in_two_classes_and_splits_are_named():
 def test_skipped_files_are_counted_by_reason():
     skipped = pd.DataFrame({"path": ["a", "b", "c"], "reason": ["video", "text", "text"]})
     text, reasons, _ = skipped_items(skipped)
-    assert text == "3 files are not used (2 for the reason: text)."
+    assert text == "3 files are not used: text (2); video (1)."
+    many = pd.DataFrame({"path": list("abcdefg"), "reason": list("tuvwxyz")})
+    assert skipped_items(many)[0] == "7 files are not used: t (1); u (1); v (1); w (1); x (1); other reasons (2)."
     assert reasons.frame.to_dict("records")[0] == {"reason": "text", "files": 2, "example": "b"}
 
 

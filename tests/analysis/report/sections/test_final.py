@@ -22,7 +22,7 @@ METRICS = {
     "evaluations_in_words": "Evaluated once.",
     "test": {
         "images": 10, "accuracy": 0.7, "accuracy_interval": [0.4, 0.9], "top2_accuracy": 1.0, "macro_f1": 0.68,
-        "majority_share": 0.6, "ece": 0.05, "confusion": [[5, 1], [2, 2]],
+        "constant_accuracy": 0.6, "ece": 0.05, "confusion": [[5, 1], [2, 2]],
         "confusions": [{"true": "dog", "predicted": "cat", "images": 2, "of": 4}],
         "per_class": [{"class": "cat", "precision": 0.71, "recall": 0.83, "recall_interval": [0, 1], "f1": 0.77,
                        "support": 6}],
