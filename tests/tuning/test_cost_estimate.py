@@ -1,13 +1,17 @@
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from inat.config.finetune import FinetuneConfig
+from inat.data.splits import Split, Splits
 from inat.tuning import cost_estimate
 from inat.tuning.backbone_timing import NetworkCost, StageCost
 from inat.tuning.cost_estimate import ImageCounts, TrialCost, trial_cost
-from inat.tuning.space import presets
+from inat.tuning.progress import progress_of
+from inat.tuning.task import check_task
 from tests.paths import ROOT
 
 
@@ -26,7 +30,11 @@ def measured(monkeypatch):
 
 
 def rows_of(config: FinetuneConfig) -> list[cost_estimate.PlanRow]:
-    return cost_estimate.make_plan(config, presets.space_of(config), images=100, num_classes=10)
+    task = check_task(config)
+    rows = np.arange(100)
+    part = Split(np.zeros((100, 1, 1, 3), np.uint8), rows % 10, rows)
+    splits = Splits(tuple("abcdefghij"), replace(part, rows=rows[:80]), replace(part, rows=rows[80:]), part)
+    return cost_estimate.make_plan(config, task, splits, progress_of(task))
 
 
 def test_the_rows_hold_every_trial_of_the_grid_and_each_backbone_is_measured_once(measured):
