@@ -211,7 +211,8 @@ def describe_time(config: SearchConfig, cost: SearchCost) -> str:
     return (
         f"time    {time}\n"
         f"        estimated from a few steps of {len(cost.timed)} configurations drawn from the space; --patience "
-        "ends trials earlier, and the sampler may prefer cheaper or dearer ones"
+        "ends trials earlier, and the sampler may prefer cheaper or dearer ones\n"
+        "        starting Ray and its workers, and the report, come on top"
     )
 
 

@@ -104,7 +104,8 @@ def _search_items(found: Collected, command: str, time: SearchTime | None) -> li
     if time:
         items.append(
             f"A default search takes about {rough_duration(time.seconds)} ({time.trials} trials on {time.device}, from "
-            "a few training steps of a middle-sized network; reading and augmenting photos is not included)."
+            "a few training steps of a middle-sized network; reading and augmenting photos is not included). Add "
+            "--plan to the command below to time networks of the space."
         )
     if len(counts):
         items.append(describe_constant(counts))

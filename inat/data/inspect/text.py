@@ -49,8 +49,8 @@ def _counted(count: int, one: str, several: str) -> str:
 def describe_time(time: SearchTime) -> str:
     """The estimated time of a search, with what it is based on."""
     return (
-        f"about {rough_duration(time.seconds)} for {time.trials} trials on {time.device}, from a few training steps of "
-        "a middle-sized network"
+        f"about {rough_duration(time.seconds)} for {time.trials} trials on {time.device}, a rough guess from a few "
+        "training steps of a middle-sized network; add --plan to the command below to time networks of the space"
     )
 
 

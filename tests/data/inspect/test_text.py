@@ -23,7 +23,8 @@ def test_the_text_has_all_facts_in_some_25_lines(found):
               "search")  # fmt: skip
     for label in labels:
         assert any(line.startswith(f"{label} ") for line in text.splitlines()), label
-    assert "about 2 h for 480 trials on 2 cores" in text
+    assert "about 2 h for 480 trials on 2 cores, a rough guess" in text
+    assert "add --plan to the command below" in text
 
 
 def test_many_classes_are_cut_in_the_middle():
