@@ -248,6 +248,10 @@ def test_the_summary_says_what_and_where(tmp_path):
     assert "9 trials, 3 of them already ended, up to 27 epochs" in command.describe_task(
         settings, study, presets.space_of(settings)
     )
+    folded = SearchConfig(data="digits", num_samples=9, max_epochs=5, folds=3, repeats=2)
+    assert "up to 5 epochs x 3 folds x 2 repeats, space small" in command.describe_task(
+        folded, study, presets.space_of(folded)
+    )
     assert f"--resume {study.directory}" in command.describe_interruption(settings, study)
     assert "failed with: ValueError: x" in command.describe_failure(study)
 
