@@ -68,6 +68,16 @@ def longest_trial(study: StudyData) -> int:
     )
 
 
+def trainings_of(study: StudyData) -> int:
+    """How often a trial trains: once for each fold and repeat of its search.
+
+    >>> trainings_of(study)
+    1
+    """
+    config: dict[str, Any] = study.info.get("config") or {}
+    return max(int(config.get("folds") or 1), 1) * max(int(config.get("repeats") or 1), 1)
+
+
 def rungs(study: StudyData) -> list[int]:
     """The epochs at which early stopping compared trials, followed by the last epoch.
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, rankdata
 
-from analysis.budgets import epochs_of, longest_trial, rungs
+from analysis.budgets import epochs_of, longest_trial, rungs, trainings_of
 from analysis.comparable import accuracy_within, mask_infinite
 from analysis.early_stopping.replay import other_settings
 from analysis.early_stopping.timeline import best_by_part, utilisation
@@ -30,7 +30,8 @@ LIKELY = 0.5
 def savings(study: StudyData) -> pd.DataFrame:
     """Epochs and seconds that early stopping saved, one row per alternative.
 
-    "max_epochs": every stopped trial trains to the last epoch, at its own seconds per epoch. "as completed trials":
+    "max_epochs": every stopped trial trains to the last epoch (of each fold and repeat, if there are several), at its
+    own seconds per epoch. "as completed trials":
     every stopped trial trains as long as completed trials did on average; patience ends many of them earlier.
 
     >>> savings(study)[["against", "stopped", "epochs_spent", "epochs_saved"]].head(1).values.tolist()
@@ -40,7 +41,7 @@ def savings(study: StudyData) -> pd.DataFrame:
     trained = epochs_of(trials)
     stopped, completed = trained[trials[STATE].eq(STOPPED)], trained[trials[STATE].eq(COMPLETED)].dropna()
     pace = (trials.loc[stopped.index, SECONDS] / stopped.where(stopped > 0)).fillna(0.0)
-    last = rungs(study)[-1]
+    last = rungs(study)[-1] * trainings_of(study)
     goals = {
         in_unit("max_epochs", study.unit): float(last),
         "as completed trials": float(completed.mean()) if len(completed) else np.nan,
@@ -192,7 +193,8 @@ def failures(study: StudyData) -> pd.DataFrame:
 
 NOTES = {
     "Epochs and seconds saved": (
-        "Compared with training every stopped trial to the last epoch, or as long as completed trials on average."
+        "Compared with training every stopped trial to the last epoch (of each fold and repeat), or as long as "
+        "completed trials on average."
     ),
     "Rank correlation between rungs, survivors only": "1: both rungs rank the trials in the same order.",
     "Stopped trials that would have won: expected number": (

@@ -38,10 +38,10 @@ class DataOptions:
     max_bad_fraction: float = 0.01
     """Largest share of the images that may be unreadable; with more, the search does not start."""
     folds: int = 1
-    """Train each trial K times, validated on another Kth of the training and validation images each time; its result is
-    the mean. 1: once, validated on a fifth of the images."""
+    """Train each trial N times, validated on another of N parts of the training and validation images each time; its
+    result is the mean. 1: once, validated on a fifth of the images."""
     repeats: int = 1
-    """Train each trial R times, with other seeds and newly drawn folds; its result is the mean."""
+    """Train each trial N times, with other seeds and newly drawn folds; its result is the mean."""
 
     @property
     def resolved_image_size(self) -> int:

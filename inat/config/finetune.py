@@ -63,7 +63,8 @@ class FinetuneConfig(SearchConfig):
     max_feature_gb: float = 20.0
     """Largest size of a trial's cached features, in GB; above it, nothing is cached, as with --views 0."""
     plan: bool = False
-    """Print the grid and its estimated cost on this machine, and exit."""
+    """Print the grid and its estimated cost on this machine, and exit. Images are decoded into the cache, as for
+    the search; with --resume, what is left is planned."""
 
     image_size: int | None = None
     """Side of the square images, in pixels. Default: the size that each backbone's weights were published for."""

@@ -137,7 +137,8 @@ class SearchConfig(DataOptions):
     augment_preview: Annotated[Path | None, "FILE"] = None
     """Write a picture of augmented training images to this file and exit."""
     plan: bool = False
-    """Print the number of trials and epochs and their estimated cost on this machine, and exit."""
+    """Print the number of trials and epochs and their estimated cost on this machine, and exit. Images are decoded into
+    the cache, as for the search; with --resume, what is left is planned."""
     debug: bool = False
     """Show tracebacks and the messages of libraries."""
 

@@ -1,5 +1,6 @@
 """Cut the development images, training and validation, into folds: each fold is validated on once."""
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from inat.constants import TEST
+from inat.data.image_files import Listing
 from inat.data.split_rows import SplitRows, Units
 from inat.errors import DataError
 
@@ -62,15 +65,37 @@ def _group_folds(labels: Rows, sets: Rows, folds: int, repeat: int) -> list[NDAr
     return list(inside)
 
 
-def check_foldable(labels: Sequence[int], names: Sequence[str], folds: int, kind: str = "photos") -> None:
-    """Raise DataError if the smallest class, of those with these ``names``, is smaller than the number of folds."""
+def check_foldable(
+    labels: Sequence[int], names: Sequence[str], folds: int, kind: str = "photos", keeps: float = 1.0
+) -> None:
+    """Raise DataError if the smallest class, of those with these ``names``, is smaller than the number of folds.
+
+    ``keeps`` is the share that a test split, which is cut first, leaves to be folded.
+    """
     counts = Counter(labels)
     smallest = min(range(len(names)), key=lambda index: counts[index])
-    if counts[smallest] < folds:
+    count = math.ceil(keeps * counts[smallest])  # the most that a stratified cut leaves
+    if count < folds:
         raise DataError(
-            f"class {names[smallest]} has {counts[smallest]} {kind}, fewer than --folds {folds}; add photos or lower "
-            "--folds"
+            f"class {names[smallest]} has {count} {kind}, fewer than --folds {folds}; add photos or lower --folds"
         )
+
+
+def check_listed_foldable(
+    listing: Listing, names: Sequence[str], groups: Sequence[str], folds: int, test_share: float
+) -> None:
+    """Raise DataError if a class has too few images for ``folds``, however many are copies, which is known later.
+
+    ``groups`` of all images, or () without groups. A ``test_share`` above 0 is cut first.
+    """
+    roles = listing.roles
+    labels = [label for label, role in zip(listing.development.labels, roles, strict=True) if role != TEST]
+    if not groups:
+        kind = "photos without the test split" if test_share else "photos"
+        return check_foldable(labels, names, folds, kind, keeps=1 - test_share)
+    kept = [group for group, role in zip(groups, roles, strict=False) if role != TEST]  # a test folder comes last
+    in_class = [label for _, label in set(zip(kept, labels, strict=True))]
+    return check_foldable(in_class, names, folds, "groups of photos")
 
 
 def check_units_foldable(rows: Rows, labels: Rows, units: Units, names: Sequence[str], folds: int) -> None:

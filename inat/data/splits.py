@@ -12,7 +12,7 @@ from inat.constants import DIGITS, SKIPPED_CSV, TEST, TRAIN, VAL
 from inat.data import digits
 from inat.data.copies_store import open_copies
 from inat.data.duplicates import Copies, join_sets, no_copies
-from inat.data.folds import check_foldable, check_units_foldable, fold_rows
+from inat.data.folds import check_listed_foldable, check_units_foldable, fold_rows
 from inat.data.image_files import Listing
 from inat.data.image_store import ImageStore, open_stores
 from inat.data.listing import check_splittable, groups_of, list_data
@@ -250,7 +250,9 @@ def _list_checked(config: DataConfig) -> Listing:
     listing = list_data(config)
     labels = [label for label, role in zip(listing.development.labels, listing.roles, strict=True) if role != TEST]
     check_splittable(listing, labels, _shares(config, listing))
-    check_foldable(labels, _class_folders(listing), config.folds)
+    if config.folds:
+        groups = groups_of(listing, config.group_by)
+        check_listed_foldable(listing, _class_folders(listing), groups, config.folds, _shares(config, listing)[0])
     return listing
 
 

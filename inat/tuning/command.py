@@ -35,10 +35,11 @@ from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning import search
 from inat.tuning.best import evaluate_best_on_test, write_best
-from inat.tuning.describe_data import describe_images
+from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
 from inat.tuning.retry_failed import describe_retries
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
+from inat.tuning.task import data_configs
 
 
 def search_and_report(config: SearchConfig) -> None:
@@ -100,11 +101,12 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     before = f", {len(study.ended())} of them already ended" if study.trials else ""
     wanted = search.trials_wanted(config, study)
     epochs = "1 epoch" if config.max_epochs == 1 else f"up to {config.max_epochs} epochs"
-    data_configs = search.data_configs(config, space)
-    plain = replace(data_configs[0], use_augmentation=False)
+    epochs += describe_times(config.folds, config.repeats)
+    configs = data_configs(config, space)
+    plain = replace(configs[0], use_augmentation=False)
     splits = load_splits(plain)
     images = describe_images(splits, None if config.data == DIGITS else assignment(plain))
-    sizes = ", ".join(f"{data.image_size} x {data.image_size}" for data in data_configs)
+    sizes = ", ".join(f"{data.image_size} x {data.image_size}" for data in configs)
     balance = describe_balance(splits.classes, class_counts(splits), config.objective)
     trained = describe_folds(config.folds, config.repeats)
     folds = [f"folds   each trial trains {trained}"] if trained else []
@@ -212,7 +214,7 @@ def describe_value(study: Study, trial: Trial) -> str:
     error = "" if trial.standard_error is None else f" +- {trial.standard_error:.4f}"
     config = study.info.get("config", {})
     folds, repeats = config.get("folds", 1), config.get("repeats", 1)
-    words = " x ".join(f"{count} {word}" for count, word in ((folds, "folds"), (repeats, "repeats")) if count > 1)
+    words = describe_times(folds, repeats).removeprefix(" x ")
     part = "" if trial.folds_done == folds * repeats else f"{trial.folds_done} of "
     return f"{trial.best_value:.4f}{error} ({part}{words}) best {label}"
 

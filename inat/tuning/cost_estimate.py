@@ -16,13 +16,14 @@ from analysis.terminal import PlainConsole
 from inat.config.backbones import BACKBONE_FACTS
 from inat.config.finetune import FinetuneConfig
 from inat.config.trial import active_params
-from inat.data.splits import inspect_data
+from inat.data.splits import Splits
 from inat.models import weights
 from inat.models.backbones import frozen_stage_count
 from inat.tuning.backbone_timing import BATCH, NetworkCost, measure_backbone
-from inat.tuning.space import presets
+from inat.tuning.describe_data import describe_sizes, describe_times
+from inat.tuning.progress import Progress, describe_nothing_left, describe_trials, progress_of
 from inat.tuning.space.backbone_checks import choices
-from inat.tuning.space.grid import grid_of
+from inat.tuning.task import Task, check_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,41 +118,35 @@ class PlanRow:
 def print_plan(config: FinetuneConfig) -> None:
     """Print what the search that ``config`` describes would do and cost.
 
-    Raises the same ConfigError or DataError as the search would, for a wrong space or wrong data.
+    Of a search that is resumed, it is what is left. No study is written. Images are decoded into the cache, as for the
+    search. Raises the same ConfigError, DataError or StudyError as the search would, except for its weights.
     """
     console = PlainConsole()
-    space = presets.space_of(config)
-    data = inspect_data(config.data_config())
+    task = check_task(config)
     if config.weights_dir is not None:
         weights.check_folder(config.weights_dir)
-    rows = make_plan(config, space, data.images, len(data.classes))
-    console.print(f"data    {config.data}: {data.images:,} training photos of {len(data.classes)} classes")
-    console.print(
-        f"search  {sum(row.trials for row in rows):,.0f} trials, up to {config.max_epochs} epochs{_times(config)}"
-    )
+    splits, progress = task.load(), progress_of(task)
+    console.print(f"data    {config.data}: {len(splits.classes)} classes\nimages  {describe_sizes(splits)}")
+    if not progress.left:
+        console.print(f"search  {describe_nothing_left(progress)}")
+        return
+    rows = make_plan(config, task, splits, progress)
+    epochs = f"up to {config.max_epochs} epochs{describe_times(config.folds, config.repeats)}"
+    console.print(f"search  {describe_trials(progress).removesuffix(',')}, {epochs}")
     console.print(plan_table(rows))
     console.print(plan_summary(config, rows))
 
 
-def _times(config: FinetuneConfig) -> str:
-    counts = (("folds", config.folds), ("repeats", config.repeats))
-    return "".join(f" x {count} {word}" for word, count in counts if count > 1)
-
-
-def make_plan(config: FinetuneConfig, space: Mapping[str, Any], images: int, num_classes: int) -> list[PlanRow]:
-    """Make one row per backbone and strategy in ``space``; measure each backbone on this machine.
-
-    ``images`` is the size of the training folder, from which the validation split is taken.
-    """
-    val = round((1 / config.folds if config.folds > 1 else config.data_config().val_share) * images)
-    counts, max_feature_bytes = ImageCounts(images - val, val), config.max_feature_gb * 1e9
+def make_plan(config: FinetuneConfig, task: Task, splits: Splits, progress: Progress) -> list[PlanRow]:
+    """Make one row per backbone and strategy of the trials that are left; measure each backbone on this machine."""
+    counts, max_feature_bytes = ImageCounts(len(splits.train), len(splits.val)), config.max_feature_gb * 1e9
     measured: dict[str, NetworkCost] = {}
     rows = []
-    for params, trials in _trials_per_strategy(config, space):
+    for params, trials in _trials_per_strategy(task, progress):
         backbone = params["backbone"]
         size = config.image_size or BACKBONE_FACTS[backbone].image_size
         if backbone not in measured:
-            measured[backbone] = measure_backbone(backbone, size, num_classes, config)
+            measured[backbone] = measure_backbone(backbone, size, len(splits.classes), config)
         frozen = frozen_stage_count(backbone, params["strategy"], params.get("k_layers"))
         costs = [
             trial_cost(
@@ -163,25 +158,26 @@ def make_plan(config: FinetuneConfig, space: Mapping[str, Any], images: int, num
                 max_feature_bytes,
                 shared=config.folds > 1,
             )
-            for augmented in choices(space, "use_augmentation") or (False,)
+            for augmented in choices(task.space, "use_augmentation") or (False,)
             for views in [config.views if augmented else min(config.views, 1)]
         ]
         rows.append(PlanRow(params, size, trials, costs))
     return rows
 
 
-def _trials_per_strategy(config: FinetuneConfig, space: Mapping[str, Any]) -> list[tuple[dict[str, Any], float]]:
+def _trials_per_strategy(task: Task, progress: Progress) -> list[tuple[dict[str, Any], float]]:
     """List the backbones and strategies with their number of trials; for a sampler, the number expected by chance."""
+    space = task.space
     names = [name for name in ("backbone", "strategy", "k_layers") if name in space]
     combinations = [
         dict(zip(names, values, strict=True)) for values in product(*(choices(space, name) for name in names))
     ]
     first_of = {_strategy_key(params): params for params in reversed(combinations)}
-    if config.searcher == "grid":
-        counts = Counter(_strategy_key(params) for params in grid_of(space)[: config.num_samples])
+    if task.grid:
+        counts = Counter(_strategy_key(params) for params in progress.untried(task.grid))
     else:  # a sampler draws k_layers also where it has no effect
         counts = Counter(_strategy_key(params) for params in combinations)
-    share = 1.0 if config.searcher == "grid" else (config.num_samples or 0) / len(combinations)
+    share = 1.0 if task.grid else progress.left / len(combinations)
     return [(params, counts[key] * share) for key, params in reversed(first_of.items()) if counts[key]]
 
 

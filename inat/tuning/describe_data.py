@@ -15,10 +15,10 @@ from inat.data.splits import Assignment, Splits
 
 def describe_images(splits: Splits, assigned: Assignment | None) -> list[str]:
     """Lines about the splits; ``assigned`` is None for the digits."""
-    sizes = f"{len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test"
+    lines = [f"images  {describe_sizes(splits)}"]
     if assigned is None:
-        return [f"images  {sizes}"]
-    lines = [f"images  {sizes}{_left_out(splits.left_out)}", f"splits  {assigned.listing.meaning}"]
+        return lines
+    lines.append(f"splits  {assigned.listing.meaning}")
     lines += [f"note    {note}" for note in assigned.listing.notes]
     if assigned.groups:
         lines.append(f"groups  {describe_groups(assigned)}")
@@ -29,6 +29,22 @@ def describe_images(splits: Splits, assigned: Assignment | None) -> list[str]:
         reasons = count_reasons(row[REASON] for row in skipped)
         lines.append(f"skipped {files} not used: {reasons}; see {DATA_DIR}/{SKIPPED_CSV} in the study")
     return lines
+
+
+def describe_sizes(splits: Splits) -> str:
+    """How many images each split has, and how many are in none."""
+    sizes = f"{len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test"
+    return f"{sizes}{_left_out(splits.left_out)}"
+
+
+def describe_times(folds: int, repeats: int) -> str:
+    """How often each trial trains, to be appended to its epochs; "" for once.
+
+    >>> describe_times(5, 2)
+    ' x 5 folds x 2 repeats'
+    """
+    counts = ((folds, "folds"), (repeats, "repeats"))
+    return "".join(f" x {count} {word}" for count, word in counts if count > 1)
 
 
 def _left_out(count: int) -> str:

@@ -14,7 +14,6 @@ from inat.constants import SEARCH_KIND
 from inat.data.splits import DataSummary
 from inat.errors import StudyError
 from inat.study.metadata import require
-from inat.study.study import Study
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "ray", "optuna", "numpy", "pillow")
 
@@ -37,18 +36,18 @@ def study_info(config: SearchConfig, space: Mapping[str, Any], data: DataSummary
     }
 
 
-def check_unchanged(study: Study, data: DataSummary, space: dict[str, Any]) -> None:
-    """Raise StudyError if the images or the search space differ from the ones that the study began with."""
-    require(study.info, study.directory, "data.fingerprint", "space")
-    if study.info["data"]["fingerprint"] != data.fingerprint:
+def check_unchanged(directory: Path, info: dict[str, Any], data: DataSummary, space: dict[str, Any]) -> None:
+    """Raise StudyError if images or search space differ from those that the study with this ``info`` began with."""
+    require(info, directory, "data.fingerprint", "space")
+    if info["data"]["fingerprint"] != data.fingerprint:
         raise StudyError(
-            f"the photos have changed since {study.directory} began, so its trials could not be compared; "
+            f"the photos have changed since {directory} began, so its trials could not be compared; "
             "restore them, pass --data with the place they moved to, or start a new study"
         )
-    if study.info["space"] != space:
-        changed = sorted(n for n in study.info["space"].keys() | space if study.info["space"].get(n) != space.get(n))
+    if info["space"] != space:
+        changed = sorted(n for n in info["space"].keys() | space if info["space"].get(n) != space.get(n))
         raise StudyError(
-            f"the search space has changed since {study.directory} began ({', '.join(changed)}); start a new study"
+            f"the search space has changed since {directory} began ({', '.join(changed)}); start a new study"
         )
 
 

@@ -1,6 +1,5 @@
 """--plan of a search from scratch: how many trials and epochs it has, and their cost on this machine."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,19 +15,19 @@ from analysis.terminal import PlainConsole
 from inat.config.search import SearchConfig
 from inat.config.trial import TrialConfig, active_params
 from inat.constants import DIGITS
-from inat.data.splits import DataSummary, inspect_data
+from inat.data.splits import Splits
 from inat.errors import ConfigError
 from inat.machine import usable_cores, usable_memory
 from inat.study.trial import short_name
 from inat.tuning.cost_estimate import format_seconds
+from inat.tuning.describe_data import describe_sizes, describe_times
 from inat.tuning.expected_epochs import expected_epochs
 from inat.tuning.network_timing import NetworkSize, NetworkSpeed, measure_speeds, size_of
+from inat.tuning.progress import Progress, describe_nothing_left, describe_trials, progress_of
 from inat.tuning.ray_backend.slots import Node, Slots, plan_slots
 from inat.tuning.runner import rungs_of
-from inat.tuning.space import presets
-from inat.tuning.space.backbone_checks import choices
 from inat.tuning.space.domains import optuna_space
-from inat.tuning.space.grid import grid_of
+from inat.tuning.task import Task, check_task
 
 DRAWS = 100  # configurations whose size is computed; sorted by it, those that are timed represent equal parts
 TIMED = 7
@@ -51,9 +50,10 @@ class Timed:
 class SearchCost:
     """What a search would do and cost. ``timed`` are representative configurations, the cheapest first.
 
-    ``epochs`` are those of all trials and their ``trainings``, one per fold and repeat.
+    ``trials`` are left to run. ``epochs`` are those of all of them and their ``trainings``, one per fold and repeat.
     """
 
+    progress: Progress
     trials: int
     trainings: int
     rungs: Sequence[int]
@@ -79,62 +79,67 @@ class SearchCost:
 
 
 def print_scratch_plan(config: SearchConfig) -> None:
-    """Print what the search that ``config`` describes would do and cost; Ray does not start.
+    """Print what the search that ``config`` describes would do and cost, or what is left of the one that it resumes.
 
-    Raises the same ConfigError or DataError as the search would, for a wrong space or wrong data.
+    Ray does not start, and no study is written. Images are decoded into the cache, as for the search. Raises the same
+    ConfigError, DataError or StudyError as the search would.
     """
     console = PlainConsole()
-    space = presets.space_of(config)
-    data = inspect_data(config.data_config())
-    with console.status("timing networks of the space"):
-        cost = estimate_cost(config, space, data)
+    task = check_task(config)
+    splits, progress = task.load(), progress_of(task)
     side = config.resolved_image_size
     console.print(
-        f"data    {config.data}: {len(data.classes)} classes, {side} x {side} px\n"
-        f"images  {cost.train:,} train, {cost.val:,} validation\n"
-        f"search  {describe_epochs(config, cost)}"
+        f"data    {config.data}: {len(splits.classes)} classes, {side} x {side} px\nimages  {describe_sizes(splits)}"
     )
+    if not progress.left:
+        console.print(f"search  {describe_nothing_left(progress)}")
+        return
+    with console.status("timing networks of the space"):
+        cost = estimate_cost(task, splits, progress)
+    console.print(f"search  {describe_epochs(config, cost)}")
     console.print(cost_table(config, cost))
     console.print(describe_time(config, cost))
-    console.print(f"disk    {describe_disk(config, space, data, cost)}")
+    console.print(f"disk    {describe_disk(config, splits, cost)}")
 
 
-def estimate_cost(config: SearchConfig, space: Mapping[str, Any], data: DataSummary) -> SearchCost:
-    """Estimate the cost from configurations drawn from ``space``; some of them are timed on this machine."""
+def estimate_cost(task: Task, splits: Splits, progress: Progress) -> SearchCost:
+    """Estimate the cost from configurations drawn from the space; some of them are timed on this machine."""
+    config, classes = task.config, len(splits.classes)
     slots = plan_slots([Node(usable_cores(), torch.cuda.device_count(), memory=usable_memory())], config)
     torch.set_num_threads(max(1, int(slots.cpus)))
-    trials, drawn = draw_params(config, space)
-    sized = _sorted_by_size(config, drawn, len(data.classes))
+    sized = _sorted_by_size(config, draw_params(task, progress), classes)
     chosen = [sized[int((part + 0.5) / TIMED * len(sized))] for part in range(TIMED)]
-    speeds = measure_speeds([each[0] for each in chosen], len(data.classes), SECONDS / TIMED)
-    share = 1 / config.folds if config.folds > 1 else config.data_config().val_share
-    val = math.ceil(share * data.images)  # as scikit-learn rounds
+    speeds = measure_speeds([each[0] for each in chosen], classes, SECONDS / TIMED)
     rungs, longest = rungs_of(config), config.max_epochs * config.trainings
+    before, whole = (
+        expected_epochs(trials, rungs.steps, longest, config.reduction_factor)
+        for trials in (len(progress.ended), progress.wanted)
+    )
     return SearchCost(
-        trials=trials,
+        progress=progress,
+        trials=progress.left,
         trainings=config.trainings,
         rungs=rungs.milestones,
-        epochs=trials * longest,
-        expected_epochs=expected_epochs(trials, rungs.steps, longest, config.reduction_factor),
-        train=data.images - val,
-        val=val,
+        epochs=progress.left * longest,
+        expected_epochs=whole - before,  # ASHA compares with trials that have ended
+        train=len(splits.train),
+        val=len(splits.val),
         timed=[Timed(*each, speed) for each, speed in zip(chosen, speeds, strict=True)],
         most_parameters=max(size.parameters for _, _, size in sized),
         slots=slots,
     )
 
 
-def draw_params(config: SearchConfig, space: Mapping[str, Any]) -> tuple[int, list[dict[str, Any]]]:
-    """Return the number of trials, and hyperparameters of them: those of a grid, else random ones."""
-    if config.searcher == "grid":
-        grid = grid_of(space)[: config.num_samples]
+def draw_params(task: Task, progress: Progress) -> list[Mapping[str, Any]]:
+    """Return hyperparameters of trials that are left: those of a grid, else random ones."""
+    if task.grid:
+        grid = progress.untried(task.grid)
         step = max(1, len(grid) // DRAWS)
-        return len(grid), grid[::step]
-    assert config.num_samples is not None
+        return grid[::step]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=RandomSampler(seed=config.seed))
-    distributions = optuna_space(space)
-    return config.num_samples, [study.ask(distributions).params for _ in range(DRAWS)]
+    study = optuna.create_study(sampler=RandomSampler(seed=task.config.seed))
+    distributions = optuna_space(task.space)
+    return [study.ask(distributions).params for _ in range(DRAWS)]
 
 
 def _sorted_by_size(
@@ -156,9 +161,8 @@ def _sorted_by_size(
 
 def describe_epochs(config: SearchConfig, cost: SearchCost) -> str:
     """Write the number of trials, and of the epochs with and without ASHA."""
-    times = "".join(f" x {count} {word}" for word, count in (("folds", config.folds), ("repeats", config.repeats))
-                    if count > 1)  # fmt: skip
-    text = f"{cost.trials:,} trials of up to {config.max_epochs} epochs{times}: {cost.epochs:,} epochs"
+    times = describe_times(config.folds, config.repeats)
+    text = f"{describe_trials(cost.progress)} of up to {config.max_epochs} epochs{times}: {cost.epochs:,} epochs"
     places = [f"epoch{'s' if len(cost.rungs) > 1 else ''} {join_words(cost.rungs)}"] if cost.rungs else []
     places += ["the end of each training"] if times else []
     if not places:
@@ -207,18 +211,19 @@ def describe_time(config: SearchConfig, cost: SearchCost) -> str:
     return (
         f"time    {time}\n"
         f"        estimated from a few steps of {len(cost.timed)} configurations drawn from the space; --patience "
-        "ends trials earlier, and the sampler may prefer cheaper or dearer ones"
+        "ends trials earlier, and the sampler may prefer cheaper or dearer ones\n"
+        "        starting Ray and its workers, and the report, come on top"
     )
 
 
-def describe_disk(config: SearchConfig, space: Mapping[str, Any], data: DataSummary, cost: SearchCost) -> str:
-    """Write the bytes of checkpoints in the study, and of decoded images in the cache."""
+def describe_disk(config: SearchConfig, splits: Splits, cost: SearchCost) -> str:
+    """Write the bytes of checkpoints in the study, and of decoded images, which the cache has already."""
     weights = cost.most_parameters * WEIGHT_BYTES
     running = min(cost.slots.count, cost.trials)
-    checkpoints = (min(config.keep_checkpoints, cost.trials) + 1 + running * (1 + LAST_FACTOR)) * weights
+    checkpoints = (min(config.keep_checkpoints, cost.progress.wanted) + 1 + running * (1 + LAST_FACTOR)) * weights
     text = f"up to {decimal(checkpoints)} for checkpoints"
     if config.data == DIGITS:
         return text
-    settings = config.data_config()
-    pixels = settings.image_size**2 + (settings.crop_size**2 if True in choices(space, "use_augmentation") else 0)
-    return f"{text}, {decimal(data.images * 3 * pixels)} for decoded training photos in {config.cache_dir}"
+    crops = [splits.train.crops.images] if splits.train.crops else []
+    stored = {id(array): array.nbytes for array in (splits.train.images, splits.test.images, *crops)}
+    return f"{text}; {decimal(sum(stored.values()))} of decoded photos are in {config.cache_dir}"

@@ -1,7 +1,6 @@
 """A search from its configuration to the finished study."""
 
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,35 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from inat.config.durations import seconds_of
-from inat.config.objective import TOP2
 from inat.config.search import SearchConfig
-from inat.config.trial import DataConfig
 from inat.config.validation import expanded
 from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, GRID
 from inat.data.class_balance import class_counts
-from inat.data.listing import download
 from inat.data.records import write_records
-from inat.data.splits import DataSummary, assignment, inspect_data, load_splits
-from inat.errors import ConfigError, StudyError
+from inat.data.splits import assignment
+from inat.errors import StudyError
 from inat.study import checkpoint_retention
 from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study, cannot_create
 from inat.tuning.best import read_best
 from inat.tuning.lifecycle import TrialCallback
-from inat.tuning.loggers import wandb_logger
 from inat.tuning.loggers.background import BackgroundLogger
 from inat.tuning.loggers.optuna_db import OptunaDbWriter
 from inat.tuning.loggers.tensorboard_logger import TensorboardLogger
 from inat.tuning.loggers.wandb_logger import WandbLogger
+from inat.tuning.progress import wanted_trials
 from inat.tuning.provenance import check_unchanged, study_info
 from inat.tuning.ray_backend.slots import Slots
 from inat.tuning.retry_failed import retry_failed_trials
 from inat.tuning.runner import Objective, PrintLine, RunSpec, restored_scheduler, run_trials, rungs_of
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
 from inat.tuning.space import backbone_checks, presets
-from inat.tuning.space.grid import grid_of
-from inat.tuning.space.initial_points import read_initial_points
 from inat.tuning.stoppers import StopAtLimits
+from inat.tuning.task import check_task
 from inat.tuning.worker.trainable import run_trial
 
 START_FROM = "start_from"  # in study.json: the configurations that are tried first
@@ -66,28 +61,18 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
     Raises ConfigError, DataError or StudyError for all that can be wrong with data, space, weights or directory, before
     Ray starts and without leaving a study behind.
     """
-    config = config.resolved()
-    space = presets.space_of(config)
-    grid = grid_of(space) if config.searcher == "grid" else []
-    if config.download:
-        download(config.data_config())
-    data = inspect_data(config.data_config())
-    check_metric(config, data)
+    task = check_task(config)
+    config, space, data = task.config, dict(task.space), task.data
     weights = backbone_checks.check_backbones(config, space, data)
-    splits = [load_splits(one) for one in data_configs(config, space)]  # decodes images before a trial waits for them
-    wandb_logger.check_login(config.wandb)
-    if config.compile:
-        from inat.training.precision import check_compiler  # loads torch, which the search itself does not need
-
-        check_compiler()
+    splits = task.load()  # decodes images before a trial waits for them
     if config.resume is None:
         storage = expanded(config.storage_path)
         directory = storage / config.name if config.name else claim_directory(storage, default_name(config))
         info = study_info(config, presets.space_to_json(space), data)
         info |= {
-            START_FROM: read_initial_points(config.start_from, space),
-            GRID: grid,
-            CLASS_COUNTS: class_counts(splits[0]),
+            START_FROM: task.start_from,
+            GRID: task.grid,
+            CLASS_COUNTS: class_counts(splits),
             backbone_checks.WEIGHTS: weights,
         }
         study = Study.create(directory, info)
@@ -96,7 +81,7 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
     study = Study.open(expanded(config.resume))
     try:
         read_best(study.directory)  # if it is damaged, the user is told before anything runs
-        check_unchanged(study, data, presets.space_to_json(space))
+        check_unchanged(study.directory, study.info, data, presets.space_to_json(space))
         backbone_checks.check_weights_unchanged(study.info.get(backbone_checks.WEIGHTS, {}), weights)
     except StudyError:
         study.close()
@@ -107,15 +92,6 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
     return study, space
 
 
-def check_metric(config: SearchConfig, data: DataSummary) -> None:
-    """Raise ConfigError for a metric that says nothing about these images."""
-    if config.objective is TOP2 and len(data.classes) < 3:
-        raise ConfigError(
-            f"--metric top2 is 1 for every network, because {config.data} has {len(data.classes)} classes; "
-            "choose another metric"
-        )
-
-
 def keep_records(study: Study, config: SearchConfig) -> None:
     """Write what the study keeps about its images into its folder ``data/``."""
     if config.data != DIGITS:
@@ -123,16 +99,9 @@ def keep_records(study: Study, config: SearchConfig) -> None:
             write_records(study.directory / DATA_DIR, assignment(config.data_config(use_augmentation=False)))
 
 
-def data_configs(config: SearchConfig, space: Mapping[str, Any]) -> list[DataConfig]:
-    """Return the data settings of the trials of ``space``, one for each image size."""
-    augmented = True in backbone_checks.choices(space, "use_augmentation")
-    return [config.data_config(s, use_augmentation=augmented) for s in backbone_checks.image_sizes(config, space)]
-
-
 def trials_wanted(config: SearchConfig, study: Study) -> int:
     """Return how many trials the study is to have: --num-samples, but at most the configurations of a grid."""
-    known = len(study.info.get(GRID, ())) or math.inf
-    return int(min(known, math.inf if config.num_samples is None else config.num_samples))
+    return wanted_trials(config, study.info.get(GRID, ()))
 
 
 def default_name(config: SearchConfig) -> str:

@@ -11,7 +11,7 @@ from inat.config.trial import DataConfig
 from inat.constants import TEST, VAL
 from inat.data import listing
 from inat.data.folds import FOLD_SEED, check_foldable, check_units_foldable, cut_folds, fold_rows
-from inat.data.split_rows import Units, assign
+from inat.data.split_rows import Units, assign, cut
 from inat.data.splits import assignment, inspect_data, load_splits
 from inat.errors import DataError
 from tests.conftest import write_image
@@ -100,6 +100,35 @@ def test_more_folds_than_photos_in_a_class_are_refused_in_a_sentence():
     check_foldable([0, 0, 1, 1, 1], ["birds/wren", "birds/owl"], 2)
     with pytest.raises(DataError, match=r"class birds/wren has 2 photos, fewer than --folds 3; add photos or lower"):
         check_foldable([0, 0, 1, 1, 1], ["birds/wren", "birds/owl"], 3)
+
+
+@given(st.lists(st.integers(2, 40), min_size=2, max_size=5), st.sampled_from([0.1, 0.2, 0.25, 0.5]))
+def test_what_is_left_beside_the_test_split_is_never_underestimated(sizes, share):
+    labels = labels_of(sizes, 0)
+    rows = np.arange(len(labels))
+    assume(share * len(labels) >= len(sizes) and (1 - share) * len(labels) >= len(sizes))
+    left, _ = cut(rows, labels, share, singles(labels))
+    for index, size in enumerate(sizes):
+        names = [f"class {number}" for number in range(len(sizes))]
+        folds = int((labels[left] == index).sum())
+        others = [number for number in range(len(sizes)) if number != index]
+        alone = [0] * size + [1] * (10 * size)  # so that it is the smallest class
+        check_foldable(alone, [names[index], names[others[0]]], folds, keeps=1 - share)
+
+
+def test_the_photos_and_groups_that_are_to_be_folded_are_counted(tmp_path):
+    for index, name in enumerate(("owl", "wren")):
+        for number in range(20):
+            write_image(tmp_path / "photos" / name / f"{number // 2}-{number % 2}.png", 100 * index + number)
+    data = DataConfig(data=str(tmp_path / "photos"), image_size=16, cache_dir=str(tmp_path / "cache"), folds=17)
+    with pytest.raises(DataError, match="owl has 16 photos without the test split, fewer than --folds 17"):
+        inspect_data(data)
+    inspect_data(replace(data, folds=16))
+    grouped = replace(data, group_by="[a-z]+/[0-9]+", folds=11)
+    with pytest.raises(DataError, match="owl has 10 groups of photos, fewer than --folds 11"):
+        inspect_data(grouped)
+    inspect_data(replace(grouped, folds=10))
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize(("grouped", "kind"), [(False, "different photos"), (True, "groups of photos")])

@@ -63,6 +63,7 @@ def test_a_search_with_folds_says_mean_and_error_and_its_files_can_be_used(tmp_p
     done = subprocess.run([sys.executable, str(ROOT / "tune_scratch.py"), *options], capture_output=True, text=True,
                           timeout=240, check=False, cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "search  3 trials, up to 2 epochs x 3 folds, space small" in done.stdout
     assert "folds   each trial trains once per fold, 3 folds of the train and validation images" in done.stdout
     assert "images  958 train, 479 validation, 360 held-out test" in done.stdout
     study = load_study(tmp_path / "study")
@@ -246,6 +247,10 @@ def test_the_summary_says_what_and_where(tmp_path):
     settings = SearchConfig(data="digits", num_samples=9)
     assert "9 trials, 3 of them already ended, up to 27 epochs" in command.describe_task(
         settings, study, presets.space_of(settings)
+    )
+    folded = SearchConfig(data="digits", num_samples=9, max_epochs=5, folds=3, repeats=2)
+    assert "up to 5 epochs x 3 folds x 2 repeats, space small" in command.describe_task(
+        folded, study, presets.space_of(folded)
     )
     assert f"--resume {study.directory}" in command.describe_interruption(settings, study)
     assert "failed with: ValueError: x" in command.describe_failure(study)

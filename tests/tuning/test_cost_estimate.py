@@ -1,13 +1,18 @@
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from inat.config.finetune import FinetuneConfig
-from inat.tuning import cost_estimate
+from inat.data.splits import Split, Splits
+from inat.tuning import cost_estimate, search
 from inat.tuning.backbone_timing import NetworkCost, StageCost
 from inat.tuning.cost_estimate import ImageCounts, TrialCost, trial_cost
-from inat.tuning.space import presets
+from inat.tuning.progress import progress_of
+from inat.tuning.space.grid import grid_of
+from inat.tuning.task import check_task
 from tests.paths import ROOT
 
 
@@ -26,7 +31,11 @@ def measured(monkeypatch):
 
 
 def rows_of(config: FinetuneConfig) -> list[cost_estimate.PlanRow]:
-    return cost_estimate.make_plan(config, presets.space_of(config), images=100, num_classes=10)
+    task = check_task(config)
+    rows = np.arange(100)
+    part = Split(np.zeros((100, 1, 1, 3), np.uint8), rows % 10, rows)
+    splits = Splits(tuple("abcdefghij"), replace(part, rows=rows[:80]), replace(part, rows=rows[80:]), part)
+    return cost_estimate.make_plan(config, task, splits, progress_of(task))
 
 
 def test_the_rows_hold_every_trial_of_the_grid_and_each_backbone_is_measured_once(measured):
@@ -55,6 +64,25 @@ def test_a_cut_grid_and_a_sampler_have_num_samples_trials(measured):
     assert sum(row.trials for row in rows) == pytest.approx(50)
     # A sampler draws the strategy independently of k_layers: unfreeze_all as often as all freeze_partial together.
     assert [row.trials for row in rows] == pytest.approx([50 / 3, 50 / 9, 50 / 9, 50 / 9, 50 / 3])
+
+
+@pytest.mark.parametrize("searcher", ["grid", "random"])
+def test_a_resumed_plan_has_the_trials_that_are_left(measured, tmp_path, searcher):
+    options = {"data": "digits", "backbones": ("mobilenet_v2",), "strategies": ("freeze_all", "unfreeze_all"),
+               "image_size": 64, "augmentation": "off", "weights": "none", "searcher": searcher,
+               "num_samples": 10}  # fmt: skip
+    study, space = search.open_study(FinetuneConfig(**options, storage_path=tmp_path, name="study"))
+    grid = grid_of(space) if searcher == "grid" else [{"strategy": "freeze_all", "x": x} for x in range(4)]
+    tried = [params for params in grid if params["strategy"] == "freeze_all"][:3]
+    for params in tried:
+        study.end_trial(study.add_trial(params).trial_id, "completed")
+    study.close()
+    rows = rows_of(FinetuneConfig(**options, resume=study.directory))
+    assert sum(row.trials for row in rows) == pytest.approx(7)
+    untried = [params["strategy"] for params in grid if params not in tried][:7]
+    for row in rows:
+        wanted = untried.count(row.params["strategy"]) if searcher == "grid" else 3.5
+        assert row.trials == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@ import sys
 import pytest
 
 from inat.config.search import SearchConfig
-from inat.data.splits import inspect_data
-from inat.errors import ConfigError
-from inat.tuning import scratch_plan
+from inat.data.splits import assignment, load_splits
+from inat.errors import ConfigError, DataError, StudyError
+from inat.study.study import Study
+from inat.tuning import scratch_plan, search
 from inat.tuning.network_timing import NetworkSpeed
-from inat.tuning.space import presets
+from inat.tuning.progress import progress_of
+from inat.tuning.task import check_task
+from tests.conftest import write_image
 from tests.paths import ROOT
 
 
@@ -26,7 +29,8 @@ def measured(monkeypatch):
 
 
 def cost_of(config: SearchConfig) -> scratch_plan.SearchCost:
-    return scratch_plan.estimate_cost(config, presets.space_of(config), inspect_data(config.data_config()))
+    task = check_task(config)
+    return scratch_plan.estimate_cost(task, task.load(), progress_of(task))
 
 
 def test_the_timed_configurations_are_the_same_each_time_and_rise_in_size(measured):
@@ -41,7 +45,13 @@ def test_the_timed_configurations_are_the_same_each_time_and_rise_in_size(measur
 
 def test_the_time_is_that_of_all_epochs_over_the_slots(measured):
     cost = cost_of(SearchConfig(data="digits", num_samples=12, max_epochs=9, max_concurrent=1))
-    assert (cost.trials, cost.epochs, cost.train, cost.val, cost.slots.count) == (12, 108, 1149, 288, 1)
+    assert (cost.trials, cost.epochs, cost.train, cost.val, cost.slots.count) == (
+        12,
+        108,
+        1149,
+        288,
+        1,
+    )  # 360 more are held out
     mean_epoch = 0.004 * 1149  # the median of 0.001 ... 0.007 per image
     assert cost.seconds(108) == pytest.approx(12 * 1.0 + 108 * mean_epoch)
     assert 12 * 3 < cost.expected_epochs < 108
@@ -82,7 +92,7 @@ def test_without_rungs_there_is_one_time(measured):
 def test_checkpoints_take_the_disk_of_the_largest_network(measured):
     config = SearchConfig(data="digits", num_samples=3, max_concurrent=1)
     cost = cost_of(config)
-    text = scratch_plan.describe_disk(config, presets.space_of(config), inspect_data(config.data_config()), cost)
+    text = scratch_plan.describe_disk(config, load_splits(config.data_config()), cost)
     largest = cost.most_parameters * 4
     assert text.startswith("up to ")
     assert f"{largest * (3 + 1 + 4) / 1e6:.1f} MB" in text
@@ -91,6 +101,82 @@ def test_checkpoints_take_the_disk_of_the_largest_network(measured):
 def test_a_slot_that_does_not_fit_is_refused(measured):
     with pytest.raises(ConfigError, match="lower --cpus-per-trial"):
         cost_of(SearchConfig(data="digits", num_samples=3, cpus_per_trial=1000))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder without splits; one photo has a copy in the same class."""
+    for index, name in enumerate(("owl", "wren")):
+        for number in range(20):
+            write_image(tmp_path / "photos" / name / f"{number}.png", 100 * index + number)
+    first = tmp_path / "photos" / "owl" / "0.png"
+    (first.parent / "again.png").write_bytes(first.read_bytes())
+    return {"data": str(tmp_path / "photos"), "image_size": 16, "cache_dir": tmp_path / "cache", "num_samples": 2,
+            "max_epochs": 3, "max_concurrent": 1, "storage_path": tmp_path / "results"}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{}, {"folds": 3}, {"folds": 3, "repeats": 2}, {"keep_duplicates": True}])
+def test_the_photos_are_counted_in_the_splits_of_the_search(measured, photos, capsys, tmp_path, changes):
+    config = SearchConfig(**photos | changes)
+    scratch_plan.print_scratch_plan(config)
+    splits = load_splits(config.data_config())
+    line = f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test"
+    assert line in capsys.readouterr().out
+    cost = cost_of(config)
+    assert (cost.train, cost.val) == (len(splits.train), len(splits.val))
+    assert cost.train + cost.val + len(splits.test) == 41
+    assert len(splits.test) >= 8
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("changes", [{"folds": 19}, {"group_by": "[a-z]+"}, {"metric": "top2"}])
+def test_a_plan_is_refused_in_the_words_of_the_search(photos, tmp_path, changes):
+    config = SearchConfig(**photos | changes)
+    with pytest.raises((ConfigError, DataError)) as refused:
+        search.open_study(config)
+    with pytest.raises(type(refused.value)) as planned:
+        scratch_plan.print_scratch_plan(config)
+    assert str(planned.value) == str(refused.value)
+
+
+def test_the_disk_has_the_decoded_photos_once(measured, photos):
+    config = SearchConfig(**photos)
+    data = config.data_config()
+    text = scratch_plan.describe_disk(config, load_splits(data), cost_of(config))
+    decoded = 41 * 3 * (data.image_size**2 + data.crop_size**2)
+    assert len(assignment(data).listing.names) == 41
+    assert f"; {decoded / 1000:.1f} kB of decoded photos are in {config.cache_dir}" in text
+
+
+def test_a_plan_of_a_study_is_of_what_is_left(measured, tmp_path, capsys):
+    settings = {"data": "digits", "num_samples": 12, "max_epochs": 9, "max_concurrent": 1}
+    study, _ = search.open_study(SearchConfig(**settings, storage_path=tmp_path, name="study"))
+    for state in ("completed", "stopped", "failed"):
+        study.end_trial(study.add_trial({"x": 1}).trial_id, state)
+    study.add_trial({"x": 1})  # unfinished
+    resumed = SearchConfig(**settings, resume=study.directory)
+    cost = cost_of(resumed)  # while the study is open
+    assert (cost.trials, cost.epochs) == (9, 81)
+    assert cost.expected_epochs < cost_of(SearchConfig(**settings)).expected_epochs
+    text = scratch_plan.describe_epochs(resumed, cost)
+    assert text.startswith("9 of 12 trials are left, of up to 9 epochs: 81 epochs, about ")
+    assert cost_of(SearchConfig(**settings, resume=study.directory, retry_failed=True)).trials == 10
+    for _ in range(9):
+        study.end_trial(study.add_trial({"x": 1}).trial_id, "completed")
+    measured.clear()
+    scratch_plan.print_scratch_plan(resumed)
+    assert "search  all 12 trials have ended, so nothing is left to run" in capsys.readouterr().out
+    assert measured == []
+    study.close()
+
+
+def test_a_plan_of_a_study_with_other_photos_is_refused(photos, tmp_path):
+    study, _ = search.open_study(SearchConfig(**photos, name="study"))
+    study.close()
+    write_image(tmp_path / "photos" / "owl" / "new.png", 999)
+    with pytest.raises(StudyError, match="photos have changed since"):
+        scratch_plan.print_scratch_plan(SearchConfig(**photos, resume=study.directory))
+    Study.open(study.directory).close()
 
 
 @pytest.mark.slow

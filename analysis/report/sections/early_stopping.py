@@ -1,5 +1,6 @@
 """The section about early stopping: what it saved, what it may have missed, busy slots, and failed trials."""
 
+from analysis.budgets import trainings_of
 from analysis.comparable import describe_metric
 from analysis.early_stopping.audit import MIN_COMPLETED, NOTES, audit_tables, missed_summary, savings
 from analysis.early_stopping.timeline import best_against_epochs, utilisation
@@ -25,9 +26,11 @@ def early_stopping_findings(study: StudyData) -> list[str]:
         return []
     spent = to_last_epoch["epochs_spent"]
     stopped = counted(to_last_epoch["stopped"], "stopped trial")
+    trainings = trainings_of(study)
+    of_each = f" of all {trainings} trainings" if trainings > 1 else ""
     alternatives = (
         f"{spent + to_last_epoch['epochs_saved']:,.0f} if the {stopped} had trained to "
-        f"{study.unit} {to_last_epoch['epochs_per_trial']:.0f}"
+        f"{study.unit} {to_last_epoch['epochs_per_trial'] / trainings:.0f}{of_each}"
     )
     known = as_completed["epochs_saved"] == as_completed["epochs_saved"]
     if known and as_completed["epochs_saved"] != to_last_epoch["epochs_saved"]:

@@ -16,7 +16,7 @@ from inat.data.inspect import facts
 from inat.data.inspect.collect import Collected
 from inat.data.inspect.examples import copy_gallery, example_gallery, extreme_gallery
 from inat.data.inspect.search_time import SearchTime
-from inat.data.inspect.text import describe_time, rough_duration
+from inat.data.inspect.text import rough_duration
 
 
 def make_page(found: Collected, name: str, command: str, time: SearchTime | None) -> Report:
@@ -102,7 +102,11 @@ def _search_items(found: Collected, command: str, time: SearchTime | None) -> li
     counts = class_counts(found.splits)
     items: list[Item] = [f"Decoded photos: {facts.store(found)}."]
     if time:
-        items.append(f"A default search takes {describe_time(time)}; reading and augmenting photos is not included.")
+        items.append(
+            f"A default search takes about {rough_duration(time.seconds)} ({time.trials} trials on {time.device}, from "
+            f"a few training steps of a middle-sized network{of_space(time)}; reading and augmenting photos is not "
+            "included). Add --plan to the command below to time networks of the space."
+        )
     if len(counts):
         items.append(describe_constant(counts, found.classes))
     items.append(f"These photos cannot be trained on: {found.problem}." if found.problem else f"Next: {command}")

@@ -51,12 +51,14 @@ def _counted(count: int, one: str, several: str) -> str:
 def describe_time(time: SearchTime) -> str:
     """The estimated time of a search, with what it is based on."""
     return (
-        f"about {rough_duration(time.seconds)} for {time.trials} trials on {time.device}, from a few training steps of "
-        f"a middle-sized network{_of_space(time)}"
+        f"about {rough_duration(time.seconds)} for {time.trials} trials on {time.device}, a rough guess from a few "
+        f"training steps of a middle-sized network{of_space(time)}; add --plan to the command below to time networks "
+        "of the space"
     )
 
 
-def _of_space(time: SearchTime) -> str:
+def of_space(time: SearchTime) -> str:
+    """The space that an estimate assumes, to be appended to a network; "" if it is unknown."""
     return f" of the space {time.space}" if time.space else ""
 
 

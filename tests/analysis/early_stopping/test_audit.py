@@ -4,6 +4,7 @@ import pytest
 from scipy import stats
 
 from analysis.early_stopping.audit import failures, missed_summary, missed_winners, rung_correlations, savings
+from analysis.report.sections.early_stopping import early_stopping_findings
 from analysis.study import StudyData
 from tests.analysis.studies import study_of
 
@@ -30,6 +31,18 @@ def test_savings_computed_by_hand():
     assert table.loc["max_epochs", "seconds_saved"] == 24
     assert table.loc["max_epochs", "share_saved"] == pytest.approx(12 / 32)
     assert table.loc["as completed trials", "epochs_saved"] == 8  # to the mean of 9 and 5
+
+
+def test_a_stopped_trial_would_have_trained_on_in_all_folds_and_repeats():
+    curves, states = [[0.1] * 18, [0.1] * 3, [0.1] * 4], ["completed", "stopped", "stopped"]
+    study = study_of(
+        [{"x": 1}] * 3, curves, states, grace_period=1, reduction_factor=3, max_epochs=3, folds=3, repeats=2
+    )
+    row = savings(study).set_index("against").loc["max_epochs"]
+    assert (row["epochs_per_trial"], row["epochs_spent"], row["epochs_saved"]) == (18, 25, 15 + 14)
+    found = early_stopping_findings(study)[0]
+    assert found.startswith("Early stopping saved 29 epochs (25 trained; 54 if the 2 stopped trials had trained to ")
+    assert "to epoch 3 of all 6 trainings" in found
 
 
 def test_rung_correlation_is_scipys_over_the_survivors():

@@ -25,8 +25,8 @@ def test_the_text_has_all_facts_in_some_25_lines(found):
     for label in labels:
         assert any(line.startswith(f"{label} ") for line in text.splitlines()), label
     assert (
-        "about 2 h for 480 trials on 2 cores, from a few training steps of a middle-sized network of the space small"
-        in text
+        "about 2 h for 480 trials on 2 cores, a rough guess from a few training steps of a middle-sized network of the "
+        "space small; add --plan to the command below" in text
     )
 
 

@@ -1,0 +1,74 @@
+"""What a search is asked to do, checked before Ray starts; a search and its plan are refused for the same reasons."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inat.config.objective import TOP2
+from inat.config.search import SearchConfig
+from inat.config.trial import DataConfig
+from inat.data.listing import download
+from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
+from inat.errors import ConfigError
+from inat.tuning.loggers import wandb_logger
+from inat.tuning.space import backbone_checks, presets
+from inat.tuning.space.grid import grid_of
+from inat.tuning.space.initial_points import read_initial_points
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A checked search: its settings with automatic values filled in, its space and its images.
+
+    ``grid`` are the configurations of a grid search, [] for a sampler. ``start_from`` are those that are tried first.
+    """
+
+    config: SearchConfig
+    space: Mapping[str, Any]
+    grid: list[dict[str, Any]]
+    start_from: list[dict[str, Any]]
+    data: DataSummary
+
+    def load(self) -> Splits:
+        """Decode the images at each size that trials need, unless the cache has them, and return the first splits.
+
+        DataError if they cannot be cut as the options ask.
+        """
+        first, *_ = [load_splits(one) for one in data_configs(self.config, self.space)]
+        return first
+
+
+def check_task(config: SearchConfig) -> Task:
+    """Check all of a search but its weights and its study, without decoding its images.
+
+    Raises ConfigError or DataError.
+    """
+    config = config.resolved()
+    space = presets.space_of(config)
+    grid = grid_of(space) if config.searcher == "grid" else []
+    start_from = [] if config.resume else read_initial_points(config.start_from, space)  # a study has its own
+    if config.download:
+        download(config.data_config())
+    data = inspect_data(config.data_config())
+    check_metric(config, data)
+    wandb_logger.check_login(config.wandb)
+    if config.compile:
+        from inat.training.precision import check_compiler  # loads torch, which the search itself does not need
+
+        check_compiler()
+    return Task(config, space, grid, start_from, data)
+
+
+def check_metric(config: SearchConfig, data: DataSummary) -> None:
+    """Raise ConfigError for a metric that says nothing about these images."""
+    if config.objective is TOP2 and len(data.classes) < 3:
+        raise ConfigError(
+            f"--metric top2 is 1 for every network, because {config.data} has {len(data.classes)} classes; "
+            "choose another metric"
+        )
+
+
+def data_configs(config: SearchConfig, space: Mapping[str, Any]) -> list[DataConfig]:
+    """Return the data settings of the trials of ``space``, one for each image size."""
+    augmented = True in backbone_checks.choices(space, "use_augmentation")
+    return [config.data_config(s, use_augmentation=augmented) for s in backbone_checks.image_sizes(config, space)]
