@@ -16,7 +16,7 @@ from inat.data.inspect import facts
 from inat.data.inspect.collect import Collected
 from inat.data.inspect.examples import copy_gallery, example_gallery, extreme_gallery
 from inat.data.inspect.search_time import SearchTime
-from inat.data.inspect.text import rough_duration
+from inat.data.inspect.text import of_space, rough_duration
 
 
 def make_page(found: Collected, name: str, command: str, time: SearchTime | None) -> Report:
