@@ -13,8 +13,8 @@ ROWS_PER_CHUNK = 4096
 
 def thumbnail(image: Image.Image) -> NDArray[np.uint8]:
     """Pixels (SIDE, SIDE, 3) of an RGB image, the same for each size that the image is stored at."""
-    # Averages of blocks first: a third faster than a single resize, and 7 % of the time of decoding and resizing.
-    factor = max(1, image.width // SIDE), max(1, image.height // SIDE)
+    # Blocks as large as a pixel of the thumbnail would cost a third less, but miss 2 % of the copies of half the size.
+    factor = max(1, image.width // (2 * SIDE)), max(1, image.height // (2 * SIDE))
     return np.asarray(image.reduce(factor).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
