@@ -30,7 +30,7 @@ from analysis.terminal import PlainConsole
 from inat.cli import run_command
 from inat.config.validation import expanded, positive_errors, raise_if_any
 from inat.data.image_files import UnusedFile, count_reasons
-from inat.data.image_folder import list_files, list_images
+from inat.data.image_folder import find_images
 from inat.errors import ConfigError, DataError
 from inat.study.atomic_io import atomic_replace, csv_lines
 from inat.training.inference import Model, Prediction, open_model, predict_images
@@ -88,8 +88,9 @@ def _find_photos(places: Sequence[Path]) -> tuple[list[str], list[UnusedFile]]:
     unused: list[UnusedFile] = []
     for place in (expanded(path) for path in places):
         if place.is_dir():
-            paths |= dict.fromkeys(str(place / path) for path in list_images(place))
-            unused += list_files(place)[1]
+            images, others = find_images(place)
+            paths |= dict.fromkeys(str(place / path) for path in images)
+            unused += others
         elif place.exists():
             paths[str(place)] = None
         else:

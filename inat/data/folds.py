@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from inat.constants import TEST
 from inat.data.image_files import Listing
-from inat.data.split_rows import SplitRows, Units
+from inat.data.split_rows import SplitRows, Units, first_of_each
 from inat.errors import DataError
 
 FOLD_SEED = 0  # fixed, so that all trials of all studies of the same images have the same folds
@@ -44,7 +44,7 @@ def cut_folds(rows: Rows, labels: Rows, units: Units, folds: int, repeat: int = 
     if units.grouped:
         inside = _group_folds(labels[rows], sets, folds, repeat)
     else:
-        heads = _heads(sets)
+        heads = first_of_each(sets)
         splitter = StratifiedKFold(folds, shuffle=True, random_state=FOLD_SEED + repeat)
         parts = [part for _, part in splitter.split(heads, labels[rows][heads])]
         inside = [np.isin(sets, sets[heads[part]]) for part in parts]
@@ -104,12 +104,7 @@ def check_units_foldable(rows: Rows, labels: Rows, units: Units, names: Sequence
         pairs = np.unique(np.stack([units.sets[rows], labels[rows]]), axis=1)
         check_foldable(pairs[1].tolist(), names, folds, "groups of photos")
     else:
-        heads = rows[_heads(units.sets[rows])]
+        heads = rows[first_of_each(units.sets[rows])]
         check_foldable(
             labels[heads].tolist(), names, folds, "photos" if len(heads) == len(rows) else "different photos"
         )
-
-
-def _heads(sets: Rows) -> Rows:
-    """Where the first image of each set is; without copies, that is everywhere."""
-    return np.sort(np.unique(sets, return_index=True)[1])

@@ -56,10 +56,15 @@ def list_images(folder: Path) -> list[str]:
 
     DataError if there are none, or if a folder cannot be listed.
     """
-    images, _ = list_files(folder)
+    return find_images(folder)[0]
+
+
+def find_images(folder: Path) -> tuple[list[str], list[UnusedFile]]:
+    """The images as in ``list_images``, and the files that are none, with the same errors."""
+    images, others = list_files(folder)
     if not images:
         raise DataError(f"{folder} has no image files ({some_suffixes()}) in it or its folders")
-    return images
+    return images, others
 
 
 def list_files(folder: Path) -> tuple[list[str], list[UnusedFile]]:

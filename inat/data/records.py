@@ -147,7 +147,8 @@ def _kind(first: tuple[str, str], other: tuple[str, str]) -> str:
 
 def _digests(assigned: Assignment, row: int) -> tuple[str, str]:
     """Digests of the file and of the decoded pixels of an image; "" for what cannot be read any more."""
-    part, index = _locate(assigned, row)
+    number, index = _locate(assigned, row)
+    part = assigned.listing.parts[number]
     if part.source:  # the images of a library have no files
         return "", hashlib.blake2b(stored_image(assigned, row).tobytes()).hexdigest()
     path = part.root / part.files[index].path
@@ -162,20 +163,16 @@ def _digests(assigned: Assignment, row: int) -> tuple[str, str]:
         return "", ""
 
 
-def _locate(assigned: Assignment, row: int) -> tuple[Any, int]:
-    development = assigned.listing.development
-    count = len(development.files)
-    if row < count:
-        return development, row
-    assert assigned.listing.test is not None
-    return assigned.listing.test, row - count
+def _locate(assigned: Assignment, row: int) -> tuple[int, int]:
+    """The number of the part that an image is in, and its index there."""
+    count = len(assigned.listing.development.files)
+    return (0, row) if row < count else (1, row - count)
 
 
 def stored_image(assigned: Assignment, row: int) -> NDArray[np.uint8]:
     """The stored pixels (S, S, 3) of an image."""
-    count = len(assigned.stores[0].labels)
-    store, index = (assigned.stores[0], row) if row < count else (assigned.stores[-1], row - count)
-    pixels: NDArray[np.uint8] = store.images[index]
+    number, index = _locate(assigned, row)
+    pixels: NDArray[np.uint8] = assigned.stores[number].images[index]
     return pixels
 
 

@@ -26,10 +26,6 @@ class Units:
     sets: Rows
     grouped: bool = False
 
-    def sizes(self, rows: Rows) -> Rows:
-        """Number of images of each set among ``rows``; only of sets that have some."""
-        return np.unique(self.sets[rows], return_counts=True)[1].astype(np.int64)
-
 
 @dataclass(frozen=True, slots=True)
 class SplitRows:
@@ -55,6 +51,11 @@ class SplitRows:
         return np.sort(np.concatenate([self.train, self.val, self.beside_val]))
 
 
+def first_of_each(sets: Rows) -> Rows:
+    """Where the first image of each set is, ascending; without copies, that is everywhere."""
+    return np.sort(np.unique(sets, return_index=True)[1])
+
+
 def cut(rows: Rows, labels: Rows, share: float, units: Units) -> tuple[Rows, Rows]:
     """Cut ``rows`` into the rest and a stratified ``share``; both are sorted, so that reads are sequential.
 
@@ -78,11 +79,11 @@ def cut(rows: Rows, labels: Rows, share: float, units: Units) -> tuple[Rows, Row
 
 
 def _cut_copies(rows: Rows, labels: Rows, share: float, units: Units) -> tuple[Rows, Rows]:
-    sets, first = np.unique(units.sets[rows], return_index=True)
-    if len(sets) == len(rows):
+    first = first_of_each(units.sets[rows])
+    if len(first) == len(rows):
         rest, part = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=SPLIT_SEED)
     else:
-        heads = np.sort(rows[first])
+        heads = rows[first]
         _, part = train_test_split(heads, test_size=share, stratify=labels[heads], random_state=SPLIT_SEED)
         inside = np.isin(units.sets[rows], units.sets[part])
         rest, part = rows[~inside], rows[inside]

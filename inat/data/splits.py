@@ -16,7 +16,7 @@ from inat.data.folds import check_listed_foldable, check_units_foldable, fold_ro
 from inat.data.image_files import Listing
 from inat.data.image_store import ImageStore, open_stores
 from inat.data.listing import check_splittable, groups_of, list_data
-from inat.data.split_rows import SplitRows, Units, assign, check_sides
+from inat.data.split_rows import SplitRows, Units, assign, check_sides, first_of_each
 from inat.data.store import state_name
 from inat.errors import DataError
 
@@ -222,7 +222,7 @@ def _assign(config: DataConfig) -> Assignment:
 def _first_of_each_set(units: Units, usable: NDArray[np.bool_]) -> NDArray[np.int64]:
     """The first usable row of each set of copies, as copies are no further images; all rows where groups count."""
     rows = np.flatnonzero(usable)
-    return rows if units.grouped else rows[np.unique(units.sets[rows], return_index=True)[1]]
+    return rows if units.grouped else rows[first_of_each(units.sets[rows])]
 
 
 def _shares(config: DataConfig, listing: Listing) -> tuple[float, float]:
