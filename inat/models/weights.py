@@ -67,7 +67,7 @@ def find_weights(backbone: str, weights_dir: Path | None = None, *, download: bo
     """Find the weights of ``backbone`` in ``weights_dir``, else in the cache of torch.hub or of the Hugging Face Hub,
     else download them there.
 
-    In ``weights_dir``, the file has the name of the backbone, such as resnet50.pth or convnext_tiny.fb_in22k.safetensors,
+    In ``weights_dir``, the file has the name of the backbone, such as resnet50.pth or convnext_tiny.in12k.safetensors,
     or the published name. Raises ConfigError for an unknown backbone, if the weights cannot be found or downloaded, and
     for a file whose SHA-256 contradicts its name.
     """
@@ -192,8 +192,8 @@ def _timeout(seconds: float) -> Iterator[None]:
 def load_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a state dict by name, on the CPU; they are read from the disk when they are used.
 
-    The file is one of safetensors, or of torch.save with the state dict itself or a dict with the key "state_dict". Raises ConfigError for any other
-    content. Code in the file is not run.
+    The file is one of safetensors, or of torch.save with the state dict itself or a dict with the key "state_dict".
+    Raises ConfigError for any other content. Code in the file is not run.
     """
     try:
         check_regular(path)

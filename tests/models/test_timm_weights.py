@@ -1,4 +1,4 @@
-"""Weights of timm: where they are looked for, the download from a local server in place of the Hub, and damaged files."""
+"""Weights of timm: where they are looked for, downloads from a local server in place of the Hub, damaged files."""
 
 import functools
 import hashlib
