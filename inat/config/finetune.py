@@ -131,9 +131,10 @@ class FinetuneConfig(SearchConfig):
         return dataclasses.replace(SearchConfig.resolved(self), image_size=self.image_size, weights_dir=folder)
 
     def trial_settings(self) -> dict[str, Any]:
-        """See SearchConfig; without an image size if each backbone has its own."""
+        """See SearchConfig; without what each backbone has of its own."""
         settings = SearchConfig.trial_settings(self) | {name: getattr(self, name) for name in SETTINGS}
         settings["weights_dir"] = str(expanded(self.weights_dir).absolute()) if self.weights_dir else ""
+        del settings["interpolation"], settings["resize_size"]  # each backbone has its own
         if self.image_size is None:
             del settings["image_size"]
         return settings

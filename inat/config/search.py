@@ -49,7 +49,7 @@ class SearchConfig(DataOptions):
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "data": (
             "data", "labels", "root", "download", "image_size", "test_fraction", "group_by", "keep_duplicates",
-            "augment_preview", "cache_dir", "max_bad_fraction",
+            "resize", "augment_preview", "cache_dir", "max_bad_fraction",
         ),
         "search": (
             "plan", "metric", "num_samples", "resume", "retry_failed", "space", "searcher", "time_budget", "target",
