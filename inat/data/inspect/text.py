@@ -28,6 +28,7 @@ def describe(found: Collected, data: str, time: SearchTime | None) -> list[str |
         f"splits      {facts.split_sizes(found)}",
         f"            {found.meaning}",
     ]
+    lines += [f"note        {note}" for note in found.notes]
     if groups := facts.groups(found):
         lines.append(f"groups      {groups}")
     rest = [
