@@ -171,9 +171,7 @@ def _labelled(table: pd.DataFrame, place: Path) -> tuple[pd.DataFrame, list[Unus
         if column in table and (several := table.groupby(FILE)[column].nunique()).max() > 1:
             rows = table[table[FILE].eq(several.idxmax())]
             values = " and ".join(repr(value) for value in rows[column].unique()[:3])
-            raise DataError(
-                f"{place} gives {rows[PATH].iloc[0]} the {column}s {values}; an image needs one {column}"
-            )
+            raise DataError(f"{place} gives {rows[PATH].iloc[0]} the {column}s {values}; an image needs one {column}")
     return table.drop_duplicates(FILE), unlabelled
 
 
