@@ -45,7 +45,7 @@ def _parse(place: Path, known: Collection[str]) -> pd.DataFrame:
     with place.open(encoding=_encoding(place), newline="") as file:
         if place.suffix.lower() in (".jsonl", ".ndjson"):
             # As objects: pandas' own texts hold no name of a file that is not UTF-8.
-            return pd.DataFrame(list(_json_rows(file)), dtype=object)
+            return pd.DataFrame(list(_json_rows(file, place)), dtype=object)
         return _read_csv(file, place, known)
 
 
@@ -56,15 +56,15 @@ def _encoding(place: Path) -> str:
     return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
-def _json_rows(file: TextIO) -> Iterator[dict[str, object]]:
+def _json_rows(file: TextIO, place: Path) -> Iterator[dict[str, object]]:
     for number, line in enumerate(file, start=1):
         if line.strip():
             try:
-                row = parse_json(line)
+                row, reason = parse_json(line), "no braces"
             except ValueError as error:
-                raise ValueError(f"line {number}: {getattr(error, 'msg', error)}") from error
+                row, reason = None, str(getattr(error, "msg", error))
             if not isinstance(row, dict):
-                raise ValueError(f"line {number} is no object in braces")
+                raise DataError(f"{place} has no JSON object in line {number} ({reason}); correct or remove the line")
             yield row
 
 
@@ -79,7 +79,7 @@ def _read_csv(file: TextIO, place: Path, known: Collection[str]) -> pd.DataFrame
     reader = csv.reader(file, delimiter=separator)
     rows = (row for row in reader if any(map(str.strip, row)))
     if (header := next(rows, None)) is None:
-        raise ValueError("it is empty")
+        raise pd.errors.EmptyDataError("it is empty")
     columns: list[list[str]] = [[] for _ in header]
     for row in rows:
         if any(map(str.strip, row[len(header) :])):
