@@ -141,8 +141,8 @@ def _check_unreadable_share(files: ImageFiles, store: ImageStore, max_bad_fracti
         rows = islice(csv.DictReader(file), 3)
         first = "; ".join(f"{unescape_csv_cell(row.get('path') or '')}: {row.get('reason')}" for row in rows)
     enough = math.ceil(100 * store.skipped / count) / 100
+    allow = f", or allow them with --max-bad-fraction {enough:g}" if enough < 1 else ""
     raise DataError(
         f"{store.skipped} of {count} photos in {files.root} cannot be read, more than the allowed "
-        f"{max_bad_fraction:.1%} (first: {first}); remove or replace those listed in {listing}, or allow them with "
-        f"--max-bad-fraction {enough:g}"
+        f"{max_bad_fraction:.1%} (first: {first}); remove or replace those listed in {listing}{allow}"
     )

@@ -366,3 +366,11 @@ def test_a_folder_with_a_usual_name_keeps_the_name_of_its_store(image_tree, tmp_
     root = image_tree()
     directory = open_small(root, tmp_path / "cache").directory
     assert re.fullmatch(r"photos-train-[0-9a-f]{16}-16px", directory.name)
+
+
+def test_photos_that_all_are_unreadable_come_without_a_share_to_allow(image_tree, tmp_path):
+    root = image_tree(train=2)
+    for path in (root / "train").rglob("*.jpg"):
+        path.write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"4 of 4 photos .* remove or replace those listed in .*skipped.csv$"):
+        open_small(root, tmp_path / "cache")

@@ -118,3 +118,13 @@ def test_copies_of_photos_in_another_class_are_told_from_missing_photos(image_tr
     config = DataConfig(data=str(root), image_size=16, cache_dir=str(tmp_path / "cache"), keep_duplicates=False)
     with pytest.raises(DataError, match=r"fish has 0 different photos, and a class needs at least 2"):
         assignment(config)
+
+
+def test_a_class_that_is_too_rare_for_a_split_is_not_said_to_be_in_groups(image_tree, tmp_path):
+    root = image_tree(classes=("a", "b"), train=40) / "train"
+    for number in range(3):
+        write_image(root / "rare" / f"{number}.jpg", seed=9000 + number)
+        write_image(root.parent / "val" / "rare" / f"{number}.jpg", seed=9500 + number)
+    config = DataConfig(data=str(root.parent), image_size=16, cache_dir=str(tmp_path / "cache"), val_share=0.1)
+    with pytest.raises(DataError, match=r"class 'rare' has no photo among the 9 of the validation split; add photos"):
+        assignment(config)
