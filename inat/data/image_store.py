@@ -31,6 +31,8 @@ from inat.data.store import build_under_lock, read_store
 from inat.data.thumbnails import SIDE
 from inat.errors import DataError
 
+MAX_NAME_BYTES = 80  # of the name of a folder in the name of a store
+
 
 @dataclass(frozen=True, slots=True)
 class ImageStore:
@@ -80,8 +82,14 @@ def store_directory(files: ImageFiles, form: Resize | int, cache_dir: Path) -> P
     digest = hashlib.sha256(b"%d\0%b\0%b\0" % (FORMAT, PIL.__version__.encode(), place))
     for file in files.files:
         digest.update(b"%b\0%d\0%d\0%d\0" % (os.fsencode(file.path), *file[1:]))
-    name = f"{files.root.parent.name}-{files.root.name}-{digest.hexdigest()[:16]}"
+    name = f"{_for_people(files.root.parent)}-{_for_people(files.root)}-{digest.hexdigest()[:16]}"
     return cache_dir / f"{name}-{(Resize(form) if isinstance(form, int) else form).suffix}"
+
+
+def _for_people(folder: Path) -> str:
+    """The name of a folder, or its beginning: a name of the system may have 255 bytes, with all that is added."""
+    name = os.fsencode(folder.name)
+    return folder.name if len(name) <= MAX_NAME_BYTES else name[:MAX_NAME_BYTES].decode(errors="ignore")
 
 
 def _build_and_open(files: ImageFiles, directories: Mapping[Resize, Path]) -> list[ImageStore]:
@@ -138,8 +146,8 @@ def _check_unreadable_share(files: ImageFiles, store: ImageStore, max_bad_fracti
         rows = islice(csv.DictReader(file), 3)
         first = "; ".join(f"{unescape_csv_cell(row.get('path') or '')}: {row.get('reason')}" for row in rows)
     enough = math.ceil(100 * store.skipped / count) / 100
+    allow = f", or allow them with --max-bad-fraction {enough:g}" if enough < 1 else ""
     raise DataError(
         f"{store.skipped} of {count} photos in {files.root} cannot be read, more than the allowed "
-        f"{max_bad_fraction:.1%} (first: {first}); remove or replace those listed in {listing}, or allow them with "
-        f"--max-bad-fraction {enough:g}"
+        f"{max_bad_fraction:.1%} (first: {first}); remove or replace those listed in {listing}{allow}"
     )

@@ -32,7 +32,7 @@ from inat.data.store import publish
 from inat.data.thumbnails import SIDE, thumbnail
 from inat.errors import DataError
 from inat.machine import usable_cores
-from inat.study.atomic_io import csv_lines
+from inat.study.atomic_io import write_table
 
 FORMAT = 3  # increase it when the same files would give other bytes
 # Codes of an OSError that concerns one file only; Pillow's own OSErrors have no code.
@@ -162,15 +162,10 @@ def _write_sidecars(
     np.save(directory / LABELS_NPY, np.array(files.labels, np.int64))
     np.save(directory / ASPECTS_NPY, aspects)
     (directory / NAMES_JSON).write_text(json.dumps(files.paths))
-    _write_skipped(directory / SKIPPED_CSV, skipped)
+    rows = ({"path": name, "reason": reason} for name, reason in skipped.items())
+    write_table(directory / SKIPPED_CSV, rows, ("path", "reason"))
     manifest = {
         "format": FORMAT, "folder": str(files.root), "size": size, "photos": len(files.files),
         "skipped": len(skipped), "classes": files.classes, "source": files.source, "complete": files.complete,
     }  # fmt: skip
     (directory / MANIFEST_JSON).write_text(json.dumps(manifest, indent=2))
-
-
-def _write_skipped(path: Path, skipped: Mapping[str, str]) -> None:
-    rows = ({"path": name, "reason": reason} for name, reason in skipped.items())
-    text = csv_lines(rows, ("path", "reason"), header=True)
-    path.write_text(text, encoding="utf-8", errors="surrogateescape")  # file names need not be UTF-8

@@ -213,7 +213,7 @@ def _assign(config: DataConfig) -> Assignment:
     roles = listing.roles + (TEST,) * (len(labels) - len(listing.roles))
     shares = _shares(config, listing)
     heads = _first_of_each_set(units, readable & (np.array(roles) != TEST))
-    check_splittable(listing, labels[heads].tolist(), shares)
+    check_splittable(listing, labels[heads].tolist(), shares, without_copies=len(heads) < readable.sum())
     rows = assign(labels, readable, roles, units, (config.test_fraction, config.val_share))
     sides = ((TRAIN, rows.train), ("validation", rows.val), *((("test", rows.test),) if shares[0] else ()))
     check_sides(labels, sides, listing.development.classes, units)

@@ -41,7 +41,7 @@ class Collected:
     width and height, 0 where they are unknown; ``brightness`` (N,) is the mean in 0..1. ``formats`` and ``modes`` count
     the images whose header is known. ``image`` returns the stored pixels of a row. The frames are those of
     ``analysis.report.sections.data``, and ``copy_rows`` are the sets of copies in the order of ``copies``. ``problem``
-    says why nothing can be trained on these images.
+    says why nothing can be trained on these images; ``notes`` are further sentences for the user.
     """
 
     config: DataConfig
@@ -64,6 +64,7 @@ class Collected:
     )
     copy_rows: Sequence[Sequence[int]] = ()
     problem: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def collect(config: DataConfig) -> Collected:
@@ -107,7 +108,7 @@ def _collect_files(config: DataConfig, assigned: Assignment, problem: str) -> Co
         config, "not split, see the error below" if problem else listing.meaning, listing.development.classes,
         listing.names, np.array(listing.labels, np.int64), aspects > 0, split.astype(str), sizes, aspects,
         _brightness(assigned.stores), partial(stored_image, assigned), splits, formats, modes,
-        _frame(skipped_table(assigned), PATH, REASON), copies, copy_sets(assigned), problem,
+        _frame(skipped_table(assigned), PATH, REASON), copies, copy_sets(assigned), problem, listing.notes,
     )  # fmt: skip
 
 
