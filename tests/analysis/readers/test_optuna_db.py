@@ -103,6 +103,32 @@ def test_the_study_db_of_inat_has_measured_accuracies_beside_the_reported_ones(d
     assert table["seconds"].isna().all()
 
 
+@pytest.mark.parametrize(("column", "direction"), [("best_val_loss", "minimize"), ("best_val_macro_f1", "maximize")])
+def test_the_study_db_of_inat_has_the_measured_values_of_any_metric(database, column, direction):
+    sampler = 0.1 if direction == "minimize" else 0.9  # extrapolated, so it looks better than what was measured
+    known = {"trial_id": "t0000", "state": "stopped", column: 0.5, "epochs": 2, "rung": 1}
+    lost = {"trial_id": "t0001", "state": "completed", column: math.nan, "epochs": 1, "rung": 0}
+    trials = [stored_trial(value=sampler, steps=[(1, 0.6), (2, 0.5)], attributes=known),
+              stored_trial(value=sampler, attributes=lost)]  # fmt: skip
+    fill(f"sqlite:///{database}", trials=trials, direction=direction)
+    loaded = load_study(database)
+    assert loaded.trials["best_val_acc"].fillna(-1).tolist() == [0.5, -1]
+    assert (loaded.metric, loaded.mode) == (column, direction[:3])
+    assert loaded.history["val_acc"].tolist() == [0.6, 0.5]
+
+
+def test_attributes_that_no_column_can_have_are_passed_over(database):
+    strange = {"state": "bogus", "trial_id": None, "name": ["x"], "epochs": 10**30, "seconds": "x", "node": {"a": 1}}
+    twice = {"trial_id": "t0000", "acc": 10**400, "trainable_parameters": -(10**400)}
+    trials = [stored_trial(value=0.4, attributes=strange), *(stored_trial(attributes=twice) for _ in range(2))]
+    fill(f"sqlite:///{database}", trials=trials)
+    table = load_study(database).trials
+    assert table["state"].tolist() == ["completed"] * 3
+    assert table["trial_id"].tolist() == table["name"].tolist() == ["0", "1", "2"]
+    assert table["seconds"].isna().all()
+    assert load_study(database, metric="acc").trials["best_val_acc"].isna().all()
+
+
 def test_a_name_selects_one_of_several_studies(database):
     fill(f"sqlite:///{database}", "first", [stored_trial(value=0.1)])
     fill(f"sqlite:///{database}", "second", [stored_trial(value=0.2)])
