@@ -10,7 +10,6 @@ import pandas as pd
 from analysis.objective import OBJECTIVES
 from analysis.readers.frames import Frames, Mode, ReadErrors, build_frames, epochs_from_one, parameter_table
 from analysis.readers.optuna_files import StoredStudy, StoredTrial, read_stored_study
-from analysis.schema import STATES as KNOWN_STATES
 from analysis.schema import (
     BEST_VAL_ACC,
     COMPLETED,
@@ -30,6 +29,7 @@ from analysis.schema import (
     TRIAL_ID,
     VAL_ACC,
 )
+from analysis.schema import STATES as KNOWN_STATES
 
 COLUMNS = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)
 NUMBERS = (BEST_VAL_ACC, EPOCHS, SECONDS, TRAINABLE)

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
-from analysis.comparable import best_trials
+from analysis.comparable import best_trials, sample_at
 from analysis.readers import optuna_files
 from analysis.study import load_study
 
@@ -115,6 +115,19 @@ def test_the_study_db_of_inat_has_the_measured_values_of_any_metric(database, co
     assert loaded.trials["best_val_acc"].fillna(-1).tolist() == [0.5, -1]
     assert (loaded.metric, loaded.mode) == (column, direction[:3])
     assert loaded.history["val_acc"].tolist() == [0.6, 0.5]
+
+
+def test_parameters_named_as_columns_of_the_analysis_keep_their_values(database):
+    names = ("accuracy", "folds_done", "standard_error", "epochs")
+    space = {name: IntDistribution(0, 9) for name in names}
+    trials = [create_trial(value=0.1 * i, params=dict.fromkeys(names, 9 - i), distributions=space) for i in range(9)]
+    fill(f"sqlite:///{database}", trials=trials)
+    loaded = load_study(database)
+    assert loaded.parameters == [f"config/{name}" for name in names]
+    best = best_trials(loaded, 2)
+    assert best["trial_id"].tolist() == ["8", "7"]
+    assert best["config/folds_done"].tolist() == [1, 2]
+    assert sample_at(loaded).trials["config/accuracy"].tolist() == list(range(9, 0, -1))
 
 
 def test_attributes_that_no_column_can_have_are_passed_over(database):
