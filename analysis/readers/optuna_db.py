@@ -8,7 +8,15 @@ from typing import Any
 import pandas as pd
 
 from analysis.objective import OBJECTIVES
-from analysis.readers.frames import Frames, Mode, ReadErrors, build_frames, epochs_from_one, parameter_table
+from analysis.readers.frames import (
+    EXACT_INTEGERS,
+    Frames,
+    Mode,
+    ReadErrors,
+    build_frames,
+    epochs_from_one,
+    parameter_table,
+)
 from analysis.readers.optuna_files import StoredStudy, StoredTrial, read_stored_study
 from analysis.schema import (
     BEST_VAL_ACC,
@@ -139,7 +147,8 @@ def _file_and_study(path: str | Path, study: str | None) -> tuple[Path, str | No
 def _frames(
     trials: list[StoredTrial], metric: str | None, objective: int, info: dict[str, Any], steps: list[int]
 ) -> Frames:
-    rows = [(i, *step) for i, trial in enumerate(trials) for step in sorted(trial.steps.items()) if steps]
+    used = {step for step in steps if abs(step) < EXACT_INTEGERS}  # a journal may hold any integer
+    rows = [(i, *step) for i, trial in enumerate(trials) for step in sorted(trial.steps.items()) if step[0] in used]
     history = pd.DataFrame(rows, columns=[TRIAL_ID, EPOCH, VAL_ACC])
     if steps[:2] in ([0], [0, 1]):  # 0, 100, 200, ... are no epochs that are counted from 0
         history[EPOCH] = epochs_from_one(history[EPOCH])
