@@ -34,8 +34,8 @@ class DataOptions:
     image_size: int | None = None
     """Side of the square images, in pixels. Default: 224, or 32 for digits."""
     resize: Literal["squash", "crop"] = "squash"
-    """How a photo becomes a square: squash takes all of it, crop the centre, as large as in the published evaluation of
-    each network. Augmented training images come from all of the photo either way."""
+    """How a photo becomes a square: squash takes all of it, crop its centre. Augmented training images come from all of
+    the photo either way."""
     cache_dir: Annotated[Path, "FOLDER"] = CACHE_DIR
     """Folder for decoded images, on each node."""
     max_bad_fraction: float = 0.01

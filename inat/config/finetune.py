@@ -68,6 +68,9 @@ class FinetuneConfig(SearchConfig):
 
     image_size: int | None = None
     """Side of the square images, in pixels. Default: the size that each backbone's weights were published for."""
+    resize: Literal["squash", "crop"] = "crop"
+    """How a photo becomes a square: squash takes all of it, crop the centre, as large as in the published evaluation of
+    each network. Augmented training images come from all of the photo either way."""
     space: Annotated[str, "NAME"] = "auto"
     """Search space: auto (made from the options of this command), or a Python file with a function space()."""
     searcher: Literal["tpe", "gp", "random", "grid"] = "grid"
