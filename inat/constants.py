@@ -114,5 +114,7 @@ DIGITS_STEP: Final = 8  # the scans are 8 x 8, so the side of their images is a 
 TORCHVISION: Final = "torchvision:"  # before the name of one of its data sets
 
 # Mean and standard deviation of the channels of ImageNet, as torchvision publishes them.
+SQUASH, CROP = "squash", "crop"  # ways to make a square of an image
+BILINEAR, BICUBIC = "bilinear", "bicubic"
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)

@@ -14,7 +14,7 @@ from inat.config.trial import DataConfig
 from inat.config.validation import expanded, raise_if_any
 from inat.constants import CACHE_DIR, DIGITS, TORCHVISION
 from inat.data.augment import normalise, scale_to_one
-from inat.data.decode import read_image, resize, unreadable_reason
+from inat.data.decode import read_image, unreadable_reason
 from inat.data.loader import as_tensor
 from inat.data.splits import Split, load_splits
 from inat.errors import DataError
@@ -100,7 +100,7 @@ def load_example(model: Model, options: InterpretOptions, photo: Path | None) ->
     if photo is not None:
         path = expanded(photo)
         try:
-            return Example(resize(read_image(path), model.image_size), path.name)
+            return Example(model.form(read_image(path)), path.name)
         except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
             reason = unreadable_reason(error, str(path))
             raise DataError(f"cannot read {path} ({reason}); pass another --photo") from error

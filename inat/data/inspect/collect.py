@@ -17,6 +17,7 @@ from inat.config.trial import DataConfig
 from inat.constants import DIGITS, TEST, THUMBNAILS_NPY, TRAIN, VAL
 from inat.data import digits
 from inat.data.copies_store import open_copies
+from inat.data.decode import form_of
 from inat.data.duplicates import no_copies
 from inat.data.image_files import ImageFiles, Listing
 from inat.data.image_store import ImageStore, open_stores
@@ -84,7 +85,7 @@ def collect(config: DataConfig) -> Collected:
 def _without_splits(config: DataConfig) -> Assignment:
     """All images as one list, for data that cannot be split; a held-out test split stays one."""
     listing = list_data(config)
-    stores = tuple(open_stores(part, [config.image_size], Path(config.cache_dir), 1.0)[0] for part in listing.parts)
+    stores = tuple(open_stores(part, [form_of(config)], Path(config.cache_dir), 1.0)[0] for part in listing.parts)
     usable = np.concatenate([store.aspects > 0 for store in stores])
     held_out = np.array([*listing.roles, *[TEST] * (len(usable) - len(listing.roles))]) == TEST
     copies = no_copies(len(usable)) if config.keep_duplicates else open_copies(stores)
