@@ -132,7 +132,7 @@ def test_a_trial_does_not_go_on_from_the_checkpoint_of_another_configuration(tri
 
 
 def without_times(rows: list[dict]) -> list[dict]:
-    return [{k: v for k, v in row.items() if k not in ("seconds", "done", "epochs_before")} for row in rows]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "preparation_seconds", "done", "epochs_before")} for row in rows]
 
 
 @pytest.mark.usefixtures("one_thread")
