@@ -1,11 +1,12 @@
 """Figures of a comparison: accuracy against seconds, convergence, and sensitivity to the learning rate."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from analysis.figures.style import (
     BLUE,
@@ -26,11 +27,52 @@ from analysis.side_by_side.groups import GROUP_COLUMNS, group_labels
 COLOURS = (BLUE, ORANGE, GREEN, RED, GREY, "#8250b4", "#a67a1d", "#3c8f9e")
 STYLES = ("-", "--", ":")  # of the groups beyond the number of colours
 MAX_GROUPS = len(COLOURS) * len(STYLES)
-MAX_NAME = 34
+MAX_NAME = 34  # characters of a group in a legend
+Key = tuple[str, ...]  # values of GROUP_COLUMNS
 
 
-def _look(place: int) -> tuple[str, str]:
-    return COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
+class Look(NamedTuple):
+    """How one group is drawn in every figure of a comparison."""
+
+    label: str
+    colour: str
+    style: str
+
+
+def looks_of(table: pd.DataFrame) -> dict[Key, Look]:
+    """A label, a colour and a style for the first MAX_GROUPS groups of ``table``, in the order of their names.
+
+    >>> table = pd.DataFrame({"study": ["a"], "network": ["vit"], "strategy": ["lora"]})
+    >>> looks_of(table)[("a", "vit", "lora")].label
+    'lora'
+    """
+    groups = table.drop_duplicates(GROUP_COLUMNS).sort_values(GROUP_COLUMNS)[:MAX_GROUPS].reset_index(drop=True)
+    keys = [tuple(map(str, row)) for row in groups[GROUP_COLUMNS].itertuples(index=False)]
+    labels = group_labels(groups) if len(groups) else []
+    return {
+        key: Look(shortened(label, MAX_NAME), COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS)])
+        for i, (key, label) in enumerate(zip(keys, labels, strict=True))
+    }
+
+
+def _rows_of(table: pd.DataFrame, looks: dict[Key, Look] | None) -> Iterator[tuple[pd.DataFrame, Look]]:
+    """The rows of each group that has any, with its look."""
+    for key, look in (looks_of(table) if looks is None else looks).items():
+        rows = table[table[GROUP_COLUMNS].eq(list(key)).all(axis=1)]
+        if len(rows):
+            yield rows, look
+
+
+def _log_axis(ax: Axes) -> None:
+    """A log scale with plain numbers; matplotlib would write powers as TeX, which is switched off for names."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=12))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _legend(ax: Axes) -> None:
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 @styled
@@ -48,24 +90,30 @@ def plot_accuracy_seconds(
     'seconds of the best trial (log scale)'
     """
     ax = axes_or_new(ax, height=3.8)
-    rows = table.merge(equal, on=GROUP_COLUMNS, how="left", suffixes=("", "_equal"))[:MAX_GROUPS]
-    rows = rows[rows[SECONDS].gt(0)].reset_index(drop=True)
-    if not len(rows):
+    merged = table.merge(equal, on=GROUP_COLUMNS, how="left", suffixes=("", "_equal"))
+    timed = merged[merged[SECONDS].gt(0)]
+    if not len(timed):
         return show_message(ax, "no trial has a time")
-    for place, (label, row) in enumerate(zip(group_labels(rows), rows.to_dict("records"), strict=True)):
-        colour, _ = _look(place)
-        ax.vlines(row[SECONDS], row["low"], row["high"], color=colour, linewidth=1.8)
-        ax.scatter(row[SECONDS], row["expected_best"], color=colour, s=42, zorder=3, label=shortened(label, MAX_NAME))
-        ax.scatter(row[SECONDS], row["best"], color=colour, marker="x", s=26, zorder=3)
-    n = rows["equal_trials"].iloc[0]
-    ax.set_xscale("log")
-    ax.set(xlabel="seconds of the best trial (log scale)", ylabel=f"expected best {name} of {n:.0f} trials")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    for rows, look in _rows_of(timed, looks_of(table)):
+        ax.vlines(rows[SECONDS], rows["low"], rows["high"], color=look.colour, linewidth=1.8)
+        ax.scatter(rows[SECONDS], rows["expected_best"], color=look.colour, s=42, zorder=3, label=look.label)
+        ax.scatter(rows[SECONDS], rows["best"], color=look.colour, marker="x", s=26, zorder=3)
+    n = timed["equal_trials"].iloc[0]
+    _log_axis(ax)
+    trials = "1 trial" if n == 1 else f"{n:.0f} trials"
+    ax.set(xlabel="seconds of the best trial (log scale)", ylabel=f"expected best {name} of {trials}")
+    _legend(ax)
     return ax
 
 
 @styled
-def plot_convergence(curves: pd.DataFrame, ax: Axes | None = None, name: str = "accuracy", unit: str = EPOCH) -> Axes:
+def plot_convergence(
+    curves: pd.DataFrame,
+    ax: Axes | None = None,
+    name: str = "accuracy",
+    unit: str = EPOCH,
+    looks: dict[Key, Look] | None = None,
+) -> Axes:
     """Draw the table of ``convergence_curves``: the best value so far of each group's best trial.
 
     >>> from analysis.side_by_side.convergence import convergence_curves
@@ -75,20 +123,19 @@ def plot_convergence(curves: pd.DataFrame, ax: Axes | None = None, name: str = "
     ax = axes_or_new(ax, height=3.8)
     if not len(curves):
         return show_message(ax, "the studies have no curves")
-    firsts = curves.drop_duplicates(GROUP_COLUMNS)[:MAX_GROUPS].reset_index(drop=True)
-    for place, (label, key) in enumerate(zip(group_labels(firsts), _keys(firsts), strict=True)):
-        colour, style = _look(place)
-        rows = curves[_is_group(curves, key)]
-        ax.plot(rows[EPOCH], rows["value"], color=colour, linestyle=style, marker="o", markersize=3, linewidth=1.6,
-                label=shortened(label, MAX_NAME))  # fmt: skip
+    for rows, look in _rows_of(curves, looks):
+        ax.plot(rows[EPOCH], rows["value"], color=look.colour, linestyle=look.style, marker="o", markersize=3,
+                linewidth=1.6, label=look.label)  # fmt: skip
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel=unit, ylabel=f"best {name} so far, best trial")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    _legend(ax)
     return ax
 
 
 @styled
-def plot_learning_rates(curve: pd.DataFrame, ax: Axes | None = None, name: str = "accuracy") -> Axes:
+def plot_learning_rates(
+    curve: pd.DataFrame, ax: Axes | None = None, name: str = "accuracy", looks: dict[Key, Look] | None = None
+) -> Axes:
     """Draw the table of ``learning_rate_curve``: the mean result at each learning rate, with intervals.
 
     >>> from analysis.side_by_side.learning_rates import learning_rate_curve
@@ -98,16 +145,14 @@ def plot_learning_rates(curve: pd.DataFrame, ax: Axes | None = None, name: str =
     ax = axes_or_new(ax, height=3.8)
     if not len(curve):
         return show_message(ax, "no group has more than one learning rate")
-    firsts = curve.drop_duplicates(GROUP_COLUMNS)[:MAX_GROUPS].reset_index(drop=True)
-    for place, (label, key) in enumerate(zip(group_labels(firsts), _keys(firsts), strict=True)):
-        colour, style = _look(place)
-        rows = curve[_is_group(curve, key)].sort_values("rate")
-        ax.plot(rows["rate"], rows["mean"], color=colour, linestyle=style, marker="o", markersize=4, linewidth=1.6,
-                label=shortened(label, MAX_NAME))  # fmt: skip
-        ax.vlines(rows["rate"], rows["low"], rows["high"], color=colour, linewidth=1.2, alpha=0.7)
-    ax.set_xscale("log")
+    for unsorted, look in _rows_of(curve, looks):
+        rows = unsorted.sort_values("rate")
+        ax.plot(rows["rate"], rows["mean"], color=look.colour, linestyle=look.style, marker="o", markersize=4,
+                linewidth=1.6, label=look.label)  # fmt: skip
+        ax.vlines(rows["rate"], rows["low"], rows["high"], color=look.colour, linewidth=1.2, alpha=0.7)
+    _log_axis(ax)
     ax.set(xlabel="learning rate (log scale)", ylabel=f"mean {name}, equal epochs")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    _legend(ax)
     return ax
 
 
@@ -151,14 +196,7 @@ def plot_comparison(
     """
     axes = list(new_figure(height=10.5).subplots(3, 1, squeeze=False).flat)
     plot_accuracy_seconds(table, equal, axes[0], name)
-    plot_convergence(curves, axes[1], name)
-    plot_learning_rates(rates, axes[2], name)
+    looks = looks_of(table)
+    plot_convergence(curves, axes[1], name, looks=looks)
+    plot_learning_rates(rates, axes[2], name, looks)
     return axes
-
-
-def _keys(firsts: pd.DataFrame) -> list[tuple[str, ...]]:
-    return [tuple(row) for row in firsts[GROUP_COLUMNS].itertuples(index=False)]
-
-
-def _is_group(table: pd.DataFrame, key: Sequence[str]) -> pd.Series:
-    return table[GROUP_COLUMNS].eq(list(key)).all(axis=1)

@@ -52,9 +52,9 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     stopping = attempt("the finding about early stopping", lambda: early_stopping_findings(study), failures) or []
     final = read_final(path)
     sections = [
-        *final_section(final), *finetuning_section(study, epochs), *wandb_panel_sections(study, results), *equal_budget_sections(results),
-        *claims_section(takeaways, study.unit), early_stopping_section(study, stopping),
-        *data_section(path, study.info), study_record_section(study),
+        *final_section(final), *finetuning_section(study, epochs), *wandb_panel_sections(study, results),
+        *equal_budget_sections(results), *claims_section(takeaways, study.unit),
+        early_stopping_section(study, stopping), *data_section(path, study.info), study_record_section(study),
     ]  # fmt: skip
     sections = [_in_unit(section, study.unit) for section in sections]
     best = read_best_json(path)

@@ -6,7 +6,14 @@ from analysis.claims.finetuning import check_finetuning_claims
 from analysis.comparable import axis_name
 from analysis.compare import comparison
 from analysis.figures.effects import plot_claims
-from analysis.figures.side_by_side import plot_accuracy_seconds, plot_convergence, plot_learning_rates
+from analysis.figures.side_by_side import (
+    Key,
+    Look,
+    looks_of,
+    plot_accuracy_seconds,
+    plot_convergence,
+    plot_learning_rates,
+)
 from analysis.report.document import Item, ReportFigure, Section, Table, section
 from analysis.side_by_side.convergence import convergence, convergence_curves
 from analysis.side_by_side.equal_budgets import equal_budgets
@@ -14,6 +21,7 @@ from analysis.side_by_side.groups import group_labels
 from analysis.side_by_side.learning_rates import learning_rate_curve, learning_rate_sensitivity
 from analysis.side_by_side.trial_costs import describe_unknown
 from analysis.study import StudyData
+from analysis.wording import counted
 
 STRATEGY = "strategy"
 NAME = "this study"
@@ -30,21 +38,21 @@ def finetuning_section(study: StudyData, epochs: int | None = None) -> list[Sect
 def _items(study: StudyData, epochs: int | None) -> list[Item]:
     studies = {NAME: study}
     table, equal = comparison(studies), equal_budgets(studies)
-    name = axis_name(study.metric)
+    name, looks = axis_name(study.metric), looks_of(table)
     seconds = f"{name} against the seconds of the best trial for {len(table)} combinations of network and strategy"
     claims = check_finetuning_claims(studies, epochs)
     return [
         _finding(table, equal, name),
         f"The best of more trials is better by their number alone, so the figure shows the expected best of equally "
-        f"many trials. Seconds include decoding photos and computing features. {describe_unknown(studies)}".strip(),
+        f"many trials. {describe_unknown(studies) or 'Seconds include decoding photos and computing features.'}",
         ReportFigure(
             "strategies", f"Expected best {seconds}.", plot_accuracy_seconds(table, equal, None, name),
             "Dots: expected best of an equal number of trials, with its interval over trials; crosses: best of all.",
         ),
         Table("strategies", "Network and strategy, best first", table.drop(columns=STUDY)),
-        Table("equal", "At an equal number of trials, and within an equal time", equal.drop(columns=STUDY), folded=True),
-        *_convergence(studies, name, study.unit),
-        *_learning_rates(studies, name, epochs),
+        Table("equal", "At an equal number of trials, and in equal time", equal.drop(columns=STUDY), folded=True),
+        *_convergence(studies, name, study.unit, looks),
+        *_learning_rates(studies, name, epochs, looks),
         *_claims(claims),
     ]  # fmt: skip
 
@@ -68,7 +76,7 @@ def _finding(table: pd.DataFrame, equal: pd.DataFrame, name: str) -> str:
     )
 
 
-def _convergence(studies: dict[str, StudyData], name: str, unit: str) -> list[Item]:
+def _convergence(studies: dict[str, StudyData], name: str, unit: str, looks: dict[Key, Look]) -> list[Item]:
     table, curves = convergence(studies), convergence_curves(studies)
     known = table.dropna(subset=["epochs_to_95"]).reset_index(drop=True)
     if not len(known):
@@ -76,22 +84,26 @@ def _convergence(studies: dict[str, StudyData], name: str, unit: str) -> list[It
     ordered = known.sort_values("epochs_to_95", kind="stable")
     labels = group_labels(known)[ordered.index]
     fastest, slowest = ordered.iloc[0], ordered.iloc[-1]
-    text = (
-        f"{labels.iloc[0]} converges fastest (median of {fastest['epochs_to_95']:.0f} {unit}s to 95 % of its best, "
-        f"{fastest['completed']} completed trials"
-    )
-    slow = f"; {labels.iloc[-1]} needs {slowest['epochs_to_95']:.0f}" if len(ordered) > 1 else ""
+    few, many = fastest["epochs_to_95"], slowest["epochs_to_95"]
+    evidence = f"median {unit}s to 95 % of the best, {known['completed'].sum()} completed trials"
+    if few == many:
+        text = f"All combinations converge within {counted(few, unit)} ({evidence})."
+    else:
+        text = (
+            f"{labels.iloc[0]} converges fastest, in {counted(few, unit)}, and {labels.iloc[-1]} slowest, in "
+            f"{counted(many, unit)} ({evidence})."
+        )
     return [
-        f"{text}{slow}).",
+        text,
         ReportFigure(
             "convergence", f"Best {name} so far of the best trial of each group against {unit}s.",
-            plot_convergence(curves, None, name, unit), f"Best {name} so far of the best trial of each group.",
+            plot_convergence(curves, None, name, unit, looks), f"Best {name} so far of the best trial of each group.",
         ),
         Table("convergence", "Epochs to 95 % of the best", table.drop(columns=STUDY), folded=True),
     ]  # fmt: skip
 
 
-def _learning_rates(studies: dict[str, StudyData], name: str, epochs: int | None) -> list[Item]:
+def _learning_rates(studies: dict[str, StudyData], name: str, epochs: int | None, looks: dict[Key, Look]) -> list[Item]:
     table, curve = learning_rate_sensitivity(studies, epochs), learning_rate_curve(studies, epochs)
     if not len(table):
         return []
@@ -99,13 +111,14 @@ def _learning_rates(studies: dict[str, StudyData], name: str, epochs: int | None
     spreads = table["spread"].fillna(table["spread_of_means"])
     most, least = spreads.idxmax(), spreads.idxmin()
     labels = group_labels(table)
-    text = f"{labels[most]} depends most on the learning rate (spread {spreads[most]:.3f}, best at {table.at[most, 'best_rate']}"
+    best = table.at[most, "best_rate"]
+    text = f"{labels[most]} depends most on the learning rate (spread {spreads[most]:.3f}, best at {best}"
     other = f"; {labels[least]} least, {spreads[least]:.3f}" if len(table) > 1 else ""
     return [
         f"{text}{other}; {table['epochs'].iloc[0]:.0f} epochs).",
         ReportFigure(
             "rates", f"Mean {name} at each learning rate for {len(table)} groups.",
-            plot_learning_rates(curve, None, name),
+            plot_learning_rates(curve, None, name, looks),
             f"Mean {name} at each learning rate, with its interval where five trials or more have the rate.",
         ),
         Table("rates", "How much the learning rate matters", table.drop(columns=STUDY), folded=True),
