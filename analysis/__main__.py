@@ -18,7 +18,6 @@ import tyro
 
 from analysis.comparable import sample_at
 from analysis.escaping import LAYOUT, printable
-from analysis.markdown import csv_text
 from analysis.option_help import registry
 from analysis.printing import columns_in_unit, describe_test, show, what_happened
 from analysis.readers.frames import Mode
@@ -82,7 +81,6 @@ def compare(
         reading: How to read studies that other programs wrote.
     """
     from analysis.comparison_text import compare_studies
-    from analysis.figures.style import png_bytes
 
     if not studies:
         raise ValueError("no study given; name the study directories to compare")
@@ -93,10 +91,7 @@ def compare(
     loaded = {name: reading.load(path) for name, path in zip(unique, studies, strict=True)}
     tables = compare_studies(loaded, different_data=different_data, price_per_hour=price_per_hour)
     folder = output or studies[0].resolve().parent
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "comparison.csv").write_text(csv_text(tables.csv), encoding="utf-8", newline="")
-    (folder / "comparison.md").write_text(tables.text + "\n", encoding="utf-8")
-    (folder / "comparison.png").write_bytes(png_bytes(tables.figure()))
+    tables.write(folder)
     console = PlainConsole()
     console.print(f"{tables.text}\n")
     for name, path in zip(unique, studies, strict=True):
@@ -121,25 +116,26 @@ def claims(
         path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
         claims: Claims such as "batch_norm=True > batch_norm=False", "conv_layers=5 best" or
             "activation in (relu, silu) > (mish, gelu)". Default: the ten claims published for nature_12K, as far as
-            the study has their hyperparameters.
+            the study has their hyperparameters, and those about fine-tuning.
         file: File with one claim per line.
         epochs: Number of epochs at which trials are compared. Default: the most that all trials reached.
         csv: CSV file to write the table to.
         reading: How to read a study that another program wrote.
     """
     from analysis.claims.check import check_claims, left_out_takeaways, published_takeaways
+    from analysis.claims.finetuning import check_finetuning_claims
     from analysis.claims.grammar import parse, read_claims
 
     loaded = reading.load(path)
     given = [parse(text) for text in claims] + (read_claims(file) if file else [])
     checked = given or published_takeaways(loaded)
     left_out = "" if given else left_out_takeaways(loaded)
-    tables = {
-        sample_at(loaded, epochs).budget_text: columns_in_unit(
-            check_claims(loaded, checked, epochs, lenient=not claims), loaded.unit
-        )
-    }
-    show(tables if checked else {}, csv, left_out)
+    title = sample_at(loaded, epochs).budget_text
+    tables = {title: check_claims(loaded, checked, epochs, lenient=not claims)} if checked else {}
+    finetuning = check_finetuning_claims({"this study": loaded}, epochs)
+    if len(finetuning) and not given:
+        tables[f"Claims published for fine-tuning, {title}"] = finetuning.drop(columns="study")
+    show({title: columns_in_unit(table, loaded.unit) for title, table in tables.items()}, csv, left_out)
 
 
 @app.command

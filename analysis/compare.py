@@ -36,7 +36,7 @@ def comparison(
     - ``worst``, ``median``, ``best``: the trials' best values of the studies' metric. The best of more trials is better
       by their number alone: ``analysis.side_by_side.equal_budgets`` compares equal numbers.
     - ``epochs_to_best``, ``seconds``, ``trainable_parameters``, ``best_trial``: of the best trial. ``seconds`` is what
-      it takes alone: its training, and decoding photos and computing features before it.
+      it takes alone: its training, and before it computing the features of frozen layers.
     - ``total_seconds``: time of all trials, including those without a result; ``preparation_seconds``: the part of it
       before first epochs, NaN in studies that do not record it. Their other times then leave it out.
     - ``cost``, ``total_cost``: with ``price_per_hour``, the price of both times.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,7 +11,8 @@ from analysis.claims.finetuning import check_finetuning_claims
 from analysis.comparable import axis_name
 from analysis.compare import comparison
 from analysis.figures.side_by_side import plot_comparison
-from analysis.markdown import markdown_table
+from analysis.figures.style import png_bytes
+from analysis.markdown import csv_text, markdown_table
 from analysis.printing import as_markdown
 from analysis.side_by_side.class_gains import class_gains
 from analysis.side_by_side.convergence import convergence, convergence_curves
@@ -70,6 +72,13 @@ class ComparisonTables:
         figure = axes[0].get_figure(root=True)
         assert figure is not None
         return figure
+
+    def write(self, folder: Path) -> None:
+        """Write comparison.csv, comparison.md and comparison.png to ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "comparison.csv").write_text(csv_text(self.csv), encoding="utf-8", newline="")
+        (folder / "comparison.md").write_text(f"{self.text}\n", encoding="utf-8")
+        (folder / "comparison.png").write_bytes(png_bytes(self.figure()))
 
 
 def compare_studies(

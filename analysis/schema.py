@@ -26,8 +26,8 @@ FOLD_BEST: Final = "fold_best"  # best value of this training so far
 FOLDS_DONE: Final = "folds_done"  # trainings that have ended
 STANDARD_ERROR: Final = "standard_error"  # of the mean over the trainings that have ended
 
-# Of the first epoch of a training, in the journal only: seconds before it, in which a trial reads or decodes images,
-# computes the features of frozen layers or waits for them, and reads weights. ``seconds`` does not have them.
+# Of the first epoch of a training, in the journal only: seconds before it, in which a trial opens images, computes
+# the features of frozen layers or waits for them, and reads weights. ``seconds`` does not have them.
 PREPARATION: Final = "preparation_seconds"
 
 # States of a trial.

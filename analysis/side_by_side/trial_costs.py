@@ -15,8 +15,8 @@ HOUR = 3600.0  # seconds
 def with_preparation(study: StudyData) -> pd.DataFrame:
     """The trials with PREPARATION: the seconds before the first epoch, NaN where they are not recorded.
 
-    In these seconds a trial decodes photos, computes the features of frozen layers or waits for another trial that
-    does, and reads weights.
+    In these seconds a trial computes the features of frozen layers or waits for another trial that does, reads weights,
+    and decodes photos where the search has not done so before.
 
     >>> bool(with_preparation(study)["preparation_seconds"].isna().all())
     True
@@ -33,8 +33,8 @@ def slot_seconds(trials: pd.DataFrame) -> pd.Series:
 def seconds_alone(group: pd.DataFrame, best: pd.Series) -> float:
     """How long the trial ``best`` takes on its own, without the other trials of its ``group``.
 
-    Trials share features and decoded photos: the first one computes them, the others find them. On its own a trial
-    computes them itself, so the longest preparation of the group is added to its training time.
+    Trials share features: the first one computes them, the others find them. On its own a trial computes them itself,
+    so the longest preparation of the group is added to its training time.
     """
     longest = group[PREPARATION].max()
     return float(best[SECONDS]) + (0.0 if np.isnan(longest) else float(longest))
@@ -53,12 +53,12 @@ def describe_unknown(studies: Mapping[str, StudyData]) -> str:
     """A sentence that names the studies whose seconds lack the time before the first epoch; "" if all have it.
 
     >>> describe_unknown({"digits": study})
-    'The seconds of digits leave out the time before the first epoch (photos, features), which is not recorded there.'
+    'The seconds of digits leave out the time before the first epoch (such as for features): it is not recorded.'
     """
     unknown = [name for name, study in studies.items() if with_preparation(study)[PREPARATION].isna().all()]
     if not unknown:
         return ""
     return (
-        f"The seconds of {', '.join(unknown)} leave out the time before the first epoch (photos, features), which is "
-        "not recorded there."
+        f"The seconds of {', '.join(unknown)} leave out the time before the first epoch (such as for "
+        "features): it is not recorded."
     )

@@ -44,7 +44,7 @@ def _items(study: StudyData, epochs: int | None) -> list[Item]:
     return [
         _finding(table, equal, name),
         f"The best of more trials is better by their number alone, so the figure shows the expected best of equally "
-        f"many trials. {describe_unknown(studies) or 'Seconds include decoding photos and computing features.'}",
+        f"many trials. {describe_unknown(studies) or 'Seconds include computing features.'}",
         ReportFigure(
             "strategies", f"Expected best {seconds}.", plot_accuracy_seconds(table, equal, None, name),
             "Dots: expected best of an equal number of trials, with its interval over trials; crosses: best of all.",

@@ -25,9 +25,8 @@ def made(directory: Path, fingerprint: str | None = "f" * 64, splits: dict[str, 
         (directory / "data").mkdir(exist_ok=True)
         with (directory / "data" / "splits.csv").open("w", newline="") as file:
             rows = csv.writer(file)
-            rows.writerows(
-                [("path", "class", "split", GROUP), *((path, "a", name, "") for path, name in splits.items())]
-            )
+            rows.writerow(("path", "class", "split", GROUP))
+            rows.writerows((path, "a", name, "") for path, name in splits.items())
     return load_study(directory)
 
 
