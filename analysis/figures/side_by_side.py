@@ -50,9 +50,15 @@ def looks_of(table: pd.DataFrame) -> dict[Key, Look]:
     keys = [tuple(map(str, row)) for row in groups[GROUP_COLUMNS].itertuples(index=False)]
     labels = group_labels(groups) if len(groups) else []
     return {
-        key: Look(shortened(label, MAX_NAME), COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS)])
+        key: Look(_in_legend(label), COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS)])
         for i, (key, label) in enumerate(zip(keys, labels, strict=True))
     }
+
+
+def _in_legend(label: str) -> str:
+    """A label that a legend shows: matplotlib leaves out those that begin with an underscore."""
+    text = shortened(label, MAX_NAME)
+    return f" {text}" if text.startswith("_") else text
 
 
 def _rows_of(table: pd.DataFrame, looks: dict[Key, Look] | None) -> Iterator[tuple[pd.DataFrame, Look]]:
