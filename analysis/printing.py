@@ -19,7 +19,7 @@ from analysis.wording import unit_columns
 
 FORMATS = {
     "worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f",
-    "preparation_seconds": ".1f", "cost": ".2f", "total_cost": ".2f",
+    "preparation_seconds": ".1f", "cost": ".3g", "total_cost": ".3g",
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The rows of a comparison: one group of trials for each study, network and freezing strategy."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,7 +13,8 @@ from analysis.study import StudyData
 
 SCRATCH = "scratch CNN"
 GROUP_COLUMNS = ["study", "network", "strategy"]
-MAX_NAME = 40  # characters of a group in a legend
+# What may name a group in a legend, the shortest first.
+LABEL_COLUMNS = (("strategy",), ("network", "strategy"), ("study", "strategy"), GROUP_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,20 @@ def _texts(column: pd.Series) -> pd.Series:
 
 
 def group_labels(table: pd.DataFrame) -> pd.Series:
-    """A short name for each row with GROUP_COLUMNS: without what all rows have in common.
+    """A short name for each row with GROUP_COLUMNS: as few of these columns as tell the rows apart.
 
-    >>> table = pd.DataFrame({"study": ["a", "a"], "network": ["vit", "vit"], "strategy": ["freeze_all", "lora"]})
+    >>> table = pd.DataFrame({"study": ["a", "b"], "network": ["vit", "scratch CNN"], "strategy": ["lora", "-"]})
     >>> group_labels(table).tolist()
-    ['freeze_all', 'lora']
+    ['lora', 'scratch CNN']
     """
-    columns = [name for name in GROUP_COLUMNS if table[name].nunique() > 1] or GROUP_COLUMNS[-1:]
-    parts = table[columns].astype(object).replace("-", "")
-    return parts.apply(lambda row: " ".join(str(part) for part in row if part) or SCRATCH, axis=1).astype("str")
+    for columns in LABEL_COLUMNS:
+        labels = [_label(row, columns) for row in table[GROUP_COLUMNS].astype("str").to_dict("records")]
+        if len(set(labels)) == len(labels):
+            break
+    return pd.Series(labels, table.index, dtype="str")
+
+
+def _label(row: Mapping[Hashable, str], columns: Sequence[str]) -> str:
+    """The values of some columns; without a strategy, also the network."""
+    named = [name for name in GROUP_COLUMNS if name in columns or (row["strategy"] == "-" and name == "network")]
+    return " ".join(row[name] for name in named if row[name] != "-")
