@@ -30,7 +30,7 @@ def epochs_to_95(study: StudyData) -> pd.Series:
     """The first epoch at which each trial had 95 % of the best value that it ever reached, by trial_id.
 
     >>> int(epochs_to_95(study)["t0001"])
-    1
+    2
     """
     curves = best_so_far(study.history, study.mode)
     best = curves.groupby(TRIAL_ID)[BEST_VAL_ACC].transform("last")
@@ -48,7 +48,7 @@ def convergence(studies: Mapping[str, StudyData]) -> pd.DataFrame:
       epochs of the group's best trial until then. It compares groups that end at different values.
 
     >>> convergence({"digits": study})[["completed", "epochs_to_95", "epochs_to_level"]].values.tolist()
-    [[30.0, 3.0, 2.0]]
+    [[30.0, 2.5, 2.0]]
     """
     groups = [group for name, study in studies.items() for group in groups_of(name, study)]
     if not groups:

@@ -33,7 +33,7 @@ def equal_budgets(
 
     >>> table = equal_budgets({"digits": study}, trials=10)
     >>> table[["trials", "equal_trials", "expected_best"]].round(4).values.tolist()
-    [[60.0, 10.0, 0.9748]]
+    [[60.0, 10.0, 0.9841]]
     """
     groups = [group for name, study in studies.items() for group in groups_of(name, study)]
     if not groups:
