@@ -57,10 +57,10 @@ def _row(group: Group, n: int, budget: float) -> dict[str, Any]:
     seconds = slot_seconds(trials).to_numpy(dtype=float)
     # A failed trial has cost its time, and may have a value that nobody can use.
     found = (sign * trials[BEST_VAL_ACC]).where(trials.index.isin(group.counted.index)).to_numpy(dtype=float)
-    if np.isfinite(budget) and len(found):
+    within = best_within(found, seconds, budget) if np.isfinite(budget) and len(found) else float("nan")
+    if np.isfinite(within):
         low, high = best_within_interval(found, seconds, budget)
-        row |= {"best_within": sign * best_within(found, seconds, budget)}
-        row |= _ends(sign, low, high, "within_low", "within_high")
+        row |= {"best_within": sign * within} | _ends(sign, low, high, "within_low", "within_high")
     return row
 
 

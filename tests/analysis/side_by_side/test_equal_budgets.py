@@ -56,3 +56,11 @@ def test_failed_trials_do_not_count_as_results_but_their_time_does():
     row = equal_budgets({"s": study}).iloc[0]
     assert (row["trials"], row["expected_best"], row["equal_seconds"]) == (5, 0.5, 12.0)
     assert row["best_within"] == pytest.approx(0.5)
+
+
+def test_where_a_single_trial_may_take_longer_there_is_neither_value_nor_interval():
+    slow = study_with([0.5, 0.6, 0.7, 0.8, 0.9, 0.9], epochs=100)
+    fast = study_with([0.3, 0.4, 0.5, 0.6, 0.7, 0.8], epochs=1)
+    row = equal_budgets({"slow": slow, "fast": fast}).set_index("study").loc["slow"]
+    assert row[["best_within", "within_low", "within_high"]].isna().all()
+    assert row["expected_best"] == 0.9
