@@ -21,7 +21,6 @@ from analysis.side_by_side.groups import group_labels
 from analysis.side_by_side.learning_rates import learning_rate_curve, learning_rate_sensitivity
 from analysis.side_by_side.trial_costs import describe_unknown
 from analysis.study import StudyData
-from analysis.wording import counted
 
 STRATEGY = "strategy"
 NAME = "this study"
@@ -87,11 +86,11 @@ def _convergence(studies: dict[str, StudyData], name: str, unit: str, looks: dic
     few, many = fastest["epochs_to_95"], slowest["epochs_to_95"]
     evidence = f"median {unit}s to 95 % of the best, {known['completed'].sum()} completed trials"
     if few == many:
-        text = f"All combinations converge within {counted(few, unit)} ({evidence})."
+        text = f"All combinations converge within {_steps(few, unit)} ({evidence})."
     else:
         text = (
-            f"{labels.iloc[0]} converges fastest, in {counted(few, unit)}, and {labels.iloc[-1]} slowest, in "
-            f"{counted(many, unit)} ({evidence})."
+            f"{labels.iloc[0]} converges fastest, in {_steps(few, unit)}, and {labels.iloc[-1]} slowest, in "
+            f"{_steps(many, unit)} ({evidence})."
         )
     return [
         text,
@@ -101,6 +100,11 @@ def _convergence(studies: dict[str, StudyData], name: str, unit: str, looks: dic
         ),
         Table("convergence", "Epochs to 95 % of the best", table.drop(columns=STUDY), folded=True),
     ]  # fmt: skip
+
+
+def _steps(number: float, unit: str) -> str:
+    """A median of whole numbers with its noun: "2.5 epochs"."""
+    return f"{number:g} {unit if number == 1 else f'{unit}s'}"
 
 
 def _learning_rates(studies: dict[str, StudyData], name: str, epochs: int | None, looks: dict[Key, Look]) -> list[Item]:

@@ -50,3 +50,12 @@ def test_a_study_without_a_result_has_the_reason_instead():
 def test_without_completed_trials_convergence_is_unknown():
     (section,) = finetuning_section(tuned(["stopped"] * 12))
     assert "No trial completed, so convergence is unknown." in section.items
+
+
+def test_half_epochs_are_told_apart():
+    study = tuned()
+    slower = study.history["trial_id"].isin(["t0000", "t0001", "t0002"]) & study.history["epoch"].eq(2)
+    study.history.loc[slower, "val_acc"] = 0.3
+    (section,) = finetuning_section(study)
+    texts = [item for item in section.items if isinstance(item, str)]
+    assert texts[2].startswith("lora converges fastest, in 2 epochs, and freeze_all slowest, in 2.5 epochs (median")
