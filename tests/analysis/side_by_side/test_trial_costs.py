@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from analysis.compare import comparison
-from analysis.readers.preparation import read_preparation
 from analysis.side_by_side.trial_costs import describe_unknown, with_preparation
 from analysis.study import load_study
 from inat.study.study import Study
@@ -46,20 +45,6 @@ def test_the_price_is_that_of_the_seconds(tmp_path):
     row = comparison({"s": made(tmp_path / "s", [32.0, 0.0])}, price_per_hour=9.0).iloc[0]
     assert row["cost"] == pytest.approx(36 / 3600 * 9)
     assert row["total_cost"] == pytest.approx(40 / 3600 * 9)
-
-
-def test_folds_add_up_and_a_retried_training_counts_once(tmp_path):
-    lines = [
-        '{"event": "epoch", "trial_id": "t0000", "row": {"epoch": 1, "fold": 1, "preparation_seconds": 5}}',
-        '{"event": "epoch", "trial_id": "t0000", "row": {"epoch": 3, "fold": 2, "preparation_seconds": 1}}',
-        '{"event": "epoch", "trial_id": "t0000", "row": {"epoch": 4, "fold": 2, "preparation_seconds": 2}}',
-        '{"event": "epoch", "trial_id": "t0001", "row": {"epoch": 1}}',
-        '{"event": "epoch", "trial_id": "t0001", "row": {"epoch": 2, "preparation_seconds": "x"}}',
-        '{"event": "epoch", "trial_id": "t0001", "row": {"epoch": 2, "preparation_sec',
-    ]
-    (tmp_path / "journal.jsonl").write_text("\n".join(lines))
-    assert read_preparation(tmp_path).to_dict() == {"t0000": 7.0}
-    assert len(read_preparation(tmp_path / "nowhere")) == 0
 
 
 def test_a_trial_without_a_record_is_unknown(tmp_path):
