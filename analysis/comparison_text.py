@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.claims.finetuning import check_finetuning_claims
 from analysis.comparable import axis_name
 from analysis.compare import comparison
-from analysis.figures.side_by_side import plot_comparison
+from analysis.figures.side_by_side import plot_class_gains, plot_comparison
 from analysis.figures.style import png_bytes
 from analysis.markdown import csv_text, markdown_table
 from analysis.printing import as_markdown
@@ -68,17 +69,16 @@ class ComparisonTables:
 
     def figure(self) -> Figure:
         """Accuracy against seconds, convergence and learning rates."""
-        axes = plot_comparison(self.main, self.equal, self.curves, self.rate_curve, self.metric)
-        figure = axes[0].get_figure(root=True)
-        assert figure is not None
-        return figure
+        return _figure_of(plot_comparison(self.main, self.equal, self.curves, self.rate_curve, self.metric)[0])
 
     def write(self, folder: Path) -> None:
-        """Write comparison.csv, comparison.md and comparison.png to ``folder``."""
+        """Write comparison.csv, comparison.md and comparison.png to ``folder``, and comparison-classes.png of gains."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "comparison.csv").write_text(csv_text(self.csv), encoding="utf-8", newline="")
         (folder / "comparison.md").write_text(f"{self.text}\n", encoding="utf-8")
         (folder / "comparison.png").write_bytes(png_bytes(self.figure()))
+        if len(self.gains):
+            (folder / "comparison-classes.png").write_bytes(png_bytes(_figure_of(plot_class_gains(self.gains))))
 
 
 def compare_studies(
@@ -102,6 +102,12 @@ def compare_studies(
         describe_data(studies), main, equal, converged, convergence_curves(studies), rates,
         learning_rate_curve(studies), tests, gains, claims, describe_unknown(studies), _metric(studies), titles,
     )  # fmt: skip
+
+
+def _figure_of(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
 
 
 def _equal_title(equal: pd.DataFrame) -> str:
