@@ -96,9 +96,7 @@ def compare(
     console.print(f"{tables.text}\n")
     for name, path in zip(unique, studies, strict=True):
         console.print(describe_test(name, path))
-    console.print(
-        f"\nWritten to {folder / 'comparison.csv'}, {folder / 'comparison.md'} and comparison.png beside them"
-    )
+    console.print(f"\nWritten to {folder / 'comparison.csv'}, with comparison.md and figures beside it")
 
 
 @app.command

@@ -159,3 +159,16 @@ def test_a_price_that_is_none_is_refused(tmp_path):
     for price in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=r"--price-per-hour must be positive, got "):
             compare((study,), price_per_hour=price)
+
+
+def test_gains_of_classes_are_drawn_if_two_studies_have_a_final_model(tmp_path, capsys):
+    paths = (photos_study(tmp_path / "here", "a"), photos_study(tmp_path / "there", "a"))
+    for path, recall in zip(paths, (0.2, 0.8), strict=True):
+        (path / "final").mkdir()
+        rows = [{"class": "bird", "recall": recall, "support": 50}]
+        test = {"accuracy": recall, "images": 50, "per_class": rows}
+        (path / "final" / "metrics.json").write_text(json.dumps({"format": 1, "winner": {}, "test": test}))
+    compare(paths)
+    printed = capsys.readouterr().out
+    assert "| bird    | there   | here      | 50       | 0.800    | 0.200          | 0.600  |" in printed
+    assert (tmp_path / "comparison-classes.png").exists()
