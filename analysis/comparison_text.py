@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from analysis.claims.finetuning import check_finetuning_claims
 from analysis.comparable import axis_name
 from analysis.compare import comparison
+from analysis.escaping import escape_markdown
 from analysis.figures.side_by_side import plot_class_gains, plot_comparison
 from analysis.figures.style import png_bytes
 from analysis.markdown import csv_text, markdown_table
@@ -49,7 +50,8 @@ class ComparisonTables:
     @property
     def text(self) -> str:
         """Everything as Markdown: the data, the main table, then the tables that are not empty."""
-        parts = [self.about_data, self.about_seconds, as_markdown(self.main)]
+        # The name of a folder, which is in study.json, may be anything.
+        parts = [*map(escape_markdown, (self.about_data, self.about_seconds)), as_markdown(self.main)]
         parts += [f"{title}\n\n{markdown_table(table)}" for title, table in self.titles.items() if len(table)]
         return "\n\n".join(part for part in parts if part)
 

@@ -17,6 +17,7 @@ EARLIER_SETTINGS = {
     "test_fraction": 0.2, "group_by": None, "keep_duplicates": True, "labels": None, "folds": 1, "repeats": 1,
 }  # fmt: skip
 OPTION = "--different-data"
+LENGTH_OF_DIGEST = 32  # hexadecimal digits, at least
 
 
 class DifferentDataError(ValueError):
@@ -107,7 +108,9 @@ def _difference(first: str, a: DataIdentity, second: str, b: DataIdentity) -> st
 
 def _photos(data: DataIdentity) -> str:
     number = f", {sum(data.counts.values()):,} photos" if data.counts else ""
-    return f"{data.source or 'unknown source'}{number}, fingerprint {data.fingerprint[:8]}"
+    digest = len(data.fingerprint) >= LENGTH_OF_DIGEST  # other data is named, as in "scikit-learn digits"
+    shown = data.fingerprint[:8] if digest else data.fingerprint
+    return f"{data.source or 'unknown source'}{number}, fingerprint {shown}"
 
 
 def check_same_data(studies: Mapping[str, StudyData]) -> None:

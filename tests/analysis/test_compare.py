@@ -173,3 +173,15 @@ def test_gains_of_classes_are_drawn_if_two_studies_have_a_final_model(tmp_path, 
     row = next(line for line in printed.splitlines() if line.startswith("| bird"))
     assert [cell.strip() for cell in row.split("|")[1:8]] == ["bird", "there", "here", "50", "0.8", "0.2", "0.6"]
     assert (tmp_path / "comparison-classes.png").exists()
+
+
+def test_a_strange_source_cannot_add_markup(tmp_path, capsys):
+    study = photos_study(tmp_path / "here", "a")
+    info = json.loads((study / "study.json").read_text())
+    info["data"]["source"] = "<img src=x>\n# big\x1b[31m"
+    (study / "study.json").write_text(json.dumps(info))
+    compare((study,))
+    for text in (capsys.readouterr().out, (tmp_path / "comparison.md").read_text()):
+        assert "<img" not in text
+        assert "\n# big" not in text
+        assert "\x1b" not in text
