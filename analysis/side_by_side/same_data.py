@@ -145,7 +145,7 @@ def _same_splits(known: list[DataIdentity]) -> str:
     """What is known about the splits of studies with the same photos."""
     recorded = next((one for one in known if one.splits), None)
     if recorded is None:
-        return "; no study records its splits, but the settings that decide them are equal"
+        return "; no study records its splits, but the settings that decide them are equal" if len(known) > 1 else ""
     parts = [
         f"{recorded.counts[name]:,} {name} ({recorded.digest(name)})"
         for name in (TRAIN, VAL, TEST)
