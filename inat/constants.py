@@ -26,10 +26,12 @@ from analysis.schema import (
     GRID,
     HISTORY_COLUMNS,
     HISTORY_CSV,
+    JOURNAL,
     METRIC,
     METRICS_JSON,
     NAME,
     NODE,
+    PREPARATION,
     RUNNING,
     SECONDS,
     SKIPPED_CSV,
@@ -68,7 +70,6 @@ RUNG: Final = "rung"  # number of ASHA's rungs that a trial reached; an attribut
 SEARCH_KIND: Final = "search"  # in study.json: scratch or finetune
 
 # Files of a study directory that only `inat` reads.
-JOURNAL: Final = "journal.jsonl"
 STUDY_DB: Final = "study.db"
 BEST_CKPT: Final = "best.ckpt"
 LAST_CKPT: Final = "last.ckpt"
