@@ -5,7 +5,7 @@ No code of the file runs here. ``inat/models/own_model.py`` runs it, and only if
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -108,7 +108,7 @@ class OwnModelConfig:
 
     model: str
     model_sha256: str
-    arguments: tuple[tuple[str, Any], ...] = ()
+    arguments: Sequence[tuple[str, Any]] = ()  # a tuple, so that a network is a key of caches
     strategy: str = ""
     k_layers: int | None = None
     body_lr_factor: float = 1.0
