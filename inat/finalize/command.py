@@ -65,6 +65,7 @@ from inat.study.atomic_io import atomic_replace, atomic_write
 from inat.study.study import Study
 from inat.training.checkpoint import complete_checkpoint
 from inat.tuning.command import write_report
+from inat.tuning.own_model import keep_copy
 from inat.tuning.worker.trainable import SEED
 
 
@@ -102,6 +103,7 @@ def finalize(command: FinalizeCommand) -> None:
 def _opened_runs(directory: Path, task: Task) -> Iterator[Study]:
     runs = open_runs(directory, task.info)
     try:
+        keep_copy(runs, task.config)
         yield runs
     finally:
         runs.close()

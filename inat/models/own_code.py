@@ -12,12 +12,16 @@ from functools import lru_cache
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
+import tyro
 
-from inat.config.own_model import GIVEN, ModelFile
+from inat.config.own_model import GIVEN, ModelFile, read_model_file
 from inat.errors import ConfigError
+
+# The option of commands that use a trained model, whose first argument is called "model" already.
+OwnModelOption = Annotated[str | None, tyro.conf.arg(name="model", metavar="FILE")]
 
 _named: dict[str, ModelFile] = {}
 
@@ -29,6 +33,16 @@ def allow_model_file(file: ModelFile) -> None:
     >>> allow_model_file(read_model_file("my_net.py"))
     """
     _named[file.sha256] = file
+
+
+def allow_named(text: str | None) -> None:
+    """Let this process run the file that the user has named with an option, if any.
+
+    >>> allow_named("my_net.py"), allow_named(None)
+    (None, None)
+    """
+    if text is not None:
+        allow_model_file(read_model_file(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,3 +76,11 @@ def model_settings(study: Study) -> dict[str, str]:
     path = copy_of(study.directory, known)
     label = ModelFile(path, known["function"], b"").label
     return {MODEL: label, MODEL_SHA256: known["sha256"], MODEL_FILE: str(path.absolute())}
+
+
+def describe_own_model(study: Study) -> str:
+    """The line about the network of the user; "" for other networks."""
+    known = study.info.get(MODEL_INFO)
+    if not known:
+        return ""
+    return f"model   {known['function']}() of {copy_of(study.directory, known)}, the study's copy\n"
