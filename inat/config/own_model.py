@@ -146,7 +146,7 @@ class OwnModelConfig:
         """The network in a flat dict; its arguments are all names but its own fields and ``others``."""
         own = OWN_FIELDS & params.keys()
         arguments = tuple((name, params[name]) for name in params if name not in own and name not in others)
-        missing = {MODEL_SHA256: ""} if MODEL_SHA256 not in params else {}
+        missing: dict[str, Any] = {MODEL_SHA256: ""} if MODEL_SHA256 not in params else {}
         return cls(**missing, **{name: params[name] for name in own}, arguments=arguments)
 
     def to_params(self) -> dict[str, Any]:

@@ -40,16 +40,16 @@ def _head(m: Json) -> Iterator[str]:
 def _use(m: Json) -> Iterator[str]:
     side, own = m["data"]["image_size"], m["model"]["config"].get("model")
     yield "## Use\n"
-    file = str(own).rpartition(":")[0]
+    option = f" --model {str(own).rpartition(':')[0]}" if own else ""
     if own:
         yield (
             f"The network is {escape_markdown(own)}, a Python file with SHA-256 "
-            f"`{m['model']['config']['model_sha256']}`, which the commands of this project need, too; the other formats "
-            "do not.\n"
+            f"`{m['model']['config']['model_sha256']}`, which the commands of this project need, too; the other "
+            "formats do not.\n"
         )
     yield (
-        f"`python -m inat.predict model.ckpt PHOTO...{f' --model {file}' if own else ''}` resizes each photo to {side} x {side} pixels, without keeping "
-        "its aspect ratio. Every photo is assigned one of these classes, even if it shows none of them: "
+        f"`python -m inat.predict model.ckpt PHOTO...{option}` resizes each photo to {side} x {side} pixels, without "
+        "keeping its aspect ratio. Every photo is assigned one of these classes, even if it shows none of them: "
         f"{', '.join(map(escape_markdown, m['data']['classes']))}.\n"
     )
 

@@ -18,8 +18,8 @@ from inat.errors import StudyError
 KINDS = {kind.KIND: kind for kind in (SearchConfig, FinetuneConfig)}
 # Options that replace the study's value if they are given: where files are, and how many runs train at a time.
 OVERRIDES = (
-    "cache_dir", "weights_dir", "model", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "trial_timeout",
-    "debug",
+    "cache_dir", "weights_dir", "model", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address",
+    "trial_timeout", "debug",
 )  # fmt: skip
 
 

@@ -27,9 +27,7 @@ def code_of(config: OwnModelConfig) -> OwnCode:
     return own_code(config.model_sha256, config.function, config.model)
 
 
-def build_own(
-    config: OwnModelConfig, image_size: int, num_classes: int, optim: OptimConfig | None = None
-) -> nn.Module:
+def build_own(config: OwnModelConfig, image_size: int, num_classes: int, optim: OptimConfig | None = None) -> nn.Module:
     """Call the user's function; torch's random numbers initialise the network.
 
     A LightningModule also gets those settings of ``optim`` that are among its arguments. Raises ConfigError if the
@@ -43,7 +41,9 @@ def build_own(
     except (Exception, SystemExit) as error:
         raise ConfigError(described(code.file, f"{code.file.function}({_shown(arguments)})", error)) from error
     if not isinstance(network, nn.Module):
-        raise ConfigError(f"{code.name} must return a torch.nn.Module, got {type(network).__name__}; return the network")
+        raise ConfigError(
+            f"{code.name} must return a torch.nn.Module, got {type(network).__name__}; return the network"
+        )
     if any(is_lazy(parameter) for parameter in network.parameters()):
         _infer_shapes(network, code, image_size)
     return network

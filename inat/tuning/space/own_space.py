@@ -96,7 +96,9 @@ def _name_errors(space: Mapping[str, Any], code: OwnCode, training: set[str]) ->
 
 def _unknown_error(name: str, code: OwnCode, known: set[str]) -> str:
     if name in STAGE_NAMES:
-        return f"{name} needs a function stages(model) in {code.file.path}, and tune_finetune.py; remove it, or define it"
+        return (
+            f"{name} needs a function stages(model) in {code.file.path}, and tune_finetune.py; remove it, or define it"
+        )
     if name in OPTIM_NAMES and code.is_module:
         return f"{name} has no effect: {code.name} trains itself; add it to the arguments of its __init__, or remove it"
     return f"{unknown_name_error(name, known)} {code.name} takes {', '.join(code.arguments) or 'no arguments'}"
