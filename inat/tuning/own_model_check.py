@@ -28,7 +28,6 @@ from inat.tuning.space.own_space import code_named_by, strategies_of
 
 BATCH = 4  # images; batch norm needs more than one
 MOST_VALUES = 24  # of the hyperparameters that are tried one by one
-NAN_STEPS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +66,8 @@ def _check_network(network: nn.Module, trial: TrialConfig, code: OwnCode, num_cl
         raise ConfigError(f"the network of {code.name} has no parameter to train; return one with layers")
     if devices := {str(p.device) for p in network.parameters()} - {"cpu"}:
         raise ConfigError(
-            f"{code.name} puts its network on {', '.join(sorted(devices))}; leave it on the CPU, and each trial moves it "
-            "to its device"
+            f"{code.name} puts its network on {', '.join(sorted(devices))}; leave it on the CPU, and each trial moves "
+            "it to its device"
         )
     if wrong := [name for name, value in network.state_dict().items() if not isinstance(value, Tensor)]:
         raise ConfigError(
@@ -100,8 +99,8 @@ def _check_stages(network: nn.Module, space: Mapping[str, Any], trial: TrialConf
         same = isinstance(outputs, Tensor) and torch.equal(outputs, whole(images))
     if not same:
         raise ConfigError(
-            f"stages() of {code.file.path} does not compute what the network does: one after the other, the stages give "
-            "other outputs; make every step of forward() a module in one of them"
+            f"stages() of {code.file.path} does not compute what the network does: one after the other, they give other "
+            "outputs; make every step of forward() a module in one of them"
         )
     body = len(staged) - 1
     for strategy, k_layers in strategies:

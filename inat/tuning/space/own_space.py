@@ -79,8 +79,8 @@ def _reserved_name_errors(code: OwnCode) -> list[str]:
     for decider, _, _, dependents in INACTIVE_WHEN:
         if both := [name for name in dependents if {name, decider} <= code.arguments.keys() - OPTIM_NAMES]:
             problems.append(
-                f"{code.name} has arguments {decider} and {', '.join(both)}, which mean the CNN of this program; rename "
-                "one of them"
+                f"{code.name} has arguments {decider} and {', '.join(both)}, which mean the CNN of this program; "
+                "rename one of them"
             )
     return problems
 
@@ -96,9 +96,7 @@ def _name_errors(space: Mapping[str, Any], code: OwnCode, training: set[str]) ->
 
 def _unknown_error(name: str, code: OwnCode, known: set[str]) -> str:
     if name in STAGE_NAMES:
-        return (
-            f"{name} needs a function stages(model) in {code.file.path}, and tune_finetune.py; remove it, or define it"
-        )
+        return f"{name} needs a function stages(model) in {code.file.path}, and tune_finetune.py; remove or define it"
     if name in OPTIM_NAMES and code.is_module:
         return f"{name} has no effect: {code.name} trains itself; add it to the arguments of its __init__, or remove it"
     return f"{unknown_name_error(name, known)} {code.name} takes {', '.join(code.arguments) or 'no arguments'}"
