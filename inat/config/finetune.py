@@ -85,8 +85,8 @@ class FinetuneConfig(SearchConfig):
         raise_if_any(type_errors(self))
         if self.num_samples is None and self.searcher != "grid":
             object.__setattr__(self, "num_samples", DEFAULT_SAMPLES)
-        if self.backbones is DEFAULT_BACKBONES:  # that very tuple: nobody has chosen it
-            object.__setattr__(self, "backbones", self._fitting_of(DEFAULT_BACKBONES) or DEFAULT_BACKBONES)
+        if self.backbones is DEFAULT_BACKBONES and self.model is None:  # that very tuple: nobody has chosen it
+            object.__setattr__(self, "backbones", self._fitting_backbones() or DEFAULT_BACKBONES)
         problems = [f"{n} has no value" for n in ("backbones", "strategies", "learning_rates", "batch_sizes")
                     if not getattr(self, n)]  # fmt: skip
         if FREEZE_PARTIAL in self.strategies and not self.k_layers:
@@ -100,10 +100,10 @@ class FinetuneConfig(SearchConfig):
             problems += error.problems
         raise_if_any(problems)
 
-    def _fitting_of(self, backbones: tuple[str, ...]) -> tuple[str, ...]:
+    def _fitting_backbones(self) -> tuple[str, ...]:
         k_layers = self.k_layers if FREEZE_PARTIAL in self.strategies else ()
         step = DIGITS_STEP if self.data == DIGITS else 1
-        return tuple(name for name in backbones if BACKBONE_FACTS[name].fits(self.image_size, k_layers, step))
+        return tuple(name for name in self.backbones if BACKBONE_FACTS[name].fits(self.image_size, k_layers, step))
 
     def _backbone_problems(self) -> list[str]:
         found: list[str] = []
@@ -117,10 +117,8 @@ class FinetuneConfig(SearchConfig):
 
     def _own_model_problems(self) -> list[str]:
         """A message for each option that is about backbones only."""
-        defaults = {"weights": IMAGENET, "weights_dir": None}
+        defaults = {"backbones": DEFAULT_BACKBONES, "weights": IMAGENET, "weights_dir": None}
         used = [name for name, value in defaults.items() if getattr(self, name) != value]
-        if self.backbones not in (DEFAULT_BACKBONES, self._fitting_of(DEFAULT_BACKBONES)):
-            used.append("backbones")
         return [f"{name} is about backbones and not about the network of --model; leave one of them out"
                 for name in used]  # fmt: skip
 

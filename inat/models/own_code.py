@@ -100,7 +100,7 @@ def _not_named(sha256: str, label: str) -> str:
     name = label.partition(":")[0]
     if others := [str(file.path) for file in _named.values() if file.path.name == name]:
         return (
-            f"{others[0]} differs from the {name} of this model, whose SHA-256 is {sha256[:16]}...; restore it, or "
+            f"{others[-1]} differs from the {name} of this model, whose SHA-256 is {sha256[:16]}...; restore it, or "
             "name the copy in the folder model/ of its study with --model"
         )
     return f"the network comes from {name}, a Python file that runs only if you name it; add --model {name}"

@@ -33,13 +33,19 @@ def model_info(config: SearchConfig) -> dict[str, Any]:
 
 def keep_copy(study: Study, config: SearchConfig) -> None:
     """Write the study's copy of the file of --model, so that a study is complete and all nodes find the file."""
+    if config.model is not None:
+        check_model(study.directory, study.info, config)
+        copy_into(study.directory / MODEL_DIR, config)
+
+
+def copy_into(folder: Path, config: SearchConfig) -> None:
+    """Write a copy of the file of --model, if any, into ``folder``."""
     if config.model is None:
         return
     file = read_model_file(config.model)
-    check_model(study.directory, study.info, config)
-    path = copy_of(study.directory, study.info[MODEL_INFO])
-    with as_disk_full_error(study.directory):
-        path.parent.mkdir(exist_ok=True)
+    path = folder / file.path.name
+    with as_disk_full_error(folder):
+        folder.mkdir(exist_ok=True)
         if not path.exists() or path.read_bytes() != file.source:
             with atomic_replace(path) as partial:
                 partial.write_bytes(file.source)

@@ -99,8 +99,8 @@ def _check_stages(network: nn.Module, space: Mapping[str, Any], trial: TrialConf
         same = isinstance(outputs, Tensor) and torch.equal(outputs, whole(images))
     if not same:
         raise ConfigError(
-            f"stages() of {code.file.path} does not compute what the network does: one after the other, they give other "
-            "outputs; make every step of forward() a module in one of them"
+            f"stages() of {code.file.path} does not compute what the network does: one after the other, they give "
+            "other outputs; make every step of forward() a module in one of them"
         )
     body = len(staged) - 1
     for strategy, k_layers in strategies:
