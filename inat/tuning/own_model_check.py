@@ -191,11 +191,11 @@ def _other_values(space: Mapping[str, Any], code: OwnCode) -> Iterator[tuple[str
 
 def _check_value(trial: TrialConfig, code: OwnCode, num_classes: int) -> None:
     assert isinstance(trial.model, OwnModelConfig)
-    network = build_own(trial.model, trial.data.image_size, num_classes, trial.optim).eval()
-    with torch.no_grad():
-        outputs = _outputs(network.to(memory_format=torch.channels_last), noise(trial.data.image_size), trial, code)
+    size = trial.data.image_size
     try:
-        _check_outputs(outputs, trial, code, num_classes)
+        network = build_own(trial.model, size, num_classes, trial.optim).eval().to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            _check_outputs(_outputs(network, noise(size), trial, code), trial, code, num_classes)
     except ConfigError as error:
         values = ", ".join(f"{name}={value!r}" for name, value in trial.model.arguments)
         raise_if_any([f"{problem} (with {values})" for problem in error.problems])

@@ -1,5 +1,6 @@
 """The search space of a user's own network: the domains in its file, and the training of a preset or a space file."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ from inat.config.backbones import STRATEGIES
 from inat.config.own_model import OWN_FIELDS, read_model_file
 from inat.config.search import SearchConfig
 from inat.config.trial import INACTIVE_WHEN, TRAINING_NAMES, OptimConfig, TrialConfig
-from inat.config.validation import raise_if_any, unknown_name_error
+from inat.config.validation import raise_if_any
 from inat.constants import HISTORY_COLUMNS, TRIAL_COLUMNS_AFTER, TRIAL_COLUMNS_BEFORE
 from inat.errors import ConfigError
 from inat.models.own_code import OwnCode, described, own_code
@@ -99,7 +100,9 @@ def _unknown_error(name: str, code: OwnCode, known: set[str]) -> str:
         return f"{name} needs a function stages(model) in {code.file.path}, and tune_finetune.py; remove or define it"
     if name in OPTIM_NAMES and code.is_module:
         return f"{name} has no effect: {code.name} trains itself; add it to the arguments of its __init__, or remove it"
-    return f"{unknown_name_error(name, known)} {code.name} takes {', '.join(code.arguments) or 'no arguments'}"
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(code.arguments) or 'no others'}"
+    return f"{name} is no argument of {code.name} and no setting of the training; {hint}"
 
 
 def _missing_value_errors(space: Mapping[str, Any], code: OwnCode) -> list[str]:
