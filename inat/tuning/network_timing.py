@@ -91,7 +91,7 @@ def _measure(config: TrialConfig, num_classes: int, batch: int, seconds: float) 
     timer = _Timer(seconds)
     classifier = build_classifier(config, num_classes).to(memory_format=torch.channels_last)
     trainer = trainer_for(config, [timer], limit_val_batches=VAL_BATCHES)
-    trainer.fit(classifier, datamodule=_Noise(config.data, batch, num_classes))
+    trainer.fit(classifier, datamodule=NoiseImages(config.data, batch, num_classes))
     start = time.perf_counter() - started - timer.epoch
     return NetworkSpeed(_typical(timer.train) / batch, _typical(timer.val) / batch, start)
 
@@ -146,7 +146,7 @@ class _Timer(pl.Callback):
         self._last = now
 
 
-class _Noise(ImageDataModule):
+class NoiseImages(ImageDataModule):
     """One batch of noise, over and over, in the form in which a data set comes."""
 
     def __init__(self, config: DataConfig, batch: int, num_classes: int) -> None:

@@ -9,20 +9,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
 from torch.nn import functional
 
 from inat.config.own_model import OwnModelConfig
 from inat.config.search import SearchConfig
 from inat.config.trial import TrialConfig
-from inat.config.validation import raise_if_any
 from inat.errors import ConfigError
 from inat.models.backbones import frozen_stage_count
+from inat.models.classifier import Classifier
 from inat.models.factory import build_classifier
 from inat.models.own_code import OwnCode, described
 from inat.models.own_model import as_stages, build_own
 from inat.models.own_training import missing_methods
+from inat.training.fit import silence_lightning
+from inat.tuning.network_timing import NoiseImages
 from inat.tuning.space.domains import boundary_values
 from inat.tuning.space.own_space import code_named_by, strategies_of
 
@@ -127,6 +131,9 @@ def _check_one_step(trial: TrialConfig, code: OwnCode, num_classes: int) -> None
     _check_outputs(_outputs(network.eval(), images, trial, code), trial, code, num_classes)
     outputs = _outputs(network.train(), images, trial, code)
     _check_outputs(outputs, trial, code, num_classes)
+    if code.is_module:
+        _check_training_step(classifier, trial, code, num_classes)
+        return
     loss = functional.cross_entropy(outputs.float(), labels)
     if loss.requires_grad:
         loss.backward()
@@ -138,6 +145,28 @@ def _check_one_step(trial: TrialConfig, code: OwnCode, num_classes: int) -> None
         )
     if not all(bool(gradient.isfinite().all()) for gradient in gradients):
         raise ConfigError(f"{code.name} has gradients that are infinite or NaN in its first step; check its forward()")
+
+
+def _check_training_step(classifier: Classifier, trial: TrialConfig, code: OwnCode, num_classes: int) -> None:
+    """One step of a LightningModule with its own loss and optimizer, in a trainer like that of a trial."""
+    silence_lightning()
+    before = [parameter.detach().clone() for parameter in classifier.net.parameters()]
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", devices=1, limit_train_batches=1, limit_val_batches=1, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        plugins=[LightningEnvironment()],
+    )  # fmt: skip
+    try:
+        trainer.fit(classifier, datamodule=NoiseImages(trial.data, BATCH, num_classes))
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(described(code.file, "its first training step", error)) from error
+    after = list(classifier.net.parameters())
+    if not all(bool(parameter.isfinite().all()) for parameter in after):
+        raise ConfigError(f"the first training step of {code.name} leaves infinite or NaN parameters; check its loss")
+    if all(torch.equal(old, new) for old, new in zip(before, after, strict=True)):
+        raise ConfigError(f"the first training step of {code.name} changes no parameter; check its loss and optimizer")
 
 
 def _outputs(network: nn.Module, images: Tensor, trial: TrialConfig, code: OwnCode) -> Any:
@@ -198,4 +227,5 @@ def _check_value(trial: TrialConfig, code: OwnCode, num_classes: int) -> None:
             _check_outputs(_outputs(network, noise(size), trial, code), trial, code, num_classes)
     except ConfigError as error:
         values = ", ".join(f"{name}={value!r}" for name, value in trial.model.arguments)
-        raise_if_any([f"{problem} (with {values})" for problem in error.problems])
+        with_values = [f"{problem} (with {values})" for problem in error.problems]
+        raise ConfigError(*with_values) from error

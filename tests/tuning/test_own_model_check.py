@@ -60,7 +60,7 @@ def test_networks_that_can_be_trained_pass(tmp_path):
     (net("return self.out(x.flatten(1))", more=", pooling='average', num_neurons_dense=3"),
      "has arguments pooling and num_neurons_dense, which mean the CNN of this program; rename one of them"),
     (f"{net('return self.out(x.flatten(1))')}\n\ndef space():\n    return {{'widht': 3}}",
-     "widht is no argument of build.. of my_net.py and no setting of the training; it takes no others"),
+     "widht is no argument of build.. of my_net.py and no setting of the training; choose"),
     (f"{net('return self.out(x.flatten(1))')}\n\ndef space():\n    return [1]", "space.. of .* must return a dict"),
     (f"{net('return self.out(x.flatten(1))')}\n\ndef space():\n    return {{'strategy': 'freeze_all'}}",
      r"strategy needs a function stages\(model\) in .*, and tune_finetune.py"),
@@ -88,6 +88,10 @@ def test_a_fault_of_a_single_value_names_it(tmp_path):
     ("def training_step", "def other_step", r"MyModule\(\) of my_net.py is a LightningModule without training_step"),
     ("def forward", "def other_forward", "is a LightningModule without forward; define them"),
     ("self.epochs = 0", "self.automatic_optimization = False", "sets automatic_optimization to False, which"),
+    ("return loss", "return 0.5", "training_step of MyModule must return the loss as a tensor, .* got float"),
+    ("return loss", "raise KeyError('x')", r"my_net.py, line 25: its first training step raised KeyError .'x'.;"),
+    ("return loss", "return loss * 0", "the first training step of MyModule.. of my_net.py changes no parameter"),
+    ("return loss", "return loss / 0", "the first training step of MyModule.. of .* leaves infinite or NaN parameters"),
     ("width=4", "ema_decay_of=4, data=3", "has an argument data, which is the name of"),
 ])  # fmt: skip
 def test_a_lightning_module_that_cannot_be_trained_is_one_sentence(tmp_path, old, new, message):

@@ -101,7 +101,7 @@ def _unknown_error(name: str, code: OwnCode, known: set[str]) -> str:
     if name in OPTIM_NAMES and code.is_module:
         return f"{name} has no effect: {code.name} trains itself; add it to the arguments of its __init__, or remove it"
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(code.arguments) or 'no others'}"
+    hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(code.arguments) or 'settings of it'}"
     return f"{name} is no argument of {code.name} and no setting of the training; {hint}"
 
 
