@@ -78,12 +78,12 @@ def own_code(sha256: str, function: str, label: str = "") -> OwnCode:
     ``label`` is how messages name the file if it is unknown.
     """
     if sha256 not in _named:
-        raise ConfigError(_not_named(sha256, label or function))
+        raise ConfigError(_not_named_error(sha256, label or function))
     file = _named[sha256]
     module = _run(sha256)
     build = getattr(module, function, None)
     if not callable(build):
-        raise ConfigError(_no_function(file, function, module))
+        raise ConfigError(_no_function_error(file, function, module))
     arguments, any_argument = _arguments(ModelFile(file.path, function, file.source), build)
     return OwnCode(
         file=ModelFile(file.path, function, file.source),
@@ -96,7 +96,7 @@ def own_code(sha256: str, function: str, label: str = "") -> OwnCode:
     )
 
 
-def _not_named(sha256: str, label: str) -> str:
+def _not_named_error(sha256: str, label: str) -> str:
     name = label.partition(":")[0]
     if others := [str(file.path) for file in _named.values() if file.path.name == name]:
         return (
@@ -106,13 +106,15 @@ def _not_named(sha256: str, label: str) -> str:
     return f"the network comes from {name}, a Python file that runs only if you name it; add --model {name}"
 
 
-def _no_function(file: ModelFile, function: str, module: ModuleType) -> str:
+def _no_function_error(file: ModelFile, function: str, module: ModuleType) -> str:
     found = [
         name for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
     ]  # fmt: skip
-    hint = f"it has {', '.join(found)}; name one with --model {file.path.name}:{found[0]}" if found else "define one"
-    return f"{file.path} has no function {function}(num_classes, image_size); {hint}"
+    hint = (
+        f"; it has {', '.join(found)}; name one with --model {file.path.name}:{found[0]}" if found else "; define one"
+    )
+    return f"{file.path} has no function {function}(num_classes, image_size){hint}"
 
 
 def _arguments(file: ModelFile, build: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
@@ -144,13 +146,13 @@ def _run(sha256: str) -> ModuleType:
     try:
         exec(compile(file.source, str(file.path), "exec"), vars(module))
     except (Exception, SystemExit) as error:  # a user's file may raise anything and may call sys.exit
-        raise ConfigError(described(file, "running it", error)) from error
+        raise ConfigError(code_error(file, "running it", error)) from error
     return module
 
 
-def described(file: ModelFile, doing: str, error: BaseException) -> str:
+def code_error(file: ModelFile, doing: str, error: BaseException) -> str:
     """The message for an error of the user's code: file and line, what was done, and what was raised."""
     lines = [frame.lineno for frame in extract_tb(error.__traceback__) if Path(frame.filename) == file.path]
-    place = f"{file.path}, line {lines[-1]}" if lines else f"{file.path}"
+    line = f", line {lines[-1]}" if lines else ""
     text = " ".join(str(error).split())
-    return f"{place}: {doing} raised {type(error).__name__}{f' ({text[:300]})' if text else ''}; correct it"
+    return f"{file.path}{line}: {doing} raised {type(error).__name__}{f' ({text[:300]})' if text else ''}; correct it"

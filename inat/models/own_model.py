@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 from inat.config.own_model import OwnModelConfig
 from inat.config.trial import OptimConfig
 from inat.errors import ConfigError
-from inat.models.own_code import OwnCode, described, own_code
+from inat.models.own_code import OwnCode, code_error, own_code
 from inat.models.stages import HEAD, StagedNetwork
 
 BODY_SEED = 0  # all trials with frozen stages start from the same ones
@@ -39,7 +39,7 @@ def build_own(config: OwnModelConfig, image_size: int, num_classes: int, optim: 
     try:
         network = code.build(**arguments)
     except (Exception, SystemExit) as error:
-        raise ConfigError(described(code.file, f"{code.file.function}({_shown(arguments)})", error)) from error
+        raise ConfigError(code_error(code.file, f"{code.file.function}({_shown(arguments)})", error)) from error
     if not isinstance(network, nn.Module):
         raise ConfigError(
             f"{code.name} must return a torch.nn.Module, got {type(network).__name__}; return the network"
@@ -61,7 +61,7 @@ def _infer_shapes(network: nn.Module, code: OwnCode, image_size: int) -> None:
         with torch.no_grad():
             network.eval()(torch.zeros(2, 3, image_size, image_size))
     except (Exception, SystemExit) as error:
-        raise ConfigError(described(code.file, f"the network with images of {image_size} px", error)) from error
+        raise ConfigError(code_error(code.file, f"the network with images of {image_size} px", error)) from error
     network.train(mode)
 
 
@@ -108,7 +108,7 @@ def as_stages(network: nn.Module, code: OwnCode) -> StagedNetwork:
     try:
         given = code.stages(network)
     except (Exception, SystemExit) as error:
-        raise ConfigError(described(code.file, "stages()", error)) from error
+        raise ConfigError(code_error(code.file, "stages()", error)) from error
     named = list(given.items()) if isinstance(given, Mapping) else _numbered(given)
     if len(named) < 2 or not all(isinstance(module, nn.Module) for _, module in named):
         raise ConfigError(

@@ -22,7 +22,7 @@ from inat.errors import ConfigError
 from inat.models.backbones import frozen_stage_count
 from inat.models.classifier import Classifier
 from inat.models.factory import build_classifier
-from inat.models.own_code import OwnCode, described
+from inat.models.own_code import OwnCode, code_error
 from inat.models.own_model import as_stages, build_own
 from inat.models.own_training import missing_methods
 from inat.training.fit import silence_lightning
@@ -99,7 +99,7 @@ def _check_stages(network: nn.Module, space: Mapping[str, Any], trial: TrialConf
         try:
             outputs = staged(images)
         except Exception as error:
-            raise ConfigError(described(code.file, "the stages one after the other", error)) from error
+            raise ConfigError(code_error(code.file, "the stages one after the other", error)) from error
         same = isinstance(outputs, Tensor) and torch.equal(outputs, whole(images))
     if not same:
         raise ConfigError(
@@ -161,7 +161,7 @@ def _check_training_step(classifier: Classifier, trial: TrialConfig, code: OwnCo
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigError(described(code.file, "its first training step", error)) from error
+        raise ConfigError(code_error(code.file, "its first training step", error)) from error
     after = list(classifier.net.parameters())
     if not all(bool(parameter.isfinite().all()) for parameter in after):
         raise ConfigError(f"the first training step of {code.name} leaves infinite or NaN parameters; check its loss")
@@ -175,7 +175,7 @@ def _outputs(network: nn.Module, images: Tensor, trial: TrialConfig, code: OwnCo
         return network(images)
     except (Exception, SystemExit) as error:
         doing = f"the network in {mode} with {BATCH} images of {trial.data.image_size} px"
-        raise ConfigError(described(code.file, doing, error)) from error
+        raise ConfigError(code_error(code.file, doing, error)) from error
 
 
 def _check_outputs(outputs: Any, trial: TrialConfig, code: OwnCode, num_classes: int) -> None:

@@ -11,7 +11,7 @@ from inat.config.trial import INACTIVE_WHEN, TRAINING_NAMES, OptimConfig, TrialC
 from inat.config.validation import raise_if_any
 from inat.constants import HISTORY_COLUMNS, TRIAL_COLUMNS_AFTER, TRIAL_COLUMNS_BEFORE
 from inat.errors import ConfigError
-from inat.models.own_code import OwnCode, described, own_code
+from inat.models.own_code import OwnCode, code_error, own_code
 from inat.tuning.space.domains import as_domain
 
 STAGE_NAMES = ("strategy", "k_layers")  # of a space for a network with stages
@@ -61,7 +61,7 @@ def _space_in(code: OwnCode) -> dict[str, Any]:
     try:
         space = code.space()
     except (Exception, SystemExit) as error:
-        raise ConfigError(described(code.file, "space()", error)) from error
+        raise ConfigError(code_error(code.file, "space()", error)) from error
     if not isinstance(space, Mapping) or not all(isinstance(name, str) for name in space):
         raise ConfigError(
             f"space() of {code.file.path} must return a dict of hyperparameters, got {type(space).__name__}"
