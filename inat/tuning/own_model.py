@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inat.config.finetune import FINETUNE
 from inat.config.own_model import MODEL, MODEL_SHA256, ModelFile, read_model_file
 from inat.config.search import SearchConfig
-from inat.constants import MODEL_DIR
+from inat.constants import MODEL_DIR, SEARCH_KIND
 from inat.errors import StudyError
 from inat.study.atomic_io import as_disk_full_error, atomic_replace
 from inat.study.study import Study
@@ -35,15 +36,15 @@ def keep_copy(study: Study, config: SearchConfig) -> None:
     """Write the study's copy of the file of --model, so that a study is complete and all nodes find the file."""
     if config.model is not None:
         check_model(study.directory, study.info, config)
-        copy_into(study.directory / MODEL_DIR, config)
+        copy_into(study.directory / MODEL_DIR, config, study.info[MODEL_INFO]["file"])
 
 
-def copy_into(folder: Path, config: SearchConfig) -> None:
-    """Write a copy of the file of --model, if any, into ``folder``."""
+def copy_into(folder: Path, config: SearchConfig, name: str = "") -> None:
+    """Write a copy of the file of --model, if any, into ``folder``, by default under its own name."""
     if config.model is None:
         return
     file = read_model_file(config.model)
-    path = folder / file.path.name
+    path = folder / (name or file.path.name)
     with as_disk_full_error(folder):
         folder.mkdir(exist_ok=True)
         if not path.exists() or path.read_bytes() != file.source:
@@ -61,7 +62,7 @@ def check_model(directory: Path, info: Mapping[str, Any], config: SearchConfig) 
     known, now = info.get(MODEL_INFO, {}), model_info(config).get(MODEL_INFO, {})
     if not known and now:
         raise StudyError(f"{directory} is a study of other networks than that of --model {config.model}; leave it out")
-    if not isinstance(known.get("sha256", ""), str) or not isinstance(known.get("file", ""), str):
+    if known and not _is_complete(known):
         raise StudyError(f"study.json of {directory} does not say which file its network is in; restore it from a copy")
     if known.get("sha256") != now.get("sha256"):
         raise StudyError(
@@ -72,6 +73,11 @@ def check_model(directory: Path, info: Mapping[str, Any], config: SearchConfig) 
         raise StudyError(
             f"{directory} is a study of {known['function']}() in {known['file']}; add :{known['function']} to --model"
         )
+
+
+def _is_complete(known: Mapping[str, Any]) -> bool:
+    texts = all(isinstance(known.get(name), str) for name in ("file", "function", "sha256"))
+    return texts and known["file"].endswith(".py") and Path(known["file"]).name == known["file"]
 
 
 def model_settings(study: Study) -> dict[str, str]:
@@ -89,4 +95,6 @@ def describe_own_model(study: Study) -> str:
     known = study.info.get(MODEL_INFO)
     if not known:
         return ""
-    return f"model   {known['function']}() of {copy_of(study.directory, known)}, the study's copy\n"
+    staged = study.info.get(SEARCH_KIND) != FINETUNE or "strategy" in study.info["space"]
+    whole = "" if staged else "\n        it has no stages(model), so the whole network trains"
+    return f"model   {known['function']}() of {copy_of(study.directory, known)}, the study's copy{whole}\n"

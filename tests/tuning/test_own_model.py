@@ -11,6 +11,7 @@ import pytest
 
 from analysis.study import load_study
 from inat.cli import parse_search
+from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError, StudyError
 from inat.finalize.options import FinalizeCommand, retraining_config
@@ -20,7 +21,7 @@ from inat.study_check.derived import check_database
 from inat.study_check.journal_lines import read_lines
 from inat.study_check.problems import Removed
 from inat.tuning import search
-from inat.tuning.own_model import model_settings
+from inat.tuning.own_model import check_model, describe_own_model, model_settings
 from tests.own_networks import PLAIN, STAGED, write_net
 from tests.paths import ROOT
 
@@ -134,6 +135,26 @@ def test_the_hash_in_study_json_cannot_be_edited(tmp_path):
     (directory / "study.json").write_text(json.dumps(info))
     with pytest.raises(StudyError, match="was edited: model differ"):
         read_info(directory)
+
+
+def test_a_name_in_study_json_leads_nowhere_else(tmp_path):
+    directory = new_study(tmp_path)
+    for name in ("..", "../../my_net.py", "my_net.txt", 3):
+        info = json.loads((directory / "study.json").read_text())
+        info["model"]["file"] = name
+        with pytest.raises(StudyError, match="does not say which file its network is in"):
+            check_model(directory, info, SearchConfig(data="digits", model=str(tmp_path / "my_net.py")))
+
+
+def test_fine_tuning_says_that_a_network_without_stages_trains_whole(tmp_path):
+    for text, whole in ((PLAIN, True), (STAGED, False)):
+        name = f"whole-{whole}"
+        config = FinetuneConfig(data="digits", image_size=8, model=str(write_net(tmp_path, text)), name=name,
+                                storage_path=tmp_path, cache_dir=tmp_path / "cache", k_layers=(1,),
+                                learning_rates=(0.01,))  # fmt: skip
+        study, _ = search.open_study(config)
+        study.close()
+        assert ("no stages(model), so the whole network trains" in describe_own_model(study)) == whole
 
 
 def test_the_copy_is_not_written_through_a_link(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 from inat.config.backbones import STRATEGIES
 from inat.config.own_model import OWN_FIELDS, read_model_file
 from inat.config.search import SearchConfig
-from inat.config.trial import INACTIVE_WHEN, TRAINING_NAMES, OptimConfig, TrialConfig
+from inat.config.trial import INACTIVE_WHEN, NO_WEIGHTS, TRAINING_NAMES, OptimConfig, TrialConfig
 from inat.config.validation import raise_if_any
 from inat.constants import HISTORY_COLUMNS, TRIAL_COLUMNS_AFTER, TRIAL_COLUMNS_BEFORE
 from inat.errors import ConfigError
@@ -37,9 +37,14 @@ def own_space(config: SearchConfig, others: Mapping[str, Any], *, preset: bool) 
     """
     code = code_named_by(config)
     raise_if_any(_reserved_name_errors(code))
+    if code.is_module and config.class_weights != NO_WEIGHTS:
+        raise ConfigError(_unknown_error("class_weights", code, set()))
     training = _training_names(config, code)
     if preset:
-        space = {name: domain for name, domain in others.items() if name in training} | _space_in(code)
+        own = _space_in(code)
+        # The network first: a grid then tries one network after the other, and trials that share features together.
+        space = {name: domain for name, domain in own.items() if name not in training}
+        space |= {name: domain for name, domain in others.items() if name in training} | own
     else:
         space = _space_in(code) | dict(others)
     raise_if_any(_name_errors(space, code, training) + _missing_value_errors(space, code))

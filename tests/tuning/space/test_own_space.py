@@ -15,7 +15,7 @@ def space(folder, text: str, function: str = "build", kind=SearchConfig, **optio
 
 def test_the_training_of_the_preset_joins_the_arguments_of_the_network(tmp_path):
     found = space(tmp_path, PLAIN)
-    assert list(found) == ["batch_size", "learning_rate", "use_augmentation", "width"]
+    assert list(found) == ["width", "batch_size", "learning_rate", "use_augmentation"]
     assert found["batch_size"].categories == scratch_space()["batch_size"].categories
     assert (found["learning_rate"].lower, found["learning_rate"].upper) == (1e-3, 1e-2)  # of the file
     assert found["width"].categories == [4, 8]
@@ -51,6 +51,8 @@ def test_fine_tuning_has_strategies_if_the_file_has_stages(tmp_path):
 
 def test_a_lightning_module_has_what_it_takes_and_nothing_without_effect(tmp_path):
     assert list(space(tmp_path, MODULE, "MyModule")) == ["batch_size", "learning_rate", "use_augmentation"]
+    with pytest.raises(ConfigError, match="class_weights has no effect: MyModule"):
+        space(tmp_path, MODULE, "MyModule", class_weights="balanced")
     modern = space(tmp_path, MODULE, "MyModule", space="modern")
     assert not {"weight_decay", "mixup_alpha", "label_smoothing", "schedule"} & modern.keys()
     path = tmp_path / "my_space.py"
