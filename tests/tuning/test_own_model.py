@@ -151,7 +151,7 @@ def test_fine_tuning_says_that_a_network_without_stages_trains_whole(tmp_path):
         name = f"whole-{whole}"
         config = FinetuneConfig(data="digits", image_size=8, model=str(write_net(tmp_path, text)), name=name,
                                 storage_path=tmp_path, cache_dir=tmp_path / "cache", k_layers=(1,),
-                                learning_rates=(0.01,))  # fmt: skip
+                                searcher="tpe")  # fmt: skip
         study, _ = search.open_study(config)
         study.close()
         assert ("no stages(model), so the whole network trains" in describe_own_model(study)) == whole
