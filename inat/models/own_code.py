@@ -21,7 +21,7 @@ from inat.config.own_model import GIVEN, ModelFile, read_model_file
 from inat.errors import ConfigError
 
 # The option of commands that use a trained model, whose first argument is called "model" already.
-OwnModelOption = Annotated[str | None, tyro.conf.arg(name="model", metavar="FILE")]
+OwnModelOption = Annotated[str | None, "FILE", tyro.conf.arg(name="model")]
 
 _named: dict[str, ModelFile] = {}
 
