@@ -76,6 +76,7 @@ LAST_CKPT: Final = "last.ckpt"
 CHECKPOINTS_DIR: Final = "checkpoints"
 ERRORS_DIR: Final = "errors"
 HANG_SUFFIX: Final = ".hang.txt"
+MODEL_DIR: Final = "model"  # in a study: the file with the network of the user
 RAY_DIR: Final = "ray"
 TENSORBOARD_DIR: Final = "tensorboard"
 LOCK_FILE: Final = ".lock"

@@ -4,6 +4,7 @@
     python -m inat.predict results/STUDY/final FOLDER --top 3    # all photos in and below a folder
     python -m inat.predict best.ckpt FOLDER --output classes.csv # or .json
     python -m inat.predict best.ckpt FOLDER --format csv | ...   # each line as soon as it is known
+    python -m inat.predict results/STUDY FOLDER --model my_net.py   # a network of your own
 
 Each photo gives one line, an unreadable photo a line with the reason. The exit code is 0 if any photo was readable.
 """
@@ -32,6 +33,7 @@ from inat.config.validation import expanded, positive_errors, raise_if_any
 from inat.data.image_files import UnusedFile, count_reasons
 from inat.data.image_folder import find_images
 from inat.errors import ConfigError, DataError
+from inat.models.own_code import OwnModelOption, allow_named
 from inat.study.atomic_io import atomic_replace, csv_lines
 from inat.training.inference import Model, Prediction, open_model, predict_images
 from inat.training.memory import keep_freed_memory
@@ -58,6 +60,8 @@ class PredictCommand:
     """File to write instead of printing; it appears when all photos are done."""
     batch_size: int | None = None
     """Photos per batch. Default: as in the training."""
+    own_model: OwnModelOption = None
+    """Python file with the network, if the search had --model; its code runs only if you name it here."""
 
     def __post_init__(self) -> None:
         raise_if_any(positive_errors(self, "top", *(["batch_size"] if self.batch_size is not None else [])))
@@ -108,6 +112,7 @@ def predict(command: PredictCommand) -> None:
     >>> print(Path("classes.csv").read_text().splitlines()[0])
     photo,class,confidence,error
     """
+    allow_named(command.own_model)
     model = open_model(command.model)
     paths, unused = _find_photos(command.photos)
     if command.top > len(model.classes):

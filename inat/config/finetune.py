@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from inat.config.backbones import BACKBONE_FACTS, FREEZE_PARTIAL, STRATEGIES, BackboneConfig
+from inat.config.backbones import BACKBONE_FACTS, FREEZE_PARTIAL, IMAGENET, STRATEGIES, BackboneConfig
 from inat.config.defaults import UNSET
 from inat.config.search import SearchConfig
 from inat.config.validation import expanded, raise_if_any, type_errors
@@ -16,6 +16,8 @@ from inat.errors import ConfigError
 
 FINETUNE = "finetune"
 SETTINGS = ("weights", "body_lr_factor", "views", "max_feature_gb")  # fields of BackboneConfig that are options here
+OWN_SETTINGS = ("body_lr_factor", "views", "max_feature_gb")  # fields of OwnModelConfig that are options here
+OWN_IMAGE_SIZE = 224  # px, of a network of the user
 DEFAULT_BACKBONES = ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16")
 DEFAULT_SAMPLES = 60  # trials of a search without a grid
 
@@ -33,7 +35,7 @@ class FinetuneConfig(SearchConfig):
             "max_epochs", "patience", "folds", "repeats", "learning_rates", "batch_sizes", "augmentation",
             "class_weights", "balanced_sampler", "body_lr_factor", "precision", "compile",
         ),
-        "model": ("backbones", "strategies", "k_layers", "weights", "weights_dir", "views", "max_feature_gb"),
+        "model": ("backbones", "model", "strategies", "k_layers", "weights", "weights_dir", "views", "max_feature_gb"),
     }  # fmt: skip
 
     backbones: Annotated[tuple[str, ...], "NAME ..."] = DEFAULT_BACKBONES
@@ -86,7 +88,7 @@ class FinetuneConfig(SearchConfig):
         raise_if_any(type_errors(self))
         if self.num_samples is None and self.searcher != "grid":
             object.__setattr__(self, "num_samples", DEFAULT_SAMPLES)
-        if self.backbones is DEFAULT_BACKBONES:  # that very tuple: nobody has chosen it
+        if self.backbones is DEFAULT_BACKBONES and self.model is None:  # that very tuple: nobody has chosen it
             object.__setattr__(self, "backbones", self._fitting_backbones() or DEFAULT_BACKBONES)
         problems = [f"{n} has no value" for n in ("backbones", "strategies", "learning_rates", "batch_sizes")
                     if not getattr(self, n)]  # fmt: skip
@@ -94,7 +96,7 @@ class FinetuneConfig(SearchConfig):
             problems.append(f"k_layers has no value, and {FREEZE_PARTIAL} needs one")
         problems += [f"{n} must be positive, got {v}" for n in ("learning_rates", "batch_sizes")
                      for v in getattr(self, n) if not v > 0]  # fmt: skip
-        problems += self._backbone_problems()
+        problems += self._backbone_problems() if self.model is None else self._own_model_problems()
         try:
             SearchConfig.__post_init__(self)  # not super(): slots=True makes another class of this one
         except ConfigError as error:
@@ -116,9 +118,18 @@ class FinetuneConfig(SearchConfig):
                 found += error.problems
         return found
 
+    def _own_model_problems(self) -> list[str]:
+        """A message for each option that is about backbones only."""
+        defaults = {"backbones": DEFAULT_BACKBONES, "weights": IMAGENET, "weights_dir": None}
+        used = [name for name, value in defaults.items() if getattr(self, name) != value]
+        return [f"{name} is about backbones and not about the network of --model; leave one of them out"
+                for name in used]  # fmt: skip
+
     @property
     def resolved_image_size(self) -> int:
-        """The image size of the first backbone, in pixels."""
+        """The image size of the first backbone, in pixels; 224 for a network of the user."""
+        if self.model is not None:
+            return self.image_size or OWN_IMAGE_SIZE
         first = next(iter(self.backbones), "")
         # For an unknown or missing name any size will do: another check reports the name.
         return self.image_size or BACKBONE_FACTS.get(first, BACKBONE_FACTS["resnet50"]).image_size
@@ -131,10 +142,13 @@ class FinetuneConfig(SearchConfig):
     def resolved(self) -> Self:
         """See SearchConfig; ``image_size`` stays None if each backbone has its own."""
         folder = self.weights_dir and expanded(self.weights_dir).absolute()
-        return dataclasses.replace(SearchConfig.resolved(self), image_size=self.image_size, weights_dir=folder)
+        size = self.resolved_image_size if self.model else self.image_size
+        return dataclasses.replace(SearchConfig.resolved(self), image_size=size, weights_dir=folder)
 
     def trial_settings(self) -> dict[str, Any]:
         """See SearchConfig; without what each backbone has of its own."""
+        if self.model is not None:
+            return SearchConfig.trial_settings(self) | {name: getattr(self, name) for name in OWN_SETTINGS}
         settings = SearchConfig.trial_settings(self) | {name: getattr(self, name) for name in SETTINGS}
         settings["weights_dir"] = str(expanded(self.weights_dir).absolute()) if self.weights_dir else ""
         del settings["interpolation"], settings["resize_size"]  # each backbone has its own

@@ -37,6 +37,7 @@ FREE: Final = frozenset({
 # study.json has them.
 NAMED: Final[Mapping[str, str | None]] = {
     "address": None, "wandb": "off", "weights_dir": None, "cache_dir": str(CACHE_DIR),
+    "model": None,  # code; its hash is in study.json, beside "config"
 }  # fmt: skip
 # What a command does instead of searching, or about itself: never taken from study.json.
 ONCE: Final = frozenset({"resume", "augment_preview", "plan", "debug", "download", "retry_failed"})

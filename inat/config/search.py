@@ -12,6 +12,7 @@ from inat.config.data_options import DataOptions
 from inat.config.defaults import UNSET
 from inat.config.durations import duration_errors
 from inat.config.objective import OBJECTIVES, Objective
+from inat.config.own_model import absolute_model, model_errors, read_model_file
 from inat.config.trial import CLASS_WEIGHTS, NO_WEIGHTS, Precision
 from inat.config.validation import (
     choice_errors,
@@ -59,7 +60,7 @@ class SearchConfig(DataOptions):
         "training": (
             "max_epochs", "patience", "folds", "repeats", "class_weights", "balanced_sampler", "precision", "compile",
         ),
-        "model": (),
+        "model": ("model",),
         "machine": (
             "max_concurrent", "gpus_per_trial", "cpus_per_trial", "address", "trial_timeout", "max_failures",
         ),
@@ -106,6 +107,10 @@ class SearchConfig(DataOptions):
     (inverse to their effective number of images). A space may choose them instead."""
     balanced_sampler: bool = False
     """Draw the same number of images from each class in an epoch. A space may choose this instead."""
+    model: Annotated[str | None, "FILE[:NAME]"] = None
+    """Search your own network: a Python file with build(num_classes, image_size, ...), which returns an nn.Module, or
+    FILE:NAME for another function or a LightningModule. Its arguments are hyperparameters. Default: the CNN of
+    --space."""
     compile: bool = False
     """Compile each network with torch.compile, which takes about half a minute per network and a C++ compiler."""
     storage_path: Annotated[Path, "FOLDER"] = Path("results")
@@ -191,7 +196,7 @@ class SearchConfig(DataOptions):
         problems, presets = [], (AUTO, *self.PRESETS)
         if self.space not in presets and not self.space.endswith(".py"):
             problems.append(f"unknown space {self.space!r}; choose from {', '.join(presets)}, or name a Python file")
-        problems += choice_errors(self, "metric", tuple(OBJECTIVES))
+        problems += choice_errors(self, "metric", tuple(OBJECTIVES)) + model_errors(self)
         problems += choice_errors(self, "class_weights", CLASS_WEIGHTS)
         if self.name is not None and (self.name.strip() in ("", "..") or Path(self.name).name != self.name):
             problems.append(f"name {self.name!r} must be a plain folder name")
@@ -209,11 +214,14 @@ class SearchConfig(DataOptions):
             space = self.default_space
         elif space not in self.PRESETS:
             space = str(expanded(space).resolve())
-        return dataclasses.replace(self, data=self.data_path, space=space, image_size=self.resolved_image_size)
+        model = self.model and absolute_model(self.model)
+        return dataclasses.replace(
+            self, data=self.data_path, space=space, image_size=self.resolved_image_size, model=model
+        )
 
     @property
     def default_space(self) -> str:
-        """The preset that "auto" stands for."""
+        """The preset that "auto" stands for; of it, a network of the user takes the training."""
         return "small" if self.resolved_image_size <= SMALL_IMAGE else "full"
 
     def trial_settings(self) -> dict[str, Any]:
@@ -223,7 +231,8 @@ class SearchConfig(DataOptions):
         names += [
             name for name in ("class_weights", "balanced_sampler") if getattr(self, name) not in (NO_WEIGHTS, False)
         ]
-        return self.data_config().settings() | {name: getattr(self, name) for name in names}
+        settings = self.data_config().settings() | {name: getattr(self, name) for name in names}
+        return settings | (read_model_file(self.model).settings() if self.model else {})
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values, which ``from_json`` reads."""

@@ -15,6 +15,7 @@ from inat.config.backbones import (
 )
 from inat.config.cnn import AVERAGE, FLATTEN, MAXIMUM, CNNConfig
 from inat.config.objective import ACCURACY, OBJECTIVES, Objective
+from inat.config.own_model import MODEL, OwnModelConfig
 from inat.config.validation import (
     MAX_IMAGE_SIZE,
     build_part,
@@ -224,7 +225,7 @@ class TrialConfig:
     """All settings of one training. No two parts have a field name in common, so a flat dict describes them."""
 
     data: DataConfig
-    model: CNNConfig | BackboneConfig
+    model: CNNConfig | BackboneConfig | OwnModelConfig
     optim: OptimConfig
     max_epochs: int
     patience: int = 5
@@ -254,9 +255,12 @@ class TrialConfig:
     def from_params(cls, params: Mapping[str, Any]) -> Self:
         """The configuration that a flat dict of primitives describes, such as Tune samples it.
 
-        A dict with ``backbone`` describes a pretrained network; its ``image_size`` is optional. Raises ConfigError with
+        A dict with ``backbone`` describes a pretrained network; its ``image_size`` is optional. One with ``model``
+        describes a network of the user, whose arguments are the names that are nothing else. Raises ConfigError with
         all mistakes: unknown names, missing values, impossible values.
         """
+        if MODEL in params:
+            return cls._with_own_model(params)
         model = BackboneConfig if "backbone" in params else CNNConfig
         parts: dict[str, type] = {"data": DataConfig, "model": model, "optim": OptimConfig}
         if params.get("backbone") in BACKBONE_NAMES:  # a tuple, because a wrong value may be a list
@@ -273,9 +277,36 @@ class TrialConfig:
         raise_if_any(problems)
         return cls(**built, **{name: params[name] for name in own & params.keys()})
 
+    @classmethod
+    def _with_own_model(cls, params: Mapping[str, Any]) -> Self:
+        parts: dict[str, type] = {"data": DataConfig, "optim": OptimConfig}
+        own = {f.name for f in dataclasses.fields(cls)} - parts.keys() - {MODEL}
+        known = own | TRAINING_NAMES
+        # A LightningModule may choose its optimizer itself; its trials then have no learning rate.
+        params = {"learning_rate": OWN_LEARNING_RATE, **params}
+        problems: list[str] = []
+        built: dict[str, Any] = {}
+        for key, part in parts.items():
+            try:
+                built[key] = build_part(part, params)
+            except ConfigError as error:
+                problems += error.problems
+        try:
+            built[MODEL] = OwnModelConfig.from_params(params, known)
+        except ConfigError as error:
+            problems += error.problems
+        raise_if_any(problems)
+        return cls(**built, **{name: params[name] for name in own & params.keys()})
+
     def to_params(self) -> dict[str, Any]:
         """A flat dict from which ``from_params`` makes an equal configuration."""
         flat = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for part in (flat.pop("data"), flat.pop("model"), flat.pop("optim")):
-            flat |= {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+            own = isinstance(part, OwnModelConfig)
+            flat |= part.to_params() if own else {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
         return flat
+
+
+# Names of the training, which the arguments of a user's own network cannot have.
+TRAINING_NAMES = {f.name for part in (DataConfig, OptimConfig) for f in dataclasses.fields(part)}
+OWN_LEARNING_RATE = 1e-3  # of a user's own network, unless its space has another: the default of torch's Adam

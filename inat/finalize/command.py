@@ -65,6 +65,7 @@ from inat.study.atomic_io import atomic_replace, atomic_write
 from inat.study.study import Study
 from inat.training.checkpoint import complete_checkpoint
 from inat.tuning.command import write_report
+from inat.tuning.own_model import copy_into, keep_copy
 from inat.tuning.worker.trainable import SEED
 
 
@@ -79,6 +80,7 @@ def finalize(command: FinalizeCommand) -> None:
     try:
         task = plan(command, study)
         directory = _create_directory(study.directory / FINAL_DIR)
+        copy_into(directory, task.config)
         with _opened_runs(directory / RETRAINING_DIR, task) as runs:
             console.print(describe_task(task, runs))
             _train(task, runs, task.wanted, console)
@@ -102,6 +104,7 @@ def finalize(command: FinalizeCommand) -> None:
 def _opened_runs(directory: Path, task: Task) -> Iterator[Study]:
     runs = open_runs(directory, task.info)
     try:
+        keep_copy(runs, task.config)
         yield runs
     finally:
         runs.close()

@@ -38,10 +38,18 @@ def _head(m: Json) -> Iterator[str]:
 
 
 def _use(m: Json) -> Iterator[str]:
+    own = m["model"]["config"].get("model")
     yield "## Use\n"
+    option = f" --model {str(own).rpartition(':')[0]}" if own else ""
+    if own:
+        yield (
+            f"The network is {escape_markdown(own)}, a Python file with SHA-256 "
+            f"`{m['model']['config']['model_sha256']}`, which the commands of this project need, too; the other "
+            "formats do not.\n"
+        )
     yield (
-        f"`python -m inat.predict model.ckpt PHOTO...` prepares photos as in the training: {m['data']['resize']}. "
-        "Every photo is assigned one of these classes, even if it shows none of them: "
+        f"`python -m inat.predict model.ckpt PHOTO...{option}` prepares photos as in the training: "
+        f"{m['data']['resize']}. Every photo is assigned one of these classes, even if it shows none of them: "
         f"{', '.join(map(escape_markdown, m['data']['classes']))}.\n"
     )
 

@@ -18,8 +18,8 @@ from inat.errors import StudyError
 KINDS = {kind.KIND: kind for kind in (SearchConfig, FinetuneConfig)}
 # Options that replace the study's value if they are given: where files are, and how many runs train at a time.
 OVERRIDES = (
-    "cache_dir", "weights_dir", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "trial_timeout",
-    "debug",
+    "cache_dir", "weights_dir", "model", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "address",
+    "trial_timeout", "debug",
 )  # fmt: skip
 
 
@@ -44,6 +44,8 @@ class FinalizeCommand:
     """Folder for decoded images. Needed if the search had this option."""
     weights_dir: Annotated[Path | None, "FOLDER"] = None
     """Folder with BACKBONE.pth files. Needed if the search had this option."""
+    model: Annotated[str | None, "FILE[:NAME]"] = None
+    """Python file with the network. Needed if the search had this option; its code runs only if you name it."""
     cpus_per_trial: float | None = None
     """CPU cores per run. Default: as in the search."""
     gpus_per_trial: float | None = None
@@ -74,7 +76,7 @@ def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> Sear
             "it, so update this one"
         )
     changes = {name: value for name in OVERRIDES if (value := getattr(command, name)) is not None}
-    check_named(command.study, info["config"], changes, ("cache_dir", "weights_dir"))
+    check_named(command.study, info["config"], changes, ("cache_dir", "weights_dir", "model"))
     stored = trusted(kind.from_json(info["config"]))
     if kind is SearchConfig:
         changes.pop("weights_dir", None)

@@ -16,6 +16,7 @@ from inat.finalize.candidates import run_params, top_configurations
 from inat.finalize.options import FinalizeCommand, retraining_config
 from inat.study.study import Study
 from inat.study.trial import Trial
+from inat.tuning.own_model import allow_own_model, check_model, model_info
 from inat.tuning.provenance import study_info
 from inat.tuning.space import backbone_checks
 from inat.tuning.worker.trainable import FINGERPRINT
@@ -63,6 +64,8 @@ def plan(command: FinalizeCommand, study: Study) -> Task:
     differ from the study's.
     """
     config = retraining_config(study.info, command)
+    check_model(study.directory, study.info, config)
+    allow_own_model(config)
     trials = top_configurations(study, command.top)
     known = study.info.get("data")
     if not isinstance(known, dict) or FINGERPRINT not in known:
@@ -87,6 +90,7 @@ def plan(command: FinalizeCommand, study: Study) -> Task:
     info = study_info(config, {}, data) | {
         CLASS_COUNTS: counts,
         backbone_checks.WEIGHTS: weights,
+        **model_info(config),
         "retrains": study.directory.name,
     }
     return Task(command, study, config, trials, configs, data, info)

@@ -13,7 +13,8 @@ import tyro
 
 from inat.cli import run_app
 from inat.interpret.examples import InterpretOptions
-from inat.training.inference import open_model
+from inat.models.own_code import allow_named
+from inat.training.inference import Model, open_model
 
 app = tyro.extras.SubcommandApp()
 
@@ -28,7 +29,7 @@ def predictions(common: InterpretOptions, worst: bool = False) -> None:
     """
     from inat.interpret.predictions import draw_predictions
 
-    draw_predictions(open_model(common.model), common, worst=worst)
+    draw_predictions(_open(common), common, worst=worst)
 
 
 @app.command
@@ -46,7 +47,7 @@ def filters(
     """
     from inat.interpret.filters import draw_filters
 
-    draw_filters(open_model(common.model), common, photo, layers)
+    draw_filters(_open(common), common, photo, layers)
 
 
 @app.command
@@ -59,7 +60,12 @@ def guided_backprop(common: InterpretOptions, photo: Annotated[Path | None, "FIL
     """
     from inat.interpret.saliency import draw_saliency
 
-    draw_saliency(open_model(common.model), common, photo)
+    draw_saliency(_open(common), common, photo)
+
+
+def _open(common: InterpretOptions) -> Model:
+    allow_named(common.own_model)
+    return open_model(common.model)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from inat.data.decode import read_image, unreadable_reason
 from inat.data.loader import as_tensor
 from inat.data.splits import Split, load_splits
 from inat.errors import DataError
+from inat.models.own_code import OwnModelOption
 from inat.training.inference import Model
 
 INTERPRET_DIR = "interpret"
@@ -37,6 +38,8 @@ class InterpretOptions:
     """Folder for the figures. Default: interpret/ beside the model."""
     seed: int = 0
     """Seed of random choices: test photos, neurons."""
+    own_model: OwnModelOption = None
+    """Python file with the network, if the search had --model; its code runs only if you name it here."""
 
     def __post_init__(self) -> None:
         raise_if_any([f"--seed {self.seed} is negative; choose 0 or more"] if self.seed < 0 else [])

@@ -11,11 +11,14 @@ from torch import nn
 
 from inat.config.backbones import IMAGENET, UNFREEZE_ALL, BackboneConfig
 from inat.config.cnn import CNNConfig
+from inat.config.own_model import OwnModelConfig
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
 from inat.models.backbones import build_backbone, frozen_stage_count
 from inat.models.classifier import Classifier
 from inat.models.cnn import build_cnn
+from inat.models.own_model import build_own, code_of, own_stages
+from inat.models.own_training import OwnTraining
 from inat.models.stages import HEAD, StagedNetwork
 from inat.models.weights import WeightsFile, find_weights, load_weights
 
@@ -36,9 +39,11 @@ def build_classifier(
     and ``class_weights``: see Classifier.
     """
     model = config.model
-    trains_body = isinstance(model, BackboneConfig) and model.strategy == UNFREEZE_ALL
-    factor = model.body_lr_factor if isinstance(model, BackboneConfig) and trains_body else 1.0
+    trains_body = not isinstance(model, CNNConfig) and model.strategy == UNFREEZE_ALL
+    factor = model.body_lr_factor if not isinstance(model, CNNConfig) and trains_body else 1.0
     whole_or_part = build_network(config, num_classes) if net is None else net
+    if isinstance(model, OwnModelConfig) and code_of(model).is_module:
+        return OwnTraining(whole_or_part, config.optim, num_classes, micro_batch)
     return Classifier(whole_or_part, config.optim, num_classes, micro_batch, factor, class_weights)
 
 
@@ -51,6 +56,8 @@ def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
     model, size = config.model, config.data.image_size
     if isinstance(model, CNNConfig):
         return build_cnn(model, size, num_classes)
+    if isinstance(model, OwnModelConfig) and not model.strategy:
+        return build_own(model, size, num_classes, config.optim)
     shared = load_pretrained(model, size, num_classes)
     stages = OrderedDict([*shared.prefix().named_children(), *trainable_stages(shared).named_children()])
     network = StagedNetwork(stages, shared.name, shared.weights)
@@ -61,18 +68,20 @@ def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
 def trainable_stages(shared: StagedNetwork) -> StagedNetwork:
     """A copy of the stages of a pretrained network that train; torch's random numbers initialise its head."""
     stages = copy.deepcopy(shared.suffix()).requires_grad_().train()
-    output = stages.get_submodule(f"{HEAD}.linear")
-    assert isinstance(output, nn.Linear)
-    output.reset_parameters()
+    for module in stages.get_submodule(HEAD).modules():
+        if callable(reset := getattr(module, "reset_parameters", None)):
+            reset()
     return stages
 
 
-def load_pretrained(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
+def load_pretrained(model: BackboneConfig | OwnModelConfig, image_size: int, num_classes: int) -> StagedNetwork:
     """The network from which a backbone starts, with the number of its frozen stages set.
 
     All trials of this process share its stages, so nothing may change them: they are in eval mode and require no
     gradients.
     """
+    if isinstance(model, OwnModelConfig):
+        return _with_frozen(own_stages(model, image_size, num_classes), model)
     file = None
     if model.weights == IMAGENET:
         file = find_weights(model.backbone, Path(model.weights_dir) if model.weights_dir else None)
@@ -81,7 +90,10 @@ def load_pretrained(model: BackboneConfig, image_size: int, num_classes: int) ->
                 f"the weights of {model.backbone} in {file.path} are not those the study began with; restore those, "
                 "then resume the study"
             )
-    cached = _load(model.backbone, image_size, num_classes, file)
+    return _with_frozen(_load(model.backbone, image_size, num_classes, file), model)
+
+
+def _with_frozen(cached: StagedNetwork, model: BackboneConfig | OwnModelConfig) -> StagedNetwork:
     network = StagedNetwork(OrderedDict(cached.named_children()), cached.name, cached.weights)
     network.frozen = frozen_stage_count(network, model.strategy, model.k_layers)
     return network.eval()

@@ -24,6 +24,8 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from inat.config.backbones import BackboneConfig
+from inat.config.cnn import CNNConfig
+from inat.config.own_model import OwnModelConfig
 from inat.config.trial import Precision, TrialConfig
 from inat.constants import TRAIN, VAL
 from inat.data.datamodule import Features, channels_last, network_input
@@ -97,7 +99,9 @@ class FeaturePlan:
 def plan_features(config: TrialConfig) -> FeaturePlan | None:
     """The features that a trial needs; None if no stage is frozen, or if ``config`` rules features out."""
     model, splits = config.model, load_splits(config.data)
-    if not isinstance(model, BackboneConfig) or not model.views or config.optim.alters_images:
+    if isinstance(model, CNNConfig) or not model.views or config.optim.alters_images:
+        return None
+    if isinstance(model, OwnModelConfig) and not model.strategy:
         return None
     network = load_pretrained(model, config.data.image_size, len(splits.classes))
     if not network.frozen:
@@ -107,7 +111,7 @@ def plan_features(config: TrialConfig) -> FeaturePlan | None:
 
 
 def _parts(config: TrialConfig, splits: Splits, network: StagedNetwork) -> Iterator[FeaturePart]:
-    assert isinstance(config.model, BackboneConfig)
+    assert not isinstance(config.model, CNNConfig)
     views: Sequence[int | None] = range(config.model.views) if config.data.use_augmentation else [None]
     plain = replace(splits.train, crops=None)
     parts = [(TRAIN, plain if view is None else splits.train, view) for view in views] + [(VAL, splits.val, None)]
@@ -135,7 +139,9 @@ def _digest(config: TrialConfig, state: str, network: StagedNetwork, split: Spli
 
 
 @lru_cache(maxsize=64)
-def _features_of_one_image(model: BackboneConfig, side: int, num_classes: int, precision: Precision) -> tuple[int, str]:
+def _features_of_one_image(
+    model: BackboneConfig | OwnModelConfig, side: int, num_classes: int, precision: Precision
+) -> tuple[int, str]:
     """Bytes of the features of one image, and torch's name of their type."""
     prefix = load_pretrained(model, side, num_classes).prefix()
     features = _run_frozen_stages(prefix, torch.zeros(1, 3, side, side), precision)

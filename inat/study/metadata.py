@@ -13,7 +13,7 @@ from inat.study.digests import changed_fields
 
 TYPES: dict[str, type | tuple[type, ...]] = {
     SEARCH_KIND: str, "space": dict, "seed": int, "data": dict, "start_from": list, GRID: list, "weights": dict,
-    "data.fingerprint": str, "data.classes": list,
+    "model": dict, "data.fingerprint": str, "data.classes": list,
 }  # fmt: skip
 LOCK_SECONDS = 1.0  # to wait for the lock, which `is_running` of another process may hold for a moment
 

@@ -19,6 +19,7 @@ from inat.constants import (
     HISTORY_CSV,
     JOURNAL,
     LOCK_FILE,
+    MODEL_DIR,
     RAY_DIR,
     STUDY_DB,
     STUDY_JSON,
@@ -31,7 +32,7 @@ TEXT_FILES = (STUDY_JSON, JOURNAL, TRIALS_CSV, HISTORY_CSV, BEST_JSON, LOCK_FILE
 WANDB_DIR = "wandb"
 FOLDERS = (
     CHECKPOINTS_DIR, ERRORS_DIR, FINAL_DIR, RAY_DIR, TENSORBOARD_DIR, WANDB_DIR, "interpret", "data", "figures",
-    "tables",
+    "tables", MODEL_DIR,
 )  # fmt: skip
 
 

@@ -16,8 +16,9 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
-from inat.config.backbones import BackboneConfig
+from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, BackboneConfig
 from inat.config.cnn import CNNConfig
+from inat.config.own_model import OwnModelConfig
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError, StudyError
 from inat.models.backbones import frozen_stage_count
@@ -79,12 +80,14 @@ class DirectCheckpointIO(TorchCheckpointIO):
         torch.save(checkpoint, path)
 
 
-def has_frozen_stages(model: CNNConfig | BackboneConfig) -> bool:
+def has_frozen_stages(model: CNNConfig | BackboneConfig | OwnModelConfig) -> bool:
     """Whether some stages of the network do not train.
 
     >>> has_frozen_stages(BackboneConfig(backbone="resnet50", strategy="freeze_all"))
     True
     """
+    if isinstance(model, OwnModelConfig):
+        return model.strategy in (FREEZE_ALL, FREEZE_PARTIAL)
     return isinstance(model, BackboneConfig) and frozen_stage_count(model.backbone, model.strategy, model.k_layers) > 0
 
 
@@ -173,6 +176,8 @@ def _network(config: TrialConfig, num_classes: int, frozen_weights: str, path: P
     model = config.model
     if isinstance(model, CNNConfig):
         return build_network(config, num_classes)
+    if isinstance(model, OwnModelConfig):
+        return _own_network(config, num_classes, frozen_weights, path)
     if not frozen_weights:
         return uninitialised_network(model, config.data.image_size, num_classes)
     lacks = f"{path} lacks the frozen stages of {model.backbone}"
@@ -184,5 +189,18 @@ def _network(config: TrialConfig, num_classes: int, frozen_weights: str, path: P
         raise StudyError(
             f"{lacks}, which came from weights with SHA-256 {frozen_weights}, but the weights in --weights-dir have "
             f"{net.weights}; restore the former weights, or pass the best.ckpt of the study, which is complete"
+        )
+    return net
+
+
+def _own_network(config: TrialConfig, num_classes: int, frozen_weights: str, path: Path) -> nn.Module:
+    try:
+        net = build_network(config, num_classes)
+    except ConfigError as error:
+        raise StudyError(f"{path} cannot be loaded: {error}") from error
+    if frozen_weights and net.weights != frozen_weights:
+        raise StudyError(
+            f"{path} lacks the frozen stages of its network, and those that its function builds now have other values; "
+            "restore the weights that it loads, or pass the best.ckpt of the study, which is complete"
         )
     return net

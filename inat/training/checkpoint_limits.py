@@ -3,13 +3,14 @@
 A checkpoint of a stranger may describe a network of any size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from inat.config.cnn import CNNConfig
+from inat.config.own_model import OwnModelConfig
 from inat.config.trial import TrialConfig
 from inat.models.cnn import build_cnn
 
@@ -22,15 +23,26 @@ def check_contents(config: TrialConfig, classes: Sequence[Any], state: Mapping[s
         raise ValueError("the names of its classes are no texts")
     if not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise ValueError("its state dict has other values than tensors")
-    if sum(tensor.nbytes for tensor in state.values()) > file_bytes:
+    own = isinstance(config.model, OwnModelConfig)
+    if _bytes(state.values(), shared=own) > file_bytes:
         raise ValueError("its tensors are larger than the file")
-    if not any(tensor.ndim and len(tensor) == len(classes) for tensor in state.values()):
+    if not own and not any(tensor.ndim and len(tensor) == len(classes) for tensor in state.values()):
         raise ValueError(f"no layer has the {len(classes):,} outputs of its classes")
     side, batch = config.data.image_size, config.optim.batch_size
     if 3 * side * side * batch > MAX_BATCH_BYTES:
         raise ValueError(f"batches of {batch:,} images of {side:,} px do not fit into memory")
     if isinstance(config.model, CNNConfig) and _elements(config, len(classes)) > sum(t.numel() for t in state.values()):
         raise ValueError("the network that it describes is larger than its weights")
+
+
+def _bytes(tensors: Iterable[Tensor], *, shared: bool) -> int:
+    """Bytes of the tensors; with ``shared``, one under several names counts once, as in the file."""
+    if not shared:
+        return sum(tensor.nbytes for tensor in tensors)
+    largest: dict[int, int] = {}
+    for tensor in tensors:
+        largest[tensor.data_ptr()] = max(largest.get(tensor.data_ptr(), 0), tensor.nbytes)
+    return sum(largest.values())
 
 
 def _elements(config: TrialConfig, num_classes: int) -> int:

@@ -7,7 +7,7 @@ import torch
 from rich.filesize import decimal
 from torch import nn
 
-from inat.config.backbones import BackboneConfig
+from inat.config.cnn import CNNConfig
 from inat.config.trial import TrialConfig
 from inat.data.datamodule import FeatureDataModule, ImageDataModule
 from inat.data.disk import free_bytes
@@ -72,7 +72,7 @@ def cache_refusal(plan: FeaturePlan) -> str:
     'trained through the frozen stages in every epoch: their features take 7.4 MB, more than --max-feature-gb 0.001'
     """
     model = plan.config.model
-    assert isinstance(model, BackboneConfig)
+    assert not isinstance(model, CNNConfig)
     if plan.bytes > model.max_feature_gb * 1e9:
         reason = f"more than --max-feature-gb {model.max_feature_gb:g}"
     elif plan.missing_bytes > (free := free_bytes(plan.directory)):

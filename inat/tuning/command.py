@@ -37,6 +37,7 @@ from inat.tuning import search
 from inat.tuning.best import evaluate_best_on_test, write_best
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
+from inat.tuning.own_model import describe_own_model
 from inat.tuning.retry_failed import describe_retries
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 from inat.tuning.task import data_configs
@@ -113,7 +114,7 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     return (
         f"study   {study.directory}\n"
         f"search  {counted(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
-        f"space {config.resolved().space}\n"
+        f"space {config.resolved().space}\n{describe_own_model(study)}"
         f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n" + "\n".join([*images, *folds, *balance])
     )
 

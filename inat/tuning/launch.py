@@ -32,7 +32,7 @@ def _run(config: SearchConfig) -> None:
 
 
 def _print_plan(config: SearchConfig) -> None:
-    if isinstance(config, FinetuneConfig):
+    if isinstance(config, FinetuneConfig) and config.model is None:
         from inat.tuning.cost_estimate import print_plan
 
         print_plan(config)

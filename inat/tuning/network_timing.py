@@ -16,7 +16,7 @@ from inat.config.trial import DataConfig, TrialConfig
 from inat.data.datamodule import ArrayDataModule, ImageDataModule
 from inat.data.splits import Crops, Split
 from inat.models.cnn import build_cnn
-from inat.models.factory import build_classifier
+from inat.models.factory import build_classifier, build_network
 from inat.training.fit import silence_lightning, trainer_for
 from inat.training.memory import keep_freed_memory
 
@@ -49,13 +49,22 @@ class NetworkSize:
 
 
 def size_of(config: TrialConfig, num_classes: int) -> NetworkSize:
-    """The size of a network, counted without memory or time for its weights."""
-    assert isinstance(config.model, CNNConfig)
+    """The size of a network, counted without memory or time for its weights; a network of the user is built."""
     side = config.data.image_size
+    if not isinstance(config.model, CNNConfig):
+        return _size_of_built(config, num_classes)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         network = build_cnn(config.model, side, num_classes).eval()
         network(torch.empty(1, 3, side, side))
     return NetworkSize(counter.get_total_flops(), sum(parameter.numel() for parameter in network.parameters()))
+
+
+def _size_of_built(config: TrialConfig, num_classes: int) -> NetworkSize:
+    network, side = build_network(config, num_classes).eval(), config.data.image_size
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, side, side))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return NetworkSize(max(1, counter.get_total_flops()), parameters)
 
 
 def measure_speeds(configs: Sequence[TrialConfig], num_classes: int, seconds: float) -> list[NetworkSpeed]:
@@ -82,7 +91,7 @@ def _measure(config: TrialConfig, num_classes: int, batch: int, seconds: float) 
     timer = _Timer(seconds)
     classifier = build_classifier(config, num_classes).to(memory_format=torch.channels_last)
     trainer = trainer_for(config, [timer], limit_val_batches=VAL_BATCHES)
-    trainer.fit(classifier, datamodule=_Noise(config.data, batch, num_classes))
+    trainer.fit(classifier, datamodule=NoiseImages(config.data, batch, num_classes))
     start = time.perf_counter() - started - timer.epoch
     return NetworkSpeed(_typical(timer.train) / batch, _typical(timer.val) / batch, start)
 
@@ -137,7 +146,7 @@ class _Timer(pl.Callback):
         self._last = now
 
 
-class _Noise(ImageDataModule):
+class NoiseImages(ImageDataModule):
     """One batch of noise, over and over, in the form in which a data set comes."""
 
     def __init__(self, config: DataConfig, batch: int, num_classes: int) -> None:

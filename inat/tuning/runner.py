@@ -20,6 +20,7 @@ from inat.tuning.lifecycle import TrialCallback, TrialLifecycle, finish_interrup
 from inat.tuning.loggers.background import BackgroundLogger
 from inat.tuning.loggers.progress import SearchProgress
 from inat.tuning.loggers.study_recorder import StudyRecorder
+from inat.tuning.own_model import model_settings
 from inat.tuning.ray_backend import session
 from inat.tuning.ray_backend.asha import StudyASHA, asha_for
 from inat.tuning.ray_backend.hang_monitor import HangMonitor
@@ -210,6 +211,7 @@ def _settings(config: SearchConfig, study: Study) -> dict[str, Any]:
         REPEATS: config.repeats,
         WEIGHTS_SHA256: study.info.get(backbone_checks.WEIGHTS, {}),
         DRIVER_NODE: session.this_node_id(),
+        **model_settings(study),
     }
 
 

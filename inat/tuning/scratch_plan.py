@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from analysis.terminal import PlainConsole
 from inat.config.search import SearchConfig
-from inat.config.trial import TrialConfig, active_params
+from inat.config.trial import TRAINING_NAMES, TrialConfig, active_params
 from inat.constants import DIGITS
 from inat.data.splits import Splits
 from inat.errors import ConfigError
@@ -29,6 +29,7 @@ from inat.tuning.runner import rungs_of
 from inat.tuning.space.domains import optuna_space
 from inat.tuning.task import Task, check_task
 
+OWN_DRAWS = 20  # networks of the user are built to count them
 DRAWS = 100  # configurations whose size is computed; sorted by it, those that are timed represent equal parts
 TIMED = 7
 SECONDS = 35.0  # for all measurements together
@@ -99,6 +100,8 @@ def print_scratch_plan(config: SearchConfig) -> None:
     console.print(f"search  {describe_epochs(config, cost)}")
     console.print(cost_table(config, cost))
     console.print(describe_time(config, cost))
+    if "strategy" in task.space:
+        console.print("        with every photo through the whole network in every epoch; kept features make it less")
     console.print("\n".join([f"disk    {describe_disk(config, splits, cost)}", *describe_unplanned(config)]))
 
 
@@ -132,14 +135,15 @@ def estimate_cost(task: Task, splits: Splits, progress: Progress) -> SearchCost:
 
 def draw_params(task: Task, progress: Progress) -> list[Mapping[str, Any]]:
     """Return hyperparameters of trials that are left: those of a grid, else random ones."""
+    draws = DRAWS if task.config.model is None else OWN_DRAWS
     if task.grid:
         grid = progress.untried(task.grid)
-        step = max(1, len(grid) // DRAWS)
+        step = max(1, len(grid) // draws)
         return grid[::step]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=RandomSampler(seed=task.config.seed))
     distributions = optuna_space(task.space)
-    return [study.ask(distributions).params for _ in range(DRAWS)]
+    return [study.ask(distributions).params for _ in range(draws)]
 
 
 def _sorted_by_size(
@@ -193,6 +197,8 @@ def cost_table(config: SearchConfig, cost: SearchCost) -> Table:
 
 def network_name(params: Mapping[str, Any]) -> str:
     """Name what decides the cost of a configuration: the network, the batch size, and whether images are augmented."""
+    if "conv_layers" not in params:  # a network of the user
+        return short_name({n: v for n, v in params.items() if n not in TRAINING_NAMES or n == "batch_size"})
     names = ("first_layer_filters", "filter_org", "conv_layers", "block", "pooling", "batch_norm", "batch_size",
              "use_augmentation", "num_neurons_dense")  # fmt: skip
     return short_name({name: value for name, value in active_params(params).items() if name in names})

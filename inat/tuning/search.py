@@ -24,6 +24,7 @@ from inat.tuning.loggers.background import BackgroundLogger
 from inat.tuning.loggers.optuna_db import OptunaDbWriter
 from inat.tuning.loggers.tensorboard_logger import TensorboardLogger
 from inat.tuning.loggers.wandb_logger import WandbLogger
+from inat.tuning.own_model import check_model, keep_copy, model_info
 from inat.tuning.progress import wanted_trials
 from inat.tuning.provenance import check_unchanged, study_info
 from inat.tuning.ray_backend.slots import Slots
@@ -74,18 +75,22 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
             GRID: task.grid,
             CLASS_COUNTS: class_counts(splits),
             backbone_checks.WEIGHTS: weights,
+            **model_info(config),
         }
         study = Study.create(directory, info)
         keep_records(study, config)
+        keep_copy(study, config)
         return study, space
     study = Study.open(expanded(config.resume))
     try:
         read_best(study.directory)  # if it is damaged, the user is told before anything runs
+        check_model(study.directory, study.info, config)
         check_unchanged(study.directory, study.info, data, presets.space_to_json(space))
         backbone_checks.check_weights_unchanged(study.info.get(backbone_checks.WEIGHTS, {}), weights)
     except StudyError:
         study.close()
         raise
+    keep_copy(study, config)
     study.update_config(replace(config, resume=None, retry_failed=False).to_json())
     if config.retry_failed:
         retry_failed_trials(study)

@@ -11,6 +11,7 @@ from inat.data.listing import download
 from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
 from inat.errors import ConfigError
 from inat.tuning.loggers import wandb_logger
+from inat.tuning.own_model import allow_own_model
 from inat.tuning.space import backbone_checks, presets
 from inat.tuning.space.grid import grid_of
 from inat.tuning.space.initial_points import read_initial_points
@@ -44,6 +45,7 @@ def check_task(config: SearchConfig) -> Task:
     Raises ConfigError or DataError.
     """
     config = config.resolved()
+    allow_own_model(config)
     space = presets.space_of(config)
     grid = grid_of(space) if config.searcher == "grid" else []
     start_from = [] if config.resume else read_initial_points(config.start_from, space)  # a study has its own
@@ -51,6 +53,10 @@ def check_task(config: SearchConfig) -> Task:
         download(config.data_config())
     data = inspect_data(config.data_config())
     check_metric(config, data)
+    if config.model is not None:
+        from inat.tuning.own_model_check import check_own_model  # loads torch, which other searches do without
+
+        check_own_model(config, space, len(data.classes))
     wandb_logger.check_login(config.wandb)
     if config.compile:
         from inat.training.precision import check_compiler  # loads torch, which the search itself does not need

@@ -10,7 +10,8 @@ from tests.paths import ROOT
 
 RECIPES = ROOT / "docs" / "extending.md"  # applied to a copy of the project, and run there, by tests/recipes
 # A comment such as <!-- run: --num-samples 4 --> before a block of code says that the tests run the block. Behind the
-# colon stand options that make a search small; `exact` compares the output, `exit=2` expects that code.
+# colon stand options that make a search small; `exact` compares the output, `exit=2` expects that code,
+# `file=NAME` writes the block into a file.
 BLOCK = re.compile(
     r"(?:^<!-- run(?P<words>[^:>]*?)(?::(?P<options>.*?))? -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,

@@ -115,6 +115,9 @@ def _marked(path: Path) -> list[Block]:
 def run_block(block: Block, folder: Path, *more: str) -> None:
     """Run the commands of a block in ``folder``; fail unless they end with the code, and the output, that it says."""
     if block.language == "python":
+        if files := [word.removeprefix("file=") for word in block.words if word.startswith("file=")]:
+            (folder / files[0]).write_text(block.text)
+            return
         if "space" in block.words:
             (folder / "my_space.py").write_text(block.text)
             assert load_space(folder / "my_space.py")

@@ -22,9 +22,9 @@ def choices(space: Mapping[str, Any], name: str) -> tuple[Any, ...]:
 def image_forms(config: SearchConfig, space: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the settings of the images that trials use, ascending by their size in pixels.
 
-    One form for networks trained from scratch, otherwise those that the backbones in ``space`` were published for.
+    One form for networks without published weights, otherwise those that the backbones in ``space`` were published for.
     """
-    if not isinstance(config, FinetuneConfig):
+    if not isinstance(config, FinetuneConfig) or config.model is not None:
         return [{"image_size": config.resolved_image_size}]
     given = {"resize": config.resize} | ({} if config.image_size is None else {"image_size": config.image_size})
     forms = [BACKBONE_FACTS[name].preprocessing(given) for name in choices(space, "backbone")]

@@ -107,12 +107,16 @@ def space_of(config: SearchConfig) -> dict[str, Any]:
     """
     name = config.resolved().space
     space = PRESETS[name](config) if name in PRESETS else load_space(Path(name))
+    if config.model is not None:
+        from inat.tuning.space.own_space import own_space  # loads torch, which other searches do without
+
+        space = own_space(config, space, preset=name in PRESETS)
     try:
-        if config.KIND == FINETUNE and not isinstance(space.get("backbone"), Categorical):
+        if config.KIND == FINETUNE and config.model is None and not isinstance(space.get("backbone"), Categorical):
             raise ConfigError("a space for fine-tuning needs a choice of backbone")
         check_space(space, config.trial_settings())
     except ConfigError as error:
-        raise error if name in PRESETS else ConfigError(f"{name}: {_one_line(error)}") from error
+        raise error if name in PRESETS or config.model else ConfigError(f"{name}: {_one_line(error)}") from error
     return space
 
 

@@ -16,6 +16,7 @@ REPEATS = "repeats"
 KNOWN_EPOCHS = "known_epochs"  # number of epochs, from the first on, whose rows the journal has
 DRIVER_NODE = "driver_node"  # Ray's id of the node that the search runs on
 WEIGHTS_SHA256 = "weights_sha256"  # a dict over backbones; the TrialConfig of a trial takes the hash of its own
+MODEL_FILE = "model_file"  # the study's copy of the file with the network of the user, "" for other networks
 SEED, FINGERPRINT = "seed", "fingerprint"  # fields of TrialConfig and its parts
 
 
@@ -49,7 +50,9 @@ def run_trial(params: Mapping[str, Any]) -> None:
 
 
 def _train(settings: dict[str, Any]) -> None:
+    from inat.config.own_model import read_model_file
     from inat.config.trial import TrialConfig
+    from inat.models.own_code import allow_model_file
     from inat.training.fold_series import FoldSeries, fit_series
     from inat.tuning.ray_backend.hang_monitor import Watchdog, hang_file
     from inat.tuning.worker.callbacks import Heartbeat, PreparationTime, ReportToTune, TrialCheckpoints
@@ -57,6 +60,8 @@ def _train(settings: dict[str, Any]) -> None:
     trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
     threshold, timeout, rungs = (settings.pop(name) for name in (THRESHOLD, TIMEOUT, RUNGS))
     known_epochs, hashes = settings.pop(KNOWN_EPOCHS), settings.pop(WEIGHTS_SHA256)
+    if model_file := settings.pop(MODEL_FILE, ""):
+        allow_model_file(read_model_file(model_file))
     if "backbone" in settings:
         settings[WEIGHTS_SHA256] = hashes.get(settings["backbone"], "")
     repeats = settings.pop(REPEATS, 1)

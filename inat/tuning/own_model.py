@@ -1,0 +1,100 @@
+"""The file with the user's network: what study.json records of it, and the study's copy, from which trials build it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inat.config.finetune import FINETUNE
+from inat.config.own_model import MODEL, MODEL_SHA256, ModelFile, read_model_file
+from inat.config.search import SearchConfig
+from inat.constants import MODEL_DIR, SEARCH_KIND
+from inat.errors import StudyError
+from inat.study.atomic_io import as_disk_full_error, atomic_replace
+from inat.study.study import Study
+from inat.tuning.worker.trainable import MODEL_FILE
+
+MODEL_INFO = "model"  # key in study.json
+
+
+def allow_own_model(config: SearchConfig) -> None:
+    """Let this process run the file that the user has named with --model, if any."""
+    if config.model is not None:
+        from inat.models.own_code import allow_model_file  # loads torch, which other searches do without
+
+        allow_model_file(read_model_file(config.model))
+
+
+def model_info(config: SearchConfig) -> dict[str, Any]:
+    """What study.json records of the file of --model: {} without one."""
+    if config.model is None:
+        return {}
+    file = read_model_file(config.model)
+    return {MODEL_INFO: {"file": file.path.name, "function": file.function, "sha256": file.sha256}}
+
+
+def keep_copy(study: Study, config: SearchConfig) -> None:
+    """Write the study's copy of the file of --model, so that a study is complete and all nodes find the file."""
+    if config.model is not None:
+        check_model(study.directory, study.info, config)
+        copy_into(study.directory / MODEL_DIR, config, study.info[MODEL_INFO]["file"])
+
+
+def copy_into(folder: Path, config: SearchConfig, name: str = "") -> None:
+    """Write a copy of the file of --model, if any, into ``folder``, by default under its own name."""
+    if config.model is None:
+        return
+    file = read_model_file(config.model)
+    path = folder / (name or file.path.name)
+    with as_disk_full_error(folder):
+        folder.mkdir(exist_ok=True)
+        if not path.exists() or path.read_bytes() != file.source:
+            with atomic_replace(path) as partial:
+                partial.write_bytes(file.source)
+
+
+def copy_of(directory: Path, known: Mapping[str, str]) -> Path:
+    """The study's copy; ``known`` is the part of study.json about it."""
+    return directory / MODEL_DIR / Path(known["file"]).name
+
+
+def check_model(directory: Path, info: Mapping[str, Any], config: SearchConfig) -> None:
+    """Raise StudyError unless the file of --model has the content with which the study with this ``info`` began."""
+    known, now = info.get(MODEL_INFO, {}), model_info(config).get(MODEL_INFO, {})
+    if not known and now:
+        raise StudyError(f"{directory} is a study of other networks than that of --model {config.model}; leave it out")
+    if known and not _is_complete(known):
+        raise StudyError(f"study.json of {directory} does not say which file its network is in; restore it from a copy")
+    if known.get("sha256") != now.get("sha256"):
+        raise StudyError(
+            f"{config.model} differs from the {known['file']} with which {directory} began; restore it, pass "
+            f"--model {copy_of(directory, known)}, which is the study's copy, or start a new study"
+        )
+    if known.get("function") != now.get("function"):
+        raise StudyError(
+            f"{directory} is a study of {known['function']}() in {known['file']}; add :{known['function']} to --model"
+        )
+
+
+def _is_complete(known: Mapping[str, Any]) -> bool:
+    texts = all(isinstance(known.get(name), str) for name in ("file", "function", "sha256"))
+    return texts and known["file"].endswith(".py") and Path(known["file"]).name == known["file"]
+
+
+def model_settings(study: Study) -> dict[str, str]:
+    """The settings of trials with the network of the user: its names, its hash, and where each node finds it."""
+    known = study.info.get(MODEL_INFO)
+    if not known:
+        return {}
+    path = copy_of(study.directory, known)
+    label = ModelFile(path, known["function"], b"").label
+    return {MODEL: label, MODEL_SHA256: known["sha256"], MODEL_FILE: str(path.absolute())}
+
+
+def describe_own_model(study: Study) -> str:
+    """The line about the network of the user; "" for other networks."""
+    known = study.info.get(MODEL_INFO)
+    if not known:
+        return ""
+    staged = study.info.get(SEARCH_KIND) != FINETUNE or "strategy" in study.info["space"]
+    whole = "" if staged else "\n        it has no stages(model), so the whole network trains"
+    return f"model   {known['function']}() of {copy_of(study.directory, known)}, the study's copy{whole}\n"
