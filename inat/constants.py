@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from analysis.schema import (
+    BACKBONES_CSV,
     BEST_JSON,
     BEST_VAL_ACC,
     CLASS_COUNTS,
@@ -30,6 +31,8 @@ from analysis.schema import (
     METRICS_JSON,
     NAME,
     NODE,
+    PROBE_COLUMNS,
+    RACE,
     RUNNING,
     SECONDS,
     SKIPPED_CSV,

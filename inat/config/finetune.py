@@ -11,7 +11,7 @@ from inat.config.backbones import BACKBONE_FACTS, FREEZE_PARTIAL, STRATEGIES, Ba
 from inat.config.defaults import UNSET
 from inat.config.race import CANDIDATES, RACES
 from inat.config.search import AUTO, SearchConfig
-from inat.config.validation import choice_errors, expanded, raise_if_any, type_errors
+from inat.config.validation import expanded, raise_if_any, type_errors
 from inat.constants import DIGITS, DIGITS_STEP
 from inat.errors import ConfigError
 
@@ -124,12 +124,9 @@ class FinetuneConfig(SearchConfig):
             object.__setattr__(self, name, value)
 
     def _preset_problems(self) -> list[str]:
-        if self.preset is None:
+        if self.preset is None or self.space in (AUTO, *self.PRESETS):
             return []
-        problems = choice_errors(self, "preset", tuple(RACES))
-        if self.space not in (AUTO, *self.PRESETS):
-            problems.append(f"preset {self.preset} makes its own space; leave out --space or --preset")
-        return problems
+        return [f"preset {self.preset} makes its own space; leave out --space or --preset"]
 
     def _fitting(self, names: tuple[str, ...]) -> tuple[str, ...]:
         k_layers = self.k_layers if FREEZE_PARTIAL in self.strategies else ()
