@@ -140,7 +140,7 @@ def check_classes(splits: Splits) -> None:
 
 
 def probe_weights(config: FinetuneConfig, splits: Splits) -> list[float] | None:
-    """The weights of the classes in the loss of the probe: those of the trials; a balanced sampler counts as balanced."""
+    """The weights of the classes in the probe's loss: those of the trials; a balanced sampler counts as balanced."""
     method = BALANCED if config.balanced_sampler else config.class_weights
     return class_weights(method, count(splits.train.labels[splits.train.rows], len(splits.classes)))
 

@@ -1,11 +1,8 @@
 """Probe many backbones from small to large, as far as a time budget allows; the first table of "which backbone?"."""
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import torch
 
 from analysis.markdown import format_duration
 from inat.config.finetune import FinetuneConfig
@@ -89,9 +86,3 @@ def _skip(backbone: str, reason: str, print_line: PrintLine, skipped: dict[str, 
 
 def _duration(candidate: Candidate) -> str:
     return format_duration(max(1.0, candidate.seconds))
-
-
-def use_all_cores() -> None:
-    """Let torch use every core of this process: no trial runs beside a probe."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(cores)

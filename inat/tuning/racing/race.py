@@ -23,7 +23,7 @@ from inat.tuning.backbone_timing import measure_backbone
 from inat.tuning.cost_estimate import ImageCounts, trial_cost
 from inat.tuning.racing.budget import choose_full, choose_partial, choose_probes, from_small_to_large
 from inat.tuning.racing.probes import Candidate, Probe
-from inat.tuning.racing.probing import PrintLine, first_splits, probe_all, time_candidates, use_all_cores
+from inat.tuning.racing.probing import PrintLine, first_splits, probe_all, time_candidates
 from inat.tuning.racing.table import CAVEAT, probe_table, ranked
 from inat.tuning.racing.waves import Choice, Waves
 from inat.tuning.task import check_task
@@ -81,14 +81,15 @@ def print_race_plan(config: FinetuneConfig, print_line: PrintLine) -> None:
 
 def _candidates(config: FinetuneConfig, print_line: PrintLine) -> tuple[list[Candidate], Splits, dict[str, str]]:
     check_task(config)
-    use_all_cores()
     splits, skipped = first_splits(config), {}  # type: ignore[var-annotated]
     return time_candidates(config, splits, print_line, skipped), splits, skipped
 
 
 def _costs(config: FinetuneConfig, probe: Probe, splits: Splits) -> dict[Choice, float]:
     """Predicted seconds of a trial of a backbone that nothing stops, for each way to train it, in ascending order."""
+    threads = torch.get_num_threads()
     network = measure_backbone(probe.backbone, probe.image_size, len(splits.classes), config)
+    torch.set_num_threads(threads)  # it has measured with those of one trial
     counts, epochs = ImageCounts(len(splits.train), len(splits.val)), config.max_epochs * config.trainings
     costs = {}
     for choice in choices_of(config):
@@ -162,9 +163,7 @@ def describe_waves(waves: Waves, seconds: Mapping[str, float]) -> str:
         lines.append(f"leaders {', '.join(names)}: {len(waves.partial)} frozen and partly frozen trials, {duration}")
     if waves.full:
         duration = format_duration(max(1, seconds["full"]))
-        lines.append(
-            f"then    whole network of the best {waves.full} of {', '.join(waves.whole)}, at most {duration} on one slot"
-        )
+        lines.append(f"then    whole network of the best {waves.full} of {', '.join(waves.whole)}, at most {duration}")
     else:
         lines.append("then    no whole network: none of the leaders trains within its share of the budget")
     return "\n".join([*lines, "then    more trials of the best backbone until the budget or --num-samples ends"])

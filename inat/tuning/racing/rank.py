@@ -13,7 +13,7 @@ from inat.data.splits import inspect_data
 from inat.errors import DataError
 from inat.tuning.describe_data import describe_sizes
 from inat.tuning.racing.budget import choose_probes
-from inat.tuning.racing.probing import first_splits, probe_all, time_candidates, use_all_cores
+from inat.tuning.racing.probing import first_splits, probe_all, time_candidates
 from inat.tuning.racing.table import CAVEAT, probe_table, ranked, write_probes
 from inat.tuning.task import check_metric
 
@@ -27,7 +27,6 @@ def rank(config: FinetuneConfig, csv: Path | None = None) -> None:
     if config.download:
         download(config.data_config())
     check_metric(config, inspect_data(config.data_config()))
-    use_all_cores()
     splits, skipped = first_splits(config), dict[str, str]()
     console.print(f"data    {config.data}: {len(splits.classes)} classes\nimages  {describe_sizes(splits)}")
     candidates = time_candidates(config, splits, console.print, skipped)

@@ -1,8 +1,8 @@
-"""The trials of a race: frozen and partly frozen ones of the leaders, whole networks of the best of them, then the best.
+"""The trials of a race: frozen and partly frozen ones of the leaders, whole networks of the best, then the very best.
 
-What comes next depends only on the waves, which study.json keeps, and on the trials of the study, so a resumed race goes
-on as the uninterrupted one would have. A wave begins as soon as a slot is free: with several slots, it may begin before
-the last trials of the wave before have ended, and then goes by the values that these have so far.
+What comes next depends only on the waves, which study.json keeps, and on the trials of the study, so a resumed race
+goes on as the uninterrupted one would have. A wave begins as soon as a slot is free: with several slots, it may begin
+before the last trials of the wave before have ended, and then goes by the values that these have so far.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
