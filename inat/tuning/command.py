@@ -6,17 +6,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.class_counts import beside
 from analysis.run_card import program
 from analysis.terminal import PlainConsole
 from analysis.wording import counted
 from inat.cli import INTERRUPTED
+from inat.config.finetune import FinetuneConfig
 from inat.config.resume import as_arguments, options_to_name
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
 from inat.constants import (
+    BACKBONES_CSV,
     BEST_CKPT,
     COMPLETED,
     DIGITS,
@@ -24,6 +26,7 @@ from inat.constants import (
     FAILED,
     GRID,
     HISTORY_CSV,
+    RACE,
     STOPPED,
     STUDY_DB,
     TRIALS_CSV,
@@ -41,6 +44,9 @@ from inat.tuning.retry_failed import describe_retries
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 from inat.tuning.task import data_configs
 
+if TYPE_CHECKING:
+    from inat.tuning.racing.race import Race
+
 
 def search_and_report(config: SearchConfig) -> None:
     """Run the search, evaluate the best trial on the test split once, and print where everything is.
@@ -49,8 +55,12 @@ def search_and_report(config: SearchConfig) -> None:
     """
     started = time.monotonic()
     console = PlainConsole()
-    study, space = search.open_study(config)
+    race = _race(config, console)
+    config = config if race is None else race.config
+    study, space = search.open_study(config, race and race.record)
     try:
+        if race is not None:
+            race.keep_probes(study.directory)
         if config.retry_failed:
             console.print(describe_retries(study))
         console.print(describe_task(config, study, space))
@@ -60,6 +70,7 @@ def search_and_report(config: SearchConfig) -> None:
             space,
             print_line=console.print,
             on_forced_exit=lambda cause: _leave(config, study, console, cause),
+            spent=0.0 if race is None else time.monotonic() - started,
         )
         best = write_best(study)
         if outcome.slots is None and not outcome.limit:
@@ -83,6 +94,15 @@ def search_and_report(config: SearchConfig) -> None:
     finally:
         study.close()
         _discard_if_empty(config, study)
+
+
+def _race(config: SearchConfig, console: PlainConsole) -> "Race | None":
+    """Race the backbones of a new search with --preset; a resumed one has the backbones of its race."""
+    if not isinstance(config, FinetuneConfig) or config.preset is None or config.resume is not None:
+        return None
+    from inat.tuning.racing.race import run_race  # loads torch, which other searches do without here
+
+    return run_race(config, console.print)
 
 
 def _leave(config: SearchConfig, study: Study, console: PlainConsole, cause: str) -> None:
@@ -110,9 +130,11 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     balance = describe_balance(splits.classes, class_counts(splits), config.objective)
     trained = describe_folds(config.folds, config.repeats)
     folds = [f"folds   each trial trains {trained}"] if trained else []
+    chosen = study.info.get(RACE, {}).get("chosen", [])
+    race = f"race    {', '.join(map(str, chosen))} chosen, see {BACKBONES_CSV} in the study\n" if chosen else ""
     return (
         f"study   {study.directory}\n"
-        f"search  {counted(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
+        f"{race}search  {counted(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
         f"space {config.resolved().space}\n"
         f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n" + "\n".join([*images, *folds, *balance])
     )

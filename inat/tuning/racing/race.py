@@ -8,6 +8,7 @@ backbones in its options and races no more.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,15 +18,17 @@ from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL
 from inat.config.durations import seconds_of
 from inat.config.finetune import FinetuneConfig
 from inat.config.race import RACES, RacePreset
+from inat.constants import BACKBONES_CSV
 from inat.data.splits import Splits
 from inat.models.backbones import frozen_stage_count
+from inat.study.atomic_io import as_disk_full_error
 from inat.tuning.backbone_timing import measure_backbone
 from inat.tuning.cost_estimate import ImageCounts, trial_cost
 from inat.tuning.racing.budget import choose_full, choose_partial, choose_probes, from_small_to_large
 from inat.tuning.racing.probes import Candidate, Probe
 from inat.tuning.racing.probing import PrintLine, first_splits, probe_all, time_candidates
-from inat.tuning.racing.table import CAVEAT, probe_table, ranked
-from inat.tuning.racing.waves import Choice, Waves
+from inat.tuning.racing.table import CAVEAT, probe_table, ranked, write_probes
+from inat.tuning.racing.waves import WAVES, Choice, Waves
 from inat.tuning.task import check_task
 
 Costs = Mapping[str, Mapping[Choice, float]]
@@ -39,6 +42,11 @@ class Race:
     probes: Sequence[Probe]
     record: Mapping[str, Any]
     seconds: float
+
+    def keep_probes(self, study: Path) -> None:
+        """Write backbones.csv into the directory of the study that follows."""
+        with as_disk_full_error(study):
+            write_probes(study / BACKBONES_CSV, self.probes, self.config.objective)
 
 
 def run_race(config: FinetuneConfig, print_line: PrintLine) -> Race:
@@ -64,7 +72,7 @@ def run_race(config: FinetuneConfig, print_line: PrintLine) -> Race:
     search = limited_to(config, waves)
     record = {
         "preset": config.preset, "candidates": list(config.backbones), "skipped": dict(probing.skipped),
-        "chosen": list(search.backbones), "waves": waves.to_json(), "planned_seconds": spent,
+        "chosen": list(search.backbones), WAVES: waves.to_json(), "planned_seconds": spent,
         "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
     if torch.cuda.is_available():

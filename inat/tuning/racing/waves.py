@@ -17,6 +17,7 @@ from inat.config.trial import active_params
 from inat.study.trial import Trial
 from inat.tuning.space.domains import all_values
 
+WAVES = "waves"  # in the record of a race
 CHOSEN = ("backbone", "strategy", "k_layers")  # what a race decides; the rest has one value in all of its waves
 
 
