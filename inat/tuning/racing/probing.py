@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rich.console import RenderableType
+
 from analysis.markdown import format_duration
 from inat.config.finetune import FinetuneConfig
 from inat.data.splits import Splits, load_splits
@@ -11,7 +13,7 @@ from inat.errors import CacheFullError, ConfigError, DataError
 from inat.tuning.racing.budget import choose_probes
 from inat.tuning.racing.probes import Candidate, Probe, check_classes, probe, probe_config, time_candidate
 
-PrintLine = Callable[[str], object]
+PrintLine = Callable[[RenderableType], object]
 
 
 @dataclass(frozen=True, slots=True)

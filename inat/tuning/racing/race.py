@@ -63,7 +63,7 @@ def run_race(config: FinetuneConfig, print_line: PrintLine) -> Race:
     left = preset.probe_share * budget - (time.monotonic() - started)
     # Decoding and timing have taken a part of the time; the first probe is made in any case.
     probing = probe_all(config, candidates, max(left, chosen[0].seconds), print_line, skipped)
-    print_line(probe_table(probing.probes, config.objective))  # type: ignore[arg-type]
+    print_line(probe_table(probing.probes, config.objective))
     print_line(CAVEAT)
     leaders = ranked(probing.probes, config.objective)[: preset.partial]
     costs = {probe.backbone: _costs(config, probe, splits) for probe in leaders}
