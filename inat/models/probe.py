@@ -13,7 +13,8 @@ from torch.nn import functional
 
 PENALTIES = (10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4)  # tried from strong to weak, each from the solution before
 HELD_OUT = 5  # every fifth training image of a class decides on the penalty
-STEPS, TOLERANCE, MEMORY = 200, 1e-5, 10  # of L-BFGS; the tolerance is on the largest entry of the gradient
+STEPS, MEMORY = 200, 10  # of L-BFGS
+TOLERANCE, ROUGH = 1e-5, 1e-3  # largest entry of the gradient at the solution, and while penalties are compared
 NEIGHBOURS, TEMPERATURE = 20, 0.07  # of DINO's evaluation (https://arxiv.org/abs/2104.14294)
 CHUNK = 1024  # validation images whose similarities to all training images are in memory at a time
 
@@ -109,7 +110,7 @@ def choose_penalty(problem: Problem) -> float:
     kept, judge = problem.part(~held_out), problem.part(held_out)
     best, start = (float("inf"), PENALTIES[0]), None
     for penalty in PENALTIES:
-        start = solve(kept, penalty, start)
+        start = solve(kept, penalty, start, ROUGH)
         loss = float(judge.losses(*start).sum())
         if loss > best[0]:
             break  # the curve has one minimum, and weak penalties take the longest
@@ -130,7 +131,9 @@ def held_out_rows(labels: Tensor) -> Tensor:
     return position % HELD_OUT == HELD_OUT - 1
 
 
-def solve(problem: Problem, penalty: float, start: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+def solve(
+    problem: Problem, penalty: float, start: tuple[Tensor, Tensor] | None = None, tolerance: float = TOLERANCE
+) -> tuple[Tensor, Tensor]:
     """Minimise mean weighted cross entropy + penalty / 2 * ||weight||^2 by L-BFGS; return weight (R, C) and bias (C,).
 
     The bias has no penalty. The function is strictly convex in the weight, so there is one minimum; ``start`` is where
@@ -143,7 +146,7 @@ def solve(problem: Problem, penalty: float, start: tuple[Tensor, Tensor] | None 
     optimizer = torch.optim.LBFGS(
         [scaled, bias],
         max_iter=STEPS,
-        tolerance_grad=TOLERANCE,
+        tolerance_grad=tolerance,
         tolerance_change=0.0,
         history_size=MEMORY,
         line_search_fn="strong_wolfe",
@@ -154,11 +157,11 @@ def solve(problem: Problem, penalty: float, start: tuple[Tensor, Tensor] | None 
         optimizer.zero_grad()
         weight = scaled * scale
         loss = problem.losses(weight, bias).sum() / total + penalty / 2 * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
     with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        optimizer.step(closure)
     return (scaled * scale).detach(), bias.detach()
 
 

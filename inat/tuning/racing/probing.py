@@ -65,7 +65,8 @@ def probe_all(
     for candidate in candidates:
         if candidate not in wanted:
             _skip(candidate.backbone, f"its features take about {_duration(candidate)}", print_line, skipped)
-    probes, ends = [], time.monotonic() + (float("inf") if seconds is None else seconds)
+    probes: list[Probe] = []
+    ends = time.monotonic() + (float("inf") if seconds is None else seconds)
     for number, candidate in enumerate(wanted, 1):
         if probes and time.monotonic() + candidate.seconds > ends:
             _skip(candidate.backbone, "the time for probes is used up", print_line, skipped)

@@ -21,10 +21,13 @@ def ranked(probes: Sequence[Probe], objective: Objective) -> list[Probe]:
 
 
 def probe_table(probes: Sequence[Probe], objective: Objective) -> Table:
-    """One row per probe, the best first."""
-    names = ("px", "parameters", "nearest", "linear probe", "95 % interval", "features", "solved in")
+    """One row per probe, the best first; k-NN and probe are values of the metric."""
+    names = ("px", "params", "k-NN", "probe", "95 % interval", "features", "solved")
     columns = [Column(name, justify="right", no_wrap=True) for name in names]
-    table = Table(Column(f"backbone, {objective.short}", no_wrap=True), *columns, box=None, padding=(0, 1))
+    title = f"{objective.label} of 20 nearest neighbours (k-NN) and of a linear probe"
+    table = Table(
+        Column("backbone", no_wrap=True), *columns, box=None, padding=(0, 1), title=title, title_justify="left"
+    )
     for probe in ranked(probes, objective):
         table.add_row(
             probe.backbone,
@@ -32,7 +35,7 @@ def probe_table(probes: Sequence[Probe], objective: Objective) -> Table:
             f"{probe.parameters / 1e6:.1f} M",
             f"{probe.nearest_neighbours:.3f}",
             f"{probe.linear_probe:.3f}",
-            f"{probe.probe_low:.3f} to {probe.probe_high:.3f}",
+            f"{probe.probe_low:.3f}-{probe.probe_high:.3f}",
             "kept" if probe.feature_seconds is None else f"{probe.feature_seconds:.1f} s",
             f"{probe.solve_seconds:.1f} s",
         )

@@ -115,7 +115,7 @@ def middle_of(domain: Domain) -> Any:
         values = list(domain.categories)
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         return sorted(values)[(len(values) - 1) // 2] if numbers else values[0]
-    lower, upper = domain.lower, domain.upper  # type: ignore[attr-defined]
+    lower, upper = domain.lower, domain.upper
     if isinstance(domain.get_sampler(), LogUniform) and lower > 0:
         middle = (lower * upper) ** 0.5
     else:

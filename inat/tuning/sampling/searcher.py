@@ -2,11 +2,12 @@
 
 The life of a trial, as the searcher sees it: Tune asks for a configuration (``suggest``). The searcher hands out, in
 this order, an unfinished trial of the study, a configuration of --start-from, the next configuration of a grid, or a
-suggestion of the sampler that has not been tried, which a race of backbones (--preset) may fix in part. A new trial is recorded in the study before Tune gets it. While the
-trial runs, the study recorder writes each epoch into the study and calls ``on_trial_update``, which reports the epoch
-to Optuna. When the trial has ended, the recorder writes its final state and calls ``on_trial_update`` again: the
-searcher turns the trial into a state and a value (``feedback``) and tells them to Optuna. When a search is resumed, the
-searcher adds the ended trials to Optuna as it told them before, and hands out the running ones again.
+suggestion of the sampler that has not been tried, which a race of backbones (--preset) may fix in part. A new trial is
+recorded in the study before Tune gets it. While the trial runs, the study recorder writes each epoch into the study and
+calls ``on_trial_update``, which reports the epoch to Optuna. When the trial has ended, the recorder writes its final
+state and calls ``on_trial_update`` again: the searcher turns the trial into a state and a value (``feedback``) and
+tells them to Optuna. When a search is resumed, the searcher adds the ended trials to Optuna as it told them before, and
+hands out the running ones again.
 """
 
 import math
