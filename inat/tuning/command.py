@@ -57,7 +57,7 @@ def search_and_report(config: SearchConfig) -> None:
     console = PlainConsole()
     race = _race(config, console)
     config = config if race is None else race.config
-    study, space = search.open_study(config, race and race.record)
+    study, space = search.open_study(config, None if race is None else race.record)
     try:
         if race is not None:
             race.keep_probes(study.directory)
