@@ -27,7 +27,7 @@ def test_the_solution_is_that_of_scikit_learn(images, columns, penalty, weighted
     theirs = LogisticRegression(C=1 / (penalty * float(weights.sum())), solver="newton-cg", tol=1e-10, max_iter=5000)
     theirs.fit(features.numpy(), labels.numpy(), sample_weight=weights.numpy())
     assert weight.T.numpy() == pytest.approx(theirs.coef_, abs=1e-4)
-    assert (bias - bias.mean()).numpy() == pytest.approx(theirs.intercept_ - theirs.intercept_.mean(), abs=1e-4)
+    assert (bias - bias.mean()).numpy() == pytest.approx(theirs.intercept_ - theirs.intercept_.mean(), abs=1e-3)
 
 
 def test_the_penalty_is_strong_for_noise_and_weak_for_clear_classes():
