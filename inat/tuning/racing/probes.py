@@ -3,7 +3,6 @@
 import dataclasses
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ from inat.data.disk import check_space
 from inat.data.loader import as_tensor
 from inat.data.splits import Splits, load_splits
 from inat.errors import DataError
-from inat.models.factory import load_pretrained
 from inat.models.frozen_features import open_features, plan_features
 from inat.models.probe import fit_probe, neighbour_votes
 from inat.models.stages import StagedNetwork
@@ -30,7 +28,7 @@ TIMED = 8  # images whose forward pass is timed
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A backbone that may be probed; ``seconds`` is the predicted time of its features, ``images`` how many it sees."""
+    """A backbone that may be probed; ``seconds`` is the predicted time of those of its features that are missing."""
 
     backbone: str
     image_size: int
@@ -72,16 +70,18 @@ def probe_config(config: FinetuneConfig, backbone: str) -> TrialConfig:
     return TrialConfig.from_params(replace(config, folds=1, repeats=1).trial_settings() | own)
 
 
-def time_candidate(config: FinetuneConfig, backbone: str, images: int, classes: int) -> Candidate:
-    """Load a backbone and time it on a few images; ``images`` is how many its features are of.
+def time_candidate(config: FinetuneConfig, backbone: str) -> Candidate:
+    """Load a backbone and time it on a few images; images of its size are decoded.
 
     Raises ConfigError, for example if there are no weights.
     """
     trial = probe_config(config, backbone)
     size = trial.data.image_size
-    network = load_pretrained(trial.model, size, classes)  # type: ignore[arg-type]
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    seconds = _seconds_per_image(network.prefix(), size, trial)
+    plan = plan_features(trial)
+    assert plan is not None, "freeze_all freezes stages"
+    parameters = sum(parameter.numel() for parameter in plan.network.parameters())
+    images = plan.missing_bytes // plan.image_bytes
+    seconds = _seconds_per_image(plan.network.prefix(), size, trial) if images else 0.0
     return Candidate(backbone, size, parameters, images * seconds)
 
 
@@ -112,8 +112,8 @@ def probe(config: FinetuneConfig, candidate: Candidate) -> Probe:
     missing, name = plan.missing_bytes, candidate.backbone
     check_space(plan.directory, missing, f"probing {name}", "free some space, or pass --cache-dir on a larger disk")
     train, val = open_features(plan)
-    features, labels = _vectors(train)
-    val_features, val_labels = _vectors(val)
+    features, labels = vectors_of(train)
+    val_features, val_labels = vectors_of(val)
     feature_seconds = time.perf_counter() - started
     started = time.perf_counter()
     weights = probe_weights(config, splits)
@@ -145,7 +145,7 @@ def probe_weights(config: FinetuneConfig, splits: Splits) -> list[float] | None:
     return class_weights(method, count(splits.train.labels[splits.train.rows], len(splits.classes)))
 
 
-def _vectors(features: Features) -> tuple[Tensor, Tensor]:
+def vectors_of(features: Features) -> tuple[Tensor, Tensor]:
     """Features (N, D) float32 and labels (N,) on the device; of maps and tokens, the mean over positions."""
     store = features.views[0]
     rows = as_tensor(store.rows).view(getattr(torch, store.dtype))
@@ -154,11 +154,6 @@ def _vectors(features: Features) -> tuple[Tensor, Tensor]:
     if vectors.ndim > 2:
         vectors = vectors.flatten(1, -2).mean(1)
     return vectors, torch.from_numpy(features.labels).to(vectors.device)
-
-
-def cache_of(config: FinetuneConfig) -> Path:
-    """The folder of the cache."""
-    return Path(config.data_config().cache_dir)
 
 
 def _device() -> torch.device:

@@ -31,17 +31,15 @@ def first_splits(config: FinetuneConfig) -> Splits:
     return splits
 
 
-def time_candidates(
-    config: FinetuneConfig, splits: Splits, print_line: PrintLine, skipped: dict[str, str]
-) -> list[Candidate]:
+def time_candidates(config: FinetuneConfig, print_line: PrintLine, skipped: dict[str, str]) -> list[Candidate]:
     """Load and time each backbone of ``config``; those that cannot be used are printed and added to ``skipped``.
 
     Raises ConfigError with all reasons if no backbone is left.
     """
-    images, candidates = len(splits.train) + len(splits.val), []
+    candidates = []
     for backbone in dict.fromkeys(config.backbones):
         try:
-            candidates.append(time_candidate(config, backbone, images, len(splits.classes)))
+            candidates.append(time_candidate(config, backbone))
         except ConfigError as error:
             _skip(backbone, str(error), print_line, skipped)
     if not candidates:
@@ -64,7 +62,12 @@ def probe_all(
     wanted = choose_probes(candidates, float("inf") if seconds is None else seconds, 1.0)
     for candidate in candidates:
         if candidate not in wanted:
-            _skip(candidate.backbone, f"its features take about {_duration(candidate)}", print_line, skipped)
+            _skip(
+                candidate.backbone,
+                f"its features take about {_duration(candidate)}, which does not fit",
+                print_line,
+                skipped,
+            )
     probes: list[Probe] = []
     ends = time.monotonic() + (float("inf") if seconds is None else seconds)
     for number, candidate in enumerate(wanted, 1):

@@ -90,7 +90,7 @@ def print_race_plan(config: FinetuneConfig, print_line: PrintLine) -> None:
 def _candidates(config: FinetuneConfig, print_line: PrintLine) -> tuple[list[Candidate], Splits, dict[str, str]]:
     check_task(config)
     splits, skipped = first_splits(config), {}  # type: ignore[var-annotated]
-    return time_candidates(config, splits, print_line, skipped), splits, skipped
+    return time_candidates(config, print_line, skipped), splits, skipped
 
 
 def _costs(config: FinetuneConfig, probe: Probe, splits: Splits) -> dict[Choice, float]:

@@ -29,7 +29,7 @@ def rank(config: FinetuneConfig, csv: Path | None = None) -> None:
     check_metric(config, inspect_data(config.data_config()))
     splits, skipped = first_splits(config), dict[str, str]()
     console.print(f"data    {config.data}: {len(splits.classes)} classes\nimages  {describe_sizes(splits)}")
-    candidates = time_candidates(config, splits, console.print, skipped)
+    candidates = time_candidates(config, console.print, skipped)
     budget = seconds_of(config.time_budget)
     if budget is not None:
         choose_probes(candidates, budget, 1.0)
