@@ -55,9 +55,10 @@ def fit_probe(
 
 
 def _standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each column; 1 for a column that is constant."""
+    """Mean and standard deviation of each column; 1 for a column that is constant but for rounding."""
     scale = features.std(0, correction=0)
-    return features.mean(0), torch.where(scale > 1e-6, scale, torch.ones_like(scale))
+    varies = scale > 1e-6 * features.abs().amax(0)  # relative: the features of some networks are tiny
+    return features.mean(0), torch.where(varies, scale, torch.ones_like(scale))
 
 
 @dataclass(frozen=True, slots=True)

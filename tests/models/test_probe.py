@@ -44,6 +44,11 @@ def test_scale_and_shift_of_a_feature_change_nothing():
     )
 
 
+def test_tiny_features_are_features():
+    features, labels = blobs(120, 10, noise=0.1)
+    assert bool((fit_probe(1e-12 * features, labels, 3)(1e-12 * features).argmax(1) == labels).all())
+
+
 def test_constant_features_and_missing_classes_are_no_obstacle():
     features, labels = blobs(60, 5)
     features[:, 2] = 3.0
