@@ -6,14 +6,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.class_counts import beside
 from analysis.run_card import program
 from analysis.terminal import PlainConsole
 from analysis.wording import counted
 from inat.cli import INTERRUPTED
-from inat.config.finetune import FinetuneConfig
 from inat.config.resume import as_arguments, options_to_name
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
@@ -40,12 +39,10 @@ from inat.tuning import search
 from inat.tuning.best import evaluate_best_on_test, write_best
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
+from inat.tuning.racing.begin import race_if_asked
 from inat.tuning.retry_failed import describe_retries
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 from inat.tuning.task import data_configs
-
-if TYPE_CHECKING:
-    from inat.tuning.racing.race import Race
 
 
 def search_and_report(config: SearchConfig) -> None:
@@ -55,7 +52,7 @@ def search_and_report(config: SearchConfig) -> None:
     """
     started = time.monotonic()
     console = PlainConsole()
-    race = _race(config, console)
+    race = race_if_asked(config, console.print)
     config = config if race is None else race.config
     study, space = search.open_study(config, None if race is None else race.record)
     try:
@@ -94,15 +91,6 @@ def search_and_report(config: SearchConfig) -> None:
     finally:
         study.close()
         _discard_if_empty(config, study)
-
-
-def _race(config: SearchConfig, console: PlainConsole) -> "Race | None":
-    """Race the backbones of a new search with --preset; a resumed one has the backbones of its race."""
-    if not isinstance(config, FinetuneConfig) or config.preset is None or config.resume is not None:
-        return None
-    from inat.tuning.racing.race import run_race  # loads torch, which other searches do without here
-
-    return run_race(config, console.print)
 
 
 def _leave(config: SearchConfig, study: Study, console: PlainConsole, cause: str) -> None:

@@ -41,9 +41,7 @@ def test_a_study_without_a_race_has_no_section(raced, tmp_path):
 
 def test_the_section_has_the_finding_the_probes_and_the_race(raced):
     items = items_of(raced)
-    assert items[0].startswith(
-        "first has the best linear probe (0.9000, 95 % interval 0.8600 to 0.9400) of 3 back"
-    )
+    assert items[0].startswith("first has the best linear probe (0.9000, 95 % interval 0.8600 to 0.9400) of 3 back")
     assert "second with 0.8800, lies inside that interval" in items[0]
     assert [item.name for item in items if isinstance(item, Table)] == ["probes", "race"]
     assert items[-1].startswith("Not probed: fourth (no weights of <script>\\u202e")
