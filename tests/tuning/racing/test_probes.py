@@ -39,6 +39,7 @@ def test_a_probe_computes_features_once_and_repeats_its_values(config):
     assert first.probe_low < first.linear_probe < first.probe_high
 
 
+@pytest.mark.slow
 def test_the_probe_follows_metric_and_class_weights(config):
     candidate = time_candidate(config, "mobilenet_v2")
     plain = probe(config, candidate)
