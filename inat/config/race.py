@@ -16,7 +16,8 @@ class RacePreset:
 
     ``probe_share``, ``partial_share`` and ``full_share`` are the shares of the budget for probing all backbones, for
     frozen and partly frozen trials of the ``partial`` best probes, and for whole trials of the ``full`` best of them.
-    The rest, and what these leave over, goes to trials of the best backbone that the sampler suggests.
+    What a step leaves over is shared by the steps after it; the last are trials of the best backbone that the sampler
+    suggests.
     """
 
     time_budget: str
@@ -27,6 +28,14 @@ class RacePreset:
     full_share: float = 0.25
     partial: int
     full: int
+
+    def partial_of(self, left: float) -> float:
+        """The part for frozen and partly frozen trials of the seconds that are left after the probes."""
+        return left * self.partial_share / (1 - self.probe_share)
+
+    def full_of(self, left: float) -> float:
+        """The part for whole networks of the seconds that are left after the frozen trials."""
+        return left * self.full_share / (1 - self.probe_share - self.partial_share)
 
 
 RACES: Final[Mapping[str, RacePreset]] = {

@@ -67,7 +67,8 @@ def run_race(config: FinetuneConfig, print_line: PrintLine) -> Race:
     print_line(CAVEAT)
     leaders = ranked(probing.probes, config.objective)[: preset.partial]
     costs = {probe.backbone: _costs(config, probe, splits) for probe in leaders}
-    waves, spent = plan_waves(config, preset, [probe.backbone for probe in leaders], costs, budget)
+    left = max(0.0, budget - (time.monotonic() - started))
+    waves, spent = plan_waves(preset, [probe.backbone for probe in leaders], costs, left)
     print_line(describe_waves(waves, spent))
     search = limited_to(config, waves)
     record = {
@@ -119,12 +120,10 @@ def choices_of(config: FinetuneConfig) -> list[Choice]:
     ]
 
 
-def plan_waves(
-    config: FinetuneConfig, preset: RacePreset, leaders: Sequence[str], costs: Costs, budget: float
-) -> tuple[Waves, dict[str, float]]:
-    """The waves of a race within ``budget`` seconds, and the predicted seconds of each."""
-    partial, partial_seconds = choose_partial(leaders, costs, preset.partial_share * budget)
-    whole, full = choose_full(leaders, costs, preset.full, preset.full_share * budget)
+def plan_waves(preset: RacePreset, leaders: Sequence[str], costs: Costs, left: float) -> tuple[Waves, dict[str, float]]:
+    """The waves of a race within the ``left`` seconds, and the predicted seconds of each."""
+    partial, partial_seconds = choose_partial(leaders, costs, preset.partial_of(left))
+    whole, full = choose_full(leaders, costs, preset.full, preset.full_of(max(0.0, left - partial_seconds)))
     if not partial and not whole:  # only unfreeze_all is allowed, and it is too slow: the study needs a trial
         whole, full = [min(leaders, key=lambda leader: min(costs[leader].values()))], 1
     waves = Waves([{"backbone": leader} | choice.params() for leader, choice in partial], whole, full)

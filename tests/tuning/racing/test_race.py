@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from inat.config.finetune import FinetuneConfig
+from inat.config.race import RACES
 from inat.errors import ConfigError
 from inat.tuning.backbone_timing import NetworkCost, StageCost
 from inat.tuning.racing import probing, race
 from inat.tuning.racing.probes import Candidate, Probe
+from inat.tuning.racing.waves import Choice
 from tests.paths import ROOT
 
 SECONDS = {"mobilenet_v2": 2.0, "resnet50": 8.0, "vgg16": 500.0}
@@ -97,6 +99,17 @@ def test_a_plan_probes_nothing(lines, monkeypatch):
     monkeypatch.setattr(probing, "probe", None)
     race.print_race_plan(config(), lines.append)
     assert "2 of 3 fit" in text_of(lines)
+
+
+@pytest.mark.parametrize(("left", "partial", "whole"), [(70.0, 4, 1), (8.0, 1, 0), (1000.0, 6, 1)])
+def test_waves_fit_what_is_left(left, partial, whole):
+    head, last, all_of_it = Choice("freeze_all"), Choice("freeze_partial", 1), Choice("unfreeze_all")
+    costs = {name: {head: 2.0, last: 18.0, all_of_it: 25.0} for name in ("a", "b", "c")}
+    waves, seconds = race.plan_waves(RACES["fast"], ["a", "b", "c"], costs, left)
+    assert (len(waves.partial), waves.full) == (partial, whole)
+    assert waves.partial[0] == {"backbone": "a", "strategy": "freeze_all"}
+    assert seconds["partial"] <= RACES["fast"].partial_of(left)
+    assert seconds["full"] <= RACES["fast"].full_of(left - seconds["partial"])
 
 
 def run(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
