@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.markdown import format_duration
@@ -16,6 +17,13 @@ from inat.tuning.racing.budget import choose_probes
 from inat.tuning.racing.probing import first_splits, probe_all, time_candidates
 from inat.tuning.racing.table import CAVEAT, probe_table, ranked, write_probes
 from inat.tuning.task import check_metric
+
+FIRST = 3  # backbones in the command that is shown at the end
+# Options that the search needs, too, with the values that it has without them.
+NEUTRAL = {
+    "labels": None, "root": None, "test_fraction": 0.2, "group_by": None, "keep_duplicates": False, "image_size": None,
+    "metric": "accuracy", "class_weights": "none", "weights": "imagenet", "weights_dir": None,
+}  # fmt: skip
 
 
 def rank(config: FinetuneConfig, csv: Path | None = None) -> None:
@@ -43,6 +51,20 @@ def rank(config: FinetuneConfig, csv: Path | None = None) -> None:
             write_probes(csv, probing.probes, config.objective)
         except OSError as error:
             raise DataError(f"cannot write {csv} ({error.strerror}); pass --csv FILE in another folder") from error
-    best = ranked(probing.probes, config.objective)[:3]
-    names = shlex.join([probe.backbone for probe in best])
-    console.print(f"next    python tune_finetune.py --data {shlex.quote(config.data)} --backbones {names}")
+    best = ranked(probing.probes, config.objective)[:FIRST]
+    console.print(f"next    {search_command(config, [probe.backbone for probe in best])}")
+
+
+def search_command(config: FinetuneConfig, backbones: Sequence[str]) -> str:
+    """The command that searches these backbones on the same images.
+
+    >>> config = FinetuneConfig(data="my photos", image_size=64, backbones=("resnet50", "vgg16"))
+    >>> search_command(config, ["resnet50"])
+    "python tune_finetune.py --data 'my photos' --image-size 64 --backbones resnet50"
+    """
+    words = ["--data", config.data]
+    for name, neutral in NEUTRAL.items():
+        value = getattr(config, name)
+        if value != neutral:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return f"python tune_finetune.py {shlex.join([*words, '--backbones', *backbones])}"
