@@ -54,7 +54,7 @@ def search_and_report(config: SearchConfig) -> None:
     console = PlainConsole()
     race = race_if_asked(config, console.print)
     config = config if race is None else race.config
-    study, space = search.open_study(config, None if race is None else race.record)
+    study, space = search.open_study(config) if race is None else search.open_study(config, race.record)
     try:
         if race is not None:
             race.keep_probes(study.directory)
