@@ -64,7 +64,19 @@ SAME_PIXELS: Final = "same pixels"
 NEAR_COPY: Final = "near copy"
 LEFT_OUT: Final = "left out"  # of every split, beside copies or a group in another one
 
+# The probes of a study that began with a race of backbones, with its columns.
+BACKBONES_CSV: Final = "backbones.csv"
+BACKBONE: Final = "backbone"
+PROBE_VALUE: Final = "linear_probe"
+PROBE_LOW, PROBE_HIGH = "probe_low", "probe_high"  # the 95 % interval
+NEIGHBOUR_VALUE: Final = "nearest_neighbours"
+PROBE_COLUMNS: Final = (
+    BACKBONE, "image_size", "parameters", NEIGHBOUR_VALUE, PROBE_VALUE, PROBE_LOW, PROBE_HIGH, "penalty",
+    "feature_seconds", "solve_seconds",
+)  # fmt: skip
+
 # Keys of study.json.
+RACE: Final = "race"  # how a race chose the backbones; absent without one
 METRIC: Final = "metric"  # in "config": the name of the objective; accuracy in studies of earlier versions
 CLASS_COUNTS: Final = "class_counts"  # images of each class in each split, in the order of the classes
 GRID: Final = "grid"  # all configurations of a grid search; empty for other searches

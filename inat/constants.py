@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from analysis.schema import (
+    BACKBONES_CSV,
     BEST_JSON,
     BEST_VAL_ACC,
     CLASS_COUNTS,
@@ -32,6 +33,8 @@ from analysis.schema import (
     NAME,
     NODE,
     PREPARATION,
+    PROBE_COLUMNS,
+    RACE,
     RUNNING,
     SECONDS,
     SKIPPED_CSV,

@@ -15,6 +15,7 @@ from analysis.report.budget_results import compare_at_budget
 from analysis.report.document import Headline, Item, Report, Section, Table
 from analysis.report.headline import headline
 from analysis.report.key_findings import key_findings
+from analysis.report.sections.backbones import backbones_section
 from analysis.report.sections.claims import check_takeaways, claims_section
 from analysis.report.sections.data import data_section
 from analysis.report.sections.early_stopping import early_stopping_findings, early_stopping_section
@@ -54,7 +55,8 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     sections = [
         *final_section(final), *finetuning_section(study, epochs), *wandb_panel_sections(study, results),
         *equal_budget_sections(results), *claims_section(takeaways, study.unit),
-        early_stopping_section(study, stopping), *data_section(path, study.info), study_record_section(study),
+        early_stopping_section(study, stopping), *backbones_section(path, study), *data_section(path, study.info),
+        study_record_section(study),
     ]  # fmt: skip
     sections = [_in_unit(section, study.unit) for section in sections]
     best = read_best_json(path)

@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from inat.config.backbones import BACKBONE_FACTS, FREEZE_PARTIAL, IMAGENET, STRATEGIES, BackboneConfig
 from inat.config.defaults import UNSET
-from inat.config.search import SearchConfig
+from inat.config.race import CANDIDATES, RACES
+from inat.config.search import AUTO, SearchConfig
 from inat.config.validation import expanded, raise_if_any, type_errors
 from inat.constants import DIGITS, DIGITS_STEP
 from inat.errors import ConfigError
@@ -35,9 +36,14 @@ class FinetuneConfig(SearchConfig):
             "max_epochs", "patience", "folds", "repeats", "learning_rates", "batch_sizes", "augmentation",
             "class_weights", "balanced_sampler", "body_lr_factor", "precision", "compile",
         ),
+        "search": ("preset", *SearchConfig.OPTION_GROUPS["search"]),
         "model": ("backbones", "model", "strategies", "k_layers", "weights", "weights_dir", "views", "max_feature_gb"),
     }  # fmt: skip
 
+    preset: Literal["fast", "good", "best"] | None = None
+    """Choose the backbones and the number of trials by a race that fits --time-budget: probe all of --backbones, then
+    train the leaders. fast takes 10m, good 1h and best 8h, unless --time-budget gives another time. Default: no race;
+    every backbone is searched."""
     backbones: Annotated[tuple[str, ...], "NAME ..."] = DEFAULT_BACKBONES
     """Networks of torchvision to fine-tune; without a GPU, begin with mobilenet_v2. Default: googlenet inception_v3
     resnet50 vgg16 efficientnet_v2_s vit_b_16, without those that --image-size or --k-layers does not fit."""
@@ -84,18 +90,20 @@ class FinetuneConfig(SearchConfig):
     patience: int = 3
 
     def __post_init__(self) -> None:
+        self._fit_preset()
         self._fit_defaults()
         raise_if_any(type_errors(self))
         if self.num_samples is None and self.searcher != "grid":
             object.__setattr__(self, "num_samples", DEFAULT_SAMPLES)
         if self.backbones is DEFAULT_BACKBONES and self.model is None:  # that very tuple: nobody has chosen it
-            object.__setattr__(self, "backbones", self._fitting_backbones() or DEFAULT_BACKBONES)
+            object.__setattr__(self, "backbones", self._fitting(self.backbones) or DEFAULT_BACKBONES)
         problems = [f"{n} has no value" for n in ("backbones", "strategies", "learning_rates", "batch_sizes")
                     if not getattr(self, n)]  # fmt: skip
         if FREEZE_PARTIAL in self.strategies and not self.k_layers:
             problems.append(f"k_layers has no value, and {FREEZE_PARTIAL} needs one")
         problems += [f"{n} must be positive, got {v}" for n in ("learning_rates", "batch_sizes")
                      for v in getattr(self, n) if not v > 0]  # fmt: skip
+        problems += self._preset_problems()
         problems += self._backbone_problems() if self.model is None else self._own_model_problems()
         try:
             SearchConfig.__post_init__(self)  # not super(): slots=True makes another class of this one
@@ -103,10 +111,38 @@ class FinetuneConfig(SearchConfig):
             problems += error.problems
         raise_if_any(problems)
 
-    def _fitting_backbones(self) -> tuple[str, ...]:
+    def _fit_preset(self) -> None:
+        """Fill in what nobody chose and a preset decides: a race needs a sampler, a time budget and its epochs."""
+        race = RACES.get(self.preset) if isinstance(self.preset, str) else None
+        if race is None:
+            return
+        grace = self.grace_period if isinstance(self.grace_period, int) else 0
+        defaults: dict[str, Any] = {
+            "searcher": "tpe" if self.searcher == "grid" else self.searcher,
+            "time_budget": race.time_budget if self.time_budget is None else self.time_budget,
+            "num_samples": race.num_samples if self.num_samples is None else self.num_samples,
+            "max_epochs": max(race.max_epochs, grace) if self.max_epochs is UNSET else self.max_epochs,
+        }
+        if self.backbones is DEFAULT_BACKBONES and self.model is None:
+            fitting = self._fitting(CANDIDATES) if isinstance(self.k_layers, tuple) else ()
+            defaults["backbones"] = fitting or CANDIDATES
+        for name, value in defaults.items():
+            object.__setattr__(self, name, value)
+
+    def _preset_problems(self) -> list[str]:
+        if self.preset is None:
+            return []
+        problems = []
+        if self.space not in (AUTO, *self.PRESETS):
+            problems.append(f"preset {self.preset} makes its own space; leave out --space or --preset")
+        if self.model is not None:
+            problems.append(f"preset {self.preset} races pretrained backbones; leave out --model or --preset")
+        return problems
+
+    def _fitting(self, names: tuple[str, ...]) -> tuple[str, ...]:
         k_layers = self.k_layers if FREEZE_PARTIAL in self.strategies else ()
         step = DIGITS_STEP if self.data == DIGITS else 1
-        return tuple(name for name in self.backbones if BACKBONE_FACTS[name].fits(self.image_size, k_layers, step))
+        return tuple(name for name in names if BACKBONE_FACTS[name].fits(self.image_size, k_layers, step))
 
     def _backbone_problems(self) -> list[str]:
         found: list[str] = []

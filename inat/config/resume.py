@@ -24,7 +24,7 @@ FIXED: Final = frozenset({
     "image_size", "space", "max_epochs", "patience", "grace_period", "reduction_factor", "searcher", "stopped_trials",
     "start_from", "seed", "precision", "compile", "storage_path", "name", "metric", "folds", "repeats", "class_weights",
     "resize", "balanced_sampler", "test_fraction", "group_by", "keep_duplicates",
-    "backbones", "strategies", "k_layers", "learning_rates", "batch_sizes", "augmentation", "weights",
+    "preset", "backbones", "strategies", "k_layers", "learning_rates", "batch_sizes", "augmentation", "weights",
     "body_lr_factor", "views", "max_feature_gb",
 })  # fmt: skip
 # They say how many trials run, and how many at a time: taken over, and the user may give another value. The data folder

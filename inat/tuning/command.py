@@ -17,6 +17,7 @@ from inat.config.resume import as_arguments, options_to_name
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
 from inat.constants import (
+    BACKBONES_CSV,
     BEST_CKPT,
     COMPLETED,
     DIGITS,
@@ -24,6 +25,7 @@ from inat.constants import (
     FAILED,
     GRID,
     HISTORY_CSV,
+    RACE,
     STOPPED,
     STUDY_DB,
     TRIALS_CSV,
@@ -38,6 +40,7 @@ from inat.tuning.best import evaluate_best_on_test, write_best
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
 from inat.tuning.own_model import describe_own_model
+from inat.tuning.racing.begin import race_if_asked
 from inat.tuning.retry_failed import describe_retries
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 from inat.tuning.task import data_configs
@@ -50,8 +53,12 @@ def search_and_report(config: SearchConfig) -> None:
     """
     started = time.monotonic()
     console = PlainConsole()
-    study, space = search.open_study(config)
+    race = race_if_asked(config, console.print)
+    config = config if race is None else race.config
+    study, space = search.open_study(config) if race is None else search.open_study(config, race.record)
     try:
+        if race is not None:
+            race.keep_probes(study.directory)
         if config.retry_failed:
             console.print(describe_retries(study))
         console.print(describe_task(config, study, space))
@@ -61,6 +68,7 @@ def search_and_report(config: SearchConfig) -> None:
             space,
             print_line=console.print,
             on_forced_exit=lambda cause: _leave(config, study, console, cause),
+            spent=0.0 if race is None else time.monotonic() - started,
         )
         best = write_best(study)
         if outcome.slots is None and not outcome.limit:
@@ -111,9 +119,11 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     balance = describe_balance(splits.classes, class_counts(splits), config.objective)
     trained = describe_folds(config.folds, config.repeats)
     folds = [f"folds   each trial trains {trained}"] if trained else []
+    chosen = study.info.get(RACE, {}).get("chosen", [])
+    race = f"race    {', '.join(map(str, chosen))} chosen, see {BACKBONES_CSV} in the study\n" if chosen else ""
     return (
         f"study   {study.directory}\n"
-        f"search  {counted(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
+        f"{race}search  {counted(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
         f"space {config.resolved().space}\n{describe_own_model(study)}"
         f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n" + "\n".join([*images, *folds, *balance])
     )

@@ -32,7 +32,11 @@ def _run(config: SearchConfig) -> None:
 
 
 def _print_plan(config: SearchConfig) -> None:
-    if isinstance(config, FinetuneConfig) and config.model is None:
+    if isinstance(config, FinetuneConfig) and config.preset is not None and config.resume is None:
+        from inat.tuning.racing.race import print_race_plan
+
+        print_race_plan(config, print)
+    elif isinstance(config, FinetuneConfig) and config.model is None:
         from inat.tuning.cost_estimate import print_plan
 
         print_plan(config)

@@ -10,7 +10,7 @@ from typing import Any
 from inat.config.durations import seconds_of
 from inat.config.search import SearchConfig
 from inat.config.validation import expanded
-from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, GRID
+from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, GRID, RACE
 from inat.data.class_balance import class_counts
 from inat.data.records import write_records
 from inat.data.splits import assignment
@@ -54,10 +54,11 @@ class Outcome:
     slots: Slots | None
 
 
-def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
+def open_study(config: SearchConfig, race: Mapping[str, Any] | None = None) -> tuple[Study, dict[str, Any]]:
     """Create the study that ``config`` describes, or open the one it resumes; return the study and its search space.
 
-    With ``config.retry_failed`` the failed trials of a resumed study are unfinished again.
+    ``race`` is the record of the race that chose the backbones of ``config``, for study.json. With
+    ``config.retry_failed`` the failed trials of a resumed study are unfinished again.
 
     Raises ConfigError, DataError or StudyError for all that can be wrong with data, space, weights or directory, before
     Ray starts and without leaving a study behind.
@@ -77,6 +78,7 @@ def open_study(config: SearchConfig) -> tuple[Study, dict[str, Any]]:
             backbone_checks.WEIGHTS: weights,
             **model_info(config),
         }
+        info |= {} if race is None else {RACE: dict(race)}
         study = Study.create(directory, info)
         keep_records(study, config)
         keep_copy(study, config)
@@ -138,18 +140,20 @@ def run(
     print_line: PrintLine = lambda line: None,
     callbacks: Sequence[TrialCallback] = (),
     on_forced_exit: Callable[[str], object] = lambda cause: None,
+    spent: float = 0.0,
 ) -> Outcome:
     """Search until the study has as many ended trials as ``config`` wants, or the user interrupts.
 
     ``objective`` gets a flat dict of primitives and reports ``epoch`` and the best value of the study's
     objective, such as ``best_val_acc``, to Tune. The study on disk
     is complete at each moment. ``callbacks``, ``print_line`` and ``on_forced_exit``: see ``run_trials``.
+    ``spent`` are the seconds of the time budget that a race before the search has used.
     """
     scheduler = restored_scheduler(config, study)
     checkpoint_retention.prune_checkpoints(study, config.keep_checkpoints)
     searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study))
     wanted = trials_wanted(config, study)
-    limits = StopAtLimits(study, seconds_of(config.time_budget), config.target, config.trainings)
+    limits = StopAtLimits(study, seconds_of(config.time_budget), config.target, config.trainings, spent)
     if len(study.ended()) >= wanted or limits.reason:
         with OptunaDbWriter(study, searcher):
             pass  # a driver that was killed at the very end may not have written the last trials
@@ -190,4 +194,5 @@ def searcher_options(config: SearchConfig, study: Study) -> SearcherOptions:
         keep_checkpoints=config.keep_checkpoints,
         start_from=study.info.get(START_FROM, ()),
         grid=study.info.get(GRID, ()),
+        race=study.info.get(RACE),
     )

@@ -111,15 +111,17 @@ def _do_nothing(number: int, frame: FrameType | None) -> None:
 class StopAtLimits(SearchStopper):
     """Stops the search after ``seconds``, or once a trial has ``target`` or a better value in all its ``trainings``.
 
-    None: no limit.
+    None: no limit. ``spent`` are the seconds that a race before the search has used.
 
     ``reason`` says which limit was reached, "" before. ``on_trial_update`` must be called with each trial that changes.
     """
 
-    def __init__(self, study: Study, seconds: float | None, target: float | None, trainings: int = 1) -> None:
+    def __init__(
+        self, study: Study, seconds: float | None, target: float | None, trainings: int = 1, spent: float = 0.0
+    ) -> None:
         self._trainings = trainings
         self.reason = ""
-        self._ends = None if seconds is None else time.monotonic() + seconds
+        self._ends = None if seconds is None else time.monotonic() + seconds - spent
         self._seconds, self._target = seconds, target
         for trial in study.ended():
             self.on_trial_update(trial)

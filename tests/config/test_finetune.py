@@ -132,3 +132,34 @@ def test_a_study_of_an_earlier_version_squashed_its_photos():
     assert FinetuneConfig.from_json(stored).resize == "crop"
     del stored["resize"]
     assert FinetuneConfig.from_json(stored).resize == "squash"
+
+
+def test_a_preset_fills_in_only_what_nobody_chose():
+    preset = FinetuneConfig(preset="fast")
+    assert (preset.searcher, preset.time_budget, preset.num_samples, preset.max_epochs) == ("tpe", "10m", 20, 10)
+    assert preset.backbones[0] == "mobilenet_v2"
+    own = FinetuneConfig(
+        preset="fast", searcher="gp", time_budget="2h", num_samples=7, max_epochs=4, backbones=("resnet50",)
+    )
+    assert (own.searcher, own.time_budget, own.num_samples, own.max_epochs) == ("gp", "2h", 7, 4)
+    assert own.backbones == ("resnet50",)
+    assert FinetuneConfig(preset="fast", grace_period=40).max_epochs == 40
+    assert FinetuneConfig.from_json(preset.to_json()) == preset
+
+
+def test_without_a_preset_nothing_changes():
+    assert (FinetuneConfig().searcher, FinetuneConfig().time_budget, FinetuneConfig().num_samples) == (
+        "grid",
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [({"preset": "quick"}, "unknown preset 'quick'; choose from fast, good, best"),
+     ({"preset": "good", "space": "mine.py"}, "preset good makes its own space; leave out --space or --preset")],
+)  # fmt: skip
+def test_impossible_presets_are_refused(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        FinetuneConfig(**setting)

@@ -2,11 +2,12 @@
 
 The life of a trial, as the searcher sees it: Tune asks for a configuration (``suggest``). The searcher hands out, in
 this order, an unfinished trial of the study, a configuration of --start-from, the next configuration of a grid, or a
-suggestion of the sampler that has not been tried. A new trial is recorded in the study before Tune gets it. While the
-trial runs, the study recorder writes each epoch into the study and calls ``on_trial_update``, which reports the epoch
-to Optuna. When the trial has ended, the recorder writes its final state and calls ``on_trial_update`` again: the
-searcher turns the trial into a state and a value (``feedback``) and tells them to Optuna. When a search is resumed, the
-searcher adds the ended trials to Optuna as it told them before, and hands out the running ones again.
+suggestion of the sampler that has not been tried, which a race of backbones (--preset) may fix in part. A new trial is
+recorded in the study before Tune gets it. While the trial runs, the study recorder writes each epoch into the study and
+calls ``on_trial_update``, which reports the epoch to Optuna. When the trial has ended, the recorder writes its final
+state and calls ``on_trial_update`` again: the searcher turns the trial into a state and a value (``feedback``) and
+tells them to Optuna. When a search is resumed, the searcher adds the ended trials to Optuna as it told them before, and
+hands out the running ones again.
 """
 
 import math
@@ -27,6 +28,7 @@ from inat.errors import ConfigError, StudyError
 from inat.study.checkpoint_retention import checkpoint_threshold
 from inat.study.study import Study
 from inat.study.trial import Trial
+from inat.tuning.racing.waves import WAVES, Waves, next_params
 from inat.tuning.sampling.feedback import Rungs, SamplerFeedback, StoppedPolicy, feedback_for, user_attrs_of
 from inat.tuning.sampling.samplers import CANDIDATES, RETRY_CANDIDATES, SamplerName, make_sampler
 from inat.tuning.space.domains import optuna_space
@@ -55,6 +57,8 @@ class SearcherOptions:
     """Configurations to try first, complete or partial; the sampler fills in what is missing."""
     grid: Sequence[Mapping[str, Any]] = ()
     """All configurations to try; if there are any, the sampler is not asked."""
+    race: Mapping[str, Any] | None = None
+    """The record of a race of backbones: its waves come first, then the sampler completes what they suggest."""
 
 
 class BudgetAwareOptunaSearch(Searcher):
@@ -133,8 +137,9 @@ class BudgetAwareOptunaSearch(Searcher):
         if self._options.grid:
             params = next_grid_params(self._untried(), self.study.trials.values(), self._free_node)
             return self._record(trial_id, self._ask_for(params))
+        fixed = self._next_of_race()
         for attempt in range(MAX_SUGGESTIONS):
-            asked = self._ask(attempt)
+            asked = self._ask_for(fixed, attempt) if fixed else self._ask(attempt)
             if not self._was_tried(asked.params):
                 return self._record(trial_id, asked)
             # Training a configuration again would only measure the effect of another seed.
@@ -155,10 +160,17 @@ class BudgetAwareOptunaSearch(Searcher):
         )
         return self.optuna_study.ask(self.distributions)
 
-    def _ask_for(self, params: Mapping[str, Any]) -> optuna.Trial:
+    def _next_of_race(self) -> Mapping[str, Any]:
+        """The hyperparameters that a race chooses for the next trial; empty without a race."""
+        if self._options.race is None:
+            return {}
+        trials = list(self.study.trials.values())
+        return next_params(Waves.from_json(self._options.race[WAVES]), self._space, trials, self.study.objective)
+
+    def _ask_for(self, params: Mapping[str, Any], attempt: int = 0) -> optuna.Trial:
         """Ask for these hyperparameters; the sampler draws the ones that ``params`` leaves out."""
         self.optuna_study.enqueue_trial(dict(params))
-        return self._ask()
+        return self._ask(attempt)
 
     def _record(self, trial_id: str, asked: optuna.Trial) -> Trial:
         self._running[trial_id] = asked

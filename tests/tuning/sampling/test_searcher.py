@@ -252,3 +252,43 @@ def test_a_journal_with_hyperparameters_outside_of_the_space_is_one_sentence(tmp
     with pytest.raises(StudyError, match="t0000 of .* does not fit the search space"):
         BudgetAwareOptunaSearch(study, {"x": tune.uniform(0, 1)}, SearcherOptions(rungs=Rungs(1, 3, 9), seed=0))
     study.close()
+
+
+RACE_SPACE = {
+    "backbone": tune.choice(["a", "b"]), "strategy": tune.choice(["freeze_all", "unfreeze_all"]),
+    "x": tune.uniform(0.0, 1.0),
+}  # fmt: skip
+RACE = {
+    "waves": {"partial": [{"backbone": n, "strategy": "freeze_all"} for n in "ab"], "whole": ["a", "b"], "full": 1},
+}  # fmt: skip
+
+
+def race_until(study: Study, until: int) -> list[dict]:
+    options = SearcherOptions(rungs=Rungs(grace=1, factor=3, max_epochs=9), race=RACE)
+    search = BudgetAwareOptunaSearch(study, RACE_SPACE, options)
+    while len(study.trials) < until:
+        suggestion = ask(search)
+        study.add_epoch(
+            suggestion["trial_id"], {"epoch": 1, "best_val_acc": 0.5 + 0.3 * (suggestion["backbone"] == "b")}
+        )
+        end(search, study, suggestion["trial_id"], "completed")
+    return [trial.params for trial in study.trials.values()]
+
+
+def test_a_race_tries_its_waves_and_then_draws_for_the_best_backbone(study):
+    params = race_until(study, 8)
+    assert [(p["backbone"], p["strategy"]) for p in params[:3]] == [
+        ("a", "freeze_all"), ("b", "freeze_all"), ("b", "unfreeze_all"),
+    ]  # fmt: skip
+    assert {p["x"] for p in params[:3]} == {0.5}
+    assert {p["backbone"] for p in params[3:]} == {"b"}
+    assert len({p["x"] for p in params[3:]}) == 5  # drawn by the sampler
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 5])
+def test_a_resumed_race_tries_what_the_uninterrupted_one_would(tmp_path, cut):
+    whole = race_until(Study.create(tmp_path / "whole", {"config": {}}), 8)
+    part = Study.create(tmp_path / "part", {"config": {}})
+    race_until(part, cut)
+    part.close()
+    assert race_until(Study.open(part.directory), 8) == whole
