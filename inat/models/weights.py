@@ -5,7 +5,7 @@ import hashlib
 import re
 import socket
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -23,6 +23,7 @@ from analysis.files import check_regular
 from inat.config.validation import expanded
 from inat.errors import ConfigError
 from inat.models.backbones import get_backbone
+from inat.models.timm_weights import TIMM, timm_weights
 from inat.study.archive import check_archive
 
 # Seconds to wait for the first answer of each address of the server, and for more bytes during a download.
@@ -46,31 +47,86 @@ def check_folder(weights_dir: Path) -> Path:
     return weights_dir
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Published weights: ``names`` of the file in a folder of the user, ``cache`` and address of the download."""
+
+    names: tuple[str, ...]
+    shown: str
+    """The ``names`` that a message suggests."""
+    address: str
+    cache: Path
+    plain_cache: bool
+    """Whether a file that the user puts into ``cache`` is found."""
+    cached: Callable[[], Iterable[Path]]
+    download: Callable[[], str]
+    """Returns why it failed, "" if it did not."""
+
+
 def find_weights(backbone: str, weights_dir: Path | None = None, *, download: bool = True) -> WeightsFile:
-    """Find the weights of ``backbone`` in ``weights_dir``, else in torch.hub's cache, else download them there.
+    """Find the weights of ``backbone`` in ``weights_dir``, else in the cache of torch.hub or of the Hugging Face Hub,
+    else download them there.
 
-    In ``weights_dir``, the file has the name of the backbone or the published name. Raises ConfigError for an unknown
-    backbone, if the weights cannot be found or downloaded, and for a file whose SHA-256 contradicts its name.
+    In ``weights_dir``, the file has the name of the backbone, such as resnet50.pth or convnext_tiny.in12k.safetensors,
+    or the published name. Raises ConfigError for an unknown backbone, if the weights cannot be found or downloaded, and
+    for a file whose SHA-256 contradicts its name.
     """
-    published = get_backbone(backbone).file_name
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / published
-    places = [cached]
-    if weights_dir is not None:
-        weights_dir = check_folder(weights_dir)
-        places = [weights_dir / f"{backbone}.pth", weights_dir / published, cached]
-    if not any(path.is_file() for path in places):
-        url = str(get_backbone(backbone).weights.url)
-        reason = _download(url, cached) if download else "none are on this node"
-        if reason:
-            raise ConfigError(f"no weights of {backbone} ({reason}); {_advice(backbone, url, cached, weights_dir)}")
-    return _checked(next(path for path in places if path.is_file()))
+    source = _timm(backbone) if backbone.startswith(TIMM) else _torchvision(backbone)
+    folder = None if weights_dir is None else check_folder(weights_dir)
+
+    def places() -> Iterator[Path]:
+        own = () if folder is None else (folder / name for name in source.names)
+        return (path for path in (*own, *source.cached()) if path.is_file())
+
+    found = next(places(), None)
+    if found is None:
+        reason = source.download() if download else "none are on this node"
+        found = next(places(), None)
+        if reason or found is None:
+            reason = reason or "the download left no file"
+            raise ConfigError(f"no weights of {backbone} ({reason}); {_advice(source, folder)}")
+    return _checked(found)
 
 
-def _advice(backbone: str, url: str, cached: Path, weights_dir: Path | None) -> str:
-    names = f"{cached.name} or {backbone}.pth"
-    if weights_dir:
-        return f"download {url} and put it into {weights_dir} as {names}"
-    return f"download {url} and put it into {cached.parent}, or as {names} into a folder named with --weights-dir"
+def _torchvision(backbone: str) -> _Source:
+    published = get_backbone(backbone)
+    url, cache = str(published.weights.url), Path(torch.hub.get_dir()) / "checkpoints"
+    cached = cache / published.file_name
+    names = (f"{backbone}.pth", published.file_name, f"{backbone}.safetensors")
+    return _Source(
+        names,
+        f"{published.file_name} or {backbone}.pth",
+        url,
+        cache,
+        True,
+        lambda: [cached],
+        lambda: _download(url, cached),
+    )
+
+
+def _timm(backbone: str) -> _Source:
+    published = timm_weights(backbone)
+
+    def fetch() -> str:
+        if not published.hub:
+            return _download(published.url, published.cache / published.url.rpartition("/")[2])
+        with _failure() as reasons, _timeout(ANSWER_SECONDS):
+            print(f"fetching {published.address}", flush=True)
+            published.download()
+        return next(iter(reasons), "")
+
+    shown = " or ".join(published.file_names[:2])
+    return _Source(
+        published.file_names, shown, published.address, published.cache, not published.hub, published.cached, fetch
+    )
+
+
+def _advice(source: _Source, folder: Path | None) -> str:
+    if folder:
+        return f"download {source.address} and put it into {folder} as {source.shown}"
+    # The cache of the Hub is no plain folder: a file put into it would not be found.
+    cache = f"put it into {source.cache}, or as" if source.plain_cache else "put it as"
+    return f"download {source.address} and {cache} {source.shown} into a folder named with --weights-dir"
 
 
 def _checked(path: Path) -> WeightsFile:
@@ -97,7 +153,7 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
 def _download(url: str, path: Path) -> str:
     """Download ``url`` to ``path`` with torch.hub; returns why it failed, "" if it did not."""
     claimed = CLAIMED_HASH.search(path.name)
-    try:
+    with _failure() as reasons:
         path.parent.mkdir(parents=True, exist_ok=True)
         # One process of a node downloads the file, and the others wait for it.
         with FileLock(path.with_suffix(".lock")):
@@ -107,10 +163,19 @@ def _download(url: str, path: Path) -> str:
                 with _timeout(STALL_SECONDS):
                     print(f"fetching {url}", flush=True)
                     torch.hub.download_url_to_file(url, str(path), claimed and claimed[1])
-    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: another hash than claimed
+    return next(iter(reasons), "")
+
+
+@contextmanager
+def _failure() -> Iterator[list[str]]:
+    """A list that gets the reason if the download in the block fails."""
+    reasons: list[str] = []
+    try:
+        yield reasons
+    except (OSError, HTTPException, RuntimeError, ValueError) as error:  # RuntimeError: another hash than claimed
         reason = error.reason if type(error) is URLError else error  # HTTPError, a subclass, has the status in its text
-        return f"cannot fetch them: {str(reason) or type(reason).__name__}"
-    return ""
+        first_line = str(reason).strip().partition("\n")[0]
+        reasons.append(f"cannot fetch them: {first_line or type(reason).__name__}")
 
 
 @contextmanager
@@ -127,14 +192,16 @@ def _timeout(seconds: float) -> Iterator[None]:
 def load_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a state dict by name, on the CPU; they are read from the disk when they are used.
 
-    The file contains the state dict itself, or a dict with the key "state_dict". Raises ConfigError for any other
-    content. Code in the file is not run.
+    The file is one of safetensors, or of torch.save with the state dict itself or a dict with the key "state_dict".
+    Raises ConfigError for any other content. Code in the file is not run.
     """
     try:
         check_regular(path)
         path.open("rb").close()  # here, because torch raises OSErrors for a damaged archive, too
     except OSError as error:
         raise _unreadable(path, error) from error
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
     try:
         if zipfile.is_zipfile(path):
             check_archive(path)
@@ -147,6 +214,16 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     if isinstance(content, dict) and "state_dict" in content:
         content = content["state_dict"]
     return _state_dict(path, content)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return _state_dict(path, load_file(path))
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
+        raise ConfigError(f"{path} is damaged, or no file of safetensors; download it again") from error
 
 
 def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
