@@ -20,6 +20,7 @@ from torchvision.models import WeightsEnum
 
 from inat.cli import run_command
 from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL
+from inat.config.timm_names import is_timm
 from inat.errors import ConfigError
 from inat.models.stages import (
     HEAD,
@@ -115,22 +116,27 @@ def build_backbone(
 ) -> StagedNetwork:
     """A network (N, 3, image_size, image_size) -> logits (N, num_classes) with a new head.
 
-    ``state_dict`` is that of torchvision's model ``name`` with any number of classes; without it, the body has random
+    ``state_dict`` is that of the published model ``name`` with any number of classes; without it, the body has random
     weights. ``image_size`` is in pixels, by default the size of the published accuracy. Raises ConfigError for an
     unknown name, an impossible size or weights of another network.
     """
-    backbone = get_backbone(name)
     if num_classes < 1:
         raise ConfigError(f"num_classes must be positive, got {num_classes}")
+    if is_timm(name):
+        from inat.models.timm_backbones import build_timm  # loads timm, which torchvision's networks do without
+
+        return build_timm(name, num_classes, image_size=image_size, state_dict=state_dict)
+    backbone = get_backbone(name)
     size = _checked_size(name, image_size)
     options = {**backbone.options, "num_classes": num_classes, **({"image_size": size} if backbone.patch else {})}
     if state_dict is None:
         stages = backbone.stages(models.get_model(name, weights=None, **options))
     else:
         stages = _pretrained(name, options, size, state_dict)
+    network = StagedNetwork(stages, name)
     # torchvision initialises the output of each architecture in another way, ViT's with zeros.
-    _output(stages).reset_parameters()
-    return StagedNetwork(stages, name)
+    network.reset_outputs()
+    return network
 
 
 def _checked_size(name: str, image_size: int | None) -> int:
@@ -166,8 +172,16 @@ def _output(stages: Stages) -> nn.Linear:
 @functools.cache
 def stage_names(name: str) -> tuple[str, ...]:
     """Names of the stages of a backbone, from the first stage to the head; ConfigError for an unknown backbone."""
-    with torch.device("meta"):
-        return tuple(stage for stage, _ in build_backbone(name, 1).named_children())
+    return tuple(stage for stage, _ in _without_memory(name, 1).named_children())
+
+
+def _without_memory(name: str, num_classes: int) -> StagedNetwork:
+    """A network whose layers can be counted."""
+    with torch.random.fork_rng(devices=[]):
+        if is_timm(name):  # some of timm's models compute with their own values while they are built
+            return build_backbone(name, num_classes)
+        with torch.device("meta"):
+            return build_backbone(name, num_classes)
 
 
 def frozen_stage_count(network: StagedNetwork | str, strategy: str, k_layers: int | None = None) -> int:
@@ -178,6 +192,8 @@ def frozen_stage_count(network: StagedNetwork | str, strategy: str, k_layers: in
     """
     name, stages = (network, len(stage_names(network))) if isinstance(network, str) else (network.name, len(network))
     body = stages - 1
+    if not body and strategy != UNFREEZE_ALL:
+        raise ConfigError(f"{name} cannot be cut into stages and only trains whole; pass --strategies {UNFREEZE_ALL}")
     if strategy == FREEZE_ALL:
         return body
     if strategy == UNFREEZE_ALL:

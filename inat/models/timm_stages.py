@@ -20,6 +20,7 @@ from torch.nn import functional
 from inat.errors import ConfigError
 from inat.models.stages import HEAD, Stages
 
+MODEL = "model."
 LAST = 10**6  # the group of the classifier, after all groups of timm
 
 
@@ -40,11 +41,10 @@ def timm_stages(model: Any, image_size: int) -> TimmStages:
     classifier = _classifier_layers(model)
     try:
         stages = _cut(model, classifier, image_size)
-        note = ""
+        note = "" if len(stages) > 2 else "only its head can be trained apart, as several tensors pass between its layers"
     except _CannotCutError as error:
         stages = _body_and_head(model, classifier, image_size)
-        kept = "only its head can be trained apart" if len(stages) > 1 else "it only trains whole"
-        note = f"{kept}, as {error}"
+        note = f"{'only its head can be trained apart' if len(stages) > 1 else 'it only trains whole'}, as {error}"
     return TimmStages(stages, _paths_of(classifier, stages), note)
 
 
@@ -80,7 +80,7 @@ def _cut(model: Any, classifier: Sequence[nn.Module], image_size: int) -> Stages
     for part in parts:
         stages[_name(part, stages, model, is_last=part is parts[-1])] = part.module(model)
     if len(stages) < 2:
-        raise _CannotCutError("no single tensor passes between its groups of layers")
+        raise _CannotCutError("several tensors pass between its layers")
     return stages
 
 
@@ -113,11 +113,27 @@ class _Recorder(fx.Tracer):
         return within or known or isinstance(module, tuple(get_notrace_modules()))
 
 
+class _OnlyImages(nn.Module):
+    """The model called with images alone, so that its optional inputs, such as masks, have their defaults."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Any:
+        return self.model(images)
+
+
 def _recorded(model: Any, groups: Mapping[str, int]) -> fx.Graph:
     training, graphs = model.training, []
     try:
         for mode in (True, False):
-            graph = _Recorder(groups).trace(model.train(mode))
+            graph = _Recorder({f"{MODEL}{name}": group for name, group in groups.items()}).trace(
+                _OnlyImages(model.train(mode))
+            )
+            for node in graph.nodes:
+                if node.op in ("call_module", "get_attr"):
+                    node.target = node.target.removeprefix(MODEL)
             _use_dropout_layers(graph, model)
             graphs.append(graph)
     except Exception as error:  # the code of any model runs on placeholders here
@@ -191,6 +207,8 @@ def _single_tensors(graph: fx.Graph, model: nn.Module, image_size: int) -> set[f
     try:
         with torch.no_grad():
             watcher.run(torch.zeros(1, 3, image_size, image_size, device=first.device))
+    except Exception as error:  # if the size is the cause, the model itself will say so
+        raise _CannotCutError("its forward pass changes lists of tensors") from error
     finally:
         model.train(training)
     return watcher.tensors
@@ -248,11 +266,12 @@ def _name(part: _Part, stages: Stages, model: nn.Module, *, is_last: bool) -> st
         return HEAD
     if not stages:
         return "stem"
-    paths = [str(node.target) for node in part.nodes if node.op == "call_module" and _has_parameters(model, node)]
-    parts = paths[0].split(".") if paths else ["stage"]
-    same = [len(paths) == 1 or path.split(".")[: len(parts) - 1] == parts[:-1] for path in paths]
-    shared = parts if len(paths) < 2 or not all(same) else parts[: _shared_length([p.split(".") for p in paths])]
-    name = "_".join(shared or parts)
+    paths = [str(n.target).split(".") for n in part.nodes if n.op == "call_module" and _has_parameters(model, n)]
+    first = paths[0] if paths else ["stage"]
+    shared = first[: _shared_length([path for path in paths if path[0] == first[0]] or [first])]
+    while len(shared) > 1 and shared[-1] == "0" and len(list(model.get_submodule(".".join(shared[:-1])).children())) == 1:
+        shared = shared[:-1]  # the only block of a group is the group
+    name = "_".join(shared)
     return name if name not in stages and name != HEAD else f"{name}_{len(stages)}"
 
 
@@ -261,6 +280,7 @@ def _has_parameters(model: nn.Module, node: fx.Node) -> bool:
 
 
 def _shared_length(paths: Sequence[Sequence[str]]) -> int:
+    """How many leading parts all paths have in common."""
     return next((i for i, names in enumerate(zip(*paths, strict=False)) if len(set(names)) > 1), min(map(len, paths)))
 
 
