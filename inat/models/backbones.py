@@ -2,22 +2,25 @@
 
 python -m inat.models.backbones                            # stages, sizes and published accuracy of all backbones
 python -m inat.models.backbones resnet50 vgg16 --num-classes 100
+python -m inat.models.backbones --search convnext          # timm's pretrained models of this name
+python -m inat.models.backbones timm:convnext_tiny.fb_in22k
 """
 
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import tyro
-from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 
+from analysis.terminal import PlainConsole
 from inat.cli import run_command
 from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL
 from inat.config.timm_names import is_timm
@@ -210,16 +213,25 @@ class BackbonesCommand:
     """Print the stages of the pretrained backbones, and how many parameters each strategy trains."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Backbones to print. Default: all."""
+    """Backbones to print. Default: all of torchvision's."""
+    search: Annotated[str, "WORD"] = ""
+    """Print timm's pretrained models whose name contains WORD instead: parameters, image size, classes, licence."""
     num_classes: int = 10
     """Number of classes of the head."""
 
 
 def show(command: BackbonesCommand) -> None:
-    """Print facts and stages of each backbone; ConfigError for an unknown name."""
-    console = Console(highlight=False)
-    for name, backbone in [(name, get_backbone(name)) for name in command.names or BACKBONES]:
-        console.print(f"[bold]{name}[/bold]", _facts(backbone), _stage_table(name, command.num_classes), sep="\n")
+    """Print facts and stages of each backbone, or timm's models; ConfigError for an unknown name."""
+    console = PlainConsole(soft_wrap=False)
+    if command.search:
+        from inat.models.timm_search import search_timm
+
+        search_timm(command.search, PlainConsole())  # which does not shorten names
+    for name in command.names or (() if command.search else BACKBONES):
+        facts = _facts_of_timm(name) if is_timm(name) else _facts(get_backbone(name))
+        network = _without_memory(name, command.num_classes)
+        note = [Text(f"{name} cannot be cut into more stages: {network.note}")] if network.note else []
+        console.print(Text(name, "bold"), facts, *note, _stage_table(network), sep="\n")
 
 
 def _facts(backbone: Backbone) -> Table:
@@ -232,12 +244,21 @@ def _facts(backbone: Backbone) -> Table:
     return table
 
 
-def _stage_table(name: str, num_classes: int) -> Table:
+def _facts_of_timm(name: str) -> Table:
+    from inat.models.timm_backbones import timm_backbone
+
+    backbone, table = timm_backbone(name), Table.grid(padding=(0, 2))
+    table.add_row("images", f"{backbone.image_size} px, resized {backbone.interpolation}, crop {backbone.crop_pct:g}")
+    table.add_row("normalised", " ".join(["by mean", *map(str, backbone.mean), "and std", *map(str, backbone.std)]))
+    table.add_row("licence", backbone.license or "unknown")
+    table.add_row("weights", backbone.published)
+    return table
+
+
+def _stage_table(network: StagedNetwork) -> Table:
     """One row per stage: its parameters, the strategy that trains this and all later stages, and how many it trains."""
-    with torch.device("meta"):  # to count parameters, no memory is needed
-        network = build_backbone(name, num_classes)
     partial = [(FREEZE_PARTIAL, k) for k in range(len(network) - 2, 0, -1)]
-    plans = [(UNFREEZE_ALL, None), *partial, (FREEZE_ALL, None)]
+    plans = [(UNFREEZE_ALL, None), *partial, (FREEZE_ALL, None)][: len(network)]
     table = Table("stage", Column("parameters", justify="right"), "trained from here on by")
     table.add_column("trainable", justify="right")
     for (stage, layers), (strategy, k_layers) in zip(network.named_children(), plans, strict=True):

@@ -63,6 +63,11 @@ class TimmBackbone:
         """Licence of the weights, "" if timm does not state it."""
         return str(self.settings.license or "")
 
+    @property
+    def published(self) -> str:
+        """Where the weights come from: a repository of the Hugging Face Hub, an address, or "none"."""
+        return str(self.settings.hf_hub_id or self.settings.url or "none")
+
 
 def timm_backbone(name: str) -> TimmBackbone:
     """The backbone ``timm:NAME``; ConfigError with close names if timm has none of this name."""
