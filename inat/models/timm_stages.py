@@ -286,18 +286,23 @@ def _shared_length(paths: Sequence[Sequence[str]]) -> int:
 
 def _body_and_head(model: nn.Module, classifier: Sequence[nn.Module], image_size: int) -> Stages:
     """Two stages: the model without its classifier, and the classifier; one if that gives other logits."""
+    images = torch.rand(2, 3, image_size, image_size, device=next(model.parameters()).device)
+    whole = _logits(model, images)  # raises if the model cannot take images of this size
     if len(classifier) > 1:
         return OrderedDict({HEAD: model})
     (layer,) = classifier
     path = next(name for name, module in model.named_modules() if module is layer)
-    images = torch.rand(2, 3, image_size, image_size, device=next(layer.parameters()).device)
-    training = model.training
-    with torch.no_grad():
-        whole = model.eval()(images)
-        model.set_submodule(path, nn.Identity())
-        parts = layer(model(images))
-    model.train(training)
-    if isinstance(parts, Tensor) and torch.equal(whole, parts):
+    model.set_submodule(path, nn.Identity())
+    features = _logits(model, images)
+    if isinstance(features, Tensor) and torch.equal(_logits(layer, features), whole):
         return OrderedDict({"body": model, HEAD: nn.Sequential(OrderedDict(linear=layer))})
     model.set_submodule(path, layer)
     return OrderedDict({HEAD: model})
+
+
+def _logits(model: nn.Module, images: Tensor) -> Any:
+    training = model.training
+    with torch.no_grad():
+        logits = model.eval()(images)
+    model.train(training)
+    return logits
