@@ -77,12 +77,14 @@ def backbone_facts(name: str) -> BackboneFacts:
     if not is_timm(name):
         return BACKBONE_FACTS[name]
     settings = timm_settings(name)
-    return BackboneFacts(image_size=settings.input_size[-1], stages=None, min_size=(settings.min_input_size or (1,))[-1])
+    return BackboneFacts(
+        image_size=settings.input_size[-1], stages=None, min_size=(settings.min_input_size or (1,))[-1]
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackboneConfig:
-    """A network of torchvision or of timm: its weights, which of its stages train, and how the others' features are cached.
+    """A network of torchvision or timm: its weights, which stages of it train, how the features of the others are kept.
 
     ``freeze_all`` trains the head, ``freeze_partial`` also the last ``k_layers`` stages before the head, and
     ``unfreeze_all`` all stages, those before the head at ``body_lr_factor`` times the learning rate of the head. With
@@ -109,13 +111,15 @@ class BackboneConfig:
         raise_if_any(problems + self._impossible_k_layers())
 
     def _unknown_backbone(self) -> list[str]:
-        return [*timm_errors(self.backbone)] if is_timm(self.backbone) else choice_errors(self, "backbone", BACKBONE_NAMES)
+        return (
+            [*timm_errors(self.backbone)] if is_timm(self.backbone) else choice_errors(self, "backbone", BACKBONE_NAMES)
+        )
 
     def _impossible_k_layers(self) -> list[str]:
         if self.strategy != FREEZE_PARTIAL or not has_type(self, "k_layers") or not is_backbone(self.backbone):
             return []
         stages = backbone_facts(self.backbone).stages
-        if self.k_layers and 1 <= self.k_layers and (stages is None or self.k_layers <= stages):
+        if self.k_layers and self.k_layers >= 1 and (stages is None or self.k_layers <= stages):
             return []
         allowed = "at least 1" if stages is None else f"in 1..{stages}"
         return [f"k_layers must be {allowed} for {FREEZE_PARTIAL} of {self.backbone}, got {self.k_layers}"]

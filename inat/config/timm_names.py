@@ -24,8 +24,8 @@ def is_timm(backbone: Any) -> bool:
 def timm_errors(backbone: str) -> tuple[str, ...]:
     """A message if timm has no such model, or no such weights of it, with the closest names.
 
-    >>> timm_errors("timm:convnxt_tiny")
-    ("unknown backbone 'timm:convnxt_tiny'; did you mean timm:convnext_tiny, timm:convnext_atto or timm:convnextv2_tiny?",)
+    >>> timm_errors("timm:vit_tiny_patch16_224"), timm_errors("timm:zzz")
+    ((), ("unknown backbone 'timm:zzz'; `inat backbones --search WORD` lists timm's models",))
     """
     import timm
     from timm.models import is_model, list_pretrained, split_model_name_tag

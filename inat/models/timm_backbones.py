@@ -160,7 +160,11 @@ def _normalised_as_published(network: StagedNetwork, backbone: TimmBackbone) -> 
     name, first = next(iter(stages.items()))
     scale = Renormalise(backbone.mean, backbone.std)
     stages[name] = nn.Sequential(OrderedDict(scale=scale, layers=first))
-    outputs = tuple(path.replace(f"{HEAD}.", f"{HEAD}.layers.", 1) for path in network.outputs) if name == HEAD else network.outputs
+    outputs = (
+        tuple(path.replace(f"{HEAD}.", f"{HEAD}.layers.", 1) for path in network.outputs)
+        if name == HEAD
+        else network.outputs
+    )
     result = StagedNetwork(stages, network.name, outputs=outputs)
     result.note = network.note
     return result

@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from timm.layers import get_notrace_functions, get_notrace_modules
-from timm.models._manipulate import group_parameters
 from torch import Tensor, fx, nn
-from torch.nn import functional
 
 from inat.errors import ConfigError
 from inat.models.stages import HEAD, Stages
-
-MODEL = "model."
-LAST = 10**6  # the group of the classifier, after all groups of timm
+from inat.models.timm_graph import (
+    LAST,
+    CannotCutError,
+    constants,
+    group_of_each_node,
+    own_groups,
+    parameter_groups,
+    record,
+    single_tensors,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +45,13 @@ def timm_stages(model: Any, image_size: int) -> TimmStages:
     classifier = _classifier_layers(model)
     try:
         stages = _cut(model, classifier, image_size)
-        note = "" if len(stages) > 2 else "only its head can be trained apart, as several tensors pass between its layers"
-    except _CannotCutError as error:
+        note = (
+            "" if len(stages) > 2 else "only its head can be trained apart, as several tensors pass between its layers"
+        )
+    except CannotCutError as error:
         stages = _body_and_head(model, classifier, image_size)
         note = f"{'only its head can be trained apart' if len(stages) > 1 else 'it only trains whole'}, as {error}"
     return TimmStages(stages, _paths_of(classifier, stages), note)
-
-
-class _CannotCutError(Exception):
-    """Why the forward pass of a model cannot be recorded or cut."""
 
 
 def _classifier_layers(model: Any) -> tuple[nn.Module, ...]:
@@ -71,147 +73,18 @@ def _paths_of(layers: Sequence[nn.Module], stages: Stages) -> tuple[str, ...]:
 
 
 def _cut(model: Any, classifier: Sequence[nn.Module], image_size: int) -> Stages:
-    groups = _parameter_groups(model, classifier)
-    graph = _recorded(model, groups)
-    order = _stage_of_each_node(graph, model, groups)
-    tensors = _single_tensors(graph, model, image_size)
-    parts = _partition(graph, order, tensors)
+    groups = parameter_groups(model, classifier)
+    graph = record(model, groups)
+    order = group_of_each_node(graph, model, groups)
+    tensors = single_tensors(graph, model, image_size)
+    fixed = {node for node in graph.nodes if own_groups(node, groups)}
+    parts = _partition(graph, order, tensors, fixed)
     stages: Stages = OrderedDict()
     for part in parts:
         stages[_name(part, stages, model, is_last=part is parts[-1])] = part.module(model)
     if len(stages) < 2:
-        raise _CannotCutError("several tensors pass between its layers")
+        raise CannotCutError("several tensors pass between its layers")
     return stages
-
-
-def _parameter_groups(model: Any, classifier: Sequence[nn.Module]) -> dict[str, int]:
-    """The number of the group of each parameter, by its name; that of the classifier is LAST."""
-    last = {id(parameter) for layer in classifier for parameter in layer.parameters()}
-    try:
-        groups = group_parameters(model, model.group_matcher(coarse=True), reverse=True)
-    except Exception as error:
-        raise _CannotCutError("timm does not group its layers") from error
-    rest = {name: groups[name] for name, parameter in model.named_parameters() if id(parameter) not in last}
-    tail = [name for name, group in rest.items() if group == max(rest.values())]
-    if all(model.get_parameter(name).ndim < 2 for name in tail):  # a last norm is no stage of its own
-        before = max((group for name, group in rest.items() if name not in tail), default=0)
-        rest |= dict.fromkeys(tail, before)
-    return {name: rest.get(name, LAST) for name, _ in model.named_parameters()}
-
-
-class _Recorder(fx.Tracer):
-    """Records a forward pass; a module with parameters of one group, or with none, is one step."""
-
-    def __init__(self, groups: Mapping[str, int]) -> None:
-        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
-        self.groups = groups
-
-    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
-        groups = {group for name, group in self.groups.items() if name.startswith(f"{path}.")}
-        within = len(groups) <= 1 and not isinstance(module, nn.Sequential)
-        known: bool = super().is_leaf_module(module, path)
-        return within or known or isinstance(module, tuple(get_notrace_modules()))
-
-
-class _OnlyImages(nn.Module):
-    """The model called with images alone, so that its optional inputs, such as masks, have their defaults."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Any:
-        return self.model(images)
-
-
-def _recorded(model: Any, groups: Mapping[str, int]) -> fx.Graph:
-    training, graphs = model.training, []
-    try:
-        for mode in (True, False):
-            graph = _Recorder({f"{MODEL}{name}": group for name, group in groups.items()}).trace(
-                _OnlyImages(model.train(mode))
-            )
-            for node in graph.nodes:
-                if node.op in ("call_module", "get_attr"):
-                    node.target = node.target.removeprefix(MODEL)
-            _use_dropout_layers(graph, model)
-            graphs.append(graph)
-    except Exception as error:  # the code of any model runs on placeholders here
-        raise _CannotCutError("its forward pass depends on its input") from error
-    finally:
-        model.train(training)
-    if len({graph.python_code("self").src for graph in graphs}) > 1:
-        raise _CannotCutError("its forward pass differs between training and evaluation")
-    return graphs[0]
-
-
-def _use_dropout_layers(graph: fx.Graph, model: nn.Module) -> None:
-    """Replace calls of dropout, which were recorded with a fixed mode, by layers, which know their mode."""
-    for node in [node for node in graph.nodes if node.op == "call_function" and node.target is functional.dropout]:
-        share = node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
-        model.add_module(node.name, nn.Dropout(share))
-        with graph.inserting_before(node):
-            layer = graph.call_module(node.name, (node.args[0] if node.args else node.kwargs["input"],))
-        node.replace_all_uses_with(layer)
-        graph.erase_node(node)
-
-
-def _stage_of_each_node(graph: fx.Graph, model: nn.Module, groups: Mapping[str, int]) -> dict[fx.Node, int]:
-    order: dict[fx.Node, int] = {}
-    for node in graph.nodes:
-        own = _own_groups(node, groups)
-        order[node] = max([*own, *(order[given] for given in node.all_input_nodes), -1])
-    for node in reversed(graph.nodes):  # dropout before the classifier is part of the head: a frozen body has none
-        if _is_dropout(node, model) and all(order[user] >= LAST for user in node.users):
-            order[node] = LAST
-    return order
-
-
-def _own_groups(node: fx.Node, groups: Mapping[str, int]) -> list[int]:
-    if node.op not in ("call_module", "get_attr"):
-        return []
-    path = str(node.target)
-    return [group for name, group in groups.items() if name == path or name.startswith(f"{path}.")]
-
-
-def _is_dropout(node: fx.Node, model: nn.Module) -> bool:
-    return node.op == "call_module" and isinstance(model.get_submodule(str(node.target)), nn.Dropout)
-
-
-def _constants(graph: fx.Graph, order: Mapping[fx.Node, int]) -> set[fx.Node]:
-    """Nodes without parameters that do not depend on the images, such as rotary positions: each stage computes them."""
-    found: set[fx.Node] = set()
-    for node in graph.nodes:
-        if node.op not in ("placeholder", "output") and order[node] < 0 and found.issuperset(node.all_input_nodes):
-            found.add(node)
-    return found
-
-
-class _Watcher(fx.Interpreter):  # type: ignore[misc]
-    """Runs a graph and notes which nodes give one tensor."""
-
-    def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
-        super().__init__(module, graph=graph, garbage_collect_values=True)
-        self.tensors: set[fx.Node] = set()
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if isinstance(value, Tensor):
-            self.tensors.add(n)
-        return value
-
-
-def _single_tensors(graph: fx.Graph, model: nn.Module, image_size: int) -> set[fx.Node]:
-    training, first = model.training, next(model.parameters())
-    watcher = _Watcher(model.eval(), graph)
-    try:
-        with torch.no_grad():
-            watcher.run(torch.zeros(1, 3, image_size, image_size, device=first.device))
-    except Exception as error:  # if the size is the cause, the model itself will say so
-        raise _CannotCutError("its forward pass changes lists of tensors") from error
-    finally:
-        model.train(training)
-    return watcher.tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,26 +111,49 @@ class _Part:
         return fx.GraphModule(model, graph, "Stage")
 
 
-def _partition(graph: fx.Graph, order: Mapping[fx.Node, int], tensors: set[fx.Node]) -> list[_Part]:
-    constants = _constants(graph, order)
-    nodes = [node for node in graph.nodes if node not in constants and node.op not in ("placeholder", "output")]
+def _partition(graph: fx.Graph, order: dict[fx.Node, int], tensors: set[fx.Node], fixed: set[fx.Node]) -> list[_Part]:
+    """Cut after each group from which one tensor passes to the later ones; nodes in ``fixed`` belong to their group."""
+    without = constants(graph, order)
+    nodes = [node for node in graph.nodes if node not in without and node.op not in ("placeholder", "output")]
     images = next(node for node in graph.nodes if node.op == "placeholder")
     (returned,) = (node.args[0] for node in graph.nodes if node.op == "output")
     if not isinstance(returned, fx.Node) or returned not in tensors:
-        raise _CannotCutError("it returns more than its logits")
-    parts, open_nodes, given = [], [], images
-    for group in sorted({order[node] for node in nodes}):
+        raise CannotCutError("it returns more than its logits")
+    parts: list[_Part] = []
+    open_nodes: list[fx.Node] = []
+    given, groups = images, sorted({order[node] for node in nodes})
+    for group, following in zip(groups, [*groups[1:], LAST + 1], strict=True):
+        _delay(nodes, order, group, following, fixed | {given})
         open_nodes += [node for node in nodes if order[node] == group]
-        done = {images, *(node for node in nodes if order[node] <= group)}
-        later = [node for node in nodes if order[node] > group]
-        passed = {node for node in done for user in node.users if user in later}
-        if not later:
-            passed = {returned}
-        if len(passed) == 1 and passed <= tensors and images not in passed:
+        passed = _passed(nodes, order, group) if group < groups[-1] else {returned}
+        if images not in passed and len(passed) == 1 and passed <= tensors and open_nodes:
             (result,) = passed
             parts.append(_Part(tuple(open_nodes), given, result))
             open_nodes, given = [], result
     return parts
+
+
+def _passed(nodes: Sequence[fx.Node], order: Mapping[fx.Node, int], group: int) -> set[fx.Node]:
+    """The nodes up to a group, and the images, that later groups use."""
+    later = [node for node in nodes if order[node] > group]
+    return {given for node in later for given in node.all_input_nodes if order[given] <= group} & {
+        *nodes, *(node for node in order if node.op == "placeholder")
+    }  # fmt: skip
+
+
+def _delay(
+    nodes: Sequence[fx.Node], order: dict[fx.Node, int], group: int, following: int, fixed: set[fx.Node]
+) -> None:
+    """Move nodes to the next group if one tensor passes then: two tokens of a sequence, or the size of a batch."""
+    moved: list[fx.Node] = []
+    while len(passed := _passed(nodes, order, group)) > 1:
+        movable = [node for node in passed if order[node] == group and node not in fixed]
+        if not movable:
+            break
+        moved += movable
+        order.update(dict.fromkeys(movable, following))
+    if len(passed) != 1:
+        order.update(dict.fromkeys(moved, group))
 
 
 def _name(part: _Part, stages: Stages, model: nn.Module, *, is_last: bool) -> str:
@@ -269,7 +165,9 @@ def _name(part: _Part, stages: Stages, model: nn.Module, *, is_last: bool) -> st
     paths = [str(n.target).split(".") for n in part.nodes if n.op == "call_module" and _has_parameters(model, n)]
     first = paths[0] if paths else ["stage"]
     shared = first[: _shared_length([path for path in paths if path[0] == first[0]] or [first])]
-    while len(shared) > 1 and shared[-1] == "0" and len(list(model.get_submodule(".".join(shared[:-1])).children())) == 1:
+    while (
+        len(shared) > 1 and shared[-1] == "0" and len(list(model.get_submodule(".".join(shared[:-1])).children())) == 1
+    ):
         shared = shared[:-1]  # the only block of a group is the group
     name = "_".join(shared)
     return name if name not in stages and name != HEAD else f"{name}_{len(stages)}"

@@ -145,6 +145,9 @@ def test_the_command_searches_timms_models_and_prints_one(capsys):
     for fact in ("160 px, resized bicubic, crop 0.95", "mean 0.5 0.5 0.5", "licence", "timm/test_vit.r160_in1k"):
         assert fact in printed
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in printed.splitlines() if "│" in line]
-    assert rows[-2:] == [["blocks_5", "41,856", "freeze_partial, k_layers=1", "42,506"], ["head", "650", "freeze_all", "650"]]
+    assert rows[-2:] == [
+        ["blocks_5", "41,856", "freeze_partial, k_layers=1", "42,506"],
+        ["head", "650", "freeze_all", "650"],
+    ]
     with pytest.raises(ConfigError, match="timm has no pretrained model whose name contains 'zzz'; try a shorter word"):
         show(BackbonesCommand(search="zzz"))

@@ -39,7 +39,7 @@ MODELS = {
     "DeiT, distilled": Model("deit_tiny_distilled_patch16_224", 64, 5, VIT),
     "DeiT III": Model("deit3_small_patch16_224", 64, 5, VIT),
     "DINOv2 with registers": Model("vit_small_patch14_reg4_dinov2", 70, 5, VIT | {"img_size": 70}),
-    "SigLIP": Model("vit_base_patch16_siglip_224", 64, 5, VIT | {"embed_dim": 192, "num_heads": 3}),
+    "SigLIP": Model("vit_base_patch16_siglip_224", 64, 6, VIT | {"embed_dim": 192, "num_heads": 3}),
     "BEiT": Model("beit_base_patch16_224", 64, 5, VIT | {"embed_dim": 192, "num_heads": 3}),
     "EVA-02": Model("eva02_tiny_patch14_224", 70, 5, VIT | {"img_size": 70}),
     "Swin": Model("swin_tiny_patch4_window7_224", 64, 6, DROPS | {"img_size": 64}),
