@@ -38,6 +38,7 @@ from inat.models.stages import (
 )
 from inat.models.transfer import interpolate_positions, load_body
 
+WIDE = 120  # characters of the table of timm's models, whose names must stay whole
 # The options that torchvision's builders set when they load weights. Without weights, init_weights must be set, or
 # torchvision warns.
 INCEPTION: Mapping[str, Any] = MappingProxyType({"aux_logits": False, "transform_input": True, "init_weights": True})
@@ -226,7 +227,7 @@ def show(command: BackbonesCommand) -> None:
     if command.search:
         from inat.models.timm_search import search_timm
 
-        search_timm(command.search, PlainConsole())  # which does not shorten names
+        search_timm(command.search, PlainConsole(width=WIDE))
     for name in command.names or (() if command.search else BACKBONES):
         facts = _facts_of_timm(name) if is_timm(name) else _facts(get_backbone(name))
         network = _without_memory(name, command.num_classes)

@@ -73,8 +73,8 @@ class StagedNetwork(nn.Sequential):
         """Initialise the layers that compute the logits with torch's random numbers."""
         for path in self.outputs:
             for layer in self.get_submodule(path).modules():
-                if hasattr(layer, "reset_parameters"):
-                    layer.reset_parameters()
+                if callable(reset := getattr(layer, "reset_parameters", None)):
+                    reset()
 
     def _view(self, part: slice, frozen: int) -> "StagedNetwork":
         view = StagedNetwork(OrderedDict(list(self.named_children())[part]), self.name, self.weights, self.outputs)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from timm.layers import get_notrace_functions, get_notrace_modules
+from timm.models._features_fx import get_notrace_functions, get_notrace_modules
 from timm.models._manipulate import group_parameters
 from torch import Tensor, fx, nn
 from torch.nn import functional
@@ -123,7 +123,7 @@ def constants(graph: fx.Graph, order: Mapping[fx.Node, int]) -> set[fx.Node]:
     return found
 
 
-class _Watcher(fx.Interpreter):  # type: ignore[misc]
+class _Watcher(fx.Interpreter):
     """Runs a graph and notes which nodes give one tensor."""
 
     def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
