@@ -121,5 +121,6 @@ class BackboneConfig:
         stages = backbone_facts(self.backbone).stages
         if self.k_layers and self.k_layers >= 1 and (stages is None or self.k_layers <= stages):
             return []
-        allowed = "at least 1" if stages is None else f"in 1..{stages}"
-        return [f"k_layers must be {allowed} for {FREEZE_PARTIAL} of {self.backbone}, got {self.k_layers}"]
+        if stages is None:
+            return [f"k_layers must be at least 1 for {FREEZE_PARTIAL} of {self.backbone}, got {self.k_layers}"]
+        return [f"k_layers must be in 1..{stages} for {FREEZE_PARTIAL} of {self.backbone}, got {self.k_layers}"]

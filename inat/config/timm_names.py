@@ -37,9 +37,12 @@ def timm_errors(backbone: str) -> tuple[str, ...]:
     # A model may have weights without a tag.
     tags = [known for known in list_pretrained() if known.partition(".")[0] == architecture]
     if tag and name not in tags:
-        found = f"its weights are {', '.join(TIMM + known for known in tags)}" if tags else "timm publishes none of it"
-        return (f"unknown weights {tag!r} of {TIMM}{architecture}; {found}",)
+        return (f"unknown weights {tag!r} of {TIMM}{architecture}; {_tags(tags)}",)
     return ()
+
+
+def _tags(names: list[str]) -> str:
+    return f"its weights are {', '.join(TIMM + name for name in names)}" if names else "timm publishes none of it"
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

@@ -97,8 +97,8 @@ def compare(entry: Model, classes: int = 5) -> Comparison:
 
 def _seeded(network: nn.Module, images: Tensor) -> Tensor:
     torch.manual_seed(1)
-    logits = network(images)
-    return logits[0] if isinstance(logits, tuple) else logits
+    logits: Tensor = network(images)
+    return logits
 
 
 def _statistics(network: nn.Module) -> list[float]:
