@@ -17,11 +17,9 @@ from typing import Annotated, NoReturn
 import tyro
 
 from analysis.comparable import sample_at
-from analysis.compare import comparison
 from analysis.escaping import LAYOUT, printable
-from analysis.markdown import csv_text
 from analysis.option_help import registry
-from analysis.printing import as_markdown, columns_in_unit, describe_test, show, what_happened
+from analysis.printing import columns_in_unit, describe_test, show, what_happened
 from analysis.readers.frames import Mode
 from analysis.run_card import program, run_card, wrapped_usage
 from analysis.schema import BEST_VAL_ACC, VAL_ACC
@@ -67,30 +65,38 @@ AS_USUAL = Reading()
 def compare(
     studies: tyro.conf.Positional[tuple[Path, ...]],
     output: Folder = None,
+    different_data: bool = False,
+    price_per_hour: Annotated[float | None, "X"] = None,
     reading: Options = AS_USUAL,
 ) -> None:
-    """Print studies side by side, and write the table as CSV and Markdown.
+    """Print studies of the same photos side by side, also at equal budgets, and write tables and a figure.
 
     Args:
         studies: Study directories.
-        output: Folder for comparison.csv and comparison.md. Default: the parent folder of the first study.
+        output: Folder for comparison.csv, comparison.md and comparison.png. Default: the parent folder of the first
+            study.
+        different_data: Compare studies of different photos or splits, and say so above the table. Default: refuse.
+        price_per_hour: Price of an hour of one trial, in any currency, for the columns cost and total_cost. For a
+            machine that runs several trials at once, its price divided by their number. Default: no costs.
         reading: How to read studies that other programs wrote.
     """
+    from analysis.comparison_text import compare_studies
+
     if not studies:
         raise ValueError("no study given; name the study directories to compare")
+    if price_per_hour is not None and not 0 < price_per_hour < float("inf"):
+        raise ValueError(f"--price-per-hour must be positive, got {price_per_hour:g}")
     names = [path.resolve().name for path in studies]
     unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, studies, strict=True)]
-    table = comparison({name: reading.load(path) for name, path in zip(unique, studies, strict=True)})
+    loaded = {name: reading.load(path) for name, path in zip(unique, studies, strict=True)}
+    tables = compare_studies(loaded, different_data=different_data, price_per_hour=price_per_hour)
     folder = output or studies[0].resolve().parent
-    folder.mkdir(parents=True, exist_ok=True)
-    text = as_markdown(table)
-    (folder / "comparison.csv").write_text(csv_text(table), encoding="utf-8", newline="")
-    (folder / "comparison.md").write_text(text + "\n", encoding="utf-8")
+    tables.write(folder)
     console = PlainConsole()
-    console.print(text)
+    console.print(f"{tables.text}\n")
     for name, path in zip(unique, studies, strict=True):
         console.print(describe_test(name, path))
-    console.print(f"\nWritten to {folder / 'comparison.csv'} and {folder / 'comparison.md'}")
+    console.print(f"\nWritten to {folder / 'comparison.csv'}, with comparison.md and figures beside it")
 
 
 @app.command
@@ -108,25 +114,26 @@ def claims(
         path: Study directory, Ray Tune experiment, Optuna database or journal, or CSV of W&B runs.
         claims: Claims such as "batch_norm=True > batch_norm=False", "conv_layers=5 best" or
             "activation in (relu, silu) > (mish, gelu)". Default: the ten claims published for nature_12K, as far as
-            the study has their hyperparameters.
+            the study has their hyperparameters, and those about fine-tuning.
         file: File with one claim per line.
         epochs: Number of epochs at which trials are compared. Default: the most that all trials reached.
         csv: CSV file to write the table to.
         reading: How to read a study that another program wrote.
     """
     from analysis.claims.check import check_claims, left_out_takeaways, published_takeaways
+    from analysis.claims.finetuning import check_finetuning_claims
     from analysis.claims.grammar import parse, read_claims
 
     loaded = reading.load(path)
     given = [parse(text) for text in claims] + (read_claims(file) if file else [])
     checked = given or published_takeaways(loaded)
     left_out = "" if given else left_out_takeaways(loaded)
-    tables = {
-        sample_at(loaded, epochs).budget_text: columns_in_unit(
-            check_claims(loaded, checked, epochs, lenient=not claims), loaded.unit
-        )
-    }
-    show(tables if checked else {}, csv, left_out)
+    title = sample_at(loaded, epochs).budget_text
+    tables = {title: check_claims(loaded, checked, epochs, lenient=not claims)} if checked else {}
+    finetuning = check_finetuning_claims({"this study": loaded}, epochs)
+    if len(finetuning) and not given:
+        tables[f"Claims published for fine-tuning, {title}"] = finetuning.drop(columns="study")
+    show({title: columns_in_unit(table, loaded.unit) for title, table in tables.items()}, csv, left_out)
 
 
 @app.command

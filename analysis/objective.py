@@ -64,7 +64,13 @@ class Objective:
         return self.sign * max(self.sign * value for value in values)
 
     def clamp(self, value: float) -> float:
-        """``value``, or the end of the range from ``worst`` to ``ideal`` that it is beyond."""
+        """``value``, or the end of the range from ``worst`` to ``ideal`` that it is beyond; ``worst`` for NaN.
+
+        >>> OBJECTIVES["val_loss"].clamp(9.5), OBJECTIVES["val_loss"].clamp(float("nan"))
+        (7.0, 7.0)
+        """
+        if value != value:
+            return self.worst
         low, high = sorted((self.worst, self.ideal))
         return min(high, max(low, value))
 

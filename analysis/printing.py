@@ -10,14 +10,17 @@ from analysis.comparable import mask_infinite
 from analysis.escaping import escape_markdown
 from analysis.markdown import csv_text, markdown_table
 from analysis.nothing_to_compare import no_result
-from analysis.report.headline import read_best_json, tested
 from analysis.schema import BEST_VAL_ACC, CONSTANT_ACC, FAILED, STATE, TEST, TRIAL_ID
+from analysis.side_by_side.evaluations import read_best_json, share_interval, tested
 from analysis.stats.encode import is_number
 from analysis.study import StudyData
 from analysis.terminal import PlainConsole
 from analysis.wording import unit_columns
 
-FORMATS = {"worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f"}
+FORMATS = {
+    "worst": ".4f", "median": ".4f", "best": ".4f", "seconds": ".1f", "total_seconds": ".0f",
+    "preparation_seconds": ".1f", "cost": ".3g", "total_cost": ".3g",
+}  # fmt: skip
 
 
 def columns_in_unit(table: pd.DataFrame, unit: str) -> pd.DataFrame:
@@ -60,7 +63,10 @@ def describe_test(name: str, path: Path) -> str:
         return f"{name}: not evaluated on test photos"
     share = best[TEST].get(CONSTANT_ACC)
     constant = f"; a constant answer scores {share:.4f}" if isinstance(share, float) else ""
-    return f"{name}: test accuracy {accuracy:.4f} of {best.get(TRIAL_ID)} on {images} held-out images{constant}"
+    low, high = share_interval(accuracy, images)
+    interval = f"95 % interval {low:.3f} to {high:.3f}"
+    trial = best.get(TRIAL_ID)
+    return f"{name}: test accuracy {accuracy:.4f} of {trial} on {images} held-out images ({interval}){constant}"
 
 
 def as_markdown(table: pd.DataFrame) -> str:
@@ -68,4 +74,5 @@ def as_markdown(table: pd.DataFrame) -> str:
     formats = [FORMATS.get(name, "") for name in table]
     named = table.rename(columns=lambda name: name.replace("_", " "))
     named = named.apply(lambda column: column if is_number(column) else column.map(escape_markdown))
+    named = named.astype(object).where(named.notna(), None)  # NaN would be printed as a number
     return str(named.to_markdown(index=False, floatfmt=formats, intfmt=",", missingval="-"))

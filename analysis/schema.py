@@ -26,6 +26,10 @@ FOLD_BEST: Final = "fold_best"  # best value of this training so far
 FOLDS_DONE: Final = "folds_done"  # trainings that have ended
 STANDARD_ERROR: Final = "standard_error"  # of the mean over the trainings that have ended
 
+# Of the first epoch of a training, in the journal only: seconds before it, in which a trial opens images, computes
+# the features of frozen layers or waits for them, and reads weights. ``seconds`` does not have them.
+PREPARATION: Final = "preparation_seconds"
+
 # States of a trial.
 RUNNING: Final = "running"
 COMPLETED: Final = "completed"
@@ -40,6 +44,7 @@ HISTORY_CSV: Final = "history.csv"
 BEST_JSON: Final = "best.json"
 FINAL_DIR: Final = "final"
 METRICS_JSON: Final = "metrics.json"
+JOURNAL: Final = "journal.jsonl"
 
 # Files about the images of a study, in the folder DATA_DIR, with their columns and values.
 DATA_DIR: Final = "data"

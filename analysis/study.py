@@ -36,6 +36,7 @@ class StudyData:
     - ``metric``, ``mode``: which metric val_acc and best_val_acc hold, and whether its highest ("max") or lowest
       ("min") value is the best.
     - ``step``: what the columns ``epoch`` and ``epochs`` count: "epoch", or for example "step" or "training_iteration".
+    - ``path``: where the study was loaded from; None for one that was made in memory.
 
     >>> study.trials[["trial_id", "state", "best_val_acc"]].values[0].tolist()
     ['t0000', 'completed', 0.75]
@@ -49,6 +50,7 @@ class StudyData:
     metric: str = BEST_VAL_ACC
     mode: Mode = "max"
     step: str = EPOCH
+    path: Path | None = None
 
     def __repr__(self) -> str:
         """One line with the size of the study and its metric."""
@@ -112,7 +114,9 @@ def load_study(
     if parameters is not None:
         frames = frames._replace(parameters=select_parameters(frames.trials, frames.parameters, parameters))
     errors = pd.DataFrame(read_errors, columns=READ_ERROR_COLUMNS)
-    return StudyData(*frames[:4], read_errors=errors, metric=frames.metric, mode=frames.mode, step=frames.step)
+    return StudyData(
+        *frames[:4], read_errors=errors, metric=frames.metric, mode=frames.mode, step=frames.step, path=Path(path)
+    )
 
 
 def _read(

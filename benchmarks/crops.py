@@ -17,7 +17,7 @@ import tyro
 from PIL import Image
 
 from inat.data.augment import random_crops, resample
-from inat.data.decode import read_image, resize
+from inat.data.decode import Resize, read_image
 from inat.data.layouts import list_folders
 
 
@@ -37,7 +37,7 @@ class Options:
 
 def decibels(image: Image.Image, options: Options, margin: float) -> list[float]:
     """Peak signal-to-noise ratio in dB of each crop of one image."""
-    stored = torch.tensor(resize(image, round(margin * options.image_size))).permute(2, 0, 1)
+    stored = torch.tensor(Resize(round(margin * options.image_size))(image)).permute(2, 0, 1)
     centres, halves = random_crops(torch.full((options.crops,), image.width / image.height))
     still = torch.eye(2, 3).expand(options.crops, 2, 3)
     resampled, _ = resample(stored.expand(options.crops, -1, -1, -1), centres, halves, still, options.image_size)

@@ -28,7 +28,7 @@ from PIL import Image, ImageEnhance
 
 from inat.constants import THUMBNAILS_NPY
 from inat.data import image_store_builder
-from inat.data.decode import read_image
+from inat.data.decode import Resize, read_image
 from inat.data.duplicates import find_copies
 from inat.data.image_files import ImageFiles
 from inat.data.image_folder import image_file
@@ -130,7 +130,7 @@ def build(files: ImageFiles, size: int, with_copies: bool) -> tuple[float, float
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(image_store_builder, "thumbnail", replaced):
         target = Path(folder, f"{size}px")
         wall, processor = time.perf_counter(), time.process_time()
-        image_store_builder.build_stores(files, {size: target})
+        image_store_builder.build_stores(files, {Resize(size): target})
         if with_copies:
             find_copies(np.load(target / THUMBNAILS_NPY), np.ones(len(files.files), np.bool_))
         return time.perf_counter() - wall, time.process_time() - processor

@@ -38,6 +38,7 @@ from PIL import Image
 from inat.config.trial import TrialConfig
 from inat.constants import CACHE_DIR
 from inat.data.datamodule import ImageDataModule
+from inat.data.decode import Resize
 from inat.data.image_store import open_stores
 from inat.data.image_store_builder import build_stores
 from inat.data.layouts import list_folders
@@ -193,7 +194,7 @@ def files(options: Options) -> Numbers:
     open_stores(images, options.sizes, options.cache_dir, allowed)
     times.append(time.perf_counter())
     with tempfile.TemporaryDirectory(dir=options.cache_dir) as folder:
-        build_stores(images, {s: Path(folder) / f"{s}px" for s in options.sizes})
+        build_stores(images, {Resize(s): Path(folder) / f"{s}px" for s in options.sizes})
         times.append(time.perf_counter())
     paths, began = [images.root / path for path in images.paths], time.perf_counter()
     with multiprocessing.Pool(os.cpu_count()) as pool:

@@ -105,13 +105,14 @@ def prepare(options: Options) -> Numbers:
 
 def build(options: Options) -> Numbers:
     """Build the stores in an empty folder; returns peak memory and the size of the stores in MB."""
+    from inat.data.decode import Resize
     from inat.data.image_store_builder import build_stores
     from inat.data.layouts import list_folders
 
     images = list_folders(options.data.resolve()).development
     start, sizes = proc_mb("self/status")["VmHWM"], (options.image_size // 2, options.image_size)
     with tempfile.TemporaryDirectory(dir=options.cache_dir) as folder:
-        build_stores(images, {size: Path(folder) / f"{size}px" for size in sizes})
+        build_stores(images, {Resize(size): Path(folder) / f"{size}px" for size in sizes})
         stored = sum(path.stat().st_size for path in Path(folder).glob("*/images.npy"))
     return {"build_start": start, "build_peak": proc_mb("self/status")["VmHWM"], "build_stored": stored / 1e6}
 

@@ -26,10 +26,12 @@ from analysis.schema import (
     GRID,
     HISTORY_COLUMNS,
     HISTORY_CSV,
+    JOURNAL,
     METRIC,
     METRICS_JSON,
     NAME,
     NODE,
+    PREPARATION,
     RUNNING,
     SECONDS,
     SKIPPED_CSV,
@@ -68,7 +70,6 @@ RUNG: Final = "rung"  # number of ASHA's rungs that a trial reached; an attribut
 SEARCH_KIND: Final = "search"  # in study.json: scratch or finetune
 
 # Files of a study directory that only `inat` reads.
-JOURNAL: Final = "journal.jsonl"
 STUDY_DB: Final = "study.db"
 BEST_CKPT: Final = "best.ckpt"
 LAST_CKPT: Final = "last.ckpt"
@@ -114,5 +115,7 @@ DIGITS_STEP: Final = 8  # the scans are 8 x 8, so the side of their images is a 
 TORCHVISION: Final = "torchvision:"  # before the name of one of its data sets
 
 # Mean and standard deviation of the channels of ImageNet, as torchvision publishes them.
+SQUASH, CROP = "squash", "crop"  # ways to make a square of an image
+BILINEAR, BICUBIC = "bilinear", "bicubic"
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)

@@ -65,6 +65,13 @@ def read_data_records(study: Path) -> DataRecords | None:
     return DataRecords(splits, skipped, copies, picture, tuple(errors))
 
 
+def read_splits(study: Path) -> pd.DataFrame | None:
+    """The path, class, split and group of each image of a study directory; None if it does not record them."""
+    errors: list[str] = []
+    table = _read_table(study / DATA_DIR / SPLITS_CSV, SPLIT_COLUMNS, study, errors)
+    return table if len(table) else None
+
+
 def _read_table(path: Path, columns: Sequence[str], study: Path, errors: list[str]) -> pd.DataFrame:
     """The columns of a table; without rows if there is no such file, or if it cannot be read."""
     try:

@@ -37,6 +37,10 @@ MAX_DEPTH = 50  # of dictionaries in dictionaries; only a damaged or hostile fil
 OBJECTIVE = "objective"  # history column, before ``build_frames``, whose best value becomes best_val_acc
 
 
+# Columns of ``trials``, and of the trials that ``analysis.comparable`` compares: no parameter may have these names.
+TAKEN = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS, "accuracy")
+
+
 class Frames(NamedTuple):
     """The tables that a reader returns; ``analysis.study.StudyData`` documents the fields."""
 
@@ -132,8 +136,8 @@ def flatten(nested: dict[str, Any], prefix: str = "", depth: int = MAX_DEPTH) ->
 
 
 def parameter_column(parameter: str) -> str:
-    """The column of a parameter: its name, prefixed with "config/" if the study has a column of that name."""
-    return f"config/{parameter}" if parameter in (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER) else parameter
+    """The column of a parameter: its name, prefixed with "config/" if the tables have a column of that name."""
+    return f"config/{parameter}" if parameter in TAKEN else parameter
 
 
 def parameter_table(configs: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -7,7 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.readers.frames import Frames, Mode, ReadErrors, build_frames, epochs_from_one, parameter_table
+from analysis.objective import OBJECTIVES
+from analysis.readers.frames import (
+    EXACT_INTEGERS,
+    Frames,
+    Mode,
+    ReadErrors,
+    build_frames,
+    epochs_from_one,
+    parameter_table,
+)
 from analysis.readers.optuna_files import StoredStudy, StoredTrial, read_stored_study
 from analysis.schema import (
     BEST_VAL_ACC,
@@ -16,18 +25,22 @@ from analysis.schema import (
     EPOCH,
     EPOCHS,
     FAILED,
+    NAME,
     RUNNING,
     SECONDS,
     STATE,
     STEP,
     STOPPED,
+    TRAINABLE,
     TRIAL_COLUMNS_AFTER,
     TRIAL_COLUMNS_BEFORE,
     TRIAL_ID,
     VAL_ACC,
 )
+from analysis.schema import STATES as KNOWN_STATES
 
 COLUMNS = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER)
+NUMBERS = (BEST_VAL_ACC, EPOCHS, SECONDS, TRAINABLE)
 STATES = {"COMPLETE": COMPLETED, "PRUNED": STOPPED, "FAIL": FAILED, "RUNNING": RUNNING, "WAITING": RUNNING}
 DIRECTIONS: dict[str, Mode] = {"MAXIMIZE": "max", "MINIMIZE": "min"}
 
@@ -64,6 +77,7 @@ def read_optuna(
     steps = sorted({step for trial in trials for step in trial.steps})
     step = EPOCH if any(TRIAL_ID in trial.attributes for trial in trials) else STEP
     info: dict[str, Any] = {"source": "Optuna", "study": stored.name}
+    attribute = metric if objective is None else _measured(trials, objective)
     if objective is None:
         own = DIRECTIONS[stored.directions[0]] if len(stored.directions) == 1 else "max"
         info |= {"metric": metric, "mode": mode or default_mode or own}
@@ -72,9 +86,8 @@ def read_optuna(
         if mode not in (None, own):
             direction = stored.directions[objective]
             raise ValueError(f"study {stored.name} of {file} has the direction {direction}; leave out mode={mode}")
-        info |= {"metric": _label(stored, objective), "mode": own}
-    attribute = metric if objective is None else None
-    frames = _frames(trials, attribute, objective or 0, info, steps)
+        info |= {"metric": attribute or _label(stored, objective), "mode": own}
+    frames = _frames(trials, attribute, objective or 0, info, [] if objective is None else steps)
     return frames._replace(metric=info["metric"], mode=info["mode"], step=step)
 
 
@@ -96,6 +109,16 @@ def _objective(stored: StoredStudy, metric: str | None, file: Path) -> int | Non
         return int(metric)
     known = [_listed(stored), *sorted(attributes)]
     raise ValueError(f"no objective or user attribute {metric} in study {stored.name}; choose from: {', '.join(known)}")
+
+
+def _measured(trials: list[StoredTrial], objective: int) -> str | None:
+    """The attribute in which a study.db of `inat` has the measured values; None for one of the accuracy, or others.
+
+    That of the accuracy is a column of ``trials``, and replaces it in any case.
+    """
+    own = {name for trial in trials if TRIAL_ID in trial.attributes for name in trial.attributes}
+    names = [one.best_column for one in OBJECTIVES.values() if one.best_column in own - {BEST_VAL_ACC}]
+    return names[0] if len(names) == 1 and objective == 0 else None
 
 
 def _label(stored: StoredStudy, objective: int) -> str:
@@ -124,7 +147,8 @@ def _file_and_study(path: str | Path, study: str | None) -> tuple[Path, str | No
 def _frames(
     trials: list[StoredTrial], metric: str | None, objective: int, info: dict[str, Any], steps: list[int]
 ) -> Frames:
-    rows = [(i, *step) for i, trial in enumerate(trials) for step in sorted(trial.steps.items()) if not metric]
+    used = {step for step in steps if abs(step) < EXACT_INTEGERS}  # a journal may hold any integer
+    rows = [(i, *step) for i, trial in enumerate(trials) for step in sorted(trial.steps.items()) if step[0] in used]
     history = pd.DataFrame(rows, columns=[TRIAL_ID, EPOCH, VAL_ACC])
     if steps[:2] in ([0], [0, 1]):  # 0, 100, 200, ... are no epochs that are counted from 0
         history[EPOCH] = epochs_from_one(history[EPOCH])
@@ -133,6 +157,8 @@ def _frames(
         [{EPOCHS: last.get(i, 0)} | _row(trial, metric, objective, info["mode"]) for i, trial in enumerate(trials)],
         columns=[*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER],
     )
+    repeated = table[TRIAL_ID].duplicated(keep=False)  # each trial has its own curve
+    table[TRIAL_ID] = table[TRIAL_ID].where(~repeated, [str(trial.number) for trial in trials])
     history[TRIAL_ID] = history[TRIAL_ID].map(table[TRIAL_ID])
     settings = parameter_table([trial.params for trial in trials])
     columns = list(settings)
@@ -148,15 +174,32 @@ def _row(trial: StoredTrial, metric: str | None, objective: int, mode: Mode) -> 
     if trial.start and trial.complete and not from_inat:
         row[SECONDS] = (trial.complete - trial.start).total_seconds()
     row[BEST_VAL_ACC] = _best([*trial.steps.values(), trial.values.get(objective)], mode)
-    row |= {name: value for name, value in trial.attributes.items() if name in COLUMNS}
+    row |= {name: value for name, value in trial.attributes.items() if name in COLUMNS and _fits(name, value)}
+    row |= {name: _finite(row[name]) for name in NUMBERS if name in row}
     if metric is not None:
         row[BEST_VAL_ACC] = _best([trial.attributes.get(metric)], mode)
     return row
 
 
+def _fits(column: str, value: Any) -> bool:
+    """Whether an attribute may replace a ``column`` of ``trials``: anybody can give it any value."""
+    if column == STATE:
+        return isinstance(value, str) and value in KNOWN_STATES
+    return column not in (TRIAL_ID, NAME) or (isinstance(value, str) and bool(value))
+
+
 def _best(values: list[Any], mode: Mode) -> float | None:
     """The best of the finite numbers among ``values``."""
-    finite = [value for value in values if isinstance(value, (int, float)) and math.isfinite(value)]
+    finite = [number for value in values if (number := _finite(value)) is not None]
     if not finite:
         return None
-    return float(max(finite) if mode == "max" else min(finite))
+    return max(finite) if mode == "max" else min(finite)
+
+
+def _finite(value: Any) -> float | None:
+    """A number as a float; None for anything else, also for an integer that is larger than any float."""
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -13,16 +13,18 @@ from analysis.failures import Failure, attempt
 from analysis.figures.parallel import parallel_lines
 from analysis.report.budget_results import compare_at_budget
 from analysis.report.document import Headline, Item, Report, Section, Table
-from analysis.report.headline import headline, read_best_json
+from analysis.report.headline import headline
 from analysis.report.key_findings import key_findings
 from analysis.report.sections.claims import check_takeaways, claims_section
 from analysis.report.sections.data import data_section
 from analysis.report.sections.early_stopping import early_stopping_findings, early_stopping_section
 from analysis.report.sections.equal_budget import equal_budget_sections
-from analysis.report.sections.final import final_fact, final_section, read_final
+from analysis.report.sections.final import final_fact, final_section
+from analysis.report.sections.finetuning import finetuning_section
 from analysis.report.sections.study_record import study_record_section
 from analysis.report.sections.wandb_panels import wandb_panel_sections
 from analysis.schema import BEST_VAL_ACC, EPOCHS, NAME, STATE, TRIAL_ID
+from analysis.side_by_side.evaluations import read_best_json, read_final
 from analysis.study import StudyData
 from analysis.wording import in_unit, unit_columns
 
@@ -50,9 +52,9 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     stopping = attempt("the finding about early stopping", lambda: early_stopping_findings(study), failures) or []
     final = read_final(path)
     sections = [
-        *final_section(final), *wandb_panel_sections(study, results), *equal_budget_sections(results),
-        *claims_section(takeaways, study.unit), early_stopping_section(study, stopping),
-        *data_section(path, study.info), study_record_section(study),
+        *final_section(final), *finetuning_section(study, epochs), *wandb_panel_sections(study, results),
+        *equal_budget_sections(results), *claims_section(takeaways, study.unit),
+        early_stopping_section(study, stopping), *data_section(path, study.info), study_record_section(study),
     ]  # fmt: skip
     sections = [_in_unit(section, study.unit) for section in sections]
     best = read_best_json(path)

@@ -4,19 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy.stats import binomtest
 
 from analysis.budgets import epochs_of
 from analysis.class_counts import constant_score, describe_counts, recorded_counts
 from analysis.comparable import best_first, is_accuracy, mask_infinite
-from analysis.files import read_json
 from analysis.markdown import format_duration
 from analysis.nothing_to_compare import no_result
 from analysis.objective import ACCURACY, objective_named
-from analysis.readers.frames import EXACT_INTEGERS
 from analysis.report.document import Fact, Headline
 from analysis.schema import (
-    BEST_JSON,
     BEST_VAL_ACC,
     CREATED,
     EPOCHS,
@@ -33,8 +29,8 @@ from analysis.schema import (
     TRIAL_ID,
     VAL,
 )
+from analysis.side_by_side.evaluations import read_best_json, share_interval, tested
 from analysis.stats.encode import label_of
-from analysis.stats.resampling import CONFIDENCE
 from analysis.study import StudyData
 from analysis.wording import counted
 
@@ -53,15 +49,6 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
         *classes_fact(study),
     ]  # fmt: skip
     return Headline(name, f"best trial {best[TRIAL_ID]}{label}", configuration, facts, findings)
-
-
-def read_best_json(path: Path) -> dict[str, Any]:
-    """The best.json of a study directory; empty if there is none."""
-    try:
-        content = read_json(path / BEST_JSON, inside=path)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def best_trial(study: StudyData, best_json: dict[str, Any]) -> pd.Series | None:
@@ -122,22 +109,9 @@ def test_fact(study: StudyData, best_json: dict[str, Any], best: pd.Series) -> F
     accuracy, images = tested(best_json) if best_json.get(TRIAL_ID) == best[TRIAL_ID] else (None, 0)
     if accuracy is None:
         return Fact("test accuracy", "-", "not evaluated")
-    hits = round(accuracy * images)
-    ends = binomtest(hits, images).proportion_ci(CONFIDENCE, method="wilson")
-    note = f"95 % interval {ends.low:.3f} to {ends.high:.3f}; {images:,} images, evaluated once"
+    low, high = share_interval(accuracy, images)
+    note = f"95 % interval {low:.3f} to {high:.3f}; {images:,} images, evaluated once"
     return Fact("test accuracy", f"{accuracy:.4f}", f"{note}{constant_note(study, TEST)}")
-
-
-def tested(best_json: dict[str, Any]) -> tuple[float | None, int]:
-    """The accuracy on the test images and their number; None and 0 if the best model was not evaluated on them."""
-    test = best_json.get(TEST)
-    known = test if isinstance(test, dict) else {}
-    accuracy, images = known.get(f"{TEST}_acc"), known.get("images")
-    if not (isinstance(accuracy, float | int) and 0 <= accuracy <= 1):
-        return None, 0
-    if not (isinstance(images, int) and 0 < images < EXACT_INTEGERS):
-        return None, 0
-    return float(accuracy), images
 
 
 def cost_facts(study: StudyData) -> list[Fact]:

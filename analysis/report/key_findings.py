@@ -12,9 +12,10 @@ from analysis.escaping import printable
 from analysis.figures.style import shortened
 from analysis.objective import ACCURACY, objective_named
 from analysis.report.budget_results import BudgetResults
-from analysis.report.headline import best_trial, tested
+from analysis.report.headline import best_trial
 from analysis.report.sections.claims import claims_finding, decided_claims
 from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE, TEST, TRIAL_ID, VAL
+from analysis.side_by_side.evaluations import tested
 from analysis.stats.importance import describe_r2
 from analysis.study import StudyData
 

@@ -3,7 +3,7 @@
 `inat/models/backbones.py` has the rest of each backbone: its weights, and the function that splits it into stages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from inat.config.validation import (
     raise_if_any,
     type_errors,
 )
+from inat.constants import BICUBIC, BILINEAR, CROP
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,21 @@ class BackboneFacts:
     """Smallest side in pixels of the images that it takes."""
     multiple: int = 1
     """The side has to be a multiple of this: the patches of a vision transformer."""
+    resize_size: int = 0
+    """Shorter side in pixels that images had in the published evaluation, before their centre was cut out; 0: the same
+    as ``image_size``."""
+    interpolation: str = BILINEAR
+
+    def preprocessing(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of the data for which the weights were published, as far as ``params`` leave them open.
+
+        At another image size, the published share of the image is kept.
+        """
+        size = params.get("image_size", self.image_size)
+        settings: dict[str, Any] = {"image_size": size, "interpolation": self.interpolation}
+        if params.get("resize") == CROP and type(size) is int:
+            settings["resize_size"] = size * (self.resize_size or self.image_size) // self.image_size
+        return settings
 
     def fits(self, image_size: int | None, k_layers: Sequence[int], step: int = 1) -> bool:
         """Whether the network takes images of ``image_size`` and has all these numbers of stages.
@@ -44,13 +60,13 @@ class BackboneFacts:
 
 
 BACKBONE_FACTS = {
-    "googlenet": BackboneFacts(image_size=224, stages=10, min_size=15),
-    "inception_v3": BackboneFacts(image_size=299, stages=12, min_size=75),
-    "resnet50": BackboneFacts(image_size=224, stages=5),
-    "vgg16": BackboneFacts(image_size=224, stages=7, min_size=32),
-    "efficientnet_v2_s": BackboneFacts(image_size=384, stages=8, min_size=33),
-    "vit_b_16": BackboneFacts(image_size=224, stages=13, min_size=16, multiple=16),
-    "mobilenet_v2": BackboneFacts(image_size=224, stages=19),
+    "googlenet": BackboneFacts(image_size=224, resize_size=256, stages=10, min_size=15),
+    "inception_v3": BackboneFacts(image_size=299, resize_size=342, stages=12, min_size=75),
+    "resnet50": BackboneFacts(image_size=224, resize_size=232, stages=5),
+    "vgg16": BackboneFacts(image_size=224, resize_size=256, stages=7, min_size=32),
+    "efficientnet_v2_s": BackboneFacts(image_size=384, resize_size=384, stages=8, min_size=33),
+    "vit_b_16": BackboneFacts(image_size=224, resize_size=256, stages=13, min_size=16, multiple=16),
+    "mobilenet_v2": BackboneFacts(image_size=224, resize_size=232, stages=19),
 }
 BACKBONE_NAMES = tuple(BACKBONE_FACTS)  # of torchvision
 STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL) = ("freeze_all", "freeze_partial", "unfreeze_all")
@@ -77,8 +93,13 @@ def backbone_facts(name: str) -> BackboneFacts:
     if not is_timm(name):
         return BACKBONE_FACTS[name]
     settings = timm_settings(name)
+    size = settings.input_size[-1]
     return BackboneFacts(
-        image_size=settings.input_size[-1], stages=None, min_size=(settings.min_input_size or (1,))[-1]
+        image_size=size,
+        stages=None,
+        min_size=(settings.min_input_size or (1,))[-1],
+        resize_size=max(size, int(size / settings.crop_pct)),
+        interpolation=BILINEAR if settings.interpolation == BILINEAR else BICUBIC,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from inat.config.trial import DataConfig
 from inat.config.validation import expanded
@@ -33,6 +33,9 @@ class DataOptions:
     copies of test photos are left out."""
     image_size: int | None = None
     """Side of the square images, in pixels. Default: 224, or 32 for digits."""
+    resize: Literal["squash", "crop"] = "squash"
+    """How a photo becomes a square: squash takes all of it, crop its centre. Augmented training images come from all of
+    the photo either way."""
     cache_dir: Annotated[Path, "FOLDER"] = CACHE_DIR
     """Folder for decoded images, on each node."""
     max_bad_fraction: float = 0.01
@@ -83,5 +86,6 @@ class DataOptions:
             test_fraction=self.test_fraction,
             group_by=self.group_by or "",
             keep_duplicates=self.keep_duplicates,
+            resize=self.resize,
             folds=self.folds if self.folds > 1 else 0,
         )

@@ -70,6 +70,9 @@ class FinetuneConfig(SearchConfig):
 
     image_size: int | None = None
     """Side of the square images, in pixels. Default: the size that each backbone's weights were published for."""
+    resize: Literal["squash", "crop"] = "crop"
+    """How a photo becomes a square: squash takes all of it, crop the centre, as large as in the published evaluation of
+    each network. Augmented training images come from all of the photo either way."""
     space: Annotated[str, "NAME"] = "auto"
     """Search space: auto (made from the options of this command), or a Python file with a function space()."""
     searcher: Literal["tpe", "gp", "random", "grid"] = "grid"
@@ -133,9 +136,10 @@ class FinetuneConfig(SearchConfig):
         return dataclasses.replace(SearchConfig.resolved(self), image_size=self.image_size, weights_dir=folder)
 
     def trial_settings(self) -> dict[str, Any]:
-        """See SearchConfig; without an image size if each backbone has its own."""
+        """See SearchConfig; without what each backbone has of its own."""
         settings = SearchConfig.trial_settings(self) | {name: getattr(self, name) for name in SETTINGS}
         settings["weights_dir"] = str(expanded(self.weights_dir).absolute()) if self.weights_dir else ""
+        del settings["interpolation"], settings["resize_size"]  # each backbone has its own
         if self.image_size is None:
             del settings["image_size"]
         return settings

@@ -22,6 +22,7 @@ from inat.config.validation import (
     type_errors,
     unknown_name_error,
 )
+from inat.constants import SQUASH
 
 # Options that study.json stores as text.
 PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir", "labels", "root")
@@ -49,7 +50,7 @@ class SearchConfig(DataOptions):
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "data": (
             "data", "labels", "root", "download", "image_size", "test_fraction", "group_by", "keep_duplicates",
-            "augment_preview", "cache_dir", "max_bad_fraction",
+            "resize", "augment_preview", "cache_dir", "max_bad_fraction",
         ),
         "search": (
             "plan", "metric", "num_samples", "resume", "retry_failed", "space", "searcher", "time_budget", "target",
@@ -238,7 +239,8 @@ class SearchConfig(DataOptions):
             values = {"target": values[EARLIER_TARGET]} | {n: v for n, v in values.items() if n != EARLIER_TARGET}
         known = {f.name for f in dataclasses.fields(cls)}
         raise_if_any([unknown_name_error(name, known) for name in values if name not in known])
-        values = {"keep_duplicates": True} | dict(values)  # before this option existed, copies were not looked for
+        # Before these options existed, copies were not looked for, and all of a photo was squashed into a square.
+        values = {"keep_duplicates": True, "resize": SQUASH} | dict(values)
         paths = {name: Path(values[name]) for name in PATHS if isinstance(values.get(name), str)}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**(dict(values) | paths | lists))

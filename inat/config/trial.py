@@ -30,7 +30,7 @@ from inat.config.validation import (
     type_errors,
     unknown_name_error,
 )
-from inat.constants import CACHE_DIR, DIGITS, DIGITS_STEP
+from inat.constants import BICUBIC, BILINEAR, CACHE_DIR, CROP, DIGITS, DIGITS_STEP, SQUASH
 from inat.errors import ConfigError
 
 SCHEDULES = (STEP, COSINE) = ("step", "cosine")
@@ -53,7 +53,8 @@ class DataConfig:
 
     SETTINGS: ClassVar[tuple[str, ...]] = (
         "data", "image_size", "cache_dir", "val_share", "max_bad_fraction", "fingerprint", "train_on_val", "labels",
-        "root", "test_fraction", "group_by", "keep_duplicates", "folds", "fold", "repeat",
+        "root", "test_fraction", "group_by", "keep_duplicates", "folds", "fold", "repeat", "resize", "resize_size",
+        "interpolation",
     )  # fmt: skip
 
     data: str
@@ -73,6 +74,14 @@ class DataConfig:
     folds: int = 0  # above 0, val_share is not used: training and validation images are cut into this many parts
     fold: int = 0  # the part to validate on, from 0 on
     repeat: int = 0  # another one cuts the parts anew
+    resize: str = SQUASH  # how an image becomes a square; augmented crops come from the whole image in any case
+    resize_size: int = 0  # with CROP, the shorter side in pixels before the square is cut out; 0: image_size
+    interpolation: str = BILINEAR
+
+    @property
+    def shorter_side(self) -> int:
+        """Length of the shorter side of an image before a square is cut from its centre; 0 if images are squashed."""
+        return (self.resize_size or self.image_size) if self.resize == CROP else 0
 
     @property
     def crop_size(self) -> int:
@@ -91,6 +100,11 @@ class DataConfig:
         """The same configuration for all folds: whatever does not depend on them is made once."""
         return dataclasses.replace(self, folds=0, fold=0, repeat=0)
 
+    def form_key(self) -> list[Any]:
+        """How images become squares, as part of a cache key; empty for the form of earlier versions."""
+        key = [self.shorter_side, self.interpolation]
+        return [] if key == [0, BILINEAR] else key
+
     def augmentation_key(self) -> list[str]:
         """The hyperparameters of the augmentation that are not at their defaults, as part of a cache key.
 
@@ -103,7 +117,12 @@ class DataConfig:
     def __post_init__(self) -> None:
         problems = type_errors(self) + positive_errors(self, "image_size") + range_errors(self, "val_share", 0.01, 1)
         problems += range_errors(self, "max_bad_fraction", 0, 1) + range_errors(self, "test_fraction", 0.01, 1)
-        problems += pattern_errors(self, "group_by")
+        problems += pattern_errors(self, "group_by") + non_negative_errors(self, "resize_size")
+        problems += choice_errors(self, "resize", (SQUASH, CROP))
+        problems += choice_errors(self, "interpolation", (BILINEAR, BICUBIC))
+        typed = has_type(self, "image_size") and has_type(self, "resize_size")
+        if typed and 0 < self.resize_size < self.image_size:
+            problems.append(f"resize_size must be 0 or at least image_size {self.image_size}, got {self.resize_size}")
         problems += (
             torchvision_errors(self.data, self.root) if has_type(self, "data") and has_type(self, "root") else []
         )
@@ -241,7 +260,7 @@ class TrialConfig:
         model = BackboneConfig if "backbone" in params else CNNConfig
         parts: dict[str, type] = {"data": DataConfig, "model": model, "optim": OptimConfig}
         if is_backbone(params.get("backbone")):  # a wrong value may be a list
-            params = {"image_size": backbone_facts(params["backbone"]).image_size, **params}
+            params = {**backbone_facts(params["backbone"]).preprocessing(params), **params}
         own = {f.name for f in dataclasses.fields(cls)} - parts.keys()
         known = own | {f.name for part in parts.values() for f in dataclasses.fields(part)}
         problems = [unknown_name_error(name, known) for name in params if name not in known]

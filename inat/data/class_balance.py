@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.class_counts import constant_scores, describe_counts, is_imbalanced
+from analysis.escaping import printable
 from inat.config.objective import ACCURACY, BALANCED_ACCURACY, Objective
 from inat.config.trial import BALANCED, EFFECTIVE, NO_WEIGHTS
 from inat.constants import TEST, TRAIN, VAL
@@ -55,4 +56,4 @@ def describe_balance(classes: Sequence[str], counts: Mapping[str, Sequence[int]]
         lines.append(
             f"advice  rare classes hardly count in the accuracy: --metric {BALANCED_ACCURACY.name} counts all equally"
         )
-    return lines
+    return [printable(line) for line in lines]  # names of classes may have line breaks

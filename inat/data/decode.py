@@ -4,11 +4,14 @@ import os
 import stat
 import struct
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from inat.config.trial import DataConfig
+from inat.constants import BILINEAR
 from inat.data.file_kinds import PHOTO_SUFFIXES, register_plugins, why_unreadable
 
 StrPath = str | os.PathLike[str]
@@ -22,6 +25,7 @@ PROGRAMS = frozenset({"EPS"})
 HEIF_BRANDS = dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), ".heic")
 HEIF_BRANDS |= {b"avif": ".avif", b"avis": ".avif"}
 ROWS_PER_CHUNK = 256
+MAX_ASPECT = 8  # of images that are resized as a whole before the square in their centre is cut out
 # Images that a thread decodes before it wakes the main thread, which then competes for the interpreter lock.
 IMAGES_PER_TASK = 16
 
@@ -73,9 +77,66 @@ def unreadable_reason(error: Exception, path: str) -> str:
     return text or type(error).__name__
 
 
-def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Pixels (size, size, 3), equal to those of torchvision's ``Resize((size, size))``."""
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """How an image of any shape becomes a square of ``size`` px: the whole image squashed, or its centre.
+
+    With a ``shorter_side``, the shorter side of the image is resized to that many pixels and the square is cut from the
+    centre, as in the evaluation of most published networks. The pixels (size, size, 3) are equal to those of
+    torchvision's ``Resize((size, size))``, or of its ``Resize(shorter_side)`` and ``CenterCrop(size)``, for images of
+    Pillow.
+    """
+
+    size: int
+    shorter_side: int = 0
+    interpolation: str = BILINEAR
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name of a store of such images; it contains no dash."""
+        parts = [f"crop{self.shorter_side}"] if self.shorter_side else []
+        parts += [] if self.interpolation == BILINEAR else [self.interpolation]
+        return "_".join([*parts, f"{self.size}px"])
+
+    @property
+    def recipe(self) -> str:
+        """What has to be done with a photo, in words."""
+        square = f"{self.size} x {self.size} px"
+        if not self.shorter_side:
+            return f"resize photos to {square}, {self.interpolation}"
+        resized = f"resize the shorter side of photos to {self.shorter_side} px, {self.interpolation}"
+        return f"{resized}, and cut out the central {square}"
+
+    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+        method = Image.Resampling[self.interpolation.upper()]
+        if not self.shorter_side:
+            return np.asarray(image.resize((self.size, self.size), method))
+        image = _without_far_ends(image)
+        left, top, width, height = self._window(image)
+        return np.asarray(image.resize((width, height), method).crop((left, top, left + self.size, top + self.size)))
+
+    def _window(self, image: Image.Image) -> tuple[int, int, int, int]:
+        """Left and top of the square in the resized image, then width and height of the resized image."""
+        short, long = sorted(image.size)
+        longer_side = int(self.shorter_side * long / short)  # rounded as in torchvision
+        portrait = image.width <= image.height
+        width, height = (self.shorter_side, longer_side) if portrait else (longer_side, self.shorter_side)
+        return round((width - self.size) / 2.0), round((height - self.size) / 2.0), width, height
+
+
+def form_of(config: DataConfig) -> Resize:
+    """The form of the images that are not augmented."""
+    return Resize(config.image_size, config.shorter_side, config.interpolation)
+
+
+def _without_far_ends(image: Image.Image) -> Image.Image:
+    """The middle of a panorama: resized as a whole, an image of 1 x 20,000 px would take gigabytes."""
+    short, long = sorted(image.size)
+    if long <= MAX_ASPECT * short:
+        return image
+    width, height = (min(side, MAX_ASPECT * short) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _turn_upright(image: Image.Image) -> None:

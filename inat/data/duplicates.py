@@ -19,6 +19,7 @@ MIN_CORRELATION = 0.95
 # A picture with less contrast, such as a blank page, resembles many others: it is a copy only of an equal thumbnail.
 MIN_CONTRAST = 6.0
 COMPARISONS_PER_CHUNK = 4_000_000  # 8 bytes each at the same time
+CORRELATIONS_PER_CHUNK = 8192  # 8 kB each at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Copies:
 
     ``sets`` (N,) is the number of the set that an image belongs to; images with one number are copies of each other,
     and an image without copy has a number of its own. ``pairs`` (P, 2) are the pairs that the sets are made of;
-    ``exact`` (P,) says whether their thumbnails are equal.
+    ``exact`` (P,) says whether their thumbnails are equal. Of many images that all are alike, such as those of a fixed
+    camera, only as many pairs are kept as join them.
     """
 
     sets: NDArray[np.int64]
@@ -38,7 +40,7 @@ class Copies:
 def find_copies(thumbnails: NDArray[np.uint8], usable: NDArray[np.bool_]) -> Copies:
     """Find the copies among the images with these ``thumbnails`` (N, SIDE, SIDE, 3); only ``usable`` ones (N,) count.
 
-    The memory needed is 8 kB per image and 100 MB; the time grows with N as long as few images are copies.
+    The memory needed is 8 kB per image and 200 MB, however many are copies.
     """
     rows = np.flatnonzero(usable)
     exact, first_of = _equal_pairs(thumbnails, rows)
@@ -88,11 +90,27 @@ def _near_pairs(thumbnails: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArr
     contrast = brightness.std(axis=1)
     visible = np.flatnonzero(contrast >= MIN_CONTRAST)
     normed, rows = brightness[visible] / (contrast[visible, None] * SIDE), rows[visible]
-    found = [np.empty((0, 2), np.int64)]
-    for pairs in _similar_hashes(hashes[visible]):
-        correlation = np.einsum("ij,ij->i", normed[pairs[:, 0]], normed[pairs[:, 1]])
-        found.append(pairs[correlation >= MIN_CORRELATION])
-    return np.asarray(rows[np.concatenate(found)], np.int64)
+    found = _correlated(normed, _similar_hashes(hashes[visible]))
+    return np.asarray(rows[found], np.int64)
+
+
+def _correlated(normed: NDArray[np.float32], chunks: Iterator[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Those of the pairs whose brightness ``normed`` (N, SIDE * SIDE) correlates.
+
+    Pairs of images that earlier chunks have already joined are left out: of N photos of a fixed camera, nearly all
+    pairs correlate.
+    """
+    joined, found = np.arange(len(normed)), [np.empty((0, 2), np.int64)]
+    for many in chunks:
+        for start in range(0, len(many), CORRELATIONS_PER_CHUNK):
+            pairs = many[start : start + CORRELATIONS_PER_CHUNK]
+            pairs = pairs[joined[pairs[:, 0]] != joined[pairs[:, 1]]]
+            correlation = np.einsum("ij,ij->i", normed[pairs[:, 0]], normed[pairs[:, 1]])
+            near = pairs[correlation >= MIN_CORRELATION]
+            if len(near):
+                found.append(near)
+                joined = join_sets(joined, _components(len(normed), near))
+    return np.concatenate(found)
 
 
 def _similar_hashes(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:

@@ -21,10 +21,11 @@ def list_split(split: Path, prefix: str = "") -> ImageFiles:
     if not folders:
         raise DataError(f"{split} has no class folders; expected {split}/<class>/*{_loose_images_hint(split)}")
     classes = tuple(sorted({class_name(folder) for folder in folders}))
+    index = {name: number for number, name in enumerate(classes)}
     found: list[tuple[int, ImageFile]] = []
     unused = _unused_beside_classes(split, folders)
     for folder in folders:
-        label, before = classes.index(class_name(folder)), len(found)
+        label, before = index[class_name(folder)], len(found)
         with as_data_error():
             for file in sorted(_walk(split, folder, set())):
                 if isinstance(file, ImageFile):
@@ -104,8 +105,9 @@ def _walk(split: Path, folder: str, walked: set[str], reason: str = "") -> Itera
 
 def _unused_beside_classes(split: Path, folders: list[str]) -> list[UnusedFile]:
     """Images that lie in ``split`` itself, outside of the class folders; other files there are of no interest."""
+    known = set(folders)
     with as_data_error(), os.scandir(split) as entries:
-        names = sorted(entry.name for entry in entries if entry.name not in folders and not _is_dir(entry))
+        names = sorted(entry.name for entry in entries if entry.name not in known and not _is_dir(entry))
     return [UnusedFile(n, "in no class folder") for n in names if not n.startswith(".") and is_image(n)]
 
 

@@ -24,11 +24,14 @@ from numpy.typing import NDArray
 from analysis.escaping import unescape_csv_cell
 from analysis.terminal import PlainConsole
 from inat.constants import ASPECTS_NPY, IMAGES_NPY, LABELS_NPY, SKIPPED_CSV, THUMBNAILS_NPY
+from inat.data.decode import Resize
 from inat.data.image_files import ImageFiles
 from inat.data.image_store_builder import FORMAT, build_stores
 from inat.data.store import build_under_lock, read_store
 from inat.data.thumbnails import SIDE
 from inat.errors import DataError
+
+MAX_NAME_BYTES = 80  # of the name of a folder in the name of a store
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +55,26 @@ class ImageStore:
         return len(self.labels) - len(self.rows)
 
 
-def open_stores(files: ImageFiles, sizes: Sequence[int], cache_dir: Path, max_bad_fraction: float) -> list[ImageStore]:
-    """Open the stores of ``files`` at ``sizes`` px; one process builds missing stores while the others wait.
+def open_stores(
+    files: ImageFiles, forms: Sequence[Resize | int], cache_dir: Path, max_bad_fraction: float
+) -> list[ImageStore]:
+    """Open the stores of ``files`` in these forms; one process builds missing stores while the others wait.
 
-    All stores have the same ``rows``. Raises DataError if more than ``max_bad_fraction`` of the images are unreadable,
-    if the disk is too small or if ``cache_dir`` cannot be written.
+    A number is a side in pixels, to which whole images are squashed. All stores have the same ``rows``. Raises
+    DataError if more than ``max_bad_fraction`` of the images are unreadable, if the disk is too small or if
+    ``cache_dir`` cannot be written.
     """
-    directories = {size: store_directory(files, size, cache_dir) for size in sizes}
+    targets = [Resize(form) if isinstance(form, int) else form for form in forms]
+    directories = {target: store_directory(files, target, cache_dir) for target in targets}
     stores = _open_all(directories) or _build_and_open(files, directories)
     _check_unreadable_share(files, stores[0], max_bad_fraction)
     return stores
 
 
-def store_directory(files: ImageFiles, size: int, cache_dir: Path) -> Path:
-    """The directory of the store of ``files`` at ``size`` px.
+def store_directory(files: ImageFiles, form: Resize | int, cache_dir: Path) -> Path:
+    """The directory of the store of ``files`` in one form; a number is the side of squashed images in pixels.
 
-    Its name has two folder names, for people, a hash and the size. The hash is of the decoder (the format of the store
+    Its name has two folder names, for people, a hash and the form. The hash is of the decoder (the format of the store
     and Pillow's version), the place of the folder, and the names, sizes, times of change and read permissions of all
     files.
     """
@@ -75,18 +82,24 @@ def store_directory(files: ImageFiles, size: int, cache_dir: Path) -> Path:
     digest = hashlib.sha256(b"%d\0%b\0%b\0" % (FORMAT, PIL.__version__.encode(), place))
     for file in files.files:
         digest.update(b"%b\0%d\0%d\0%d\0" % (os.fsencode(file.path), *file[1:]))
-    name = f"{files.root.parent.name}-{files.root.name}-{digest.hexdigest()[:16]}"
-    return cache_dir / f"{name}-{size}px"
+    name = f"{_for_people(files.root.parent)}-{_for_people(files.root)}-{digest.hexdigest()[:16]}"
+    return cache_dir / f"{name}-{(Resize(form) if isinstance(form, int) else form).suffix}"
 
 
-def _build_and_open(files: ImageFiles, directories: Mapping[int, Path]) -> list[ImageStore]:
+def _for_people(folder: Path) -> str:
+    """The name of a folder, or its beginning: a name of the system may have 255 bytes, with all that is added."""
+    name = os.fsencode(folder.name)
+    return folder.name if len(name) <= MAX_NAME_BYTES else name[:MAX_NAME_BYTES].decode(errors="ignore")
+
+
+def _build_and_open(files: ImageFiles, directories: Mapping[Resize, Path]) -> list[ImageStore]:
     any_directory = next(iter(directories.values()))  # all of them have the same lock
 
     def is_complete() -> bool:
         return _open_all(directories) is not None
 
     def build() -> None:
-        missing = {size: directory for size, directory in directories.items() if _open(directory) is None}
+        missing = {form: directory for form, directory in directories.items() if _open(directory) is None}
         # None is missing if the stores differ in what could be read, as when a disk failed for a while: rebuild all.
         build_stores(files, missing or directories)
 
@@ -98,7 +111,7 @@ def _build_and_open(files: ImageFiles, directories: Mapping[int, Path]) -> list[
     return _build_and_open(files, directories) if stores is None else stores
 
 
-def _open_all(directories: Mapping[int, Path]) -> list[ImageStore] | None:
+def _open_all(directories: Mapping[Resize, Path]) -> list[ImageStore] | None:
     """Open all stores; None if one is missing or damaged, or if they differ in which images were readable."""
     stores = [store for directory in directories.values() if (store := _open(directory)) is not None]
     if len(stores) < len(directories) or any(not np.array_equal(store.rows, stores[0].rows) for store in stores):
@@ -133,8 +146,8 @@ def _check_unreadable_share(files: ImageFiles, store: ImageStore, max_bad_fracti
         rows = islice(csv.DictReader(file), 3)
         first = "; ".join(f"{unescape_csv_cell(row.get('path') or '')}: {row.get('reason')}" for row in rows)
     enough = math.ceil(100 * store.skipped / count) / 100
+    allow = f", or allow them with --max-bad-fraction {enough:g}" if enough < 1 else ""
     raise DataError(
         f"{store.skipped} of {count} photos in {files.root} cannot be read, more than the allowed "
-        f"{max_bad_fraction:.1%} (first: {first}); remove or replace those listed in {listing}, or allow them with "
-        f"--max-bad-fraction {enough:g}"
+        f"{max_bad_fraction:.1%} (first: {first}); remove or replace those listed in {listing}{allow}"
     )

@@ -25,45 +25,45 @@ from inat.constants import (
     SKIPPED_CSV,
     THUMBNAILS_NPY,
 )
-from inat.data.decode import IMAGES_PER_TASK, read_image, resize, unreadable_reason
+from inat.data.decode import IMAGES_PER_TASK, Resize, read_image, unreadable_reason
 from inat.data.disk import check_space
 from inat.data.image_files import ImageFiles
 from inat.data.store import publish
 from inat.data.thumbnails import SIDE, thumbnail
 from inat.errors import DataError
 from inat.machine import usable_cores
-from inat.study.atomic_io import csv_lines
+from inat.study.atomic_io import write_table
 
 FORMAT = 3  # increase it when the same files would give other bytes
 # Codes of an OSError that concerns one file only; Pillow's own OSErrors have no code.
 FILE_ERROR_CODES = (None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
 
 
-def build_stores(files: ImageFiles, targets: Mapping[int, Path]) -> None:
-    """Build the stores ``targets`` (size in px -> directory) in one pass over the images, replacing existing ones.
+def build_stores(files: ImageFiles, targets: Mapping[Resize, Path]) -> None:
+    """Build the stores ``targets`` (form of the images -> directory) in one pass over the files, replacing old ones.
 
     Each store is complete or absent. The caller holds the lock of the stores.
     """
     console = PlainConsole(stderr=True)
     console.print(_announcement(files, targets))
     with publish(targets.values()) as building:
-        directories = {size: building[target] for size, target in targets.items()}
+        directories = {form: building[target] for form, target in targets.items()}
         aspects, skipped = _decode_all(files, directories, console)
-        for size, directory in directories.items():
-            _write_sidecars(files, size, directory, aspects, skipped)
+        for form, directory in directories.items():
+            _write_sidecars(files, form.size, directory, aspects, skipped)
 
 
-def _announcement(files: ImageFiles, targets: Mapping[int, Path]) -> str:
+def _announcement(files: ImageFiles, targets: Mapping[Resize, Path]) -> str:
     """A sentence with the size of the stores, before a byte is written; DataError if the disk is too small for them."""
     count, cache_dir = len(files.files), next(iter(targets.values())).parent
-    needed = sum(count * size * size * 3 for size in targets)
+    needed = sum(count * form.size**2 * 3 for form in targets)
     check_space(cache_dir, needed, "decoding the photos", "pass --cache-dir on a larger disk or a smaller --image-size")
-    sizes = " and ".join(f"{size} px" for size in targets)
+    sizes = " and ".join(f"{form.size} px" for form in targets)
     return f"decoding {count:,} photos of {files.root} once, at {sizes}: {decimal(needed)} in {cache_dir}"
 
 
 def _decode_all(
-    files: ImageFiles, directories: Mapping[int, Path], console: PlainConsole
+    files: ImageFiles, directories: Mapping[Resize, Path], console: PlainConsole
 ) -> tuple[NDArray[np.float32], dict[str, str]]:
     """Write all readable images at each size.
 
@@ -76,7 +76,10 @@ def _decode_all(
     """
     aspects = np.zeros(len(files.files), np.float32)
     with ExitStack() as stack:
-        arrays = {s: stack.enter_context(_ArrayFile(d / IMAGES_NPY, len(aspects), s)) for s, d in directories.items()}
+        arrays = {
+            form: stack.enter_context(_ArrayFile(directory / IMAGES_NPY, len(aspects), form.size))
+            for form, directory in directories.items()
+        }
         thumbnails = [stack.enter_context(_ArrayFile(d / THUMBNAILS_NPY, len(aspects), SIDE))
                       for d in directories.values()]  # fmt: skip
         read = _reader(files)
@@ -88,8 +91,8 @@ def _decode_all(
             except Exception as error:  # Pillow's plugins raise almost any exception for a broken file
                 _raise_unless_file_is_bad(error, path)
                 return unreadable_reason(error, path)
-            for size, array in arrays.items():
-                array.write(row, resize(image, size))
+            for form, array in arrays.items():
+                array.write(row, form(image))
             small = thumbnail(image)
             for array in thumbnails:
                 array.write(row, small)
@@ -159,15 +162,10 @@ def _write_sidecars(
     np.save(directory / LABELS_NPY, np.array(files.labels, np.int64))
     np.save(directory / ASPECTS_NPY, aspects)
     (directory / NAMES_JSON).write_text(json.dumps(files.paths))
-    _write_skipped(directory / SKIPPED_CSV, skipped)
+    rows = ({"path": name, "reason": reason} for name, reason in skipped.items())
+    write_table(directory / SKIPPED_CSV, rows, ("path", "reason"))
     manifest = {
         "format": FORMAT, "folder": str(files.root), "size": size, "photos": len(files.files),
         "skipped": len(skipped), "classes": files.classes, "source": files.source, "complete": files.complete,
     }  # fmt: skip
     (directory / MANIFEST_JSON).write_text(json.dumps(manifest, indent=2))
-
-
-def _write_skipped(path: Path, skipped: Mapping[str, str]) -> None:
-    rows = ({"path": name, "reason": reason} for name, reason in skipped.items())
-    text = csv_lines(rows, ("path", "reason"), header=True)
-    path.write_text(text, encoding="utf-8", errors="surrogateescape")  # file names need not be UTF-8

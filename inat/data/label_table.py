@@ -1,23 +1,21 @@
 """Images whose classes stand in a table: a CSV, JSON-lines or Parquet file, or the metadata of an `imagefolder`."""
 
-import csv
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path, PurePath
 
-import numpy as np
 import pandas as pd
 
-from analysis.files import check_regular
 from inat.constants import TEST, TRAIN, VAL
 from inat.data.file_kinds import COMMON_SUFFIXES, is_image
 from inat.data.image_files import ANY, ImageFiles, Listing, UnusedFile
 from inat.data.image_folder import class_name, image_file, list_files
 from inat.data.layouts import check_exists, find_split_folders, split_of
+from inat.data.table_file import as_texts, read_table
 from inat.errors import DataError
 
 PATH, LABEL, SPLIT, GROUP = "path", "label", "split", "group"
+FILE = "file"  # the absolute path of an image
 # Names of columns, in any case; the first that a table has is taken.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     PATH: (PATH, "file_name", "filename", "file", "image", "image_path", "filepath"),
@@ -27,8 +25,6 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 # What Hugging Face's `imagefolder` reads beside the images.
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-SNIFFED_CHARACTERS = 8192  # of a CSV file, to find its separator
-MAX_BYTES = 2_000_000_000  # of a table
 
 
 def list_table(root: Path, table: Path) -> Listing:
@@ -49,8 +45,8 @@ def find_metadata(root: Path) -> Listing | None:
     for split, folder in folders.items():
         for name in METADATA_FILES:
             if os.path.isfile(folder / name):
-                frame = _read(folder / name, folder)
-                if LABEL not in frame:
+                frame = _read_metadata(folder / name, folder)
+                if frame is None:
                     return None
                 prefix, place = folder.name if split else "", folder / name
                 tables.append(frame.assign(**{PATH: [os.path.join(prefix, path) for path in frame[PATH]]}))
@@ -60,56 +56,42 @@ def find_metadata(root: Path) -> Listing | None:
 
 def _read(place: Path, root: Path) -> pd.DataFrame:
     """The table with the columns of COLUMNS that it has, all as text; "" where a value is missing."""
-    try:
-        check_regular(place)
-        if place.stat().st_size > MAX_BYTES:
-            raise DataError(f"{place} is larger than {MAX_BYTES // 10**9} GB; pass a table of the labels alone")
-        frame = _parse(place)
-    except FileNotFoundError as error:
-        raise DataError(f"no table {place}; pass --labels with the path of a CSV file") from error
-    except DataError:
-        raise
-    except Exception as error:  # pandas and pyarrow raise nearly anything on a strange file
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
-        raise DataError(f"{place} cannot be read as a table ({reason}); expected columns path and label") from error
-    return _name_columns(frame, place, root)
+    frame, chosen = _choose_columns(read_table(place, COLUMNS[PATH]), root)
+    return _as_texts(frame, chosen, place)
 
 
-def _parse(place: Path) -> pd.DataFrame:
-    if place.suffix.lower() == ".parquet":
-        return pd.read_parquet(place)
-    if place.suffix.lower() in (".jsonl", ".ndjson"):
-        with place.open(encoding="utf-8-sig") as file:
-            return pd.DataFrame([json.loads(line) for line in file if line.strip()])
-    with place.open(encoding="utf-8-sig", newline="") as file:
-        start = file.read(SNIFFED_CHARACTERS)
-    # NA, None and null are names of classes; only an empty cell is missing.
-    return pd.read_csv(place, sep=_separator(start), dtype=str, keep_default_na=False, encoding="utf-8-sig")
+def _read_metadata(place: Path, root: Path) -> pd.DataFrame | None:
+    """The same for a table that has columns of labels; None for one about other things."""
+    frame, chosen = _choose_columns(read_table(place, COLUMNS[PATH]), root)
+    return _as_texts(frame, chosen, place) if LABEL in chosen else None
 
 
-def _separator(start: str) -> str:
-    try:
-        # pandas looks at the first line only, in which it takes a letter for the separator if it is none of these.
-        return csv.Sniffer().sniff(start, delimiters=",;\t|").delimiter
-    except csv.Error:
-        return ","
-
-
-def _name_columns(frame: pd.DataFrame, place: Path, root: Path) -> pd.DataFrame:
-    by_name = {str(name).strip().lower(): name for name in frame.columns}
-    chosen = {column: next((by_name[n] for n in names if n in by_name), None) for column, names in COLUMNS.items()}
-    if chosen[PATH] is None and _names_image(str(frame.columns[0] if len(frame.columns) else ""), root):
-        frame = _with_header_as_row(frame)
-        chosen = dict(zip(COLUMNS, [*frame.columns, None, None, None], strict=False))
-    if chosen[PATH] is None:
-        have = ", ".join(map(repr, map(str, frame.columns[:8])))
+def _as_texts(frame: pd.DataFrame, chosen: Mapping[str, int], place: Path) -> pd.DataFrame:
+    if PATH not in chosen:
+        have = ", ".join(repr(str(name)[:40]) for name in frame.columns[:8])
         raise DataError(f"{place} has no column {PATH!r}, only {have}; name the columns {PATH} and {LABEL}")
-    known = {column: frame[name] for column, name in chosen.items() if name is not None}
-    return pd.DataFrame({column: values.map(_as_text) for column, values in known.items()})
+    texts = {column: as_texts(frame.iloc[:, position], column, place) for column, position in chosen.items()}
+    return pd.DataFrame(texts, dtype=object)
+
+
+def _choose_columns(frame: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The table, with its header as a row if it has none, and the positions of the columns of COLUMNS."""
+    positions: dict[str, int] = {}
+    for position, name in enumerate(frame.columns):
+        positions.setdefault(str(name).strip().lower(), position)
+    chosen = {
+        column: next(positions[name] for name in names if name in positions)
+        for column, names in COLUMNS.items()
+        if any(name in positions for name in names)
+    }
+    if PATH not in chosen and _names_image(str(frame.columns[0] if len(frame.columns) else ""), root):
+        frame = _with_header_as_row(frame)
+        chosen = dict(zip(COLUMNS, range(frame.shape[1]), strict=False))
+    return frame, chosen
 
 
 def _names_image(cell: str, root: Path) -> bool:
-    return is_image(cell) or (bool(cell) and (root / cell).is_file())
+    return is_image(cell) or (bool(cell) and os.path.isfile(root / cell))
 
 
 def _with_header_as_row(frame: pd.DataFrame) -> pd.DataFrame:
@@ -117,31 +99,23 @@ def _with_header_as_row(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([first, frame.set_axis(range(frame.shape[1]), axis=1)], ignore_index=True)
 
 
-def _as_text(value: object) -> str:
-    if value is None or value != value:  # NaN
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # labels with a missing value are floats in pandas
-    if not isinstance(value, (str, int, float, np.generic)):
-        raise DataError(f"a cell holds {str(value)[:40]!r}, which is no single value; each image needs one label")
-    return str(value).strip()
-
-
 def _listing(root: Path, table: pd.DataFrame, place: Path) -> Listing:
     if LABEL not in table:
         raise DataError(f"{place} has no column {LABEL!r} (or {', '.join(COLUMNS[LABEL][1:])}); add one")
-    roles = _roles(table, place)
-    labelled, unused = _labelled(table.assign(**{SPLIT: roles}), place)
-    paths = [_checked_path(path, root, place) for path in labelled[PATH]]
+    table = table.assign(**{SPLIT: _roles(table, place)})
+    table = table[table[PATH].ne("")]
+    table = table.assign(**{PATH: [_checked_path(path, root, place) for path in table[PATH]]})
+    # A file may be named in several ways, such as ./a.jpg and a.jpg, and is one image.
+    table = table.assign(**{FILE: [_absolute(path, root) for path in table[PATH]]})
+    labelled, unlabelled = _labelled(table, place)
     classes = tuple(sorted(set(labelled[LABEL])))
     index = {name: number for number, name in enumerate(classes)}
-    files = tuple(image_file(path, root / path) for path in paths)
     found = ImageFiles(
         root,
         classes,
-        files,
+        tuple(image_file(path, root / path) for path in labelled[PATH]),
         tuple(index[name] for name in labelled[LABEL]),
-        (*unused, *_unnamed(root, paths, place.name)),
+        (*unlabelled, *_unnamed(root, set(table[FILE]), place.name)),
     )
     groups = tuple(labelled[GROUP]) if GROUP in labelled else ()
     final, meaning = _held_out(tuple(labelled[SPLIT]))
@@ -186,38 +160,48 @@ def _held_out(roles: Sequence[str]) -> tuple[tuple[str, ...], str]:
 
 
 def _labelled(table: pd.DataFrame, place: Path) -> tuple[pd.DataFrame, list[UnusedFile]]:
-    """The rows with a path and a label, each path once; DataError if a path has two labels."""
-    table = table[table[PATH].ne("")]
+    """The rows with a label, each file once, and the files without; DataError if a file has two labels."""
     missing = table[LABEL].eq("")
-    unused = [UnusedFile(path, f"no label in {place.name}") for path in table.loc[missing, PATH]]
-    table = table[~missing].assign(**{LABEL: table.loc[~missing, LABEL].map(class_name)})
+    rest = table[missing & ~table[FILE].isin(table.loc[~missing, FILE])].drop_duplicates(FILE)
+    unlabelled = [UnusedFile(path, f"no label in {place.name}") for path in rest[PATH]]
+    table = table[~missing].assign(**{LABEL: [class_name(name) for name in table.loc[~missing, LABEL]]})
     if table.empty:
         raise DataError(f"{place} has no row with a path and a label; fill in its columns {PATH} and {LABEL}")
     for column in (LABEL, SPLIT, GROUP):
-        if column in table and (several := table.groupby(PATH)[column].nunique()).max() > 1:
-            path = several.idxmax()
-            values = " and ".join(repr(value) for value in table.loc[table[PATH].eq(path), column].unique()[:3])
-            raise DataError(f"{place} gives {path} the {column}s {values}; an image needs one {column}")
-    return table.drop_duplicates(PATH), unused
+        if column in table and (several := table.groupby(FILE)[column].nunique()).max() > 1:
+            rows = table[table[FILE].eq(several.idxmax())]
+            values = " and ".join(repr(value) for value in rows[column].unique()[:3])
+            raise DataError(f"{place} gives {rows[PATH].iloc[0]} the {column}s {values}; an image needs one {column}")
+    return table.drop_duplicates(FILE), unlabelled
 
 
 def _checked_path(path: str, root: Path, place: Path) -> str:
     """The path of an image below ``root``, or an absolute one; the ending may be left out."""
-    if "\0" in path or (not os.path.isabs(path) and os.path.normpath(path).startswith("..")):
+    path = _normal(path)
+    if "\\" in path and not _exists(path, root):
+        path = _normal(path.replace("\\", "/"))  # written on Windows
+    if path.split("/")[0] == os.pardir:
         raise DataError(f"{place} names {path!r}, which leads out of {root}; write an absolute path")
-    path = path if os.path.isabs(path) else os.path.normpath(path)
-    if "\\" in path and not (root / path).exists():
-        path = path.replace("\\", "/")  # written on Windows
-    if not os.path.splitext(path)[1] and not (root / path).exists():
-        endings = sorted(COMMON_SUFFIXES)
-        return next((path + ending for ending in endings if (root / (path + ending)).exists()), path)
+    if not os.path.splitext(path)[1] and not _exists(path, root):
+        return next((path + ending for ending in sorted(COMMON_SUFFIXES) if _exists(path + ending, root)), path)
     return path
 
 
-def _unnamed(root: Path, paths: Sequence[str], table: str) -> list[UnusedFile]:
+def _normal(path: str) -> str:
+    return path if os.path.isabs(path) else os.path.normpath(path)
+
+
+def _exists(path: str, root: Path) -> bool:
+    return os.path.exists(os.path.join(root, path))  # False for a name that is too long, unlike Path.exists
+
+
+def _absolute(path: str, root: Path) -> str:
+    return os.path.abspath(os.path.join(root, path))
+
+
+def _unnamed(root: Path, named: Set[str], table: str) -> list[UnusedFile]:
     """Images in ``root`` that the table does not name, and files that are neither images nor tables of labels."""
-    named = set(paths) | {os.path.relpath(path, root) for path in paths if os.path.isabs(path)}
     images, others = list_files(root)
-    return [UnusedFile(path, "not in the table of labels") for path in images if path not in named] + [
-        other for other in others if Path(other.path).name not in (*METADATA_FILES, table)
-    ]
+    listed = [UnusedFile(path, "not in the table of labels") for path in images]
+    listed += [other for other in others if Path(other.path).name not in (*METADATA_FILES, table)]
+    return [file for file in listed if _absolute(file.path, root) not in named]

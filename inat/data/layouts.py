@@ -4,6 +4,7 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from inat.constants import DIGITS, TEST, TRAIN, VAL
@@ -34,8 +35,17 @@ def list_folders(root: Path) -> Listing:
     """
     check_exists(root)
     found = find_split_folders(root)
-    if not found:
-        return _list_flat(root, root)
+    return replace(_list_splits(root, found), notes=_beside(root)) if found else _list_flat(root, root)
+
+
+def _beside(root: Path) -> tuple[str, ...]:
+    """Sentences about photos and folders beside the split folders, which nobody may believe to be used."""
+    names = [name for name in class_folders(root) if not split_of(name)]
+    notes = [f"no photos are used of {_some(names)}, beside the split folders"] if names else []
+    return (*notes, *([f"the photos in {root} itself are not used"] if has_loose_images(root) else []))
+
+
+def _list_splits(root: Path, found: Mapping[str, Path]) -> Listing:
     if TRAIN not in found:
         names = " and ".join(repr(path.name) for path in found.values())
         raise DataError(f"no '{TRAIN}' folder in {root}, only {names}; expected {EXPECTED}")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from analysis.wording import counted
 from inat.config.trial import DataConfig
 from inat.constants import TORCHVISION
 from inat.data.image_files import Listing
@@ -28,7 +29,7 @@ def list_data(config: DataConfig) -> Listing:
         listing = list_folders(root)
     else:
         check_present(listing, config.labels or f"the metadata in {root}", config.max_bad_fraction)
-    return replace(listing, notes=tuple(_similar_names(listing.development.classes)))
+    return replace(listing, notes=(*listing.notes, *_similar_names(listing.development.classes)))
 
 
 def _similar_names(classes: Sequence[str]) -> Iterator[str]:
@@ -58,18 +59,20 @@ def groups_of(listing: Listing, pattern: str) -> tuple[str, ...]:
         return tuple(group or f"\0{row}" for row, group in enumerate(listing.groups))
     names = [os.fsencode(name).decode(errors="replace") for name in listing.names]
     matches = [re.search(pattern, name) for name in names]
-    if not any(matches):
-        raise DataError(f"--group-by {pattern!r} matches no path; the first is {names[0]!r}")
-    return tuple(
-        f"\0{row}" if match is None else match[1 if match.re.groups else 0] or f"\0{row}"
-        for row, match in enumerate(matches)
-    )
+    groups = [match and match[1 if match.re.groups else 0] for match in matches]
+    if not any(groups):
+        how = "only empty parts of the paths" if any(matches) else "no path"
+        raise DataError(f"--group-by {pattern!r} matches {how}; the first is {names[0]!r}")
+    return tuple(group or f"\0{row}" for row, group in enumerate(groups))
 
 
-def check_splittable(listing: Listing, labels: Sequence[int], shares: tuple[float, float]) -> None:
+def check_splittable(
+    listing: Listing, labels: Sequence[int], shares: tuple[float, float], without_copies: bool = False
+) -> None:
     """Raise DataError if these ``labels`` of development images are too few to cut stratified splits out of them.
 
-    ``shares`` are those of the test and the validation split; 0 for a split that is not cut.
+    ``shares`` are those of the test and the validation split; 0 for a split that is not cut. ``without_copies`` says
+    that copies are not among the ``labels``.
     """
     files, counts = listing.development, Counter(labels)
     cuts, least = sum(share > 0 for share in shares), 1 + sum(share > 0 for share in shares)
@@ -81,21 +84,22 @@ def check_splittable(listing: Listing, labels: Sequence[int], shares: tuple[floa
     purposes = ", ".join(["one to train", "one to validate", "one to test"][: 1 + cuts])
     for index, name in enumerate(files.classes):
         if counts[index] < least:
-            photos = "photo" if counts[index] == 1 else "photos"
+            photos = counted(counts[index], "different photo" if without_copies else "photo")
             close = difflib.get_close_matches(name, [other for other in files.classes if other != name], 1, 0.8)
             hint = f", or did you mean {close[0]!r}?" if close else ""
             raise DataError(
-                f"class {files.root / name if in_folders else repr(name)} has {counts[index]} {photos}, and a class "
+                f"class {files.root / name if in_folders else repr(name)} has {photos}, and a class "
                 f"needs at least {least} ({purposes}); add photos or remove the class{hint}"
             )
-    rest = len(labels)
+    rest, after = len(labels), ""
     for split, share in zip(("test", "validation"), shares, strict=True):
         if share and round(share * rest) < len(files.classes):
             raise DataError(
-                f"{files.root} has {rest} photos, so the {split} split ({share:.0%}) would have {round(share * rest)}, "
-                f"fewer than the {len(files.classes)} classes; add photos"
+                f"{files.root} has {rest} photos{after}, so the {split} split ({share:.0%}) would have "
+                f"{round(share * rest)}, fewer than the {len(files.classes)} classes; add photos"
             )
-        rest -= round(share * rest)
+        if share:
+            rest, after = rest - round(share * rest), f" without the {split} split (--test-fraction {share:g})"
 
 
 def named_group(name: str) -> str:

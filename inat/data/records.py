@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from inat.data.decode import read_image
 from inat.data.listing import named_group
 from inat.data.split_rows import split_names
 from inat.data.splits import Assignment
-from inat.study.atomic_io import atomic_replace, csv_lines
+from inat.study.atomic_io import write_table
 
 PICTURE_SETS, PICTURE_SIDE, PICTURE_GAP = 24, 96, 6  # sets of copies in the picture; pixels of an image and between two
 SETS_PER_ROW = 3
@@ -47,17 +47,12 @@ Row = dict[str, Any]
 def write_records(directory: Path, assigned: Assignment) -> None:
     """Write splits.csv, skipped.csv, duplicates.csv and a picture of copies into ``directory``; OSError if it fails."""
     directory.mkdir(exist_ok=True)
-    _write_table(directory / SPLITS_CSV, split_table(assigned), (PATH, CLASS, SPLIT, GROUP))
-    _write_table(directory / SKIPPED_CSV, skipped_table(assigned), (PATH, REASON))
+    write_table(directory / SPLITS_CSV, split_table(assigned), (PATH, CLASS, SPLIT, GROUP))
+    write_table(directory / SKIPPED_CSV, skipped_table(assigned), (PATH, REASON))
     copies = copy_table(assigned)
     if copies:
-        _write_table(directory / DUPLICATES_CSV, copies, (COPY_SET, COPY_KIND, PATH, CLASS, SPLIT))
+        write_table(directory / DUPLICATES_CSV, copies, (COPY_SET, COPY_KIND, PATH, CLASS, SPLIT))
         draw_copies(assigned).save(directory / COPIES_JPG, quality=85)
-
-
-def _write_table(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
-    with atomic_replace(path) as partial:  # file names need not be UTF-8
-        partial.write_text(csv_lines(rows, columns, header=True), encoding="utf-8", errors="surrogateescape")
 
 
 def split_table(assigned: Assignment) -> list[Row]:
@@ -119,16 +114,13 @@ def copy_sets(assigned: Assignment) -> list[list[int]]:
     for row, number in enumerate(assigned.copies.sets.tolist()):
         if number in several:
             sets.setdefault(number, []).append(row)
-    return sorted(sets.values(), key=lambda rows: (not is_conflict(assigned, rows), not _is_left_out(assigned, rows)))
+    left_out = set(assigned.rows.left_out.tolist())
+    return sorted(sets.values(), key=lambda rows: (not is_conflict(assigned, rows), left_out.isdisjoint(rows)))
 
 
 def is_conflict(assigned: Assignment, rows: Sequence[int]) -> bool:
     """Whether these copies are in more than one class."""
     return len({assigned.listing.labels[row] for row in rows}) > 1
-
-
-def _is_left_out(assigned: Assignment, rows: Sequence[int]) -> bool:
-    return bool(np.isin(rows, assigned.rows.left_out).any())
 
 
 def _kinds(assigned: Assignment, rows: Sequence[int]) -> dict[int, str]:

@@ -124,6 +124,11 @@ def check_sides(labels: Rows, sides: Sequence[tuple[str, Rows]], classes: Sequen
         if missing:
             own = np.flatnonzero(labels == missing[0])
             sets = len(np.unique(units.sets[own]))
+            if sets == len(own):
+                raise DataError(
+                    f"class {classes[missing[0]]!r} has no photo among the {len(rows)} of the {side} split; add photos "
+                    "of this class, or give the splits in a column of --labels"
+                )
             raise DataError(
                 f"class {classes[missing[0]]!r} has no photo in the {side} split: its {len(own)} photos are in {sets} "
                 f"{'group' if sets == 1 else 'groups'} or sets of copies, which are never divided; use smaller groups "

@@ -11,6 +11,7 @@ from inat.config.trial import DataConfig
 from inat.constants import DIGITS, SKIPPED_CSV, TEST, TRAIN, VAL
 from inat.data import digits
 from inat.data.copies_store import open_copies
+from inat.data.decode import Resize, form_of
 from inat.data.duplicates import Copies, join_sets, no_copies
 from inat.data.folds import check_listed_foldable, check_units_foldable, fold_rows
 from inat.data.image_files import Listing
@@ -131,7 +132,7 @@ def _crops(config: DataConfig) -> Crops:
         return Crops(images, np.ones(len(images), np.float32))
     development = _listed(config).development
     _, large = open_stores(
-        development, (config.image_size, config.crop_size), Path(config.cache_dir), config.max_bad_fraction
+        development, (form_of(config), Resize(config.crop_size)), Path(config.cache_dir), config.max_bad_fraction
     )
     return Crops(large.images, large.aspects)
 
@@ -212,7 +213,7 @@ def _assign(config: DataConfig) -> Assignment:
     roles = listing.roles + (TEST,) * (len(labels) - len(listing.roles))
     shares = _shares(config, listing)
     heads = _first_of_each_set(units, readable & (np.array(roles) != TEST))
-    check_splittable(listing, labels[heads].tolist(), shares)
+    check_splittable(listing, labels[heads].tolist(), shares, without_copies=len(heads) < readable.sum())
     rows = assign(labels, readable, roles, units, (config.test_fraction, config.val_share))
     sides = ((TRAIN, rows.train), ("validation", rows.val), *((("test", rows.test),) if shares[0] else ()))
     check_sides(labels, sides, listing.development.classes, units)
@@ -262,4 +263,4 @@ def _class_folders(listing: Listing) -> list[str]:
 
 def _open(config: DataConfig, listing: Listing) -> list[ImageStore]:
     cache_dir = Path(config.cache_dir)
-    return [open_stores(part, [config.image_size], cache_dir, config.max_bad_fraction)[0] for part in listing.parts]
+    return [open_stores(part, [form_of(config)], cache_dir, config.max_bad_fraction)[0] for part in listing.parts]

@@ -108,7 +108,8 @@ def _kind(name: str) -> Any:
         if isinstance(kind, type) and issubclass(kind, VisionDataset) and n not in ("VisionDataset", "FakeData")
     }  # fmt: skip
     if name not in kinds:
-        close = difflib.get_close_matches(name, kinds, 3) or sorted(kinds)[:8]
+        folded = {known.casefold(): known for known in sorted(kinds)}
+        close = [folded[known] for known in difflib.get_close_matches(name.casefold(), folded, 3)] or sorted(kinds)[:8]
         raise DataError(f"torchvision has no data set {name!r}; did you mean {' or '.join(close)}?")
     return kinds[name]
 

@@ -1,7 +1,7 @@
 """Export a checkpoint to ONNX and PT2, two formats that run without this package, and compare them with it.
 
-Input: ``images`` (N, 3, S, S) uint8, RGB, 0..255, any N, resized to S x S by bilinear interpolation with antialiasing
-(Pillow's). Output: ``probabilities`` (N, classes) float32. Scaling and normalisation are part of the exported model.
+Input: ``images`` (N, 3, S, S) uint8, RGB, 0..255, any N, resized by Pillow, whose interpolation has antialiasing.
+Output: ``probabilities`` (N, classes) float32. Scaling and normalisation are part of the exported model.
 """
 
 import json
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from inat.config.trial import DataConfig
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.data.augment import normalise, scale_to_one
+from inat.data.decode import form_of
 from inat.data.splits import load_splits
 from inat.errors import SearchError
 from inat.study.atomic_io import atomic_replace
@@ -153,7 +154,7 @@ def _onnx_metadata(loaded: LoadedCheckpoint) -> dict[str, str]:
     side = loaded.config.data.image_size
     return {
         "classes": json.dumps(loaded.classes),
-        "input": f"uint8 (N, 3, {side}, {side}), RGB, 0..255; resize photos to {side} x {side}, bilinear",
+        "input": f"uint8 (N, 3, {side}, {side}), RGB, 0..255; {form_of(loaded.config.data).recipe}",
         "output": "probabilities in the order of classes",
     }
 

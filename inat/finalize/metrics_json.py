@@ -10,6 +10,7 @@ from analysis.files import read_json
 from inat.config.objective import Objective
 from inat.config.trial import active_params
 from inat.constants import BEST_JSON, EPOCHS, METRICS_JSON, NAME, SECONDS, STATE, TEST, TRIAL_ID
+from inat.data.decode import form_of
 from inat.finalize.candidates import Candidate, best_epoch, lead, score_of
 from inat.finalize.task import Task
 from inat.study.trial import Trial
@@ -81,6 +82,7 @@ def _data(task: Task, trial: Trial) -> dict[str, Any]:
         "splits": {"train": len(splits.train), "validation": len(splits.val), "test": len(splits.test)},
         "unreadable": splits.skipped,
         "image_size": task.test_data(trial).image_size,
+        "resize": form_of(task.test_data(trial)).recipe,
     }
 
 

@@ -40,11 +40,10 @@ def _head(m: Json) -> Iterator[str]:
 
 
 def _use(m: Json) -> Iterator[str]:
-    side = m["data"]["image_size"]
     yield "## Use\n"
     yield (
-        f"`python -m inat.predict model.ckpt PHOTO...` resizes each photo to {side} x {side} pixels, without keeping "
-        "its aspect ratio. Every photo is assigned one of these classes, even if it shows none of them: "
+        f"`python -m inat.predict model.ckpt PHOTO...` prepares photos as in the training: {m['data']['resize']}. "
+        "Every photo is assigned one of these classes, even if it shows none of them: "
         f"{', '.join(map(escape_markdown, m['data']['classes']))}.\n"
     )
 
@@ -154,7 +153,7 @@ def _exports(m: Json) -> Iterator[str]:
     largest = ", ".join(f"{name} {difference:.1e}" for name, difference in exports["largest_difference"].items())
     yield "## Other formats\n"
     yield f"{' and '.join(f'`{name}`' for name in exports['files'])}, which include scaling and normalisation:\n"
-    yield f"- input `{exports['input']}`; resize photos by bilinear interpolation with antialiasing (Pillow's)"
+    yield f"- input `{exports['input']}`; {m['data']['resize']}, with antialiasing (Pillow's)"
     yield f"- output `{exports['output']}`"
     yield (
         f"- compared with model.ckpt in float32 on {exports['compared_images']} test images, in batches of several "

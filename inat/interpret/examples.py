@@ -9,10 +9,12 @@ import tyro
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inat.config.resume import check_named
+from inat.config.trial import DataConfig
 from inat.config.validation import expanded, raise_if_any
-from inat.constants import DIGITS, TORCHVISION
+from inat.constants import CACHE_DIR, DIGITS, TORCHVISION
 from inat.data.augment import normalise, scale_to_one
-from inat.data.decode import read_image, resize, unreadable_reason
+from inat.data.decode import read_image, unreadable_reason
 from inat.data.loader import as_tensor
 from inat.data.splits import Split, load_splits
 from inat.errors import DataError
@@ -30,7 +32,7 @@ class InterpretOptions:
     data: str | None = None
     """Folder with train/ and val/ or test/, or "digits". Default: the data of the training."""
     cache_dir: Path | None = None
-    """Folder for decoded images. Default: the folder that the training used."""
+    """Folder for decoded images. Needed if the training had this option."""
     output: Path | None = None
     """Folder for the figures. Default: interpret/ beside the model."""
     seed: int = 0
@@ -52,22 +54,30 @@ class Example:
 def test_split(model: Model, options: InterpretOptions) -> Split:
     """The test split at the model's image size.
 
-    Raises DataError if the data is missing or its classes differ from the model's.
+    Raises DataError if the data is missing or its classes differ from the model's, and StudyError if only the
+    checkpoint, which somebody else may have made, names a folder to write decoded images to.
     """
     config = replace(model.checkpoint.config.data, use_augmentation=False)
     if options.data is not None:  # no fingerprint: other images than those of the study are allowed
         named = options.data == DIGITS or options.data.startswith(TORCHVISION)
         data = options.data if named else str(expanded(options.data).absolute())
         config = replace(config, data=data, fingerprint="")
-    if options.cache_dir is not None:
-        config = replace(config, cache_dir=str(expanded(options.cache_dir).absolute()))
-    splits = load_splits(config)
+    splits = load_splits(replace(config, cache_dir=_cache_dir(config, options)))
     if splits.classes != model.classes:
         raise DataError(
             f"{config.data} has the classes {', '.join(splits.classes)}, but the model was trained on "
             f"{', '.join(model.classes)}; pass --data with a folder of these classes"
         )
     return splits.test
+
+
+def _cache_dir(config: DataConfig, options: InterpretOptions) -> str:
+    """The folder that the user names, else the default one: never one that only the checkpoint ``config`` names."""
+    if options.cache_dir is not None:
+        return str(expanded(options.cache_dir).absolute())
+    if config.data != DIGITS:  # nothing of the digits is kept
+        check_named(options.model, {"cache_dir": config.cache_dir}, (), ("cache_dir",))
+    return str(CACHE_DIR)
 
 
 def images_of(split: Split, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -90,7 +100,7 @@ def load_example(model: Model, options: InterpretOptions, photo: Path | None) ->
     if photo is not None:
         path = expanded(photo)
         try:
-            return Example(resize(read_image(path), model.image_size), path.name)
+            return Example(model.form(read_image(path)), path.name)
         except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
             reason = unreadable_reason(error, str(path))
             raise DataError(f"cannot read {path} ({reason}); pass another --photo") from error

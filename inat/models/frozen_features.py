@@ -132,7 +132,8 @@ def _digest(config: TrialConfig, state: str, network: StagedNetwork, split: Spli
     decided_by = [
         FORMAT, state, hashlib.sha256(split.rows.tobytes()).hexdigest(), config.data.image_size, augmentation,
         network.name, network.weights, network.frozen, resolve_precision(config.precision), _device().type,
-        torch.__version__, torchvision.__version__, *([version("timm")] if is_timm(network.name) else []),
+        torch.__version__, torchvision.__version__, *config.data.form_key(),
+        *([version("timm")] if is_timm(network.name) else []),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]
 

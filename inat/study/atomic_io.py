@@ -164,3 +164,9 @@ def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], header:
     names = list(columns)
     cells = [[row.get(name, "") for name in names] for row in rows]
     return csv_rows([names, *cells] if header else cells)
+
+
+def write_table(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> None:
+    """Write a CSV file whose cells may be names of files, which need not be UTF-8."""
+    with atomic_replace(path) as partial:
+        partial.write_text(csv_lines(rows, columns, header=True), encoding="utf-8", errors="surrogateescape")

@@ -35,6 +35,7 @@ from inat.constants import (
     JOURNAL,
     MICRO_BATCH,
     NOTE,
+    PREPARATION,
     STUDY_JSON,
     TRAINABLE,
     TRIAL_COLUMNS_AFTER,
@@ -52,7 +53,7 @@ from inat.study.strange_files import check_files
 from inat.study.trial import Trial
 
 # Columns of an epoch that the journal keeps, beside those of history.csv and the best value of the study's objective.
-JOURNALED = (FOLD, FOLD_BEST, FOLDS_DONE, FINISHED, MICRO_BATCH, NOTE, TRAINABLE)
+JOURNALED = (FOLD, FOLD_BEST, FOLDS_DONE, FINISHED, MICRO_BATCH, NOTE, TRAINABLE, PREPARATION)
 # While epochs arrive, trials.csv is rewritten at most once per TABLE_SECONDS. If a write takes longer than
 # CHEAP_SECONDS, at most TABLE_SHARE of the time is spent on writing.
 TABLE_SECONDS = 1.0

@@ -76,7 +76,11 @@ def _write_best(directory: Path, removed: Removed, path: Path) -> str:
     moved = removed.move(path) if path.exists() else "missing"
     study = Study.open(directory)
     try:
-        write_best(study)
+        write_best(study, named=False)  # somebody else may have written study.json
+    except StudyError as error:
+        folder = study.info.get("config", {}).get("weights_dir")
+        hint = f"; or resume the study with --weights-dir {folder}" if folder else ""
+        raise StudyError(f"{error}{hint}") from error
     finally:
         study.close()
     return f"{moved}; {'written again' if path.exists() else 'nothing to write it from'}"

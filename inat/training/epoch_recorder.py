@@ -13,12 +13,14 @@ from inat.config.objective import ACCURACY
 from inat.config.trial import NO_WEIGHTS, TrialConfig
 from inat.constants import (
     BEST_VAL_ACC,
+    BILINEAR,
     DIVERGED,
     EPOCH,
     FINISHED,
     MAX_EPOCHS_REACHED,
     OUT_OF_PATIENCE,
     SECONDS,
+    SQUASH,
     TRAIN_ACC,
     TRAIN_LOSS,
     VAL_ACC,
@@ -40,7 +42,8 @@ NOT_IDENTITY = frozenset(
 # Left out of the identity at these values: checkpoints of earlier versions do not have these settings.
 EARLIER_VALUES = {
     "metric": ACCURACY.name, "class_weights": NO_WEIGHTS, "balanced_sampler": False, "folds": 0, "fold": 0, "repeat": 0,
-    "test_fraction": 0.2, "group_by": "", "keep_duplicates": True,
+    "test_fraction": 0.2, "group_by": "", "keep_duplicates": True, "resize": SQUASH, "resize_size": 0,
+    "interpolation": BILINEAR,
 }  # fmt: skip
 LOSS_CHECK_BATCHES = 32  # on a GPU, batches between two checks whether the training has diverged
 

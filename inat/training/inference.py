@@ -17,7 +17,7 @@ from torch import Tensor
 from inat.config.validation import expanded
 from inat.constants import BEST_CKPT, MODEL_CKPT
 from inat.data.datamodule import network_input
-from inat.data.decode import IMAGES_PER_TASK, read_image, resize, unreadable_reason
+from inat.data.decode import IMAGES_PER_TASK, Resize, form_of, read_image, unreadable_reason
 from inat.data.loader import Batch, as_tensor
 from inat.errors import ConfigError, StudyError
 from inat.machine import usable_cores
@@ -49,6 +49,11 @@ class Model:
     def image_size(self) -> int:
         """Side in pixels of the images that the network was trained on."""
         return self.checkpoint.config.data.image_size
+
+    @property
+    def form(self) -> Resize:
+        """How a photo becomes an image for the network."""
+        return form_of(self.checkpoint.config.data)
 
     @property
     def batch_size(self) -> int:
@@ -150,7 +155,7 @@ def predict_images(model: Model, paths: Sequence[str], batch_size: int | None = 
     size = batch_size or model.batch_size
     waiting: list[Decoded] = []
     readable = 0
-    for path, image in _decode_ahead(paths, model.image_size, size):
+    for path, image in _decode_ahead(paths, model.form, size):
         waiting.append((path, image))
         readable += not isinstance(image, str)
         if readable == size:
@@ -170,27 +175,27 @@ def _predict_batch(model: Model, decoded: Sequence[Decoded]) -> Iterator[Predict
             yield Prediction(path, row) if np.isfinite(row).all() else Prediction(path, None, NOT_FINITE)
 
 
-def _decode_ahead(paths: Sequence[str], size: int, ahead: int) -> Iterator[Decoded]:
-    """Decode images at ``size`` px in threads, at least ``ahead`` images in advance."""
+def _decode_ahead(paths: Sequence[str], form: Resize, ahead: int) -> Iterator[Decoded]:
+    """Decode images in this ``form`` in threads, at least ``ahead`` images in advance."""
     cores = usable_cores()
     length = max(1, min(IMAGES_PER_TASK, math.ceil(len(paths) / cores)))
     tasks = (paths[start : start + length] for start in range(0, len(paths), length))
     pool = ThreadPoolExecutor(cores)
     try:
-        coming = deque(pool.submit(_decode, task, size) for task in islice(tasks, cores + math.ceil(ahead / length)))
+        coming = deque(pool.submit(_decode, task, form) for task in islice(tasks, cores + math.ceil(ahead / length)))
         while coming:
             ready = coming.popleft().result()
-            coming.extend(pool.submit(_decode, task, size) for task in islice(tasks, 1))
+            coming.extend(pool.submit(_decode, task, form) for task in islice(tasks, 1))
             yield from ready
     finally:
         pool.shutdown(cancel_futures=True)  # also after Ctrl-C
 
 
-def _decode(paths: Sequence[str], size: int) -> list[Decoded]:
+def _decode(paths: Sequence[str], form: Resize) -> list[Decoded]:
     decoded: list[Decoded] = []
     for path in paths:
         try:
-            decoded.append((path, resize(read_image(path), size)))
+            decoded.append((path, form(read_image(path))))
         except Exception as error:  # Pillow's plugins raise almost any exception for a broken file
             decoded.append((path, unreadable_reason(error, path)))
     return decoded

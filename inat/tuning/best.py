@@ -44,13 +44,14 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-def write_best(study: Study) -> Trial | None:
+def write_best(study: Study, *, named: bool = True) -> Trial | None:
     """Write the configuration and the weights of the best trial into the study directory, and return the trial.
 
     Both files are of the same trial: a trial whose weights are missing or damaged is skipped if another trial has
     weights. best.json keeps the checksum of best.ckpt, which is written again if it has another one. The weights of a
-    backbone are completed by its frozen stages. Returns None if no trial has a result yet. Raises
-    DiskFullError, and StudyError if the frozen stages cannot be found; best.json is then written without best.ckpt.
+    backbone are completed by its frozen stages. ``named``: the user has named the folder of published weights in
+    study.json; else it is not used. Returns None if no trial has a result yet. Raises DiskFullError, and StudyError if
+    the frozen stages cannot be found; best.json is then written without best.ckpt.
     """
     best = best_with_weights(study, study.directory)
     if best is None:
@@ -67,7 +68,8 @@ def write_best(study: Study) -> Trial | None:
         return best
     try:
         if is_intact(weights):
-            _copy_weights(study, weights, target, complete="backbone" in best.params)
+            folder = study.info["config"].get("weights_dir") if named else ""
+            _copy_weights(weights, target, folder, complete="backbone" in best.params)
             content[SHA256] = sha256_of(target)
     except DiskFullError:
         raise
@@ -97,14 +99,14 @@ def is_as_written(target: Path, written: dict[str, Any]) -> bool:
     return is_intact(target)
 
 
-def _copy_weights(study: Study, weights: Path, target: Path, complete: bool) -> None:
+def _copy_weights(weights: Path, target: Path, weights_dir: str | None, complete: bool) -> None:
     with atomic_replace(target) as partial:
         if complete:
             from inat.training.checkpoint import (
                 complete_checkpoint,  # loads torch, which the search itself does without
             )
 
-            complete_checkpoint(weights, partial, study.info["config"].get("weights_dir"))
+            complete_checkpoint(weights, partial, weights_dir)
         else:
             shutil.copyfile(weights, partial)
 

@@ -21,7 +21,7 @@ from inat.models import weights
 from inat.models.backbones import frozen_stage_count
 from inat.tuning.backbone_timing import BATCH, NetworkCost, measure_backbone
 from inat.tuning.describe_data import describe_sizes, describe_times
-from inat.tuning.progress import Progress, describe_nothing_left, describe_trials, progress_of
+from inat.tuning.progress import Progress, describe_nothing_left, describe_trials, describe_unplanned, progress_of
 from inat.tuning.space.backbone_checks import choices
 from inat.tuning.task import Task, check_task
 
@@ -134,7 +134,7 @@ def print_plan(config: FinetuneConfig) -> None:
     epochs = f"up to {config.max_epochs} epochs{describe_times(config.folds, config.repeats)}"
     console.print(f"search  {describe_trials(progress).removesuffix(',')}, {epochs}")
     console.print(plan_table(rows))
-    console.print(plan_summary(config, rows))
+    console.print("\n".join([plan_summary(config, rows), *describe_unplanned(config)]))
 
 
 def make_plan(config: FinetuneConfig, task: Task, splits: Splits, progress: Progress) -> list[PlanRow]:

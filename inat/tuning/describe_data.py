@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.escaping import printable
 from analysis.schema import CLASS, COPY_SET, DATA_DIR, DUPLICATES_CSV, LEFT_OUT, PATH, REASON, SKIPPED_CSV, SPLIT
 from analysis.wording import counted, counted_as, describe_ungrouped
 from inat.data.image_files import count_reasons
@@ -14,7 +15,10 @@ from inat.data.splits import Assignment, Splits
 
 
 def describe_images(splits: Splits, assigned: Assignment | None) -> list[str]:
-    """Lines about the splits; ``assigned`` is None for the digits."""
+    """Lines about the splits; ``assigned`` is None for the digits.
+
+    Names with a line break must not look like further lines of the search.
+    """
     lines = [f"images  {describe_sizes(splits)}"]
     if assigned is None:
         return lines
@@ -28,7 +32,7 @@ def describe_images(splits: Splits, assigned: Assignment | None) -> list[str]:
         files = counted_as(len(skipped), "file")
         reasons = count_reasons(row[REASON] for row in skipped)
         lines.append(f"skipped {files} not used: {reasons}; see {DATA_DIR}/{SKIPPED_CSV} in the study")
-    return lines
+    return [printable(line) for line in lines]
 
 
 def describe_sizes(splits: Splits) -> str:

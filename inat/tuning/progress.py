@@ -14,20 +14,25 @@ from inat.study.trial import Trial
 from inat.tuning.provenance import check_unchanged
 from inat.tuning.space import presets
 from inat.tuning.space.grid import params_key
+from inat.tuning.stoppers import describe_reached, reaches_target
 from inat.tuning.task import Task
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The number of trials of a whole search, and those that have ended."""
+    """The number of trials of a whole search, and those that have ended.
+
+    ``reached`` says that one of them has reached the target, so that no more trials run.
+    """
 
     wanted: int
     ended: Sequence[Trial] = ()
+    reached: str = ""
 
     @property
     def left(self) -> int:
         """How many trials are left to run."""
-        return max(0, self.wanted - len(self.ended))
+        return 0 if self.reached else max(0, self.wanted - len(self.ended))
 
     def untried(self, grid: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The configurations of ``grid`` that are left to run, in order."""
@@ -46,8 +51,9 @@ def progress_of(task: Task) -> Progress:
         return Progress(wanted)
     directory = expanded(config.resume)
     check_unchanged(directory, read_info(directory), task.data, presets.space_to_json(task.space))
-    ended = Journal.read(directory).ended()
-    return Progress(wanted, [trial for trial in ended if not (config.retry_failed and trial.state == FAILED)])
+    ended = [trial for trial in Journal.read(directory).ended() if not (config.retry_failed and trial.state == FAILED)]
+    first = next((trial for trial in ended if reaches_target(trial, config.target, config.trainings)), None)
+    return Progress(wanted, ended, describe_reached(first, config.target) if first else "")
 
 
 def wanted_trials(config: SearchConfig, grid: Sequence[object]) -> int:
@@ -69,7 +75,23 @@ def describe_trials(progress: Progress) -> str:
 
 
 def describe_nothing_left(progress: Progress) -> str:
-    """Say that no trial is left to plan."""
+    """Say that no trial is left to plan, and why."""
+    if progress.reached:
+        return f"{progress.reached}, so nothing is left to run; --target None adds trials"
     ended = len(progress.ended)
     whole = "the only trial has" if ended == 1 else f"all {ended:,} trials have"
     return f"{whole} ended, so nothing is left to run; --num-samples with a larger number adds trials of a sampler"
+
+
+def describe_unplanned(config: SearchConfig) -> list[str]:
+    """Lines about options that an estimate does not count."""
+    ends = [f"--time-budget {config.time_budget}: it stops after that time"] if config.time_budget else []
+    if config.target is not None:
+        ends.append(f"--target {config.target:g}: it stops once a trial has reached that {config.objective.short}")
+    lines = [f"limits  the search may end earlier, with {' and '.join(ends)}"] if ends else []
+    if config.compile:
+        lines.append(
+            "compile not in the estimate: --compile takes about half a minute more for each network, and then trains "
+            "at another speed"
+        )
+    return lines

@@ -23,7 +23,7 @@ from inat.tuning.cost_estimate import format_seconds
 from inat.tuning.describe_data import describe_sizes, describe_times
 from inat.tuning.expected_epochs import expected_epochs
 from inat.tuning.network_timing import NetworkSize, NetworkSpeed, measure_speeds, size_of
-from inat.tuning.progress import Progress, describe_nothing_left, describe_trials, progress_of
+from inat.tuning.progress import Progress, describe_nothing_left, describe_trials, describe_unplanned, progress_of
 from inat.tuning.ray_backend.slots import Node, Slots, plan_slots
 from inat.tuning.runner import rungs_of
 from inat.tuning.space.domains import optuna_space
@@ -99,7 +99,7 @@ def print_scratch_plan(config: SearchConfig) -> None:
     console.print(f"search  {describe_epochs(config, cost)}")
     console.print(cost_table(config, cost))
     console.print(describe_time(config, cost))
-    console.print(f"disk    {describe_disk(config, splits, cost)}")
+    console.print("\n".join([f"disk    {describe_disk(config, splits, cost)}", *describe_unplanned(config)]))
 
 
 def estimate_cost(task: Task, splits: Splits, progress: Progress) -> SearchCost:

@@ -127,19 +127,29 @@ class StopAtLimits(SearchStopper):
     def on_trial_update(self, trial: Trial) -> None:
         """Check the best value of a trial that has changed."""
         if self.reached_target(trial) and not self.reason:
-            self.reason = f"{trial.trial_id} reached the target {trial.objective.short} of {self._target:g}"
+            self.reason = describe_reached(trial, self._target)
 
     def reached_target(self, trial: Trial) -> bool:
         """Whether there is a target and the trial has reached it, with folds as its mean over all of them."""
-        value = trial.best_value
-        if self._target is None or value is None or (trial.folded and trial.folds_done < self._trainings):
-            return False
-        return trial.objective.reaches(value, self._target)
+        return reaches_target(trial, self._target, self._trainings)
 
     def stop_all(self) -> bool:
         if not self.reason and self._ends is not None and time.monotonic() >= self._ends:
             self.reason = f"the time budget of {self._seconds:g} s is used up"
         return bool(self.reason)
+
+
+def reaches_target(trial: Trial, target: float | None, trainings: int) -> bool:
+    """Whether ``target`` is not None and the trial has reached it, with folds as its mean over all ``trainings``."""
+    value = trial.best_value
+    if target is None or value is None or (trial.folded and trial.folds_done < trainings):
+        return False
+    return trial.objective.reaches(value, target)
+
+
+def describe_reached(trial: Trial, target: float | None) -> str:
+    """Say that a trial has reached the target."""
+    return f"{trial.trial_id} reached the target {trial.objective.short} of {target:g}"
 
 
 class StopAtWriteError(SearchStopper):

@@ -1,7 +1,7 @@
 """What a search is asked to do, checked before Ray starts; a search and its plan are refused for the same reasons."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from inat.config.objective import TOP2
@@ -69,6 +69,7 @@ def check_metric(config: SearchConfig, data: DataSummary) -> None:
 
 
 def data_configs(config: SearchConfig, space: Mapping[str, Any]) -> list[DataConfig]:
-    """Return the data settings of the trials of ``space``, one for each image size."""
+    """Return the data settings of the trials of ``space``, one for each form that their images have."""
     augmented = True in backbone_checks.choices(space, "use_augmentation")
-    return [config.data_config(s, use_augmentation=augmented) for s in backbone_checks.image_sizes(config, space)]
+    data = config.data_config(use_augmentation=augmented)
+    return [replace(data, **form) for form in backbone_checks.image_forms(config, space)]

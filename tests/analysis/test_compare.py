@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.__main__ import compare, main
 from analysis.compare import comparison
 from analysis.study import StudyData, load_study
 from inat.study.study import Study
@@ -109,3 +110,78 @@ def test_studies_with_different_objectives_are_refused_unless_a_metric_is_named(
         comparison({name: load_study(path) for name, path in paths.items()})
     table = comparison({name: load_study(path, metric="val_acc") for name, path in paths.items()})
     assert table["best"].tolist() == [0.5, 0.5]
+
+
+def photos_study(directory: Path, fingerprint: str) -> Path:
+    data = {"source": f"/photos/{fingerprint}", "fingerprint": fingerprint * 64, "classes": ["a"]}
+    study = Study.create(directory, {"config": {}, "data": data})
+    for number, accuracy in enumerate([0.2, 0.3, 0.5, 0.4, 0.35, 0.45]):
+        trial = study.add_trial({"backbone": "vit", "strategy": "lora", "learning_rate": 10.0**-number})
+        for epoch in (1, 2):
+            value = accuracy * epoch / 2
+            study.add_epoch(trial.trial_id, {"epoch": epoch, "val_acc": value, "best_val_acc": value, "seconds": 30.0})
+        study.end_trial(trial.trial_id, "completed")
+    study.close()
+    return directory
+
+
+def test_the_command_refuses_other_photos_in_one_line_and_names_the_option(tmp_path, capsys, monkeypatch):
+    paths = [photos_study(tmp_path / "here", "a"), photos_study(tmp_path / "there", "b")]
+    monkeypatch.setattr(sys, "argv", ["analysis", "compare", *map(str, paths)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    error = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert error.startswith("error: the studies cannot be compared: here and there have different photos (/photos/a")
+    assert error.endswith("pass --different-data to see them anyway\n")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "comparison.csv").exists()
+
+
+def test_with_the_option_the_difference_stands_above_the_table(tmp_path, capsys):
+    paths = (photos_study(tmp_path / "here", "a"), photos_study(tmp_path / "there", "b"))
+    compare(paths, different_data=True, price_per_hour=6.0)
+    printed = capsys.readouterr().out
+    assert printed.startswith("Different data: here and there have different photos")
+    assert printed.index("Different data") < printed.index("| study")
+    table = pd.read_csv(tmp_path / "comparison.csv").set_index("study")
+    assert table.at["here", "equal_trials"] == 6
+    assert table.at["here", "expected_best"] == 0.5
+    assert table.at["here", "cost"] == pytest.approx(0.1)  # a minute
+    assert table.at["here", "total_cost"] == pytest.approx(0.6)
+    assert table.at["there", "epochs_to_95"] == 2
+    assert table.at["there", "spread"] == pytest.approx(0.3)
+    assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_price_that_is_none_is_refused(tmp_path):
+    study = photos_study(tmp_path / "here", "a")
+    for price in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"--price-per-hour must be positive, got "):
+            compare((study,), price_per_hour=price)
+
+
+def test_gains_of_classes_are_drawn_if_two_studies_have_a_final_model(tmp_path, capsys):
+    paths = (photos_study(tmp_path / "here", "a"), photos_study(tmp_path / "there", "a"))
+    for path, recall in zip(paths, (0.2, 0.8), strict=True):
+        (path / "final").mkdir()
+        rows = [{"class": "bird", "recall": recall, "support": 50}]
+        test = {"accuracy": recall, "images": 50, "per_class": rows}
+        (path / "final" / "metrics.json").write_text(json.dumps({"format": 1, "winner": {}, "test": test}))
+    compare(paths)
+    printed = capsys.readouterr().out
+    row = next(line for line in printed.splitlines() if line.startswith("| bird"))
+    assert [cell.strip() for cell in row.split("|")[1:8]] == ["bird", "there", "here", "50", "0.8", "0.2", "0.6"]
+    assert (tmp_path / "comparison-classes.png").exists()
+
+
+def test_a_strange_source_cannot_add_markup(tmp_path, capsys):
+    study = photos_study(tmp_path / "here", "a")
+    info = json.loads((study / "study.json").read_text())
+    info["data"]["source"] = "<img src=x>\n# big\x1b[31m"
+    (study / "study.json").write_text(json.dumps(info))
+    compare((study,))
+    for text in (capsys.readouterr().out, (tmp_path / "comparison.md").read_text()):
+        assert "<img" not in text
+        assert "\n# big" not in text
+        assert "\x1b" not in text

@@ -22,7 +22,7 @@ PUBLIC = (
 )  # fmt: skip
 INTERNAL = {
     "analysis.claims.check.compare_groups", "analysis.claims.check.verdict_of",
-    "analysis.compare.epochs_to_best", "analysis.compare.with_network_and_strategy",
+    "analysis.compare.epochs_to_best",
     "analysis.early_stopping.audit.best_possible", "analysis.early_stopping.timeline.busy_between",
     "analysis.stats.correlation.correlate", "analysis.stats.optuna_importance.completed_trials",
     "analysis.report.build.page_data",

@@ -125,3 +125,10 @@ def test_resume_allows_other_weights_folders_but_no_other_grid():
         check_resumable(stored, dataclasses.replace(stored, backbones=("resnet50",)))
     with pytest.raises(ConfigError, match="--num-samples 5 is below the study's None"):
         check_resumable(stored, dataclasses.replace(stored, num_samples=5))
+
+
+def test_a_study_of_an_earlier_version_squashed_its_photos():
+    stored = FinetuneConfig(data="photos").to_json()
+    assert FinetuneConfig.from_json(stored).resize == "crop"
+    del stored["resize"]
+    assert FinetuneConfig.from_json(stored).resize == "squash"

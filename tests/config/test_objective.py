@@ -43,3 +43,9 @@ def test_a_study_without_a_metric_optimised_the_accuracy(info):
 def test_an_unknown_metric_is_refused(name):
     with pytest.raises(StudyError, match="names the unknown metric .*; choose from accuracy, balanced_accuracy"):
         objective_of({"config": {"metric": name}})
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=lambda one: one.name)
+def test_a_value_that_is_no_number_counts_as_the_worst_one(objective):
+    assert objective.clamp(math.nan) == objective.worst
+    assert objective.clamp(-objective.sign * math.inf) == objective.worst

@@ -25,6 +25,12 @@ def test_a_trial_without_an_image_size_takes_the_published_one(name, side):
     assert FinetuneConfig(backbones=(name,)).resolved_image_size == side
 
 
+def test_images_are_made_as_for_the_published_weights():
+    facts = backbone_facts("timm:tf_efficientnet_lite0")  # a share of 0.875 of 256 px
+    assert (facts.image_size, facts.resize_size, facts.interpolation) == (224, 256, "bicubic")
+    assert backbone_facts("timm:vit_small_patch14_dinov2").resize_size == 518
+
+
 def test_all_wrong_names_of_a_search_are_one_error_with_close_names():
     names = ("timm:convnxt_tiny", "timm:convnext_tiny.fb_in", "timm:qqqq", "resnet", "timm:test_vit")
     with pytest.raises(ConfigError) as caught:

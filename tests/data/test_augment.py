@@ -15,7 +15,7 @@ from inat.config.trial import CROP_MARGIN
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.data import augment as augmentation
 from inat.data.augment import augment, normalise, random_affines, random_crops, resample, scale_to_one
-from inat.data.decode import read_image, resize
+from inat.data.decode import Resize, read_image
 
 CPU = torch.device("cpu")
 REAL_IMAGES = sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
@@ -158,7 +158,7 @@ def test_crops_of_the_stored_image_are_near_those_of_the_original(size):
     values = []
     for path in REAL_IMAGES:
         original = read_image(path)
-        stored = torch.tensor(resize(original, CROP_MARGIN * size)).permute(2, 0, 1).unsqueeze(0)
+        stored = torch.tensor(Resize(CROP_MARGIN * size)(original)).permute(2, 0, 1).unsqueeze(0)
         for _ in range(30):
             centre, half = random_crops(torch.tensor([original.width / original.height]))
             box = torch.cat([centre - half, centre + half], 1)[0].add(1).div(2).tolist()

@@ -73,3 +73,8 @@ def test_ten_times_the_photos_lead_to_advice_unless_a_metric_was_chosen():
     assert len(describe_balance(classes, counts, ACCURACY)) == 2
     assert len(describe_balance(classes, counts, OBJECTIVES["macro_f1"])) == 1
     assert len(describe_balance(classes, counts | {"train": [11, 40, 40, 40, 100]}, ACCURACY)) == 1
+
+
+def test_a_class_with_a_line_break_does_not_forge_a_line():
+    counts = {"train": [9, 5], "val": [1, 1], "test": [1, 1]}
+    assert "\n" not in "".join(describe_balance(["a\nbest    t0000", "b"], counts, ACCURACY))

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+from torchvision import transforms
 
-from inat.data.decode import read_image, resize
+from inat.data.decode import Resize, read_image
 from inat.data.file_kinds import image_suffixes, register_plugins
 
 # A build silences the warnings of Pillow and lists the files that it cannot read.
@@ -108,7 +111,7 @@ def test_unusual_images_are_read_as_rgb(tmp_path, name, make, colour):
     make(tmp_path / name)
     image = read_image(tmp_path / name)
     assert image.mode == "RGB"
-    small = resize(image, 4)
+    small = Resize(4)(image)
     assert small.shape == (4, 4, 3)
     assert np.abs(small.astype(int) - colour).max() <= 3  # JPEG and WebP are lossy
 
@@ -202,3 +205,39 @@ def test_a_program_that_draws_is_not_run_whatever_its_name(tmp_path, monkeypatch
     with pytest.raises(ValueError, match="EPS is a program that draws, which is not run"):
         read_image(photo)
     assert not ran.exists()
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+METHODS = {name: transforms.InterpolationMode(name) for name in ("bilinear", "bicubic")}
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 40), st.integers(0, 15), st.sampled_from(sorted(METHODS)))
+def test_resized_images_have_the_bits_of_torchvision(width, height, size, margin, interpolation):
+    image, method = noise(width, height), METHODS[interpolation]
+    squashed = transforms.Resize((size, size), method)(image)
+    assert np.array_equal(Resize(size, 0, interpolation)(image), np.asarray(squashed))
+    if max(width, height) <= 8 * min(width, height):
+        cut = transforms.CenterCrop(size)(transforms.Resize(size + margin, method)(image))
+        assert np.array_equal(Resize(size, size + margin, interpolation)(image), np.asarray(cut))
+
+
+@pytest.mark.parametrize("shape", [(1, 20_000), (20_000, 1)])
+def test_the_centre_of_a_panorama_is_cut_out_without_enlarging_all_of_it(shape):
+    image = Image.new("RGB", shape, RED)
+    image.putpixel((shape[0] // 2, shape[1] // 2), BLUE)
+    square = Resize(8, 10)(image)
+    assert square.shape == (8, 8, 3)
+    assert square[..., 2].max() > 100
+    assert Resize(8, 1000, "bicubic")(image).shape == (8, 8, 3)
+
+
+def test_each_form_has_a_name_of_its_own_and_says_how_to_prepare_photos():
+    forms = [Resize(8), Resize(8, 8), Resize(8, 9), Resize(8, 9, "bicubic"), Resize(8, 0, "bicubic"), Resize(9)]
+    assert forms[0].suffix == "8px"  # the stores of earlier versions
+    assert len({form.suffix for form in forms}) == len(forms)
+    assert not any("-" in form.suffix for form in forms)
+    assert forms[0].recipe == "resize photos to 8 x 8 px, bilinear"
+    assert forms[3].recipe == "resize the shorter side of photos to 9 px, bicubic, and cut out the central 8 x 8 px"

@@ -353,3 +353,24 @@ def test_the_size_is_shown_before_decoding(image_tree, tmp_path, capsys):
     open_small(image_tree(), tmp_path / "cache", size=100)
     assert "decoding 20 photos of" in (err := capsys.readouterr().err)
     assert "at 100 px: 600.0 kB in" in err
+
+
+@pytest.mark.parametrize("name", ["L" * 255, "é" * 127])
+def test_a_folder_with_the_longest_name_has_a_store(tmp_path, name):
+    for folder in ("bird", "fish"):
+        write_image(tmp_path / name / folder / "0.jpg")
+    assert len(open_small(tmp_path / name, tmp_path / "cache").labels) == 2
+
+
+def test_a_folder_with_a_usual_name_keeps_the_name_of_its_store(image_tree, tmp_path):
+    root = image_tree()
+    directory = open_small(root, tmp_path / "cache").directory
+    assert re.fullmatch(r"photos-train-[0-9a-f]{16}-16px", directory.name)
+
+
+def test_photos_that_all_are_unreadable_come_without_a_share_to_allow(image_tree, tmp_path):
+    root = image_tree(train=2)
+    for path in (root / "train").rglob("*.jpg"):
+        path.write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"4 of 4 photos .* remove or replace those listed in .*skipped.csv$"):
+        open_small(root, tmp_path / "cache")

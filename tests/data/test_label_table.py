@@ -179,3 +179,53 @@ def test_a_column_that_names_only_training_images_says_so(photos, tmp_path):
     rows = "".join(f"{path},{label},train\n" for path, label in ROWS)
     listing = list_table(photos, write(tmp_path / "t.csv", f"path,label,split\n{rows}"))
     assert listing.meaning.startswith("t.csv gives only the split train: the test split is cut from all images")
+
+
+@pytest.mark.parametrize("other", ["./0.jpg", "sub/../0.jpg", "0", "{root}/0.jpg", "{root}/./0.jpg"])
+def test_a_photo_that_is_named_in_two_ways_is_one_photo(photos, tmp_path, other):
+    second = other.format(root=photos)
+    same = write(tmp_path / "same.csv", f"path,label\n0.jpg,bird\n{second},bird\n3.jpg,fish\n")
+    assert list_table(photos, same).names == ("0.jpg", "3.jpg")
+    two = write(tmp_path / "two.csv", f"path,label\n0.jpg,bird\n{second},fish\n3.jpg,fish\n")
+    with pytest.raises(DataError, match=r"gives 0.jpg the labels 'bird' and 'fish'"):
+        list_table(photos, two)
+
+
+def test_each_file_is_used_or_listed_once(photos, tmp_path):
+    write_image(photos / ".hidden.jpg", seed=9)
+    (photos / "clip.mp4").write_bytes(b"x")
+    rows = "0.jpg,bird\n1.jpg,\n3.jpg,fish\n3.jpg,\n.hidden.jpg,bird\nclip.mp4,fish\n"
+    found = list_table(photos, write(tmp_path / "t.csv", f"path,label\n{rows}")).development
+    listed = sorted([*found.paths, *(file.path for file in found.unused)])
+    assert listed == sorted(str(path.relative_to(photos)) for path in photos.rglob("*") if path.is_file())
+    assert [tuple(file) for file in found.unused] == [
+        ("1.jpg", "no label in t.csv"), ("sub/2.jpg", "not in the table of labels"),
+    ]  # fmt: skip
+
+
+def test_a_name_that_begins_with_two_dots_is_in_the_folder(photos, tmp_path):
+    write_image(photos / "..x.jpg", seed=9)
+    listing = list_table(photos, write(tmp_path / "t.csv", "path,label\n..x.jpg,bird\n3.jpg,fish\n"))
+    assert [file.size > 0 for file in listing.development.files] == [True, True]
+
+
+def test_a_path_of_windows_cannot_leave_the_folder(photos, tmp_path):
+    with pytest.raises(DataError, match=r"names '\.\./\.\./secret.jpg', which leads out of"):
+        list_table(photos, write(tmp_path / "t.csv", "path,label\nsub\\..\\..\\..\\secret.jpg,a\n"))
+
+
+@pytest.mark.parametrize("path", ["x" * 400, f"sub\\{'x' * 400}.jpg"])
+def test_a_name_that_no_file_can_have_is_a_missing_photo(photos, tmp_path, path):
+    listing = list_table(photos, write(tmp_path / "t.csv", f"path,label\n{path},bird\n3.jpg,fish\n"))
+    assert [file.size > 0 for file in listing.development.files] == [False, True]
+
+
+def test_a_header_that_no_file_can_have_is_refused_in_a_short_sentence(photos, tmp_path):
+    with pytest.raises(DataError, match=r"has no column 'path', only 'x+', 'label'") as caught:
+        list_table(photos, write(tmp_path / "t.csv", f"{'x' * 400},label\n3.jpg,fish\n"))
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+def test_metadata_about_other_things_leaves_the_folders_as_they_are(photos):
+    write(photos / "metadata.csv", "image_id,age\nx1,7\n")
+    assert find_metadata(photos) is None

@@ -121,3 +121,16 @@ def test_moving_an_image_to_another_split_changes_the_fingerprint(tmp_path):
     assert list_folders(copy).fingerprint() == before
     os.rename(copy / "train/bird/2.jpg", copy / "val/bird/3.jpg")
     assert list_folders(copy).fingerprint() != before
+
+
+def test_photos_beside_the_split_folders_are_named(tmp_path):
+    write_tree(tmp_path, "train/bird", "train/fish", "val/bird", "val/fish", "extra/cat", "unlabelled")
+    assert list_folders(tmp_path).notes == ("no photos are used of extra, unlabelled, beside the split folders",)
+    write_image(tmp_path / "loose.jpg")
+    assert list_folders(tmp_path).notes[1] == f"the photos in {tmp_path} itself are not used"
+    shutil.rmtree(tmp_path / "val")
+    assert len(list_folders(tmp_path).notes) == 2
+
+
+def test_a_folder_of_splits_alone_needs_no_note(tmp_path):
+    assert list_folders(write_tree(tmp_path, "train/bird", "train/fish", "val/bird", "val/fish")).notes == ()

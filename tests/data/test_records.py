@@ -163,3 +163,9 @@ def test_photos_in_no_group_are_counted_beside_the_groups_as_in_the_report(confi
         f"groups  {len(named['train'])} in train, {len(named['val'])} in validation, 0 in test, none on two sides; "
         f"{alone} photos match no group and count alone; validation"
     )
+
+
+def test_a_photo_with_a_line_break_in_its_name_does_not_forge_a_line(root, config):
+    for folder in ("bird", "fish"):
+        shutil.copy(root / "train/bird/9.jpg", root / "train" / folder / "\nbest    t0000.jpg")
+    assert not [line for line in describe_images(load_splits(config), assignment(config)) if "\n" in line]

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +7,8 @@ import pytest
 
 from inat.config.trial import DataConfig
 from inat.data import digits
-from inat.data.splits import inspect_data, list_test_images, load_splits
+from inat.data.listing import groups_of, list_data
+from inat.data.splits import assignment, inspect_data, list_test_images, load_splits
 from inat.errors import DataError
 from tests.conftest import write_image
 
@@ -92,3 +94,37 @@ def test_digits_are_enlarged_without_blur():
     assert small.min() == 0
     assert small.max() == 255
     assert labels[:5].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("pattern", ["(x)?", "^"])
+def test_a_pattern_that_finds_only_empty_groups_is_refused(image_tree, pattern):
+    config = DataConfig(data=str(image_tree()), image_size=16, group_by=pattern)
+    with pytest.raises(DataError, match=r"matches only empty parts of the paths; the first is 'train/bird/0.jpg'"):
+        groups_of(list_data(config), config.group_by)
+
+
+def test_a_test_split_that_leaves_too_few_photos_is_named(image_tree):
+    root = image_tree() / "train"
+    (root.parent / "val").rename(root.parent.parent / "other")
+    config = DataConfig(data=str(root.parent), image_size=16, test_fraction=0.9)
+    with pytest.raises(DataError, match=r"has 2 photos without the test split \(--test-fraction 0.9\), so the valid"):
+        inspect_data(config)
+
+
+def test_copies_of_photos_in_another_class_are_told_from_missing_photos(image_tree, tmp_path):
+    root = image_tree()
+    for number in range(10):
+        shutil.copy(root / f"train/bird/{number}.jpg", root / f"train/fish/{number}.jpg")
+    config = DataConfig(data=str(root), image_size=16, cache_dir=str(tmp_path / "cache"), keep_duplicates=False)
+    with pytest.raises(DataError, match=r"fish has 0 different photos, and a class needs at least 2"):
+        assignment(config)
+
+
+def test_a_class_that_is_too_rare_for_a_split_is_not_said_to_be_in_groups(image_tree, tmp_path):
+    root = image_tree(classes=("a", "b"), train=40) / "train"
+    for number in range(3):
+        write_image(root / "rare" / f"{number}.jpg", seed=9000 + number)
+        write_image(root.parent / "val" / "rare" / f"{number}.jpg", seed=9500 + number)
+    config = DataConfig(data=str(root.parent), image_size=16, cache_dir=str(tmp_path / "cache"), val_share=0.1)
+    with pytest.raises(DataError, match=r"class 'rare' has no photo among the 9 of the validation split; add photos"):
+        assignment(config)

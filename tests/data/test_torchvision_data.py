@@ -8,6 +8,7 @@ from PIL import Image
 from inat.config.trial import DataConfig
 from inat.data.cache import cached_stores
 from inat.data.splits import assignment, inspect_data, load_splits
+from inat.data.torchvision_data import list_torchvision
 from inat.errors import ConfigError, DataError
 
 
@@ -93,3 +94,8 @@ def test_root_and_data_need_each_other(tmp_path):
         DataConfig(data="torchvision:CIFAR10", image_size=16)
     with pytest.raises(ConfigError, match="needs a data set such as --data torchvision:CIFAR10"):
         DataConfig(data=str(tmp_path), root=str(tmp_path), image_size=16)
+
+
+def test_a_name_in_another_case_is_understood():
+    with pytest.raises(DataError, match=r"no data set 'cifar10'; did you mean CIFAR10 or"):
+        list_torchvision("torchvision:cifar10", Path())

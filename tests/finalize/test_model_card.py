@@ -27,6 +27,7 @@ def metrics() -> dict:
         "winner": {"trial_id": "t0003", "name": "net", "n": 1, "in_words": ["It wins.", "It shrank."]},
         "model": run | {"config": {"activation": "relu"}, "sha256": "abc"},
         "data": {"source": "photos", "fingerprint": "f00", "classes": ["ant", "bee"], "image_size": 16,
+        "resize": "resize photos to 16 x 16 px, bilinear",
                  "splits": {"train": 1000, "validation": 20, "test": 7}},
         "exports": {"files": ["model.onnx"], "input": "images", "output": "probabilities", "compared_images": 7,
                     "tolerance": 1e-4, "largest_difference": {"onnx": 2e-7}},

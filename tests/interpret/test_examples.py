@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from inat.data.datamodule import ImageDataModule
-from inat.errors import DataError
+from inat.errors import DataError, StudyError
 from inat.interpret.examples import InterpretOptions, load_example, network_input, test_split
 from inat.training.inference import open_model
 from tests.conftest import write_image
@@ -14,7 +14,7 @@ test_split.__test__ = False
 
 def test_the_test_split_comes_from_the_configuration_unless_data_is_given(image_model, image_tree, tmp_path):
     model = open_model(image_model)
-    assert len(test_split(model, InterpretOptions(model=image_model))) == 22
+    assert len(test_split(model, InterpretOptions(model=image_model, cache_dir=tmp_path / "cache"))) == 22
     moved = tmp_path / "moved"
     (tmp_path / "photos").rename(moved)
     with pytest.raises(DataError, match=r"photos does not exist; pass --data FOLDER"):
@@ -22,6 +22,21 @@ def test_the_test_split_comes_from_the_configuration_unless_data_is_given(image_
     split = test_split(model, InterpretOptions(model=image_model, data=str(moved), cache_dir=tmp_path / "new"))
     assert len(split) == 22
     assert len(list((tmp_path / "new").glob("moved-val-*-16px"))) == 1
+
+
+def test_a_folder_that_only_the_checkpoint_names_is_not_written_to(image_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("inat.interpret.examples.CACHE_DIR", tmp_path / "mine")
+    checkpoint = torch.load(image_model, weights_only=True)
+    hostile = tmp_path / "theirs"
+    checkpoint["trial_params"]["cache_dir"] = str(hostile)
+    torch.save(checkpoint, image_model)
+    with pytest.raises(StudyError, match=rf"used only if you name them, too; add --cache-dir {hostile}"):
+        test_split(open_model(image_model), InterpretOptions(model=image_model))
+    checkpoint["trial_params"]["cache_dir"] = "/home/somebody/.cache/inat"  # the default of another user
+    torch.save(checkpoint, image_model)
+    assert len(test_split(open_model(image_model), InterpretOptions(model=image_model))) == 22
+    assert (tmp_path / "mine").exists()
+    assert not hostile.exists()
 
 
 def test_images_of_other_classes_are_refused(image_model):

@@ -94,9 +94,9 @@ def test_computing_features_keeps_the_random_state_of_the_trial(plan_of):
     "change",
     [
         {"strategy": "freeze_partial", "k_layers": 1}, {"image_size": 48}, {"precision": "bf16-mixed"},
-        {"weights": "none"}, {"val_share": 0.3},
+        {"weights": "none"}, {"val_share": 0.3}, {"resize": "crop"}, {"interpolation": "bicubic"},
     ],
-    ids=["split point", "size", "precision", "weights", "rows"],
+    ids=["split point", "size", "precision", "weights", "rows", "crop", "interpolation"],
 )  # fmt: skip
 def test_settings_that_change_the_values_have_their_own_directories(plan_of, change):
     assert not set(names(plan_of())) & set(names(plan_of(**change)))

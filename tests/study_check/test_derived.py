@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from inat.config.search import SearchConfig
-from inat.errors import StudyError
+from inat.config.trial import TrialConfig
+from inat.errors import ConfigError, StudyError
 from inat.study.study import Study
 from inat.study_check import derived
 from inat.study_check.command import check_study
+from inat.training.fit import fit
 from inat.tuning.best import read_best
 from inat.tuning.space import presets
+from tests.conftest import Rows
 from tests.helpers import run_epochs
 
 PARAMS = {"first_layer_filters": 8, "filter_org": 1, "conv_layers": 2, "activation": "relu", "dropout": 0.2,
@@ -116,3 +119,26 @@ def test_a_repair_does_not_run_the_python_file_that_only_the_study_names(tmp_pat
     assert check_study(study.directory, True, lines.append) == (1, 1)
     assert f"not mended: study.db needs the search space in {space}; --resume STUDY writes it again" in lines[1]
     assert not ran.exists()
+
+
+def test_a_folder_of_weights_that_only_the_study_names_is_not_read(tmp_path, backbone_params, weights_dir, monkeypatch):
+    study = Study.create(tmp_path / "study", {"config": {"weights_dir": str(weights_dir)}})
+    trial_id = study.add_trial({"backbone": "mobilenet_v2", "learning_rate": 1e-2}).trial_id
+    path = study.checkpoint_dir(trial_id) / "best.ckpt"
+    path.parent.mkdir(parents=True)
+    fit(TrialConfig.from_params(backbone_params | {"max_epochs": 1}), [Rows(weights=path)])
+    run_epochs(study, trial_id, [0.5])
+    study.end_trial(trial_id, "completed")
+    study.close()
+    asked = []
+
+    def find_weights(backbone, folder=None, **_):
+        asked.append(folder)
+        raise ConfigError("no weights of mobilenet_v2")
+
+    monkeypatch.setattr("inat.models.factory.find_weights", find_weights)
+    (study.directory / "best.json").write_text("damaged")
+    lines = []
+    assert check_study(study.directory, True, lines.append) == (1, 1)
+    assert asked == [None]
+    assert lines[-1].endswith(f"no weights of mobilenet_v2; or resume the study with --weights-dir {weights_dir}")

@@ -170,6 +170,39 @@ def test_a_plan_of_a_study_is_of_what_is_left(measured, tmp_path, capsys):
     study.close()
 
 
+@pytest.mark.parametrize(("metric", "value"), [("accuracy", 0.9), ("val_loss", 0.2)])
+def test_a_plan_of_a_study_that_has_reached_its_target_has_nothing_left(measured, tmp_path, capsys, metric, value):
+    settings = {"data": "digits", "num_samples": 12, "metric": metric, "folds": 2}
+    study, _ = search.open_study(SearchConfig(**settings, storage_path=tmp_path, name="study"))
+    trial_id = study.add_trial({"x": 1}).trial_id
+    column = study.objective.best_column
+    rows = ({column: value, "fold": fold, "fold_best": value, "folds_done": fold} for fold in (1, 2))
+    for epoch, row in enumerate(rows, start=1):
+        study.add_epoch(trial_id, {"epoch": epoch, **row}, node="")
+    study.end_trial(trial_id, "completed")
+    study.close()
+    resumed = SearchConfig(**settings, resume=study.directory, target=value)
+    scratch_plan.print_scratch_plan(resumed)
+    words = f"search  t0000 reached the target {study.objective.short} of {value}, so nothing is left to run; --target"
+    assert words in " ".join(capsys.readouterr().out.split()).replace("search t0", "search  t0")
+    assert measured == []
+    missed = value + 0.05 if metric == "accuracy" else value - 0.05
+    assert cost_of(SearchConfig(**settings, resume=study.directory, target=missed)).trials == 11
+
+
+def test_a_plan_names_the_options_that_it_does_not_count(measured, capsys, monkeypatch):
+    monkeypatch.setattr("inat.training.precision.check_compiler", lambda: None)
+    settings = {"data": "digits", "num_samples": 12}
+    scratch_plan.print_scratch_plan(SearchConfig(**settings))
+    assert not {"limits", "compile"} & set(capsys.readouterr().out.split())
+    scratch_plan.print_scratch_plan(SearchConfig(**settings, compile=True, target=0.9, time_budget="2h"))
+    text = " ".join(capsys.readouterr().out.split())
+    assert (
+        "limits the search may end earlier, with --time-budget 2h: it stops after that time and --target 0.9: " in text
+    )
+    assert "compile not in the estimate: --compile takes about half a minute more for each network" in text
+
+
 def test_a_plan_of_a_study_with_other_photos_is_refused(photos, tmp_path):
     study, _ = search.open_study(SearchConfig(**photos, name="study"))
     study.close()

@@ -1,29 +1,17 @@
 """The section about a study's final model, which ``python -m inat.finalize`` writes."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.figures.final import plot_confusion, plot_reliability
-from analysis.files import read_json
 from analysis.objective import ACCURACY
 from analysis.report.document import Fact, Item, ReportFigure, Section, Table, section
 from analysis.schema import CONSTANT_ACC, FINAL_DIR, METRICS_JSON, TEST
 
-FORMAT = 1  # version of metrics.json; other versions are ignored
 # What reading a metrics.json raises that somebody else changed or cut.
 DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
 BIN_COLUMNS = ["confidence", "accuracy", "low", "high", "images"]
-
-
-def read_final(path: Path) -> dict[str, Any]:
-    """The final/metrics.json of a study; empty if there is none, or if it has another format."""
-    try:
-        content = read_json(path / FINAL_DIR / METRICS_JSON, inside=path)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) and content.get("format") == FORMAT and content.get(TEST) else {}
 
 
 def final_fact(metrics: dict[str, Any]) -> list[Fact]:

@@ -17,6 +17,7 @@ from inat.config.trial import DataConfig
 from inat.constants import DIGITS, TEST, THUMBNAILS_NPY, TRAIN, VAL
 from inat.data import digits
 from inat.data.copies_store import open_copies
+from inat.data.decode import form_of
 from inat.data.duplicates import no_copies
 from inat.data.image_files import ImageFiles, Listing
 from inat.data.image_store import ImageStore, open_stores
@@ -40,7 +41,7 @@ class Collected:
     width and height, 0 where they are unknown; ``brightness`` (N,) is the mean in 0..1. ``formats`` and ``modes`` count
     the images whose header is known. ``image`` returns the stored pixels of a row. The frames are those of
     ``analysis.report.sections.data``, and ``copy_rows`` are the sets of copies in the order of ``copies``. ``problem``
-    says why nothing can be trained on these images.
+    says why nothing can be trained on these images; ``notes`` are further sentences for the user.
     """
 
     config: DataConfig
@@ -63,6 +64,7 @@ class Collected:
     )
     copy_rows: Sequence[Sequence[int]] = ()
     problem: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def collect(config: DataConfig) -> Collected:
@@ -83,7 +85,7 @@ def collect(config: DataConfig) -> Collected:
 def _without_splits(config: DataConfig) -> Assignment:
     """All images as one list, for data that cannot be split; a held-out test split stays one."""
     listing = list_data(config)
-    stores = tuple(open_stores(part, [config.image_size], Path(config.cache_dir), 1.0)[0] for part in listing.parts)
+    stores = tuple(open_stores(part, [form_of(config)], Path(config.cache_dir), 1.0)[0] for part in listing.parts)
     usable = np.concatenate([store.aspects > 0 for store in stores])
     held_out = np.array([*listing.roles, *[TEST] * (len(usable) - len(listing.roles))]) == TEST
     copies = no_copies(len(usable)) if config.keep_duplicates else open_copies(stores)
@@ -106,7 +108,7 @@ def _collect_files(config: DataConfig, assigned: Assignment, problem: str) -> Co
         config, "not split, see the error below" if problem else listing.meaning, listing.development.classes,
         listing.names, np.array(listing.labels, np.int64), aspects > 0, split.astype(str), sizes, aspects,
         _brightness(assigned.stores), partial(stored_image, assigned), splits, formats, modes,
-        _frame(skipped_table(assigned), PATH, REASON), copies, copy_sets(assigned), problem,
+        _frame(skipped_table(assigned), PATH, REASON), copies, copy_sets(assigned), problem, listing.notes,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from rich.table import Column, Table
 
+from analysis.escaping import printable
 from analysis.markdown import format_duration
 from analysis.report.sections.data import SPLITS, class_counts, describe_constant
 from analysis.schema import LEFT_OUT
@@ -28,6 +29,7 @@ def describe(found: Collected, data: str, time: SearchTime | None) -> list[str |
         f"splits      {facts.split_sizes(found)}",
         f"            {found.meaning}",
     ]
+    lines += [f"note        {note}" for note in found.notes]
     if groups := facts.groups(found):
         lines.append(f"groups      {groups}")
     rest = [
@@ -41,7 +43,9 @@ def describe(found: Collected, data: str, time: SearchTime | None) -> list[str |
         f"store       {facts.store(found)}",
         f"search      {describe_time(time)}" if time else "",
     ]
-    return ["\n".join(lines), class_table(counts), "\n".join(filter(None, rest))]
+    # Names of folders and files may have line breaks.
+    above, below = ("\n".join(map(printable, filter(None, part))) for part in (lines, rest))
+    return [above, class_table(counts), below]
 
 
 def _counted(count: int, one: str, several: str) -> str:

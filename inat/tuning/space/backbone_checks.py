@@ -20,14 +20,17 @@ def choices(space: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     return tuple(domains.all_values(space[name])) if name in space else ()
 
 
-def image_sizes(config: SearchConfig, space: Mapping[str, Any]) -> list[int]:
-    """Return the sides, in pixels and ascending, of the images that trials use.
+def image_forms(config: SearchConfig, space: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the settings of the images that trials use, ascending by their size in pixels.
 
-    One value if the image size is set, otherwise the default of each backbone in ``space``.
+    One form for networks trained from scratch, otherwise those that the backbones in ``space`` were published for.
     """
-    if isinstance(config, FinetuneConfig) and config.image_size is None:
-        return sorted({backbone_facts(name).image_size for name in choices(space, "backbone")})
-    return [config.resolved_image_size]
+    if not isinstance(config, FinetuneConfig):
+        return [{"image_size": config.resolved_image_size}]
+    given = {"resize": config.resize} | ({} if config.image_size is None else {"image_size": config.image_size})
+    forms = [backbone_facts(name).preprocessing(given) for name in choices(space, "backbone")]
+    unique = {tuple(form.values()): form for form in forms}
+    return [unique[key] for key in sorted(unique)]
 
 
 def check_backbones(config: SearchConfig, space: Mapping[str, Any], data: DataSummary) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from ray import tune
 
-from inat.constants import BEST_CKPT, EPOCH, EPOCHS_BEFORE, FINISHED, LAST_CKPT
+from inat.constants import BEST_CKPT, EPOCH, EPOCHS_BEFORE, FINISHED, LAST_CKPT, PREPARATION
 from inat.study.atomic_io import atomic_replace, atomic_write
 from inat.study.folds import ends_fold
 from inat.training.checkpoint import portable_checkpoint
@@ -69,6 +69,29 @@ class ReportToTune(pl.Callback):
         recorder_of(trainer).unreported = []
         # "done" with the last epoch saves Tune a round trip for each trial.
         tune.report(last | {EPOCHS_BEFORE: before, "done": FINISHED in last})
+
+
+class PreparationTime(pl.Callback):
+    """Adds to the row of the first epoch of each training how long the trial took before it, as PREPARATION.
+
+    In this time images are decoded, and features of frozen stages computed or waited for. It comes before the callbacks
+    that write checkpoints and reports.
+    """
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._seconds: float | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._seconds = time.monotonic() - self._since
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._seconds is not None:
+            recorder_of(trainer).row[PREPARATION] = round(self._seconds, 3)
+            self._seconds = None
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._since = time.monotonic()  # of the next fold
 
 
 class Heartbeat(pl.Callback):

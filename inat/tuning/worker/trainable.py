@@ -52,7 +52,7 @@ def _train(settings: dict[str, Any]) -> None:
     from inat.config.trial import TrialConfig
     from inat.training.fold_series import FoldSeries, fit_series
     from inat.tuning.ray_backend.hang_monitor import Watchdog, hang_file
-    from inat.tuning.worker.callbacks import Heartbeat, ReportToTune, TrialCheckpoints
+    from inat.tuning.worker.callbacks import Heartbeat, PreparationTime, ReportToTune, TrialCheckpoints
 
     trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
     threshold, timeout, rungs = (settings.pop(name) for name in (THRESHOLD, TIMEOUT, RUNGS))
@@ -64,7 +64,7 @@ def _train(settings: dict[str, Any]) -> None:
     # Lightning attaches the network to every callback: callbacks must not outlive this function.
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold if series.count == 1 else None)
     with Watchdog(hang_file(study_dir, trial_id), timeout) as watchdog:
-        callbacks = [checkpoints, Heartbeat(watchdog.heartbeat), ReportToTune(rungs, known_epochs)]
+        callbacks = [PreparationTime(), checkpoints, Heartbeat(watchdog.heartbeat), ReportToTune(rungs, known_epochs)]
         fit_series(
             series,
             callbacks,

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
-from analysis.comparable import best_trials
+from analysis.comparable import best_trials, sample_at
 from analysis.readers import optuna_files
 from analysis.study import load_study
 
@@ -101,6 +101,45 @@ def test_the_study_db_of_inat_has_measured_accuracies_beside_the_reported_ones(d
     assert table["best_val_acc"].fillna(-1).tolist() == [0.5, -1]
     assert table["created"].isna().all()  # the dates are those of the copy
     assert table["seconds"].isna().all()
+
+
+@pytest.mark.parametrize(("column", "direction"), [("best_val_loss", "minimize"), ("best_val_macro_f1", "maximize")])
+def test_the_study_db_of_inat_has_the_measured_values_of_any_metric(database, column, direction):
+    sampler = 0.1 if direction == "minimize" else 0.9  # extrapolated, so it looks better than what was measured
+    known = {"trial_id": "t0000", "state": "stopped", column: 0.5, "epochs": 2, "rung": 1}
+    lost = {"trial_id": "t0001", "state": "completed", column: math.nan, "epochs": 1, "rung": 0}
+    trials = [stored_trial(value=sampler, steps=[(1, 0.6), (2, 0.5)], attributes=known),
+              stored_trial(value=sampler, attributes=lost)]  # fmt: skip
+    fill(f"sqlite:///{database}", trials=trials, direction=direction)
+    loaded = load_study(database)
+    assert loaded.trials["best_val_acc"].fillna(-1).tolist() == [0.5, -1]
+    assert (loaded.metric, loaded.mode) == (column, direction[:3])
+    assert loaded.history["val_acc"].tolist() == [0.6, 0.5]
+
+
+def test_parameters_named_as_columns_of_the_analysis_keep_their_values(database):
+    names = ("accuracy", "folds_done", "standard_error", "epochs")
+    space = {name: IntDistribution(0, 9) for name in names}
+    trials = [create_trial(value=0.1 * i, params=dict.fromkeys(names, 9 - i), distributions=space) for i in range(9)]
+    fill(f"sqlite:///{database}", trials=trials)
+    loaded = load_study(database)
+    assert loaded.parameters == [f"config/{name}" for name in names]
+    best = best_trials(loaded, 2)
+    assert best["trial_id"].tolist() == ["8", "7"]
+    assert best["config/folds_done"].tolist() == [1, 2]
+    assert sample_at(loaded).trials["config/accuracy"].tolist() == list(range(9, 0, -1))
+
+
+def test_attributes_that_no_column_can_have_are_passed_over(database):
+    strange = {"state": "bogus", "trial_id": None, "name": ["x"], "epochs": 10**30, "seconds": "x", "node": {"a": 1}}
+    twice = {"trial_id": "t0000", "acc": 10**400, "trainable_parameters": -(10**400)}
+    trials = [stored_trial(value=0.4, attributes=strange), *(stored_trial(attributes=twice) for _ in range(2))]
+    fill(f"sqlite:///{database}", trials=trials)
+    table = load_study(database).trials
+    assert table["state"].tolist() == ["completed"] * 3
+    assert table["trial_id"].tolist() == table["name"].tolist() == ["0", "1", "2"]
+    assert table["seconds"].isna().all()
+    assert load_study(database, metric="acc").trials["best_val_acc"].isna().all()
 
 
 def test_a_name_selects_one_of_several_studies(database):

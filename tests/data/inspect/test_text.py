@@ -62,3 +62,8 @@ def test_a_name_is_text(found):
 )
 def test_a_duration_claims_no_more_than_is_known(seconds, text):
     assert rough_duration(seconds) == text
+
+
+def test_notes_about_the_folder_are_printed(found):
+    text = printed(describe(replace(found, notes=("no photos are used of extra",)), "photos", None))
+    assert "note        no photos are used of extra\n" in text

@@ -4,7 +4,7 @@ import pytest
 
 from inat.config.finetune import FinetuneConfig
 from inat.errors import ConfigError
-from inat.tuning.space.backbone_checks import check_backbones, image_sizes
+from inat.tuning.space.backbone_checks import check_backbones, image_forms
 from inat.tuning.space.presets import space_of
 
 DATA = SimpleNamespace(classes=("bird", "fish"))
@@ -16,7 +16,7 @@ def config_of(**changes) -> FinetuneConfig:
 
 def test_timms_models_are_built_before_the_search():
     config = config_of(k_layers=(1, 5))
-    assert image_sizes(config, space_of(config)) == [160]
+    assert image_forms(config, space_of(config)) == [{"image_size": 160, "interpolation": "bicubic"}]
     found = check_backbones(config, space_of(config), DATA)
     assert found == {"timm:test_convnext": "none", "timm:test_vit": "none"}
 

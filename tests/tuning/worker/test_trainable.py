@@ -1,11 +1,13 @@
 """What a worker does with one trial, in this process: Tune's report is replaced, all else is real."""
 
+import time
 import weakref
 
 import pytest
 from ray import tune
 
 from inat.models import frozen_features
+from inat.training import fit as fit_module
 from inat.training import memory
 from inat.training.resume import checkpoint_row
 from inat.tuning.ray_backend import session
@@ -64,6 +66,14 @@ def test_reports_every_epoch_and_that_it_is_done_with_the_last(trial, tmp_path):
     assert double.rows[-1]["finished"] == "max_epochs"
     assert {"train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "seconds"} <= double.rows[0].keys()
     assert (tmp_path / "checkpoints" / "t0007" / "best.ckpt").exists()
+
+
+def test_the_first_epoch_of_each_training_has_the_seconds_before_it(trial, monkeypatch):
+    prepare = fit_module.prepare_inputs
+    monkeypatch.setattr(fit_module, "prepare_inputs", lambda *args: (time.sleep(0.2), prepare(*args))[1])
+    rows = trial(folds=3, max_epochs=2).rows
+    assert [row["epoch"] for row in rows if "preparation_seconds" in row] == [1, 3, 5]
+    assert all(row["preparation_seconds"] >= 0.2 for row in rows[::2])
 
 
 def test_short_epochs_are_reported_together_but_no_later_than_a_rung_or_a_second(trial, monkeypatch):
@@ -132,7 +142,8 @@ def test_a_trial_does_not_go_on_from_the_checkpoint_of_another_configuration(tri
 
 
 def without_times(rows: list[dict]) -> list[dict]:
-    return [{k: v for k, v in row.items() if k not in ("seconds", "done", "epochs_before")} for row in rows]
+    times = ("seconds", "preparation_seconds", "done", "epochs_before")
+    return [{k: v for k, v in row.items() if k not in times} for row in rows]
 
 
 @pytest.mark.usefixtures("one_thread")

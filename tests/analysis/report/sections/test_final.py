@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from analysis.figures.final import plot_confusion, plot_reliability
 from analysis.report.build import build
-from analysis.report.sections.final import final_fact, final_section, read_final
+from analysis.report.sections.final import final_fact, final_section
+from analysis.side_by_side.evaluations import read_final
 from tests.analysis.studies import study_of
 
 METRICS = {

@@ -1,0 +1,1 @@
+"""What a comparison of studies is made of: data, costs, equal budgets, convergence, learning rates, test scores."""
