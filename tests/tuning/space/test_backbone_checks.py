@@ -16,7 +16,9 @@ def config_of(**changes) -> FinetuneConfig:
 
 def test_timms_models_are_built_before_the_search():
     config = config_of(k_layers=(1, 5))
-    assert image_forms(config, space_of(config)) == [{"image_size": 160, "interpolation": "bicubic"}]
+    assert image_forms(config, space_of(config)) == [
+        {"image_size": 160, "interpolation": "bicubic", "resize_size": 168}
+    ]
     found = check_backbones(config, space_of(config), DATA)
     assert found == {"timm:test_convnext": "none", "timm:test_vit": "none"}
 
