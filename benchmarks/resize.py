@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torchvision.models import get_model
 
-from inat.config.backbones import BACKBONE_FACTS
+from inat.config.backbones import backbone_facts
 from inat.data.augment import normalise, scale_to_one
 from inat.data.decode import Resize, read_image
 from inat.data.image_files import ImageFiles
@@ -52,7 +52,7 @@ class Options:
 
 def forms(backbone: str, size: int) -> dict[str, Resize]:
     """The forms to compare."""
-    facts = BACKBONE_FACTS[backbone]
+    facts = backbone_facts(backbone)
     shorter = size * facts.resize_size // facts.image_size
     return {"squash": Resize(size), "crop": Resize(size, shorter), "crop 7/8": Resize(size, size * 8 // 7)}
 
@@ -87,7 +87,7 @@ def outputs(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Features (N, channels) of the body, and the classes (N,) that the published head gives."""
     network = build_backbone(backbone, 1000, image_size=size, state_dict=state).eval()
-    network.head.linear.load_state_dict(published_head(backbone, state))
+    network.get_submodule("head.linear").load_state_dict(published_head(backbone, state))
     network.freeze(len(network) - 1)
     features, classes = [], []
     with torch.inference_mode():
@@ -111,7 +111,8 @@ def accuracies(features: NDArray[np.float32], labels: NDArray[np.int64], repeats
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
     folds = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=repeats, random_state=0)
     scores = cross_val_score(model, features, labels, cv=folds)
-    return 100 * np.asarray(scores).reshape(repeats, FOLDS).mean(1)
+    means: NDArray[np.float64] = 100 * np.asarray(scores).reshape(repeats, FOLDS).mean(1)
+    return means
 
 
 def standard_error(values: NDArray[np.float64]) -> float:

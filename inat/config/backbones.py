@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inat.config.timm_names import is_timm, timm_errors, timm_settings
 from inat.config.validation import (
     choice_errors,
     has_type,
@@ -15,17 +16,18 @@ from inat.config.validation import (
     raise_if_any,
     type_errors,
 )
-from inat.constants import BILINEAR, CROP
+from inat.constants import BICUBIC, BILINEAR, CROP
 
 
 @dataclass(frozen=True, slots=True)
 class BackboneFacts:
-    """Facts about a network of torchvision, which a test compares with the network itself."""
+    """Facts about a network: of torchvision's, which a test compares with the network itself, or of timm's."""
 
     image_size: int
     """Side in pixels of the images that the published accuracy was measured on."""
-    stages: int
-    """Number of stages before the head; freeze_partial trains the last ``k_layers`` of them."""
+    stages: int | None
+    """Number of stages before the head; freeze_partial trains the last ``k_layers`` of them. None for timm's models,
+    which have to be built to count them: the checks before a search do so."""
     min_size: int = 1
     """Smallest side in pixels of the images that it takes."""
     multiple: int = 1
@@ -54,7 +56,7 @@ class BackboneFacts:
         size = self.image_size if image_size is None else image_size
         if size < self.min_size or size % self.multiple or (image_size is None and size % step):
             return False
-        return all(k <= self.stages for k in k_layers)
+        return self.stages is None or all(k <= self.stages for k in k_layers)
 
 
 BACKBONE_FACTS = {
@@ -66,14 +68,44 @@ BACKBONE_FACTS = {
     "vit_b_16": BackboneFacts(image_size=224, resize_size=256, stages=13, min_size=16, multiple=16),
     "mobilenet_v2": BackboneFacts(image_size=224, resize_size=232, stages=19),
 }
-BACKBONE_NAMES = tuple(BACKBONE_FACTS)
+BACKBONE_NAMES = tuple(BACKBONE_FACTS)  # of torchvision
 STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL) = ("freeze_all", "freeze_partial", "unfreeze_all")
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 
 
+def is_backbone(name: Any) -> bool:
+    """Whether ``name``, a value of any type, is the name of a backbone of torchvision or of timm.
+
+    >>> is_backbone("resnet50"), is_backbone("resnet"), is_backbone(["resnet50"])
+    (True, False, False)
+    """
+    return isinstance(name, str) and (name in BACKBONE_NAMES or (is_timm(name) and not timm_errors(name)))
+
+
+def backbone_facts(name: str) -> BackboneFacts:
+    """The facts about a backbone of torchvision, or of timm if the name has the form ``timm:NAME``.
+
+    >>> backbone_facts("resnet50").stages
+    5
+    >>> backbone_facts("timm:tf_efficientnet_lite0").image_size
+    224
+    """
+    if not is_timm(name):
+        return BACKBONE_FACTS[name]
+    settings = timm_settings(name)
+    size = settings.input_size[-1]
+    return BackboneFacts(
+        image_size=size,
+        stages=None,
+        min_size=(settings.min_input_size or (1,))[-1],
+        resize_size=max(size, int(size / settings.crop_pct)),
+        interpolation=BILINEAR if settings.interpolation == BILINEAR else BICUBIC,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackboneConfig:
-    """A network of torchvision: its weights, which of its stages train, and how the others' features are cached.
+    """A network of torchvision or timm: its weights, which stages of it train, how the features of the others are kept.
 
     ``freeze_all`` trains the head, ``freeze_partial`` also the last ``k_layers`` stages before the head, and
     ``unfreeze_all`` all stages, those before the head at ``body_lr_factor`` times the learning rate of the head. With
@@ -95,15 +127,21 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         problems = type_errors(self) + positive_errors(self, "body_lr_factor")
         problems += non_negative_errors(self, "views", "max_feature_gb")
-        problems += choice_errors(self, "backbone", BACKBONE_NAMES) + choice_errors(self, "strategy", STRATEGIES)
+        problems += self._unknown_backbone() + choice_errors(self, "strategy", STRATEGIES)
         problems += choice_errors(self, "weights", (IMAGENET, NO_WEIGHTS))
         raise_if_any(problems + self._impossible_k_layers())
 
+    def _unknown_backbone(self) -> list[str]:
+        return (
+            [*timm_errors(self.backbone)] if is_timm(self.backbone) else choice_errors(self, "backbone", BACKBONE_NAMES)
+        )
+
     def _impossible_k_layers(self) -> list[str]:
-        known = has_type(self, "k_layers") and self.backbone in BACKBONE_NAMES
-        if self.strategy != FREEZE_PARTIAL or not known:
+        if self.strategy != FREEZE_PARTIAL or not has_type(self, "k_layers") or not is_backbone(self.backbone):
             return []
-        stages = BACKBONE_FACTS[self.backbone].stages
-        if self.k_layers and 1 <= self.k_layers <= stages:
+        stages = backbone_facts(self.backbone).stages
+        if self.k_layers and self.k_layers >= 1 and (stages is None or self.k_layers <= stages):
             return []
+        if stages is None:
+            return [f"k_layers must be at least 1 for {FREEZE_PARTIAL} of {self.backbone}, got {self.k_layers}"]
         return [f"k_layers must be in 1..{stages} for {FREEZE_PARTIAL} of {self.backbone}, got {self.k_layers}"]

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from inat.config.backbones import BACKBONE_FACTS, FREEZE_PARTIAL, IMAGENET, STRATEGIES, BackboneConfig
+from inat.config.backbones import (
+    FREEZE_PARTIAL,
+    IMAGENET,
+    STRATEGIES,
+    BackboneConfig,
+    backbone_facts,
+    is_backbone,
+)
 from inat.config.defaults import UNSET
 from inat.config.race import CANDIDATES, RACES
 from inat.config.search import AUTO, SearchConfig
@@ -45,8 +52,9 @@ class FinetuneConfig(SearchConfig):
     train the leaders. fast takes 10m, good 1h and best 8h, unless --time-budget gives another time. Default: no race;
     every backbone is searched."""
     backbones: Annotated[tuple[str, ...], "NAME ..."] = DEFAULT_BACKBONES
-    """Networks of torchvision to fine-tune; without a GPU, begin with mobilenet_v2. Default: googlenet inception_v3
-    resnet50 vgg16 efficientnet_v2_s vit_b_16, without those that --image-size or --k-layers does not fit."""
+    """Networks of torchvision, or timm:NAME for one of timm's (`inat backbones --search WORD` lists them); without a
+    GPU, begin with mobilenet_v2. Default: googlenet inception_v3 resnet50 vgg16 efficientnet_v2_s vit_b_16, without
+    those that --image-size or --k-layers does not fit."""
     strategies: Annotated[tuple[str, ...], "NAME ..."] = STRATEGIES
     """freeze_all trains the head, freeze_partial also the last stages before it, unfreeze_all the whole network."""
     k_layers: tuple[int, ...] = (1, 2, 3)
@@ -59,7 +67,8 @@ class FinetuneConfig(SearchConfig):
     augmentation: Literal["off", "on", "both"] = "both"
     """Train on the images as they are (off), on augmented images (on), or try both."""
     weights: Literal["imagenet", "none"] = "imagenet"
-    """Start from published ImageNet weights, or from random weights (none), which is training from scratch."""
+    """Start from published weights (imagenet, also where timm's come from other images), or from random weights
+    (none), which is training from scratch."""
     weights_dir: Annotated[Path | None, "FOLDER"] = None
     """Folder with a file BACKBONE.pth per backbone, for machines without internet. Default: torch's cache, then a
     download."""
@@ -142,7 +151,7 @@ class FinetuneConfig(SearchConfig):
     def _fitting(self, names: tuple[str, ...]) -> tuple[str, ...]:
         k_layers = self.k_layers if FREEZE_PARTIAL in self.strategies else ()
         step = DIGITS_STEP if self.data == DIGITS else 1
-        return tuple(name for name in names if BACKBONE_FACTS[name].fits(self.image_size, k_layers, step))
+        return tuple(name for name in names if backbone_facts(name).fits(self.image_size, k_layers, step))
 
     def _backbone_problems(self) -> list[str]:
         found: list[str] = []
@@ -168,7 +177,7 @@ class FinetuneConfig(SearchConfig):
             return self.image_size or OWN_IMAGE_SIZE
         first = next(iter(self.backbones), "")
         # For an unknown or missing name any size will do: another check reports the name.
-        return self.image_size or BACKBONE_FACTS.get(first, BACKBONE_FACTS["resnet50"]).image_size
+        return self.image_size or backbone_facts(first if is_backbone(first) else "resnet50").image_size
 
     @property
     def default_space(self) -> str:

@@ -249,7 +249,8 @@ class SearchConfig(DataOptions):
         known = {f.name for f in dataclasses.fields(cls)}
         raise_if_any([unknown_name_error(name, known) for name in values if name not in known])
         # Before these options existed, copies were not looked for, and all of a photo was squashed into a square.
-        values = {"keep_duplicates": True, "resize": SQUASH} | dict(values)
+        earlier: dict[str, Any] = {"keep_duplicates": True, "resize": SQUASH}
+        values = earlier | dict(values)
         paths = {name: Path(values[name]) for name in PATHS if isinstance(values.get(name), str)}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**(dict(values) | paths | lists))

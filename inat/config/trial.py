@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from inat.config.backbones import (
-    BACKBONE_FACTS,
-    BACKBONE_NAMES,
     FREEZE_ALL,
     FREEZE_PARTIAL,
     UNFREEZE_ALL,
     BackboneConfig,
+    backbone_facts,
+    is_backbone,
 )
 from inat.config.cnn import AVERAGE, FLATTEN, MAXIMUM, CNNConfig
 from inat.config.objective import ACCURACY, OBJECTIVES, Objective
@@ -263,8 +263,8 @@ class TrialConfig:
             return cls._with_own_model(params)
         model = BackboneConfig if "backbone" in params else CNNConfig
         parts: dict[str, type] = {"data": DataConfig, "model": model, "optim": OptimConfig}
-        if params.get("backbone") in BACKBONE_NAMES:  # a tuple, because a wrong value may be a list
-            params = {**BACKBONE_FACTS[params["backbone"]].preprocessing(params), **params}
+        if is_backbone(params.get("backbone")):  # a wrong value may be a list
+            params = {**backbone_facts(params["backbone"]).preprocessing(params), **params}
         own = {f.name for f in dataclasses.fields(cls)} - parts.keys()
         known = own | {f.name for part in parts.values() for f in dataclasses.fields(part)}
         problems = [unknown_name_error(name, known) for name in params if name not in known]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.escaping import escape_markdown, escape_markdown_line
+from inat.config.timm_names import is_timm
 from inat.constants import CONSTANT_ACC, SHIPPED_CKPT
 
 Json = Mapping[str, Any]
@@ -34,7 +35,8 @@ def _head(m: Json) -> Iterator[str]:
     yield f"Licence: {m['licence'] or NO_LICENCE}\n"
     if backbone and m["model"]["config"].get("weights") != "none":
         name = escape_markdown(backbone)
-        yield f"Training started from torchvision's ImageNet weights of {name}; their licence applies too.\n"
+        whose = "timm's published weights" if is_timm(backbone) else "torchvision's ImageNet weights"
+        yield f"Training started from {whose} of {name}; their licence applies too.\n"
 
 
 def _use(m: Json) -> Iterator[str]:

@@ -10,27 +10,38 @@ from torch import Tensor, nn
 from torchvision.models.vision_transformer import EncoderBlock
 from torchvision.ops import SqueezeExcitation
 
+from inat.config.timm_names import is_timm
 from inat.errors import ConfigError
 
+# timm's squeeze-and-excitation blocks, and blocks whose tokens are not in the order of the patches: by the names of
+# their classes, as timm need not be loaded for other networks.
+SQUEEZE = frozenset({"SqueezeExcite", "SqueezeExciteCl", "SEModule", "EffectiveSEModule", "SEWithNorm"})
+SHUFFLED = frozenset({"HieraBlock"})
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A module of a network with its name; ``tokens``: its output is a sequence of tokens, not a stack of maps."""
+    """A module of a network with its name; ``tokens``: its output is a sequence of tokens, not a stack of maps.
+
+    The first ``extra`` tokens are no patches: the class token, and registers.
+    """
 
     name: str
     module: nn.Module
     tokens: bool = False
+    extra: int = 1
 
     def maps(self, output: Tensor) -> Tensor:
         """The layer's output as maps (N, C, H, W).
 
-        Tokens (N, 1 + H * W, C) have the class token first, then the patches row by row, with H = W.
+        Tokens (N, extra + H * W, C) have the patches row by row, with H = W; tokens (N, H, W, C) are maps already.
         """
         if not self.tokens:
             return output
-        patches = output[:, 1:].transpose(1, 2)
+        if output.dim() == 4:
+            return output.permute(0, 3, 1, 2)
+        patches = output[:, self.extra :].transpose(1, 2)
         side = isqrt(patches.shape[2])
         maps: Tensor = patches.unflatten(2, (side, side))
         return maps
@@ -62,16 +73,22 @@ def convolutions(net: nn.Module, images: Tensor) -> dict[str, nn.Conv2d]:
     """The convolution layers of ``net`` by name, in the order in which ``images`` (N, 3, H, W) pass them.
 
     Convolutions of squeeze-and-excitation blocks are left out: they see one number per channel, like a dense layer.
+    So are convolutions after the global pooling, which some of timm's models have.
     """
-    dense = {id(part) for block in net.modules() if isinstance(block, SqueezeExcitation) for part in block.modules()}
+    dense = {id(part) for block in net.modules() if _is_squeeze(block) for part in block.modules()}
     found = {n: m for n, m in net.named_modules() if isinstance(m, nn.Conv2d) and id(m) not in dense}
-    with torch.no_grad(), capture_outputs(found, _empty) as outputs:
+    with torch.no_grad(), capture_outputs(found, _empty_of_same_shape) as outputs:
         net(images)
-    return {name: found[name] for name in outputs}
+    large = {name for name, output in outputs.items() if output.shape[2:].numel() > 1}
+    return {name: found[name] for name in outputs if name in large or not large or not _of_timm(net)}
 
 
-def _empty(output: Tensor) -> Tensor:
-    return output.new_empty(0)
+def _is_squeeze(module: nn.Module) -> bool:
+    return isinstance(module, SqueezeExcitation) or type(module).__name__ in SQUEEZE
+
+
+def _of_timm(net: nn.Module) -> bool:
+    return is_timm(getattr(net, "name", ""))
 
 
 def guided_backprop_layer(net: nn.Module, images: Tensor) -> Layer:
@@ -80,7 +97,7 @@ def guided_backprop_layer(net: nn.Module, images: Tensor) -> Layer:
     For a vision transformer it is ``token_layer``: its only convolution cuts the image into patches, with no activation
     before it, so guided gradients would only show the kernels. Raises ConfigError if there is no convolution.
     """
-    if tokens := token_layer(net):
+    if tokens := token_layer(net, images):
         return tokens
     found = convolutions(net, images)
     if not found:
@@ -96,7 +113,7 @@ def grad_cam_layer(net: nn.Module, images: Tensor) -> Layer:
     pooling layer never counts. For a vision transformer it is ``token_layer``. Raises ConfigError if there is no
     convolution.
     """
-    if tokens := token_layer(net):
+    if tokens := token_layer(net, images):
         return tokens
     last = guided_backprop_layer(net, images)
     modules = {name: module for name, module in net.named_modules() if name and not isinstance(module, POOLS)}
@@ -111,13 +128,34 @@ def _empty_of_same_shape(output: Tensor) -> Tensor:
     return output.new_empty((0, *output.shape[1:]))
 
 
-def token_layer(net: nn.Module) -> Layer | None:
+def token_layer(net: nn.Module, images: Tensor) -> Layer | None:
     """The layer norm before the attention of a vision transformer's last encoder block; None for other networks.
 
-    After this block the logits depend on the class token alone, so the patch tokens have no gradient there.
+    After this block the logits may depend on the class token alone, so the patch tokens have no gradient there.
     """
+    if _of_timm(net):
+        return _token_layer_of_timm(net, images)
     encoders = [(name, module) for name, module in net.named_modules() if isinstance(module, EncoderBlock)]
     if not encoders:
         return None
     name, block = encoders[-1]
     return Layer(f"{name}.ln_1", block.ln_1, tokens=True)
+
+
+def _token_layer_of_timm(net: nn.Module, images: Tensor) -> Layer | None:
+    """The first norm of the last block, if only the first stage, which makes the patches, has convolutions."""
+    late = [module for stage in list(net.children())[1:] for module in stage.modules()]
+    blocks = [(name, module) for name, module in net.named_modules() if _is_token_block(module)]
+    if not blocks or any(isinstance(module, nn.Conv2d) for module in late):
+        return None
+    name, norm = f"{blocks[-1][0]}.norm1", blocks[-1][1].get_submodule("norm1")
+    patches = {name: module for name, module in net.named_modules() if isinstance(module, nn.Conv2d)}
+    with torch.no_grad(), capture_outputs({**patches, name: norm}, _empty_of_same_shape) as outputs:
+        net(images)
+    shape = outputs.pop(name).shape
+    count = [output.shape[2:].numel() for output in outputs.values()][-1]
+    return Layer(name, norm, tokens=True, extra=shape[1] - count if len(shape) == 3 else 0)
+
+
+def _is_token_block(module: nn.Module) -> bool:
+    return isinstance(getattr(module, "norm1", None), nn.Module) and type(module).__name__ not in SHUFFLED

@@ -2,24 +2,28 @@
 
 python -m inat.models.backbones                            # stages, sizes and published accuracy of all backbones
 python -m inat.models.backbones resnet50 vgg16 --num-classes 100
+python -m inat.models.backbones --search convnext          # timm's pretrained models of this name
+python -m inat.models.backbones timm:convnext_tiny.fb_in22k
 """
 
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import tyro
-from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 
+from analysis.terminal import PlainConsole
 from inat.cli import run_command
 from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL
+from inat.config.timm_names import is_timm
 from inat.errors import ConfigError
 from inat.models.stages import (
     HEAD,
@@ -34,6 +38,7 @@ from inat.models.stages import (
 )
 from inat.models.transfer import interpolate_positions, load_body
 
+WIDE = 120  # characters of the table of timm's models, whose names must stay whole
 # The options that torchvision's builders set when they load weights. Without weights, init_weights must be set, or
 # torchvision warns.
 INCEPTION: Mapping[str, Any] = MappingProxyType({"aux_logits": False, "transform_input": True, "init_weights": True})
@@ -115,22 +120,27 @@ def build_backbone(
 ) -> StagedNetwork:
     """A network (N, 3, image_size, image_size) -> logits (N, num_classes) with a new head.
 
-    ``state_dict`` is that of torchvision's model ``name`` with any number of classes; without it, the body has random
+    ``state_dict`` is that of the published model ``name`` with any number of classes; without it, the body has random
     weights. ``image_size`` is in pixels, by default the size of the published accuracy. Raises ConfigError for an
     unknown name, an impossible size or weights of another network.
     """
-    backbone = get_backbone(name)
     if num_classes < 1:
         raise ConfigError(f"num_classes must be positive, got {num_classes}")
+    if is_timm(name):
+        from inat.models.timm_backbones import build_timm  # loads timm, which torchvision's networks do without
+
+        return build_timm(name, num_classes, image_size=image_size, state_dict=state_dict)
+    backbone = get_backbone(name)
     size = _checked_size(name, image_size)
     options = {**backbone.options, "num_classes": num_classes, **({"image_size": size} if backbone.patch else {})}
     if state_dict is None:
         stages = backbone.stages(models.get_model(name, weights=None, **options))
     else:
         stages = _pretrained(name, options, size, state_dict)
+    network = StagedNetwork(stages, name)
     # torchvision initialises the output of each architecture in another way, ViT's with zeros.
-    _output(stages).reset_parameters()
-    return StagedNetwork(stages, name)
+    network.reset_outputs()
+    return network
 
 
 def _checked_size(name: str, image_size: int | None) -> int:
@@ -166,8 +176,16 @@ def _output(stages: Stages) -> nn.Linear:
 @functools.cache
 def stage_names(name: str) -> tuple[str, ...]:
     """Names of the stages of a backbone, from the first stage to the head; ConfigError for an unknown backbone."""
-    with torch.device("meta"):
-        return tuple(stage for stage, _ in build_backbone(name, 1).named_children())
+    return tuple(stage for stage, _ in _without_memory(name, 1).named_children())
+
+
+def _without_memory(name: str, num_classes: int) -> StagedNetwork:
+    """A network whose layers can be counted."""
+    with torch.random.fork_rng(devices=[]):
+        if is_timm(name):  # some of timm's models compute with their own values while they are built
+            return build_backbone(name, num_classes)
+        with torch.device("meta"):
+            return build_backbone(name, num_classes)
 
 
 def frozen_stage_count(network: StagedNetwork | str, strategy: str, k_layers: int | None = None) -> int:
@@ -178,6 +196,8 @@ def frozen_stage_count(network: StagedNetwork | str, strategy: str, k_layers: in
     """
     name, stages = (network, len(stage_names(network))) if isinstance(network, str) else (network.name, len(network))
     body = stages - 1
+    if not body and strategy != UNFREEZE_ALL:
+        raise ConfigError(f"{name} cannot be cut into stages and only trains whole; pass --strategies {UNFREEZE_ALL}")
     if strategy == FREEZE_ALL:
         return body
     if strategy == UNFREEZE_ALL:
@@ -194,16 +214,25 @@ class BackbonesCommand:
     """Print the stages of the pretrained backbones, and how many parameters each strategy trains."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Backbones to print. Default: all."""
+    """Backbones to print. Default: all of torchvision's."""
+    search: Annotated[str, "WORD"] = ""
+    """Print timm's pretrained models whose name contains WORD instead: parameters, image size, classes, licence."""
     num_classes: int = 10
     """Number of classes of the head."""
 
 
 def show(command: BackbonesCommand) -> None:
-    """Print facts and stages of each backbone; ConfigError for an unknown name."""
-    console = Console(highlight=False)
-    for name, backbone in [(name, get_backbone(name)) for name in command.names or BACKBONES]:
-        console.print(f"[bold]{name}[/bold]", _facts(backbone), _stage_table(name, command.num_classes), sep="\n")
+    """Print facts and stages of each backbone, or timm's models; ConfigError for an unknown name."""
+    console = PlainConsole(soft_wrap=False)
+    if command.search:
+        from inat.models.timm_search import search_timm
+
+        search_timm(command.search, PlainConsole(width=WIDE))
+    for name in command.names or (() if command.search else BACKBONES):
+        facts = _facts_of_timm(name) if is_timm(name) else _facts(get_backbone(name))
+        network = _without_memory(name, command.num_classes)
+        note = [Text(f"{name} cannot be cut into more stages: {network.note}")] if network.note else []
+        console.print(Text(name, "bold"), facts, *note, _stage_table(network), sep="\n")
 
 
 def _facts(backbone: Backbone) -> Table:
@@ -216,12 +245,21 @@ def _facts(backbone: Backbone) -> Table:
     return table
 
 
-def _stage_table(name: str, num_classes: int) -> Table:
+def _facts_of_timm(name: str) -> Table:
+    from inat.models.timm_backbones import timm_backbone
+
+    backbone, table = timm_backbone(name), Table.grid(padding=(0, 2))
+    table.add_row("images", f"{backbone.image_size} px, resized {backbone.interpolation}, crop {backbone.crop_pct:g}")
+    table.add_row("normalised", " ".join(["by mean", *map(str, backbone.mean), "and std", *map(str, backbone.std)]))
+    table.add_row("licence", backbone.license or "unknown")
+    table.add_row("weights", backbone.published)
+    return table
+
+
+def _stage_table(network: StagedNetwork) -> Table:
     """One row per stage: its parameters, the strategy that trains this and all later stages, and how many it trains."""
-    with torch.device("meta"):  # to count parameters, no memory is needed
-        network = build_backbone(name, num_classes)
     partial = [(FREEZE_PARTIAL, k) for k in range(len(network) - 2, 0, -1)]
-    plans = [(UNFREEZE_ALL, None), *partial, (FREEZE_ALL, None)]
+    plans = [(UNFREEZE_ALL, None), *partial, (FREEZE_ALL, None)][: len(network)]
     table = Table("stage", Column("parameters", justify="right"), "trained from here on by")
     table.add_column("trainable", justify="right")
     for (stage, layers), (strategy, k_layers) in zip(network.named_children(), plans, strict=True):

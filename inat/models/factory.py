@@ -12,6 +12,7 @@ from torch import nn
 from inat.config.backbones import IMAGENET, UNFREEZE_ALL, BackboneConfig
 from inat.config.cnn import CNNConfig
 from inat.config.own_model import OwnModelConfig
+from inat.config.timm_names import is_timm
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
 from inat.models.backbones import build_backbone, frozen_stage_count
@@ -19,7 +20,7 @@ from inat.models.classifier import Classifier
 from inat.models.cnn import build_cnn
 from inat.models.own_model import build_own, code_of, own_stages
 from inat.models.own_training import OwnTraining
-from inat.models.stages import HEAD, StagedNetwork
+from inat.models.stages import StagedNetwork
 from inat.models.weights import WeightsFile, find_weights, load_weights
 
 RANDOM_BODY_SEED = 0  # without weights, all trials of all studies start from the same random body
@@ -60,7 +61,7 @@ def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
         return build_own(model, size, num_classes, config.optim)
     shared = load_pretrained(model, size, num_classes)
     stages = OrderedDict([*shared.prefix().named_children(), *trainable_stages(shared).named_children()])
-    network = StagedNetwork(stages, shared.name, shared.weights)
+    network = StagedNetwork(stages, shared.name, shared.weights, shared.outputs)
     network.freeze(shared.frozen)
     return network
 
@@ -68,9 +69,7 @@ def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
 def trainable_stages(shared: StagedNetwork) -> StagedNetwork:
     """A copy of the stages of a pretrained network that train; torch's random numbers initialise its head."""
     stages = copy.deepcopy(shared.suffix()).requires_grad_().train()
-    for module in stages.get_submodule(HEAD).modules():
-        if callable(reset := getattr(module, "reset_parameters", None)):
-            reset()
+    stages.reset_outputs()
     return stages
 
 
@@ -94,17 +93,22 @@ def load_pretrained(model: BackboneConfig | OwnModelConfig, image_size: int, num
 
 
 def _with_frozen(cached: StagedNetwork, model: BackboneConfig | OwnModelConfig) -> StagedNetwork:
-    network = StagedNetwork(OrderedDict(cached.named_children()), cached.name, cached.weights)
+    network = StagedNetwork(OrderedDict(cached.named_children()), cached.name, cached.weights, cached.outputs)
     network.frozen = frozen_stage_count(network, model.strategy, model.k_layers)
     return network.eval()
 
 
 def uninitialised_network(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
     """The whole network with arbitrary values, to load a complete state dict into."""
-    with torch.device("meta"):  # skips the random initialisation, which loading would overwrite
-        network = build_backbone(model.backbone, num_classes, image_size=image_size)
+    if is_timm(model.backbone):  # timm's models have buffers, such as positions, that are in no state dict
+        with torch.random.fork_rng(devices=[]):
+            network = build_backbone(model.backbone, num_classes, image_size=image_size)
+    else:
+        with torch.device("meta"):  # skips the random initialisation, which loading would overwrite
+            network = build_backbone(model.backbone, num_classes, image_size=image_size)
+        network.to_empty(device="cpu")
     network.freeze(frozen_stage_count(network, model.strategy, model.k_layers))
-    return network.to_empty(device="cpu")
+    return network
 
 
 @lru_cache(maxsize=1)  # a grid trains one backbone after the other

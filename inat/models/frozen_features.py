@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from torch import Tensor
 from inat.config.backbones import BackboneConfig
 from inat.config.cnn import CNNConfig
 from inat.config.own_model import OwnModelConfig
+from inat.config.timm_names import is_timm
 from inat.config.trial import Precision, TrialConfig
 from inat.constants import TRAIN, VAL
 from inat.data.datamodule import Features, channels_last, network_input
@@ -120,7 +122,8 @@ def _parts(config: TrialConfig, splits: Splits, network: StagedNetwork) -> Itera
         kind = name if stored is split else ALL_FOLDS
         kind = kind if view is None else f"{kind}-view{view}"
         digest = _digest(config, splits.state, network, stored, view)
-        directory = f"features-{network.name}-{kind}-{digest}-{config.data.image_size}px"
+        model = network.name.replace(":", "-")  # no colons in the names of files
+        directory = f"features-{model}-{kind}-{digest}-{config.data.image_size}px"
         yield FeaturePart(name, split, stored, view, Path(config.data.cache_dir) / directory)
 
 
@@ -134,6 +137,7 @@ def _digest(config: TrialConfig, state: str, network: StagedNetwork, split: Spli
         FORMAT, state, hashlib.sha256(split.rows.tobytes()).hexdigest(), config.data.image_size, augmentation,
         network.name, network.weights, network.frozen, resolve_precision(config.precision), _device().type,
         torch.__version__, torchvision.__version__, *config.data.form_key(),
+        *([version("timm")] if is_timm(network.name) else []),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]
 

@@ -119,7 +119,7 @@ def as_stages(network: nn.Module, code: OwnCode) -> StagedNetwork:
     if HEAD in names:
         raise ConfigError(f"stages() of {code.file.path} calls a stage head that is not the last; rename it")
     stages = OrderedDict(zip([*names, HEAD], [module for _, module in named], strict=True))
-    return StagedNetwork(stages, PurePath(code.file.path.name).stem)
+    return StagedNetwork(stages, PurePath(code.file.path.name).stem, outputs=(HEAD,))
 
 
 def _numbered(given: Any) -> list[tuple[str, Any]]:

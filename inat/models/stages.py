@@ -4,6 +4,7 @@ Stages contain the layers of the model in their order, so the outputs have the s
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -20,13 +21,17 @@ class StagedNetwork(nn.Sequential):
     """Named stages from images (N, 3, H, W) to logits (N, classes); the first ``frozen`` of them do not train.
 
     Frozen stages stay in eval mode in every mode of the network: their batch norms keep their statistics, so the same
-    image always gives the same features. ``weights`` identifies the weights from which the network started.
+    image always gives the same features. ``weights`` identifies the weights from which the network started. ``outputs``
+    are the paths of the layers that compute the logits: one, or two in distilled models.
     """
 
-    def __init__(self, stages: Stages, name: str = "network", weights: str = "") -> None:
+    def __init__(
+        self, stages: Stages, name: str = "network", weights: str = "", outputs: tuple[str, ...] = (f"{HEAD}.linear",)
+    ) -> None:
         super().__init__(stages)
-        self.name, self.weights = name, weights
+        self.name, self.weights, self.outputs = name, weights, outputs
         self.frozen = 0
+        self.note = ""  # why it has few stages, if it could not be cut into more
 
     def freeze(self, count: int) -> None:
         """Freeze the first ``count`` stages and let the others train; ConfigError if no other stage exists."""
@@ -64,24 +69,42 @@ class StagedNetwork(nn.Sequential):
         """The trainable stages, the same modules under the same names: features (N, ...) -> logits (N, classes)."""
         return self._view(slice(self.frozen, None), 0)
 
+    def reset_outputs(self) -> None:
+        """Initialise the layers that compute the logits with torch's random numbers."""
+        for path in self.outputs:
+            for layer in self.get_submodule(path).modules():
+                if callable(reset := getattr(layer, "reset_parameters", None)):
+                    reset()
+
     def _view(self, part: slice, frozen: int) -> "StagedNetwork":
-        view = StagedNetwork(OrderedDict(list(self.named_children())[part]), self.name, self.weights)
+        view = StagedNetwork(OrderedDict(list(self.named_children())[part]), self.name, self.weights, self.outputs)
         view.frozen, view.training = frozen, self.training
         return view
 
 
-class InceptionScale(nn.Module):
-    """Converts images (N, 3, H, W) from ImageNet's normalisation to mean and deviation 0.5, which Inception expects.
+class Renormalise(nn.Module):
+    """Converts images (N, 3, H, W) from ImageNet's normalisation to that by the ``mean`` and ``std`` of each channel.
 
     It has no buffers: a network created on the meta device would have to load them from a state dict.
     """
 
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.mean, self.std = tuple(mean), tuple(std)
+
     def forward(self, images: Tensor) -> Tensor:
         channels = [
-            images[:, i : i + 1] * (std / 0.5) + (mean - 0.5) / 0.5
+            images[:, i : i + 1] * (std / self.std[i]) + (mean - self.mean[i]) / self.std[i]
             for i, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True))
         ]
         return torch.cat(channels, 1)
+
+
+class InceptionScale(Renormalise):
+    """Converts images (N, 3, H, W) from ImageNet's normalisation to mean and deviation 0.5, which Inception expects."""
+
+    def __init__(self) -> None:
+        super().__init__((0.5,) * 3, (0.5,) * 3)
 
 
 class Tokens(nn.Module):

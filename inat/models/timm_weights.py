@@ -12,9 +12,9 @@ from urllib.request import Request, urlopen
 
 import torch
 
+from inat.config.timm_names import TIMM
 from inat.errors import ConfigError
 
-TIMM = "timm:"  # begins the name of a backbone of timm
 SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"  # timm's names of the files on the Hub
 ENDINGS = (".safetensors", ".pth", ".bin")
 

@@ -20,10 +20,11 @@ from filelock import FileLock
 from torch import Tensor
 
 from analysis.files import check_regular
+from inat.config.timm_names import is_timm
 from inat.config.validation import expanded
 from inat.errors import ConfigError
 from inat.models.backbones import get_backbone
-from inat.models.timm_weights import TIMM, timm_weights
+from inat.models.timm_weights import timm_weights
 from inat.study.archive import check_archive
 
 # Seconds to wait for the first answer of each address of the server, and for more bytes during a download.
@@ -71,7 +72,7 @@ def find_weights(backbone: str, weights_dir: Path | None = None, *, download: bo
     or the published name. Raises ConfigError for an unknown backbone, if the weights cannot be found or downloaded, and
     for a file whose SHA-256 contradicts its name.
     """
-    source = _timm(backbone) if backbone.startswith(TIMM) else _torchvision(backbone)
+    source = _timm(backbone) if is_timm(backbone) else _torchvision(backbone)
     folder = None if weights_dir is None else check_folder(weights_dir)
 
     def places() -> Iterator[Path]:

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from analysis.markdown import format_duration
 from analysis.terminal import PlainConsole
-from inat.config.backbones import BACKBONE_FACTS
+from inat.config.backbones import backbone_facts
 from inat.config.finetune import FinetuneConfig
 from inat.config.trial import active_params
 from inat.data.splits import Splits
@@ -144,7 +144,7 @@ def make_plan(config: FinetuneConfig, task: Task, splits: Splits, progress: Prog
     rows = []
     for params, trials in _trials_per_strategy(task, progress):
         backbone = params["backbone"]
-        size = config.image_size or BACKBONE_FACTS[backbone].image_size
+        size = config.image_size or backbone_facts(backbone).image_size
         if backbone not in measured:
             measured[backbone] = measure_backbone(backbone, size, len(splits.classes), config)
         frozen = frozen_stage_count(backbone, params["strategy"], params.get("k_layers"))

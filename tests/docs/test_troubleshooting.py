@@ -21,7 +21,12 @@ INTERNAL = {
     "analysis/readers/wandb_api.py", "analysis/readers/ray_tune_files.py", "inat/cluster/check.py",
     "analysis/readers/data_records.py",
 }  # fmt: skip
-CAUGHT = {"ConnectionCutError", "UnfitEventError", "AssertionError"}  # and their words end up in another error
+CAUGHT = {
+    "ConnectionCutError",
+    "UnfitEventError",
+    "AssertionError",
+    "CannotCutError",
+}  # and their words end up in another error
 PARTS = re.compile(
     r"[;,`] ?|make one|name a key|asks for|did you mean|choose from|of another|command -v"
 )  # how parts of messages begin

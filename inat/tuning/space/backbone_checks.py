@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from inat.config.backbones import BACKBONE_FACTS, FREEZE_PARTIAL, IMAGENET, BackboneConfig
+from inat.config.backbones import FREEZE_PARTIAL, IMAGENET, BackboneConfig, backbone_facts
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
+from inat.config.timm_names import is_timm
 from inat.config.validation import raise_if_any
 from inat.data.splits import DataSummary
 from inat.errors import ConfigError, StudyError
@@ -27,7 +28,7 @@ def image_forms(config: SearchConfig, space: Mapping[str, Any]) -> list[dict[str
     if not isinstance(config, FinetuneConfig) or config.model is not None:
         return [{"image_size": config.resolved_image_size}]
     given = {"resize": config.resize} | ({} if config.image_size is None else {"image_size": config.image_size})
-    forms = [BACKBONE_FACTS[name].preprocessing(given) for name in choices(space, "backbone")]
+    forms = [backbone_facts(name).preprocessing(given) for name in choices(space, "backbone")]
     unique = {tuple(form.values()): form for form in forms}
     return [unique[key] for key in sorted(unique)]
 
@@ -52,6 +53,12 @@ def check_backbones(config: SearchConfig, space: Mapping[str, Any], data: DataSu
 
 
 def _check_stages(backbone: str, space: Mapping[str, Any]) -> None:
+    if is_timm(backbone):  # its stages are known once it is built
+        from inat.models.backbones import frozen_stage_count
+
+        for strategy in choices(space, "strategy"):
+            for k_layers in choices(space, "k_layers") if strategy == FREEZE_PARTIAL else [None]:
+                frozen_stage_count(backbone, strategy, k_layers)
     if FREEZE_PARTIAL in choices(space, "strategy"):
         for k_layers in choices(space, "k_layers"):
             BackboneConfig(backbone=backbone, strategy=FREEZE_PARTIAL, k_layers=k_layers)
@@ -62,7 +69,7 @@ def _check_weights(config: SearchConfig, backbone: str, num_classes: int) -> str
     from inat.models.weights import find_weights, load_weights
 
     assert isinstance(config, FinetuneConfig)
-    size = config.image_size or BACKBONE_FACTS[backbone].image_size
+    size = config.image_size or backbone_facts(backbone).image_size
     if config.weights != IMAGENET:
         build_backbone(backbone, num_classes, image_size=size)
         return config.weights
