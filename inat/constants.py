@@ -69,6 +69,7 @@ SEARCH_KIND: Final = "search"  # in study.json: scratch or finetune
 
 # Files of a study directory that only `inat` reads.
 JOURNAL: Final = "journal.jsonl"
+PRECISION_JSONL: Final = "precision.jsonl"  # the arithmetic of each network; also in the cache
 STUDY_DB: Final = "study.db"
 BEST_CKPT: Final = "best.ckpt"
 LAST_CKPT: Final = "last.ckpt"

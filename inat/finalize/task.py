@@ -17,6 +17,7 @@ from inat.finalize.options import FinalizeCommand, retraining_config
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.provenance import study_info
+from inat.tuning.rules import RULES
 from inat.tuning.space import backbone_checks
 from inat.tuning.worker.trainable import FINGERPRINT
 
@@ -88,6 +89,7 @@ def plan(command: FinalizeCommand, study: Study) -> Task:
         CLASS_COUNTS: counts,
         backbone_checks.WEIGHTS: weights,
         "retrains": study.directory.name,
+        RULES: study.info.get(RULES, {}),
     }
     return Task(command, study, config, trials, configs, data, info)
 

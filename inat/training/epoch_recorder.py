@@ -35,12 +35,13 @@ STATE_NAMES = ("row", "history", "unreported", "best_value", "best_epoch", "epoc
 IDENTITY = "identity"  # in the state of a recorder: the settings that identify its training
 # Settings that may change while a training is interrupted: places of files, and ways to compute the same result.
 NOT_IDENTITY = frozenset(
-    {"data", "labels", "root", "cache_dir", "max_bad_fraction", "weights_dir", "views", "max_feature_gb", "compile"}
+    {"data", "labels", "root", "cache_dir", "max_bad_fraction", "weights_dir", "views", "max_feature_gb", "max_cache_gb",
+     "compile"}
 )
 # Left out of the identity at these values: checkpoints of earlier versions do not have these settings.
 EARLIER_VALUES = {
     "metric": ACCURACY.name, "class_weights": NO_WEIGHTS, "balanced_sampler": False, "folds": 0, "fold": 0, "repeat": 0,
-    "test_fraction": 0.2, "group_by": "", "keep_duplicates": True,
+    "test_fraction": 0.2, "group_by": "", "keep_duplicates": True, "feature_rules": 1,
 }  # fmt: skip
 LOSS_CHECK_BATCHES = 32  # on a GPU, batches between two checks whether the training has diverged
 
