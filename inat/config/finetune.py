@@ -15,7 +15,8 @@ from inat.constants import DIGITS, DIGITS_STEP
 from inat.errors import ConfigError
 
 FINETUNE = "finetune"
-SETTINGS = ("weights", "body_lr_factor", "views", "max_feature_gb", "max_cache_gb")  # fields of BackboneConfig that are options here
+# Fields of BackboneConfig that are options here.
+SETTINGS = ("weights", "body_lr_factor", "views", "max_feature_gb", "max_cache_gb")
 DEFAULT_BACKBONES = ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16")
 DEFAULT_SAMPLES = 60  # trials of a search without a grid
 

@@ -133,7 +133,7 @@ def read_choice(path: Path, key: str) -> Precision | None:
 
 def keep_choice(path: Path, key: str, chosen: Precision, config: TrialConfig, ratio: float | None = None) -> Precision:
     """Append a choice to a file, and return the one that counts there; ``chosen`` if the file cannot be written."""
-    line = {"key": key, "precision": chosen, "network": _describe(config)}
+    line: dict[str, Any] = {"key": key, "precision": chosen, "network": _describe(config)}
     if ratio is not None:
         line["seconds of 16 bit / of 32 bit"] = round(ratio, 3)
     with suppress(OSError), path.open("ab") as file:

@@ -203,7 +203,8 @@ def _fit(tuner: Tuner, lifecycle: TrialLifecycle) -> None:
 
 def _settings(config: SearchConfig, study: Study) -> dict[str, Any]:
     """The settings that all trials of a study share."""
-    return config.trial_settings() | rule_settings(config, study.info) | {
+    shared = config.trial_settings() | rule_settings(config, study.info)
+    return shared | {
         STUDY_DIR: str(study.directory.absolute()),
         TIMEOUT: seconds_of(config.trial_timeout),
         FINGERPRINT: study.info["data"]["fingerprint"],
