@@ -37,6 +37,7 @@ from inat.tuning import search
 from inat.tuning.best import evaluate_best_on_test, write_best
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
+from inat.tuning.kept_features import describe_altering
 from inat.tuning.retry_failed import describe_retries
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 from inat.tuning.task import data_configs
@@ -110,11 +111,13 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     balance = describe_balance(splits.classes, class_counts(splits), config.objective)
     trained = describe_folds(config.folds, config.repeats)
     folds = [f"folds   each trial trains {trained}"] if trained else []
+    slow = list(filter(None, [describe_altering(config, space)]))
     return (
         f"study   {study.directory}\n"
         f"search  {counted(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
         f"space {config.resolved().space}\n"
-        f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n" + "\n".join([*images, *folds, *balance])
+        f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n"
+        + "\n".join([*images, *folds, *slow, *balance])
     )
 
 

@@ -9,10 +9,10 @@ from inat.config.finetune import FinetuneConfig
 from inat.data.splits import Split, Splits
 from inat.tuning import cost_estimate, search
 from inat.tuning.backbone_timing import NetworkCost, StageCost
-from inat.tuning.cost_estimate import ImageCounts, TrialCost, trial_cost
 from inat.tuning.progress import progress_of
 from inat.tuning.space.grid import grid_of
 from inat.tuning.task import check_task
+from inat.tuning.trial_cost import ImageCounts, TrialCost, trial_cost
 from tests.paths import ROOT
 
 
