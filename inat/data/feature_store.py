@@ -27,8 +27,9 @@ POLL_SECONDS = 1.0  # between two looks at whether another process has built a s
 CHUNK_BYTES = 1 << 22  # read at once to verify a store
 CRC32 = "crc32"
 
-# Files that this process has verified, each by its place on the disk, size and time of modification.
-_verified: set[tuple[int, int, int, int]] = set()
+# Files that this process has verified, each by its place on the disk, size and time of modification, and whether each
+# is as it was written.
+_verified: dict[tuple[int, int, int, int], bool] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,6 @@ def open_store(directory: Path) -> FeatureStore | None:
         with _released_on_error(take_lease(directory / FEATURES_NPY)) as lease:
             rows = np.asarray(np.load(directory / FEATURES_NPY, mmap_mode="r"))
             if expected is not None and not _is_intact(directory / FEATURES_NPY, expected):
-                print(f"the features in {directory} are damaged and are computed again", file=sys.stderr, flush=True)
                 raise ValueError
         return FeatureStore(rows, dtype, lease)
 
@@ -73,14 +73,14 @@ def _released_on_error(lease: BinaryIO | None) -> Iterator[BinaryIO | None]:
 
 
 def _is_intact(path: Path, expected: int) -> bool:
-    """Whether a file has the checksum ``expected``; each file is read once per process."""
+    """Whether a file has the checksum ``expected``; each file is read, and reported if it has not, once per process."""
     status = path.stat()
     key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     if key not in _verified:
-        if _crc32(path) != expected:
-            return False
-        _verified.add(key)
-    return True
+        _verified[key] = _crc32(path) == expected
+        if not _verified[key]:
+            print(f"the features in {path.parent} are damaged and are computed again", file=sys.stderr, flush=True)
+    return _verified[key]
 
 
 def _crc32(path: Path) -> int:
