@@ -33,9 +33,11 @@ def cache(tmp_path) -> Path:
 
 
 def names(cache: Path) -> list[str]:
-    return [
-        path.name.split("-")[2] for path in sorted(cache.glob("features-*px"), key=lambda path: path.stat().st_mtime)
-    ]
+    return [path.name.split("-")[2] for path in by_use(cache)]
+
+
+def by_use(cache: Path) -> list[Path]:
+    return sorted(cache.glob("features-*px"), key=lambda path: path.stat().st_mtime)
 
 
 def used(cache: Path) -> int:
@@ -68,7 +70,7 @@ def test_nothing_is_removed_if_that_would_not_be_enough(cache):
 
 
 def test_features_that_are_read_or_kept_or_built_stay(cache):
-    old, middle, new = sorted(cache.glob("features-*px"), key=lambda path: path.stat().st_mtime)
+    old, middle, _ = by_use(cache)
     store = open_store(old)
     os.utime(old, (1, 1))
     assert not make_room(cache, 9000, free=0)
