@@ -14,7 +14,7 @@ from inat.tuning.kept_features import altering_share, describe_altering
 from inat.tuning.progress import progress_of
 from inat.tuning.space.grid import grid_of
 from inat.tuning.task import check_task
-from inat.tuning.trial_cost import ImageCounts, TrialCost, trial_cost
+from inat.tuning.trial_cost import ImageCounts, TrialCost, fitting_cost, trial_cost
 from tests.paths import ROOT
 
 
