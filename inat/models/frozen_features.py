@@ -6,6 +6,7 @@ kind of device and the versions of the libraries. A view is one augmented copy o
 of them share the features of the training and validation images together.
 """
 
+import gc
 import hashlib
 import json
 import sys
@@ -35,7 +36,7 @@ from inat.errors import ConfigError, DataError
 from inat.models.factory import load_pretrained
 from inat.models.feature_layout import SMALLER, FeaturePart, FeaturePlan, smaller_forms, why_not_kept
 from inat.models.stages import StagedNetwork
-from inat.training.memory import collect_garbage, is_out_of_memory, keep_freed_memory
+from inat.training.memory import is_out_of_memory, keep_freed_memory
 from inat.training.precision import autocast, resolve_precision
 
 FORMAT = 1  # increase it when the code computes other features from the same inputs
@@ -134,7 +135,9 @@ def open_features(plan: FeaturePlan, heartbeat: Callable[[], None] = lambda: Non
 def release_features() -> None:
     """Let go of the features that this process has read last, so that they may be removed."""
     _open_all.cache_clear()
-    collect_garbage()  # the last trial's network and loaders refer to each other
+    # The network and the loaders of the last trial refer to each other. Not collect_garbage(), which may freeze objects
+    # of this trial that later form such cycles, too.
+    gc.collect()
 
 
 def _features_of(views: Sequence[FeaturePart], stores: Mapping[Path, FeatureStore], computed: str) -> Features:
