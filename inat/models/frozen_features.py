@@ -10,7 +10,7 @@ import gc
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -34,6 +34,7 @@ from inat.data.loader import Batch, SplitDataset, batch_loader
 from inat.data.splits import Split, Splits, load_splits
 from inat.errors import ConfigError, DataError
 from inat.models.factory import load_pretrained
+from inat.models.feature_batches import as_numpy, as_stored, with_heartbeat
 from inat.models.feature_layout import SMALLER, FeaturePart, FeaturePlan, smaller_forms, why_not_kept
 from inat.models.stages import StagedNetwork
 from inat.training.memory import is_out_of_memory, keep_freed_memory
@@ -166,13 +167,8 @@ def _compute(plan: FeaturePlan, part: FeaturePart, heartbeat: Callable[[], None]
     device = _device()
     with _moved_to(device, plan.network.prefix()) as prefix, _seeded(part.view, device):
         batches = _feature_batches(plan, prefix, part.stored, device)
-        write_store(part.directory, _with_heartbeat(batches, heartbeat), len(part.stored), _manifest(plan, part))
-
-
-def _with_heartbeat(batches: Iterable[NDArray[Any]], heartbeat: Callable[[], None]) -> Iterator[NDArray[Any]]:
-    for batch in batches:
-        heartbeat()
-        yield batch
+        watched = with_heartbeat(batches, heartbeat, len(part.stored))
+        write_store(part.directory, watched, len(part.stored), _manifest(plan, part))
 
 
 def _manifest(plan: FeaturePlan, part: FeaturePart) -> dict[str, Any]:
@@ -227,7 +223,7 @@ def _feature_batches(
                 continue
             _check_finite(features, plan)
             done += len(features)
-            yield _to_numpy(_stored(channels_last(features), plan.dtype))
+            yield as_numpy(as_stored(channels_last(features), plan.dtype))
 
 
 def _image_batches(config: TrialConfig, split: Split, device: torch.device) -> Iterator[Tensor]:
@@ -250,18 +246,3 @@ def _check_finite(features: Tensor, plan: FeaturePlan) -> None:
             f"the frozen stages of {plan.network.name} give infinite or NaN values in "
             f"{resolve_precision(plan.config.precision)}; pass --precision 32-true or other weights"
         )
-
-
-def _stored(features: Tensor, dtype: str) -> Tensor:
-    """Features in the type to store them in; a value beyond its range becomes the largest one."""
-    kind = getattr(torch, dtype)
-    if features.dtype == kind:
-        return features
-    most = torch.finfo(kind).max
-    return features.clamp(-most, most).to(kind)
-
-
-def _to_numpy(features: Tensor) -> NDArray[Any]:
-    """Features as a numpy array; numpy has no bfloat16, so its bits become uint16."""
-    bits = features.view(torch.uint16) if features.dtype == torch.bfloat16 else features
-    return bits.cpu().numpy()
