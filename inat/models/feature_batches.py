@@ -1,4 +1,4 @@
-"""Batches of features on their way to the disk: in the type to store them in, with a heartbeat and a word about time."""
+"""Batches of features on their way to the disk: their type there, a heartbeat, and a word about how long they take."""
 
 import sys
 import time
