@@ -10,6 +10,7 @@ other studies. The first line about a network counts, so no trial of a study com
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import statistics
 import time
@@ -47,7 +48,10 @@ MAX_RECORD_BYTES = 50_000_000
 
 Measure = Callable[[TrialConfig, int], float]
 # Settings that change neither the layers nor the work of a step.
-IRRELEVANT = frozenset({"weights", "weights_dir", "weights_sha256", "body_lr_factor", "max_feature_gb", "dropout"})
+IRRELEVANT = frozenset({
+    "weights", "weights_dir", "weights_sha256", "body_lr_factor", "max_feature_gb", "max_cache_gb", "feature_rules",
+    "dropout",
+})  # fmt: skip
 
 
 def settle_precision(config: TrialConfig, record: Path, measure: Measure | None = None) -> TrialConfig:
@@ -134,7 +138,7 @@ def read_choice(path: Path, key: str) -> Precision | None:
 def keep_choice(path: Path, key: str, chosen: Precision, config: TrialConfig, ratio: float | None = None) -> Precision:
     """Append a choice to a file, and return the one that counts there; ``chosen`` if the file cannot be written."""
     line: dict[str, Any] = {"key": key, "precision": chosen, "network": _describe(config)}
-    if ratio is not None:
+    if ratio is not None and math.isfinite(ratio):
         line["seconds of 16 bit / of 32 bit"] = round(ratio, 3)
     with suppress(OSError), path.open("ab") as file:
         # One write of a whole line, so that lines of several processes do not mix; after a power cut, on a new line.
@@ -160,7 +164,8 @@ def _describe(config: TrialConfig) -> str:
 def measure_ratio(config: TrialConfig, num_classes: int) -> float:
     """Seconds of a training step in the hardware's 16-bit arithmetic over those in float32, on images of noise.
 
-    1 if the device has too little memory to measure. Random numbers of the trial are not touched.
+    1 if the device has too little memory to measure, and infinity if a layer cannot compute in 16 bit. Random numbers of
+    the trial are not touched.
     """
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -169,9 +174,7 @@ def measure_ratio(config: TrialConfig, num_classes: int) -> float:
             step = _StepTimer(config, num_classes, device)
             return compare(step, resolve_precision("auto"))
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return 1.0
+            return 1.0 if is_out_of_memory(error) else math.inf  # an error of the network itself shows in its training
         finally:
             if device.type == "cuda":
                 torch.cuda.empty_cache()

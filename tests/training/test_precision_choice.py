@@ -90,6 +90,9 @@ def test_what_changes_a_step_changes_the_key(cnn_params, change, same):
 
 
 def test_frozen_stages_and_kept_features_change_the_key(backbone_params):
+    base = network_key(TrialConfig.from_params(backbone_params))
+    limits = {"max_cache_gb": 1.0, "feature_rules": 2, "max_feature_gb": 3.0}
+    assert network_key(TrialConfig.from_params(backbone_params | limits)) == base
     changes = ({}, {"strategy": "unfreeze_all"}, {"views": 0}, {"strategy": "freeze_partial", "k_layers": 2})
     assert len({network_key(TrialConfig.from_params(backbone_params | change)) for change in changes}) == 4
 
@@ -104,6 +107,14 @@ def test_a_slow_moment_does_not_decide():
 
     assert compare(step, "bf16-mixed") < 1.1
     assert order[:4] == ["bf16-mixed", "32-true", "32-true", "bf16-mixed"]
+
+
+def test_a_network_that_cannot_compute_in_16_bit_takes_float32(config, tmp_path, monkeypatch):
+    def step(*_):
+        raise RuntimeError('"layer" not implemented for BFloat16')
+
+    monkeypatch.setattr(precision_choice, "_StepTimer", step)
+    assert settle_precision(config, tmp_path / "precision.jsonl").precision == "32-true"
 
 
 @pytest.mark.parametrize("strategy", ["freeze_all", "unfreeze_all"])
