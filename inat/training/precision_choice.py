@@ -164,8 +164,8 @@ def _describe(config: TrialConfig) -> str:
 def measure_ratio(config: TrialConfig, num_classes: int) -> float:
     """Seconds of a training step in the hardware's 16-bit arithmetic over those in float32, on images of noise.
 
-    1 if the device has too little memory to measure, and infinity if a layer cannot compute in 16 bit. Random numbers of
-    the trial are not touched.
+    1 if the device has too little memory to measure, and infinity if a layer cannot compute in 16 bit. Random numbers
+    of the trial are not touched.
     """
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
