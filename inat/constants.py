@@ -73,6 +73,7 @@ RUNG: Final = "rung"  # number of ASHA's rungs that a trial reached; an attribut
 SEARCH_KIND: Final = "search"  # in study.json: scratch or finetune
 
 # Files of a study directory that only `inat` reads.
+PRECISION_JSONL: Final = "precision.jsonl"  # the arithmetic of each network; also in the cache
 STUDY_DB: Final = "study.db"
 BEST_CKPT: Final = "best.ckpt"
 LAST_CKPT: Final = "last.ckpt"

@@ -112,6 +112,9 @@ class BackboneConfig:
     augmentation, the frozen stages compute features of ``views`` augmented copies of each training image once, and each
     epoch takes one copy at random. Nothing is cached if ``views`` is 0 or if the features are larger than
     ``max_feature_gb``; the frozen stages then run in every epoch.
+
+    With ``feature_rules`` 2, features that are too large are kept in 16 bit, then in fewer views, before they are not
+    kept, and mixup of a training of the head mixes features. Studies of earlier versions have 1.
     """
 
     backbone: str
@@ -122,11 +125,13 @@ class BackboneConfig:
     body_lr_factor: float = 0.1
     views: int = 4
     max_feature_gb: float = 20.0
+    max_cache_gb: float = 0.0  # of all cached features; 0: as the disk allows
+    feature_rules: int = 1
     weights_sha256: str = ""  # of the study's weights; checked unless it is empty
 
     def __post_init__(self) -> None:
         problems = type_errors(self) + positive_errors(self, "body_lr_factor")
-        problems += non_negative_errors(self, "views", "max_feature_gb")
+        problems += non_negative_errors(self, "views", "max_feature_gb", "max_cache_gb")
         problems += self._unknown_backbone() + choice_errors(self, "strategy", STRATEGIES)
         problems += choice_errors(self, "weights", (IMAGENET, NO_WEIGHTS))
         raise_if_any(problems + self._impossible_k_layers())

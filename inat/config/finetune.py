@@ -23,8 +23,9 @@ from inat.constants import DIGITS, DIGITS_STEP
 from inat.errors import ConfigError
 
 FINETUNE = "finetune"
-SETTINGS = ("weights", "body_lr_factor", "views", "max_feature_gb")  # fields of BackboneConfig that are options here
-OWN_SETTINGS = ("body_lr_factor", "views", "max_feature_gb")  # fields of OwnModelConfig that are options here
+# Fields of BackboneConfig, and of OwnModelConfig, that are options here.
+SETTINGS = ("weights", "body_lr_factor", "views", "max_feature_gb", "max_cache_gb")
+OWN_SETTINGS = ("body_lr_factor", "views", "max_feature_gb", "max_cache_gb")
 OWN_IMAGE_SIZE = 224  # px, of a network of the user
 DEFAULT_BACKBONES = ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16")
 DEFAULT_SAMPLES = 60  # trials of a search without a grid
@@ -44,7 +45,10 @@ class FinetuneConfig(SearchConfig):
             "class_weights", "balanced_sampler", "body_lr_factor", "precision", "compile",
         ),
         "search": ("preset", *SearchConfig.OPTION_GROUPS["search"]),
-        "model": ("backbones", "model", "strategies", "k_layers", "weights", "weights_dir", "views", "max_feature_gb"),
+        "model": (
+            "backbones", "model", "strategies", "k_layers", "weights", "weights_dir", "views", "max_feature_gb",
+            "max_cache_gb",
+        ),
     }  # fmt: skip
 
     preset: Literal["fast", "good", "best"] | None = None
@@ -78,7 +82,11 @@ class FinetuneConfig(SearchConfig):
     """Augmented copies per training image whose features are cached; each epoch takes one of them at random. With 0,
     nothing is cached, and every image goes through the whole network in every epoch."""
     max_feature_gb: float = 20.0
-    """Largest size of a trial's cached features, in GB; above it, nothing is cached, as with --views 0."""
+    """Largest size of a trial's cached features, in GB; above it, they are cached in 16 bit, then in fewer views, then
+    not at all, as with --views 0."""
+    max_cache_gb: float = 0.0
+    """Largest size of all cached features, in GB; features that no running trial reads make room for new ones, those
+    first that were not read for the longest time. Default: 0, as the disk allows, with a reserve for checkpoints."""
     plan: bool = False
     """Print the grid and its estimated cost on this machine, and exit. Images are decoded into the cache, as for
     the search; with --resume, what is left is planned."""

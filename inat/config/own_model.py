@@ -103,7 +103,7 @@ class OwnModelConfig:
 
     A network whose file has a function ``stages()`` may have a ``strategy``, with the same meaning as for a backbone;
     without one the whole network trains as it is. In a flat dict the arguments stand among the other hyperparameters:
-    every name that is no setting of the training is one.
+    every name that is no setting of the training is one. ``views`` to ``feature_rules``: see BackboneConfig.
     """
 
     model: str
@@ -114,10 +114,12 @@ class OwnModelConfig:
     body_lr_factor: float = 1.0
     views: int = 4
     max_feature_gb: float = 20.0
+    max_cache_gb: float = 0.0
+    feature_rules: int = 2
 
     def __post_init__(self) -> None:
         problems = type_errors(self) + model_errors(self) + positive_errors(self, "body_lr_factor")
-        problems += non_negative_errors(self, "views", "max_feature_gb")
+        problems += non_negative_errors(self, "views", "max_feature_gb", "max_cache_gb")
         problems += choice_errors(self, "strategy", ("", *STRATEGIES))
         if self.strategy == FREEZE_PARTIAL and not (has_type(self, "k_layers") and self.k_layers and self.k_layers > 0):
             problems.append(f"k_layers must be at least 1 for {FREEZE_PARTIAL} of {self.model}, got {self.k_layers}")

@@ -101,7 +101,8 @@ class SearchConfig(DataOptions):
     seed: int = 0
     """Seed of the sampler and of all trials. The split into training and validation images does not depend on it."""
     precision: Precision = "auto"
-    """Number format of training: auto takes bfloat16 or float16 where the hardware gains from it."""
+    """Number format of training: auto times a training step of each network, and takes bfloat16 or float16 unless
+    float32 is faster."""
     class_weights: Literal["none", "balanced", "effective"] = "none"
     """Weights of the classes in the training loss: none, balanced (inverse to the number of their images), or effective
     (inverse to their effective number of images). A space may choose them instead."""

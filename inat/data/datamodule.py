@@ -107,12 +107,14 @@ def network_input(batch: Batch, config: DataConfig) -> Tensor:
 class Features:
     """Features of one split: each view has rows (M, ...) with channels last, ``labels`` are (N,).
 
-    ``rows`` (N,) are the rows of the split; without them, the split has all M rows, in order.
+    ``rows`` (N,) are the rows of the split; without them, the split has all M rows, in order. ``computed`` is torch's
+    name of the type that the frozen stages returned, "" for that of the stores: batches have it.
     """
 
     views: Sequence[FeatureStore]
     labels: NDArray[np.int64]
     rows: NDArray[np.int64] | None = None
+    computed: str = ""
 
 
 class FeatureDataset(ArrayDataset):
@@ -125,6 +127,7 @@ class FeatureDataset(ArrayDataset):
         self.device = self.views[0].device
         self.labels = torch.from_numpy(features.labels).to(self.device)
         self.rows = features.rows
+        self.dtype = getattr(torch, features.computed) if features.computed else self.views[0].dtype
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -139,7 +142,7 @@ class FeatureDataset(ArrayDataset):
         gathered = [part.index_select(0, chosen) for part, chosen in zip(self.views, rows, strict=True)]
         positions = self._send(np.argsort(by_view))
         features = torch.cat(gathered)[positions] if len(gathered) > 1 else gathered[0]
-        return Batch(channels_first(features), self.labels[self._send(row)])
+        return Batch(channels_first(features.to(self.dtype)), self.labels[self._send(row)])
 
     def shuffle(self, seed: int, labels: NDArray[np.int64] | None = None) -> EpochShuffle:
         return ViewShuffle(len(self), seed, len(self.views), labels)

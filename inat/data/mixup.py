@@ -33,13 +33,18 @@ class BatchMixing:
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Input: normalised images (N, 3, H, W) and labels (N,). Output: images and labels, after mixing (N, classes).
 
+        In place of images, mixup also takes features (N, width), the input of a head that trains alone.
+
         The class shares in a row of mixed labels add up to 1.
         """
         if self.random_erasing:
             images = erase(images, self.random_erasing)
         if self.mixings:
             chosen = self.mixings[int(torch.randint(len(self.mixings), ()))]  # on the CPU, where torchvision draws too
-            images, labels = chosen(images, labels)
+            shape = images.shape
+            pixels = images if images.ndim == 4 else images.flatten(1)[:, :, None, None]  # torchvision wants four axes
+            mixed, labels = chosen(pixels, labels)
+            images = mixed.view(shape) if images.ndim != 4 else mixed
         return images, labels
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from analysis.files import MAX_TABLE_BYTES, read_bytes
 from analysis.terminal import PlainConsole
 from inat.cli import INTERRUPTED
 from inat.config.trial import DataConfig
@@ -18,6 +19,7 @@ from inat.constants import (
     METRICS_JSON,
     MODEL_CARD,
     MODEL_CKPT,
+    PRECISION_JSONL,
     RELIABILITY_PNG,
     RETRAINING_DIR,
     SHIPPED_CKPT,
@@ -103,11 +105,18 @@ def finalize(command: FinalizeCommand) -> None:
 @contextmanager
 def _opened_runs(directory: Path, task: Task) -> Iterator[Study]:
     runs = open_runs(directory, task.info)
+    _carry_choices(task.study.directory / PRECISION_JSONL, directory / PRECISION_JSONL)
     try:
         keep_copy(runs, task.config)
         yield runs
     finally:
         runs.close()
+
+
+def _carry_choices(source: Path, target: Path) -> None:
+    """Let the runs compute as the trials of the study did: each network in the arithmetic that was chosen there."""
+    if source.exists() and not target.exists():
+        atomic_write(target, read_bytes(source, MAX_TABLE_BYTES).decode(errors="replace"))
 
 
 def _create_directory(directory: Path) -> Path:

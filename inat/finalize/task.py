@@ -18,6 +18,7 @@ from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.own_model import allow_own_model, check_model, model_info
 from inat.tuning.provenance import study_info
+from inat.tuning.rules import RULES
 from inat.tuning.space import backbone_checks
 from inat.tuning.worker.trainable import FINGERPRINT
 
@@ -92,6 +93,7 @@ def plan(command: FinalizeCommand, study: Study) -> Task:
         backbone_checks.WEIGHTS: weights,
         **model_info(config),
         "retrains": study.directory.name,
+        RULES: study.info.get(RULES, {}),
     }
     return Task(command, study, config, trials, configs, data, info)
 

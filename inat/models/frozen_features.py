@@ -6,14 +6,16 @@ kind of device and the versions of the libraries. A view is one augmented copy o
 of them share the features of the training and validation images together.
 """
 
+import gc
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ from inat.data.loader import Batch, SplitDataset, batch_loader
 from inat.data.splits import Split, Splits, load_splits
 from inat.errors import ConfigError, DataError
 from inat.models.factory import load_pretrained
+from inat.models.feature_batches import as_numpy, as_stored, with_heartbeat
+from inat.models.feature_layout import SMALLER, FeaturePart, FeaturePlan, smaller_forms, why_not_kept
 from inat.models.stages import StagedNetwork
 from inat.training.memory import is_out_of_memory, keep_freed_memory
 from inat.training.precision import autocast, resolve_precision
@@ -46,82 +50,47 @@ ALL_FOLDS = "all"  # in the name of a directory: of the training and validation 
 VIEW_SEED = 20_000  # view v is drawn from the seed VIEW_SEED + v, for every trial of every study
 
 
-@dataclass(frozen=True, slots=True)
-class FeaturePart:
-    """The features of one split in one view; view None is the images without augmentation.
-
-    ``stored`` are the images whose features are in ``directory``; with folds, they are more than those of ``split``.
-    """
-
-    name: str
-    split: Split
-    stored: Split
-    view: int | None
-    directory: Path
-
-    @property
-    def features_rows(self) -> NDArray[np.int64] | None:
-        """Where the images of the split are among the stored ones; None if these are the same."""
-        return None if self.stored is self.split else np.searchsorted(self.stored.rows, self.split.rows)
-
-
-@dataclass(frozen=True, slots=True)
-class FeaturePlan:
-    """The features that a trial reads instead of images: each view of the training split, then the validation split.
-
-    The trials of this process share ``network``. ``image_bytes`` and ``dtype`` are of the features of one image.
-    """
-
-    config: TrialConfig
-    network: StagedNetwork
-    parts: tuple[FeaturePart, ...]
-    image_bytes: int
-    dtype: str
-
-    @property
-    def directory(self) -> Path:
-        """The cache folder."""
-        return self.parts[0].directory.parent
-
-    @property
-    def bytes(self) -> int:
-        """Size of all features."""
-        return self._bytes_of(self.parts)
-
-    @property
-    def missing_bytes(self) -> int:
-        """Size of the features that have not been computed yet."""
-        return self._bytes_of(part for part in self.parts if not part.directory.exists())
-
-    def _bytes_of(self, parts: Iterable[FeaturePart]) -> int:
-        images = {part.directory: len(part.stored) for part in parts}
-        return sum(images.values()) * self.image_bytes
-
-
 def plan_features(config: TrialConfig) -> FeaturePlan | None:
     """The features that a trial needs; None if no stage is frozen, or if ``config`` rules features out."""
     model, splits = config.model, load_splits(config.data)
-    if isinstance(model, CNNConfig) or not model.views or config.optim.alters_images:
-        return None
-    if isinstance(model, OwnModelConfig) and not model.strategy:
+    if isinstance(model, CNNConfig) or not model.strategy or not model.views or why_not_kept(config):
         return None
     network = load_pretrained(model, config.data.image_size, len(splits.classes))
     if not network.frozen:
         return None
-    size_and_type = _features_of_one_image(model, config.data.image_size, len(splits.classes), config.precision)
-    return FeaturePlan(config, network, tuple(_parts(config, splits, network)), *size_and_type)
+    size, dtype, axes = _features_of_one_image(model, config.data.image_size, len(splits.classes), config.precision)
+    if config.optim.mixup_alpha and axes > 1:  # mixed features are mixed logits only where one linear layer follows
+        return None
+    views = model.views if config.data.use_augmentation else 1
+    parts = tuple(_parts(config, splits, network, views))
+    return FeaturePlan(config, network, parts, size, dtype, dtype, views)
 
 
-def _parts(config: TrialConfig, splits: Splits, network: StagedNetwork) -> Iterator[FeaturePart]:
-    assert not isinstance(config.model, CNNConfig)
-    views: Sequence[int | None] = range(config.model.views) if config.data.use_augmentation else [None]
+def smaller_plans(plan: FeaturePlan) -> Iterator[FeaturePlan]:
+    """``plan``, then plans of smaller features: in 16 bit, then also in fewer views."""
+    yield plan
+    model, splits = plan.config.model, load_splits(plan.config.data)
+    assert not isinstance(model, CNNConfig)
+    if model.feature_rules < SMALLER:
+        return
+    size = getattr(torch, plan.computed).itemsize
+    for views, dtype in islice(smaller_forms(plan.views, plan.computed), 1, None):
+        parts = tuple(_parts(plan.config, splits, plan.network, views, dtype if dtype != plan.computed else ""))
+        smaller = plan.image_bytes * getattr(torch, dtype).itemsize // size
+        yield replace(plan, parts=parts, image_bytes=smaller, dtype=dtype, views=views)
+
+
+def _parts(
+    config: TrialConfig, splits: Splits, network: StagedNetwork, count: int, stored_as: str = ""
+) -> Iterator[FeaturePart]:
+    views: Sequence[int | None] = range(count) if config.data.use_augmentation else [None]
     plain = replace(splits.train, crops=None)
     parts = [(TRAIN, plain if view is None else splits.train, view) for view in views] + [(VAL, splits.val, None)]
     for name, split, view in parts:
         stored = _with_all_rows(split, splits) if config.data.folds else split
         kind = name if stored is split else ALL_FOLDS
         kind = kind if view is None else f"{kind}-view{view}"
-        digest = _digest(config, splits.state, network, stored, view)
+        digest = _digest(config, splits.state, network, stored, view, stored_as)
         model = network.name.replace(":", "-")  # no colons in the names of files
         directory = f"features-{model}-{kind}-{digest}-{config.data.image_size}px"
         yield FeaturePart(name, split, stored, view, Path(config.data.cache_dir) / directory)
@@ -131,13 +100,16 @@ def _with_all_rows(split: Split, splits: Splits) -> Split:
     return replace(split, rows=np.sort(np.concatenate([splits.train.rows, splits.val.rows])))
 
 
-def _digest(config: TrialConfig, state: str, network: StagedNetwork, split: Split, view: int | None) -> str:
+def _digest(
+    config: TrialConfig, state: str, network: StagedNetwork, split: Split, view: int | None, stored_as: str
+) -> str:
     augmentation = None if view is None else [VIEW_SEED + view, config.data.crop_size, *config.data.augmentation_key()]
     decided_by = [
         FORMAT, state, hashlib.sha256(split.rows.tobytes()).hexdigest(), config.data.image_size, augmentation,
         network.name, network.weights, network.frozen, resolve_precision(config.precision), _device().type,
         torch.__version__, torchvision.__version__, *config.data.form_key(),
         *([version("timm")] if is_timm(network.name) else []),
+        *([stored_as] if stored_as else []),  # nothing for features as they were computed: earlier ones stay valid
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]
 
@@ -145,11 +117,11 @@ def _digest(config: TrialConfig, state: str, network: StagedNetwork, split: Spli
 @lru_cache(maxsize=64)
 def _features_of_one_image(
     model: BackboneConfig | OwnModelConfig, side: int, num_classes: int, precision: Precision
-) -> tuple[int, str]:
-    """Bytes of the features of one image, and torch's name of their type."""
+) -> tuple[int, str, int]:
+    """Bytes of the features of one image, torch's name of their type, and the number of their axes."""
     prefix = load_pretrained(model, side, num_classes).prefix()
     features = _run_frozen_stages(prefix, torch.zeros(1, 3, side, side), precision)
-    return features.nbytes, str(features.dtype).removeprefix("torch.")
+    return features.nbytes, str(features.dtype).removeprefix("torch."), features[0].ndim
 
 
 def open_features(plan: FeaturePlan, heartbeat: Callable[[], None] = lambda: None) -> tuple[Features, Features]:
@@ -160,15 +132,24 @@ def open_features(plan: FeaturePlan, heartbeat: Callable[[], None] = lambda: Non
     parts = {part.directory: part for part in plan.parts}
     if plan.missing_bytes:
         print(_announcement(plan), file=sys.stderr, flush=True)
-    build_missing(parts, lambda directory: _compute(plan, parts[directory], heartbeat), heartbeat)
+    opened = build_missing(parts, lambda directory: _compute(plan, parts[directory], heartbeat), heartbeat)
     stores = dict(zip(parts, _open_all(tuple(parts)), strict=True))
+    del opened  # their leases have kept the stores in place until now
     *train, val = plan.parts
-    return _features_of(train, stores), _features_of([val], stores)
+    return _features_of(train, stores, plan.computed), _features_of([val], stores, plan.computed)
 
 
-def _features_of(views: Sequence[FeaturePart], stores: Mapping[Path, FeatureStore]) -> Features:
+def release_features() -> None:
+    """Let go of the features that this process has read last, so that they may be removed."""
+    _open_all.cache_clear()
+    # The network and the loaders of the last trial refer to each other. Not collect_garbage(), which may freeze objects
+    # of this trial that later form such cycles, too.
+    gc.collect()
+
+
+def _features_of(views: Sequence[FeaturePart], stores: Mapping[Path, FeatureStore], computed: str) -> Features:
     split, rows = views[0].split, views[0].features_rows
-    return Features([stores[part.directory] for part in views], split.labels[split.rows], rows)
+    return Features([stores[part.directory] for part in views], split.labels[split.rows], rows, computed)
 
 
 def _announcement(plan: FeaturePlan) -> str:
@@ -192,13 +173,8 @@ def _compute(plan: FeaturePlan, part: FeaturePart, heartbeat: Callable[[], None]
     device = _device()
     with _moved_to(device, plan.network.prefix()) as prefix, _seeded(part.view, device):
         batches = _feature_batches(plan, prefix, part.stored, device)
-        write_store(part.directory, _with_heartbeat(batches, heartbeat), len(part.stored), _manifest(plan, part))
-
-
-def _with_heartbeat(batches: Iterable[NDArray[Any]], heartbeat: Callable[[], None]) -> Iterator[NDArray[Any]]:
-    for batch in batches:
-        heartbeat()
-        yield batch
+        watched = with_heartbeat(batches, heartbeat, len(part.stored))
+        write_store(part.directory, watched, len(part.stored), _manifest(plan, part))
 
 
 def _manifest(plan: FeaturePlan, part: FeaturePart) -> dict[str, Any]:
@@ -253,7 +229,7 @@ def _feature_batches(
                 continue
             _check_finite(features, plan)
             done += len(features)
-            yield _to_numpy(channels_last(features))
+            yield as_numpy(as_stored(channels_last(features), plan.dtype))
 
 
 def _image_batches(config: TrialConfig, split: Split, device: torch.device) -> Iterator[Tensor]:
@@ -276,9 +252,3 @@ def _check_finite(features: Tensor, plan: FeaturePlan) -> None:
             f"the frozen stages of {plan.network.name} give infinite or NaN values in "
             f"{resolve_precision(plan.config.precision)}; pass --precision 32-true or other weights"
         )
-
-
-def _to_numpy(features: Tensor) -> NDArray[Any]:
-    """Features as a numpy array; numpy has no bfloat16, so its bits become uint16."""
-    bits = features.view(torch.uint16) if features.dtype == torch.bfloat16 else features
-    return bits.cpu().numpy()

@@ -20,6 +20,7 @@ from inat.constants import (
     JOURNAL,
     LOCK_FILE,
     MODEL_DIR,
+    PRECISION_JSONL,
     RAY_DIR,
     STUDY_DB,
     STUDY_JSON,
@@ -28,7 +29,7 @@ from inat.constants import (
 )
 from inat.errors import StudyError
 
-TEXT_FILES = (STUDY_JSON, JOURNAL, TRIALS_CSV, HISTORY_CSV, BEST_JSON, LOCK_FILE)
+TEXT_FILES = (STUDY_JSON, JOURNAL, TRIALS_CSV, HISTORY_CSV, BEST_JSON, LOCK_FILE, PRECISION_JSONL)
 WANDB_DIR = "wandb"
 FOLDERS = (
     CHECKPOINTS_DIR, ERRORS_DIR, FINAL_DIR, RAY_DIR, TENSORBOARD_DIR, WANDB_DIR, "interpret", "data", "figures",

@@ -36,14 +36,15 @@ METRICS = (TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC, VAL_BALANCED_ACC, VAL_MACRO
 STATE_NAMES = ("row", "history", "unreported", "best_value", "best_epoch", "epoch", "saved_epoch")
 IDENTITY = "identity"  # in the state of a recorder: the settings that identify its training
 # Settings that may change while a training is interrupted: places of files, and ways to compute the same result.
-NOT_IDENTITY = frozenset(
-    {"data", "labels", "root", "cache_dir", "max_bad_fraction", "weights_dir", "views", "max_feature_gb", "compile"}
-)
+NOT_IDENTITY = frozenset({
+    "data", "labels", "root", "cache_dir", "max_bad_fraction", "weights_dir", "views", "max_feature_gb", "max_cache_gb",
+    "compile",
+})  # fmt: skip
 # Left out of the identity at these values: checkpoints of earlier versions do not have these settings.
 EARLIER_VALUES = {
     "metric": ACCURACY.name, "class_weights": NO_WEIGHTS, "balanced_sampler": False, "folds": 0, "fold": 0, "repeat": 0,
     "test_fraction": 0.2, "group_by": "", "keep_duplicates": True, "resize": SQUASH, "resize_size": 0,
-    "interpolation": BILINEAR,
+    "interpolation": BILINEAR, "feature_rules": 1,
 }  # fmt: skip
 LOSS_CHECK_BATCHES = 32  # on a GPU, batches between two checks whether the training has diverged
 

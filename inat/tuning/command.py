@@ -39,6 +39,7 @@ from inat.tuning import search
 from inat.tuning.best import evaluate_best_on_test, write_best
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
+from inat.tuning.kept_features import describe_altering
 from inat.tuning.own_model import describe_own_model
 from inat.tuning.racing.begin import race_if_asked
 from inat.tuning.retry_failed import describe_retries
@@ -121,11 +122,13 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     folds = [f"folds   each trial trains {trained}"] if trained else []
     chosen = study.info.get(RACE, {}).get("chosen", [])
     race = f"race    {', '.join(map(str, chosen))} chosen, see {BACKBONES_CSV} in the study\n" if chosen else ""
+    slow = list(filter(None, [describe_altering(config, space)]))
     return (
         f"study   {study.directory}\n"
         f"{race}search  {counted(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
         f"space {config.resolved().space}\n{describe_own_model(study)}"
-        f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n" + "\n".join([*images, *folds, *balance])
+        f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n"
+        + "\n".join([*images, *folds, *slow, *balance])
     )
 
 

@@ -16,69 +16,18 @@ from analysis.terminal import PlainConsole
 from inat.config.backbones import backbone_facts
 from inat.config.finetune import FinetuneConfig
 from inat.config.trial import active_params
+from inat.data.cache_room import reserve_bytes
+from inat.data.disk import free_bytes
 from inat.data.splits import Splits
 from inat.models import weights
 from inat.models.backbones import frozen_stage_count
 from inat.tuning.backbone_timing import BATCH, NetworkCost, measure_backbone
 from inat.tuning.describe_data import describe_sizes, describe_times
+from inat.tuning.kept_features import altering_share, describe_altering
 from inat.tuning.progress import Progress, describe_nothing_left, describe_trials, describe_unplanned, progress_of
 from inat.tuning.space.backbone_checks import choices
 from inat.tuning.task import Task, check_task
-
-
-@dataclass(frozen=True, slots=True)
-class ImageCounts:
-    """Number of images that a trial trains on and validates on."""
-
-    train: int
-    val: int
-
-
-@dataclass(frozen=True, slots=True)
-class TrialCost:
-    """Cost of the trials that share features; all times in seconds.
-
-    ``feature_bytes`` and ``feature_seconds``, the time to compute them, are spent once for all of these trials.
-    ``seconds`` is the time of one trial that nothing stops, ``seconds_without_features`` that of a trial which sends
-    every image through the whole network in every epoch. ``trainable`` counts parameters.
-    """
-
-    trainable: int
-    feature_bytes: int
-    feature_seconds: float
-    seconds: float
-    seconds_without_features: float
-
-
-def trial_cost(
-    network: NetworkCost,
-    frozen: int,
-    images: ImageCounts,
-    epochs: int,
-    views: int,
-    max_feature_bytes: float,
-    *,
-    shared: bool = False,
-) -> TrialCost:
-    """Estimate the cost with the first ``frozen`` stages frozen and ``views`` copies of each training image stored.
-
-    No features are stored for 0 views, nor if they would exceed ``max_feature_bytes``. If folds have ``shared`` ones,
-    each view has those of all images, and so has the validation split. The time to read and augment images is not
-    included.
-    """
-    stages = network.stages
-    prefix = sum(stage.seconds for stage in stages[:frozen])
-    suffix = sum(stage.seconds for stage in stages[frozen:])
-    training = epochs * (network.step_factor * images.train + images.val) * suffix
-    without_features = training + epochs * (images.train + images.val) * prefix
-    trainable = sum(stage.parameters for stage in stages[frozen:])
-    forward_passes = views * images.train + images.val
-    if shared:  # one view may be of the images as they are, which validation uses, too
-        forward_passes = (views + 1 if views > 1 else 1) * (images.train + images.val)
-    feature_bytes = forward_passes * stages[frozen - 1].bytes if frozen else 0
-    if frozen == 0 or views == 0 or feature_bytes > max_feature_bytes:
-        return TrialCost(trainable, 0, 0.0, without_features, without_features)
-    return TrialCost(trainable, feature_bytes, forward_passes * prefix, training, without_features)
+from inat.tuning.trial_cost import ImageCounts, TrialCost, fitting_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +83,9 @@ def print_plan(config: FinetuneConfig) -> None:
     epochs = f"up to {config.max_epochs} epochs{describe_times(config.folds, config.repeats)}"
     console.print(f"search  {describe_trials(progress).removesuffix(',')}, {epochs}")
     console.print(plan_table(rows))
-    console.print("\n".join([plan_summary(config, rows), *describe_unplanned(config)]))
+    console.print(plan_summary(config, rows))
+    for line in [*plan_remarks(config, task.space, rows), *describe_unplanned(config)]:
+        console.print(line)
 
 
 def make_plan(config: FinetuneConfig, task: Task, splits: Splits, progress: Progress) -> list[PlanRow]:
@@ -149,7 +100,7 @@ def make_plan(config: FinetuneConfig, task: Task, splits: Splits, progress: Prog
             measured[backbone] = measure_backbone(backbone, size, len(splits.classes), config)
         frozen = frozen_stage_count(backbone, params["strategy"], params.get("k_layers"))
         costs = [
-            trial_cost(
+            fitting_cost(
                 measured[backbone],
                 frozen,
                 counts,
@@ -157,6 +108,7 @@ def make_plan(config: FinetuneConfig, task: Task, splits: Splits, progress: Prog
                 views,
                 max_feature_bytes,
                 shared=config.folds > 1,
+                altering=altering_share(config, task.space, params["strategy"]),
             )
             for augmented in choices(task.space, "use_augmentation") or (False,)
             for views in [config.views if augmented else min(config.views, 1)]
@@ -218,6 +170,25 @@ def plan_summary(config: FinetuneConfig, rows: Sequence[PlanRow]) -> str:
         f"estimated from a few batches of {BATCH['cuda' if gpu else 'cpu']} on this machine, for trials that reach "
         f"epoch {config.max_epochs}; ASHA and --patience end most trials earlier"
     )
+
+
+def plan_remarks(config: FinetuneConfig, space: Mapping[str, Any], rows: Sequence[PlanRow]) -> list[str]:
+    """Say which features are made smaller, which trials keep none, and whether all features fit the cache at once."""
+    lines = []
+    for row in rows:
+        used = active_params(row.params)
+        name = " ".join(str(used[key]) for key in ("backbone", "strategy", "k_layers") if key in used)
+        lines += [f"{name}: features in {form}" for form in dict.fromkeys(cost.form for cost in row.costs) if form]
+    lines += filter(None, [describe_altering(config, space)])
+    total = sum(row.feature_bytes for row in rows)
+    room = free_bytes(config.cache_dir) - reserve_bytes(config.cache_dir)
+    most = min(room, config.max_cache_gb * 1e9) if config.max_cache_gb else room
+    if total > most:
+        lines.append(
+            f"the cache has room for {decimal(max(0, int(most)))} of features: those that no running trial reads make "
+            "room for others, and are computed again if a later trial reads them"
+        )
+    return lines
 
 
 def format_seconds(seconds: float) -> str:

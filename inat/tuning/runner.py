@@ -30,6 +30,7 @@ from inat.tuning.ray_backend.retries import RetryPolicy
 from inat.tuning.ray_backend.server_watch import ServerWatch, servers_of_session
 from inat.tuning.ray_backend.slots import Slots, describe_little_memory, describe_too_small, plan_slots
 from inat.tuning.ray_backend.trials import StudyTrials, TrialSource
+from inat.tuning.rules import rule_settings
 from inat.tuning.sampling.feedback import Rungs
 from inat.tuning.space import backbone_checks
 from inat.tuning.stoppers import StopAtLimits, StopAtWriteError, StopOnSignal
@@ -203,7 +204,8 @@ def _fit(tuner: Tuner, lifecycle: TrialLifecycle) -> None:
 
 def _settings(config: SearchConfig, study: Study) -> dict[str, Any]:
     """The settings that all trials of a study share."""
-    return config.trial_settings() | {
+    shared = config.trial_settings() | rule_settings(config, study.info)
+    return shared | {
         STUDY_DIR: str(study.directory.absolute()),
         TIMEOUT: seconds_of(config.trial_timeout),
         FINGERPRINT: study.info["data"]["fingerprint"],

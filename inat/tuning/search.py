@@ -29,6 +29,7 @@ from inat.tuning.progress import wanted_trials
 from inat.tuning.provenance import check_unchanged, study_info
 from inat.tuning.ray_backend.slots import Slots
 from inat.tuning.retry_failed import retry_failed_trials
+from inat.tuning.rules import RULES, new_rules
 from inat.tuning.runner import Objective, PrintLine, RunSpec, restored_scheduler, run_trials, rungs_of
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
 from inat.tuning.space import backbone_checks, presets
@@ -77,6 +78,7 @@ def open_study(config: SearchConfig, race: Mapping[str, Any] | None = None) -> t
             CLASS_COUNTS: class_counts(splits),
             backbone_checks.WEIGHTS: weights,
             **model_info(config),
+            RULES: new_rules(),
         }
         info |= {} if race is None else {RACE: dict(race)}
         study = Study.create(directory, info)

@@ -176,3 +176,28 @@ def test_several_processes_share_the_work_and_build_each_once(tmp_path):
     assert max(len(names) for names, _ in answers) < 3  # they shared the work
     assert answers[0][1] == answers[1][1] == answers[2][1]
     assert messages == ["", "", ""]  # waiting processes print nothing
+
+
+def test_a_flipped_bit_is_found_said_and_mended(place, capfd):
+    write(place)
+    content = bytearray((place / "features.npy").read_bytes())
+    content[-3] ^= 1
+    (place / "features.npy").write_bytes(content)
+    assert open_store(place) is None
+    assert capfd.readouterr().err == f"the features in {place} are damaged and are computed again\n"
+    build_missing([place], write)
+    assert np.array_equal(open_store(place).rows, ROWS)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_store_is_verified_once_per_process(place, monkeypatch):
+    write(place)
+    open_store(place)
+    monkeypatch.setattr(feature_store, "_crc32", lambda path: pytest.fail("read again"))
+    assert open_store(place) is not None
+
+
+def test_a_store_of_an_earlier_version_without_a_checksum_is_opened(place):
+    write(place)
+    (place / "manifest.json").write_text(json.dumps({"dtype": "float32"}))
+    assert np.array_equal(open_store(place).rows, ROWS)

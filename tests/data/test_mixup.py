@@ -117,3 +117,13 @@ def test_soft_labels_train():
     layer = nn.Linear(3, 3)
     nn.functional.cross_entropy(layer(out.mean((2, 3))), targets).backward()
     assert layer.weight.grad.abs().sum() > 0
+
+
+def test_mixup_of_features_mixes_them_as_it_mixes_their_labels():
+    torch.manual_seed(0)
+    features = torch.eye(6)
+    out, targets = mixed(features.clone(), torch.arange(6), classes=6, mixup_alpha=1.0)
+    assert out.shape == (6, 6)
+    assert torch.allclose(out, targets)  # feature i is that of class i alone
+    assert torch.allclose(out.sum(1), torch.ones(6))
+    assert 0 < out[0, 0] < 1

@@ -2,6 +2,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from inat.config.trial import TrialConfig
 from inat.data import splits
 from inat.data.datamodule import FeatureDataset
 from inat.errors import ConfigError
-from inat.models import frozen_features
+from inat.models import feature_batches, frozen_features
 from inat.models.frozen_features import FeaturePlan, open_features, plan_features
 from tests.conftest import write_image
 from tests.models.published import published
@@ -267,3 +268,13 @@ def test_folds_share_their_features_and_each_gets_those_of_its_own_photos(plan_o
         shuffled = FeatureDataset(train, torch.device("cpu")).__getitems__([29, 0, 7])
         assert shuffled.labels.tolist() == [train.labels[row] for row in (29, 0, 7)]
     assert sorted(validated) == list(range(40))
+
+
+def test_a_long_computation_says_how_long_it_takes(monkeypatch, capfd):
+    clock = iter([0.0, 4.0, 8.0, 12.0])
+    monkeypatch.setattr(feature_batches.time, "monotonic", lambda: next(clock))
+    batches = [np.zeros((10, 1))] * 3
+    beats = []
+    list(feature_batches.with_heartbeat(batches, lambda: beats.append(1), 100))
+    assert len(beats) == 3
+    assert capfd.readouterr().err == "about 32 s for the other 80 photos\n"

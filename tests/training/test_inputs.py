@@ -224,3 +224,49 @@ def test_a_backbone_trains_on_the_digits(backbone_params):
     metrics = fit(TrialConfig.from_params(backbone_params | {"data": "digits", "batch_size": 64}))
     assert metrics["best_val_acc"] > 0.3
     assert len(kept_directories(backbone_params)) == 2
+
+
+NEW = {"feature_rules": 2}  # of the studies of this version
+
+
+def test_features_that_are_too_large_are_kept_in_16_bit_and_the_rows_note_it(backbone_params):
+    rows = rows_of(backbone_params | NEW | {"max_feature_gb": 1.1e-4})
+    assert {row["note"] for row in rows} == {
+        "features kept in 16 bit, 102.4 kB: their features take 204.8 kB, more than --max-feature-gb 0.00011"
+    }
+    assert len(kept_directories(backbone_params)) == 2
+    exact = rows_of(backbone_params | NEW)
+    assert "note" not in exact[0]
+    assert [row[TRAIN_LOSS] for row in rows] == pytest.approx([row[TRAIN_LOSS] for row in exact], rel=1e-3)
+    assert len(kept_directories(backbone_params)) == 4
+
+
+def test_features_that_are_still_too_large_have_fewer_views(backbone_params):
+    params = backbone_params | NEW | {"use_augmentation": True, "max_epochs": 1}
+    rows = rows_of(params | {"max_feature_gb": 2.6e-4})  # 32 images in each of 4 views and 8 to validate on
+    assert rows[0]["note"].startswith("features kept in ")
+    assert " of 4 augmented views and in 16 bit, " in rows[0]["note"]
+    assert 2 <= len(kept_directories(backbone_params)) <= 4
+    rows = rows_of(params | {"max_feature_gb": 1e-5})
+    assert rows[0]["note"].startswith("trained through the frozen stages in every epoch: their features take")
+
+
+def test_features_of_another_training_make_room_for_new_ones(backbone_params):
+    limit = {"max_cache_gb": 3e-4, "max_epochs": 1}
+    rows_of(backbone_params | limit)
+    before = set(kept_directories(backbone_params))
+    assert rows_of(backbone_params | limit | {"seed": 1, "weights": "none"})[0].get("note") is None
+    assert len(before - set(kept_directories(backbone_params))) == 1  # the oldest; the other one fits
+
+
+def test_mixup_of_a_head_mixes_features_and_other_alterations_are_noted(backbone_params):
+    short = backbone_params | {"mixup_alpha": 0.4, "max_epochs": 2}
+    rows = rows_of(short | NEW)
+    assert "note" not in rows[0]
+    assert len(kept_directories(backbone_params)) == 2
+    assert rows[1][TRAIN_LOSS] != rows_of(backbone_params | NEW | {"max_epochs": 2})[1][TRAIN_LOSS]
+    notes = [rows_of(short | change | {"max_epochs": 1})[0]["note"] for change in ({}, NEW | {"random_erasing": 0.1})]
+    assert [note.partition(": ")[2] for note in notes] == [
+        "mixup alters the photos that features would be made of",
+        "random erasing alters the photos that features would be made of",
+    ]

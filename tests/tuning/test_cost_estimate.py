@@ -4,15 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ray import tune
 
 from inat.config.finetune import FinetuneConfig
 from inat.data.splits import Split, Splits
 from inat.tuning import cost_estimate, search
 from inat.tuning.backbone_timing import NetworkCost, StageCost
-from inat.tuning.cost_estimate import ImageCounts, TrialCost, trial_cost
+from inat.tuning.kept_features import altering_share, describe_altering
 from inat.tuning.progress import progress_of
 from inat.tuning.space.grid import grid_of
 from inat.tuning.task import check_task
+from inat.tuning.trial_cost import ImageCounts, TrialCost, fitting_cost, trial_cost
 from tests.paths import ROOT
 
 
@@ -140,3 +142,44 @@ def test_folds_multiply_the_training_and_share_the_features(measured):
     assert folded.feature_bytes == once.feature_bytes == 100 * 1000
     (augmented,) = rows_of(FinetuneConfig(**options, augmentation="on", folds=5))
     assert augmented.feature_bytes == (4 + 1) * 100 * 1000
+
+
+@pytest.mark.parametrize(
+    ("limit", "form", "share"),
+    [(1e9, "", 1), (10_000, "16 bit", 1), (5_000, "2 views of 4, 16 bit", 1), (100, "", 0)],
+)
+def test_features_are_planned_in_the_form_that_fits(limit, form, share):
+    cost = fitting_cost(NETWORK, 2, IMAGES, 10, 4, limit)
+    assert cost.form == form
+    assert (cost.feature_bytes > 0) == bool(share)
+    assert cost.feature_bytes <= limit
+
+
+def test_trials_that_alter_images_are_planned_without_features():
+    kept, half, none = (fitting_cost(NETWORK, 2, IMAGES, 10, 4, 1e9, altering=share) for share in (0, 0.5, 1))
+    assert half.seconds == pytest.approx((kept.seconds + none.seconds) / 2)
+    assert none.seconds == kept.seconds_without_features
+    assert (none.feature_bytes, half.feature_bytes) == (0, kept.feature_bytes)
+
+
+def test_the_plan_takes_the_arithmetic_that_trials_choose():
+    slower = replace(NETWORK, stages=[replace(stage, seconds=2 * stage.seconds) for stage in NETWORK.stages])
+    faster = replace(NETWORK, stages=[replace(stage, seconds=stage.seconds / 2) for stage in NETWORK.stages])
+    plain = fitting_cost(NETWORK, 0, IMAGES, 1, 4, 1e9)
+    assert fitting_cost(replace(NETWORK, lower=slower), 0, IMAGES, 1, 4, 1e9) == plain
+    assert fitting_cost(replace(NETWORK, lower=faster), 0, IMAGES, 1, 4, 1e9).seconds == plain.seconds / 2
+
+
+def test_spaces_that_alter_images_are_known_before_the_search():
+    config = FinetuneConfig(data="digits", backbones=("mobilenet_v2",), image_size=64)
+    space = {"strategy": tune.choice(["freeze_all", "freeze_partial", "unfreeze_all"])}
+    assert describe_altering(config, space) == ""
+    space |= {"mixup_alpha": tune.choice([0.0, 0.2]), "random_erasing": tune.uniform(0, 0.3)}
+    assert altering_share(config, space, "freeze_all") == 1
+    del space["random_erasing"]
+    assert altering_share(config, space, "freeze_all") == 0  # features are mixed
+    assert altering_share(config, space, "freeze_partial") == 0.5
+    assert describe_altering(config, space) == (
+        "slow    mixup alters photos, so these trials train through the frozen stages in every epoch: "
+        "freeze_partial (50% of the trials)"
+    )

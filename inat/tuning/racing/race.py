@@ -23,13 +23,13 @@ from inat.data.splits import Splits
 from inat.models.backbones import frozen_stage_count
 from inat.study.atomic_io import as_disk_full_error
 from inat.tuning.backbone_timing import measure_backbone
-from inat.tuning.cost_estimate import ImageCounts, trial_cost
 from inat.tuning.racing.budget import choose_full, choose_partial, choose_probes, from_small_to_large
 from inat.tuning.racing.probes import Candidate, Probe
 from inat.tuning.racing.probing import PrintLine, first_splits, probe_all, time_candidates
 from inat.tuning.racing.table import CAVEAT, probe_table, ranked, write_probes
 from inat.tuning.racing.waves import WAVES, Choice, Waves
 from inat.tuning.task import check_task
+from inat.tuning.trial_cost import ImageCounts, trial_cost
 
 Costs = Mapping[str, Mapping[Choice, float]]
 

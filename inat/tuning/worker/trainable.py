@@ -8,7 +8,8 @@ from typing import Any
 
 from ray import tune
 
-from inat.constants import CHECKPOINTS_DIR, LAST_CKPT, TRIAL_ID
+from inat.constants import CHECKPOINTS_DIR, LAST_CKPT, PRECISION_JSONL, TRIAL_ID
+from inat.tuning.rules import FEATURE_RULES, MEASURED, PRECISION_RULE
 
 # Settings of a trial that are neither hyperparameters nor fields of its TrialConfig.
 STUDY_DIR, THRESHOLD, TIMEOUT, RUNGS = "study_dir", "threshold", "trial_timeout", "rungs"
@@ -54,6 +55,7 @@ def _train(settings: dict[str, Any]) -> None:
     from inat.config.trial import TrialConfig
     from inat.models.own_code import allow_model_file
     from inat.training.fold_series import FoldSeries, fit_series
+    from inat.training.precision_choice import settle_precision
     from inat.tuning.ray_backend.hang_monitor import Watchdog, hang_file
     from inat.tuning.worker.callbacks import Heartbeat, PreparationTime, ReportToTune, TrialCheckpoints
 
@@ -64,8 +66,13 @@ def _train(settings: dict[str, Any]) -> None:
         allow_model_file(read_model_file(model_file))
     if "backbone" in settings:
         settings[WEIGHTS_SHA256] = hashes.get(settings["backbone"], "")
-    repeats = settings.pop(REPEATS, 1)
-    series = FoldSeries(TrialConfig.from_params(settings), repeats)
+    else:
+        settings.pop(FEATURE_RULES, None)
+    repeats, rule = settings.pop(REPEATS, 1), settings.pop(PRECISION_RULE, "")
+    config = TrialConfig.from_params(settings)
+    if rule == MEASURED:
+        config = settle_precision(config, study_dir / PRECISION_JSONL)
+    series = FoldSeries(config, repeats)
     # Lightning attaches the network to every callback: callbacks must not outlive this function.
     checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold if series.count == 1 else None)
     with Watchdog(hang_file(study_dir, trial_id), timeout) as watchdog:

@@ -4,11 +4,12 @@ import time
 import weakref
 
 import pytest
+import torch
 from ray import tune
 
 from inat.models import frozen_features
 from inat.training import fit as fit_module
-from inat.training import memory
+from inat.training import memory, precision_choice
 from inat.training.resume import checkpoint_row
 from inat.tuning.ray_backend import session
 from inat.tuning.ray_backend.hang_monitor import Watchdog
@@ -222,3 +223,19 @@ def test_a_stopped_trial_leaves_no_network_behind(trial):
         with pytest.raises(SystemExit):
             trial(stop_at=2, rungs=[2])
     assert at_clean_up == [0]
+
+
+def test_a_trial_records_the_precision_that_was_chosen_for_its_network(trial, tmp_path, monkeypatch, cnn_params):
+    monkeypatch.delenv(precision_choice.SWITCH, raising=False)
+    monkeypatch.setattr(precision_choice, "resolve_precision", lambda precision: "bf16-mixed")
+    monkeypatch.setattr(precision_choice, "measure_ratio", lambda *_: 2.0)
+    model = cnn_params | {"precision": "auto", "max_epochs": 1, "cache_dir": str(tmp_path / "cache")}
+    trial(model=model, precision_rule="measured", feature_rules=2)
+    stored = torch.load(tmp_path / "checkpoints" / "t0007" / "best.ckpt", weights_only=True)
+    assert stored["trial_params"]["precision"] == "32-true"
+    # Another trial of the study takes the choice; a trial of an earlier study keeps the hardware's.
+    monkeypatch.setattr(precision_choice, "measure_ratio", lambda *_: pytest.fail("measured again"))
+    trial(model=model | {"learning_rate": 0.1}, precision_rule="measured", trial_id="t0008")
+    trial(model=model, trial_id="t0009")
+    stored = torch.load(tmp_path / "checkpoints" / "t0009" / "best.ckpt", weights_only=True)
+    assert stored["trial_params"]["precision"] == "auto"
