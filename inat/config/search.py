@@ -12,7 +12,8 @@ from inat.config.data_options import DataOptions
 from inat.config.defaults import UNSET
 from inat.config.durations import duration_errors
 from inat.config.objective import OBJECTIVES, Objective
-from inat.config.trial import CLASS_WEIGHTS, NO_WEIGHTS, Precision
+from inat.config.optim import CLASS_WEIGHTS, NO_WEIGHTS
+from inat.config.trial import Precision
 from inat.config.validation import (
     choice_errors,
     expanded,

@@ -19,7 +19,7 @@ from torchvision import models
 from torchvision.models import WeightsEnum
 
 from inat.cli import run_command
-from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL
+from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL, WHOLE
 from inat.errors import ConfigError
 from inat.models.stages import (
     HEAD,
@@ -173,14 +173,14 @@ def stage_names(name: str) -> tuple[str, ...]:
 def frozen_stage_count(network: StagedNetwork | str, strategy: str, k_layers: int | None = None) -> int:
     """Number of leading stages that ``strategy`` freezes in a network, or in the backbone of that name.
 
-    freeze_all trains only the head, freeze_partial also the last ``k_layers`` stages before it, unfreeze_all all
-    stages. Raises ConfigError for an unknown strategy or an impossible ``k_layers``.
+    freeze_all trains only the head, freeze_partial also the last ``k_layers`` stages before it; the other
+    strategies freeze no whole stage. Raises ConfigError for an unknown strategy or an impossible ``k_layers``.
     """
     name, stages = (network, len(stage_names(network))) if isinstance(network, str) else (network.name, len(network))
     body = stages - 1
     if strategy == FREEZE_ALL:
         return body
-    if strategy == UNFREEZE_ALL:
+    if strategy in WHOLE:
         return 0
     if strategy != FREEZE_PARTIAL:
         raise ConfigError(f"unknown strategy {strategy!r}; choose from {', '.join(STRATEGIES)}")

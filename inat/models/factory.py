@@ -9,13 +9,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from inat.config.backbones import IMAGENET, UNFREEZE_ALL, BackboneConfig
+from inat.config.backbones import IMAGENET, BackboneConfig
 from inat.config.cnn import CNNConfig
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
+from inat.models.adapters import adapt
 from inat.models.backbones import build_backbone, frozen_stage_count
 from inat.models.classifier import Classifier
 from inat.models.cnn import build_cnn
+from inat.models.drop_path import drop_path_places, set_drop_path
 from inat.models.stages import HEAD, StagedNetwork
 from inat.models.weights import WeightsFile, find_weights, load_weights
 
@@ -36,10 +38,15 @@ def build_classifier(
     and ``class_weights``: see Classifier.
     """
     model = config.model
-    trains_body = isinstance(model, BackboneConfig) and model.strategy == UNFREEZE_ALL
-    factor = model.body_lr_factor if isinstance(model, BackboneConfig) and trains_body else 1.0
     whole_or_part = build_network(config, num_classes) if net is None else net
-    return Classifier(whole_or_part, config.optim, num_classes, micro_batch, factor, class_weights)
+    rate = model.body_rate if isinstance(model, BackboneConfig) else 1.0
+    if isinstance(whole_or_part, StagedNetwork):
+        whole_or_part.checkpointed = config.optim.grad_checkpointing
+        if config.optim.drop_path is not None:
+            set_drop_path(whole_or_part, config.optim.drop_path)
+    return Classifier(
+        whole_or_part, config.optim, num_classes, micro_batch, rate, class_weights, config.probe_epochs, config.max_epochs
+    )
 
 
 def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
@@ -55,6 +62,7 @@ def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
     stages = OrderedDict([*shared.prefix().named_children(), *trainable_stages(shared).named_children()])
     network = StagedNetwork(stages, shared.name, shared.weights)
     network.freeze(shared.frozen)
+    adapt(network, model)
     return network
 
 
@@ -64,6 +72,7 @@ def trainable_stages(shared: StagedNetwork) -> StagedNetwork:
     output = stages.get_submodule(f"{HEAD}.linear")
     assert isinstance(output, nn.Linear)
     output.reset_parameters()
+    stages.places_before = len(drop_path_places(shared.prefix()))
     return stages
 
 
@@ -91,7 +100,8 @@ def uninitialised_network(model: BackboneConfig, image_size: int, num_classes: i
     """The whole network with arbitrary values, to load a complete state dict into."""
     with torch.device("meta"):  # skips the random initialisation, which loading would overwrite
         network = build_backbone(model.backbone, num_classes, image_size=image_size)
-    network.freeze(frozen_stage_count(network, model.strategy, model.k_layers))
+        network.freeze(frozen_stage_count(network, model.strategy, model.k_layers))
+        adapt(network, model)
     return network.to_empty(device="cpu")
 
 

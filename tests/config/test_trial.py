@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from inat.config.backbones import BackboneConfig
 from inat.config.cnn import CNNConfig
-from inat.config.trial import AUGMENTATION, DataConfig, OptimConfig, TrialConfig, active_params
+from inat.config.optim import OptimConfig
+from inat.config.trial import AUGMENTATION, DataConfig, TrialConfig, active_params
 from inat.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from inat.config.trial import OptimConfig
+from inat.config.optim import OptimConfig
 from inat.models.classifier import Classifier, cosine_factor
 from inat.models.weight_average import WeightAverage, decay_at
 

@@ -12,7 +12,8 @@ from inat.config.backbones import FREEZE_PARTIAL
 from inat.config.cnn import ACTIVATIONS, BLOCKS, POOLINGS
 from inat.config.finetune import FINETUNE, FinetuneConfig
 from inat.config.search import SMALL_IMAGE, SearchConfig
-from inat.config.trial import SCHEDULES, TrialConfig
+from inat.config.optim import SCHEDULES
+from inat.config.trial import TrialConfig
 from inat.config.validation import raise_if_any
 from inat.constants import TRIAL_ID
 from inat.errors import ConfigError
