@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from inat.config.backbones import BACKBONE_FACTS, FREEZE_PARTIAL, STRATEGIES, BackboneConfig
+from inat.config.backbones import (
+    BACKBONE_FACTS,
+    EVERY_STRATEGY,
+    FREEZE_ALL,
+    FREEZE_PARTIAL,
+    FULL_STRATEGIES,
+    LP_FT,
+    ONLY_UNFREEZE_ALL,
+    UNFREEZE_ALL,
+    BackboneConfig,
+)
 from inat.config.defaults import UNSET
 from inat.config.search import SearchConfig
 from inat.config.validation import expanded, raise_if_any, type_errors
@@ -16,8 +26,14 @@ from inat.errors import ConfigError
 
 FINETUNE = "finetune"
 SETTINGS = ("weights", "body_lr_factor", "views", "max_feature_gb")  # fields of BackboneConfig that are options here
-DEFAULT_BACKBONES = ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16")
-DEFAULT_SAMPLES = 60  # trials of a search without a grid
+RECIPES = (MODERN, PUBLISHED) = ("modern", "published")
+DEFAULT_BACKBONES = ("mobilenet_v2", "resnet50", "efficientnet_v2_s")  # from small to large
+DEFAULT_STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL, LP_FT)
+PUBLISHED_BACKBONES = ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16")
+PUBLISHED_BODY_LR_FACTOR = 0.1
+# Means over 5 seeds after 20 epochs: see benchmarks/recipe.py and benchmarks/reports.
+BODY_LR_FACTOR = 1.0
+DEFAULT_SAMPLES = {MODERN: 40, PUBLISHED: 60}  # trials of a search without a grid
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,34 +45,46 @@ class FinetuneConfig(SearchConfig):
     MAX_EPOCHS: ClassVar[int] = 20
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **SearchConfig.OPTION_GROUPS,
+        "search": (*SearchConfig.OPTION_GROUPS["search"], "grid"),
         "training": (
-            "max_epochs", "patience", "folds", "repeats", "learning_rates", "batch_sizes", "augmentation",
+            "max_epochs", "patience", "recipe", "folds", "repeats", "learning_rates", "batch_sizes", "augmentation",
             "class_weights", "balanced_sampler", "body_lr_factor", "precision", "compile",
         ),
         "model": ("backbones", "strategies", "k_layers", "weights", "weights_dir", "views", "max_feature_gb"),
     }  # fmt: skip
 
+    recipe: Literal["modern", "published"] = MODERN
+    """How trials train. modern: AdamW, warm-up and cosine; a searcher also chooses weight decay, layer decay, label
+    smoothing, augmentation and more. published: as for nature_12K, Adam with a step schedule."""
+    grid: Literal["published"] | None = None
+    """Try the published grid, 600 trials: sets --recipe published and --searcher grid."""
     backbones: Annotated[tuple[str, ...], "NAME ..."] = DEFAULT_BACKBONES
-    """Networks of torchvision to fine-tune; without a GPU, begin with mobilenet_v2. Default: googlenet inception_v3
-    resnet50 vgg16 efficientnet_v2_s vit_b_16, without those that --image-size or --k-layers does not fit."""
-    strategies: Annotated[tuple[str, ...], "NAME ..."] = STRATEGIES
-    """freeze_all trains the head, freeze_partial also the last stages before it, unfreeze_all the whole network."""
+    """Networks of torchvision to fine-tune; without a GPU, begin with mobilenet_v2. Default: mobilenet_v2 resnet50
+    efficientnet_v2_s, with --recipe published googlenet inception_v3 resnet50 vgg16 efficientnet_v2_s vit_b_16, without
+    those that --image-size or --k-layers does not fit."""
+    strategies: Annotated[tuple[str, ...], "NAME ..."] = DEFAULT_STRATEGIES
+    """freeze_all trains the head, freeze_partial also the last stages before it, unfreeze_all the whole network; lp_ft
+    the head, after a quarter of the epochs the whole network; lora the head and low-rank updates, bitfit the head and
+    biases, norm_only the head and norms. Default: the first four, with --recipe published the first three."""
     k_layers: tuple[int, ...] = (1, 2, 3)
-    """Numbers of stages before the head that freeze_partial trains; `python -m inat.models.backbones` lists the
-    stages."""
+    """Numbers of stages before the head that freeze_partial trains. Stages differ: 3 are 99 % of resnet50, 1 is a
+    single layer of efficientnet_v2_s; --plan and `python -m inat.models.backbones` show the parameters."""
     learning_rates: tuple[float, ...] = (1e-4, 3e-4, 8e-4, 3e-3, 1e-2)
     """Learning rates of the grid. Other searchers take any value from the smallest to the largest, on a log scale."""
     batch_sizes: tuple[int, ...] = (32, 64)
     """Images per training step."""
-    augmentation: Literal["off", "on", "both"] = "both"
-    """Train on the images as they are (off), on augmented images (on), or try both."""
+    augmentation: Literal["auto", "off", "on", "both", "light", "trivial", "randaugment"] = "auto"
+    """Train on the images as they are (off), on images as augmented for nature_12K (on), or try both; light: large
+    crops and flips, trivial: TrivialAugment, randaugment: RandAugment at a third of its strength. Default: a searcher
+    tries off, light and trivial, a grid light; with --recipe published, both."""
     weights: Literal["imagenet", "none"] = "imagenet"
     """Start from published ImageNet weights, or from random weights (none), which is training from scratch."""
     weights_dir: Annotated[Path | None, "FOLDER"] = None
     """Folder with a file BACKBONE.pth per backbone, for machines without internet. Default: torch's cache, then a
     download."""
-    body_lr_factor: float = 0.1
-    """With unfreeze_all, the learning rate of the layers before the head is X times that of the head."""
+    body_lr_factor: float | None = None
+    """The learning rate of the layers before the head is X times that of the head. Default: a searcher chooses, a grid
+    takes 1; with --recipe published 0.1, for unfreeze_all only."""
     views: int = 4
     """Augmented copies per training image whose features are cached; each epoch takes one of them at random. With 0,
     nothing is cached, and every image goes through the whole network in every epoch."""
@@ -70,10 +98,9 @@ class FinetuneConfig(SearchConfig):
     """Side of the square images, in pixels. Default: the size that each backbone's weights were published for."""
     space: Annotated[str, "NAME"] = "auto"
     """Search space: auto (made from the options of this command), or a Python file with a function space()."""
-    searcher: Literal["tpe", "gp", "random", "grid"] = "grid"
     num_samples: int | None = None
-    """Total number of trials, including those before --resume. Default: the whole grid, or 60 with another
-    searcher."""
+    """Total number of trials, including those before --resume. Default: 40, or 60 with --recipe published; of a grid,
+    all."""
     max_epochs: int = UNSET
     """Most epochs per trial. Default: 20, or more if --grace-period is larger."""
     patience: int = 3
@@ -81,11 +108,12 @@ class FinetuneConfig(SearchConfig):
     def __post_init__(self) -> None:
         self._fit_defaults()
         raise_if_any(type_errors(self))
+        problems = self._apply_recipe()
         if self.num_samples is None and self.searcher != "grid":
-            object.__setattr__(self, "num_samples", DEFAULT_SAMPLES)
-        if self.backbones is DEFAULT_BACKBONES:  # that very tuple: nobody has chosen it
-            object.__setattr__(self, "backbones", self._fitting_backbones() or DEFAULT_BACKBONES)
-        problems = [f"{n} has no value" for n in ("backbones", "strategies", "learning_rates", "batch_sizes")
+            object.__setattr__(self, "num_samples", DEFAULT_SAMPLES[self.recipe])
+        if any(self.backbones is names for names in (DEFAULT_BACKBONES, PUBLISHED_BACKBONES)):  # nobody has chosen them
+            object.__setattr__(self, "backbones", self._fitting_backbones() or self.backbones)
+        problems += [f"{n} has no value" for n in ("backbones", "strategies", "learning_rates", "batch_sizes")
                     if not getattr(self, n)]  # fmt: skip
         if FREEZE_PARTIAL in self.strategies and not self.k_layers:
             problems.append(f"k_layers has no value, and {FREEZE_PARTIAL} needs one")
@@ -98,6 +126,24 @@ class FinetuneConfig(SearchConfig):
             problems += error.problems
         raise_if_any(problems)
 
+    def _apply_recipe(self) -> list[str]:
+        """Fill in what the recipe decides and nobody has chosen; return a message if a grid has another searcher."""
+        if self.grid is not None:
+            if self.searcher not in ("tpe", "grid"):  # tpe is the default
+                return [
+                    f"grid {self.grid} leaves no choice to a sampler; leave out --grid or --searcher {self.searcher}"
+                ]
+            object.__setattr__(self, "recipe", PUBLISHED)
+            object.__setattr__(self, "searcher", "grid")
+        if self.recipe == PUBLISHED:
+            if self.backbones is DEFAULT_BACKBONES:
+                object.__setattr__(self, "backbones", PUBLISHED_BACKBONES)
+            if self.strategies is DEFAULT_STRATEGIES:
+                object.__setattr__(self, "strategies", FULL_STRATEGIES)
+            if self.body_lr_factor is None:
+                object.__setattr__(self, "body_lr_factor", PUBLISHED_BODY_LR_FACTOR)
+        return []
+
     def _fitting_backbones(self) -> tuple[str, ...]:
         k_layers = self.k_layers if FREEZE_PARTIAL in self.strategies else ()
         step = DIGITS_STEP if self.data == DIGITS else 1
@@ -105,7 +151,7 @@ class FinetuneConfig(SearchConfig):
 
     def _backbone_problems(self) -> list[str]:
         found: list[str] = []
-        settings = {name: getattr(self, name) for name in SETTINGS}
+        settings = {name: getattr(self, name) for name in SETTINGS if getattr(self, name) is not None}
         for backbone, strategy, k in itertools.product(self.backbones, self.strategies, self.k_layers or (1,)):
             try:
                 BackboneConfig(backbone=backbone, strategy=strategy, k_layers=k, **settings)
@@ -133,7 +179,20 @@ class FinetuneConfig(SearchConfig):
     def trial_settings(self) -> dict[str, Any]:
         """See SearchConfig; without an image size if each backbone has its own."""
         settings = SearchConfig.trial_settings(self) | {name: getattr(self, name) for name in SETTINGS}
+        settings["body_lr_rule"] = ONLY_UNFREEZE_ALL if self.recipe == PUBLISHED else EVERY_STRATEGY
+        if self.body_lr_factor is None:
+            settings["body_lr_factor"] = BODY_LR_FACTOR  # of a space that does not choose it
         settings["weights_dir"] = str(expanded(self.weights_dir).absolute()) if self.weights_dir else ""
         if self.image_size is None:
             del settings["image_size"]
         return settings
+
+    @property
+    def replaceable(self) -> frozenset[str]:
+        """The settings of trials that a space may contain, because nobody has chosen them."""
+        return frozenset({"body_lr_factor"} if self.body_lr_factor is None else ())
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """See SearchConfig; studies of version 0.2 know no recipe."""
+        return SearchConfig.from_json.__func__(cls, {"recipe": PUBLISHED} | dict(values))  # type: ignore[attr-defined]

@@ -45,7 +45,14 @@ def build_classifier(
         if config.optim.drop_path is not None:
             set_drop_path(whole_or_part, config.optim.drop_path)
     return Classifier(
-        whole_or_part, config.optim, num_classes, micro_batch, rate, class_weights, config.probe_epochs, config.max_epochs
+        whole_or_part,
+        config.optim,
+        num_classes,
+        micro_batch,
+        rate,
+        class_weights,
+        config.probe_epochs,
+        config.max_epochs,
     )
 
 

@@ -75,4 +75,3 @@ def is_decayed(name: str, parameter: nn.Parameter, optim: OptimConfig) -> bool:
     The optimizer "auto" decays everything else, as in studies of version 0.2; the others spare what UNDECAYED names.
     """
     return parameter.ndim > 1 and (optim.optimizer == AUTO or UNDECAYED.isdisjoint(name.split(".")))
-
