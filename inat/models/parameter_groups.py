@@ -11,9 +11,9 @@ from inat.models.stages import HEAD, StagedNetwork
 # Vectors that have several dimensions in vision transformers: tokens, positions and layer scales. Decay would pull them
 # to 0, which is no neutral value for them, as for norms and biases.
 UNDECAYED = frozenset({
-    "class_token", "cls_token", "dist_token", "reg_token", "register_tokens", "mask_token", "pos_embedding", "pos_embed",
-    "position_embedding", "absolute_pos_embed", "relative_position_bias_table", "rel_pos", "gamma", "gamma_1", "gamma_2",
-    "layer_scale", "layer_scale_1", "layer_scale_2",
+    "class_token", "cls_token", "dist_token", "reg_token", "register_tokens", "mask_token",
+    "pos_embedding", "pos_embed", "position_embedding", "absolute_pos_embed", "rel_pos", "relative_position_bias_table",
+    "gamma", "gamma_1", "gamma_2", "layer_scale", "layer_scale_1", "layer_scale_2",
 })  # fmt: skip
 Named = Sequence[tuple[str, nn.Parameter]]
 

@@ -187,7 +187,7 @@ def _strategy_key(params: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def plan_table(rows: Sequence[PlanRow]) -> Table:
     """Make a table with one line per row, grouped by backbone."""
-    names = ("trials", "features", "computed in", "per trial", "without cache")
+    names = ("trials", "trained", "features", "computed in", "per trial", "without cache")
     columns = (Column(name, justify="right", no_wrap=True) for name in names)
     table = Table(Column("backbone, strategy", no_wrap=True), *columns, box=None, padding=(0, 1))
     for (backbone, size), of_backbone in groupby(rows, key=lambda row: (row.params["backbone"], row.image_size)):
@@ -197,12 +197,22 @@ def plan_table(rows: Sequence[PlanRow]) -> Table:
             table.add_row(
                 f" {used['strategy']}" + (f" k={used['k_layers']}" if "k_layers" in used else ""),
                 f"{row.trials:,.0f}",
+                parameters(row.costs[0].trainable),
                 decimal(row.feature_bytes) if row.feature_bytes else "-",
                 format_seconds(row.feature_seconds) if row.feature_bytes else "-",
                 format_seconds(row.trial_seconds),
                 format_seconds(row.trial_seconds_without_features),
             )
     return table
+
+
+def parameters(count: int) -> str:
+    """Write a number of parameters.
+
+    >>> parameters(12_810), parameters(23_528_522)
+    ('12.8 k', '23.5 M')
+    """
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.1f} k"
 
 
 def plan_summary(config: FinetuneConfig, rows: Sequence[PlanRow]) -> str:

@@ -12,20 +12,17 @@ from inat.config.trial import LIGHT, TRIVIAL
 
 def finetune_augmentations(config: FinetuneConfig) -> dict[str, Any]:
     """The augmentations that --augmentation names, or those that the recipe tries."""
-    named = {"off": [False], "on": [True], "both": [False, True]}
-    chosen = config.augmentation
+    chosen: str = config.augmentation
     if chosen == "auto" and config.recipe == MODERN:
-        if config.searcher == "grid":
-            chosen = LIGHT
-        else:
+        if config.searcher != "grid":
             return {
                 "use_augmentation": tune.choice([False, True]),
                 "augmentation_policy": tune.choice([LIGHT, TRIVIAL]),
             }
-    elif chosen == "auto":
-        chosen = "both"
-    if chosen in named:
-        return {"use_augmentation": tune.choice(named[chosen])}
+        chosen = LIGHT
+    used = {"off": [False], "on": [True], "both": [False, True], "auto": [False, True]}
+    if chosen in used:
+        return {"use_augmentation": tune.choice(used[chosen])}
     return {"use_augmentation": tune.choice([True]), "augmentation_policy": tune.choice([chosen])}
 
 
