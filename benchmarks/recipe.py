@@ -41,7 +41,16 @@ from inat.training.memory import keep_freed_memory
 
 LITE0 = "tf_efficientnet_lite0"
 PUBLISHED: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 32, "use_augmentation": False}
-SIDES: dict[str, dict[str, Any]] = {"published": PUBLISHED}
+MODERN: dict[str, Any] = PUBLISHED | {
+    "body_lr_rule": "all", "body_lr_factor": 1.0, "optimizer": "adamw", "weight_decay": 0.05, "schedule": "cosine",
+    "label_smoothing": 0.1,
+}  # fmt: skip
+SIDES: dict[str, dict[str, Any]] = {
+    "published": PUBLISHED,
+    "modern": MODERN,
+    "modern_ema": MODERN | {"ema_decay": 0.99},
+    "modern_decay": MODERN | {"learning_rate": 3e-3, "layer_decay": 0.6},
+}
 
 
 @dataclass(frozen=True, kw_only=True)

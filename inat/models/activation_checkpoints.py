@@ -29,11 +29,14 @@ def run_checkpointed(stage: nn.Module, flow: Tensor) -> Tensor:
 @contextmanager
 def _statistics_kept(stage: nn.Module) -> Iterator[None]:
     """Batch norms in training normalise by the batch, as before, and leave their running statistics as they are."""
-    norms = [m for m in stage.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    norms = [m for m in stage.modules() if isinstance(m, _BatchNorm) and m.training and m.num_batches_tracked is not None]
+    momenta = [norm.momentum for norm in norms]
+    counts = [norm.num_batches_tracked.clone() for norm in norms]  # type: ignore[union-attr]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, count in zip(norms, momenta, counts, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)  # type: ignore[union-attr]

@@ -74,8 +74,10 @@ def _trained(stage: nn.Module, strategy: str) -> Iterator[nn.Parameter]:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module is a normalisation, of torch or of a library that calls it so."""
-    return isinstance(module, _BatchNorm | nn.LayerNorm | nn.GroupNorm) or "norm" in type(module).__name__.lower()
+    """Whether a module is a normalisation, of torch or of a library that calls it so; a block with one is none."""
+    if isinstance(module, _BatchNorm | nn.LayerNorm | nn.GroupNorm):
+        return True
+    return "norm" in type(module).__name__.lower() and any(True for _ in module.parameters(recurse=False))
 
 
 def add_low_rank_updates(stage: nn.Module, rank: int) -> None:

@@ -112,6 +112,15 @@ def uninitialised_network(model: BackboneConfig, image_size: int, num_classes: i
     return network.to_empty(device="cpu")
 
 
+def count_trained(model: BackboneConfig, image_size: int, num_classes: int) -> int:
+    """Number of parameters that train, counted without memory or time for the network."""
+    with torch.device("meta"):
+        network = build_backbone(model.backbone, num_classes, image_size=image_size)
+        network.freeze(frozen_stage_count(network, model.strategy, model.k_layers))
+        adapt(network, model)
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
 @lru_cache(maxsize=1)  # a grid trains one backbone after the other
 def _load(name: str, image_size: int, num_classes: int, file: WeightsFile | None) -> StagedNetwork:
     with torch.random.fork_rng(devices=[]):  # a head must not depend on whether its trial found the body in this cache

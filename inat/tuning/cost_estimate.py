@@ -3,7 +3,7 @@
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, product
 from typing import Any
 
@@ -13,12 +13,13 @@ from rich.table import Column, Table
 
 from analysis.markdown import format_duration
 from analysis.terminal import PlainConsole
-from inat.config.backbones import BACKBONE_FACTS
+from inat.config.backbones import BACKBONE_FACTS, BackboneConfig
 from inat.config.finetune import FinetuneConfig
 from inat.config.trial import active_params
 from inat.data.splits import Splits
 from inat.models import weights
 from inat.models.backbones import frozen_stage_count
+from inat.models.factory import count_trained
 from inat.tuning.backbone_timing import BATCH, NetworkCost, measure_backbone
 from inat.tuning.describe_data import describe_sizes, describe_times
 from inat.tuning.progress import Progress, describe_nothing_left, describe_trials, progress_of
@@ -161,7 +162,9 @@ def make_plan(config: FinetuneConfig, task: Task, splits: Splits, progress: Prog
             for augmented in choices(task.space, "use_augmentation") or (False,)
             for views in [config.views if augmented else min(config.views, 1)]
         ]
-        rows.append(PlanRow(params, size, trials, costs))
+        model = BackboneConfig(**params)
+        trainable = count_trained(model, size, len(splits.classes))
+        rows.append(PlanRow(params, size, trials, [replace(cost, trainable=trainable) for cost in costs]))
     return rows
 
 
