@@ -29,7 +29,9 @@ def run_checkpointed(stage: nn.Module, flow: Tensor) -> Tensor:
 @contextmanager
 def _statistics_kept(stage: nn.Module) -> Iterator[None]:
     """Batch norms in training normalise by the batch, as before, and leave their running statistics as they are."""
-    norms = [m for m in stage.modules() if isinstance(m, _BatchNorm) and m.training and m.num_batches_tracked is not None]
+    norms = [
+        m for m in stage.modules() if isinstance(m, _BatchNorm) and m.training and m.num_batches_tracked is not None
+    ]
     momenta = [norm.momentum for norm in norms]
     counts = [norm.num_batches_tracked.clone() for norm in norms]  # type: ignore[union-attr]
     for norm in norms:

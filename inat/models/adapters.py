@@ -100,7 +100,17 @@ def merge_updates(network: nn.Module) -> None:
 
     Its outputs keep their bits; nothing happens to a network without updates.
     """
-    for module in network.modules():
+    for module in list(network.modules()):
         if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+            _merge(module)
+
+
+def _merge(module: nn.Module) -> None:
+    # Not torch's remove_parametrizations: it also takes the weights from the copies of the module, which share its
+    # class.
+    names = list(module.parametrizations)  # type: ignore[arg-type]
+    weights = {name: nn.Parameter(getattr(module, name).detach().clone()) for name in names}
+    module.__class__ = type(module).__bases__[0]
+    del module.parametrizations
+    for name, weight in weights.items():
+        module.register_parameter(name, weight)

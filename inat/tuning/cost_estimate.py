@@ -190,7 +190,7 @@ def _strategy_key(params: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def plan_table(rows: Sequence[PlanRow]) -> Table:
     """Make a table with one line per row, grouped by backbone."""
-    names = ("trials", "trained", "features", "computed in", "per trial", "without cache")
+    names = ("trials", "trained", "features", "computed in", "per trial", "uncached")
     columns = (Column(name, justify="right", no_wrap=True) for name in names)
     table = Table(Column("backbone, strategy", no_wrap=True), *columns, box=None, padding=(0, 1))
     for (backbone, size), of_backbone in groupby(rows, key=lambda row: (row.params["backbone"], row.image_size)):
