@@ -76,7 +76,7 @@ class FinetuneConfig(SearchConfig):
     """Images per training step."""
     augmentation: Literal["auto", "off", "on", "both", "light", "trivial", "randaugment"] = "auto"
     """Train on the images as they are (off), on images as augmented for nature_12K (on), or try both; light: large
-    crops and flips, trivial: TrivialAugment, randaugment: RandAugment at a third of its strength. Default: a searcher
+    crops and flips, trivial: TrivialAugment, randaugment: RandAugment at a sixth of its full strength. Default: a searcher
     tries off, light and trivial, a grid light; with --recipe published, both."""
     weights: Literal["imagenet", "none"] = "imagenet"
     """Start from published ImageNet weights, or from random weights (none), which is training from scratch."""
@@ -109,7 +109,7 @@ class FinetuneConfig(SearchConfig):
     def __post_init__(self) -> None:
         self._fit_defaults()
         raise_if_any(type_errors(self))
-        problems = self._apply_recipe()
+        problems = self._recipe_problems()
         if self.num_samples is None and self.searcher != "grid":
             object.__setattr__(self, "num_samples", DEFAULT_SAMPLES[self.recipe])
         if any(self.backbones is names for names in (DEFAULT_BACKBONES, PUBLISHED_BACKBONES)):  # nobody has chosen them
@@ -127,7 +127,7 @@ class FinetuneConfig(SearchConfig):
             problems += error.problems
         raise_if_any(problems)
 
-    def _apply_recipe(self) -> list[str]:
+    def _recipe_problems(self) -> list[str]:
         """Fill in what the recipe decides and nobody has chosen; return a message if a grid has another searcher."""
         if self.grid is not None:
             if self.searcher not in ("tpe", "grid"):  # tpe is the default

@@ -10,7 +10,7 @@ from inat.config.search import SearchConfig
 def describe_cost(config: SearchConfig) -> str:
     """The estimated time of a fine-tuning search on this machine, from a few batches per backbone; "" for others.
 
-    A process of its own measures it, because the search must keep neither memory of a GPU nor another number of threads.
+    A process of its own measures it: the search must keep neither memory of a GPU nor another number of threads.
     """
     if not isinstance(config, FinetuneConfig):
         return ""
