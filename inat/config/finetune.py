@@ -76,8 +76,8 @@ class FinetuneConfig(SearchConfig):
     """Images per training step."""
     augmentation: Literal["auto", "off", "on", "both", "light", "trivial", "randaugment"] = "auto"
     """Train on the images as they are (off), on images as augmented for nature_12K (on), or try both; light: large
-    crops and flips, trivial: TrivialAugment, randaugment: RandAugment at a sixth of its full strength. Default: a searcher
-    tries off, light and trivial, a grid light; with --recipe published, both."""
+    crops and flips, trivial: TrivialAugment, randaugment: RandAugment at a sixth of its full strength. Default: a
+    searcher tries off, light and trivial, a grid light; with --recipe published, both."""
     weights: Literal["imagenet", "none"] = "imagenet"
     """Start from published ImageNet weights, or from random weights (none), which is training from scratch."""
     weights_dir: Annotated[Path | None, "FOLDER"] = None
