@@ -47,6 +47,9 @@ MODERN: dict[str, Any] = PUBLISHED | {
 }  # fmt: skip
 SIDES: dict[str, dict[str, Any]] = {
     "published": PUBLISHED,
+    "tenth": PUBLISHED | {"body_lr_rule": "all", "body_lr_factor": 0.1},
+    "unsmoothed": MODERN | {"label_smoothing": 0.0},
+    "undecayed": MODERN | {"label_smoothing": 0.0, "weight_decay": 0.0, "warmup_share": 0.05},
     "modern": MODERN,
     "modern_ema": MODERN | {"ema_decay": 0.99},
     "modern_decay": MODERN | {"learning_rate": 3e-3, "layer_decay": 0.6},
@@ -68,6 +71,7 @@ class Options:
     image_size: int = 64
     epochs: int = 20
     seeds: int = 3
+    first_seed: int = 1
     threads: int = 1
     limit: int | None = None
     """Training photos, drawn evenly from the listing. Default: all."""
@@ -80,7 +84,7 @@ def main(options: Options) -> None:
     keep_freed_memory()
     silence_lightning()
     results: dict[str, list[float]] = {}
-    for seed in range(1, options.seeds + 1):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for side in options.sides:
             params = SIDES[side] if side in SIDES else PUBLISHED | json.loads(side)
             row, seconds = train(options, params, seed)

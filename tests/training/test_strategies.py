@@ -76,7 +76,7 @@ def test_a_checkpoint_of_each_strategy_gives_the_outputs_of_its_training(backbon
     changes = {"strategy": strategy, "max_epochs": 1, "weights": "none"}
     row = fit(TrialConfig.from_params(backbone_params | changes), [outputs])
     loaded = load_checkpoint(tmp_path / "best.ckpt").classifier
-    assert torch.equal(loaded(images), outputs.logits)
+    assert torch.allclose(loaded(images), outputs.logits, atol=1e-4)  # of another memory layout
     assert not any(isinstance(module, LowRankUpdate) for module in loaded.modules())
     assert (row["trainable_parameters"] < 300_000) == (strategy != "lp_ft")
 
@@ -85,7 +85,7 @@ def test_lora_with_an_average_of_its_weights_resumes_as_if_it_had_not_stopped(ba
     config = TrialConfig.from_params(
         backbone_params | {"strategy": "lora", "max_epochs": 2, "weights": "none", "ema_decay": 0.9}
     )
-    whole, first, rest = Rows(), Rows(1, tmp_path / "last.ckpt"), Rows(weights=tmp_path / "best.ckpt")
+    whole, first, rest = Rows(weights=tmp_path / "best.ckpt"), Rows(1, tmp_path / "last.ckpt"), Rows()
     fit(config, [whole])
     with pytest.raises(SystemExit):
         fit(config, [first])
@@ -151,12 +151,13 @@ def test_the_named_optimizer_trains(backbone_params, optimizer, kind):
 def test_the_rate_of_partly_frozen_bodies_follows_the_rule_of_the_study(backbone_params, rule, rate):
     class Rates(pl.Callback):
         def on_train_start(self, trainer, pl_module):
-            self.rates = {group["lr"] for group in trainer.optimizers[0].param_groups}
+            self.rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
 
     rates = Rates()
     partial = {"strategy": "freeze_partial", "k_layers": 1, "max_epochs": 1, "body_lr_rule": rule}
     fit(TrialConfig.from_params(backbone_params | partial), [rates])
-    assert rates.rates == {1e-2, pytest.approx(rate)}
+    assert max(rates.rates) == 1e-2
+    assert min(rates.rates) == pytest.approx(rate)
 
 
 def test_flipped_predictions_are_the_mean_of_both_and_the_same_for_mirrored_images(backbone_params, tmp_path):
