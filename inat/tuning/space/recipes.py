@@ -34,7 +34,7 @@ def modern_recipe(config: FinetuneConfig) -> dict[str, Any]:
     """
     fixed = {"optimizer": tune.choice([ADAMW]), "schedule": tune.choice([COSINE])}
     if config.searcher == "grid":
-        values = {"warmup_share": 0.1, "weight_decay": 0.05, "label_smoothing": 0.1}
+        values = {"warmup_share": 0.1, "weight_decay": 0.05}
         if config.body_lr_factor is None:
             values["body_lr_factor"] = BODY_LR_FACTOR
         return fixed | {name: tune.choice([value]) for name, value in values.items()}
