@@ -192,7 +192,7 @@ def plan_table(rows: Sequence[PlanRow]) -> Table:
     """Make a table with one line per row, grouped by backbone."""
     names = ("trials", "trained", "features", "computed in", "per trial", "uncached")
     columns = (Column(name, justify="right", no_wrap=True) for name in names)
-    table = Table(Column("backbone, strategy", no_wrap=True), *columns, box=None, padding=(0, 1))
+    table = Table(Column("backbone, strategy", no_wrap=True), *columns, box=None, padding=(0, 1, 0, 0))
     for (backbone, size), of_backbone in groupby(rows, key=lambda row: (row.params["backbone"], row.image_size)):
         table.add_row(f"{backbone}, {size} px")
         for row in of_backbone:
