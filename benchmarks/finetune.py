@@ -64,6 +64,7 @@ def inat_search(options: Options) -> dict[str, float]:
             k_layers=(options.k_layers,) if options.k_layers else (1,), learning_rates=RATES, batch_sizes=BATCHES,
             weights_dir=options.weights_dir, image_size=options.image_size, max_epochs=EPOCHS, patience=EPOCHS,
             grace_period=EPOCHS, cache_dir=Path(folder) / "cache", storage_path=Path(folder), name="study",
+            grid="published",
         )  # fmt: skip
         study, space = search.open_study(config)
         search.run(config, study, space)

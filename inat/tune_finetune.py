@@ -1,8 +1,8 @@
 """Fine-tune pretrained backbones, and search the network, the frozen part and the training.
 
-    python tune_finetune.py --plan   # print the grid and its estimated cost on this machine, and exit
-    python tune_finetune.py          # nature_12K in ./inaturalist_12K, six backbones
-    python tune_finetune.py --searcher tpe --num-samples 60  # Bayesian search instead of a grid
+    python tune_finetune.py --plan   # print the trials and their estimated cost on this machine, and exit
+    python tune_finetune.py          # nature_12K in ./inaturalist_12K, three backbones, 40 trials
+    python tune_finetune.py --grid published                 # every combination published for nature_12K, 600 trials
     python tune_finetune.py --data PHOTOS --image-size 128 --backbones mobilenet_v2 --weights-dir WEIGHTS
     python tune_finetune.py --resume results/STUDY           # continue after Ctrl-C or a crash
 

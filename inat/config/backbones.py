@@ -14,6 +14,7 @@ from inat.config.validation import (
     non_negative_errors,
     positive_errors,
     raise_if_any,
+    range_errors,
     type_errors,
 )
 from inat.constants import BICUBIC, BILINEAR, CROP
@@ -69,7 +70,13 @@ BACKBONE_FACTS = {
     "mobilenet_v2": BackboneFacts(image_size=224, resize_size=232, stages=19),
 }
 BACKBONE_NAMES = tuple(BACKBONE_FACTS)  # of torchvision
-STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL) = ("freeze_all", "freeze_partial", "unfreeze_all")
+FULL_STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL) = ("freeze_all", "freeze_partial", "unfreeze_all")
+FEW = (LORA, BITFIT, NORM_ONLY) = ("lora", "bitfit", "norm_only")  # they train few parameters of every stage
+LP_FT = "lp_ft"
+STRATEGIES = (*FULL_STRATEGIES, LP_FT, *FEW)
+WHOLE = (UNFREEZE_ALL, LP_FT, *FEW)  # no stage is frozen as a whole
+# Which strategies body_lr_factor is about: unfreeze_all, as in studies of version 0.2, or all of them.
+BODY_LR_RULES = (ONLY_UNFREEZE_ALL, EVERY_STRATEGY) = (UNFREEZE_ALL, "all")
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 
 
@@ -108,9 +115,14 @@ class BackboneConfig:
     """A network of torchvision or timm: its weights, which stages of it train, how the features of the others are kept.
 
     ``freeze_all`` trains the head, ``freeze_partial`` also the last ``k_layers`` stages before the head, and
-    ``unfreeze_all`` all stages, those before the head at ``body_lr_factor`` times the learning rate of the head. With
-    augmentation, the frozen stages compute features of ``views`` augmented copies of each training image once, and each
-    epoch takes one copy at random. Nothing is cached if ``views`` is 0 or if the features are larger than
+    ``unfreeze_all`` all stages. ``lp_ft`` trains the head for the share ``probe_share`` of the epochs, then all stages.
+    ``lora`` trains the head and updates of ``lora_rank`` of the dense layers and the 1x1 convolutions before it,
+    ``bitfit`` the head and the biases, ``norm_only`` the head and the norms. Stages before the head learn at
+    ``body_lr_factor`` times the learning rate of the head; with the ``body_lr_rule`` "unfreeze_all", those of
+    freeze_partial learn at the rate of the head.
+
+    With augmentation, the frozen stages compute features of ``views`` augmented copies of each training image once, and
+    each epoch takes one copy at random. Nothing is cached if ``views`` is 0 or if the features are larger than
     ``max_feature_gb``; the frozen stages then run in every epoch.
 
     With ``feature_rules`` 2, features that are too large are kept in 16 bit, then in fewer views, before they are not
@@ -123,6 +135,9 @@ class BackboneConfig:
     weights: str = IMAGENET
     weights_dir: str = ""
     body_lr_factor: float = 0.1
+    body_lr_rule: str = ONLY_UNFREEZE_ALL
+    probe_share: float = 0.25
+    lora_rank: int = 8
     views: int = 4
     max_feature_gb: float = 20.0
     max_cache_gb: float = 0.0  # of all cached features; 0: as the disk allows
@@ -130,11 +145,19 @@ class BackboneConfig:
     weights_sha256: str = ""  # of the study's weights; checked unless it is empty
 
     def __post_init__(self) -> None:
-        problems = type_errors(self) + positive_errors(self, "body_lr_factor")
+        problems = type_errors(self) + positive_errors(self, "body_lr_factor", "lora_rank")
+        problems += range_errors(self, "probe_share", 0, 1)
+        problems += choice_errors(self, "body_lr_rule", BODY_LR_RULES)
         problems += non_negative_errors(self, "views", "max_feature_gb", "max_cache_gb")
         problems += self._unknown_backbone() + choice_errors(self, "strategy", STRATEGIES)
         problems += choice_errors(self, "weights", (IMAGENET, NO_WEIGHTS))
         raise_if_any(problems + self._impossible_k_layers())
+
+    @property
+    def body_rate(self) -> float:
+        """The learning rate of the stages before the head, as a multiple of that of the head."""
+        whole_rate = self.strategy == FREEZE_PARTIAL and self.body_lr_rule == ONLY_UNFREEZE_ALL
+        return 1.0 if whole_rate or self.strategy == FREEZE_ALL else self.body_lr_factor
 
     def _unknown_backbone(self) -> list[str]:
         return (

@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from inat.config.backbones import (
+    EVERY_STRATEGY,
+    FREEZE_ALL,
     FREEZE_PARTIAL,
+    FULL_STRATEGIES,
     IMAGENET,
-    STRATEGIES,
+    LP_FT,
+    ONLY_UNFREEZE_ALL,
+    UNFREEZE_ALL,
     BackboneConfig,
     backbone_facts,
     is_backbone,
@@ -27,8 +32,15 @@ FINETUNE = "finetune"
 SETTINGS = ("weights", "body_lr_factor", "views", "max_feature_gb", "max_cache_gb")
 OWN_SETTINGS = ("body_lr_factor", "views", "max_feature_gb", "max_cache_gb")
 OWN_IMAGE_SIZE = 224  # px, of a network of the user
-DEFAULT_BACKBONES = ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16")
-DEFAULT_SAMPLES = 60  # trials of a search without a grid
+RECIPES = (MODERN, PUBLISHED) = ("modern", "published")
+DEFAULT_BACKBONES = ("mobilenet_v2", "resnet50", "efficientnet_v2_s")  # from small to large
+DEFAULT_STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL, LP_FT)
+PUBLISHED_BACKBONES = ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16")
+PUBLISHED_BODY_LR_FACTOR = 0.1
+# The last two stages of efficientnet-lite0 on 400 photos at 64 px after 20 epochs, 5 seeds at a learning rate of 1e-3:
+# 0.629 with a factor of 0.1, 0.683 with 1; 3 seeds with 0.3: 0.645 (benchmarks/recipe.py). At 3e-3, 0.3 beats 1.
+BODY_LR_FACTOR = 1.0
+DEFAULT_SAMPLES = {MODERN: 40, PUBLISHED: 60}  # trials of a search without a grid
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,13 +50,14 @@ class FinetuneConfig(SearchConfig):
     KIND: ClassVar[str] = FINETUNE
     PRESETS: ClassVar[tuple[str, ...]] = (FINETUNE,)
     MAX_EPOCHS: ClassVar[int] = 20
+    EARLIER_OPTIONS: ClassVar[Mapping[str, Any]] = {**SearchConfig.EARLIER_OPTIONS, "recipe": PUBLISHED}
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **SearchConfig.OPTION_GROUPS,
         "training": (
-            "max_epochs", "patience", "folds", "repeats", "learning_rates", "batch_sizes", "augmentation",
+            "max_epochs", "patience", "recipe", "folds", "repeats", "learning_rates", "batch_sizes", "augmentation",
             "class_weights", "balanced_sampler", "body_lr_factor", "precision", "compile",
         ),
-        "search": ("preset", *SearchConfig.OPTION_GROUPS["search"]),
+        "search": ("preset", *SearchConfig.OPTION_GROUPS["search"], "grid"),
         "model": (
             "backbones", "model", "strategies", "k_layers", "weights", "weights_dir", "views", "max_feature_gb",
             "max_cache_gb",
@@ -55,29 +68,39 @@ class FinetuneConfig(SearchConfig):
     """Choose the backbones and the number of trials by a race that fits --time-budget: probe all of --backbones, then
     train the leaders. fast takes 10m, good 1h and best 8h, unless --time-budget gives another time. Default: no race;
     every backbone is searched."""
+    recipe: Literal["modern", "published"] = "modern"
+    """How trials train. modern: AdamW, warm-up and cosine; a searcher also chooses weight decay, layer decay, label
+    smoothing, augmentation and more. published: as for nature_12K, Adam with a step schedule."""
+    grid: Literal["published"] | None = None
+    """Try the published grid, 600 trials: sets --recipe published and --searcher grid."""
     backbones: Annotated[tuple[str, ...], "NAME ..."] = DEFAULT_BACKBONES
-    """Networks of torchvision, or timm:NAME for one of timm's (`inat backbones --search WORD` lists them); without a
-    GPU, begin with mobilenet_v2. Default: googlenet inception_v3 resnet50 vgg16 efficientnet_v2_s vit_b_16, without
-    those that --image-size or --k-layers does not fit."""
-    strategies: Annotated[tuple[str, ...], "NAME ..."] = STRATEGIES
-    """freeze_all trains the head, freeze_partial also the last stages before it, unfreeze_all the whole network."""
+    """Networks of torchvision, or timm:NAME for one of timm's (`inat backbones --search WORD` lists them). Default:
+    mobilenet_v2 resnet50 efficientnet_v2_s, with --recipe published googlenet inception_v3 resnet50 vgg16
+    efficientnet_v2_s vit_b_16, without those that --image-size or --k-layers does not fit."""
+    strategies: Annotated[tuple[str, ...], "NAME ..."] = DEFAULT_STRATEGIES
+    """freeze_all trains the head, freeze_partial also the last stages before it, unfreeze_all the whole network; lp_ft
+    the head, after a quarter of the epochs the whole network; lora the head and low-rank updates, bitfit the head and
+    biases, norm_only the head and norms. Default: the first four, with --recipe published the first three."""
     k_layers: tuple[int, ...] = (1, 2, 3)
-    """Numbers of stages before the head that freeze_partial trains; `python -m inat.models.backbones` lists the
-    stages."""
+    """Numbers of stages before the head that freeze_partial trains. Stages differ: 3 are 99 % of resnet50, 1 is a
+    single layer of efficientnet_v2_s; --plan and `python -m inat.models.backbones` show the parameters."""
     learning_rates: tuple[float, ...] = (1e-4, 3e-4, 8e-4, 3e-3, 1e-2)
     """Learning rates of the grid. Other searchers take any value from the smallest to the largest, on a log scale."""
     batch_sizes: tuple[int, ...] = (32, 64)
     """Images per training step."""
-    augmentation: Literal["off", "on", "both"] = "both"
-    """Train on the images as they are (off), on augmented images (on), or try both."""
+    augmentation: Literal["auto", "off", "on", "both", "light", "trivial", "randaugment"] = "auto"
+    """Train on the images as they are (off), on images as augmented for nature_12K (on), or try both; light: large
+    crops and flips, trivial: TrivialAugment, randaugment: RandAugment at a sixth of its full strength. Default: a
+    searcher tries off, light and trivial, a grid light; with --recipe published, both."""
     weights: Literal["imagenet", "none"] = "imagenet"
     """Start from published weights (imagenet, also where timm's come from other images), or from random weights
     (none), which is training from scratch."""
     weights_dir: Annotated[Path | None, "FOLDER"] = None
     """Folder with a file BACKBONE.pth per backbone, for machines without internet. Default: torch's cache, then a
     download."""
-    body_lr_factor: float = 0.1
-    """With unfreeze_all, the learning rate of the layers before the head is X times that of the head."""
+    body_lr_factor: float | None = None
+    """The learning rate of the layers before the head is X times that of the head. Default: a searcher chooses, a grid
+    takes 1; with --recipe published 0.1, for unfreeze_all only."""
     views: int = 4
     """Augmented copies per training image whose features are cached; each epoch takes one of them at random. With 0,
     nothing is cached, and every image goes through the whole network in every epoch."""
@@ -98,10 +121,9 @@ class FinetuneConfig(SearchConfig):
     each network. Augmented training images come from all of the photo either way."""
     space: Annotated[str, "NAME"] = "auto"
     """Search space: auto (made from the options of this command), or a Python file with a function space()."""
-    searcher: Literal["tpe", "gp", "random", "grid"] = "grid"
     num_samples: int | None = None
-    """Total number of trials, including those before --resume. Default: the whole grid, or 60 with another
-    searcher."""
+    """Total number of trials, including those before --resume. Default: 40, or 60 with --recipe published; of a grid,
+    all."""
     max_epochs: int = UNSET
     """Most epochs per trial. Default: 20, or more if --grace-period is larger."""
     patience: int = 3
@@ -110,11 +132,13 @@ class FinetuneConfig(SearchConfig):
         self._fit_preset()
         self._fit_defaults()
         raise_if_any(type_errors(self))
+        problems = self._recipe_problems()
         if self.num_samples is None and self.searcher != "grid":
-            object.__setattr__(self, "num_samples", DEFAULT_SAMPLES)
-        if self.backbones is DEFAULT_BACKBONES and self.model is None:  # that very tuple: nobody has chosen it
-            object.__setattr__(self, "backbones", self._fitting(self.backbones) or DEFAULT_BACKBONES)
-        problems = [f"{n} has no value" for n in ("backbones", "strategies", "learning_rates", "batch_sizes")
+            object.__setattr__(self, "num_samples", DEFAULT_SAMPLES[self.recipe])
+        # Those very tuples: nobody has chosen them.
+        if self.model is None and any(self.backbones is names for names in (DEFAULT_BACKBONES, PUBLISHED_BACKBONES)):
+            object.__setattr__(self, "backbones", self._fitting(self.backbones) or self.backbones)
+        problems += [f"{n} has no value" for n in ("backbones", "strategies", "learning_rates", "batch_sizes")
                     if not getattr(self, n)]  # fmt: skip
         if FREEZE_PARTIAL in self.strategies and not self.k_layers:
             problems.append(f"k_layers has no value, and {FREEZE_PARTIAL} needs one")
@@ -154,7 +178,29 @@ class FinetuneConfig(SearchConfig):
             problems.append(f"preset {self.preset} makes its own space; leave out --space or --preset")
         if self.model is not None:
             problems.append(f"preset {self.preset} races pretrained backbones; leave out --model or --preset")
+        if self.grid is not None:
+            problems.append(f"preset {self.preset} makes its own space; leave out --grid or --preset")
         return problems
+
+    def _recipe_problems(self) -> list[str]:
+        """Fill in what the recipe decides and nobody has chosen; return a message if a grid has another searcher."""
+        if self.grid is not None:
+            if self.searcher not in ("tpe", "grid"):  # tpe is the default
+                return [
+                    f"grid {self.grid} leaves no choice to a sampler; leave out --grid or --searcher {self.searcher}"
+                ]
+            object.__setattr__(self, "recipe", PUBLISHED)
+            object.__setattr__(self, "searcher", "grid")
+        if self.recipe == PUBLISHED:
+            if self.backbones is DEFAULT_BACKBONES:
+                object.__setattr__(self, "backbones", PUBLISHED_BACKBONES)
+            if self.strategies is DEFAULT_STRATEGIES:
+                object.__setattr__(self, "strategies", FULL_STRATEGIES)
+            if self.body_lr_factor is None:
+                object.__setattr__(self, "body_lr_factor", PUBLISHED_BODY_LR_FACTOR)
+        if self.model is not None and self.strategies is DEFAULT_STRATEGIES:
+            object.__setattr__(self, "strategies", FULL_STRATEGIES)
+        return []
 
     def _fitting(self, names: tuple[str, ...]) -> tuple[str, ...]:
         k_layers = self.k_layers if FREEZE_PARTIAL in self.strategies else ()
@@ -163,7 +209,7 @@ class FinetuneConfig(SearchConfig):
 
     def _backbone_problems(self) -> list[str]:
         found: list[str] = []
-        settings = {name: getattr(self, name) for name in SETTINGS}
+        settings = {name: getattr(self, name) for name in SETTINGS if getattr(self, name) is not None}
         for backbone, strategy, k in itertools.product(self.backbones, self.strategies, self.k_layers or (1,)):
             try:
                 BackboneConfig(backbone=backbone, strategy=strategy, k_layers=k, **settings)
@@ -201,10 +247,20 @@ class FinetuneConfig(SearchConfig):
     def trial_settings(self) -> dict[str, Any]:
         """See SearchConfig; without what each backbone has of its own."""
         if self.model is not None:
-            return SearchConfig.trial_settings(self) | {name: getattr(self, name) for name in OWN_SETTINGS}
+            own = {name: getattr(self, name) for name in OWN_SETTINGS}
+            own["body_lr_factor"] = BODY_LR_FACTOR if self.body_lr_factor is None else self.body_lr_factor
+            return SearchConfig.trial_settings(self) | own
         settings = SearchConfig.trial_settings(self) | {name: getattr(self, name) for name in SETTINGS}
+        settings["body_lr_rule"] = ONLY_UNFREEZE_ALL if self.recipe == PUBLISHED else EVERY_STRATEGY
+        if self.body_lr_factor is None:
+            settings["body_lr_factor"] = BODY_LR_FACTOR  # of a space that does not choose it
         settings["weights_dir"] = str(expanded(self.weights_dir).absolute()) if self.weights_dir else ""
         del settings["interpolation"], settings["resize_size"]  # each backbone has its own
         if self.image_size is None:
             del settings["image_size"]
         return settings
+
+    @property
+    def replaceable(self) -> frozenset[str]:
+        """The settings of trials that a space may contain, because nobody has chosen them."""
+        return frozenset({"body_lr_factor"} if self.body_lr_factor is None else ())

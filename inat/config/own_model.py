@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from inat.config.backbones import FREEZE_PARTIAL, STRATEGIES
+from inat.config.backbones import FREEZE_PARTIAL, FULL_STRATEGIES, UNFREEZE_ALL
 from inat.config.validation import (
     choice_errors,
     expanded,
@@ -120,7 +120,7 @@ class OwnModelConfig:
     def __post_init__(self) -> None:
         problems = type_errors(self) + model_errors(self) + positive_errors(self, "body_lr_factor")
         problems += non_negative_errors(self, "views", "max_feature_gb", "max_cache_gb")
-        problems += choice_errors(self, "strategy", ("", *STRATEGIES))
+        problems += choice_errors(self, "strategy", ("", *FULL_STRATEGIES))
         if self.strategy == FREEZE_PARTIAL and not (has_type(self, "k_layers") and self.k_layers and self.k_layers > 0):
             problems.append(f"k_layers must be at least 1 for {FREEZE_PARTIAL} of {self.model}, got {self.k_layers}")
         problems += [
@@ -128,6 +128,11 @@ class OwnModelConfig:
             for name, value in self.arguments if not _is_plain(value)
         ]  # fmt: skip
         raise_if_any(problems)
+
+    @property
+    def body_rate(self) -> float:
+        """The learning rate of the stages before the head, as a multiple of that of the head."""
+        return self.body_lr_factor if self.strategy in (FREEZE_PARTIAL, UNFREEZE_ALL) else 1.0
 
     @property
     def file_name(self) -> str:

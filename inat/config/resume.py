@@ -25,7 +25,7 @@ FIXED: Final = frozenset({
     "start_from", "seed", "precision", "compile", "storage_path", "name", "metric", "folds", "repeats", "class_weights",
     "resize", "balanced_sampler", "test_fraction", "group_by", "keep_duplicates",
     "preset", "backbones", "strategies", "k_layers", "learning_rates", "batch_sizes", "augmentation", "weights",
-    "body_lr_factor", "views", "max_feature_gb",
+    "body_lr_factor", "views", "max_feature_gb", "recipe", "grid",
 })  # fmt: skip
 # They say how many trials run, and how many at a time: taken over, and the user may give another value. The data folder
 # is only read and may have moved; its fingerprint shows that the images are the same.

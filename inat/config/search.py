@@ -12,8 +12,9 @@ from inat.config.data_options import DataOptions
 from inat.config.defaults import UNSET
 from inat.config.durations import duration_errors
 from inat.config.objective import OBJECTIVES, Objective
+from inat.config.optim import CLASS_WEIGHTS, NO_WEIGHTS
 from inat.config.own_model import absolute_model, model_errors, read_model_file
-from inat.config.trial import CLASS_WEIGHTS, NO_WEIGHTS, Precision
+from inat.config.trial import Precision
 from inat.config.validation import (
     choice_errors,
     expanded,
@@ -48,6 +49,8 @@ class SearchConfig(DataOptions):
     KIND: ClassVar[str] = "scratch"  # stored in study.json; default study names start with it
     PRESETS: ClassVar[tuple[str, ...]] = ("full", "small", "modern")  # values of --space besides auto and a file
     MAX_EPOCHS: ClassVar[int] = 27
+    # What studies did before an option existed: they looked for no copies, and squashed photos into squares.
+    EARLIER_OPTIONS: ClassVar[Mapping[str, Any]] = {"keep_duplicates": True, "resize": SQUASH}
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "data": (
             "data", "labels", "root", "download", "image_size", "test_fraction", "group_by", "keep_duplicates",
@@ -249,9 +252,7 @@ class SearchConfig(DataOptions):
             values = {"target": values[EARLIER_TARGET]} | {n: v for n, v in values.items() if n != EARLIER_TARGET}
         known = {f.name for f in dataclasses.fields(cls)}
         raise_if_any([unknown_name_error(name, known) for name in values if name not in known])
-        # Before these options existed, copies were not looked for, and all of a photo was squashed into a square.
-        earlier: dict[str, Any] = {"keep_duplicates": True, "resize": SQUASH}
-        values = earlier | dict(values)
+        values = dict(cls.EARLIER_OPTIONS) | dict(values)
         paths = {name: Path(values[name]) for name in PATHS if isinstance(values.get(name), str)}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**(dict(values) | paths | lists))

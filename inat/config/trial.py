@@ -8,13 +8,18 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from inat.config.backbones import (
     FREEZE_ALL,
     FREEZE_PARTIAL,
+    LORA,
+    LP_FT,
+    STRATEGIES,
     UNFREEZE_ALL,
+    WHOLE,
     BackboneConfig,
     backbone_facts,
     is_backbone,
 )
 from inat.config.cnn import AVERAGE, FLATTEN, MAXIMUM, CNNConfig
 from inat.config.objective import ACCURACY, OBJECTIVES, Objective
+from inat.config.optim import COSINE, STEP, OptimConfig
 from inat.config.own_model import MODEL, OwnModelConfig
 from inat.config.validation import (
     MAX_IMAGE_SIZE,
@@ -34,14 +39,15 @@ from inat.config.validation import (
 from inat.constants import BICUBIC, BILINEAR, CACHE_DIR, CROP, DIGITS, DIGITS_STEP, SQUASH
 from inat.errors import ConfigError
 
-SCHEDULES = (STEP, COSINE) = ("step", "cosine")
-CLASS_WEIGHTS = (NO_WEIGHTS, BALANCED, EFFECTIVE) = ("none", "balanced", "effective")
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS = get_args(Precision)
 # Augmented crops are cut from a stored copy with CROP_MARGIN times the image size. For 300 images of 300x240 px, the
 # median PSNR between crops of 64 px from the copy and from the original was 28.7 dB with a margin of 1, 34.3 dB with
 # 1.5, 37.2 dB with 2 and 35.0 dB with 3, which aliases (benchmarks/crops.py).
 CROP_MARGIN = 2
+# How strongly training images are altered: as published for nature_12K, only large crops and flips, or these and one
+# (TrivialAugment) or two (RandAugment) random operations of torchvision.
+AUGMENTATION_POLICIES = (PUBLISHED, LIGHT, TRIVIAL, RANDAUGMENT) = ("published", "light", "trivial", "randaugment")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +69,8 @@ class DataConfig:
     cache_dir: str = str(CACHE_DIR)
     val_share: float = 0.2
     use_augmentation: bool = False
-    light_augmentation: bool = False  # only crops and flips
+    light_augmentation: bool = False  # the policy "light" under its earlier name; it wins over "published"
+    augmentation_policy: str = PUBLISHED
     max_bad_fraction: float = 0.01
     fingerprint: str = ""  # of the study's images; checked unless it is empty
     train_on_val: bool = False  # also train on the validation images; validation metrics then mean nothing
@@ -83,6 +90,12 @@ class DataConfig:
     def shorter_side(self) -> int:
         """Length of the shorter side of an image before a square is cut from its centre; 0 if images are squashed."""
         return (self.resize_size or self.image_size) if self.resize == CROP else 0
+
+    @property
+    def policy(self) -> str:
+        """How training images are altered, where they are: one of AUGMENTATION_POLICIES."""
+        light = self.light_augmentation and self.augmentation_policy == PUBLISHED
+        return LIGHT if light else self.augmentation_policy
 
     @property
     def crop_size(self) -> int:
@@ -111,9 +124,11 @@ class DataConfig:
 
         Defaults are left out: features that were cached before a hyperparameter existed stay valid.
         """
-        changed = {f.name: value for f in dataclasses.fields(self)
-                   if f.name in AUGMENTATION and (value := getattr(self, f.name)) != f.default}  # fmt: skip
-        return ["light" if name == "light_augmentation" else f"{name}={value}" for name, value in changed.items()]
+        named = ("light_augmentation", "augmentation_policy")  # two names of the policy
+        changed = {f.name: value for f in dataclasses.fields(self) if f.name in AUGMENTATION and f.name not in named
+                   and (value := getattr(self, f.name)) != f.default}  # fmt: skip
+        policy = [] if self.policy == PUBLISHED else [self.policy]
+        return [*policy, *(f"{name}={value}" for name, value in changed.items())]
 
     def __post_init__(self) -> None:
         problems = type_errors(self) + positive_errors(self, "image_size") + range_errors(self, "val_share", 0.01, 1)
@@ -121,6 +136,7 @@ class DataConfig:
         problems += pattern_errors(self, "group_by") + non_negative_errors(self, "resize_size")
         problems += choice_errors(self, "resize", (SQUASH, CROP))
         problems += choice_errors(self, "interpolation", (BILINEAR, BICUBIC))
+        problems += choice_errors(self, "augmentation_policy", AUGMENTATION_POLICIES)
         typed = has_type(self, "image_size") and has_type(self, "resize_size")
         if typed and 0 < self.resize_size < self.image_size:
             problems.append(f"resize_size must be 0 or at least image_size {self.image_size}, got {self.resize_size}")
@@ -150,7 +166,10 @@ AUGMENTATION = tuple(
 
 # (name, default, values, others): if the hyperparameter ``name`` has one of ``values``, ``others`` have no effect.
 INACTIVE_WHEN: tuple[tuple[str, Any, tuple[Any, ...], tuple[str, ...]], ...] = (
-    ("strategy", FREEZE_PARTIAL, (FREEZE_ALL, UNFREEZE_ALL), ("k_layers",)),
+    ("strategy", FREEZE_PARTIAL, tuple(name for name in STRATEGIES if name != FREEZE_PARTIAL), ("k_layers",)),
+    ("strategy", LP_FT, tuple(name for name in STRATEGIES if name != LP_FT), ("probe_share",)),
+    ("strategy", LORA, tuple(name for name in STRATEGIES if name != LORA), ("lora_rank",)),
+    ("strategy", UNFREEZE_ALL, (FREEZE_ALL,), ("body_lr_factor", "layer_decay", "drop_path", "grad_checkpointing")),
     ("pooling", FLATTEN, (AVERAGE, MAXIMUM), ("num_neurons_dense",)),
     ("schedule", STEP, (STEP,), ("warmup_share",)),
     ("schedule", STEP, (COSINE,), ("lr_step_epochs", "lr_gamma")),
@@ -167,57 +186,11 @@ def active_params(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def feature_group(params: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """A key that is equal for trials with the same cached features; None for a trial without frozen stages."""
-    if params.get("strategy", UNFREEZE_ALL) == UNFREEZE_ALL:
+    if params.get("strategy", UNFREEZE_ALL) in WHOLE:
         return None
     active = active_params(params)
     names = ("backbone", "strategy", "k_layers", "use_augmentation", *AUGMENTATION)
     return tuple(active.get(name) for name in names)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OptimConfig:
-    """How a network is trained. The defaults are those published for nature_12K: Adam with a step schedule.
-
-    ``schedule`` "step" multiplies the learning rate by ``lr_gamma`` every ``lr_step_epochs`` epochs. "cosine" raises
-    it over the first ``warmup_share`` of the steps of ``max_epochs`` and lowers it to 0 over the others. With a
-    ``weight_decay`` above 0, Adam becomes AdamW. ``mixup_alpha`` and ``cutmix_alpha`` are parameters of Beta
-    distributions, ``random_erasing`` is the share of the images that lose a rectangle. ``ema_decay`` is the decay of
-    the moving average of the weights, which is then validated and saved in place of the weights. 0 means off.
-
-    ``class_weights`` are the weights of the classes in the training loss: inverse to the number of their images
-    ("balanced") or to the effective number ("effective"). With ``balanced_sampler``, an epoch draws as many images as
-    without it, the same number from each class.
-    """
-
-    learning_rate: float
-    batch_size: int
-    lr_step_epochs: int = 10
-    lr_gamma: float = 0.1
-    schedule: str = STEP
-    warmup_share: float = 0.1
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
-    mixup_alpha: float = 0.0
-    cutmix_alpha: float = 0.0
-    random_erasing: float = 0.0
-    ema_decay: float = 0.0
-    class_weights: str = NO_WEIGHTS
-    balanced_sampler: bool = False
-
-    def __post_init__(self) -> None:
-        problems = type_errors(self) + positive_errors(
-            self, "learning_rate", "batch_size", "lr_step_epochs", "lr_gamma"
-        )
-        problems += non_negative_errors(self, "weight_decay", "mixup_alpha", "cutmix_alpha")
-        for name in ("warmup_share", "label_smoothing", "random_erasing", "ema_decay"):
-            problems += range_errors(self, name, 0, 1)
-        problems += choice_errors(self, "schedule", SCHEDULES) + choice_errors(self, "class_weights", CLASS_WEIGHTS)
-        raise_if_any(problems)
-
-    @property
-    def alters_images(self) -> bool:
-        """Whether training erases parts of images or mixes them; cached features do not allow that."""
-        return max(self.mixup_alpha, self.cutmix_alpha, self.random_erasing) > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,6 +223,13 @@ class TrialConfig:
     def objective(self) -> Objective:
         """The metric that decides on patience, and on the epoch whose weights are kept."""
         return OBJECTIVES[self.metric]
+
+    @property
+    def probe_epochs(self) -> int:
+        """The epochs in which lp_ft trains the head only: at least one, and not all; 0 for other strategies."""
+        if not isinstance(self.model, BackboneConfig) or self.model.strategy != LP_FT:
+            return 0
+        return min(max(1, round(self.model.probe_share * self.max_epochs)), self.max_epochs - 1)
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:

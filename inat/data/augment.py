@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from inat.config.trial import LIGHT, PUBLISHED
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
+from inat.data.random_operations import random_operations
 
 CROP_SCALE, CROP_RATIO, CROP_TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10  # as in torchvision's RandomResizedCrop
 LIGHT_CROP_SCALE = (0.7, 1.0)  # for trainings of too few epochs to learn from small crops
@@ -28,19 +30,22 @@ HUE = 0.1  # of a full turn
 GREY_WEIGHTS = (0.2989, 0.587, 0.114)  # of red, green and blue, as in torchvision's rgb_to_grayscale
 
 
-def augment(images: Tensor, aspects: Tensor, image_size: int, *, light: bool = False) -> Tensor:
+def augment(images: Tensor, aspects: Tensor, image_size: int, *, policy: str = PUBLISHED) -> Tensor:
     """Augmented copies (N, 3, image_size, image_size), float32 in 0..1.
 
     ``images`` (N, 3, S, S) uint8 are whole images resized to squares; ``aspects`` (N,) are width / height of the
-    originals, so that crops have the shapes that they would have in the originals. ``light`` uses larger crops, and no
-    affine map and no colour changes.
+    originals, so that crops have the shapes that they would have in the originals. A ``policy`` other than "published"
+    uses larger crops, no affine map and no colour changes, and then alters the images as its name says.
     """
+    light = policy != PUBLISHED
     count, device = len(images), images.device
     centres, halves = random_crops(aspects, LIGHT_CROP_SCALE if light else CROP_SCALE)
     mirror = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
     halves = torch.stack([halves[:, 0] * mirror, halves[:, 1]], 1)
     if light:
-        return resample(images, centres, halves, torch.eye(2, 3, device=device).expand(count, 2, 3), image_size)[0]
+        unturned = torch.eye(2, 3, device=device).expand(count, 2, 3)
+        whole, _ = resample(images, centres, halves, unturned, image_size)
+        return whole if policy == LIGHT else random_operations(whole, policy)
     crops, inside = resample(images, centres, halves, random_affines(count, device), image_size)
     return color_jitter(crops).mul_(inside.unsqueeze(1))  # torchvision's affine map comes last and fills with black
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from analysis.class_counts import constant_scores, describe_counts, is_imbalanced
 from analysis.escaping import printable
 from inat.config.objective import ACCURACY, BALANCED_ACCURACY, Objective
-from inat.config.trial import BALANCED, EFFECTIVE, NO_WEIGHTS
+from inat.config.optim import BALANCED, EFFECTIVE, NO_WEIGHTS
 from inat.constants import TEST, TRAIN, VAL
 from inat.data.splits import Splits
 

@@ -99,7 +99,7 @@ def network_input(batch: Batch, config: DataConfig) -> Tensor:
     if batch.aspects is None:
         images = scale_to_one(batch.images)
     else:
-        images = augment(batch.images, batch.aspects, config.image_size, light=config.light_augmentation)
+        images = augment(batch.images, batch.aspects, config.image_size, policy=config.policy)
     return normalise(images.contiguous(memory_format=torch.channels_last))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from inat.config.trial import OptimConfig
+from inat.config.optim import OptimConfig
 
 ERASED_SHARE, ERASED_RATIO, ERASE_TRIES = (0.02, 0.33), (0.3, 3.3), 10  # as in torchvision's RandomErasing
 

@@ -53,7 +53,7 @@ def augmented_copies(config: DataConfig, rows: Sequence[int]) -> NDArray[np.floa
     dataset = SplitDataset(load_splits(config).train, torch.device("cpu"))
     batch = dataset.__getitems__(list(rows))
     assert batch.aspects is not None
-    copies = [augment(batch.images, batch.aspects, config.image_size) for _ in range(COPIES)]
+    copies = [augment(batch.images, batch.aspects, config.image_size, policy=config.policy) for _ in range(COPIES)]
     return np.stack([_to_numpy(images) for images in copies], axis=1)
 
 

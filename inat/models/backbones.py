@@ -22,7 +22,7 @@ from torchvision.models import WeightsEnum
 
 from analysis.terminal import PlainConsole
 from inat.cli import run_command
-from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL
+from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL, WHOLE
 from inat.config.timm_names import is_timm
 from inat.errors import ConfigError
 from inat.models.stages import (
@@ -191,8 +191,8 @@ def _without_memory(name: str, num_classes: int) -> StagedNetwork:
 def frozen_stage_count(network: StagedNetwork | str, strategy: str, k_layers: int | None = None) -> int:
     """Number of leading stages that ``strategy`` freezes in a network, or in the backbone of that name.
 
-    freeze_all trains only the head, freeze_partial also the last ``k_layers`` stages before it, unfreeze_all all
-    stages. Raises ConfigError for an unknown strategy or an impossible ``k_layers``.
+    freeze_all trains only the head, freeze_partial also the last ``k_layers`` stages before it; the other
+    strategies freeze no whole stage. Raises ConfigError for an unknown strategy or an impossible ``k_layers``.
     """
     name, stages = (network, len(stage_names(network))) if isinstance(network, str) else (network.name, len(network))
     body = stages - 1
@@ -200,7 +200,7 @@ def frozen_stage_count(network: StagedNetwork | str, strategy: str, k_layers: in
         raise ConfigError(f"{name} cannot be cut into stages and only trains whole; pass --strategies {UNFREEZE_ALL}")
     if strategy == FREEZE_ALL:
         return body
-    if strategy == UNFREEZE_ALL:
+    if strategy in WHOLE:
         return 0
     if strategy != FREEZE_PARTIAL:
         raise ConfigError(f"unknown strategy {strategy!r}; choose from {', '.join(STRATEGIES)}")

@@ -1,7 +1,7 @@
 """The LightningModule around any network: loss, metrics, optimizer, learning rate schedule, average of the weights."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,22 +9,26 @@ import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from inat.config.trial import COSINE, OptimConfig
+from inat.config.optim import ADAMW, COSINE, SGD, OptimConfig
 from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_LOSS
 from inat.data.mixup import BatchMixing
-from inat.models.stages import HEAD
+from inat.models.adapters import set_probing
+from inat.models.parameter_groups import parameter_groups
+from inat.models.stages import StagedNetwork
 from inat.models.validation_scores import ValidationScores
 from inat.models.weight_average import WeightAverage
 
+MOMENTUM = 0.9
 VAL_SCORES = "val_scores"  # the meter of all validation metrics but the loss
 
 
 class Classifier(pl.LightningModule):
-    """Trains ``net`` (images or features -> logits of ``num_classes``) with cross entropy and Adam, as ``optim`` says.
+    """Trains ``net`` (images or features -> logits of ``num_classes``) with cross entropy, as ``optim`` says.
 
     After every validation, the metrics of the epoch are in ``trainer.callback_metrics``. They count every image once,
     whatever the size of the last batch. Training loss and accuracy are those of the altered batches: after label
@@ -35,7 +39,8 @@ class Classifier(pl.LightningModule):
 
     With ``micro_batch``, each batch goes through the network in parts of at most that many images, whose gradients add
     up to those of the whole batch; only batch norm sees the parts. All stages of ``net`` except "head" learn at
-    ``body_lr_factor`` times the learning rate of the head.
+    ``body_lr_factor`` times the learning rate of the head: see ``parameter_groups``. In the first ``probe_epochs`` of
+    ``max_epochs``, only the head trains.
 
     With an ``ema_decay``, ``average`` follows ``net`` during the training. It is what validation sees and what
     ``trained_state`` returns.
@@ -49,10 +54,13 @@ class Classifier(pl.LightningModule):
         micro_batch: int | None = None,
         body_lr_factor: float = 1.0,
         class_weights: Sequence[float] | None = None,
+        probe_epochs: int = 0,
+        max_epochs: int = 1,
     ) -> None:
         super().__init__()
         self.net = net
         self.body_lr_factor = body_lr_factor
+        self.probe_epochs, self.max_epochs = probe_epochs, max_epochs
         self.micro_batch = micro_batch
         self.automatic_optimization = micro_batch is None
         self.optim = optim
@@ -150,35 +158,38 @@ class Classifier(pl.LightningModule):
         assert isinstance(meter, Metric)
         return meter
 
+    def on_train_epoch_start(self) -> None:
+        """Let the body rest, or begin to train, as ``probe_epochs`` says; also in a training that goes on."""
+        if self.probe_epochs and isinstance(self.net, StagedNetwork):
+            set_probing(self.net, self.current_epoch < self.probe_epochs)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the gradient, which is that of a whole step, and no longer scaled where 16 bit need that."""
+        if self.optim.grad_clip:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.optim.grad_clip)
+
     def configure_optimizers(self) -> Any:
-        """Adam, or AdamW with weight decay; the learning rate falls in steps of epochs, or along a cosine."""
-        optim = self.optim
-        kind = torch.optim.AdamW if optim.weight_decay else torch.optim.Adam
-        optimizer = kind(self._parameter_groups(), lr=optim.learning_rate, fused=True)
+        """The optimizer that ``optim`` names; the learning rate falls in steps of epochs, or along a cosine."""
+        optim, optimizer = self.optim, self._optimizer()
         if optim.schedule == COSINE:
             total = int(self.trainer.estimated_stepping_batches)
-            warmup = round(optim.warmup_share * total)
-            curve = LambdaLR(optimizer, lambda step: cosine_factor(step, total, warmup))
+            switch = round(total * self.probe_epochs / self.max_epochs) if self.probe_epochs else 0
+            curve = LambdaLR(optimizer, lambda step: two_phase_factor(step, total, switch, optim.warmup_share))
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
         steps = StepLR(optimizer, optim.lr_step_epochs, optim.lr_gamma)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": steps, "interval": "epoch"}}
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        trainable = [(name, parameter) for name, parameter in self.net.named_parameters() if parameter.requires_grad]
-        if self.body_lr_factor == 1:
-            return self._by_decay(parameter for _, parameter in trainable)
-        head = self._by_decay(parameter for name, parameter in trainable if name.startswith(f"{HEAD}."))
-        body = self._by_decay(parameter for name, parameter in trainable if not name.startswith(f"{HEAD}."))
-        rate = self.body_lr_factor * self.optim.learning_rate
-        return head + [group | {"lr": rate} for group in body]
-
-    def _by_decay(self, parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
-        """Parameter groups: with weight decay, a group of its own, without decay, for norms and biases (one axis)."""
-        if not self.optim.weight_decay:
-            return [{"params": list(parameters)}]
-        every = list(parameters)
-        decayed = {"params": [p for p in every if p.ndim > 1], "weight_decay": self.optim.weight_decay}
-        return [decayed, {"params": [p for p in every if p.ndim <= 1], "weight_decay": 0.0}]
+    def _optimizer(self) -> Optimizer:
+        optim = self.optim
+        groups = parameter_groups(self.net, optim, self.body_lr_factor)
+        # Fused ones undo the scaling of gradients themselves, after they were clipped.
+        rate, fused = optim.learning_rate, not optim.grad_clip
+        if optim.optimizer == SGD:
+            return torch.optim.SGD(groups, rate, momentum=MOMENTUM, nesterov=True, fused=fused)
+        if optim.optimizer == ADAMW:
+            return torch.optim.AdamW(groups, rate, weight_decay=optim.weight_decay, fused=fused)
+        kind = torch.optim.AdamW if optim.weight_decay else torch.optim.Adam
+        return kind(groups, lr=rate, fused=fused)
 
     def trained_state(self) -> dict[str, Tensor]:
         """State dict with the trained weights in ``net``: the average of the weights, if there is one."""
@@ -202,6 +213,15 @@ def without_frozen_stages(state: Mapping[str, Tensor], net: nn.Module) -> dict[s
     stages = [name for name, _ in net.named_children()][: getattr(net, "frozen", 0)]
     frozen = tuple(f"{owner}.{stage}." for owner in ("net", "average.module") for stage in stages)
     return {key: tensor for key, tensor in state.items() if not key.startswith(frozen)}
+
+
+def two_phase_factor(step: int, total: int, switch: int, warmup_share: float) -> float:
+    """The factor on the learning rate if a new curve of ``cosine_factor`` begins at step ``switch`` of ``total``.
+
+    ``warmup_share`` is the share of the steps of each of the two phases in which the rate rises.
+    """
+    start, end = (0, switch) if step < switch else (switch, total)
+    return cosine_factor(step - start, end - start, round(warmup_share * (end - start)))
 
 
 def cosine_factor(step: int, total: int, warmup: int) -> float:

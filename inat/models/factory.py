@@ -2,22 +2,25 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from inat.config.backbones import IMAGENET, UNFREEZE_ALL, BackboneConfig
+from inat.config.backbones import IMAGENET, BackboneConfig
 from inat.config.cnn import CNNConfig
 from inat.config.own_model import OwnModelConfig
 from inat.config.timm_names import is_timm
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
+from inat.models.adapters import adapt
 from inat.models.backbones import build_backbone, frozen_stage_count
 from inat.models.classifier import Classifier
 from inat.models.cnn import build_cnn
+from inat.models.drop_path import drop_path_places, set_drop_path
 from inat.models.own_model import build_own, code_of, own_stages
 from inat.models.own_training import OwnTraining
 from inat.models.stages import StagedNetwork
@@ -40,12 +43,24 @@ def build_classifier(
     and ``class_weights``: see Classifier.
     """
     model = config.model
-    trains_body = not isinstance(model, CNNConfig) and model.strategy == UNFREEZE_ALL
-    factor = model.body_lr_factor if not isinstance(model, CNNConfig) and trains_body else 1.0
     whole_or_part = build_network(config, num_classes) if net is None else net
     if isinstance(model, OwnModelConfig) and code_of(model).is_module:
         return OwnTraining(whole_or_part, config.optim, num_classes, micro_batch)
-    return Classifier(whole_or_part, config.optim, num_classes, micro_batch, factor, class_weights)
+    rate = 1.0 if isinstance(model, CNNConfig) else model.body_rate
+    if isinstance(whole_or_part, StagedNetwork):
+        whole_or_part.checkpointed = config.optim.grad_checkpointing
+        if config.optim.drop_path is not None:
+            set_drop_path(whole_or_part, config.optim.drop_path)
+    return Classifier(
+        whole_or_part,
+        config.optim,
+        num_classes,
+        micro_batch,
+        rate,
+        class_weights,
+        config.probe_epochs,
+        config.max_epochs,
+    )
 
 
 def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
@@ -63,6 +78,7 @@ def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
     stages = OrderedDict([*shared.prefix().named_children(), *trainable_stages(shared).named_children()])
     network = StagedNetwork(stages, shared.name, shared.weights, shared.outputs)
     network.freeze(shared.frozen)
+    adapt(network, model)
     return network
 
 
@@ -70,6 +86,7 @@ def trainable_stages(shared: StagedNetwork) -> StagedNetwork:
     """A copy of the stages of a pretrained network that train; torch's random numbers initialise its head."""
     stages = copy.deepcopy(shared.suffix()).requires_grad_().train()
     stages.reset_outputs()
+    stages.places_before = len(drop_path_places(shared.prefix()))
     return stages
 
 
@@ -100,15 +117,30 @@ def _with_frozen(cached: StagedNetwork, model: BackboneConfig | OwnModelConfig) 
 
 def uninitialised_network(model: BackboneConfig, image_size: int, num_classes: int) -> StagedNetwork:
     """The whole network with arbitrary values, to load a complete state dict into."""
-    if is_timm(model.backbone):  # timm's models have buffers, such as positions, that are in no state dict
-        with torch.random.fork_rng(devices=[]):
-            network = build_backbone(model.backbone, num_classes, image_size=image_size)
-    else:
-        with torch.device("meta"):  # skips the random initialisation, which loading would overwrite
-            network = build_backbone(model.backbone, num_classes, image_size=image_size)
-        network.to_empty(device="cpu")
-    network.freeze(frozen_stage_count(network, model.strategy, model.k_layers))
-    return network
+    with _without_values(model):
+        network = build_backbone(model.backbone, num_classes, image_size=image_size)
+        network.freeze(frozen_stage_count(network, model.strategy, model.k_layers))
+        adapt(network, model)
+    return network if is_timm(model.backbone) else network.to_empty(device="cpu")
+
+
+@contextmanager
+def _without_values(model: BackboneConfig) -> Iterator[None]:
+    """Build networks of torchvision without memory, which skips the random initialisation; others as they are.
+
+    timm's models have buffers, such as positions, that are in no state dict, and some compute while they are built.
+    """
+    with torch.random.fork_rng(devices=[]) if is_timm(model.backbone) else torch.device("meta"):
+        yield
+
+
+def count_trained(model: BackboneConfig, image_size: int, num_classes: int) -> int:
+    """Number of parameters that train, counted without memory or time for the network."""
+    with _without_values(model):
+        network = build_backbone(model.backbone, num_classes, image_size=image_size)
+        network.freeze(frozen_stage_count(network, model.strategy, model.k_layers))
+        adapt(network, model)
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
 @lru_cache(maxsize=1)  # a grid trains one backbone after the other

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from inat.config.optim import OptimConfig
 from inat.config.own_model import OwnModelConfig
-from inat.config.trial import OptimConfig
 from inat.errors import ConfigError
 from inat.models.own_code import OwnCode, code_error, own_code
 from inat.models.stages import HEAD, StagedNetwork

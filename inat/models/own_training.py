@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inat.config.trial import OptimConfig
+from inat.config.optim import OptimConfig
 from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_LOSS
 from inat.errors import ConfigError
 from inat.models.classifier import VAL_SCORES, Classifier

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.errors import ConfigError
+from inat.models.activation_checkpoints import run_checkpointed
 
 Stages = OrderedDict[str, nn.Module]
 HEAD = "head"
@@ -21,8 +22,9 @@ class StagedNetwork(nn.Sequential):
     """Named stages from images (N, 3, H, W) to logits (N, classes); the first ``frozen`` of them do not train.
 
     Frozen stages stay in eval mode in every mode of the network: their batch norms keep their statistics, so the same
-    image always gives the same features. ``weights`` identifies the weights from which the network started. ``outputs``
-    are the paths of the layers that compute the logits: one, or two in distilled models.
+    image always gives the same features. So do the modules in ``still``. ``weights`` identifies the weights from which
+    the network started. ``outputs`` are the paths of the layers that compute the logits: one, or two in distilled
+    models. With ``checkpointed``, the stages before the head keep no activations for the backward pass.
     """
 
     def __init__(
@@ -32,6 +34,9 @@ class StagedNetwork(nn.Sequential):
         self.name, self.weights, self.outputs = name, weights, outputs
         self.frozen = 0
         self.note = ""  # why it has few stages, if it could not be cut into more
+        self.still: list[nn.Module] = []
+        self.checkpointed = False
+        self.places_before = 0  # in the stages that this network was cut from: see inat.models.drop_path
 
     def freeze(self, count: int) -> None:
         """Freeze the first ``count`` stages and let the others train; ConfigError if no other stage exists."""
@@ -46,8 +51,8 @@ class StagedNetwork(nn.Sequential):
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        for stage in list(self)[: self.frozen]:
-            stage.eval()
+        for part in [*list(self)[: self.frozen], *self.still]:
+            part.eval()
         return self
 
     def forward(self, images: Tensor) -> Tensor:
@@ -58,7 +63,7 @@ class StagedNetwork(nn.Sequential):
             for stage in stages[: self.frozen]:
                 flow = stage(flow)
         for stage in stages[self.frozen :]:
-            flow = stage(flow)
+            flow = run_checkpointed(stage, flow) if self.checkpointed and stage is not stages[-1] else stage(flow)
         return flow
 
     def prefix(self) -> "StagedNetwork":

@@ -174,6 +174,12 @@ _SHORT_FORMS: dict[str, Callable[[Any], str]] = {
     "cutmix_alpha": _unless_off(lambda v: f"cut{v:.2g}"),
     "random_erasing": _unless_off(lambda v: f"re{v:.2g}"),
     "ema_decay": _unless_off(lambda v: f"ema{v:.4g}"),
+    "optimizer": lambda v: {"auto": ""}.get(v, v),
+    "body_lr_factor": lambda v: f"body{v:.2g}",
+    "layer_decay": lambda v: "" if v == 1 else f"ld{v:.2g}",
+    "drop_path": _unless_off(lambda v: f"dp{v:.2g}"),
+    "grad_clip": _unless_off(lambda v: f"clip{v:.2g}"),
+    "augmentation_policy": lambda v: "" if v == "published" else str(v),
     "class_weights": lambda v: {"none": "", "balanced": "cwbal", "effective": "cweff"}.get(v, v),
     "balanced_sampler": lambda v: "evensampler" if v else "",
 }

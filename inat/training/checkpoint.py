@@ -21,6 +21,7 @@ from inat.config.cnn import CNNConfig
 from inat.config.own_model import OwnModelConfig
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError, StudyError
+from inat.models.adapters import merge_updates
 from inat.models.backbones import frozen_stage_count
 from inat.models.classifier import Classifier, without_frozen_stages
 from inat.models.factory import build_classifier, build_network, uninitialised_network
@@ -168,6 +169,7 @@ def _rebuild(checkpoint: Mapping[str, Any], path: Path) -> LoadedCheckpoint:
         own = classifier.state_dict()
         left_out = own.keys() - without_frozen_stages(own, net).keys() if checkpoint.get(FROZEN_KEY) else ()
         classifier.load_state_dict({key: own[key] for key in left_out} | checkpoint[STATE_KEY])
+    merge_updates(net)
     return LoadedCheckpoint(classifier.eval(), config, classes)
 
 

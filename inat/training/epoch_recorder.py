@@ -9,8 +9,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from inat.config.backbones import ONLY_UNFREEZE_ALL
 from inat.config.objective import ACCURACY
-from inat.config.trial import NO_WEIGHTS, TrialConfig
+from inat.config.optim import AUTO, NO_WEIGHTS
+from inat.config.trial import PUBLISHED, TrialConfig
 from inat.constants import (
     BEST_VAL_ACC,
     BILINEAR,
@@ -38,13 +40,15 @@ IDENTITY = "identity"  # in the state of a recorder: the settings that identify 
 # Settings that may change while a training is interrupted: places of files, and ways to compute the same result.
 NOT_IDENTITY = frozenset({
     "data", "labels", "root", "cache_dir", "max_bad_fraction", "weights_dir", "views", "max_feature_gb", "max_cache_gb",
-    "compile",
+    "compile", "grad_checkpointing", "test_time_flip",
 })  # fmt: skip
 # Left out of the identity at these values: checkpoints of earlier versions do not have these settings.
 EARLIER_VALUES = {
     "metric": ACCURACY.name, "class_weights": NO_WEIGHTS, "balanced_sampler": False, "folds": 0, "fold": 0, "repeat": 0,
     "test_fraction": 0.2, "group_by": "", "keep_duplicates": True, "resize": SQUASH, "resize_size": 0,
-    "interpolation": BILINEAR, "feature_rules": 1,
+    "interpolation": BILINEAR, "feature_rules": 1, "augmentation_policy": PUBLISHED,
+    "optimizer": AUTO, "layer_decay": 1.0, "grad_clip": 0.0, "accumulate": 1, "drop_path": None,
+    "body_lr_rule": ONLY_UNFREEZE_ALL, "probe_share": 0.25, "lora_rank": 8,
 }  # fmt: skip
 LOSS_CHECK_BATCHES = 32  # on a GPU, batches between two checks whether the training has diverged
 
@@ -151,7 +155,9 @@ class EpochRecorder(pl.Callback):
             return DIVERGED
         if self.epoch >= (self.config.stop_epoch or self.config.max_epochs):
             return MAX_EPOCHS_REACHED
-        if not self.config.data.train_on_val and self.epoch - self.best_epoch >= self.config.patience:
+        # The first epoch of the whole network may be worse than the last one of its head.
+        since = max(self.best_epoch, self.config.probe_epochs)
+        if not self.config.data.train_on_val and self.epoch - since >= self.config.patience:
             return OUT_OF_PATIENCE
         return None
 

@@ -77,7 +77,7 @@ def fit(
     keep_freed_memory()
     if resume_from is not None:
         note = discard_unusable(resume_from, config, known_epochs) or note
-    micro_batch = None
+    micro_batch = config.optim.batch_size if config.optim.accumulate > 1 else None
     while True:
         try:
             checkpoint = resume_from if resume_from is not None and resume_from.exists() else None
@@ -103,9 +103,10 @@ def _fit(
     classes = inputs.data.classes
     weights = class_weights(config.optim.class_weights, count(inputs.data.train_labels, len(classes)))
     classifier = build_classifier(config, len(classes), net=inputs.net, micro_batch=micro_batch, class_weights=weights)
+    smaller = micro_batch if micro_batch is not None and micro_batch < config.optim.batch_size else None
     # 1.25 times as fast as channels first on CPUs; tensor cores need this layout, too.
     classifier = classifier.to(memory_format=torch.channels_last)
-    recorder = EpochRecorder(config, classes, _constant_columns(inputs, micro_batch, note), place)
+    recorder = EpochRecorder(config, classes, _constant_columns(inputs, smaller, note), place)
     trainer = trainer_for(config, [recorder, *callbacks])
     if config.compile:
         check_compiler()

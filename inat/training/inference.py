@@ -63,12 +63,13 @@ class Model:
     def logits(self, images: Tensor) -> Tensor:
         """Logits (B, classes) of uint8 images (B, 3, S, S), in the arithmetic of validation during the training.
 
-        Raises BatchTooLargeError if the device has too little memory.
+        With the hyperparameter ``test_time_flip``, they are logarithms of the mean probabilities of each image and its
+        mirror image. Raises BatchTooLargeError if the device has too little memory.
         """
         try:
             with torch.inference_mode(), autocast(self.checkpoint.config.precision, self.device.type):
                 normalised = network_input(Batch(images.to(self.device), torch.empty(0)), self.checkpoint.config.data)
-                logits: Tensor = self.checkpoint.classifier(normalised)
+                logits = self._forward(normalised)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -77,6 +78,14 @@ class Model:
                 f"{self.device.type.upper()}; pass a smaller --batch-size"
             ) from error
         return logits
+
+    def _forward(self, normalised: Tensor) -> Tensor:
+        logits: Tensor = self.checkpoint.classifier(normalised)
+        if not self.checkpoint.config.optim.test_time_flip:
+            return logits
+        mirrored = self.checkpoint.classifier(normalised.flip(-1).contiguous(memory_format=torch.channels_last))
+        both = torch.stack([logits, mirrored]).float().log_softmax(-1)
+        return both.logsumexp(0) - math.log(2)
 
     def confidences(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Softmax (B, classes) of the logits of ``images`` (B, S, S, 3)."""

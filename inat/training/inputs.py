@@ -58,7 +58,7 @@ def prepare_inputs(config: TrialConfig, heartbeat: Callable[[], None] = lambda: 
                 return _feature_inputs(kept, classes, heartbeat, note)
             except CacheFullError:  # other processes have filled the disk meanwhile
                 note = _refusal(kept, f"and the disk of {plan.directory} became full while they were written")
-    data = ImageDataModule(config.data, config.optim.batch_size, config.seed, config.optim.balanced_sampler)
+    data = ImageDataModule(config.data, config.optim.step_images, config.seed, config.optim.balanced_sampler)
     torch.manual_seed(config.seed)  # after the data, which must not depend on the seed
     return TrainingInputs(data, build_network(config, len(classes)), note)
 
@@ -103,7 +103,7 @@ def _feature_inputs(
     config = plan.config
     torch.manual_seed(config.seed)
     optim = config.optim
-    data = FeatureDataModule(train, val, classes, optim.batch_size, config.seed, optim.balanced_sampler)
+    data = FeatureDataModule(train, val, classes, optim.step_images, config.seed, optim.balanced_sampler)
     return TrainingInputs(data, trainable_stages(plan.network), note)
 
 

@@ -36,6 +36,7 @@ from inat.errors import SearchError
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning import search
+from inat.tuning.announced_cost import describe_cost
 from inat.tuning.best import evaluate_best_on_test, write_best
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
@@ -63,6 +64,10 @@ def search_and_report(config: SearchConfig) -> None:
         if config.retry_failed:
             console.print(describe_retries(study))
         console.print(describe_task(config, study, space))
+        with console.status("timing a few batches per backbone"):
+            cost = describe_cost(config)
+        if cost:
+            console.print(cost)
         outcome = search.run(
             config,
             study,

@@ -3,7 +3,7 @@
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, product
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from analysis.markdown import format_duration
 from analysis.terminal import PlainConsole
-from inat.config.backbones import backbone_facts
+from inat.config.backbones import BackboneConfig, backbone_facts
 from inat.config.finetune import FinetuneConfig
 from inat.config.trial import active_params
 from inat.data.cache_room import reserve_bytes
@@ -21,6 +21,7 @@ from inat.data.disk import free_bytes
 from inat.data.splits import Splits
 from inat.models import weights
 from inat.models.backbones import frozen_stage_count
+from inat.models.factory import count_trained
 from inat.tuning.backbone_timing import BATCH, NetworkCost, measure_backbone
 from inat.tuning.describe_data import describe_sizes, describe_times
 from inat.tuning.kept_features import altering_share, describe_altering
@@ -113,7 +114,9 @@ def make_plan(config: FinetuneConfig, task: Task, splits: Splits, progress: Prog
             for augmented in choices(task.space, "use_augmentation") or (False,)
             for views in [config.views if augmented else min(config.views, 1)]
         ]
-        rows.append(PlanRow(params, size, trials, costs))
+        model = BackboneConfig(**params)
+        trainable = count_trained(model, size, len(splits.classes))
+        rows.append(PlanRow(params, size, trials, [replace(cost, trainable=trainable) for cost in costs]))
     return rows
 
 
@@ -139,9 +142,9 @@ def _strategy_key(params: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def plan_table(rows: Sequence[PlanRow]) -> Table:
     """Make a table with one line per row, grouped by backbone."""
-    names = ("trials", "features", "computed in", "per trial", "without cache")
+    names = ("trials", "trained", "features", "computed in", "per trial", "uncached")
     columns = (Column(name, justify="right", no_wrap=True) for name in names)
-    table = Table(Column("backbone, strategy", no_wrap=True), *columns, box=None, padding=(0, 1))
+    table = Table(Column("backbone, strategy", no_wrap=True), *columns, box=None, padding=(0, 1, 0, 0))
     for (backbone, size), of_backbone in groupby(rows, key=lambda row: (row.params["backbone"], row.image_size)):
         table.add_row(f"{backbone}, {size} px")
         for row in of_backbone:
@@ -149,12 +152,22 @@ def plan_table(rows: Sequence[PlanRow]) -> Table:
             table.add_row(
                 f" {used['strategy']}" + (f" k={used['k_layers']}" if "k_layers" in used else ""),
                 f"{row.trials:,.0f}",
+                parameters(row.costs[0].trainable),
                 decimal(row.feature_bytes) if row.feature_bytes else "-",
                 format_seconds(row.feature_seconds) if row.feature_bytes else "-",
                 format_seconds(row.trial_seconds),
                 format_seconds(row.trial_seconds_without_features),
             )
     return table
+
+
+def parameters(count: int) -> str:
+    """Write a number of parameters.
+
+    >>> parameters(12_810), parameters(23_528_522)
+    ('12.8 k', '23.5 M')
+    """
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.1f} k"
 
 
 def plan_summary(config: FinetuneConfig, rows: Sequence[PlanRow]) -> str:

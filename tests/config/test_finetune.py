@@ -8,6 +8,7 @@ from inat.config.finetune import FinetuneConfig
 from inat.config.resume import check_resumable
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
+from inat.tuning.space.grid import grid_of
 from inat.tuning.space.presets import space_of
 
 
@@ -17,7 +18,7 @@ from inat.tuning.space.presets import space_of
         ({"backbones": ("resnet",)}, "unknown backbone 'resnet'; choose from googlenet"),
         ({"backbones": ()}, "backbones has no value"),
         ({"strategies": ("freeze",)}, "unknown strategy 'freeze'; choose from freeze_all"),
-        ({"k_layers": (0,)}, "k_layers must be in 1..10 for freeze_partial of googlenet, got 0"),
+        ({"k_layers": (0,)}, "k_layers must be in 1..19 for freeze_partial of mobilenet_v2, got 0"),
         ({"k_layers": ()}, "k_layers has no value, and freeze_partial needs one"),
         ({"learning_rates": (1e-3, -1.0)}, "learning_rates must be positive, got -1.0"),
         ({"batch_sizes": (0,)}, "batch_sizes must be positive, got 0"),
@@ -44,7 +45,7 @@ def test_one_error_lists_all_mistakes():
 def test_each_mistake_keeps_its_own_hint():
     with pytest.raises(ConfigError) as raised:
         FinetuneConfig(strategies=("half", "third"), max_epochs=2, grace_period=3, patience=0)
-    known = "choose from freeze_all, freeze_partial, unfreeze_all"
+    known = "choose from freeze_all, freeze_partial, unfreeze_all, lp_ft, lora, bitfit, norm_only"
     assert raised.value.problems == (
         f"unknown strategy 'half'; {known}",
         f"unknown strategy 'third'; {known}",
@@ -71,8 +72,56 @@ def test_each_backbone_has_the_image_size_of_its_weights_unless_the_option_is_gi
 
 
 def test_a_search_without_a_grid_has_a_default_number_of_trials():
-    assert FinetuneConfig().num_samples is None
-    assert FinetuneConfig(searcher="tpe").num_samples == 60
+    assert FinetuneConfig().num_samples == 40
+    assert FinetuneConfig(searcher="grid").num_samples is None
+    assert FinetuneConfig(recipe="published").num_samples == 60
+    assert FinetuneConfig(grid="published").num_samples is None
+
+
+def test_the_published_grid_is_that_of_earlier_versions():
+    config = FinetuneConfig(grid="published")
+    earlier = {"backbones": ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16"),
+               "strategies": ("freeze_all", "freeze_partial", "unfreeze_all"), "searcher": "grid",
+               "body_lr_factor": 0.1}  # fmt: skip
+    assert {name: getattr(config, name) for name in earlier} == earlier
+    grid = grid_of(space_of(config))
+    assert len(grid) == 600
+    names = ("backbone", "strategy", "k_layers", "use_augmentation", "batch_size", "learning_rate")
+    assert grid[0] == dict(zip(names, ("googlenet", "freeze_all", 1, False, 32, 1e-4), strict=True))
+    assert config.trial_settings()["body_lr_rule"] == "unfreeze_all"
+
+
+def test_a_study_of_an_earlier_version_keeps_its_space_and_its_rates():
+    stored = FinetuneConfig(grid="published", searcher="grid").to_json() | {"augmentation": "both"}
+    del stored["recipe"], stored["grid"]
+    config = FinetuneConfig.from_json(stored)
+    assert len(grid_of(space_of(config))) == 600
+    assert config.trial_settings()["body_lr_rule"] == "unfreeze_all"
+    tpe = FinetuneConfig.from_json(stored | {"searcher": "tpe", "num_samples": 60})
+    assert set(space_of(tpe)) == {"backbone", "strategy", "k_layers", "use_augmentation", "batch_size", "learning_rate"}
+    assert dataclasses.replace(config) == config
+
+
+def test_options_that_were_set_change_the_published_grid():
+    config = FinetuneConfig(grid="published", backbones=("vgg16",), strategies=("lora",), body_lr_factor=0.5)
+    assert (config.backbones, config.strategies, config.body_lr_factor) == (("vgg16",), ("lora",), 0.5)
+    with pytest.raises(ConfigError, match="grid published leaves no choice to a sampler; leave out --grid"):
+        FinetuneConfig(grid="published", searcher="gp")
+
+
+def test_the_factor_of_the_body_is_searched_unless_it_is_given(tmp_path):
+    assert "body_lr_factor" in space_of(FinetuneConfig())
+    given = FinetuneConfig(body_lr_factor=0.3)
+    assert "body_lr_factor" not in space_of(given)
+    assert given.trial_settings()["body_lr_factor"] == 0.3
+    (tmp_path / "space.py").write_text(
+        "def space():\n    return {'backbone': 'vgg16', 'strategy': 'freeze_all', 'use_augmentation': False,\n"
+        "            'batch_size': 32, 'learning_rate': 1e-3, 'body_lr_factor': 0.5}\n"
+    )
+    own = FinetuneConfig(space=str(tmp_path / "space.py"))
+    assert "body_lr_factor" in space_of(own)
+    with pytest.raises(ConfigError, match="body_lr_factor is set by the search and cannot be a hyperparameter too"):
+        space_of(dataclasses.replace(own, body_lr_factor=0.3))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +136,8 @@ def test_a_search_without_a_grid_has_a_default_number_of_trials():
     ],
 )
 def test_default_backbones_give_way_to_the_options_that_were_set(given, left_out):
-    assert set(FinetuneConfig().backbones) - set(FinetuneConfig(**given).backbones) == left_out
+    given = {"recipe": "published"} | given
+    assert set(FinetuneConfig(recipe="published").backbones) - set(FinetuneConfig(**given).backbones) == left_out
     assert set(parse_search(FinetuneConfig, "", as_arguments(given)).backbones) == set(
         FinetuneConfig(**given).backbones
     )
@@ -104,13 +154,15 @@ def test_backbones_that_were_named_are_not_left_out():
     with pytest.raises(ConfigError, match=r"k_layers must be in 1..5 for freeze_partial of resnet50, got 9"):
         FinetuneConfig(backbones=("resnet50", "mobilenet_v2"), k_layers=(9,))
     with pytest.raises(ConfigError, match=r"k_layers must be in 1..13 for freeze_partial of vit_b_16, got 99"):
-        FinetuneConfig(k_layers=(99,))  # none of the defaults has so many stages
+        FinetuneConfig(recipe="published", k_layers=(99,))  # none of the defaults has so many stages
 
 
 @pytest.mark.parametrize("given", [
     {"weights": "none"}, {"views": 0}, {"augmentation": "off"}, {"augmentation": "on"}, {"max_feature_gb": 0.0},
     {"strategies": ("freeze_all",)}, {"strategies": ("unfreeze_all",)}, {"k_layers": (4, 5)}, {"body_lr_factor": 1.0},
     {"learning_rates": (0.1,)}, {"batch_sizes": (1,)}, {"backbones": ("mobilenet_v2",)}, {"searcher": "tpe"},
+    {"searcher": "grid"}, {"searcher": "gp"}, {"recipe": "published"}, {"augmentation": "trivial"},
+    {"augmentation": "randaugment", "searcher": "grid"}, {"strategies": ("lora", "bitfit", "norm_only", "lp_ft")},
 ], ids=str)  # fmt: skip
 def test_no_default_refuses_an_option_of_fine_tuning_that_is_set_alone(given):
     config = FinetuneConfig(**given)
@@ -119,7 +171,7 @@ def test_no_default_refuses_an_option_of_fine_tuning_that_is_set_alone(given):
 
 
 def test_resume_allows_other_weights_folders_but_no_other_grid():
-    stored = FinetuneConfig(backbones=("vgg16",))
+    stored = FinetuneConfig(backbones=("vgg16",), searcher="grid")
     check_resumable(stored, dataclasses.replace(stored, weights_dir=Path("/elsewhere"), num_samples=None))
     with pytest.raises(ConfigError, match="--backbones .* differs from the study's"):
         check_resumable(stored, dataclasses.replace(stored, backbones=("resnet50",)))

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from inat.config.backbones import BackboneConfig
 from inat.config.cnn import CNNConfig
-from inat.config.trial import AUGMENTATION, DataConfig, OptimConfig, TrialConfig, active_params
+from inat.config.optim import OptimConfig
+from inat.config.trial import AUGMENTATION, DataConfig, TrialConfig, active_params
 from inat.errors import ConfigError
 
 
@@ -38,7 +39,10 @@ def test_flat_params_with_a_backbone_describe_a_pretrained_network():
 
 WRONG = {
     "backbone": ("alexnet", "unknown backbone 'alexnet'; choose from googlenet, inception_v3, resnet50, vgg16, "),
-    "strategy": ("half", "unknown strategy 'half'; choose from freeze_all, freeze_partial, unfreeze_all"),
+    "strategy": (
+        "half",
+        "unknown strategy 'half'; choose from freeze_all, freeze_partial, unfreeze_all, lp_ft, lora, bitfit, norm_only",
+    ),
     "weights": ("mine", "unknown weights 'mine'; choose from imagenet, none"),
     "body_lr_factor": (0.0, "body_lr_factor must be positive, got 0.0"),
     "views": (-1, "views must not be negative, got -1"),
@@ -77,6 +81,10 @@ def test_hyperparameters_without_effect_are_left_out():
     assert active_params(params) == {"strategy": "freeze_all", "learning_rate": 0.1}
     assert active_params(params | {"strategy": "freeze_partial"})["k_layers"] == 3
     assert active_params({"k_layers": 3}) == {"k_layers": 3}
+    rates = {"body_lr_factor": 0.5, "layer_decay": 0.9, "lora_rank": 4, "probe_share": 0.5}
+    names = {s: set(active_params(rates | {"strategy": s})) - {"strategy"} for s in ("freeze_all", "lora", "lp_ft")}
+    body = {"body_lr_factor", "layer_decay"}
+    assert names == {"freeze_all": set(), "lora": body | {"lora_rank"}, "lp_ft": body | {"probe_share"}}
 
 
 def test_average_pooling_needs_no_dense_layer_and_a_step_schedule_no_warmup():
@@ -130,6 +138,17 @@ def test_only_flattening_needs_a_dense_layer(cnn_params):
         ("weight_decay", -1, "weight_decay must not be negative, got -1"),
         ("mixup_alpha", -0.2, "mixup_alpha must not be negative, got -0.2"),
         ("cutmix_alpha", float("nan"), "cutmix_alpha must be a finite number, got nan"),
+        ("optimizer", "lion", "unknown optimizer 'lion'; choose from auto, adamw, sgd"),
+        ("layer_decay", 1.5, "layer_decay must be at most 1, got 1.5"),
+        ("layer_decay", 0.0, "layer_decay must be positive, got 0.0"),
+        ("grad_clip", -1.0, "grad_clip must not be negative, got -1.0"),
+        ("accumulate", 0, "accumulate must be positive, got 0"),
+        ("drop_path", 1.0, r"drop_path must be in \[0, 1\), got 1.0"),
+        (
+            "augmentation_policy",
+            "heavy",
+            "unknown augmentation_policy 'heavy'; choose from published, light, trivial, randaugment",
+        ),
         ("light_augmentation", 1, "light_augmentation must be True or False, got 1"),
     ],
 )

@@ -42,7 +42,7 @@ def test_light_augmentation_crops_and_flips_and_leaves_the_colours():
     torch.manual_seed(0)
     halves = torch.zeros(300, 3, 32, 32, dtype=torch.uint8)
     halves[:, 0, :, :16], halves[:, 1, :, 16:] = 200, 100
-    augmented = augment(halves, torch.ones(300), 16, light=True)
+    augmented = augment(halves, torch.ones(300), 16, policy="light")
     left, right = augmented[..., 0], augmented[..., -1]
     sure = torch.where((left[:, 0] - left[:, 1]).mean(1) > 0, 1, 0)  # red on the left means not mirrored
     assert 100 < sure.sum() < 200

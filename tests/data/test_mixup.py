@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torchvision.transforms import v2
 
-from inat.config.trial import OptimConfig
+from inat.config.optim import OptimConfig
 from inat.data import mixup
 from inat.data.mixup import BatchMixing, erase, random_rectangles
 

@@ -9,8 +9,8 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from inat.config.trial import OptimConfig
-from inat.models.classifier import Classifier, cosine_factor
+from inat.config.optim import OptimConfig
+from inat.models.classifier import Classifier, cosine_factor, two_phase_factor
 from inat.models.weight_average import WeightAverage, decay_at
 
 QUIET = {
@@ -96,6 +96,19 @@ def test_with_weight_decay_the_body_learns_more_slowly_than_the_head():
         (0.1, 0.0),
     ]
     assert groups[2]["params"][0] is net.body.weight
+
+
+def test_two_phases_each_warm_up_and_fall_along_a_cosine():
+    curve = [two_phase_factor(step, total=100, switch=30, warmup_share=0.1) for step in range(100)]
+    assert curve[:30] == [cosine_factor(step, 30, 3) for step in range(30)]
+    assert curve[30:] == [cosine_factor(step, 70, 7) for step in range(70)]
+    assert curve[29] < 0.01 < curve[30] < curve[36] < curve[37] == 1
+
+
+@given(st.integers(1, 500), st.floats(0, 0.9))
+def test_one_phase_is_the_curve_of_earlier_versions(total, share):
+    curve = [two_phase_factor(step, total, 0, share) for step in range(total)]
+    assert curve == [cosine_factor(step, total, round(share * total)) for step in range(total)]
 
 
 class Rates(pl.Callback):

@@ -41,7 +41,8 @@ def rows_of(config: FinetuneConfig) -> list[cost_estimate.PlanRow]:
 
 
 def test_the_rows_hold_every_trial_of_the_grid_and_each_backbone_is_measured_once(measured):
-    config = FinetuneConfig(data="digits", backbones=("mobilenet_v2", "vgg16"), k_layers=(1, 2), image_size=64)
+    config = FinetuneConfig(data="digits", backbones=("mobilenet_v2", "vgg16"), k_layers=(1, 2), image_size=64,
+                            grid="published")  # fmt: skip
     rows = rows_of(config)
     assert measured == [("mobilenet_v2", 64), ("vgg16", 64)]
     assert len(rows) == 2 * 4
@@ -49,19 +50,22 @@ def test_the_rows_hold_every_trial_of_the_grid_and_each_backbone_is_measured_onc
 
 
 def test_features_with_and_without_augmentation_are_both_counted(measured):
-    config = FinetuneConfig(data="digits", backbones=("mobilenet_v2",), strategies=("freeze_all",), image_size=64)
+    config = FinetuneConfig(data="digits", backbones=("mobilenet_v2",), strategies=("freeze_all",), image_size=64,
+                            grid="published")  # fmt: skip
     (row,) = rows_of(config)
     assert row.feature_bytes == ((1 + 4) * 80 + 2 * 20) * 1000
     assert row.trial_seconds_without_features > row.trial_seconds
     (row,) = rows_of(FinetuneConfig(data="digits", backbones=("mobilenet_v2",), strategies=("freeze_all",), views=0,
-                                    image_size=64))  # fmt: skip
+                                    image_size=64, grid="published"))  # fmt: skip
     assert (row.feature_bytes, row.trial_seconds) == (0, row.trial_seconds_without_features)
 
 
 def test_a_cut_grid_and_a_sampler_have_num_samples_trials(measured):
-    config = FinetuneConfig(data="digits", backbones=("mobilenet_v2",), num_samples=30, image_size=64)
+    config = FinetuneConfig(data="digits", backbones=("mobilenet_v2",), num_samples=30, image_size=64,
+                            grid="published")  # fmt: skip
     assert sum(row.trials for row in rows_of(config)) == 30
-    config = FinetuneConfig(data="digits", backbones=("mobilenet_v2",), searcher="tpe", num_samples=50, image_size=64)
+    config = FinetuneConfig(data="digits", backbones=("mobilenet_v2",), searcher="tpe", num_samples=50, image_size=64,
+                            recipe="published")  # fmt: skip
     rows = rows_of(config)
     assert sum(row.trials for row in rows) == pytest.approx(50)
     # A sampler draws the strategy independently of k_layers: unfreeze_all as often as all freeze_partial together.
@@ -72,7 +76,7 @@ def test_a_cut_grid_and_a_sampler_have_num_samples_trials(measured):
 def test_a_resumed_plan_has_the_trials_that_are_left(measured, tmp_path, searcher):
     options = {"data": "digits", "backbones": ("mobilenet_v2",), "strategies": ("freeze_all", "unfreeze_all"),
                "image_size": 64, "augmentation": "off", "weights": "none", "searcher": searcher,
-               "num_samples": 10}  # fmt: skip
+               "num_samples": 10, "recipe": "published"}  # fmt: skip
     study, space = search.open_study(FinetuneConfig(**options, storage_path=tmp_path, name="study"))
     grid = grid_of(space) if searcher == "grid" else [{"strategy": "freeze_all", "x": x} for x in range(4)]
     tried = [params for params in grid if params["strategy"] == "freeze_all"][:3]
@@ -87,6 +91,19 @@ def test_a_resumed_plan_has_the_trials_that_are_left(measured, tmp_path, searche
         assert row.trials == pytest.approx(wanted)
 
 
+def test_a_row_has_the_parameters_that_its_strategy_trains(measured):
+    options = {"data": "digits", "backbones": ("mobilenet_v2",), "image_size": 64, "k_layers": (1,)}
+    rows = rows_of(FinetuneConfig(**options, strategies=("freeze_all", "freeze_partial", "lora", "bitfit")))
+    trained = {row.params["strategy"]: row.costs[0].trainable for row in rows}
+    head = 1281 * 10
+    assert trained["freeze_all"] == head
+    assert trained["freeze_partial"] == head + 412_160
+    assert head < trained["bitfit"] < trained["lora"] < trained["freeze_partial"]
+    text = "\n".join(str(cell) for column in cost_estimate.plan_table(rows).columns for cell in column.cells)
+    assert "12.8 k" in text
+    assert "425.0 k" in text
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(2.34, "2.3 s"), (18, "18 s"), (307, "5 min 7 s"), (7389, "2 h 3 min"), (76 * 3600 + 300, "76 h 5 min")],
@@ -96,12 +113,14 @@ def test_durations_are_written_for_people(seconds, text):
 
 
 def test_plan_prints_the_plan_and_runs_nothing(tmp_path):
-    options = ["--data", "digits", "--backbones", "mobilenet_v2", "--image-size", "32", "--plan"]
+    options = ["--data", "digits", "--backbones", "mobilenet_v2", "--image-size", "32", "--plan",
+               "--grid", "published"]  # fmt: skip
     command = [sys.executable, str(ROOT / "tune_finetune.py"), *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
     assert "100 trials" in done.stdout
     assert "freeze_partial k=3" in done.stdout
     assert "about" in done.stdout
+    assert " trained " in done.stdout
     assert max(len(line) for line in done.stdout.splitlines() if "freeze" in line) <= 80
     assert not list(tmp_path.iterdir())
 

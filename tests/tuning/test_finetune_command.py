@@ -14,7 +14,8 @@ from inat.training.evaluation import evaluate
 from tests.paths import ROOT
 
 SMALL = ["--data", "digits", "--image-size", "32", "--backbones", "mobilenet_v2", "--learning-rates", "1e-2",
-         "--batch-sizes", "64", "--max-epochs", "3", "--grace-period", "3"]  # fmt: skip
+         "--batch-sizes", "64", "--max-epochs", "3", "--grace-period", "3", "--recipe", "published",
+         "--searcher", "grid"]  # fmt: skip
 
 
 def run(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:

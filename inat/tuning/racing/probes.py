@@ -10,7 +10,8 @@ from torch import Tensor
 
 from inat.config.backbones import FREEZE_ALL
 from inat.config.finetune import FinetuneConfig
-from inat.config.trial import BALANCED, TrialConfig
+from inat.config.optim import BALANCED
+from inat.config.trial import TrialConfig
 from inat.data.class_balance import class_weights, count
 from inat.data.datamodule import Features
 from inat.data.disk import check_space

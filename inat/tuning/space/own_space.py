@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from inat.config.backbones import STRATEGIES
+from inat.config.optim import NO_WEIGHTS, OptimConfig
 from inat.config.own_model import OWN_FIELDS, read_model_file
 from inat.config.search import SearchConfig
-from inat.config.trial import INACTIVE_WHEN, NO_WEIGHTS, TRAINING_NAMES, OptimConfig, TrialConfig
+from inat.config.trial import INACTIVE_WHEN, TRAINING_NAMES, TrialConfig
 from inat.config.validation import raise_if_any
 from inat.constants import HISTORY_COLUMNS, TRIAL_COLUMNS_AFTER, TRIAL_COLUMNS_BEFORE
 from inat.errors import ConfigError
@@ -15,6 +16,7 @@ from inat.models.own_code import OwnCode, code_error, own_code
 from inat.tuning.space.domains import as_domain
 
 STAGE_NAMES = ("strategy", "k_layers")  # of a space for a network with stages
+OF_STAGES = {"layer_decay", "drop_path", "grad_checkpointing"}  # settings that other networks do not have
 COLUMNS = {*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *HISTORY_COLUMNS, "trial", "backbone"}
 OPTIM_NAMES = frozenset(OptimConfig.__dataclass_fields__)
 # What counts for a LightningModule, which has its own loss and optimizer.
@@ -56,7 +58,7 @@ def _training_names(config: SearchConfig, code: OwnCode) -> set[str]:
     if code.is_module:
         return MODULE_NAMES | (OPTIM_NAMES & code.arguments.keys())
     staged = code.stages is not None and config.KIND == "finetune"
-    return TRAINING_NAMES | (set(STAGE_NAMES) if staged else set())
+    return TRAINING_NAMES | set(STAGE_NAMES) if staged else TRAINING_NAMES - OF_STAGES
 
 
 def _space_in(code: OwnCode) -> dict[str, Any]:

@@ -10,13 +10,15 @@ from ray.tune.search.sample import Categorical
 
 from inat.config.backbones import FREEZE_PARTIAL
 from inat.config.cnn import ACTIVATIONS, BLOCKS, POOLINGS
-from inat.config.finetune import FINETUNE, FinetuneConfig
+from inat.config.finetune import FINETUNE, MODERN, FinetuneConfig
+from inat.config.optim import SCHEDULES
 from inat.config.search import SMALL_IMAGE, SearchConfig
-from inat.config.trial import SCHEDULES, TrialConfig
+from inat.config.trial import TrialConfig
 from inat.config.validation import raise_if_any
 from inat.constants import TRIAL_ID
 from inat.errors import ConfigError
 from inat.tuning.space.domains import as_domain, boundary_values, domain_errors, domain_to_json
+from inat.tuning.space.recipes import finetune_augmentations, modern_recipe
 from inat.tuning.worker.trainable import FINGERPRINT, REPEATS, RUNGS, SEED, STUDY_DIR, THRESHOLD, TIMEOUT
 
 # Settings that the search gives to each trial. In a space they would be recorded, but not used.
@@ -85,10 +87,12 @@ def finetune_space(config: FinetuneConfig) -> dict[str, Any]:
         "backbone": tune.choice(config.backbones),
         "strategy": tune.choice(config.strategies),
         "k_layers": tune.choice(config.k_layers),
-        "use_augmentation": tune.choice({"off": [False], "on": [True], "both": [False, True]}[config.augmentation]),
+        **finetune_augmentations(config),
         "batch_size": tune.choice(config.batch_sizes),
         "learning_rate": tune.loguniform(rates[0], rates[-1]) if ranged else tune.choice(rates),
     }
+    if config.recipe == MODERN:
+        space |= modern_recipe(config)
     return space if FREEZE_PARTIAL in config.strategies else {n: d for n, d in space.items() if n != "k_layers"}
 
 
@@ -114,10 +118,14 @@ def space_of(config: SearchConfig) -> dict[str, Any]:
     try:
         if config.KIND == FINETUNE and config.model is None and not isinstance(space.get("backbone"), Categorical):
             raise ConfigError("a space for fine-tuning needs a choice of backbone")
-        check_space(space, config.trial_settings())
+        check_space(space, {n: v for n, v in config.trial_settings().items() if n not in _replaceable(config)})
     except ConfigError as error:
         raise error if name in PRESETS or config.model else ConfigError(f"{name}: {_one_line(error)}") from error
     return space
+
+
+def _replaceable(config: SearchConfig) -> frozenset[str]:
+    return config.replaceable if isinstance(config, FinetuneConfig) else frozenset()
 
 
 def load_space(path: Path) -> dict[str, Any]:
