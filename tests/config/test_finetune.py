@@ -199,18 +199,17 @@ def test_a_preset_fills_in_only_what_nobody_chose():
     assert FinetuneConfig.from_json(preset.to_json()) == preset
 
 
-def test_without_a_preset_nothing_changes():
-    assert (FinetuneConfig().searcher, FinetuneConfig().time_budget, FinetuneConfig().num_samples) == (
-        "grid",
-        None,
-        None,
-    )
+def test_without_a_preset_there_is_no_time_budget():
+    plain = FinetuneConfig()
+    assert (plain.searcher, plain.time_budget, plain.num_samples) == ("tpe", None, 40)
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [({"preset": "quick"}, "unknown preset 'quick'; choose from fast, good, best"),
-     ({"preset": "good", "space": "mine.py"}, "preset good makes its own space; leave out --space or --preset")],
+     ({"preset": "good", "space": "mine.py"}, "preset good makes its own space; leave out --space or --preset"),
+     ({"preset": "good", "model": "net.py"}, "preset good races pretrained backbones; leave out --model or --preset"),
+     ({"preset": "good", "grid": "published"}, "preset good makes its own space; leave out --grid or --preset")],
 )  # fmt: skip
 def test_impossible_presets_are_refused(setting, message):
     with pytest.raises(ConfigError, match=message):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from analysis.markdown import format_duration
+from inat.config.backbones import UNFREEZE_ALL
 from inat.errors import ConfigError
 from inat.tuning.racing.probes import Candidate
 from inat.tuning.racing.waves import Choice
@@ -76,7 +77,7 @@ def choose_full(
     """
     whole = {
         leader: cost for leader in leaders for choice, cost in costs[leader].items()
-        if choice.trains_all and cost <= seconds
+        if choice.strategy == UNFREEZE_ALL and cost <= seconds
     }  # fmt: skip
     slowest = sorted(whole.values(), reverse=True)[:most]
     count = max((n for n in range(1, len(slowest) + 1) if sum(slowest[:n]) <= seconds), default=0)

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ray.tune.search.sample import Categorical, Domain, Float, LogUniform
 
-from inat.config.backbones import FREEZE_PARTIAL, UNFREEZE_ALL
+from inat.config.backbones import FREEZE_PARTIAL, UNFREEZE_ALL, WHOLE
 from inat.config.objective import Objective
 from inat.config.trial import active_params
 from inat.study.trial import Trial
@@ -31,7 +31,7 @@ class Choice:
     @property
     def trains_all(self) -> bool:
         """Whether no stage is frozen."""
-        return self.strategy == UNFREEZE_ALL
+        return self.strategy in WHOLE
 
     def params(self) -> dict[str, Any]:
         """As hyperparameters of a trial."""
