@@ -16,6 +16,7 @@ from inat.config.backbones import (
     LP_FT,
     ONLY_UNFREEZE_ALL,
     UNFREEZE_ALL,
+    WHOLE,
     BackboneConfig,
     backbone_facts,
     is_backbone,
@@ -180,6 +181,12 @@ class FinetuneConfig(SearchConfig):
             problems.append(f"preset {self.preset} races pretrained backbones; leave out --model or --preset")
         if self.grid is not None:
             problems.append(f"preset {self.preset} makes its own space; leave out --grid or --preset")
+        others = [name for name in self.strategies if name in WHOLE and name != UNFREEZE_ALL]
+        if others and UNFREEZE_ALL not in self.strategies:
+            problems.append(
+                f"preset {self.preset} tries {', '.join(others)} only after {UNFREEZE_ALL}; add that to --strategies, "
+                "or leave out --preset"
+            )
         return problems
 
     def _recipe_problems(self) -> list[str]:

@@ -120,7 +120,7 @@ class OwnModelConfig:
     def __post_init__(self) -> None:
         problems = type_errors(self) + model_errors(self) + positive_errors(self, "body_lr_factor")
         problems += non_negative_errors(self, "views", "max_feature_gb", "max_cache_gb")
-        problems += choice_errors(self, "strategy", ("", *FULL_STRATEGIES))
+        problems += choice_errors(self, "strategy", FULL_STRATEGIES) if self.strategy != "" else []
         if self.strategy == FREEZE_PARTIAL and not (has_type(self, "k_layers") and self.k_layers and self.k_layers > 0):
             problems.append(f"k_layers must be at least 1 for {FREEZE_PARTIAL} of {self.model}, got {self.k_layers}")
         problems += [

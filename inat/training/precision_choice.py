@@ -31,7 +31,7 @@ from inat.config.trial import PRECISIONS, Precision, TrialConfig
 from inat.constants import PRECISION_JSONL
 from inat.data.private_folder import create_private
 from inat.data.splits import load_splits
-from inat.errors import DataError
+from inat.errors import DataError, InatError
 from inat.models.factory import build_network
 from inat.models.stages import StagedNetwork
 from inat.training.memory import is_out_of_memory, keep_freed_memory
@@ -174,8 +174,11 @@ def measure_ratio(config: TrialConfig, num_classes: int) -> float:
         try:
             step = _StepTimer(config, num_classes, device)
             return compare(step, resolve_precision("auto"))
-        except (RuntimeError, MemoryError) as error:
-            return 1.0 if is_out_of_memory(error) else math.inf  # an error of the network itself shows in its training
+        except InatError:
+            raise
+        except Exception as error:  # numpy, which a user's network may call, raises TypeError for bfloat16
+            no_memory = isinstance(error, RuntimeError | MemoryError) and is_out_of_memory(error)
+            return 1.0 if no_memory else math.inf  # an error of the network itself shows in its training
         finally:
             if device.type == "cuda":
                 torch.cuda.empty_cache()

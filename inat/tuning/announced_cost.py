@@ -8,7 +8,7 @@ from inat.config.search import SearchConfig
 
 
 def describe_cost(config: SearchConfig) -> str:
-    """The estimated time of a fine-tuning search on this machine, from a few batches per backbone; "" for others.
+    """The estimated time of a fine-tuning search on this machine, from a few measured batches; "" for others.
 
     A process of its own measures it: the search must keep neither memory of a GPU nor another number of threads.
     """
@@ -26,11 +26,15 @@ def estimate(config: FinetuneConfig) -> str:
     """The first line of the summary of --plan; "" if no trial is left."""
     from inat.tuning.cost_estimate import make_plan, plan_summary  # loads torch
     from inat.tuning.progress import progress_of
+    from inat.tuning.scratch_plan import describe_time, estimate_cost
     from inat.tuning.task import check_task
 
     task = check_task(config)
     progress = progress_of(task)
     if not progress.left:
         return ""
+    if config.model is not None:
+        time = describe_time(config, estimate_cost(task, task.load(), progress)).partition("\n")[0]
+        return time.removeprefix("time    ")
     total = plan_summary(config, make_plan(config, task, task.load(), progress)).partition("\n")[0]
     return f"{total}; --plan shows it by backbone and strategy"

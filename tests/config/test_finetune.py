@@ -209,7 +209,9 @@ def test_without_a_preset_there_is_no_time_budget():
     [({"preset": "quick"}, "unknown preset 'quick'; choose from fast, good, best"),
      ({"preset": "good", "space": "mine.py"}, "preset good makes its own space; leave out --space or --preset"),
      ({"preset": "good", "model": "net.py"}, "preset good races pretrained backbones; leave out --model or --preset"),
-     ({"preset": "good", "grid": "published"}, "preset good makes its own space; leave out --grid or --preset")],
+     ({"preset": "good", "grid": "published"}, "preset good makes its own space; leave out --grid or --preset"),
+     ({"preset": "fast", "strategies": ("freeze_all", "lora")},
+      "preset fast tries lora only after unfreeze_all; add that to --strategies, or leave out --preset")],
 )  # fmt: skip
 def test_impossible_presets_are_refused(setting, message):
     with pytest.raises(ConfigError, match=message):

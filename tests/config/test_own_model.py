@@ -94,7 +94,7 @@ def test_a_training_without_learning_rate_has_that_of_adam():
     ({"width": float("nan")}, "width must be a number"),
     ({"batch_size": 0}, "batch_size must be positive"),
     ({"model": "my_net"}, "names no function"),
-    ({"strategy": "thaw"}, "unknown strategy 'thaw'"),
+    ({"strategy": "thaw"}, "unknown strategy 'thaw'; choose from freeze_all, freeze_partial, unfreeze_all"),
     ({"strategy": "freeze_partial"}, "k_layers must be at least 1 for freeze_partial of my_net.py:build, got None"),
     ({"max_epochs": -1}, "max_epochs must be positive"),
 ])  # fmt: skip

@@ -109,9 +109,12 @@ def test_a_slow_moment_does_not_decide():
     assert order[:4] == ["bf16-mixed", "32-true", "32-true", "bf16-mixed"]
 
 
-def test_a_network_that_cannot_compute_in_16_bit_takes_float32(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [
+    RuntimeError('"layer" not implemented for BFloat16'), TypeError("Got unsupported ScalarType BFloat16"),
+])  # fmt: skip
+def test_a_network_that_cannot_compute_in_16_bit_takes_float32(config, tmp_path, monkeypatch, error):
     def step(*_):
-        raise RuntimeError('"layer" not implemented for BFloat16')
+        raise error
 
     monkeypatch.setattr(precision_choice, "_StepTimer", step)
     assert settle_precision(config, tmp_path / "precision.jsonl").precision == "32-true"

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from analysis.markdown import format_duration
-from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL
+from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL, WHOLE
 from inat.config.durations import seconds_of
 from inat.config.finetune import FinetuneConfig
 from inat.config.race import RACES, RacePreset
@@ -134,7 +134,8 @@ def plan_waves(preset: RacePreset, leaders: Sequence[str], costs: Costs, left: f
 def limited_to(config: FinetuneConfig, waves: Waves) -> FinetuneConfig:
     """The search over what the waves contain: its backbones, strategies and numbers of stages."""
     backbones = tuple(dict.fromkeys([*(str(params["backbone"]) for params in waves.partial), *waves.whole]))
-    used = {str(params["strategy"]) for params in waves.partial} | ({UNFREEZE_ALL} if waves.full else set())
+    # Where a whole network fits, the last trials may also be those of other strategies that train every stage.
+    used = {str(params["strategy"]) for params in waves.partial} | (set(WHOLE) if waves.full else set())
     k_layers = tuple(k for k in config.k_layers if k in {params.get("k_layers") for params in waves.partial})
     return replace(
         config,

@@ -16,6 +16,7 @@ from inat.models.own_code import OwnCode, code_error, own_code
 from inat.tuning.space.domains import as_domain
 
 STAGE_NAMES = ("strategy", "k_layers")  # of a space for a network with stages
+BODY_LR_FACTOR = "body_lr_factor"
 OF_STAGES = {"layer_decay", "drop_path", "grad_checkpointing"}  # settings that other networks do not have
 COLUMNS = {*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *HISTORY_COLUMNS, "trial", "backbone"}
 OPTIM_NAMES = frozenset(OptimConfig.__dataclass_fields__)
@@ -58,7 +59,7 @@ def _training_names(config: SearchConfig, code: OwnCode) -> set[str]:
     if code.is_module:
         return MODULE_NAMES | (OPTIM_NAMES & code.arguments.keys())
     staged = code.stages is not None and config.KIND == "finetune"
-    return TRAINING_NAMES | set(STAGE_NAMES) if staged else TRAINING_NAMES - OF_STAGES
+    return TRAINING_NAMES | {*STAGE_NAMES, BODY_LR_FACTOR} if staged else TRAINING_NAMES - OF_STAGES
 
 
 def _space_in(code: OwnCode) -> dict[str, Any]:

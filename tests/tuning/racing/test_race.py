@@ -95,6 +95,14 @@ def test_a_network_that_trains_too_slowly_is_not_trained_whole(lines, monkeypatc
     assert "then    no whole network" in text_of(lines)
 
 
+def test_strategies_that_train_every_stage_follow_where_the_whole_network_fits(lines, monkeypatch):
+    strategies = ("freeze_all", "lora", "unfreeze_all", "lp_ft")
+    assert race.run_race(config(strategies=strategies), lines.append).config.strategies == strategies
+    slow = NetworkCost([*[StageCost(1.0, 4, 10)] * 24, StageCost(1e-6, 4, 10)], 3.0)
+    monkeypatch.setattr(race, "measure_backbone", lambda *args: slow)
+    assert race.run_race(config(strategies=strategies), lines.append).config.strategies == ("freeze_all",)
+
+
 def test_a_plan_probes_nothing(lines, monkeypatch):
     monkeypatch.setattr(probing, "probe", None)
     race.print_race_plan(config(), lines.append)

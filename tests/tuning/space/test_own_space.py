@@ -44,7 +44,11 @@ def test_fine_tuning_has_strategies_if_the_file_has_stages(tmp_path):
     found = space(tmp_path, STAGED, kind=FinetuneConfig, k_layers=(1,))
     assert strategies_of(found) == [("freeze_all", None), ("freeze_partial", 1), ("unfreeze_all", None)]
     assert "backbone" not in found
+    assert (found["body_lr_factor"].lower, found["body_lr_factor"].upper) == (0.1, 1.0)
+    chosen = space(tmp_path, STAGED, kind=FinetuneConfig, k_layers=(1,), body_lr_factor=0.3)
+    assert "body_lr_factor" not in chosen
     plain = space(tmp_path, PLAIN, kind=FinetuneConfig)
+    assert "body_lr_factor" not in plain
     assert not {"strategy", "k_layers", "backbone"} & plain.keys()
     assert strategies_of(plain) == []
 
