@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from inat.config.trial import DataConfig
 from inat.config.validation import expanded
-from inat.constants import CACHE_DIR, DIGITS, TORCHVISION
+from inat.constants import CACHE_DIR, DIGITS, SQUASH, TORCHVISION
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,9 +33,9 @@ class DataOptions:
     copies of test photos are left out."""
     image_size: int | None = None
     """Side of the square images, in pixels. Default: 224, or 32 for digits."""
-    resize: Literal["squash", "crop"] = "squash"
+    resize: Literal["squash", "crop"] | None = None
     """How a photo becomes a square: squash takes all of it, crop its centre. Augmented training images come from all of
-    the photo either way."""
+    the photo either way. Default: squash."""
     cache_dir: Annotated[Path, "FOLDER"] = CACHE_DIR
     """Folder for decoded images, on each node."""
     max_bad_fraction: float = 0.01
@@ -86,6 +86,6 @@ class DataOptions:
             test_fraction=self.test_fraction,
             group_by=self.group_by or "",
             keep_duplicates=self.keep_duplicates,
-            resize=self.resize,
+            resize=self.resize or SQUASH,
             folds=self.folds if self.folds > 1 else 0,
         )

@@ -25,7 +25,7 @@ from inat.config.defaults import UNSET
 from inat.config.race import CANDIDATES, RACES
 from inat.config.search import AUTO, SearchConfig
 from inat.config.validation import expanded, raise_if_any, type_errors
-from inat.constants import DIGITS, DIGITS_STEP
+from inat.constants import CROP, DIGITS, DIGITS_STEP, SQUASH
 from inat.errors import ConfigError
 
 FINETUNE = "finetune"
@@ -117,9 +117,10 @@ class FinetuneConfig(SearchConfig):
 
     image_size: int | None = None
     """Side of the square images, in pixels. Default: the size that each backbone's weights were published for."""
-    resize: Literal["squash", "crop"] = "crop"
+    resize: Literal["squash", "crop"] | None = None
     """How a photo becomes a square: squash takes all of it, crop the centre, as large as in the published evaluation of
-    each network. Augmented training images come from all of the photo either way."""
+    each network. Augmented training images come from all of the photo either way. Default: crop, or squash with
+    --recipe published."""
     space: Annotated[str, "NAME"] = "auto"
     """Search space: auto (made from the options of this command), or a Python file with a function space()."""
     num_samples: int | None = None
@@ -130,6 +131,9 @@ class FinetuneConfig(SearchConfig):
     patience: int = 3
 
     def __post_init__(self) -> None:
+        if self.resize is None:
+            published = self.recipe == PUBLISHED or self.grid is not None
+            object.__setattr__(self, "resize", SQUASH if published else CROP)
         self._fit_preset()
         self._fit_defaults()
         raise_if_any(type_errors(self))

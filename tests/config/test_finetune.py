@@ -186,6 +186,12 @@ def test_a_study_of_an_earlier_version_squashed_its_photos():
     assert FinetuneConfig.from_json(stored).resize == "squash"
 
 
+def test_the_published_recipe_squashes_photos_unless_the_user_says_otherwise():
+    assert FinetuneConfig(grid="published").resize == FinetuneConfig(recipe="published").resize == "squash"
+    assert FinetuneConfig(grid="published", resize="crop").resize == "crop"
+    assert FinetuneConfig(resize="squash").resize == "squash"
+
+
 def test_a_preset_fills_in_only_what_nobody_chose():
     preset = FinetuneConfig(preset="fast")
     assert (preset.searcher, preset.time_budget, preset.num_samples, preset.max_epochs) == ("tpe", "10m", 20, 10)
