@@ -69,7 +69,7 @@ def compare(
     price_per_hour: Annotated[float | None, "X"] = None,
     reading: Options = AS_USUAL,
 ) -> None:
-    """Print studies of the same photos side by side, with tables and a figure.
+    """Print studies of the same photos side by side, and write tables and a figure.
 
     Args:
         studies: Study directories.

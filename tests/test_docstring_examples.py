@@ -36,7 +36,8 @@ from tests.paths import ROOT
 
 PACKAGES = ("inat/training", "inat/predict.py")  # tests/analysis/test_docstring_examples.py runs those of analysis
 COMPLETE = ("inat/training", "inat/predict.py")
-INTERNAL = ("inat.training.resume", "inat.training.checkpoint_limits")  # called by other modules of inat.training only
+# Called by other modules of inat.training only.
+INTERNAL = ("inat.training.resume", "inat.training.checkpoint_limits", "inat.training.precision_choice")
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 CURVES = ROOT / "benchmarks" / "data" / "digits16_curves.csv"
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from analysis.files import read_json
 from inat.constants import FEATURES_NPY, MANIFEST_JSON
-from inat.data.lease import take_lease
+from inat.data.lease import Lease, take_lease
 from inat.data.store import build_under_lock, publish, read_store
 
 POLL_SECONDS = 1.0  # between two looks at whether another process has built a store that this one waits for
@@ -42,7 +42,7 @@ class FeatureStore:
 
     rows: NDArray[Any]
     dtype: str
-    lease: BinaryIO | None = field(default=None, compare=False, repr=False)
+    lease: Lease | None = field(default=None, compare=False, repr=False)
 
 
 def open_store(directory: Path) -> FeatureStore | None:
@@ -63,7 +63,7 @@ def open_store(directory: Path) -> FeatureStore | None:
 
 
 @contextmanager
-def _released_on_error(lease: BinaryIO | None) -> Iterator[BinaryIO | None]:
+def _released_on_error(lease: Lease | None) -> Iterator[Lease | None]:
     try:
         yield lease
     except BaseException:

@@ -9,10 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+from weakref import finalize
 
 
-def take_lease(path: Path) -> BinaryIO | None:
-    """Open ``path`` and hold a lease on it until the file is closed; None where the disk has no locks.
+class Lease:
+    """Holds a shared lock on a file, until nothing refers to the lease any more or it is closed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.close = finalize(self, file.close)
+
+
+def take_lease(path: Path) -> Lease | None:
+    """Hold a lease on ``path``; None where the disk has no locks.
 
     Raises FileNotFoundError if the file is gone, or if its store is being removed.
     """
@@ -31,7 +39,7 @@ def take_lease(path: Path) -> BinaryIO | None:
     if gone:  # removed, or replaced, between the two calls
         file.close()
         raise FileNotFoundError(path)
-    return file
+    return Lease(file)
 
 
 @contextmanager

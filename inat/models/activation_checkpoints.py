@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+from inat.models.norms import BATCH_NORMS
 
 
 def run_checkpointed(stage: nn.Module, flow: Tensor) -> Tensor:
@@ -30,7 +31,7 @@ def run_checkpointed(stage: nn.Module, flow: Tensor) -> Tensor:
 def _statistics_kept(stage: nn.Module) -> Iterator[None]:
     """Batch norms in training normalise by the batch, as before, and leave their running statistics as they are."""
     norms = [
-        m for m in stage.modules() if isinstance(m, _BatchNorm) and m.training and m.num_batches_tracked is not None
+        m for m in stage.modules() if isinstance(m, BATCH_NORMS) and m.training and m.num_batches_tracked is not None
     ]
     momenta = [norm.momentum for norm in norms]
     counts = [norm.num_batches_tracked.clone() for norm in norms]  # type: ignore[union-attr]

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from inat.config.backbones import BITFIT, FEW, LORA, NORM_ONLY, BackboneConfig
 from inat.config.own_model import OwnModelConfig
+from inat.models.norms import BATCH_NORMS
 from inat.models.stages import StagedNetwork
 
 SCALE = 2.0  # of a low-rank update, as with peft's usual alpha of twice the rank
@@ -53,7 +53,7 @@ def adapt(network: StagedNetwork, model: BackboneConfig | OwnModelConfig) -> Non
             parameter.requires_grad_(True)
     head.requires_grad_(True)
     if model.strategy != NORM_ONLY:
-        network.still = [module for stage in body for module in stage.modules() if isinstance(module, _BatchNorm)]
+        network.still = [module for stage in body for module in stage.modules() if isinstance(module, BATCH_NORMS)]
     network.train(network.training)
 
 
@@ -76,7 +76,7 @@ def _trained(stage: nn.Module, strategy: str) -> Iterator[nn.Parameter]:
 
 def is_norm(module: nn.Module) -> bool:
     """Whether a module is a normalisation, of torch or of a library that calls it so; a block with one is none."""
-    if isinstance(module, _BatchNorm | nn.LayerNorm | nn.GroupNorm):
+    if isinstance(module, (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm)):
         return True
     return "norm" in type(module).__name__.lower() and any(True for _ in module.parameters(recurse=False))
 

@@ -8,7 +8,7 @@ from filelock import FileLock
 from inat.data import cache_room
 from inat.data.cache_room import make_room
 from inat.data.feature_store import open_store, write_store
-from inat.data.lease import take_lease
+from inat.data.lease import nobody_reads, take_lease
 from inat.data.store import lock_path
 
 PLENTY = 10**12
@@ -107,5 +107,8 @@ def test_a_lease_on_a_removed_file_is_refused(tmp_path):
         take_lease(path)
     path.write_bytes(b"1")
     lease = take_lease(path)
-    assert lease.read() == b"1"
+    with nobody_reads(path) as free:
+        assert not free
     lease.close()
+    with nobody_reads(path) as free:
+        assert free

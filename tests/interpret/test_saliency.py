@@ -50,7 +50,7 @@ def test_ten_neurons_of_the_last_convolution_and_the_predicted_class_are_drawn(d
 def test_a_backbone_with_frozen_stages_can_be_drawn(backbone_params, tmp_path, drawn):
     path = tmp_path / "best.ckpt"
     fit(TrialConfig.from_params(backbone_params | {"max_epochs": 1}), [Rows(weights=path)])
-    saliency.draw_saliency(open_model(path), InterpretOptions(model=path), None)
+    saliency.draw_saliency(open_model(path), InterpretOptions(model=path, cache_dir=tmp_path / "cache"), None)
     ((_, _, cam_title, _, neurons, title),) = drawn
     assert title.endswith("of features18.block.0, 1,280 maps of 1 x 1")
     assert cam_title.endswith("\nfeatures18.block")
