@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import timm
 import torch
-from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Column, Table
 
 from analysis.terminal import PlainConsole
@@ -13,7 +11,6 @@ from inat.config.timm_names import TIMM, timm_settings
 from inat.errors import ConfigError
 
 MOST = 60  # rows: each model is built to count its parameters
-UNLIMITED = Console(width=1000).options
 
 
 def search_timm(word: str, console: PlainConsole) -> None:
@@ -21,9 +18,7 @@ def search_timm(word: str, console: PlainConsole) -> None:
     found = matching(word)
     if not found:
         raise ConfigError(f"timm has no pretrained model whose name contains {word!r}; try a shorter word")
-    table = model_table(found[:MOST])
-    console.width = max(console.width, Measurement.get(console, UNLIMITED, table).maximum)  # long names and licences
-    console.print(table)
+    console.print_whole(model_table(found[:MOST]))  # names and licences are long
     more = f"; {len(found) - MOST} more are not shown, name a longer word" if len(found) > MOST else ""
     console.print(
         f"{len(found)} of timm's pretrained models{more}. timm's package has no table of accuracies; see "
