@@ -8,11 +8,11 @@ from inat.config.search import SearchConfig
 
 
 def describe_cost(config: SearchConfig) -> str:
-    """The estimated time of a fine-tuning search on this machine, from a few batches per backbone; "" for others.
+    """The estimated time of a fine-tuning search on this machine, from a few batches per backbone; "" for other networks.
 
     A process of its own measures it: the search must keep neither memory of a GPU nor another number of threads.
     """
-    if not isinstance(config, FinetuneConfig):
+    if not isinstance(config, FinetuneConfig) or config.model is not None:
         return ""
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
