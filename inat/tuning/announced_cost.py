@@ -8,7 +8,7 @@ from inat.config.search import SearchConfig
 
 
 def describe_cost(config: SearchConfig) -> str:
-    """The estimated time of a fine-tuning search on this machine, from a few batches per backbone; "" for other networks.
+    """The estimated time of a search over backbones on this machine, from a few batches of each; "" for other searches.
 
     A process of its own measures it: the search must keep neither memory of a GPU nor another number of threads.
     """
