@@ -28,8 +28,9 @@ search: setup
 # The tests on a real Slurm wait minutes for its pauses: `make test-slurm` runs them.
 SLURM_TESTS := tests/clusters/test_slurm.py
 
-# Ten kills at random moments, and the notebook in an environment of its own: minutes each. `make test-long` runs them.
-LONG_TESTS := tests/test_crash.py tests/test_notebook.py
+# Ten kills at random moments, the notebook in an environment of its own, and 41 of timm's models: minutes each.
+# `make test-long` runs them.
+LONG_TESTS := tests/test_crash.py tests/test_notebook.py tests/models/test_timm_table.py
 
 test: setup
 	$(BIN)/python -m pytest -n 2 $(addprefix --ignore ,$(SLURM_TESTS) $(LONG_TESTS))

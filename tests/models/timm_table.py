@@ -115,3 +115,12 @@ def _keeps_inputs(network: nn.Sequential, images: Tensor) -> bool:
         kept &= torch.equal(before, flow)
         flow = result
     return kept
+
+
+def assert_equal(entry: Model) -> None:
+    """Stages have the bits of the whole model, and there are as many as the table says."""
+    found = compare(entry)
+    assert found[1:] == (True, True, True, True)
+    assert len(found.cut.stages) == entry.stages
+    assert list(found.cut.stages)[-1] == "head"
+    assert bool(found.cut.note) == (entry.stages < 3)
