@@ -1,6 +1,6 @@
 """Fine-tune pretrained backbones, and search the network, the frozen part and the training; `inat tune-finetune`.
 
-python tune_finetune.py --plan   # print the grid and its estimated cost on this machine, and exit
+python tune_finetune.py --plan   # print the trials and their estimated cost on this machine, and exit
 python tune_finetune.py --help   # more examples, and every option
 """
 

@@ -6,9 +6,13 @@ import sys
 from typing import IO, Any
 
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
 
 from analysis.escaping import LAYOUT, printable
+
+LONGEST_LINE = 1000  # characters of a row of a table
 
 
 class PlainConsole(Console):
@@ -23,6 +27,12 @@ class PlainConsole(Console):
         super().__init__(
             file=file, stderr=stderr, width=width, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False
         )
+
+    def print_whole(self, table: Table) -> None:
+        """Print a table with whole cells, on lines longer than the terminal or the 80 columns of a file if need be."""
+        unlimited = self.options.update(width=LONGEST_LINE)
+        self.width = max(self.width, Measurement.get(self, unlimited, table).maximum)
+        self.print(table)
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text, LAYOUT), **options)

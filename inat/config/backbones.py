@@ -89,6 +89,12 @@ def is_backbone(name: Any) -> bool:
     return isinstance(name, str) and (name in BACKBONE_NAMES or (is_timm(name) and not timm_errors(name)))
 
 
+def unknown_backbone_errors(name: str) -> list[str]:
+    """The message about a name that is not of torchvision and does not begin with ``timm:``."""
+    known = ", ".join(BACKBONE_NAMES)
+    return [f"unknown backbone {name!r}; choose from {known}, or from timm's models: `inat backbones --search WORD`"]
+
+
 def backbone_facts(name: str) -> BackboneFacts:
     """The facts about a backbone of torchvision, or of timm if the name has the form ``timm:NAME``.
 
@@ -160,9 +166,9 @@ class BackboneConfig:
         return 1.0 if whole_rate or self.strategy == FREEZE_ALL else self.body_lr_factor
 
     def _unknown_backbone(self) -> list[str]:
-        return (
-            [*timm_errors(self.backbone)] if is_timm(self.backbone) else choice_errors(self, "backbone", BACKBONE_NAMES)
-        )
+        if not has_type(self, "backbone") or self.backbone in BACKBONE_NAMES:
+            return []
+        return [*timm_errors(self.backbone)] if is_timm(self.backbone) else unknown_backbone_errors(self.backbone)
 
     def _impossible_k_layers(self) -> list[str]:
         if self.strategy != FREEZE_PARTIAL or not has_type(self, "k_layers") or not is_backbone(self.backbone):

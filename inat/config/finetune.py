@@ -54,13 +54,16 @@ class FinetuneConfig(SearchConfig):
     EARLIER_OPTIONS: ClassVar[Mapping[str, Any]] = {**SearchConfig.EARLIER_OPTIONS, "recipe": PUBLISHED}
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **SearchConfig.OPTION_GROUPS,
-        "training": (
-            "max_epochs", "patience", "recipe", "folds", "repeats", "learning_rates", "batch_sizes", "augmentation",
-            "class_weights", "balanced_sampler", "body_lr_factor", "precision", "compile",
+        "search": (
+            "plan", "preset", "time_budget", "num_samples", "metric", "resume", "retry_failed", "searcher", "grid",
+            "space", "target", "start_from", "seed", "grace_period", "reduction_factor", "stopped_trials",
         ),
-        "search": ("preset", *SearchConfig.OPTION_GROUPS["search"], "grid"),
+        "training": (
+            "max_epochs", "patience", "recipe", "learning_rates", "body_lr_factor", "batch_sizes", "augmentation",
+            "class_weights", "balanced_sampler", "folds", "repeats", "precision", "compile",
+        ),
         "model": (
-            "backbones", "model", "strategies", "k_layers", "weights", "weights_dir", "views", "max_feature_gb",
+            "backbones", "strategies", "k_layers", "weights", "weights_dir", "model", "views", "max_feature_gb",
             "max_cache_gb",
         ),
     }  # fmt: skip
@@ -86,7 +89,8 @@ class FinetuneConfig(SearchConfig):
     """Numbers of stages before the head that freeze_partial trains. Stages differ: 3 are 99 % of resnet50, 1 is a
     single layer of efficientnet_v2_s; --plan and `python -m inat.models.backbones` show the parameters."""
     learning_rates: tuple[float, ...] = (1e-4, 3e-4, 8e-4, 3e-3, 1e-2)
-    """Learning rates of the grid. Other searchers take any value from the smallest to the largest, on a log scale."""
+    """Learning rates of the head: a grid tries these values, other searchers any value from the smallest to the
+    largest, on a log scale."""
     batch_sizes: tuple[int, ...] = (32, 64)
     """Images per training step."""
     augmentation: Literal["auto", "off", "on", "both", "light", "trivial", "randaugment"] = "auto"
@@ -97,8 +101,8 @@ class FinetuneConfig(SearchConfig):
     """Start from published weights (imagenet, also where timm's come from other images), or from random weights
     (none), which is training from scratch."""
     weights_dir: Annotated[Path | None, "FOLDER"] = None
-    """Folder with a file BACKBONE.pth per backbone, for machines without internet. Default: torch's cache, then a
-    download."""
+    """Folder with the weights, for machines without internet: BACKBONE.pth for networks of torchvision,
+    MODEL.TAG.safetensors for timm's. Default: the cache of torch or of the Hugging Face Hub, then a download."""
     body_lr_factor: float | None = None
     """The learning rate of the layers before the head is X times that of the head. Default: a searcher chooses, a grid
     takes 1; with --recipe published 0.1, for unfreeze_all only."""
@@ -112,8 +116,12 @@ class FinetuneConfig(SearchConfig):
     """Largest size of all cached features, in GB; features that no running trial reads make room for new ones, those
     first that were not read for the longest time. Default: 0, as the disk allows, with a reserve for checkpoints."""
     plan: bool = False
-    """Print the grid and its estimated cost on this machine, and exit. Images are decoded into the cache, as for
-    the search; with --resume, what is left is planned."""
+    """Print the trials and their estimated cost on this machine, with --preset how the time is split, and exit. Images
+    are decoded into the cache, as for the search; with --resume, what is left is planned."""
+    model: Annotated[str | None, "FILE[:NAME]"] = None
+    """Fine-tune your own network: a Python file with build(num_classes, image_size, ...), which loads weights itself,
+    and with stages(model) for --strategies; or FILE:NAME for another function or a LightningModule. Default: the
+    networks of --backbones."""
 
     image_size: int | None = None
     """Side of the square images, in pixels. Default: the size that each backbone's weights were published for."""

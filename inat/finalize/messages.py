@@ -35,7 +35,7 @@ def describe_task(task: Task, runs: Study) -> str:
 def candidate_table(candidates: Sequence[Candidate]) -> Table:
     """One row per candidate, the winner first; "search" is the score in the search, "n" the number of runs."""
     numbers = (Column(name, justify="right") for name in ("search", "mean", "sd", "n"))
-    table = Table("candidate", *numbers, box=None, padding=(0, 1))
+    table = Table(Column("candidate", overflow="fold"), *numbers, box=None, padding=(0, 1))
     for candidate in candidates:
         trial = candidate.trial
         sd = "-" if candidate.sd is None else f"{candidate.sd:.4f}"

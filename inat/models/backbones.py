@@ -22,7 +22,7 @@ from torchvision.models import WeightsEnum
 
 from analysis.terminal import PlainConsole
 from inat.cli import run_command
-from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL, WHOLE
+from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL, WHOLE, unknown_backbone_errors
 from inat.config.timm_names import is_timm
 from inat.errors import ConfigError
 from inat.models.stages import (
@@ -38,7 +38,6 @@ from inat.models.stages import (
 )
 from inat.models.transfer import interpolate_positions, load_body
 
-WIDE = 120  # characters of the table of timm's models, whose names must stay whole
 # The options that torchvision's builders set when they load weights. Without weights, init_weights must be set, or
 # torchvision warns.
 INCEPTION: Mapping[str, Any] = MappingProxyType({"aux_logits": False, "transform_input": True, "init_weights": True})
@@ -111,7 +110,7 @@ BACKBONES: dict[str, Backbone] = {
 def get_backbone(name: str) -> Backbone:
     """The backbone called ``name``; ConfigError with the known names if there is none."""
     if name not in BACKBONES:
-        raise ConfigError(f"unknown backbone {name!r}; choose from {', '.join(BACKBONES)}")
+        raise ConfigError(*unknown_backbone_errors(name))
     return BACKBONES[name]
 
 
@@ -216,7 +215,8 @@ class BackbonesCommand:
     names: tyro.conf.Positional[tuple[str, ...]] = ()
     """Backbones to print. Default: all of torchvision's."""
     search: Annotated[str, "WORD"] = ""
-    """Print timm's pretrained models whose name contains WORD instead: parameters, image size, classes, licence."""
+    """Print timm's pretrained models whose name contains WORD instead: parameters, image size, classes, licence.
+    Default: no search."""
     num_classes: int = 10
     """Number of classes of the head."""
 
@@ -227,7 +227,7 @@ def show(command: BackbonesCommand) -> None:
     if command.search:
         from inat.models.timm_search import search_timm
 
-        search_timm(command.search, PlainConsole(width=WIDE))
+        search_timm(command.search, console)
     for name in command.names or (() if command.search else BACKBONES):
         facts = _facts_of_timm(name) if is_timm(name) else _facts(get_backbone(name))
         network = _without_memory(name, command.num_classes)

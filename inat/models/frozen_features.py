@@ -153,9 +153,10 @@ def _features_of(views: Sequence[FeaturePart], stores: Mapping[Path, FeatureStor
 
 
 def _announcement(plan: FeaturePlan) -> str:
+    copies = f" ({plan.views} augmented copies of each training photo)" if plan.views > 1 else ""
     return (
-        f"pushing {plan.missing_bytes // plan.image_bytes:,} photos once through {plan.network.frozen} frozen stages "
-        f"of {plan.network.name}: {decimal(plan.missing_bytes)} in {plan.directory}"
+        f"pushing {plan.missing_bytes // plan.image_bytes:,} photos{copies} once through {plan.network.frozen} frozen "
+        f"stages of {plan.network.name}: {decimal(plan.missing_bytes)} in {plan.directory}"
     )
 
 

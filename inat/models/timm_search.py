@@ -18,7 +18,7 @@ def search_timm(word: str, console: PlainConsole) -> None:
     found = matching(word)
     if not found:
         raise ConfigError(f"timm has no pretrained model whose name contains {word!r}; try a shorter word")
-    console.print(model_table(found[:MOST]))
+    console.print_whole(model_table(found[:MOST]))  # names and licences are long
     more = f"; {len(found) - MOST} more are not shown, name a longer word" if len(found) > MOST else ""
     console.print(
         f"{len(found)} of timm's pretrained models{more}. timm's package has no table of accuracies; see "

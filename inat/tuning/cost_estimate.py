@@ -83,7 +83,7 @@ def print_plan(config: FinetuneConfig) -> None:
     rows = make_plan(config, task, splits, progress)
     epochs = f"up to {config.max_epochs} epochs{describe_times(config.folds, config.repeats)}"
     console.print(f"search  {describe_trials(progress).removesuffix(',')}, {epochs}")
-    console.print(plan_table(rows))
+    console.print_whole(plan_table(rows))
     console.print(plan_summary(config, rows))
     for line in [*plan_remarks(config, task.space, rows), *describe_unplanned(config)]:
         console.print(line)

@@ -175,4 +175,5 @@ def test_a_wrong_name_on_the_command_line_is_one_line_and_exit_code_2():
     command = [sys.executable, "-m", "inat.models.backbones", "resnet"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: unknown backbone 'resnet'; choose from")
+    assert done.stderr.startswith("error: unknown backbone 'resnet'; choose from googlenet, ")
+    assert done.stderr.endswith(", or from timm's models: `inat backbones --search WORD`\n")

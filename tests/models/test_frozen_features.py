@@ -71,8 +71,9 @@ def test_the_second_trial_reads_the_features_of_the_first(plan_of, monkeypatch, 
     assert capsys.readouterr().err == ""
 
 
-def test_views_differ_and_are_the_same_for_every_trial(plan_of):
+def test_views_differ_and_are_the_same_for_every_trial(plan_of, capsys):
     train, val = open_features(plan_of(use_augmentation=True, views=3))
+    assert "pushing 104 photos (3 augmented copies of each training photo) once through" in capsys.readouterr().err
     first, second, third = (values(view) for view in train.views)
     assert not torch.equal(first, second)
     assert not torch.equal(second, third)

@@ -140,6 +140,8 @@ def test_the_command_searches_timms_models_and_prints_one(capsys):
     show(BackbonesCommand(search="TEST_VIT3"))
     printed = capsys.readouterr().out
     assert "timm:test_vit3.r160_in1k     930,280  160 px     1000  apache-2.0" in printed
+    show(BackbonesCommand(search="convnext_base.eupe"))  # a long licence takes no room from the numbers
+    assert "  87,566,464  256 px        -  fair-noncommercial-research-license" in capsys.readouterr().out
     show(BackbonesCommand(names=(VIT,), num_classes=10))
     printed = capsys.readouterr().out
     for fact in ("160 px, resized bicubic, crop 0.95", "mean 0.5 0.5 0.5", "licence", "timm/test_vit.r160_in1k"):

@@ -87,8 +87,8 @@ def test_add_a_backbone(project):
 def test_add_a_hyperparameter(project):
     text = recipe("Add a hyperparameter")
     touched = apply(text, project)
-    assert touched == {"inat/config/optim.py", "inat/config/trial.py", "inat/models/classifier.py", "inat/data/datamodule.py",
-                       "inat/tuning/space/presets.py"}  # fmt: skip
+    assert touched == {"inat/config/optim.py", "inat/config/trial.py", "inat/models/classifier.py",
+                       "inat/data/datamodule.py", "inat/tuning/space/presets.py"}  # fmt: skip
     run(text, project)
     study = load_study(project / "results" / "try")
     assert set(study.trials["state"]) <= {"completed", "stopped"}

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from analysis.markdown import format_duration
+from analysis.wording import counted
 from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL, WHOLE
 from inat.config.durations import seconds_of
 from inat.config.finetune import FinetuneConfig
@@ -69,7 +70,7 @@ def run_race(config: FinetuneConfig, print_line: PrintLine) -> Race:
     costs = {probe.backbone: _costs(config, probe, splits) for probe in leaders}
     left = max(0.0, budget - (time.monotonic() - started))
     waves, spent = plan_waves(preset, [probe.backbone for probe in leaders], costs, left)
-    print_line(describe_waves(waves, spent))
+    print_line(describe_waves(waves, spent, costs))
     search = limited_to(config, waves)
     record = {
         "preset": config.preset, "candidates": list(config.backbones), "skipped": dict(probing.skipped),
@@ -156,19 +157,22 @@ def describe_budget(
     shares = (preset.probe_share, preset.partial_share, preset.full_share)
     parts = [format_duration(share * budget) for share in shares]
     return (
-        f"race    {format_duration(budget)}: at most {parts[0]} for probes, {parts[1]} for frozen and partly frozen "
+        f"race    {format_duration(budget)}: at most {parts[0]} for probes, {parts[1]} for frozen or partly frozen "
         f"trials, {parts[2]} for whole networks; the rest for more trials of the best backbone\n"
         f"probes  {len(chosen)} of {len(candidates)} fit, about {format_duration(max(1, seconds))}: {probes}"
     )
 
 
-def describe_waves(waves: Waves, seconds: Mapping[str, float]) -> str:
-    """Say what the search does with the leaders."""
+def describe_waves(waves: Waves, seconds: Mapping[str, float], costs: Costs) -> str:
+    """Say what the search does with the leaders, and how many of their trials do not fit."""
     names = list(dict.fromkeys(str(params["backbone"]) for params in waves.partial))
     lines = []
     if waves.partial:
         duration = format_duration(max(1, seconds["partial"]))
-        lines.append(f"leaders {', '.join(names)}: {len(waves.partial)} frozen and partly frozen trials, {duration}")
+        trials = counted(len(waves.partial), "frozen or partly frozen trial")
+        missing = sum(not choice.trains_all for leader in costs.values() for choice in leader) - len(waves.partial)
+        more = f"; {missing} more would take too long" if missing else ""
+        lines.append(f"leaders {', '.join(names)}: {trials}, {duration}{more}")
     if waves.full:
         duration = format_duration(max(1, seconds["full"]))
         lines.append(f"then    whole network of the best {waves.full} of {', '.join(waves.whole)}, at most {duration}")

@@ -81,7 +81,7 @@ def test_a_budget_too_small_for_one_probe_is_refused(lines):
 def test_the_budget_is_said_before_the_first_probe(lines):
     race.run_race(config(), lines.append)
     assert lines[0].startswith(
-        "race    1 min 40 s: at most 30 s for probes, 25 s for frozen and partly frozen trials, 25 s"
+        "race    1 min 40 s: at most 30 s for probes, 25 s for frozen or partly frozen trials, 25 s"
     )
     assert "2 of 3 fit, about 10 s: mobilenet_v2 2 s, resnet50 8 s, vgg16 8 min 20 s" in lines[0]
 
@@ -93,6 +93,8 @@ def test_a_network_that_trains_too_slowly_is_not_trained_whole(lines, monkeypatc
     assert found.config.strategies == ("freeze_all",)
     assert found.record["waves"]["full"] == 0
     assert "then    no whole network" in text_of(lines)
+    assert "leaders resnet50: 1 frozen or partly frozen trial, " in text_of(lines)
+    assert "; 5 more would take too long" in text_of(lines)
 
 
 def test_strategies_that_train_every_stage_follow_where_the_whole_network_fits(lines, monkeypatch):
