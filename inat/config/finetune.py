@@ -211,7 +211,7 @@ class FinetuneConfig(SearchConfig):
             object.__setattr__(self, "recipe", PUBLISHED)
             object.__setattr__(self, "searcher", "grid")
         if self.recipe == PUBLISHED:
-            if self.backbones is DEFAULT_BACKBONES:
+            if self.backbones is DEFAULT_BACKBONES and self.model is None:
                 object.__setattr__(self, "backbones", PUBLISHED_BACKBONES)
             if self.strategies is DEFAULT_STRATEGIES:
                 object.__setattr__(self, "strategies", FULL_STRATEGIES)

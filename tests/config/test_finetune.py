@@ -222,3 +222,10 @@ def test_without_a_preset_there_is_no_time_budget():
 def test_impossible_presets_are_refused(setting, message):
     with pytest.raises(ConfigError, match=message):
         FinetuneConfig(**setting)
+
+
+def test_a_network_of_the_user_may_have_the_published_recipe(tmp_path):
+    file = tmp_path / "net.py"
+    file.write_text("def build(num_classes, image_size): ...")
+    config = FinetuneConfig(model=str(file), recipe="published")
+    assert (config.recipe, config.resize, config.body_lr_factor) == ("published", "squash", 0.1)
