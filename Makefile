@@ -28,15 +28,13 @@ search: setup
 # The tests on a real Slurm wait minutes for its pauses: `make test-slurm` runs them.
 SLURM_TESTS := tests/clusters/test_slurm.py
 
-# Ten kills at random moments, the notebook in an environment of its own, and 41 of timm's models: minutes each.
-# `make test-long` runs them.
-LONG_TESTS := tests/test_crash.py tests/test_notebook.py tests/models/test_timm_table.py
-
 test: setup
-	$(BIN)/python -m pytest -n 2 $(addprefix --ignore ,$(SLURM_TESTS) $(LONG_TESTS))
+	$(BIN)/python -m pytest -n 2 -m "not long" $(addprefix --ignore ,$(SLURM_TESTS))
 
+# Ten kills at random moments, the notebook in an environment of its own, 41 of timm's models, a race, a network of the
+# user from the search to a prediction: minutes each.
 test-long: setup
-	$(BIN)/python -m pytest -n 2 $(LONG_TESTS)
+	$(BIN)/python -m pytest -n 2 -m long
 
 # Skipped where Slurm is not installed (docs/clusters/slurm.md).
 test-slurm: setup
@@ -54,7 +52,7 @@ test-fast: setup
 # The suite with the oldest supported version of each dependency, in an environment of its own; without the tests of the
 # docs, whose shown outputs are those of the newest versions.
 test-oldest: .venv-oldest/.installed
-	$(OLDEST)/python -m pytest -n 2 $(addprefix --ignore ,$(DOCS_TESTS) $(SLURM_TESTS) $(LONG_TESTS))
+	$(OLDEST)/python -m pytest -n 2 -m "not long" $(addprefix --ignore ,$(DOCS_TESTS) $(SLURM_TESTS))
 
 # Needs root on Linux, openssh-server, rsync, iproute2, curl and nftables (tests/cluster_lab/README.md); fails without them.
 test-cluster: setup

@@ -67,6 +67,7 @@ def cut(journal: Path, chance: random.Random) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ten_kills_and_power_cuts_at_random_moments_lose_nothing(tmp_path):
     study, chance, kills = tmp_path / "study", random.Random(20), {"driver": 0, "worker": 0}
     process = start(tmp_path, *OPTIONS, "--storage-path", str(tmp_path), "--name", "study")

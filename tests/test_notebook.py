@@ -49,6 +49,7 @@ def source(tmp_path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_notebook_installs_and_searches_digits_and_a_folder_of_photos(kernel, source, image_tree, tmp_path):
     settings = {
         "INAT_SOURCE": str(source), "INAT_PIP_OPTIONS": "--no-index --no-deps --no-build-isolation",

@@ -155,8 +155,15 @@ def assert_shows(lines: list[str], output: str) -> None:
     assert found, f"the page shows:\n{chr(10).join(lines)}\nthe command prints:\n{output}"
 
 
+MARKED = [path for path in pages() if path != FIRST and _marked(path)]
+LONG_PAGES = ("own-network",)  # four searches
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [path for path in pages() if path != FIRST and _marked(path)], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(path, marks=[pytest.mark.long] if path.stem in LONG_PAGES else [], id=path.stem) for path in MARKED],
+)
 def test_marked_blocks_do_what_the_page_says(page, workspace, tmp_path):
     # A copy, because two pages may run the same study at the same time.
     folder = shutil.copytree(workspace, tmp_path / "workspace", symlinks=True)

@@ -2,7 +2,7 @@ import pytest
 
 from tests.models.timm_table import MODELS, assert_equal
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.mark.parametrize("kind", MODELS)

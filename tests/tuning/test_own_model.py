@@ -184,6 +184,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_from_the_search_to_a_prediction(tmp_path, image_tree):
     write_net(tmp_path, PLAIN)
     photos = str(image_tree(train=20, val=4))
@@ -218,8 +219,8 @@ def test_stages_are_searched_with_kept_features(tmp_path):
     write_net(tmp_path, STAGED)
     done = run(
         tmp_path, str(ROOT / "tune_finetune.py"), "--data", "digits", "--image-size", "16", "--model", "my_net.py",
-        "--k-layers", "1", "--learning-rates", "1e-2", "--batch-sizes", "64", "--augmentation", "off", "--max-epochs",
-        "2", "--name", "own", "--cache-dir", "cache",
+        "--searcher", "grid", "--k-layers", "1", "--learning-rates", "1e-2", "--batch-sizes", "64", "--augmentation",
+        "off", "--max-epochs", "2", "--name", "own", "--cache-dir", "cache",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "search  3 trials" in done.stdout

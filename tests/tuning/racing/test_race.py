@@ -128,6 +128,7 @@ def run(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_preset_is_one_study_that_resumes_without_probing_again(tmp_path):
     done = run(
         tmp_path, "--preset", "fast", "--time-budget", "20m", "--data", "digits", "--image-size", "8", "--weights",
