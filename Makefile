@@ -31,8 +31,8 @@ SLURM_TESTS := tests/clusters/test_slurm.py
 test: setup
 	$(BIN)/python -m pytest -n 2 -m "not long" $(addprefix --ignore ,$(SLURM_TESTS))
 
-# Ten kills at random moments, the notebook in an environment of its own, 41 of timm's models, a race, a network of the
-# user from the search to a prediction: minutes each.
+# Ten kills at random moments, the notebook in an environment of its own, 41 of timm's models, and searches from end to end:
+# minutes each.
 test-long: setup
 	$(BIN)/python -m pytest -n 2 -m long
 

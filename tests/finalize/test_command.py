@@ -181,6 +181,7 @@ def test_wrong_options_show_before_the_libraries_load(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_and_continuing_with_real_ray(tmp_path, digits_config):
     """Ctrl-C interrupts the first run; the next call continues it and writes the model."""
     import dataclasses

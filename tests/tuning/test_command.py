@@ -57,6 +57,7 @@ def test_one_command_searches_trains_and_tests(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_search_with_folds_says_mean_and_error_and_its_files_can_be_used(tmp_path):
     options = ["--data", "digits", "--image-size", "16", "--num-samples", "3", "--max-epochs", "2", "--folds", "3",
                "--grace-period", "1", "--storage-path", str(tmp_path), "--name", "study"]  # fmt: skip

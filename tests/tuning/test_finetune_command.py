@@ -52,6 +52,7 @@ def test_a_grid_runs_and_its_best_network_needs_no_other_file(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_changed_weights_do_not_go_on_with_a_study(tmp_path):
     weights = tmp_path / "weights"
     weights.mkdir()

@@ -159,6 +159,7 @@ def fragile(params):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_resumed_search_runs_the_failed_trials_again(tmp_path):
     settings = {"data": "digits", "num_samples": 6, "max_epochs": 3, "storage_path": tmp_path, "name": "study",
                 "max_failures": 0, "max_concurrent": 1, "patience": 9}  # fmt: skip
