@@ -33,7 +33,7 @@ FINETUNE = "finetune"
 SETTINGS = ("weights", "body_lr_factor", "views", "max_feature_gb", "max_cache_gb")
 OWN_SETTINGS = ("body_lr_factor", "views", "max_feature_gb", "max_cache_gb")
 OWN_IMAGE_SIZE = 224  # px, of a network of the user
-RECIPES = (MODERN, PUBLISHED) = ("modern", "published")
+MODERN, PUBLISHED = "modern", "published"  # values of --recipe
 DEFAULT_BACKBONES = ("mobilenet_v2", "resnet50", "efficientnet_v2_s")  # from small to large
 DEFAULT_STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL, LP_FT)
 PUBLISHED_BACKBONES = ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16")
@@ -139,9 +139,6 @@ class FinetuneConfig(SearchConfig):
     patience: int = 3
 
     def __post_init__(self) -> None:
-        if self.resize is None:
-            published = self.recipe == PUBLISHED or self.grid is not None
-            object.__setattr__(self, "resize", SQUASH if published else CROP)
         self._fit_preset()
         self._fit_defaults()
         raise_if_any(type_errors(self))
@@ -217,6 +214,8 @@ class FinetuneConfig(SearchConfig):
                 object.__setattr__(self, "strategies", FULL_STRATEGIES)
             if self.body_lr_factor is None:
                 object.__setattr__(self, "body_lr_factor", PUBLISHED_BODY_LR_FACTOR)
+        if self.resize is None:
+            object.__setattr__(self, "resize", SQUASH if self.recipe == PUBLISHED else CROP)
         if self.model is not None and self.strategies is DEFAULT_STRATEGIES:
             object.__setattr__(self, "strategies", FULL_STRATEGIES)
         return []

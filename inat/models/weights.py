@@ -65,8 +65,10 @@ class _Source:
 
 
 def find_weights(backbone: str, weights_dir: Path | None = None, *, download: bool = True) -> WeightsFile:
-    """Find the weights of ``backbone`` in ``weights_dir``, else in the cache of torch.hub or of the Hugging Face Hub,
-    else download them there.
+    """Find the weights of ``backbone`` on this node, else download them.
+
+    They are looked for in ``weights_dir``, then in the cache of torch.hub or of the Hugging Face Hub, which a download
+    goes to.
 
     In ``weights_dir``, the file has the name of the backbone, such as resnet50.pth or convnext_tiny.in12k.safetensors,
     or the published name. Raises ConfigError for an unknown backbone, if the weights cannot be found or downloaded, and

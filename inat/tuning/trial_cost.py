@@ -79,8 +79,7 @@ def trial_cost(
 
     No features are stored for 0 views, nor if they would exceed ``max_feature_bytes``. If folds have ``shared`` ones,
     each view has those of all images, and so has the validation split. ``stored_share`` of the bytes of computed
-    features are stored. The time to read and augment images is not
-    included.
+    features are stored. The time to read and augment images is not included.
     """
     stages = network.stages
     prefix = sum(stage.seconds for stage in stages[:frozen])
