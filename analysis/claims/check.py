@@ -160,15 +160,20 @@ def compare_groups(claim: Claim, sample: Sample) -> GroupComparison:
 def _against_each_other_value(claim: Claim, sample: Sample, group: Mask) -> GroupComparison:
     """Compare one value with each other value of its parameter; return the comparison with the closest rival.
 
-    A value is best only if it beats every other value, not if it beats some of them.
+    A value is best only if it beats every other value, not if it beats some of them. Trials without a value, and values
+    of fewer than MIN_VALUES trials, which can neither be beaten nor beat, are left out; the note names the latter.
     """
-    name = claim.group[0].name
-    labels = sample.trials[name].map(label_of)
-    others = [label for label in labels.unique() if label != claim.group[0].values[0]]
+    name, own = claim.group[0].name, claim.group[0].values[0]
+    labels = _labels(sample, name)
+    counts = labels.value_counts().drop(own)
     comparisons = {
         other: _compare(sample, group, labels.eq(other).to_numpy(), [name], better=claim.relation == "best")
-        for other in others
+        for other in counts[counts >= MIN_VALUES].index
     }
+    rare = order_labels(map(str, counts[counts < MIN_VALUES].index))
+    left_out = f"left out, with fewer than {MIN_VALUES} trials: {_listed(rare)}" if rare else ""
+    if not comparisons:
+        return GroupComparison(UNKNOWN_EFFECT, np.nan, int(group.sum()), int(counts.sum()), note=left_out)
     closest = min(comparisons, key=lambda other: np.nan_to_num(comparisons[other].effect.value, nan=-np.inf))
     comparison = comparisons[closest]
     p_values = [each.effect.p for each in comparisons.values()]
@@ -176,8 +181,8 @@ def _against_each_other_value(claim: Claim, sample: Sample, group: Mask) -> Grou
     # corrected for their number.
     p = max(p_values) if comparison.effect.value > 0 else min(len(p_values) * comparison.effect.p, 1.0)
     p = float("nan") if np.isnan(p_values).any() else p
-    note = f"against {closest}; {comparison.note}".rstrip("; ")
-    return replace(comparison, effect=replace(comparison.effect, p=p), note=note)
+    notes = [f"against {closest}", comparison.note, left_out]
+    return replace(comparison, effect=replace(comparison.effect, p=p), note="; ".join(filter(None, notes)))
 
 
 def _compare(sample: Sample, group: Mask, rival: Mask, names: list[str], *, better: bool) -> GroupComparison:
@@ -211,11 +216,14 @@ def _trials_with(conditions: Iterable[Condition], sample: Sample) -> Mask:
         tried = list(dict.fromkeys(labels.dropna()))
         if unknown := [value for value in condition.values if value not in tried]:
             known = order_labels(map(str, tried))
-            more = f" and {len(known) - MAX_LISTED} more" if len(known) > MAX_LISTED else ""
-            listed = ", ".join(known[:MAX_LISTED]) + more
-            raise ClaimError(f"no trial has {condition.name}={', '.join(unknown)}; choose from {listed}")
+            raise ClaimError(f"no trial has {condition.name}={', '.join(unknown)}; choose from {_listed(known)}")
         mask &= labels.isin(condition.values).to_numpy()
     return mask
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + more
 
 
 def _labels(sample: Sample, name: str) -> pd.Series:

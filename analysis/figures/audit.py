@@ -2,11 +2,10 @@
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import StrMethodFormatter
 
 from analysis.budgets import epochs_of, rungs
 from analysis.comparable import accuracy_within
-from analysis.figures.style import BLUE, GREY, MUTED, ORANGE, axes_or_new, styled
+from analysis.figures.style import BLUE, GREY, MUTED, ORANGE, axes_or_new, log_axis, styled
 from analysis.schema import BEST_VAL_ACC, COMPLETED, STATE, TRIAL_ID
 from analysis.study import StudyData
 from analysis.wording import counted
@@ -25,8 +24,7 @@ def plot_best_so_far(table: pd.DataFrame, ax: Axes | None = None, unit: str = "e
     step.iloc[-1:] = True
     table = table[step]  # the other points lie on the lines between the steps
     ax.step(table["epochs_spent"], table[BEST_VAL_ACC], where="post", color=ORANGE, linewidth=1.8)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # the default is TeX, which style.RC leaves as it is
+    log_axis(ax)
     spent = "epochs trained by" if unit == "epoch" else "results of"
     ax.set(xlabel=f"{spent} all trials together (log scale)", ylabel="best result so far")
     return ax

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.style import (
     BLUE,
@@ -16,6 +16,7 @@ from analysis.figures.style import (
     ORANGE,
     RED,
     axes_or_new,
+    log_axis,
     new_figure,
     shortened,
     show_message,
@@ -69,14 +70,6 @@ def _rows_of(table: pd.DataFrame, looks: dict[Key, Look] | None) -> Iterator[tup
             yield rows, look
 
 
-def _log_axis(ax: Axes) -> None:
-    """A log scale with plain numbers; matplotlib would write powers as TeX, which is switched off for names."""
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=12))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-
-
 def _legend(ax: Axes) -> None:
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
@@ -105,7 +98,7 @@ def plot_accuracy_seconds(
         ax.scatter(rows[SECONDS], rows["expected_best"], color=look.colour, s=42, zorder=3, label=look.label)
         ax.scatter(rows[SECONDS], rows["best"], color=look.colour, marker="x", s=26, zorder=3)
     n = timed["equal_trials"].iloc[0]
-    _log_axis(ax)
+    log_axis(ax)
     trials = "1 trial" if n == 1 else f"{n:.0f} trials"
     ax.set(xlabel="seconds of the best trial (log scale)", ylabel=f"expected best {name} of {trials}")
     _legend(ax)
@@ -156,7 +149,7 @@ def plot_learning_rates(
         ax.plot(rows["rate"], rows["mean"], color=look.colour, linestyle=look.style, marker="o", markersize=4,
                 linewidth=1.6, label=look.label)  # fmt: skip
         ax.vlines(rows["rate"], rows["low"], rows["high"], color=look.colour, linewidth=1.2, alpha=0.7)
-    _log_axis(ax)
+    log_axis(ax)
     ax.set(xlabel="learning rate (log scale)", ylabel=f"mean {name}, equal epochs")
     _legend(ax)
     return ax

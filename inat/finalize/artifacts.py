@@ -67,7 +67,7 @@ def write_reliability(path: Path, scores: Scores) -> None:
     axes, values = new_figure(6.5, 6.5).add_subplot(), scores.values
     plot_reliability(bins, axes)
     title = (
-        f"Expected calibration error {values['ece']:.3f}\n"
+        f"Expected calibration error {values['ece']:.3f} (by chance {values['ece_chance']:.3f})\n"
         f"accuracy {values['accuracy']:.3f}, mean confidence {values['mean_confidence']:.3f}"
     )
     _save(axes, title, path)

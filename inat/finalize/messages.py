@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
+from analysis.test_scores import accuracy_interval, describe_calibration
 from inat.constants import CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT
 from inat.finalize.candidates import Candidate
 from inat.finalize.retrain import RunSource
@@ -61,7 +62,7 @@ def describe_choice(metrics: dict[str, Any]) -> str:
 
 def describe_test(test: dict[str, Any]) -> str:
     """The test score with its interval."""
-    ends, others = test["accuracy_interval"], test["evaluations"] - 1
+    ends, others = accuracy_interval(test), test["evaluations"] - 1
     interval = f" (95 % interval {ends[0]:.4f} to {ends[1]:.4f})" if ends else ""
     was = "was" if others == 1 else "were"
     before = f"; {_count(others, 'other model')} of this study {was} evaluated too" if others else ""
@@ -69,7 +70,7 @@ def describe_test(test: dict[str, Any]) -> str:
     return (
         f"test    {test['accuracy']:.4f}{interval} on {test['images']} held-out images, evaluated once{before}\n"
         f"        {constant}balanced accuracy {test['balanced_accuracy']:.4f}, top-2 {test['top2_accuracy']:.4f}, "
-        f"macro F1 {test['macro_f1']:.4f}, expected calibration error {test['ece']:.4f}"
+        f"macro F1 {test['macro_f1']:.4f}\n        {describe_calibration(test)}"
     )
 
 

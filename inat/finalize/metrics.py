@@ -17,8 +17,8 @@ from inat.constants import CONSTANT_ACC, VAL_ACC
 from inat.finalize.candidates import CONFIDENCE_LEVEL
 from inat.finalize.test_evaluation import rank_classes
 
-RESAMPLES, SEED = 10_000, 0
-RESAMPLE_BATCH = 100  # resamples drawn at a time, which bounds the memory
+DRAWS, SEED = 2000, 0  # of the answers that a perfectly calibrated model would give
+DRAW_NUMBERS = 2**22  # random numbers drawn at a time, which bounds the memory to 32 MB
 BINS = 10  # of equal width; with more, a test split of some hundred images leaves bins nearly empty
 MAX_CONFUSIONS = 10
 
@@ -68,18 +68,17 @@ def compute_scores(
     values = {
         "images": len(labels),
         "accuracy": float(correct.mean()),
-        "accuracy_interval": bootstrap_interval(correct),
-        "interval": f"{CONFIDENCE_LEVEL:.0%} percentile bootstrap over images, {RESAMPLES} resamples, seed {SEED}",
-        "accuracy_wilson": wilson_interval(int(correct.sum()), len(correct)),
+        "accuracy_interval": wilson_interval(int(correct.sum()), len(correct)),
+        "interval": f"{CONFIDENCE_LEVEL:.0%}, Wilson's",
         "top2_accuracy": float(in_two.mean()),
-        "top2_interval": bootstrap_interval(in_two),
-        "top2_wilson": wilson_interval(int(in_two.sum()), len(in_two)),
+        "top2_interval": wilson_interval(int(in_two.sum()), len(in_two)),
         "majority_share": float(np.bincount(labels).max() / len(labels)),
         CONSTANT_ACC: constant_scores(train, np.bincount(labels, minlength=len(classes)).tolist()).get(VAL_ACC),
         "balanced_accuracy": _mean(row["recall"] for row in per_class),
         "macro_f1": _mean(row["f1"] for row in per_class),
         "loss": float(functional.cross_entropy(given, true)),
         "ece": calibration_error(bins),
+        **chance_calibration_error(confidence),
         "ece_bins": BINS,
         "mean_confidence": float(confidence.mean()),
     }
@@ -91,19 +90,12 @@ def _mean(values: Any) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def bootstrap_interval(hits: NDArray[np.bool_]) -> list[float] | None:
-    """Percentile bootstrap interval of the share of ``hits`` (N,), with a fixed seed; None if N < 2."""
-    if len(hits) < 2:
-        return None
-    result = stats.bootstrap(
-        (hits.astype(np.float64),), np.mean, confidence_level=CONFIDENCE_LEVEL, n_resamples=RESAMPLES,
-        method="percentile", batch=RESAMPLE_BATCH, rng=np.random.default_rng(SEED),
-    )  # fmt: skip
-    return [float(result.confidence_interval.low), float(result.confidence_interval.high)]
-
-
 def wilson_interval(hits: int, count: int) -> list[float] | None:
-    """Wilson's interval of ``hits / count``, which has a width even if all or none are hits; None if ``count`` is 0."""
+    """Wilson's interval of ``hits / count``, which has a width even if all or none are hits; None if ``count`` is 0.
+
+    The percentile bootstrap of a share near 1 holds the true share too rarely: in 64 % of samples of 50 images with a
+    share of 0.98, where Wilson's interval holds it in 92 to 97 %.
+    """
     if not count:
         return None
     interval = stats.binomtest(hits, count).proportion_ci(CONFIDENCE_LEVEL, method="wilson")
@@ -169,3 +161,22 @@ def calibration_error(bins: Sequence[dict[str, Any]]) -> float:
     filled = [row for row in bins if row["images"]]
     distances = sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in filled)
     return float(distances / sum(row["images"] for row in filled))
+
+
+def chance_calibration_error(confidence: NDArray[np.float32]) -> dict[str, float]:
+    """The calibration error that a perfectly calibrated model shows by chance, for confidences (N,).
+
+    ``ece_chance`` is its mean, ``ece_chance_95`` the value that it stays below in 95 % of samples: each answer is
+    drawn as right with the probability of its confidence. Source: Bröcker and Smith, "Increasing the reliability of
+    reliability diagrams", Weather and Forecasting 22 (2007), consistency resampling.
+    """
+    random, count = np.random.default_rng(SEED), len(confidence)
+    bin_of = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    members = np.eye(BINS)[bin_of]  # (N, bins)
+    expected, found = confidence.astype(np.float64) @ members, []
+    rows = max(1, min(DRAWS, DRAW_NUMBERS // count))
+    for start in range(0, DRAWS, rows):
+        right = random.random((min(rows, DRAWS - start), count)) < confidence
+        found.append(np.abs(right @ members - expected).sum(1) / count)
+    errors = np.concatenate(found)
+    return {"ece_chance": float(errors.mean()), "ece_chance_95": float(np.quantile(errors, 0.95))}

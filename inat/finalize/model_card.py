@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.escaping import escape_markdown, escape_markdown_line
+from analysis.test_scores import accuracy_interval, describe_calibration
 from inat.config.timm_names import is_timm
 from inat.constants import CONSTANT_ACC, SHIPPED_CKPT
 
@@ -29,7 +30,7 @@ def _head(m: Json) -> Iterator[str]:
     yield f"# {escape_markdown(m['winner']['name'])}\n"
     yield (
         f"An image classifier for {len(m['data']['classes'])} classes. Test accuracy **{test['accuracy']:.4f}** "
-        f"(95 % interval {_interval(test['accuracy_interval'])}) on {test['images']} held-out images; "
+        f"(95 % interval {_interval(accuracy_interval(test))}) on {test['images']} held-out images; "
         f"a constant answer scores {_number(test.get(CONSTANT_ACC))}.\n"
     )
     yield f"Licence: {m['licence'] or NO_LICENCE}\n"
@@ -112,9 +113,7 @@ def _test(m: Json) -> Iterator[str]:
     )
     yield from _table(("score", "value", "95 % interval"), [
         ("accuracy", _number(test["accuracy"]), _interval(test["accuracy_interval"])),
-        ("accuracy, Wilson's interval", _number(test["accuracy"]), _interval(test["accuracy_wilson"])),
         ("top-2 accuracy", _number(test["top2_accuracy"]), _interval(test["top2_interval"])),
-        ("top-2 accuracy, Wilson's interval", _number(test["top2_accuracy"]), _interval(test["top2_wilson"])),
         *((name, _number(test.get(key)), "") for name, key in zip(names, plain, strict=True)),
     ])  # fmt: skip
     yield (
@@ -150,7 +149,7 @@ def _calibration(m: Json) -> Iterator[str]:
     way = "overconfident" if test["mean_confidence"] > test["accuracy"] else "underconfident"
     yield "## Calibration\n"
     yield (
-        f"Expected calibration error {test['ece']:.4f} ({test['ece_bins']} bins of equal width). The mean confidence "
+        f"Expected {describe_calibration(test)}; {test['ece_bins']} bins of equal width. The mean confidence "
         f"is {test['mean_confidence']:.4f}, the accuracy {test['accuracy']:.4f}: overall the model is {way}. "
         "`reliability.png` shows each bin.\n"
     )

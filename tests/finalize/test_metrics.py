@@ -4,7 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import top_k_accuracy_score
 
-from inat.finalize.metrics import bootstrap_interval, compute_scores, per_class_scores, reliability, wilson_interval
+from inat.finalize.metrics import (
+    calibration_error,
+    chance_calibration_error,
+    compute_scores,
+    per_class_scores,
+    reliability,
+    wilson_interval,
+)
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -46,7 +53,7 @@ def test_parts_agree_with_the_whole(seed, classes, count):
     rng = np.random.default_rng(seed)
     logits, labels = rng.normal(size=(count, classes)).astype(np.float32) * 3, rng.integers(0, classes, count)
     scores = compute_scores(logits, labels, [f"c{i}" for i in range(classes)], [1] * classes)
-    low, high = scores.values["accuracy_interval"] or scores.values["accuracy_wilson"]
+    low, high = scores.values["accuracy_interval"]
     assert 0 <= low <= scores.values["accuracy"] <= high <= 1
     assert np.trace(scores.confusion) == round(scores.values["accuracy"] * count)
     assert sum(row["images"] for row in scores.reliability) == count
@@ -89,16 +96,40 @@ def test_a_correct_prediction_is_also_correct_in_top_2(seed, classes, count, sca
     assert values["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
 
 
-def test_the_interval_is_repeatable_and_as_wide_as_theory_predicts():
-    hits = np.arange(500) < 400
-    low, high = bootstrap_interval(hits)
-    assert [low, high] == bootstrap_interval(hits)
-    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.8 * 0.2 / 500), rel=0.05)
-    assert low == pytest.approx(0.8 - 0.035, abs=0.004)
+def test_the_interval_holds_a_share_near_1_in_almost_95_percent_of_samples():
+    # A percentile bootstrap holds it in 64 %.
+    hits = np.random.default_rng(0).binomial(50, 0.98, 1000)
+    ends = {count: wilson_interval(int(count), 50) for count in set(hits.tolist())}
+    assert np.mean([ends[count][0] <= 0.98 <= ends[count][1] for count in hits.tolist()]) > 0.9
+
+
+def test_the_accuracy_has_wilsons_interval_also_where_all_is_right():
+    logits = logits_of([[0.9, 0.05, 0.05]] * 20)
+    values = compute_scores(logits, np.zeros(20, int), CLASSES, [1, 1, 1]).values
+    assert values["accuracy_interval"] == values["top2_interval"] == wilson_interval(20, 20)
+
+
+def test_a_calibrated_model_has_a_calibration_error_by_chance():
+    # The mean of |binomial share - p| is about sqrt(2 p (1 - p) / (pi n)).
+    found = chance_calibration_error(np.full(360, 0.9, np.float32))
+    assert found["ece_chance"] == pytest.approx(np.sqrt(2 * 0.9 * 0.1 / (np.pi * 360)), rel=0.05)
+    assert found["ece_chance_95"] == pytest.approx(1.96 * np.sqrt(0.9 * 0.1 / 360), rel=0.1)
+    assert found == chance_calibration_error(np.full(360, 0.9, np.float32))
+    assert chance_calibration_error(np.ones(5, np.float32)) == {"ece_chance": 0.0, "ece_chance_95": 0.0}
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300))
+@settings(max_examples=20, deadline=None)
+def test_the_95_percent_point_holds_for_answers_drawn_from_the_confidences(seed, count):
+    random = np.random.default_rng(seed)
+    confidence = random.uniform(0.3, 1, count).astype(np.float32)
+    limit = chance_calibration_error(confidence)
+    draws = random.random((200, count)) < confidence
+    errors = [calibration_error(reliability(confidence, draw)) for draw in draws]
+    assert np.mean(np.array(errors) <= limit["ece_chance_95"] + 1e-6) > 0.85
 
 
 def test_wilsons_interval_has_a_width_if_all_predictions_are_correct():
-    assert bootstrap_interval(np.ones(50, bool)) == [1.0, 1.0]
     low, high = wilson_interval(50, 50)
     assert low == pytest.approx(0.9287, abs=1e-4)
     assert high == 1.0

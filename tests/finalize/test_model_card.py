@@ -11,8 +11,8 @@ def metrics() -> dict:
     run = {"run": "t0000", "seed": 1, "best_val_acc": 0.5, "best_epoch": 2, "epochs": 3, "seconds": 1.0}
     scored = {"class": "ant", "precision": None, "recall": 0.0, "recall_interval": [0.0, 0.2], "f1": 0.0, "support": 7}
     test = {
-        "images": 7, "accuracy": 0.25, "accuracy_interval": None, "interval": "95% percentile bootstrap",
-        "accuracy_wilson": [0.1, 0.4], "top2_accuracy": 0.75, "top2_interval": None, "top2_wilson": [0.5, 0.9],
+        "images": 7, "accuracy": 0.25, "accuracy_interval": [0.1, 0.4], "interval": "95%, Wilson's",
+        "top2_accuracy": 0.75, "top2_interval": [0.5, 0.9], "ece_chance": 0.05, "ece_chance_95": 0.1,
         "constant_accuracy": 0.4, "balanced_accuracy": 0.2, "macro_f1": 0.1, "loss": 1.5, "ece": 0.125, "ece_bins": 10,
         "mean_confidence": 0.9, "per_class": [scored], "evaluations": 1, "arithmetic": "bf16-mixed",
         "confusions": [{"true": "ant", "predicted": "bee", "images": 5, "of": 7}],

@@ -8,6 +8,7 @@ from analysis.figures.final import plot_confusion, plot_reliability
 from analysis.objective import ACCURACY
 from analysis.report.document import Fact, Item, ReportFigure, Section, Table, section
 from analysis.schema import CONSTANT_ACC, FINAL_DIR, METRICS_JSON, TEST
+from analysis.test_scores import accuracy_interval, describe_calibration
 
 # What reading a metrics.json raises that somebody else changed or cut.
 DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, MemoryError)
@@ -29,7 +30,7 @@ def final_fact(metrics: dict[str, Any]) -> list[Fact]:
 
 
 def _interval(test: dict[str, Any]) -> str:
-    ends = test["accuracy_interval"]
+    ends = accuracy_interval(test)
     return f"95 % interval {ends[0]:.3f} to {ends[1]:.3f}, " if ends else ""  # a single image has no interval
 
 
@@ -52,20 +53,31 @@ def _items(metrics: dict[str, Any]) -> list[Item]:
     confusions = pd.DataFrame(test["confusions"], columns=["true", "predicted", "images", "of"])
     constant = test.get(CONSTANT_ACC)
     always = "" if constant is None else f"; always answering the largest training class: {constant:.4f}"
-    calibration = f"expected calibration error {test['ece']:.4f}"
+    calibration = f"expected {describe_calibration(test)}"
     return [
         f"The final model has a test accuracy of {test['accuracy']:.4f} ({_interval(test)}{test['images']:,} images"
-        f"{always}). Top-2 accuracy {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}, {calibration}.",
+        f"{always}). Top-2 accuracy {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}; {calibration}.",
         f"The best configurations were retrained with {metrics['seeds']} seeds each, and the best mean won. "
         f"{' '.join(metrics['winner']['in_words'])} {metrics['evaluations_in_words']}",
         Table("candidates", f"Candidates, by mean {_objective(metrics)['label']} over seeds", _candidates(metrics)),
-        Table("classes", "Each class", pd.DataFrame(test["per_class"]).drop(columns="recall_interval")),
+        Table("classes", "Each class", _classes(test)),
         ReportFigure("confusion", _most_frequent(confusions), plot_confusion(confusion),
                      "Number of test images; colours show the share of the true class."),
         Table("confusions", "Most frequent confusions", confusions, folded=True),
         ReportFigure("reliability", f"Accuracy against confidence; {calibration}.", plot_reliability(_bins(test)),
-                     f"Accuracy of predictions with a similar confidence ({calibration})."),
+                     f"Accuracy of predictions with a similar confidence; calibration error {test['ece']:.4f}."),
     ]  # fmt: skip
+
+
+def _classes(test: dict[str, Any]) -> pd.DataFrame:
+    """One row per class, with the ends of Wilson's interval of its recall beside it."""
+    rows = pd.DataFrame(test["per_class"])
+    ends = [row["recall_interval"] or (None, None) for row in test["per_class"]]
+    place = rows.columns.get_loc("recall_interval")
+    rows = rows.drop(columns="recall_interval")
+    for offset, name in enumerate(("recall low", "recall high")):
+        rows.insert(place + offset, name, [pair[offset] for pair in ends])
+    return rows
 
 
 def _candidates(metrics: dict[str, Any]) -> pd.DataFrame:

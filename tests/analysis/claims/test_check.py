@@ -42,6 +42,25 @@ def test_best_must_beat_each_other_value():
     assert table.loc[0, "note"] == "against b"
 
 
+@pytest.mark.parametrize("odd", [[{"x": "d"}], [{"x": np.nan}, {"y": 1}], [{"x": "d"}, {"x": "e"}, {"x": None}]])
+def test_a_missing_value_or_one_tried_once_does_not_change_the_verdict_on_the_best(odd):
+    rng = np.random.default_rng(0)
+    params = [{"x": "abc"[i % 3]} for i in range(90)]
+    curves = [[{"a": 0.6, "b": 0.4, "c": 0.3}[p["x"]] + rng.normal() * 0.05] for p in params]
+    table = check_claims(study_of(params + odd, curves + [[0.99]] * len(odd)), [parse("x=a best"), parse("x=c best")])
+    assert table["verdict"].tolist() == ["supported", "contradicted"]
+    rare = [str(one["x"]) for one in odd if isinstance(one.get("x"), str)]
+    left_out = f"; left out, with fewer than 5 trials: {', '.join(rare)}" if rare else ""
+    assert table.loc[0, "note"] == f"against b{left_out}"
+
+
+def test_best_against_rare_values_only_is_undecided():
+    params = [{"x": "a"}] * 20 + [{"x": "b"}, {"x": "c"}]
+    row = check_claims(study_of(params, [[0.5]] * 22), [parse("x=a best")]).iloc[0]
+    assert row["verdict"] == "undecided"
+    assert row["note"] == "left out, with fewer than 5 trials: b, c"
+
+
 def test_a_row_has_effect_interval_trials_and_budget():
     row = check_claims(study(), [parse("good=True > False")]).iloc[0]
     assert row["low"] < 0.1 < row["high"]

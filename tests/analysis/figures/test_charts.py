@@ -110,3 +110,15 @@ def test_a_figure_can_be_drawn_into_given_axes(sample):
     ax = Figure().add_subplot()
     assert effects.plot_effects(value_effects(sample), ax) is ax
     assert len(sample_at(known_study(factorial().head(20)))) == 20
+
+
+@pytest.mark.parametrize("length", [2, 3, 8, 40, 400])
+def test_no_label_on_an_axis_is_tex(length):
+    study = study_of([{"a": n} for n in range(length)], [[0.1 + n / 1000, 0.2 + n / 1000] for n in range(length)])
+    axes = [audit.plot_best_so_far(best_against_epochs(study)), audit.plot_utilisation(utilisation(study))]
+    for ax in axes:
+        ax.figure.canvas.draw()
+        ticks = [*ax.get_xticklabels(which="both"), *ax.get_yticklabels(which="both")]
+        texts = [label.get_text() for label in ticks]
+        assert any(texts)
+        assert not [text for text in texts if "$" in text or "mathdefault" in text]
