@@ -64,6 +64,7 @@ class Options:
     image_size: int = 224
     batch_size: int = 64
     first_layer_filters: int = 128
+    filter_org: float = 1
     conv_layers: int = 5
     num_neurons_dense: int = 512
     compile: bool = False
@@ -86,8 +87,9 @@ class Options:
 
     def config(self, variant: Variant) -> TrialConfig:
         """The training of a variant."""
-        names = ("image_size", "batch_size", "first_layer_filters", "conv_layers", "num_neurons_dense", "compile")
-        fixed = {"filter_org": 1, "activation": "gelu", "batch_norm": True, "dropout": 0.3, "learning_rate": 1e-4}
+        names = ("image_size", "batch_size", "first_layer_filters", "filter_org", "conv_layers", "num_neurons_dense",
+                 "compile")  # fmt: skip
+        fixed = {"activation": "gelu", "batch_norm": True, "dropout": 0.3, "learning_rate": 1e-4}
         own = {"data": str(self.data), "cache_dir": str(self.cache_dir), "max_epochs": 1 + self.epochs,
                "patience": 1 + self.epochs, "use_augmentation": variant.endswith("_augmented")}  # fmt: skip
         return TrialConfig.from_params({name: getattr(self, name) for name in names} | fixed | own)
