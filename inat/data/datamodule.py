@@ -18,6 +18,7 @@ from inat.config.trial import DataConfig
 from inat.constants import TEST, VAL
 from inat.data.augment import augment, normalise, scale_to_one
 from inat.data.feature_store import FeatureStore
+from inat.data.fused_augment import prepare_on_gpu
 from inat.data.loader import ArrayDataset, Batch, EpochShuffle, SplitDataset, as_tensor, batch_loader, gpu_copies
 from inat.data.splits import Splits, load_splits
 
@@ -96,6 +97,8 @@ class ImageDataModule(ArrayDataModule):
 
 def network_input(batch: Batch, config: DataConfig) -> Tensor:
     """Normalised images (B, 3, image_size, image_size) float32 of a batch; augmented if the batch has ``aspects``."""
+    if batch.images.device.type == "cuda":
+        return prepare_on_gpu(batch.images, batch.aspects, config.image_size, config.policy)
     if batch.aspects is None:
         images = scale_to_one(batch.images)
     else:
