@@ -75,7 +75,7 @@ class ArrayDataModule(pl.LightningDataModule):
         """Hold on a GPU what fits there; returns what the user should know."""
         parts = self.parts()
         copies = hold(parts, gpu, self.gpu_share)
-        self._held = [kept and Held(kept, wanted) for kept, wanted in zip(copies, parts, strict=True)]
+        self._held = [None if kept is None else Held(kept, wanted) for kept, wanted in zip(copies, parts, strict=True)]
         if copies[0] is not None:
             return []
         size, room = sum(part.nbytes for part in parts[0]), room_of(gpu, self.gpu_share)

@@ -101,7 +101,8 @@ def why_plain(device: torch.device) -> str:
     if reason := _without_triton():
         return reason
     try:
-        odd = _odd_share(device)
+        with torch.autocast(device.type, enabled=False):  # features are computed under it, in 16 bit
+            odd = _odd_share(device)
     except Exception as error:  # Triton fails with errors of many types: of its own, of the compiler, of the driver
         return f"Triton fails with {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     return "" if odd <= ODD_SHARE else f"Triton's kernels made other images ({odd:.0%} of the pixels)"

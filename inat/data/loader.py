@@ -92,7 +92,7 @@ class SplitDataset(ArrayDataset):
         self._pixels = pixels_of(split)
         self.images = as_tensor(self._pixels) if held is None else held.copies[0]
         self._held = held is not None
-        self._rows = split.rows if held is None else np.searchsorted(held.parts[0].rows, split.rows)
+        self._rows = split.rows if held is None else held.parts[0].places(split.rows)
         self.labels = self._send(split.labels[split.rows])
         self.aspects = None if split.crops is None else self._send(split.crops.aspects[split.rows])
         self.rows = self._send(self._rows)

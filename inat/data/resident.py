@@ -38,6 +38,10 @@ class Part(NamedTuple):
         """Bytes of the rows."""
         return self.array.nbytes if self.rows is None else len(self.rows) * self.array[:1].nbytes
 
+    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where ``rows`` of the array are in a copy of the part."""
+        return rows if self.rows is None else np.searchsorted(self.rows, rows)
+
     @property
     def key(self) -> tuple[int, bytes]:
         """The same for the same rows of the same array."""
@@ -96,8 +100,9 @@ def hold(wanted: Sequence[Sequence[Part]], gpu: Gpu, share: float = 1.0) -> list
 
     Room goes to the first groups first. Copies of earlier trials stay until their room is needed.
     """
-    room, chosen, keys = room_of(gpu, share), [], set()
-    used = 0
+    room, used = room_of(gpu, share), 0
+    chosen: list[bool] = []
+    keys: set[tuple[int, bytes]] = set()
     for group in wanted:
         new = {part.key: part.nbytes for part in group if part.key not in keys}
         fits = used + sum(new.values()) <= room
