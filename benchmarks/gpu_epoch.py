@@ -5,7 +5,7 @@
     python benchmarks/gpu_epoch.py --device cpu --smoke        # the same code in two minutes, without a GPU
 
 Needs no Ray. Measurements alternate, each in a fresh process. Variants: images "resident" on the GPU, or "sent" from
-pinned memory while it computes (inat.data.loader.GPU_COPY_SHARE = 0); without or with augmentation ("_augmented").
+pinned memory while it computes (inat.data.resident.RESIDENT_SHARE = 0); without or with augmentation ("_augmented").
 
 1. Epochs of inat.training.fit, after one to warm up. "epoch_*": images per second of training and validation;
    "train_*": of training alone; "memory_*": GB reserved on the GPU. "flops_*": training as a percentage of
@@ -42,7 +42,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from inat.config.trial import TrialConfig
-from inat.data import loader
+from inat.data import resident
 from inat.data.splits import load_splits
 from inat.models.factory import build_network
 from inat.training.fit import fit
@@ -226,7 +226,7 @@ def main() -> None:
         sys.exit(2)
     if options.only:
         if options.variants[0].startswith("sent"):
-            loader.GPU_COPY_SHARE = 0.0
+            resident.RESIDENT_SHARE = 0.0
         print(json.dumps({"prepare": prepare, "peak": peak, "fit": train, "step": step}[options.only](options)))
         return
     options = options.shrunk() if options.smoke else options

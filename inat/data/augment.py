@@ -11,6 +11,7 @@ torchvision 0.29, image by image (benchmarks/augment.py). A whole training step 
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ LIGHT_CROP_SCALE = (0.7, 1.0)  # for trainings of too few epochs to learn from s
 DEGREES, TRANSLATE, SHEAR = 15.0, 0.1, 10.0  # largest rotation, shift as a share of the side, shear in degrees
 BRIGHTNESS = CONTRAST = SATURATION = 0.2
 HUE = 0.1  # of a full turn
+COLOUR_STEPS = (BRIGHTNESS, CONTRAST, SATURATION, HUE)  # by number, with the largest change that each makes
 GREY_WEIGHTS = (0.2989, 0.587, 0.114)  # of red, green and blue, as in torchvision's rgb_to_grayscale
 
 
@@ -59,7 +61,13 @@ def random_crops(aspects: Tensor, scale: tuple[float, float] = CROP_SCALE) -> tu
     """
     shape, device = (len(aspects), CROP_TRIES), aspects.device
     area = torch.empty(shape, device=device).uniform_(*scale)
-    ratio = torch.empty(shape, device=device).uniform_(*map(math.log, CROP_RATIO)).exp_() / aspects.unsqueeze(1)
+    log_ratio = torch.empty(shape, device=device).uniform_(*map(math.log, CROP_RATIO))
+    return crops_of(area, log_ratio, torch.rand(len(aspects), 2, device=device), aspects)
+
+
+def crops_of(area: Tensor, log_ratio: Tensor, place: Tensor, aspects: Tensor) -> tuple[Tensor, Tensor]:
+    """The crops of ``random_crops`` from random numbers: areas and ratios (N, tries), places (N, 2) in 0..1."""
+    ratio = log_ratio.exp() / aspects.unsqueeze(1)
     sides = torch.stack([(area * ratio).sqrt_(), (area / ratio).sqrt_()], -1)  # as shares of width and height
     fits = (sides <= 1).all(-1)
     first = fits.to(torch.uint8).argmax(1).view(-1, 1, 1).expand(-1, 1, 2)
@@ -67,7 +75,7 @@ def random_crops(aspects: Tensor, scale: tuple[float, float] = CROP_SCALE) -> tu
     fallback = torch.stack([nearest.clamp(max=1), (1 / nearest).clamp(max=1)], 1)
     any_fits = fits.any(1, keepdim=True)
     chosen = torch.where(any_fits, sides.gather(1, first).squeeze(1), fallback)
-    centres = (torch.rand(len(aspects), 2, device=device) * 2 - 1) * (1 - chosen)
+    centres = (place * 2 - 1) * (1 - chosen)
     return torch.where(any_fits, centres, 0.0), chosen
 
 
@@ -77,7 +85,12 @@ def random_affines(count: int, device: torch.device) -> Tensor:
     A rotation by up to 15 degrees, a shear along x by up to 10 degrees and a shift by up to a tenth of the side, about
     the centre. The formula is torchvision's ``_get_inverse_affine_matrix`` for a shear along x only.
     """
-    draws = torch.rand(4, count, device=device) * 2 - 1
+    return affines_of(torch.rand(4, count, device=device))
+
+
+def affines_of(numbers: Tensor) -> Tensor:
+    """The matrices of ``random_affines`` from random numbers (4, N) in 0..1."""
+    draws = numbers * 2 - 1
     angle, shear = draws[0] * math.radians(DEGREES), draws[1] * math.radians(SHEAR)
     shift = 2 * TRANSLATE * draws[2:]
     cos, sin, tan = angle.cos(), angle.sin(), shear.tan()
@@ -122,14 +135,25 @@ def color_jitter(images: Tensor) -> Tensor:
 
     Equal to torchvision's ColorJitter(0.2, 0.2, 0.2, 0.1), except that the order is drawn once per batch.
     """
-    factors = torch.rand(4, len(images), 1, 1, 1, device=images.device) * 2 - 1
+    numbers = torch.rand(len(COLOUR_STEPS), len(images), device=images.device)
+    return jitter_by(images, numbers, random_order())
+
+
+def random_order() -> list[int]:
+    """A random order of the colour steps, drawn on the CPU, so that nothing waits for the device."""
+    return torch.randperm(len(COLOUR_STEPS)).tolist()
+
+
+def jitter_by(images: Tensor, numbers: Tensor, order: Sequence[int]) -> Tensor:
+    """Apply the colour steps in ``order`` and in place, with strengths from random numbers (4, N) in 0..1."""
+    factors = numbers.view(len(COLOUR_STEPS), -1, 1, 1, 1) * 2 - 1
     steps = (
         lambda x: adjust_brightness(x, 1 + BRIGHTNESS * factors[0]),
         lambda x: adjust_contrast(x, 1 + CONTRAST * factors[1]),
         lambda x: adjust_saturation(x, 1 + SATURATION * factors[2]),
         lambda x: adjust_hue(x, HUE * factors[3]),
     )
-    for i in torch.randperm(len(steps)).tolist():  # drawn on the CPU, so that nothing waits for the device
+    for i in order:
         images = steps[i](images)
     return images
 

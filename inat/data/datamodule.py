@@ -11,6 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
+from rich.filesize import decimal
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -18,7 +19,10 @@ from inat.config.trial import DataConfig
 from inat.constants import TEST, VAL
 from inat.data.augment import augment, normalise, scale_to_one
 from inat.data.feature_store import FeatureStore
-from inat.data.loader import ArrayDataset, Batch, EpochShuffle, SplitDataset, as_tensor, batch_loader, gpu_copies
+from inat.data.fused_augment import prepare_on_gpu, why_plain
+from inat.data.loader import ArrayDataset, EpochShuffle, Held, SplitDataset, batch_loader, pixels_of
+from inat.data.resident import Gpu, Part, as_tensor, hold, room_of
+from inat.data.sending import Batch
 from inat.data.splits import Splits, load_splits
 
 VIEW_STREAM = 1  # number of the random stream that draws views, beside the stream that draws the order
@@ -27,10 +31,13 @@ VIEW_STREAM = 1  # number of the random stream that draws views, beside the stre
 class ArrayDataModule(pl.LightningDataModule):
     """Loaders of a training and a validation split; ``dataset`` makes the data set of a split on a device.
 
-    With ``balanced``, each class comes equally often in a training epoch.
+    With ``balanced``, each class comes equally often in a training epoch. A GPU, of which the training has the share
+    ``gpu_share``, holds the splits if they fit there, the training split first; ``note`` says if that one does not.
     """
 
-    dataset: Callable[[Any, torch.device], ArrayDataset]
+    dataset: Callable[[Any, torch.device, Held | None], ArrayDataset]
+    gpu_share = 1.0
+    note = ""
 
     def __init__(
         self, train: Any, val: Any, classes: tuple[str, ...], batch_size: int, seed: int, balanced: bool = False
@@ -41,6 +48,7 @@ class ArrayDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.seed = seed
         self.balanced = balanced
+        self._held: list[Held | None] = [None, None]  # of the training and the validation split
 
     @property
     def train_labels(self) -> NDArray[np.int64]:
@@ -49,15 +57,32 @@ class ArrayDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches, shuffled anew for each epoch."""
-        dataset, labels = self.dataset(self.train, self._device()), self.train_labels if self.balanced else None
-        return batch_loader(dataset, self.batch_size, self._device(), dataset.shuffle(self.seed, labels))
+        device = self._device()
+        if device.type == "cuda":
+            self.note = "; ".join(self._prepare(Gpu(device)))
+        dataset, labels = self.dataset(self.train, device, self._held[0]), self.train_labels if self.balanced else None
+        return batch_loader(dataset, self.batch_size, device, dataset.shuffle(self.seed, labels))
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Validation batches, in order."""
-        return self._in_order(self.val)
+        """Validation batches, in order; from the memory of a GPU only beside a training, as one pass does not pay."""
+        return self._in_order(self.val, self._held[1])
 
-    def _in_order(self, split: Any) -> DataLoader[Batch]:
-        return batch_loader(self.dataset(split, self._device()), self.batch_size, self._device())
+    def parts(self) -> tuple[list[Part], list[Part]]:
+        """What an epoch reads of the training and of the validation split."""
+        raise NotImplementedError
+
+    def _prepare(self, gpu: Gpu) -> list[str]:
+        """Hold on a GPU what fits there; returns what the user should know."""
+        parts = self.parts()
+        copies = hold(parts, gpu, self.gpu_share)
+        self._held = [None if kept is None else Held(kept, wanted) for kept, wanted in zip(copies, parts, strict=True)]
+        if copies[0] is not None:
+            return []
+        size, room = sum(part.nbytes for part in parts[0]), room_of(gpu, self.gpu_share)
+        return [f"batches are sent to the GPU: {decimal(size)} to train on, and room for {decimal(room)}"]
+
+    def _in_order(self, split: Any, held: Held | None = None) -> DataLoader[Batch]:
+        return batch_loader(self.dataset(split, self._device(), held), self.batch_size, self._device())
 
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
@@ -81,6 +106,17 @@ class ImageDataModule(ArrayDataModule):
         labels: NDArray[np.int64] = self.splits.train.labels[self.splits.train.rows]
         return labels
 
+    def parts(self) -> tuple[list[Part], list[Part]]:
+        train, val = self.splits.train, self.splits.val
+        if not self.config.folds:
+            return [Part(pixels_of(train), train.rows)], [Part(pixels_of(val), val.rows)]
+        both = np.union1d(train.rows, val.rows)  # which the trainings of all folds share
+        return [Part(pixels_of(train), both)], [Part(pixels_of(val), both)]
+
+    def _prepare(self, gpu: Gpu) -> list[str]:
+        reason = why_plain(gpu.device)
+        return super()._prepare(gpu) + ([f"batches are prepared in many small steps: {reason}"] if reason else [])
+
     def test_dataloader(self) -> DataLoader[Batch]:
         """Batches of the held-out test split, in order."""
         return self._in_order(self.splits.test)
@@ -96,6 +132,8 @@ class ImageDataModule(ArrayDataModule):
 
 def network_input(batch: Batch, config: DataConfig) -> Tensor:
     """Normalised images (B, 3, image_size, image_size) float32 of a batch; augmented if the batch has ``aspects``."""
+    if batch.images.device.type == "cuda":
+        return prepare_on_gpu(batch.images, batch.aspects, config.image_size, config.policy)
     if batch.aspects is None:
         images = scale_to_one(batch.images)
     else:
@@ -118,11 +156,10 @@ class Features:
 
 
 class FeatureDataset(ArrayDataset):
-    """Features of one split: index ``view * N + row`` is one view of one image; on the GPU if all views fit there."""
+    """Features of one split: index ``view * N + row`` is one view of one image; ``held`` are all views on a GPU."""
 
-    def __init__(self, features: Features, device: torch.device) -> None:
-        stored = [view.rows for view in features.views]
-        rows = gpu_copies(stored, device) or [as_tensor(array) for array in stored]
+    def __init__(self, features: Features, device: torch.device, held: Held | None = None) -> None:
+        rows = [as_tensor(view.rows) for view in features.views] if held is None else held.copies
         self.views = [part.view(getattr(torch, view.dtype)) for part, view in zip(rows, features.views, strict=True)]
         self.device = self.views[0].device
         self.labels = torch.from_numpy(features.labels).to(self.device)
@@ -169,6 +206,10 @@ class FeatureDataModule(ArrayDataModule):
     def train_labels(self) -> NDArray[np.int64]:
         labels: NDArray[np.int64] = self.train.labels
         return labels
+
+    def parts(self) -> tuple[list[Part], list[Part]]:
+        train, val = ([Part(view.rows) for view in features.views] for features in (self.train, self.val))
+        return train, val
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int = 0) -> tuple[Tensor, Tensor]:
         """Features (B, ...) and labels (B,), the input of the stages that train."""

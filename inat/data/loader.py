@@ -1,11 +1,7 @@
 """Whole batches from arrays in memory: gathered on the GPU if the arrays fit there, else sent while it computes."""
 
-import warnings
-import weakref
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,22 +10,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from inat.data.resident import Gpu, Part, hold
+from inat.data.resident import as_tensor as as_tensor
+from inat.data.sending import Batch as Batch
+from inat.data.sending import Gather, PrefetchingLoader, threads_for_gathering
 from inat.data.splits import Split
 
-# Share of the free GPU memory that the arrays of one trial may take; the rest is for networks and other trials.
-GPU_COPY_SHARE = 0.25
 EVEN_STREAM = 2  # number of the random stream that draws from classes evenly, beside those of the order and the views
 
 
-class Batch(NamedTuple):
-    """Images (B, 3, H, W) uint8 and labels (B,); or features (B, ...) instead of images.
+class Held(NamedTuple):
+    """Copies on a GPU, of these parts."""
 
-    Images to augment come with ``aspects`` (B,): width / height of the originals.
-    """
-
-    images: Tensor
-    labels: Tensor
-    aspects: Tensor | None = None
+    copies: list[Tensor]
+    parts: list[Part]
 
 
 class EpochShuffle(Sampler[int]):
@@ -71,6 +65,7 @@ class ArrayDataset(Dataset[Batch]):
     """A data set whose ``__getitems__`` gathers a whole batch at once, on ``device``."""
 
     device: torch.device
+    gather = Gather()
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -90,46 +85,47 @@ class ArrayDataset(Dataset[Batch]):
 
 
 class SplitDataset(ArrayDataset):
-    """The images of one split, for training the larger ones that crops are cut from; on the GPU if they fit there."""
+    """The images of one split, for training the larger ones that crops are cut from; ``held`` are those on a GPU."""
 
-    def __init__(self, split: Split, device: torch.device) -> None:
-        images = split.images if split.crops is None else split.crops.images
-        on_gpu = gpu_copy(images, device)
-        self.images = as_tensor(images) if on_gpu is None else on_gpu
-        self.device = self.images.device
-        self.rows, self.labels = self._send(split.rows), self._send(split.labels)
-        self.aspects = None if split.crops is None else self._send(split.crops.aspects)
+    def __init__(self, split: Split, device: torch.device, held: Held | None = None) -> None:
+        self.device = torch.device("cpu") if held is None else device
+        self._pixels = pixels_of(split)
+        self.images = as_tensor(self._pixels) if held is None else held.copies[0]
+        self._held = held is not None
+        self._rows = split.rows if held is None else held.parts[0].places(split.rows)
+        self.labels = self._send(split.labels[split.rows])
+        self.aspects = None if split.crops is None else self._send(split.crops.aspects[split.rows])
+        self.rows = self._send(self._rows)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        rows = self.rows[torch.tensor(indices).to(self.device, non_blocking=True)]
+        chosen = self._send(np.array(indices))
+        if self._held:
+            images = self.images.index_select(0, self.rows[chosen])
+        else:
+            images = self.gather(self._pixels, self._rows[indices])
         # The array is (N, H, W, 3), so its permuted view is already a channels-last batch.
-        images = self.images.index_select(0, rows).permute(0, 3, 1, 2)
-        return Batch(images, self.labels[rows], None if self.aspects is None else self.aspects[rows])
+        aspects = None if self.aspects is None else self.aspects[chosen]
+        return Batch(images.permute(0, 3, 1, 2), self.labels[chosen], aspects)
 
     def shuffle(self, seed: int, labels: NDArray[np.int64] | None = None) -> EpochShuffle:
         return EpochShuffle(len(self), seed, labels)
 
 
-class PrefetchingLoader(DataLoader[Batch]):
-    """Gathers and pins the next batch in a thread while the GPU computes on the current one."""
-
-    def __iter__(self) -> Any:
-        batches = super().__iter__()
-        with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(next, batches, None)
-            while (batch := coming.result()) is not None:
-                coming = pool.submit(next, batches, None)
-                yield batch
+def pixels_of(split: Split) -> NDArray[np.uint8]:
+    """The array that batches of ``split`` are read from."""
+    return split.images if split.crops is None else split.crops.images
 
 
 def make_loader(
     split: Split, batch_size: int, device: torch.device, shuffle_seed: int | None = None
 ) -> DataLoader[Batch]:
     """Batches of the images of ``split`` for ``device``: in order, or shuffled anew for each epoch."""
-    dataset = SplitDataset(split, device)
+    parts = [Part(pixels_of(split), split.rows)]
+    copies = hold([parts], Gpu(device))[0] if device.type == "cuda" else None
+    dataset = SplitDataset(split, device, None if copies is None else Held(copies, parts))
     return batch_loader(dataset, batch_size, device, None if shuffle_seed is None else dataset.shuffle(shuffle_seed))
 
 
@@ -147,62 +143,19 @@ def batch_loader(
     # Batches come whole, so there is nothing to collate; reading memory needs no workers.
     # With a generator of its own: otherwise each pass draws a number from the global generator, and a resumed training
     # would differ.
-    return kind(
+    loader = kind(
         dataset,
         batch_size,
         sampler=order,
         drop_last=last_is_single,
         collate_fn=_identity,
         num_workers=0,
-        pin_memory=prefetch,
         generator=torch.Generator(),
     )
-
-
-# GPU copies by the identity of the array; a copy is dropped together with its array.
-_gpu_copies: dict[tuple[int, torch.device], tuple[weakref.ref[NDArray[Any]], Tensor]] = {}
-
-
-def gpu_copy(array: NDArray[Any], device: torch.device) -> Tensor | None:
-    """A copy of ``array`` on a GPU, which later trials of this process share; None on a CPU or if it does not fit."""
-    if device.type != "cuda":
-        return None
-    key = id(array), device
-    if key not in _gpu_copies:
-        if not _fits(array.nbytes, device):
-            return None
-        try:
-            copy = as_tensor(array).to(device)
-        except torch.OutOfMemoryError:  # another trial took the memory first
-            return None
-        _gpu_copies[key] = weakref.ref(array, partial(_drop, _gpu_copies, key)), copy
-    return _gpu_copies[key][1]
-
-
-def gpu_copies(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor] | None:
-    """Copies of all ``arrays`` on a GPU, as ``gpu_copy`` makes them; None, and no new copy, if not all of them fit."""
-    new = sum(array.nbytes for array in arrays if (id(array), device) not in _gpu_copies)
-    if device.type != "cuda" or not _fits(new, device):
-        return None
-    copies = [copy for array in arrays if (copy := gpu_copy(array, device)) is not None]
-    return copies if len(copies) == len(arrays) else None
-
-
-def _fits(new: int, device: torch.device) -> bool:
-    free, _ = torch.cuda.mem_get_info(device)
-    held = sum(copy.nbytes for (_, place), (_, copy) in _gpu_copies.items() if place == device)
-    return held + new <= GPU_COPY_SHARE * (held + free)
-
-
-def as_tensor(array: NDArray[Any]) -> Tensor:
-    """A tensor that shares the memory of ``array``."""
-    with warnings.catch_warnings():  # torch warns about read-only arrays; nothing here writes to them
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(array)
-
-
-def _drop(copies: dict[Any, Any], key: object, _: object) -> None:
-    copies.pop(key, None)
+    if isinstance(loader, PrefetchingLoader):
+        loader.device = device
+        dataset.gather = Gather(threads_for_gathering(), pinned=True)
+    return loader
 
 
 def _identity(batch: Any) -> Any:

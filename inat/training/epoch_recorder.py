@@ -20,6 +20,7 @@ from inat.constants import (
     EPOCH,
     FINISHED,
     MAX_EPOCHS_REACHED,
+    NOTE,
     OUT_OF_PATIENCE,
     SECONDS,
     SQUASH,
@@ -117,6 +118,11 @@ class EpochRecorder(pl.Callback):
 
     def _kept_row(self) -> Mapping[str, Any]:
         return kept_row(self.history, self.config.objective)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if note := getattr(getattr(trainer, "datamodule", None), "note", ""):
+            columns = self._constant_columns
+            columns[NOTE] = "; ".join(filter(None, (columns.get(NOTE), note)))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic()

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from inat.data import loader
+from inat.data import loader, resident
 from inat.data.datamodule import FeatureDataModule, FeatureDataset, Features
 from inat.data.feature_store import FeatureStore
+from inat.data.loader import Held
+from inat.data.sending import PrefetchingLoader
+from tests.data.fake_gpu import FakeGpu
 
 CPU = torch.device("cpu")
 IMAGES, VIEWS = 10, 3
@@ -97,14 +100,13 @@ def test_tokens_come_back_as_the_network_made_them():
 
 
 @pytest.mark.parametrize(("room", "on_device"), [(VIEWS, True), (VIEWS - 1, False)])
-def test_features_are_kept_on_a_gpu_if_all_views_fit_there(features, monkeypatch, room, on_device):
-    # The tests have no GPU: the copies are fake, the decision is real.
+def test_features_are_kept_on_a_gpu_if_all_views_fit_there(features, room, on_device):
     nbytes = features.views[0].rows.nbytes
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(room * nbytes / loader.GPU_COPY_SHARE), 10**9))
-    copied = []
-    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, **_: (copied.append(self.nbytes), self.clone())[1])
-    dataset = FeatureDataset(features, torch.device("cuda", 0))
-    assert copied.count(nbytes) == VIEWS * on_device
+    gpu = FakeGpu(total=int(room * nbytes / resident.RESIDENT_SHARE))
+    copies = resident.hold(module(features).parts(), gpu)[0]
+    assert gpu.copied == [nbytes] * VIEWS * on_device
+    assert (copies is not None) is on_device
+    dataset = FeatureDataset(features, CPU, copies and Held(copies, []))
     stored = [view.rows.ctypes.data for view in features.views]
     assert [view.data_ptr() == place for view, place in zip(dataset.views, stored, strict=True)] == [
         not on_device
@@ -114,10 +116,10 @@ def test_features_are_kept_on_a_gpu_if_all_views_fit_there(features, monkeypatch
 def test_features_that_do_not_fit_on_a_gpu_are_prefetched(features):
     sent = module(features)
     sent.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=CPU))
-    assert not isinstance(sent.train_dataloader(), loader.PrefetchingLoader)
+    assert not isinstance(sent.train_dataloader(), PrefetchingLoader)
     kind = loader.batch_loader(FeatureDataset(features, CPU), 4, torch.device("cuda"))
-    assert isinstance(kind, loader.PrefetchingLoader)
-    assert kind.pin_memory
+    assert isinstance(kind, PrefetchingLoader)
+    assert kind.device == torch.device("cuda")
 
 
 def test_a_balanced_sampler_draws_classes_of_features_evenly_and_all_views(features):

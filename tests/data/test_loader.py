@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inat.data import loader
-from inat.data.loader import EpochShuffle, PrefetchingLoader, SplitDataset, gpu_copy, make_loader
+from inat.data.loader import EpochShuffle, Held, SplitDataset, make_loader
+from inat.data.resident import Part
+from inat.data.sending import PrefetchingLoader
 from inat.data.splits import Crops, Split
 
 CPU = torch.device("cpu")
@@ -106,30 +107,19 @@ def test_an_error_while_prefetching_reaches_the_loop(split):
 
 
 def test_nothing_is_copied_for_a_cpu(split):
-    assert gpu_copy(split.images, CPU) is None
     assert SplitDataset(split, CPU).images.data_ptr() == split.images.ctypes.data
 
 
-@pytest.mark.parametrize(("free", "fits"), [(10 * 48 * 5, True), (10 * 48 * 3, False)])
-def test_images_are_kept_on_a_gpu_if_they_fit_in_a_share_of_its_memory(split, monkeypatch, free, fits):
-    # The tests have no GPU: the copy is fake, the decision is real.
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10 * free))
-    copied = []
-    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: (copied.append(device), self.clone())[1])
-    gpu = torch.device("cuda", 0)
-    assert (gpu_copy(split.images, gpu) is not None) is fits
-    assert (gpu_copy(split.images, gpu) is not None) is fits
-    assert copied == [gpu] * fits
-
-
-def test_a_gpu_copy_is_dropped_with_its_array(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
-    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: self.clone())
-    images, before = np.zeros((3, 4, 4, 3), np.uint8), len(loader._gpu_copies)
-    gpu_copy(images, torch.device("cuda", 0))
-    assert len(loader._gpu_copies) == before + 1
-    del images
-    assert len(loader._gpu_copies) == before
+def test_held_images_are_read_by_their_place_among_the_held_rows(split):
+    """The copy has the rows 1, 3, 4, 7, 8 and 9; the split has all of them but 8."""
+    rows = np.array([1, 3, 4, 7, 8, 9])
+    held = Held([torch.from_numpy(split.images[rows])], [Part(split.images, rows)])
+    dataset = SplitDataset(split, CPU, held)
+    assert dataset.images is held.copies[0]
+    batch = dataset.__getitems__([4, 0])
+    assert batch.images[:, 0, 0, 0].tolist() == [9, 1]
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.labels.tolist() == [900, 100]
 
 
 def drawn(labels: list[int], epoch: int = 0, seed: int = 0) -> list[int]:
