@@ -30,35 +30,56 @@ def shared_rows(
     ``folder`` is the directory of the unfinished store, which exists from the first row on. ``compute`` returns the
     rows of a chunk in batches. ``heartbeat`` is called while the builder waits for a chunk of another process.
     """
-    (folder / OPEN).touch()
+    opened = _locked((folder / OPEN).open("wb"))
     try:
         for number, chunk in enumerate(chunks):
-            if (claim := _claim(folder, number)) is not None:
+            if opened is None:  # a disk without locks: nobody can help
+                yield from compute(chunk)
+            elif (claim := _claim(folder, number)) is not None:
                 with claim:
                     yield from compute(chunk)
-                continue
-            while not _rows_file(folder, number).exists():
-                if help_with(folder, chunks, compute):
-                    continue
-                if (claim := _take_over(folder, number)) is not None:
-                    with claim:  # its process has died
-                        if not _rows_file(folder, number).exists():
-                            _write_rows(folder, number, compute(chunk))
-                    continue
-                heartbeat()
-                time.sleep(POLL_SECONDS)
-            yield np.load(_rows_file(folder, number))
-            _rows_file(folder, number).unlink()
+            else:
+                yield _rows_of_others(folder, chunks, number, compute, heartbeat)
     finally:
         for left in (folder / OPEN, *folder.glob("chunk-*")):
             left.unlink(missing_ok=True)
+        if opened is not None:
+            opened.close()
 
 
-def help_with(folder: Path, chunks: Sequence[range], compute: Compute) -> bool:
-    """Compute the next free chunk of an unfinished store; False if there is none, or if the store is gone meanwhile."""
+def _rows_of_others(
+    folder: Path, chunks: Sequence[range], number: int, compute: Compute, heartbeat: Callable[[], None]
+) -> NDArray[Any]:
+    """The rows of a chunk that another process computes, or that this process has computed while it waited."""
+    file = _rows_file(folder, number)
+    while not file.exists():
+        heartbeat()
+        if help_with(folder, chunks[number:], compute, number):
+            continue
+        if (claim := _take_over(folder, number)) is None:
+            time.sleep(POLL_SECONDS)
+            continue
+        with claim:  # its process has ended
+            if not file.exists():
+                _write_rows(folder, number, compute(chunks[number]))
+    rows: NDArray[Any] = np.load(file)
+    file.unlink()
+    return rows
+
+
+def wants_help(folder: Path) -> bool:
+    """Whether a process builds the store in ``folder`` and lets others help."""
+    return (folder / OPEN).exists()
+
+
+def help_with(folder: Path, chunks: Sequence[range], compute: Compute, first: int = 0) -> bool:
+    """Compute the next free chunk of an unfinished store; False if there is none, or if the store is gone meanwhile.
+
+    ``first`` is the number of the first of ``chunks``.
+    """
     with suppress(OSError):  # a full disk, too: the builder has to report it
-        for number, chunk in enumerate(chunks):
-            if not (folder / OPEN).exists():
+        for number, chunk in enumerate(chunks, first):
+            if not wants_help(folder):
                 return False
             if (claim := _claim(folder, number)) is None:
                 continue
@@ -92,7 +113,8 @@ def _locked(file: BinaryIO) -> BinaryIO | None:
 
 
 def _write_rows(folder: Path, number: int, batches: Iterable[NDArray[Any]]) -> None:
-    rows = np.concatenate(list(batches))
+    first, *more = batches
+    rows = np.concatenate([first, *more]) if more else first
     partial = folder / f"chunk-{number}.part"
     try:
         with partial.open("wb") as file:

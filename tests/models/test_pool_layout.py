@@ -66,15 +66,16 @@ def steps(rules: int) -> tuple[list[float], torch.Tensor]:
     suffix = trainable_stages(shared).to(memory_format=LAST)
     optimizer, losses = torch.optim.SGD(suffix.parameters(), lr=0.01), []
     features = torch.rand(8, 160, 2, 2).contiguous(memory_format=LAST)
-    for number in range(3):
+    gradients = []
+    for _ in range(3):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(suffix(features), torch.arange(8) % 3)
         loss.backward()
-        first = next(suffix.parameters()).grad.clone() if not number else first
+        gradients.append(next(suffix.parameters()).grad.clone())
         optimizer.step()
         losses.append(loss.item())
     assert not any(module._forward_pre_hooks for module in shared.modules())  # other trials share its modules
-    return losses, first
+    return losses, gradients[0]
 
 
 def test_a_backbone_trains_the_same_up_to_rounding_and_earlier_studies_train_as_before(monkeypatch):
