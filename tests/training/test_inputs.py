@@ -35,7 +35,9 @@ def kept_directories(params) -> list[Path]:
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-@pytest.mark.parametrize("strategy", [{"strategy": "freeze_all"}, {"strategy": "freeze_partial", "k_layers": 2}])
+@pytest.mark.parametrize(
+    "strategy", [{"strategy": "freeze_all"}, {"strategy": "freeze_partial", "k_layers": 2, "feature_rules": 3}]
+)
 def test_training_on_features_equals_training_all_bit_by_bit(backbone_params, strategy, precision, monkeypatch):
     monkeypatch.setattr(
         frozen_features, "BATCH_SIZE", backbone_params["batch_size"]
