@@ -78,11 +78,13 @@ def inat_search(options: Options) -> dict[str, float]:
 def trial_config(options: Options, cache: str) -> Any:
     """One trial of the grid for two epochs, without stored features."""
     from inat.config.trial import TrialConfig
+    from inat.tuning.rules import FEATURE_RULES, new_rules
 
     return TrialConfig.from_params({
         "backbone": "mobilenet_v2", "strategy": options.strategy, "k_layers": options.k_layers or None, "views": 0,
         "weights_dir": str(options.weights_dir), "data": str(options.data.resolve()), "cache_dir": cache,
         "image_size": options.image_size, "learning_rate": 1e-3, "batch_size": 64, "max_epochs": 2,
+        FEATURE_RULES: new_rules()[FEATURE_RULES],
     })  # fmt: skip
 
 

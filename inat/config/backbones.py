@@ -77,6 +77,7 @@ STRATEGIES = (*FULL_STRATEGIES, LP_FT, *FEW)
 WHOLE = (UNFREEZE_ALL, LP_FT, *FEW)  # no stage is frozen as a whole
 # Which strategies body_lr_factor is about: unfreeze_all, as in studies of version 0.2, or all of them.
 BODY_LR_RULES = (ONLY_UNFREEZE_ALL, EVERY_STRATEGY) = (UNFREEZE_ALL, "all")
+POOLS_KEEP_LAYOUT = 3  # the ``feature_rules`` from which on gradients of average pools have the layout of the features
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 
 
@@ -132,7 +133,8 @@ class BackboneConfig:
     ``max_feature_gb``; the frozen stages then run in every epoch.
 
     With ``feature_rules`` 2, features that are too large are kept in 16 bit, then in fewer views, before they are not
-    kept, and mixup of a training of the head mixes features. Studies of earlier versions have 1.
+    kept, and mixup of a training of the head mixes features. With 3, the gradients of average pools also keep the
+    layout of the features, which is faster and rounds in another order. Studies of earlier versions have 1.
     """
 
     backbone: str

@@ -26,6 +26,7 @@ from inat.data.sending import Batch
 from inat.data.splits import Splits, load_splits
 
 VIEW_STREAM = 1  # number of the random stream that draws views, beside the stream that draws the order
+JOINED_BYTES = 2**26  # of all views together, up to which a training in the memory of the node copies them together
 
 
 class ArrayDataModule(pl.LightningDataModule):
@@ -165,21 +166,33 @@ class FeatureDataset(ArrayDataset):
         self.labels = torch.from_numpy(features.labels).to(self.device)
         self.rows = features.rows
         self.dtype = getattr(torch, features.computed) if features.computed else self.views[0].dtype
+        self.joined = self._join() if len(self.views) > 1 else self.views[0]
+
+    def _join(self) -> Tensor | None:
+        """A copy of small views, one after the other: gathering from it takes half as long as from each of them."""
+        small = self.device.type == "cpu" and sum(view.nbytes for view in self.views) <= JOINED_BYTES
+        return torch.cat(self.views) if small else None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        view, row = divmod(np.array(indices), len(self))
+        view, row = np.divmod(np.array(indices), len(self))
+        stored = row if self.rows is None else self.rows[row]
+        if self.joined is None:
+            features = self._gather(view, stored)
+        else:
+            features = self.joined.index_select(0, self._send(view * len(self.views[0]) + stored))
+        return Batch(channels_first(features.to(self.dtype)), self.labels[self._send(row)])
+
+    def _gather(self, view: NDArray[np.int64], stored: NDArray[np.int64]) -> Tensor:
         # Sorted by view, so that each view is gathered at once; ``positions`` restores the requested order.
         by_view = np.argsort(view, kind="stable")
         counts = np.bincount(view, minlength=len(self.views))
-        stored = row if self.rows is None else self.rows[row]
         rows = self._send(stored[by_view]).split(counts.tolist())
         gathered = [part.index_select(0, chosen) for part, chosen in zip(self.views, rows, strict=True)]
         positions = self._send(np.argsort(by_view))
-        features = torch.cat(gathered)[positions] if len(gathered) > 1 else gathered[0]
-        return Batch(channels_first(features.to(self.dtype)), self.labels[self._send(row)])
+        return torch.cat(gathered)[positions]
 
     def shuffle(self, seed: int, labels: NDArray[np.int64] | None = None) -> EpochShuffle:
         return ViewShuffle(len(self), seed, len(self.views), labels)

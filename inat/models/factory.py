@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from inat.config.backbones import IMAGENET, BackboneConfig
+from inat.config.backbones import IMAGENET, POOLS_KEEP_LAYOUT, BackboneConfig
 from inat.config.cnn import CNNConfig
 from inat.config.own_model import OwnModelConfig
 from inat.config.timm_names import is_timm
@@ -23,6 +23,7 @@ from inat.models.cnn import build_cnn
 from inat.models.drop_path import drop_path_places, set_drop_path
 from inat.models.own_model import build_own, code_of, own_stages
 from inat.models.own_training import OwnTraining
+from inat.models.pool_layout import keep_layout
 from inat.models.stages import StagedNetwork
 from inat.models.weights import WeightsFile, find_weights, load_weights
 
@@ -87,6 +88,8 @@ def trainable_stages(shared: StagedNetwork) -> StagedNetwork:
     stages = copy.deepcopy(shared.suffix()).requires_grad_().train()
     stages.reset_outputs()
     stages.places_before = len(drop_path_places(shared.prefix()))
+    if shared.pools_keep_layout:
+        keep_layout(stages)
     return stages
 
 
@@ -112,6 +115,7 @@ def load_pretrained(model: BackboneConfig | OwnModelConfig, image_size: int, num
 def _with_frozen(cached: StagedNetwork, model: BackboneConfig | OwnModelConfig) -> StagedNetwork:
     network = StagedNetwork(OrderedDict(cached.named_children()), cached.name, cached.weights, cached.outputs)
     network.frozen = frozen_stage_count(network, model.strategy, model.k_layers)
+    network.pools_keep_layout = model.feature_rules >= POOLS_KEEP_LAYOUT
     return network.eval()
 
 

@@ -35,10 +35,12 @@ from inat.constants import TRAIN, VAL
 from inat.data.datamodule import Features, channels_last, network_input
 from inat.data.feature_store import FeatureStore, build_missing, open_store, write_store
 from inat.data.loader import Batch, SplitDataset, batch_loader
+from inat.data.shared_building import Compute, help_with, shared_rows, wants_help
 from inat.data.splits import Split, Splits, load_splits
-from inat.errors import ConfigError, DataError
+from inat.data.store import unfinished
+from inat.errors import DataError
 from inat.models.factory import load_pretrained
-from inat.models.feature_batches import as_numpy, as_stored, with_heartbeat
+from inat.models.feature_batches import as_numpy, as_stored, check_finite, moved_to, seeded, with_heartbeat
 from inat.models.feature_layout import SMALLER, FeaturePart, FeaturePlan, smaller_forms, why_not_kept
 from inat.models.stages import StagedNetwork
 from inat.training.memory import is_out_of_memory, keep_freed_memory
@@ -125,14 +127,17 @@ def _features_of_one_image(
 
 
 def open_features(plan: FeaturePlan, heartbeat: Callable[[], None] = lambda: None) -> tuple[Features, Features]:
-    """Open training and validation features; one process computes missing ones while the others wait.
+    """Open training and validation features; missing ones are computed once, by this process and those that need them.
 
     ``heartbeat`` is called for each computed batch, and about once per second of waiting.
     """
     parts = {part.directory: part for part in plan.parts}
     if plan.missing_bytes:
         print(_announcement(plan), file=sys.stderr, flush=True)
-    opened = build_missing(parts, lambda directory: _compute(plan, parts[directory], heartbeat), heartbeat)
+    opened = build_missing(
+        parts, lambda directory: _compute(plan, parts[directory], heartbeat), heartbeat,
+        lambda directory: _assist(plan, parts[directory]),
+    )  # fmt: skip
     stores = dict(zip(parts, _open_all(tuple(parts)), strict=True))
     del opened  # their leases have kept the stores in place until now
     *train, val = plan.parts
@@ -170,12 +175,45 @@ def _open_all(directories: tuple[Path, ...]) -> tuple[FeatureStore, ...]:
 
 
 def _compute(plan: FeaturePlan, part: FeaturePart, heartbeat: Callable[[], None]) -> None:
-    keep_freed_memory()  # needed if no training came before: without it the stages take twice as long
-    device = _device()
-    with _moved_to(device, plan.network.prefix()) as prefix, _seeded(part.view, device):
-        batches = _feature_batches(plan, prefix, part.stored, device)
+    with _frozen_stages(plan, part) as compute:
+        # The random numbers of a view go through all of its batches, so one process computes it.
+        shared = part.view is None
+        batches = (
+            shared_rows(unfinished(part.directory), _chunks(part), compute, heartbeat)
+            if shared
+            else compute(range(len(part.stored)))
+        )
         watched = with_heartbeat(batches, heartbeat, len(part.stored))
         write_store(part.directory, watched, len(part.stored), _manifest(plan, part))
+
+
+def _assist(plan: FeaturePlan, part: FeaturePart) -> bool:
+    """Compute some rows of features for the process that builds them; False if it wants no help."""
+    folder = unfinished(part.directory)
+    if part.view is not None or not wants_help(folder):
+        return False
+    with _frozen_stages(plan, part) as compute:
+        return help_with(folder, _chunks(part), compute)
+
+
+def _chunks(part: FeaturePart) -> list[range]:
+    # Whole batches: the last bits depend on the size of a batch.
+    count = len(part.stored)
+    return [range(start, min(start + BATCH_SIZE, count)) for start in range(0, count, BATCH_SIZE)]
+
+
+@contextmanager
+def _frozen_stages(plan: FeaturePlan, part: FeaturePart) -> Iterator[Compute]:
+    """A function that returns the features of some of the images, batch by batch."""
+    keep_freed_memory()  # needed if no training came before: without it the stages take twice as long
+    device, seed = _device(), None if part.view is None else VIEW_SEED + part.view
+    with moved_to(device, plan.network.prefix()) as prefix, seeded(seed, device):
+
+        def compute(rows: range) -> Iterator[NDArray[Any]]:
+            images = replace(part.stored, rows=part.stored.rows[rows.start : rows.stop])
+            return _feature_batches(plan, prefix, images, device)
+
+        yield compute
 
 
 def _manifest(plan: FeaturePlan, part: FeaturePart) -> dict[str, Any]:
@@ -191,23 +229,6 @@ def _manifest(plan: FeaturePlan, part: FeaturePart) -> dict[str, Any]:
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@contextmanager
-def _moved_to(device: torch.device, prefix: StagedNetwork) -> Iterator[StagedNetwork]:
-    try:
-        yield prefix.to(device)
-    finally:
-        prefix.cpu()  # the networks of this process's trials share its modules
-
-
-@contextmanager
-def _seeded(view: int | None, device: torch.device) -> Iterator[None]:
-    """Seed the random numbers of one view; afterwards, restore the random state of the trial."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        if view is not None:
-            torch.manual_seed(VIEW_SEED + view)
-        yield
 
 
 def _feature_batches(
@@ -228,7 +249,7 @@ def _feature_batches(
                 torch.cuda.empty_cache()
                 most = (len(part) + 1) // 2
                 continue
-            _check_finite(features, plan)
+            check_finite(features, plan.network.name, plan.config.precision)
             done += len(features)
             yield as_numpy(as_stored(channels_last(features), plan.dtype))
 
@@ -245,11 +266,3 @@ def _run_frozen_stages(prefix: StagedNetwork, images: Tensor, precision: Precisi
     with torch.no_grad(), autocast(precision, images.device.type):
         features: Tensor = prefix(images.contiguous(memory_format=torch.channels_last))
     return features
-
-
-def _check_finite(features: Tensor, plan: FeaturePlan) -> None:
-    if not bool(features.isfinite().all()):
-        raise ConfigError(
-            f"the frozen stages of {plan.network.name} give infinite or NaN values in "
-            f"{resolve_precision(plan.config.precision)}; pass --precision 32-true or other weights"
-        )

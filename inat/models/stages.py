@@ -36,6 +36,7 @@ class StagedNetwork(nn.Sequential):
         self.note = ""  # why it has few stages, if it could not be cut into more
         self.still: list[nn.Module] = []
         self.checkpointed = False
+        self.pools_keep_layout = False  # in copies of the stages that train: see inat.models.pool_layout
         self.places_before = 0  # in the stages that this network was cut from: see inat.models.drop_path
 
     def freeze(self, count: int) -> None:

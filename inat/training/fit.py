@@ -17,6 +17,7 @@ from inat.data.class_balance import class_weights, count
 from inat.models.factory import build_classifier
 from inat.training.checkpoint import DirectCheckpointIO
 from inat.training.epoch_recorder import EpochRecorder, Place
+from inat.training.gpu_checks import skip_gpu_checks
 from inat.training.inputs import TrainingInputs, prepare_inputs
 from inat.training.memory import is_out_of_memory, keep_freed_memory
 from inat.training.precision import check_compiler, keep_compiled_code_private, resolve_precision
@@ -74,6 +75,7 @@ def fit(
      'val_acc', 'val_balanced_acc', 'val_loss', 'val_macro_f1', 'val_top2_acc']
     """
     silence_lightning()
+    skip_gpu_checks()
     keep_freed_memory()
     if resume_from is not None:
         note = discard_unusable(resume_from, config, known_epochs) or note

@@ -7,6 +7,7 @@ they were then.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from inat.config.backbones import POOLS_KEEP_LAYOUT
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
 
@@ -18,7 +19,7 @@ MEASURED: Final = "measured"
 
 def new_rules() -> dict[str, Any]:
     """The rules of a new study."""
-    return {PRECISION_RULE: MEASURED, FEATURE_RULES: 2}
+    return {PRECISION_RULE: MEASURED, FEATURE_RULES: POOLS_KEEP_LAYOUT}
 
 
 def rule_settings(config: SearchConfig, info: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from inat.data import loader, resident
+from inat.data import datamodule, loader, resident
 from inat.data.datamodule import FeatureDataModule, FeatureDataset, Features
 from inat.data.feature_store import FeatureStore
 from inat.data.loader import Held
@@ -136,3 +136,20 @@ def test_a_balanced_sampler_draws_classes_of_features_evenly_and_all_views(featu
             seen += batch.labels.tolist()
     assert np.bincount(seen).tolist() == [100, 100]
     assert views == set(range(VIEWS))
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_views_that_are_too_large_to_be_copied_give_the_same_batches(features, folds, monkeypatch):
+    rows = np.array([7, 2, 5]) if folds else None
+    chosen = Features(features.views, features.labels[:3] if folds else features.labels, rows)
+    count = 3 if folds else IMAGES
+    indices = [view * count + row for row in (2, 0, 1) for view in (1, 0, 2)]
+    joined = FeatureDataset(chosen, CPU)
+    monkeypatch.setattr(datamodule, "JOINED_BYTES", 0)
+    separate = FeatureDataset(chosen, CPU)
+    assert (joined.joined is None, separate.joined is None) == (False, True)
+    for name in ("images", "labels"):
+        first, second = (getattr(dataset.__getitems__(indices), name) for dataset in (joined, separate))
+        assert torch.equal(first, second)
+    expected = [100 * view + ([7, 2, 5][row] if folds else row) for row in (2, 0, 1) for view in (1, 0, 2)]
+    assert joined.__getitems__(indices).images[:, 0].tolist() == expected

@@ -35,7 +35,9 @@ def kept_directories(params) -> list[Path]:
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-@pytest.mark.parametrize("strategy", [{"strategy": "freeze_all"}, {"strategy": "freeze_partial", "k_layers": 2}])
+@pytest.mark.parametrize(
+    "strategy", [{"strategy": "freeze_all"}, {"strategy": "freeze_partial", "k_layers": 2, "feature_rules": 3}]
+)
 def test_training_on_features_equals_training_all_bit_by_bit(backbone_params, strategy, precision, monkeypatch):
     monkeypatch.setattr(
         frozen_features, "BATCH_SIZE", backbone_params["batch_size"]
@@ -226,7 +228,7 @@ def test_a_backbone_trains_on_the_digits(backbone_params):
     assert len(kept_directories(backbone_params)) == 2
 
 
-NEW = {"feature_rules": 2}  # of the studies of this version
+NEW = {"feature_rules": 3}  # of the studies of this version
 
 
 def test_features_that_are_too_large_are_kept_in_16_bit_and_the_rows_note_it(backbone_params):

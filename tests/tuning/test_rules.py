@@ -15,7 +15,7 @@ def test_a_study_of_an_earlier_version_keeps_its_rules():
 def test_rules_for_features_are_those_of_fine_tuning():
     assert rule_settings(SearchConfig(data="digits"), NEW) == {"precision_rule": "measured"}
     both = rule_settings(FinetuneConfig(data="digits", image_size=64), NEW)
-    assert both == {"precision_rule": "measured", "feature_rules": 2}
+    assert both == {"precision_rule": "measured", "feature_rules": 3}
 
 
 def test_a_new_study_records_its_rules_and_an_edit_is_noticed(tmp_path):
