@@ -35,6 +35,7 @@ OWN_SETTINGS = ("body_lr_factor", "views", "max_feature_gb", "max_cache_gb")
 OWN_IMAGE_SIZE = 224  # px, of a network of the user
 MODERN, PUBLISHED = "modern", "published"  # values of --recipe
 DEFAULT_BACKBONES = ("mobilenet_v2", "resnet50", "efficientnet_v2_s")  # from small to large
+DEFAULT_K_LAYERS = (1, 2, 3)
 DEFAULT_STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL, LP_FT)
 PUBLISHED_BACKBONES = ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16")
 PUBLISHED_BODY_LR_FACTOR = 0.1
@@ -85,9 +86,10 @@ class FinetuneConfig(SearchConfig):
     """freeze_all trains the head, freeze_partial also the last stages before it, unfreeze_all the whole network; lp_ft
     the head, after a quarter of the epochs the whole network; lora the head and low-rank updates, bitfit the head and
     biases, norm_only the head and norms. Default: the first four, with --recipe published the first three."""
-    k_layers: tuple[int, ...] = (1, 2, 3)
+    k_layers: tuple[int, ...] = DEFAULT_K_LAYERS
     """Numbers of stages before the head that freeze_partial trains. Stages differ: 3 are 99 % of resnet50, 1 is a
-    single layer of efficientnet_v2_s; --plan and `python -m inat.models.backbones` show the parameters."""
+    single layer of efficientnet_v2_s; --plan and `python -m inat.models.backbones` show the parameters. Default: 1 2 3,
+    with --model those that your network has."""
     learning_rates: tuple[float, ...] = (1e-4, 3e-4, 8e-4, 3e-3, 1e-2)
     """Learning rates of the head: a grid tries these values, other searchers any value from the smallest to the
     largest, on a log scale."""
