@@ -36,6 +36,7 @@ from inat.models.stages import (
     vgg_stages,
     vit_stages,
 )
+from inat.models.timm_facts import stages_of_timm
 from inat.models.transfer import interpolate_positions, load_body
 
 # The options that torchvision's builders set when they load weights. Without weights, init_weights must be set, or
@@ -175,16 +176,29 @@ def _output(stages: Stages) -> nn.Linear:
 @functools.cache
 def stage_names(name: str) -> tuple[str, ...]:
     """Names of the stages of a backbone, from the first stage to the head; ConfigError for an unknown backbone."""
-    return tuple(stage for stage, _ in _without_memory(name, 1).named_children())
+
+    def build() -> tuple[str, ...]:
+        return tuple(stage for stage, _ in without_memory(name, 1).named_children())
+
+    return stages_of_timm(name, build) if is_timm(name) else build()
 
 
-def _without_memory(name: str, num_classes: int) -> StagedNetwork:
-    """A network whose layers can be counted."""
+def without_memory(name: str, num_classes: int, image_size: int | None = None) -> StagedNetwork:
+    """A network whose layers can be counted; only a few of timm's models take memory for their values.
+
+    Those compute with their own values while they are built or cut, and need real ones.
+    """
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            network = build_backbone(name, num_classes, image_size=image_size)
+    except Exception:  # the code of any model runs without values here
+        if not is_timm(name):
+            raise
+    else:
+        if not network.note:  # it could not be cut, maybe for lack of values
+            return network
     with torch.random.fork_rng(devices=[]):
-        if is_timm(name):  # some of timm's models compute with their own values while they are built
-            return build_backbone(name, num_classes)
-        with torch.device("meta"):
-            return build_backbone(name, num_classes)
+        return build_backbone(name, num_classes, image_size=image_size)
 
 
 def frozen_stage_count(network: StagedNetwork | str, strategy: str, k_layers: int | None = None) -> int:
@@ -230,7 +244,7 @@ def show(command: BackbonesCommand) -> None:
         search_timm(command.search, console)
     for name in command.names or (() if command.search else BACKBONES):
         facts = _facts_of_timm(name) if is_timm(name) else _facts(get_backbone(name))
-        network = _without_memory(name, command.num_classes)
+        network = without_memory(name, command.num_classes)
         note = [Text(f"{name} cannot be cut into more stages: {network.note}")] if network.note else []
         console.print(Text(name, "bold"), facts, *note, _stage_table(network), sep="\n")
 
