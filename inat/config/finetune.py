@@ -71,8 +71,9 @@ class FinetuneConfig(SearchConfig):
 
     preset: Literal["fast", "good", "best"] | None = None
     """Choose the backbones and the number of trials by a race that fits --time-budget: probe all of --backbones, then
-    train the leaders. fast takes 10m, good 1h and best 8h, unless --time-budget gives another time. Default: no race;
-    every backbone is searched."""
+    train the leaders. fast takes 10m, good 1h and best 8h, unless --time-budget gives another time. Without
+    --backbones, torchvision's networks race, and a few of timm's whose weights are here or can be downloaded. Default:
+    no race; every backbone is searched."""
     recipe: Literal["modern", "published"] = "modern"
     """How trials train. modern: AdamW, warm-up and cosine; a searcher also chooses weight decay, layer decay, label
     smoothing, augmentation and more. published: as for nature_12K, Adam with a step schedule."""
@@ -149,7 +150,7 @@ class FinetuneConfig(SearchConfig):
             object.__setattr__(self, "num_samples", DEFAULT_SAMPLES[self.recipe])
         # Those very tuples: nobody has chosen them.
         if self.model is None and any(self.backbones is names for names in (DEFAULT_BACKBONES, PUBLISHED_BACKBONES)):
-            object.__setattr__(self, "backbones", self._fitting(self.backbones) or self.backbones)
+            object.__setattr__(self, "backbones", self.fitting(self.backbones) or self.backbones)
         problems += [f"{n} has no value" for n in ("backbones", "strategies", "learning_rates", "batch_sizes")
                     if not getattr(self, n)]  # fmt: skip
         if FREEZE_PARTIAL in self.strategies and not self.k_layers:
@@ -177,8 +178,7 @@ class FinetuneConfig(SearchConfig):
             "max_epochs": max(race.max_epochs, grace) if self.max_epochs is UNSET else self.max_epochs,
         }
         if self.backbones is DEFAULT_BACKBONES and self.model is None:
-            fitting = self._fitting(CANDIDATES) if isinstance(self.k_layers, tuple) else ()
-            defaults["backbones"] = fitting or CANDIDATES
+            defaults["backbones"] = self.default_candidates() if isinstance(self.k_layers, tuple) else CANDIDATES
         for name, value in defaults.items():
             object.__setattr__(self, name, value)
 
@@ -222,7 +222,12 @@ class FinetuneConfig(SearchConfig):
             object.__setattr__(self, "strategies", FULL_STRATEGIES)
         return []
 
-    def _fitting(self, names: tuple[str, ...]) -> tuple[str, ...]:
+    def default_candidates(self) -> tuple[str, ...]:
+        """The networks of torchvision that a preset tries if nobody names others."""
+        return self.fitting(CANDIDATES) or CANDIDATES
+
+    def fitting(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Those backbones that --image-size and --k-layers fit, as far as that is known before they are built."""
         k_layers = self.k_layers if FREEZE_PARTIAL in self.strategies else ()
         step = DIGITS_STEP if self.data == DIGITS else 1
         return tuple(name for name in names if backbone_facts(name).fits(self.image_size, k_layers, step))

@@ -29,6 +29,7 @@ from inat.tuning.racing.forecast import Expected, Forecast
 from inat.tuning.racing.probes import Candidate, Probe
 from inat.tuning.racing.probing import PrintLine, first_splits, probe_all, time_candidates
 from inat.tuning.racing.table import CAVEAT, probe_table, ranked, write_probes
+from inat.tuning.racing.timm_candidates import with_timm_candidates
 from inat.tuning.racing.waves import WAVES, Choice, Waves
 from inat.tuning.task import check_task
 from inat.tuning.trial_cost import ImageCounts, trial_cost
@@ -59,7 +60,7 @@ def run_race(config: FinetuneConfig, print_line: PrintLine) -> Race:
     """
     started = time.monotonic()
     preset, budget = RACES[config.preset or ""], seconds_of(config.time_budget) or 0.0
-    candidates, splits, skipped = _candidates(config, print_line)
+    config, candidates, splits, skipped = _candidates(config, print_line)
     chosen = choose_probes(candidates, budget, preset.probe_share)
     print_line(describe_budget(preset, budget, candidates, chosen))
     left = preset.probe_share * budget - (time.monotonic() - started)
@@ -75,9 +76,9 @@ def run_race(config: FinetuneConfig, print_line: PrintLine) -> Race:
     print_line(describe_waves(waves, spent, costs))
     search = limited_to(config, waves)
     record = {
-        "preset": config.preset, "candidates": list(config.backbones), "skipped": dict(probing.skipped),
-        "chosen": list(search.backbones), WAVES: waves.to_json(), "planned_seconds": spent,
-        "seconds": round(time.monotonic() - started, 1),
+        "preset": config.preset, "candidates": list(dict.fromkeys([*config.backbones, *skipped])),
+        "skipped": dict(probing.skipped), "chosen": list(search.backbones), WAVES: waves.to_json(),
+        "planned_seconds": spent, "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # for the trials
@@ -87,14 +88,18 @@ def run_race(config: FinetuneConfig, print_line: PrintLine) -> Race:
 def print_race_plan(config: FinetuneConfig, print_line: PrintLine) -> None:
     """Print how a race would spend its budget, without probing; images are decoded into the cache."""
     preset, budget = RACES[config.preset or ""], seconds_of(config.time_budget) or 0.0
-    candidates, _, _ = _candidates(config, print_line)
+    config, candidates, _, _ = _candidates(config, print_line)
     print_line(describe_budget(preset, budget, candidates, choose_probes(candidates, budget, preset.probe_share)))
 
 
-def _candidates(config: FinetuneConfig, print_line: PrintLine) -> tuple[list[Candidate], Splits, dict[str, str]]:
+def _candidates(
+    config: FinetuneConfig, print_line: PrintLine
+) -> tuple[FinetuneConfig, list[Candidate], Splits, dict[str, str]]:
+    """``config`` with all backbones that race, those that can be probed, the images, and why others cannot."""
     check_task(config)
-    splits, skipped = first_splits(config), {}  # type: ignore[var-annotated]
-    return time_candidates(config, print_line, skipped), splits, skipped
+    splits, skipped = first_splits(config), dict[str, str]()
+    config = with_timm_candidates(config, print_line, skipped)
+    return config, time_candidates(config, print_line, skipped), splits, skipped
 
 
 def _costs(config: FinetuneConfig, probe: Probe, splits: Splits) -> dict[Choice, float]:
