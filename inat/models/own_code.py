@@ -100,12 +100,15 @@ def own_code(sha256: str, function: str, label: str = "") -> OwnCode:
 def _not_named_error(sha256: str, label: str) -> str:
     name = label.partition(":")[0]
     if others := [file for file in _named.values() if file.path.name == name]:
-        other = f"{others[-1].path} or a file that it imports" if others[-1].siblings else others[-1].path
         return (
-            f"{other} differs from the {name} of this model, whose SHA-256 is {sha256[:16]}...; restore it, or "
+            f"{_with_imports(others[-1])} differs from the {name} of this model, whose SHA-256 is {sha256[:16]}...; restore it, or "
             "name the copy in the folder model/ of its study with --model"
         )
     return f"the network comes from {name}, a Python file that runs only if you name it; add --model {name}"
+
+
+def _with_imports(file: ModelFile) -> str:
+    return f"{file.path} or a file that it imports" if file.siblings else str(file.path)
 
 
 def _no_function_error(file: ModelFile, function: str, module: ModuleType) -> str:
@@ -159,8 +162,12 @@ def _run(sha256: str) -> ModuleType:
 
 def code_error(file: ModelFile, doing: str, error: BaseException) -> str:
     """The message for an error of the user's code: file and line, what was done, and what was raised."""
+    text = " ".join(str(error).split())
+    return f"{_place_of(error, file)}: {doing} raised {type(error).__name__}{f' ({text[:300]})' if text else ''}; correct it"
+
+
+def _place_of(error: BaseException, file: ModelFile) -> str:
+    """The file, and the line in it, of the user's code that an error comes from."""
     own = {str(file.path), *(str(file.path.parent / name) for name, _ in file.siblings)}
     frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in own]
-    place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else str(file.path)
-    text = " ".join(str(error).split())
-    return f"{place}: {doing} raised {type(error).__name__}{f' ({text[:300]})' if text else ''}; correct it"
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else str(file.path)

@@ -54,8 +54,8 @@ class Forecast:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """What ``dataclasses.asdict`` made of one."""
         rows = [Expected(dict(row["params"]), float(row["seconds"])) for row in values["expected"]]
-        limits = (float(values[name]) for name in ("partial_seconds", "full_seconds"))
-        return cls(rows, *limits, int(values["full"]), int(values["epochs"]))
+        partial, full = float(values["partial_seconds"]), float(values["full_seconds"])
+        return cls(rows, partial, full, int(values["full"]), int(values["epochs"]))
 
     def possible(self) -> list[Expected]:
         """What the real speed may show to fit: nothing that seemed more than SLACK times too long by itself."""

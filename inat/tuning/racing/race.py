@@ -202,7 +202,7 @@ def describe_waves(waves: Waves, seconds: Mapping[str, float], costs: Costs) -> 
         duration = format_duration(max(1, seconds["full"]))
         lines.append(f"then    whole network of the best {waves.full} of {', '.join(waves.whole)}, at most {duration}")
     else:
-        later = waves.forecast and any(one.strategy == UNFREEZE_ALL for one in waves.forecast.possible())
-        unless = ", unless trials turn out faster" if later else ""
+        possible = waves.forecast.possible() if waves.forecast else []
+        unless = ", unless trials turn out faster" if any(one.strategy == UNFREEZE_ALL for one in possible) else ""
         lines.append(f"then    no whole network: none of the leaders trains within its share of the budget{unless}")
     return "\n".join([*lines, "then    more trials of the best backbone until the budget or --num-samples ends"])
