@@ -101,8 +101,8 @@ def _not_named_error(sha256: str, label: str) -> str:
     name = label.partition(":")[0]
     if others := [file for file in _named.values() if file.path.name == name]:
         return (
-            f"{_with_imports(others[-1])} differs from the {name} of this model, whose SHA-256 is {sha256[:16]}...; restore it, or "
-            "name the copy in the folder model/ of its study with --model"
+            f"{_with_imports(others[-1])} differs from the {name} of this model, whose SHA-256 is {sha256[:16]}...; "
+            "restore it, or name the copy in the folder model/ of its study with --model"
         )
     return f"the network comes from {name}, a Python file that runs only if you name it; add --model {name}"
 
@@ -162,8 +162,8 @@ def _run(sha256: str) -> ModuleType:
 
 def code_error(file: ModelFile, doing: str, error: BaseException) -> str:
     """The message for an error of the user's code: file and line, what was done, and what was raised."""
-    text = " ".join(str(error).split())
-    return f"{_place_of(error, file)}: {doing} raised {type(error).__name__}{f' ({text[:300]})' if text else ''}; correct it"
+    text, place = " ".join(str(error).split()), _place_of(error, file)
+    return f"{place}: {doing} raised {type(error).__name__}{f' ({text[:300]})' if text else ''}; correct it"
 
 
 def _place_of(error: BaseException, file: ModelFile) -> str:
