@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from inat.config.trial import TrialConfig
+from inat.models import timm_facts
 from inat.study.study import Study
 from inat.training.checkpoint import portable_checkpoint
 from inat.training.epoch_recorder import recorder_of
@@ -22,6 +23,14 @@ from tests.models.published import published
 os.environ["INAT_MEASURE_PRECISION"] = "0"
 
 Params = dict[str, object]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def facts_of_timm(tmp_path_factory):
+    """A cache of facts about timm's models that this run of the tests begins with nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timm_facts, "FOLDER", tmp_path_factory.mktemp("timm"))
+        yield
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The pretrained backbones and the ways to freeze them, as far as a search must know them before torch loads.
 
-`inat/models/backbones.py` has the rest of each backbone: its weights, and the function that splits it into stages.
+`inat/models/published_backbones.py` has the rest of each: its weights, and the function that splits it into stages.
 """
 
 from collections.abc import Mapping, Sequence

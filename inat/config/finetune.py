@@ -35,6 +35,7 @@ OWN_SETTINGS = ("body_lr_factor", "views", "max_feature_gb", "max_cache_gb")
 OWN_IMAGE_SIZE = 224  # px, of a network of the user
 MODERN, PUBLISHED = "modern", "published"  # values of --recipe
 DEFAULT_BACKBONES = ("mobilenet_v2", "resnet50", "efficientnet_v2_s")  # from small to large
+DEFAULT_K_LAYERS = (1, 2, 3)
 DEFAULT_STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL, LP_FT)
 PUBLISHED_BACKBONES = ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16")
 PUBLISHED_BODY_LR_FACTOR = 0.1
@@ -70,8 +71,9 @@ class FinetuneConfig(SearchConfig):
 
     preset: Literal["fast", "good", "best"] | None = None
     """Choose the backbones and the number of trials by a race that fits --time-budget: probe all of --backbones, then
-    train the leaders. fast takes 10m, good 1h and best 8h, unless --time-budget gives another time. Default: no race;
-    every backbone is searched."""
+    train the leaders. fast takes 10m, good 1h and best 8h, unless --time-budget gives another time. Without
+    --backbones, torchvision's networks race, and a few of timm's whose weights are here or can be downloaded. Default:
+    no race; every backbone is searched."""
     recipe: Literal["modern", "published"] = "modern"
     """How trials train. modern: AdamW, warm-up and cosine; a searcher also chooses weight decay, layer decay, label
     smoothing, augmentation and more. published: as for nature_12K, Adam with a step schedule."""
@@ -85,9 +87,10 @@ class FinetuneConfig(SearchConfig):
     """freeze_all trains the head, freeze_partial also the last stages before it, unfreeze_all the whole network; lp_ft
     the head, after a quarter of the epochs the whole network; lora the head and low-rank updates, bitfit the head and
     biases, norm_only the head and norms. Default: the first four, with --recipe published the first three."""
-    k_layers: tuple[int, ...] = (1, 2, 3)
+    k_layers: tuple[int, ...] = DEFAULT_K_LAYERS
     """Numbers of stages before the head that freeze_partial trains. Stages differ: 3 are 99 % of resnet50, 1 is a
-    single layer of efficientnet_v2_s; --plan and `python -m inat.models.backbones` show the parameters."""
+    single layer of efficientnet_v2_s; --plan and `python -m inat.models.backbones` show the parameters. Default: 1 2 3,
+    with --model those that your network has."""
     learning_rates: tuple[float, ...] = (1e-4, 3e-4, 8e-4, 3e-3, 1e-2)
     """Learning rates of the head: a grid tries these values, other searchers any value from the smallest to the
     largest, on a log scale."""
@@ -147,7 +150,7 @@ class FinetuneConfig(SearchConfig):
             object.__setattr__(self, "num_samples", DEFAULT_SAMPLES[self.recipe])
         # Those very tuples: nobody has chosen them.
         if self.model is None and any(self.backbones is names for names in (DEFAULT_BACKBONES, PUBLISHED_BACKBONES)):
-            object.__setattr__(self, "backbones", self._fitting(self.backbones) or self.backbones)
+            object.__setattr__(self, "backbones", self.fitting(self.backbones) or self.backbones)
         problems += [f"{n} has no value" for n in ("backbones", "strategies", "learning_rates", "batch_sizes")
                     if not getattr(self, n)]  # fmt: skip
         if FREEZE_PARTIAL in self.strategies and not self.k_layers:
@@ -175,8 +178,7 @@ class FinetuneConfig(SearchConfig):
             "max_epochs": max(race.max_epochs, grace) if self.max_epochs is UNSET else self.max_epochs,
         }
         if self.backbones is DEFAULT_BACKBONES and self.model is None:
-            fitting = self._fitting(CANDIDATES) if isinstance(self.k_layers, tuple) else ()
-            defaults["backbones"] = fitting or CANDIDATES
+            defaults["backbones"] = self.default_candidates() if isinstance(self.k_layers, tuple) else CANDIDATES
         for name, value in defaults.items():
             object.__setattr__(self, name, value)
 
@@ -220,7 +222,12 @@ class FinetuneConfig(SearchConfig):
             object.__setattr__(self, "strategies", FULL_STRATEGIES)
         return []
 
-    def _fitting(self, names: tuple[str, ...]) -> tuple[str, ...]:
+    def default_candidates(self) -> tuple[str, ...]:
+        """The networks of torchvision that a preset tries if nobody names others."""
+        return self.fitting(CANDIDATES) or CANDIDATES
+
+    def fitting(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Those backbones that --image-size and --k-layers fit, as far as that is known before they are built."""
         k_layers = self.k_layers if FREEZE_PARTIAL in self.strategies else ()
         step = DIGITS_STEP if self.data == DIGITS else 1
         return tuple(name for name in names if backbone_facts(name).fits(self.image_size, k_layers, step))

@@ -80,11 +80,6 @@ class OptimConfig:
         raise_if_any(problems)
 
     @property
-    def alters_images(self) -> bool:
-        """Whether training erases parts of images or mixes them; cached features do not allow that."""
-        return max(self.mixup_alpha, self.cutmix_alpha, self.random_erasing) > 0
-
-    @property
     def step_images(self) -> int:
         """Images of each optimizer step."""
         return self.batch_size * self.accumulate

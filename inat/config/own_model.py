@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from inat.config.backbones import FREEZE_PARTIAL, FULL_STRATEGIES, UNFREEZE_ALL
+from inat.config.own_siblings import read_python, read_siblings
 from inat.config.validation import (
     choice_errors,
     expanded,
@@ -20,11 +21,9 @@ from inat.config.validation import (
     raise_if_any,
     type_errors,
 )
-from inat.errors import ConfigError
 
 MODEL, MODEL_SHA256 = "model", "model_sha256"  # fields of OwnModelConfig; a flat dict with the first describes one
 BUILD = "build"  # the function that is called if the user names none
-MAX_BYTES = 10_000_000
 GIVEN = ("num_classes", "image_size")  # arguments of the function that are the same for all trials
 
 
@@ -51,11 +50,15 @@ def model_errors(config: Any, name: str = MODEL) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A Python file that the user has named, with its content: what runs does not change if the file is edited."""
+    """A Python file that the user has named, with its content: what runs does not change if the file is edited.
+
+    ``siblings`` are the files of its folder that it imports, by relative path, with their content.
+    """
 
     path: Path
     function: str
     source: bytes
+    siblings: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def label(self) -> str:
@@ -64,8 +67,14 @@ class ModelFile:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the content."""
-        return hashlib.sha256(self.source).hexdigest()
+        """SHA-256 of the content; with siblings, of the hashes of all files."""
+        own = hashlib.sha256(self.source).hexdigest()
+        return hashlib.sha256("\n".join([own, *self.sibling_hashes]).encode()).hexdigest() if self.siblings else own
+
+    @property
+    def sibling_hashes(self) -> list[str]:
+        """For each sibling its SHA-256 and its path, as ``sha256sum`` prints them."""
+        return [f"{hashlib.sha256(source).hexdigest()}  {name}" for name, source in self.siblings]
 
     def settings(self) -> dict[str, str]:
         """The settings that all trials with this network share."""
@@ -82,19 +91,10 @@ def read_model_file(text: str) -> ModelFile:
     """Read the file that ``my_net.py:function`` names; ConfigError if that is impossible or if it is no Python."""
     file, function = split_model(text)
     path = expanded(file).absolute()
-    try:
-        if not path.is_file():
-            raise ConfigError(f"there is no file {path}; --model names a Python file with a function {function}()")
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_BYTES // 1_000_000} MB; --model names a Python file")
-        source = path.read_bytes()
-        compile(source, str(path), "exec")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror or error}); --model names a Python file") from error
-    except (SyntaxError, ValueError) as error:  # the latter for NUL characters
-        line = f", line {error.lineno}," if isinstance(error, SyntaxError) and error.lineno else ""
-        raise ConfigError(f"{path}{line} is no valid Python ({getattr(error, 'msg', error)}); correct it") from error
-    return ModelFile(path, function, source)
+    source = read_python(
+        path, "--model names a Python file", f"--model names a Python file with a function {function}()"
+    )
+    return ModelFile(path, function, source, tuple(read_siblings(path, source).items()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,9 +7,8 @@ python -m inat.models.backbones timm:convnext_tiny.fb_in22k
 """
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
@@ -18,100 +17,16 @@ from rich.table import Column, Table
 from rich.text import Text
 from torch import Tensor, nn
 from torchvision import models
-from torchvision.models import WeightsEnum
 
 from analysis.terminal import PlainConsole
 from inat.cli import run_command
-from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL, WHOLE, unknown_backbone_errors
+from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, STRATEGIES, UNFREEZE_ALL, WHOLE
 from inat.config.timm_names import is_timm
 from inat.errors import ConfigError
-from inat.models.stages import (
-    HEAD,
-    StagedNetwork,
-    Stages,
-    feature_stages,
-    googlenet_stages,
-    inception_stages,
-    resnet_stages,
-    vgg_stages,
-    vit_stages,
-)
+from inat.models.published_backbones import BACKBONES, Backbone, get_backbone
+from inat.models.stages import HEAD, StagedNetwork, Stages
+from inat.models.timm_facts import stages_of_timm
 from inat.models.transfer import interpolate_positions, load_body
-
-# The options that torchvision's builders set when they load weights. Without weights, init_weights must be set, or
-# torchvision warns.
-INCEPTION: Mapping[str, Any] = MappingProxyType({"aux_logits": False, "transform_input": True, "init_weights": True})
-
-
-@dataclass(frozen=True, slots=True)
-class Backbone:
-    """A model of torchvision: its ImageNet weights, its conversion to stages, and facts that torchvision publishes."""
-
-    weights: WeightsEnum
-    stages: Callable[[Any], Stages]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of torchvision's builder."""
-    auxiliary: tuple[str, ...] = ()
-    """Prefixes of the keys of auxiliary heads, which only the training of the published weights used."""
-    patch: int = 0
-    """Side in pixels of a vision transformer's patches; 0 for networks that accept any size from ``min_size`` on."""
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels of the images on which the published accuracy was measured."""
-        return int(self.weights.transforms().crop_size[0])
-
-    @property
-    def min_size(self) -> int:
-        """Side in pixels of the smallest images; for vision transformers, torchvision states their own size."""
-        return self.patch or int(max(self.weights.meta["min_size"]))
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Mean of each channel for the normalisation of images."""
-        return tuple(self.weights.transforms().mean)
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """Standard deviation of each channel for the normalisation of images."""
-        return tuple(self.weights.transforms().std)
-
-    @property
-    def top1(self) -> float:
-        """Published top-1 accuracy on ImageNet's validation images, in percent."""
-        return float(self.weights.meta["_metrics"]["ImageNet-1K"]["acc@1"])
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters of the published network, including 1,000 classes and Inception's auxiliary head."""
-        return int(self.weights.meta["num_params"])
-
-    @property
-    def file_name(self) -> str:
-        """Name of the published weights file."""
-        return str(self.weights.url).rpartition("/")[2]
-
-
-BACKBONES: dict[str, Backbone] = {
-    "googlenet": Backbone(
-        models.GoogLeNet_Weights.IMAGENET1K_V1, googlenet_stages, INCEPTION, auxiliary=("aux1.", "aux2.")
-    ),
-    "inception_v3": Backbone(
-        models.Inception_V3_Weights.IMAGENET1K_V1, inception_stages, INCEPTION, auxiliary=("AuxLogits.",)
-    ),
-    "resnet50": Backbone(models.ResNet50_Weights.IMAGENET1K_V2, resnet_stages),
-    "vgg16": Backbone(models.VGG16_Weights.IMAGENET1K_V1, vgg_stages),
-    "efficientnet_v2_s": Backbone(models.EfficientNet_V2_S_Weights.IMAGENET1K_V1, feature_stages),
-    "vit_b_16": Backbone(models.ViT_B_16_Weights.IMAGENET1K_V1, vit_stages, patch=16),
-    "mobilenet_v2": Backbone(models.MobileNet_V2_Weights.IMAGENET1K_V2, feature_stages),
-}
-
-
-def get_backbone(name: str) -> Backbone:
-    """The backbone called ``name``; ConfigError with the known names if there is none."""
-    if name not in BACKBONES:
-        raise ConfigError(*unknown_backbone_errors(name))
-    return BACKBONES[name]
 
 
 def build_backbone(
@@ -175,16 +90,29 @@ def _output(stages: Stages) -> nn.Linear:
 @functools.cache
 def stage_names(name: str) -> tuple[str, ...]:
     """Names of the stages of a backbone, from the first stage to the head; ConfigError for an unknown backbone."""
-    return tuple(stage for stage, _ in _without_memory(name, 1).named_children())
+
+    def build() -> tuple[str, ...]:
+        return tuple(stage for stage, _ in without_memory(name, 1).named_children())
+
+    return stages_of_timm(name, build) if is_timm(name) else build()
 
 
-def _without_memory(name: str, num_classes: int) -> StagedNetwork:
-    """A network whose layers can be counted."""
+def without_memory(name: str, num_classes: int, image_size: int | None = None) -> StagedNetwork:
+    """A network whose layers can be counted; only a few of timm's models take memory for their values.
+
+    Those compute with their own values while they are built or cut, and need real ones.
+    """
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            network = build_backbone(name, num_classes, image_size=image_size)
+    except Exception:  # the code of any model runs without values here
+        if not is_timm(name):
+            raise
+    else:
+        if not network.note:  # it could not be cut, maybe for lack of values
+            return network
     with torch.random.fork_rng(devices=[]):
-        if is_timm(name):  # some of timm's models compute with their own values while they are built
-            return build_backbone(name, num_classes)
-        with torch.device("meta"):
-            return build_backbone(name, num_classes)
+        return build_backbone(name, num_classes, image_size=image_size)
 
 
 def frozen_stage_count(network: StagedNetwork | str, strategy: str, k_layers: int | None = None) -> int:
@@ -230,7 +158,7 @@ def show(command: BackbonesCommand) -> None:
         search_timm(command.search, console)
     for name in command.names or (() if command.search else BACKBONES):
         facts = _facts_of_timm(name) if is_timm(name) else _facts(get_backbone(name))
-        network = _without_memory(name, command.num_classes)
+        network = without_memory(name, command.num_classes)
         note = [Text(f"{name} cannot be cut into more stages: {network.note}")] if network.note else []
         console.print(Text(name, "bold"), facts, *note, _stage_table(network), sep="\n")
 

@@ -17,7 +17,7 @@ from inat.config.timm_names import is_timm
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
 from inat.models.adapters import adapt
-from inat.models.backbones import build_backbone, frozen_stage_count
+from inat.models.backbones import build_backbone, frozen_stage_count, without_memory
 from inat.models.classifier import Classifier
 from inat.models.cnn import build_cnn
 from inat.models.drop_path import drop_path_places, set_drop_path
@@ -140,8 +140,8 @@ def _without_values(model: BackboneConfig) -> Iterator[None]:
 
 def count_trained(model: BackboneConfig, image_size: int, num_classes: int) -> int:
     """Number of parameters that train, counted without memory or time for the network."""
-    with _without_values(model):
-        network = build_backbone(model.backbone, num_classes, image_size=image_size)
+    network = without_memory(model.backbone, num_classes, image_size)
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
         network.freeze(frozen_stage_count(network, model.strategy, model.k_layers))
         adapt(network, model)
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -7,9 +7,8 @@ this process run code: the user names the file, and its content must have that h
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ import tyro
 
 from inat.config.own_model import GIVEN, ModelFile, read_model_file
 from inat.errors import ConfigError
+from inat.models.own_import import Siblings
 
 # The option of commands that use a trained model, whose first argument is called "model" already.
 OwnModelOption = Annotated[str | None, "FILE", tyro.conf.arg(name="model")]
@@ -84,9 +84,10 @@ def own_code(sha256: str, function: str, label: str = "") -> OwnCode:
     build = getattr(module, function, None)
     if not callable(build):
         raise ConfigError(_no_function_error(file, function, module))
-    arguments, any_argument = _arguments(ModelFile(file.path, function, file.source), build)
+    file = replace(file, function=function)
+    arguments, any_argument = _arguments(file, build)
     return OwnCode(
-        file=ModelFile(file.path, function, file.source),
+        file=file,
         build=build,
         arguments=arguments,
         any_argument=any_argument,
@@ -98,12 +99,16 @@ def own_code(sha256: str, function: str, label: str = "") -> OwnCode:
 
 def _not_named_error(sha256: str, label: str) -> str:
     name = label.partition(":")[0]
-    if others := [str(file.path) for file in _named.values() if file.path.name == name]:
+    if others := [file for file in _named.values() if file.path.name == name]:
         return (
-            f"{others[-1]} differs from the {name} of this model, whose SHA-256 is {sha256[:16]}...; restore it, or "
-            "name the copy in the folder model/ of its study with --model"
+            f"{_with_imports(others[-1])} differs from the {name} of this model, whose SHA-256 is {sha256[:16]}...; "
+            "restore it, or name the copy in the folder model/ of its study with --model"
         )
     return f"the network comes from {name}, a Python file that runs only if you name it; add --model {name}"
+
+
+def _with_imports(file: ModelFile) -> str:
+    return f"{file.path} or a file that it imports" if file.siblings else str(file.path)
 
 
 def _no_function_error(file: ModelFile, function: str, module: ModuleType) -> str:
@@ -141,18 +146,28 @@ def _optional(module: ModuleType, name: str, file: ModelFile) -> Callable[..., A
 def _run(sha256: str) -> ModuleType:
     file = _named[sha256]
     module = ModuleType(f"own_model_{sha256[:16]}")
-    module.__file__ = str(file.path)
+    module.__file__, module.__path__ = str(file.path), []
     sys.modules[module.__name__] = module  # dataclasses and type hints look it up
+    siblings = Siblings(module.__name__, file.path.parent, dict(file.siblings))
+    sys.meta_path.append(siblings)  # stays: functions may import when they are called
     try:
-        exec(compile(file.source, str(file.path), "exec"), vars(module))
+        siblings.run(module, compile(file.source, str(file.path), "exec"))
     except (Exception, SystemExit) as error:  # a user's file may raise anything and may call sys.exit
+        sys.meta_path.remove(siblings)
+        for name in [name for name in sys.modules if name.startswith(f"{module.__name__}.")]:
+            del sys.modules[name]  # half-made modules would be found by the next attempt
         raise ConfigError(code_error(file, "running it", error)) from error
     return module
 
 
 def code_error(file: ModelFile, doing: str, error: BaseException) -> str:
     """The message for an error of the user's code: file and line, what was done, and what was raised."""
-    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if Path(frame.filename) == file.path]
-    line = f", line {lines[-1]}" if lines else ""
-    text = " ".join(str(error).split())
-    return f"{file.path}{line}: {doing} raised {type(error).__name__}{f' ({text[:300]})' if text else ''}; correct it"
+    text, place = " ".join(str(error).split()), _place_of(error, file)
+    return f"{place}: {doing} raised {type(error).__name__}{f' ({text[:300]})' if text else ''}; correct it"
+
+
+def _place_of(error: BaseException, file: ModelFile) -> str:
+    """The file, and the line in it, of the user's code that an error comes from."""
+    own = {str(file.path), *(str(file.path.parent / name) for name, _ in file.siblings)}
+    frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in own]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else str(file.path)

@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from analysis.terminal import PlainConsole
 from inat.config.timm_names import TIMM, timm_settings
 from inat.errors import ConfigError
+from inat.models.timm_facts import parameters_of_timm
 
 MOST = 60  # rows: each model is built to count its parameters
 
@@ -51,9 +52,14 @@ def model_table(names: Sequence[str]) -> Table:
 
 
 def _parameters(name: str) -> str:
+    count = parameters_of_timm(name, lambda: _count(name))
+    return "unknown" if count is None else f"{count:,}"
+
+
+def _count(name: str) -> int | None:
     try:
         with torch.device("meta"):  # to count parameters, no memory is needed
             model = timm.create_model(name)
     except Exception:  # some models compute with their own values while they are built
-        return "unknown"
-    return f"{sum(parameter.numel() for parameter in model.parameters()):,}"
+        return None
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -23,7 +23,7 @@ from analysis.files import check_regular
 from inat.config.timm_names import is_timm
 from inat.config.validation import expanded
 from inat.errors import ConfigError
-from inat.models.backbones import get_backbone
+from inat.models.published_backbones import get_backbone
 from inat.models.timm_weights import timm_weights
 from inat.study.archive import check_archive
 

@@ -135,7 +135,10 @@ def _no_room(plan: FeaturePlan, max_cache_gb: float) -> str:
     if make_room(cache, missing, free, max_cache_gb * 1e9, keep):
         return ""
     if missing + reserve_bytes(cache) <= free:
-        return f"and the features of running trials leave no room for them in --max-cache-gb {max_cache_gb:g}"
+        limit = f"--max-cache-gb {max_cache_gb:g}"
+        if missing > max_cache_gb * 1e9:
+            return f"more than {limit}"
+        return f"and those that other trials are reading leave no room for them in {limit}"
     kept = "" if missing > free else f", of which {decimal(reserve_bytes(cache))} are kept for checkpoints"
     return f"and the disk of {cache} has {decimal(free)} free{kept}"
 

@@ -55,21 +55,22 @@ IRRELEVANT = frozenset({
 })  # fmt: skip
 
 
-def settle_precision(config: TrialConfig, record: Path, measure: Measure | None = None) -> TrialConfig:
+def settle_precision(config: TrialConfig, record: Path | None, measure: Measure | None = None) -> TrialConfig:
     """``config`` with the precision that "auto" means for its network on this device; another precision stays.
 
-    ``record`` is the file of the study. The hardware's 16-bit arithmetic is taken unless a training step in it takes
-    more than TOLERANCE times as long as in float32. ``measure`` returns that ratio.
+    ``record`` is the file of the study, None before there is one: a plan then takes, and keeps, the choice of this
+    node's cache. The hardware's 16-bit arithmetic is taken unless a training step in it takes more than TOLERANCE times
+    as long as in float32. ``measure`` returns that ratio.
     """
     lower = resolve_precision("auto")
     if config.precision != "auto" or lower == "32-true" or os.environ.get(SWITCH) == "0":
         return config
     key = network_key(config)
-    known = read_choice(record, key)
+    known = None if record is None else read_choice(record, key)
     if known is None:
         known = _choice_of_node(config, key, measure or measure_ratio)
-        # Another node may have been first; its choice counts.
-        known = keep_choice(record, key, known, config)
+        if record is not None:  # another node may have been first; its choice counts
+            known = keep_choice(record, key, known, config)
     return dataclasses.replace(config, precision=known)
 
 

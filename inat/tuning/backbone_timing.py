@@ -1,7 +1,6 @@
 """Time the stages of a backbone on this machine, and a training step of the whole network."""
 
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +15,7 @@ from inat.models.stages import StagedNetwork
 from inat.training.memory import keep_freed_memory
 from inat.training.precision import autocast, resolve_precision
 from inat.training.precision_choice import FEATURE_USES, TOLERANCE
+from inat.tuning.stopwatch import now
 
 BATCH = {"cpu": 16, "cuda": 64}  # images that are measured together
 PASSES = 3
@@ -87,9 +87,9 @@ def _time_stages(network: StagedNetwork, images: Tensor, precision: Precision) -
     stages, features = [], images
     with torch.inference_mode(), autocast(precision, images.device.type):
         for stage in network:
-            started = _now(images.device.type)
+            started = now(images.device.type)
             features = stage(features)
-            seconds = (_now(images.device.type) - started) / len(images)
+            seconds = (now(images.device.type) - started) / len(images)
             parameters = sum(parameter.numel() for parameter in stage.parameters())
             dtype = str(features.dtype).removeprefix("torch.")
             stages.append(StageCost(seconds, features[0].numel() * features.element_size(), parameters, dtype))
@@ -102,17 +102,11 @@ def _time_steps(network: StagedNetwork, images: Tensor, precision: Precision) ->
     labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
     seconds = []
     for _ in range(PASSES):
-        started = _now(images.device.type)
+        started = now(images.device.type)
         optimizer.zero_grad()
         with autocast(precision, images.device.type):
             logits = network(images)
         functional.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
-        seconds.append(_now(images.device.type) - started)
+        seconds.append(now(images.device.type) - started)
     return seconds[1:]
-
-
-def _now(device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()

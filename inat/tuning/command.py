@@ -42,6 +42,7 @@ from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
 from inat.tuning.kept_features import describe_altering
 from inat.tuning.own_model import describe_own_model
+from inat.tuning.own_stages import with_fitting_stages
 from inat.tuning.racing.begin import race_if_asked
 from inat.tuning.retry_failed import describe_retries
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
@@ -56,7 +57,7 @@ def search_and_report(config: SearchConfig) -> None:
     started = time.monotonic()
     console = PlainConsole()
     race = race_if_asked(config, console.print)
-    config = config if race is None else race.config
+    config = with_fitting_stages(config if race is None else race.config)
     study, space = search.open_study(config) if race is None else search.open_study(config, race.record)
     try:
         if race is not None:

@@ -11,9 +11,10 @@ from inat.constants import MODEL_DIR, SEARCH_KIND
 from inat.errors import StudyError
 from inat.study.atomic_io import as_disk_full_error, atomic_replace
 from inat.study.study import Study
+from inat.tuning.own_stages import describe_stages
 from inat.tuning.worker.trainable import MODEL_FILE
 
-MODEL_INFO = "model"  # key in study.json
+MODEL_INFO, STAGES = "model", "stages"  # key in study.json, and one in its dict
 
 
 def allow_own_model(config: SearchConfig) -> None:
@@ -24,12 +25,14 @@ def allow_own_model(config: SearchConfig) -> None:
         allow_model_file(read_model_file(config.model))
 
 
-def model_info(config: SearchConfig) -> dict[str, Any]:
-    """What study.json records of the file of --model: {} without one."""
+def model_info(config: SearchConfig, stages: int = 0) -> dict[str, Any]:
+    """What study.json records of the file of --model, whose network has ``stages``: {} without one."""
     if config.model is None:
         return {}
     file = read_model_file(config.model)
-    return {MODEL_INFO: {"file": file.path.name, "function": file.function, "sha256": file.sha256}}
+    known = {"file": file.path.name, "function": file.function, "sha256": file.sha256}
+    more = {"imports": file.sibling_hashes, STAGES: stages}
+    return {MODEL_INFO: known | {name: value for name, value in more.items() if value}}
 
 
 def keep_copy(study: Study, config: SearchConfig) -> None:
@@ -40,16 +43,23 @@ def keep_copy(study: Study, config: SearchConfig) -> None:
 
 
 def copy_into(folder: Path, config: SearchConfig, name: str = "") -> None:
-    """Write a copy of the file of --model, if any, into ``folder``, by default under its own name."""
+    """Write a copy of the file of --model, if any, and of the files that it imports into ``folder``.
+
+    The file has by default its own name there.
+    """
     if config.model is None:
         return
     file = read_model_file(config.model)
-    path = folder / (name or file.path.name)
     with as_disk_full_error(folder):
-        folder.mkdir(exist_ok=True)
-        if not path.exists() or path.read_bytes() != file.source:
-            with atomic_replace(path) as partial:
-                partial.write_bytes(file.source)
+        for relative, source in [*file.siblings, (name or file.path.name, file.source)]:
+            _write(folder / relative, source)
+
+
+def _write(path: Path, source: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_bytes() != source:
+        with atomic_replace(path) as partial:
+            partial.write_bytes(source)
 
 
 def copy_of(directory: Path, known: Mapping[str, str]) -> Path:
@@ -65,14 +75,27 @@ def check_model(directory: Path, info: Mapping[str, Any], config: SearchConfig) 
     if known and not _is_complete(known):
         raise StudyError(f"study.json of {directory} does not say which file its network is in; restore it from a copy")
     if known.get("sha256") != now.get("sha256"):
+        changed = _changed_imports(known, now)
+        differs = f"{changed}, which {config.model} imports," if changed else config.model
         raise StudyError(
-            f"{config.model} differs from the {known['file']} with which {directory} began; restore it, pass "
+            f"{differs} differs from the {changed or known['file']} with which {directory} began; restore it, pass "
             f"--model {copy_of(directory, known)}, which is the study's copy, or start a new study"
         )
     if known.get("function") != now.get("function"):
         raise StudyError(
             f"{directory} is a study of {known['function']}() in {known['file']}; add :{known['function']} to --model"
         )
+
+
+def _changed_imports(known: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first file that the network imports and that has another content; "" if there is none."""
+    before, after = (_by_name(info.get("imports", [])) for info in (known, now))
+    return next((name for name in before if name in after and before[name] != after[name]), "")
+
+
+def _by_name(lines: Any) -> dict[str, str]:
+    texts = [line for line in lines if isinstance(line, str)] if isinstance(lines, list) else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in texts)}
 
 
 def _is_complete(known: Mapping[str, Any]) -> bool:
@@ -96,5 +119,7 @@ def describe_own_model(study: Study) -> str:
     if not known:
         return ""
     staged = study.info.get(SEARCH_KIND) != FINETUNE or "strategy" in study.info["space"]
-    whole = "" if staged else "\n        it has no stages(model), so the whole network trains"
-    return f"model   {known['function']}() of {copy_of(study.directory, known)}, the study's copy{whole}\n"
+    remark = describe_stages(known.get(STAGES, 0), study.info["space"])
+    remark = remark if staged else "it has no stages(model), so the whole network trains"
+    more = f"\n        {remark}" if remark else ""
+    return f"model   {known['function']}() of {copy_of(study.directory, known)}, the study's copy{more}\n"

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -14,17 +14,21 @@ from rich.table import Column, Table
 from analysis.terminal import PlainConsole
 from inat.config.search import SearchConfig
 from inat.config.trial import TRAINING_NAMES, TrialConfig, active_params
-from inat.constants import DIGITS
+from inat.config.validation import expanded
+from inat.constants import DIGITS, PRECISION_JSONL
 from inat.data.splits import Splits
 from inat.errors import ConfigError
 from inat.machine import usable_cores, usable_memory
+from inat.study.metadata import read_info
 from inat.study.trial import short_name
+from inat.training.precision_choice import network_key, read_choice, settle_precision
 from inat.tuning.cost_estimate import format_seconds
 from inat.tuning.describe_data import describe_sizes, describe_times
 from inat.tuning.expected_epochs import expected_epochs
 from inat.tuning.network_timing import NetworkSize, NetworkSpeed, measure_speeds, size_of
 from inat.tuning.progress import Progress, describe_nothing_left, describe_trials, describe_unplanned, progress_of
 from inat.tuning.ray_backend.slots import Node, Slots, plan_slots
+from inat.tuning.rules import MEASURED, PRECISION_RULE, RULES
 from inat.tuning.runner import rungs_of
 from inat.tuning.space.domains import optuna_space
 from inat.tuning.task import Task, check_task
@@ -112,7 +116,7 @@ def estimate_cost(task: Task, splits: Splits, progress: Progress) -> SearchCost:
     torch.set_num_threads(max(1, int(slots.cpus)))
     sized = _sorted_by_size(config, draw_params(task, progress), classes)
     chosen = [sized[int((part + 0.5) / TIMED * len(sized))] for part in range(TIMED)]
-    speeds = measure_speeds([each[0] for each in chosen], classes, SECONDS / TIMED)
+    speeds = measure_speeds([_as_trial(task, each[0]) for each in chosen], classes, SECONDS / TIMED)
     rungs, longest = rungs_of(config), config.max_epochs * config.trainings
     before, whole = (
         expected_epochs(trials, rungs.steps, longest, config.reduction_factor)
@@ -131,6 +135,18 @@ def estimate_cost(task: Task, splits: Splits, progress: Progress) -> SearchCost:
         most_parameters=max(size.parameters for _, _, size in sized),
         slots=slots,
     )
+
+
+def _as_trial(task: Task, trial: TrialConfig) -> TrialConfig:
+    """``trial`` in the arithmetic that it will have: the one chosen in its study, or else measured on this machine."""
+    resumed = task.config.resume
+    if resumed is None:
+        return settle_precision(trial, None)
+    study = expanded(resumed)
+    if trial.precision != "auto" or read_info(study).get(RULES, {}).get(PRECISION_RULE) != MEASURED:
+        return trial
+    known = read_choice(study / PRECISION_JSONL, network_key(trial))  # a plan adds nothing to the study
+    return settle_precision(trial, None) if known is None else replace(trial, precision=known)
 
 
 def draw_params(task: Task, progress: Progress) -> list[Mapping[str, Any]]:

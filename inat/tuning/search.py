@@ -77,7 +77,7 @@ def open_study(config: SearchConfig, race: Mapping[str, Any] | None = None) -> t
             GRID: task.grid,
             CLASS_COUNTS: class_counts(splits),
             backbone_checks.WEIGHTS: weights,
-            **model_info(config),
+            **model_info(config, task.own_stages),
             RULES: new_rules(),
         }
         info |= {} if race is None else {RACE: dict(race)}

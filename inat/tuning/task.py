@@ -12,6 +12,7 @@ from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
 from inat.errors import ConfigError
 from inat.tuning.loggers import wandb_logger
 from inat.tuning.own_model import allow_own_model
+from inat.tuning.own_stages import with_fitting_stages
 from inat.tuning.space import backbone_checks, presets
 from inat.tuning.space.grid import grid_of
 from inat.tuning.space.initial_points import read_initial_points
@@ -22,6 +23,7 @@ class Task:
     """A checked search: its settings with automatic values filled in, its space and its images.
 
     ``grid`` are the configurations of a grid search, [] for a sampler. ``start_from`` are those that are tried first.
+    ``own_stages`` counts the stages of a user's network with the head, 0 for one without, and for other networks.
     """
 
     config: SearchConfig
@@ -29,6 +31,7 @@ class Task:
     grid: list[dict[str, Any]]
     start_from: list[dict[str, Any]]
     data: DataSummary
+    own_stages: int = 0
 
     def load(self) -> Splits:
         """Decode the images at each size that trials need, unless the cache has them, and return the first splits.
@@ -44,7 +47,7 @@ def check_task(config: SearchConfig) -> Task:
 
     Raises ConfigError or DataError.
     """
-    config = config.resolved()
+    config = with_fitting_stages(config.resolved())
     allow_own_model(config)
     space = presets.space_of(config)
     grid = grid_of(space) if config.searcher == "grid" else []
@@ -53,16 +56,17 @@ def check_task(config: SearchConfig) -> Task:
         download(config.data_config())
     data = inspect_data(config.data_config())
     check_metric(config, data)
+    stages = 0
     if config.model is not None:
         from inat.tuning.own_model_check import check_own_model  # loads torch, which other searches do without
 
-        check_own_model(config, space, len(data.classes))
+        stages = check_own_model(config, space, len(data.classes)).stages
     wandb_logger.check_login(config.wandb)
     if config.compile:
         from inat.training.precision import check_compiler  # loads torch, which the search itself does not need
 
         check_compiler()
-    return Task(config, space, grid, start_from, data)
+    return Task(config, space, grid, start_from, data, stages)
 
 
 def check_metric(config: SearchConfig, data: DataSummary) -> None:

@@ -3,7 +3,8 @@ import pytest
 from inat.config.backbones import BACKBONE_FACTS, BACKBONE_NAMES
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
-from inat.models.backbones import BACKBONES, stage_names
+from inat.models.backbones import stage_names
+from inat.models.published_backbones import BACKBONES
 
 PARAMS = {"data": "photos", "strategy": "freeze_all", "learning_rate": 1e-3, "batch_size": 8, "max_epochs": 1}
 

@@ -102,7 +102,6 @@ def test_the_published_training_is_the_default(cnn_params):
     off = ("weight_decay", "label_smoothing", "mixup_alpha", "cutmix_alpha", "random_erasing", "ema_decay")
     assert [getattr(config.optim, name) for name in off] == [0] * len(off)
     assert not config.data.light_augmentation
-    assert not config.optim.alters_images
 
 
 def test_the_settings_of_a_study_leave_out_every_hyperparameter_of_the_augmentation():

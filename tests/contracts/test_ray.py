@@ -20,7 +20,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from inat.tuning.ray_backend import error_texts, tokens
-from inat.tuning.ray_backend.private_session import LOOPBACK_SWITCH
+from inat.tuning.ray_backend.private_session import LOOPBACK_SWITCH, PREFIX_SWITCH
 from inat.tuning.ray_backend.session import ENVIRONMENT
 from inat.tuning.ray_backend.temporary_directory import SOCKET
 from tests.paths import ROOT
@@ -42,6 +42,13 @@ def test_the_switch_that_keeps_a_private_session_on_the_loopback_device():
     assert isinstance(ray_constants.ENABLE_RAY_CLUSTER, bool), "private_session.private_ray: it has moved"
     assert LOOPBACK_SWITCH in inspect.getsource(ray_constants)
     assert "ENABLE_RAY_CLUSTER" in inspect.getsource(services)
+
+
+def test_the_switch_of_the_prefix_of_what_workers_print():
+    # private_session.private_ray sets it before ray.init, which reads it from the module at that moment.
+    assert isinstance(ray_constants.RAY_DISABLE_WORKER_LOG_PREFIX, bool), "private_session.private_ray: it has moved"
+    assert "ray_constants.RAY_DISABLE_WORKER_LOG_PREFIX" in inspect.getsource(ray._private.worker)
+    assert PREFIX_SWITCH in inspect.getsource(ray_constants)
 
 
 def test_the_token_that_ray_keeps_can_be_read_again():

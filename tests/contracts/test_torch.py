@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from inat.config.backbones import BACKBONE_NAMES
-from inat.models.backbones import BACKBONES
+from inat.models.published_backbones import BACKBONES
 from inat.training.memory import is_out_of_memory
 from inat.training.precision import COMPILED_VARIABLE
 

@@ -9,7 +9,6 @@ from torchvision.models import WeightsEnum, get_model
 from inat.config.backbones import BACKBONE_FACTS, BACKBONE_NAMES, STRATEGIES
 from inat.errors import ConfigError
 from inat.models.backbones import (
-    BACKBONES,
     BackbonesCommand,
     StagedNetwork,
     build_backbone,
@@ -17,6 +16,7 @@ from inat.models.backbones import (
     show,
     stage_names,
 )
+from inat.models.published_backbones import BACKBONES
 from tests.models.published import published
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -3,8 +3,14 @@ import json
 import pytest
 
 from inat.errors import ConfigError
+from inat.models import own_code as own_code_module
 from inat.models.own_code import allow_named, own_code
 from tests.own_networks import MODULE, PLAIN, STAGED, allowed, write_net
+
+
+@pytest.fixture(autouse=True)
+def nothing_named(monkeypatch):
+    monkeypatch.setattr(own_code_module, "_named", {})
 
 
 def test_a_file_runs_only_if_it_was_named(tmp_path):

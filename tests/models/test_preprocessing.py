@@ -9,7 +9,7 @@ from PIL import Image
 from inat.config.backbones import BACKBONE_NAMES
 from inat.config.trial import DataConfig, TrialConfig
 from inat.data.datamodule import ImageDataModule
-from inat.models.backbones import BACKBONES
+from inat.models.published_backbones import BACKBONES
 
 OPTIM = {"learning_rate": 1e-3, "batch_size": 4, "max_epochs": 1}
 

@@ -15,7 +15,8 @@ from torchvision.models import get_model
 
 from inat.errors import ConfigError
 from inat.models import weights
-from inat.models.backbones import BACKBONES, build_backbone
+from inat.models.backbones import build_backbone
+from inat.models.published_backbones import BACKBONES
 from inat.models.weights import find_weights, load_weights
 
 CONTENT = b"weights" * 1000

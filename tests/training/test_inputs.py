@@ -261,6 +261,11 @@ def test_features_of_another_training_make_room_for_new_ones(backbone_params):
     assert len(before - set(kept_directories(backbone_params))) == 1  # the oldest; the other one fits
 
 
+def test_a_limit_below_the_features_of_one_trial_is_named_as_the_cause(backbone_params):
+    (row,) = rows_of(backbone_params | {"max_cache_gb": 1e-5, "max_epochs": 1})
+    assert row["note"].endswith(", more than --max-cache-gb 1e-05")
+
+
 def test_mixup_of_a_head_mixes_features_and_other_alterations_are_noted(backbone_params):
     short = backbone_params | {"mixup_alpha": 0.4, "max_epochs": 2}
     rows = rows_of(short | NEW)

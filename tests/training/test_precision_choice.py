@@ -53,6 +53,13 @@ def test_a_choice_is_made_once_per_network_and_the_studys_choice_counts(config, 
     assert settle_precision(config, third, never).precision == "bf16-mixed"
 
 
+def test_a_plan_keeps_its_choice_for_the_search(config, tmp_path):
+    assert settle_precision(config, None, lambda *_: 2.0).precision == "32-true"
+    assert settle_precision(config, None, never).precision == "32-true"
+    assert settle_precision(config, tmp_path / "study.jsonl", never).precision == "32-true"
+    assert len((tmp_path / "cache" / "precision.jsonl").read_text().splitlines()) == 1
+
+
 def test_a_precision_that_was_given_stays_and_so_does_a_processor_without_16_bit(config, tmp_path, monkeypatch):
     given = replace(config, precision="bf16-mixed")
     assert settle_precision(given, tmp_path / "precision.jsonl", never) == given

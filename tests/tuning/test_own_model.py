@@ -229,3 +229,41 @@ def test_stages_are_searched_with_kept_features(tmp_path):
     assert trials["trainable_parameters"].is_unique
     kept = [path for path in (tmp_path / "cache").glob("features-my_net-train-*") if path.is_dir()]
     assert len(kept) == 2  # of freeze_all and freeze_partial
+
+
+IMPORTING = f"from blocks.act import act\n{PLAIN.replace('nn.ReLU()', 'act()')}"
+
+
+def write_blocks(folder: Path, activation: str = "ReLU") -> None:
+    (folder / "blocks").mkdir(exist_ok=True)
+    (folder / "blocks" / "act.py").write_text(f"from torch import nn\ndef act():\n    return nn.{activation}()\n")
+
+
+def test_files_beside_the_network_belong_to_the_study(tmp_path):
+    write_blocks(tmp_path)
+    directory = new_study(tmp_path, IMPORTING)
+    copy = directory / "model" / "my_net.py"
+    assert (directory / "model" / "blocks" / "act.py").read_text() == (tmp_path / "blocks" / "act.py").read_text()
+    assert [line.split()[1] for line in read_info(directory)["model"]["imports"]] == ["blocks/act.py"]
+    write_blocks(tmp_path, "GELU")
+    differs = f"blocks/act.py, which {tmp_path}/my_net.py imports, differs from the blocks/act.py with which .* began; "
+    with pytest.raises(StudyError, match=f"{differs}restore it, pass --model .*/model/my_net.py, which"):
+        resumed(directory, *options(tmp_path), "--model", str(tmp_path / "my_net.py"))
+    resumed(directory, *options(tmp_path), "--model", str(copy))
+    write_blocks(copy.parent, "GELU")
+    with pytest.raises(StudyError, match="blocks/act.py, which .* differs"):
+        resumed(directory, *options(tmp_path), "--model", str(copy))
+
+
+def test_a_study_of_the_default_numbers_of_stages_is_resumed(tmp_path):
+    path = write_net(tmp_path, STAGED)
+    config = FinetuneConfig(data="digits", image_size=8, model=str(path), name="study", storage_path=tmp_path,
+                            cache_dir=tmp_path / "cache", num_samples=2)  # fmt: skip
+    study, _ = search.open_study(config)
+    study.close()
+    assert list(study.info["config"]["k_layers"]) == [1]
+    assert "it has 2 stages before the head: --k-layers 1\n" in describe_own_model(study)
+    again = parse_search(FinetuneConfig, "", ["--resume", str(study.directory), "--model", str(path),
+                                                *options(tmp_path)])  # fmt: skip
+    study, _ = search.open_study(again)
+    study.close()

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -41,6 +42,16 @@ def test_the_timed_configurations_are_the_same_each_time_and_rise_in_size(measur
     first = list(measured)
     cost_of(config)
     assert measured[len(first) :] == first
+
+
+def test_networks_are_timed_in_the_arithmetic_that_was_measured_for_them(measured, monkeypatch):
+    def settle(trial, record):
+        assert record is None
+        return replace(trial, precision="bf16-mixed")
+
+    monkeypatch.setattr(scratch_plan, "settle_precision", settle)
+    cost_of(SearchConfig(data="digits", num_samples=12))
+    assert {config.precision for config in measured} == {"bf16-mixed"}
 
 
 def test_the_time_is_that_of_all_epochs_over_the_slots(measured):

@@ -9,9 +9,11 @@ from torch.nn import functional
 
 from inat.config.cnn import CNNConfig
 from inat.config.search import SearchConfig
+from inat.config.trial import Precision, TrialConfig
 from inat.machine import usable_cores
 from inat.models.cnn import build_cnn
 from inat.training.precision import autocast
+from inat.training.precision_choice import settle_precision
 
 # One network from the middle of each space; by --space auto, the small one is for images up to 32 px.
 MIDDLE = {"first_layer_filters": 64, "filter_org": 1.0, "conv_layers": 4, "activation": "gelu", "dropout": 0.3,
@@ -64,6 +66,7 @@ def _measure(config: SearchConfig, classes: int, device: str) -> float:
     batch = GPU_BATCH if device == "cuda" else min(64, max(2, CPU_PIXELS // size**2))
     settings: dict[str, Any] = SMALL if config.default_space == "small" else MIDDLE
     model = CNNConfig(**settings | {"conv_layers": min(settings["conv_layers"], size.bit_length() - 1)})
+    precision = _precision(config, settings | {"conv_layers": model.conv_layers}, batch)
     network = build_cnn(model, size, max(2, classes)).to(device)
     network = network.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(network.parameters())
@@ -71,7 +74,7 @@ def _measure(config: SearchConfig, classes: int, device: str) -> float:
     labels = torch.zeros(batch, dtype=torch.long, device=device)
     started, steps = 0.0, 0
     while True:
-        with autocast(config.precision, device):
+        with autocast(precision, device):
             loss = functional.cross_entropy(network(images), labels)
         optimizer.zero_grad()
         loss.backward()
@@ -84,3 +87,9 @@ def _measure(config: SearchConfig, classes: int, device: str) -> float:
         spent = time.perf_counter() - started
         if steps == MAX_STEPS or spent > MAX_SECONDS:
             return spent / steps / batch
+
+
+def _precision(config: SearchConfig, network: dict[str, Any], batch: int) -> Precision:
+    """What --precision means for this network on this machine, as for a trial."""
+    own = network | {"learning_rate": 1e-3, "batch_size": batch, "use_augmentation": False}
+    return settle_precision(TrialConfig.from_params(config.trial_settings() | own), None).precision

@@ -6,6 +6,7 @@ from typing import TypeVar
 from analysis.markdown import format_duration
 from inat.config.backbones import UNFREEZE_ALL
 from inat.errors import ConfigError
+from inat.tuning.racing.forecast import most_that_fit
 from inat.tuning.racing.probes import Candidate
 from inat.tuning.racing.waves import Choice
 
@@ -79,6 +80,4 @@ def choose_full(
         leader: cost for leader in leaders for choice, cost in costs[leader].items()
         if choice.strategy == UNFREEZE_ALL and cost <= seconds
     }  # fmt: skip
-    slowest = sorted(whole.values(), reverse=True)[:most]
-    count = max((n for n in range(1, len(slowest) + 1) if sum(slowest[:n]) <= seconds), default=0)
-    return list(whole), count
+    return list(whole), most_that_fit(whole.values(), most, seconds)

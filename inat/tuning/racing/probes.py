@@ -1,6 +1,7 @@
 """Probe one backbone: its features of all images, then nearest neighbours and an exact linear probe on them."""
 
 import dataclasses
+import statistics
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,8 +24,9 @@ from inat.models.probe import fit_probe, neighbour_votes
 from inat.models.stages import StagedNetwork
 from inat.training.precision import autocast
 from inat.tuning.racing.scores import as_logits, interval_of, value_of
+from inat.tuning.stopwatch import now
 
-TIMED = 8  # images whose forward pass is timed
+TIMED, PASSES = 8, 3  # images whose forward pass is timed, and how often
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +95,15 @@ def _seconds_per_image(prefix: StagedNetwork, size: int, trial: TrialConfig) -> 
     try:
         with torch.inference_mode(), autocast(trial.precision, device.type):
             prefix(pixels[:1])  # a warm-up
-            started = _now(device)
-            prefix(pixels)
-            return (_now(device) - started) / TIMED
+            return statistics.median(_seconds_of(prefix, pixels) for _ in range(PASSES)) / TIMED
     finally:
         prefix.cpu()  # the trials of this process share these modules
+
+
+def _seconds_of(prefix: StagedNetwork, pixels: Tensor) -> float:
+    started = now(pixels.device.type)
+    prefix(pixels)
+    return now(pixels.device.type) - started
 
 
 def probe(config: FinetuneConfig, candidate: Candidate) -> Probe:
@@ -159,9 +165,3 @@ def vectors_of(features: Features) -> tuple[Tensor, Tensor]:
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()

@@ -10,7 +10,8 @@ from analysis.markdown import format_duration
 from inat.config.finetune import FinetuneConfig
 from inat.data.splits import Splits, load_splits
 from inat.errors import CacheFullError, ConfigError, DataError
-from inat.tuning.racing.budget import choose_probes
+from inat.tuning.racing.budget import choose_probes, from_small_to_large
+from inat.tuning.racing.forecast import SLACK
 from inat.tuning.racing.probes import Candidate, Probe, check_classes, probe, probe_config, time_candidate
 
 PrintLine = Callable[[RenderableType], object]
@@ -59,7 +60,10 @@ def probe_all(
     Features that are too large for the disk, or a probe that fails in another way, skip that backbone. Raises
     ConfigError with the reasons if no probe is left.
     """
-    wanted = choose_probes(candidates, float("inf") if seconds is None else seconds, 1.0)
+    limit = float("inf") if seconds is None else seconds
+    # One that seems too long may fit at the real speed, which the first probe shows.
+    wanted = [one for one in from_small_to_large(candidates) if one.seconds <= SLACK * limit]
+    wanted = wanted or choose_probes(candidates, limit, 1.0)
     for candidate in candidates:
         if candidate not in wanted:
             _skip(
@@ -69,15 +73,17 @@ def probe_all(
                 skipped,
             )
     probes: list[Probe] = []
-    ends = time.monotonic() + (float("inf") if seconds is None else seconds)
+    ends, expected, real = time.monotonic() + limit, 0.0, 0.0
     for number, candidate in enumerate(wanted, 1):
-        if probes and time.monotonic() + candidate.seconds > ends:
+        slowness = real / expected if expected else 1.0
+        if probes and time.monotonic() + slowness * candidate.seconds > ends:
             _skip(candidate.backbone, "the time for probes is used up", print_line, skipped)
             continue
         size = f"{candidate.image_size} px"
         print_line(f"probe   {number} of {len(wanted)}: {candidate.backbone}, {size}, about {_duration(candidate)}")
         try:
             probes.append(probe(config, candidate))
+            expected, real = expected + candidate.seconds, real + (probes[-1].feature_seconds or 0.0)
         except (ConfigError, DataError, CacheFullError) as error:
             _skip(candidate.backbone, str(error), print_line, skipped)
     if not probes:

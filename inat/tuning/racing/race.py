@@ -25,9 +25,11 @@ from inat.models.backbones import frozen_stage_count
 from inat.study.atomic_io import as_disk_full_error
 from inat.tuning.backbone_timing import measure_backbone
 from inat.tuning.racing.budget import choose_full, choose_partial, choose_probes, from_small_to_large
+from inat.tuning.racing.forecast import Expected, Forecast
 from inat.tuning.racing.probes import Candidate, Probe
 from inat.tuning.racing.probing import PrintLine, first_splits, probe_all, time_candidates
 from inat.tuning.racing.table import CAVEAT, probe_table, ranked, write_probes
+from inat.tuning.racing.timm_candidates import with_timm_candidates
 from inat.tuning.racing.waves import WAVES, Choice, Waves
 from inat.tuning.task import check_task
 from inat.tuning.trial_cost import ImageCounts, trial_cost
@@ -58,7 +60,7 @@ def run_race(config: FinetuneConfig, print_line: PrintLine) -> Race:
     """
     started = time.monotonic()
     preset, budget = RACES[config.preset or ""], seconds_of(config.time_budget) or 0.0
-    candidates, splits, skipped = _candidates(config, print_line)
+    config, candidates, splits, skipped = _candidates(config, print_line)
     chosen = choose_probes(candidates, budget, preset.probe_share)
     print_line(describe_budget(preset, budget, candidates, chosen))
     left = preset.probe_share * budget - (time.monotonic() - started)
@@ -69,13 +71,14 @@ def run_race(config: FinetuneConfig, print_line: PrintLine) -> Race:
     leaders = ranked(probing.probes, config.objective)[: preset.partial]
     costs = {probe.backbone: _costs(config, probe, splits) for probe in leaders}
     left = max(0.0, budget - (time.monotonic() - started))
-    waves, spent = plan_waves(preset, [probe.backbone for probe in leaders], costs, left)
+    epochs = config.max_epochs * config.trainings
+    waves, spent = plan_waves(preset, [probe.backbone for probe in leaders], costs, left, epochs)
     print_line(describe_waves(waves, spent, costs))
     search = limited_to(config, waves)
     record = {
-        "preset": config.preset, "candidates": list(config.backbones), "skipped": dict(probing.skipped),
-        "chosen": list(search.backbones), WAVES: waves.to_json(), "planned_seconds": spent,
-        "seconds": round(time.monotonic() - started, 1),
+        "preset": config.preset, "candidates": list(dict.fromkeys([*config.backbones, *skipped])),
+        "skipped": dict(probing.skipped), "chosen": list(search.backbones), WAVES: waves.to_json(),
+        "planned_seconds": spent, "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # for the trials
@@ -85,14 +88,18 @@ def run_race(config: FinetuneConfig, print_line: PrintLine) -> Race:
 def print_race_plan(config: FinetuneConfig, print_line: PrintLine) -> None:
     """Print how a race would spend its budget, without probing; images are decoded into the cache."""
     preset, budget = RACES[config.preset or ""], seconds_of(config.time_budget) or 0.0
-    candidates, _, _ = _candidates(config, print_line)
+    config, candidates, _, _ = _candidates(config, print_line)
     print_line(describe_budget(preset, budget, candidates, choose_probes(candidates, budget, preset.probe_share)))
 
 
-def _candidates(config: FinetuneConfig, print_line: PrintLine) -> tuple[list[Candidate], Splits, dict[str, str]]:
+def _candidates(
+    config: FinetuneConfig, print_line: PrintLine
+) -> tuple[FinetuneConfig, list[Candidate], Splits, dict[str, str]]:
+    """``config`` with all backbones that race, those that can be probed, the images, and why others cannot."""
     check_task(config)
-    splits, skipped = first_splits(config), {}  # type: ignore[var-annotated]
-    return time_candidates(config, print_line, skipped), splits, skipped
+    splits, skipped = first_splits(config), dict[str, str]()
+    config = with_timm_candidates(config, print_line, skipped)
+    return config, time_candidates(config, print_line, skipped), splits, skipped
 
 
 def _costs(config: FinetuneConfig, probe: Probe, splits: Splits) -> dict[Choice, float]:
@@ -121,23 +128,38 @@ def choices_of(config: FinetuneConfig) -> list[Choice]:
     ]
 
 
-def plan_waves(preset: RacePreset, leaders: Sequence[str], costs: Costs, left: float) -> tuple[Waves, dict[str, float]]:
-    """The waves of a race within the ``left`` seconds, and the predicted seconds of each."""
+def plan_waves(
+    preset: RacePreset, leaders: Sequence[str], costs: Costs, left: float, epochs: int
+) -> tuple[Waves, dict[str, float]]:
+    """The waves of a race within the ``left`` seconds, and the predicted seconds of each.
+
+    A trial that nothing stops trains ``epochs``.
+    """
     partial, partial_seconds = choose_partial(leaders, costs, preset.partial_of(left))
-    whole, full = choose_full(leaders, costs, preset.full, preset.full_of(max(0.0, left - partial_seconds)))
+    full_seconds = preset.full_of(max(0.0, left - partial_seconds))
+    whole, full = choose_full(leaders, costs, preset.full, full_seconds)
     if not partial and not whole:  # only unfreeze_all is allowed, and it is too slow: the study needs a trial
         whole, full = [min(leaders, key=lambda leader: min(costs[leader].values()))], 1
-    waves = Waves([{"backbone": leader} | choice.params() for leader, choice in partial], whole, full)
+    expected = [
+        Expected({"backbone": leader} | choice.params(), round(seconds, 3))
+        for leader in leaders
+        for choice, seconds in costs[leader].items()
+    ]
+    forecast = Forecast(expected, preset.partial_of(left), full_seconds, preset.full, epochs)
+    waves = Waves([{"backbone": leader} | choice.params() for leader, choice in partial], whole, full, forecast)
     slowest = sorted((costs[name][Choice(UNFREEZE_ALL)] for name in whole), reverse=True)[:full]
     return waves, {"partial": round(partial_seconds, 1), "full": round(sum(slowest), 1)}
 
 
 def limited_to(config: FinetuneConfig, waves: Waves) -> FinetuneConfig:
-    """The search over what the waves contain: its backbones, strategies and numbers of stages."""
-    backbones = tuple(dict.fromkeys([*(str(params["backbone"]) for params in waves.partial), *waves.whole]))
+    """The search over what the waves contain or may grow by: its backbones, strategies and numbers of stages."""
+    possible = [one.params for one in waves.forecast.possible()] if waves.forecast else []
+    partial = [*waves.partial, *(params for params in possible if params["strategy"] not in WHOLE)]
+    whole = [*waves.whole, *(str(params["backbone"]) for params in possible if params["strategy"] == UNFREEZE_ALL)]
+    backbones = tuple(dict.fromkeys([*(str(params["backbone"]) for params in partial), *whole]))
     # Where a whole network fits, the last trials may also be those of other strategies that train every stage.
-    used = {str(params["strategy"]) for params in waves.partial} | (set(WHOLE) if waves.full else set())
-    k_layers = tuple(k for k in config.k_layers if k in {params.get("k_layers") for params in waves.partial})
+    used = {str(params["strategy"]) for params in partial} | (set(WHOLE) if whole else set())
+    k_layers = tuple(k for k in config.k_layers if k in {params.get("k_layers") for params in partial})
     return replace(
         config,
         backbones=backbones,
@@ -171,11 +193,16 @@ def describe_waves(waves: Waves, seconds: Mapping[str, float], costs: Costs) -> 
         duration = format_duration(max(1, seconds["partial"]))
         trials = counted(len(waves.partial), "frozen or partly frozen trial")
         missing = sum(not choice.trains_all for leader in costs.values() for choice in leader) - len(waves.partial)
-        more = f"; {missing} more would take too long" if missing else ""
+        possible = waves.forecast.possible() if waves.forecast else []
+        later = sum(one.strategy not in WHOLE and one.params not in waves.partial for one in possible)
+        more = f"; {later} more if trials turn out faster" if later else ""
+        more += f"; {missing - later} more would take too long" if missing > later else ""
         lines.append(f"leaders {', '.join(names)}: {trials}, {duration}{more}")
     if waves.full:
         duration = format_duration(max(1, seconds["full"]))
         lines.append(f"then    whole network of the best {waves.full} of {', '.join(waves.whole)}, at most {duration}")
     else:
-        lines.append("then    no whole network: none of the leaders trains within its share of the budget")
+        possible = waves.forecast.possible() if waves.forecast else []
+        unless = ", unless trials turn out faster" if any(one.strategy == UNFREEZE_ALL for one in possible) else ""
+        lines.append(f"then    no whole network: none of the leaders trains within its share of the budget{unless}")
     return "\n".join([*lines, "then    more trials of the best backbone until the budget or --num-samples ends"])

@@ -6,7 +6,7 @@ before the last trials of the wave before have ended, and then goes by the value
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from ray.tune.search.sample import Categorical, Domain, Float, LogUniform
@@ -15,10 +15,10 @@ from inat.config.backbones import FREEZE_PARTIAL, UNFREEZE_ALL, WHOLE
 from inat.config.objective import Objective
 from inat.config.trial import active_params
 from inat.study.trial import Trial
+from inat.tuning.racing.forecast import CHOSEN, Forecast, chosen
 from inat.tuning.space.domains import all_values
 
 WAVES = "waves"  # in the record of a race
-CHOSEN = ("backbone", "strategy", "k_layers")  # what a race decides; the rest has one value in all of its waves
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,12 +43,14 @@ class Waves:
     """The waves of a race.
 
     ``partial`` are the trials that come first. Then ``full`` of the backbones in ``whole`` train without frozen stages,
-    the best ones so far. Then the best backbone goes on with hyperparameters of the sampler.
+    the best ones so far. Then the best backbone goes on with hyperparameters of the sampler. With a ``forecast``, the
+    first two waves grow if trials turn out faster than expected; races of earlier versions have none.
     """
 
     partial: Sequence[Mapping[str, Any]]
     whole: Sequence[str]
     full: int
+    forecast: Forecast | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a part of study.json."""
@@ -57,7 +59,22 @@ class Waves:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """What ``to_json`` made."""
-        return cls([dict(params) for params in values["partial"]], list(values["whole"]), int(values["full"]))
+        forecast = None if values.get("forecast") is None else Forecast.from_json(values["forecast"])
+        partial = [dict(params) for params in values["partial"]]
+        return cls(partial, list(values["whole"]), int(values["full"]), forecast)
+
+    def planned_again(self, trials: Iterable[Trial]) -> "Waves":
+        """The waves that fit at the speed of ``trials``: what was planned stays, and more may come."""
+        slowness = None if self.forecast is None else self.forecast.slowness(trials)
+        if self.forecast is None or slowness is None:
+            return self
+        whole, full = self.forecast.whole(slowness)
+        return replace(
+            self,
+            partial=[*self.partial, *self.forecast.more_partial(self.partial, slowness)],
+            whole=list(dict.fromkeys([*self.whole, *whole])),
+            full=max(self.full, full),
+        )
 
 
 def next_params(
@@ -67,10 +84,11 @@ def next_params(
 
     The trials of the waves have the same middle values of everything else, so that they differ in what they compare.
     """
-    tried = {_chosen(trial.params) for trial in trials}
+    waves = waves.planned_again(trials)
+    tried = {chosen(trial.params) for trial in trials}
     middle = {name: middle_of(domain) for name, domain in space.items() if name not in CHOSEN}
     for params in waves.partial:
-        if _chosen(params) not in tried:
+        if chosen(params) not in tried:
             return middle | dict(params)
     ranking = rank_backbones(trials, objective)
     begun = {trial.params["backbone"] for trial in trials if trial.params.get("strategy") == UNFREEZE_ALL}
@@ -121,8 +139,3 @@ def middle_of(domain: Domain) -> Any:
     else:
         middle = (lower + upper) / 2
     return float(middle) if isinstance(domain, Float) else int(middle)
-
-
-def _chosen(params: Mapping[str, Any]) -> tuple[Any, ...]:
-    active = active_params(params)
-    return tuple(active.get(name) for name in CHOSEN)

@@ -1,5 +1,6 @@
 """A Ray session on this machine that no other user can reach, for the length of one search."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -22,6 +23,8 @@ LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 # Nothing passes through the object store, because trials open the image store themselves. Ray's minimum is 75 MB.
 OBJECT_STORE_BYTES = 100_000_000
 LOCK = "lock"
+# What workers print appears in the terminal behind "(run_trial pid=...)". Ray reads this variable when it is imported.
+PREFIX_SWITCH = "RAY_DISABLE_WORKER_LOG_PREFIX"
 
 
 @contextmanager
@@ -38,6 +41,8 @@ def private_ray(level: int) -> Iterator[None]:
     ):
         tokens.read_environment_again()
         before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+        if level > logging.INFO and PREFIX_SWITCH not in os.environ:  # with --debug, it matters which process it was
+            ray_constants.RAY_DISABLE_WORKER_LOG_PREFIX = True
         try:
             with as_start_error(place):
                 ray.init(

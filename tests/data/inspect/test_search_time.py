@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import pytest
+import torch
 
 from inat.config.search import SearchConfig
 from inat.data.inspect import search_time
@@ -18,3 +21,17 @@ def test_time_grows_with_trials_and_images(monkeypatch):
 def test_any_image_size_can_be_measured(size, monkeypatch):
     monkeypatch.setattr(search_time, "MAX_STEPS", 1)
     assert seconds_per_image(SearchConfig(data="photos", image_size=size), 3, "cpu") > 0
+
+
+def test_the_network_is_timed_in_the_arithmetic_that_was_measured_for_it(monkeypatch):
+    used = []
+
+    def autocast(precision, device):
+        used.append(precision)
+        return torch.autocast(device, enabled=False)
+
+    monkeypatch.setattr(search_time, "MAX_STEPS", 1)
+    monkeypatch.setattr(search_time, "autocast", autocast)
+    monkeypatch.setattr(search_time, "settle_precision", lambda trial, record: replace(trial, precision="16-mixed"))
+    seconds_per_image(SearchConfig(data="photos", image_size=16), 3, "cpu")
+    assert set(used) == {"16-mixed"}

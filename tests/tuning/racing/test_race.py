@@ -115,7 +115,7 @@ def test_a_plan_probes_nothing(lines, monkeypatch):
 def test_waves_fit_what_is_left(left, partial, whole):
     head, last, all_of_it = Choice("freeze_all"), Choice("freeze_partial", 1), Choice("unfreeze_all")
     costs = {name: {head: 2.0, last: 18.0, all_of_it: 25.0} for name in ("a", "b", "c")}
-    waves, seconds = race.plan_waves(RACES["fast"], ["a", "b", "c"], costs, left)
+    waves, seconds = race.plan_waves(RACES["fast"], ["a", "b", "c"], costs, left, 10)
     assert (len(waves.partial), waves.full) == (partial, whole)
     assert waves.partial[0] == {"backbone": "a", "strategy": "freeze_all"}
     assert seconds["partial"] <= RACES["fast"].partial_of(left)
@@ -152,3 +152,18 @@ def test_a_preset_is_one_study_that_resumes_without_probing_again(tmp_path):
     assert "probe   " not in again.stdout
     assert f"race    {', '.join(info['race']['chosen'])} chosen, see backbones.csv" in again.stdout
     assert "6 of them already ended" in again.stdout
+
+
+def test_a_probe_that_seems_too_long_is_made_if_the_first_one_was_faster_than_expected(monkeypatch):
+    made = []
+
+    def probe(config, candidate):
+        made.append(candidate.backbone)
+        return Probe(candidate.backbone, 32, 1_000, 0.5, 0.5, 0.4, 0.6, 0.1, 0.1 * candidate.seconds, 0.0)
+
+    monkeypatch.setattr(probing, "probe", probe)
+    candidates = [Candidate(name, 32, 1_000, seconds) for name, seconds in [("a", 20.0), ("b", 90.0), ("c", 130.0)]]
+    lines: list[object] = []
+    probing.probe_all(config(), candidates, 60.0, lines.append, {})
+    assert made == ["a", "b"]  # at the expected speed, b alone would take longer than the limit
+    assert "skipped c: its features take about 2 min 10 s, which does not fit" in lines
