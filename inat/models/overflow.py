@@ -49,7 +49,8 @@ def statistics_kept(net: nn.Module, losses: list[Tensor]) -> Iterator[None]:
     yield
     finite = losses[0].isfinite().all()
     for tensor, kept in zip(statistics, before, strict=True):
-        tensor.copy_(torch.where(finite, tensor, kept))
+        # By ``data``: the backward pass of a batch norm in training does not read them, but would refuse the change.
+        tensor.data.copy_(torch.where(finite, tensor, kept))
 
 
 def clip_gradient(net: nn.Module, most: float, optimizer: Optimizer, scaler: torch.amp.GradScaler | None) -> None:

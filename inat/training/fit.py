@@ -16,10 +16,11 @@ from inat.constants import EPOCH, EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
 from inat.data.class_balance import class_weights, count
 from inat.models.factory import build_classifier
 from inat.training.checkpoint import DirectCheckpointIO
+from inat.training.compiling import compile_network
 from inat.training.epoch_recorder import EpochRecorder, Place
 from inat.training.inputs import TrainingInputs, prepare_inputs
 from inat.training.memory import as_out_of_memory, is_out_of_memory, keep_freed_memory
-from inat.training.precision import check_compiler, keep_compiled_code_private, resolve_precision
+from inat.training.precision import resolve_precision, use_tensor_cores
 from inat.training.resume import discard_unusable
 from inat.training.retries import Economy, has_stages_to_checkpoint
 
@@ -60,8 +61,8 @@ def fit(
 
     If the device has too little memory, training starts again, from the same checkpoint: first the stages of a network
     that has some compute their activations again for the backward pass, which a note says. Then batches are cut into
-    micro-batches of half the size, whose gradients add up to those of the whole batch; ``micro_batch`` in the metrics is
-    their size. If even single images are too large, the out-of-memory error of the device is raised.
+    micro-batches of half the size, whose gradients add up to those of the whole batch; ``micro_batch`` in the metrics
+    is their size. If even single images are too large, the out-of-memory error of the device is raised.
 
     >>> params = {
     ...     "data": "digits", "image_size": 8, "first_layer_filters": 16, "filter_org": 1, "conv_layers": 2,
@@ -89,7 +90,8 @@ def fit(
             if not is_out_of_memory(error):
                 raise
             if not economy.save_more():
-                raise as_out_of_memory(error)
+                known = as_out_of_memory(error)
+                raise known from (None if known is error else error)
         # Outside the handler, as its traceback holds the tensors of the failed step.
         gc.collect()
         torch.cuda.empty_cache()
@@ -109,18 +111,17 @@ def _fit(
     classifier = build_classifier(
         config, len(classes), net=inputs.net, micro_batch=economy.micro_batch, class_weights=weights
     )
-    economy.can_checkpoint = economy.checkpointed or has_stages_to_checkpoint(inputs.net)
+    economy.can_checkpoint = has_stages_to_checkpoint(inputs.net)
     if economy.checkpointed:
         classifier.net.checkpointed = True
     # 1.25 times as fast as channels first on CPUs; tensor cores need this layout, too.
     classifier = classifier.to(memory_format=torch.channels_last)
     recorder = EpochRecorder(config, classes, _constant_columns(inputs, economy, note), place)
-    trainer = trainer_for(config, [recorder, *callbacks])
+    # Parts of a batch, and the last batch of an epoch, have other sizes; cuDNN then searches once for each.
+    trainer = trainer_for(config, [recorder, *callbacks], benchmark=economy.micro_batch is None)
+    use_tensor_cores(trainer.strategy.root_device)
     if config.compile:
-        check_compiler()
-        keep_compiled_code_private(Path(config.data.cache_dir))
-        torch.compiler.reset()  # otherwise torch gives up after compiling a few networks in one process
-        classifier.net.compile()
+        compile_network(classifier.net, config, trainer.strategy.root_device.type, whole=economy.micro_batch is None)
     trainer.fit(classifier, datamodule=inputs.data, ckpt_path=resume_from, weights_only=True)
     return recorder.row | {EPOCHS: recorder.row.get(EPOCH, 0)}
 

@@ -97,12 +97,15 @@ def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
 
 
 def _gpu_is_full() -> bool:
+    free, total = _gpu_memory()
+    return free < LITTLE_FREE * total
+
+
+def _gpu_memory() -> tuple[int, int]:
+    """Free and all bytes of the GPU; zeros without one."""
     import torch  # not for the driver, which reads texts only
 
-    if not torch.cuda.is_available():
-        return False
-    free, total = torch.cuda.mem_get_info()
-    return free < LITTLE_FREE * total
+    return torch.cuda.mem_get_info() if torch.cuda.is_available() else (0, 0)
 
 
 def as_out_of_memory(error: RuntimeError | MemoryError) -> RuntimeError | MemoryError:
