@@ -1,17 +1,20 @@
 """No batch of any configuration makes the host wait for the GPU, or copies in a way that does."""
 
+import logging
 from collections import Counter
 from functools import partial
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 
 from inat.config.cnn import ACTIVATIONS
 from inat.config.finetune import FinetuneConfig
 from inat.config.trial import AUGMENTATION_POLICIES, TrialConfig
 from inat.models import factory
-from inat.training.fit import fit, trainer_for
+from inat.training.checkpoint import portable_checkpoint
+from inat.training.fit import LOGGERS, fit, trainer_for
 from inat.tuning.space.presets import finetune_space, modern_space, scratch_space
 from tests.gpu.fake_cuda import Counts, SecondBatch, Watch, fake_cuda
 
@@ -128,6 +131,26 @@ def test_no_configuration_of_a_space_waits_for_the_gpu(kind, seed, cache_dir):
         space = {"scratch": scratch_space, "modern": modern_space}[kind]()
         params = CNN | sampled(space, seed)
     check(params | {"batch_size": 16}, cache_dir)
+
+
+@pytest.mark.filterwarnings("ignore:Total length of")
+def test_a_trial_on_a_gpu_says_nothing_and_its_checkpoint_is_for_any_machine(cache_dir, caplog, capsys):
+    kept = []
+
+    class Keep(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            kept.append({tensor.device.type for tensor in portable_checkpoint(trainer)["state_dict"].values()})
+            kept.append({parameter.device.type for parameter in pl_module.parameters()})
+
+    for name in LOGGERS:  # as in a new process
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    with caplog.at_level(logging.INFO), fake_cuda():
+        few = partial(trainer_for, limit_train_batches=1, limit_val_batches=1)
+        with patch("inat.training.fit.trainer_for", few):
+            fit(TrialConfig.from_params(CNN | {"cache_dir": str(cache_dir), "ema_decay": 0.9}), [Keep()])
+    assert kept == [{"cpu"}, {"cuda"}]
+    assert [record.getMessage() for record in caplog.records if "pytorch" in record.name] == []
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.filterwarnings("ignore:Total length of")
