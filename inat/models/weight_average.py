@@ -12,8 +12,8 @@ COUNTER = "n_averaged"
 class WeightAverage(AveragedModel):
     """torch's moving average of a network's parameters and buffers; the decay grows to ``decay`` over the steps.
 
-    Its counter of steps is a plain attribute on the CPU, not a buffer: the decay depends on it, so reading a buffer on a
-    GPU would make every step wait for the GPU. State dicts contain it under the name of torch's buffer.
+    Its counter of steps is a plain attribute on the CPU, not a buffer: the decay depends on it, so reading a buffer on
+    a GPU would make every step wait for the GPU. State dicts contain it under the name of torch's buffer.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:

@@ -69,10 +69,11 @@ class EpochRecorder(pl.Callback):
     A training ends at its last epoch, after ``patience`` epochs without a better value of the objective, or as soon as
     a loss is not finite; that epoch is then validated at once. In float16, where single batches may overflow, only an
     epoch without any finite loss, or whose validation loss is not finite, ends the training. If it trains on the
-    validation images, their metrics say nothing, so it runs to its last epoch. Checkpoints contain the state of the recorder, with the rows of all epochs
-    (``history``) and the settings that a training must share to go on from the checkpoint. ``constant_columns`` are
-    added to every row. With a ``place``, the training is one of several of its trial: ``row`` and ``history`` are then
-    those of the trial (``inat.study.folds``), everything else is about this training.
+    validation images, their metrics say nothing, so it runs to its last epoch. Checkpoints contain the state of the
+    recorder, with the rows of all epochs (``history``) and the settings that a training must share to go on from the
+    checkpoint. ``constant_columns`` are added to every row. With a ``place``, the training is one of several of its
+    trial: ``row`` and ``history`` are then those of the trial (``inat.study.folds``), everything else is about this
+    training.
     """
 
     def __init__(

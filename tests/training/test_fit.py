@@ -310,7 +310,7 @@ class Overflow(nn.Module):
 
 
 @pytest.fixture
-def in_float16(monkeypatch):
+def in_float16(monkeypatch, one_thread):
     """Trains in float16 with a network that overflows in the given batches; returns the metrics and the network."""
 
     def train(params, batches):
