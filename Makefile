@@ -5,7 +5,7 @@ BIN := .venv/bin
 OLDEST := .venv-oldest/bin
 UV_VERSION := 0.13.9
 
-.PHONY: setup search test test-long test-slurm test-docs test-fast test-oldest test-cluster lint format docs wheel lock
+.PHONY: setup search test test-long test-gpu test-slurm test-docs test-fast test-oldest test-cluster lint format docs wheel lock
 
 setup: .venv/.installed
 
@@ -35,6 +35,10 @@ test: setup
 # minutes each.
 test-long: setup
 	$(BIN)/python -m pytest -n 2 -m long
+
+# On a machine with a CUDA GPU; elsewhere they are skipped.
+test-gpu: setup
+	$(BIN)/python -m pytest -m gpu -rs
 
 # Skipped where Slurm is not installed (docs/clusters/slurm.md).
 test-slurm: setup

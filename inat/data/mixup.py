@@ -52,7 +52,8 @@ def erase(images: Tensor, share: float) -> Tensor:
     """Copies of normalised images (N, 3, H, W); a random ``share`` of them has a rectangle of 0, the mean colour."""
     height, width = images.shape[-2:]
     sides, found = random_rectangles(len(images), height, width, images.device)
-    room = torch.tensor([height + 1, width + 1], device=images.device) - sides
+    # Plain numbers, not a tensor of them, which a GPU would wait for.
+    room = torch.stack([height + 1 - sides[:, 0], width + 1 - sides[:, 1]], 1)
     corners = (torch.rand(len(images), 2, device=images.device) * room).floor()
     chosen = found & (torch.rand(len(images), device=images.device) < share)
     inside = [_between(corners[:, i], sides[:, i], length) for i, length in enumerate((height, width))]

@@ -7,8 +7,12 @@ without operations, and 18 ms with the published augmentation (medians of 25 bat
 shuffled, so a group is a random one.
 """
 
+from contextlib import nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torchvision.transforms import v2
 
 from inat.config.trial import RANDAUGMENT, TRIVIAL
@@ -28,4 +32,15 @@ def random_operations(images: Tensor, policy: str) -> Tensor:
 
     Random numbers come from torch's global generator of the CPU, so a seeded training repeats itself.
     """
-    return torch.cat([POLICIES[policy](group) for group in images.split(GROUP)])
+    with _SendAtOnce() if images.is_cuda else nullcontext():
+        return torch.cat([POLICIES[policy](group) for group in images.split(GROUP)])
+
+
+class _SendAtOnce(TorchFunctionMode):
+    """Makes ``torch.tensor`` send values to a GPU without waiting for it, as torchvision does for each matrix."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not torch.tensor or kwargs.get("device") is None:
+            return func(*args, **kwargs)
+        return torch.tensor(*args, **(kwargs | {"device": "cpu"})).to(kwargs["device"], non_blocking=True)

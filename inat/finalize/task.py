@@ -81,7 +81,7 @@ def plan(command: FinalizeCommand, study: Study) -> Task:
         )
     weights = _weights(config, study, trials, data)
     if config.compile:
-        from inat.training.precision import check_compiler
+        from inat.training.compiling import check_compiler
 
         check_compiler()
     configs = [_config_of(trial, config, study) for trial in trials]

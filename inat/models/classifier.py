@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,6 +19,7 @@ from inat.config.optim import ADAMW, COSINE, SGD, OptimConfig
 from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_LOSS
 from inat.data.mixup import BatchMixing
 from inat.models.adapters import set_probing
+from inat.models.overflow import FiniteMean, clip_gradient, scaler_of, statistics_kept
 from inat.models.parameter_groups import parameter_groups
 from inat.models.stages import StagedNetwork
 from inat.models.validation_scores import ValidationScores
@@ -87,6 +89,11 @@ class Classifier(pl.LightningModule):
         if self.optim.ema_decay and self.average is None:
             self.average = WeightAverage(self.net, self.optim.ema_decay)
 
+    def setup(self, stage: str) -> None:
+        """In float16, leave batches that overflow out of the training loss: their steps are skipped."""
+        if scaler_of(self) is not None:
+            self.meters[TRAIN_LOSS] = FiniteMean()
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch; with ``micro_batch``, the share of its last part."""
         batch = self.mix_batch(*batch)
@@ -129,11 +136,14 @@ class Classifier(pl.LightningModule):
     def _training_losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Loss (N,) of each image, which also goes into the training metrics."""
         images, labels = batch
-        logits = self(images).float()  # a loss in 16 bit would be off by up to 0.4 %
-        smoothing = self.optim.label_smoothing
-        losses = functional.cross_entropy(
-            logits, labels, weight=self.class_weights, reduction="none", label_smoothing=smoothing
-        )
+        found: list[Tensor] = []
+        with nullcontext() if scaler_of(self) is None else statistics_kept(self.net, found):
+            logits = self(images).float()  # a loss in 16 bit would be off by up to 0.4 %
+            smoothing = self.optim.label_smoothing
+            losses = functional.cross_entropy(
+                logits, labels, weight=self.class_weights, reduction="none", label_smoothing=smoothing
+            )
+            found.append(losses)
         # The class of a mixed image is that of its larger part.
         self._update_meters(logits, labels if labels.ndim == 1 else labels.argmax(1), losses, TRAIN_LOSS, TRAIN_ACC)
         return losses
@@ -164,9 +174,9 @@ class Classifier(pl.LightningModule):
             set_probing(self.net, self.current_epoch < self.probe_epochs)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip the gradient, which is that of a whole step, and no longer scaled where 16 bit need that."""
+        """Clip the gradient, which is that of a whole step."""
         if self.optim.grad_clip:
-            nn.utils.clip_grad_norm_(self.net.parameters(), self.optim.grad_clip)
+            clip_gradient(self.net, self.optim.grad_clip, optimizer, scaler_of(self))
 
     def configure_optimizers(self) -> Any:
         """The optimizer that ``optim`` names; the learning rate falls in steps of epochs, or along a cosine."""
@@ -182,8 +192,8 @@ class Classifier(pl.LightningModule):
     def _optimizer(self) -> Optimizer:
         optim = self.optim
         groups = parameter_groups(self.net, optim, self.body_lr_factor)
-        # Fused ones undo the scaling of gradients themselves, after they were clipped.
-        rate, fused = optim.learning_rate, not optim.grad_clip
+        # Of optimizers that are not fused, GradScaler reads on the host whether to skip a step.
+        rate, fused = optim.learning_rate, not optim.grad_clip or scaler_of(self) is not None
         if optim.optimizer == SGD:
             return torch.optim.SGD(groups, rate, momentum=MOMENTUM, nesterov=True, fused=fused)
         if optim.optimizer == ADAMW:

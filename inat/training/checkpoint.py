@@ -66,7 +66,8 @@ def portable_checkpoint(trainer: pl.Trainer) -> dict[str, Any]:
         CLASSES_KEY: list(recorder.classes),
         "row": recorder.row,
         FROZEN_KEY: weights,
-        STATE_KEY: without_frozen_stages(classifier.trained_state(), net),
+        # On the CPU: a plain torch.load would put tensors of a GPU on a GPU, or fail without one.
+        STATE_KEY: {name: t.cpu() for name, t in without_frozen_stages(classifier.trained_state(), net).items()},
     }
 
 

@@ -32,7 +32,9 @@ from inat.constants import (
     VAL_MACRO_F1,
     VAL_TOP2_ACC,
 )
+from inat.models.overflow import scaler_of
 from inat.study.folds import as_trial_row, kept_row
+from inat.training.loss_check import LossCheck
 
 METRICS = (TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC, VAL_BALANCED_ACC, VAL_MACRO_F1, VAL_TOP2_ACC)
 
@@ -51,7 +53,6 @@ EARLIER_VALUES = {
     "optimizer": AUTO, "layer_decay": 1.0, "grad_clip": 0.0, "accumulate": 1, "drop_path": None,
     "body_lr_rule": ONLY_UNFREEZE_ALL, "probe_share": 0.25, "lora_rank": 8,
 }  # fmt: skip
-LOSS_CHECK_BATCHES = 32  # on a GPU, batches between two checks whether the training has diverged
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,13 @@ class EpochRecorder(pl.Callback):
     """Records the metrics of the last epoch in ``row`` and the best value of the objective, and ends the training.
 
     A training ends at its last epoch, after ``patience`` epochs without a better value of the objective, or as soon as
-    a loss is not finite; that epoch is then validated at once. If it trains on the validation images, their metrics say
-    nothing, so it runs to its last epoch. Checkpoints contain the state of the recorder, with the rows of all epochs
-    (``history``) and the settings that a training must share to go on from the checkpoint. ``constant_columns`` are
-    added to every row. With a ``place``, the training is one of several of its trial: ``row`` and ``history`` are then
-    those of the trial (``inat.study.folds``), everything else is about this training.
+    a loss is not finite; that epoch is then validated at once. In float16, where single batches may overflow, only an
+    epoch without any finite loss, or whose validation loss is not finite, ends the training. If it trains on the
+    validation images, their metrics say nothing, so it runs to its last epoch. Checkpoints contain the state of the
+    recorder, with the rows of all epochs (``history``) and the settings that a training must share to go on from the
+    checkpoint. ``constant_columns`` are added to every row. With a ``place``, the training is one of several of its
+    trial: ``row`` and ``history`` are then those of the trial (``inat.study.folds``), everything else is about this
+    training.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class EpochRecorder(pl.Callback):
         self.epoch = 0
         self.saved_epoch = self.kept_epoch  # whose weights the best.ckpt beside the checkpoint holds; 0 without one
         self._started = time.monotonic()
+        self._loss_check = LossCheck()
 
     @property
     def improved(self) -> bool:
@@ -132,9 +136,8 @@ class EpochRecorder(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        loss: torch.Tensor = outputs["loss"]
-        # Reading the loss makes the host wait for a GPU, so it is read rarely there.
-        if (loss.device.type == "cpu" or batch_idx % LOSS_CHECK_BATCHES == 0) and not math.isfinite(loss):
+        # In float16, single batches may overflow: their steps are skipped. See FiniteMean.
+        if scaler_of(pl_module) is None and not self._loss_check.is_finite(outputs["loss"], batch_idx):
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

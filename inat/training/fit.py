@@ -16,12 +16,14 @@ from inat.constants import EPOCH, EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
 from inat.data.class_balance import class_weights, count
 from inat.models.factory import build_classifier
 from inat.training.checkpoint import DirectCheckpointIO
+from inat.training.compiling import compile_network
 from inat.training.epoch_recorder import EpochRecorder, Place
 from inat.training.gpu_checks import skip_gpu_checks
 from inat.training.inputs import TrainingInputs, prepare_inputs
-from inat.training.memory import is_out_of_memory, keep_freed_memory
-from inat.training.precision import check_compiler, keep_compiled_code_private, resolve_precision
+from inat.training.memory import as_out_of_memory, is_out_of_memory, keep_freed_memory
+from inat.training.precision import resolve_precision, use_tensor_cores
 from inat.training.resume import discard_unusable
+from inat.training.retries import Economy, has_stages_to_checkpoint
 
 # Lightning's loggers that announce the devices of every training.
 LOGGERS = (
@@ -58,9 +60,10 @@ def fit(
     ``heartbeat`` is called regularly before the first epoch, while features are computed or waited for. ``place``: see
     EpochRecorder. ``note`` is for the user; it comes with the metrics.
 
-    If the device has too little memory, training starts again, from the same checkpoint, in micro-batches of half the
-    size, whose gradients add up to those of the whole batch; ``micro_batch`` in the metrics is their size. If even
-    single images are too large, the out-of-memory error of the device is raised.
+    If the device has too little memory, training starts again, from the same checkpoint: first the stages of a network
+    that has some compute their activations again for the backward pass, which a note says. Then batches are cut into
+    micro-batches of half the size, whose gradients add up to those of the whole batch; ``micro_batch`` in the metrics
+    is their size. If even single images are too large, the out-of-memory error of the device is raised.
 
     >>> params = {
     ...     "data": "digits", "image_size": 8, "first_layer_filters": 16, "filter_org": 1, "conv_layers": 2,
@@ -79,18 +82,21 @@ def fit(
     keep_freed_memory()
     if resume_from is not None:
         note = discard_unusable(resume_from, config, known_epochs) or note
-    micro_batch = config.optim.batch_size if config.optim.accumulate > 1 else None
+    batch_size = config.optim.batch_size
+    economy = Economy(batch_size, micro_batch=batch_size if config.optim.accumulate > 1 else None)
     while True:
         try:
             checkpoint = resume_from if resume_from is not None and resume_from.exists() else None
-            return _fit(config, prepare_inputs(config, heartbeat), callbacks, checkpoint, micro_batch, note, place)
+            return _fit(config, prepare_inputs(config, heartbeat), callbacks, checkpoint, economy, note, place)
         except (RuntimeError, MemoryError) as error:  # CUDA and torch's CPU allocator raise RuntimeErrors
-            if not is_out_of_memory(error) or micro_batch == 1:
+            if not is_out_of_memory(error):
                 raise
+            if not economy.save_more():
+                known = as_out_of_memory(error)
+                raise known from (None if known is error else error)
         # Outside the handler, as its traceback holds the tensors of the failed step.
         gc.collect()
         torch.cuda.empty_cache()
-        micro_batch = ((micro_batch or config.optim.batch_size) + 1) // 2
 
 
 def _fit(
@@ -98,23 +104,26 @@ def _fit(
     inputs: TrainingInputs,
     callbacks: Sequence[pl.Callback],
     resume_from: Path | None,
-    micro_batch: int | None,
+    economy: Economy,
     note: str,
     place: Place | None,
 ) -> dict[str, Any]:
     classes = inputs.data.classes
     weights = class_weights(config.optim.class_weights, count(inputs.data.train_labels, len(classes)))
-    classifier = build_classifier(config, len(classes), net=inputs.net, micro_batch=micro_batch, class_weights=weights)
-    smaller = micro_batch if micro_batch is not None and micro_batch < config.optim.batch_size else None
+    classifier = build_classifier(
+        config, len(classes), net=inputs.net, micro_batch=economy.micro_batch, class_weights=weights
+    )
+    economy.can_checkpoint = has_stages_to_checkpoint(inputs.net)
+    if economy.checkpointed:
+        classifier.net.checkpointed = True
     # 1.25 times as fast as channels first on CPUs; tensor cores need this layout, too.
     classifier = classifier.to(memory_format=torch.channels_last)
-    recorder = EpochRecorder(config, classes, _constant_columns(inputs, smaller, note), place)
-    trainer = trainer_for(config, [recorder, *callbacks])
+    recorder = EpochRecorder(config, classes, _constant_columns(inputs, economy, note), place)
+    # Parts of a batch, and the last batch of an epoch, have other sizes; cuDNN then searches once for each.
+    trainer = trainer_for(config, [recorder, *callbacks], benchmark=economy.micro_batch is None)
+    use_tensor_cores(trainer.strategy.root_device)
     if config.compile:
-        check_compiler()
-        keep_compiled_code_private(Path(config.data.cache_dir))
-        torch.compiler.reset()  # otherwise torch gives up after compiling a few networks in one process
-        classifier.net.compile()
+        compile_network(classifier.net, config, trainer.strategy.root_device.type, whole=economy.micro_batch is None)
     trainer.fit(classifier, datamodule=inputs.data, ckpt_path=resume_from, weights_only=True)
     return recorder.row | {EPOCHS: recorder.row.get(EPOCH, 0)}
 
@@ -148,14 +157,14 @@ def trainer_for(config: TrialConfig, callbacks: Sequence[pl.Callback], **limits:
     )
 
 
-def _constant_columns(inputs: TrainingInputs, micro_batch: int | None, note: str) -> dict[str, Any]:
+def _constant_columns(inputs: TrainingInputs, economy: Economy, note: str) -> dict[str, Any]:
     """Columns that have the same value in the row of every epoch."""
     trainable = sum(parameter.numel() for parameter in inputs.net.parameters() if parameter.requires_grad)
     columns: dict[str, Any] = {TRAINABLE: trainable}
-    if notes := [text for text in (inputs.note, note) if text]:
+    if notes := [text for text in (inputs.note, note, economy.note) if text]:
         columns[NOTE] = "; ".join(notes)
-    if micro_batch is not None:
-        columns[MICRO_BATCH] = micro_batch
+    if economy.parts is not None:
+        columns[MICRO_BATCH] = economy.parts
     return columns
 
 

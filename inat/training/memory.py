@@ -34,6 +34,13 @@ _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemory|MemoryError|can't allocate memory|not enough memory|low on memory|STATUS_ALLOC_FAILED",
     re.IGNORECASE,
 )
+# What cuDNN and cuBLAS say if the GPU has no memory for their workspace or handle; other faults have the same words.
+_PERHAPS_OUT_OF_MEMORY = re.compile(
+    r"unable to find an engine|CUBLAS_STATUS_NOT_INITIALIZED|CUBLAS_STATUS_INTERNAL_ERROR|"
+    r"CUDNN_STATUS_(NOT_INITIALIZED|NOT_SUPPORTED|INTERNAL_ERROR|EXECUTION_FAILED)",
+    re.IGNORECASE,
+)
+LITTLE_FREE = 0.05  # share of a GPU's memory below which such an error means that it is full
 _frozen = False
 
 
@@ -78,12 +85,38 @@ def collect_garbage() -> None:
 def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
     """Whether an exception means that a device or the node has too little memory.
 
-    torch and CUDA raise plain RuntimeErrors for some of these failures, so their texts decide.
+    torch and CUDA raise plain RuntimeErrors for some of these failures, so their texts decide. Some texts of cuDNN and
+    cuBLAS have several causes: they count while the GPU has next to no free memory.
 
     >>> is_out_of_memory(RuntimeError("CUDA error: out of memory"))
     True
     """
-    return isinstance(error, MemoryError) or is_out_of_memory_text(f"{type(error).__name__}: {error}")
+    if isinstance(error, MemoryError) or is_out_of_memory_text(f"{type(error).__name__}: {error}"):
+        return True
+    return _PERHAPS_OUT_OF_MEMORY.search(str(error)) is not None and _gpu_is_full()
+
+
+def _gpu_is_full() -> bool:
+    free, total = _gpu_memory()
+    return free < LITTLE_FREE * total
+
+
+def _gpu_memory() -> tuple[int, int]:
+    """Free and all bytes of the GPU; zeros without one."""
+    import torch  # not for the driver, which reads texts only
+
+    return torch.cuda.mem_get_info() if torch.cuda.is_available() else (0, 0)
+
+
+def as_out_of_memory(error: RuntimeError | MemoryError) -> RuntimeError | MemoryError:
+    """The error itself, or one that says in so many words that memory ran out if only the free memory shows it.
+
+    >>> as_out_of_memory(RuntimeError("cuDNN: unable to find an engine"))
+    RuntimeError('CUDA out of memory: cuDNN: unable to find an engine')
+    """
+    if isinstance(error, MemoryError) or is_out_of_memory_text(f"{type(error).__name__}: {error}"):
+        return error
+    return RuntimeError(f"CUDA out of memory: {error}")
 
 
 def is_out_of_memory_text(failure: str) -> bool:

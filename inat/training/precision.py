@@ -1,18 +1,10 @@
-"""Arithmetic on this node: the meaning of precision "auto", and whether networks can be compiled."""
+"""Arithmetic on this node: the meaning of precision "auto", and TF32."""
 
-import os
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from inat.config.trial import Precision
-from inat.data.private_folder import create_private
-from inat.errors import ConfigError
-
-COMPILED_VARIABLE, COMPILED_DIR = "TORCHINDUCTOR_CACHE_DIR", "compiled"
 
 
 def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
@@ -48,39 +40,20 @@ def autocast(precision: Precision, device: str) -> torch.autocast:
     torch.bfloat16
     """
     resolved = resolve_precision(precision)
+    use_tensor_cores(torch.device(device))
     dtype = torch.float16 if resolved == "16-mixed" else torch.bfloat16
     return torch.autocast(device, dtype=dtype, enabled=resolved != "32-true")
 
 
-def check_compiler() -> None:
-    """Raise ConfigError if torch.compile would find no C++ compiler on this node.
+def use_tensor_cores(device: torch.device) -> None:
+    """Let a CUDA GPU multiply float32 matrices as TF32, with 10 bits of mantissa, as cuDNN's convolutions do anyway.
 
-    >>> from unittest.mock import patch
-    >>> with patch.dict(os.environ, CXX="no-such-compiler"):
-    ...     check_compiler()
-    Traceback (most recent call last):
-    inat.errors.ConfigError: --compile needs a C++ compiler and none is installed; install g++ or leave --compile out
+    Other devices compute as before. The setting is that of torch's earlier interface: after the newer one
+    (``fp32_precision``) Lightning, which reads the earlier one, raises an error.
+
+    >>> use_tensor_cores(torch.device("cpu"))
+    >>> torch.get_float32_matmul_precision()
+    'highest'
     """
-    compiler = os.environ.get("CXX")
-    if not any(shutil.which(name) for name in ([compiler] if compiler else ["g++", "clang++", "c++"])):
-        raise ConfigError("--compile needs a C++ compiler and none is installed; install g++ or leave --compile out")
-
-
-def keep_compiled_code_private(cache_dir: Path) -> None:
-    """Let torch.compile keep its code in the cache, unless TORCHINDUCTOR_CACHE_DIR names another folder.
-
-    torch would use /tmp/torchinductor_USER, a name that another user can take first, and run the code found there.
-
-    >>> from unittest.mock import patch
-    >>> with patch.dict(os.environ):
-    ...     keep_compiled_code_private(Path("cache"))
-    ...     print(os.environ[COMPILED_VARIABLE])
-    cache/compiled
-    """
-    given = os.environ.get(COMPILED_VARIABLE, "")
-    if given and not given.startswith(os.path.join(tempfile.gettempdir(), "torchinductor_")):  # torch's own default
-        return
-    folder = cache_dir / COMPILED_DIR
-    create_private(cache_dir)
-    create_private(folder)
-    os.environ[COMPILED_VARIABLE] = str(folder)
+    if device.type == "cuda" and torch.get_float32_matmul_precision() == "highest":
+        torch.set_float32_matmul_precision("high")

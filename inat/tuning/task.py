@@ -63,7 +63,7 @@ def check_task(config: SearchConfig) -> Task:
         stages = check_own_model(config, space, len(data.classes)).stages
     wandb_logger.check_login(config.wandb)
     if config.compile:
-        from inat.training.precision import check_compiler  # loads torch, which the search itself does not need
+        from inat.training.compiling import check_compiler  # loads torch, which the search itself does not need
 
         check_compiler()
     return Task(config, space, grid, start_from, data, stages)

@@ -20,8 +20,8 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from inat.config.backbones import BACKBONE_NAMES
 from inat.models.published_backbones import BACKBONES
+from inat.training.compiling import COMPILED_VARIABLE
 from inat.training.memory import is_out_of_memory
-from inat.training.precision import COMPILED_VARIABLE
 
 
 def parameters_of(function: object) -> list[str]:

@@ -4,12 +4,16 @@ import signal
 
 import pytest
 import torch
+from pytorch_lightning.plugins.precision import MixedPrecision
+from torch import nn
 
 from inat.config.trial import TrialConfig
 from inat.models import factory
 from inat.models.classifier import Classifier
 from inat.training.evaluation import evaluate
-from inat.training.fit import fit
+from inat.training.fit import fit, trainer_for
+from inat.training.memory import LITTLE_FREE, is_out_of_memory_text
+from inat.training.retries import CHECKPOINTED
 from tests.conftest import Rows
 
 
@@ -239,6 +243,121 @@ def test_out_of_memory_halves_the_micro_batch_and_reports_it(cnn_params, monkeyp
 def test_every_out_of_memory_error_halves_the_micro_batch(cnn_params, monkeypatch, error):
     Small(32, monkeypatch, error)
     assert fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1}))["micro_batch"] == 32
+
+
+def test_activations_are_computed_again_before_batches_are_cut(backbone_params, monkeypatch):
+    params = backbone_params | {"strategy": "unfreeze_all", "weights": "none", "max_epochs": 1}
+    plain = fit(TrialConfig.from_params(params))
+    seen, real = [], Classifier.training_step
+
+    def smaller(self, batch, batch_idx):
+        seen.append((self.net.checkpointed, self.micro_batch))
+        if not self.net.checkpointed:
+            raise torch.OutOfMemoryError("no room")
+        return real(self, batch, batch_idx)
+
+    monkeypatch.setattr(Classifier, "training_step", smaller)
+    saved = fit(TrialConfig.from_params(params))
+    assert set(seen) == {(False, None), (True, None)}
+    assert saved.pop("note") == CHECKPOINTED
+    assert {**saved, "seconds": 0} == {**plain, "seconds": 0}
+
+
+NO_ENGINE = RuntimeError("GET was unable to find an engine to execute this computation")
+
+
+@pytest.mark.parametrize("free", [0.01, 0.5])
+def test_a_full_gpu_tells_cudnns_words_from_other_faults(cnn_params, monkeypatch, free):
+    device = Small(32, monkeypatch, NO_ENGINE)
+    monkeypatch.setattr("inat.training.memory._gpu_memory", lambda: (free * 100, 100))
+    config = TrialConfig.from_params(cnn_params | {"max_epochs": 1})
+    if free < LITTLE_FREE:
+        assert fit(config)["micro_batch"] == 32
+    else:
+        with pytest.raises(RuntimeError, match="unable to find an engine"):
+            fit(config)
+        assert device.seen == [64]
+
+
+def test_an_error_without_another_cause_says_that_memory_ran_out(cnn_params, monkeypatch):
+    Small(0, monkeypatch, NO_ENGINE)
+    monkeypatch.setattr("inat.training.memory._gpu_memory", lambda: (1, 100))
+    with pytest.raises(RuntimeError, match="CUDA out of memory: .*unable to find an engine") as caught:
+        fit(TrialConfig.from_params(cnn_params))
+    assert is_out_of_memory_text(str(caught.value))  # so the searcher learns it
+
+
+class Float16(MixedPrecision):
+    """float16 with a GradScaler, on a CPU."""
+
+    def __init__(self):
+        super().__init__("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=2.0**8))
+
+    def autocast_context_manager(self):
+        return torch.autocast("cpu", enabled=False)
+
+
+class Overflow(nn.Module):
+    """The first layer of a network whose output overflows in some of its training batches."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.count, self.batches = 0, batches
+
+    def forward(self, images):
+        self.count += self.training
+        return images * (float("inf") if self.training and self.count - 1 in self.batches else 1.0)
+
+
+@pytest.fixture
+def in_float16(monkeypatch, one_thread):
+    """Trains in float16 with a network that overflows in the given batches; returns the metrics and the network."""
+
+    def train(params, batches):
+        nets, real = [], factory.build_cnn
+
+        def build(*args):
+            nets.append(nn.Sequential(Overflow(batches), real(*args)))
+            return nets[-1]
+
+        def trainer(config, callbacks, **limits):
+            made = trainer_for(config, callbacks, **limits)
+            made.strategy.precision_plugin = Float16()
+            return made
+
+        monkeypatch.setattr(factory, "build_cnn", build)
+        monkeypatch.setattr("inat.training.fit.trainer_for", trainer)
+        return fit(TrialConfig.from_params(params | {"max_epochs": 2, "precision": "32-true"})), nets[0]
+
+    return train
+
+
+@pytest.mark.parametrize("options", [{}, {"grad_clip": 1.0}, {"ema_decay": 0.9}, {"accumulate": 2, "batch_size": 32}])
+def test_one_step_that_overflows_float16_is_left_out(cnn_params, in_float16, options):
+    metrics, net = in_float16(cnn_params | options, batches={1})
+    assert (metrics["finished"], metrics["epochs"]) == ("max_epochs", 2)
+    assert metrics["val_acc"] > 0.2
+    assert 0 < metrics["train_loss"] < 5
+    assert all(tensor.isfinite().all() for tensor in net.state_dict().values())  # also the statistics of batch norms
+
+
+def test_the_mean_loss_is_that_of_the_steps_that_were_made(cnn_params, in_float16, monkeypatch):
+    seen, real = [], Classifier._training_losses
+
+    def kept(self, batch):
+        seen.append((self.current_epoch, real(self, batch)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(Classifier, "_training_losses", kept)
+    metrics, _ = in_float16(cnn_params, batches={20})  # the third batch of the second epoch
+    losses = [losses for epoch, losses in seen if epoch == 1 and losses.isfinite().all()]
+    assert metrics["train_loss"] == pytest.approx(torch.cat(losses).mean().item(), rel=1e-5)
+    assert len(losses) == 17
+
+
+def test_losses_that_stay_infinite_in_float16_are_a_divergence(cnn_params, in_float16):
+    metrics, _ = in_float16(cnn_params, batches=range(10_000))
+    assert (metrics["finished"], metrics["epochs"]) == ("diverged", 1)
 
 
 def test_a_network_too_large_for_one_image_fails(cnn_params, monkeypatch):

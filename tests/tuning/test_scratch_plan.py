@@ -202,7 +202,7 @@ def test_a_plan_of_a_study_that_has_reached_its_target_has_nothing_left(measured
 
 
 def test_a_plan_names_the_options_that_it_does_not_count(measured, capsys, monkeypatch):
-    monkeypatch.setattr("inat.training.precision.check_compiler", lambda: None)
+    monkeypatch.setattr("inat.training.compiling.check_compiler", lambda: None)
     settings = {"data": "digits", "num_samples": 12}
     scratch_plan.print_scratch_plan(SearchConfig(**settings))
     assert not {"limits", "compile"} & set(capsys.readouterr().out.split())

@@ -1,13 +1,18 @@
 """What a worker does with one trial, in this process: Tune's report is replaced, all else is real."""
 
+import atexit
+import gc
 import time
+import warnings
 import weakref
 
 import pytest
 import torch
 from ray import tune
+from torch import nn
 
 from inat.models import frozen_features
+from inat.models.classifier import Classifier
 from inat.training import fit as fit_module
 from inat.training import memory, precision_choice
 from inat.training.resume import checkpoint_row
@@ -239,3 +244,55 @@ def test_a_trial_records_the_precision_that_was_chosen_for_its_network(trial, tm
     trial(model=model, trial_id="t0009")
     stored = torch.load(tmp_path / "checkpoints" / "t0009" / "best.ckpt", weights_only=True)
     assert stored["trial_params"]["precision"] == "auto"
+
+
+SMALL = {"image_size": 8, "max_epochs": 1, "first_layer_filters": 4}
+KINDS = (
+    {},
+    {"ema_decay": 0.9, "use_augmentation": True, "precision": "bf16-mixed"},
+    {"accumulate": 2, "batch_size": 32, "grad_clip": 1.0},
+    {"mixup_alpha": 0.2, "block": "residual", "pooling": "average", "schedule": "cosine"},
+)  # fmt: skip
+
+
+def out_of_order(*_):
+    raise ValueError("a bug")
+
+
+def one_trial_of_each_kind(trial, monkeypatch) -> None:
+    for kind in KINDS:
+        trial(**SMALL, **kind)
+    with pytest.raises(SystemExit):
+        trial(stop_at=1, rungs=[1], **SMALL)
+    with monkeypatch.context() as patched:
+        patched.setattr(Classifier, "training_step", out_of_order)
+        with pytest.raises(ValueError, match="a bug"):
+            trial(**SMALL)
+
+
+def left_behind() -> dict[str, int]:
+    """What a process holds between two trials: tensors and their bytes, modules, hooks, and what runs at its end."""
+    held = [thing for thing in gc.get_objects() if isinstance(thing, torch.Tensor | nn.Module)]
+    tensors = [thing for thing in held if isinstance(thing, torch.Tensor)]
+    return {
+        "tensors": len(tensors),
+        "bytes": sum(tensor.nbytes for tensor in tensors),
+        "modules": len(held) - len(tensors),
+        "hooks": sum(len(getattr(torch.nn.modules.module, name)) for name in GLOBAL_HOOKS),
+        "filters": len(warnings.filters),
+        "at exit": atexit._ncallbacks(),
+    }
+
+
+GLOBAL_HOOKS = [
+    name for name in vars(torch.nn.modules.module) if name.startswith("_global_") and name.endswith("hooks")
+]
+
+
+def test_a_process_holds_as_much_after_many_trials_as_after_the_first_ones(trial, monkeypatch):
+    """Also after trials that Tune stopped and trials that failed."""
+    one_trial_of_each_kind(trial, monkeypatch)
+    first = left_behind()
+    one_trial_of_each_kind(trial, monkeypatch)
+    one_trial_of_each_kind(trial, monkeypatch)
+    assert left_behind() == first
