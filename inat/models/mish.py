@@ -16,7 +16,8 @@ from torch.nn import functional
 
 # Values that are looked up at a time: 2**15 and 2**16 took 1.2 times as long, all of a layer at once 1.3 times.
 CHUNK = 2**17
-MOST_THREADS = 3  # torch looks up in one thread and computes in all of them
+MOST_THREADS = 2  # torch looks up in one thread and computes in all of them
+VECTOR = 64  # values that torch computes at once; it rounds those that are left over in another way
 
 
 class Mish(nn.Mish):
@@ -31,11 +32,14 @@ class Mish(nn.Mish):
 
 
 def _can_look_up(inputs: Tensor) -> bool:
+    threads = torch.get_num_threads()
     return (
         inputs.dtype == torch.bfloat16
         and inputs.device.type == "cpu"
         and type(inputs) is Tensor  # not one that only records operations
-        and torch.get_num_threads() <= MOST_THREADS
+        and threads <= MOST_THREADS
+        and inputs.numel() % (VECTOR * threads) == 0
+        and (inputs.is_contiguous() or _is_channels_last(inputs))
         and not torch.compiler.is_compiling()
     )
 
@@ -45,19 +49,22 @@ class _LookedUpMish(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor) -> Tensor:
         ctx.save_for_backward(inputs)
         values, _ = _tables()
-        output = _empty_as(inputs)
-        for part, rows in zip(_in_one_row(output, inputs).split(CHUNK), _table_rows(inputs), strict=True):
+        output = torch.empty_like(inputs)
+        for part, rows in zip(_in_one_row(output).split(CHUNK), _table_rows(inputs), strict=True):
             torch.index_select(values, 0, rows, out=part)
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (inputs,) = ctx.saved_tensors
+        (inputs,), (above,) = ctx.saved_tensors, gradients
+        if above.stride() != inputs.stride():
+            own: Tensor = torch.ops.aten.mish_backward(above, inputs)
+            return own
         _, slopes = _tables()
-        result = _empty_as(inputs)
-        above, parts = (_in_one_row(tensor, inputs).split(CHUNK) for tensor in (gradients[0], result))
-        for part, gradient, rows in zip(parts, above, _table_rows(inputs), strict=True):
+        result = torch.empty_like(inputs)
+        parts = (_in_one_row(tensor).split(CHUNK) for tensor in (result, above))
+        for part, gradient, rows in zip(*parts, _table_rows(inputs), strict=True):
             torch.mul(slopes.index_select(0, rows), gradient, out=part)
         return result
 
@@ -75,19 +82,13 @@ def _tables() -> tuple[Tensor, Tensor]:
 
 
 def _table_rows(inputs: Tensor) -> Iterator[Tensor]:
-    bits = _in_one_row(inputs, inputs).view(torch.uint16)
-    return (part.to(torch.int32) for part in bits.split(CHUNK))
+    return (part.to(torch.int32) for part in _in_one_row(inputs).view(torch.uint16).split(CHUNK))
 
 
-def _is_channels_last(inputs: Tensor) -> bool:
-    return inputs.ndim == 4 and inputs.is_contiguous(memory_format=torch.channels_last)
+def _is_channels_last(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
 
 
-def _empty_as(inputs: Tensor) -> Tensor:
-    layout = torch.channels_last if _is_channels_last(inputs) else torch.contiguous_format
-    return torch.empty_like(inputs, memory_format=layout)
-
-
-def _in_one_row(tensor: Tensor, inputs: Tensor) -> Tensor:
-    """The values of ``tensor`` in the order of the layout of ``inputs``: a view where ``tensor`` has this layout."""
-    return (tensor.permute(0, 2, 3, 1) if _is_channels_last(inputs) else tensor).reshape(-1)
+def _in_one_row(tensor: Tensor) -> Tensor:
+    """A view of all values in the order in which they are in memory."""
+    return (tensor if tensor.is_contiguous() else tensor.permute(0, 2, 3, 1)).view(-1)
