@@ -60,13 +60,14 @@ def classic_epoch(options: Options) -> float:
     """Images per second of the tutorial pipeline."""
     import classic as pipeline
 
+    from inat.config.cnn import CNNConfig
     from inat.config.trial import TrialConfig
-    from inat.models.factory import build_network
 
     config = TrialConfig.from_params(options.params())
+    assert isinstance(config.model, CNNConfig)
     parts = pipeline.loaders(options.data, options.image_size, options.batch_size, options.augment)
     classes = len(parts[0].dataset.dataset.classes)  # type: ignore[attr-defined]
-    net = build_network(config, classes)
+    net = pipeline.network(config.model, options.image_size, classes)
     with tempfile.TemporaryDirectory() as folder:
         seconds = pipeline.train(net, classes, config.optim.learning_rate, parts, config.max_epochs, folder)
     lengths = [len(part.sampler) for part in parts]  # type: ignore[arg-type]

@@ -1,7 +1,11 @@
+import copy
 import itertools
+import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from inat.config.cnn import ACTIVATIONS, CNNConfig
@@ -48,7 +52,73 @@ def test_every_activation_works_for_any_image_size(activation, batch_norm):
     logits.sum().backward()
     assert all(p.grad is not None for p in network.parameters())
     kinds = {nn.ReLU: "relu", nn.GELU: "gelu", nn.SiLU: "silu", nn.Mish: "mish"}
-    assert {kinds[type(m)] for m in network if type(m) in kinds} == {activation}
+    assert {name for m in network for kind, name in kinds.items() if isinstance(m, kind)} == {activation}
+
+
+def step(network, forward, images, dtype):
+    """Logits, all gradients and the state after one training step with ``forward``."""
+    torch.manual_seed(1)  # of dropout
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        logits = forward(images).float()
+    nn.functional.cross_entropy(logits, torch.arange(len(images)) % logits.shape[1]).backward()
+    gradients = [parameter.grad for parameter in network.parameters()]
+    return [logits, *gradients, *network.state_dict().values()]
+
+
+@pytest.mark.parametrize(("dtype", "side"), [(torch.float32, 11), (torch.bfloat16, 16)])
+@pytest.mark.parametrize(("activation", "batch_norm"), list(itertools.product(ACTIVATIONS, [True, False])))
+def test_a_training_step_has_the_bits_of_the_published_order(activation, batch_norm, dtype, side):
+    torch.manual_seed(0)
+    network = build_cnn(
+        config(first_layer_filters=8, conv_layers=2, activation=activation, batch_norm=batch_norm), side, 5
+    )
+    network = network.to(memory_format=torch.channels_last).train()
+    published = [nn.Mish() if isinstance(layer, nn.Mish) else layer for layer in copy.deepcopy(network)]
+    images = torch.randn(6, 3, side, side).contiguous(memory_format=torch.channels_last)
+    before = step(nn.Sequential(*published), nn.Sequential(*published), images, dtype)
+    after = step(network, network, images, dtype)
+    assert len(before) == len(after)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def orders(network, images):
+    """The names of the activations and pools in the order in which ``images`` pass them."""
+    seen = []
+    for name, layer in network.named_children():
+        layer.register_forward_hook(lambda *_, name=name: seen.append(name))
+    network(images)
+    return [name for name in seen if name.startswith(("act", "pool"))]
+
+
+def test_training_pools_before_relu_only_and_evaluation_as_published():
+    images = torch.randn(2, 3, 8, 8)
+    for activation in ACTIVATIONS:
+        network = build_cnn(config(conv_layers=2, activation=activation), 8, 3)
+        published = ["act1", "pool1", "act2", "pool2", "act_dense"]
+        pooled_first = ["pool1", "act1", "pool2", "act2", "act_dense"]
+        assert orders(network.train(), images) == (pooled_first if activation == "relu" else published)
+        assert orders(build_cnn(config(conv_layers=2, activation=activation), 8, 3).eval(), images) == published
+
+
+# Few different values, so that many windows have ties; all may be negative, and training may diverge.
+VALUES = st.sampled_from([-2.0, -1.0, -0.0, 0.0, 1.0, 2.0, math.inf, -math.inf, math.nan])
+
+
+@given(
+    st.lists(VALUES, min_size=24, max_size=24),
+    st.lists(VALUES, min_size=6, max_size=6),
+    st.sampled_from([torch.float32, torch.bfloat16]),
+    st.sampled_from([torch.contiguous_format, torch.channels_last]),
+)
+def test_a_max_pool_before_relu_has_the_values_and_gradients_of_one_after(values, gradients, dtype, layout):
+    results = []
+    for layers in ([nn.ReLU(), nn.MaxPool2d(2)], [nn.MaxPool2d(2), nn.ReLU()]):
+        flow = torch.tensor(values, dtype=dtype).view(1, 1, 4, 6).contiguous(memory_format=layout).requires_grad_()
+        output = nn.Sequential(*layers)(flow)
+        output.backward(torch.tensor(gradients, dtype=dtype).view(1, 1, 2, 3))
+        results.append((output, flow.grad))
+    for before, after in zip(*results, strict=True):
+        assert torch.equal(before.nan_to_num(nan=7.0), after.nan_to_num(nan=7.0))
 
 
 MODERN = {"block": "residual", "pooling": "average", "batch_norm": True, "filter_org": 2, "num_neurons_dense": 0}
