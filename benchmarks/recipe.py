@@ -63,7 +63,7 @@ class Options:
     cache_dir: Path = Path("cache")
     """Folder of decoded images and features."""
     backbone: str = "mobilenet_v2"
-    strategies: tuple[str, ...] = ("freeze_all", "k2", "k3")
+    strategies: tuple[str, ...] = ("freeze_all", "k2")
     """k2 is freeze_partial with k_layers 2."""
     sides: tuple[str, ...] = ("published_off", "published_on", "modern")
     side: tuple[str, ...] = ()
