@@ -40,7 +40,8 @@ DEFAULT_STRATEGIES = (FREEZE_ALL, FREEZE_PARTIAL, UNFREEZE_ALL, LP_FT)
 PUBLISHED_BACKBONES = ("googlenet", "inception_v3", "resnet50", "vgg16", "efficientnet_v2_s", "vit_b_16")
 PUBLISHED_BODY_LR_FACTOR = 0.1
 # The last two stages of efficientnet-lite0 on 400 photos at 64 px after 20 epochs, 5 seeds at a learning rate of 1e-3:
-# 0.629 with a factor of 0.1, 0.683 with 1; 3 seeds with 0.3: 0.645 (benchmarks/recipe.py). At 3e-3, 0.3 beats 1.
+# 0.629 with a factor of 0.1, 0.683 with 1; 3 seeds with 0.3: 0.645 (benchmarks/reports/2026-11-29-finetune-recipe.md).
+# At 3e-3, 0.3 beats 1.
 BODY_LR_FACTOR = 1.0
 DEFAULT_SAMPLES = {MODERN: 40, PUBLISHED: 60}  # trials of a search without a grid
 

@@ -77,7 +77,7 @@ def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
         return build_own(model, size, num_classes, config.optim)
     shared = load_pretrained(model, size, num_classes)
     stages = OrderedDict([*shared.prefix().named_children(), *trainable_stages(shared).named_children()])
-    network = StagedNetwork(stages, shared.name, shared.weights, shared.outputs)
+    network = StagedNetwork(stages, shared.name, shared.weights, shared.outputs, shared.undecayed)
     network.freeze(shared.frozen)
     adapt(network, model)
     return network
@@ -113,7 +113,8 @@ def load_pretrained(model: BackboneConfig | OwnModelConfig, image_size: int, num
 
 
 def _with_frozen(cached: StagedNetwork, model: BackboneConfig | OwnModelConfig) -> StagedNetwork:
-    network = StagedNetwork(OrderedDict(cached.named_children()), cached.name, cached.weights, cached.outputs)
+    stages = OrderedDict(cached.named_children())
+    network = StagedNetwork(stages, cached.name, cached.weights, cached.outputs, cached.undecayed)
     network.frozen = frozen_stage_count(network, model.strategy, model.k_layers)
     network.pools_keep_layout = model.feature_rules >= POOLS_KEEP_LAYOUT
     return network.eval()

@@ -1,6 +1,6 @@
 """The parameters that train, grouped by their learning rate and weight decay."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import nn
@@ -25,13 +25,14 @@ def parameter_groups(net: nn.Module, optim: OptimConfig, body_rate: float) -> li
     ``learning_rate``. Networks that are no StagedNetwork have two stages: the layers called "head" and all others.
     """
     trained = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
+    spared = net.undecayed if isinstance(net, StagedNetwork) else frozenset()
     if body_rate == 1 and optim.layer_decay == 1:
-        return by_decay(trained, optim)
+        return by_decay(trained, optim, spared)
     groups: list[dict[str, Any]] = []
     for stage, factor in rate_factors(net, optim.layer_decay, body_rate).items():
         own = [(name, parameter) for name, parameter in trained if _is_of(name, stage)]
         rate = {} if stage == HEAD else {"lr": factor * optim.learning_rate}
-        groups += [group | rate for group in by_decay(own, optim) if group["params"]]
+        groups += [group | rate for group in by_decay(own, optim, spared) if group["params"]]
     return groups
 
 
@@ -60,18 +61,21 @@ def _is_of(name: str, stage: str) -> bool:
     return name.startswith(f"{stage}.") if stage else not name.startswith(f"{HEAD}.")
 
 
-def by_decay(parameters: Named, optim: OptimConfig) -> list[dict[str, Any]]:
+def by_decay(parameters: Named, optim: OptimConfig, spared: Collection[str] = ()) -> list[dict[str, Any]]:
     """Parameter groups: with weight decay, a group of its own, without decay, for what no decay is good for."""
     if not optim.weight_decay:
         return [{"params": [parameter for _, parameter in parameters]}]
-    decayed = [parameter for name, parameter in parameters if is_decayed(name, parameter, optim)]
-    others = [parameter for name, parameter in parameters if not is_decayed(name, parameter, optim)]
+    decayed = [parameter for name, parameter in parameters if is_decayed(name, parameter, optim, spared)]
+    others = [parameter for name, parameter in parameters if not is_decayed(name, parameter, optim, spared)]
     return [{"params": decayed, "weight_decay": optim.weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def is_decayed(name: str, parameter: nn.Parameter, optim: OptimConfig) -> bool:
+def is_decayed(name: str, parameter: nn.Parameter, optim: OptimConfig, spared: Collection[str] = ()) -> bool:
     """Whether weight decay acts on a parameter: not on norms and biases, which have one axis.
 
-    The optimizer "auto" decays everything else, as in studies of version 0.2; the others spare what UNDECAYED names.
+    The optimizer "auto" decays everything else, as in studies of version 0.2; the others spare what UNDECAYED names,
+    and ``spared``: what the network itself names.
     """
-    return parameter.ndim > 1 and (optim.optimizer == AUTO or UNDECAYED.isdisjoint(name.split(".")))
+    if parameter.ndim <= 1:
+        return False
+    return optim.optimizer == AUTO or (name not in spared and UNDECAYED.isdisjoint(name.split(".")))

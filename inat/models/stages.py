@@ -24,14 +24,21 @@ class StagedNetwork(nn.Sequential):
     Frozen stages stay in eval mode in every mode of the network: their batch norms keep their statistics, so the same
     image always gives the same features. So do the modules in ``still``. ``weights`` identifies the weights from which
     the network started. ``outputs`` are the paths of the layers that compute the logits: one, or two in distilled
-    models. With ``checkpointed``, the stages before the head keep no activations for the backward pass.
+    models. ``undecayed`` are names of parameters that weight decay should not act on, beside those that no network
+    decays; a part of a network keeps all of them. With ``checkpointed``, the stages before the head keep no activations
+    for the backward pass.
     """
 
     def __init__(
-        self, stages: Stages, name: str = "network", weights: str = "", outputs: tuple[str, ...] = (f"{HEAD}.linear",)
+        self,
+        stages: Stages,
+        name: str = "network",
+        weights: str = "",
+        outputs: tuple[str, ...] = (f"{HEAD}.linear",),
+        undecayed: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(stages)
-        self.name, self.weights, self.outputs = name, weights, outputs
+        self.name, self.weights, self.outputs, self.undecayed = name, weights, outputs, undecayed
         self.frozen = 0
         self.note = ""  # why it has few stages, if it could not be cut into more
         self.still: list[nn.Module] = []
@@ -83,7 +90,8 @@ class StagedNetwork(nn.Sequential):
                     reset()
 
     def _view(self, part: slice, frozen: int) -> "StagedNetwork":
-        view = StagedNetwork(OrderedDict(list(self.named_children())[part]), self.name, self.weights, self.outputs)
+        stages = OrderedDict(list(self.named_children())[part])
+        view = StagedNetwork(stages, self.name, self.weights, self.outputs, self.undecayed)
         view.frozen, view.training = frozen, self.training
         return view
 

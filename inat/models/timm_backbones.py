@@ -1,5 +1,6 @@
 """timm's models as backbones: built, loaded and cut into stages, with what timm publishes about their weights."""
 
+import fnmatch
 import functools
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -102,7 +103,25 @@ def build_timm(
     network = StagedNetwork(cut.stages, name, outputs=cut.outputs)
     network.note = cut.note
     network.reset_outputs()
-    return _normalised_as_published(network, backbone)
+    network = _normalised_as_published(network, backbone)
+    network.undecayed = undecayed_names(network, model)
+    return network
+
+
+def undecayed_names(network: nn.Module, model: Any) -> frozenset[str]:
+    """The parameters that timm spares from weight decay, under their names in ``network``, which shares them.
+
+    timm's own names are whole ones or patterns, such as ``pos_embed.*``; ``model`` may lack some.
+    """
+    if not callable(spared := getattr(model, "no_weight_decay", None)):
+        return frozenset()
+    patterns = spared()
+    shared = {
+        id(parameter)
+        for name, parameter in model.named_parameters()
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    }
+    return frozenset(name for name, parameter in network.named_parameters() if id(parameter) in shared)
 
 
 def _create(name: str, size: int, **options: Any) -> Any:

@@ -83,3 +83,16 @@ def test_decay_spares_norms_biases_tokens_and_positions(optimizer):
 def test_the_optimizer_of_earlier_studies_decays_tokens_and_positions_as_before():
     tokens = {"embed.class_token", "embed.pos_embedding"}
     assert decayed("auto") == {"embed.conv_proj.weight", "head.weight"} | tokens
+
+
+def test_decay_spares_what_a_network_names_and_parts_of_the_network_spare_it_too():
+    stages = OrderedDict(embed=Tokens(), block=nn.Linear(4, 4), head=nn.Linear(4, 2))
+    network = StagedNetwork(stages, undecayed=frozenset({"block.weight"}))
+    for rate, chosen in ((1.0, "adamw"), (0.5, "sgd"), (1.0, "auto")):
+        groups = parameter_groups(network, optim(weight_decay=0.1, optimizer=chosen), body_rate=rate)
+        found = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+        assert (id(network.block.weight) in found) == (chosen == "auto")
+        assert id(network.embed.conv_proj.weight) in found
+    network.freeze(1)
+    groups = parameter_groups(network.suffix(), optim(weight_decay=0.1, optimizer="adamw"), body_rate=1.0)
+    assert [p.shape for group in groups if group["weight_decay"] for p in group["params"]] == [(2, 4)]

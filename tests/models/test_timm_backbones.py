@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from timm.data import resolve_model_data_config
+from timm.models import VisionTransformer
 
 from inat.config.trial import TrialConfig
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
@@ -11,6 +12,7 @@ from inat.errors import ConfigError
 from inat.finalize.export import to_exported_program
 from inat.models import factory, frozen_features
 from inat.models.backbones import BackbonesCommand, build_backbone, frozen_stage_count, show, stage_names
+from inat.models.parameter_groups import parameter_groups
 from inat.models.timm_backbones import timm_backbone
 from inat.training.checkpoint import load_checkpoint
 from inat.training.fit import fit
@@ -53,6 +55,29 @@ def test_weights_for_another_image_size_and_other_classes_are_loaded_as_timm_doe
     assert torch.equal(own["stem.layers.pos_embed"], theirs.pos_embed)
     assert torch.equal(own["blocks_5.blocks.5.mlp.fc1.weight"], theirs.blocks[5].mlp.fc1.weight)
     assert own["head.head.weight"].shape == (3, 64)
+
+
+def test_what_timm_spares_from_weight_decay_is_named_as_in_the_stages():
+    network = build_backbone("timm:test_vit2", 3)
+    assert network.undecayed == {"stem.layers.pos_embed", "stem.layers.reg_token"}
+    assert network.undecayed <= dict(network.named_parameters()).keys()
+    assert build_backbone(CONVNEXT, 3).undecayed == set()  # timm spares nothing
+
+
+def test_copies_of_the_stages_that_train_spare_what_timm_spares(monkeypatch):
+    spared = {"blocks.5.mlp.fc*.weight", "absent"}  # patterns are allowed, as in timm
+    monkeypatch.setattr(VisionTransformer, "no_weight_decay", lambda model: spared)
+    factory._load.cache_clear()
+    params = {"data": "digits", "image_size": 32, "learning_rate": 0.01, "batch_size": 64, "max_epochs": 1,
+              "weight_decay": 0.1, "optimizer": "adamw", "weights": "none"}  # fmt: skip
+    config = TrialConfig.from_params({"backbone": VIT, "strategy": "freeze_partial", "k_layers": 1} | params)
+    network = factory.build_network(config, 10)
+    factory._load.cache_clear()  # the next test must not find this network
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    groups = parameter_groups(network, config.optim, body_rate=1.0)
+    decayed = {names[id(p)] for group in groups if group["weight_decay"] for p in group["params"]}
+    assert "blocks_5.blocks.5.attn.proj.weight" in decayed
+    assert not any(name.endswith(("fc1.weight", "fc2.weight")) for name in decayed)
 
 
 def test_the_new_head_depends_only_on_the_seed():
