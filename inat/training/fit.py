@@ -115,7 +115,7 @@ def _fit(
     )
     economy.can_checkpoint = has_stages_to_checkpoint(inputs.net)
     if economy.checkpointed:
-        classifier.net.checkpointed = True
+        classifier.net.checkpointed = True  # type: ignore[assignment]  # StagedNetwork's property
     # 1.25 times as fast as channels first on CPUs; tensor cores need this layout, too.
     classifier = classifier.to(memory_format=torch.channels_last)
     recorder = EpochRecorder(config, classes, _constant_columns(inputs, economy, note), place)

@@ -1,17 +1,17 @@
 """The file with the user's network: what study.json records of it, and the study's copy, from which trials build it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inat.config.finetune import FINETUNE
+from inat.config.backbones import FREEZE_PARTIAL
+from inat.config.finetune import DEFAULT_K_LAYERS, FINETUNE
 from inat.config.own_model import MODEL, MODEL_SHA256, ModelFile, read_model_file
 from inat.config.search import SearchConfig
 from inat.constants import MODEL_DIR, SEARCH_KIND
 from inat.errors import StudyError
 from inat.study.atomic_io import as_disk_full_error, atomic_replace
 from inat.study.study import Study
-from inat.tuning.own_stages import describe_stages
 from inat.tuning.worker.trainable import MODEL_FILE
 
 MODEL_INFO, STAGES = "model", "stages"  # key in study.json, and one in its dict
@@ -123,3 +123,17 @@ def describe_own_model(study: Study) -> str:
     remark = remark if staged else "it has no stages(model), so the whole network trains"
     more = f"\n        {remark}" if remark else ""
     return f"model   {known['function']}() of {copy_of(study.directory, known)}, the study's copy{more}\n"
+
+
+def describe_stages(stages: int, space: Mapping[str, Any]) -> str:
+    """Say which stages of a network with ``stages`` ones, the head among them, freeze_partial trains; "" for none.
+
+    ``space`` is that of study.json.
+    """
+    numbers: Sequence[int] = space.get("k_layers", ())
+    if not stages or list(numbers) == list(DEFAULT_K_LAYERS) or "strategy" not in space:
+        return ""
+    before = f"{stages - 1} stage{'s' if stages > 2 else ''} before the head"
+    if FREEZE_PARTIAL not in space["strategy"]:
+        return f"it has {before}" if numbers else f"it has {before}: {FREEZE_PARTIAL} is left out"
+    return f"it has {before}: --k-layers {' '.join(map(str, numbers))}"

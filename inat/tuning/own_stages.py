@@ -1,14 +1,14 @@
 """The stages of a user's own network: those that the default of --k-layers asks for and the network does not have."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from inat.config.backbones import FREEZE_PARTIAL, FULL_STRATEGIES
 from inat.config.finetune import DEFAULT_K_LAYERS, FinetuneConfig
 from inat.config.own_model import OwnModelConfig
 from inat.config.search import SearchConfig
 from inat.config.trial import TrialConfig
+from inat.tuning.own_model import allow_own_model
 
 Config = TypeVar("Config", bound=SearchConfig)
 CLASSES = 2  # the number of stages does not depend on it
@@ -40,7 +40,6 @@ def _stages_before_head(config: FinetuneConfig) -> int | None:
     import torch  # other searches check their options without it
 
     from inat.models.own_model import as_stages, build_own
-    from inat.tuning.own_model import allow_own_model
     from inat.tuning.space.domains import boundary_values
     from inat.tuning.space.own_space import code_named_by
     from inat.tuning.space.presets import space_of
@@ -55,17 +54,3 @@ def _stages_before_head(config: FinetuneConfig) -> int | None:
     with torch.random.fork_rng(devices=[]):
         network = build_own(trial.model, trial.data.image_size, CLASSES, trial.optim)
     return len(as_stages(network, code)) - 1
-
-
-def describe_stages(stages: int, space: Mapping[str, Any]) -> str:
-    """Say which stages of a network with ``stages`` ones, the head among them, freeze_partial trains; "" for none.
-
-    ``space`` is that of study.json.
-    """
-    numbers: Sequence[int] = space.get("k_layers", ())
-    if not stages or list(numbers) == list(DEFAULT_K_LAYERS) or "strategy" not in space:
-        return ""
-    before = f"{stages - 1} stage{'s' if stages > 2 else ''} before the head"
-    if FREEZE_PARTIAL not in space["strategy"]:
-        return f"it has {before}" if numbers else f"it has {before}: {FREEZE_PARTIAL} is left out"
-    return f"it has {before}: --k-layers {' '.join(map(str, numbers))}"

@@ -6,7 +6,8 @@ from inat.cli import parse_search
 from inat.config.finetune import FinetuneConfig
 from inat.errors import ConfigError
 from inat.models import own_code
-from inat.tuning.own_stages import describe_stages, with_fitting_stages
+from inat.tuning.own_model import describe_stages
+from inat.tuning.own_stages import with_fitting_stages
 from inat.tuning.task import check_task
 from tests.own_networks import PLAIN, STAGED, write_net
 
