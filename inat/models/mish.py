@@ -24,8 +24,11 @@ class Mish(nn.Mish):
     """torch's Mish, which looks results up where that is faster."""
 
     def forward(self, inputs: Tensor) -> Tensor:
+        # The compiler cannot follow the other questions, and fuses Mish with its neighbours itself.
+        if torch.compiler.is_compiling() or not _can_look_up(inputs):
+            return super().forward(inputs)
         # What inspects a network in eval mode by its gradients may replace torch's functions.
-        if (torch.is_grad_enabled() and not self.training) or not _can_look_up(inputs):
+        if torch.is_grad_enabled() and not self.training:
             return super().forward(inputs)
         output: Tensor = _LookedUpMish.apply(inputs)
         return output
@@ -40,7 +43,6 @@ def _can_look_up(inputs: Tensor) -> bool:
         and threads <= MOST_THREADS
         and inputs.numel() % (VECTOR * threads) == 0
         and (inputs.is_contiguous() or _is_channels_last(inputs))
-        and not torch.compiler.is_compiling()
     )
 
 

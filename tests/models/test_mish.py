@@ -95,11 +95,10 @@ def test_many_threads_compute_faster_than_one_looks_up(looked_up, monkeypatch):
     assert looked_up == []
 
 
-def test_a_compiled_network_computes(looked_up):
+def test_the_compiler_sees_torchs_mish():
     compiled = torch.compile(Mish(), backend="eager", fullgraph=True)
     inputs = normal(16, 8)
     assert torch.equal(compiled(inputs), functional.mish(inputs))
-    assert looked_up == []
 
 
 def test_it_is_torchs_mish_to_whoever_looks_for_activations():
