@@ -360,6 +360,14 @@ def test_losses_that_stay_infinite_in_float16_are_a_divergence(cnn_params, in_fl
     assert (metrics["finished"], metrics["epochs"]) == ("diverged", 1)
 
 
+@pytest.mark.parametrize(("options", "searches"), [({}, True), ({"accumulate": 2, "batch_size": 32}, False)])
+@pytest.mark.usefixtures("one_thread")
+def test_cudnn_searches_its_algorithms_where_batches_have_one_size(cnn_params, monkeypatch, options, searches):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", not searches)  # and what it was before comes back
+    fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1, "image_size": 8} | options))
+    assert torch.backends.cudnn.benchmark == searches
+
+
 def test_a_network_too_large_for_one_image_fails(cnn_params, monkeypatch):
     device = Small(0, monkeypatch)
     with pytest.raises(torch.OutOfMemoryError, match="no room for so many images"):
