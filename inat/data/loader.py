@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from inat.data.splits import Split
+from inat.device import free_memory
 
 # Share of the free GPU memory that the arrays of one trial may take; the rest is for networks and other trials.
 GPU_COPY_SHARE = 0.25
@@ -189,7 +190,7 @@ def gpu_copies(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Ten
 
 
 def _fits(new: int, device: torch.device) -> bool:
-    free, _ = torch.cuda.mem_get_info(device)
+    free = free_memory(device)
     held = sum(copy.nbytes for (_, place), (_, copy) in _gpu_copies.items() if place == device)
     return held + new <= GPU_COPY_SHARE * (held + free)
 

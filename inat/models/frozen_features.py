@@ -36,6 +36,7 @@ from inat.data.datamodule import Features, channels_last, network_input
 from inat.data.feature_store import FeatureStore, build_missing, open_store, write_store
 from inat.data.loader import Batch, SplitDataset, batch_loader
 from inat.data.splits import Split, Splits, load_splits
+from inat.device import free_cached, kept_random_state, this_device
 from inat.errors import ConfigError, DataError
 from inat.models.factory import load_pretrained
 from inat.models.feature_batches import as_numpy, as_stored, with_heartbeat
@@ -106,7 +107,7 @@ def _digest(
     augmentation = None if view is None else [VIEW_SEED + view, config.data.crop_size, *config.data.augmentation_key()]
     decided_by = [
         FORMAT, state, hashlib.sha256(split.rows.tobytes()).hexdigest(), config.data.image_size, augmentation,
-        network.name, network.weights, network.frozen, resolve_precision(config.precision), _device().type,
+        network.name, network.weights, network.frozen, resolve_precision(config.precision), this_device().type,
         torch.__version__, torchvision.__version__, *config.data.form_key(),
         *([version("timm")] if is_timm(network.name) else []),
         *([stored_as] if stored_as else []),  # nothing for features as they were computed: earlier ones stay valid
@@ -171,7 +172,7 @@ def _open_all(directories: tuple[Path, ...]) -> tuple[FeatureStore, ...]:
 
 def _compute(plan: FeaturePlan, part: FeaturePart, heartbeat: Callable[[], None]) -> None:
     keep_freed_memory()  # needed if no training came before: without it the stages take twice as long
-    device = _device()
+    device = this_device()
     with _moved_to(device, plan.network.prefix()) as prefix, _seeded(part.view, device):
         batches = _feature_batches(plan, prefix, part.stored, device)
         watched = with_heartbeat(batches, heartbeat, len(part.stored))
@@ -189,10 +190,6 @@ def _manifest(plan: FeaturePlan, part: FeaturePart) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 @contextmanager
 def _moved_to(device: torch.device, prefix: StagedNetwork) -> Iterator[StagedNetwork]:
     try:
@@ -204,7 +201,7 @@ def _moved_to(device: torch.device, prefix: StagedNetwork) -> Iterator[StagedNet
 @contextmanager
 def _seeded(view: int | None, device: torch.device) -> Iterator[None]:
     """Seed the random numbers of one view; afterwards, restore the random state of the trial."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with kept_random_state(device):
         if view is not None:
             torch.manual_seed(VIEW_SEED + view)
         yield
@@ -225,7 +222,7 @@ def _feature_batches(
                 if not is_out_of_memory(error) or len(part) == 1:
                     raise
             if features is None:  # outside the handler, as its traceback holds the tensors of the failed pass
-                torch.cuda.empty_cache()
+                free_cached(device)
                 most = (len(part) + 1) // 2
                 continue
             _check_finite(features, plan)

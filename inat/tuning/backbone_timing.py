@@ -11,13 +11,14 @@ from torch.nn import functional
 
 from inat.config.finetune import FinetuneConfig
 from inat.config.trial import Precision
+from inat.device import kind, wait_for
 from inat.models.backbones import build_backbone
 from inat.models.stages import StagedNetwork
 from inat.training.memory import keep_freed_memory
 from inat.training.precision import autocast, resolve_precision
 from inat.training.precision_choice import FEATURE_USES, TOLERANCE
 
-BATCH = {"cpu": 16, "cuda": 64}  # images that are measured together
+BATCH = {"cpu": 16, "cuda": 64, "mps": 64}  # images that are measured together
 PASSES = 3
 
 
@@ -60,7 +61,7 @@ def measure_backbone(backbone: str, image_size: int, num_classes: int, config: F
 
     ``image_size`` is in pixels. The GPU is used if there is one.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = kind()
     torch.set_num_threads(int(config.cpus_per_trial or 1))
     keep_freed_memory()
     network = build_backbone(backbone, num_classes, image_size=image_size).to(device)
@@ -87,9 +88,9 @@ def _time_stages(network: StagedNetwork, images: Tensor, precision: Precision) -
     stages, features = [], images
     with torch.inference_mode(), autocast(precision, images.device.type):
         for stage in network:
-            started = _now(images.device.type)
+            started = _now(images.device)
             features = stage(features)
-            seconds = (_now(images.device.type) - started) / len(images)
+            seconds = (_now(images.device) - started) / len(images)
             parameters = sum(parameter.numel() for parameter in stage.parameters())
             dtype = str(features.dtype).removeprefix("torch.")
             stages.append(StageCost(seconds, features[0].numel() * features.element_size(), parameters, dtype))
@@ -102,17 +103,16 @@ def _time_steps(network: StagedNetwork, images: Tensor, precision: Precision) ->
     labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
     seconds = []
     for _ in range(PASSES):
-        started = _now(images.device.type)
+        started = _now(images.device)
         optimizer.zero_grad()
         with autocast(precision, images.device.type):
             logits = network(images)
         functional.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
-        seconds.append(_now(images.device.type) - started)
+        seconds.append(_now(images.device) - started)
     return seconds[1:]
 
 
-def _now(device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
+def _now(device: torch.device) -> float:
+    wait_for(device)
     return time.perf_counter()

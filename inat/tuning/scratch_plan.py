@@ -16,6 +16,7 @@ from inat.config.search import SearchConfig
 from inat.config.trial import TRAINING_NAMES, TrialConfig, active_params
 from inat.constants import DIGITS
 from inat.data.splits import Splits
+from inat.device import gpu_count, gpu_name
 from inat.errors import ConfigError
 from inat.machine import usable_cores, usable_memory
 from inat.study.trial import short_name
@@ -108,7 +109,7 @@ def print_scratch_plan(config: SearchConfig) -> None:
 def estimate_cost(task: Task, splits: Splits, progress: Progress) -> SearchCost:
     """Estimate the cost from configurations drawn from the space; some of them are timed on this machine."""
     config, classes = task.config, len(splits.classes)
-    slots = plan_slots([Node(usable_cores(), torch.cuda.device_count(), memory=usable_memory())], config)
+    slots = plan_slots([Node(usable_cores(), gpu_count(), memory=usable_memory())], config)
     torch.set_num_threads(max(1, int(slots.cpus)))
     sized = _sorted_by_size(config, draw_params(task, progress), classes)
     chosen = [sized[int((part + 0.5) / TIMED * len(sized))] for part in range(TIMED)]
@@ -206,7 +207,7 @@ def network_name(params: Mapping[str, Any]) -> str:
 
 def describe_time(config: SearchConfig, cost: SearchCost) -> str:
     """Write the time of the search, and what the estimate is based on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{usable_cores()} CPU cores"
+    device = gpu_name() or f"{usable_cores()} CPU cores"
     place = f"on this machine ({device}, {cost.slots})"
     all_reach = f"if every trial reaches epoch {config.max_epochs}"
     if config.trainings > 1:

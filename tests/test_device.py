@@ -1,0 +1,205 @@
+import os
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from inat import device
+from inat.config.trial import TrialConfig
+from inat.data import loader
+from inat.device import Gpu, Survey, gpu_share, incompatible, kind, survey, this_device, unavailable
+from inat.errors import ConfigError
+from inat.training import inference
+from inat.training.fit import trainer_for
+from inat.training.precision import resolve_precision
+from tests.paths import ROOT
+
+
+@pytest.fixture
+def see_apple(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+
+
+def accelerator_of(cnn_params, monkeypatch) -> str:
+    given = {}
+    monkeypatch.setattr(pl, "Trainer", given.update)
+    monkeypatch.setattr("inat.training.fit.pl.Trainer", lambda **options: given.update(options))
+    trainer_for(TrialConfig.from_params(cnn_params), [])
+    return given["accelerator"]
+
+
+def test_the_share_decides_between_a_gpu_and_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with gpu_share(1):
+        assert kind() == "cuda"
+    with gpu_share(0):
+        assert (kind(), this_device()) == ("cpu", torch.device("cpu"))
+    assert kind() == "cuda"  # nobody has said
+
+
+def test_a_process_without_a_gpu_takes_the_cpu_unless_it_was_promised_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert kind() == "cpu"
+    with pytest.raises(ConfigError, match="cannot use the GPU of this machine"), gpu_share(1):
+        device.claim_share()
+    with gpu_share(0):
+        device.claim_share()
+
+
+def test_without_a_share_the_gpu_is_hidden_from_libraries_too(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.delenv("HIP_VISIBLE_DEVICES", raising=False)
+    with gpu_share(0):
+        assert [os.environ[name] for name in device.VISIBLE] == ["", ""]
+    assert [os.environ.get(name) for name in device.VISIBLE] == ["3", None]
+
+
+def test_lightning_trains_where_the_share_says(see_gpu, cnn_params):
+    with gpu_share(0):
+        trainer = trainer_for(TrialConfig.from_params(cnn_params), [])
+    assert trainer.strategy.root_device.type == "cpu"
+
+
+def test_an_apple_gpu_serves_training_features_and_inference_alike(see_apple, cnn_params, monkeypatch):
+    assert this_device().type == "mps"
+    assert accelerator_of(cnn_params, monkeypatch) == "mps"
+    assert resolve_precision("auto") == "32-true"
+    classifier = SimpleNamespace(places=[])
+    classifier.to = lambda place, **layout: classifier.places.append(place)
+    monkeypatch.setattr(inference, "load_checkpoint", lambda path: SimpleNamespace(classifier=classifier))
+    monkeypatch.setattr(inference, "model_file", lambda path: path)
+    assert inference.open_model(Path("best.ckpt")).device == torch.device("mps")
+    assert classifier.places == [torch.device("mps")]
+
+
+def test_no_other_module_chooses_a_device():
+    chooses = re.compile(r"torch\.cuda\.(is_available|device_count)\(|mps\.is_available\(|accelerator=\"auto\"")
+    paths = [path for path in ROOT.glob("inat/**/*.py") if chooses.search(path.read_text(encoding="utf-8"))]
+    assert paths == [ROOT / "inat" / "device.py"]
+
+
+def gpu(name: str, major: int, minor: int) -> Gpu:
+    return Gpu(name, (major, minor), 24 * 10**9, 20 * 10**9, 128)
+
+
+@pytest.mark.parametrize(
+    ("capability", "architectures", "usable"),
+    [
+        ((8, 0), ["sm_80", "sm_90"], True),
+        ((8, 6), ["sm_80", "sm_90"], True),  # binary code runs on later minor versions
+        ((8, 9), ["sm_80"], True),
+        ((7, 5), ["sm_80", "sm_90"], False),
+        ((8, 0), ["sm_86"], False),
+        ((9, 0), ["sm_80"], False),  # and on no later major version
+        ((12, 0), ["sm_90", "compute_90"], True),  # which the driver compiles code for
+        ((12, 0), ["sm_90a", "compute_90a"], False),
+        ((9, 0), ["sm_90a"], True),
+        ((10, 3), ["sm_100f"], True),
+        ((12, 0), ["sm_100", "sm_120"], True),
+        ((6, 1), ["sm_50", "sm_60"], True),
+        ((6, 1), [], True),  # ROCm names others
+    ],
+)
+def test_code_for_an_architecture_runs_where_nvidia_says(capability, architectures, usable):
+    assert (incompatible([gpu("GPU", *capability)], architectures) == "") == usable
+
+
+def test_a_gpu_without_kernels_is_named_with_its_capability_what_torch_has_and_a_cure(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.11.0+cu130")
+    gpus = [gpu("NVIDIA T4", 7, 5), gpu("NVIDIA GeForce GTX 1080", 6, 1)]
+    assert incompatible(gpus, ["sm_75", "sm_80"]) == (
+        "torch 2.11.0+cu130 cannot use the NVIDIA GeForce GTX 1080 (compute capability 6.1): it is built for sm_75, "
+        "sm_80; install a torch that is built for it, or pass --gpus-per-trial 0 to train on the CPUs"
+    )
+
+
+def test_an_old_driver_is_told_in_the_first_sentence_of_torch(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.11.0+cu130")
+    warning = (
+        "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update your "
+        "GPU driver by downloading and installing a new version"
+    )
+    assert unavailable(warning) == (
+        "torch 2.11.0+cu130 cannot use the GPU of this machine (The NVIDIA driver on your system is too old (found "
+        "version 11040)); update the driver, or install a torch that is built for it, or pass --gpus-per-trial 0 to "
+        "train on the CPUs"
+    )
+    assert "machine; update" in unavailable("")
+
+
+def test_the_survey_reads_the_facts_of_each_gpu(see_gpu, monkeypatch):
+    facts = type("Facts", (), {"name": "NVIDIA Test", "major": 7, "minor": 0, "total_memory": 16 * 10**9,
+                               "multi_processor_count": 80})  # fmt: skip
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: facts)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (15 * 10**9, 16 * 10**9))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_80"])
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    found = survey()
+    assert found.gpus == (Gpu("NVIDIA Test", (7, 0), 16 * 10**9, 15 * 10**9, 80),)
+    assert "cannot use the NVIDIA Test (compute capability 7.0)" in found.problem
+    monkeypatch.setattr(torch.version, "cuda", None)  # ROCm
+    assert survey().problem == ""
+
+
+def test_torch_without_cuda_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(torch.version, "hip", None)
+    assert "(it is built without CUDA); update the driver" in survey().problem
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert survey() == Survey()
+
+
+@pytest.fixture
+def memory_of(see_gpu, monkeypatch):
+    """A GPU of 10 GB, of which ``free`` are free and ``reserved`` belong to this process; limits are collected."""
+    limits = []
+    facts = type("Facts", (), {"total_memory": 10 * 10**9})
+
+    def set_up(free: float, reserved: float = 0) -> list[float]:
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: facts)
+        monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limits.append)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda place: (int(free), 10 * 10**9))
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda place: int(reserved))
+        return limits
+
+    return set_up
+
+
+def test_trials_that_share_a_gpu_keep_to_their_part_of_its_memory(memory_of):
+    limits = memory_of(free=9e9)
+    with gpu_share(1):
+        device.claim_share()
+        assert limits == []
+        assert device.free_memory(torch.device("cuda")) == 9e9
+    with gpu_share(0.4):  # two on the GPU
+        device.claim_share()
+        assert limits == [pytest.approx(0.5 - 0.08)]
+        assert device.free_memory(torch.device("cuda")) == pytest.approx(4.2e9)
+        memory_of(free=9e9, reserved=1e9)
+        assert device.free_memory(torch.device("cuda")) == pytest.approx(3.2e9)
+        memory_of(free=1e9)
+        assert device.free_memory(torch.device("cuda")) == 1e9
+
+
+def test_images_stay_on_the_gpu_only_if_they_fit_into_the_part_of_the_trial(memory_of):
+    memory_of(free=9e9)
+    images, place = np.broadcast_to(np.uint8(0), (2 * 10**9,)), torch.device("cuda")
+    assert loader._fits(images.nbytes, place)
+    with gpu_share(0.5):
+        assert not loader._fits(images.nbytes, place)
+
+
+def test_random_numbers_of_the_trial_go_on_as_if_nothing_had_been_drawn():
+    torch.manual_seed(3)
+    expected = torch.rand(2).tolist()
+    torch.manual_seed(3)
+    with device.kept_random_state(torch.device("cpu")):
+        torch.rand(7)
+    assert torch.rand(2).tolist() == expected
