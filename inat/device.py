@@ -6,10 +6,12 @@ functions: commands report wrong options before.
 """
 
 import os
+import subprocess
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from inat.errors import ConfigError
@@ -39,10 +41,16 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The GPUs that torch can use, and in ``problem`` why it cannot use others that there are."""
+    """The GPUs of CUDA or ROCm that torch finds, whether there is one of ``apple``, and why torch cannot use a GPU.
+
+    ``exclusive`` says that the driver allows one process on a GPU, ``mps`` that NVIDIA's server for several runs.
+    """
 
     gpus: tuple[Gpu, ...] = ()
     problem: str = ""
+    apple: bool = False
+    exclusive: bool = False
+    mps: bool = False
 
 
 @contextmanager
@@ -62,7 +70,7 @@ def claim_share() -> None:
     if not _share:
         return
     if kind() == "cpu":
-        raise ConfigError(survey().problem or unavailable(""))
+        raise ConfigError(survey().problem or unavailable_error(""))
     if _share < 1:
         _limit_memory(_share)
 
@@ -194,13 +202,26 @@ def survey() -> Survey:
         available = torch.cuda.is_available()
     if available:
         gpus = tuple(map(_gpu, range(torch.cuda.device_count())))
-        return Survey(gpus, incompatible(gpus, torch.cuda.get_arch_list()) if torch.version.cuda else "")
+        problem = incompatible_error(gpus, torch.cuda.get_arch_list()) if torch.version.cuda else ""
+        return Survey(gpus, problem, exclusive=_is_exclusive(), mps=_mps_runs())
     if torch.backends.mps.is_available():
-        return Survey()
+        return Survey(apple=True)
     reason = str(caught[0].message) if caught else ""
     if torch.version.cuda is None and torch.version.hip is None:
         reason = "it is built without CUDA"
-    return Survey((), unavailable(reason))
+    return Survey((), unavailable_error(reason))
+
+
+def _is_exclusive() -> bool:
+    try:
+        command = ["nvidia-smi", "--query-gpu=compute_mode", "--format=csv,noheader"]
+        return "Exclusive" in subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
+def _mps_runs() -> bool:
+    return (Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")) / "control").exists()
 
 
 def _gpu(index: int) -> Gpu:
@@ -213,7 +234,7 @@ def _gpu(index: int) -> Gpu:
     return Gpu(facts.name, (facts.major, facts.minor), facts.total_memory, free, facts.multi_processor_count)
 
 
-def unavailable(reason: str) -> str:
+def unavailable_error(reason: str) -> str:
     """The sentence for GPUs that torch does not find; ``reason`` is torch's own warning."""
     # "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update ..."
     short = reason.removeprefix("CUDA initialization: ").split(". ")[0].splitlines()[0:1]
@@ -224,7 +245,7 @@ def unavailable(reason: str) -> str:
     )
 
 
-def incompatible(gpus: Sequence[Gpu], architectures: Sequence[str]) -> str:
+def incompatible_error(gpus: Sequence[Gpu], architectures: Sequence[str]) -> str:
     """The sentence for a GPU for which torch has no kernels; "" if it has them for all."""
     for gpu in gpus:
         if architectures and not any(_runs_on(gpu.capability, name) for name in architectures):

@@ -11,7 +11,7 @@ import torch
 from inat import device
 from inat.config.trial import TrialConfig
 from inat.data import loader
-from inat.device import Gpu, Survey, gpu_share, incompatible, kind, survey, this_device, unavailable
+from inat.device import Gpu, Survey, gpu_share, incompatible_error, kind, survey, this_device, unavailable_error
 from inat.errors import ConfigError
 from inat.training import inference
 from inat.training.fit import trainer_for
@@ -106,13 +106,13 @@ def gpu(name: str, major: int, minor: int) -> Gpu:
     ],
 )
 def test_code_for_an_architecture_runs_where_nvidia_says(capability, architectures, usable):
-    assert (incompatible([gpu("GPU", *capability)], architectures) == "") == usable
+    assert (incompatible_error([gpu("GPU", *capability)], architectures) == "") == usable
 
 
 def test_a_gpu_without_kernels_is_named_with_its_capability_what_torch_has_and_a_cure(monkeypatch):
     monkeypatch.setattr(torch, "__version__", "2.11.0+cu130")
     gpus = [gpu("NVIDIA T4", 7, 5), gpu("NVIDIA GeForce GTX 1080", 6, 1)]
-    assert incompatible(gpus, ["sm_75", "sm_80"]) == (
+    assert incompatible_error(gpus, ["sm_75", "sm_80"]) == (
         "torch 2.11.0+cu130 cannot use the NVIDIA GeForce GTX 1080 (compute capability 6.1): it is built for sm_75, "
         "sm_80; install a torch that is built for it, or pass --gpus-per-trial 0 to train on the CPUs"
     )
@@ -124,12 +124,12 @@ def test_an_old_driver_is_told_in_the_first_sentence_of_torch(monkeypatch):
         "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update your "
         "GPU driver by downloading and installing a new version"
     )
-    assert unavailable(warning) == (
+    assert unavailable_error(warning) == (
         "torch 2.11.0+cu130 cannot use the GPU of this machine (The NVIDIA driver on your system is too old (found "
         "version 11040)); update the driver, or install a torch that is built for it, or pass --gpus-per-trial 0 to "
         "train on the CPUs"
     )
-    assert "machine; update" in unavailable("")
+    assert "machine; update" in unavailable_error("")
 
 
 def test_the_survey_reads_the_facts_of_each_gpu(see_gpu, monkeypatch):
@@ -153,7 +153,7 @@ def test_torch_without_cuda_says_so(monkeypatch):
     monkeypatch.setattr(torch.version, "hip", None)
     assert "(it is built without CUDA); update the driver" in survey().problem
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert survey() == Survey()
+    assert survey() == Survey(apple=True)
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ from inat.study.study import Study
 from inat.training.checkpoint import complete_checkpoint
 from inat.tuning.command import write_report
 from inat.tuning.own_model import copy_into, keep_copy
+from inat.tuning.ray_backend.local_gpus import check_gpus_here
 from inat.tuning.worker.trainable import SEED
 
 
@@ -82,6 +83,7 @@ def finalize(command: FinalizeCommand) -> None:
     study = Study.open(expanded(command.study))
     try:
         task = plan(command, study)
+        check_gpus_here(task.config)
         directory = _create_directory(study.directory / FINAL_DIR)
         copy_into(directory, task.config)
         on_cpu = task.config.gpus_per_trial == 0

@@ -24,10 +24,15 @@ def _run(config: SearchConfig) -> None:
         from inat.data.preview import write_preview
 
         write_preview(config.data_config(), config.augment_preview, config.seed)
-    elif config.plan:
+        return
+    from inat.tuning.ray_backend.local_gpus import check_gpus_here
+
+    if config.plan:
+        check_gpus_here(config)
         _print_plan(config)
     else:
         check_interpreter()
+        check_gpus_here(config)
         from inat.tuning.command import search_and_report
 
         with expendable_output():

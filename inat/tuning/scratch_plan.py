@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -23,6 +23,7 @@ from inat.study.trial import short_name
 from inat.tuning.cost_estimate import format_seconds
 from inat.tuning.describe_data import describe_sizes, describe_times
 from inat.tuning.expected_epochs import expected_epochs
+from inat.tuning.gpu_sharing import choose_sharing
 from inat.tuning.network_timing import NetworkSize, NetworkSpeed, measure_speeds, size_of
 from inat.tuning.progress import Progress, describe_nothing_left, describe_trials, describe_unplanned, progress_of
 from inat.tuning.ray_backend.slots import Node, Slots, plan_slots
@@ -109,7 +110,9 @@ def print_scratch_plan(config: SearchConfig) -> None:
 def estimate_cost(task: Task, splits: Splits, progress: Progress) -> SearchCost:
     """Estimate the cost from configurations drawn from the space; some of them are timed on this machine."""
     config, classes = task.config, len(splits.classes)
-    slots = plan_slots([Node(usable_cores(), gpu_count(), memory=usable_memory())], config)
+    here = [Node(usable_cores(), gpu_count(), memory=usable_memory())]
+    sharing = choose_sharing(replace(config, address=None), here, progress.left)
+    slots = plan_slots(here, config, sharing.share)
     torch.set_num_threads(max(1, int(slots.cpus)))
     sized = _sorted_by_size(config, draw_params(task, progress), classes)
     chosen = [sized[int((part + 0.5) / TIMED * len(sized))] for part in range(TIMED)]
