@@ -12,7 +12,8 @@ import ray
 from rich.filesize import decimal
 
 from inat.config.search import SearchConfig
-from inat.device import CONTEXT_BYTES, Gpu, Survey, survey
+from inat.device import CONTEXT_BYTES
+from inat.gpus import Gpu, Survey, survey
 from inat.tuning.demand import Demand, SpaceDemand
 from inat.tuning.ray_backend import session
 from inat.tuning.ray_backend.local_gpus import in_new_process, survey_here

@@ -1,7 +1,7 @@
 import pytest
 
 from inat.config.search import SearchConfig
-from inat.device import Gpu, Survey
+from inat.gpus import Gpu, Survey
 from inat.tuning import gpu_sharing
 from inat.tuning.demand import Demand, SpaceDemand
 from inat.tuning.gpu_sharing import busy_share, choose_sharing, sharing

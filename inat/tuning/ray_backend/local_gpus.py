@@ -11,8 +11,8 @@ from typing import TypeVar
 from ray._private import accelerators
 
 from inat.config.search import SearchConfig
-from inat.device import Survey, survey
 from inat.errors import ConfigError
+from inat.gpus import Survey, survey
 
 # Files of the drivers of NVIDIA (on Jetson, Ray does not find the GPU) and of AMD.
 DRIVER_FILES = ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/kfd")

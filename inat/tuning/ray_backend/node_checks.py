@@ -25,7 +25,7 @@ def why_unusable(
     """
     from inat.config.trial import DataConfig
     from inat.data.splits import inspect_data
-    from inat.device import survey
+    from inat.gpus import survey
     from inat.tuning.ray_backend.local_gpus import in_new_process
 
     try:

@@ -3,8 +3,8 @@ import ray
 from ray._private import accelerators
 
 from inat.config.search import SearchConfig
-from inat.device import Gpu, Survey
 from inat.errors import ConfigError
+from inat.gpus import Gpu, Survey
 from inat.tuning import launch
 from inat.tuning.ray_backend import local_gpus
 from inat.tuning.ray_backend.local_gpus import check_gpus_here, in_new_process, missed_gpus, ray_gpus

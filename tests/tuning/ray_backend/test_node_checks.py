@@ -5,8 +5,8 @@ import pytest
 
 from inat.config.trial import DataConfig
 from inat.data.splits import inspect_data
-from inat.device import Survey
 from inat.errors import DataError, DiskFullError, NodeError
+from inat.gpus import Survey
 from inat.study.study import Study
 from inat.tuning.ray_backend import local_gpus
 from inat.tuning.ray_backend.node_checks import as_node_error, parse_node_error, why_unusable
