@@ -179,7 +179,7 @@ def _stream(output: Path | None, table: bool) -> Iterator[TextIO]:
 
 
 def _summary(count: int, failed: int, seconds: float, model: Model) -> str:
-    what, on = "photo" if count == 1 else "photos", "GPU" if model.device.type == "cuda" else "CPU"
+    what, on = "photo" if count == 1 else "photos", "CPU" if model.device.type == "cpu" else "GPU"
     bad = f"; {failed:,} of them could not be predicted" if failed else ""
     return f"{count:,} {what} in {seconds:.1f} s on the {on}, {count / seconds:.4g} images/s{bad}"
 

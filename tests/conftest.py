@@ -133,6 +133,15 @@ def digits_model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def see_gpu(monkeypatch) -> None:
+    """A GPU as torch and Lightning see it, on which nothing can run."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: os.environ.get("CUDA_VISIBLE_DEVICES") != "")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(torch.cuda.is_available()))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA Test")
+
+
+@pytest.fixture
 def study(tmp_path: Path) -> Study:
     return Study.create(tmp_path / "study", {"config": {}})
 

@@ -11,7 +11,7 @@ from tests.paths import ROOT
 ROWS = {
     "inat": 0, "inat.constants": 0, "inat.errors": 0,
     "inat.config": 1, "inat.study": 1, "inat.cli": 1,
-    "inat.data": 2, "inat.models": 2,
+    "inat.data": 2, "inat.models": 2, "inat.device": 2, "inat.gpus": 2,
     # Networks and image stores use these two as well.
     "inat.training.precision": 2, "inat.training.memory": 2,
     "inat.training": 3, "inat.interpret": 3, "inat.predict": 3, "inat.summary": 3,

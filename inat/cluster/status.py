@@ -119,6 +119,8 @@ def describe_slots(nodes: Sequence[NodeState], info: Mapping[str, Any], journal:
     unfinished = journal.unfinished() if running else []
     waiting = len(lost_trials(nodes, unfinished))
     rest = f"; {waiting} waiting" if waiting else ""
+    if len(unfinished) - waiting > slots.count:  # the search has chosen a smaller share of a GPU for each
+        return [f"slots   {len(unfinished) - waiting} busy{rest}"]
     return [f"slots   {len(unfinished) - waiting} busy of {slots}{rest}"]
 
 

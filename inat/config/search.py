@@ -18,6 +18,7 @@ from inat.config.trial import Precision
 from inat.config.validation import (
     choice_errors,
     expanded,
+    gpu_share_errors,
     non_negative_errors,
     positive_errors,
     raise_if_any,
@@ -128,7 +129,8 @@ class SearchConfig(DataOptions):
     cpus_per_trial: float | None = None
     """CPU cores per trial. Default: 1, or with GPUs an equal share of the cores, at most 8."""
     gpus_per_trial: float | None = None
-    """GPUs per trial; with 0.5, two trials share one. Default: 1, or 0 where there is no GPU."""
+    """Share of a GPU per trial: 1, 0.5 for two trials on each GPU, 0 to train on the CPUs. Default: a share that the
+    networks of the space fit into, so that small ones do not leave the GPU idle; 0 where there is no GPU."""
     max_concurrent: int | None = None
     """Most trials at the same time. Default: as many as fit."""
     address: Annotated[str | None, "ADDRESS"] = None
@@ -174,8 +176,7 @@ class SearchConfig(DataOptions):
         problems += positive_errors(self, *given)
         if self.num_samples is None and self.searcher != "grid":
             problems.append(f"num_samples must be given for --searcher {self.searcher}")
-        if self.gpus_per_trial is not None:
-            problems += non_negative_errors(self, "gpus_per_trial")
+        problems += gpu_share_errors(self, "gpus_per_trial")
         if self.reduction_factor < 2:
             problems.append(f"reduction_factor must be at least 2, got {self.reduction_factor}")
         return problems + non_negative_errors(self, "max_failures", "seed")
@@ -253,6 +254,8 @@ class SearchConfig(DataOptions):
         known = {f.name for f in dataclasses.fields(cls)}
         raise_if_any([unknown_name_error(name, known) for name in values if name not in known])
         values = dict(cls.EARLIER_OPTIONS) | dict(values)
+        if isinstance(gpus := values.get("gpus_per_trial"), int | float) and gpus > 1:
+            values["gpus_per_trial"] = 1.0  # earlier versions reserved more, although a trial used one
         paths = {name: Path(values[name]) for name in PATHS if isinstance(values.get(name), str)}
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**(dict(values) | paths | lists))

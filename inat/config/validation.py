@@ -17,6 +17,7 @@ WORDS = {
     Path: "a path", tuple: "a list",
 }  # fmt: skip
 MAX_INT = 2**63 - 1
+LEAST_GPU_SHARE = 0.01  # Ray counts in 1/10,000, and takes less for nothing
 MAX_IMAGE_SIZE = 4096  # px; a batch of 32 images of this side has 6 GB before the first layer
 
 
@@ -95,6 +96,18 @@ def range_errors(config: Any, name: str, low: float, high: float) -> list[str]:
     value = getattr(config, name)
     valid = not has_type(config, name) or low <= value < high
     return [] if valid else [f"{name} must be in [{low:g}, {high:g}), got {value}"]
+
+
+def gpu_share_errors(config: Any, name: str) -> list[str]:
+    """A message if the field ``name`` is a number that is no share of one GPU; None lets the search choose."""
+    share = getattr(config, name)
+    if share is None or not has_type(config, name) or share == 0 or LEAST_GPU_SHARE <= share <= 1:
+        return []
+    if share < 0:
+        return non_negative_errors(config, name)
+    if share < 1:
+        return [f"{name} {share:g} is too small a share, because each trial needs memory of its own; pass 0.1, or 0"]
+    return [f"{name} must be at most 1, got {share:g}: a trial trains on one GPU; pass 1, or 0.5 for two on each GPU"]
 
 
 def choice_errors(config: Any, name: str, known: Sequence[str]) -> list[str]:

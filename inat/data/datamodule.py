@@ -24,6 +24,7 @@ from inat.data.loader import ArrayDataset, EpochShuffle, Held, SplitDataset, bat
 from inat.data.resident import Gpu, Part, as_tensor, hold, room_of
 from inat.data.sending import Batch
 from inat.data.splits import Splits, load_splits
+from inat.device import own_share
 
 VIEW_STREAM = 1  # number of the random stream that draws views, beside the stream that draws the order
 JOINED_BYTES = 2**26  # of all views together, up to which a training in the memory of the node copies them together
@@ -32,12 +33,11 @@ JOINED_BYTES = 2**26  # of all views together, up to which a training in the mem
 class ArrayDataModule(pl.LightningDataModule):
     """Loaders of a training and a validation split; ``dataset`` makes the data set of a split on a device.
 
-    With ``balanced``, each class comes equally often in a training epoch. A GPU, of which the training has the share
-    ``gpu_share``, holds the splits if they fit there, the training split first; ``note`` says if that one does not.
+    With ``balanced``, each class comes equally often in a training epoch. A GPU holds the splits if they fit into the
+    share that this process has of it, the training split first; ``note`` says if that one does not.
     """
 
     dataset: Callable[[Any, torch.device, Held | None], ArrayDataset]
-    gpu_share = 1.0
     note = ""
 
     def __init__(
@@ -75,11 +75,11 @@ class ArrayDataModule(pl.LightningDataModule):
     def _prepare(self, gpu: Gpu) -> list[str]:
         """Hold on a GPU what fits there; returns what the user should know."""
         parts = self.parts()
-        copies = hold(parts, gpu, self.gpu_share)
+        copies = hold(parts, gpu, own_share())
         self._held = [None if kept is None else Held(kept, wanted) for kept, wanted in zip(copies, parts, strict=True)]
         if copies[0] is not None:
             return []
-        size, room = sum(part.nbytes for part in parts[0]), room_of(gpu, self.gpu_share)
+        size, room = sum(part.nbytes for part in parts[0]), room_of(gpu, own_share())
         return [f"batches are sent to the GPU: {decimal(size)} to train on, and room for {decimal(room)}"]
 
     def _in_order(self, split: Any, held: Held | None = None) -> DataLoader[Batch]:

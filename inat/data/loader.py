@@ -15,6 +15,7 @@ from inat.data.resident import as_tensor as as_tensor
 from inat.data.sending import Batch as Batch
 from inat.data.sending import Gather, PrefetchingLoader, threads_for_gathering
 from inat.data.splits import Split
+from inat.device import own_share
 
 EVEN_STREAM = 2  # number of the random stream that draws from classes evenly, beside those of the order and the views
 
@@ -124,7 +125,7 @@ def make_loader(
 ) -> DataLoader[Batch]:
     """Batches of the images of ``split`` for ``device``: in order, or shuffled anew for each epoch."""
     parts = [Part(pixels_of(split), split.rows)]
-    copies = hold([parts], Gpu(device))[0] if device.type == "cuda" else None
+    copies = hold([parts], Gpu(device), own_share())[0] if device.type == "cuda" else None
     dataset = SplitDataset(split, device, None if copies is None else Held(copies, parts))
     return batch_loader(dataset, batch_size, device, None if shuffle_seed is None else dataset.shuffle(shuffle_seed))
 

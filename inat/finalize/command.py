@@ -27,6 +27,7 @@ from inat.constants import (
     TRAIN,
 )
 from inat.data.class_balance import class_counts
+from inat.device import gpu_share
 from inat.errors import SearchError, StudyError
 from inat.finalize.artifacts import write_confusion, write_reliability, write_tables
 from inat.finalize.candidates import (
@@ -68,6 +69,7 @@ from inat.study.study import Study
 from inat.training.checkpoint import complete_checkpoint
 from inat.tuning.command import write_report
 from inat.tuning.own_model import copy_into, keep_copy
+from inat.tuning.ray_backend.local_gpus import check_gpus_here
 from inat.tuning.worker.trainable import SEED
 
 
@@ -81,9 +83,11 @@ def finalize(command: FinalizeCommand) -> None:
     study = Study.open(expanded(command.study))
     try:
         task = plan(command, study)
+        check_gpus_here(task.config)
         directory = _create_directory(study.directory / FINAL_DIR)
         copy_into(directory, task.config)
-        with _opened_runs(directory / RETRAINING_DIR, task) as runs:
+        on_cpu = task.config.gpus_per_trial == 0
+        with gpu_share(0 if on_cpu else None), _opened_runs(directory / RETRAINING_DIR, task) as runs:
             console.print(describe_task(task, runs))
             _train(task, runs, task.wanted, console)
             candidates = rank_candidates(collect_candidates(runs, task.trials, command.seeds))

@@ -49,7 +49,7 @@ class FinalizeCommand:
     cpus_per_trial: float | None = None
     """CPU cores per run. Default: as in the search."""
     gpus_per_trial: float | None = None
-    """GPUs per run; may be a fraction. Default: as in the search."""
+    """Share of a GPU per run: 1, 0.5 for two runs on each GPU, 0 to train on the CPUs. Default: as in the search."""
     max_concurrent: int | None = None
     """Most runs at the same time. Default: as in the search."""
     address: Annotated[str | None, "ADDRESS"] = None

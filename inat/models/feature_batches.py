@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inat.config.trial import Precision
+from inat.device import kept_random_state
 from inat.errors import ConfigError
 from inat.models.stages import StagedNetwork
 from inat.training.precision import resolve_precision
@@ -63,7 +64,7 @@ def moved_to(device: torch.device, prefix: StagedNetwork) -> Iterator[StagedNetw
 @contextmanager
 def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
     """Seed the random numbers with ``seed``, if it is one; afterwards, restore the random state of the trial."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with kept_random_state(device):
         if seed is not None:
             torch.manual_seed(seed)
         yield

@@ -38,6 +38,7 @@ from inat.data.loader import Batch, SplitDataset, batch_loader
 from inat.data.shared_building import Compute, help_with, shared_rows, wants_help
 from inat.data.splits import Split, Splits, load_splits
 from inat.data.store import unfinished
+from inat.device import free_cached, this_device
 from inat.errors import DataError
 from inat.models.factory import load_pretrained
 from inat.models.feature_batches import as_numpy, as_stored, check_finite, moved_to, seeded, with_heartbeat
@@ -108,7 +109,7 @@ def _digest(
     augmentation = None if view is None else [VIEW_SEED + view, config.data.crop_size, *config.data.augmentation_key()]
     decided_by = [
         FORMAT, state, hashlib.sha256(split.rows.tobytes()).hexdigest(), config.data.image_size, augmentation,
-        network.name, network.weights, network.frozen, resolve_precision(config.precision), _device().type,
+        network.name, network.weights, network.frozen, resolve_precision(config.precision), this_device().type,
         torch.__version__, torchvision.__version__, *config.data.form_key(),
         *([version("timm")] if is_timm(network.name) else []),
         *([stored_as] if stored_as else []),  # nothing for features as they were computed: earlier ones stay valid
@@ -206,7 +207,7 @@ def _chunks(part: FeaturePart) -> list[range]:
 def _frozen_stages(plan: FeaturePlan, part: FeaturePart) -> Iterator[Compute]:
     """A function that returns the features of some of the images, batch by batch."""
     keep_freed_memory()  # needed if no training came before: without it the stages take twice as long
-    device, seed = _device(), None if part.view is None else VIEW_SEED + part.view
+    device, seed = this_device(), None if part.view is None else VIEW_SEED + part.view
     with moved_to(device, plan.network.prefix()) as prefix, seeded(seed, device):
 
         def compute(rows: range) -> Iterator[NDArray[Any]]:
@@ -227,10 +228,6 @@ def _manifest(plan: FeaturePlan, part: FeaturePart) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _feature_batches(
     plan: FeaturePlan, prefix: StagedNetwork, split: Split, device: torch.device
 ) -> Iterator[NDArray[Any]]:
@@ -246,7 +243,7 @@ def _feature_batches(
                 if not is_out_of_memory(error) or len(part) == 1:
                     raise
             if features is None:  # outside the handler, as its traceback holds the tensors of the failed pass
-                torch.cuda.empty_cache()
+                free_cached(device)
                 most = (len(part) + 1) // 2
                 continue
             check_finite(features, plan.network.name, plan.config.precision)

@@ -11,6 +11,7 @@ from torch import nn
 
 from inat.config.trial import TrialConfig
 from inat.data.private_folder import create_private
+from inat.device import kind
 from inat.errors import ConfigError
 
 TRITON_CAPABILITY = (7, 0)
@@ -40,7 +41,7 @@ def check_compiler(device: str = "") -> None:
     Traceback (most recent call last):
     inat.errors.ConfigError: --compile needs a C++ compiler and none is installed; install g++ or leave --compile out
     """
-    if (device or ("cuda" if torch.cuda.is_available() else "cpu")) == "cuda":
+    if (device or kind()) == "cuda":
         _check_triton()
         return
     compiler = os.environ.get("CXX")

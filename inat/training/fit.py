@@ -14,6 +14,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from inat.config.trial import TrialConfig
 from inat.constants import EPOCH, EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
 from inat.data.class_balance import class_weights, count
+from inat.device import free_cached, kind, this_device
 from inat.models.factory import build_classifier
 from inat.training.checkpoint import DirectCheckpointIO
 from inat.training.compiling import compile_network
@@ -33,12 +34,13 @@ LOGGERS = (
 )
 # Lightning's warnings on what is on purpose here: loaders without workers, as batches come ready from memory; trainings
 # without Slurm's srun on a machine that has it; frozen stages in eval mode; a torch class that Lightning 2.6 uses under
-# its old name.
+# its old name; trials without a share of a GPU.
 WARNINGS = (
     ".*does not have many workers.*",
     ".*`srun` command is available.*",
     ".*in eval mode at the start of training.*",
     ".*LeafSpec.* is deprecated.*",
+    ".*GPU available but not used.*",
 )
 
 
@@ -96,7 +98,7 @@ def fit(
                 raise known from (None if known is error else error)
         # Outside the handler, as its traceback holds the tensors of the failed step.
         gc.collect()
-        torch.cuda.empty_cache()
+        free_cached(this_device())
 
 
 def _fit(
@@ -142,7 +144,7 @@ def trainer_for(config: TrialConfig, callbacks: Sequence[pl.Callback], **limits:
     return pl.Trainer(
         max_epochs=config.max_epochs,
         precision=resolve_precision(config.precision),
-        accelerator="auto",
+        accelerator=kind(),
         devices=1,
         callbacks=list(callbacks),
         # A trial is one process, whatever started the search. Without this plugin, Lightning obeys the variables of

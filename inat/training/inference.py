@@ -19,6 +19,7 @@ from inat.constants import BEST_CKPT, MODEL_CKPT
 from inat.data.datamodule import network_input
 from inat.data.decode import IMAGES_PER_TASK, Resize, form_of, read_image, unreadable_reason
 from inat.data.loader import Batch, as_tensor
+from inat.device import this_device
 from inat.errors import ConfigError, StudyError
 from inat.machine import usable_cores
 from inat.training.checkpoint import LoadedCheckpoint, load_checkpoint
@@ -107,7 +108,7 @@ def open_model(path: Path, device: torch.device | None = None) -> Model:
     np.float32(1.0)
     """
     loaded = load_checkpoint(model_file(path))
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or this_device()
     loaded.classifier.to(device, memory_format=torch.channels_last)
     torch.set_num_threads(
         min(torch.get_num_threads(), usable_cores())

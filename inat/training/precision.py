@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 
 from inat.config.trial import Precision
+from inat.device import kind
 
 
 def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
@@ -19,11 +20,12 @@ def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", 
     """
     if precision != "auto":
         return precision
-    if torch.cuda.is_available():
+    device = kind()
+    if device == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16-mixed"
         return "16-mixed" if torch.cuda.get_device_capability() >= (7, 0) else "32-true"
-    return "bf16-mixed" if _cpu_multiplies_bf16() else "32-true"
+    return "bf16-mixed" if device == "cpu" and _cpu_multiplies_bf16() else "32-true"
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -31,6 +31,7 @@ from inat.config.trial import PRECISIONS, Precision, TrialConfig
 from inat.constants import PRECISION_JSONL
 from inat.data.private_folder import create_private
 from inat.data.splits import load_splits
+from inat.device import free_cached, gpu_name, kept_random_state, this_device, wait_for
 from inat.errors import DataError, InatError
 from inat.models.factory import build_network
 from inat.models.stages import StagedNetwork
@@ -38,7 +39,7 @@ from inat.training.memory import is_out_of_memory, keep_freed_memory
 from inat.training.precision import autocast, resolve_precision
 
 FORMAT = 1  # increase it when the measurement changes
-BATCH = {"cpu": 16, "cuda": 64}  # images per measured step
+BATCH = {"cpu": 16, "cuda": 64, "mps": 64}  # images per measured step
 ROUNDS, MOST_ROUNDS = 5, 25  # pairs of steps whose ratios have a median: more than ROUNDS while they take MIN_SECONDS
 MIN_SECONDS, MAX_SECONDS = 1.0, 10.0  # after MAX_SECONDS, no further pair begins
 TOLERANCE = 1.05  # ratio of 16-bit to float32 seconds from which on float32 is taken: less may be noise
@@ -84,8 +85,8 @@ def network_key(config: TrialConfig) -> str:
 
 
 def _device_name() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+    if name := gpu_name():
+        return name
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     threads = torch.get_num_threads()
     return json.dumps([threads, *(f"{name}={value}" for name, value in sorted(capabilities.items()) if value)])
@@ -170,8 +171,8 @@ def measure_ratio(config: TrialConfig, num_classes: int) -> float:
     of the trial are not touched.
     """
     keep_freed_memory()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    device = this_device()
+    with kept_random_state(device):
         try:
             step = _StepTimer(config, num_classes, device)
             return compare(step, resolve_precision("auto"))
@@ -181,8 +182,7 @@ def measure_ratio(config: TrialConfig, num_classes: int) -> float:
             no_memory = isinstance(error, RuntimeError | MemoryError) and is_out_of_memory(error)
             return 1.0 if no_memory else math.inf  # an error of the network itself shows in its training
         finally:
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
+            free_cached(device)
 
 
 def compare(seconds: Callable[[Precision], float], lower: Precision) -> float:
@@ -246,7 +246,7 @@ class _StepTimer:
             self.prefix.cpu()
 
     def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-            return time.perf_counter()
-        return time.process_time()  # which the other processes of a busy machine change little
+        if self.device.type == "cpu":
+            return time.process_time()  # which the other processes of a busy machine change little
+        wait_for(self.device)
+        return time.perf_counter()

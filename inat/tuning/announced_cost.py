@@ -5,6 +5,7 @@ from multiprocessing import get_context
 
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
+from inat.device import gpu_share
 
 
 def describe_cost(config: SearchConfig) -> str:
@@ -16,10 +17,15 @@ def describe_cost(config: SearchConfig) -> str:
         return ""
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            total = pool.submit(estimate, config).result()
+            total = pool.submit(_estimate_alone, config).result()
     except Exception as error:  # whatever an estimate may fail of, the search does not need it
         return f"cost    not estimated ({type(error).__name__}: {error})"
     return f"cost    {total}" if total else ""
+
+
+def _estimate_alone(config: FinetuneConfig) -> str:
+    with gpu_share(0 if config.gpus_per_trial == 0 else None):  # a new process does not know it
+        return estimate(config)
 
 
 def estimate(config: FinetuneConfig) -> str:

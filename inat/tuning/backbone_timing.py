@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from inat.config.finetune import FinetuneConfig
 from inat.config.trial import Precision
+from inat.device import kind
 from inat.models.backbones import build_backbone
 from inat.models.stages import StagedNetwork
 from inat.training.memory import keep_freed_memory
@@ -17,7 +18,7 @@ from inat.training.precision import autocast, resolve_precision
 from inat.training.precision_choice import FEATURE_USES, TOLERANCE
 from inat.tuning.stopwatch import now
 
-BATCH = {"cpu": 16, "cuda": 64}  # images that are measured together
+BATCH = {"cpu": 16, "cuda": 64, "mps": 64}  # images that are measured together
 PASSES = 3
 
 
@@ -60,7 +61,7 @@ def measure_backbone(backbone: str, image_size: int, num_classes: int, config: F
 
     ``image_size`` is in pixels. The GPU is used if there is one.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = kind()
     torch.set_num_threads(int(config.cpus_per_trial or 1))
     keep_freed_memory()
     network = build_backbone(backbone, num_classes, image_size=image_size).to(device)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby, product
 from typing import Any
 
-import torch
 from rich.filesize import decimal
 from rich.table import Column, Table
 
@@ -19,6 +18,7 @@ from inat.config.trial import active_params
 from inat.data.cache_room import reserve_bytes
 from inat.data.disk import free_bytes
 from inat.data.splits import Splits
+from inat.device import gpu_name, kind
 from inat.models import weights
 from inat.models.backbones import frozen_stage_count
 from inat.models.factory import count_trained
@@ -174,13 +174,12 @@ def plan_summary(config: FinetuneConfig, rows: Sequence[PlanRow]) -> str:
     """Write the totals, and what the estimate is based on."""
     total = sum(row.feature_seconds + row.trials * row.trial_seconds for row in rows)
     without_features = sum(row.trials * row.trial_seconds_without_features for row in rows)
-    gpu = torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if gpu else f"{int(config.cpus_per_trial or 1)} CPU core"
+    device = gpu_name() or f"{int(config.cpus_per_trial or 1)} CPU core"
     disk = decimal(sum(row.feature_bytes for row in rows))
     return (
         f"about {format_seconds(total)} on one slot ({device}), with {disk} of features on the disk; "
         f"{format_seconds(without_features)} if every photo went through the whole network in every epoch\n"
-        f"estimated from a few batches of {BATCH['cuda' if gpu else 'cpu']} on this machine, for trials that reach "
+        f"estimated from a few batches of {BATCH[kind()]} on this machine, for trials that reach "
         f"epoch {config.max_epochs}; ASHA and --patience end most trials earlier"
     )
 

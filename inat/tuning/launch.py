@@ -3,6 +3,7 @@
 from inat.cli import check_interpreter, guard, options_in_messages, parse_search
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
+from inat.device import gpu_share
 from inat.output import expendable_output
 
 
@@ -11,7 +12,9 @@ def run_search(kind: type[SearchConfig], description: str | None) -> None:
 
     def parse_and_run() -> None:
         with options_in_messages(kind):
-            _run(parse_search(kind, description or ""))
+            config = parse_search(kind, description or "")
+            with gpu_share(0 if config.gpus_per_trial == 0 else None):
+                _run(config)
 
     guard(parse_and_run)
 
@@ -21,10 +24,15 @@ def _run(config: SearchConfig) -> None:
         from inat.data.preview import write_preview
 
         write_preview(config.data_config(), config.augment_preview, config.seed)
-    elif config.plan:
+        return
+    from inat.tuning.ray_backend.local_gpus import check_gpus_here
+
+    if config.plan:
+        check_gpus_here(config)
         _print_plan(config)
     else:
         check_interpreter()
+        check_gpus_here(config)
         from inat.tuning.command import search_and_report
 
         with expendable_output():

@@ -15,6 +15,7 @@ from inat.config.cnn import CNNConfig
 from inat.config.trial import DataConfig, TrialConfig
 from inat.data.datamodule import ArrayDataModule, ImageDataModule
 from inat.data.splits import Crops, Split
+from inat.device import wait_for
 from inat.models.cnn import build_cnn
 from inat.models.factory import build_classifier, build_network
 from inat.training.fit import silence_lightning, trainer_for
@@ -168,6 +169,5 @@ class NoiseImages(ImageDataModule):
 
 
 def _now(module: pl.LightningModule) -> float:
-    if module.device.type == "cuda":
-        torch.cuda.synchronize()
+    wait_for(module.device)
     return time.perf_counter()

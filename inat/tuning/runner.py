@@ -16,6 +16,7 @@ from inat.config.search import SearchConfig
 from inat.constants import RAY_DIR
 from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study
+from inat.tuning.gpu_sharing import choose_sharing
 from inat.tuning.lifecycle import TrialCallback, TrialLifecycle, finish_interrupted
 from inat.tuning.loggers.background import BackgroundLogger
 from inat.tuning.loggers.progress import SearchProgress
@@ -127,11 +128,16 @@ def run_trials(
 
 def _start_backend(spec: RunSpec, progress: SearchProgress, print_line: PrintLine, watch: ServerWatch) -> Backend:
     config = spec.config
-    nodes = cluster_nodes_for(spec.study, config.data_config(), progress.print_line) if config.address else None
+    nodes = None
+    if config.address:
+        on_gpus = config.gpus_per_trial != 0
+        nodes = cluster_nodes_for(spec.study, config.data_config(), progress.print_line, on_gpus=on_gpus)
     usable = nodes.wait_until_checked() if nodes else session.private_nodes()
-    slots = plan_slots(usable, config)
+    sharing = choose_sharing(config, usable, spec.missing)
+    slots = plan_slots(usable, config, sharing.share)
     print_line(f"trials  {slots}")
-    for remark in filter(None, (describe_too_small(usable, slots), describe_little_memory(usable, slots))):
+    remarks = (sharing.line, describe_too_small(usable, slots), describe_little_memory(usable, slots))
+    for remark in filter(None, remarks):
         print_line(f"        {remark}")
     return Backend(slots, nodes, RetryPolicy(config.max_failures), watch)
 

@@ -17,6 +17,7 @@ from inat.config.trial import TRAINING_NAMES, TrialConfig, active_params
 from inat.config.validation import expanded
 from inat.constants import DIGITS, PRECISION_JSONL
 from inat.data.splits import Splits
+from inat.device import gpu_count, gpu_name
 from inat.errors import ConfigError
 from inat.machine import usable_cores, usable_memory
 from inat.study.metadata import read_info
@@ -25,6 +26,7 @@ from inat.training.precision_choice import network_key, read_choice, settle_prec
 from inat.tuning.cost_estimate import format_seconds
 from inat.tuning.describe_data import describe_sizes, describe_times
 from inat.tuning.expected_epochs import expected_epochs
+from inat.tuning.gpu_sharing import choose_sharing
 from inat.tuning.network_timing import NetworkSize, NetworkSpeed, measure_speeds, size_of
 from inat.tuning.progress import Progress, describe_nothing_left, describe_trials, describe_unplanned, progress_of
 from inat.tuning.ray_backend.slots import Node, Slots, plan_slots
@@ -112,7 +114,9 @@ def print_scratch_plan(config: SearchConfig) -> None:
 def estimate_cost(task: Task, splits: Splits, progress: Progress) -> SearchCost:
     """Estimate the cost from configurations drawn from the space; some of them are timed on this machine."""
     config, classes = task.config, len(splits.classes)
-    slots = plan_slots([Node(usable_cores(), torch.cuda.device_count(), memory=usable_memory())], config)
+    here = [Node(usable_cores(), gpu_count(), memory=usable_memory())]
+    sharing = choose_sharing(replace(config, address=None), here, progress.left)
+    slots = plan_slots(here, config, sharing.share)
     torch.set_num_threads(max(1, int(slots.cpus)))
     sized = _sorted_by_size(config, draw_params(task, progress), classes)
     chosen = [sized[int((part + 0.5) / TIMED * len(sized))] for part in range(TIMED)]
@@ -222,7 +226,7 @@ def network_name(params: Mapping[str, Any]) -> str:
 
 def describe_time(config: SearchConfig, cost: SearchCost) -> str:
     """Write the time of the search, and what the estimate is based on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{usable_cores()} CPU cores"
+    device = gpu_name() or f"{usable_cores()} CPU cores"
     place = f"on this machine ({device}, {cost.slots})"
     all_reach = f"if every trial reaches epoch {config.max_epochs}"
     if config.trainings > 1:

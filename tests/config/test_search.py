@@ -19,6 +19,9 @@ from inat.tuning.space.presets import space_of
         ({"max_epochs": 2, "grace_period": 3}, "grace_period 3 is above max_epochs 2"),
         ({"reduction_factor": 1}, "reduction_factor must be at least 2"),
         ({"gpus_per_trial": -0.5}, "gpus_per_trial must not be negative"),
+        ({"gpus_per_trial": 1.5}, "gpus_per_trial must be at most 1, got 1.5: a trial trains on one GPU; pass 1"),
+        ({"gpus_per_trial": 2.0}, "gpus_per_trial must be at most 1, got 2: a trial trains on one GPU; pass 1"),
+        ({"gpus_per_trial": 0.0001}, "gpus_per_trial 0.0001 is too small a share"),
         ({"cpus_per_trial": 0.0}, "cpus_per_trial must be positive"),
         ({"cpus_per_trial": float("nan")}, "cpus_per_trial must be a finite number or None, got nan"),
         ({"max_concurrent": 0}, "max_concurrent must be positive"),
@@ -141,7 +144,7 @@ OPTIONS_ALONE = [
     {"searcher": "grid"}, {"searcher": "gp"}, {"searcher": "random"}, {"stopped_trials": "pruned"},
     {"image_size": 8}, {"image_size": 16}, {"image_size": 48}, {"image_size": 1000}, {"data": "digits"},
     {"data": "digits", "image_size": 8}, {"keep_checkpoints": 1}, {"max_concurrent": 1}, {"max_concurrent": 500},
-    {"cpus_per_trial": 0.5}, {"gpus_per_trial": 0.0}, {"gpus_per_trial": 0.25}, {"gpus_per_trial": 4.0},
+    {"cpus_per_trial": 0.5}, {"gpus_per_trial": 0.0}, {"gpus_per_trial": 0.25}, {"gpus_per_trial": 1.0},
     {"max_failures": 0}, {"seed": 5}, {"max_bad_fraction": 0.0}, {"trial_timeout": "1s"}, {"time_budget": "1s"},
     {"target": 1.0},
 ]  # fmt: skip
@@ -154,3 +157,8 @@ def test_no_default_refuses_an_option_that_is_set_alone(kind, given):
     space_of(config)
     assert {name: getattr(config, name) for name in given} == given
     assert kind.from_json(config.to_json()) == config
+
+
+def test_a_study_that_reserved_two_gpus_for_a_trial_goes_on_with_the_one_that_it_used():
+    stored = SearchConfig(data="digits").to_json() | {"gpus_per_trial": 2.0}
+    assert SearchConfig.from_json(stored).gpus_per_trial == 1.0

@@ -144,7 +144,7 @@ def test_changed_images_have_their_own_directories(plan_of, tmp_path):
     ("module", "name", "value"),
     [
         (torch, "__version__", "9"),
-        (frozen_features, "_device", lambda: torch.device("cuda")),
+        (frozen_features, "this_device", lambda: torch.device("cuda")),
         (frozen_features, "FORMAT", 99),
     ],
     ids=["torch", "device", "format"],

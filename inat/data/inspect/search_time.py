@@ -10,6 +10,7 @@ from torch.nn import functional
 from inat.config.cnn import CNNConfig
 from inat.config.search import SearchConfig
 from inat.config.trial import Precision, TrialConfig
+from inat.device import gpu_count, kind
 from inat.machine import usable_cores
 from inat.models.cnn import build_cnn
 from inat.training.precision import autocast
@@ -41,12 +42,12 @@ class SearchTime:
 
 def estimate_search_time(config: SearchConfig, classes: int, train: int, val: int) -> SearchTime:
     """The time of the search that ``config`` describes; reading and augmenting images is not included."""
-    gpu = torch.cuda.is_available()
-    slots = torch.cuda.device_count() if gpu else usable_cores()
-    per_image = seconds_per_image(config, classes, "cuda" if gpu else "cpu")
+    device = kind()
+    slots = gpu_count() or usable_cores()
+    per_image = seconds_per_image(config, classes, device)
     trials = config.num_samples or 0
     seconds = trials * EPOCHS_PER_TRIAL * (train + VALIDATION_COST * val) * per_image / slots
-    one = "GPU" if gpu else "core"
+    one = "core" if device == "cpu" else "GPU"
     return SearchTime(seconds, trials, slots, f"{slots} {one if slots == 1 else f'{one}s'}", config.default_space)
 
 
@@ -63,7 +64,7 @@ def seconds_per_image(config: SearchConfig, classes: int, device: str) -> float:
 
 def _measure(config: SearchConfig, classes: int, device: str) -> float:
     size = config.resolved_image_size
-    batch = GPU_BATCH if device == "cuda" else min(64, max(2, CPU_PIXELS // size**2))
+    batch = GPU_BATCH if device != "cpu" else min(64, max(2, CPU_PIXELS // size**2))
     settings: dict[str, Any] = SMALL if config.default_space == "small" else MIDDLE
     model = CNNConfig(**settings | {"conv_layers": min(settings["conv_layers"], size.bit_length() - 1)})
     precision = _precision(config, settings | {"conv_layers": model.conv_layers}, batch)

@@ -18,6 +18,7 @@ from inat.data.datamodule import Features
 from inat.data.disk import check_space
 from inat.data.loader import as_tensor
 from inat.data.splits import Splits, load_splits
+from inat.device import this_device
 from inat.errors import DataError
 from inat.models.frozen_features import open_features, plan_features
 from inat.models.probe import fit_probe, neighbour_votes
@@ -89,7 +90,7 @@ def time_candidate(config: FinetuneConfig, backbone: str) -> Candidate:
 
 
 def _seconds_per_image(prefix: StagedNetwork, size: int, trial: TrialConfig) -> float:
-    device = _device()
+    device = this_device()
     pixels = torch.rand(TIMED, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
     prefix.to(device)
     try:
@@ -157,11 +158,9 @@ def vectors_of(features: Features) -> tuple[Tensor, Tensor]:
     store = features.views[0]
     rows = as_tensor(store.rows).view(getattr(torch, store.dtype))
     rows = rows if features.rows is None else rows[torch.from_numpy(features.rows)]
-    vectors = rows.to(_device()).float()
+    # The probe is solved in float64, which Apple's GPUs do not have.
+    device = this_device()
+    vectors = rows.to("cpu" if device.type == "mps" else device).float()
     if vectors.ndim > 2:
         vectors = vectors.flatten(1, -2).mean(1)
     return vectors, torch.from_numpy(features.labels).to(vectors.device)
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -21,6 +21,7 @@ from inat.config.finetune import FinetuneConfig
 from inat.config.race import RACES, RacePreset
 from inat.constants import BACKBONES_CSV
 from inat.data.splits import Splits
+from inat.device import free_cached, this_device
 from inat.models.backbones import frozen_stage_count
 from inat.study.atomic_io import as_disk_full_error
 from inat.tuning.backbone_timing import measure_backbone
@@ -80,8 +81,7 @@ def run_race(config: FinetuneConfig, print_line: PrintLine) -> Race:
         "skipped": dict(probing.skipped), "chosen": list(search.backbones), WAVES: waves.to_json(),
         "planned_seconds": spent, "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()  # for the trials
+    free_cached(this_device())  # for the trials
     return Race(search, probing.probes, record, time.monotonic() - started)
 
 

@@ -15,14 +15,18 @@ from inat.study.atomic_io import NO_SPACE_ERRNOS
 _NODE_ERROR_TEXT = re.compile(rf"{NodeError.__name__}: (?P<reason>.*) \[node (?P<node>[0-9a-f]+)\]")
 
 
-def why_unusable(study_dir: Path, study_json: str, settings: Mapping[str, Any], fingerprint: str) -> str:
+def why_unusable(
+    study_dir: Path, study_json: str, settings: Mapping[str, Any], fingerprint: str, needs_gpu: bool = False
+) -> str:
     """Return why this node cannot run trials of a study, "" if it can; runs on the node itself.
 
     ``study_json`` is the text of the file as the driver reads it: equal text proves that the node sees the same shared
-    folder. ``settings`` are the fields of the study's DataConfig.
+    folder. ``settings`` are the fields of the study's DataConfig. ``needs_gpu`` says that trials get its GPU.
     """
     from inat.config.trial import DataConfig
     from inat.data.splits import inspect_data
+    from inat.gpus import survey
+    from inat.tuning.ray_backend.local_gpus import in_new_process
 
     try:
         if not _has_text(study_dir / STUDY_JSON, study_json):
@@ -33,7 +37,9 @@ def why_unusable(study_dir: Path, study_json: str, settings: Mapping[str, Any], 
         return str(error)
     except OSError as error:
         return f"{error.filename or study_dir}: {error.strerror or error}"
-    return "" if found == fingerprint else f"the photos in {settings['data']} are not those of the study"
+    if found != fingerprint:
+        return f"the photos in {settings['data']} are not those of the study"
+    return in_new_process(survey).problem if needs_gpu else ""
 
 
 def _has_text(path: Path, text: str) -> bool:

@@ -147,12 +147,21 @@ class ClusterNodes(NotInSnapshots, Callback):
             self._set_reason(status, reason)
 
 
-def cluster_nodes_for(study: Study, data: DataConfig, print_line: Callable[[str], object]) -> ClusterNodes:
-    """The nodes of the cluster that this process has joined, checked for the trials of ``study``."""
+def cluster_nodes_for(
+    study: Study, data: DataConfig, print_line: Callable[[str], object], *, on_gpus: bool
+) -> ClusterNodes:
+    """The nodes of the cluster that this process has joined, checked for the trials of ``study``.
+
+    ``on_gpus`` says that trials may train on GPUs: then the driver's node is checked, too, if it has one.
+    """
     text = (study.directory / STUDY_JSON).read_text(encoding="utf-8")
     arguments = (study.directory.absolute(), text, asdict(data), study.info["data"]["fingerprint"])
 
-    def start_check(node_id: str) -> Any:
-        return session.call_on_node(node_id, why_unusable, *arguments)
+    def needs_gpu(node_id: str) -> bool:
+        return on_gpus and any(node.gpus >= 1 for node in session.nodes() if node.node_id == node_id)
 
-    return ClusterNodes(session.nodes, start_check, session.this_node_id(), print_line)
+    def start_check(node_id: str) -> Any:
+        return session.call_on_node(node_id, why_unusable, *arguments, needs_gpu(node_id))
+
+    here = session.this_node_id()
+    return ClusterNodes(session.nodes, start_check, "" if needs_gpu(here) else here, print_line)

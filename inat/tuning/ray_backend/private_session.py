@@ -14,6 +14,7 @@ from ray._private import ray_constants
 
 from inat.machine import usable_cores
 from inat.tuning.ray_backend import tokens
+from inat.tuning.ray_backend.local_gpus import missed_gpus
 from inat.tuning.ray_backend.start_errors import as_start_error
 from inat.tuning.ray_backend.temporary_directory import PREFIX, temporary_place
 
@@ -46,6 +47,7 @@ def private_ray(level: int) -> Iterator[None]:
         try:
             with as_start_error(place):
                 ray.init(
+                    num_gpus=missed_gpus() or None,  # Ray counts the others
                     address="local",  # never a cluster that RAY_ADDRESS happens to name, or that runs on this machine
                     num_cpus=usable_cores(),  # Ray passes over the affinity and the limits of nested control groups
                     include_dashboard=False,

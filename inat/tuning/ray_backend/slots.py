@@ -13,7 +13,8 @@ MAX_AUTOMATIC_CPUS = 8  # for each trial; the loop of one trial does not use mor
 # Memory of a trial's process with a small network, and of the driver with Ray's servers and the object store. Measured
 # were 0.42 to 0.64 GB, and 0.55 GB besides the object store of 0.1 GB.
 TRIAL_BYTES, DRIVER_BYTES = 700_000_000, 1_000_000_000
-ROUNDING = 1e-3  # Ray counts in 1/10,000; without this allowance 3 x 0.3333 GPUs would be two slots
+UNITS = 10_000  # Ray counts shares in parts of this size
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +45,17 @@ class Slots:
         return f"{self.count} at a time, each with {self.cpus:g} CPU{gpus}"
 
 
-def plan_slots(nodes: Sequence[Node], config: SearchConfig) -> Slots:
+def plan_slots(nodes: Sequence[Node], config: SearchConfig, gpu_share: float = 1.0) -> Slots:
     """Return the slots of a cluster; ConfigError with the numbers if no trial fits.
 
     Automatic values: without GPUs one core for each trial, because two small networks side by side train faster than
-    one on two cores; with GPUs one GPU for each trial and an equal share of the node's cores.
+    one on two cores; with GPUs ``gpu_share`` of one for each trial and an equal share of the node's cores.
     """
     any_gpu = any(node.gpus >= 1 for node in nodes)
     if config.precision == "16-mixed" and not any_gpu:
         raise ConfigError("--precision 16-mixed needs a GPU and there is none; take bf16-mixed, 32-true or auto")
-    gpus = config.gpus_per_trial if config.gpus_per_trial is not None else float(any_gpu)
+    gpus = config.gpus_per_trial if config.gpus_per_trial is not None else gpu_share * any_gpu
+    gpus = _in_units(gpus)
     cpus = config.cpus_per_trial if config.cpus_per_trial is not None else _cpu_share(nodes, gpus)
     count = sum(_fit_on(node, cpus, gpus) for node in nodes)
     if count == 0:
@@ -93,13 +95,27 @@ def describe_too_small(nodes: Sequence[Node], slots: Slots) -> str:
     return f"{', '.join(names)} {'have' if len(names) > 1 else 'has'} {lack} for a trial; {cure}"
 
 
+def trials_on_gpu(share: float) -> int:
+    """How many trials with this share of a GPU run on one: a share never spans two GPUs.
+
+    >>> [trials_on_gpu(share) for share in (1, 0.6, 0.5, 0.4, 0.3333, 1 / 3)]
+    [1, 1, 2, 2, 3, 3]
+    """
+    return UNITS // int(_in_units(share) * UNITS + 0.5)
+
+
+def _in_units(share: float) -> float:
+    """The share as Ray counts it, rounded down, so that Ray places three trials with 0.33334."""
+    return int(share * UNITS + ROUNDING) / UNITS
+
+
 def _cpu_share(nodes: Sequence[Node], gpus: float) -> float:
     if gpus == 0:
         return 1.0
-    shares = [node.cpus * gpus // node.gpus for node in nodes if node.gpus >= gpus]
+    shares = [node.cpus // (int(node.gpus) * trials_on_gpu(gpus)) for node in nodes if node.gpus >= 1]
     return float(min(max(1.0, min(shares, default=1.0)), MAX_AUTOMATIC_CPUS))
 
 
 def _fit_on(node: Node, cpus: float, gpus: float) -> int:
-    by_cpu = node.cpus / cpus + ROUNDING
-    return int(min(by_cpu, node.gpus / gpus + ROUNDING) if gpus else by_cpu)
+    by_cpu = int(node.cpus / cpus + ROUNDING)
+    return min(by_cpu, int(node.gpus) * trials_on_gpu(gpus)) if gpus else by_cpu

@@ -28,8 +28,16 @@ def run_trial(params: Mapping[str, Any]) -> None:
     report, so ``finally`` frees what the trial leaves behind.
     """
     # Imported by the worker and not by the driver, which only ships this function.
+    from inat.device import gpu_share
+
+    with gpu_share(_share_of_gpu()):  # before torch looks for GPUs
+        _run_on_node(params)
+
+
+def _run_on_node(params: Mapping[str, Any]) -> None:
     import torch
 
+    from inat.device import claim_share, free_cached, this_device
     from inat.training.memory import collect_garbage, release_freed_memory
     from inat.tuning.ray_backend.node_checks import as_node_error
     from inat.tuning.ray_backend.session import this_node_id
@@ -39,6 +47,7 @@ def run_trial(params: Mapping[str, Any]) -> None:
     driver_node_id = settings.pop(DRIVER_NODE)
     try:
         with as_node_error(this_node_id(), driver_node_id):
+            claim_share()
             _train(settings)
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)  # they hold the network and its last batch
@@ -46,8 +55,7 @@ def run_trial(params: Mapping[str, Any]) -> None:
     finally:
         collect_garbage()
         release_freed_memory()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_cached(this_device())
 
 
 def _train(settings: dict[str, Any]) -> None:
@@ -87,6 +95,13 @@ def _train(settings: dict[str, Any]) -> None:
 
 
 def _cpus() -> int:
-    resources = tune.get_context().get_trial_resources()
-    cpus: float = resources.required_resources.get("CPU", 1)
-    return max(1, math.floor(cpus))
+    return max(1, math.floor(_resources().get("CPU", 1.0)))
+
+
+def _share_of_gpu() -> float:
+    return _resources().get("GPU", 0.0)
+
+
+def _resources() -> dict[str, float]:
+    given: dict[str, float] = tune.get_context().get_trial_resources().required_resources
+    return given

@@ -11,7 +11,7 @@ from inat.data.inspect.search_time import EPOCHS_PER_TRIAL, estimate_search_time
 def test_time_grows_with_trials_and_images(monkeypatch):
     monkeypatch.setattr(search_time, "seconds_per_image", lambda *_: 0.01)
     monkeypatch.setattr(search_time, "usable_cores", lambda: 2)
-    monkeypatch.setattr(search_time.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(search_time, "kind", lambda: "cpu")
     found = estimate_search_time(SearchConfig(data="digits", num_samples=10), 10, 300, 90)
     assert found.seconds == pytest.approx(10 * EPOCHS_PER_TRIAL * 330 * 0.01 / 2)
     assert (found.trials, found.slots, found.device) == (10, 2, "2 cores")

@@ -6,7 +6,9 @@ import pytest
 from inat.config.trial import DataConfig
 from inat.data.splits import inspect_data
 from inat.errors import DataError, DiskFullError, NodeError
+from inat.gpus import Survey
 from inat.study.study import Study
+from inat.tuning.ray_backend import local_gpus
 from inat.tuning.ray_backend.node_checks import as_node_error, parse_node_error, why_unusable
 
 HERE, THERE = "a1", "b2"
@@ -34,6 +36,12 @@ def test_no_photos(question, tmp_path):
 def test_other_photos(question, tmp_path):
     next((tmp_path / "photos" / "train" / "bird").iterdir()).unlink()
     assert why_unusable(*question) == f"the photos in {tmp_path / 'photos'} are not those of the study"
+
+
+def test_a_gpu_that_torch_cannot_use_there(question, monkeypatch):
+    monkeypatch.setattr(local_gpus, "in_new_process", lambda ask: Survey(problem="torch cannot use the GPU"))
+    assert why_unusable(*question, True) == "torch cannot use the GPU"
+    assert why_unusable(*question, False) == ""  # trials of the study train on the CPUs
 
 
 @pytest.mark.parametrize("there", [None, '{"another": "study"}'])

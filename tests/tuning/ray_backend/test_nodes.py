@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import ray
 
+from inat.config.trial import DataConfig
 from inat.errors import SearchError
 from inat.tuning.ray_backend import nodes
 from inat.tuning.ray_backend.nodes import ClusterNodes
@@ -130,3 +131,15 @@ def test_a_node_error_of_a_trial_excludes_the_node_until_its_next_check(cluster)
     cluster.answers[B.node_id] = ""
     cluster.later(nodes.CHECK_AGAIN_SECONDS + 1)
     assert cluster.nodes.excluded_ids() == []
+
+
+@pytest.mark.parametrize(("on_gpus", "asked"), [(True, {"aaaa": True, "bbbb": False}), (False, {"bbbb": False})])
+def test_the_drivers_node_is_asked_about_its_gpu_if_trials_may_run_there(study, monkeypatch, on_gpus, asked):
+    study.info["data"] = {"fingerprint": ""}
+    up = [Node(8, 1, "head", "aaaa"), Node(8, 0, "old", "bbbb")]
+    questions = {}
+    monkeypatch.setattr(nodes.session, "nodes", lambda: up)
+    monkeypatch.setattr(nodes.session, "this_node_id", lambda: "aaaa")
+    monkeypatch.setattr(nodes.session, "call_on_node", lambda node, why, *given: questions.update({node: given[-1]}))
+    nodes.cluster_nodes_for(study, DataConfig(data="digits", image_size=8), print, on_gpus=on_gpus).update()
+    assert questions == asked

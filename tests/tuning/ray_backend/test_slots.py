@@ -1,6 +1,10 @@
+import time
+
 import pytest
+import ray
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.util.placement_group import placement_group
 
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError
@@ -18,6 +22,11 @@ from inat.tuning.ray_backend.slots import Node, Slots, describe_little_memory, d
         ([Node(16, 8)], {}, Slots(8, 2, 1)),
         ([Node(16, 1)], {"gpus_per_trial": 0.25}, Slots(4, 4, 0.25)),
         ([Node(16, 1)], {"gpus_per_trial": 0.3333}, Slots(3, 5, 0.3333)),
+        ([Node(64, 8)], {"gpus_per_trial": 0.4}, Slots(16, 4, 0.4)),  # two on each: a share never spans two GPUs
+        ([Node(16, 2)], {"gpus_per_trial": 0.6}, Slots(2, 8, 0.6)),
+        ([Node(16, 1)], {"gpus_per_trial": 1 / 3}, Slots(3, 5, 0.3333)),  # Ray counts in 1/10,000
+        ([Node(16, 2), Node(16, 1), Node(16)], {"gpus_per_trial": 0.4, "cpus_per_trial": 2}, Slots(6, 2, 0.4)),
+        ([Node(3, 2)], {"gpus_per_trial": 0.4, "cpus_per_trial": 1}, Slots(3, 1, 0.4)),
         ([Node(16, 1)], {"gpus_per_trial": 0}, Slots(16, 1, 0)),
         ([Node(8, 2), Node(8)], {}, Slots(2, 4, 1)),  # a node without GPU takes no GPU trials
         ([Node(3), Node(3)], {"cpus_per_trial": 2}, Slots(2, 2, 0)),  # no trial is spread over machines
@@ -89,3 +98,19 @@ def test_enough_memory_a_single_trial_and_the_users_number_are_kept(memory, sett
     slots = plan_slots(nodes, SearchConfig(**settings))
     assert slots.count == count
     assert bool(describe_little_memory(nodes, slots)) == (count == 1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("gpus", "share", "fitting"), [(3, 0.4, 6), (2, 0.6, 2)])
+def test_ray_places_as_many_trials_as_were_counted(gpus, share, fitting):
+    slots = plan_slots([Node(16, gpus)], SearchConfig(gpus_per_trial=share, cpus_per_trial=1))
+    assert slots.count == fitting
+    ray.init(address="local", num_cpus=16, num_gpus=gpus, include_dashboard=False, object_store_memory=80_000_000)
+    try:
+        groups = [placement_group([{"CPU": 1, "GPU": slots.gpus}]) for _ in range(fitting + 1)]
+        ends = time.monotonic() + 60
+        while sum(group.wait(0.1) for group in groups) < fitting and time.monotonic() < ends:
+            pass
+        assert sum(group.wait(1) for group in groups) == fitting
+    finally:
+        ray.shutdown()

@@ -11,6 +11,8 @@ import torch
 from ray import tune
 from torch import nn
 
+from inat.device import kind
+from inat.errors import ConfigError
 from inat.models import frozen_features
 from inat.models.classifier import Classifier
 from inat.training import fit as fit_module
@@ -44,10 +46,10 @@ def trial(cnn_params, tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks, "REPORT_EVERY_SECONDS", 1e9)
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 1e9)
 
-    def run(stop_at=None, model=cnn_params, **changes) -> TuneDouble:
+    def run(stop_at=None, model=cnn_params, gpus=0.0, **changes) -> TuneDouble:
         double = TuneDouble(stop_at)
         monkeypatch.setattr(tune, "report", double.report)
-        monkeypatch.setattr(trainable, "_cpus", lambda: 1)
+        monkeypatch.setattr(trainable, "_resources", lambda: {"CPU": 1.0, "GPU": gpus})
         monkeypatch.setattr(session, "this_node_id", lambda: "here")
         settings = {
             "trial_id": "t0007",
@@ -186,7 +188,7 @@ def test_a_trial_gets_the_hash_of_its_own_backbones_weights(trial, backbone_para
 
     seen = []
     monkeypatch.setattr(fold_series, "fit", lambda config, *args, **kwargs: seen.append(config.model.weights_sha256))
-    monkeypatch.setattr(trainable, "_cpus", lambda: 1)
+    monkeypatch.setattr(trainable, "_resources", dict)
     monkeypatch.setattr(session, "this_node_id", lambda: "here")
     own = {"trial_id": "t0000", "study_dir": str(tmp_path), "threshold": None, "trial_timeout": None, "rungs": []}
     own |= {"known_epochs": 0, "driver_node": "here"}
@@ -260,8 +262,8 @@ def out_of_order(*_):
 
 
 def one_trial_of_each_kind(trial, monkeypatch) -> None:
-    for kind in KINDS:
-        trial(**SMALL, **kind)
+    for options in KINDS:
+        trial(**SMALL, **options)
     with pytest.raises(SystemExit):
         trial(stop_at=1, rungs=[1], **SMALL)
     with monkeypatch.context() as patched:
@@ -296,3 +298,22 @@ def test_a_process_holds_as_much_after_many_trials_as_after_the_first_ones(trial
     one_trial_of_each_kind(trial, monkeypatch)
     one_trial_of_each_kind(trial, monkeypatch)
     assert left_behind() == first
+
+
+def test_a_trial_without_a_share_of_a_gpu_trains_on_the_cpu_although_it_sees_one(
+    trial, backbone_params, see_gpu, monkeypatch
+):
+    places = []
+    fit_on = fit_module._fit
+    monkeypatch.setattr(fit_module, "_fit", lambda *args: (places.append(kind()), fit_on(*args))[1])
+    frozen = backbone_params | {"strategy": "freeze_all", "precision": "auto", "views": 1}
+    assert trial(model=frozen, precision_rule="measured").epochs
+    assert trial(model=frozen).epochs
+    assert places == ["cpu", "cpu"]
+    assert kind() == "cuda"  # the share was that of the trial
+
+
+def test_a_trial_with_a_gpu_that_torch_cannot_use_says_so_instead_of_training_on_the_cpu(trial, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"^torch .* cannot use the GPU of this machine.*or pass --gpus-per-trial 0"):
+        trial(gpus=0.5)

@@ -1,0 +1,103 @@
+"""Count what the networks of a space demand of a GPU, on tensors without values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import optuna
+import torch
+from optuna.samplers import RandomSampler
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from inat.config.backbones import BackboneConfig
+from inat.config.cnn import CNNConfig
+from inat.config.search import SearchConfig
+from inat.config.trial import TrialConfig
+from inat.data.splits import Splits
+from inat.errors import ConfigError
+from inat.models.cnn import build_cnn
+from inat.models.factory import build_network, uninitialised_network
+from inat.tuning.demand import Demand, SpaceDemand
+from inat.tuning.space.domains import optuna_space
+from inat.tuning.task import Task, check_task
+
+DRAWS = 24  # configurations of a space that are counted
+IMAGES = 2  # batch norm refuses a single one
+
+
+def demand_of_space(config: SearchConfig) -> SpaceDemand:
+    """Count networks that trials of ``config`` may get; its images are in the cache."""
+    task = check_task(replace(config, download=False, wandb="off", start_from=None))
+    splits = task.load()
+    classes, seen = len(splits.classes), {}
+    for params in _drawn(task):
+        try:
+            trial = TrialConfig.from_params({**task.config.trial_settings(), **params})
+        except ConfigError:  # such as too many poolings; this trial would fail at once
+            continue
+        key = repr((trial.model, trial.data.image_size, trial.optim.step_images))
+        if key not in seen:
+            seen[key] = demand_of(trial, classes)
+    return SpaceDemand(tuple(seen.values()), _picture_bytes(splits))
+
+
+def _drawn(task: Task) -> Sequence[Mapping[str, Any]]:
+    if task.grid:
+        return task.grid[:: max(1, len(task.grid) // DRAWS)]
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    distributions = optuna_space(task.space)
+    return [study.ask(distributions).params for _ in range(DRAWS)]
+
+
+def _picture_bytes(splits: Splits) -> int:
+    images = splits.train.images if splits.train.crops is None else splits.train.crops.images
+    return images.nbytes + splits.val.images.nbytes
+
+
+def demand_of(trial: TrialConfig, num_classes: int) -> Demand:
+    """Count a training step of a network on tensors without values."""
+    network, side = _without_values(trial, num_classes).train(), trial.data.image_size
+    images = torch.empty(IMAGES, 3, side, side, device="meta")
+    own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+    saved: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if (place := tensor.untyped_storage()._cdata) not in own:
+            saved[place] = tensor  # which keeps the place from being given to another tensor
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor), FlopCounterMode(display=False) as counter, _Calls() as calls:
+        network(images)
+    return Demand(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        image_bytes=sum(tensor.untyped_storage().nbytes() for tensor in saved.values()) // IMAGES,
+        operations=counter.get_total_flops() // IMAGES,
+        calls=calls.count,
+        images=trial.optim.step_images,
+    )
+
+
+def _without_values(trial: TrialConfig, num_classes: int) -> nn.Module:
+    model, side = trial.model, trial.data.image_size
+    if isinstance(model, CNNConfig):
+        with torch.device("meta"):
+            return build_cnn(model, side, num_classes)
+    if isinstance(model, BackboneConfig):
+        return uninitialised_network(model, side, num_classes).to("meta")
+    return build_network(trial, num_classes).to("meta")
+
+
+class _Calls(TorchDispatchMode):
+    """Counts operators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return function(*args, **(kwargs or {}))
