@@ -31,6 +31,7 @@ from inat.data.augment import (
 )
 
 BLOCK = 1024  # pixels of a program
+SUMS = 64  # sums of an image that are read at once, at least: enough for 256 px, so smaller images share a kernel
 PARAMETERS = 16  # of an image: centre, half sides, affine map (2, 3), strengths of the colour steps
 # Columns of the random numbers of an image.
 AREA, RATIO, PLACE = 0, CROP_TRIES, 2 * CROP_TRIES
@@ -51,7 +52,6 @@ _RED, _GREEN, _BLUE = (tl.constexpr(weight) for weight in GREY_WEIGHTS)
 _MEAN_R, _MEAN_G, _MEAN_B = (tl.constexpr(value) for value in IMAGENET_MEAN)
 _STD_R, _STD_G, _STD_B = (tl.constexpr(value) for value in IMAGENET_STD)
 _BLOCK, _PARAMETERS = tl.constexpr(BLOCK), tl.constexpr(PARAMETERS)
-_SUMS = tl.constexpr(64)  # sums that are read at a time: at 224 px, an image has 49
 
 
 # Triton's own tl.sum and tl.min cannot be interpreted in a process that has imported them to be compiled.
@@ -137,11 +137,12 @@ def turn_hue(red, green, blue, turn):
 @triton.jit
 def change_colours(red, green, blue, of, order, steps, mean_grey):
     """The first ``steps`` colour steps; two bits of ``order`` are the number of a step, the lowest are the first."""
-    for i in range(steps):
-        step = (order >> (2 * i)) & 3
+    for i in range(4):
+        # 4 is no step: Triton's interpreter takes no bound of a loop from memory with every version of numpy.
+        step = tl.where(i < steps, (order >> (2 * i)) & 3, 4)
         if step == 3:
             red, green, blue = turn_hue(red, green, blue, tl.load(of + 13))
-        else:
+        elif step < 3:
             factor = tl.load(of + 10 + step)
             # Brightness blends with black, contrast with the mean grey, saturation with the grey of the pixel.
             other = tl.where(step == 2, grey_of(red, green, blue), tl.where(step == 1, mean_grey, 0.0)) * (1 - factor)
@@ -204,17 +205,25 @@ def grey_sums(images, parameters, sums, order, steps, side, size, blocks):
 
 @triton.jit(do_not_specialize=["order", "side", "size", "blocks"])
 def write_images(
-    images, parameters, sums, out, order, side, size, blocks, PUBLISHED: tl.constexpr, NORMALISED: tl.constexpr
+    images,
+    parameters,
+    sums,
+    out,
+    order,
+    side,
+    size,
+    blocks,
+    PUBLISHED: tl.constexpr,
+    NORMALISED: tl.constexpr,
+    SUMS: tl.constexpr,
 ):
     image, block = tl.program_id(0), tl.program_id(1)
     pixel = block * _BLOCK + tl.arange(0, _BLOCK)
     mask, of = pixel < size * size, parameters + image * _PARAMETERS
     red, green, blue, inside = sample(images, of, pixel, mask, image, side, size, PUBLISHED)
     if PUBLISHED:
-        total = tl.full([_SUMS], 0.0, tl.float32)
-        for start in range(0, blocks, _SUMS):
-            at = start + tl.arange(0, _SUMS)
-            total += tl.load(sums + image * blocks + at, mask=at < blocks, other=0.0)
+        at = tl.arange(0, SUMS)
+        total = tl.load(sums + image * blocks + at, mask=at < blocks, other=0.0)
         mean_grey = tl.reduce(total, 0, add) / (size * size)
         red, green, blue = change_colours(red, green, blue, of, order, 4, mean_grey)
         red, green, blue = tl.where(inside, red, 0.0), tl.where(inside, green, 0.0), tl.where(inside, blue, 0.0)
@@ -253,7 +262,10 @@ def launch_augment(
     if published:
         before_contrast = next(i for i in range(len(COLOUR_STEPS)) if (order >> 2 * i) & 3 == 1)
         grey_sums[grid](images, parameters, sums, order, before_contrast, side, size, blocks, **LAUNCH)
-    write_images[grid](images, parameters, sums, out, order, side, size, blocks, published, normalised, **LAUNCH)
+    of_image = max(SUMS, triton.next_power_of_2(blocks))
+    write_images[grid](
+        images, parameters, sums, out, order, side, size, blocks, published, normalised, of_image, **LAUNCH
+    )
     return out
 
 

@@ -202,7 +202,7 @@ TYPES = {"images": "*u8", "side": "i32", "size": "i32", "blocks": "i32", "order"
     [
         ("crop_parameters", {"PUBLISHED": True}),
         ("grey_sums", {}),
-        ("write_images", {"PUBLISHED": True, "NORMALISED": True}),
+        ("write_images", {"PUBLISHED": True, "NORMALISED": True, "SUMS": 64}),
         ("normalise_pixels", {}),
     ],
 )
