@@ -6,27 +6,18 @@ number of epochs are stored beside the value as user attributes, so no analysis 
 """
 
 import math
-import statistics
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from optuna.trial import TrialState
 
 from analysis.rungs import rung_milestones
-from inat.constants import (
-    COMPLETED,
-    EPOCHS,
-    FAILED,
-    RUNG,
-    STATE,
-    STOPPED,
-    TRIAL_ID,
-)
+from inat.constants import EPOCHS, FAILED, RUNG, STATE, STOPPED, TRIAL_ID
 from inat.study.folds import progress, step_of
 from inat.study.trial import Trial
 from inat.training.memory import is_out_of_memory_text
 from inat.tuning.ray_backend.error_texts import is_process_death
+from inat.tuning.sampling.gains import Gains
 
 StoppedPolicy = Literal["extrapolate", "last", "pruned"]
 
@@ -73,8 +64,8 @@ class SamplerFeedback:
     value: float | None
 
 
-def feedback_for(trial: Trial, ended_before: Iterable[Trial], policy: StoppedPolicy) -> SamplerFeedback:
-    """Decide what Optuna learns from the ended ``trial``, given the trials that had ended before it.
+def feedback_for(trial: Trial, gains: Gains, policy: StoppedPolicy) -> SamplerFeedback:
+    """Decide what Optuna learns from the ended ``trial``, given the ``gains`` of the trials that had ended before it.
 
     - A trial that ended by itself counts with its best value, or with the worst one of the objective if that is not a
       finite number.
@@ -94,33 +85,8 @@ def feedback_for(trial: Trial, ended_before: Iterable[Trial], policy: StoppedPol
     if trial.state == STOPPED and policy == "pruned":
         return SamplerFeedback(TrialState.PRUNED, None)
     if trial.state == STOPPED and policy == "extrapolate":
-        value += median_gain(ended_before, progress(trial.history[-1]))
+        value += gains.median_after(progress(trial.history[-1]))
     return SamplerFeedback(TrialState.COMPLETE, trial.objective.clamp(value))
-
-
-def median_gain(trials: Iterable[Trial], reached: tuple[int, int]) -> float:
-    """Median change of the best value of the completed trials after the progress ``reached``; 0 if none went further.
-
-    With folds, the mean over more of them may be worse, and so may be the change.
-    """
-    gains = [
-        trial.best_value - at_epoch
-        for trial in trials
-        if trial.state == COMPLETED
-        and trial.history
-        and progress(trial.history[-1]) > reached
-        and trial.best_value is not None
-        and math.isfinite(trial.best_value)
-        and (at_epoch := best_until(trial, reached)) is not None
-    ]
-    return statistics.median(gains) if gains else 0.0
-
-
-def best_until(trial: Trial, reached: tuple[int, int]) -> float | None:
-    """Best value up to and including a progress; None if the trial has no epoch by then."""
-    column = trial.objective.best_column
-    values = [float(row[column]) for row in trial.history if progress(row) <= reached]
-    return values[-1] if values else None
 
 
 def user_attrs_of(trial: Trial, rungs: Rungs) -> dict[str, Any]:

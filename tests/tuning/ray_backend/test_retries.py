@@ -12,7 +12,7 @@ PROCESS_DIED = "The actor died unexpectedly before finishing this task."
 def make_trial(retries: RetryPolicy, monkeypatch) -> StudyTrial:
     monkeypatch.setattr(StudyTrial, "local_path", None)  # otherwise Tune writes each failure into a file
     tune.register_trainable("no-trial", print)
-    return StudyTrial("no-trial", trial_id="t0000", retries=retries)
+    return StudyTrial("no-trial", trial_id="t0000", retries=retries, classes={})
 
 
 @pytest.mark.parametrize(
