@@ -6,13 +6,15 @@ number of epochs are stored beside the value as user attributes, so no analysis 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from optuna.trial import TrialState
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.rungs import rung_milestones
-from inat.constants import EPOCHS, FAILED, RUNG, STATE, STOPPED, TRIAL_ID
+from inat.constants import EPOCH, EPOCHS, FAILED, RUNG, STATE, STOPPED, TRIAL_ID
 from inat.study.folds import progress, step_of
 from inat.study.trial import Trial
 from inat.training.memory import is_out_of_memory_text
@@ -95,3 +97,23 @@ def user_attrs_of(trial: Trial, rungs: Rungs) -> dict[str, Any]:
         TRIAL_ID: trial.trial_id, STATE: trial.state, trial.objective.best_column: trial.best_value,
         EPOCHS: trial.epochs, RUNG: rungs.reached_by(trial),
     }  # fmt: skip
+
+
+def as_frozen_trial(
+    trial: Trial, feedback: SamplerFeedback, distributions: Mapping[str, BaseDistribution], rungs: Rungs
+) -> FrozenTrial:
+    """Convert an ended trial with its ``feedback`` into the trial that Optuna has after it was told of it."""
+    values = {int(row[EPOCH]): float(row[trial.objective.best_column]) for row in trial.history}
+    steps = {epoch: value for epoch, value in values.items() if math.isfinite(value)}
+    value = feedback.value
+    if feedback.state == TrialState.PRUNED:
+        value = steps[max(steps)] if steps else None  # as Study.tell does
+    return create_trial(
+        state=feedback.state,
+        value=value,
+        params=trial.params,
+        # A trial whose line in the journal was lost has no hyperparameters.
+        distributions={name: one for name, one in distributions.items() if name in trial.params},
+        intermediate_values=steps,
+        user_attrs=user_attrs_of(trial, rungs),
+    )

@@ -1,8 +1,8 @@
 """Optuna's storage in memory, with a bound on the ended trials that a sampler learns from.
 
 TPE builds a density from every ended trial for each suggestion, so its time grows with their number: 10 ms after 1,000
-trials, and ten times as much after 9,000 of them. It takes the few best ones as good, and the others, of which older ones weigh less, only say
-where the bad values are. Some hundreds of these say it as well (docs/clusters/scaling.md).
+trials, and ten times as much after 10,000. It takes the few best ones as good. The others, of which older ones weigh
+less, only say where the bad values are; some hundreds of these say it as well (docs/clusters/scaling.md).
 """
 
 from bisect import insort

@@ -19,7 +19,7 @@ import numpy as np
 import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from inat.constants import EPOCH, RUNNING, TRIAL_ID
@@ -28,7 +28,7 @@ from inat.study.checkpoint_retention import checkpoint_threshold
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.racing.waves import WAVES, Waves, next_params
-from inat.tuning.sampling.feedback import SamplerFeedback, feedback_for, user_attrs_of
+from inat.tuning.sampling.feedback import SamplerFeedback, as_frozen_trial, feedback_for, user_attrs_of
 from inat.tuning.sampling.gains import Gains
 from inat.tuning.sampling.history import BoundedHistory
 from inat.tuning.sampling.options import SearcherOptions
@@ -222,20 +222,7 @@ class BudgetAwareOptunaSearch(Searcher):
     def to_frozen_trial(self, trial: Trial) -> FrozenTrial:
         """Convert an ended trial into the FrozenTrial that Optuna has after ``on_trial_update``."""
         feedback = self._feedback.get(trial.trial_id) or self._make_feedback(trial)
-        values = {int(row[EPOCH]): float(row[self.study.objective.best_column]) for row in trial.history}
-        steps = {epoch: value for epoch, value in values.items() if math.isfinite(value)}
-        value = feedback.value
-        if feedback.state == TrialState.PRUNED:
-            value = steps[max(steps)] if steps else None  # as Study.tell does
-        return create_trial(
-            state=feedback.state,
-            value=value,
-            params=trial.params,
-            # A trial whose line in the journal was lost has no hyperparameters.
-            distributions={name: d for name, d in self.distributions.items() if name in trial.params},
-            intermediate_values=steps,
-            user_attrs=user_attrs_of(trial, self._options.rungs),
-        )
+        return as_frozen_trial(trial, feedback, self.distributions, self._options.rungs)
 
     # Resuming.
 
