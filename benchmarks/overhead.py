@@ -3,6 +3,7 @@
     python benchmarks/overhead.py --trials 200 --rounds 3     # (a) trials that only report three times
     python benchmarks/overhead.py --digits 480                # (b) real trials on the built-in digits
     python benchmarks/overhead.py --events 500                # (c) only the journal and the tables
+    python benchmarks/overhead.py --suggest 10000             # (d) only the searcher, after up to so many trials
 
 (a) Slot-seconds per trial: wall time x slots / trials, from the first end of a trial, when the workers are up, to the
 last. "inat" is a search with journal, tables, checkpoint retention, study.db, TPE and ASHA. "reused" is Tune with
@@ -11,6 +12,8 @@ actor per trial (only --documented-trials trials, since each takes seconds). "op
 one journal file, without scheduler, checkpoints and recovery. The sides alternate, each round in a fresh process.
 (b) Wall time of the search divided by the sum of its trainings' seconds / slots.
 (c) Seconds of the driver per trial for the events of its life, with what waits for the disk; and those of one wait.
+(d) Milliseconds of processor time per trial, for its suggestion by TPE and for the rest of its life in study and
+searcher, after 100, 1,000, 5,000 and 10,000 trials of random configurations; seconds to open and resume the largest.
 """
 
 import multiprocessing
@@ -23,9 +26,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from measure import hardware, in_fresh_process, ratios, result_line, spread
+from measure import hardware, in_fresh_process, print_report, ratios, result_line, spread
 
 REPORTS = 3
+SUGGESTED = 20  # trials at each count of --suggest
 Kind = Literal["inat", "reused", "documented", "optuna"]
 
 
@@ -43,6 +47,8 @@ class Options:
     """Run one real search with this number of trials instead."""
     events: int | None = None
     """Only write the events of this number of trials."""
+    suggest: int | None = None
+    """Only suggest, with up to this number of ended trials."""
     only: Kind | None = None
     """Run one search of this kind and print its slot-seconds per trial."""
 
@@ -217,6 +223,58 @@ def write_events(trials: int) -> None:
     print(result_line({"wall": [wall / trials], "cpu": [cpu / trials], "one_wait": sorted(waits)}))
 
 
+def suggest_after(most: int) -> None:
+    """Fill a study with ended trials; at several counts, suggest, report and end SUGGESTED trials of each."""
+    import random
+
+    from inat.study.study import Study
+    from inat.tuning.sampling.feedback import Rungs
+    from inat.tuning.sampling.options import SearcherOptions
+    from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
+    from inat.tuning.space.grid import grid_of
+    from inat.tuning.space.presets import small_space
+
+    space, options = small_space(), SearcherOptions(rungs=Rungs(REPORTS, REPORTS, 27))
+    left = grid_of(space)
+    random.Random(0).shuffle(left)
+    parts: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study.create(Path(folder) / "study", {"config": {}})
+        for count in sorted({100, 1_000, 5_000, 10_000, most}):
+            if count > most:
+                break
+            while len(study.trials) < count:
+                live_and_end(study, study.add_trial(left.pop()).trial_id, lambda trial: None)
+            opened = time.process_time()
+            searcher = BudgetAwareOptunaSearch(study, space, options)
+            parts[f"resume_s_{count}"] = [time.process_time() - opened]
+            for _ in range(SUGGESTED):
+                started = time.process_time()
+                trial_id = searcher.suggest(searcher.next_trial_id())["trial_id"]
+                suggested = time.process_time()
+                live_and_end(study, trial_id, searcher.on_trial_update)
+                ended = time.process_time()
+                parts.setdefault(f"suggest_ms_{count}", []).append((suggested - started) * 1e3)
+                parts.setdefault(f"rest_ms_{count}", []).append((ended - suggested) * 1e3)
+        study.close()
+        opened = time.process_time()
+        Study.open(study.directory).close()
+        parts["open_s"] = [time.process_time() - opened]
+    print_report(parts)
+
+
+def live_and_end(study: Any, trial_id: str, on_update: Callable[[Any], object]) -> None:
+    """Report a trial and end it: four of five are stopped at the first rung, the others have 27 epochs."""
+    trial = study.trials[trial_id]
+    completed = trial.number % 5 == 0
+    for epoch in range(1, 28 if completed else REPORTS + 1):
+        value = value_of(trial.params, REPORTS) * (1 - 0.5**epoch)
+        study.add_epoch(trial_id, {"epoch": epoch, "best_val_acc": value, "val_acc": value, "seconds": 1.0})
+        on_update(trial)
+    study.end_trial(trial_id, "completed" if completed else "stopped")
+    on_update(trial)
+
+
 def main() -> None:
     """Alternate the kinds, print medians and ranges, then the result line."""
     options = tyro.cli(Options)
@@ -228,6 +286,9 @@ def main() -> None:
     print(f"{hardware()}\n{options}")
     if options.events:
         write_events(options.events)
+        return
+    if options.suggest:
+        suggest_after(options.suggest)
         return
     if options.digits:
         real_search(options.digits)

@@ -81,7 +81,8 @@ class InatSearch:
         from inat.study.study import Study
         from inat.tuning.ray_backend.asha import asha_for
         from inat.tuning.sampling.feedback import Rungs
-        from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
+        from inat.tuning.sampling.options import SearcherOptions
+        from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 
         assert method.asha is not None
         grace, factor = method.asha

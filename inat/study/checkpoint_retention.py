@@ -13,8 +13,8 @@ def checkpoint_threshold(study: Study, keep: int) -> float | None:
 
     None as long as fewer trials have a result. Below the threshold a trial need not write its weights.
     """
-    ranking = study.ranking()
-    return ranking[keep - 1].best_value if len(ranking) >= keep else None
+    ranking = study.ranking(keep)
+    return ranking[-1].best_value if len(ranking) >= keep else None
 
 
 def prune_checkpoints(study: Study, keep: int) -> None:
@@ -27,7 +27,7 @@ def prune_checkpoints(study: Study, keep: int) -> None:
     root = study.directory / CHECKPOINTS_DIR
     if not root.is_dir():
         return
-    kept = {trial.trial_id for trial in study.ranking()[:keep]}
+    kept = {trial.trial_id for trial in study.ranking(keep)}
     for directory in root.iterdir():
         trial = study.trials.get(directory.name)
         if not TRIAL_ID_PATTERN.fullmatch(directory.name) or (trial is not None and trial.state == RUNNING):

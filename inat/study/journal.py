@@ -29,6 +29,7 @@ class Journal:
         self.trials: dict[str, Trial] = {}
         self._reported_epochs: list[tuple[str, dict[str, Any]]] = []
         self._ended_in_order: list[Trial] = []
+        self._folded = False
         # (-folds, -sign * best value, number, trial): numbers are unique, so sorting never compares two trials.
         self._ranked: list[tuple[int, float, int, Trial]] = []
 
@@ -79,17 +80,23 @@ class Journal:
         return [trial for trial in self.trials.values() if trial.state == RUNNING]
 
     @property
+    def num_ended(self) -> int:
+        """The number of ended trials."""
+        return len(self._ended_in_order)
+
+    @property
     def folded(self) -> bool:
         """Whether trials train several times, once per fold and repeat."""
-        return any(trial.folded for trial in self.trials.values())
+        return self._folded
 
-    def ranking(self) -> list[Trial]:
+    def ranking(self, count: int | None = None) -> list[Trial]:
         """Return the ended trials with a result, without failed ones: best first, equal ones in order of number.
 
+        Only the first ``count``, if it is given.
         With folds, a trial with more of them ranks before one with fewer: others were better after as many, or ASHA
         would not have stopped it, and the mean over few folds is the luckier one.
         """
-        return [trial for *_, trial in self._ranked]
+        return [trial for *_, trial in self._ranked[:count]]
 
     def best(self) -> Trial | None:
         """Return the first trial of ``ranking``; None without one."""
@@ -119,9 +126,7 @@ class Journal:
         elif event["event"] == "epoch":
             if trial.has_row(event["row"]):
                 return
-            trial.add_epoch(event["row"])
-            trial.node = event["node"] or trial.node
-            self._reported_epochs.append((trial.trial_id, event["row"]))
+            self._add_epoch(trial, event["row"], event["node"])
         elif event["event"] == "retry":
             self._retry(trial, event["attempt"], event["created"])
         elif trial.state == RUNNING:
@@ -137,6 +142,12 @@ class Journal:
         elif (known.number, known.params, known.created) != (new.number, new.params, new.created):
             raise UnfitEventError(f"{new.trial_id} has begun twice")
 
+    def _add_epoch(self, trial: Trial, row: dict[str, Any], node: str) -> None:
+        trial.add_epoch(row)
+        trial.node = node or trial.node
+        self._folded = self._folded or trial.folded
+        self._reported_epochs.append((trial.trial_id, row))
+
     def _retry(self, trial: Trial, attempt: int, created: str) -> None:
         if (trial.attempt, trial.created) == (attempt, created):
             return  # the journal has the line twice
@@ -146,6 +157,7 @@ class Journal:
             self._reported_epochs = [pair for pair in self._reported_epochs if pair[0] != trial.trial_id]
         self._ended_in_order.remove(trial)
         trial.begin_again(attempt, created)
+        self._folded = any(other.folded for other in self.trials.values())
 
     def _end(self, trial: Trial, state: str, error: str) -> None:
         trial.state, trial.error = state, error

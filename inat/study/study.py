@@ -147,9 +147,7 @@ class Study(Journal):
         if trial.has_row(row):
             return False
         rewrite = row[EPOCH] <= trial.epochs or (FOLD in row and not self.folded)  # which adds a column
-        trial.add_epoch(row)
-        trial.node = node or trial.node
-        self._reported_epochs.append((trial_id, row))
+        self._add_epoch(trial, row, node)
         self._log("epoch", trial_id, node=node, row=row)
         if rewrite:
             self._rewrite_history()

@@ -55,7 +55,7 @@ class RunSpec:
     @property
     def missing(self) -> int:
         """How many trials have yet to end."""
-        return self.wanted - len(self.study.ended())
+        return self.wanted - self.study.num_ended
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ from inat.tuning.ray_backend.slots import Slots
 from inat.tuning.retry_failed import retry_failed_trials
 from inat.tuning.rules import RULES, new_rules
 from inat.tuning.runner import Objective, PrintLine, RunSpec, restored_scheduler, run_trials, rungs_of
-from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
+from inat.tuning.sampling.options import SearcherOptions
+from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from inat.tuning.space import backbone_checks, presets
 from inat.tuning.stoppers import StopAtLimits
 from inat.tuning.task import check_task

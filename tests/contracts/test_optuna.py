@@ -1,18 +1,25 @@
 """Every private Optuna symbol that the project uses, and what the project relies on.
 
 The list has one entry: ``optuna.samplers.TPESampler._compute_acquisition_func``, overridden by ``FixedSpaceTPE`` in
-inat/tuning/sampling/samplers.py. A failure here names what a new Optuna version has moved.
+inat/tuning/sampling/samplers.py. The tables of Optuna's database, which inat/tuning/sampling/optuna_tables.py writes,
+are compared with those that Optuna itself writes. A failure here names what a new Optuna version has moved.
 """
 
 import ast
 import inspect
+import math
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import GPSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from inat.tuning.sampling.optuna_tables import TrialTables, known_tables
 from inat.tuning.sampling.samplers import FixedSpaceGP, FixedSpaceTPE
 from tests.paths import ROOT
 
@@ -75,6 +82,63 @@ def test_a_sampler_overrides_no_other_private_method_and_no_private_attribute(ow
     options = {"was_tried": lambda params: False} if own is FixedSpaceTPE else {}
     new = vars(own(SPACE, seed=0, **options)).keys() - vars(parent(seed=0)).keys()
     assert new == added, f"{parent.__name__} of Optuna {optuna.__version__} has its own attributes {added - new}"
+
+
+TABLE_SPACE = {
+    **SPACE,
+    "n": IntDistribution(1, 9),
+    "rate": FloatDistribution(1e-5, 1e-1, log=True),
+    "step": FloatDistribution(0.0, 1.0, step=0.25),
+    "flag": CategoricalDistribution([True, False, None]),
+}
+PARAMS = {"kind": "b", "x": 0.5, "n": 3, "rate": 1e-3, "step": 0.25, "flag": None}
+
+
+def ended_trials() -> list[FrozenTrial]:
+    common = {"params": PARAMS, "distributions": TABLE_SPACE}
+    attributes = {"trial_id": "t0000", "epochs": 2, "best_val_acc": None, "name": "ä\"'"}
+    return [
+        create_trial(value=0.5, user_attrs=attributes, intermediate_values={1: 0.25, 2: 0.5}, **common),
+        create_trial(value=math.inf, **common),
+        create_trial(value=-math.inf, **common),
+        create_trial(state=TrialState.FAIL, **common),
+        create_trial(state=TrialState.PRUNED, value=0.1, intermediate_values={3: math.nan, 4: math.inf}, **common),
+        create_trial(state=TrialState.PRUNED, params={}, distributions={}),
+    ]
+
+
+def contents(file: Path) -> dict[str, list[tuple[object, ...]]]:
+    with closing(sqlite3.connect(file)) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {table: database.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables}
+
+
+def test_ended_trials_are_written_into_optunas_tables_as_optuna_writes_them(tmp_path):
+    own, optunas = tmp_path / "own.db", tmp_path / "optunas.db"
+    trials = ended_trials()
+    for file in (own, optunas):
+        study = optuna.create_study(storage=f"sqlite:///{file}", study_name="trials", direction="maximize")
+        study.add_trial(trials[0])
+        if file == optunas:
+            study.add_trials(trials[1:])
+    with closing(sqlite3.connect(own)) as database:
+        assert known_tables(database), f"Optuna {optuna.__version__} has other tables; optuna_tables.py writes these"
+        tables = TrialTables(database)
+        for trial in trials[1:]:
+            tables.add(trial)
+        tables.commit()
+        assert tables.user_attributes("trial_id") == {"t0000"}
+    assert contents(own) == contents(optunas)
+    loaded = optuna.load_study(storage=f"sqlite:///{own}", study_name="trials").trials
+    assert [trial.params for trial in loaded] == [trial.params for trial in trials]
+
+
+def test_a_database_with_another_column_is_left_to_optuna(tmp_path):
+    optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}")
+    with closing(sqlite3.connect(tmp_path / "study.db")) as database:
+        assert known_tables(database)
+        database.execute("ALTER TABLE trial_values ADD COLUMN unit TEXT")
+        assert not known_tables(database)
 
 
 def private_uses(source: str) -> set[str]:

@@ -10,7 +10,8 @@ from inat.study.journal import Journal
 from inat.study.study import Study
 from inat.study_check.command import check_study
 from inat.tuning.sampling.feedback import Rungs
-from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
+from inat.tuning.sampling.options import SearcherOptions
+from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from tests.helpers import run_epochs
 
 LINES = 13  # of the journal below

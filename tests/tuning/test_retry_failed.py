@@ -18,7 +18,8 @@ from inat.tuning import search
 from inat.tuning.ray_backend.asha import StudyASHA, asha_for
 from inat.tuning.retry_failed import describe_retries, retry_failed_trials
 from inat.tuning.sampling.feedback import Rungs
-from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
+from inat.tuning.sampling.options import SearcherOptions
+from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from tests.helpers import run_epochs
 
 ASHA = {"max_epochs": 9, "grace_period": 1, "reduction_factor": 3}

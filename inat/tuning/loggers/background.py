@@ -39,6 +39,9 @@ class BackgroundLogger(ABC):
     def write(self, item: Any) -> None:
         """Write an item; called in the thread."""
 
+    def flush(self) -> None:  # noqa: B027 - most loggers keep nothing back
+        """Called in the thread whenever all queued items have been written."""
+
     @abstractmethod
     def close(self) -> None:
         """Release everything; called in the thread after the last item, also after an error."""
@@ -48,6 +51,9 @@ class BackgroundLogger(ABC):
             self.open()
             for item in iter(self._queue.get, None):
                 self.write(item)
+                if self._queue.empty():
+                    self.flush()
+            self.flush()
         except Exception as error:  # whatever a database or a tracking service raises, the search goes on
             self.error = error
         finally:

@@ -14,9 +14,11 @@ from inat.constants import RUNNING, STUDY_DB, TRIAL_ID
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.loggers.background import BackgroundLogger
+from inat.tuning.sampling.optuna_tables import TrialTables, known_tables
 from inat.tuning.sampling.searcher import DIRECTIONS, BudgetAwareOptunaSearch
 
 STUDY_NAME = "trials"  # fixed, so that a study directory can be renamed
+BUSY_SECONDS = 30.0  # to wait for a program that reads the database, such as optuna-dashboard
 
 VERSION = "SELECT schema_version FROM version_info"
 
@@ -73,7 +75,8 @@ class OptunaDbWriter(BackgroundLogger):
         self._study = study
         self._searcher = searcher
         self._storage: optuna.storages.RDBStorage | None = None
-        self._known: set[str] = set()
+        self._tables: TrialTables | None = None
+        self._known: set[object] = set()
 
     def __enter__(self) -> Self:
         for trial in self._study.ended():
@@ -85,20 +88,44 @@ class OptunaDbWriter(BackgroundLogger):
             self.put(self._searcher.to_frozen_trial(trial))
 
     def open(self) -> None:
-        _check_database(self._study.directory / STUDY_DB)
-        self._storage = optuna.storages.RDBStorage(f"sqlite:///{self._study.directory / STUDY_DB}")
+        file = self._study.directory / STUDY_DB
+        _check_database(file)
+        self._storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
         self._database = optuna.create_study(
             storage=self._storage,
             study_name=STUDY_NAME,
             direction=DIRECTIONS[self._study.objective.mode],
             load_if_exists=True,
         )
-        self._known = {trial.user_attrs[TRIAL_ID] for trial in self._database.get_trials(deepcopy=False)}
+        self._tables = open_tables(file)
+        if self._tables is not None:
+            self._known = self._tables.user_attributes(TRIAL_ID)
+        else:  # of another version of Optuna
+            self._known = {trial.user_attrs[TRIAL_ID] for trial in self._database.get_trials(deepcopy=False)}
 
     def write(self, item: FrozenTrial) -> None:
-        if item.user_attrs[TRIAL_ID] not in self._known:
+        if item.user_attrs[TRIAL_ID] in self._known:
+            return
+        if self._tables is not None:
+            self._tables.add(item)
+        else:
             self._database.add_trial(item)
 
+    def flush(self) -> None:
+        if self._tables is not None:
+            self._tables.commit()
+
     def close(self) -> None:
+        if self._tables is not None:
+            self._tables.close()
         if self._storage is not None:
             self._storage.engine.dispose()
+
+
+def open_tables(file: Path) -> TrialTables | None:
+    """Open the tables of a database; None if this version of Optuna has others, to which only Optuna can write."""
+    database = sqlite3.connect(file, timeout=BUSY_SECONDS)
+    if known_tables(database):
+        return TrialTables(database)
+    database.close()
+    return None

@@ -26,9 +26,8 @@ class SearchProgress:
         self._study = study
         self._total = total
         self._console = console or PlainConsole(soft_wrap=False)
-        self._before = len(study.ended())
+        self._before = study.num_ended
         self._started = 0.0
-        self._counts = describe_counts(study)
         self._constant = beside(study.info, study.objective).strip(" ()")  # a line of its own: 80 columns are few
         self._bar = Progress(
             BarColumn(bar_width=20),
@@ -55,13 +54,12 @@ class SearchProgress:
 
     def __call__(self, trial: Trial) -> None:
         if self._console.is_terminal:
-            ended = len(self._study.ended())
+            ended = self._study.num_ended
             rate = (ended - self._before) / (time.monotonic() - self._started) * 60
             self._bar.update(self._task, completed=ended, rate=f"{rate:.1f} a minute")
-            self._counts = describe_counts(self._study)
         if trial.state == FAILED or (trial.state != RUNNING and not self._console.is_terminal):
             self._console.print(
-                f"[{len(self._study.ended())}/{self._total}] {describe_trial(trial)}", soft_wrap=True, markup=False
+                f"[{self._study.num_ended}/{self._total}] {describe_trial(trial)}", soft_wrap=True, markup=False
             )
 
     def print_line(self, line: str) -> None:
@@ -69,12 +67,13 @@ class SearchProgress:
         self._console.print(line, soft_wrap=True, markup=False)
 
     def _draw(self) -> Group:
-        return Group(self._bar, Text(self._counts), *([Text(self._constant)] if self._constant else []))
+        # Called by a thread of Rich: only here are all trials counted, twice a second and not with each epoch.
+        return Group(self._bar, Text(describe_counts(self._study)), *([Text(self._constant)] if self._constant else []))
 
 
 def describe_counts(study: Study) -> str:
     """Return the best value so far and the number of trials in each state."""
-    states = [trial.state for trial in study.trials.values()]
+    states = [trial.state for trial in list(study.trials.values())]
     best, objective = study.best(), study.objective
     name = "best" if objective is ACCURACY else f"best {objective.short}"
     value = f"{name} {best.best_value:.4f}" if best else f"{name} -"

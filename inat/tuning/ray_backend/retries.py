@@ -65,12 +65,28 @@ class RetryPolicy(NotInSnapshots):
 
 
 class StudyTrial(TuneTrial):
-    """Tune's trial under a ``RetryPolicy``; ``last_failure`` is the text of its latest failure, without colours."""
+    """Tune's trial under a ``RetryPolicy``; ``last_failure`` is the text of its latest failure, without colours.
 
-    def __init__(self, *args: Any, retries: RetryPolicy, **options: Any) -> None:
-        super().__init__(*args, max_failures=retries.max_failures, **options)
+    ``classes`` are the classes of trainables by name, shared by all trials of a run: Tune asks the head for the class
+    and unpickles it several times per trial. Tune has registered it before the first trial.
+    """
+
+    def __init__(self, name: str, *, retries: RetryPolicy, classes: dict[str, Any], **options: Any) -> None:
+        super().__init__(name, max_failures=retries.max_failures, stub=True, **options)
+        self.stub = False  # with True, Tune asks the head only when it needs the class
         self.last_failure = ""
         self._retries = retries
+        self._classes = classes
+
+    def get_trainable_cls(self) -> Any:
+        """Called by Tune for the resources and for the process of the trial."""
+        if self.trainable_name not in self._classes:
+            self._classes[self.trainable_name] = super().get_trainable_cls()
+        return self._classes[self.trainable_name]
+
+    def get_json_state(self) -> tuple[str, str]:
+        """Called by Tune for its snapshot at the end, which nothing reads: the study has all of it."""
+        return "{}", "{}"
 
     def handle_error(self, exc: Any = None) -> None:
         """Called by Tune with each failure."""

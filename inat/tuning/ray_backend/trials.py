@@ -51,6 +51,7 @@ class StudyTrials(NotInSnapshots, SearchAlgorithm):
         self._spec: dict[str, Any] = {}
         self._created = 0
         self._live: set[str] = set()
+        self._classes: dict[str, Any] = {}
 
     @property
     def total_samples(self) -> int:
@@ -86,6 +87,7 @@ class StudyTrials(NotInSnapshots, SearchAlgorithm):
             checkpoint_config=self._spec["checkpoint_config"],
             trial_dirname_creator=lambda trial: trial.trial_id,
             retries=self._retries,
+            classes=self._classes,
         )
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

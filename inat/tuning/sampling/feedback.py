@@ -6,27 +6,20 @@ number of epochs are stored beside the value as user attributes, so no analysis 
 """
 
 import math
-import statistics
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from optuna.trial import TrialState
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.rungs import rung_milestones
-from inat.constants import (
-    COMPLETED,
-    EPOCHS,
-    FAILED,
-    RUNG,
-    STATE,
-    STOPPED,
-    TRIAL_ID,
-)
+from inat.constants import EPOCH, EPOCHS, FAILED, RUNG, STATE, STOPPED, TRIAL_ID
 from inat.study.folds import progress, step_of
 from inat.study.trial import Trial
 from inat.training.memory import is_out_of_memory_text
 from inat.tuning.ray_backend.error_texts import is_process_death
+from inat.tuning.sampling.gains import Gains
 
 StoppedPolicy = Literal["extrapolate", "last", "pruned"]
 
@@ -73,8 +66,8 @@ class SamplerFeedback:
     value: float | None
 
 
-def feedback_for(trial: Trial, ended_before: Iterable[Trial], policy: StoppedPolicy) -> SamplerFeedback:
-    """Decide what Optuna learns from the ended ``trial``, given the trials that had ended before it.
+def feedback_for(trial: Trial, gains: Gains, policy: StoppedPolicy) -> SamplerFeedback:
+    """Decide what Optuna learns from the ended ``trial``, given the ``gains`` of the trials that had ended before it.
 
     - A trial that ended by itself counts with its best value, or with the worst one of the objective if that is not a
       finite number.
@@ -94,33 +87,8 @@ def feedback_for(trial: Trial, ended_before: Iterable[Trial], policy: StoppedPol
     if trial.state == STOPPED and policy == "pruned":
         return SamplerFeedback(TrialState.PRUNED, None)
     if trial.state == STOPPED and policy == "extrapolate":
-        value += median_gain(ended_before, progress(trial.history[-1]))
+        value += gains.median_after(progress(trial.history[-1]))
     return SamplerFeedback(TrialState.COMPLETE, trial.objective.clamp(value))
-
-
-def median_gain(trials: Iterable[Trial], reached: tuple[int, int]) -> float:
-    """Median change of the best value of the completed trials after the progress ``reached``; 0 if none went further.
-
-    With folds, the mean over more of them may be worse, and so may be the change.
-    """
-    gains = [
-        trial.best_value - at_epoch
-        for trial in trials
-        if trial.state == COMPLETED
-        and trial.history
-        and progress(trial.history[-1]) > reached
-        and trial.best_value is not None
-        and math.isfinite(trial.best_value)
-        and (at_epoch := best_until(trial, reached)) is not None
-    ]
-    return statistics.median(gains) if gains else 0.0
-
-
-def best_until(trial: Trial, reached: tuple[int, int]) -> float | None:
-    """Best value up to and including a progress; None if the trial has no epoch by then."""
-    column = trial.objective.best_column
-    values = [float(row[column]) for row in trial.history if progress(row) <= reached]
-    return values[-1] if values else None
 
 
 def user_attrs_of(trial: Trial, rungs: Rungs) -> dict[str, Any]:
@@ -129,3 +97,23 @@ def user_attrs_of(trial: Trial, rungs: Rungs) -> dict[str, Any]:
         TRIAL_ID: trial.trial_id, STATE: trial.state, trial.objective.best_column: trial.best_value,
         EPOCHS: trial.epochs, RUNG: rungs.reached_by(trial),
     }  # fmt: skip
+
+
+def as_frozen_trial(
+    trial: Trial, feedback: SamplerFeedback, distributions: Mapping[str, BaseDistribution], rungs: Rungs
+) -> FrozenTrial:
+    """Convert an ended trial with its ``feedback`` into the trial that Optuna has after it was told of it."""
+    values = {int(row[EPOCH]): float(row[trial.objective.best_column]) for row in trial.history}
+    steps = {epoch: value for epoch, value in values.items() if math.isfinite(value)}
+    value = feedback.value
+    if feedback.state == TrialState.PRUNED:
+        value = steps[max(steps)] if steps else None  # as Study.tell does
+    return create_trial(
+        state=feedback.state,
+        value=value,
+        params=trial.params,
+        # A trial whose line in the journal was lost has no hyperparameters.
+        distributions={name: one for name, one in distributions.items() if name in trial.params},
+        intermediate_values=steps,
+        user_attrs=user_attrs_of(trial, rungs),
+    )

@@ -54,13 +54,19 @@ class FixedSpaceTPE(FixedSpace, TPESampler):
     def _compute_acquisition_func(
         self, samples: dict[str, NDArray[np.float64]], mpe_below: Any, mpe_above: Any
     ) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = super()._compute_acquisition_func(samples, mpe_below, mpe_above)
-        candidates = (
-            {name: one.to_external_repr(samples[name][i]) for name, one in self._joint.items()}
-            for i in range(len(scores))
-        )
-        tried = np.array([self._was_tried(self._constants | params) for params in candidates])
-        return scores if tried.all() else np.where(tried, -np.inf, scores)
+        # Among choices many candidates are equal, and later most of them have been tried: no score for these.
+        candidates = np.stack([samples[name] for name in self._joint], axis=1)
+        different, which = np.unique(candidates, axis=0, return_inverse=True)
+        tried = np.array([self._was_tried(self._params_of(candidate)) for candidate in different])
+        wanted = np.full(len(tried), True) if tried.all() else ~tried
+        asked = {name: different[wanted, i] for i, name in enumerate(self._joint)}
+        scores = np.full(len(different), -np.inf)
+        scores[wanted] = super()._compute_acquisition_func(asked, mpe_below, mpe_above)
+        return scores[which.reshape(-1)]
+
+    def _params_of(self, candidate: NDArray[np.float64]) -> dict[str, Any]:
+        values = zip(self._joint.items(), candidate, strict=True)
+        return self._constants | {name: one.to_external_repr(value) for (name, one), value in values}
 
 
 class FixedSpaceGP(FixedSpace, GPSampler):

@@ -11,16 +11,15 @@ hands out the running ones again.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from inat.constants import EPOCH, RUNNING, TRIAL_ID
@@ -29,8 +28,11 @@ from inat.study.checkpoint_retention import checkpoint_threshold
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.racing.waves import WAVES, Waves, next_params
-from inat.tuning.sampling.feedback import Rungs, SamplerFeedback, StoppedPolicy, feedback_for, user_attrs_of
-from inat.tuning.sampling.samplers import CANDIDATES, RETRY_CANDIDATES, SamplerName, make_sampler
+from inat.tuning.sampling.feedback import SamplerFeedback, as_frozen_trial, feedback_for, user_attrs_of
+from inat.tuning.sampling.gains import Gains
+from inat.tuning.sampling.history import BoundedHistory
+from inat.tuning.sampling.options import SearcherOptions
+from inat.tuning.sampling.samplers import CANDIDATES, RETRY_CANDIDATES, make_sampler
 from inat.tuning.space.domains import optuna_space
 from inat.tuning.space.grid import grid_of, next_grid_params, params_key
 from inat.tuning.worker.trainable import KNOWN_EPOCHS, SEED, THRESHOLD
@@ -40,25 +42,6 @@ from inat.tuning.worker.trainable import KNOWN_EPOCHS, SEED, THRESHOLD
 # filter, every fourth suggestion on recorded curves was a repetition.
 MAX_SUGGESTIONS = 2
 DIRECTIONS = {"max": "maximize", "min": "minimize"}  # of Optuna, by the mode of the objective
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearcherOptions:
-    """How to search."""
-
-    rungs: Rungs
-    seed: int = 0
-    sampler: SamplerName = "tpe"
-    stopped: StoppedPolicy = "extrapolate"
-    """What the sampler learns from a trial that ASHA stopped; see ``feedback_for``."""
-    keep_checkpoints: int = 5
-    """Number of best trials whose checkpoints are kept."""
-    start_from: Sequence[Mapping[str, Any]] = ()
-    """Configurations to try first, complete or partial; the sampler fills in what is missing."""
-    grid: Sequence[Mapping[str, Any]] = ()
-    """All configurations to try; if there are any, the sampler is not asked."""
-    race: Mapping[str, Any] | None = None
-    """The record of a race of backbones: its waves come first, then the sampler completes what they suggest."""
 
 
 class BudgetAwareOptunaSearch(Searcher):
@@ -78,13 +61,17 @@ class BudgetAwareOptunaSearch(Searcher):
         self.distributions = optuna_space(space)
         # This sampler is replaced before each suggestion; it only serves the trials that are replayed.
         self.optuna_study = optuna.create_study(
-            direction=DIRECTIONS[objective.mode], sampler=RandomSampler(seed=0), pruner=NopPruner()
+            storage=BoundedHistory(),
+            direction=DIRECTIONS[objective.mode],
+            sampler=RandomSampler(seed=0),
+            pruner=NopPruner(),
         )
         self._options = options
         self._space = dict(space)
         self._running: dict[str, optuna.Trial] = {}
         self._reported_epochs: dict[str, int] = {}
         self._feedback: dict[str, SamplerFeedback] = {}
+        self._gains = Gains()
         for trial in study.ended_in_order:
             self._make_feedback(trial)
         for trial in study.trials.values():
@@ -227,28 +214,15 @@ class BudgetAwareOptunaSearch(Searcher):
                 self._running[trial.trial_id].report(value, row[EPOCH])
 
     def _make_feedback(self, trial: Trial) -> SamplerFeedback:
-        ended_before = (other for other in self.study.ended_in_order if other.trial_id in self._feedback)
-        feedback = feedback_for(trial, ended_before, self._options.stopped)
+        feedback = feedback_for(trial, self._gains, self._options.stopped)
         self._feedback[trial.trial_id] = feedback
+        self._gains.add(trial)
         return feedback
 
     def to_frozen_trial(self, trial: Trial) -> FrozenTrial:
         """Convert an ended trial into the FrozenTrial that Optuna has after ``on_trial_update``."""
         feedback = self._feedback.get(trial.trial_id) or self._make_feedback(trial)
-        values = {int(row[EPOCH]): float(row[self.study.objective.best_column]) for row in trial.history}
-        steps = {epoch: value for epoch, value in values.items() if math.isfinite(value)}
-        value = feedback.value
-        if feedback.state == TrialState.PRUNED:
-            value = steps[max(steps)] if steps else None  # as Study.tell does
-        return create_trial(
-            state=feedback.state,
-            value=value,
-            params=trial.params,
-            # A trial whose line in the journal was lost has no hyperparameters.
-            distributions={name: d for name, d in self.distributions.items() if name in trial.params},
-            intermediate_values=steps,
-            user_attrs=user_attrs_of(trial, self._options.rungs),
-        )
+        return as_frozen_trial(trial, feedback, self.distributions, self._options.rungs)
 
     # Resuming.
 

@@ -1,4 +1,5 @@
 import sqlite3
+import time
 from contextlib import closing
 
 import optuna
@@ -8,7 +9,8 @@ from ray import tune
 from inat.constants import STUDY_DB
 from inat.tuning.loggers.optuna_db import OptunaDbWriter
 from inat.tuning.sampling.feedback import Rungs
-from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
+from inat.tuning.sampling.options import SearcherOptions
+from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from tests.helpers import run_epochs
 
 RUNGS = Rungs(grace=1, factor=3, max_epochs=9)
@@ -28,6 +30,14 @@ def end(study, best, state):
 
 def read(study) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(storage=f"sqlite:///{study.directory / STUDY_DB}", study_name="trials").get_trials()
+
+
+def known_trials(study) -> int:
+    with closing(sqlite3.connect(study.directory / STUDY_DB)) as database:
+        try:
+            return database.execute("SELECT COUNT(*) FROM trials").fetchone()[0]
+        except sqlite3.OperationalError:  # the tables are not there yet
+            return 0
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -65,3 +75,22 @@ def test_a_database_with_a_trigger_is_left_alone(study):
     with mirror_of(study) as mirror:
         mirror(end(study, 0.7, "completed"))
     assert str(mirror.error) == "it has the trigger 'again', which no database of Optuna has; remove the file"
+
+
+def test_a_trial_can_be_read_while_the_search_goes_on(study):
+    with mirror_of(study) as mirror:
+        mirror(end(study, 0.5, "stopped"))
+        until = time.monotonic() + 60
+        while not known_trials(study):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert known_trials(study) == 1
+
+
+def test_a_database_with_other_tables_is_written_by_optuna(study, monkeypatch):
+    monkeypatch.setattr("inat.tuning.loggers.optuna_db.known_tables", lambda database: False)
+    for best in (0.5, 0.7):
+        with mirror_of(study) as mirror:
+            mirror(end(study, best, "completed"))
+    assert mirror.error is None
+    assert [t.user_attrs["trial_id"] for t in read(study)] == ["t0000", "t0001"]

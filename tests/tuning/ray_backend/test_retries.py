@@ -12,7 +12,7 @@ PROCESS_DIED = "The actor died unexpectedly before finishing this task."
 def make_trial(retries: RetryPolicy, monkeypatch) -> StudyTrial:
     monkeypatch.setattr(StudyTrial, "local_path", None)  # otherwise Tune writes each failure into a file
     tune.register_trainable("no-trial", print)
-    return StudyTrial("no-trial", trial_id="t0000", retries=retries)
+    return StudyTrial("no-trial", trial_id="t0000", retries=retries, classes={})
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,20 @@ def test_a_trial_can_stand_in_a_snapshot_of_tune(monkeypatch):
     trial.handle_error(RuntimeError("ValueError: x"))
     assert trial.get_json_state()
     assert pickle.loads(pickle.dumps(RetryPolicy(2)))
+
+
+def test_trials_of_a_run_share_the_class_of_their_trainable_and_leave_nothing_to_snapshots(monkeypatch):
+    asked = []
+
+    def get_class(name):
+        asked.append(name)
+        return object()
+
+    monkeypatch.setattr("ray.tune.experiment.trial.get_trainable_cls", get_class)
+    classes: dict[str, object] = {}
+    first, second = (
+        StudyTrial("one", trial_id=f"t000{i}", retries=RetryPolicy(max_failures=0), classes=classes) for i in range(2)
+    )
+    assert first.get_trainable_cls() is first.get_trainable_cls() is second.get_trainable_cls()
+    assert asked == ["one"]
+    assert first.get_json_state() == ("{}", "{}")

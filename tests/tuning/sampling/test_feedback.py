@@ -5,7 +5,8 @@ from ray.exceptions import ActorDiedError, LocalRayletDiedError, WorkerCrashedEr
 from inat.config.objective import ACCURACY, OBJECTIVES
 from inat.constants import COMPLETED, FAILED, STOPPED
 from inat.study.trial import Trial
-from inat.tuning.sampling.feedback import Rungs, SamplerFeedback, best_until, feedback_for, median_gain
+from inat.tuning.sampling.feedback import Rungs, SamplerFeedback, feedback_for
+from inat.tuning.sampling.gains import Gains
 
 
 def losing(values: list[float], state: str = COMPLETED, error: str = "") -> Trial:
@@ -32,7 +33,7 @@ def test_rungs_are_at_powers_of_the_factor_below_the_last_epoch():
     assert Rungs(grace=1, factor=4, max_epochs=20).milestones == [1, 4, 16]
 
 
-FINISHED = [trial([0.2, 0.3, 0.5, 0.6]), trial([0.1, 0.5, 0.5, 0.7]), trial([0.3, 0.4, 0.4, 0.9])]
+FINISHED = Gains([trial([0.2, 0.3, 0.5, 0.6]), trial([0.1, 0.5, 0.5, 0.7]), trial([0.3, 0.4, 0.4, 0.9])])
 
 
 @pytest.mark.parametrize(("policy", "value"), [("last", 0.3), ("extrapolate", 0.3 + 0.3)])
@@ -47,8 +48,8 @@ def test_a_pruned_trial_has_no_value_of_its_own():
 
 def test_extrapolation_is_at_most_one_and_needs_completed_trials():
     assert feedback_for(trial([0.9, 0.9], STOPPED), FINISHED, "extrapolate") == complete(1.0)
-    unhelpful = [trial([0.1, 0.2], STOPPED), trial([0.1, 0.9], FAILED), trial([0.4])]
-    assert median_gain(unhelpful, (0, 1)) == 0.0
+    unhelpful = Gains([trial([0.1, 0.2], STOPPED), trial([0.1, 0.9], FAILED), trial([0.4])])
+    assert unhelpful.median_after((0, 1)) == 0.0
     assert feedback_for(trial([0.4], STOPPED), unhelpful, "extrapolate") == complete(0.4)
 
 
@@ -97,13 +98,9 @@ def test_other_failures_count_as_fail(error):
     assert feedback_for(trial([0.5], FAILED, error), FINISHED, "extrapolate") == SamplerFeedback(TrialState.FAIL, None)
 
 
-def test_the_best_accuracy_until_an_epoch():
-    assert [best_until(trial([0.2, 0.5, 0.3]), (0, epoch)) for epoch in (0, 1, 2, 3, 9)] == [None, 0.2, 0.5, 0.5, 0.5]
-
-
 def test_a_stopped_trial_that_minimises_gets_the_median_fall_of_completed_ones_and_never_less_than_0():
-    finished = [losing([2.0, 1.0]), losing([2.0, 1.5]), losing([2.0, 1.2])]
-    assert median_gain(finished, (0, 1)) == pytest.approx(-0.8)
+    finished = Gains([losing([2.0, 1.0]), losing([2.0, 1.5]), losing([2.0, 1.2])])
+    assert finished.median_after((0, 1)) == pytest.approx(-0.8)
     assert feedback_for(losing([1.5], STOPPED), finished, "extrapolate").value == pytest.approx(0.7)
     assert feedback_for(losing([0.5], STOPPED), finished, "extrapolate").value == 0.0
     assert feedback_for(losing([1.5], STOPPED), finished, "last").value == 1.5
@@ -113,7 +110,7 @@ def test_a_stopped_trial_that_minimises_gets_the_median_fall_of_completed_ones_a
     "bad", [losing([float("nan")]), losing([float("inf")]), losing([1e9]), losing([], FAILED, "CUDA out of memory")]
 )
 def test_a_trial_without_a_loss_counts_as_a_large_one(bad):
-    assert feedback_for(bad, [], "extrapolate") == SamplerFeedback(TrialState.COMPLETE, 7.0)
+    assert feedback_for(bad, Gains(), "extrapolate") == SamplerFeedback(TrialState.COMPLETE, 7.0)
 
 
 def folded(*rows: tuple[float, int, int], state: str = COMPLETED) -> Trial:
@@ -127,7 +124,7 @@ def folded(*rows: tuple[float, int, int], state: str = COMPLETED) -> Trial:
 
 
 def test_with_folds_a_stopped_trial_gains_what_others_gained_from_the_same_fold_on():
-    finished = [folded((0.5, 1, 0), (0.6, 1, 1), (0.6, 2, 1), (0.55, 2, 2))]
+    finished = Gains([folded((0.5, 1, 0), (0.6, 1, 1), (0.6, 2, 1), (0.55, 2, 2))])
     in_first = folded((0.3, 1, 0), state=STOPPED)
     after_first = folded((0.2, 1, 0), (0.3, 1, 0), (0.3, 1, 1), state=STOPPED)
     assert feedback_for(in_first, finished, "extrapolate").value == pytest.approx(0.3 + 0.05)
@@ -141,7 +138,7 @@ def test_with_folds_a_stopped_trial_that_minimises_gains_what_others_gained():
         found.history = [{**row, "best_val_loss": row["best_val_acc"]} for row in found.history]
         return found
 
-    finished = [losses(COMPLETED, (0.9, 1, 0), (0.7, 1, 1), (0.7, 2, 1), (0.8, 2, 2))]
+    finished = Gains([losses(COMPLETED, (0.9, 1, 0), (0.7, 1, 1), (0.7, 2, 1), (0.8, 2, 2))])
     assert feedback_for(losses(STOPPED, (1.3, 1, 0)), finished, "extrapolate").value == pytest.approx(1.2)
     assert feedback_for(losses(STOPPED, (1.3, 1, 1)), finished, "extrapolate").value == pytest.approx(1.4)
     assert feedback_for(losses(STOPPED, (0.05, 1, 0)), finished, "extrapolate").value == 0.0

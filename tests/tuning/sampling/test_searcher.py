@@ -7,8 +7,9 @@ from inat.errors import StudyError
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.sampling.options import SearcherOptions
 from inat.tuning.sampling.samplers import make_sampler
-from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
+from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from tests.helpers import run_epochs
 
 SPACE = {"x": tune.uniform(0.0, 1.0), "kind": tune.choice(["a", "b", "c"]), "on": tune.choice([True, False])}

@@ -73,7 +73,8 @@ def test_a_single_node_counts_the_features_of_a_trial_without_an_epoch_as_its_ow
 
 def test_a_grid_search_suggests_each_configuration_once(study: Study):
     from inat.tuning.sampling.feedback import Rungs
-    from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch, SearcherOptions
+    from inat.tuning.sampling.options import SearcherOptions
+    from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 
     grid = grid_of(SPACE)
     options = SearcherOptions(rungs=Rungs(3, 3, 9), grid=grid, sampler="grid", start_from=[grid[5]])

@@ -1,0 +1,83 @@
+"""Optuna's storage in memory, with a bound on the ended trials that a sampler learns from.
+
+TPE builds a density from every ended trial for each suggestion, so its time grows with their number: 10 ms after 1,000
+trials, and ten times as much after 10,000. It takes the few best ones as good. The others, of which older ones weigh
+less, only say where the bad values are; some hundreds of these say it as well (docs/clusters/scaling.md).
+"""
+
+from bisect import insort
+from collections.abc import Container, Sequence
+from typing import Any
+
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+MAX_LEARNED = 1_000  # ended trials that a sampler learns from; up to this number, it is all of them
+GOOD = 25  # that TPE takes as good ones, whatever the number of trials; these are always among them
+LEARNED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class BoundedHistory(InMemoryStorage):
+    """The storage of one study: ``get_all_trials`` with states leaves out old trials beyond ``max_learned``.
+
+    A sampler that asks for trials in certain states, as TPE does, gets the GOOD best and the latest ended ones, and all
+    others in these states, in order of number. Without states all trials are returned.
+    """
+
+    def __init__(self, max_learned: int = MAX_LEARNED) -> None:
+        super().__init__()
+        self._max_learned = max_learned
+        self._ended: list[int] = []  # numbers of the trials in LEARNED, ascending
+        self._best: list[tuple[tuple[float, ...], int]] = []  # the GOOD best of them: (rank, number), ascending
+        self._open: set[int] = set()  # numbers of the trials that may still change
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        trial_id: int = super().create_new_trial(study_id, template_trial)
+        self._note(study_id, self.get_trial(trial_id))
+        return trial_id
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        changed: bool = super().set_trial_state_values(trial_id, state, values)
+        self._note(0, self.get_trial(trial_id))
+        return changed
+
+    def _note(self, study_id: int, trial: FrozenTrial) -> None:
+        if not trial.state.is_finished():
+            self._open.add(trial.number)
+            return
+        self._open.discard(trial.number)
+        if trial.state in LEARNED:
+            insort(self._ended, trial.number)
+            (direction,) = self.get_study_directions(study_id)
+            insort(self._best, (rank(trial, direction), trial.number))
+            del self._best[GOOD:]
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        bounded = not deepcopy and states is not None and all(state in states for state in LEARNED)
+        trials: list[FrozenTrial]
+        if not bounded or len(self._ended) <= self._max_learned:
+            trials = super().get_all_trials(study_id, deepcopy, states)
+            return trials
+        assert states is not None
+        trials = super().get_all_trials(study_id, deepcopy=False)
+        learned = (trials[number] for number in sorted(self._learned() | self._open))
+        return [trial for trial in learned if trial.state in states]
+
+    def _learned(self) -> set[int]:
+        good = {number for _, number in self._best}
+        latest = self._ended[-self._max_learned :]
+        others = [number for number in latest if number not in good]
+        return good | set(others[len(good) + len(others) - self._max_learned :])
+
+
+def rank(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, ...]:
+    """The order in which TPE takes ended trials as good ones: complete ones by value, then pruned ones by step."""
+    sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
+    if trial.state == TrialState.COMPLETE:
+        value: Any = trial.value
+        return (0.0, sign * value)
+    step = trial.last_step
+    return (1.0, 1.0, 0.0) if step is None else (1.0, -step, sign * trial.intermediate_values[step])

@@ -1,0 +1,27 @@
+"""How a searcher searches."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inat.tuning.sampling.feedback import Rungs, StoppedPolicy
+from inat.tuning.sampling.samplers import SamplerName
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearcherOptions:
+    """How to search."""
+
+    rungs: Rungs
+    seed: int = 0
+    sampler: SamplerName = "tpe"
+    stopped: StoppedPolicy = "extrapolate"
+    """What the sampler learns from a trial that ASHA stopped; see ``feedback_for``."""
+    keep_checkpoints: int = 5
+    """Number of best trials whose checkpoints are kept."""
+    start_from: Sequence[Mapping[str, Any]] = ()
+    """Configurations to try first, complete or partial; the sampler fills in what is missing."""
+    grid: Sequence[Mapping[str, Any]] = ()
+    """All configurations to try; if there are any, the sampler is not asked."""
+    race: Mapping[str, Any] | None = None
+    """The record of a race of backbones: its waves come first, then the sampler completes what they suggest."""
