@@ -81,7 +81,9 @@ def test_only_the_ray_backend_imports_private_names_of_libraries():
     files = [path for folder in ("inat", "analysis") for path in (ROOT / folder).rglob("*.py")]
     importing = {str(path.relative_to(ROOT)): names for path in files if (names := private_imports(path))}
     folder = "inat/tuning/ray_backend"
-    assert importing.keys() == {f"{folder}/{name}.py" for name in ("session", "private_session", "tokens")}, importing
+    assert importing.keys() == {
+        f"{folder}/{name}.py" for name in ("session", "private_session", "tokens", "local_gpus")
+    }, importing
 
 
 def test_what_a_trial_of_tune_is_made_of():
