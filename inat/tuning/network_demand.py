@@ -9,7 +9,7 @@ import torch
 from optuna.samplers import RandomSampler
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from inat.config.backbones import BackboneConfig
@@ -91,13 +91,13 @@ def _without_values(trial: TrialConfig, num_classes: int) -> nn.Module:
     return build_network(trial, num_classes).to("meta")
 
 
-class _Calls(TorchDispatchMode):
-    """Counts operators."""
+class _Calls(TorchFunctionMode):
+    """Counts operators, without the reading of attributes such as ``shape``."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += 1
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += getattr(function, "__name__", "") != "__get__"
         return function(*args, **(kwargs or {}))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray._private import ray_constants, services, state
+from ray._private import accelerators, ray_constants, services, state
 from ray._raylet import AuthenticationTokenLoader, Config
 from ray.tune import PlacementGroupFactory
 from ray.tune.execution import experiment_state
@@ -88,7 +88,9 @@ def test_only_the_ray_backend_imports_private_names_of_libraries():
     files = [path for folder in ("inat", "analysis") for path in (ROOT / folder).rglob("*.py")]
     importing = {str(path.relative_to(ROOT)): names for path in files if (names := private_imports(path))}
     folder = "inat/tuning/ray_backend"
-    assert importing.keys() == {f"{folder}/{name}.py" for name in ("session", "private_session", "tokens")}, importing
+    assert importing.keys() == {
+        f"{folder}/{name}.py" for name in ("session", "private_session", "tokens", "local_gpus")
+    }, importing
 
 
 def test_what_a_trial_of_tune_is_made_of():
@@ -230,3 +232,10 @@ def test_the_rungs_of_a_scheduler_can_be_replaced():
     assert [bracket.on_result(trial, 5, value) for trial, value in zip(trials, (1.0, 0.0), strict=True)] == [
         "CONTINUE", "STOP",
     ]  # fmt: skip
+
+
+def test_the_gpus_that_ray_finds_can_be_counted_before_it_starts():
+    # local_gpus.ray_gpus asks as ResourceAndLabelSpec does when Ray starts.
+    manager = accelerators.get_accelerator_manager_for_resource("GPU")
+    assert manager.get_current_node_num_accelerators() >= 0
+    assert isinstance(manager.get_current_process_visible_accelerator_ids(), list | None)
