@@ -39,12 +39,13 @@ def _stages_before_head(config: FinetuneConfig) -> int | None:
     """The number of stages before the head; None if the space of ``config`` is not about its --k-layers."""
     import torch  # other searches check their options without it
 
+    from inat.models.own_code import allow_named
     from inat.models.own_model import as_stages, build_own
     from inat.tuning.space.domains import boundary_values
     from inat.tuning.space.own_space import code_named_by
     from inat.tuning.space.presets import space_of
 
-    allow_own_model(config)
+    allow_named(config.model)
     code, space = code_named_by(config), space_of(config)
     if "strategy" not in space or list(space["k_layers"].categories) != list(config.k_layers):
         return None
