@@ -32,7 +32,8 @@ def random_operations(images: Tensor, policy: str) -> Tensor:
 
     Random numbers come from torch's global generator of the CPU, so a seeded training repeats itself.
     """
-    with _SendAtOnce() if images.is_cuda else nullcontext():
+    sending: TorchFunctionMode | nullcontext[None] = _SendAtOnce() if images.is_cuda else nullcontext()
+    with sending:
         return torch.cat([POLICIES[policy](group) for group in images.split(GROUP)])
 
 

@@ -21,7 +21,19 @@ GRAPHS = "INAT_CUDA_GRAPHS"
 
 
 def compile_network(net: nn.Module, config: TrialConfig, device: str, *, whole: bool) -> None:
-    """Compile ``net`` at its first batch; ``whole`` says that batches go through it whole, not in parts."""
+    """Compile ``net`` at its first batch; ``whole`` says that batches go through it whole, not in parts.
+
+    >>> from unittest.mock import patch
+    >>> params = {
+    ...     "data": "digits", "image_size": 8, "first_layer_filters": 4, "filter_org": 1, "conv_layers": 2,
+    ...     "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32,
+    ...     "learning_rate": 0.01, "batch_size": 64, "max_epochs": 2,
+    ... }
+    >>> with patch.dict(os.environ, CXX="no-such-compiler"):
+    ...     compile_network(nn.Linear(1, 1), TrialConfig.from_params(params), "cpu", whole=True)
+    Traceback (most recent call last):
+    inat.errors.ConfigError: --compile needs a C++ compiler and none is installed; install g++ or leave --compile out
+    """
     check_compiler(device)
     keep_compiled_code_private(Path(config.data.cache_dir))
     torch.compiler.reset()  # otherwise torch gives up after compiling a few networks in one process
@@ -37,7 +49,7 @@ def check_compiler(device: str = "") -> None:
 
     >>> from unittest.mock import patch
     >>> with patch.dict(os.environ, CXX="no-such-compiler"):
-    ...     check_compiler()
+    ...     check_compiler("cpu")
     Traceback (most recent call last):
     inat.errors.ConfigError: --compile needs a C++ compiler and none is installed; install g++ or leave --compile out
     """

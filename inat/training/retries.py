@@ -53,5 +53,9 @@ class Economy:
 
 
 def has_stages_to_checkpoint(net: nn.Module) -> bool:
-    """Whether stages train before the head, whose activations need not be kept."""
+    """Whether stages train before the head, whose activations need not be kept.
+
+    >>> has_stages_to_checkpoint(nn.Linear(1, 1))
+    False
+    """
     return isinstance(net, StagedNetwork) and not net.checkpointed and net.frozen < len(net) - 1
