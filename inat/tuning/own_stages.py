@@ -8,7 +8,6 @@ from inat.config.finetune import DEFAULT_K_LAYERS, FinetuneConfig
 from inat.config.own_model import OwnModelConfig
 from inat.config.search import SearchConfig
 from inat.config.trial import TrialConfig
-from inat.tuning.own_model import allow_own_model
 
 Config = TypeVar("Config", bound=SearchConfig)
 CLASSES = 2  # the number of stages does not depend on it
