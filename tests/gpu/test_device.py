@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from inat.config.trial import TrialConfig
+from inat.data import resident
+from inat.device import gpu_share
 from inat.models import factory
 from inat.training.fit import fit
 from inat.training.memory import collect_garbage
@@ -100,3 +102,47 @@ def test_the_checkpoint_of_a_gpu_has_no_tensors_of_it(tmp_path):
     fit(TrialConfig.from_params(CNN | {"cache_dir": str(tmp_path)}), [Rows(weights=tmp_path / "best.ckpt")])
     state = torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]
     assert {tensor.device.type for tensor in state.values()} == {"cpu"}
+
+
+def float32_rows(tmp_path, **params) -> list[dict]:
+    config = TrialConfig.from_params(CNN | {"precision": "32-true", "cache_dir": str(tmp_path)} | params)
+    rows = Rows()
+    fit(config, [rows])
+    return rows.rows
+
+
+def test_an_epoch_in_float32_gives_what_a_cpu_gives(tmp_path):
+    """Up to rounding, which TF32 makes coarser: the same batches in the same order, and the same initial weights."""
+    (there,) = float32_rows(tmp_path, dropout=0.0)
+    with gpu_share(0):
+        (here,) = float32_rows(tmp_path, dropout=0.0)
+    assert there["val_loss"] == pytest.approx(here["val_loss"], rel=0.05)
+    assert there["val_acc"] == pytest.approx(here["val_acc"], abs=0.05)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_augmentation": True}])
+def test_images_held_on_the_gpu_train_like_those_that_are_sent(options, tmp_path, monkeypatch):
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        (held,) = float32_rows(tmp_path, **options)
+        monkeypatch.setattr(resident, "RESIDENT_SHARE", 0.0)
+        (sent,) = float32_rows(tmp_path, **options)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert "sent to the GPU" in sent["error"]
+    assert sent["val_loss"] == pytest.approx(held["val_loss"], rel=0.02)
+    assert sent["train_loss"] == pytest.approx(held["train_loss"], rel=0.02)
+
+
+def test_a_resumed_training_goes_on_like_an_uninterrupted_one(tmp_path):
+    config = TrialConfig.from_params(
+        CNN | {"precision": "32-true", "max_epochs": 4, "use_augmentation": True, "cache_dir": str(tmp_path)}
+    )
+    whole, killed, resumed = Rows(), Rows(stop_after=2, save_to=tmp_path / "last.ckpt"), Rows()
+    fit(config, [whole])
+    with pytest.raises(SystemExit):
+        fit(config, [killed])
+    fit(config, [resumed], resume_from=tmp_path / "last.ckpt")
+    assert [row["epoch"] for row in killed.rows + resumed.rows] == [1, 2, 3, 4]
+    for found, expected in zip(killed.rows + resumed.rows, whole.rows, strict=True):
+        assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=0.02)
