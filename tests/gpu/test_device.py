@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from inat.config.trial import TrialConfig
+from inat.constants import NOTE
 from inat.data import resident
 from inat.device import gpu_share
 from inat.models import factory
@@ -129,7 +130,7 @@ def test_images_held_on_the_gpu_train_like_those_that_are_sent(options, tmp_path
         (sent,) = float32_rows(tmp_path, **options)
     finally:
         torch.use_deterministic_algorithms(False)
-    assert "sent to the GPU" in sent["error"]
+    assert "sent to the GPU" in sent[NOTE]
     assert sent["val_loss"] == pytest.approx(held["val_loss"], rel=0.02)
     assert sent["train_loss"] == pytest.approx(held["train_loss"], rel=0.02)
 
