@@ -62,6 +62,7 @@ def test_the_search_below_runs_without_these_interfaces(tmp_path):
         assert done.stdout == expected or not sys.platform.startswith("linux"), done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_needs_nothing_that_only_linux_has(tmp_path):
     options = ["--data", "digits", "--image-size", "16", "--num-samples", "3", "--max-epochs", "3", "--name", "study"]

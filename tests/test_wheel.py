@@ -84,6 +84,7 @@ def test_the_command_lists_its_commands_and_each_explains_itself(python, tmp_pat
     assert "usage: inat predict" in run([inat, "predict", "--help"], tmp_path)
 
 
+@pytest.mark.long
 def test_a_search_runs_and_its_report_is_written(python, tmp_path):
     size = ["--image-size", "16", "--num-samples", "2", "--max-epochs", "1", "--grace-period", "1"]
     out = run([python.with_name("inat"), "tune-scratch", "--data", "digits", *size], tmp_path)

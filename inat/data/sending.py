@@ -42,7 +42,7 @@ class Gather:
     def __call__(self, array: NDArray[Any], rows: NDArray[np.int64]) -> Tensor:
         """``array[rows]``; IndexError if a row is not there."""
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(array):
-            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(array)}")
+            raise IndexError(rows)
         dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
         gathered = torch.empty((len(rows), *array.shape[1:]), dtype=dtype, pin_memory=self.pinned)
         if self._pool is None:

@@ -12,6 +12,8 @@ import gc
 import re
 from typing import Final
 
+from inat.device import kind
+
 _KEPT_BYTES = 2**31 - 1  # the largest value that mallopt takes: never return memory unasked
 _GROWTH_BYTES = 64 * 2**20
 # Parameters of mallopt(3) and their values.
@@ -105,7 +107,7 @@ def _gpu_memory() -> tuple[int, int]:
     """Free and all bytes of the GPU; zeros without one."""
     import torch  # not for the driver, which reads texts only
 
-    return torch.cuda.mem_get_info() if torch.cuda.is_available() else (0, 0)
+    return torch.cuda.mem_get_info() if kind() == "cuda" else (0, 0)
 
 
 def as_out_of_memory(error: RuntimeError | MemoryError) -> RuntimeError | MemoryError:

@@ -62,11 +62,11 @@ def demand_of(trial: TrialConfig, num_classes: int) -> Demand:
     """Count a training step of a network on tensors without values."""
     network, side = _without_values(trial, num_classes).train(), trial.data.image_size
     images = torch.empty(IMAGES, 3, side, side, device="meta")
-    own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+    own = {id(parameter.untyped_storage()) for parameter in network.parameters()}
     saved: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        if (place := tensor.untyped_storage()._cdata) not in own:
+        if (place := id(tensor.untyped_storage())) not in own:
             saved[place] = tensor  # which keeps the place from being given to another tensor
         return tensor
 

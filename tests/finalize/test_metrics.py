@@ -119,7 +119,7 @@ def test_a_calibrated_model_has_a_calibration_error_by_chance():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 300))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_the_95_percent_point_holds_for_answers_drawn_from_the_confidences(seed, count):
     random = np.random.default_rng(seed)
     confidence = random.uniform(0.3, 1, count).astype(np.float32)

@@ -179,6 +179,7 @@ def test_a_compiled_network_learns_and_its_checkpoint_loads_like_any_other(cnn_p
     assert evaluate(tmp_path / "best.ckpt", "val")["val_acc"] == pytest.approx(best["val_acc"], abs=0.02)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not any(shutil.which(name) for name in ("g++", "clang++", "c++")), reason="no C++ compiler")
 def test_every_network_of_a_process_is_compiled(cnn_params, monkeypatch):

@@ -177,6 +177,7 @@ def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path, image
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_reader_that_leaves_does_not_end_the_search(tmp_path):
     options = ["--data", "digits", "--image-size", "16", "--num-samples", "1", "--max-epochs", "3", "--storage-path",

@@ -42,6 +42,7 @@ def run(tmp_path, metric: str, trials: int = 12, **changes) -> search.Study:
     return study
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_by_balanced_accuracy_finds_another_winner_than_one_by_accuracy(tmp_path):
     winners = {metric: run(tmp_path, metric).best() for metric in ("accuracy", "balanced_accuracy")}
@@ -56,6 +57,7 @@ def test_a_search_by_balanced_accuracy_finds_another_winner_than_one_by_accuracy
         assert loaded.trials["best_val_acc"].max() == trial.best_value
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_resumed_search_that_minimises_goes_on_as_the_whole_one(tmp_path):
     whole = run(tmp_path / "whole", "val_loss", trials=16)

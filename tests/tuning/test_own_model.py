@@ -214,6 +214,7 @@ def test_from_the_search_to_a_prediction(tmp_path, image_tree):
     assert "2 of them already ended" in again.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_stages_are_searched_with_kept_features(tmp_path):
     write_net(tmp_path, STAGED)

@@ -369,6 +369,7 @@ def test_a_server_of_ray_that_dies_ends_the_search_soon(tmp_path, program, serve
     study.close()
 
 
+@pytest.mark.long
 def test_trials_that_die_with_the_raylet_stay_unfinished_even_without_retries(tmp_path, monkeypatch):
     monkeypatch.setenv("SAMPLES", "200")
     monkeypatch.setenv("FAILURES", "0")
@@ -416,6 +417,7 @@ def folded_parabola(params):
         before += rows
 
 
+@pytest.mark.long
 def test_asha_compares_means_at_the_end_of_each_fold_and_a_resumed_search_decides_the_same(tmp_path):
     options = {"max_epochs": 3, "folds": 3, "grace_period": 1, "max_concurrent": 1, "num_samples": 12}
     outcomes = []

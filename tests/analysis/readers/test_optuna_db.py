@@ -285,6 +285,7 @@ def test_a_view_that_computes_rows_for_ever_is_refused(database):
         load_study(database)
 
 
+@pytest.mark.long
 def test_a_query_without_end_is_cut_off(database, monkeypatch):
     monkeypatch.setattr(optuna_files, "MAX_SECONDS", 0.1)
     change(

@@ -20,6 +20,7 @@ def objective(params: dict[str, Any]) -> None:
             return
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_experiment_written_by_ray_tune(tmp_path):
     import ray

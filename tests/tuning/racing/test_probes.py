@@ -87,6 +87,7 @@ def test_options_of_rank_are_those_of_a_search():
         RankCommand(photos="digits", backbones=("resnet",))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_rank_prints_a_table_and_writes_it(tmp_path):
     (tmp_path / "weights").mkdir()
