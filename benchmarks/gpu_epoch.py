@@ -16,7 +16,7 @@ pinned memory while it computes (inat.data.resident.RESIDENT_SHARE = 0); without
    "gather_*" (wait for the batch), "prepare_*" (transfer, augmentation, normalisation), "forward_*" (with loss and
    metrics), "backward_*", "optimizer_*". "bare_*": images per second of this loop.
 3. ``--trials`` processes at once on the GPU, of the first variant, which divide the processor's cores among them.
-   "trials_N": images per second of all together, from their common start after one epoch to the end of the slowest;
+   "trials_N": training images per second of all together, by the training seconds of the slowest, after one epoch;
    "trials_N_memory": GB.
 """
 
@@ -170,7 +170,7 @@ def train(options: Options) -> Numbers:
         "epoch": (trained + validated) / clock.seconds,
         "train": trained / clock.training,
         "memory": torch.cuda.max_memory_reserved() / 1e9 if options.device == "cuda" else 0.0,
-        "seconds": clock.seconds,
+        "seconds": clock.training,
     }
 
 
@@ -190,7 +190,7 @@ def trials_at_once(options: Options, count: int) -> Numbers:
             raise
         print(f"{count} trials do not fit into the GPU's memory")
         return {}
-    images = sum(trial["epoch"] * trial["seconds"] for trial in ended)
+    images = sum(trial["train"] * trial["seconds"] for trial in ended)
     speed = images / max(trial["seconds"] for trial in ended)
     return {f"trials_{count}": speed, f"trials_{count}_memory": sum(trial["memory"] for trial in ended)}
 

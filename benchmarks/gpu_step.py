@@ -13,7 +13,7 @@ from inat.data.loader import make_loader
 from inat.models.classifier import Classifier
 from inat.models.factory import build_network
 from inat.training.memory import keep_freed_memory
-from inat.training.precision import resolve_precision
+from inat.training.precision import resolve_precision, use_tensor_cores
 
 WARM_STEPS = 10
 PARTS = ("gather", "prepare", "forward", "backward", "optimizer")
@@ -42,6 +42,8 @@ def finish(device: str) -> None:
 def step_parts(config: TrialConfig, device: str, steps: int) -> dict[str, float]:
     """Mean milliseconds of each part of a training step, and images per second ("bare") of the loop."""
     keep_freed_memory()
+    torch.backends.cudnn.benchmark = True  # as in inat's trainings
+    use_tensor_cores(torch.device(device))
     data = ImageDataModule(config.data, config.optim.batch_size)
     classes = len(data.classes)
     net = build_network(config, classes)

@@ -92,14 +92,15 @@ def unavailable_error(reason: str) -> str:
 
 def incompatible_error(gpus: Sequence[Gpu], architectures: Sequence[str]) -> str:
     """The sentence for a GPU for which torch has no kernels; "" if it has them for all."""
-    for gpu in gpus:
-        if architectures and not any(_runs_on(gpu.capability, name) for name in architectures):
-            major, minor = gpu.capability
-            return (
-                f"torch {_version()} cannot use the {gpu.name} (compute capability {major}.{minor}): it is built for "
-                f"{', '.join(architectures)}; install a torch that is built for it, {CURE}"
-            )
-    return ""
+    usable = [any(_runs_on(gpu.capability, name) for name in architectures) for gpu in gpus]
+    if not architectures or all(usable):
+        return ""
+    gpu, (major, minor) = gpus[usable.index(False)], gpus[usable.index(False)].capability
+    hide = "let CUDA_VISIBLE_DEVICES have only the UUIDs of the others (nvidia-smi -L), " if any(usable) else ""
+    return (
+        f"torch {_version()} cannot use the {gpu.name} (compute capability {major}.{minor}): it is built for "
+        f"{', '.join(architectures)}; {hide}install a torch that is built for it, {CURE}"
+    )
 
 
 def _runs_on(capability: tuple[int, int], architecture: str) -> bool:

@@ -39,6 +39,7 @@ class ArrayDataModule(pl.LightningDataModule):
 
     dataset: Callable[[Any, torch.device, Held | None], ArrayDataset]
     note = ""
+    holds = True  # unless the network needs the memory
 
     def __init__(
         self, train: Any, val: Any, classes: tuple[str, ...], batch_size: int, seed: int, balanced: bool = False
@@ -74,6 +75,8 @@ class ArrayDataModule(pl.LightningDataModule):
 
     def _prepare(self, gpu: Gpu) -> list[str]:
         """Hold on a GPU what fits there; returns what the user should know."""
+        if not self.holds:
+            return ["batches are sent to the GPU: the network needs its memory"]
         parts = self.parts()
         copies = hold(parts, gpu, own_share())
         self._held = [None if kept is None else Held(kept, wanted) for kept, wanted in zip(copies, parts, strict=True)]

@@ -95,12 +95,10 @@ def build_missing(
     directories: Iterable[Path],
     build: Callable[[Path], object],
     heartbeat: Callable[[], None] = lambda: None,
-    assist: Callable[[Path], bool] = lambda directory: False,
 ) -> list[FeatureStore]:
     """Call ``build`` for each directory that holds no store, or wait while another process builds that store.
 
-    Directories that another process is building come last, so several processes share the work. Instead of waiting,
-    ``assist`` does a part of the work on such a directory; it returns False if there is none. ``heartbeat`` is called
+    Directories that another process is building come last, so several processes share the work. ``heartbeat`` is called
     about once per second of waiting. Raises DataError if they cannot be written, CacheFullError if the disk is full.
 
     Returns the stores, whose leases keep other processes from removing one while the next is built.
@@ -108,7 +106,7 @@ def build_missing(
     opened: dict[Path, FeatureStore] = {}
     waiting = [directory for directory in directories if not _is_built(directory, build, opened)]
     for directory in waiting:
-        while not _is_built(directory, build, opened, timeout=0 if assist(directory) else POLL_SECONDS):
+        while not _is_built(directory, build, opened, timeout=POLL_SECONDS):
             heartbeat()
     return list(opened.values())
 

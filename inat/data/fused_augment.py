@@ -91,18 +91,27 @@ def packed(order: Sequence[int]) -> int:
     return sum(step << 2 * place for place, step in enumerate(order))
 
 
-@lru_cache
 def why_plain(device: torch.device) -> str:
     """Why batches on this GPU are prepared with plain torch; "" if Triton's kernels work there.
 
     The kernels are tried once per process: a driver, a GPU or a C compiler that Triton cannot use costs time, but no
-    training. The global random numbers are left alone.
+    training. Only if the GPU is full, the next training tries them again. The global random numbers are left alone.
     """
+    try:
+        return _why_plain(torch.device(device.type))
+    except torch.OutOfMemoryError:
+        return "the GPU had no memory to try Triton's kernels"
+
+
+@lru_cache
+def _why_plain(device: torch.device) -> str:
     if reason := _without_triton():
         return reason
     try:
         with torch.autocast(device.type, enabled=False):  # features are computed under it, in 16 bit
             odd = _odd_share(device)
+    except torch.OutOfMemoryError:
+        raise  # which is not kept for later trainings
     except Exception as error:  # Triton fails with errors of many types: of its own, of the compiler, of the driver
         return f"Triton fails with {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     return "" if odd <= ODD_SHARE else f"Triton's kernels made other images ({odd:.0%} of the pixels)"

@@ -132,6 +132,8 @@ def _copies_of(parts: Sequence[Part], gpu: Gpu) -> list[Tensor] | None:
     try:
         return [_copy_of(part, gpu) for part in parts]
     except torch.OutOfMemoryError:  # another process has taken the memory meanwhile
+        for part in parts:  # some of them are useless without the others
+            _copies.pop((part.key, gpu.device), None)
         return None
 
 
@@ -142,6 +144,11 @@ def _copy_of(part: Part, gpu: Gpu) -> Tensor:
         copy = _Copy(weakref.ref(part.array, partial(_drop, _copies, key)), gpu.copy(part))
     _copies[key] = copy  # now the most recently wanted
     return copy.tensor
+
+
+def drop_copies() -> None:
+    """Drop all copies, for example because a network needs their room; those in use go with their data set."""
+    _copies.clear()
 
 
 def _held_bytes(gpu: Gpu) -> int:

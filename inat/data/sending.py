@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,12 +63,18 @@ def threads_for_gathering() -> int:
     return max(1, min(MAX_THREADS, torch.get_num_threads() - 1))
 
 
+@lru_cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    # One per process: torch keeps freed memory per stream, so the batches of each new stream would take more of it.
+    return torch.cuda.Stream(device)
+
+
 class SideStream:
     """Copies batches to a GPU on a stream of its own, beside the computation of the network."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._stream = torch.cuda.Stream(device)
+        self._stream = _side_stream(device)
 
     def send(self, batch: Batch) -> tuple[Batch, Any]:
         """Start to copy ``batch``; returns the coming batch and the event of its arrival."""

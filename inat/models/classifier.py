@@ -192,8 +192,9 @@ class Classifier(pl.LightningModule):
     def _optimizer(self) -> Optimizer:
         optim = self.optim
         groups = parameter_groups(self.net, optim, self.body_lr_factor)
-        # Of optimizers that are not fused, GradScaler reads on the host whether to skip a step.
-        rate, fused = optim.learning_rate, not optim.grad_clip or scaler_of(self) is not None
+        # On a GPU, optimizers that are not fused launch operations per parameter, and GradScaler waits for them. On a
+        # CPU, trainings of earlier versions that clip have the rounding of the unfused ones.
+        rate, fused = optim.learning_rate, not optim.grad_clip or self.device.type != "cpu"
         if optim.optimizer == SGD:
             return torch.optim.SGD(groups, rate, momentum=MOMENTUM, nesterov=True, fused=fused)
         if optim.optimizer == ADAMW:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -35,9 +34,7 @@ from inat.constants import TRAIN, VAL
 from inat.data.datamodule import Features, channels_last, network_input
 from inat.data.feature_store import FeatureStore, build_missing, open_store, write_store
 from inat.data.loader import Batch, SplitDataset, batch_loader
-from inat.data.shared_building import Compute, help_with, shared_rows, wants_help
 from inat.data.splits import Split, Splits, load_splits
-from inat.data.store import unfinished
 from inat.device import free_cached, this_device
 from inat.errors import DataError
 from inat.models.factory import load_pretrained
@@ -128,17 +125,14 @@ def _features_of_one_image(
 
 
 def open_features(plan: FeaturePlan, heartbeat: Callable[[], None] = lambda: None) -> tuple[Features, Features]:
-    """Open training and validation features; missing ones are computed once, by this process and those that need them.
+    """Open training and validation features; one process computes missing ones while the others wait.
 
     ``heartbeat`` is called for each computed batch, and about once per second of waiting.
     """
     parts = {part.directory: part for part in plan.parts}
     if plan.missing_bytes:
         print(_announcement(plan), file=sys.stderr, flush=True)
-    opened = build_missing(
-        parts, lambda directory: _compute(plan, parts[directory], heartbeat), heartbeat,
-        lambda directory: _assist(plan, parts[directory]),
-    )  # fmt: skip
+    opened = build_missing(parts, lambda directory: _compute(plan, parts[directory], heartbeat), heartbeat)
     stores = dict(zip(parts, _open_all(tuple(parts)), strict=True))
     del opened  # their leases have kept the stores in place until now
     *train, val = plan.parts
@@ -176,45 +170,12 @@ def _open_all(directories: tuple[Path, ...]) -> tuple[FeatureStore, ...]:
 
 
 def _compute(plan: FeaturePlan, part: FeaturePart, heartbeat: Callable[[], None]) -> None:
-    with _frozen_stages(plan, part) as compute:
-        # The random numbers of a view go through all of its batches, so one process computes it.
-        shared = part.view is None
-        batches = (
-            shared_rows(unfinished(part.directory), _chunks(part), compute, heartbeat)
-            if shared
-            else compute(range(len(part.stored)))
-        )
-        watched = with_heartbeat(batches, heartbeat, len(part.stored))
-        write_store(part.directory, watched, len(part.stored), _manifest(plan, part))
-
-
-def _assist(plan: FeaturePlan, part: FeaturePart) -> bool:
-    """Compute some rows of features for the process that builds them; False if it wants no help."""
-    folder = unfinished(part.directory)
-    if part.view is not None or not wants_help(folder):
-        return False
-    with _frozen_stages(plan, part) as compute:
-        return help_with(folder, _chunks(part), compute)
-
-
-def _chunks(part: FeaturePart) -> list[range]:
-    # Whole batches: the last bits depend on the size of a batch.
-    count = len(part.stored)
-    return [range(start, min(start + BATCH_SIZE, count)) for start in range(0, count, BATCH_SIZE)]
-
-
-@contextmanager
-def _frozen_stages(plan: FeaturePlan, part: FeaturePart) -> Iterator[Compute]:
-    """A function that returns the features of some of the images, batch by batch."""
     keep_freed_memory()  # needed if no training came before: without it the stages take twice as long
     device, seed = this_device(), None if part.view is None else VIEW_SEED + part.view
     with moved_to(device, plan.network.prefix()) as prefix, seeded(seed, device):
-
-        def compute(rows: range) -> Iterator[NDArray[Any]]:
-            images = replace(part.stored, rows=part.stored.rows[rows.start : rows.stop])
-            return _feature_batches(plan, prefix, images, device)
-
-        yield compute
+        batches = _feature_batches(plan, prefix, part.stored, device)
+        watched = with_heartbeat(batches, heartbeat, len(part.stored))
+        write_store(part.directory, watched, len(part.stored), _manifest(plan, part))
 
 
 def _manifest(plan: FeaturePlan, part: FeaturePart) -> dict[str, Any]:

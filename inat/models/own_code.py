@@ -148,7 +148,7 @@ def _run(sha256: str) -> ModuleType:
     module = ModuleType(f"own_model_{sha256[:16]}")
     module.__file__, module.__path__ = str(file.path), []
     sys.modules[module.__name__] = module  # dataclasses and type hints look it up
-    siblings = Siblings(module.__name__, file.path.parent, dict(file.siblings))
+    siblings = Siblings(module.__name__, file.path.parent, dict(file.siblings), file.path.stem)
     sys.meta_path.append(siblings)  # stays: functions may import when they are called
     try:
         siblings.run(module, compile(file.source, str(file.path), "exec"))

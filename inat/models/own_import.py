@@ -1,7 +1,7 @@
 """Imports of a user's own network: files of its folder, as they were read, under names that no other code sees.
 
-Two networks may each have a blocks.py. Nothing of the folder enters ``sys.path``, so no package is shadowed, and what
-lies in the folder but was not read when the user named the network does not run.
+Two networks may each have a blocks.py. Nothing of the folder enters ``sys.path``, so no package is shadowed. Import
+statements find files only as they were read when the user named the network; ``importlib`` may find others.
 """
 
 import builtins
@@ -19,10 +19,13 @@ from inat.config.own_siblings import INIT
 
 
 class Siblings(MetaPathFinder):
-    """Finds the modules of one network below the package ``prefix``; ``files`` are their sources by relative path."""
+    """Finds the modules of one network below the package ``prefix``; ``files`` are their sources by relative path.
 
-    def __init__(self, prefix: str, folder: Path, files: Mapping[str, bytes]) -> None:
-        self.prefix, self.folder, self.files = prefix, folder, files
+    ``main`` is the name under which they may import the network's own file.
+    """
+
+    def __init__(self, prefix: str, folder: Path, files: Mapping[str, bytes], main: str) -> None:
+        self.prefix, self.folder, self.files, self.main = prefix, folder, files, main
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -74,6 +77,8 @@ def _import(
     level: int = 0,
 ) -> ModuleType:
     """The built-in ``__import__`` with the files of the folder first."""
+    if not level and name == siblings.main:
+        return sys.modules[siblings.prefix]  # as it was read, not as the folder has it now
     if level or not siblings.owns(name):
         return builtins.__import__(name, globals, locals, fromlist or (), level)
     full = f"{siblings.prefix}.{name}"

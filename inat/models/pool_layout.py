@@ -23,9 +23,9 @@ def keep_layout(network: nn.Module) -> None:
 
 
 def _watch_gradient(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-    features = inputs[0]
-    if torch.compiler.is_compiling():  # the compiler chooses the layouts itself
+    if not inputs or torch.compiler.is_compiling():  # called by keyword; the compiler chooses the layouts itself
         return
+    features = inputs[0]
     # Not on leaves: the hook would stay there after the pass.
     if features.requires_grad and not features.is_leaf and features.is_contiguous(memory_format=torch.channels_last):
         features.register_hook(_as_channels_last)

@@ -14,6 +14,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from inat.config.trial import TrialConfig
 from inat.constants import EPOCH, EPOCHS, MICRO_BATCH, NOTE, TRAINABLE
 from inat.data.class_balance import class_weights, count
+from inat.data.resident import drop_copies
 from inat.device import free_cached, kind, this_device
 from inat.models.factory import build_classifier
 from inat.training.checkpoint import DirectCheckpointIO
@@ -21,7 +22,7 @@ from inat.training.compiling import compile_network
 from inat.training.epoch_recorder import EpochRecorder, Place
 from inat.training.gpu_checks import skip_gpu_checks
 from inat.training.inputs import TrainingInputs, prepare_inputs
-from inat.training.memory import as_out_of_memory, is_out_of_memory, keep_freed_memory
+from inat.training.memory import as_out_of_memory, is_out_of_memory, keep_freed_memory, refusals
 from inat.training.precision import resolve_precision, use_tensor_cores
 from inat.training.resume import discard_unusable
 from inat.training.retries import Economy, has_stages_to_checkpoint
@@ -62,10 +63,11 @@ def fit(
     ``heartbeat`` is called regularly before the first epoch, while features are computed or waited for. ``place``: see
     EpochRecorder. ``note`` is for the user; it comes with the metrics.
 
-    If the device has too little memory, training starts again, from the same checkpoint: first the stages of a network
-    that has some compute their activations again for the backward pass, which a note says. Then batches are cut into
-    micro-batches of half the size, whose gradients add up to those of the whole batch; ``micro_batch`` in the metrics
-    is their size. If even single images are too large, the out-of-memory error of the device is raised.
+    If the device has too little memory, training starts again, from the same checkpoint: first a GPU holds no images.
+    Then the stages of a network that has some compute their activations again for the backward pass; a note says both.
+    At last, batches are cut into micro-batches of half the size, whose gradients add up to those of the whole batch;
+    ``micro_batch`` in the metrics is their size. If even single images are too large, the out-of-memory error of the
+    device is raised.
 
     >>> params = {
     ...     "data": "digits", "image_size": 8, "first_layer_filters": 16, "filter_org": 1, "conv_layers": 2,
@@ -87,11 +89,12 @@ def fit(
     batch_size = config.optim.batch_size
     economy = Economy(batch_size, micro_batch=batch_size if config.optim.accumulate > 1 else None)
     while True:
+        before = refusals()
         try:
             checkpoint = resume_from if resume_from is not None and resume_from.exists() else None
             return _fit(config, prepare_inputs(config, heartbeat), callbacks, checkpoint, economy, note, place)
         except (RuntimeError, MemoryError) as error:  # CUDA and torch's CPU allocator raise RuntimeErrors
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error, refused=refusals() > before):
                 raise
             if not economy.save_more():
                 known = as_out_of_memory(error)
@@ -115,6 +118,10 @@ def _fit(
     classifier = build_classifier(
         config, len(classes), net=inputs.net, micro_batch=economy.micro_batch, class_weights=weights
     )
+    economy.can_send = kind() == "cuda"
+    if economy.sends:
+        inputs.data.holds = False
+        drop_copies()
     economy.can_checkpoint = has_stages_to_checkpoint(inputs.net)
     if economy.checkpointed:
         classifier.net.checkpointed = True  # type: ignore[assignment]  # StagedNetwork's property

@@ -84,18 +84,32 @@ def collect_garbage() -> None:
         atexit.register(gc.unfreeze)  # otherwise bindings report the remaining objects as leaks at the end
 
 
-def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+def refusals() -> int:
+    """How often the GPU had no memory for this process; 0 without one.
+
+    cuDNN hides the refusal of its work space behind words of its own, and Lightning has freed the memory of a failed
+    training before anybody can look at it.
+
+    >>> refusals()
+    0
+    """
+    import torch  # not for the driver, which reads texts only
+
+    return int(torch.cuda.memory_stats().get("num_ooms", 0)) if torch.cuda.is_initialized() else 0
+
+
+def is_out_of_memory(error: RuntimeError | MemoryError, *, refused: bool = False) -> bool:
     """Whether an exception means that a device or the node has too little memory.
 
     torch and CUDA raise plain RuntimeErrors for some of these failures, so their texts decide. Some texts of cuDNN and
-    cuBLAS have several causes: they count while the GPU has next to no free memory.
+    cuBLAS have several causes: they count if the GPU has ``refused`` memory meanwhile, or has next to none free.
 
     >>> is_out_of_memory(RuntimeError("CUDA error: out of memory"))
     True
     """
     if isinstance(error, MemoryError) or is_out_of_memory_text(f"{type(error).__name__}: {error}"):
         return True
-    return _PERHAPS_OUT_OF_MEMORY.search(str(error)) is not None and _gpu_is_full()
+    return _PERHAPS_OUT_OF_MEMORY.search(str(error)) is not None and (refused or _gpu_is_full())
 
 
 def _gpu_is_full() -> bool:

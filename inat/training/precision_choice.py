@@ -39,7 +39,7 @@ from inat.training.memory import is_out_of_memory, keep_freed_memory
 from inat.training.precision import autocast, resolve_precision
 
 FORMAT = 1  # increase it when the measurement changes
-BATCH = {"cpu": 16, "cuda": 64, "mps": 64}  # images per measured step
+CPU_BATCH = 16  # images per measured step; on a GPU, where launches may decide, as many as the trial has
 ROUNDS, MOST_ROUNDS = 5, 25  # pairs of steps whose ratios have a median: more than ROUNDS while they take MIN_SECONDS
 MIN_SECONDS, MAX_SECONDS = 1.0, 10.0  # after MAX_SECONDS, no further pair begins
 TOLERANCE = 1.05  # ratio of 16-bit to float32 seconds from which on float32 is taken: less may be noise
@@ -81,6 +81,8 @@ def network_key(config: TrialConfig) -> str:
     if isinstance(config.model, BackboneConfig):
         model["views"] = bool(model["views"])
     decided_by = [FORMAT, type(config.model).__name__, model, config.data.image_size, _device_name(), torch.__version__]
+    if this_device().type != "cpu":
+        decided_by.append(config.optim.batch_size)
     return hashlib.sha256(json.dumps(decided_by, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -217,7 +219,8 @@ class _StepTimer:
         self.prefix = network.prefix() if frozen else None
         self.suffix = (network.suffix() if frozen else network).to(device).to(memory_format=torch.channels_last).train()
         self.device = device
-        size, count = config.data.image_size, min(BATCH[device.type], config.optim.batch_size)
+        size, count = config.data.image_size, config.optim.batch_size
+        count = min(CPU_BATCH, count) if device.type == "cpu" else count
         images = torch.rand(max(2, count), 3, size, size, device=device)
         self.images = images.contiguous(memory_format=torch.channels_last)
         self.labels = torch.zeros(len(images), dtype=torch.long, device=device)

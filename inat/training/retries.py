@@ -13,15 +13,18 @@ CHECKPOINTED = "too little memory to keep all activations: they are computed aga
 class Economy:
     """How a training saves memory; ``save_more`` takes the next step.
 
-    First, the stages of a network compute their activations again for the backward pass, if it has stages: that takes a
-    third more time and gives the same bits. Only then, batches go through the network in parts, of half the size each
-    time: batch norms see the parts, so the result is another one.
+    First, a GPU gives up the images that it holds, which then are sent. Next, the stages of a network compute their
+    activations again for the backward pass, if it has stages: that takes a third more time and gives the same bits.
+    Only then, batches go through the network in parts, of half the size each time: batch norms see the parts, so the
+    result is another one.
     """
 
     batch_size: int
     micro_batch: int | None = None  # images in each part of a batch; None: all
     checkpointed: bool = False
     can_checkpoint: bool = False
+    sends: bool = False
+    can_send: bool = False
 
     def save_more(self) -> bool:
         """Take the next step; False if there is none.
@@ -33,6 +36,9 @@ class Economy:
         True 2
         True 1
         """
+        if self.can_send and not self.sends:
+            self.sends = True
+            return True
         if self.can_checkpoint and not self.checkpointed:
             self.checkpointed = True
             return True

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 PARAMETER_BYTES = 20
 # Tensors of the backward pass and what the allocator keeps, beside the activations that the forward pass saves.
 WORKING = 1.5
+PASSES = 3  # forward passes that a step costs
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from inat.config.search import SearchConfig
 from inat.device import CONTEXT_BYTES
 from inat.gpus import Gpu, Survey, survey
-from inat.tuning.demand import Demand, SpaceDemand
+from inat.tuning.demand import PASSES, Demand, SpaceDemand
 from inat.tuning.ray_backend import session
 from inat.tuning.ray_backend.local_gpus import in_new_process, survey_here
 from inat.tuning.ray_backend.slots import Node
@@ -26,7 +26,6 @@ USABLE = 0.9  # of the free memory; the rest is lost between blocks
 # to a half of the published rates in 16 bit, and two thirds of the bandwidth. Estimates, not measurements.
 RATES = {(8, 0): (1.4e12, 1.3e10), (9, 0): (2.6e12, 1.8e10), (10, 0): (5e12, 3.8e10)}
 OTHER_RATES = (7e11, 5.5e9)
-PASSES = 3  # forward passes that a step costs
 TRAFFIC = 2  # times that the bytes of an activation in float32 pass: in 16 bit, written and read, forward and backward
 ANSWER_SECONDS = 90.0
 STEP_SECONDS, CALL_SECONDS = 2e-3, 1e-5  # of Python: for a step and for each operator, backward pass included

@@ -20,7 +20,9 @@ from inat.data.splits import Splits
 from inat.errors import ConfigError
 from inat.models.cnn import build_cnn
 from inat.models.factory import build_network, uninitialised_network
-from inat.tuning.demand import Demand, SpaceDemand
+from inat.models.stages import StagedNetwork
+from inat.training.inputs import ruled_out
+from inat.tuning.demand import PASSES, Demand, SpaceDemand
 from inat.tuning.space.domains import optuna_space
 from inat.tuning.task import Task, check_task
 
@@ -62,6 +64,7 @@ def demand_of(trial: TrialConfig, num_classes: int) -> Demand:
     """Count a training step of a network on tensors without values."""
     network, side = _without_values(trial, num_classes).train(), trial.data.image_size
     images = torch.empty(IMAGES, 3, side, side, device="meta")
+    network, images, once = _trained_part(trial, network, images)
     own = {id(parameter.untyped_storage()) for parameter in network.parameters()}
     saved: dict[int, Tensor] = {}
 
@@ -75,10 +78,23 @@ def demand_of(trial: TrialConfig, num_classes: int) -> Demand:
     return Demand(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         image_bytes=sum(tensor.untyped_storage().nbytes() for tensor in saved.values()) // IMAGES,
-        operations=counter.get_total_flops() // IMAGES,
+        operations=(counter.get_total_flops() + once // PASSES) // IMAGES,
         calls=calls.count,
         images=trial.optim.step_images,
     )
+
+
+def _trained_part(trial: TrialConfig, network: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor, int]:
+    """The stages that train, their input, and the operations of the frozen ones, which only run forward.
+
+    The latter are none where their outputs are kept.
+    """
+    if not isinstance(network, StagedNetwork) or not network.frozen:
+        return network, images, 0
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        features = network.prefix()(images)
+    kept = not isinstance(trial.model, CNNConfig) and trial.model.views > 0 and not ruled_out(trial)
+    return network.suffix().train(), features, 0 if kept else counter.get_total_flops()
 
 
 def _without_values(trial: TrialConfig, num_classes: int) -> nn.Module:

@@ -123,7 +123,7 @@ def test_ended_trials_are_written_into_optunas_tables_as_optuna_writes_them(tmp_
             study.add_trials(trials[1:])
     with closing(sqlite3.connect(own)) as database:
         assert known_tables(database), f"Optuna {optuna.__version__} has other tables; optuna_tables.py writes these"
-        tables = TrialTables(database)
+        tables = TrialTables(database, "trials")
         for trial in trials[1:]:
             tables.add(trial)
         tables.commit()

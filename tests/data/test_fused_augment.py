@@ -13,7 +13,7 @@ from inat.config.trial import DataConfig
 from inat.data import augment, fused_augment
 from inat.data.augment import normalise, scale_to_one
 from inat.data.datamodule import network_input
-from inat.data.fused_augment import NUMBERS, augment_plainly, packed, prepare_on_gpu, why_plain
+from inat.data.fused_augment import NUMBERS, _why_plain, augment_plainly, packed, prepare_on_gpu, why_plain
 from inat.data.loader import Batch
 
 pytest.importorskip("triton")
@@ -144,10 +144,10 @@ def test_a_batch_takes_few_kernels_and_bytes_and_nothing_waits(monkeypatch, poli
 
 @pytest.fixture
 def tried(monkeypatch):
-    why_plain.cache_clear()
+    _why_plain.cache_clear()
     monkeypatch.setattr(fused_augment, "TRIED", 1)
     yield
-    why_plain.cache_clear()
+    _why_plain.cache_clear()
 
 
 def interpreted(kernels: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ def test_both_ways_draw_the_same_crops(kernels, tried, monkeypatch):
     torch.manual_seed(5)
     plain = prepare_on_gpu(images, aspects, 16, "published")
     interpreted(kernels, monkeypatch)
-    why_plain.cache_clear()
+    _why_plain.cache_clear()
     torch.manual_seed(5)
     assert torch.allclose(prepare_on_gpu(images, aspects, 16, "published"), plain, atol=1e-4)
 

@@ -115,6 +115,22 @@ def test_a_gpu_that_another_process_fills_meanwhile_gets_its_images_sent():
     assert hold([[Part(array(10))]], FakeGpu(10**6, room=9 * ROW)) == [None]
 
 
+def test_a_group_of_which_a_part_finds_no_room_leaves_nothing_behind():
+    small, large = Part(array(1)), Part(array(8))
+    assert hold([[small, large]], FakeGpu(10**9, room=small.nbytes)) == [None]
+    assert held() == 0
+
+
+def test_a_training_whose_network_needs_the_memory_holds_nothing(monkeypatch):
+    gpu = FakeGpu(10**9)
+    module = images_on(gpu, monkeypatch)
+    module.holds = False
+    monkeypatch.setattr(module, "_device", lambda: torch.device("cuda", 0))
+    module.train_dataloader()
+    assert gpu.copied == []
+    assert module.note == "batches are sent to the GPU: the network needs its memory"
+
+
 def test_a_copy_is_dropped_with_its_array():
     images = array(10)
     hold([[Part(images)]], FakeGpu(10**6))

@@ -1,5 +1,4 @@
 import shutil
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import torch
 from inat.config.trial import TrialConfig
 from inat.data import splits
 from inat.data.datamodule import FeatureDataset
-from inat.data.feature_store import build_missing
-from inat.data.store import unfinished
 from inat.errors import ConfigError
 from inat.models import feature_batches, frozen_features
 from inat.models.frozen_features import FeaturePlan, open_features, plan_features
@@ -282,41 +279,3 @@ def test_a_long_computation_says_how_long_it_takes(monkeypatch, capfd):
     list(feature_batches.with_heartbeat(batches, lambda: beats.append(1), 100))
     assert len(beats) == 3
     assert capfd.readouterr().err == "about 32 s for the other 80 photos\n"
-
-
-def test_a_process_that_waits_for_features_computes_a_part_of_them(plan_of, monkeypatch):
-    monkeypatch.setattr(frozen_features, "BATCH_SIZE", 8)
-    plan = plan_of()
-    alone, _ = open_features(plan)
-    expected = values(alone.views[0])
-    shutil.rmtree(plan.directory)
-    frozen_features.release_features()
-    real, helped, by = frozen_features._feature_batches, threading.Event(), []
-
-    def batches(plan, prefix, images, device):
-        by.append(threading.current_thread())
-        if by[-1] is builder:
-            helped.wait(30)  # so that the other thread has a chunk, too
-        yield from real(plan, prefix, images, device)
-
-    monkeypatch.setattr(frozen_features, "_feature_batches", batches)
-    part = plan.parts[0]
-    build = lambda _: frozen_features._compute(plan, part, lambda: None)  # noqa: E731
-    builder = threading.Thread(target=build_missing, args=([part.directory], build))
-    builder.start()
-    while not frozen_features._assist(plan, part):
-        assert builder.is_alive()
-    helped.set()
-    builder.join()
-    again, _ = open_features(plan)
-    assert torch.equal(values(again.views[0]), expected)
-    assert set(by[:4]) == {builder, threading.current_thread()}
-    assert not frozen_features._assist(plan, part)
-
-
-def test_nobody_helps_with_a_view_whose_random_numbers_go_through_all_batches(plan_of):
-    plan = plan_of(use_augmentation=True, views=1)
-    folder = unfinished(plan.parts[0].directory)
-    folder.mkdir(parents=True)
-    (folder / "open").touch()
-    assert not frozen_features._assist(plan, plan.parts[0])

@@ -85,3 +85,13 @@ def test_a_process_in_another_folder_builds_the_network_from_a_copy(tmp_path, mo
     file = read_model_file(str(tmp_path / "study" / "my_net.py"))
     own_code_module.allow_model_file(file)
     assert own_code(file.sha256, "build").build(2, 8) == "stem7"
+
+
+def test_a_file_that_imports_the_network_itself_gets_it_as_it_was_read(tmp_path, monkeypatch):
+    write_net(tmp_path, "def width():\n    from my_net import WIDTH\n    return WIDTH", "blocks.py")
+    net = "from blocks import width\nWIDTH = 8\ndef build(num_classes, image_size): return width()"
+    path = write_net(tmp_path, net)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code = own_code(allowed(path).sha256, "build")
+    path.write_text(net.replace("8", "999"))
+    assert code.build(2, 8) == 8

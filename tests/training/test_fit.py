@@ -280,6 +280,14 @@ def test_a_full_gpu_tells_cudnns_words_from_other_faults(cnn_params, monkeypatch
         assert device.seen == [64]
 
 
+def test_an_error_of_cudnn_counts_if_the_gpu_refused_memory_although_some_is_free_by_now(cnn_params, monkeypatch):
+    device, asked = Small(32, monkeypatch, NO_ENGINE), iter(range(100))
+    monkeypatch.setattr("inat.training.memory._gpu_memory", lambda: (90, 100))
+    monkeypatch.setattr("inat.training.fit.refusals", lambda: next(asked))
+    assert fit(TrialConfig.from_params(cnn_params | {"max_epochs": 1}))["micro_batch"] == 32
+    assert device.seen[:2] == [64, 32]
+
+
 def test_an_error_without_another_cause_says_that_memory_ran_out(cnn_params, monkeypatch):
     Small(0, monkeypatch, NO_ENGINE)
     monkeypatch.setattr("inat.training.memory._gpu_memory", lambda: (1, 100))

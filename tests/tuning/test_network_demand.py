@@ -45,7 +45,16 @@ def test_wider_networks_larger_images_and_more_layers_demand_more():
 def test_frozen_stages_save_nothing(backbone_params, strategy):
     counted = demand_of(TrialConfig.from_params(backbone_params | {"strategy": strategy}), 2)
     assert (counted.image_bytes > 10**5) == (strategy == "unfreeze_all")
-    assert counted.operations > 10**6
+
+
+def test_frozen_stages_run_forward_only_or_not_at_all_where_their_outputs_are_kept(backbone_params):
+    def operations(**options) -> int:
+        return demand_of(TrialConfig.from_params(backbone_params | options), 2).operations
+
+    kept, run = (operations(strategy="freeze_all", views=views) for views in (1, 0))
+    assert kept < 10**5 < run
+    assert run < operations(strategy="unfreeze_all") / 2
+    assert operations(strategy="freeze_all", views=1, random_erasing=0.2) == run  # which rules out kept features
 
 
 def test_the_largest_network_with_the_largest_batch_decides_about_the_memory():

@@ -126,6 +126,6 @@ def open_tables(file: Path) -> TrialTables | None:
     """Open the tables of a database; None if this version of Optuna has others, to which only Optuna can write."""
     database = sqlite3.connect(file, timeout=BUSY_SECONDS)
     if known_tables(database):
-        return TrialTables(database)
+        return TrialTables(database, STUDY_NAME)
     database.close()
     return None

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from ray._private import accelerators
 
+from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError
 from inat.gpus import Survey, survey
@@ -21,11 +22,20 @@ Result = TypeVar("Result")
 
 
 def check_gpus_here(config: SearchConfig) -> None:
-    """Raise ConfigError if trials on this machine would get a GPU that torch cannot use."""
+    """Raise ConfigError if trials on this machine would get a GPU that they cannot use."""
     if config.address is not None or config.gpus_per_trial == 0:  # the nodes of a cluster are asked one by one
         return
-    if (ray_gpus() or may_have_gpu()) and (problem := survey_here().problem):
-        raise ConfigError(problem)
+    if not (ray_gpus() or may_have_gpu()):
+        return
+    here = survey_here()
+    if here.problem:
+        raise ConfigError(here.problem)
+    if isinstance(config, FinetuneConfig) and config.preset is not None and here.exclusive and not here.mps:
+        # The race computes on the GPU in the process of the search, and the trials do in others.
+        raise ConfigError(
+            f"--preset {config.preset} needs the GPU for two processes at a time, but its compute mode allows one; "
+            "start NVIDIA MPS before the search (nvidia-cuda-mps-control -d), or leave --preset out"
+        )
 
 
 def missed_gpus() -> int:

@@ -26,26 +26,30 @@ TABLES = {
 
 
 class TrialTables:
-    """The tables of an Optuna database with a single study, open for adding ended trials; ``known_tables`` must hold.
+    """The tables of an Optuna database, open for adding ended trials of one study; ``known_tables`` must hold.
 
     Added trials are on the disk after ``commit``.
     """
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, study: str) -> None:
         self._database = database
-        ((self._study_id,),) = database.execute("SELECT study_id FROM studies")
-        (self._count,) = database.execute("SELECT COUNT(*) FROM trials").fetchone()
+        (self._study_id,) = database.execute("SELECT study_id FROM studies WHERE study_name = ?", (study,)).fetchone()
 
     def user_attributes(self, key: str) -> set[object]:
-        """The values of a user attribute, over all trials."""
-        rows = self._database.execute("SELECT value_json FROM trial_user_attributes WHERE key = ?", (key,))
+        """The values of a user attribute, over all trials of the study."""
+        query = (
+            "SELECT value_json FROM trial_user_attributes JOIN trials USING (trial_id) WHERE key = ? AND study_id = ?"
+        )
+        rows = self._database.execute(query, (key, self._study_id))
         return {json.loads(value) for (value,) in rows}
 
     def add(self, trial: FrozenTrial) -> None:
         """Add an ended trial; its number is the next one, as with ``Study.add_trial``."""
         times = (_time(trial.datetime_start), _time(trial.datetime_complete))
-        trial_id = self._insert("trials", [(self._count, self._study_id, trial.state.name, *times)])
-        self._count += 1
+        # Another program may have added a trial meanwhile. The first insertion of a transaction locks the file.
+        query = "SELECT COUNT(*) FROM trials WHERE study_id = ?"
+        (count,) = self._database.execute(query, (self._study_id,)).fetchone()
+        trial_id = self._insert("trials", [(count, self._study_id, trial.state.name, *times)])
         params = [
             (trial_id, name, one.to_internal_repr(trial.params[name]), distribution_to_json(one))
             for name, one in trial.distributions.items()

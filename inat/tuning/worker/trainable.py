@@ -55,6 +55,7 @@ def _run_on_node(params: Mapping[str, Any]) -> None:
     finally:
         collect_garbage()
         release_freed_memory()
+        torch.backends.cudnn.benchmark = False  # Lightning leaves it as the training had it
         free_cached(this_device())
 
 

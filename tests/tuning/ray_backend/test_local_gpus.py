@@ -2,6 +2,7 @@ import pytest
 import ray
 from ray._private import accelerators
 
+from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError
 from inat.gpus import Gpu, Survey
@@ -38,6 +39,20 @@ def test_a_gpu_that_torch_cannot_use_is_refused_before_the_search(machine, found
 def test_it_may_be_there_if_trials_train_on_the_cpus_or_on_a_cluster(machine, settings):
     machine(1, True, Survey(problem=OLD))
     check_gpus_here(SearchConfig(data="digits", **settings))
+
+
+@pytest.mark.parametrize("options", [{"mps": True}, {"exclusive": False}, {"preset": None}])
+def test_a_race_needs_a_gpu_that_takes_two_processes(machine, options):
+    """The process of the search, which measures the backbones, keeps its place on the GPU while trials run."""
+    given = {"mps": False, "exclusive": True, "preset": "fast"} | options
+
+    def check(mps: bool, exclusive: bool, preset: str | None) -> None:
+        machine(1, True, Survey((GPU,), exclusive=exclusive, mps=mps))
+        check_gpus_here(FinetuneConfig(data="digits", time_budget="5m" if preset else None, preset=preset))
+
+    check(**given)
+    with pytest.raises(ConfigError, match="compute mode allows one; start NVIDIA MPS"):
+        check(mps=False, exclusive=True, preset="fast")
 
 
 def test_a_machine_without_a_gpu_is_not_asked(machine, monkeypatch):
