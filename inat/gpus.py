@@ -96,10 +96,9 @@ def incompatible_error(gpus: Sequence[Gpu], architectures: Sequence[str]) -> str
     if not architectures or all(usable):
         return ""
     gpu, (major, minor) = gpus[usable.index(False)], gpus[usable.index(False)].capability
-    hide = "let CUDA_VISIBLE_DEVICES have only the UUIDs of the others (nvidia-smi -L), " if any(usable) else ""
     return (
         f"torch {_version()} cannot use the {gpu.name} (compute capability {major}.{minor}): it is built for "
-        f"{', '.join(architectures)}; {hide}install a torch that is built for it, {CURE}"
+        f"{', '.join(architectures)}; install a torch that is built for it, hide it with CUDA_VISIBLE_DEVICES, {CURE}"
     )
 
 
