@@ -84,7 +84,7 @@ def keep_compiled_code_private(cache_dir: Path) -> None:
     torch would use /tmp/torchinductor_USER, a name that another user can take first, and run the code found there.
 
     >>> from unittest.mock import patch
-    >>> with patch.dict(os.environ):
+    >>> with patch.dict(os.environ, {COMPILED_VARIABLE: ""}):
     ...     keep_compiled_code_private(Path("cache"))
     ...     print(os.environ[COMPILED_VARIABLE])
     cache/compiled
