@@ -1,7 +1,7 @@
 """Ended trials as rows of Optuna's SQLite database, the same as Optuna writes, without its object mapper.
 
 ``Study.add_trial`` reads and writes each hyperparameter in a statement of its own: 22 ms of processor time per trial,
-more than everything else that a search does for a trial; these rows take 0.3 ms. tests/contracts/test_optuna.py
+more than everything else that a search does for a trial; these rows take 0.1 ms. tests/contracts/test_optuna.py
 compares both. A database with other tables, of another version of Optuna, is left to Optuna.
 """
 
