@@ -92,9 +92,7 @@ def _crc32(path: Path) -> int:
 
 
 def build_missing(
-    directories: Iterable[Path],
-    build: Callable[[Path], object],
-    heartbeat: Callable[[], None] = lambda: None,
+    directories: Iterable[Path], build: Callable[[Path], object], heartbeat: Callable[[], None] = lambda: None
 ) -> list[FeatureStore]:
     """Call ``build`` for each directory that holds no store, or wait while another process builds that store.
 

@@ -35,11 +35,6 @@ def state_name(directory: Path) -> str:
     return directory.name.removesuffix(BUILDING).rpartition("-")[0]
 
 
-def unfinished(directory: Path) -> Path:
-    """The directory in which a store is built."""
-    return directory.with_name(directory.name + BUILDING)
-
-
 def lock_path(directory: Path) -> Path:
     """Lock file of a store. All sizes of one state of a folder share it, as they are built in one pass."""
     return directory.with_name(f"{state_name(directory)}.lock")
@@ -89,10 +84,10 @@ def _remove_abandoned(directory: Path) -> None:
 
     They may be large, and a store whose images have changed since is never built again.
     """
-    for abandoned in directory.parent.glob(f"*{BUILDING}"):
-        if lock_path(abandoned) != lock_path(directory):
-            with suppress(OSError, Timeout), FileLock(lock_path(abandoned), timeout=0):
-                shutil.rmtree(abandoned, ignore_errors=True)
+    for unfinished in directory.parent.glob(f"*{BUILDING}"):
+        if lock_path(unfinished) != lock_path(directory):
+            with suppress(OSError, Timeout), FileLock(lock_path(unfinished), timeout=0):
+                shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextmanager
@@ -101,7 +96,7 @@ def publish(targets: Collection[Path]) -> Iterator[dict[Path, Path]]:
 
     After an error nothing is left of them. The caller holds the lock of the targets.
     """
-    building = {target: unfinished(target) for target in targets}
+    building = {target: target.with_name(target.name + BUILDING) for target in targets}
     try:
         for directory in building.values():
             shutil.rmtree(directory, ignore_errors=True)  # left by a process that was killed
