@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 from plotly.subplots import make_subplots
 
 from analysis.costs.pareto import NO_BETTER, STOPPED_EARLY, WHOLE
 from analysis.escaping import escape_plotly
-from analysis.figures.style import BLUE, GREY, ORANGE, new_figure, shortened, styled
+from analysis.figures.style import BLUE, GREY, ORANGE, log_axis, new_figure, shortened, styled
 from analysis.schema import NAME, SECONDS, STATE, STOPPED, TRIAL_ID
 from analysis.wording import counted
 
@@ -104,11 +104,8 @@ def plot_costs(
             if label == FRONT:
                 ax.step(own["cost"], own["result"], where="post", color=ORANGE, linewidth=1.4)
         if is_wide(panel.points["cost"]):
-            ax.set_xscale("log")
-            ax.xaxis.set_major_formatter(FuncFormatter(_number))
-            ax.xaxis.set_minor_formatter(NullFormatter())
-        else:
-            ax.xaxis.set_major_formatter(FuncFormatter(_number))
+            log_axis(ax)
+        ax.xaxis.set_major_formatter(FuncFormatter(_number))
         ax.set(title=panel.title, xlabel=panel.axis, ylabel=name)
     handles = {text: handle for ax in axes for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
     axes[0].figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles))
@@ -148,8 +145,8 @@ def interactive_costs(points: pd.DataFrame, name: str = "result", unit: str = "e
         for group in groups_of(panel.points):
             figure.add_trace(_trace(group, panel.axis, first=group.label not in named), **cell)
             named.add(group.label)
-        kind = "log" if is_wide(panel.points["cost"]) else "linear"
-        figure.update_xaxes(title=escape_plotly(panel.axis), type=kind, **cell)
+        scale = {"type": "log", "dtick": "D2"} if is_wide(panel.points["cost"]) else {"type": "linear"}
+        figure.update_xaxes(title=escape_plotly(panel.axis), tickformat="~s", **scale, **cell)
         figure.update_yaxes(title=escape_plotly(name) if place % columns == 0 else None, **cell)
     return figure.update_layout(
         height=330 * rows + 40, margin={"l": 60, "r": 20, "t": 70, "b": 50}, legend={"orientation": "h", "y": 1.16}

@@ -12,6 +12,7 @@ from analysis.figures.style import BLUE, GREY, MUTED, ORANGE, axes_or_new, short
 from analysis.schema import BEST_VAL_ACC, NAME, TRIAL_ID
 
 MAX_NAME = 48  # characters of the recipe's label
+UNIT_NAMES = {"h": "hours", "min": "minutes", "s": "seconds"}
 
 
 def recipe_text(progress: Progress) -> str:
@@ -53,7 +54,7 @@ def unit_of_time(progress: Progress) -> tuple[str, float]:
 
 def time_label(progress: Progress) -> str:
     """The label of the axis of time."""
-    unit = unit_of_time(progress)[0]
+    unit = UNIT_NAMES[unit_of_time(progress)[0]]
     return f"{unit} since the first trial began" if progress.wall else f"training time of all trials together, {unit}"
 
 
@@ -63,7 +64,7 @@ def plot_progress(progress: Progress, ax: Axes | None = None, label: str = "best
 
     >>> from analysis.costs.progress import best_over_time
     >>> plot_progress(best_over_time(study)).get_xlabel()
-    's since the first trial began'
+    'seconds since the first trial began'
     """
     ax = axes_or_new(ax)
     steps, factor = drawn_steps(progress), unit_of_time(progress)[1]
@@ -79,7 +80,7 @@ def plot_progress(progress: Progress, ax: Axes | None = None, label: str = "best
         answer = f"constant answer, {progress.constant:.4g}"
         ax.axhline(progress.constant, color=MUTED, linewidth=1.2, linestyle=":", label=answer)
     ax.set(xlabel=time_label(progress), ylabel=label)
-    ax.set_xlim(left=0)
+    ax.set_xlim(0, 1.01 * float(steps["seconds"].iloc[-1]) / factor)
     ax.legend(loc="lower right")
     return ax
 

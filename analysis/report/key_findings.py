@@ -19,7 +19,7 @@ from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE, TEST, TR
 from analysis.side_by_side.evaluations import tested
 from analysis.stats.importance import describe_r2
 from analysis.study import StudyData
-from analysis.wording import counted, counted_as
+from analysis.wording import counted
 
 MAX_NAME = 60  # characters of the name of a class
 CLOSE = 0.005  # of accuracy: the same training differs by at least as much from seed to seed
@@ -90,10 +90,10 @@ def trials_against_constant(study: StudyData, best_json: dict[str, Any]) -> list
     label = metric_label(study.metric)
     margin = study.sign * (value - constant)
     answer = constant_words(study)
+    share = f"{worse} of {counted(trials, 'trial')} {'is' if worse == 1 else 'are'}"
     if margin <= 0:  # which is a finding of its own
-        return [f"{worse} of {counted(trials, 'trial')} are no better than {answer}."] if trials > 1 else []
-    others = "every trial is better" if not worse else f"{counted_as(worse, 'trial')} no better, of {trials}"
-    others = f"; {others}" if trials > 1 else ""
+        return [f"{share} no better than {answer}."] if trials > 1 else []
+    others = (f"; {share} no better" if worse else "; all trials are better") if trials > 1 else ""
     evidence = f"{label} {value:.4f} against {constant:.4f}{others}"
     return [f"The best trial is {margin:.4f} better than {answer} ({evidence})."]
 

@@ -8,10 +8,12 @@ from analysis.report.budget_results import BudgetResults, require_results
 from analysis.report.document import Item, ReportFigure, Section, Table, section
 from analysis.stats.knobs import BETTER, NOT_FIXED, TOO_FEW, UNDECIDED, best_of_each_knob, gains_around
 from analysis.study import StudyData
+from analysis.wording import counted
 
-SHOWN = [
-    "knob", "recipe_value", "value", "gain", "low", "high", "trials", "recipe_trials", "verdict", "epochs",
-]  # fmt: skip
+SHOWN = {
+    "knob": "knob", "recipe_value": "recipe_value", "value": "best_other_value", "gain": "gain", "low": "low",
+    "high": "high", "trials": "trials", "recipe_trials": "recipe_trials", "verdict": "verdict", "epochs": "epochs",
+}  # fmt: skip
 HOW_TO_READ = (
     "The gain is the result with the best other value minus the result with the recipe's, at an equal budget and with "
     "the other hyperparameters held fixed; above 0 is better. It is an average over the settings that the search "
@@ -41,7 +43,7 @@ def _items(results: BudgetResults, recipe: dict[str, object]) -> list[Item]:
                      "difference, and the verdict stays undecided.")  # fmt: skip
     return [
         f"{knobs_finding(table, best)} Compared at an equal budget: {results.sample.budget_text}.",
-        Table("knobs", "What each knob gave", best[SHOWN], " ".join(notes)),
+        Table("knobs", "What each knob gave", best[list(SHOWN)].rename(columns=SHOWN), " ".join(notes)),
         HOW_TO_READ,
         *_figure(table, results),
         Table("knob_values", "Every value against the recipe's", table, folded=True),
@@ -50,15 +52,15 @@ def _items(results: BudgetResults, recipe: dict[str, object]) -> list[Item]:
 
 def knobs_finding(table: pd.DataFrame, best: pd.DataFrame) -> str:
     """Which hyperparameters gained something by moving away from the recipe."""
-    knobs = f"{len(best)} hyperparameters" if len(best) != 1 else "1 hyperparameter"
+    knobs = counted(len(best), "hyperparameter")
     if best["verdict"].eq(TOO_FEW).all():
         return f"What moving away from the recipe gave is unknown (too few trials for each value; {knobs})."
     gained = best[best["verdict"].eq(BETTER)]
     undecided = int(best["verdict"].isin([UNDECIDED, TOO_FEW]).sum())
     if not len(gained):
         return (
-            f"No value is significantly better than the recipe's ({knobs}, {len(table)} comparisons, {undecided} "
-            "hyperparameters undecided)."
+            f"No value is significantly better than the recipe's ({knobs}, {counted(len(table), 'comparison')}, "
+            f"{counted(undecided, 'hyperparameter')} undecided)."
         )
     named = ", ".join(
         f"{row['knob']} {row['value']} instead of {row['recipe_value']}: {row['gain']:+.3f}, 95 % interval "
