@@ -11,7 +11,7 @@ from analysis.budgets import epochs_of, longest_trial
 from analysis.comparable import best_first, mask_infinite
 from analysis.costs.progress import best_over_time
 from analysis.files import is_inside
-from analysis.markdown import format_duration
+from analysis.markdown import format_short_duration
 from analysis.recipe import recipe_trial
 from analysis.schema import BEST_VAL_ACC, EPOCHS, FAILED, LAST_DIR, SECONDS, STATE, TIME_PLAN, TRIAL_ID, TRIALS_CSV
 from analysis.side_by_side.evaluations import read_best_json, share_interval, tested
@@ -76,7 +76,7 @@ def _words(value: float, unit: str) -> str:
     if value != value:
         return "-"
     if unit == SECONDS:
-        return format_duration(value) if value >= 10 else f"{value:.2g} s"
+        return format_short_duration(value)
     return f"{value:,.0f} px" if unit == "px" else counted(value, unit)
 
 

@@ -7,7 +7,7 @@ from analysis.costs.pareto import NO_BETTER, STOPPED_EARLY, WHOLE, cost_points, 
 from analysis.costs.progress import Progress, best_over_time
 from analysis.figures.costs import interactive_costs, panels_of, plot_costs
 from analysis.figures.progress import interactive_progress, plot_progress
-from analysis.markdown import format_duration
+from analysis.markdown import format_short_duration
 from analysis.report.budget_results import BudgetResults
 from analysis.report.document import Item, ReportFigure, Section, Table, section
 from analysis.report.key_findings import CLOSE
@@ -45,7 +45,7 @@ def progress_finding(study: StudyData, progress: Progress) -> str:
     """What the search reached in its time, and when it passed the recipe."""
     best = float(progress.steps[BEST_VAL_ACC].iloc[-1])
     when = progress.steps.loc[progress.steps[BEST_VAL_ACC].eq(best).idxmax()]
-    reached = f"after {format_duration(when['seconds'])} of {_length(progress)}"
+    reached = f"after {format_short_duration(when['seconds'])} of {_length(progress)}"
     recipe = progress.recipe
     if recipe is None or pd.isna(recipe[BEST_VAL_ACC]):
         return f"The search reached {best:.4g} {reached} (trial {when[TRIAL_ID]})."
@@ -59,12 +59,12 @@ def progress_finding(study: StudyData, progress: Progress) -> str:
     return (
         f"The search ended {study.sign * (best - own):.4f} better than the recipe ({best:.4g}, trial {when[TRIAL_ID]}, "
         f"{reached}, against {own:.4g}, trial {trial}{trained}; first better after "
-        f"{format_duration(passed['seconds'].iloc[0])}). {OPTIMISTIC}."
+        f"{format_short_duration(passed['seconds'].iloc[0])}). {OPTIMISTIC}."
     )
 
 
 def _length(progress: Progress) -> str:
-    return format_duration(float(progress.steps["seconds"].iloc[-1]))
+    return format_short_duration(float(progress.steps["seconds"].iloc[-1]))
 
 
 def progress_caption(progress: Progress) -> str:
@@ -75,7 +75,7 @@ def progress_caption(progress: Progress) -> str:
     if progress.constant == progress.constant:
         text += " Dotted: a constant answer."
     if progress.breaks:
-        text += f" Interruptions of {format_duration(progress.breaks)} in total are left out of the time."
+        text += f" Interruptions of {format_short_duration(progress.breaks)} in total are left out of the time."
     if progress.without_time:
         text += f" {counted_as(progress.without_time, 'trial')} left out, without a recorded time."
     return text
@@ -102,14 +102,16 @@ def cost_finding(study: StudyData, points: pd.DataFrame) -> str:
     if not len(front):
         return "No training that ran to its end can be compared by its cost."
     best, compared = front.iloc[-1], int(whole["left_out"].eq("").sum())
-    found = f"trial {best[TRIAL_ID]}, {best['result']:.4g} in {format_duration(best['cost'])}"
+    found = f"trial {best[TRIAL_ID]}, {best['result']:.4g} in {format_short_duration(best['cost'])}"
     evidence = f"{len(front)} of {counted(compared, 'whole training')} on the Pareto front"
-    near = front[(best["result"] - front["result"]).abs().le(CLOSE)] if is_accuracy(study.metric) else front.tail(1)
-    cheap = near.iloc[0]
+    if not is_accuracy(study.metric):
+        cheaper = counted(len(front) - 1, "cheaper training")
+        return f"The best whole training shares the front with {cheaper} ({found}; {evidence})."
+    cheap = front[(best["result"] - front["result"]).le(CLOSE)].iloc[0]
     if cheap["cost"] < best["cost"]:
         return (
             f"Trial {cheap[TRIAL_ID]} is within {CLOSE} of the best for {cheap['cost'] / best['cost']:.0%} of its time "
-            f"({cheap['result']:.4g} in {format_duration(cheap['cost'])}; best: {found}; {evidence})."
+            f"({cheap['result']:.4g} in {format_short_duration(cheap['cost'])}; best: {found}; {evidence})."
         )
     return f"No cheaper training comes close to the best one ({found}; {evidence})."
 

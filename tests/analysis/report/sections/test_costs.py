@@ -72,6 +72,11 @@ def test_a_training_as_good_for_less_is_the_finding_about_costs(study):
         "No cheaper training comes close to the best one (trial t0003, 0.8 in 1 min 0 s; 3 of 3 whole trainings on the "
         "Pareto front)."
     )
+    loss = replace(study, trials=dear, metric="val/loss", mode="min")
+    assert cost_finding(loss, cost_points(loss)) == (
+        "The best whole training shares the front with 0 cheaper trainings (trial t0000, 0.7 in 3 s; 1 of 3 whole "
+        "trainings on the Pareto front)."
+    )
     stopped = replace(study, trials=study.trials.assign(state="stopped"))
     assert cost_finding(stopped, cost_points(stopped)) == "No training that ran to its end can be compared by its cost."
 
