@@ -3,11 +3,13 @@
 import pandas as pd
 
 from analysis.comparable import Sample, describe_metric, is_accuracy
+from analysis.constant_answer import results_of
 from analysis.costs.pareto import NO_BETTER, STOPPED_EARLY, WHOLE, cost_points, front_table
 from analysis.costs.progress import Progress, best_over_time
 from analysis.figures.costs import interactive_costs, panels_of, plot_costs
 from analysis.figures.progress import interactive_progress, plot_progress
 from analysis.markdown import format_short_duration
+from analysis.nothing_to_compare import no_result
 from analysis.report.budget_results import BudgetResults
 from analysis.report.document import Item, ReportFigure, Section, Table, section
 from analysis.report.key_findings import CLOSE
@@ -30,6 +32,8 @@ def costs_section(study: StudyData, results: BudgetResults | str) -> Section:
 
 
 def _progress_items(study: StudyData) -> list[Item]:
+    if not len(results_of(study)):
+        raise no_result(study)
     progress = best_over_time(study)
     label = describe_metric(study.metric, study.mode)
     alt = f"The best result so far ({label}) against the time of the search, which took {_length(progress)}."

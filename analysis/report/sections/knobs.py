@@ -15,11 +15,11 @@ SHOWN = {
     "high": "high", "trials": "trials", "recipe_trials": "recipe_trials", "verdict": "verdict", "epochs": "epochs",
 }  # fmt: skip
 HOW_TO_READ = (
-    "The gain is the result with the best other value minus the result with the recipe's, at an equal budget and with "
-    "the other hyperparameters held fixed; above 0 is better. It is an average over the settings that the search "
-    "tried, not the recipe with one value changed. Of a number with many values, the third of the trials nearest to "
-    "the recipe's counts as the recipe's value. Each interval is for its row alone; verdicts are corrected for all "
-    "comparisons (Holm), also of the values that are not the best."
+    "Gain: the result with the best other value minus the result with the recipe's, at an equal budget, the other "
+    "hyperparameters held fixed; above 0 is better. It is an average over the settings that the search tried, not the "
+    "recipe with one value changed. Of a number with many values, the third of the trials nearest to the recipe counts "
+    "as the recipe's value. Each interval is for its row alone; verdicts are corrected for all comparisons (Holm), "
+    "also those of other values. Importance, where it is shown, is the R² lost when the hyperparameter is shuffled."
 )
 
 
@@ -43,11 +43,21 @@ def _items(results: BudgetResults, recipe: dict[str, object]) -> list[Item]:
                      "difference, and the verdict stays undecided.")  # fmt: skip
     return [
         f"{knobs_finding(table, best)} Compared at an equal budget: {results.sample.budget_text}.",
-        Table("knobs", "What each knob gave", best[list(SHOWN)].rename(columns=SHOWN), " ".join(notes)),
+        Table("knobs", "What each knob gave", _shown(best, results), " ".join(notes)),
         HOW_TO_READ,
         *_figure(table, results),
         Table("knob_values", "Every value against the recipe's", table, folded=True),
     ]
+
+
+def _shown(best: pd.DataFrame, results: BudgetResults) -> pd.DataFrame:
+    """The columns of the page, and the permutation importance where the ranking can be relied on."""
+    shown = best[list(SHOWN)].rename(columns=SHOWN)
+    if not len(results.importance) or not results.reliable:
+        return shown
+    permutation = results.importance[results.importance["method"].eq("permutation")]
+    importance = permutation.set_index("parameter")["importance"]
+    return shown.assign(importance=shown["knob"].map(importance).astype(float))
 
 
 def knobs_finding(table: pd.DataFrame, best: pd.DataFrame) -> str:

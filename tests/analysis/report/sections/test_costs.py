@@ -104,3 +104,9 @@ def test_a_study_without_times_has_a_reason(study):
     assert costs_section(bare, "no comparison").items == [
         "Not available for this study: no trial with a result has a recorded time."
     ]
+
+
+def test_a_study_without_results_has_the_reason_of_the_other_sections(study):
+    failed = replace(study, trials=study.trials.assign(state="failed"))
+    (text,) = costs_section(failed, "no comparison").items
+    assert text == "Not available for this study: all 4 trials failed; mend the cause and run them again."
