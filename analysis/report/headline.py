@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.budgets import epochs_of
 from analysis.class_counts import constant_score, describe_counts, recorded_counts
 from analysis.comparable import best_first, is_accuracy, mask_infinite
+from analysis.constant_answer import constant_result, no_better_trials
 from analysis.markdown import format_duration
 from analysis.nothing_to_compare import no_result
 from analysis.objective import ACCURACY, objective_named
@@ -45,8 +46,8 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
     configuration = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
     label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
     facts = [
-        validation_fact(study, best), test_fact(study, best_json, best), *cost_facts(study), *size_fact(study, best),
-        *classes_fact(study),
+        validation_fact(study, best), test_fact(study, best_json, best), *constant_fact(study, best),
+        *cost_facts(study), *size_fact(study, best), *classes_fact(study),
     ]  # fmt: skip
     return Headline(name, f"best trial {best[TRIAL_ID]}{label}", configuration, facts, findings)
 
@@ -91,6 +92,17 @@ def constant_note(study: StudyData, split: str) -> str:
     objective = ACCURACY if split == TEST or is_accuracy(study.metric) else objective_named(study.metric)
     score = None if objective is None else constant_score(study.info, objective.column, split)
     return "" if score is None else f"; a constant answer scores {score:.4f}"
+
+
+def constant_fact(study: StudyData, best: pd.Series) -> list[Fact]:
+    """How much better the best trial is than a constant answer, and how many trials are not; nothing if unknown."""
+    counts = no_better_trials(study)
+    if counts is None:
+        return []
+    margin = study.sign * (float(best[BEST_VAL_ACC]) - constant_result(study))
+    worse, trials = counts
+    note = f"{worse} of {counted(trials, 'trial')} no better than always answering the largest class"
+    return [Fact("above a constant answer", f"{margin:+.4f}", note)]
 
 
 def classes_fact(study: StudyData) -> list[Fact]:

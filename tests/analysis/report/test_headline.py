@@ -79,6 +79,14 @@ def test_a_constant_answer_stands_beside_both_accuracies_and_the_classes_are_cou
     )
 
 
+def test_the_first_screen_says_how_many_trials_are_no_better_than_a_constant_answer(study, tmp_path):
+    changed = recorded(study, "accuracy")
+    changed.info["class_counts"]["val"] = [6, 2, 2]
+    note = "1 of 2 trials no better than always answering the largest class"  # the third trial failed
+    assert facts(changed, tmp_path)["above a constant answer"] == ("+0.1000", note)
+    assert "above a constant answer" not in facts(study, tmp_path)
+
+
 def test_the_first_screen_names_the_objective(study, tmp_path):
     found = facts(recorded(study, "balanced_accuracy", metric="best_val_balanced_acc"), tmp_path)
     assert found["balanced validation accuracy"][1].endswith("a constant answer scores 0.3333")
