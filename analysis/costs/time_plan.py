@@ -35,7 +35,7 @@ ENTRIES: Mapping[str, Entry] = {
     "slots": Entry("trials at a time", "trial"),
     "max_epochs": Entry("longest trial of the search", "epoch"),
     "grace_period": Entry("first comparison by ASHA after", "epoch"),
-    "reduction_factor": Entry("one trial goes on of", "trial"),
+    "reduction_factor": Entry("ASHA keeps one of", "trial"),
     "start_seconds": Entry("start", SECONDS),
     "search_seconds": Entry("search", SECONDS),
     "restart_seconds": Entry("start of the last training", SECONDS),

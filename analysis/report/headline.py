@@ -101,8 +101,9 @@ def constant_fact(study: StudyData, best: pd.Series) -> list[Fact]:
         return []
     margin = study.sign * (float(best[BEST_VAL_ACC]) - constant_result(study))
     worse, trials = counts
-    note = f"{worse} of {counted(trials, 'trial')} no better than always answering the largest class"
-    return [Fact("above a constant answer", f"{margin:+.4f}", note)]
+    who = f"{worse} of {counted(trials, 'trial')} no better" if worse else "every trial is better"
+    note = f"{who} than always answering the largest class"
+    return [Fact("against a constant answer", f"{margin:+.4f}", note)]
 
 
 def classes_fact(study: StudyData) -> list[Fact]:

@@ -83,8 +83,8 @@ def test_the_first_screen_says_how_many_trials_are_no_better_than_a_constant_ans
     changed = recorded(study, "accuracy")
     changed.info["class_counts"]["val"] = [6, 2, 2]
     note = "1 of 2 trials no better than always answering the largest class"  # the third trial failed
-    assert facts(changed, tmp_path)["above a constant answer"] == ("+0.1000", note)
-    assert "above a constant answer" not in facts(study, tmp_path)
+    assert facts(changed, tmp_path)["against a constant answer"] == ("+0.1000", note)
+    assert "against a constant answer" not in facts(study, tmp_path)
 
 
 def test_the_first_screen_names_the_objective(study, tmp_path):
