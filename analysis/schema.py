@@ -82,6 +82,7 @@ METRIC: Final = "metric"  # in "config": the name of the objective; accuracy in 
 CLASS_COUNTS: Final = "class_counts"  # images of each class in each split, in the order of the classes
 RECIPE_PARAMS: Final = "recipe_params"  # the hyperparameters of the recipe around which the space lies
 TIME_PLAN: Final = "time_plan"  # what a search with a time budget planned: numbers and texts by name
+LAST_TRAINING: Final = "last_training"  # in best.json: true if its weights and values are those of the last training
 GRID: Final = "grid"  # all configurations of a grid search; empty for other searches
 
 # Columns. In trials.csv the hyperparameters stand between the columns "before" and "after".

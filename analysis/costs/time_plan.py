@@ -13,7 +13,18 @@ from analysis.costs.progress import best_over_time
 from analysis.files import is_inside
 from analysis.markdown import format_short_duration
 from analysis.recipe import recipe_trial
-from analysis.schema import BEST_VAL_ACC, EPOCHS, FAILED, LAST_DIR, SECONDS, STATE, TIME_PLAN, TRIAL_ID, TRIALS_CSV
+from analysis.schema import (
+    BEST_VAL_ACC,
+    EPOCHS,
+    FAILED,
+    LAST_DIR,
+    LAST_TRAINING,
+    SECONDS,
+    STATE,
+    TIME_PLAN,
+    TRIAL_ID,
+    TRIALS_CSV,
+)
 from analysis.side_by_side.evaluations import read_best_json, share_interval, tested
 from analysis.study import StudyData, load_study
 from analysis.wording import counted
@@ -33,9 +44,10 @@ ENTRIES: Mapping[str, Entry] = {
     "image_size": Entry("image size", "px"),
     "trials": Entry("trials", "trial"),
     "slots": Entry("trials at a time", "trial"),
+    "cores": Entry("cores of the last training", "core"),
     "max_epochs": Entry("longest trial of the search", "epoch"),
     "grace_period": Entry("first comparison by ASHA after", "epoch"),
-    "reduction_factor": Entry("one trial goes on of", "trial"),
+    "reduction_factor": Entry("ASHA keeps one of", "trial"),
     "start_seconds": Entry("start", SECONDS),
     "search_seconds": Entry("search", SECONDS),
     "restart_seconds": Entry("start of the last training", SECONDS),
@@ -45,6 +57,9 @@ ENTRIES: Mapping[str, Entry] = {
     "epoch_seconds": Entry("epoch of the recipe beside other trials", SECONDS),
     "alone_seconds": Entry("epoch of the recipe alone", SECONDS),
 }
+
+
+OF_A_SEARCH = ("slots", "max_epochs", "grace_period", "reduction_factor", "search_seconds", "epoch_seconds")
 
 
 def time_plan_of(info: Mapping[str, Any]) -> dict[str, float]:
@@ -63,11 +78,13 @@ def plan_table(study: StudyData, last: StudyData | None = None) -> pd.DataFrame:
 
     ``last``: the study of the last training.
     """
-    plan, happened = time_plan_of(study.info), _happened(study, last)
+    plan = {name: value for name, value in time_plan_of(study.info).items() if value > 0}  # 0 s: not part of the plan
+    alone = plan.get("trials") == 1  # then there is no search, and the trial is the last training
+    happened = _happened(study, study if alone else last)
     rows = [
         (entry.label, _words(plan[name], entry.unit), _words(happened.get(name, math.nan), entry.unit))
         for name, entry in ENTRIES.items()
-        if name in plan
+        if name in plan and not (alone and name in OF_A_SEARCH)
     ]
     return pd.DataFrame(rows, columns=["part", "planned", "happened"])
 
@@ -81,7 +98,7 @@ def _words(value: float, unit: str) -> str:
 
 
 def _happened(study: StudyData, last: StudyData | None) -> dict[str, float]:
-    found = {"trials": float(len(study.trials)), "max_epochs": float(longest_trial(study))}
+    found: dict[str, float] = {"trials": float(len(study.trials)), "max_epochs": float(longest_trial(study))}
     try:
         progress = best_over_time(study)
         found["search_seconds"] = float(progress.steps[SECONDS].iloc[-1]) if progress.wall else math.nan
@@ -112,19 +129,21 @@ def last_training(path: Path) -> StudyData | None:
 
 def last_beside_best(path: Path, study: StudyData, last: StudyData) -> pd.DataFrame:
     """The best trial of the search and that of the last training: epochs, seconds, results and test accuracy."""
-    parts = (("best of the search", study, path), ("last training", last, path / LAST_DIR))
-    rows = [row for name, own, folder in parts if (row := _best_row(name, own, folder)) is not None]
+    best_json = read_best_json(path)
+    chosen = best_json.get(LAST_TRAINING) is True  # whose weights are best.ckpt; only those are tested
+    parts = (("best of the search", study, not chosen), ("last training", last, chosen))
+    rows = [row for name, own, named in parts if (row := _best_row(name, own, best_json if named else {})) is not None]
     columns = ["training", TRIAL_ID, STATE, EPOCHS, SECONDS, "result", "test_accuracy", "test_low", "test_high"]
     table = pd.DataFrame(rows, columns=columns)
     return table if table["test_accuracy"].notna().any() else table.drop(columns=columns[-3:])
 
 
-def _best_row(name: str, study: StudyData, path: Path) -> tuple[Any, ...] | None:
+def _best_row(name: str, study: StudyData, best_json: dict[str, Any]) -> tuple[Any, ...] | None:
     trials = study.trials[mask_infinite(study.trials[BEST_VAL_ACC]).notna() & study.trials[STATE].ne(FAILED)]
     if not len(trials):
         return None
     best = trials.loc[best_first(study, trials)[0]]
-    content = read_best_json(path)
-    accuracy, images = tested(content) if content.get(TRIAL_ID) == best[TRIAL_ID] else (None, 0)
+    tested_here = best_json.get(LAST_TRAINING) is True or best_json.get(TRIAL_ID) == best[TRIAL_ID]
+    accuracy, images = tested(best_json) if tested_here else (None, 0)
     test = (math.nan,) * 3 if accuracy is None else (accuracy, *share_interval(accuracy, images))
     return name, best[TRIAL_ID], best[STATE], best[EPOCHS], best[SECONDS], best[BEST_VAL_ACC], *test

@@ -55,7 +55,13 @@ def _axis(points: pd.DataFrame, unit: str) -> str:
         return "trained parameters"
     if points["compared"].iloc[0] == WHOLE:
         return "training seconds of the trial"
-    return f"training seconds of the first {counted(points['epochs'].iloc[0], unit)}"
+    return f"training seconds of the first {first_words(points, unit)}"
+
+
+def first_words(points: pd.DataFrame, unit: str = "epoch") -> str:
+    """The budget of a comparison within some epochs, after the word "first": "epoch" or "3 epochs"."""
+    epochs = points["epochs"].iloc[0]
+    return unit if epochs == 1 else counted(epochs, unit)
 
 
 class Group(NamedTuple):
@@ -138,7 +144,7 @@ def interactive_costs(points: pd.DataFrame, name: str = "result", unit: str = "e
     panels = panels_of(points, unit)
     rows, columns = max(-(-len(panels) // COLUMNS), 1), max(min(len(panels), COLUMNS), 1)
     figure = make_subplots(rows, columns, subplot_titles=[panel.title for panel in panels], horizontal_spacing=0.1,
-                           vertical_spacing=0.24)  # fmt: skip
+                           vertical_spacing=0.2)  # fmt: skip
     named: set[str] = set()
     for place, panel in enumerate(panels):
         cell = {"row": place // columns + 1, "col": place % columns + 1}
@@ -146,11 +152,10 @@ def interactive_costs(points: pd.DataFrame, name: str = "result", unit: str = "e
             figure.add_trace(_trace(group, panel.axis, first=group.label not in named), **cell)
             named.add(group.label)
         scale = {"type": "log", "dtick": "D2"} if is_wide(panel.points["cost"]) else {"type": "linear"}
-        figure.update_xaxes(title=escape_plotly(panel.axis), tickformat="~s", **scale, **cell)
+        figure.update_xaxes(title=escape_plotly(panel.axis), tickformat="~s", title_standoff=8, **scale, **cell)
         figure.update_yaxes(title=escape_plotly(name) if place % columns == 0 else None, **cell)
-    return figure.update_layout(
-        height=330 * rows + 40, margin={"l": 60, "r": 20, "t": 70, "b": 50}, legend={"orientation": "h", "y": 1.16}
-    )
+    legend = {"orientation": "h", "y": 1 + 0.12 / rows, "yanchor": "bottom"}
+    return figure.update_layout(height=330 * rows + 40, margin={"l": 60, "r": 20, "t": 70, "b": 50}, legend=legend)
 
 
 def _trace(group: Group, axis: str, *, first: bool) -> go.Scatter:

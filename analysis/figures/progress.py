@@ -112,9 +112,8 @@ def interactive_progress(progress: Progress, label: str = "best result so far") 
             )  # fmt: skip
     if np.isfinite(progress.constant):
         _line(figure, progress.constant, f"constant answer, {progress.constant:.4g}", GREY, "dot", end)
-    figure.update_layout(
-        height=340, margin={"l": 60, "r": 20, "t": 20, "b": 50}, legend={"orientation": "h", "y": 1.12}
-    )
+    legend = {"orientation": "h", "y": 1.03, "yanchor": "bottom"}  # grows upwards where a narrow page needs more rows
+    figure.update_layout(height=360, margin={"l": 60, "r": 20, "t": 20, "b": 50}, legend=legend)
     figure.update_xaxes(title=time_label(progress), rangemode="tozero")
     return figure.update_yaxes(title=escape_plotly(label))
 

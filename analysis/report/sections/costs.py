@@ -6,7 +6,7 @@ from analysis.comparable import Sample, describe_metric, is_accuracy
 from analysis.constant_answer import results_of
 from analysis.costs.pareto import NO_BETTER, STOPPED_EARLY, WHOLE, cost_points, front_table
 from analysis.costs.progress import Progress, best_over_time
-from analysis.figures.costs import interactive_costs, panels_of, plot_costs
+from analysis.figures.costs import first_words, interactive_costs, panels_of, plot_costs
 from analysis.figures.progress import interactive_progress, plot_progress
 from analysis.markdown import format_short_duration
 from analysis.nothing_to_compare import no_result
@@ -133,7 +133,7 @@ def cost_caption(points: pd.DataFrame, unit: str) -> str:
         budget = counted(within["epochs"].iloc[0], unit)
         text += (
             f" Within {budget}: all trials, stopped later or not, with the cost and the best result of their first "
-            f"{budget} only; the best early is not always the best at the end."
+            f"{first_words(within, unit)} only; the best early is not always the best at the end."
         )
     if points["left_out"].eq(NO_BETTER).any():
         text += " Trials no better than a constant answer, which costs nothing, are on no front."

@@ -39,8 +39,10 @@ def _items(results: BudgetResults, recipe: dict[str, object]) -> list[Item]:
     fixed = [name for name in recipe if name not in set(table["knob"])]
     notes = [f"Never moved: {', '.join(fixed)}."] if fixed else []
     if best["note"].eq(NOT_FIXED).any():
-        notes.append("Where the trials are too few to hold the other hyperparameters fixed, the gain is the plain "
-                     "difference, and the verdict stays undecided.")  # fmt: skip
+        notes.append(
+            "Where the trials are too few to hold the other hyperparameters fixed, the gain is the plain difference, "
+            "which mixes in what else differed, and the verdict stays undecided."
+        )
     return [
         f"{knobs_finding(table, best)} Compared at an equal budget: {results.sample.budget_text}.",
         Table("knobs", "What each knob gave", _shown(best, results), " ".join(notes)),
@@ -53,6 +55,9 @@ def _items(results: BudgetResults, recipe: dict[str, object]) -> list[Item]:
 def _shown(best: pd.DataFrame, results: BudgetResults) -> pd.DataFrame:
     """The columns of the page, and the permutation importance where the ranking can be relied on."""
     shown = best[list(SHOWN)].rename(columns=SHOWN)
+    if best["note"].eq(NOT_FIXED).any():
+        fixed = best["note"].map({"": "yes", NOT_FIXED: "no"})  # neither where there is no gain
+        shown.insert(shown.columns.get_loc("trials"), "others_held_fixed", fixed)
     if not len(results.importance) or not results.reliable:
         return shown
     permutation = results.importance[results.importance["method"].eq("permutation")]
@@ -67,10 +72,11 @@ def knobs_finding(table: pd.DataFrame, best: pd.DataFrame) -> str:
         return f"What moving away from the recipe gave is unknown (too few trials for each value; {knobs})."
     gained = best[best["verdict"].eq(BETTER)]
     undecided = int(best["verdict"].isin([UNDECIDED, TOO_FEW]).sum())
+    open_ones = "all of them undecided" if undecided == len(best) else f"{undecided} of them undecided"
     if not len(gained):
         return (
-            f"No value is significantly better than the recipe's ({knobs}, {counted(len(table), 'comparison')}, "
-            f"{counted(undecided, 'hyperparameter')} undecided)."
+            f"No value is significantly better than the recipe's ({knobs}, {open_ones}; "
+            f"{counted(len(table), 'comparison')})."
         )
     named = ", ".join(
         f"{row['knob']} {row['value']} instead of {row['recipe_value']}: {row['gain']:+.3f}, 95 % interval "

@@ -7,6 +7,7 @@ import pandas as pd
 from analysis.comparable import is_accuracy
 from analysis.costs.time_plan import last_beside_best, last_training, plan_table, time_plan_of
 from analysis.report.document import Item, Section, Table, section
+from analysis.report.key_findings import CLOSE
 from analysis.schema import EPOCHS, STATE
 from analysis.study import StudyData
 from analysis.wording import counted
@@ -45,7 +46,8 @@ def last_finding(study: StudyData, table: pd.DataFrame) -> str:
     gain = study.sign * (float(last["result"]) - float(best["result"]))
     epochs = [counted(row[EPOCHS], study.unit) if pd.notna(row[EPOCHS]) else f"an unknown number of {study.unit}s"
               for row in (best, last)]  # fmt: skip
-    noise = " A gain below about 0.005 is within the noise of a training." if is_accuracy(study.metric) else ""
+    noise = f" Differences up to {CLOSE} are within the noise of a training." if is_accuracy(study.metric) else ""
+    noise = noise if abs(gain) <= CLOSE else ""
     better = f"{gain:.4f} better" if gain > 0 else f"{-gain:.4f} worse" if gain < 0 else "as good"
     than = "as" if gain == 0 else "than"
     return (

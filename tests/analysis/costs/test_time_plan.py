@@ -51,12 +51,23 @@ def test_the_last_training_stands_beside_the_searchs_best(study, tmp_path):
     path = write_study_dir(study, tmp_path / "study")
     assert last_training(path) is None
     write_study_dir(study_of([{"a": 2}], [[0.6, 0.8, 0.9]]), path / "last")
-    test = {"trial_id": "t0000", "test": {"test_acc": 0.9, "images": 100}}
-    (path / "last" / "best.json").write_text(json.dumps(test))
+    test = {"trial_id": "t0001", "last_training": True, "test": {"test_acc": 0.9, "images": 100}}
+    (path / "best.json").write_text(json.dumps(test))
     table = last_beside_best(path, study, last_training(path))
     assert table[["trial_id", "epochs", "result"]].values.tolist() == [["t0001", 1, 0.7], ["t0000", 3, 0.9]]
     assert table["test_accuracy"].isna().tolist() == [True, False]
     assert table["test_low"].round(3).iloc[1] == 0.826  # Wilson's interval
+    (path / "best.json").write_text(json.dumps(test | {"last_training": False}))
+    assert last_beside_best(path, study, last_training(path))["test_accuracy"].isna().tolist() == [False, True]
+
+
+def test_a_single_trial_is_the_last_training(study):
+    one = study_of([{"a": 1}], [[0.2, 0.5]])
+    plan = {"trials": 1, "search_seconds": 0.0, "max_epochs": 3, "last_epochs": 3, "restart_seconds": 0}
+    assert rows(plan_table(replace(one, info={"time_plan": plan}))) == {
+        "trials": ("1 trial", "1 trial"),
+        "last training": ("3 epochs", "2 epochs"),
+    }
 
 
 def test_a_last_training_elsewhere_is_not_read(study, tmp_path):

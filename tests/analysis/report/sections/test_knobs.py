@@ -53,8 +53,7 @@ def test_the_finding_names_the_gains_or_that_there_are_none():
         "to 0.150; 1 undecided)."
     )
     assert knobs_finding(table.iloc[1:], table.iloc[1:]) == (
-        "No value is significantly better than the recipe's (1 hyperparameter, 1 comparison, 1 hyperparameter "
-        "undecided)."
+        "No value is significantly better than the recipe's (1 hyperparameter, all of them undecided; 1 comparison)."
     )
     few = pd.DataFrame([ROW | {"verdict": "too few trials"}])
     assert knobs_finding(few, few) == (
