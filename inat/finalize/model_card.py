@@ -21,7 +21,20 @@ class Markdown(str):
 
 def model_card(metrics: Json) -> str:
     """The model card in Markdown."""
-    parts = (_head, _use, _data, _training, _choice, _test, _per_class, _confusions, _calibration, _exports, _shipped)
+    parts = (
+        _head,
+        _use,
+        _data,
+        _training,
+        _choice,
+        _test,
+        _per_class,
+        _confusions,
+        _calibration,
+        _exports,
+        _ensemble,
+        _shipped,
+    )
     return "\n".join(line for part in parts for line in part(metrics))
 
 
@@ -166,6 +179,24 @@ def _exports(m: Json) -> Iterator[str]:
         f"- compared with model.ckpt in float32 on {exports['compared_images']} test images, in batches of several "
         f"sizes: the largest difference of a probability is {largest}; {exports['tolerance']:g} is allowed\n"
     )
+
+
+def _ensemble(m: Json) -> Iterator[str]:
+    if not (ensemble := m.get("ensemble")):
+        return
+    yield "## Ensemble\n"
+    yield "\n\n".join(ensemble["in_words"]) + "\n"
+    if not ensemble["members"]:
+        return
+    header = ("member", "configuration", "seed", "weight", "image size", "parameters")
+    yield from _table(header, [
+        (
+            member["file"], f"{member['trial_id']} {member['name']}", member["seed"], _number(member["weight"]),
+            f"{member['image_size']} px", f"{member['parameters']:,}",
+        )
+        for member in ensemble["members"]
+    ])  # fmt: skip
+    yield "`python -m inat.predict FOLDER_OF_THIS_FILE PHOTO... --ensemble` predicts with it.\n"
 
 
 def _shipped(m: Json) -> Iterator[str]:
