@@ -64,12 +64,13 @@ def _test(section: Mapping[str, Any]) -> str:
             "their probabilities are averaged."
         )
     chance = ", which may be chance" if test["p_value"] > CHANCE else ""
-    accuracy = f"{test['accuracy']:.4f} (95 % interval {_interval(test['accuracy_interval'])})"
     return (
         f"The mean of the probabilities of {len(section['members'])} of the {section['pool']} runs has a test accuracy "
-        f"of {accuracy}, {abs(test['difference']):.4f} {'less' if test['difference'] < 0 else 'more'} than the model"
-        f"{chance}: 95 % interval {_interval(test['difference_interval'])}, p = {test['p_value']:.2g} (McNemar's exact "
-        f"test); only the ensemble is right on {test['only_ensemble']} images, only the model on {test['only_model']}."
+        f"of {test['accuracy']:.4f} (95 % interval {_interval(test['accuracy_interval'])}), "
+        f"{abs(test['difference']):.4f} {'less' if test['difference'] < 0 else 'more'} than the model "
+        f"({_interval(test['difference_interval'])}; McNemar's exact test: p = {test['p_value']:.2g}){chance}. "
+        f"Only the ensemble is right on {_count(test['only_ensemble'])}, only the model on "
+        f"{_count(test['only_model'])}."
     )
 
 
@@ -108,3 +109,7 @@ def _again(section: Mapping[str, Any]) -> str:
 
 def _interval(ends: list[float] | None) -> str:
     return "-" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"
+
+
+def _count(images: int) -> str:
+    return "1 image" if images == 1 else f"{images} images"

@@ -86,8 +86,7 @@ def describe_exports(exports: dict[str, Any]) -> str:
 
 def describe_ensemble(section: dict[str, Any]) -> str:
     """The ensemble beside the model, in sentences: scores, cost, and what they are worth."""
-    first, *others = section["in_words"]
-    return "\n        ".join([f"\nensemble {first}", *others])
+    return "\n        ".join(["\nensemble", *section["in_words"]])
 
 
 def describe_left_out(run: Trial, reason: str) -> str:

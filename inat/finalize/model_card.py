@@ -56,7 +56,6 @@ def _head(m: Json) -> Iterator[str]:
 def _use(m: Json) -> Iterator[str]:
     own = m["model"]["config"].get("model")
     yield "## Use\n"
-    option = f" --model {str(own).rpartition(':')[0]}" if own else ""
     if own:
         yield (
             f"The network is {escape_markdown(own)}, a Python file with SHA-256 "
@@ -64,10 +63,15 @@ def _use(m: Json) -> Iterator[str]:
             "formats do not.\n"
         )
     yield (
-        f"`python -m inat.predict model.ckpt PHOTO...{option}` prepares photos as in the training: "
+        f"`python -m inat.predict model.ckpt PHOTO...{_own_option(m)}` prepares photos as in the training: "
         f"{m['data']['resize']}. Every photo is assigned one of these classes, even if it shows none of them: "
         f"{', '.join(map(escape_markdown, m['data']['classes']))}.\n"
     )
+
+
+def _own_option(m: Json) -> str:
+    own = m["model"]["config"].get("model")
+    return f" --model {str(own).rpartition(':')[0]}" if own else ""
 
 
 def _data(m: Json) -> Iterator[str]:
@@ -196,7 +200,7 @@ def _ensemble(m: Json) -> Iterator[str]:
         )
         for member in ensemble["members"]
     ])  # fmt: skip
-    yield "`python -m inat.predict FOLDER_OF_THIS_FILE PHOTO... --ensemble` predicts with it.\n"
+    yield f"`python -m inat.predict FOLDER_OF_THIS_FILE PHOTO... --ensemble{_own_option(m)}` predicts with it.\n"
 
 
 def _shipped(m: Json) -> Iterator[str]:
