@@ -274,7 +274,6 @@ def measure(options: Options, seeds: Sequence[int]) -> dict[str, float]:
         right = (row.test.argmax(1) == test_labels).numpy()
         model = right if model is None else model  # the first row
         pairs = compare_pairs(right, model)
-        val, test = accuracy(row.val, val_labels), accuracy(row.test, test_labels)
         scores = {"val": accuracy(row.val, val_labels), "test": accuracy(row.test, test_labels)}
         numbers |= {f"{row.name}_{split}": score for split, score in scores.items()}
         numbers[f"{row.name}_gain"] = 100 * pairs["difference"]
@@ -287,8 +286,9 @@ def describe(row: Row, scores: Mapping[str, float], pairs: Mapping[str, Any], im
     low, high = wilson_interval(round(scores["test"] * images), images) or (math.nan, math.nan)
     gain, ends = 100 * pairs["difference"], [100 * end for end in pairs["difference_interval"]]
     return (
-        f"{row.name:12} val {scores['val']:.4f} test {scores['test']:.4f} ({low:.3f} to {high:.3f}), {gain:+.1f} points "
-        f"over the model ({ends[0]:+.1f} to {ends[1]:+.1f}, p = {pairs['p_value']:.2g}), forward passes: {row.passes}"
+        f"{row.name:12} val {scores['val']:.4f} test {scores['test']:.4f} ({low:.3f} to {high:.3f}), {gain:+.1f} "
+        f"points over the model ({ends[0]:+.1f} to {ends[1]:+.1f}, p = {pairs['p_value']:.2g}), "
+        f"forward passes: {row.passes}"
     )
 
 

@@ -49,10 +49,6 @@ def select_greedily(
     of ``objective``; of equal values, the one with the lower cross entropy, then the first. Stop where neither the
     value nor, at an equal value, the cross entropy improves: a split of few images gives many sets the same accuracy.
     So the value is never worse than that of the best model alone. There are at most ``max_members`` different members.
-
-    >>> first, second = torch.tensor([[0.6, 0.4], [0.6, 0.4]]), torch.tensor([[0.5, 0.5], [0.1, 0.9]])
-    >>> select_greedily([first, second], torch.tensor([0, 1]), OBJECTIVES["accuracy"]).weights
-    {1: 0.5, 0: 0.5}
     """
     picks: list[int] = []
     total, best = torch.zeros_like(probabilities[0]), (-math.inf, -math.inf)

@@ -57,6 +57,12 @@ def open_ensemble(path: Path, device: torch.device | None = None) -> Ensemble:
     """Load the ensemble of a study directory, or of its final/ directory.
 
     ``device`` is by default the GPU if there is one. Raises StudyError if there is no ensemble, or if it is damaged.
+
+    >>> ensemble = open_ensemble(Path("final"))
+    >>> ensemble.weights, [form.size for form in ensemble.forms]
+    ((0.75, 0.25), [16])
+    >>> ensemble.classify({ensemble.forms[0]: np.zeros((1, 16, 16, 3), np.uint8)}).shape
+    (1, 10)
     """
     file = ensemble_file(path)
     members = _members(file)
@@ -72,7 +78,11 @@ def open_ensemble(path: Path, device: torch.device | None = None) -> Ensemble:
 
 
 def ensemble_file(path: Path) -> Path:
-    """The file that lists the members; raises StudyError if there is none in ``path`` or in its final/ directory."""
+    """The file that lists the members; raises StudyError if there is none in ``path`` or in its final/ directory.
+
+    >>> ensemble_file(Path("final"))
+    PosixPath('final/ensemble/ensemble.json')
+    """
     path = expanded(path)
     for folder in (path / FINAL_DIR / ENSEMBLE_DIR, path / ENSEMBLE_DIR, path):
         if (folder / ENSEMBLE_JSON).is_file():
