@@ -25,7 +25,8 @@ from tests.finalize.conftest import PARAMS, make_study, metrics_of
 @pytest.fixture
 def sizes_study(tmp_path, digits_config, monkeypatch) -> Path:
     """Two configurations, of 8 and of 16 px, that train for one epoch."""
-    monkeypatch.setattr(commands, "write_report", lambda directory: "report")
+    for name in ("write_report", "write_confusion", "write_reliability"):
+        monkeypatch.setattr(commands, name, lambda *_: "drawn elsewhere")
     config = dataclasses.replace(digits_config, max_epochs=1)
     small = PARAMS | {"image_size": 8, "activation": "mish"}
     return make_study(tmp_path / "study", config, (PARAMS, 0.9, COMPLETED), (small, 0.8, COMPLETED))
@@ -123,9 +124,8 @@ def test_runs_without_a_usable_checkpoint_are_left_out(sizes_study, trainer, no_
     assert metrics_of(sizes_study)["ensemble"]["pool"] == 2
 
 
-def test_a_single_run_makes_no_ensemble(digits_study, trainer, no_export, test_loads, monkeypatch):
-    monkeypatch.setattr(commands, "write_report", lambda directory: "report")
-    finalize(FinalizeCommand(study=digits_study, top=1, seeds=1))
-    assert metrics_of(digits_study)["ensemble"] is None
+def test_a_single_run_makes_no_ensemble(sizes_study, trainer, no_export, test_loads):
+    finalize(FinalizeCommand(study=sizes_study, top=1, seeds=1))
+    assert metrics_of(sizes_study)["ensemble"] is None
     assert len(test_loads) == 1
-    assert not (digits_study / "final" / "ensemble").exists()
+    assert not (sizes_study / "final" / "ensemble").exists()
