@@ -17,9 +17,13 @@ from inat.finalize import ensemble as ensembles
 from inat.finalize.command import finalize
 from inat.finalize.options import FinalizeCommand
 from inat.finalize.selection import Selection
+from inat.models import own_code
 from inat.training.ensemble import open_ensemble
 from inat.training.inference import open_model
+from inat.tuning.own_model import model_info
 from tests.finalize.conftest import PARAMS, make_study, metrics_of
+from tests.helpers import change_info
+from tests.own_networks import PLAIN, write_net
 
 
 @pytest.fixture
@@ -122,6 +126,23 @@ def test_runs_without_a_usable_checkpoint_are_left_out(sizes_study, trainer, no_
     finalize(command(sizes_study))
     assert f"run {damaged} is left out of the ensemble: " in capsys.readouterr().out
     assert metrics_of(sizes_study)["ensemble"]["pool"] == 2
+
+
+def test_networks_of_the_user_can_be_members(tmp_path, digits_config, trainer, no_export, choice, monkeypatch):
+    monkeypatch.setattr(own_code, "_named", {})
+    monkeypatch.setattr(commands, "write_report", lambda directory: "report")
+    file = write_net(tmp_path, PLAIN)
+    config = dataclasses.replace(digits_config, model=str(file), max_epochs=1)
+    params = {"width": 4, "learning_rate": 1e-2, "batch_size": 64, "use_augmentation": False}
+    study = make_study(tmp_path / "study", config, (params, 0.9, COMPLETED))
+    change_info(study, lambda info: info.update(model_info(config)))
+    choice.append((0, 1))
+    finalize(FinalizeCommand(study=study, top=1, seeds=2, model=str(file), cache_dir=config.cache_dir))
+    assert "--ensemble --model my_net.py`" in (study / "final/MODEL_CARD.md").read_text()
+    assert open_ensemble(study).weights == (0.5, 0.5)
+    monkeypatch.setattr(own_code, "_named", {})  # as in a process that has not been told to run the file
+    with pytest.raises(StudyError, match=r"t0000.ckpt cannot be loaded: .*add --model my_net.py"):
+        open_ensemble(study)
 
 
 def test_a_single_run_makes_no_ensemble(sizes_study, trainer, no_export, test_loads):
