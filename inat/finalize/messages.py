@@ -13,6 +13,7 @@ from inat.finalize.candidates import Candidate
 from inat.finalize.retrain import RunSource
 from inat.finalize.task import Task
 from inat.study.study import Study
+from inat.study.trial import Trial
 from inat.tuning.stoppers import INTERRUPTION
 
 
@@ -81,6 +82,16 @@ def describe_exports(exports: dict[str, Any]) -> str:
         f"export  {', '.join(exports['files'])}: probabilities as from the checkpoint on {exports['compared_images']} "
         f"test images; largest difference {largest:.1e} ({exports['tolerance']:g} allowed)"
     )
+
+
+def describe_ensemble(section: dict[str, Any]) -> str:
+    """The ensemble beside the model, in sentences: scores, cost, and what they are worth."""
+    return "\n        ".join(["\nensemble", *section["in_words"]])
+
+
+def describe_left_out(run: Trial, reason: str) -> str:
+    """Why a run cannot be a member of the ensemble."""
+    return f"run {run.trial_id} is left out of the ensemble: {reason}"
 
 
 def describe_shipping(epochs: int) -> str:

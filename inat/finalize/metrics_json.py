@@ -238,7 +238,7 @@ def read_metrics(directory: Path) -> dict[str, Any]:
     """The metrics.json that an earlier call wrote; {} if there is none, it cannot be read or it is damaged."""
     try:
         found = read_json(directory / METRICS_JSON)
-        intact = all(isinstance(found.get(name) or {}, dict) for name in ("model", "exports", "shipped"))
+        intact = all(isinstance(found.get(name) or {}, dict) for name in ("model", "exports", "shipped", "ensemble"))
     except (OSError, ValueError, AttributeError):
         return {}
     return found if intact else {}

@@ -36,6 +36,8 @@ class FinalizeCommand:
     """Number of runs per configuration, with seeds 1, 2, ..."""
     ship: bool = False
     """Also train one model on the training and validation images together. Its accuracy is not measured."""
+    ensemble: bool = True
+    """Also choose an ensemble of the runs by their mean probabilities on the validation split, and test it once."""
     licence: str | None = None
     """Licence to write into the model card. Default: a note that the photos' own terms apply."""
     data: Annotated[str | None, "FOLDER"] = None
