@@ -21,6 +21,7 @@ from inat.config.cnn import AVERAGE, FLATTEN, MAXIMUM, CNNConfig
 from inat.config.objective import ACCURACY, OBJECTIVES, Objective
 from inat.config.optim import COSINE, STEP, OptimConfig
 from inat.config.own_model import MODEL, OwnModelConfig
+from inat.config.small_resnet import SmallResNetConfig, stem_errors
 from inat.config.validation import (
     MAX_IMAGE_SIZE,
     build_part,
@@ -198,7 +199,7 @@ class TrialConfig:
     """All settings of one training. No two parts have a field name in common, so a flat dict describes them."""
 
     data: DataConfig
-    model: CNNConfig | BackboneConfig | OwnModelConfig
+    model: CNNConfig | SmallResNetConfig | BackboneConfig | OwnModelConfig
     optim: OptimConfig
     max_epochs: int
     patience: int = 5
@@ -214,6 +215,8 @@ class TrialConfig:
             problems.append(f"stop_epoch must be in 0..{self.max_epochs}, got {self.stop_epoch}")
         if isinstance(self.model, CNNConfig):
             problems += pooling_errors(self.model.conv_layers, self.data.image_size)
+        if isinstance(self.model, SmallResNetConfig):
+            problems += stem_errors(self.data.image_size, self.model.stem_stride)
         problems += choice_errors(self, "metric", tuple(OBJECTIVES))
         if self.precision not in PRECISIONS:
             problems.append(f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}")
@@ -235,13 +238,15 @@ class TrialConfig:
     def from_params(cls, params: Mapping[str, Any]) -> Self:
         """The configuration that a flat dict of primitives describes, such as Tune samples it.
 
-        A dict with ``backbone`` describes a pretrained network; its ``image_size`` is optional. One with ``model``
-        describes a network of the user, whose arguments are the names that are nothing else. Raises ConfigError with
-        all mistakes: unknown names, missing values, impossible values.
+        A dict with ``backbone`` describes a pretrained network; its ``image_size`` is optional. One with ``width``
+        describes a small residual network. One with ``model`` describes a network of the user, whose arguments are the
+        names that are nothing else. Raises ConfigError with all mistakes: unknown names, missing values, impossible
+        values.
         """
         if MODEL in params:
             return cls._with_own_model(params)
-        model = BackboneConfig if "backbone" in params else CNNConfig
+        scratch = SmallResNetConfig if "width" in params else CNNConfig
+        model = BackboneConfig if "backbone" in params else scratch
         parts: dict[str, type] = {"data": DataConfig, "model": model, "optim": OptimConfig}
         if is_backbone(params.get("backbone")):  # a wrong value may be a list
             params = {**backbone_facts(params["backbone"]).preprocessing(params), **params}

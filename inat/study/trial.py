@@ -157,6 +157,8 @@ _SHORT_FORMS: dict[str, Callable[[Any], str]] = {
     "first_layer_filters": lambda v: f"{v}f",
     "filter_org": lambda v: f"x{v:g}",
     "conv_layers": lambda v: f"{v}L",
+    "stem_filters": lambda v: f"stem{v}",
+    "stem_stride": lambda v: "" if v == 1 else f"stride{v}",
     "block": lambda v: {"residual": "res"}.get(v, v),
     "pooling": lambda v: {"average": "gap", "maximum": "gmp", "flatten": "flat"}.get(v, v),
     "dropout": lambda v: f"d{v:.3g}",
