@@ -19,7 +19,7 @@ from inat.config.backbones import (
 )
 from inat.config.cnn import AVERAGE, FLATTEN, MAXIMUM, CNNConfig
 from inat.config.objective import ACCURACY, OBJECTIVES, Objective
-from inat.config.optim import COSINE, STEP, OptimConfig
+from inat.config.optim import COSINE, STEP, TRAPEZOID, OptimConfig
 from inat.config.own_model import MODEL, OwnModelConfig
 from inat.config.small_resnet import SmallResNetConfig, stem_errors
 from inat.config.validation import (
@@ -47,8 +47,10 @@ PRECISIONS = get_args(Precision)
 # 1.5, 37.2 dB with 2 and 35.0 dB with 3, which aliases (benchmarks/crops.py).
 CROP_MARGIN = 2
 # How strongly training images are altered: as published for nature_12K, only large crops and flips, or these and one
-# (TrivialAugment) or two (RandAugment) random operations of torchvision.
-AUGMENTATION_POLICIES = (PUBLISHED, LIGHT, TRIVIAL, RANDAUGMENT) = ("published", "light", "trivial", "randaugment")
+# (TrivialAugment) or two (RandAugment) random operations of torchvision; or only shifted by a few pixels and flipped.
+AUGMENTATION_POLICIES = (PUBLISHED, LIGHT, TRIVIAL, RANDAUGMENT, SHIFT) = (
+    "published", "light", "trivial", "randaugment", "shift",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +85,7 @@ class DataConfig:
     folds: int = 0  # above 0, val_share is not used: training and validation images are cut into this many parts
     fold: int = 0  # the part to validate on, from 0 on
     repeat: int = 0  # another one cuts the parts anew
-    resize: str = SQUASH  # how an image becomes a square; augmented crops come from the whole image in any case
+    resize: str = SQUASH  # how an image becomes a square; augmented crops come from the whole image, except for SHIFT
     resize_size: int = 0  # with CROP, the shorter side in pixels before the square is cut out; 0: image_size
     interpolation: str = BILINEAR
 
@@ -101,7 +103,7 @@ class DataConfig:
     @property
     def crop_size(self) -> int:
         """Side in pixels of the stored copies that augmented crops are cut from."""
-        return CROP_MARGIN * self.image_size
+        return self.image_size if self.policy == SHIFT else CROP_MARGIN * self.image_size
 
     def without_augmentation(self) -> Self:
         """The same configuration with all hyperparameters at their defaults: all trials of a study share it."""
@@ -173,7 +175,8 @@ INACTIVE_WHEN: tuple[tuple[str, Any, tuple[Any, ...], tuple[str, ...]], ...] = (
     ("strategy", UNFREEZE_ALL, (FREEZE_ALL,), ("body_lr_factor", "layer_decay", "drop_path", "grad_checkpointing")),
     ("pooling", FLATTEN, (AVERAGE, MAXIMUM), ("num_neurons_dense",)),
     ("schedule", STEP, (STEP,), ("warmup_share",)),
-    ("schedule", STEP, (COSINE,), ("lr_step_epochs", "lr_gamma")),
+    ("schedule", STEP, (STEP, COSINE), ("decay_share",)),
+    ("schedule", STEP, (COSINE, TRAPEZOID), ("lr_step_epochs", "lr_gamma")),
     ("use_augmentation", True, (False,), AUGMENTATION),
 )
 
