@@ -13,9 +13,9 @@ from inat.config.optim import COSINE, MUON, TRAPEZOID
 from inat.config.small_resnet import STEM_STRIDES, stages_for, stem_side
 from inat.config.trial import SHIFT
 
-# Network. The largest side in px of the stem's feature maps: larger images are taken every 2nd or 4th pixel. 1,450 photos
-# of 64 px, 12 epochs: stride 2 with 64, 128 and 256 filters 0.665 in 75 processor-seconds, stride 1 with 32, 64 and 128
-# filters 0.632 in 86 (validation, 1 seed).
+# Network. The largest side in px of the stem's feature maps: larger images are taken every 2nd or 4th pixel. 1,450
+# photos of 64 px, 12 epochs: stride 2 with 64, 128 and 256 filters 0.665 in 75 processor-seconds, stride 1 with 32, 64
+# and 128 filters 0.632 in 86 (validation, 1 seed).
 STEM_SIDE = 48
 STEM_FILTERS = 32
 LAST_FILTERS = 256  # of the last stage: three stages have 64, 128 and 256 filters
@@ -30,8 +30,9 @@ STEPS = 800
 LEAST_BATCH, MOST_BATCH = 32, 512
 
 # Optimizer: Muon at RATE for batches of RATE_BATCH, and in proportion to the root of the batch size; one cycle of
-# warm-up and cosine. 10,000 images of CIFAR-10, 12 epochs: SGD 0.739, AdamW 0.771, Muon 0.779 (0.01) and 0.783 (0.03); after 4
-# epochs 0.554, 0.571, 0.650 and 0.667. 1,450 photos of 64 px: AdamW 0.621, Muon 0.652 and 0.632 (validation, 1 seed).
+# warm-up and cosine. 10,000 images of CIFAR-10, 12 epochs: SGD 0.739, AdamW 0.771, Muon 0.779 (0.01) and 0.783 (0.03);
+# after 4 epochs 0.554, 0.571, 0.650 and 0.667. 1,450 photos of 64 px: AdamW 0.621, Muon 0.652 and 0.632 (validation, 1
+# seed).
 OPTIMIZER = MUON
 SCHEDULE = COSINE
 RATE, RATE_BATCH, RATE_POWER = 0.02, 128, 0.5
