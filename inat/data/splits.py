@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from inat.config.trial import DataConfig
+from inat.config.trial import SHIFT, DataConfig
 from inat.constants import DIGITS, SKIPPED_CSV, TEST, TRAIN, VAL
 from inat.data import digits
 from inat.data.copies_store import open_copies
@@ -26,10 +26,14 @@ DIGITS_TEST_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Crops:
-    """Larger images (N, S, S, 3) uint8 to cut augmented crops from, and width / height (N,) of the originals."""
+    """Images (N, S, S, 3) uint8 to cut augmented crops from, mostly larger ones; and width / height of the originals.
+
+    With ``mirrors``, the crops are shifts of the images as they are, and ``aspects`` (N,) are 0: see ``Batch``.
+    """
 
     images: NDArray[np.uint8]
     aspects: NDArray[np.float32]
+    mirrors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +118,12 @@ def load_splits(config: DataConfig) -> Splits:
     plain = config.without_augmentation()
     if not config.use_augmentation:
         return _plain_splits(plain)
-    crops = _crops(plain.without_folds())  # first: it decodes the images once for both sizes
-    splits = _plain_splits(plain)
+    if config.policy == SHIFT:
+        splits = _plain_splits(plain)
+        crops = Crops(splits.train.images, np.zeros(len(splits.train.images), np.float32), mirrors=True)
+    else:
+        crops = _crops(plain.without_folds())  # first: it decodes the images once for both sizes
+        splits = _plain_splits(plain)
     return replace(splits, train=replace(splits.train, crops=crops))
 
 
