@@ -6,8 +6,8 @@ Trains configurations drawn at random from the space "modern", each with the sch
 compares its validation accuracy at each of --rungs epochs with that after --epochs epochs of the same schedule. Ways to
 get the accuracy at a rung:
 "cosine_cut", "trapezoid_cut": the training of all epochs, cut at the rung; costs nothing beyond the rung.
-"cosine_end", "trapezoid_end": a training whose schedule ends at the rung. A trapezoid can be continued from where its
-    rate begins to fall; a cosine has to start again.
+"cosine_end", "trapezoid_end": a training whose schedule, with the same share of warm-up, ends at the rung. A trapezoid
+    can be continued from where its rate begins to fall; a cosine has to start again.
 "cosine_end_low", "trapezoid_end_low": the same on images of --low-size px.
 
 Prints Spearman's rank correlation with its bootstrap interval (over the configurations), by how much it exceeds that of
