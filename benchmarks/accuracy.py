@@ -12,6 +12,7 @@
 "recipe": what `--space modern` starts from, without any search.
 "modern": the best trial of `tune_scratch.py --space modern`, one search per seed, with a time budget of the seconds
     of 8 trainings of the recipe, one trial at a time on as many threads. Its seconds are those of the whole command.
+"budget": the same with `tune_scratch.py --time-budget` alone, which plans the epochs and a last training itself.
 "plain_resnet": a ResNet-18 of timm with the usual script (benchmarks/plain_resnet.py), in float32.
 
 All sides train on the same images. A fifth of the training photos validates, and the epoch with the best validation
@@ -43,7 +44,9 @@ from photo_subset import link_first_photos
 
 from inat.constants import CACHE_DIR
 
-Side = Literal["published", "published_lr", "recipe", "modern", "plain_resnet"]
+Side = Literal["published", "published_lr", "recipe", "modern", "budget", "plain_resnet"]
+SEARCHES = ("modern", "budget")
+LEAST_PUBLISHED = 32  # px; five convolutions halve the image five times
 PUBLISHED: dict[str, Any] = {
     "filter_org": 1, "conv_layers": 5, "activation": "gelu", "dropout": 0.3, "batch_norm": True,
     "num_neurons_dense": 512, "learning_rate": 1e-4, "batch_size": 64, "use_augmentation": False,
@@ -71,13 +74,13 @@ class Options:
     seeds: int = 5
     """Trainings per side."""
     searches: int | None = None
-    """Searches of side modern. Default: one per seed."""
+    """Searches of the sides modern and budget. Default: one per seed."""
     first_seed: int = 1
     """First seed; not 0, because configurations are developed with seed 0."""
     test: bool = False
     """Also evaluate each training on the test split, once."""
     whole: bool = False
-    """Train on the validation photos, too, and test the last epoch; needs --test, and is not for side modern."""
+    """Train on the validation photos, too, and test the last epoch; needs --test, and is not for searches."""
     threads: int = 1
     cache_dir: Path = CACHE_DIR
     keep: Path | None = None
@@ -106,8 +109,11 @@ def main() -> None:
 
 def check(options: Options) -> None:
     """Exit with a sentence if options do not fit together."""
-    if "modern" in options.sides and ("recipe" not in options.sides or options.whole):
-        sys.exit("error: side modern needs side recipe, whose time it gets, and no --whole; change --sides")
+    searches = [side for side in SEARCHES if side in options.sides]
+    if searches and ("recipe" not in options.sides or options.whole):
+        sys.exit(f"error: side {searches[0]} needs side recipe, whose time it gets, and no --whole; change --sides")
+    if options.image_size < LEAST_PUBLISHED and any(side.startswith("published") for side in options.sides):
+        sys.exit(f"error: --image-size {options.image_size} is below {LEAST_PUBLISHED} px; choose other --sides")
     if options.whole and not options.test:
         sys.exit("error: --whole leaves no images for validation; add --test")
     if "published_lr" in options.sides and options.whole and len(options.rates) > 1:
@@ -136,11 +142,11 @@ def compare(options: Options, source: Path, count: int, kept: KeptRows) -> Found
         found.setdefault(name, {})[case["seed"]] = measured(options, name, common | case, kept)
     if "published_lr" in options.sides:
         choose_rate(options, found)
-    if "modern" in options.sides:
+    for side in (side for side in SEARCHES if side in options.sides):
         seconds = SEARCH_TRAININGS * statistics.median(row["seconds"] for row in found["recipe"].values())
         for seed in seeds(options)[: options.searches]:
-            case = common | {"kind": "search", "params": recipe, "seed": seed}
-            found.setdefault("modern", {})[seed] = measured(options, "modern", case, kept, budget=round(seconds))
+            case = common | {"kind": side, "params": recipe, "seed": seed}
+            found.setdefault(side, {})[seed] = measured(options, side, case, kept, budget=round(seconds))
     return {side: found[side] for side in options.sides}
 
 
@@ -222,11 +228,13 @@ def measured(options: Options, name: str, case: Mapping[str, Any], kept: KeptRow
 
 def run(options: Options, case: Mapping[str, Any]) -> dict[str, Any]:
     """Run one training or search in this process."""
-    if case["kind"] == "search":
-        from modern_search import search
+    if case["kind"] in SEARCHES:
+        from timed_search import search
 
-        return search(options.data, options.image_size, options.epochs, case["seed"], case["budget"], options.threads,
-                      options.cache_dir, options.test)  # fmt: skip
+        given = ["--seed", case["seed"], "--image-size", options.image_size, "--cpus-per-trial", options.threads]
+        if case["kind"] == "modern":
+            given += ["--space", "modern", "--max-epochs", options.epochs, "--patience", options.epochs]
+        return search(options.data, options.cache_dir, case["budget"], given, options.test)
     if case["kind"] == "plain":
         import plain_resnet
 

@@ -45,7 +45,7 @@ def test_rate_is_chosen_by_validation_accuracy(accuracy):
 
 def test_search_gets_the_time_of_eight_trainings_of_the_recipe(accuracy):
     found = compare(accuracy, KeptRows(None), sides=("recipe", "modern"), searches=1)
-    assert [case["budget"] for case in accuracy.ran if case["kind"] == "search"] == [160]  # 8 times the median of 20
+    assert [case["budget"] for case in accuracy.ran if case["kind"] == "modern"] == [160]  # 8 times the median of 20
     assert list(found["modern"]) == [1]
 
 
@@ -71,3 +71,8 @@ def test_gains_are_paired_and_in_points(accuracy, capsys):
 def test_search_without_its_recipe_is_refused(accuracy):
     with pytest.raises(SystemExit, match="needs side recipe"):
         accuracy.check(accuracy.Options(data=Path("photos"), sides=("modern",)))
+
+
+def test_images_too_small_for_the_published_network_are_refused(accuracy):
+    with pytest.raises(SystemExit, match="16 is below 32 px"):
+        accuracy.check(accuracy.Options(data=Path("photos"), image_size=16))

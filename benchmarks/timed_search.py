@@ -1,4 +1,4 @@
-"""A search of the space "modern" as a user types it, within a time budget; for benchmarks/accuracy.py."""
+"""A search as a user types it, within a time budget; for benchmarks/accuracy.py."""
 
 import csv
 import json
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,17 @@ ROOT = Path(__file__).resolve().parents[1]
 STUDY = "study"
 
 
-def search(
-    data: Path, image_size: int, epochs: int, seed: int, budget: int, threads: int, cache_dir: Path, test: bool
-) -> dict[str, Any]:
-    """Search for ``budget`` seconds, one trial at a time; returns the numbers of the best trial.
+def search(data: Path, cache_dir: Path, budget: int, given: Sequence[object], test: bool) -> dict[str, Any]:
+    """Search for ``budget`` seconds with the options ``given``, one trial at a time; the numbers of the best trial.
 
     "seconds" and "cpu" are those of the whole command, with the start of Ray, the test of the best trial and the
     report. Copies of photos may be on two sides of the split, as in the other trainings of the benchmark.
     """
     with tempfile.TemporaryDirectory() as storage:
         command = [
-            sys.executable, str(ROOT / "tune_scratch.py"), "--data", str(data), "--image-size", str(image_size),
-            "--space", "modern", "--time-budget", f"{budget}s", "--max-epochs", str(epochs), "--patience", str(epochs),
-            "--seed", str(seed), "--cpus-per-trial", str(threads), "--max-concurrent", "1", "--keep-duplicates",
-            "--cache-dir", str(cache_dir), "--storage-path", storage, "--name", STUDY,
+            sys.executable, str(ROOT / "tune_scratch.py"), "--data", str(data), "--time-budget", f"{budget}s",
+            *map(str, given), "--max-concurrent", "1", "--keep-duplicates", "--cache-dir", str(cache_dir),
+            "--storage-path", storage, "--name", STUDY,
         ]  # fmt: skip
         started = time.monotonic()
         with ProcessorTime() as processor:
