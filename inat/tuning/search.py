@@ -10,7 +10,7 @@ from typing import Any
 from inat.config.durations import seconds_of
 from inat.config.search import SearchConfig
 from inat.config.validation import expanded
-from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, GRID, RACE
+from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, GRID, RACE, RECIPE_PARAMS
 from inat.data.class_balance import class_counts
 from inat.data.records import write_records
 from inat.data.splits import assignment
@@ -82,6 +82,7 @@ def open_study(config: SearchConfig, race: Mapping[str, Any] | None = None) -> t
             RULES: new_rules(),
         }
         info |= {} if race is None else {RACE: dict(race)}
+        info |= {RECIPE_PARAMS: dict(task.recipe)} if task.recipe else {}
         study = Study.create(directory, info)
         keep_records(study, config)
         keep_copy(study, config)
