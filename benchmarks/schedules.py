@@ -8,7 +8,8 @@ get the accuracy at a rung:
 "cosine_cut", "trapezoid_cut": the training of all epochs, cut at the rung; costs nothing beyond the rung.
 "cosine_end", "trapezoid_end": a training whose schedule, with the same share of warm-up, ends at the rung. A trapezoid
     can be continued from where its rate begins to fall; a cosine has to start again.
-"cosine_end_low", "trapezoid_end_low": the same on images of --low-size px.
+"cosine_end_low", "trapezoid_end_low": the same on images of --low-size px. Where they are too small for a stage of the
+    network, it has one stage less.
 
 Prints Spearman's rank correlation with its bootstrap interval (over the configurations), by how much it exceeds that of
 the first of --ways, and what successive halving would choose: how many points its choice is below the best
