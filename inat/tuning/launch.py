@@ -1,10 +1,15 @@
 """What both search commands do; torch and Ray load only after the options are known to be right."""
 
+import sys
+import time
+
 from inat.cli import check_interpreter, guard, options_in_messages, parse_search
 from inat.config.finetune import FinetuneConfig
+from inat.config.resume import typed_options
 from inat.config.search import SearchConfig
 from inat.device import gpu_share
 from inat.output import expendable_output
+from inat.tuning.budget.asked import asks_for_plan
 
 
 def run_search(kind: type[SearchConfig], description: str | None) -> None:
@@ -14,12 +19,12 @@ def run_search(kind: type[SearchConfig], description: str | None) -> None:
         with options_in_messages(kind):
             config = parse_search(kind, description or "")
             with gpu_share(0 if config.gpus_per_trial == 0 else None):
-                _run(config)
+                _run(config, asks_for_plan(config, typed_options(sys.argv[1:])))
 
     guard(parse_and_run)
 
 
-def _run(config: SearchConfig) -> None:
+def _run(config: SearchConfig, by_time: bool) -> None:
     if config.augment_preview is not None:
         from inat.data.preview import write_preview
 
@@ -29,18 +34,22 @@ def _run(config: SearchConfig) -> None:
 
     if config.plan:
         check_gpus_here(config)
-        _print_plan(config)
+        _print_plan(config, by_time)
     else:
         check_interpreter()
         check_gpus_here(config)
         from inat.tuning.command import search_and_report
 
         with expendable_output():
-            search_and_report(config)
+            search_and_report(config, by_time=by_time)
 
 
-def _print_plan(config: SearchConfig) -> None:
-    if isinstance(config, FinetuneConfig) and config.preset is not None and config.resume is None:
+def _print_plan(config: SearchConfig, by_time: bool) -> None:
+    if by_time:
+        from inat.tuning.budget.begin import begin
+
+        begin(config, time.monotonic(), print)
+    elif isinstance(config, FinetuneConfig) and config.preset is not None and config.resume is None:
         from inat.tuning.racing.race import print_race_plan
 
         print_race_plan(config, print)
