@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from inat.config.trial import DataConfig
+from inat.config.trial import SHIFT, DataConfig
 from inat.constants import DIGITS, SKIPPED_CSV, TEST, TRAIN, VAL
 from inat.data import digits
 from inat.data.copies_store import open_copies
@@ -26,7 +26,10 @@ DIGITS_TEST_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Crops:
-    """Larger images (N, S, S, 3) uint8 to cut augmented crops from, and width / height (N,) of the originals."""
+    """Images (N, S, S, 3) uint8 to cut augmented crops from, mostly larger ones; and width / height of the originals.
+
+    Where the crops are shifts of the images as they are, ``aspects`` (N,) are 1.
+    """
 
     images: NDArray[np.uint8]
     aspects: NDArray[np.float32]
@@ -114,9 +117,19 @@ def load_splits(config: DataConfig) -> Splits:
     plain = config.without_augmentation()
     if not config.use_augmentation:
         return _plain_splits(plain)
-    crops = _crops(plain.without_folds())  # first: it decodes the images once for both sizes
-    splits = _plain_splits(plain)
+    if config.policy == SHIFT:
+        splits = _plain_splits(plain)
+        crops = _whole(splits)
+    else:
+        crops = _crops(plain.without_folds())  # first: it decodes the images once for both sizes
+        splits = _plain_splits(plain)
     return replace(splits, train=replace(splits.train, crops=crops))
+
+
+def _whole(splits: Splits) -> Crops:
+    """The training images themselves, at the size that the network sees."""
+    images = splits.train.images
+    return Crops(images, np.ones(len(images), np.float32))
 
 
 @lru_cache(maxsize=1)
@@ -128,8 +141,7 @@ def _plain_splits(config: DataConfig) -> Splits:
 def _crops(config: DataConfig) -> Crops:
     if config.data == DIGITS:
         # A scan has 8x8 pixels, which any size shows in full, so larger copies would add nothing.
-        images = _plain_splits(config).train.images
-        return Crops(images, np.ones(len(images), np.float32))
+        return _whole(_plain_splits(config))
     development = _listed(config).development
     _, large = open_stores(
         development, (form_of(config), Resize(config.crop_size)), Path(config.cache_dir), config.max_bad_fraction

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from analysis.files import parse_json, read_bytes
 from inat.config.backbones import BackboneConfig
-from inat.config.cnn import CNNConfig
+from inat.config.small_resnet import ScratchNetwork
 from inat.config.trial import PRECISIONS, Precision, TrialConfig
 from inat.constants import PRECISION_JSONL
 from inat.data.private_folder import create_private
@@ -213,7 +213,7 @@ class _StepTimer:
         model = config.model
         network: Any = build_network(config, num_classes)
         frozen = network.frozen if isinstance(network, StagedNetwork) else 0
-        keeps = not isinstance(model, CNNConfig) and model.views > 0
+        keeps = not isinstance(model, ScratchNetwork) and model.views > 0
         self.frozen_share = 1 / FEATURE_USES if keeps else 1.0
         # The frozen stages are shared with the trials of this process, whose place is the CPU.
         self.prefix = network.prefix() if frozen else None

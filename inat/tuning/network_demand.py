@@ -13,13 +13,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from inat.config.backbones import BackboneConfig
-from inat.config.cnn import CNNConfig
 from inat.config.search import SearchConfig
+from inat.config.small_resnet import ScratchNetwork
 from inat.config.trial import TrialConfig
 from inat.data.splits import Splits
 from inat.errors import ConfigError
-from inat.models.cnn import build_cnn
 from inat.models.factory import build_network, uninitialised_network
+from inat.models.small_resnet import build_scratch
 from inat.models.stages import StagedNetwork
 from inat.training.inputs import ruled_out
 from inat.tuning.demand import PASSES, Demand, SpaceDemand
@@ -93,15 +93,15 @@ def _trained_part(trial: TrialConfig, network: nn.Module, images: Tensor) -> tup
         return network, images, 0
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         features = network.prefix()(images)
-    kept = not isinstance(trial.model, CNNConfig) and trial.model.views > 0 and not ruled_out(trial)
+    kept = not isinstance(trial.model, ScratchNetwork) and trial.model.views > 0 and not ruled_out(trial)
     return network.suffix().train(), features, 0 if kept else counter.get_total_flops()
 
 
 def _without_values(trial: TrialConfig, num_classes: int) -> nn.Module:
     model, side = trial.model, trial.data.image_size
-    if isinstance(model, CNNConfig):
+    if isinstance(model, ScratchNetwork):
         with torch.device("meta"):
-            return build_cnn(model, side, num_classes)
+            return build_scratch(model, side, num_classes)
     if isinstance(model, BackboneConfig):
         return uninitialised_network(model, side, num_classes).to("meta")
     return build_network(trial, num_classes).to("meta")

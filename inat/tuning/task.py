@@ -6,7 +6,7 @@ from typing import Any
 
 from inat.config.objective import TOP2
 from inat.config.search import SearchConfig
-from inat.config.trial import DataConfig
+from inat.config.trial import SHIFT, DataConfig
 from inat.data.listing import download
 from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
 from inat.errors import ConfigError
@@ -82,4 +82,6 @@ def data_configs(config: SearchConfig, space: Mapping[str, Any]) -> list[DataCon
     """Return the data settings of the trials of ``space``, one for each form that their images have."""
     augmented = True in backbone_checks.choices(space, "use_augmentation")
     data = config.data_config(use_augmentation=augmented)
+    if set(backbone_checks.choices(space, "augmentation_policy")) == {SHIFT}:
+        data = replace(data, augmentation_policy=SHIFT)  # which needs no larger copies of the images
     return [replace(data, **form) for form in backbone_checks.image_forms(config, space)]

@@ -23,6 +23,10 @@ CNN = {
     "activation": "gelu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32, "learning_rate": 1e-3,
     "batch_size": 64, "max_epochs": 1,
 }  # fmt: skip
+SMALL_RESNET = {
+    "data": "digits", "image_size": 16, "width": 8, "stem_filters": 8, "activation": "relu", "learning_rate": 1e-3,
+    "batch_size": 64, "max_epochs": 1,
+}  # fmt: skip
 BACKBONE = {
     "data": "digits", "image_size": 32, "backbone": "timm:test_resnet.r160_in1k", "weights": "none", "views": 0,
     "strategy": "unfreeze_all", "learning_rate": 1e-3, "batch_size": 64, "max_epochs": 1,
@@ -40,6 +44,7 @@ TOGETHER = {
     "all float16": CNN | ALL | {"precision": "16-mixed"},
     "accumulated": CNN | {"accumulate": 2, "grad_clip": 1.0, "precision": "16-mixed", "ema_decay": 0.9},
     "light": CNN | {"use_augmentation": True, "augmentation_policy": "light"},
+    "shift": SMALL_RESNET | {"use_augmentation": True, "augmentation_policy": "shift", "schedule": "trapezoid"},
     "trivial": CNN | {"use_augmentation": True, "augmentation_policy": "trivial"},
     "fine-tuned": BACKBONE | {"layer_decay": 0.9, "grad_checkpointing": True, "drop_path": 0.1},
 }  # fmt: skip
