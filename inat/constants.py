@@ -69,6 +69,7 @@ MAX_EPOCHS_REACHED: Final = "max_epochs"
 OUT_OF_PATIENCE: Final = "patience"
 DIVERGED: Final = "diverged"
 
+RECIPE_PARAMS: Final = "recipe_params"  # in study.json: the recipe around which the space lies; absent without one
 RUNG: Final = "rung"  # number of ASHA's rungs that a trial reached; an attribute in study.db
 SEARCH_KIND: Final = "search"  # in study.json: scratch or finetune
 TIME_PLAN: Final = "time_plan"  # in study.json: how a search divides its time budget
