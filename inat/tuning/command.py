@@ -52,16 +52,17 @@ from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 from inat.tuning.task import data_configs
 
 
-def search_and_report(config: SearchConfig, *, by_time: bool = False) -> None:
+def search_and_report(config: SearchConfig, *, planned_from: float | None = None) -> None:
     """Run the search, evaluate the best trial on the test split once, and print where everything is.
 
-    ``by_time``: first plan the time budget, which chooses the other options; a last training follows the search.
+    ``planned_from``: the time budget began then, as ``time.monotonic`` counts. It is planned first, which chooses the
+    other options, and a last training follows the search.
 
     Raises SearchError if no trial has a result. After an interruption the process exits with 130; everything is kept.
     """
-    started = time.monotonic()
+    started = time.monotonic() if planned_from is None else planned_from
     console = PlainConsole()
-    begun = begin_if_asked(config, by_time, started, console.print)
+    begun = begin_if_asked(config, planned_from, console.print)
     race = race_if_asked(config, console.print)
     config = with_fitting_stages(race.config if race else begun.config if begun else config)
     study, space = search.open_study(config, race.record if race else None, begun)

@@ -15,16 +15,18 @@ from inat.tuning.budget.asked import asks_for_plan
 def run_search(kind: type[SearchConfig], description: str | None) -> None:
     """Read the options of a search from the command line and run it, or only show its preview or its plan."""
 
+    started = time.monotonic()
+
     def parse_and_run() -> None:
         with options_in_messages(kind):
             config = parse_search(kind, description or "")
             with gpu_share(0 if config.gpus_per_trial == 0 else None):
-                _run(config, asks_for_plan(config, typed_options(sys.argv[1:])))
+                _run(config, started if asks_for_plan(config, typed_options(sys.argv[1:])) else None)
 
     guard(parse_and_run)
 
 
-def _run(config: SearchConfig, by_time: bool) -> None:
+def _run(config: SearchConfig, planned_from: float | None) -> None:
     if config.augment_preview is not None:
         from inat.data.preview import write_preview
 
@@ -34,21 +36,21 @@ def _run(config: SearchConfig, by_time: bool) -> None:
 
     if config.plan:
         check_gpus_here(config)
-        _print_plan(config, by_time)
+        _print_plan(config, planned_from)
     else:
         check_interpreter()
         check_gpus_here(config)
         from inat.tuning.command import search_and_report
 
         with expendable_output():
-            search_and_report(config, by_time=by_time)
+            search_and_report(config, planned_from=planned_from)
 
 
-def _print_plan(config: SearchConfig, by_time: bool) -> None:
-    if by_time:
+def _print_plan(config: SearchConfig, planned_from: float | None) -> None:
+    if planned_from is not None:
         from inat.tuning.budget.begin import begin
 
-        begin(config, time.monotonic(), print)
+        begin(config, planned_from, print)
     elif isinstance(config, FinetuneConfig) and config.preset is not None and config.resume is None:
         from inat.tuning.racing.race import print_race_plan
 

@@ -1,4 +1,4 @@
-"""Whether --time-budget is all that decides about a search, so that the program plans the rest; torch loads only then."""
+"""Whether --time-budget is all that decides about a search, so that the program plans it; torch loads only then."""
 
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
@@ -30,11 +30,11 @@ def asks_for_plan(config: SearchConfig, typed: Collection[str]) -> bool:
 
 
 def begin_if_asked(
-    config: SearchConfig, by_time: bool, started: float, print_line: Callable[[str], object]
+    config: SearchConfig, planned_from: float | None, print_line: Callable[[str], object]
 ) -> "Beginning | None":
-    """Plan the time budget of ``config`` if it is ``by_time`` alone that the search is described."""
-    if not by_time:
+    """Plan the time budget of ``config``, which began at ``planned_from``; None if it is no more than a limit."""
+    if planned_from is None:
         return None
     from inat.tuning.budget.begin import begin
 
-    return begin(config, started, print_line)
+    return begin(config, planned_from, print_line)

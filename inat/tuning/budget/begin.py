@@ -56,7 +56,7 @@ def planned_config(config: SearchConfig, planned: Planned) -> SearchConfig:
         grace_period=plan.grace_period,
         patience=patience,
     )
-    return chosen if plan.searches else alone(chosen, planned.cores)
+    return chosen if plan.searches else alone(chosen, plan.cores)
 
 
 def alone(config: SearchConfig, cores: int) -> SearchConfig:

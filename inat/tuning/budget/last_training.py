@@ -136,7 +136,7 @@ def _created(config: SearchConfig, study: Study, clock: Clock, print_line: Print
         f"last    {chosen.trial.trial_id} again for {chosen.epochs} epochs, from new weights and with the machine to "
         "itself"
     )
-    options = _options(config, chosen.epochs)
+    options = _options(config, chosen.epochs, clock.plan.cores)
     directory = study.directory / LAST_DIR
     shutil.rmtree(directory, ignore_errors=True)
     last = Study.create(directory, _info(options, study, chosen.trial))
@@ -146,7 +146,7 @@ def _created(config: SearchConfig, study: Study, clock: Clock, print_line: Print
     return last
 
 
-def _options(config: SearchConfig, epochs: int) -> SearchConfig:
+def _options(config: SearchConfig, epochs: int, cores: int) -> SearchConfig:
     """The options of the last training: one trial, which nothing stops, with the machine to itself."""
     return alone(
         replace(
@@ -154,7 +154,7 @@ def _options(config: SearchConfig, epochs: int) -> SearchConfig:
             keep_checkpoints=1, resume=None, retry_failed=False, start_from=None, time_budget=None, target=None,
             wandb="off", tensorboard=False, name=None, cpus_per_trial=None, gpus_per_trial=config.gpus_per_trial,
         ),
-        usable_cores(),
+        min(cores, usable_cores()),
     )  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def _run(
 ) -> bool:
     if last.ended():
         return True
-    options = _options(config, _epochs_of(last))
+    options = _options(config, _epochs_of(last), clock.plan.cores)
     source = OneTraining(last, last.info[PARAMS] | {SEED: options.seed})
     limits = StopAtDeadline(last, clock.last_ends)
     spec = RunSpec(options, last, source, restored_scheduler(options, last), 1, objective)

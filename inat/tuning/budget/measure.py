@@ -7,7 +7,8 @@ from typing import Any, Final
 import torch
 
 from inat.config.search import SearchConfig
-from inat.config.trial import TrialConfig
+from inat.config.trial import DataConfig, TrialConfig
+from inat.constants import DIGITS, DIGITS_STEP
 from inat.device import free_cached, gpu_count, this_device
 from inat.machine import usable_cores, usable_memory
 from inat.training.precision_choice import settle_precision
@@ -44,7 +45,7 @@ def plan_here(config: SearchConfig, photos: Photos, classes: int, seconds: float
     """
     slots, cores = slots_here(config), usable_cores()
     facts = Facts(
-        seconds=seconds, spent=spent, slots=slots.count, images=photos.counts.train, side=photos.side,
+        seconds=seconds, spent=spent, slots=slots.count, images=photos.counts.train, side=photos.side, cores=cores,
         reduction_factor=config.reduction_factor,
     )  # fmt: skip
     sides = rules.SIDES if config.image_size is None and photos.parts else (config.resolved_image_size,)
@@ -54,6 +55,8 @@ def plan_here(config: SearchConfig, photos: Photos, classes: int, seconds: float
     if plan.image_size != first:
         measured.append(measure(config, plan.image_size, photos, classes, slots, cores))
         plan = make_plan(facts, _costs(config, sides, photos, classes, slots, cores, measured))
+    if measured[-1].alone is measured[-1].slot:
+        plan = replace(plan, cores=max(1, int(slots.cpus)))
     return Planned(plan, photos, classes, slots, cores, measured)
 
 
@@ -65,19 +68,30 @@ def slots_here(config: SearchConfig) -> Slots:
 
 def measure(config: SearchConfig, side: int, photos: Photos, classes: int, slots: Slots, cores: int) -> Measured:
     """Time the recipe at ``side`` px as a trial of the search, and with all ``cores`` if that is something else."""
-    trial = settle_precision(recipe_trial(config, side, photos.counts.train, classes), None)
-    operations, threads = size_of(trial, classes).operations, torch.get_num_threads()
+    trial, threads = recipe_trial(config, side, photos.counts.train, classes), torch.get_num_threads()
+    operations = size_of(trial, classes).operations
     try:
         torch.set_num_threads(max(1, int(slots.cpus)))
+        trial = _with_precision(trial)
         (slot,) = measure_speeds([trial], classes, SECONDS)
         alone = slot
         if not slots.gpus and cores > int(slots.cpus):
             torch.set_num_threads(cores)
             (alone,) = measure_speeds([trial], classes, SECONDS)
+            if alone.train_image >= slot.train_image:  # where other programs keep the cores busy
+                alone = slot
     finally:
         torch.set_num_threads(threads)
         free_cached(this_device())
     return Measured(image_size=side, operations=operations, slot=slot, alone=alone)
+
+
+def _with_precision(trial: TrialConfig) -> TrialConfig:
+    """``trial`` in the arithmetic that it will have; the photos, which are not decoded yet, do not matter for it."""
+    side = trial.data.image_size
+    stand_in = DataConfig(data=DIGITS, image_size=side) if side % DIGITS_STEP == 0 else trial.data
+    settled = settle_precision(replace(trial, data=replace(stand_in, cache_dir=trial.data.cache_dir)), None)
+    return replace(trial, precision=settled.precision)
 
 
 def recipe_trial(config: SearchConfig, side: int, images: int, classes: int) -> TrialConfig:

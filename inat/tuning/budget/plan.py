@@ -16,8 +16,9 @@ from inat.tuning.sampling.feedback import Rungs
 class Facts:
     """What a plan is made from, beside the costs.
 
-    ``seconds`` is the whole time budget, of which ``spent`` are over. ``slots`` trials run at a time. ``images`` counts
-    the training images. ``side`` is the typical shorter side of the photos in pixels.
+    ``seconds`` is the whole time budget, of which ``spent`` are over. ``slots`` trials run at a time, and the last
+    training has ``cores``. ``images`` counts the training images. ``side`` is the typical shorter side of the photos in
+    pixels.
     """
 
     seconds: float
@@ -25,6 +26,7 @@ class Facts:
     slots: int
     images: int
     side: int
+    cores: int = 1
     reduction_factor: int = 3
 
 
@@ -50,7 +52,8 @@ class TimePlan:
     """How a time budget is spent; study.json has it as ``time_plan``.
 
     With one trial there is no search: that trial is the last training. ``start_seconds`` come before the search,
-    ``end_seconds`` after the last training, and ``restart_seconds`` between the two.
+    ``end_seconds`` after the last training, and ``restart_seconds`` between the two. The last training uses
+    ``cores``.
     """
 
     seconds: float
@@ -60,6 +63,7 @@ class TimePlan:
     reduction_factor: int
     trials: int
     slots: int
+    cores: int
     search_seconds: float
     last_seconds: float
     last_epochs: int
@@ -193,6 +197,7 @@ def _plan(
         reduction_factor=facts.reduction_factor,
         trials=trials,
         slots=min(facts.slots, trials),
+        cores=facts.cores,
         search_seconds=search_seconds,
         last_seconds=last_seconds,
         last_epochs=last_epochs,

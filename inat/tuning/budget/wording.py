@@ -49,7 +49,11 @@ def _last(planned: Planned) -> str:
 def _all(planned: Planned) -> str:
     if planned.slots.gpus:
         return "a GPU to itself"
-    return "the only core" if planned.cores == 1 else f"all {planned.cores} cores"
+    if planned.cores == 1:
+        return "the only core"
+    if planned.plan.cores < planned.cores:
+        return f"{counted(planned.plan.cores, 'core')}, as other programs use the rest"
+    return f"all {planned.cores} cores"
 
 
 def _parts(plan: TimePlan) -> str:

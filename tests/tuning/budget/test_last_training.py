@@ -16,7 +16,7 @@ from inat.tuning.budget.plan import make_plan
 from inat.tuning.runner import RunResult
 from tests.tuning.budget.test_plan import facts, size_cost
 
-PLAN = make_plan(facts(), [size_cost(epoch=10.0, alone=5.0)])
+PLAN = make_plan(facts(cores=2), [size_cost(epoch=10.0, alone=5.0)])
 CONFIG = SearchConfig(data="digits", image_size=8, max_epochs=PLAN.max_epochs, grace_period=PLAN.grace_period,
                       num_samples=PLAN.trials, gpus_per_trial=0)  # fmt: skip
 
@@ -91,6 +91,7 @@ def runs(monkeypatch):
             spec.study.end_trial(settings["trial_id"], "completed")
         return RunResult(interrupted, 1.0, None)
 
+    monkeypatch.setattr(module, "usable_cores", lambda: 4)
     monkeypatch.setattr(module, "run_trials", run_trials)
     return done, script
 
@@ -110,7 +111,7 @@ def test_the_last_training_is_a_study_of_its_own_and_survives_an_interruption(pl
     assert [run["known_epochs"] for run in done] == [0, 3]
     options = done[1]["options"]
     assert (options.max_epochs, options.grace_period, options.max_concurrent) == (epochs, epochs, 1)
-    assert options.cpus_per_trial == module.usable_cores()
+    assert options.cpus_per_trial == 2
     assert train_last(CONFIG, planned, clock)  # it has ended: nothing is trained again
     assert len(done) == 2
     assert len(planned.trials) == 1
