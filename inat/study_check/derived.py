@@ -132,7 +132,9 @@ def _write_database(directory: Path) -> str:
             raise StudyError(f"{STUDY_DB} needs the search space in {config.space}; --resume STUDY writes it again")
         if config.model is not None:  # and so is this one
             raise StudyError(f"{STUDY_DB} needs the space of the network in {config.model}; --resume STUDY writes it")
-        searcher = BudgetAwareOptunaSearch(study, presets.space_of(config), searcher_options(config, study))
+        searcher = BudgetAwareOptunaSearch(
+            study, presets.space_of(config, stored=study.info.get("space")), searcher_options(config, study)
+        )
         with OptunaDbWriter(study, searcher) as writer:
             pass
     finally:

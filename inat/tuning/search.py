@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from inat.config.durations import seconds_of
 from inat.config.search import SearchConfig
 from inat.config.validation import expanded
-from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, GRID, RACE, STOPPED, TIME_PLAN
+from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, GRID, RACE, RECIPE_PARAMS, STOPPED, TIME_PLAN
 from inat.data.class_balance import class_counts
 from inat.data.records import write_records
 from inat.data.splits import assignment
@@ -90,6 +90,7 @@ def open_study(
         }
         info |= {} if race is None else {RACE: dict(race)}
         info |= {} if begun is None else {TIME_PLAN: dict(begun.time_plan)}
+        info |= {RECIPE_PARAMS: dict(task.recipe)} if task.recipe else {}
         study = Study.create(directory, info)
         keep_records(study, config)
         keep_copy(study, config)

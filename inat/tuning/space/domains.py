@@ -131,6 +131,22 @@ def domain_to_text(domain: Domain) -> str:
     return f"({low}, {high})" + ("" if step is None else f" in steps of {step}")
 
 
+def domain_from_json(described: Any) -> Domain:
+    """The domain that ``domain_to_json`` described, if it has no steps; ValueError for anything else.
+
+    Bounds that are both whole numbers make a domain of integers.
+    """
+    if isinstance(described, list):
+        return tune.choice(described)
+    match described:
+        case {"low": int(low), "high": int(high), "scale": "uniform" | "loguniform" as scale, **rest} if not rest:
+            return tune.randint(low, high) if scale == "uniform" else tune.lograndint(low, high)
+        case {"low": int() | float() as low, "high": int() | float() as high, "scale": str(scale), **rest} if not rest:
+            if scale in ("uniform", "loguniform"):
+                return tune.uniform(low, high) if scale == "uniform" else tune.loguniform(low, high)
+    raise ValueError(f"{described!r:.60} describes no values of a hyperparameter")
+
+
 def domain_to_json(domain: Domain) -> Any:
     """Describe the domain for study.json: a list of choices, or a dict with low, high, scale and, if any, quantum."""
     if isinstance(domain, Categorical):

@@ -1,11 +1,26 @@
 import json
+from dataclasses import replace
 
 import pytest
 from ray import tune
 
 from inat.config.search import SearchConfig
-from inat.errors import ConfigError
-from inat.tuning.space.presets import scratch_space, small_space, space_of, space_to_json
+from inat.data.splits import inspect_data
+from inat.errors import ConfigError, StudyError
+from inat.tuning.space.domains import optuna_space
+from inat.tuning.space.presets import (
+    modern_space,
+    recipe_of,
+    scratch_space,
+    small_space,
+    space_from_json,
+    space_of,
+    space_to_json,
+)
+from inat.tuning.space.recipe_space import recipe_space
+from inat.tuning.space.scratch_recipe import batch_size_for, scratch_recipe
+
+RECIPE = scratch_recipe(image_size=32, images=10_000, classes=10, epochs=12)
 
 
 def test_the_published_space():
@@ -42,8 +57,8 @@ def test_small_images_get_the_small_space_by_default():
     assert changed == {"first_layer_filters", "conv_layers", "num_neurons_dense"}
 
 
-def test_the_modern_space_contains_the_published_hyperparameters():
-    old, modern = space_to_json(scratch_space()), space_to_json(space_of(SearchConfig(image_size=64, space="modern")))
+def test_the_modern_space_of_earlier_versions_stays_for_space_files():
+    old, modern = space_to_json(scratch_space()), space_to_json(modern_space())
     assert old.keys() < modern.keys()
     assert modern["block"] == ["plain", "residual"]
     assert modern["pooling"] == ["flatten", "average", "maximum"]
@@ -54,11 +69,37 @@ def test_the_modern_space_contains_the_published_hyperparameters():
     json.dumps(modern)
 
 
-def test_the_modern_space_is_used_only_on_request():
-    assert SearchConfig(data="digits", space="modern").resolved().space == "modern"
-    assert space_of(SearchConfig(data="digits", space="modern"))
-    with pytest.raises(ConfigError, match="conv_layers=5 .* at least 32 px, but image_size is 16"):
-        space_of(SearchConfig(data="digits", image_size=16, space="modern"))
+def test_the_modern_space_lies_around_the_recipe_for_the_images():
+    config = SearchConfig(data="digits", space="modern", max_epochs=12)
+    data = inspect_data(config.data_config())
+    recipe = recipe_of(config, data)
+    images = round(0.8 * data.images)
+    assert recipe == scratch_recipe(image_size=config.resolved_image_size, images=images, classes=10, epochs=12)
+    assert space_to_json(space_of(config)) == space_to_json(recipe_space(recipe))
+    many = replace(data, images=100 * data.images)
+    assert space_to_json(space_of(config, many))["batch_size"] != space_to_json(space_of(config))["batch_size"]
+
+
+def test_of_the_images_of_a_fold_series_all_folds_but_one_train():
+    config = SearchConfig(data="digits", space="modern", folds=4, max_epochs=12)
+    data = replace(inspect_data(config.data_config()), images=40_000)
+    assert recipe_of(config, data)["batch_size"] == batch_size_for(30_000, 12)
+
+
+@pytest.mark.parametrize("space", [scratch_space(), small_space(8), modern_space(), recipe_space(RECIPE)])
+def test_a_space_comes_back_from_json(space):
+    described = json.loads(json.dumps(space_to_json(space)))
+    assert space_to_json(space_from_json(described)) == described
+    assert optuna_space(space_from_json(described)) == optuna_space(space)
+
+
+@pytest.mark.parametrize(
+    "described", [3, {"low": 1}, {"low": 1, "high": 2, "scale": "cubic"}, {"low": 1, "high": 4, "scale": "uniform",
+                                                                            "quantum": 2}],
+)  # fmt: skip
+def test_what_describes_no_values_is_refused(described):
+    with pytest.raises(StudyError, match="the space in study.json cannot be used: .* restore the file from a copy"):
+        space_from_json({"x": described})
 
 
 def test_a_space_with_networks_too_deep_for_the_images_is_refused():

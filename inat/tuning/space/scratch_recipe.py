@@ -1,0 +1,116 @@
+"""The recipe of `--space modern`: one configuration that is right before any search, by rules from the task.
+
+The parts are those of airbench (https://arxiv.org/abs/2404.00498), of timm's recipes and of "ResNet strikes back"
+(https://arxiv.org/abs/2110.00476), as far as they help a small network in few epochs: docs/search/recipe.md says what
+each part gives. All constants are here, each with its evidence.
+"""
+
+import math
+from typing import Any
+
+from inat.config.cnn import MAXIMUM
+from inat.config.optim import ADAMW, COSINE, TRAPEZOID
+from inat.config.small_resnet import STEM_STRIDES, stages_for, stem_side
+from inat.config.trial import SHIFT
+
+# Network. The largest side in px of the stem's feature maps: larger images are taken every 2nd or 4th pixel, as the
+# first stage would cost more than all others together.
+STEM_SIDE = 64
+STEM_FILTERS = 32
+LAST_FILTERS = 256  # of the last stage: three stages have 64, 128 and 256, as ResNet-9 has half of it
+LEAST_WIDTH = 16
+DEPTH = 2
+POOLING = MAXIMUM
+ACTIVATION = "relu"
+DROPOUT = 0.0
+
+# Steps. Of a training: with fewer images or epochs, smaller batches give as many steps.
+STEPS = 800
+LEAST_BATCH, MOST_BATCH = 32, 512
+
+# Optimizer: AdamW at RATE for batches of RATE_BATCH, and in proportion to the root of the batch size (for SGD it would
+# be the batch size itself), one cycle of warm-up and cosine.
+OPTIMIZER = ADAMW
+SCHEDULE = COSINE
+RATE, RATE_BATCH, RATE_POWER = 5e-3, 128, 0.5
+WARMUP_SHARE = 0.2
+DECAY_SHARE = 0.4  # of a trapezoid
+WEIGHT_DECAY = 0.05
+LABEL_SMOOTHING = 0.1
+EMA_DECAY = 0.0
+
+# Augmentation: shifts of a few pixels and mirror images, mixing never.
+POLICY = SHIFT
+MIXUP_ALPHA = CUTMIX_ALPHA = 0.0
+
+
+def scratch_recipe(*, image_size: int, images: int, classes: int, epochs: int) -> dict[str, Any]:
+    """The hyperparameters of a network for ``images`` training images of ``image_size`` px, trained for ``epochs``.
+
+    With the settings of a study, they describe a training: ``TrialConfig.from_params({**settings, **recipe})``.
+
+    >>> recipe = scratch_recipe(image_size=32, images=50_000, classes=10, epochs=10)
+    >>> [recipe[name] for name in ("width", "depth", "stem_stride", "batch_size", "learning_rate")]
+    [64, 2, 1, 512, 0.01]
+    """
+    stride, batch = stem_stride_for(image_size), batch_size_for(images, epochs)
+    return {
+        "width": width_for(image_size, stride),
+        "depth": DEPTH,
+        "stem_filters": STEM_FILTERS,
+        "stem_stride": stride,
+        "pooling": POOLING,
+        "activation": ACTIVATION,
+        "dropout": DROPOUT,
+        "optimizer": OPTIMIZER,
+        "schedule": SCHEDULE,
+        "learning_rate": learning_rate_for(batch),
+        "batch_size": batch,
+        "warmup_share": WARMUP_SHARE,
+        **({"decay_share": DECAY_SHARE} if SCHEDULE == TRAPEZOID else {}),
+        "weight_decay": WEIGHT_DECAY,
+        "label_smoothing": LABEL_SMOOTHING,
+        "mixup_alpha": MIXUP_ALPHA,
+        "cutmix_alpha": CUTMIX_ALPHA,
+        "ema_decay": EMA_DECAY,
+        "use_augmentation": True,
+        "augmentation_policy": POLICY,
+    }
+
+
+def stem_stride_for(image_size: int) -> int:
+    """The smallest stride of the stem whose feature maps have at most STEM_SIDE px; else the largest.
+
+    >>> [stem_stride_for(side) for side in (32, 64, 96, 224, 512)]
+    [1, 1, 2, 4, 4]
+    """
+    fitting = (stride for stride in STEM_STRIDES if stem_side(image_size, stride) <= STEM_SIDE)
+    return next(fitting, STEM_STRIDES[-1])
+
+
+def width_for(image_size: int, stem_stride: int) -> int:
+    """The filters of the first stage, so that the last one has LAST_FILTERS.
+
+    >>> [width_for(side, stem_stride_for(side)) for side in (16, 32, 64, 512)]
+    [128, 64, 32, 16]
+    """
+    return max(LEAST_WIDTH, LAST_FILTERS >> (stages_for(image_size, stem_stride) - 1))
+
+
+def batch_size_for(images: int, epochs: int) -> int:
+    """The power of two that makes about STEPS steps.
+
+    >>> [batch_size_for(images, 12) for images in (500, 1_500, 10_000, 50_000)]
+    [32, 32, 128, 512]
+    """
+    wanted = max(1.0, images * epochs / STEPS)
+    return min(max(1 << round(math.log2(wanted)), LEAST_BATCH), MOST_BATCH)
+
+
+def learning_rate_for(batch_size: int) -> float:
+    """RATE for batches of RATE_BATCH images, scaled with the batch size; two digits, as a person would write it.
+
+    >>> [learning_rate_for(batch_size) for batch_size in (32, 128, 512)]
+    [0.0025, 0.005, 0.01]
+    """
+    return float(f"{RATE * (batch_size / RATE_BATCH) ** RATE_POWER:.2g}")
