@@ -170,7 +170,7 @@ def run(
     if clock is None:
         limits = StopAtLimits(study, seconds_of(config.time_budget), config.target, config.trainings, spent)
     else:
-        limits = StopAtDeadline(study, clock.search_ends, config.target, lambda: searcher.declined)
+        limits = StopAtDeadline(study, clock.search_ends, config.target, lambda: searcher.declined, late=True)
     over = clock is not None and clock.search_is_over(study, config)
     if over or len(study.ended()) >= wanted or limits.reason:
         with OptunaDbWriter(study, searcher):

@@ -8,7 +8,7 @@ from typing import Any, Final
 from analysis.terminal import PlainConsole
 from inat.config.durations import seconds_of
 from inat.config.search import SearchConfig
-from inat.tuning.budget.measure import Planned, plan_here
+from inat.tuning.budget.measure import Begun, Planned, plan_here
 from inat.tuning.budget.photos import look_at_photos
 from inat.tuning.budget.wording import describe_plan
 from inat.tuning.task import check_task
@@ -32,13 +32,14 @@ def begin(config: SearchConfig, started: float, print_line: PrintLine) -> Beginn
 
     Raises ConfigError or DataError as the search would, and ConfigError for too little time.
     """
+    loading = time.monotonic() - started
     config = replace(config, space=SPACE)
     # The image size is not chosen yet, and the default one may not fit the space.
     classes = len(check_task(config).data.classes)
     photos = look_at_photos(config.data_config())
     with PlainConsole().status("timing the recipe on this machine"):
-        spent = time.monotonic() - started
-        planned = plan_here(config, photos, classes, seconds_of(config.time_budget) or 0.0, spent)
+        begun = Begun(seconds_of(config.time_budget) or 0.0, started, loading)
+        planned = plan_here(config, photos, classes, begun)
     print_line(describe_plan(planned))
     return Beginning(planned_config(config, planned), planned.plan.to_json())
 

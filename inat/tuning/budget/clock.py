@@ -84,19 +84,30 @@ def epoch_seconds(trial: Trial) -> float | None:
 class StopAtDeadline(StopAtLimits):
     """Stops at ``ends`` of ``time.monotonic``, and at the target of the search.
 
-    Also once nothing more is started, which ``declined`` says, and nothing is running.
+    Also once nothing more is started, which ``declined`` says, and nothing is running. With ``late``, a study without
+    any result goes on until its first epoch has ended: a model that is late is better than none.
     """
 
     def __init__(
-        self, study: Study, ends: float, target: float | None = None, declined: Callable[[], bool] = lambda: False
+        self,
+        study: Study,
+        ends: float,
+        target: float | None = None,
+        declined: Callable[[], bool] = lambda: False,
+        *,
+        late: bool = False,
     ) -> None:
         super().__init__(study, None, target)
-        self._study, self._at, self._declined = study, ends, declined
+        self._study, self._at, self._declined, self._late = study, ends, declined, late
 
     def stop_all(self) -> bool:
         """See StopAtLimits."""
-        if not self.reason and time.monotonic() >= self._at:
+        if not self.reason and time.monotonic() >= self._at and not (self._late and self._without_result()):
             self.reason = TIME_OVER
         if not self.reason and self._declined() and not self._study.unfinished():
             self.reason = "no further trial would end within the time of the search"
         return bool(self.reason)
+
+    def _without_result(self) -> bool:
+        trials = self._study.trials.values()
+        return not any(trial.history for trial in trials) and (not trials or bool(self._study.unfinished()))

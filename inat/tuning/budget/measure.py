@@ -1,5 +1,6 @@
 """Measure the recipe on this machine, so that a time budget can be planned."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -38,25 +39,41 @@ class Planned:
     measured: Sequence[Measured]
 
 
-def plan_here(config: SearchConfig, photos: Photos, classes: int, seconds: float, spent: float) -> Planned:
-    """Plan ``seconds``, of which ``spent`` are over, by timing the recipe at one or two image sizes.
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A time budget of ``seconds`` that began at ``started``, and the ``loading`` seconds until this process was ready.
+
+    ``started`` is of ``time.monotonic``.
+    """
+
+    seconds: float
+    started: float
+    loading: float
+
+
+def plan_here(config: SearchConfig, photos: Photos, classes: int, begun: Begun) -> Planned:
+    """Plan a time budget by timing the recipe on this machine at one or two image sizes.
 
     ConfigError if not even one epoch fits.
     """
     slots, cores = slots_here(config), usable_cores()
-    facts = Facts(
-        seconds=seconds, spent=spent, slots=slots.count, images=photos.counts.train, side=photos.side, cores=cores,
-        reduction_factor=config.reduction_factor,
-    )  # fmt: skip
     sides = rules.SIDES if config.image_size is None and photos.parts else (config.resolved_image_size,)
+    measured: list[Measured] = []
+
+    def plan_next(side: int) -> TimePlan:
+        measured.append(measure(config, side, photos, classes, slots, cores))
+        faster = measured[-1].alone is not measured[-1].slot
+        facts = Facts(
+            seconds=begun.seconds, spent=time.monotonic() - begun.started, loading=begun.loading, slots=slots.count,
+            images=photos.counts.train, side=photos.side, cores=cores if faster else max(1, int(slots.cpus)),
+            reduction_factor=config.reduction_factor,
+        )  # fmt: skip
+        return make_plan(facts, _costs(config, sides, photos, classes, slots, cores, measured))
+
     first = max((side for side in sides if side <= min(FIRST_SIDE, photos.side)), default=sides[0])
-    measured = [measure(config, first, photos, classes, slots, cores)]
-    plan = make_plan(facts, _costs(config, sides, photos, classes, slots, cores, measured))
+    plan = plan_next(first)
     if plan.image_size != first:
-        measured.append(measure(config, plan.image_size, photos, classes, slots, cores))
-        plan = make_plan(facts, _costs(config, sides, photos, classes, slots, cores, measured))
-    if measured[-1].alone is measured[-1].slot:
-        plan = replace(plan, cores=max(1, int(slots.cpus)))
+        plan = plan_next(plan.image_size)
     return Planned(plan, photos, classes, slots, cores, measured)
 
 

@@ -16,9 +16,9 @@ from inat.tuning.sampling.feedback import Rungs
 class Facts:
     """What a plan is made from, beside the costs.
 
-    ``seconds`` is the whole time budget, of which ``spent`` are over. ``slots`` trials run at a time, and the last
-    training has ``cores``. ``images`` counts the training images. ``side`` is the typical shorter side of the photos in
-    pixels.
+    ``seconds`` is the whole time budget, of which ``spent`` are over, ``loading`` of them until this process was ready.
+    ``slots`` trials run at a time, and the last training has ``cores``. ``images`` counts the training images. ``side``
+    is the typical shorter side of the photos in pixels.
     """
 
     seconds: float
@@ -26,6 +26,7 @@ class Facts:
     slots: int
     images: int
     side: int
+    loading: float = 0.0
     cores: int = 1
     reduction_factor: int = 3
 
@@ -124,7 +125,7 @@ def _largest(facts: Facts, costs: Sequence[SizeCost], *, search: bool) -> SizeCo
 
 def _free(facts: Facts, cost: SizeCost, *, search: bool) -> float:
     """Seconds for training: those left without the start, decoding, the test and the report."""
-    starts = rules.START_SECONDS * (2 if search else 1)
+    starts = rules.start_seconds(facts.loading) * (2 if search else 1)
     return facts.seconds - facts.spent - starts - cost.decode - cost.test - rules.END_SECONDS
 
 
@@ -202,8 +203,8 @@ def _plan(
         last_seconds=last_seconds,
         last_epochs=last_epochs,
         most_epochs=rules.most_epochs(facts.images),
-        start_seconds=facts.spent + rules.START_SECONDS + cost.decode,
-        restart_seconds=rules.START_SECONDS if trials > 1 else 0.0,
+        start_seconds=facts.spent + rules.start_seconds(facts.loading) + cost.decode,
+        restart_seconds=rules.start_seconds(facts.loading) if trials > 1 else 0.0,
         end_seconds=rules.END_SECONDS + cost.test,
         epoch_seconds=cost.epoch,
         alone_seconds=cost.alone,

@@ -100,6 +100,21 @@ def test_the_deadline_stops_and_so_does_a_search_that_starts_nothing_more(study,
     assert late.reason == "its time is over"
 
 
+def test_a_search_that_is_late_goes_on_until_it_has_a_result(study, now):
+    stop, strict = StopAtDeadline(study, 1000.0, late=True), StopAtDeadline(study, 1000.0)
+    assert strict.stop_all()
+    assert not stop.stop_all()
+    trial = study.add_trial({"x": 1})
+    assert not stop.stop_all()
+    study.add_epoch(trial.trial_id, {"epoch": 1, "best_val_acc": 0.5})
+    assert stop.stop_all()
+
+
+def test_a_search_whose_trials_all_fail_ends_in_time(study, now):
+    study.end_trial(study.add_trial({"x": 1}).trial_id, "failed", "no")
+    assert StopAtDeadline(study, 1000.0, late=True).stop_all()
+
+
 def test_the_seconds_of_an_epoch_are_the_median(study):
     trial = study.add_trial({"x": 1})
     assert epoch_seconds(trial) is None

@@ -86,19 +86,21 @@ def test_a_time_without_an_epoch_is_refused_with_one_that_suffices():
 @given(
     seconds=st.floats(1.0, 1e6), spent=st.floats(0.0, 100.0), slots=st.integers(1, 64),
     images=st.integers(10, 1_000_000), side=st.integers(8, 4000), alone=st.floats(1e-3, 3000.0),
-    parallel=st.floats(1.0, 64.0), start=st.floats(0.0, 30.0), factor=st.integers(2, 6),
+    parallel=st.floats(1.0, 64.0), start=st.floats(0.0, 30.0), factor=st.integers(2, 6), loading=st.floats(0.0, 200.0),
 )  # fmt: skip
-@example(60.0, 5.0, 2, 1149, 8, 0.3, 1.5, 0.5, 3)
+@example(60.0, 5.0, 2, 1149, 8, 0.3, 1.5, 0.5, 3, 5.0)
 def test_every_plan_ends_within_the_time_and_trains(
-    seconds, spent, slots, images, side, alone, parallel, start, factor
+    seconds, spent, slots, images, side, alone, parallel, start, factor, loading
 ):
     costs = [replace(cost, start=start, epoch=cost.alone * parallel) for cost in ladder(alone)]
-    given_facts = facts(seconds=seconds, spent=spent, slots=slots, images=images, side=side, reduction_factor=factor)
+    given_facts = facts(
+        seconds=seconds, spent=spent, slots=slots, images=images, side=side, reduction_factor=factor, loading=loading
+    )
     try:
         plan = make_plan(given_facts, costs)
     except ConfigError:
         smallest = costs[0]
-        needed = spent + start + smallest.decode + smallest.test + rules.START_SECONDS + rules.END_SECONDS
+        needed = spent + start + smallest.decode + smallest.test + rules.start_seconds(loading) + rules.END_SECONDS
         assert seconds < needed + rules.SAFETY * smallest.alone + 1
         return
     assert plan.total <= seconds * (1 + 1e-9)
