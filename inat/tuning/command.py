@@ -118,7 +118,8 @@ def end_within(clock: Clock, config: SearchConfig, study: Study, limit: str, con
     Raises KeyboardInterrupt if the user interrupts the training; --resume continues it.
     """
     if limit:
-        console.print(f"search  ended early: {limit}; {_ended(config, study)}")
+        part = "search  " if clock.plan.searches else "last    "
+        console.print(f"{part}ended early: {limit}; {_ended(config, study)}")
     if clock.plan.searches and study.best() is not None:
         from inat.tuning.budget.last_training import train_last  # loads torch, which other searches do without
 

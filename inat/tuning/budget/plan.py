@@ -126,7 +126,7 @@ def _largest(facts: Facts, costs: Sequence[SizeCost], *, search: bool) -> SizeCo
 def _free(facts: Facts, cost: SizeCost, *, search: bool) -> float:
     """Seconds for training: those left without the start, decoding, the test and the report."""
     starts = rules.start_seconds(facts.loading) * (2 if search else 1)
-    return facts.seconds - facts.spent - starts - cost.decode - cost.test - rules.END_SECONDS
+    return facts.seconds - facts.spent - starts - cost.decode - cost.test - rules.end_seconds(facts.loading)
 
 
 def _epochs(seconds: float, cost: SizeCost) -> int:
@@ -205,7 +205,7 @@ def _plan(
         most_epochs=rules.most_epochs(facts.images),
         start_seconds=facts.spent + rules.start_seconds(facts.loading) + cost.decode,
         restart_seconds=rules.start_seconds(facts.loading) if trials > 1 else 0.0,
-        end_seconds=rules.END_SECONDS + cost.test,
+        end_seconds=rules.end_seconds(facts.loading) + cost.test,
         epoch_seconds=cost.epoch,
         alone_seconds=cost.alone,
         operations=cost.operations,

@@ -17,7 +17,7 @@ LONG_SEARCH: Final = 18  # epochs from which on ASHA compares trials twice
 CONTENTION: Final = 1.2
 GPU_OVERLAP: Final = 0.6  # n trials on one GPU take this times n as long as one alone; an estimate
 START_SECONDS: Final = 12.0  # Ray and its workers, which load torch; before the search and before the last training
-MOST_START_SECONDS: Final = 90.0
+MOST_START_SECONDS: Final = 90.0  # on a machine that is busy with other programs
 END_SECONDS: Final = 15.0  # report
 _REFERENCE = 8000  # photos, for which the numbers of epochs below are meant
 
@@ -61,10 +61,19 @@ def contention(trials: int, gpus: int) -> float:
     return CONTENTION if trials > 1 else 1.0
 
 
-def start_seconds(spent: float) -> float:
-    """Seconds until Ray and its workers are ready: about as long as this process needed itself, ``spent``.
+def start_seconds(loading: float) -> float:
+    """Seconds until Ray and its workers are ready: about as long as this process needed itself, ``loading``.
 
     >>> start_seconds(5.0), start_seconds(40.0)
     (12.0, 40.0)
     """
-    return max(START_SECONDS, min(spent, MOST_START_SECONDS))
+    return max(START_SECONDS, min(loading, MOST_START_SECONDS))
+
+
+def end_seconds(loading: float) -> float:
+    """Seconds of the report, which other programs slow down as they do the start of a process.
+
+    >>> end_seconds(5.0), end_seconds(40.0)
+    (15.0, 40.0)
+    """
+    return max(END_SECONDS, min(loading, MOST_START_SECONDS))

@@ -100,7 +100,9 @@ def test_every_plan_ends_within_the_time_and_trains(
         plan = make_plan(given_facts, costs)
     except ConfigError:
         smallest = costs[0]
-        needed = spent + start + smallest.decode + smallest.test + rules.start_seconds(loading) + rules.END_SECONDS
+        needed = (
+            spent + start + smallest.decode + smallest.test + rules.start_seconds(loading) + rules.end_seconds(loading)
+        )
         assert seconds < needed + rules.SAFETY * smallest.alone + 1
         return
     assert plan.total <= seconds * (1 + 1e-9)
