@@ -47,16 +47,8 @@ def run(*args: str, planned_from: float | None = None) -> None:
 
 
 def test_a_planned_search_trains_its_best_once_more_and_tests_once(tmp_path, image_tree, planned, capsys, monkeypatch):
-    where = [
-        "--data",
-        str(image_tree(train=30, val=5)),
-        "--cache-dir",
-        str(tmp_path / "cache"),
-        "--storage-path",
-        str(tmp_path),
-        "--name",
-        "study",
-    ]
+    data = ["--data", str(image_tree(train=30, val=5)), "--cache-dir", str(tmp_path / "cache")]
+    where = [*data, "--storage-path", str(tmp_path), "--name", "study"]
     real = last_training.run_trials
 
     def interrupted(spec, limits, **options):
