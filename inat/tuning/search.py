@@ -172,6 +172,8 @@ def run(
     else:
         limits = StopAtDeadline(study, clock.search_ends, config.target, lambda: searcher.declined, late=True)
     over = clock is not None and clock.search_is_over(study, config)
+    if clock is not None and not over and limits.stop_all():  # a resumed study whose time is over
+        end_at_deadline(study, searcher, config.keep_checkpoints)
     if over or len(study.ended()) >= wanted or limits.reason:
         with OptunaDbWriter(study, searcher):
             pass  # a driver that was killed at the very end may not have written the last trials

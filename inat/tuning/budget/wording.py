@@ -25,7 +25,7 @@ def describe_plan(planned: Planned) -> str:
 
 def _size(planned: Planned) -> str:
     plan, side = planned.plan, planned.photos.side
-    return f"{plan.image_size} x {plan.image_size} px, photos have typically {side} px"
+    return f"{plan.image_size} x {plan.image_size} px, from photos whose shorter side has typically {side} px"
 
 
 def _search(plan: TimePlan) -> str:
@@ -36,7 +36,7 @@ def _search(plan: TimePlan) -> str:
     compared = f"compared after epoch{'s' if len(rungs) > 1 else ''} {costs}" if rungs else "compared at their end"
     return (
         f"{counted(plan.trials, 'trial')}, {plan.slots} at a time, the recipe first; up to "
-        f"{counted(plan.max_epochs, 'epoch')} ({format_duration(plan.max_epochs * plan.epoch_seconds)} of the recipe), "
+        f"{counted(plan.max_epochs, 'epoch')} ({format_duration(plan.max_epochs * plan.epoch_seconds)} for the recipe), "
         f"{compared}"
     )
 
