@@ -34,10 +34,10 @@ def _search(plan: TimePlan) -> str:
     rungs = Rungs(plan.grace_period, plan.reduction_factor, plan.max_epochs).milestones
     costs = ", ".join(f"{rung} ({format_duration(rung * plan.epoch_seconds)})" for rung in rungs)
     compared = f"compared after epoch{'s' if len(rungs) > 1 else ''} {costs}" if rungs else "compared at their end"
+    whole = format_duration(plan.max_epochs * plan.epoch_seconds)
     return (
         f"{counted(plan.trials, 'trial')}, {plan.slots} at a time, the recipe first; up to "
-        f"{counted(plan.max_epochs, 'epoch')} ({format_duration(plan.max_epochs * plan.epoch_seconds)} for the recipe), "
-        f"{compared}"
+        f"{counted(plan.max_epochs, 'epoch')} ({whole} for the recipe), {compared}"
     )
 
 
