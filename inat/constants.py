@@ -72,6 +72,7 @@ DIVERGED: Final = "diverged"
 RECIPE_PARAMS: Final = "recipe_params"  # in study.json: the recipe around which the space lies; absent without one
 RUNG: Final = "rung"  # number of ASHA's rungs that a trial reached; an attribute in study.db
 SEARCH_KIND: Final = "search"  # in study.json: scratch or finetune
+TIME_PLAN: Final = "time_plan"  # in study.json: how a search divides its time budget
 
 # Files of a study directory that only `inat` reads.
 PRECISION_JSONL: Final = "precision.jsonl"  # the arithmetic of each network; also in the cache
@@ -81,6 +82,7 @@ LAST_CKPT: Final = "last.ckpt"
 CHECKPOINTS_DIR: Final = "checkpoints"
 ERRORS_DIR: Final = "errors"
 HANG_SUFFIX: Final = ".hang.txt"
+LAST_DIR: Final = "last"  # in a study with a time plan: the study of its last training
 MODEL_DIR: Final = "model"  # in a study: the file with the network of the user
 RAY_DIR: Final = "ray"
 TENSORBOARD_DIR: Final = "tensorboard"

@@ -101,7 +101,9 @@ class SearchConfig(DataOptions):
     start_from: Annotated[Path | None, "FILE"] = None
     """JSON file with configurations to try first: one object, a list of objects, or the best.json of another study."""
     time_budget: Annotated[str | None, "TIME"] = None
-    """Time after which the search stops cleanly, for example 90m or 2h; --resume continues it. Default: no limit."""
+    """Time that the whole command may take, for example 30m or 2h: image size, epochs and trials are chosen for it, and
+    the best configuration is trained once more at the end. Beside --space, --num-samples, --max-epochs, --model and the
+    like: time after which the search stops cleanly; --resume continues it. Default: no limit."""
     target: Annotated[float | None, ALSO_TARGET_ACCURACY] = None
     """Value of the metric at which the search stops cleanly, such as 0.9. Default: no target."""
     seed: int = 0

@@ -23,7 +23,7 @@ from inat.errors import StudyError
 from inat.study.journal import Journal
 from inat.study.study import Study, history_table, trials_table
 from inat.study_check.problems import Problem, Removed
-from inat.tuning.best import SHA256, best_with_weights, is_as_written, read_best, write_best
+from inat.tuning.best import SHA256, best_model, is_as_written, read_best, write_best
 from inat.tuning.loggers.optuna_db import OptunaDbWriter, check_schema
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from inat.tuning.search import searcher_options
@@ -59,11 +59,11 @@ def check_best(directory: Path, journal: Journal, removed: Removed) -> Iterator[
     except StudyError:
         yield Problem(f"{BEST_JSON} is damaged", lambda: _write_best(directory, removed, json_path))
         return
-    best = best_with_weights(journal, directory)
+    best = best_model(journal, directory)
     if best is None or not (written or weights.exists()):
         return  # the search has not ended for the first time
     column = journal.objective.best_column
-    if (written.get(TRIAL_ID), written.get(column)) != (best.trial_id, best.best_value):
+    if (written.get(TRIAL_ID), written.get(column)) != (best.trial_id, best.trial.best_value):
         text = f"{BEST_JSON} is about trial {written.get(TRIAL_ID)}, the best trial is {best.trial_id}"
         yield Problem(text, lambda: _write_best(directory, removed, json_path))
     lost = SHA256 in written and not weights.exists()

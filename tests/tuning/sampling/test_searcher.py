@@ -293,3 +293,25 @@ def test_a_resumed_race_tries_what_the_uninterrupted_one_would(tmp_path, cut):
     race_until(part, cut)
     part.close()
     assert race_until(Study.open(part.directory), 8) == whole
+
+
+def test_suggestions_that_would_not_end_in_time_are_not_tried(study):
+    search = searcher(study, affordable=lambda params: params["x"] > 0.5, start_from=[{"x": 0.1}])
+    assert ask(search)["x"] == 0.1  # the first trial is started in any case
+    for _ in range(5):
+        assert ask(search)["x"] > 0.5
+    assert not search.declined
+
+
+def test_without_an_affordable_suggestion_only_unfinished_trials_go_on(study):
+    affordable = True
+    search = searcher(study, affordable=lambda params: affordable)
+    first, _ = ask(search), ask(search)
+    affordable = False
+    assert ask(search) is None
+    assert search.declined
+    assert len(study.trials) == 2
+    search.requeue(first["trial_id"])
+    assert ask(search)["trial_id"] == first["trial_id"]
+    affordable = True
+    assert ask(search) is None  # time only runs out
