@@ -31,10 +31,10 @@ DROPOUT = 0.0
 BATCH, BATCH_SEEN = 128, 100_000
 LEAST_BATCH, MOST_BATCH = 16, 512
 
-# Optimizer: Muon at RATE for batches of RATE_BATCH, growing slowly with the batch size; one cycle of warm-up and cosine.
-# 10,000 images of CIFAR-10, 12 epochs, batch size 128: SGD 0.739, AdamW 0.771, Muon 0.779 (0.01) and 0.783 (0.03); after
-# 4 epochs 0.554, 0.571, 0.650 and 0.667. 1,450 photos of 64 px, batch size 64: AdamW 0.639 (a stem of stride 2), Muon at
-# 0.03 0.665 (validation, 1 seed).
+# Optimizer: Muon at RATE for batches of RATE_BATCH, growing slowly with the batch size; one cycle of warm-up and
+# cosine. 10,000 images of CIFAR-10, 12 epochs, batch size 128: SGD 0.739, AdamW 0.771, Muon 0.779 (0.01) and 0.783
+# (0.03); after 4 epochs 0.554, 0.571, 0.650 and 0.667. 1,450 photos of 64 px, batch size 64, a stem of stride 2: AdamW
+# 0.639, Muon (0.03) 0.665 (validation, 1 seed).
 OPTIMIZER = MUON
 SCHEDULE = COSINE
 RATE, RATE_BATCH, RATE_POWER = 0.03, 128, 0.25
