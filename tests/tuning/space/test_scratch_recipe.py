@@ -3,9 +3,10 @@ from hypothesis import strategies as st
 
 from inat.config.trial import TrialConfig, active_params
 from inat.tuning.space.scratch_recipe import (
+    BATCH,
+    BATCH_SEEN,
     LEAST_BATCH,
     MOST_BATCH,
-    STEPS,
     batch_size_for,
     learning_rate_for,
     scratch_recipe,
@@ -26,11 +27,11 @@ def test_the_recipe_is_a_training_for_all_images(image_size, images, classes, ep
 
 
 @given(COUNTS, st.integers(1, 300))
-def test_the_steps_are_as_wanted_within_a_factor_of_the_square_root_of_two(images, epochs):
+def test_batches_grow_as_the_root_of_the_images_that_are_seen(images, epochs):
     batch = batch_size_for(images, epochs)
     assert LEAST_BATCH <= batch <= MOST_BATCH
     if LEAST_BATCH < batch < MOST_BATCH:
-        assert STEPS / 1.42 <= images * epochs / batch <= STEPS * 1.42
+        assert 1 / 2.01 <= (batch / BATCH) ** 2 / (images * epochs / BATCH_SEEN) <= 2.01
     assert batch_size_for(2 * images, epochs) >= batch
     assert learning_rate_for(2 * batch) > learning_rate_for(batch)
 
