@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.comparable import ACCURACY, Sample
-from analysis.stats.encode import MAX_LEVELS, MISSING, is_logarithmic, is_number, label_of, level_labels
+from analysis.stats.encode import MAX_LEVELS, MISSING, is_number, label_of, level_labels
 from analysis.stats.regression import UNKNOWN_EFFECT, Effect, adjusted_effect, welch_effect
 from analysis.stats.resampling import CONFIDENCE, MIN_VALUES, holm
 
@@ -24,6 +24,7 @@ Mask = npt.NDArray[np.bool_]
 BETTER, WORSE, UNDECIDED, TOO_FEW = "better than the recipe", "worse than the recipe", "undecided", "too few trials"
 NOT_FIXED = "the other hyperparameters are not held fixed (too few trials)"
 NEAREST = 1 / 3  # share of the trials that count as having the recipe's value, of a number with many values
+LOG_FROM = 5.0  # ratio of the highest to the lowest value from which nearness is that of the logarithms
 COLUMNS = [
     "knob", "recipe_value", "recipe_group", "value", "gain", "low", "high", "trials", "recipe_trials", "p_holm",
     "verdict", "note", "epochs",
@@ -106,7 +107,7 @@ def groups_around(column: pd.Series, recipe_value: Any) -> Groups:
 
 def _number_groups(numbers: pd.Series, recipe_value: float) -> Groups:
     """The third of the trials nearest to the recipe's value, the lower and the higher ones, and those without one."""
-    log = is_logarithmic(numbers) and recipe_value > 0
+    log = min(numbers.min(), recipe_value) > 0 and numbers.max() >= LOG_FROM * numbers.min()
     moved = (np.log(numbers) - np.log(recipe_value)) if log else numbers - recipe_value
     near = moved.abs().le(moved.abs().quantile(NEAREST, interpolation="higher"))
     groups = (moved.lt(0) & ~near, moved.gt(0) & ~near, numbers.isna())

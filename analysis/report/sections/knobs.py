@@ -19,7 +19,8 @@ HOW_TO_READ = (
     "hyperparameters held fixed; above 0 is better. It is an average over the settings that the search tried, not the "
     "recipe with one value changed. Of a number with many values, the third of the trials nearest to the recipe counts "
     "as the recipe's value. Each interval is for its row alone; verdicts are corrected for all comparisons (Holm), "
-    "also those of other values. Importance, where it is shown, is the R² lost when the hyperparameter is shuffled."
+    "also those of other values. What is better within few epochs need not be better at the end. "
+    "Importance, where it is shown, is the R² lost when the hyperparameter is shuffled."
 )
 
 

@@ -43,10 +43,13 @@ def test_moving_away_from_the_best_value_is_worse():
     assert table[["value", "verdict"]].values.tolist() == [["False", WORSE]]
 
 
-@pytest.mark.parametrize("log", [True, False])
-def test_a_number_with_many_values_is_compared_below_and_above_the_recipe(log):
-    values = pd.Series(10.0 ** np.linspace(-4, -1, 31) if log else np.linspace(0, 1, 31))
-    groups = groups_around(values, 10**-2.5 if log else 0.5)
+@pytest.mark.parametrize(
+    ("values", "recipe"),
+    [(10.0 ** np.linspace(-4, -1, 31), 10**-2.5), (10.0 ** np.linspace(-2, -1, 31), 10**-1.5),
+     (np.linspace(0, 1, 31), 0.5), (np.linspace(0.1, 0.3, 31), 0.2)],
+)  # fmt: skip
+def test_a_number_with_many_values_is_compared_below_and_above_the_recipe(values, recipe):
+    groups = groups_around(pd.Series(values), recipe)
     assert groups.recipe.sum() == 11  # the nearest third, in the middle
     assert groups.recipe.tolist() == groups.recipe.tolist()[::-1]
     lower, higher = groups.others.values()
