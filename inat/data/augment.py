@@ -42,7 +42,7 @@ def augment(images: Tensor, aspects: Tensor, image_size: int, *, policy: str = P
     images of S = image_size: see ``shift``.
     """
     if policy == SHIFT:
-        return scale_to_one(shift(images))
+        return scale_to_one(shift(images, aspects))
     light = policy != PUBLISHED
     count, device = len(images), images.device
     centres, halves = random_crops(aspects, LIGHT_CROP_SCALE if light else CROP_SCALE)

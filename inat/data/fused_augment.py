@@ -49,7 +49,7 @@ def prepare_on_gpu(images: Tensor, aspects: Tensor | None, size: int, policy: st
     # Tensors of another type stand for a GPU in tests; nothing can be tried with them.
     plain = bool(why_plain(images.device) if type(images) is Tensor else _without_triton())
     if aspects is not None and policy == SHIFT:
-        images, aspects = shift(images), None  # still uint8: a quarter of the bytes
+        images, aspects = shift(images, aspects), None  # still uint8: a quarter of the bytes
     if aspects is None:
         normalised: Tensor = _plainly_normalised(images) if plain else _normalise(_rows(images)).permute(0, 3, 1, 2)
         return normalised

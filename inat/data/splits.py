@@ -28,11 +28,12 @@ DIGITS_TEST_SHARE = 0.2
 class Crops:
     """Images (N, S, S, 3) uint8 to cut augmented crops from, mostly larger ones; and width / height of the originals.
 
-    Where the crops are shifts of the images as they are, ``aspects`` (N,) are 1.
+    With ``mirrors``, the crops are shifts of the images as they are, and ``aspects`` (N,) are 0: see ``Batch``.
     """
 
     images: NDArray[np.uint8]
     aspects: NDArray[np.float32]
+    mirrors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +120,11 @@ def load_splits(config: DataConfig) -> Splits:
         return _plain_splits(plain)
     if config.policy == SHIFT:
         splits = _plain_splits(plain)
-        crops = _whole(splits)
+        crops = Crops(splits.train.images, np.zeros(len(splits.train.images), np.float32), mirrors=True)
     else:
         crops = _crops(plain.without_folds())  # first: it decodes the images once for both sizes
         splits = _plain_splits(plain)
     return replace(splits, train=replace(splits.train, crops=crops))
-
-
-def _whole(splits: Splits) -> Crops:
-    """The training images themselves, at the size that the network sees."""
-    images = splits.train.images
-    return Crops(images, np.ones(len(images), np.float32))
 
 
 @lru_cache(maxsize=1)
@@ -141,7 +136,8 @@ def _plain_splits(config: DataConfig) -> Splits:
 def _crops(config: DataConfig) -> Crops:
     if config.data == DIGITS:
         # A scan has 8x8 pixels, which any size shows in full, so larger copies would add nothing.
-        return _whole(_plain_splits(config))
+        images = _plain_splits(config).train.images
+        return Crops(images, np.ones(len(images), np.float32))
     development = _listed(config).development
     _, large = open_stores(
         development, (form_of(config), Resize(config.crop_size)), Path(config.cache_dir), config.max_bad_fraction

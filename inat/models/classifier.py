@@ -15,12 +15,13 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from inat.config.optim import ADAMW, SGD, STEP, OptimConfig
+from inat.config.optim import ADAMW, MUON, SGD, STEP, OptimConfig
 from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_LOSS
 from inat.data.mixup import BatchMixing
 from inat.models.adapters import set_probing
+from inat.models.muon import Muon, split_groups
 from inat.models.overflow import FiniteMean, clip_gradient, scaler_of, statistics_kept
-from inat.models.parameter_groups import parameter_groups
+from inat.models.parameter_groups import is_spared, parameter_groups
 from inat.models.schedules import two_phase_factor
 from inat.models.stages import StagedNetwork
 from inat.models.validation_scores import ValidationScores
@@ -196,6 +197,8 @@ class Classifier(pl.LightningModule):
         # On a GPU, optimizers that are not fused launch operations per parameter, and GradScaler waits for them. On a
         # CPU, trainings of earlier versions that clip have the rounding of the unfused ones.
         rate, fused = optim.learning_rate, not optim.grad_clip or self.device.type != "cpu"
+        if optim.optimizer == MUON:
+            return Muon(split_groups(groups, self.net, is_spared, rate), rate)
         if optim.optimizer == SGD:
             return torch.optim.SGD(groups, rate, momentum=MOMENTUM, nesterov=True, fused=fused)
         if optim.optimizer == ADAMW:

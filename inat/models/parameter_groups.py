@@ -78,4 +78,13 @@ def is_decayed(name: str, parameter: nn.Parameter, optim: OptimConfig, spared: C
     """
     if parameter.ndim <= 1:
         return False
-    return optim.optimizer == AUTO or (name not in spared and UNDECAYED.isdisjoint(name.split(".")))
+    return optim.optimizer == AUTO or not (name in spared or is_spared(name))
+
+
+def is_spared(name: str) -> bool:
+    """Whether a parameter is a token, a position or the like, by its name.
+
+    >>> is_spared("encoder.pos_embedding"), is_spared("encoder.mlp.weight")
+    (True, False)
+    """
+    return not UNDECAYED.isdisjoint(name.split("."))

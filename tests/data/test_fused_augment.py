@@ -152,7 +152,7 @@ def test_a_batch_takes_few_kernels_and_bytes_and_nothing_waits(monkeypatch, poli
 def test_a_shift_reads_the_stored_images_once_and_nothing_waits():
     seen, found = operators("shift")
     assert [name for name in seen.names if name in ("index", "normalise")] == ["index", "normalise"]
-    assert len(seen.names) < 20  # the others make the places, which are small
+    assert len(seen.names) <= 20  # the others make the places, which are small
     assert seen.bytes < 0.1e9
     assert found.is_contiguous(memory_format=torch.channels_last)
 

@@ -47,6 +47,8 @@ TOGETHER = {
     "accumulated": CNN | {"accumulate": 2, "grad_clip": 1.0, "precision": "16-mixed", "ema_decay": 0.9},
     "light": CNN | {"use_augmentation": True, "augmentation_policy": "light"},
     "shift": SMALL_RESNET | {"use_augmentation": True, "augmentation_policy": "shift", "schedule": "trapezoid"},
+    "muon": SMALL_RESNET | {"optimizer": "muon", "grad_clip": 1.0, "weight_decay": 0.05},
+    "muon float16": SMALL_RESNET | {"optimizer": "muon", "precision": "16-mixed"},
     "trivial": CNN | {"use_augmentation": True, "augmentation_policy": "trivial"},
     "fine-tuned": BACKBONE | {"layer_decay": 0.9, "grad_checkpointing": True, "drop_path": 0.1},
 }  # fmt: skip

@@ -63,10 +63,22 @@ def test_a_modern_network_learns_the_digits(cnn_params):
     assert fit(TrialConfig.from_params(params))["best_val_acc"] > 0.8
 
 
-@pytest.mark.parametrize("stop_after", [1, 3])
-def test_a_resumed_modern_training_repeats_the_uninterrupted_one_bit_by_bit(cnn_params, tmp_path, stop_after):
+RECIPE = {
+    "data": "digits", "image_size": 16, "width": 8, "stem_filters": 8, "activation": "relu", "learning_rate": 0.03,
+    "batch_size": 64, "optimizer": "muon", "schedule": "trapezoid", "weight_decay": 0.05, "use_augmentation": True,
+    "augmentation_policy": "shift", "label_smoothing": 0.1,
+}  # fmt: skip
+
+
+def test_a_small_residual_network_learns_the_digits_fast():
+    assert fit(TrialConfig.from_params(RECIPE | {"max_epochs": 4}))["best_val_acc"] > 0.8
+
+
+@pytest.mark.parametrize(("recipe", "stop_after"), [(False, 1), (False, 3), (True, 1)])
+def test_a_resumed_modern_training_repeats_the_uninterrupted_one_bit_by_bit(cnn_params, tmp_path, recipe, stop_after):
     """Including the average of the weights, the schedule and the random numbers of mixed batches."""
-    config = TrialConfig.from_params(cnn_params | MODERN | {"max_epochs": 4})
+    params = RECIPE | {"max_epochs": 3} if recipe else cnn_params | MODERN | {"max_epochs": 4}
+    config = TrialConfig.from_params(params)
     whole = Rows(weights=tmp_path / "whole.ckpt")
     fit(config, [whole])
     killed = Rows(stop_after=stop_after, save_to=tmp_path / "last.ckpt", weights=tmp_path / "best.ckpt")

@@ -11,6 +11,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ray import tune
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized, Sampler, Uniform
 
+from inat.errors import StudyError
+
 
 def as_domain(value: Any) -> Any:
     """Convert a plain value into a choice of one, and a domain's numpy numbers into Python's, which JSON can hold."""
@@ -132,7 +134,7 @@ def domain_to_text(domain: Domain) -> str:
 
 
 def domain_from_json(described: Any) -> Domain:
-    """The domain that ``domain_to_json`` described, if it has no steps; ValueError for anything else.
+    """The domain that ``domain_to_json`` described, if it has no steps; StudyError for anything else.
 
     Bounds that are both whole numbers make a domain of integers.
     """
@@ -144,7 +146,9 @@ def domain_from_json(described: Any) -> Domain:
         case {"low": int() | float() as low, "high": int() | float() as high, "scale": str(scale), **rest} if not rest:
             if scale in ("uniform", "loguniform"):
                 return tune.uniform(low, high) if scale == "uniform" else tune.loguniform(low, high)
-    raise ValueError(f"{described!r:.60} describes no values of a hyperparameter")
+    raise StudyError(
+        f"the space in study.json cannot be used: {described!r:.60} describes no values; restore the file from a copy"
+    )
 
 
 def domain_to_json(domain: Domain) -> Any:

@@ -17,7 +17,7 @@ from inat.config.trial import TrialConfig
 from inat.config.validation import expanded, raise_if_any
 from inat.constants import TRIAL_ID
 from inat.data.splits import DataSummary, inspect_data
-from inat.errors import ConfigError, StudyError
+from inat.errors import ConfigError
 from inat.study.metadata import read_info, require
 from inat.tuning.space.domains import as_domain, boundary_values, domain_errors, domain_from_json, domain_to_json
 from inat.tuning.space.recipe_space import for_own_network, recipe_space
@@ -219,7 +219,4 @@ def space_to_json(space: Mapping[str, Any]) -> dict[str, Any]:
 
 def space_from_json(described: Mapping[str, Any]) -> dict[str, Any]:
     """The space that ``space_to_json`` described; StudyError for anything else."""
-    try:
-        return {name: domain_from_json(domain) for name, domain in described.items()}
-    except ValueError as error:
-        raise StudyError(f"the space in study.json cannot be used: {error}; restore the file from a copy") from error
+    return {name: domain_from_json(domain) for name, domain in described.items()}

@@ -9,15 +9,16 @@ import math
 from typing import Any
 
 from inat.config.cnn import MAXIMUM
-from inat.config.optim import ADAMW, COSINE, TRAPEZOID
+from inat.config.optim import COSINE, MUON, TRAPEZOID
 from inat.config.small_resnet import STEM_STRIDES, stages_for, stem_side
 from inat.config.trial import SHIFT
 
-# Network. The largest side in px of the stem's feature maps: larger images are taken every 2nd or 4th pixel, as the
-# first stage would cost more than all others together.
-STEM_SIDE = 64
+# Network. The largest side in px of the stem's feature maps: larger images are taken every 2nd or 4th pixel. 1,450
+# photos of 64 px, 12 epochs: stride 2 with 64, 128 and 256 filters 0.665 in 75 processor-seconds, stride 1 with 32, 64
+# and 128 filters 0.632 in 86 (validation, 1 seed).
+STEM_SIDE = 48
 STEM_FILTERS = 32
-LAST_FILTERS = 256  # of the last stage: three stages have 64, 128 and 256, as ResNet-9 has half of it
+LAST_FILTERS = 256  # of the last stage: three stages have 64, 128 and 256 filters
 LEAST_WIDTH = 16
 DEPTH = 2
 POOLING = MAXIMUM
@@ -28,18 +29,21 @@ DROPOUT = 0.0
 STEPS = 800
 LEAST_BATCH, MOST_BATCH = 32, 512
 
-# Optimizer: AdamW at RATE for batches of RATE_BATCH, and in proportion to the root of the batch size (for SGD it would
-# be the batch size itself), one cycle of warm-up and cosine.
-OPTIMIZER = ADAMW
+# Optimizer: Muon at RATE for batches of RATE_BATCH, and in proportion to the root of the batch size; one cycle of
+# warm-up and cosine. 10,000 images of CIFAR-10, 12 epochs: SGD 0.739, AdamW 0.771, Muon 0.779 (0.01) and 0.783 (0.03);
+# after 4 epochs 0.554, 0.571, 0.650 and 0.667. 1,450 photos of 64 px: AdamW 0.621, Muon 0.652 and 0.632 (validation, 1
+# seed).
+OPTIMIZER = MUON
 SCHEDULE = COSINE
-RATE, RATE_BATCH, RATE_POWER = 5e-3, 128, 0.5
+RATE, RATE_BATCH, RATE_POWER = 0.02, 128, 0.5
 WARMUP_SHARE = 0.2
 DECAY_SHARE = 0.4  # of a trapezoid
 WEIGHT_DECAY = 0.05
 LABEL_SMOOTHING = 0.1
 EMA_DECAY = 0.0
 
-# Augmentation: shifts of a few pixels and mirror images, mixing never.
+# Augmentation: shifts of a few pixels; mirror images in turn, not by chance, 0.799 against 0.783 (CIFAR-10, 10,000
+# images, 12 epochs, validation, 1 seed). Mixing never: few epochs see no image often enough to learn it by heart.
 POLICY = SHIFT
 MIXUP_ALPHA = CUTMIX_ALPHA = 0.0
 
@@ -51,7 +55,7 @@ def scratch_recipe(*, image_size: int, images: int, classes: int, epochs: int) -
 
     >>> recipe = scratch_recipe(image_size=32, images=50_000, classes=10, epochs=10)
     >>> [recipe[name] for name in ("width", "depth", "stem_stride", "batch_size", "learning_rate")]
-    [64, 2, 1, 512, 0.01]
+    [64, 2, 1, 512, 0.04]
     """
     stride, batch = stem_stride_for(image_size), batch_size_for(images, epochs)
     return {
@@ -82,7 +86,7 @@ def stem_stride_for(image_size: int) -> int:
     """The smallest stride of the stem whose feature maps have at most STEM_SIDE px; else the largest.
 
     >>> [stem_stride_for(side) for side in (32, 64, 96, 224, 512)]
-    [1, 1, 2, 4, 4]
+    [1, 2, 2, 4, 4]
     """
     fitting = (stride for stride in STEM_STRIDES if stem_side(image_size, stride) <= STEM_SIDE)
     return next(fitting, STEM_STRIDES[-1])
@@ -91,8 +95,8 @@ def stem_stride_for(image_size: int) -> int:
 def width_for(image_size: int, stem_stride: int) -> int:
     """The filters of the first stage, so that the last one has LAST_FILTERS.
 
-    >>> [width_for(side, stem_stride_for(side)) for side in (16, 32, 64, 512)]
-    [128, 64, 32, 16]
+    >>> [width_for(side, stem_stride_for(side)) for side in (16, 32, 64, 96, 512)]
+    [128, 64, 64, 32, 16]
     """
     return max(LEAST_WIDTH, LAST_FILTERS >> (stages_for(image_size, stem_stride) - 1))
 
@@ -111,6 +115,6 @@ def learning_rate_for(batch_size: int) -> float:
     """RATE for batches of RATE_BATCH images, scaled with the batch size; two digits, as a person would write it.
 
     >>> [learning_rate_for(batch_size) for batch_size in (32, 128, 512)]
-    [0.0025, 0.005, 0.01]
+    [0.01, 0.02, 0.04]
     """
     return float(f"{RATE * (batch_size / RATE_BATCH) ** RATE_POWER:.2g}")

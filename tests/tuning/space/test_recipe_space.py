@@ -17,7 +17,7 @@ def recipe_for(image_size: int = 32, images: int = 10_000, epochs: int = 12) -> 
     return scratch_recipe(image_size=image_size, images=images, classes=10, epochs=epochs)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(4, 512), st.integers(1, 2_000_000), st.integers(1, 300))
 def test_the_space_is_valid_and_contains_the_recipe(image_size, images, epochs):
     recipe = recipe_for(image_size, images, epochs)
