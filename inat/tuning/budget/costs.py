@@ -1,5 +1,6 @@
 """What the recipe costs at each image size, from measurements at one or two of them. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,11 +38,9 @@ def cost_at(
 ) -> SizeCost:
     """The cost of the recipe at ``image_size``, in proportion to its ``operations`` there.
 
-    It is scaled from the largest size that was ``measured`` and is not larger, else from the smallest one. ``decode``
-    are the seconds to decode all images.
+    It is scaled from the nearest size that was ``measured``. ``decode`` are the seconds to decode all images.
     """
-    below = [one for one in measured if one.image_size <= image_size]
-    nearest = max(below, key=lambda one: one.image_size) if below else min(measured, key=lambda one: one.image_size)
+    nearest = min(measured, key=lambda one: abs(math.log(one.image_size / image_size)))
     scale = operations[image_size] / nearest.operations
     return SizeCost(
         image_size=image_size,

@@ -30,8 +30,9 @@ def test_trials_side_by_side_slow_each_other_down_but_not_a_training_alone():
     assert beside.alone == alone.alone
 
 
-def test_other_sizes_are_scaled_by_operations_from_the_largest_measured_one_below():
+def test_other_sizes_are_scaled_by_operations_from_the_nearest_measured_one():
     small, middle = measured(32, 0.004), measured(64, 0.01)
     assert cost(128, small, middle).epoch == pytest.approx(4 * cost(64, middle).epoch)
     assert cost(64, small, middle).epoch == cost(64, middle).epoch
+    assert cost(64, small, measured(128, 0.1)).epoch == pytest.approx(4 * cost(32, small).epoch)
     assert cost(32, middle).epoch == pytest.approx(cost(64, middle).epoch / 4)
