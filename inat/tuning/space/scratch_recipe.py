@@ -21,8 +21,8 @@ STEM_FILTERS = 32
 LAST_FILTERS = 256  # of the last stage: three stages have 64, 128 and 256 filters
 LEAST_WIDTH = 16
 DEPTH = 2
-# 1,450 photos of 64 px: average 0.740 and 0.725, maximum 0.696 and 0.692 (2 seeds); 10,000 images of CIFAR-10: 0.781 and
-# 0.783 (1 seed; validation).
+# 1,450 photos of 64 px: average 0.740 and 0.725, maximum 0.696 and 0.692 (2 seeds); 10,000 images of CIFAR-10: 0.781
+# and 0.783 (1 seed; validation).
 POOLING = AVERAGE
 ACTIVATION = "relu"
 DROPOUT = 0.0
