@@ -100,8 +100,9 @@ def test_the_figures_find_its_layers():
     assert grad_cam_layer(net, images).name == "stage2"
 
 
-def test_it_can_be_exported():
-    net = network().eval()
+@pytest.mark.parametrize("pooling", ["average", "maximum"])
+def test_it_can_be_exported(pooling):
+    net = network(pooling=pooling).eval()
     images = torch.randn(2, 3, 16, 16)
     program = torch.export.export(net, (images,))
     buffer = io.BytesIO()

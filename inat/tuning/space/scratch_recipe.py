@@ -8,7 +8,7 @@ each part gives. All constants are here, each with its evidence.
 import math
 from typing import Any
 
-from inat.config.cnn import MAXIMUM
+from inat.config.cnn import AVERAGE
 from inat.config.optim import COSINE, MUON, TRAPEZOID
 from inat.config.small_resnet import STEM_STRIDES, stages_for, stem_side
 from inat.config.trial import SHIFT
@@ -21,7 +21,9 @@ STEM_FILTERS = 32
 LAST_FILTERS = 256  # of the last stage: three stages have 64, 128 and 256 filters
 LEAST_WIDTH = 16
 DEPTH = 2
-POOLING = MAXIMUM
+# 1,450 photos of 64 px: average 0.740 and 0.725, maximum 0.696 and 0.692 (2 seeds); 10,000 images of CIFAR-10: 0.781
+# and 0.783 (1 seed; validation).
+POOLING = AVERAGE
 ACTIVATION = "relu"
 DROPOUT = 0.0
 
