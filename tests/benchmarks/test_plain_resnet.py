@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from benchmarks import plain_resnet
 from inat.config.trial import DataConfig
@@ -21,7 +22,7 @@ def test_it_trains_on_the_split_of_inat(data):
 
 
 def test_training_has_the_numbers_of_the_other_sides(data):
-    row = plain_resnet.train(data, epochs=1, seed=1, threads=1, test=True)
+    row = plain_resnet.train(data, epochs=1, seed=1, threads=torch.get_num_threads(), test=True)
     assert 0 <= row["val"] <= 1
     assert 0 <= row["test"] <= 1
     assert (row["epochs"], len(row["curve"])) == (1, 1)
