@@ -137,7 +137,7 @@ def test_only_flattening_needs_a_dense_layer(cnn_params):
         ("weight_decay", -1, "weight_decay must not be negative, got -1"),
         ("mixup_alpha", -0.2, "mixup_alpha must not be negative, got -0.2"),
         ("cutmix_alpha", float("nan"), "cutmix_alpha must be a finite number, got nan"),
-        ("optimizer", "lion", "unknown optimizer 'lion'; choose from auto, adamw, sgd"),
+        ("optimizer", "lion", "unknown optimizer 'lion'; choose from auto, adamw, sgd, muon"),
         ("layer_decay", 1.5, "layer_decay must be at most 1, got 1.5"),
         ("layer_decay", 0.0, "layer_decay must be positive, got 0.0"),
         ("grad_clip", -1.0, "grad_clip must not be negative, got -1.0"),
