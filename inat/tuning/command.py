@@ -65,7 +65,8 @@ def search_and_report(config: SearchConfig, *, planned_from: float | None = None
     begun = begin_if_asked(config, planned_from, console.print)
     race = race_if_asked(config, console.print)
     config = with_fitting_stages(race.config if race else begun.config if begun else config)
-    study, space = search.open_study(config, race.record if race else None, begun)
+    chosen: dict[str, Any] = {"race": race.record} if race else {"begun": begun} if begun else {}
+    study, space = search.open_study(config, **chosen)
     try:
         clock = Clock.of(study, config, started)
         if race is not None:
