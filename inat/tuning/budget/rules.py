@@ -13,7 +13,7 @@ MOST_TRIALS: Final = 200
 SEARCH_SHARES: Final = (1.0, 2 / 3, 1 / 2, 1 / 3)  # of the last training's epochs, which a trial of the search may have
 FEWEST_SEARCH_EPOCHS: Final = 5  # a network is not ranked by less
 LONG_SEARCH: Final = 18  # epochs from which on ASHA compares trials twice
-# Two trainings side by side share caches and the memory bus: measured were 1.1 to 1.3 times the seconds of one alone.
+# Two trainings side by side share caches and the memory bus: an estimate, until the trials' own seconds are known.
 CONTENTION: Final = 1.2
 GPU_OVERLAP: Final = 0.6  # n trials on one GPU take this times n as long as one alone; an estimate
 START_SECONDS: Final = 12.0  # Ray and its workers, which load torch; before the search and before the last training
