@@ -222,14 +222,14 @@ class Small:
 
     def __init__(self, most: int, monkeypatch, error: Exception = NO_SPACE_ERRNOS):
         self.seen, self.error = [], error
-        real = factory.build_cnn
+        real = factory.build_scratch
 
         def smaller(*args):
             net = real(*args)
             net.register_forward_pre_hook(lambda module, inputs: self.check(len(inputs[0]), most))
             return net
 
-        monkeypatch.setattr(factory, "build_cnn", smaller)
+        monkeypatch.setattr(factory, "build_scratch", smaller)
 
     def check(self, count: int, most: int) -> None:
         self.seen.append(count)
@@ -335,7 +335,7 @@ def in_float16(monkeypatch, one_thread):
     """Trains in float16 with a network that overflows in the given batches; returns the metrics and the network."""
 
     def train(params, batches):
-        nets, real = [], factory.build_cnn
+        nets, real = [], factory.build_scratch
 
         def build(*args):
             nets.append(nn.Sequential(Overflow(batches), real(*args)))
@@ -346,7 +346,7 @@ def in_float16(monkeypatch, one_thread):
             made.strategy.precision_plugin = Float16()
             return made
 
-        monkeypatch.setattr(factory, "build_cnn", build)
+        monkeypatch.setattr(factory, "build_scratch", build)
         monkeypatch.setattr("inat.training.fit.trainer_for", trainer)
         return fit(TrialConfig.from_params(params | {"max_epochs": 2, "precision": "32-true"})), nets[0]
 

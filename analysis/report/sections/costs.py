@@ -73,7 +73,7 @@ def _length(progress: Progress) -> str:
 
 def progress_caption(progress: Progress) -> str:
     """What the figure shows, and what its time leaves out."""
-    text = "Best result so far; each step is an epoch or trial that beat all earlier ones."
+    text = "Best result so far; each rise is an improvement on all earlier results."
     if progress.recipe is not None and pd.notna(progress.recipe[BEST_VAL_ACC]):
         text += " Dashed: the trial that trained the recipe, with a dot where it ended."
     if progress.constant == progress.constant:
