@@ -132,8 +132,9 @@ class SplitDataset(ArrayDataset):
         return Batch(images.permute(0, 3, 1, 2), self.labels[chosen], aspects)
 
     def shuffle(self, seed: int, labels: NDArray[np.int64] | None = None) -> EpochShuffle:
-        kind = MirrorShuffle if self._mirrors else EpochShuffle
-        return kind(len(self), seed, labels)
+        # An image that is drawn several times in an epoch is to be mirrored in some of them: by chance, not in turn.
+        in_turn = self._mirrors and labels is None
+        return (MirrorShuffle if in_turn else EpochShuffle)(len(self), seed, labels)
 
 
 def pixels_of(split: Split) -> NDArray[np.uint8]:

@@ -74,11 +74,15 @@ class Splits:
 
 @dataclass(frozen=True, slots=True)
 class DataSummary:
-    """What a study records about its data; ``images`` counts the training images, including validation images."""
+    """What a study records about its data; ``images`` counts the training images, including validation images.
+
+    ``training`` is about how many of them a trial trains on: copies and unreadable images count as well.
+    """
 
     fingerprint: str
     classes: tuple[str, ...]
     images: int
+    training: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # hashed by identity, as what is made from it is kept
@@ -100,14 +104,15 @@ class Assignment:
 def inspect_data(config: DataConfig) -> DataSummary:
     """Check and summarise the data without decoding it; DataError if it cannot be trained on."""
     if config.data == DIGITS:
-        return DataSummary(f"scikit-learn {DIGITS}", digits.CLASSES, int((1 - DIGITS_TEST_SHARE) * digits.COUNT))
-    return summarise(_list_checked(config))
-
-
-def summarise(listing: Listing) -> DataSummary:
-    """The summary of a listed data set."""
+        images = int((1 - DIGITS_TEST_SHARE) * digits.COUNT)
+        training = round((1 - (1 / config.folds if config.folds else config.val_share)) * images)
+        return DataSummary(f"scikit-learn {DIGITS}", digits.CLASSES, images, training)
+    listing = _list_checked(config)
+    test_share, val_share = _shares(config, listing)
     images = sum(role != TEST for role in listing.roles)
-    return DataSummary(listing.fingerprint(), listing.development.classes, images)
+    trained = images if config.folds else images - listing.roles.count(VAL)  # folds are cut from both
+    rest = (1 - test_share) * (1 - (1 / config.folds if config.folds else val_share))
+    return DataSummary(listing.fingerprint(), listing.development.classes, images, round(rest * trained))
 
 
 def load_splits(config: DataConfig) -> Splits:

@@ -21,7 +21,7 @@ from inat.data.mixup import BatchMixing
 from inat.models.adapters import set_probing
 from inat.models.muon import Muon, split_groups
 from inat.models.overflow import FiniteMean, clip_gradient, scaler_of, statistics_kept
-from inat.models.parameter_groups import is_spared, parameter_groups
+from inat.models.parameter_groups import parameter_groups, spared_by
 from inat.models.schedules import two_phase_factor
 from inat.models.stages import StagedNetwork
 from inat.models.validation_scores import ValidationScores
@@ -67,7 +67,7 @@ class Classifier(pl.LightningModule):
         self.probe_epochs, self.max_epochs = probe_epochs, max_epochs
         self.micro_batch = micro_batch
         self.automatic_optimization = micro_batch is None
-        self.optim = optim
+        self.optim, self.num_classes = optim, num_classes
         self.mix_batch = BatchMixing(optim, num_classes)
         self.average: WeightAverage | None = None
         self.class_weights: Tensor | None
@@ -198,7 +198,7 @@ class Classifier(pl.LightningModule):
         # CPU, trainings of earlier versions that clip have the rounding of the unfused ones.
         rate, fused = optim.learning_rate, not optim.grad_clip or self.device.type != "cpu"
         if optim.optimizer == MUON:
-            return Muon(split_groups(groups, self.net, is_spared, rate), rate)
+            return Muon(split_groups(groups, self.net, spared_by(self.net), rate, self.num_classes), rate)
         if optim.optimizer == SGD:
             return torch.optim.SGD(groups, rate, momentum=MOMENTUM, nesterov=True, fused=fused)
         if optim.optimizer == ADAMW:

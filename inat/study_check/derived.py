@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.files import parse_json
 from inat.config.finetune import FinetuneConfig
 from inat.config.objective import Objective
-from inat.config.search import SearchConfig
+from inat.config.search import MODERN_SPACE, SearchConfig
 from inat.constants import (
     BEST_CKPT,
     BEST_JSON,
@@ -21,6 +21,7 @@ from inat.constants import (
 )
 from inat.errors import StudyError
 from inat.study.journal import Journal
+from inat.study.metadata import require
 from inat.study.study import Study, history_table, trials_table
 from inat.study_check.problems import Problem, Removed
 from inat.tuning.best import SHA256, best_model, is_as_written, read_best, write_best
@@ -132,6 +133,8 @@ def _write_database(directory: Path) -> str:
             raise StudyError(f"{STUDY_DB} needs the search space in {config.space}; --resume STUDY writes it again")
         if config.model is not None:  # and so is this one
             raise StudyError(f"{STUDY_DB} needs the space of the network in {config.model}; --resume STUDY writes it")
+        if config.space == MODERN_SPACE:  # which today's rules would make differently
+            require(study.info, directory, "space")
         searcher = BudgetAwareOptunaSearch(
             study, presets.space_of(config, stored=study.info.get("space")), searcher_options(config, study)
         )

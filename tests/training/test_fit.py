@@ -14,6 +14,7 @@ from inat.training.evaluation import evaluate
 from inat.training.fit import fit, trainer_for
 from inat.training.memory import LITTLE_FREE, is_out_of_memory_text
 from inat.training.retries import CHECKPOINTED
+from inat.tuning.space.scratch_recipe import scratch_recipe
 from tests.conftest import Rows
 
 
@@ -63,10 +64,8 @@ def test_a_modern_network_learns_the_digits(cnn_params):
     assert fit(TrialConfig.from_params(params))["best_val_acc"] > 0.8
 
 
-RECIPE = {
-    "data": "digits", "image_size": 16, "width": 8, "stem_filters": 8, "activation": "relu", "learning_rate": 0.03,
-    "batch_size": 64, "optimizer": "muon", "schedule": "trapezoid", "weight_decay": 0.05, "use_augmentation": True,
-    "augmentation_policy": "shift", "label_smoothing": 0.1,
+RECIPE = scratch_recipe(image_size=16, images=1150, classes=10, epochs=4) | {
+    "data": "digits", "image_size": 16, "width": 8, "stem_filters": 8,
 }  # fmt: skip
 
 

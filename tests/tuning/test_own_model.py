@@ -97,6 +97,16 @@ def test_a_search_is_resumed_only_with_the_file_named(tmp_path):
     resumed(directory, *options(tmp_path), "--model", str(directory / "model" / "my_net.py"))
 
 
+def test_a_modern_search_is_resumed_although_the_network_has_a_range_with_steps(tmp_path):
+    text = PLAIN.replace("tune.choice([4, 8])", "tune.qrandint(8, 64, 8)")
+    assert text != PLAIN
+    directory = new_study(tmp_path, text, space="modern")
+    before = read_info(directory)["space"]
+    assert before["width"] == {"low": 8, "high": 64, "scale": "uniform", "quantum": 8}
+    resumed(directory, *options(tmp_path), "--model", str(tmp_path / "my_net.py"))
+    assert read_info(directory)["space"] == before
+
+
 def test_the_code_of_a_study_does_not_run_by_itself(tmp_path):
     directory, trace = new_study(tmp_path), tmp_path / "trace"
     hostile = f"open({str(trace)!r}, 'w').close()\n{PLAIN}"

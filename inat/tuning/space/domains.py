@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,16 @@ from ray import tune
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized, Sampler, Uniform
 
 from inat.errors import StudyError
+
+# Ray's ranges: whether they are of integers, their scale, whether they have steps.
+RANGES: dict[tuple[bool, str, bool], Callable[..., Domain]] = {
+    (False, "uniform", False): tune.uniform,
+    (False, "loguniform", False): tune.loguniform,
+    (False, "uniform", True): tune.quniform,
+    (True, "uniform", False): tune.randint,
+    (True, "loguniform", False): tune.lograndint,
+    (True, "uniform", True): tune.qrandint,
+}
 
 
 def as_domain(value: Any) -> Any:
@@ -134,21 +144,34 @@ def domain_to_text(domain: Domain) -> str:
 
 
 def domain_from_json(described: Any) -> Domain:
-    """The domain that ``domain_to_json`` described, if it has no steps; StudyError for anything else.
+    """The domain that ``domain_to_json`` described; StudyError for anything else, as somebody may have edited the file.
 
-    Bounds that are both whole numbers make a domain of integers.
+    Bounds, and steps if there are any, that are all whole numbers make a domain of integers.
     """
-    if isinstance(described, list):
-        return tune.choice(described)
-    match described:
-        case {"low": int(low), "high": int(high), "scale": "uniform" | "loguniform" as scale, **rest} if not rest:
-            return tune.randint(low, high) if scale == "uniform" else tune.lograndint(low, high)
-        case {"low": int() | float() as low, "high": int() | float() as high, "scale": str(scale), **rest} if not rest:
-            if scale in ("uniform", "loguniform"):
-                return tune.uniform(low, high) if scale == "uniform" else tune.loguniform(low, high)
-    raise StudyError(
+    try:
+        domain = tune.choice(described) if isinstance(described, list) else _range_from_json(**described)
+        problems = domain_errors("", domain)
+    except (TypeError, ValueError, ArithmeticError, KeyError) as error:  # of Ray, and of names that no range has
+        raise unusable_space(described) from error
+    if problems:
+        raise unusable_space(described)
+    return domain
+
+
+def unusable_space(described: Any) -> StudyError:
+    """The error about a space, or a part of one, that was not described by ``domain_to_json``."""
+    return StudyError(
         f"the space in study.json cannot be used: {described!r:.60} describes no values; restore the file from a copy"
     )
+
+
+def _range_from_json(*, low: float, high: float, scale: str, quantum: float | None = None) -> Domain:
+    numbers = [number for number in (low, high, quantum) if number is not None]
+    if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
+        raise TypeError(f"{numbers} are no numbers")
+    if quantum is not None and not quantum > 0:
+        raise ValueError(f"{quantum} is no step")
+    return RANGES[all(isinstance(number, int) for number in numbers), scale, len(numbers) == 3](*numbers)
 
 
 def domain_to_json(domain: Domain) -> Any:

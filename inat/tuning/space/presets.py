@@ -19,10 +19,17 @@ from inat.constants import TRIAL_ID
 from inat.data.splits import DataSummary, inspect_data
 from inat.errors import ConfigError
 from inat.study.metadata import read_info, require
-from inat.tuning.space.domains import as_domain, boundary_values, domain_errors, domain_from_json, domain_to_json
+from inat.tuning.space.domains import (
+    as_domain,
+    boundary_values,
+    domain_errors,
+    domain_from_json,
+    domain_to_json,
+    unusable_space,
+)
 from inat.tuning.space.recipe_space import for_own_network, recipe_space
 from inat.tuning.space.recipes import finetune_augmentations, modern_recipe
-from inat.tuning.space.scratch_recipe import scratch_recipe
+from inat.tuning.space.scratch_recipe import most_batch_for, scratch_recipe
 from inat.tuning.worker.trainable import FINGERPRINT, REPEATS, RUNGS, SEED, STUDY_DIR, THRESHOLD, TIMEOUT
 
 # Settings that the search gives to each trial. In a space they would be recorded, but not used.
@@ -148,15 +155,14 @@ def _modern(config: SearchConfig, data: DataSummary | None, stored: Mapping[str,
         stored = info["space"]
     if stored is not None:
         return space_from_json(stored)
-    space = recipe_space(recipe_of(config, data or inspect_data(config.data_config())))
+    recipe = recipe_of(config, data or inspect_data(config.data_config()))
+    space = recipe_space(recipe, most_batch_for(config.resolved_image_size))
     return space if config.model is None else for_own_network(space)
 
 
 def recipe_of(config: SearchConfig, data: DataSummary) -> dict[str, Any]:
     """The recipe for the networks, the images and the epochs of a search."""
-    share = 1 - 1 / config.folds if config.folds > 1 else 1 - config.data_config().val_share
-    images = max(1, round(share * data.images))
-    size, classes = config.resolved_image_size, len(data.classes)
+    size, images, classes = config.resolved_image_size, max(1, data.training), len(data.classes)
     return scratch_recipe(image_size=size, images=images, classes=classes, epochs=config.max_epochs)
 
 
@@ -217,6 +223,8 @@ def space_to_json(space: Mapping[str, Any]) -> dict[str, Any]:
     return {name: domain_to_json(domain) for name, domain in space.items()}
 
 
-def space_from_json(described: Mapping[str, Any]) -> dict[str, Any]:
+def space_from_json(described: Any) -> dict[str, Any]:
     """The space that ``space_to_json`` described; StudyError for anything else."""
+    if not isinstance(described, Mapping):
+        raise unusable_space(described)
     return {name: domain_from_json(domain) for name, domain in described.items()}

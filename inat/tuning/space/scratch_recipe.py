@@ -32,6 +32,8 @@ DROPOUT = 0.0
 # validation, 1 seed).
 BATCH, BATCH_SEEN = 128, 100_000
 LEAST_BATCH, MOST_BATCH = 16, 512
+# Augmentation holds float32 copies of twice the side: 100 MB for so many pixels, and some more while it works.
+BATCH_PIXELS = MOST_BATCH * 64**2
 
 # Optimizer: Muon at RATE for batches of RATE_BATCH, growing slowly with the batch size; one cycle of warm-up and
 # cosine. 10,000 images of CIFAR-10, 12 epochs, batch size 128: SGD 0.739, AdamW 0.771, Muon 0.779 (0.01) and 0.783
@@ -63,7 +65,7 @@ def scratch_recipe(*, image_size: int, images: int, classes: int, epochs: int) -
     >>> [recipe[name] for name in ("width", "depth", "stem_stride", "batch_size", "learning_rate")]
     [64, 2, 1, 256, 0.036]
     """
-    stride, batch = stem_stride_for(image_size), batch_size_for(images, epochs)
+    stride, batch = stem_stride_for(image_size), batch_size_for(images, epochs, image_size)
     return {
         "width": width_for(image_size, stride),
         "depth": DEPTH,
@@ -107,14 +109,24 @@ def width_for(image_size: int, stem_stride: int) -> int:
     return max(LEAST_WIDTH, LAST_FILTERS >> (stages_for(image_size, stem_stride) - 1))
 
 
-def batch_size_for(images: int, epochs: int) -> int:
-    """The power of two that is nearest to BATCH times the root of the share of BATCH_SEEN.
+def batch_size_for(images: int, epochs: int, image_size: int) -> int:
+    """The power of two that is nearest to BATCH times the root of the share of BATCH_SEEN; fewer of large images.
 
-    >>> [batch_size_for(images, 12) for images in (100, 1_500, 10_000, 50_000)]
+    >>> [batch_size_for(images, 12, 32) for images in (100, 1_500, 10_000, 50_000)]
     [16, 64, 128, 256]
     """
     wanted = max(1.0, BATCH * math.sqrt(images * epochs / BATCH_SEEN))
-    return min(max(1 << round(math.log2(wanted)), LEAST_BATCH), MOST_BATCH)
+    return min(max(1 << round(math.log2(wanted)), LEAST_BATCH), MOST_BATCH, most_batch_for(image_size))
+
+
+def most_batch_for(image_size: int) -> int:
+    """The largest power of two of images that have BATCH_PIXELS together; at least LEAST_BATCH.
+
+    >>> [most_batch_for(side) for side in (32, 64, 128, 224, 512)]
+    [2048, 512, 128, 32, 16]
+    """
+    fitting = max(1, BATCH_PIXELS // image_size**2)
+    return max(LEAST_BATCH, 1 << (fitting.bit_length() - 1))
 
 
 def learning_rate_for(batch_size: int) -> float:

@@ -76,14 +76,20 @@ def test_the_modern_space_lies_around_the_recipe_for_the_images():
     images = round(0.8 * data.images)
     assert recipe == scratch_recipe(image_size=config.resolved_image_size, images=images, classes=10, epochs=12)
     assert space_to_json(space_of(config)) == space_to_json(recipe_space(recipe))
-    many = replace(data, images=100 * data.images)
+    many = replace(data, training=100 * data.training)
     assert space_to_json(space_of(config, many))["batch_size"] != space_to_json(space_of(config))["batch_size"]
 
 
-def test_of_the_images_of_a_fold_series_all_folds_but_one_train():
-    config = SearchConfig(data="digits", space="modern", folds=4, max_epochs=12)
-    data = replace(inspect_data(config.data_config()), images=40_000)
-    assert recipe_of(config, data)["batch_size"] == batch_size_for(30_000, 12)
+def test_no_batch_of_the_modern_space_is_too_large_for_the_memory():
+    config = SearchConfig(data="digits", image_size=128, space="modern", max_epochs=12)
+    many = replace(inspect_data(config.data_config()), training=200_000)
+    assert space_of(config, many)["batch_size"].categories == [64, 128]
+
+
+def test_the_recipe_is_for_the_images_that_a_trial_trains_on():
+    config = SearchConfig(data="digits", space="modern", max_epochs=12)
+    data = replace(inspect_data(config.data_config()), images=40_000, training=30_000)
+    assert recipe_of(config, data)["batch_size"] == batch_size_for(30_000, 12, config.resolved_image_size)
 
 
 @pytest.mark.parametrize("space", [scratch_space(), small_space(8), modern_space(), recipe_space(RECIPE)])
@@ -93,13 +99,31 @@ def test_a_space_comes_back_from_json(space):
     assert optuna_space(space_from_json(described)) == optuna_space(space)
 
 
-@pytest.mark.parametrize(
-    "described", [3, {"low": 1}, {"low": 1, "high": 2, "scale": "cubic"}, {"low": 1, "high": 4, "scale": "uniform",
-                                                                            "quantum": 2}],
-)  # fmt: skip
+STEPPED = {"a": tune.qrandint(8, 64, 8), "b": tune.quniform(0.0, 1.0, 0.25), "c": tune.lograndint(1, 9)}
+
+
+def test_ranges_with_steps_come_back_from_json():
+    described = json.loads(json.dumps(space_to_json(STEPPED)))
+    assert space_to_json(space_from_json(described)) == described
+    assert optuna_space(space_from_json(described)) == optuna_space(STEPPED)
+
+
+@pytest.mark.parametrize("described", [
+    3, None, [], [[1]], {"low": 1}, {"low": 1, "high": 2, "scale": "cubic"}, {"low": 1, "high": 2, "scale": []},
+    {"low": -1.0, "high": 1.0, "scale": "loguniform"}, {"low": 0, "high": 9, "scale": "loguniform"},
+    {"low": float("nan"), "high": 1.0, "scale": "uniform"}, {"low": 2.0, "high": 1.0, "scale": "uniform"},
+    {"low": True, "high": 4, "scale": "uniform"}, {"low": "1", "high": 4, "scale": "uniform"},
+    {"low": 1, "high": 4, "scale": "uniform", "quantum": 0}, {"low": 1, "high": 4, "scale": "uniform", "more": 2},
+    {"low": 0.1, "high": 0.4, "scale": "loguniform", "quantum": 0.1}, {"low": 0.5, "high": 10**400, "scale": "uniform"},
+])  # fmt: skip
 def test_what_describes_no_values_is_refused(described):
     with pytest.raises(StudyError, match="the space in study.json cannot be used: .* restore the file from a copy"):
         space_from_json({"x": described})
+
+
+def test_a_space_that_is_no_object_is_refused():
+    with pytest.raises(StudyError, match="the space in study.json cannot be used: 3 describes no values"):
+        space_of(SearchConfig(data="digits", space="modern"), stored=3)
 
 
 def test_a_space_with_networks_too_deep_for_the_images_is_refused():

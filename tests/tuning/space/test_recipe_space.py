@@ -7,10 +7,8 @@ from inat.config.trial import TrialConfig
 from inat.tuning.network_timing import size_of
 from inat.tuning.space.domains import boundary_values, domain_errors, to_domain_value
 from inat.tuning.space.presets import check_space
-from inat.tuning.space.recipe_space import for_own_network, recipe_space
+from inat.tuning.space.recipe_space import MOST_OPERATIONS, for_own_network, recipe_space
 from inat.tuning.space.scratch_recipe import scratch_recipe
-
-MOST_OPERATIONS = 4  # times those of the recipe
 
 
 def recipe_for(image_size: int = 32, images: int = 10_000, epochs: int = 12) -> dict:
