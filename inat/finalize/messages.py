@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Column, Table
 
 from analysis.test_scores import accuracy_interval, describe_calibration
-from inat.constants import CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT
+from inat.constants import CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT, TIME_PLAN
 from inat.finalize.candidates import Candidate
 from inat.finalize.retrain import RunSource
 from inat.finalize.task import Task
@@ -25,10 +25,11 @@ def describe_task(task: Task, runs: Study) -> str:
     progress = f" ({ended} of {total} runs already ended)" if ended else ""
     unfinished = len(study.unfinished())
     ignored = f"; {_count(unfinished, 'unfinished trial')} ignored" if unfinished else ""
+    why = ", as in the last training" if TIME_PLAN in study.info else ""
     return (
         f"study   {study.directory}: {_count(len(study.ended()), 'ended trial')}{ignored}\n"
         f"top     {_count(len(task.trials), 'configuration')} x {_count(command.seeds, 'seed')}{progress}, up to "
-        f"{_count(task.config.max_epochs, 'epoch')}\n"
+        f"{_count(task.config.max_epochs, 'epoch')}{why}\n"
         f"data    {task.config.data}: {len(splits.classes)} classes\n"
         f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test"
     )
