@@ -95,6 +95,19 @@ def describe_left_out(run: Trial, reason: str) -> str:
     return f"run {run.trial_id} is left out of the ensemble: {reason}"
 
 
+def describe_no_ensemble(reason: str) -> str:
+    """Why there is no ensemble; the model does not depend on it."""
+    return f"\nensemble\n        none: {reason}"
+
+
+def describe_removed_ensemble() -> str:
+    """That the ensemble of an earlier call is gone."""
+    return (
+        "removed the ensemble: it was chosen beside another model; run the command without --no-ensemble to choose a "
+        "new one"
+    )
+
+
 def describe_shipping(epochs: int) -> str:
     """What the training of the shipped model uses."""
     return (
