@@ -3,8 +3,9 @@
     python benchmarks/ablation.py --data PHOTOS --image-size 64 --keep ablation.jsonl
     python benchmarks/ablation.py --data PHOTOS --image-size 32 --photos 12000 --parts optimizer pooling --seeds 2
 
-The recipe is that of `--space modern` for these images. CHANGES says what takes the place of each part. The seeds are
-the same on both sides, and the sides take turns. The result is the best validation accuracy; "early" is that after a
+The recipe is that of `--space modern` for these images. CHANGES says what takes the place of each part; that of the
+optimizer is AdamW at that rate of --rates which has the best mean validation accuracy. The seeds are the same on both
+sides, and the sides take turns. The result is the best validation accuracy; "early" is that after a
 third of the epochs, where ASHA compares first. The test split is not looked at. Gains are in points, with the 95 %
 interval of Student's t over the differences paired by seed; "cpu" is the processor time of the whole recipe divided by
 that without the part. With --keep FILE, the same command continues an interrupted benchmark.
@@ -12,25 +13,26 @@ that without the part. With --keep FILE, the same command continues an interrupt
 
 import json
 import statistics
+import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
-from accuracy import data_settings, with_photos
-from accuracy import recipe_params as params_of
 from intervals import Mean, paired
 from kept_rows import KeptRows
 from measure import as_arguments, hardware, in_fresh_process
 from one_training import train, used_threads
+from rates import best_rate
+from recipe_here import Images, recipe_params
 
 from inat.constants import CACHE_DIR
 
-# What takes the place of a part. AdamW has the best rate of a few that were tried with it.
+# What takes the place of a part; for the optimizer, the learning rate comes on top.
 CHANGES: dict[str, dict[str, Any]] = {
-    "optimizer": {"optimizer": "adamw", "learning_rate": 5e-3},
+    "optimizer": {"optimizer": "adamw"},
     "pooling": {"pooling": "maximum"},
     "depth": {"depth": 1},
     "augmentation": {"use_augmentation": False},
@@ -41,7 +43,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "warmup": {"warmup_share": 0.0},
     "cosine": {"schedule": "step", "lr_step_epochs": 10, "warmup_share": 0.0},
 }
-WHOLE = "whole"
+WHOLE, OPTIMIZER = "whole", "optimizer"
 Rows = dict[str, dict[int, dict[str, Any]]]
 
 
@@ -57,12 +59,12 @@ class Options:
     """Use the first N training photos only; one number. Default: all."""
     parts: tuple[str, ...] = tuple(CHANGES)
     """Parts to take out."""
+    rates: tuple[float, ...] = (1e-3, 2e-3, 5e-3)
+    """Learning rates to try with AdamW."""
     seeds: int = 3
     first_seed: int = 1
     threads: int = 1
     cache_dir: Path = CACHE_DIR
-    sides: tuple[str, ...] = ("recipe",)
-    whole: bool = False
     keep: Path | None = None
     """JSON lines file of finished trainings, which are not repeated."""
     only: str | None = None
@@ -75,33 +77,67 @@ def main() -> None:
     if options.only:
         print(json.dumps(train(json.loads(options.only), options.threads)))
         return
+    check(options)
     print(f"{hardware()}, {used_threads(options.threads)}\n{options}")
     with tempfile.TemporaryDirectory() as folder:
         rows = run_all(options, Path(folder))
     print_table(rows, options.epochs)
 
 
+def check(options: Options) -> None:
+    """Exit with a sentence if options do not fit together."""
+    unknown = [part for part in options.parts if part not in CHANGES]
+    if unknown:
+        sys.exit(f"error: unknown part {unknown[0]!r}; choose --parts from {', '.join(CHANGES)}")
+    if not options.rates:
+        sys.exit("error: --rates needs a learning rate")
+
+
 def run_all(options: Options, folder: Path) -> Rows:
     """The results of the whole recipe and without each part, by seed."""
     count = options.photos[0] if options.photos else 0
-    used: Any = with_photos(options, count, folder)  # type: ignore[arg-type]  # the fields it needs are here
-    recipe, kept = params_of(used), KeptRows(options.keep)
-    settings = data_settings(used) | {"max_epochs": options.epochs, "patience": options.epochs}
+    images = Images(options.data, options.image_size, options.cache_dir).first(count, folder)
+    recipe, kept = recipe_params(images, options.epochs), KeptRows(options.keep)
+    settings = images.settings | {"max_epochs": options.epochs, "patience": options.epochs}
+    common = {"photos": count, "data": str(options.data.resolve()), "image_size": options.image_size,
+              "epochs": options.epochs}  # fmt: skip
     rows: Rows = {}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for part in (WHOLE, *options.parts):
-            params = recipe | CHANGES.get(part, {}) | {"seed": seed}
-            case = {"photos": count, "data": str(options.data.resolve()), "image_size": options.image_size,
-                    "epochs": options.epochs, "params": params}  # fmt: skip
-            row = kept.get(case)
+        for name, changes in variants(options):
+            params = recipe | changes | {"seed": seed}
+            row = kept.get(common | {"params": params})
             if row is None:
-                only = json.dumps(settings | params)
-                arguments = as_arguments(replace(options, data=used.data), only=only, photos=None, keep=None)
+                arguments = as_arguments(options, only=json.dumps(settings | params), photos=None, keep=None)
                 row = json.loads(in_fresh_process(__file__, *arguments))
-                kept.add(case, row)
-            print(f"seed {seed} {part:14} val={row['val']:.4f} cpu={row['cpu']:.0f}", flush=True)
-            rows.setdefault(part, {})[seed] = row
-    return rows
+                kept.add(common | {"params": params}, row)
+            print(f"seed {seed} {name:18} val={row['val']:.4f} cpu={row['cpu']:.0f}", flush=True)
+            rows.setdefault(name, {})[seed] = row
+    return with_best_rate(options, rows)
+
+
+def variants(options: Options) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and changes of the whole recipe and of each recipe without a part; the optimizer comes with each rate."""
+    yield WHOLE, {}
+    for part in options.parts:
+        if part == OPTIMIZER:
+            yield from ((rate_name(rate), CHANGES[part] | {"learning_rate": rate}) for rate in options.rates)
+        else:
+            yield part, CHANGES[part]
+
+
+def rate_name(rate: float) -> str:
+    """The name of the recipe with the other optimizer at a learning rate."""
+    return f"{OPTIMIZER}_lr_{rate:g}"
+
+
+def with_best_rate(options: Options, rows: Rows) -> Rows:
+    """``rows``, of which those of the other optimizer are the ones at its best rate only."""
+    tried = {rate: rows[rate_name(rate)] for rate in options.rates if rate_name(rate) in rows}
+    if not tried:
+        return rows
+    best = tried[best_rate(OPTIMIZER, tried)]
+    others = {name: found for name, found in rows.items() if not name.startswith(f"{OPTIMIZER}_lr_")}
+    return {WHOLE: others.pop(WHOLE), OPTIMIZER: best, **others}
 
 
 def print_table(rows: Rows, epochs: int) -> None:

@@ -12,8 +12,10 @@
 "recipe": what `--space modern` starts from, without any search.
 "modern": the best trial of `tune_scratch.py --space modern`, one search per seed, with a time budget of the seconds
     of 8 trainings of the recipe, one trial at a time on as many threads. Its seconds are those of the whole command.
-"budget": the same with `tune_scratch.py --time-budget` alone, which plans the epochs and a last training itself.
-"plain_resnet": a ResNet-18 of timm with the usual script (benchmarks/plain_resnet.py), in float32.
+"budget": the same with `tune_scratch.py --time-budget` alone, which plans the epochs and a last training itself. The
+    command gets --threads cores, for its last training uses all cores that it sees.
+"plain_resnet": a ResNet-18 of timm with the usual script (benchmarks/plain_resnet.py), in float32; up to 64 px with the
+    first layers that are usual for CIFAR.
 
 All sides train on the same images. A fifth of the training photos validates, and the epoch with the best validation
 accuracy counts. The test split is not looked at without --test, which tests each training once, at that epoch; choose
@@ -40,7 +42,8 @@ from accuracy_table import Found, print_curve, print_table, result_line
 from kept_rows import KeptRows
 from measure import as_arguments, hardware, in_fresh_process
 from one_training import train, used_threads
-from photo_subset import link_first_photos
+from rates import best_rate
+from recipe_here import Images, recipe_params
 
 from inat.constants import CACHE_DIR
 
@@ -51,6 +54,7 @@ PUBLISHED: dict[str, Any] = {
     "filter_org": 1, "conv_layers": 5, "activation": "gelu", "dropout": 0.3, "batch_norm": True,
     "num_neurons_dense": 512, "learning_rate": 1e-4, "batch_size": 64, "use_augmentation": False,
 }  # fmt: skip
+PLAIN = {"cifar_stem_up_to": 64}  # as in plain_resnet.py; tells its kept results from those of another stem
 SEARCH_TRAININGS = 8  # of the recipe fit into the time of a search
 
 
@@ -100,7 +104,9 @@ def main() -> None:
     kept, found = KeptRows(options.keep), {}
     for count in options.photos or (0,):
         with tempfile.TemporaryDirectory() as folder:
-            found[count] = compare(with_photos(options, count, Path(folder)), options.data, count, kept)
+            images = images_of(options).first(count, Path(folder))
+            used = replace(options, data=images.data, cache_dir=images.cache_dir)
+            found[count] = compare(used, options.data, count, kept)
         print_table(found[count], count)
     if len(found) > 1:
         print_curve(found)
@@ -120,20 +126,12 @@ def check(options: Options) -> None:
         sys.exit("error: --whole leaves no images to choose a learning rate with; give one with --rates")
 
 
-def with_photos(options: Options, count: int, folder: Path) -> Options:
-    """The options for the first ``count`` photos, which are linked and decoded into ``folder``; 0 means all photos."""
-    if not count:
-        return replace(options, data=options.data.resolve())
-    data = link_first_photos(options.data.resolve(), count, folder / "photos")
-    return replace(options, data=data, cache_dir=folder / "cache")
-
-
 def compare(options: Options, source: Path, count: int, kept: KeptRows) -> Found:
     """The results of each side and seed with one number of photos; searches run last, as they need the recipe's time.
 
     ``source`` and ``count`` identify the photos in the results that are kept.
     """
-    recipe = recipe_params(options)
+    recipe = recipe_params(images_of(options), options.epochs, wanted="recipe" in options.sides)
     common = {"data": str(source.resolve()), "photos": count, "image_size": options.image_size,
               "epochs": options.epochs, "threads": options.threads, "test": options.test,
               "whole": options.whole}  # fmt: skip
@@ -145,8 +143,8 @@ def compare(options: Options, source: Path, count: int, kept: KeptRows) -> Found
     for side in (side for side in SEARCHES if side in options.sides):
         seconds = SEARCH_TRAININGS * statistics.median(row["seconds"] for row in found["recipe"].values())
         for seed in seeds(options)[: options.searches]:
-            case = common | {"kind": side, "params": recipe, "seed": seed}
-            found.setdefault(side, {})[seed] = measured(options, side, case, kept, budget=round(seconds))
+            case = common | {"kind": side, "params": recipe, "seed": seed, "budget": round(seconds)}
+            found.setdefault(side, {})[seed] = measured(options, side, case, kept)
     return {side: found[side] for side in options.sides}
 
 
@@ -165,7 +163,7 @@ def cases(options: Options, recipe: Mapping[str, Any]) -> Iterator[tuple[str, di
     for seed in seeds(options):
         for side in options.sides:
             if side == "plain_resnet":
-                yield side, {"kind": "plain", "params": {}, "seed": seed}
+                yield side, {"kind": "plain", "params": PLAIN, "seed": seed}
             for name, params in sides.get(side, []):
                 yield name, {"kind": "inat", "params": params, "seed": seed}
 
@@ -180,43 +178,20 @@ def choose_rate(options: Options, found: dict[str, dict[int, dict[str, Any]]]) -
     if options.whole:  # there is one rate
         found["published_lr"] = found[rate_name(options.rates[0])]
         return
-    means = {rate: statistics.mean(row["val"] for row in found[rate_name(rate)].values()) for rate in options.rates}
-    best = max(means, key=lambda rate: means[rate])
-    listed = ", ".join(f"{rate:g}: {mean:.4f}" for rate, mean in means.items())
-    print(f"published_lr has the learning rate {best:g} (validation accuracies {listed})")
+    best = best_rate("published_lr", {rate: found[rate_name(rate)] for rate in options.rates})
     found["published_lr"] = found[rate_name(best)]
 
 
-def recipe_params(options: Options) -> dict[str, Any]:
-    """The hyperparameters of the recipe for these images, which are decoded here; {} if no side needs them."""
-    from inat.config.trial import DataConfig
-    from inat.data.splits import load_splits
-
-    config = DataConfig(**data_settings(options))
-    splits = load_splits(config)
-    print(f"{len(splits.train)} training, {len(splits.val)} validation and {len(splits.test)} test images")
-    if "recipe" not in options.sides:
-        return {}
-    from inat.tuning.space.scratch_recipe import scratch_recipe
-
-    params = scratch_recipe(
-        image_size=options.image_size, images=len(splits.train), classes=len(splits.classes), epochs=options.epochs
-    )
-    print(f"recipe: {json.dumps(params)}")
-    return params
+def images_of(options: Options) -> Images:
+    """The images of every training."""
+    return Images(options.data, options.image_size, options.cache_dir, whole=options.whole)
 
 
-def data_settings(options: Options) -> dict[str, Any]:
-    """The settings of the images of every training."""
-    return {"data": str(options.data), "image_size": options.image_size, "cache_dir": str(options.cache_dir),
-            "train_on_val": options.whole}  # fmt: skip
-
-
-def measured(options: Options, name: str, case: Mapping[str, Any], kept: KeptRows, **more: Any) -> dict[str, Any]:
+def measured(options: Options, name: str, case: Mapping[str, Any], kept: KeptRows) -> dict[str, Any]:
     """The result of a case, from the file or from a training in a fresh process."""
     row = kept.get(case)
     if row is None:
-        only = json.dumps({"kind": case["kind"], "params": case["params"], "seed": case["seed"], **more})
+        only = json.dumps({key: case[key] for key in ("kind", "params", "seed", "budget") if key in case})
         row = json.loads(in_fresh_process(__file__, *as_arguments(options, only=only, photos=None, keep=None)))
         if options.whole:  # of images that were trained on
             row = {key: value for key, value in row.items() if key not in ("val", "curve")}
@@ -229,20 +204,22 @@ def measured(options: Options, name: str, case: Mapping[str, Any], kept: KeptRow
 def run(options: Options, case: Mapping[str, Any]) -> dict[str, Any]:
     """Run one training or search in this process."""
     if case["kind"] in SEARCHES:
-        from timed_search import search
+        from timed_search import on_cores, search
 
         given = ["--seed", case["seed"], "--image-size", options.image_size, "--cpus-per-trial", options.threads]
         if case["kind"] == "modern":
             given += ["--space", "modern", "--max-epochs", options.epochs, "--patience", options.epochs]
-        return search(options.data, options.cache_dir, case["budget"], given, options.test)
+        # The last training of a plan uses all cores that it sees.
+        with on_cores(options.threads if case["kind"] == "budget" else None):
+            return search(options.data, options.cache_dir, case["budget"], given, options.test)
     if case["kind"] == "plain":
         import plain_resnet
 
         from inat.config.trial import DataConfig
 
-        data = DataConfig(**data_settings(options))
+        data = DataConfig(**images_of(options).settings)
         return plain_resnet.train(data, options.epochs, case["seed"], options.threads, options.test)
-    settings = data_settings(options) | {"max_epochs": options.epochs, "patience": options.epochs}
+    settings = images_of(options).settings | {"max_epochs": options.epochs, "patience": options.epochs}
     return train(settings | case["params"] | {"seed": case["seed"]}, options.threads, options.test)
 
 

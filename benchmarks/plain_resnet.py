@@ -1,6 +1,6 @@
 """The usual script of the outside world: timm's ResNet-18, torchvision's transforms, a DataLoader, float32.
 
-Below 64 px the network begins as is usual for CIFAR: a 3x3 convolution of stride 1 and no max-pool. SGD with momentum
+Up to 64 px the network begins as is usual for CIFAR: a 3x3 convolution of stride 1 and no max-pool. SGD with momentum
 0.9, learning rate 0.1, weight decay 5e-4 and cosine; random crop with padding 4, flip, batches of 128. Photos are
 decoded in every epoch, by WORKERS processes. It trains on the same split as inat.
 """
@@ -25,7 +25,7 @@ from inat.data.splits import Assignment, assignment
 
 WORKERS = 2
 BATCH = 128
-SMALL = 64  # px; below it, timm's stem would leave few pixels
+SMALL = 64  # px; up to here, timm's stem for ImageNet would leave at most 16 x 16 pixels to the residual blocks
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
 
 
@@ -50,7 +50,7 @@ def network(image_size: int, classes: int) -> nn.Module:
     import timm
 
     net: Any = timm.create_model("resnet18", num_classes=classes)
-    if image_size < SMALL:
+    if image_size <= SMALL:
         net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         net.maxpool = nn.Identity()
     return net  # type: ignore[no-any-return]

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,23 @@ from processor_time import ProcessorTime
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = "study"
+
+
+@contextmanager
+def on_cores(count: int | None) -> Iterator[None]:
+    """Let this thread, and the commands that it starts meanwhile, use ``count`` of its cores; None means all of them.
+
+    Where the system cannot do that, as on macOS, all cores are used.
+    """
+    if count is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def search(data: Path, cache_dir: Path, budget: int, given: Sequence[object], test: bool) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from inat.finalize.candidates import (
     run_params,
 )
 from inat.finalize.checkpoints import sha256_of, write_checkpoint
-from inat.finalize.ensemble import make_ensemble
+from inat.finalize.ensemble import update_ensemble
 from inat.finalize.evaluation_file import Evaluation
 from inat.finalize.export import ONNX, PT2, export
 from inat.finalize.messages import (
@@ -94,9 +94,8 @@ def finalize(command: FinalizeCommand) -> None:
             _train(task, runs, task.wanted, console)
             candidates = rank_candidates(collect_candidates(runs, task.trials, command.seeds))
             metrics = write_model(task, candidates, runs, directory, console)
-            if command.ensemble:
-                metrics["ensemble"] = make_ensemble(task, candidates, runs, directory, metrics, console)
-                _write_record(directory, metrics)
+            metrics["ensemble"] = update_ensemble(task, candidates, runs, directory, metrics, console)
+            _write_record(directory, metrics)
         if command.ship:
             metrics["shipped"] = ship(task, metrics, candidates[0], directory, console)
         _write_record(directory, metrics)

@@ -12,13 +12,13 @@ import torch
 from analysis.terminal import PlainConsole
 from inat.constants import ENSEMBLE_DIR, MODEL_CKPT, TEST, TESTS_DIR
 from inat.data.splits import list_test_images
-from inat.errors import SearchError
+from inat.errors import DiskFullError, InatError, SearchError
 from inat.finalize.candidates import Candidate
 from inat.finalize.ensemble_members import cost_of, remove_members, write_members
 from inat.finalize.ensemble_pool import Scored, score_runs
 from inat.finalize.ensemble_section import in_words, scores_on_test, scores_on_validation
 from inat.finalize.evaluation_file import Evaluation, read_evaluation, write_evaluation
-from inat.finalize.messages import describe_ensemble
+from inat.finalize.messages import describe_ensemble, describe_no_ensemble, describe_removed_ensemble
 from inat.finalize.selection import Selection, mean_probabilities, select_greedily
 from inat.finalize.task import Task
 from inat.study.atomic_io import as_disk_full_error
@@ -27,6 +27,33 @@ from inat.training.evaluation import split_logits
 
 TINY = torch.finfo(torch.float32).tiny  # a probability of 0 has no logarithm
 COSTS = ("forward_passes", "parameters")
+
+
+def update_ensemble(
+    task: Task,
+    candidates: Sequence[Candidate],
+    runs: Study,
+    directory: Path,
+    metrics: dict[str, Any],
+    console: PlainConsole,
+) -> dict[str, Any] | None:
+    """The result of ``make_ensemble``; None, no members and a printed sentence if it cannot be made.
+
+    The model and what comes after the ensemble do not depend on it. With --no-ensemble, the section that ``metrics``
+    has stays, and members without a section are removed. Raises DiskFullError.
+    """
+    if not task.command.ensemble:
+        if not metrics["ensemble"] and remove_members(directory / ENSEMBLE_DIR):
+            console.print(describe_removed_ensemble())
+        return metrics["ensemble"] or None
+    try:
+        return make_ensemble(task, candidates, runs, directory, metrics, console)
+    except DiskFullError:
+        raise
+    except InatError as error:
+        remove_members(directory / ENSEMBLE_DIR)
+        console.print(describe_no_ensemble(str(error)))
+        return None
 
 
 def make_ensemble(
@@ -61,13 +88,15 @@ def make_ensemble(
     if len(selection.counts) == 1:
         remove_members(folder)
     else:
-        members = write_members(task, scored, selection, folder)
         model = read_evaluation(directory / TESTS_DIR / f"{metrics['model']['trained_sha256']}.npz")
+        # Before the members are listed: inat.predict shall not use an ensemble without a score.
+        test = scores_on_test(_test_once(scored, selection, directory), model)
+        members = write_members(task, scored, selection, folder)
         section |= {
             "members": members,
             "cost": {name: sum(member[name] for member in members) for name in COSTS},
             "model_cost": cost_of(directory / MODEL_CKPT),
-            "test": scores_on_test(_test_once(scored, selection, directory), model),
+            "test": test,
         }
     section["in_words"] = in_words(section, objective)
     console.print(describe_ensemble(section))

@@ -53,10 +53,12 @@ def _known_members(listing: Path) -> dict[str, Member]:
         return {}
 
 
-def remove_members(folder: Path) -> None:
-    """Remove the ensemble that an earlier call chose among other runs; files of the user stay."""
+def remove_members(folder: Path) -> bool:
+    """Remove the ensemble that an earlier call chose; files of the user stay. Returns whether there was one."""
+    existed = (folder / ENSEMBLE_JSON).exists()
     (folder / ENSEMBLE_JSON).unlink(missing_ok=True)
     _remove_others(folder, set())
+    return existed
 
 
 def _remove_others(folder: Path, kept: set[str]) -> None:

@@ -1,6 +1,7 @@
 """The runs that may become members of an ensemble, with their outputs on the validation split."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from analysis.terminal import PlainConsole
 from inat.config.trial import DataConfig
-from inat.constants import BEST_CKPT, VAL, VALIDATION_DIR
+from inat.constants import BEST_CKPT, CHECKPOINTS_DIR, VAL, VALIDATION_DIR
 from inat.errors import StudyError
 from inat.finalize.candidates import Candidate
 from inat.finalize.checkpoints import sha256_of
@@ -21,6 +22,8 @@ from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.training.evaluation import split_logits
+
+SHA256_NAME = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,9 @@ def score_runs(
     A single run makes no ensemble, so it is not evaluated.
     """
     found = [(c.trial, run, runs.checkpoint_dir(run.trial_id) / BEST_CKPT) for c in candidates for run in c.runs]
+    for _, run, checkpoint in found:
+        if not checkpoint.exists():
+            console.print(describe_left_out(run, f"{checkpoint} does not exist"))
     found = [one for one in found if one[2].exists()]
     if len(found) < 2:
         return []
@@ -67,7 +73,17 @@ def score_runs(
                 console.print(describe_left_out(run, str(error)))
             else:
                 scored.append(Scored(trial, run, checkpoint, data, validation))
+    _remove_others(folder, {one.validation.model for one in scored}, runs)
     return scored
+
+
+def _remove_others(folder: Path, used: Collection[str], runs: Study) -> None:
+    """Remove the outputs of checkpoints that no run has any more; with many images and classes they are large."""
+    others = {path.stem: path for path in folder.glob("*.npz") if SHA256_NAME.fullmatch(path.stem)}
+    if others.keys() - used:
+        known = map(sha256_of, (runs.directory / CHECKPOINTS_DIR).glob(f"*/{BEST_CKPT}"))
+        for model in others.keys() - {*used, *known}:
+            others[model].unlink()
 
 
 def _validate_once(checkpoint: Path, folder: Path, data: DataConfig) -> Evaluation:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Column, Table
 
 from analysis.test_scores import accuracy_interval, describe_calibration
-from inat.constants import CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT
+from inat.constants import CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT, TIME_PLAN
 from inat.finalize.candidates import Candidate
 from inat.finalize.retrain import RunSource
 from inat.finalize.task import Task
@@ -25,10 +25,11 @@ def describe_task(task: Task, runs: Study) -> str:
     progress = f" ({ended} of {total} runs already ended)" if ended else ""
     unfinished = len(study.unfinished())
     ignored = f"; {_count(unfinished, 'unfinished trial')} ignored" if unfinished else ""
+    why = ", as in the last training" if TIME_PLAN in study.info else ""
     return (
         f"study   {study.directory}: {_count(len(study.ended()), 'ended trial')}{ignored}\n"
         f"top     {_count(len(task.trials), 'configuration')} x {_count(command.seeds, 'seed')}{progress}, up to "
-        f"{_count(task.config.max_epochs, 'epoch')}\n"
+        f"{_count(task.config.max_epochs, 'epoch')}{why}\n"
         f"data    {task.config.data}: {len(splits.classes)} classes\n"
         f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test"
     )
@@ -92,6 +93,19 @@ def describe_ensemble(section: dict[str, Any]) -> str:
 def describe_left_out(run: Trial, reason: str) -> str:
     """Why a run cannot be a member of the ensemble."""
     return f"run {run.trial_id} is left out of the ensemble: {reason}"
+
+
+def describe_no_ensemble(reason: str) -> str:
+    """Why there is no ensemble; the model does not depend on it."""
+    return f"\nensemble\n        none: {reason}"
+
+
+def describe_removed_ensemble() -> str:
+    """That the ensemble of an earlier call is gone."""
+    return (
+        "removed the ensemble: it was chosen beside another model; run the command without --no-ensemble to choose a "
+        "new one"
+    )
 
 
 def describe_shipping(epochs: int) -> str:

@@ -11,9 +11,10 @@ import tyro
 from inat.config.finetune import FinetuneConfig
 from inat.config.resume import check_named, trusted
 from inat.config.search import SearchConfig
-from inat.config.validation import positive_errors, raise_if_any
+from inat.config.validation import expanded, positive_errors, raise_if_any
 from inat.constants import SEARCH_KIND
 from inat.errors import StudyError
+from inat.finalize.planned_epochs import planned_epochs
 
 KINDS = {kind.KIND: kind for kind in (SearchConfig, FinetuneConfig)}
 # Options that replace the study's value if they are given: where files are, and how many runs train at a time.
@@ -68,8 +69,9 @@ class FinalizeCommand:
 def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> SearchConfig:
     """The study's configuration, changed so that only ``patience`` can stop a run before its last epoch.
 
-    ``info`` is the content of study.json. Raises StudyError if its kind of search is unknown or only study.json names a
-    folder to write to, ConfigError if an option is invalid.
+    In a study with a time plan, a run has the epochs of the last training, and nothing stops it. ``info`` is the
+    content of study.json. Raises StudyError if its kind of search is unknown or only study.json names a folder to write
+    to, ConfigError if an option is invalid.
     """
     kind = KINDS.get(info.get(SEARCH_KIND, SearchConfig.KIND))
     if kind is None:
@@ -84,11 +86,14 @@ def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> Sear
         changes.pop("weights_dir", None)
     if command.data is not None:
         changes["data"] = command.data
+    planned = planned_epochs(expanded(command.study), info)
+    epochs = planned or stored.max_epochs
     return dataclasses.replace(
         stored,
         **{"address": None, **changes},
         # The first rung is the last epoch, so ASHA stops nothing.
-        grace_period=stored.max_epochs,
+        max_epochs=epochs, grace_period=epochs,
+        patience=stored.patience if planned is None else max(planned, stored.patience),
         # Its seeds are the repeats, and one model is to be trained on as many images as possible.
         folds=1, repeats=1,
         # These settings end a search or add records to it; a retraining needs none of them.

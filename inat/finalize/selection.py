@@ -14,8 +14,8 @@ from torch import Tensor
 from inat.config.objective import Objective
 from inat.constants import VAL_LOSS
 from inat.models.validation_scores import ValidationScores
+from inat.training.ensemble import MAX_MEMBERS
 
-MAX_MEMBERS = 5  # each costs a forward pass per image
 MAX_PICKS = 20  # a model picked twice has twice the weight: steps of 1/20 are fine enough
 LOSS_DIGITS = 4  # a smaller gain of the cross entropy is none
 

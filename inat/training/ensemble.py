@@ -17,6 +17,7 @@ from inat.errors import StudyError
 from inat.training.inference import Images, Model, open_model
 
 FORMAT = 1  # of ENSEMBLE_JSON
+MAX_MEMBERS = 5  # each costs a forward pass per image
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _members(file: Path) -> list[tuple[str, float]]:
     try:
         content: dict[str, Any] = read_json(file)
         members = [(str(member["file"]), float(member["weight"])) for member in content["members"]]
-        names = all(Path(name).name == name for name, _ in members)
+        names = all(Path(name).name == name and Path(name).suffix == ".ckpt" for name, _ in members)
         usable = members and names and all(0 < weight < math.inf for _, weight in members)
         newer = content["format"] != FORMAT
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -105,4 +106,6 @@ def _members(file: Path) -> list[tuple[str, float]]:
     if newer or not usable:
         why = "another version of this program wrote it" if newer else "its members have no names or no weights"
         raise StudyError(f"{file} cannot be used: {why}; run inat.finalize again")
+    if len(members) > MAX_MEMBERS:
+        raise StudyError(f"{file} has {len(members)} members, more than {MAX_MEMBERS}; run inat.finalize again")
     return members

@@ -1,20 +1,17 @@
-import importlib
 import json
-import sys
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from benchmarks.kept_rows import KeptRows
-from tests.paths import ROOT
 
 
 @pytest.fixture
-def accuracy(monkeypatch):
+def accuracy(benchmark, monkeypatch):
     """The benchmark with trainings that take no time: a learning rate of 1e-3 is the best for validation, not test."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    before = set(sys.modules)
-    module = importlib.import_module("accuracy")
+    module = benchmark("accuracy")
     module.ran = []
 
     def train(script, *arguments):
@@ -25,11 +22,8 @@ def accuracy(monkeypatch):
         return json.dumps({"val": good, "test": 1 - good, "seconds": 10.0 * case["seed"], "cpu": 10.0})
 
     monkeypatch.setattr(module, "in_fresh_process", train)
-    monkeypatch.setattr(module, "recipe_params", lambda options: {"width": 16})
-    yield module
-    for name in set(sys.modules) - before:
-        if (ROOT / "benchmarks" / f"{name}.py").exists():
-            del sys.modules[name]
+    monkeypatch.setattr(module, "recipe_params", lambda *_, **__: {"width": 16})
+    return module
 
 
 def compare(accuracy, kept, **changes):
@@ -47,6 +41,31 @@ def test_search_gets_the_time_of_eight_trainings_of_the_recipe(accuracy):
     found = compare(accuracy, KeptRows(None), sides=("recipe", "modern"), searches=1)
     assert [case["budget"] for case in accuracy.ran if case["kind"] == "modern"] == [160]  # 8 times the median of 20
     assert list(found["modern"]) == [1]
+
+
+def test_a_search_in_another_time_is_not_the_same(accuracy, tmp_path):
+    for seeds, budgets in ((1, [80]), (1, []), (3, [160])):  # the recipe takes 10, 20 and 30 seconds
+        accuracy.ran = []
+        options = accuracy.Options(data=Path("photos"), seeds=seeds, sides=("recipe", "modern"), searches=1)
+        accuracy.compare(options, Path("photos"), 0, KeptRows(tmp_path / "rows.jsonl"))
+        assert [case["budget"] for case in accuracy.ran if case["kind"] == "modern"] == budgets
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system gives all cores to every process")
+def test_a_planned_search_sees_as_many_cores_as_the_other_sides_have_threads(accuracy, benchmark, monkeypatch):
+    seen, before = [], os.sched_getaffinity(0)
+
+    def run(command, **_):
+        seen.append(len(os.sched_getaffinity(0)))
+        return subprocess.CompletedProcess(command, 1, "", "")
+
+    monkeypatch.setattr(benchmark("timed_search").subprocess, "run", run)
+    options = accuracy.Options(data=Path("photos"), threads=1)
+    for kind in ("budget", "modern"):
+        with pytest.raises(SystemExit):
+            accuracy.run(options, {"kind": kind, "params": {}, "seed": 1, "budget": 80})
+    assert seen == [1, len(before)]
+    assert os.sched_getaffinity(0) == before
 
 
 def test_interrupted_benchmark_continues(accuracy, tmp_path):

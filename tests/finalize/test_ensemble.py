@@ -4,20 +4,26 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from analysis.terminal import PlainConsole
 from inat.config.trial import DataConfig
-from inat.constants import COMPLETED
+from inat.constants import COMPLETED, TEST
 from inat.data.splits import load_splits
-from inat.errors import StudyError
+from inat.errors import SearchError, StudyError
 from inat.finalize import command as commands
 from inat.finalize import ensemble as ensembles
+from inat.finalize import ensemble_pool as pools
+from inat.finalize.candidates import Candidate
 from inat.finalize.command import finalize
 from inat.finalize.options import FinalizeCommand
 from inat.finalize.selection import Selection
 from inat.models import own_code
+from inat.study.study import Study
 from inat.training.ensemble import open_ensemble
 from inat.training.inference import open_model
 from inat.tuning.own_model import model_info
@@ -124,8 +130,73 @@ def test_runs_without_a_usable_checkpoint_are_left_out(sizes_study, trainer, no_
     (final / "retraining/checkpoints" / damaged / "best.ckpt").write_bytes(b"no checkpoint")
     capsys.readouterr()
     finalize(command(sizes_study))
-    assert f"run {damaged} is left out of the ensemble: " in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"run {damaged} is left out of the ensemble: " in printed
+    assert f"run {missing} is left out of the ensemble: " in printed
     assert metrics_of(sizes_study)["ensemble"]["pool"] == 2
+
+
+def test_an_ensemble_that_cannot_be_tested_costs_nothing_else(
+    sizes_study, trainer, no_export, choice, monkeypatch, capsys
+):
+    def ship(*_):
+        shipped.append(True)
+        return {"file": "shipped.ckpt"}
+
+    def split_logits(checkpoint, split, data):
+        if split == TEST:
+            raise SearchError("the ensemble has no score")
+        return real(checkpoint, split, data)
+
+    shipped, real = [], pools.split_logits
+    monkeypatch.setattr(commands, "ship", ship)
+    monkeypatch.setattr(commands, "model_card", lambda metrics: "")
+    monkeypatch.setattr(ensembles, "split_logits", split_logits)
+    finalize(command(sizes_study, ship=True))
+    assert shipped
+    assert metrics_of(sizes_study)["ensemble"] is None
+    assert not list((sizes_study / "final").glob("ensemble/*"))  # nothing for inat.predict
+    assert "none: the ensemble has no score" in capsys.readouterr().out
+
+    # The same command tries again. Without the option, the ensemble of another model goes.
+    monkeypatch.setattr(ensembles, "split_logits", real)
+    finalize(command(sizes_study))
+    final, metrics = sizes_study / "final", metrics_of(sizes_study)
+    assert metrics["ensemble"]["test"]
+    (final / "metrics.json").write_text(json.dumps(metrics | {"model": metrics["model"] | {"trained_sha256": "0"}}))
+    finalize(command(sizes_study, ensemble=False))
+    assert metrics_of(sizes_study)["ensemble"] is None
+    assert "removed the ensemble: it was chosen beside another model" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(StudyError, match="has no ensemble"):
+        open_ensemble(sizes_study)
+
+
+def test_outputs_of_runs_that_are_gone_are_removed(tmp_path, monkeypatch):
+    def split_logits(checkpoint, split, data):
+        return SimpleNamespace(logits=torch.zeros(4, 2), labels=torch.zeros(4, dtype=torch.long), arithmetic="")
+
+    def scored(*chosen) -> int:
+        candidates = [Candidate(run, (run,), 1) for run in chosen]
+        return len(pools.score_runs(task, candidates, runs, tmp_path, PlainConsole()))
+
+    monkeypatch.setattr(pools, "split_logits", split_logits)
+    task = SimpleNamespace(test_data=lambda trial: None)
+    runs = Study.create(tmp_path / "retraining", {"config": {}})
+    first, second, third = (runs.add_trial({"number": number}) for number in range(3))
+    for run in (first, second, third):
+        checkpoint = runs.checkpoint_dir(run.trial_id) / "best.ckpt"
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.write_text(run.trial_id)
+    folder = tmp_path / "validation"
+    assert scored(first, second, third) == len(list(folder.iterdir())) == 3
+    (folder / "mine.npz").touch()
+    assert scored(first, second) == 2
+    assert len(list(folder.iterdir())) == 4  # the third run still exists
+    shutil.rmtree(runs.checkpoint_dir(third.trial_id))
+    assert scored(first, second) == 2
+    assert len(list(folder.iterdir())) == 3
+    assert (folder / "mine.npz").exists()
+    runs.close()
 
 
 def test_networks_of_the_user_can_be_members(tmp_path, digits_config, trainer, no_export, choice, monkeypatch):

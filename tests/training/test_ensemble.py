@@ -78,12 +78,20 @@ def test_the_ensemble_is_found_in_a_study_and_in_its_final_directory(final, tmp_
         ('{"format": 1, "members": []}', "cannot be used: its members have no names or no weights; run"),
         ('{"format": 1, "members": [{"file": "t0001.ckpt", "weight": 0}]}', "have no names or no weights"),
         ('{"format": 1, "members": [{"file": "../model.ckpt", "weight": 1}]}', "have no names or no weights"),
+        ('{"format": 1, "members": [{"file": "..", "weight": 1}]}', "have no names or no weights"),
+        ('{"format": 1, "members": [{"file": "model.py", "weight": 1}]}', "have no names or no weights"),
         ('{"format": 1, "members": [{"file": "t0009.ckpt", "weight": 1}]}', r"t0009.ckpt does not exist"),
     ],
 )
 def test_a_damaged_list_of_members_is_one_sentence(final, text, message):
     (final / "ensemble/ensemble.json").write_text(text)
     with pytest.raises(StudyError, match=message):
+        open_ensemble(final)
+
+
+def test_an_ensemble_of_many_members_is_refused(final):
+    write_listing(final / "ensemble", [("t0001.ckpt", 0.1)] * 6)
+    with pytest.raises(StudyError, match=r"ensemble.json has 6 members, more than 5; run inat.finalize again"):
         open_ensemble(final)
 
 
