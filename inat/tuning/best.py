@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,10 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Weights, the ``trial`` that trained them, and the id of the trial of the search that it is or repeats."""
+    """Weights, the ``trial`` that trained them, and id and name of the trial of the search that it is or repeats."""
 
     trial_id: str
+    name: str
     trial: Trial
     weights: Path
     last: bool = False
@@ -69,8 +70,9 @@ def best_model(journal: Journal, directory: Path) -> Model | None:
         assert best.best_value is not None
         assert last.trial.best_value is not None
         if journal.objective.reaches(last.trial.best_value, best.best_value):
-            return last
-    return Model(best.trial_id, best, directory / CHECKPOINTS_DIR / best.trial_id / BEST_CKPT)
+            repeated = journal.trials.get(last.trial_id)
+            return last if repeated is None else replace(last, name=repeated.name)
+    return Model(best.trial_id, best.name, best, directory / CHECKPOINTS_DIR / best.trial_id / BEST_CKPT)
 
 
 def last_training(directory: Path) -> Model | None:
@@ -82,11 +84,11 @@ def last_training(directory: Path) -> Model | None:
     if trial is None or not isinstance(repeated, str):
         return None
     weights = folder / CHECKPOINTS_DIR / trial.trial_id / BEST_CKPT
-    return Model(repeated, trial, weights, last=True) if is_intact(weights) else None
+    return Model(repeated, trial.name, trial, weights, last=True) if is_intact(weights) else None
 
 
-def write_best(study: Study, *, named: bool = True) -> Trial | None:
-    """Write the configuration and the weights of the best trial into the study directory, and return the trial.
+def write_best(study: Study, *, named: bool = True) -> Model | None:
+    """Write the configuration and the weights of the best model into the study directory, and return the model.
 
     If the last training of a study with a time plan is at least as good, its weights and values are written instead.
     Both files are of the same trial: a trial whose weights are missing or damaged is skipped if another trial has
@@ -95,24 +97,22 @@ def write_best(study: Study, *, named: bool = True) -> Trial | None:
     study.json; else it is not used. Returns None if no trial has a result yet. Raises DiskFullError, and StudyError if
     the frozen stages cannot be found; best.json is then written without best.ckpt.
     """
-    best = best_with_weights(study, study.directory)
-    if best is None:
-        return None
     model = best_model(study, study.directory)
-    assert model is not None
+    if model is None:
+        return None
     trained = model.trial
     content: dict[str, Any] = {
-        TRIAL_ID: model.trial_id, NAME: best.name if model.trial_id == best.trial_id else trained.name,
+        TRIAL_ID: model.trial_id, NAME: model.name,
         study.objective.best_column: trained.best_value, EPOCHS: trained.epochs, "params": trained.params,
     }  # fmt: skip
     if model.last:
         content[LAST_TRAINING] = True
-    elif best.folded:
-        content |= {STANDARD_ERROR: best.standard_error, FOLD_VALUES: best.fold_values}
+    elif trained.folded:
+        content |= {STANDARD_ERROR: trained.standard_error, FOLD_VALUES: trained.fold_values}
     written = read_best(study.directory)
     weights, target = model.weights, study.directory / BEST_CKPT
     if {name: written.get(name) for name in content} == content and is_as_written(target, written):
-        return best
+        return model
     try:
         if is_intact(weights):
             folder = study.info["config"].get("weights_dir") if named else ""
@@ -129,7 +129,7 @@ def write_best(study: Study, *, named: bool = True) -> Trial | None:
     if {name: written.get(name) for name in content} == content and TEST in written:
         content[TEST] = written[TEST]  # of the same weights
     _write(study, content)
-    return best
+    return model
 
 
 def best_with_weights(journal: Journal, directory: Path) -> Trial | None:

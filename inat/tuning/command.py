@@ -38,7 +38,7 @@ from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning import search
 from inat.tuning.announced_cost import describe_cost
-from inat.tuning.best import best_model, evaluate_best_on_test, last_training, write_best
+from inat.tuning.best import Model, best_model, evaluate_best_on_test, last_training, write_best
 from inat.tuning.budget.asked import begin_if_asked
 from inat.tuning.budget.clock import Clock, last_is_left
 from inat.tuning.describe_data import describe_images, describe_times
@@ -113,7 +113,7 @@ def search_and_report(config: SearchConfig, *, planned_from: float | None = None
         _discard_if_empty(config, study)
 
 
-def end_within(clock: Clock, config: SearchConfig, study: Study, limit: str, console: PlainConsole) -> Trial | None:
+def end_within(clock: Clock, config: SearchConfig, study: Study, limit: str, console: PlainConsole) -> Model | None:
     """Train the best configuration of a planned search once more, and choose between the two; None without a result.
 
     Raises KeyboardInterrupt if the user interrupts the training; --resume continues it.
@@ -239,20 +239,21 @@ def describe_failure(study: Study) -> str:
     return f"no trial in {study.directory} has a result{first}; see {ERRORS_DIR}/ there{_retry_hint(study)}"
 
 
-def describe_result(study: Study, best: Trial, seconds: float) -> str:
-    """Describe the result of a search and the files that hold it."""
+def describe_result(study: Study, best: Model, seconds: float) -> str:
+    """Describe the result of a search, which is the model in best.ckpt, and the files that hold it."""
     states = [trial.state for trial in study.ended()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in (COMPLETED, STOPPED, FAILED))
-    params = ", ".join(f"{name} {value}" for name, value in active_params(best.params).items())
+    params = ", ".join(f"{name} {value}" for name, value in active_params(best.trial.params).items())
     objective = study.objective
     names = (BEST_CKPT, TRIALS_CSV, HISTORY_CSV, STUDY_DB, ERRORS_DIR)
     files = [name for name in names if (study.directory / name).exists()]
     return (
         f"\ntrials  {counts} in {seconds:.0f} s\n"
         f"study   {study.directory}: {', '.join(files)}\n"
-        f"best    {best.trial_id} {best.name}\n"
+        f"best    {best.trial_id} {best.name}{', trained again' if best.last else ''}\n"
         f"        {params}\n"
-        f"val     {describe_value(study, best)} in {counted(best.epochs, 'epoch')}{beside(study.info, objective)}"
+        f"val     {describe_value(study, best.trial)} in {counted(best.trial.epochs, 'epoch')}"
+        f"{beside(study.info, objective)}"
         f"{_retry_hint(study)}"
     )
 

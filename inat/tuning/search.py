@@ -179,7 +179,7 @@ def run(
             pass  # a driver that was killed at the very end may not have written the last trials
         return Outcome(study, interrupted=False, limit=limits.reason, seconds=0.0, slots=None)
     loggers = background_loggers(config, study, searcher)
-    spec = RunSpec(config, study, searcher, scheduler, wanted, objective)
+    spec = RunSpec(config, study, searcher, scheduler, wanted, objective, space.keys())
     result = run_trials(
         spec,
         limits,

@@ -156,3 +156,13 @@ def test_a_last_training_without_weights_is_left_out(study):
     last_training(study, 0.9, weights=False)
     write_best(study)
     assert read_best(study.directory)["best_val_acc"] == 0.7
+
+
+def test_the_model_that_was_written_is_returned(study):
+    end(study, 0.7, weights=True)
+    assert write_best(study).trial.best_value == 0.7
+    last_training(study, 0.8)
+    for _ in range(2):  # written, and as written
+        model = write_best(study)
+        assert (model.trial_id, model.name, model.trial.params) == ("t0000", study.trials["t0000"].name, {"x": 0.8})
+        assert model.last

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from inat.config.durations import seconds_of
 from inat.config.search import SearchConfig
-from inat.constants import LAST_DIR, SECONDS, STUDY_JSON, TIME_PLAN
+from inat.constants import FAILED, LAST_DIR, SECONDS, STUDY_JSON, TIME_PLAN
 from inat.study.journal import Journal
 from inat.study.study import Study
 from inat.study.trial import Trial
@@ -67,7 +67,12 @@ def last_is_left(clock: Clock | None, study: Study) -> bool:
     if clock is None or not clock.plan.searches:
         return False
     directory = study.directory / LAST_DIR
-    return not (directory / STUDY_JSON).exists() or not Journal.read(directory).ended()
+    return not (directory / STUDY_JSON).exists() or not has_result(Journal.read(directory))
+
+
+def has_result(last: Journal) -> bool:
+    """Whether a last training has ended other than by failing."""
+    return any(trial.state != FAILED for trial in last.ended())
 
 
 def trained_seconds(journal: Journal) -> float:

@@ -14,6 +14,7 @@ from analysis.wording import counted
 from inat.config.search import SearchConfig
 from inat.constants import (
     CLASS_COUNTS,
+    ERRORS_DIR,
     FAILED,
     JOURNAL,
     LAST_DIR,
@@ -32,14 +33,15 @@ from inat.study.trial import Trial
 from inat.tuning.best import LAST_OF
 from inat.tuning.budget import rules
 from inat.tuning.budget.begin import alone
-from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, epoch_seconds
+from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, epoch_seconds, has_result
 from inat.tuning.provenance import study_info
 from inat.tuning.rules import RULES
 from inat.tuning.runner import Objective, PrintLine, RunSpec, restored_scheduler, run_trials
 from inat.tuning.space import backbone_checks, presets
-from inat.tuning.worker.trainable import KNOWN_EPOCHS, SEED, THRESHOLD, run_trial
+from inat.tuning.space.names import hyperparameters
+from inat.tuning.worker.trainable import FINGERPRINT, KNOWN_EPOCHS, SEED, THRESHOLD, run_trial
 
-PARAMS = "params"  # in study.json of the last training: its hyperparameters
+DATA = "data"  # in study.json: which photos
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,10 @@ class Choice:
 
 
 class OneTraining:
-    """A TrialSource with a single configuration."""
+    """A TrialSource with a single configuration, tried again as a new trial if it has failed."""
 
-    def __init__(self, study: Study, params: Mapping[str, Any]) -> None:
-        self._study, self._params = study, dict(params)
+    def __init__(self, study: Study, params: Mapping[str, Any], seed: int) -> None:
+        self._study, self._params, self._seed = study, dict(params), seed
 
     def next_trial_id(self) -> str:
         """See TrialSource."""
@@ -65,7 +67,9 @@ class OneTraining:
         """See TrialSource."""
         unfinished = self._study.unfinished()
         trial = unfinished[0] if unfinished else self._study.add_trial(self._params)
-        return trial.params | {TRIAL_ID: trial_id, THRESHOLD: None, KNOWN_EPOCHS: trial.known_epochs}
+        return trial.params | {
+            TRIAL_ID: trial_id, SEED: self._seed, THRESHOLD: None, KNOWN_EPOCHS: trial.known_epochs,
+        }  # fmt: skip
 
     def requeue_unfinished(self) -> Self:
         """See TrialSource."""
@@ -105,13 +109,13 @@ def train_last(
 ) -> bool:
     """Train the best configuration of ``study`` again until ``clock`` says that the time is over; False after Ctrl-C.
 
-    A training that an earlier call began goes on; one that has ended is not repeated.
+    A training that an earlier call began goes on, one that failed begins again, and one that has ended is not repeated.
     """
     last = _opened(study) or _created(config, study, clock, print_line)
     if last is None:
         return True
     try:
-        return _run(config, last, clock, objective, print_line, on_forced_exit)
+        return _run(config, study, last, clock, objective, print_line, on_forced_exit)
     finally:
         last.close()
 
@@ -159,43 +163,70 @@ def _options(config: SearchConfig, epochs: int, cores: int) -> SearchConfig:
 
 
 def _info(options: SearchConfig, study: Study, trial: Trial) -> dict[str, Any]:
-    data = inspect_data(options.data_config())
-    kept = {name: study.info[name] for name in (CLASS_COUNTS, RULES, backbone_checks.WEIGHTS) if name in study.info}
-    # The recipe has its own batch size for more epochs.
-    recipe = trial.params == study.info.get(RECIPE_PARAMS)
-    params = presets.recipe_of(options, data) if recipe else trial.params
-    return study_info(options, {}, data) | kept | {LAST_OF: trial.trial_id, PARAMS: params}
+    names = (DATA, CLASS_COUNTS, RULES, backbone_checks.WEIGHTS)
+    kept = {name: study.info[name] for name in names if name in study.info}
+    return study_info(options, {}, inspect_data(options.data_config())) | kept | {LAST_OF: trial.trial_id}
+
+
+def _params(options: SearchConfig, study: Study, trial: Trial) -> dict[str, Any]:
+    """The hyperparameters of ``trial``; those of the recipe for the epochs of ``options`` if it had the recipe's."""
+    if trial.params != study.info.get(RECIPE_PARAMS):
+        return trial.params
+    return presets.recipe_of(options, inspect_data(options.data_config()))
 
 
 def _run(
     config: SearchConfig,
+    study: Study,
     last: Study,
     clock: Clock,
     objective: Objective,
     print_line: PrintLine,
     on_forced_exit: Callable[[str], object],
 ) -> bool:
-    if last.ended():
+    if has_result(last):
         return True
-    options = _options(config, _epochs_of(last), clock.plan.cores)
-    source = OneTraining(last, last.info[PARAMS] | {SEED: options.seed})
+    trial, epochs = _began_as(study, last)
+    if last.ended() and clock.last_ends <= time.monotonic():
+        print_line("last    not trained: its time is over")
+        return True
+    options = _options(config, epochs, clock.plan.cores)
+    source = OneTraining(last, _params(options, study, trial), options.seed)
     limits = StopAtDeadline(last, clock.last_ends)
-    spec = RunSpec(options, last, source, restored_scheduler(options, last), 1, objective)
+    scheduler = restored_scheduler(options, last)
+    names = hyperparameters(study.info["space"], options)
+    spec = RunSpec(options, last, source, scheduler, last.num_ended + 1, objective, names)
     result = run_trials(spec, limits, print_line=print_line, on_forced_exit=on_forced_exit)
-    if limits.reason and not result.interrupted:
+    if result.interrupted:
+        return False
+    if limits.reason:
         _end_at_deadline(last, print_line)
-    return not result.interrupted
+    elif not has_result(last):
+        error = last.ended()[-1].error if last.ended() else ""
+        print_line(
+            f"last    failed{error and ': '}{error}; see {last.directory / ERRORS_DIR}, --resume trains it again"
+        )
+    return True
 
 
-def _epochs_of(last: Study) -> int:
-    """The epochs of a last training. Nothing else is taken from its study.json, which somebody may have changed."""
-    epochs, params = last.info.get("config", {}).get("max_epochs"), last.info.get(PARAMS)
-    if not isinstance(epochs, int) or epochs < 1 or not isinstance(params, dict):
+def _began_as(study: Study, last: Study) -> tuple[Trial, int]:
+    """The trial of ``study`` that ``last`` repeats, and its epochs.
+
+    Nothing else is taken from its study.json, which somebody may have changed. Its trials have no hyperparameter that
+    the search of ``study`` could not choose.
+    """
+    epochs, data, repeated = last.info["config"].get("max_epochs"), last.info.get(DATA), last.info.get(LAST_OF)
+    same = isinstance(data, dict) and data.get(FINGERPRINT) == study.info[DATA][FINGERPRINT]
+    chosen = study.info["space"].keys() | {SEED}
+    fits = all(trial.params.keys() <= chosen for trial in last.unfinished())
+    trial = study.trials.get(repeated) if isinstance(repeated, str) else None
+    if trial is None or type(epochs) is not int or epochs < 1 or not same or not fits:
         raise StudyError(f"{last.directory} is damaged; remove it, and --resume of its study trains it again")
-    return epochs
+    return trial, epochs
 
 
 def _end_at_deadline(last: Study, print_line: PrintLine) -> None:
     for trial in last.unfinished():
         last.end_trial(trial.trial_id, STOPPED if trial.history else FAILED, TIME_OVER)
-        print_line(f"last    stopped after {counted(trial.epochs, 'epoch')}: {TIME_OVER}; its best epoch counts")
+        done = f"{counted(trial.epochs, 'epoch')}: {TIME_OVER}; its best epoch counts"
+        print_line(f"last    stopped {f'after {done}' if trial.history else f'before its first epoch: {TIME_OVER}'}")

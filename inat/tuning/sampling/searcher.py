@@ -42,8 +42,9 @@ from inat.tuning.worker.trainable import KNOWN_EPOCHS, SEED, THRESHOLD
 # filter, every fourth suggestion on recorded curves was a repetition.
 MAX_SUGGESTIONS = 2
 # With a time to keep: suggestions too long for it before the search ends. A network that is too long says little about
-# the next one, which may be small.
+# the next one, which may be small. Suggestions that have been tried say nothing about the time.
 MAX_TOO_LONG = 8
+MAX_TRIED = 8  # of those; then every configuration of the space has been tried, and one is tried again
 DIRECTIONS = {"max": "maximize", "min": "minimize"}  # of Optuna, by the mode of the objective
 
 
@@ -149,12 +150,16 @@ class BudgetAwareOptunaSearch(Searcher):
         """A new trial that ends in time, of --start-from or else of the sampler; None if there is none."""
         number = len(self.study.trials)
         start_from = self._start_from[number : number + 1]
-        for attempt in range(0 if self.declined else MAX_TOO_LONG):
+        too_long = tried = 0
+        while not self.declined and too_long < MAX_TOO_LONG:
+            attempt = too_long + tried
             fixed = start_from[attempt] if attempt < len(start_from) else None
             asked = self._ask(attempt) if fixed is None else self._ask_for(fixed)
-            if (fixed is not None or not self._was_tried(asked.params)) and affordable(asked.params):
+            repeated = fixed is None and tried < MAX_TRIED and self._was_tried(asked.params)
+            if not repeated and affordable(asked.params):
                 return self._record(trial_id, asked)
             self.optuna_study.tell(asked, state=TrialState.FAIL)
+            too_long, tried = too_long + (not repeated), tried + repeated
         self.declined = True
         return None
 
@@ -262,6 +267,8 @@ class BudgetAwareOptunaSearch(Searcher):
         if trial.state != RUNNING:
             self.optuna_study.add_trial(self.to_frozen_trial(trial))
             return
+        if others := sorted(trial.params.keys() - self.distributions.keys()):
+            raise KeyError(", ".join(others))  # the trial would run with them
         self.optuna_study.enqueue_trial(trial.params)
         self._running[trial.trial_id] = self.optuna_study.ask(self.distributions)
         self._report_epochs(trial)

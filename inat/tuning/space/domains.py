@@ -23,6 +23,8 @@ RANGES: dict[tuple[bool, str, bool], Callable[..., Domain]] = {
     (True, "uniform", True): tune.qrandint,
 }
 
+HUGE = 1e15  # no hyperparameter is as large, but a file that somebody else has written may have any number
+
 
 def as_domain(value: Any) -> Any:
     """Convert a plain value into a choice of one, and a domain's numpy numbers into Python's, which JSON can hold."""
@@ -126,12 +128,25 @@ def to_domain_value(domain: Domain, value: Any) -> Any:
 
     Raises ValueError, TypeError or OverflowError if the domain does not contain ``value``.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number and not isinstance(domain, Categorical):
+    if not _is_number(value) and not isinstance(domain, Categorical):
         raise ValueError(f"{value!r} is not a number")  # Optuna would accept "0.2" and True as numbers
     distribution = optuna_distribution(domain)
     optuna.create_trial(params={"value": value}, distributions={"value": distribution}, value=0.0)  # checks the value
     return distribution.to_external_repr(distribution.to_internal_repr(value))
+
+
+def nearest_value(domain: Domain, value: Any) -> Any:
+    """The number of the domain that is nearest to a number; any other ``value`` as it is."""
+    if not _is_number(value) or not abs(value) < HUGE:
+        return value
+    if isinstance(domain, Categorical):
+        return min(filter(_is_number, domain.categories), key=lambda choice: abs(choice - value), default=value)
+    low, high = boundary_values(domain)
+    return min(max(value, low), high)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def domain_to_text(domain: Domain) -> str:

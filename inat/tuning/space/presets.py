@@ -15,7 +15,6 @@ from inat.config.optim import COSINE, STEP
 from inat.config.search import MODERN_SPACE, SMALL_IMAGE, SearchConfig
 from inat.config.trial import TrialConfig
 from inat.config.validation import expanded, raise_if_any
-from inat.constants import TRIAL_ID
 from inat.data.splits import DataSummary, inspect_data
 from inat.errors import ConfigError
 from inat.study.metadata import read_info, require
@@ -27,13 +26,10 @@ from inat.tuning.space.domains import (
     domain_to_json,
     unusable_space,
 )
+from inat.tuning.space.names import SET_BY_SEARCH
 from inat.tuning.space.recipe_space import for_own_network, recipe_space
 from inat.tuning.space.recipes import finetune_augmentations, modern_recipe
 from inat.tuning.space.scratch_recipe import most_batch_for, scratch_recipe
-from inat.tuning.worker.trainable import FINGERPRINT, REPEATS, RUNGS, SEED, STUDY_DIR, THRESHOLD, TIMEOUT
-
-# Settings that the search gives to each trial. In a space they would be recorded, but not used.
-SET_BY_SEARCH = {TRIAL_ID, SEED, FINGERPRINT, REPEATS, RUNGS, STUDY_DIR, THRESHOLD, TIMEOUT, "image_size"}
 
 
 def scratch_space() -> dict[str, Any]:

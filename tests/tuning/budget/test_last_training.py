@@ -7,10 +7,11 @@ import torch
 from inat.config.search import SearchConfig
 from inat.constants import BEST_CKPT, LAST_DIR, TIME_PLAN
 from inat.errors import StudyError
+from inat.study.journal import Journal
 from inat.study.study import Study
-from inat.tuning.best import write_best
+from inat.tuning.best import LAST_OF, write_best
 from inat.tuning.budget import last_training as module
-from inat.tuning.budget.clock import Clock
+from inat.tuning.budget.clock import Clock, last_is_left
 from inat.tuning.budget.last_training import OneTraining, choose, train_last
 from inat.tuning.budget.plan import make_plan
 from inat.tuning.runner import RunResult
@@ -19,11 +20,13 @@ from tests.tuning.budget.test_plan import facts, size_cost
 PLAN = make_plan(facts(cores=2), [size_cost(epoch=10.0, alone=5.0)])
 CONFIG = SearchConfig(data="digits", image_size=8, max_epochs=PLAN.max_epochs, grace_period=PLAN.grace_period,
                       num_samples=PLAN.trials, gpus_per_trial=0)  # fmt: skip
+SPACE = {"learning_rate": {"low": 0.0, "high": 1.0, "scale": "uniform"}, "batch_size": [32]}
 
 
 @pytest.fixture
 def planned(tmp_path):
-    info = {TIME_PLAN: PLAN.to_json(), "config": CONFIG.to_json(), "data": {"fingerprint": "f", "classes": ["a", "b"]}}
+    info = {TIME_PLAN: PLAN.to_json(), "config": CONFIG.to_json(), "data": {"fingerprint": "f", "classes": ["a", "b"]},
+            "space": SPACE}  # fmt: skip
     study = Study.create(tmp_path / "planned", info)
     yield study
     study.close()
@@ -63,11 +66,12 @@ def test_a_trial_too_slow_for_a_longer_training_gives_way_to_the_next_best(plann
 
 
 def test_a_single_configuration_is_handed_out_and_continued(study):
-    source = OneTraining(study, {"x": 1, "seed": 0})
+    source = OneTraining(study, {"x": 1}, seed=7)
     first = source.suggest(source.next_trial_id())
-    assert (first["trial_id"], first["x"], first["known_epochs"], first["threshold"]) == ("t0000", 1, 0, None)
+    assert first == {"trial_id": "t0000", "x": 1, "seed": 7, "known_epochs": 0, "threshold": None}
+    assert study.trials["t0000"].params == {"x": 1}  # the seed is none of the hyperparameters
     study.add_epoch("t0000", {"epoch": 1, "best_val_acc": 0.5})
-    again = OneTraining(study, {"x": 1, "seed": 0}).requeue_unfinished()
+    again = OneTraining(study, {"x": 1}, seed=7).requeue_unfinished()
     assert again.suggest(again.next_trial_id())["known_epochs"] == 1
     assert len(study.trials) == 1
 
@@ -146,9 +150,87 @@ def test_without_time_nothing_is_trained(planned):
     assert not (planned.directory / LAST_DIR).exists()
 
 
-def test_a_last_training_without_its_epochs_is_refused(planned, runs):
-    last = Study.create(planned.directory / LAST_DIR, {"config": {}, "params": {}})
-    last.add_trial({"x": 1})
-    last.close()
+@pytest.fixture
+def begun(planned):
+    """What study.json and the only trial of a last training have that has begun; with these, it goes on."""
+    best = with_weights(planned, add(planned, 0.7, seconds=10.0))
+    info = {"config": {"max_epochs": 3}, "data": {"fingerprint": "f"}, LAST_OF: best}
+
+    def create(params: dict | None = None, **changes) -> None:
+        last = Study.create(planned.directory / LAST_DIR, info | changes)
+        if params is not None:
+            last.add_trial(params)
+        last.close()
+
+    return create
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config": {}},
+        {"config": {"max_epochs": True}},
+        {"data": {}},
+        {"data": {"fingerprint": "of other photos"}},
+        {LAST_OF: "t0099"},
+        {LAST_OF: ["t0000"]},
+        {"params": {"learning_rate": 0.7, "model": "net.py:build", "model_file": "/elsewhere/net.py"}},
+        {"params": {"learning_rate": 0.7, "study_dir": "/elsewhere"}},
+    ],
+)
+def test_a_damaged_last_training_is_refused_before_anything_runs(planned, runs, begun, changes):
+    begun(**changes)
     with pytest.raises(StudyError, match=r"last is damaged; remove it, and --resume of its study trains it again"):
         train_last(CONFIG, planned, Clock(PLAN, 1e12))
+
+
+def test_the_hyperparameters_are_those_of_the_search_whatever_the_folder_says(planned, runs, begun):
+    done, script = runs
+    begun()
+    path = planned.directory / LAST_DIR / "study.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"params": {"model": "net.py", "model_file": "net.py"}}))
+    script += [(3, False)]
+    train_last(CONFIG, planned, Clock(PLAN, module.time.monotonic() + PLAN.seconds))
+    assert {name: done[0][name] for name in SPACE} == {"learning_rate": 0.7, "batch_size": 32}
+    assert "model_file" not in done[0]
+    assert done[0]["seed"] == CONFIG.seed
+    write_best(planned)
+    assert json.loads((planned.directory / "best.json").read_text())["params"].keys() == SPACE.keys()
+
+
+def test_a_failed_last_training_is_named_and_trained_again(planned, runs, begun, monkeypatch):
+    _, script = runs
+    begun({"learning_rate": 0.7, "batch_size": 32})
+    clock, lines = Clock(PLAN, module.time.monotonic() + PLAN.seconds), []
+
+    def fail(spec, limits, **_):
+        assert spec.missing == 1
+        spec.study.end_trial(spec.source.suggest(spec.source.next_trial_id())["trial_id"], "failed", "ValueError: odd")
+        return RunResult(False, 1.0, None)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "run_trials", fail)
+        assert train_last(CONFIG, planned, clock, print_line=lines.append)
+        assert train_last(CONFIG, planned, clock, print_line=lines.append)
+    errors = planned.directory / LAST_DIR / "errors"
+    assert lines == [f"last    failed: ValueError: odd; see {errors}, --resume trains it again"] * 2
+    assert last_is_left(clock, planned)
+    lines.clear()
+    assert train_last(CONFIG, planned, replace(clock, ends=0.0), print_line=lines.append)
+    assert lines == ["last    not trained: its time is over"]
+    script += [(3, False)]
+    assert train_last(CONFIG, planned, clock)
+    assert not last_is_left(clock, planned)
+    assert [trial.state for trial in Journal.read(planned.directory / LAST_DIR).ended()] == ["failed"] * 2 + [
+        "completed"
+    ]
+
+
+def test_a_last_training_without_an_epoch_does_not_count(planned, runs, begun):
+    _, script = runs
+    begun({"learning_rate": 0.7, "batch_size": 32})
+    script += [(0, False)]
+    lines: list[str] = []
+    assert train_last(CONFIG, planned, Clock(PLAN, 0.0), print_line=lines.append)
+    assert lines == ["last    stopped before its first epoch: its time is over"]
+    assert last_is_left(Clock(PLAN, 0.0), planned)

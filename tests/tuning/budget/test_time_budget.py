@@ -1,19 +1,24 @@
 """A planned search from its beginning to its report, on a real local Ray."""
 
 import json
+import os
+import signal
 import time
 from dataclasses import replace
 
 import pytest
+from ray import tune
 
 from analysis.study import load_study
 from inat.cli import parse_search
 from inat.config.search import SearchConfig
 from inat.constants import LAST_DIR, TIME_PLAN
 from inat.study.journal import Journal
+from inat.study.study import Study
 from inat.study_check.command import check_study
 from inat.tuning import command
 from inat.tuning.budget import begin, last_training
+from inat.tuning.budget.clock import Clock
 from inat.tuning.budget.costs import Measured
 from inat.tuning.budget.measure import Planned
 from inat.tuning.budget.plan import make_plan
@@ -84,3 +89,37 @@ def test_a_planned_search_trains_its_best_once_more_and_tests_once(tmp_path, ima
     assert (directory / "report.html").exists()
     lines: list[str] = []
     assert check_study(directory, False, lines.append) == (0, 0), lines
+
+
+def test_a_last_training_interrupted_in_the_middle_goes_on_after_its_last_epoch(tmp_path):
+    driver = os.getpid()
+
+    def objective(params):
+        first = params["known_epochs"] == 0
+        for epoch in range(params["known_epochs"] + 1, params["max_epochs"] + 1):
+            value = epoch / params["max_epochs"]
+            tune.report({"epoch": epoch, "best_val_acc": value, "seconds": 1.0 if first else 2.0})
+            if first and epoch == 3:
+                os.kill(driver, signal.SIGINT)
+            time.sleep(0.5 if first else 0.0)
+
+    plan = make_plan(facts(cores=2), [size_cost(epoch=10.0, alone=5.0)])
+    config = SearchConfig(data="digits", image_size=8, max_epochs=plan.max_epochs, grace_period=plan.grace_period,
+                          num_samples=1, gpus_per_trial=0)  # fmt: skip
+    info = {TIME_PLAN: plan.to_json(), "config": config.to_json(), "data": {"fingerprint": "f"}, "space": {"x": [1]}}
+    study = Study.create(tmp_path / "planned", info)
+    trial = study.add_trial({"x": 1})
+    study.add_epoch(trial.trial_id, {"epoch": 1, "best_val_acc": 0.5, "seconds": 1.0})
+    study.end_trial(trial.trial_id, "completed")
+    clock = Clock(plan, time.monotonic() + plan.seconds)
+    assert not last_training.train_last(config, study, clock, objective)
+    (part,) = Journal.read(study.directory / LAST_DIR).trials.values()
+    assert part.state == "running"
+    assert 3 <= part.epochs < plan.most_epochs
+    assert last_training.train_last(config, study, clock, objective)
+    study.close()
+    (whole,) = Journal.read(study.directory / LAST_DIR).trials.values()
+    assert whole.state == "completed"
+    assert [row["epoch"] for row in whole.history] == list(range(1, plan.most_epochs + 1))
+    seconds = [1.0] * part.epochs + [2.0] * (plan.most_epochs - part.epochs)
+    assert [row["seconds"] for row in whole.history] == seconds

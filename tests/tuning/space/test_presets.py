@@ -171,6 +171,7 @@ def test_a_python_file_defines_a_space(tmp_path):
         ('"max_epochs": 3,', "max_epochs is set by the search and cannot be a hyperparameter too"),
         ('"seed": tune.randint(0, 9), "fingerprint": "x",', "fingerprint, seed is set by the search and cannot be"),
         ('"threshold": 0.5, "trial_id": "t0",', "threshold, trial_id is set by the search and cannot be"),
+        ('"model": "net.py", "model_file": "net.py",', "model, model_file is set by the search and cannot be"),
         ('"dropout": tune.sample_from(lambda spec: 0.1),', "dropout must be tune.choice, uniform, .* got Function"),
         ('"dropout": tune.uniform(-1, 2), "batch_size": 0,', "batch_size must be positive, got 0; dropout must be in"),
         ('"num_neurons_dense": tune.quniform(32, 128, 32),', "num_neurons_dense must be a whole number, got 32.0"),
