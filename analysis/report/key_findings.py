@@ -51,8 +51,9 @@ def unfinished_search(study: StudyData) -> list[str]:
     """Whether the search has not finished yet."""
     running = int(study.trials[STATE].eq(RUNNING).sum())
     planned = (study.info.get("config") or {}).get("num_samples")
-    known = isinstance(planned, int) and not study.info.get(GRID) and not _last_training_ended(study)
-    missing = planned - len(study.trials) if known else 0
+    missing = planned - len(study.trials) if isinstance(planned, int) and not study.info.get(GRID) else 0
+    if missing > 0 and _last_training_ended(study):
+        missing = 0
     if not running and missing <= 0:
         return []
     ended = f"{len(study.trials) - running} of {planned}" if missing > 0 else f"{len(study.trials) - running}"
