@@ -8,6 +8,7 @@ from analysis.claims.check import NOT_TESTABLE
 from analysis.class_counts import constant_answer, constant_score
 from analysis.comparable import is_accuracy, mask_infinite
 from analysis.constant_answer import constant_result, no_better_trials
+from analysis.costs.time_plan import last_training
 from analysis.early_stopping.audit import failures
 from analysis.escaping import printable
 from analysis.figures.style import shortened
@@ -15,7 +16,7 @@ from analysis.objective import ACCURACY, objective_named
 from analysis.report.budget_results import BudgetResults
 from analysis.report.headline import best_trial, metric_label
 from analysis.report.sections.claims import claims_finding, decided_claims
-from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE, TEST, TRIAL_ID, VAL
+from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE, TEST, TIME_PLAN, TRIAL_ID, VAL
 from analysis.side_by_side.evaluations import tested
 from analysis.stats.importance import describe_r2
 from analysis.study import StudyData
@@ -51,10 +52,23 @@ def unfinished_search(study: StudyData) -> list[str]:
     running = int(study.trials[STATE].eq(RUNNING).sum())
     planned = (study.info.get("config") or {}).get("num_samples")
     missing = planned - len(study.trials) if isinstance(planned, int) and not study.info.get(GRID) else 0
+    if missing > 0 and _last_training_ended(study):
+        missing = 0
     if not running and missing <= 0:
         return []
     ended = f"{len(study.trials) - running} of {planned}" if missing > 0 else f"{len(study.trials) - running}"
     return [f"The search has not finished ({ended} trials have ended; it is running or was interrupted)."]
+
+
+def _last_training_ended(study: StudyData) -> bool:
+    """Whether a time budget is spent: its number of trials was no more than an estimate."""
+    if not study.info.get(TIME_PLAN) or study.path is None:
+        return False
+    try:
+        last = last_training(study.path)
+    except ValueError:  # the section about the time budget says that it cannot be read
+        return False
+    return last is not None and bool(last.trials[STATE].ne(RUNNING).any())
 
 
 def no_better_than_constant(study: StudyData, best_json: dict[str, Any]) -> list[str]:

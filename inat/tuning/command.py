@@ -40,7 +40,7 @@ from inat.tuning import search
 from inat.tuning.announced_cost import describe_cost
 from inat.tuning.best import Model, best_model, evaluate_best_on_test, last_training, write_best
 from inat.tuning.budget.asked import begin_if_asked
-from inat.tuning.budget.clock import Clock, last_is_left
+from inat.tuning.budget.clock import Clock, last_has_begun, last_is_left
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
 from inat.tuning.kept_features import describe_altering
@@ -188,15 +188,20 @@ def describe_nothing_left(config: SearchConfig, study: Study) -> str:
     whole = "the only trial has" if ended == 1 else f"all {ended} trials have"
     if 0 < len(study.info.get(GRID, ())) <= ended:
         more = "the whole grid has been tried; start a new study for another grid"
+    elif last_has_begun(study):
+        more = "its time budget is spent; for a longer search, start a new study"
     else:
         more = f"for more, raise --num-samples: {resume_command(study)} --num-samples {2 * ended}"
     return f"\nended   {whole} ended, so nothing was left to run; {more}{_retry_hint(study)}"
 
 
 def _retry_hint(study: Study) -> str:
-    """The command that runs the failed trials again, on a line of its own; "" if none has failed."""
+    """The command that runs the failed trials again, on a line of its own; "" if none has failed.
+
+    Also "" for a time budget whose last training has begun: its search is over.
+    """
     failed = sum(trial.state == FAILED for trial in study.ended())
-    if not failed:
+    if not failed or last_has_begun(study):
         return ""
     trials = "the failed trial" if failed == 1 else f"the {failed} failed trials"
     cause = f"see {ERRORS_DIR}/ in the study, mend the cause, then run"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from inat.config.durations import seconds_of
 from inat.config.search import SearchConfig
 from inat.config.validation import expanded
-from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, GRID, RACE, RECIPE_PARAMS, STOPPED, TIME_PLAN
+from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, FAILED, GRID, RACE, RECIPE_PARAMS, STOPPED, TIME_PLAN
 from inat.data.class_balance import class_counts
 from inat.data.records import write_records
 from inat.data.splits import assignment
@@ -19,7 +19,7 @@ from inat.study import checkpoint_retention
 from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study, cannot_create
 from inat.tuning.best import read_best
-from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline
+from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, check_not_over, last_has_begun
 from inat.tuning.lifecycle import TrialCallback
 from inat.tuning.loggers.background import BackgroundLogger
 from inat.tuning.loggers.optuna_db import OptunaDbWriter
@@ -97,6 +97,7 @@ def open_study(
         return study, space
     study = Study.open(expanded(config.resume))
     try:
+        check_not_over(study, config)
         read_best(study.directory)  # if it is damaged, the user is told before anything runs
         check_model(study.directory, study.info, config)
         check_unchanged(study.directory, study.info, data, presets.space_to_json(space))
@@ -171,8 +172,8 @@ def run(
         limits = StopAtLimits(study, seconds_of(config.time_budget), config.target, config.trainings, spent)
     else:
         limits = StopAtDeadline(study, clock.search_ends, config.target, lambda: searcher.declined, late=True)
-    over = clock is not None and clock.search_is_over(study, config)
-    if clock is not None and not over and limits.stop_all():  # a resumed study whose time is over
+    over = last_has_begun(study)
+    if clock is not None and (over or limits.stop_all()):  # a resumed study whose time is over
         end_at_deadline(study, searcher, config.keep_checkpoints)
     if over or len(study.ended()) >= wanted or limits.reason:
         with OptunaDbWriter(study, searcher):
@@ -198,9 +199,10 @@ def run(
 
 def end_at_deadline(study: Study, searcher: BudgetAwareOptunaSearch, keep_checkpoints: int) -> None:
     """End the trials that ran when the time of a planned search was over: nothing continues them."""
-    cut = [trial for trial in study.unfinished() if trial.history]
+    cut = study.unfinished()
     for trial in cut:
-        study.end_trial(trial.trial_id, STOPPED, f"stopped after {trial.epochs} epochs: {TIME_OVER}")
+        state, when = (STOPPED, f"after {trial.epochs} epochs") if trial.history else (FAILED, "before its first epoch")
+        study.end_trial(trial.trial_id, state, f"stopped {when}: {TIME_OVER}")
         searcher.on_trial_update(trial)
     if cut:
         checkpoint_retention.prune_checkpoints(study, keep_checkpoints)

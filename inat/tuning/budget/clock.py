@@ -2,16 +2,18 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from inat.config.durations import seconds_of
+from inat.config.durations import DURATION, seconds_of
 from inat.config.search import SearchConfig
-from inat.constants import FAILED, LAST_DIR, SECONDS, STUDY_JSON, TIME_PLAN
+from inat.constants import BEST_JSON, FAILED, LAST_DIR, SECONDS, STUDY_JSON, TIME_PLAN
+from inat.errors import StudyError
 from inat.study.journal import Journal
 from inat.study.study import Study
 from inat.study.trial import Trial
+from inat.tuning.budget import rules
 from inat.tuning.budget.plan import TimePlan
 from inat.tuning.stoppers import StopAtLimits
 
@@ -30,7 +32,7 @@ class Clock:
         """The clock of a study that began at ``started`` or is resumed then; None for a study without a time plan.
 
         A resumed study has the time that its search and its last training have not used yet, and what the user has
-        added to --time-budget.
+        added to --time-budget for the search.
         """
         if TIME_PLAN not in study.info:
             return None
@@ -38,16 +40,15 @@ class Clock:
         if config.resume is None:
             return cls(plan, started + plan.seconds)
         added = max(0.0, (seconds_of(config.time_budget) or plan.seconds) - plan.seconds)
-        spent = min(plan.search_seconds + added, trained_seconds(study) / max(1, plan.slots))
-        if (study.directory / LAST_DIR / STUDY_JSON).exists():
-            spent = plan.search_seconds + added + trained_seconds(Journal.read(study.directory / LAST_DIR))
-        # Images are decoded; the rest of the start comes again.
-        return cls(plan, time.monotonic() + max(0.0, plan.total + added - spent))
-
-    def search_is_over(self, study: Study, config: SearchConfig) -> bool:
-        """Whether the last training has begun, and the user has asked for no more trials than planned."""
-        begun = (study.directory / LAST_DIR / STUDY_JSON).exists()
-        return begun and (config.num_samples or 0) <= self.plan.trials
+        # Images are decoded. Ray starts again, for which the last training has time of its own.
+        used, again = plan.start_seconds, plan.restart_seconds or min(plan.start_seconds, rules.START_SECONDS)
+        if last_has_begun(study):
+            used += plan.search_seconds + added + trained_seconds(Journal.read(study.directory / LAST_DIR))
+            again = 0.0
+        else:
+            most = plan.search_seconds if plan.searches else plan.last_seconds
+            used += min(most + added, trained_seconds(study) / max(1, plan.slots))
+        return cls(plan, time.monotonic() + max(0.0, plan.total + added + again - used))
 
     @property
     def last_ends(self) -> float:
@@ -60,6 +61,38 @@ class Clock:
         if not self.plan.searches:
             return self.last_ends
         return self.last_ends - self.plan.last_seconds - self.plan.restart_seconds
+
+
+def last_has_begun(study: Study) -> bool:
+    """Whether the search of a study with a time plan is over, as its last training has begun."""
+    return TIME_PLAN in study.info and (study.directory / LAST_DIR / STUDY_JSON).exists()
+
+
+def check_not_over(study: Study, config: SearchConfig) -> None:
+    """StudyError if ``config`` asks for more of a search that is over: more time or trials, or failed trials again."""
+    if not last_has_begun(study):
+        return
+    before = study.info.get("config", {})
+    asked = [
+        ("--retry-failed", config.retry_failed),
+        (f"--time-budget {config.time_budget}", _exceeds(seconds_of(config.time_budget), _seconds(before))),
+        (f"--num-samples {config.num_samples}", _exceeds(config.num_samples, before.get("num_samples"))),
+    ]
+    if option := next((option for option, more in asked if more), ""):
+        raise StudyError(
+            f"the search of {study.directory} is over, as its last training has begun, so {option} cannot continue it; "
+            f"start a new study, with --start-from {study.directory / BEST_JSON} to try its best configuration first"
+        )
+
+
+def _seconds(settings: Mapping[str, Any]) -> float | None:
+    """The time budget in study.json, which somebody may have changed."""
+    written = settings.get("time_budget")
+    return seconds_of(written) if isinstance(written, str) and DURATION.fullmatch(written.strip()) else None
+
+
+def _exceeds(asked: float | None, before: Any) -> bool:
+    return asked is not None and isinstance(before, int | float) and asked > before
 
 
 def last_is_left(clock: Clock | None, study: Study) -> bool:

@@ -8,10 +8,10 @@ from typing import Final
 
 from PIL import Image
 
-from inat.config.trial import DataConfig
+from inat.config.trial import SHIFT, DataConfig
 from inat.constants import DIGITS, TEST, VAL
 from inat.data import digits
-from inat.data.decode import form_of, read_image
+from inat.data.decode import Resize, form_of, read_image
 from inat.data.image_files import ImageFiles, Listing
 from inat.data.image_store import store_directory
 from inat.data.listing import list_data
@@ -25,20 +25,41 @@ DIGITS_SIDE: Final = 8  # px
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """What the cache lacks: how many images have to be decoded, and the bytes of their copies."""
+
+    images: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Photos:
-    """How many there are, their typical shorter side in pixels, the seconds to decode one, and their ``parts``."""
+    """How many there are, their typical shorter side in pixels, the seconds to decode one, and their ``parts``.
+
+    The first part has the images that training ones are drawn from.
+    """
 
     counts: ImageCounts
     side: int
     decode: float
     parts: tuple[ImageFiles, ...] = ()
 
-    def decode_seconds(self, config: DataConfig, cores: int) -> float:
-        """Seconds until all are decoded at the size of ``config``; 0 if the cache has them."""
-        missing = [
-            part for part in self.parts if not store_directory(part, form_of(config), Path(config.cache_dir)).exists()
-        ]
-        return sum(len(part.files) for part in missing) * self.decode / cores
+    def missing(self, config: DataConfig) -> Missing:
+        """What has to be decoded for trials of ``config``; with augmentation, also the larger copies for its crops."""
+        images = size = 0
+        for index, part in enumerate(self.parts):
+            forms = [form_of(config)]
+            if index == 0 and config.use_augmentation and config.policy != SHIFT:
+                forms.append(Resize(config.crop_size))
+            cache = Path(config.cache_dir)
+            sides = [form.size for form in forms if not store_directory(part, form, cache).exists()]
+            images += len(part.files) if sides else 0  # which are read once for all copies
+            size += len(part.files) * sum(3 * side**2 for side in sides)
+        return Missing(images, size)
+
+    def decode_seconds(self, missing: Missing, cores: int) -> float:
+        """Seconds until the ``missing`` images are decoded."""
+        return missing.images * self.decode / cores
 
 
 def look_at_photos(config: DataConfig) -> Photos:

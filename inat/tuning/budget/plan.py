@@ -1,15 +1,19 @@
 """The plan of a time budget: image size, epochs, rungs and trials of the search, and the last training. Pure."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from inat.constants import TIME_PLAN
 from inat.errors import ConfigError, StudyError
 from inat.tuning.budget import rules
 from inat.tuning.expected_epochs import expected_epochs
 from inat.tuning.sampling.feedback import Rungs
+
+DIVISORS: Final = ("epoch_seconds", "alone_seconds")  # of a plan; other numbers of it may be 0
+_LEAST = 1e-4  # seconds of an epoch: study.json keeps no more digits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,9 +100,10 @@ class TimePlan:
         """The plan of a study; StudyError if somebody has changed it."""
         kinds = {field.name: field.type for field in dataclasses.fields(cls)}
         fits = isinstance(values, Mapping) and all(
-            isinstance(values.get(name), int if kind is int else (int, float)) and values[name] >= 0
+            isinstance(values.get(name), int if kind is int else (int, float)) and 0 <= values[name] < math.inf
             for name, kind in kinds.items()
         )
+        fits = fits and all(values[name] > 0 for name in DIVISORS)
         if not fits:
             raise StudyError(f"{TIME_PLAN} in study.json of {study} is damaged; restore it from a copy")
         return cls(**{name: values[name] for name in kinds})
@@ -131,7 +136,7 @@ def _free(facts: Facts, cost: SizeCost, *, search: bool) -> float:
 
 def _epochs(seconds: float, cost: SizeCost) -> int:
     """Epochs of a training that has all cores."""
-    return max(0, int((seconds - cost.start) / (rules.SAFETY * cost.alone)))
+    return max(0, int((seconds - cost.start) / (rules.SAFETY * max(cost.alone, _LEAST))))
 
 
 def _with_search(facts: Facts, cost: SizeCost) -> TimePlan | None:
@@ -206,7 +211,7 @@ def _plan(
         start_seconds=facts.spent + rules.start_seconds(facts.loading) + cost.decode,
         restart_seconds=rules.start_seconds(facts.loading) if trials > 1 else 0.0,
         end_seconds=rules.end_seconds(facts.loading) + cost.test,
-        epoch_seconds=cost.epoch,
-        alone_seconds=cost.alone,
+        epoch_seconds=max(cost.epoch, _LEAST),
+        alone_seconds=max(cost.alone, _LEAST),
         operations=cost.operations,
     )

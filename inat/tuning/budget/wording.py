@@ -25,7 +25,8 @@ def describe_plan(planned: Planned) -> str:
 
 def _size(planned: Planned) -> str:
     plan, side = planned.plan, planned.photos.side
-    return f"{plan.image_size} x {plan.image_size} px, from photos whose shorter side has typically {side} px"
+    small = "; the disk of the cache has no room for larger ones" if planned.disk_limited else ""
+    return f"{plan.image_size} x {plan.image_size} px, from photos whose shorter side has typically {side} px{small}"
 
 
 def _search(plan: TimePlan) -> str:
@@ -49,10 +50,12 @@ def _last(planned: Planned) -> str:
 def _all(planned: Planned) -> str:
     if planned.slots.gpus:
         return "a GPU to itself"
-    if planned.cores == 1:
-        return "the only core"
     if planned.plan.cores < planned.cores:
         return f"{counted(planned.plan.cores, 'core')}, as other programs use the rest"
+    if planned.cores_limited:
+        return f"{counted(planned.cores, 'core')}, as --cpus-per-trial says"
+    if planned.cores == 1:
+        return "the only core"
     return f"all {planned.cores} cores"
 
 

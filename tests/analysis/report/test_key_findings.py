@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,19 @@ def test_an_unfinished_search_is_a_finding():
         "The search has not finished (1 of 12 trials have ended; it is running or was interrupted)."
     ]
     assert key_findings.unfinished_search(study_of([{"a": 1}], [[0.5]], ["completed"], num_samples=1)) == []
+
+
+@pytest.mark.parametrize(("state", "finished"), [("completed", True), ("running", False), (None, False)])
+def test_the_trials_of_a_time_plan_are_an_estimate(tmp_path, state, finished):
+    study = study_of([{"a": 1}, {"a": 2}], [[0.5], [0.6]], ["completed", "stopped"], num_samples=3)
+    study = replace(study, info=study.info | {"time_plan": {"trials": 3}}, path=tmp_path)
+    if state:
+        (tmp_path / "last").mkdir()
+        last = study_of([{"a": 1}], [[0.7]], [state])
+        last.trials.to_csv(tmp_path / "last" / "trials.csv", index=False)
+        last.history.to_csv(tmp_path / "last" / "history.csv", index=False)
+        (tmp_path / "last" / "study.json").write_text(json.dumps(last.info))
+    assert (key_findings.unfinished_search(study) == []) is finished
 
 
 def test_trials_close_to_the_best_exclude_failed_and_infinite_ones():

@@ -4,9 +4,11 @@ import pytest
 
 from inat.config.search import SearchConfig
 from inat.constants import LAST_DIR, TIME_PLAN
+from inat.errors import StudyError
 from inat.study.study import Study
 from inat.tuning.budget import clock as clock_module
-from inat.tuning.budget.clock import Clock, StopAtDeadline, epoch_seconds, last_is_left
+from inat.tuning.budget import rules
+from inat.tuning.budget.clock import Clock, StopAtDeadline, check_not_over, epoch_seconds, last_has_begun, last_is_left
 from inat.tuning.budget.plan import make_plan
 from tests.helpers import run_epochs
 from tests.tuning.budget.test_plan import facts, size_cost
@@ -53,11 +55,12 @@ def test_a_resumed_search_has_the_time_that_it_has_not_used(planned, now):
     train(planned, seconds=50.0)  # 100 s in one of two slots
     resumed = replace(CONFIG, resume=planned.directory)
     clock = Clock.of(planned, resumed, started=0.0)
-    assert clock.ends == pytest.approx(1000 + clock.plan.total - 50)
+    plan = clock.plan
+    assert clock.ends == pytest.approx(1000 + plan.total - plan.start_seconds + plan.restart_seconds - 50)
     assert Clock.of(planned, replace(resumed, time_budget="2400s"), 0.0).ends == pytest.approx(clock.ends + 600)
     for _ in range(40):
         train(planned, seconds=500.0)
-    assert Clock.of(planned, resumed, 0.0).search_ends - 1000 == pytest.approx(clock.plan.start_seconds, abs=0.01)
+    assert Clock.of(planned, resumed, 0.0).search_ends - 1000 == pytest.approx(clock.plan.restart_seconds, abs=0.01)
 
 
 def test_a_resumed_last_training_has_the_rest_of_its_own_time(planned, now):
@@ -67,14 +70,47 @@ def test_a_resumed_last_training_has_the_rest_of_its_own_time(planned, now):
     resumed = replace(CONFIG, resume=planned.directory)
     clock = Clock.of(planned, resumed, started=0.0)
     plan = clock.plan
-    left = plan.start_seconds + plan.restart_seconds + plan.last_seconds - 30
+    left = plan.restart_seconds + plan.last_seconds - 30
     assert clock.last_ends - 1000 == pytest.approx(left, abs=0.01)
-    assert clock.search_is_over(planned, resumed)
-    assert not clock.search_is_over(planned, replace(resumed, num_samples=PLAN.trials + 5))
+    assert last_has_begun(planned)
+    assert (
+        Clock.of(planned, replace(resumed, time_budget="2h"), 0.0).last_ends == clock.last_ends
+    )  # it was the search's
     assert last_is_left(clock, planned)
     last.end_trial("t0000", "completed")
     assert not last_is_left(clock, planned)
     last.close()
+
+
+def test_a_resumed_training_without_a_search_has_the_rest_of_its_time(tmp_path, now):
+    plan = make_plan(facts(seconds=200.0), [size_cost(epoch=16.0, alone=10.0)])
+    study = Study.create(tmp_path / "alone", {TIME_PLAN: plan.to_json(), "config": {}})
+    train(study, seconds=30.0)
+    clock = Clock.of(study, replace(CONFIG, resume=study.directory, time_budget="200s"), 0.0)
+    assert clock.last_ends - 1000 == pytest.approx(plan.last_seconds - 60 + rules.START_SECONDS, abs=0.01)
+    train(study, seconds=1000.0)
+    clock = Clock.of(study, replace(CONFIG, resume=study.directory, time_budget="200s"), 0.0)
+    assert clock.last_ends - 1000 == pytest.approx(rules.START_SECONDS, abs=0.01)
+    study.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "option"),
+    [
+        ({"time_budget": "2h"}, "--time-budget 2h"),
+        ({"num_samples": PLAN.trials + 1}, f"--num-samples {PLAN.trials + 1}"),
+        ({"retry_failed": True}, "--retry-failed"),
+    ],
+)
+def test_a_search_whose_last_training_has_begun_is_not_extended(tmp_path, changes, option):
+    study = Study.create(tmp_path / "planned", {TIME_PLAN: PLAN.to_json(), "config": CONFIG.to_json()})
+    resumed = replace(CONFIG, resume=study.directory)
+    check_not_over(study, replace(resumed, **changes))
+    Study.create(study.directory / LAST_DIR, {"config": {}}).close()
+    check_not_over(study, resumed)
+    with pytest.raises(StudyError, match=rf"has begun, so {option} cannot continue it; start a new study"):
+        check_not_over(study, replace(resumed, **changes))
+    study.close()
 
 
 def test_without_a_search_the_only_trial_has_all_the_time(tmp_path, now):

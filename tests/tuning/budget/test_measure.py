@@ -6,11 +6,12 @@ import torch
 
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError
+from inat.training import precision_choice
 from inat.tuning.budget import measure as module
 from inat.tuning.budget.begin import begin, planned_config
 from inat.tuning.budget.costs import ImageCounts
 from inat.tuning.budget.measure import Begun, plan_here
-from inat.tuning.budget.photos import Photos
+from inat.tuning.budget.photos import Missing, Photos, look_at_photos
 from inat.tuning.budget.wording import describe_plan
 from inat.tuning.network_timing import NetworkSpeed, size_of
 from inat.tuning.ray_backend.slots import Slots
@@ -32,10 +33,10 @@ def timed(monkeypatch):
         return [NetworkSpeed(image, image / 3, 0.5)]
 
     monkeypatch.setattr(module, "measure_speeds", measure_speeds)
-    monkeypatch.setattr(module, "settle_precision", lambda trial, record: trial)
+    monkeypatch.setattr(module, "settle_precision", lambda trial, record, num_classes: trial)
     monkeypatch.setattr(module, "usable_cores", lambda: 2)
-    monkeypatch.setattr(module, "slots_here", lambda config: Slots(2, 1, 0))
-    monkeypatch.setattr(Photos, "decode_seconds", lambda *_: 5.0)
+    monkeypatch.setattr(module, "slots_here", lambda config: Slots(config.max_concurrent or 2, 1, 0))
+    monkeypatch.setattr(Photos, "missing", lambda self, config: Missing(10_000, 10_000 * config.image_size**2))
     return sides
 
 
@@ -108,3 +109,45 @@ def test_digits_are_planned_at_the_size_of_their_default(timed):
 def test_the_reduction_factor_of_the_user_is_planned_with(timed):
     planned = plan_here(replace(CONFIG, reduction_factor=2, image_size=32), photos(), 10, begun(1800.0))
     assert planned.plan.reduction_factor == 2
+
+
+def test_sizes_that_the_disk_has_no_room_for_are_not_chosen(timed, monkeypatch):
+    monkeypatch.setattr(module, "free_bytes", lambda folder: 10_000 * 100**2)
+    planned = plan_here(CONFIG, photos(), 10, begun(20_000.0))
+    assert planned.plan.image_size == 64  # the next one is 96 px, of which 0.9 of the disk are too few
+    assert "typically 300 px; the disk of the cache has no room for larger ones" in describe_plan(planned)
+    monkeypatch.setattr(module, "free_bytes", lambda folder: 0)
+    assert plan_here(CONFIG, photos(), 10, begun(20_000.0)).plan.image_size == 32
+    monkeypatch.setattr(module, "free_bytes", lambda folder: 10**12)
+    assert "no room" not in describe_plan(plan_here(CONFIG, photos(), 10, begun(20_000.0)))
+
+
+def test_the_slots_are_those_of_the_size_that_is_planned(timed, monkeypatch):
+    asked: list[int | None] = []
+    monkeypatch.setattr(module, "slots_here", lambda config: asked.append(config.image_size) or Slots(2, 1, 0))
+    planned = plan_here(CONFIG, photos(), 10, begun(20_000.0))
+    assert asked == [64, planned.measured[1].image_size]
+
+
+def test_the_last_training_keeps_to_the_cores_of_the_user(timed, monkeypatch):
+    monkeypatch.setattr(module, "usable_cores", lambda: 4)
+    config = replace(CONFIG, image_size=32)
+    assert plan_here(config, photos(), 10, begun(1800.0)).plan.cores == 4
+    timed.clear()
+    planned = plan_here(replace(config, cpus_per_trial=1, max_concurrent=3), photos(), 10, begun(1800.0))
+    assert planned.plan.cores == 3
+    assert [threads for _, threads in timed] == [1, 3]
+    assert "with 3 cores, as --cpus-per-trial says" in describe_plan(planned)
+
+
+def test_planning_decodes_no_photos(image_tree, tmp_path, monkeypatch):
+    config = SearchConfig(
+        data=str(image_tree(train=10)), space="modern", image_size=20, cache_dir=tmp_path / "cache", precision="auto"
+    )
+    monkeypatch.setattr(module, "measure_speeds", lambda *_: [NetworkSpeed(1e-4, 1e-4, 0.1)])
+    monkeypatch.setattr(precision_choice, "measure_ratio", lambda config, classes: 1.0)
+    monkeypatch.setattr(precision_choice, "load_splits", None)
+    monkeypatch.setattr(precision_choice, "resolve_precision", lambda precision: "bf16-mixed")
+    monkeypatch.delenv(precision_choice.SWITCH, raising=False)
+    plan_here(config, look_at_photos(config.data_config()), 2, begun(1800.0))
+    assert not list((tmp_path / "cache").glob("*px"))

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from inat.config.search import SearchConfig
+from inat.config.trial import SHIFT
 from inat.data.splits import load_splits
-from inat.tuning.budget.photos import look_at_photos
+from inat.tuning.budget.photos import Missing, look_at_photos
 from tests.conftest import write_image
 
 
@@ -13,7 +16,7 @@ def test_the_digits_are_known():
     real = (len(splits.train), len(splits.val), len(splits.test))
     assert (counts.train, counts.val, counts.test) == pytest.approx(real, abs=1)
     assert photos.side == 8
-    assert photos.decode_seconds(data, cores=1) == 0
+    assert photos.missing(data) == Missing(0, 0)
 
 
 def test_photos_are_counted_and_measured_before_they_are_decoded(image_tree, tmp_path):
@@ -24,10 +27,18 @@ def test_photos_are_counted_and_measured_before_they_are_decoded(image_tree, tmp
     assert not (tmp_path / "cache").exists()
     assert (photos.counts.train, photos.counts.val, photos.counts.test) == (32, 8, 8)
     assert photos.side == 24  # of 30 x 24 px
-    assert photos.decode_seconds(data, cores=1) > photos.decode_seconds(data, cores=2) > 0
+    missing = photos.missing(data)
+    assert missing == Missing(48, 48 * 3 * 8**2)
+    assert photos.decode_seconds(missing, cores=1) > photos.decode_seconds(missing, cores=2) > 0
+    augmented = replace(data, use_augmentation=True)
+    assert photos.missing(augmented) == Missing(48, 48 * 3 * 8**2 + 40 * 3 * 16**2)
+    assert photos.missing(replace(augmented, augmentation_policy=SHIFT)) == missing
     splits = load_splits(data)
     assert (len(splits.train), len(splits.val), len(splits.test)) == (32, 8, 8)
-    assert photos.decode_seconds(data, cores=1) == 0
+    assert photos.missing(data) == Missing(0, 0)
+    assert photos.missing(augmented) == Missing(40, 40 * 3 * 16**2)  # the larger copies of the training photos
+    load_splits(augmented)
+    assert photos.missing(augmented) == Missing(0, 0)
 
 
 def test_a_test_split_that_has_to_be_cut_is_counted(tmp_path):

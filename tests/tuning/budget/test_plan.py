@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -128,11 +129,27 @@ def test_a_plan_is_the_same_after_its_way_through_study_json(seconds, alone):
     assert again.to_json() == plan.to_json()
 
 
-@pytest.mark.parametrize("change", [{"trials": "many"}, {"seconds": None}, {"last_epochs": -1}, {"slots": 1.5}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"trials": "many"},
+        {"seconds": None},
+        {"last_epochs": -1},
+        {"slots": 1.5},
+        {"alone_seconds": 0},
+        {"epoch_seconds": math.inf},
+        {"search_seconds": math.nan},
+    ],
+)
 def test_a_damaged_plan_is_refused(change):
     values = make_plan(facts(), ladder(12.0)).to_json() | change
     with pytest.raises(StudyError, match=r"time_plan in study.json of results/try is damaged; restore it from a copy"):
         TimePlan.from_json(values, "results/try")
+
+
+def test_an_epoch_too_short_to_measure_is_planned():
+    plan = make_plan(facts(), [size_cost(alone=0.0, epoch=0.0)])
+    assert TimePlan.from_json(plan.to_json(), "results/try").last_epochs == plan.most_epochs
 
 
 def test_a_plan_that_is_no_object_is_refused():
