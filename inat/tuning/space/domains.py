@@ -168,7 +168,7 @@ def unusable_space(described: Any) -> StudyError:
 def _range_from_json(*, low: float, high: float, scale: str, quantum: float | None = None) -> Domain:
     numbers = [number for number in (low, high, quantum) if number is not None]
     no_numbers = any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers)
-    if no_numbers or (quantum is not None and quantum <= 0):
+    if no_numbers or (quantum is not None and not quantum > 0):
         raise ValueError(numbers)
     return RANGES[all(isinstance(number, int) for number in numbers), scale, len(numbers) == 3](*numbers)
 
