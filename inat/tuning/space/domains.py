@@ -182,10 +182,9 @@ def unusable_space(described: Any) -> StudyError:
 
 def _range_from_json(*, low: float, high: float, scale: str, quantum: float | None = None) -> Domain:
     numbers = [number for number in (low, high, quantum) if number is not None]
-    if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
-        raise TypeError(f"{numbers} are no numbers")
-    if quantum is not None and not quantum > 0:
-        raise ValueError(f"{quantum} is no step")
+    no_numbers = any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers)
+    if no_numbers or (quantum is not None and not quantum > 0):
+        raise ValueError(numbers)
     return RANGES[all(isinstance(number, int) for number in numbers), scale, len(numbers) == 3](*numbers)
 
 
