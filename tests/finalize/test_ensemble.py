@@ -18,6 +18,7 @@ from inat.errors import SearchError, StudyError
 from inat.finalize import command as commands
 from inat.finalize import ensemble as ensembles
 from inat.finalize import ensemble_pool as pools
+from inat.finalize import task as tasks
 from inat.finalize.candidates import Candidate
 from inat.finalize.command import finalize
 from inat.finalize.options import FinalizeCommand
@@ -37,6 +38,8 @@ def sizes_study(tmp_path, digits_config, monkeypatch) -> Path:
     """Two configurations, of 8 and of 16 px, that train for one epoch."""
     for name in ("write_report", "write_confusion", "write_reliability"):
         monkeypatch.setattr(commands, name, lambda *_: "drawn elsewhere")
+    # As if the size were a hyperparameter; in a real study, it follows from the backbone.
+    monkeypatch.setattr(tasks, "hyperparameters", lambda space, config: frozenset({*PARAMS, "image_size"}))
     config = dataclasses.replace(digits_config, max_epochs=1)
     small = PARAMS | {"image_size": 8, "activation": "mish"}
     return make_study(tmp_path / "study", config, (PARAMS, 0.9, COMPLETED), (small, 0.8, COMPLETED))

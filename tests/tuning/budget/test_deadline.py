@@ -28,7 +28,8 @@ SPACE = {"x": tune.choice([1, 2, 3])}
 
 @pytest.fixture
 def planned(tmp_path):
-    info = {TIME_PLAN: PLAN.to_json(), "config": CONFIG.to_json(), "data": {"fingerprint": "f", "classes": ["a", "b"]}}
+    info = {TIME_PLAN: PLAN.to_json(), "config": CONFIG.to_json(), "data": {"fingerprint": "f", "classes": ["a", "b"]},
+            "space": {"x": [1, 2, 3]}}  # fmt: skip
     study = Study.create(tmp_path / "planned", info)
     run_epochs(study, study.add_trial({"x": 1}).trial_id, [0.5, 0.6])
     study.add_trial({"x": 2})

@@ -83,7 +83,7 @@ def test_the_modern_space_lies_around_the_recipe_for_the_images():
 def test_no_batch_of_the_modern_space_is_too_large_for_the_memory():
     config = SearchConfig(data="digits", image_size=128, space="modern", max_epochs=12)
     many = replace(inspect_data(config.data_config()), training=200_000)
-    assert space_of(config, many)["batch_size"].categories == [64, 128]
+    assert space_of(config, many)["batch_size"].categories == [128, 256]
 
 
 def test_the_recipe_is_for_the_images_that_a_trial_trains_on():
