@@ -44,6 +44,7 @@ from inat.config.objective import ACCURACY
 from inat.constants import CACHE_DIR, TEST, VAL
 from inat.data.datamodule import ImageDataModule
 from inat.data.loader import Batch
+from inat.device import this_device
 from inat.finalize.metrics import compare_pairs, wilson_interval
 from inat.finalize.selection import mean_probabilities, objective_value, select_greedily
 from inat.models.norms import BATCH_NORMS
@@ -177,7 +178,8 @@ def soup(runs: Sequence[Run]) -> Row:
         for name, value in states[0].items()
     }
     loaded.classifier.load_state_dict(mean)
-    model = Model(loaded, torch.device("cpu"))
+    model = Model(loaded, this_device())
+    loaded.classifier.to(model.device, memory_format=torch.channels_last)
     estimate_norms(model)
     val, test = (probabilities(model, split) for split in (VAL, TEST))
     return Row("soup", val, test, 1)
@@ -208,7 +210,7 @@ def data_of(loaded: LoadedCheckpoint) -> ImageDataModule:
 def probabilities(model: Model, split: str) -> Tensor:
     """Softmax (N, classes) of a model on a split."""
     loader: Iterator[Batch] = iter(data_of(model.checkpoint).evaluation_loader(split))
-    return torch.cat([model.logits(batch.images).float().softmax(1) for batch in loader])
+    return torch.cat([model.logits(batch.images).float().softmax(1).cpu() for batch in loader])
 
 
 def greedy_soup(runs: Sequence[Run], labels: Tensor) -> Row:
@@ -232,7 +234,7 @@ def average(name: str, runs: Sequence[Run], weights: Sequence[float] | None = No
     """The mean of the probabilities of ``runs``."""
     shares = weights or [1 / len(runs)] * len(runs)
     val, test = (mean_probabilities(parts, shares) for parts in ([r.val for r in runs], [r.test for r in runs]))
-    return Row(name, val, test, len(runs))
+    return Row(name, val, test, len({run.checkpoint for run in runs}))
 
 
 def rows_of(options: Options, runs: Sequence[Run], labels: Tensor) -> Iterator[Row]:
