@@ -13,7 +13,7 @@ from analysis.nothing_to_compare import no_result
 from analysis.report.budget_results import BudgetResults
 from analysis.report.document import Item, ReportFigure, Section, Table, section
 from analysis.report.key_findings import CLOSE
-from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCHS, SECONDS, STATE, TRIAL_ID
+from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCHS, SECONDS, STATE, STOPPED, TRIAL_ID
 from analysis.stats.encode import varying_parameters
 from analysis.study import StudyData
 from analysis.wording import counted, counted_as
@@ -87,6 +87,8 @@ def progress_caption(progress: Progress) -> str:
 
 def _cost_items(study: StudyData, sample: Sample | None) -> list[Item]:
     points = cost_points(study, sample)
+    if not study.trials[STATE].isin([COMPLETED, STOPPED]).any():
+        return ["No trial has ended yet, so costs cannot be compared."]
     if not len(points):
         return ["No trial that ended has a recorded time or number of parameters, so costs cannot be compared."]
     name = describe_metric(study.metric, study.mode)

@@ -47,7 +47,7 @@ def _items(results: BudgetResults, recipe: dict[str, object]) -> list[Item]:
     return [
         f"{knobs_finding(table, best)} Compared at an equal budget: {results.sample.budget_text}.",
         Table("knobs", "What each knob gave", _shown(best, results), " ".join(notes)),
-        HOW_TO_READ,
+        *([HOW_TO_READ] if best["gain"].notna().any() else []),
         *_figure(table, results),
         Table("knob_values", "Every value against the recipe's", table, folded=True),
     ]

@@ -106,6 +106,11 @@ def test_a_study_without_times_has_a_reason(study):
     ]
 
 
+def test_costs_wait_for_the_first_trial_that_ends(study):
+    running = replace(study, trials=study.trials.assign(state="running"))
+    assert costs_section(running, "no comparison").items[-1] == "No trial has ended yet, so costs cannot be compared."
+
+
 def test_a_study_without_results_has_the_reason_of_the_other_sections(study):
     failed = replace(study, trials=study.trials.assign(state="failed"))
     (text,) = costs_section(failed, "no comparison").items
