@@ -14,7 +14,6 @@ from inat.config.search import SearchConfig
 from inat.config.validation import expanded, positive_errors, raise_if_any
 from inat.constants import SEARCH_KIND
 from inat.errors import StudyError
-from inat.finalize.planned_epochs import planned_epochs
 
 KINDS = {kind.KIND: kind for kind in (SearchConfig, FinetuneConfig)}
 # Options that replace the study's value if they are given: where files are, and how many runs train at a time.
@@ -86,6 +85,8 @@ def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> Sear
         changes.pop("weights_dir", None)
     if command.data is not None:
         changes["data"] = command.data
+    from inat.finalize.planned_epochs import planned_epochs  # loads Ray, which a usage error must not wait for
+
     planned = planned_epochs(expanded(command.study), info)
     epochs = planned or stored.max_epochs
     return dataclasses.replace(
