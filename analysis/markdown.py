@@ -77,3 +77,12 @@ def format_duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def format_short_duration(seconds: float) -> str:
+    """Format a number of seconds as ``format_duration`` does, but with two digits below ten seconds.
+
+    >>> format_short_duration(0.1234), format_short_duration(75)
+    ('0.12 s', '1 min 15 s')
+    """
+    return f"{seconds:.2g} s" if seconds < 10 else format_duration(seconds)

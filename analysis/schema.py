@@ -45,6 +45,7 @@ BEST_JSON: Final = "best.json"
 FINAL_DIR: Final = "final"
 METRICS_JSON: Final = "metrics.json"
 JOURNAL: Final = "journal.jsonl"
+LAST_DIR: Final = "last"  # in a study with a time plan: the study of its last training
 
 # Files about the images of a study, in the folder DATA_DIR, with their columns and values.
 DATA_DIR: Final = "data"
@@ -79,6 +80,9 @@ PROBE_COLUMNS: Final = (
 RACE: Final = "race"  # how a race chose the backbones; absent without one
 METRIC: Final = "metric"  # in "config": the name of the objective; accuracy in studies of earlier versions
 CLASS_COUNTS: Final = "class_counts"  # images of each class in each split, in the order of the classes
+RECIPE_PARAMS: Final = "recipe_params"  # the hyperparameters of the recipe around which the space lies
+TIME_PLAN: Final = "time_plan"  # what a search with a time budget planned: numbers and texts by name
+LAST_TRAINING: Final = "last_training"  # in best.json: true if its weights and values are those of the last training
 GRID: Final = "grid"  # all configurations of a grid search; empty for other searches
 
 # Columns. In trials.csv the hyperparameters stand between the columns "before" and "after".

@@ -4,7 +4,15 @@ import re
 from collections.abc import Iterable
 
 # Columns of the program's tables that count epochs; a hyperparameter such as warmup_epochs keeps its name.
-UNIT_COLUMNS = ("epoch", "epochs", "epochs_spent", "epochs_saved", "epochs_per_trial", "epochs_to_best")
+UNIT_COLUMNS = (
+    "epoch",
+    "epochs",
+    "epochs_spent",
+    "epochs_saved",
+    "epochs_per_trial",
+    "epochs_to_best",
+    "seconds_per_epoch",
+)
 EPOCH = re.compile(r"(?<![A-Za-z])epoch(?=s?(?![A-Za-z]))")
 
 

@@ -1,45 +1,61 @@
-"""Test accuracy of the published configuration and of a modern one, at equal epochs and at equal wall time.
+"""Accuracy of the recipe, of a search, of the published configuration and of a plain ResNet-18, at equal epochs.
 
-    python benchmarks/accuracy.py --data PHOTOS
-    python benchmarks/accuracy.py --data PHOTOS --modern results/STUDY/best.json    # of a search of --space modern
+    python benchmarks/accuracy.py --data PHOTOS --image-size 64                              # validation accuracy
+    python benchmarks/accuracy.py --data PHOTOS --image-size 64 --test --keep accuracy.jsonl # numbers to quote
+    python benchmarks/accuracy.py --data PHOTOS --sides published recipe --photos 250 500 1000 2000
 
-The published configuration, "published" in the results, is the best one published for nature_12K: gelu, batch norm,
-5 convolutions, dense 512, dropout 0.3, Adam at 1e-4. The step of its StepLR is not published; here the rate drops to a
-tenth after 10 epochs, inat's default. MODERN was chosen by validation accuracy (see reports/). Both train on the same
-images, split and precision; --width narrows the published 128 filters for machines without a GPU.
+--sides chooses among these:
+"published": the best configuration published for nature_12K: gelu, batch norm, 5 convolutions, dense 512, dropout 0.3,
+    Adam at 1e-4. The step of its StepLR is not published; here the rate drops to a tenth after 10 epochs, inat's
+    default. --width narrows its 128 filters for machines without a GPU.
+"published_lr": the same at that rate of --rates which has the best mean validation accuracy.
+"recipe": what `--space modern` starts from, without any search.
+"modern": the best trial of `tune_scratch.py --space modern`, one search per seed, with a time budget of the seconds
+    of 8 trainings of the recipe, one trial at a time on as many threads. Its seconds are those of the whole command.
+"budget": the same with `tune_scratch.py --time-budget` alone, which plans the epochs and a last training itself. The
+    command gets --threads cores, for its last training uses all cores that it sees.
+"plain_resnet": a ResNet-18 of timm with the usual script (benchmarks/plain_resnet.py), in float32; up to 64 px with the
+    first layers that are usual for CIFAR.
 
-Every training runs in a fresh process on --threads threads, the sides in turn. No training stops early, and the epoch
-with the best validation accuracy is tested. "modern_wall" trains for as many epochs as fit into the processor time of
-the published configuration; with one thread that is the wall time on an idle machine. "published_lr" is the published
-configuration at that rate of --rates which has the best mean validation accuracy.
+All sides train on the same images. A fifth of the training photos validates, and the epoch with the best validation
+accuracy counts. The test split is not looked at without --test, which tests each training once, at that epoch; choose
+nothing by its results. With --whole, all training photos are trained on, and the last epoch is tested.
+
+Each training runs in a fresh process on --threads threads, the sides in turn. Seconds and processor seconds ("cpu") are
+those of the epochs with their validation; inat has decoded the photos before, the plain script decodes them in each
+epoch. With --keep FILE, finished trainings are kept in FILE, and the same command continues an interrupted benchmark.
+The result line has means with their 95 % intervals (Student's t, over the seeds), gains in points paired by seed, and
+medians of the seconds.
 """
 
 import json
-import os
 import statistics
+import sys
 import tempfile
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
-from measure import hardware, measured, ratios, result_line
+from accuracy_table import Found, print_curve, print_table, result_line
+from kept_rows import KeptRows
+from measure import as_arguments, hardware, in_fresh_process
+from one_training import train, used_threads
+from rates import best_rate
+from recipe_here import Images, recipe_params
 
 from inat.constants import CACHE_DIR
 
+Side = Literal["published", "published_lr", "recipe", "modern", "budget", "plain_resnet"]
+SEARCHES = ("modern", "budget")
+LEAST_PUBLISHED = 32  # px; five convolutions halve the image five times
 PUBLISHED: dict[str, Any] = {
     "filter_org": 1, "conv_layers": 5, "activation": "gelu", "dropout": 0.3, "batch_norm": True,
     "num_neurons_dense": 512, "learning_rate": 1e-4, "batch_size": 64, "use_augmentation": False,
 }  # fmt: skip
-MODERN: dict[str, Any] = {
-    "first_layer_filters": 16, "filter_org": 2, "conv_layers": 4, "block": "residual", "pooling": "average",
-    "activation": "gelu", "dropout": 0.0, "batch_norm": True, "batch_size": 32, "learning_rate": 5e-3,
-    "use_augmentation": False, "schedule": "cosine", "warmup_share": 0.2, "weight_decay": 0.05,
-    "label_smoothing": 0.1, "ema_decay": 0.99,
-}  # fmt: skip
-Parts = dict[str, list[float]]
+PLAIN = {"cifar_stem_up_to": 64}  # as in plain_resnet.py; tells its kept results from those of another stem
+SEARCH_TRAININGS = 8  # of the recipe fit into the time of a search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,142 +66,161 @@ class Options:
     """Folder with train/<class>/* and val/<class>/*."""
     image_size: int = 64
     epochs: int = 12
+    photos: tuple[int, ...] = ()
+    """Train on the first N training photos only, including those that validate; several numbers make a learning curve.
+    Default: all photos."""
+    sides: tuple[Side, ...] = ("published", "published_lr", "recipe", "modern")
+    """What to train."""
     width: int = 32
     """First-layer filters of the published network. As published: 128."""
-    modern: Path | None = None
-    """JSON with the modern configuration, or the best.json of a study. Default: the one in this script."""
-    seeds: int = 5
-    """Trainings per side."""
-    first_seed: int = 1
-    """First seed; not 0, because the modern configuration was chosen with seed 0."""
-    threads: int = 1
-    cache_dir: Path = CACHE_DIR
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     """Learning rates to try for published_lr."""
+    seeds: int = 5
+    """Trainings per side."""
+    searches: int | None = None
+    """Searches of the sides modern and budget. Default: one per seed."""
+    first_seed: int = 1
+    """First seed; not 0, because configurations are developed with seed 0."""
+    test: bool = False
+    """Also evaluate each training on the test split, once."""
+    whole: bool = False
+    """Train on the validation photos, too, and test the last epoch; needs --test, and is not for searches."""
+    threads: int = 1
+    cache_dir: Path = CACHE_DIR
+    keep: Path | None = None
+    """JSON lines file of finished trainings, which are not repeated."""
     only: str | None = None
-    """Run one training, given as a JSON object of hyperparameters, and print its numbers."""
-
-
-def train(options: Options, params: Mapping[str, Any]) -> dict[str, float]:
-    """Train once: accuracies of the best epoch, seconds and processor seconds of all epochs, number of parameters."""
-    import pytorch_lightning as pl
-    import torch
-
-    from inat.config.trial import TrialConfig
-    from inat.data.splits import load_splits
-    from inat.training.checkpoint import portable_checkpoint
-    from inat.training.epoch_recorder import recorder_of
-    from inat.training.evaluation import evaluate
-    from inat.training.fit import fit
-
-    class Keep(pl.Callback):
-        def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-            if recorder_of(trainer).improved:
-                torch.save(portable_checkpoint(trainer), path)
-
-    torch.set_num_threads(options.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "best.ckpt"
-        config = TrialConfig.from_params(settings(options) | dict(params))
-        load_splits(config.data)  # decodes the images before the clock starts
-        started, processor = time.monotonic(), time.process_time()
-        last = fit(config, [Keep()])
-        seconds, processor = time.monotonic() - started, time.process_time() - processor
-        tested = evaluate(path, "test")
-    return {"test": tested["test_acc"], "val": last["best_val_acc"], "seconds": seconds, "cpu": processor,
-            "epochs": last["epochs"], "parameters": last["trainable_parameters"]}  # fmt: skip
-
-
-def settings(options: Options) -> dict[str, Any]:
-    """The settings of every training."""
-    return {"data": str(options.data), "image_size": options.image_size, "cache_dir": str(options.cache_dir),
-            "max_epochs": options.epochs, "patience": options.epochs}  # fmt: skip
-
-
-def modern_params(options: Options) -> dict[str, Any]:
-    """The modern configuration, from this script or from a file."""
-    if options.modern is None:
-        return MODERN
-    content: dict[str, Any] = json.loads(options.modern.read_text(encoding="utf-8"))
-    chosen: dict[str, Any] = content.get("params", content)
-    return chosen
-
-
-def run_side(options: Options, name: str, params: Mapping[str, Any], seed: int, parts: Parts, **changes: Any) -> None:
-    """Train once in a fresh process and add its numbers to ``parts``."""
-    wanted = json.dumps(dict(params) | {"seed": seed})
-    found = measured(__file__, options, only=wanted, data=options.data.resolve(), **changes)
-    print(f"seed {seed} {name:15}", *(f"{key}={value:.5g}" for key, value in found.items()), flush=True)
-    for key, value in found.items():
-        parts.setdefault(f"{name}_{key}", []).append(value)
-
-
-def compare(options: Options) -> Parts:
-    """Run all trainings: both sides in turn, then the modern side in the processor time of the published one."""
-    parts: Parts = {}
-    published = PUBLISHED | {"first_layer_filters": options.width}
-    modern = modern_params(options)
-    run_side(options, "warm_up", published, 0, {}, epochs=1)  # decodes the images
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        run_side(options, "published", published, seed, parts)
-        run_side(options, "modern", modern, seed, parts)
-    slower = statistics.median(parts["modern_cpu"]) / statistics.median(parts["published_cpu"])
-    epochs = max(1, int(options.epochs / slower))
-    if epochs == options.epochs:  # the same trainings
-        parts |= {
-            name.replace("modern_", "modern_wall_"): values for name, values in parts.items() if "modern_" in name
-        }
-    else:
-        for seed in range(options.first_seed, options.first_seed + options.seeds):
-            run_side(options, "modern_wall", modern, seed, parts, epochs=epochs)
-    if options.rates:
-        parts |= tuned(options, published)
-    return parts
-
-
-def tuned(options: Options, published: Mapping[str, Any]) -> Parts:
-    """The published configuration at the learning rate with the best mean validation accuracy over all seeds."""
-    tried: dict[float, Parts] = {rate: {} for rate in options.rates}
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for rate, parts in tried.items():
-            run_side(options, f"published_lr_{rate:g}", dict(published) | {"learning_rate": rate}, seed, parts)
-    best = max(options.rates, key=lambda rate: statistics.mean(tried[rate][f"published_lr_{rate:g}_val"]))
-    prefix = f"published_lr_{best:g}"
-    print(f"published_lr has the learning rate {best:g}")
-    return {name.replace(prefix, "published_lr"): values for name, values in tried[best].items()}
-
-
-def print_table(parts: Parts) -> None:
-    """Print mean and standard deviation of each side; add its gain and time over the published side, per seed."""
-    sides = [name.removesuffix("_test") for name in parts if name.endswith("_test")]
-    for side in sides:
-        numbers = {key: parts[f"{side}_{key}"] for key in ("test", "val", "seconds", "cpu", "epochs", "parameters")}
-        print(f"{side:15}", *(f"{key} {statistics.mean(v):.5g} +- {deviation(v):.3g}" for key, v in numbers.items()))
-    for side in sides[1:]:
-        parts[f"{side}_gain"] = [
-            100 * (a - b) for a, b in zip(parts[f"{side}_test"], parts["published_test"], strict=True)
-        ]
-        parts[f"{side}_time"] = ratios(parts[f"{side}_seconds"], parts["published_seconds"])
-        parts[f"{side}_cpu_time"] = ratios(parts[f"{side}_cpu"], parts["published_cpu"])
-        gains = parts[f"{side}_gain"]
-        print(f"{side:15} {statistics.mean(gains):+.1f} +- {deviation(gains):.1f} points of test accuracy")
-
-
-def deviation(values: list[float]) -> float:
-    """The sample standard deviation; 0 for a single value."""
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+    """Run one training, given as a JSON object, and print its numbers."""
 
 
 def main() -> None:
-    """Run all trainings and print the table, then the result line."""
+    """Run the trainings that --keep lacks, then print the tables and the result line."""
     options = tyro.cli(Options)
     if options.only:
-        print(json.dumps(train(options, json.loads(options.only))))
+        print(json.dumps(run(options, json.loads(options.only))))
         return
-    print(f"{hardware()}, {options.threads} of {os.cpu_count()} threads\n{options}\nmodern: {modern_params(options)}")
-    parts = compare(options)
-    print_table(parts)
-    print(result_line({name: values for name, values in parts.items() if name.endswith(("_test", "_gain", "_time"))}))
+    check(options)
+    print(f"{hardware()}, {used_threads(options.threads)}\n{options}")
+    kept, found = KeptRows(options.keep), {}
+    for count in options.photos or (0,):
+        with tempfile.TemporaryDirectory() as folder:
+            images = images_of(options).first(count, Path(folder))
+            used = replace(options, data=images.data, cache_dir=images.cache_dir)
+            found[count] = compare(used, options.data, count, kept)
+        print_table(found[count], count)
+    if len(found) > 1:
+        print_curve(found)
+    print(result_line(found))
+
+
+def check(options: Options) -> None:
+    """Exit with a sentence if options do not fit together."""
+    searches = [side for side in SEARCHES if side in options.sides]
+    if searches and ("recipe" not in options.sides or options.whole):
+        sys.exit(f"error: side {searches[0]} needs side recipe, whose time it gets, and no --whole; change --sides")
+    if options.image_size < LEAST_PUBLISHED and any(side.startswith("published") for side in options.sides):
+        sys.exit(f"error: --image-size {options.image_size} is below {LEAST_PUBLISHED} px; choose other --sides")
+    if options.whole and not options.test:
+        sys.exit("error: --whole leaves no images for validation; add --test")
+    if "published_lr" in options.sides and options.whole and len(options.rates) > 1:
+        sys.exit("error: --whole leaves no images to choose a learning rate with; give one with --rates")
+
+
+def compare(options: Options, source: Path, count: int, kept: KeptRows) -> Found:
+    """The results of each side and seed with one number of photos; searches run last, as they need the recipe's time.
+
+    ``source`` and ``count`` identify the photos in the results that are kept.
+    """
+    recipe = recipe_params(images_of(options), options.epochs, wanted="recipe" in options.sides)
+    common = {"data": str(source.resolve()), "photos": count, "image_size": options.image_size,
+              "epochs": options.epochs, "threads": options.threads, "test": options.test,
+              "whole": options.whole}  # fmt: skip
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for name, case in cases(options, recipe):
+        found.setdefault(name, {})[case["seed"]] = measured(options, name, common | case, kept)
+    if "published_lr" in options.sides:
+        choose_rate(options, found)
+    for side in (side for side in SEARCHES if side in options.sides):
+        seconds = SEARCH_TRAININGS * statistics.median(row["seconds"] for row in found["recipe"].values())
+        for seed in seeds(options)[: options.searches]:
+            case = common | {"kind": side, "params": recipe, "seed": seed, "budget": round(seconds)}
+            found.setdefault(side, {})[seed] = measured(options, side, case, kept)
+    return {side: found[side] for side in options.sides}
+
+
+def seeds(options: Options) -> range:
+    """The seeds of all sides."""
+    return range(options.first_seed, options.first_seed + options.seeds)
+
+
+def cases(options: Options, recipe: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and case of each training, the sides in turn."""
+    published = PUBLISHED | {"first_layer_filters": options.width}
+    rates = [(rate_name(rate), published | {"learning_rate": rate}) for rate in options.rates]
+    sides: dict[str, list[tuple[str, dict[str, Any]]]] = {
+        "published": [("published", published)], "published_lr": rates, "recipe": [("recipe", dict(recipe))],
+    }  # fmt: skip
+    for seed in seeds(options):
+        for side in options.sides:
+            if side == "plain_resnet":
+                yield side, {"kind": "plain", "params": PLAIN, "seed": seed}
+            for name, params in sides.get(side, []):
+                yield name, {"kind": "inat", "params": params, "seed": seed}
+
+
+def rate_name(rate: float) -> str:
+    """The name of the published configuration at another learning rate."""
+    return f"published_lr_{rate:g}"
+
+
+def choose_rate(options: Options, found: dict[str, dict[int, dict[str, Any]]]) -> None:
+    """Add the side published_lr: the rate with the best mean validation accuracy."""
+    if options.whole:  # there is one rate
+        found["published_lr"] = found[rate_name(options.rates[0])]
+        return
+    best = best_rate("published_lr", {rate: found[rate_name(rate)] for rate in options.rates})
+    found["published_lr"] = found[rate_name(best)]
+
+
+def images_of(options: Options) -> Images:
+    """The images of every training."""
+    return Images(options.data, options.image_size, options.cache_dir, whole=options.whole)
+
+
+def measured(options: Options, name: str, case: Mapping[str, Any], kept: KeptRows) -> dict[str, Any]:
+    """The result of a case, from the file or from a training in a fresh process."""
+    row = kept.get(case)
+    if row is None:
+        only = json.dumps({key: case[key] for key in ("kind", "params", "seed", "budget") if key in case})
+        row = json.loads(in_fresh_process(__file__, *as_arguments(options, only=only, photos=None, keep=None)))
+        if options.whole:  # of images that were trained on
+            row = {key: value for key, value in row.items() if key not in ("val", "curve")}
+        kept.add(case, row)
+    numbers = (f"{key}={value:.5g}" for key, value in row.items() if isinstance(value, int | float))
+    print(f"seed {case['seed']} {name:18}", *numbers, flush=True)
+    return dict(row)
+
+
+def run(options: Options, case: Mapping[str, Any]) -> dict[str, Any]:
+    """Run one training or search in this process."""
+    if case["kind"] in SEARCHES:
+        from timed_search import on_cores, search
+
+        given = ["--seed", case["seed"], "--image-size", options.image_size, "--cpus-per-trial", options.threads]
+        if case["kind"] == "modern":
+            given += ["--space", "modern", "--max-epochs", options.epochs, "--patience", options.epochs]
+        # The last training of a plan uses all cores that it sees.
+        with on_cores(options.threads if case["kind"] == "budget" else None):
+            return search(options.data, options.cache_dir, case["budget"], given, options.test)
+    if case["kind"] == "plain":
+        import plain_resnet
+
+        from inat.config.trial import DataConfig
+
+        data = DataConfig(**images_of(options).settings)
+        return plain_resnet.train(data, options.epochs, case["seed"], options.threads, options.test)
+    settings = images_of(options).settings | {"max_epochs": options.epochs, "patience": options.epochs}
+    return train(settings | case["params"] | {"seed": case["seed"]}, options.threads, options.test)
 
 
 if __name__ == "__main__":

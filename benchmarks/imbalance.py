@@ -99,7 +99,7 @@ def winner(photos: Path, folder: Path, metric: str, seed: int, options: Options)
         study.close()
     if best is None or scores is None:
         sys.exit(f"no trial of {study.directory} has a result")
-    return {"trial": best.trial_id, "name": best.name, "value": best.best_value, **scores}
+    return {"trial": best.trial_id, "name": best.name, "value": best.trial.best_value, **scores}
 
 
 def main() -> None:

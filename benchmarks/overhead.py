@@ -250,7 +250,8 @@ def suggest_after(most: int) -> None:
             parts[f"resume_s_{count}"] = [time.process_time() - opened]
             for _ in range(SUGGESTED):
                 started = time.process_time()
-                trial_id = searcher.suggest(searcher.next_trial_id())["trial_id"]
+                trial_id = searcher.next_trial_id()
+                searcher.suggest(trial_id)
                 suggested = time.process_time()
                 live_and_end(study, trial_id, searcher.on_trial_update)
                 ended = time.process_time()

@@ -96,7 +96,9 @@ class InatSearch:
         """See Search."""
         trial_id = self._search.next_trial_id()
         self._asha.on_trial_add(None, SimpleNamespace(trial_id=trial_id))
-        return trial_id, self._search.suggest(trial_id)
+        suggested = self._search.suggest(trial_id)
+        assert suggested is not None, "without a time budget, every trial is started"
+        return trial_id, suggested
 
     def report(self, trial_id: str, epoch: int, best: float) -> bool:
         """See Search."""

@@ -45,9 +45,9 @@ API = {
     ),
     "stats": ("analysis.stats", "Importance, effects and correlations at equal budget.", ["analysis/stats"]),
     "claims": (
-        "analysis.claims and analysis.early_stopping",
-        "Statements about hyperparameters, and what early stopping saved and missed.",
-        ["analysis/claims", "analysis/early_stopping"],
+        "analysis.claims, analysis.early_stopping and analysis.costs",
+        "Statements about hyperparameters, what early stopping saved and missed, and results against time and cost.",
+        ["analysis/claims", "analysis/early_stopping", "analysis/costs"],
     ),
     "figures": (
         "analysis.figures and analysis.report",

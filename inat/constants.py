@@ -69,8 +69,10 @@ MAX_EPOCHS_REACHED: Final = "max_epochs"
 OUT_OF_PATIENCE: Final = "patience"
 DIVERGED: Final = "diverged"
 
+RECIPE_PARAMS: Final = "recipe_params"  # in study.json: the recipe around which the space lies; absent without one
 RUNG: Final = "rung"  # number of ASHA's rungs that a trial reached; an attribute in study.db
 SEARCH_KIND: Final = "search"  # in study.json: scratch or finetune
+TIME_PLAN: Final = "time_plan"  # in study.json: how a search divides its time budget
 
 # Files of a study directory that only `inat` reads.
 PRECISION_JSONL: Final = "precision.jsonl"  # the arithmetic of each network; also in the cache
@@ -80,6 +82,7 @@ LAST_CKPT: Final = "last.ckpt"
 CHECKPOINTS_DIR: Final = "checkpoints"
 ERRORS_DIR: Final = "errors"
 HANG_SUFFIX: Final = ".hang.txt"
+LAST_DIR: Final = "last"  # in a study with a time plan: the study of its last training
 MODEL_DIR: Final = "model"  # in a study: the file with the network of the user
 RAY_DIR: Final = "ray"
 TENSORBOARD_DIR: Final = "tensorboard"
@@ -90,6 +93,9 @@ RETRAINING_DIR: Final = "retraining"
 SHIPPING_DIR: Final = "shipping"
 MODEL_CKPT: Final = "model.ckpt"
 SHIPPED_CKPT: Final = "shipped.ckpt"
+ENSEMBLE_DIR: Final = "ensemble"  # the checkpoints of the ensemble's members
+ENSEMBLE_JSON: Final = "ensemble.json"  # in ENSEMBLE_DIR: the members and their weights
+VALIDATION_DIR: Final = "validation"  # logits on the validation split, one file per run
 MODEL_CARD: Final = "MODEL_CARD.md"
 PREDICTIONS_CSV: Final = "predictions.csv"
 CLASSES_CSV: Final = "classes.csv"

@@ -2,6 +2,7 @@
 
     python -m inat.predict results/STUDY photo.jpg               # one photo, with the best model of a study
     python -m inat.predict results/STUDY/final FOLDER --top 3    # all photos in and below a folder
+    python -m inat.predict results/STUDY/final FOLDER --ensemble # with all models of its ensemble: slower
     python -m inat.predict best.ckpt FOLDER --output classes.csv # or .json
     python -m inat.predict best.ckpt FOLDER --format csv | ...   # each line as soon as it is known
     python -m inat.predict results/STUDY FOLDER --model my_net.py   # a network of your own
@@ -35,7 +36,8 @@ from inat.data.image_folder import find_images
 from inat.errors import ConfigError, DataError
 from inat.models.own_code import OwnModelOption, allow_named
 from inat.study.atomic_io import atomic_replace, csv_lines
-from inat.training.inference import Model, Prediction, open_model, predict_images
+from inat.training.ensemble import open_ensemble
+from inat.training.inference import Prediction, Predictor, open_model, predict_images
 from inat.training.memory import keep_freed_memory
 
 Format = Literal["table", "csv", "json"]
@@ -58,6 +60,9 @@ class PredictCommand:
     """Output format. Default: from the ending of --output, else a table."""
     output: Path | None = None
     """File to write instead of printing; it appears when all photos are done."""
+    ensemble: bool = False
+    """Average the probabilities of the ensemble that inat.finalize chose; it takes a forward pass per member. The first
+    argument is the study directory or its final/ directory."""
     batch_size: int | None = None
     """Photos per batch. Default: as in the training."""
     own_model: OwnModelOption = None
@@ -113,7 +118,7 @@ def predict(command: PredictCommand) -> None:
     photo,class,confidence,error
     """
     allow_named(command.own_model)
-    model = open_model(command.model)
+    model = open_ensemble(command.model) if command.ensemble else open_model(command.model)
     paths, unused = _find_photos(command.photos)
     if command.top > len(model.classes):
         raise ConfigError(f"--top must be in 1..{len(model.classes)}, the classes of the model, got {command.top}")
@@ -178,13 +183,13 @@ def _stream(output: Path | None, table: bool) -> Iterator[TextIO]:
         raise ConfigError(f"cannot write {path} ({error.strerror or error}); choose another --output") from error
 
 
-def _summary(count: int, failed: int, seconds: float, model: Model) -> str:
+def _summary(count: int, failed: int, seconds: float, model: Predictor) -> str:
     what, on = "photo" if count == 1 else "photos", "CPU" if model.device.type == "cpu" else "GPU"
     bad = f"; {failed:,} of them could not be predicted" if failed else ""
     return f"{count:,} {what} in {seconds:.1f} s on the {on}, {count / seconds:.4g} images/s{bad}"
 
 
-def _write(predictions: Iterable[Prediction], model: Model, command: PredictCommand, stream: TextIO) -> None:
+def _write(predictions: Iterable[Prediction], model: Predictor, command: PredictCommand, stream: TextIO) -> None:
     """Write ``predictions`` to ``stream`` in the format of the command; CSV and JSON line by line as they come."""
     decimals = DECIMALS[command.chosen_format]
     rows = (_as_row(prediction, model.classes, command.top, decimals) for prediction in predictions)

@@ -2,8 +2,9 @@
 
     python tune_scratch.py --data digits --num-samples 48  # 1,797 built-in scans, a few minutes on a laptop
     python tune_scratch.py --num-samples 480               # nature_12K in ./inaturalist_12K
+    python tune_scratch.py --data PHOTOS --time-budget 30m          # image size, epochs and trials for this time
     python tune_scratch.py --data PHOTOS --image-size 64 --num-samples 16 --max-epochs 9
-    python tune_scratch.py --data PHOTOS --image-size 64 --space modern --patience 27 --grace-period 9
+    python tune_scratch.py --data PHOTOS --image-size 64 --space modern --max-epochs 12 --grace-period 4 --patience 12
     python tune_scratch.py --data PHOTOS --image-size 64 --plan     # print the estimated cost on this machine and exit
     python tune_scratch.py --data PHOTOS --augment-preview out.png  # draw augmented images and exit
     python tune_scratch.py --resume results/STUDY                   # continue after Ctrl-C or a crash

@@ -8,6 +8,7 @@ PACKAGES. Nothing else is needed: this file finds it. An example runs with
 - a temporary current folder of its own, which contains
   - ``study/``: a study directory of a search on the digits with 54 trials (real curves of 9 epochs, of which the half
     that was worse after 3 epochs was stopped there) and a best.ckpt that was trained for 2 epochs;
+  - ``final/``: an ensemble of two models equal to this best.ckpt, with the weights 0.75 and 0.25;
   - ``photos/``: the images 0.png, 1.png and 2.png, each of the handwritten digit in its name.
 
 ``...`` in the expected output matches any text, and white space may differ. Floats of a training differ between
@@ -19,6 +20,7 @@ import doctest
 import gc
 import importlib
 import inspect
+import json
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +31,7 @@ from PIL import Image
 
 from analysis import load_study
 from inat.config.search import SearchConfig
-from inat.constants import BEST_CKPT, COMPLETED, STOPPED
+from inat.constants import BEST_CKPT, COMPLETED, ENSEMBLE_DIR, ENSEMBLE_JSON, STOPPED
 from inat.data import digits
 from inat.study.study import Study
 from tests.paths import ROOT
@@ -69,12 +71,21 @@ def example_folder(tmp_path_factory, digits_model) -> Path:
     folder = tmp_path_factory.mktemp("examples")
     write_study(folder / "study")
     shutil.copy(digits_model, folder / "study" / BEST_CKPT)
+    write_ensemble(folder / "final" / ENSEMBLE_DIR, digits_model)
     images, labels = digits.load(64)
     (folder / "photos").mkdir()
     for label in range(3):
         first = labels.tolist().index(label)
         Image.fromarray(images[first]).save(folder / "photos" / f"{label}.png")
     return folder
+
+
+def write_ensemble(directory: Path, model: Path) -> None:
+    directory.mkdir(parents=True)
+    members = [{"file": "t0000.ckpt", "weight": 0.75}, {"file": "t0001.ckpt", "weight": 0.25}]
+    for member in members:
+        shutil.copy(model, directory / member["file"])
+    (directory / ENSEMBLE_JSON).write_text(json.dumps({"format": 1, "members": members}))
 
 
 def write_study(directory: Path) -> None:

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,21 @@ def test_the_exit_code_is_2_if_no_image_is_readable(digits_model, folder, capsys
     assert out.endswith("b.jpg,,,cannot identify image file\n")
     assert err.endswith(f"(first: {folder}/b.jpg: cannot identify image file)\n")
     assert "Traceback" not in err
+
+
+def test_an_ensemble_predicts_only_if_it_is_asked_for(digits_model, folder, tmp_path, capsys):
+    final = tmp_path / "study/final"
+    (final / "ensemble").mkdir(parents=True)
+    for name in ("model.ckpt", "ensemble/t0000.ckpt", "ensemble/t0001.ckpt"):
+        shutil.copy(digits_model, final / name)
+    members = [{"file": f"t000{number}.ckpt", "weight": 0.5} for number in range(2)]
+    (final / "ensemble/ensemble.json").write_text(json.dumps({"format": 1, "members": members}))
+    assert run(folder, model=final, format="csv") == 0
+    alone = capsys.readouterr().out
+    assert run(folder, model=final.parent, format="csv", ensemble=True) == 0
+    assert capsys.readouterr().out == alone  # the mean of two equal models
+    assert run(folder, model=digits_model, ensemble=True) == 2
+    assert "best.ckpt has no ensemble; pass a study directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

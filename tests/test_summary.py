@@ -56,3 +56,15 @@ def test_prints_a_residual_network():
     assert rows["block4"] == ["192 x 4 x 4", "498,432"]
     assert rows["average"] == ["192 x 1 x 1", "0"]
     assert rows["total"] == ["", "657,178"]
+
+
+def test_prints_a_small_residual_network():
+    options = ["--width", "64", "--stem-stride", "2", "--image-size", "64", "--num-classes", "8"]
+    command = [sys.executable, "-m", "inat.summary", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.splitlines() if "│" in line]
+    rows = {row[0]: row[1:] for row in cells}
+    assert rows["stem_conv"] == ["32 x 32 x 32", "864"]
+    assert rows["stage3"][0] == "256 x 4 x 4"
+    assert rows["output"] == ["8", "2,056"]

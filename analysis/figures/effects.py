@@ -28,11 +28,18 @@ MAX_CLAIM_LENGTH = 52  # characters of a claim beside its line
 
 
 @styled
-def plot_effects(table: pd.DataFrame, ax: Axes | None = None, name: str = "accuracy", sign: int = 1) -> Axes:
+def plot_effects(
+    table: pd.DataFrame,
+    ax: Axes | None = None,
+    name: str = "accuracy",
+    sign: int = 1,
+    against: str = "the other values",
+) -> Axes:
     """Draw the table of ``analysis.stats.effects.value_effects``: each value's adjusted effect with its 95 % interval.
 
     Intervals without 0 are blue if the value is better and red if it is worse. Values without an adjusted effect are
     left out. ``name``: the name of the metric. ``sign``: -1 if lower values of the metric are better.
+    ``against``: what each value is compared with.
 
     >>> from analysis.comparable import sample_at
     >>> from analysis.stats.effects import value_effects
@@ -52,7 +59,7 @@ def plot_effects(table: pd.DataFrame, ax: Axes | None = None, name: str = "accur
     _intervals(ax, places, rows["adjusted"], rows["adjusted_low"], rows["adjusted_high"], sign)
     ax.set_yticks(places, labels, fontsize=8.5)
     ax.set_ylim(places.min(initial=0) - 0.8, 0.4)
-    ax.set(xlabel=f"effect on {name} compared with the other values, other hyperparameters held fixed")
+    ax.set(xlabel=f"effect on {name} compared with {against}, other hyperparameters held fixed")
     return ax
 
 

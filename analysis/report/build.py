@@ -17,12 +17,15 @@ from analysis.report.headline import headline
 from analysis.report.key_findings import key_findings
 from analysis.report.sections.backbones import backbones_section
 from analysis.report.sections.claims import check_takeaways, claims_section
+from analysis.report.sections.costs import costs_section
 from analysis.report.sections.data import data_section
 from analysis.report.sections.early_stopping import early_stopping_findings, early_stopping_section
 from analysis.report.sections.equal_budget import equal_budget_sections
 from analysis.report.sections.final import final_fact, final_section
 from analysis.report.sections.finetuning import finetuning_section
+from analysis.report.sections.knobs import knobs_section
 from analysis.report.sections.study_record import study_record_section
+from analysis.report.sections.time_plan import time_plan_section
 from analysis.report.sections.wandb_panels import wandb_panel_sections
 from analysis.schema import BEST_VAL_ACC, EPOCHS, NAME, STATE, TRIAL_ID
 from analysis.side_by_side.evaluations import read_best_json, read_final
@@ -53,7 +56,8 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     stopping = attempt("the finding about early stopping", lambda: early_stopping_findings(study), failures) or []
     final = read_final(path)
     sections = [
-        *final_section(final), *finetuning_section(study, epochs), *wandb_panel_sections(study, results),
+        *final_section(final), *time_plan_section(study, path), *finetuning_section(study, epochs),
+        *wandb_panel_sections(study, results), costs_section(study, results), *knobs_section(study, results),
         *equal_budget_sections(results), *claims_section(takeaways, study.unit),
         early_stopping_section(study, stopping), *backbones_section(path, study), *data_section(path, study.info),
         study_record_section(study),

@@ -1,5 +1,6 @@
 """The first screen of a report: the best configuration, how good it is, and what it cost."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 from analysis.budgets import epochs_of
 from analysis.class_counts import constant_score, describe_counts, recorded_counts
 from analysis.comparable import best_first, is_accuracy, mask_infinite
+from analysis.constant_answer import constant_result, no_better_trials
 from analysis.markdown import format_duration
 from analysis.nothing_to_compare import no_result
 from analysis.objective import ACCURACY, objective_named
@@ -18,6 +20,7 @@ from analysis.schema import (
     EPOCHS,
     FAILED,
     FOLDS_DONE,
+    LAST_TRAINING,
     NAME,
     SECONDS,
     STANDARD_ERROR,
@@ -45,20 +48,33 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
     configuration = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
     label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
     facts = [
-        validation_fact(study, best), test_fact(study, best_json, best), *cost_facts(study), *size_fact(study, best),
-        *classes_fact(study),
+        validation_fact(study, best), test_fact(study, best_json, best), *constant_fact(study, best),
+        *cost_facts(study), *size_fact(study, best), *classes_fact(study),
     ]  # fmt: skip
-    return Headline(name, f"best trial {best[TRIAL_ID]}{label}", configuration, facts, findings)
+    kind = "last training of trial" if best_json.get(LAST_TRAINING) is True else "best trial"
+    return Headline(name, f"{kind} {best[TRIAL_ID]}{label}", configuration, facts, findings)
 
 
 def best_trial(study: StudyData, best_json: dict[str, Any]) -> pd.Series | None:
-    """The trial that best.json names, whose weights exist; otherwise the trial with the best result."""
+    """The trial that best.json names, with the values of its last training if they are in it; else the best one."""
     trials = study.trials[mask_infinite(study.trials[BEST_VAL_ACC]).notna()]
     named = trials[trials[TRIAL_ID].eq(str(best_json.get(TRIAL_ID)))]
     if len(named):
-        return named.iloc[0]
+        return _trained_last(study, named.iloc[0], best_json)
     trials = trials[trials[STATE].ne(FAILED)]
     return trials.loc[best_first(study, trials)[0]] if len(trials) else None
+
+
+def _trained_last(study: StudyData, trial: pd.Series, best_json: dict[str, Any]) -> pd.Series:
+    """The trial with the result, epochs and hyperparameters of its last training, if best.json is about that."""
+    value, epochs, params = (best_json.get(name) for name in (study.metric, EPOCHS, "params"))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if best_json.get(LAST_TRAINING) is not True or not is_number:
+        return trial
+    known = {name: params[name] for name in study.parameters if name in params} if isinstance(params, dict) else {}
+    whole = type(epochs) is int and epochs > 0
+    changes = known | {BEST_VAL_ACC: value, EPOCHS: epochs if whole else float("nan")}
+    return pd.concat([trial.drop(list(changes)), pd.Series(changes, dtype=object)])
 
 
 def validation_fact(study: StudyData, best: pd.Series) -> Fact:
@@ -91,6 +107,18 @@ def constant_note(study: StudyData, split: str) -> str:
     objective = ACCURACY if split == TEST or is_accuracy(study.metric) else objective_named(study.metric)
     score = None if objective is None else constant_score(study.info, objective.column, split)
     return "" if score is None else f"; a constant answer scores {score:.4f}"
+
+
+def constant_fact(study: StudyData, best: pd.Series) -> list[Fact]:
+    """How much better the best trial is than a constant answer, and how many trials are not; nothing if unknown."""
+    counts = no_better_trials(study)
+    if counts is None:
+        return []
+    margin = study.sign * (float(best[BEST_VAL_ACC]) - constant_result(study))
+    worse, trials = counts
+    who = f"{worse} of {counted(trials, 'trial')} no better" if worse else "every trial is better"
+    note = f"{who} than always answering the largest class"
+    return [Fact("against a constant answer", f"{margin:+.4f}", note)]
 
 
 def classes_fact(study: StudyData) -> list[Fact]:

@@ -7,17 +7,20 @@ import pandas as pd
 from analysis.claims.check import NOT_TESTABLE
 from analysis.class_counts import constant_answer, constant_score
 from analysis.comparable import is_accuracy, mask_infinite
+from analysis.constant_answer import constant_result, no_better_trials
+from analysis.costs.time_plan import last_training
 from analysis.early_stopping.audit import failures
 from analysis.escaping import printable
 from analysis.figures.style import shortened
 from analysis.objective import ACCURACY, objective_named
 from analysis.report.budget_results import BudgetResults
-from analysis.report.headline import best_trial
+from analysis.report.headline import best_trial, metric_label
 from analysis.report.sections.claims import claims_finding, decided_claims
-from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE, TEST, TRIAL_ID, VAL
+from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE, TEST, TIME_PLAN, TRIAL_ID, VAL
 from analysis.side_by_side.evaluations import tested
 from analysis.stats.importance import describe_r2
 from analysis.study import StudyData
+from analysis.wording import counted
 
 MAX_NAME = 60  # characters of the name of a class
 CLOSE = 0.005  # of accuracy: the same training differs by at least as much from seed to seed
@@ -38,8 +41,9 @@ def key_findings(
     important = importance_finding(results) if isinstance(results, BudgetResults) else []
     claims = takeaway_findings(takeaways, study.unit) if isinstance(takeaways, pd.DataFrame) else []
     return [
-        *unfinished_search(study), *no_better_than_constant(study, best_json), *close_to_best(study), *important,
-        *claims, *stopping, *failed_trials(study),
+        *unfinished_search(study), *no_better_than_constant(study, best_json),
+        *trials_against_constant(study, best_json), *close_to_best(study), *important, *claims, *stopping,
+        *failed_trials(study),
     ]  # fmt: skip
 
 
@@ -48,10 +52,23 @@ def unfinished_search(study: StudyData) -> list[str]:
     running = int(study.trials[STATE].eq(RUNNING).sum())
     planned = (study.info.get("config") or {}).get("num_samples")
     missing = planned - len(study.trials) if isinstance(planned, int) and not study.info.get(GRID) else 0
+    if missing > 0 and _last_training_ended(study):
+        missing = 0
     if not running and missing <= 0:
         return []
     ended = f"{len(study.trials) - running} of {planned}" if missing > 0 else f"{len(study.trials) - running}"
     return [f"The search has not finished ({ended} trials have ended; it is running or was interrupted)."]
+
+
+def _last_training_ended(study: StudyData) -> bool:
+    """Whether a time budget is spent: its number of trials was no more than an estimate."""
+    if not study.info.get(TIME_PLAN) or study.path is None:
+        return False
+    try:
+        last = last_training(study.path)
+    except ValueError:  # the section about the time budget says that it cannot be read
+        return False
+    return last is not None and bool(last.trials[STATE].ne(RUNNING).any())
 
 
 def no_better_than_constant(study: StudyData, best_json: dict[str, Any]) -> list[str]:
@@ -69,9 +86,30 @@ def no_better_than_constant(study: StudyData, best_json: dict[str, Any]) -> list
         for of, label, value, split in scores
         if (constant := constant_score(study.info, of.column, split)) is not None and not of.better(value, constant)
     ]
+    return [f"The best trial is no better than {constant_words(study)} ({'; '.join(failed)})."] if failed else []
+
+
+def constant_words(study: StudyData) -> str:
+    """The constant answer in words, with the name of its class if that is recorded."""
     answer = constant_answer(study.info)
-    always = f"always answering {printable(shortened(answer, MAX_NAME))}" if answer else "a constant answer"
-    return [f"The best trial is no better than {always} ({'; '.join(failed)})."] if failed else []
+    return f"always answering {printable(shortened(answer, MAX_NAME))}" if answer else "a constant answer"
+
+
+def trials_against_constant(study: StudyData, best_json: dict[str, Any]) -> list[str]:
+    """How far the best trial is above a constant answer, and how many trials are no better than that."""
+    best, counts, constant = best_trial(study, best_json), no_better_trials(study), constant_result(study)
+    if best is None or counts is None:
+        return []
+    value, (worse, trials) = float(best[BEST_VAL_ACC]), counts
+    label = metric_label(study.metric)
+    margin = study.sign * (value - constant)
+    answer = constant_words(study)
+    share = f"{worse} of {counted(trials, 'trial')} {'is' if worse == 1 else 'are'}"
+    if margin <= 0:  # which is a finding of its own
+        return [f"{share} no better than {answer}."] if trials > 1 else []
+    others = (f"; {share} no better" if worse else "; all trials are better") if trials > 1 else ""
+    evidence = f"{label} {value:.4f} against {constant:.4f}{others}"
+    return [f"The best trial is {margin:.4f} better than {answer} ({evidence})."]
 
 
 def close_to_best(study: StudyData) -> list[str]:

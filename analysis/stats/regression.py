@@ -6,6 +6,7 @@ effects add up. Where effects interact, an adjusted effect is an average over th
 model cannot correct for parameters that never varied, or for levels that only occurred together.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,6 +126,10 @@ def welch_effect(first: Array, second: Array) -> Effect:
     difference = float(first.mean() - second.mean())
     if np.ptp(first) == 0 and np.ptp(second) == 0:
         return effect_with_interval(difference, 0.0, len(first) + len(second) - 2)
-    test = stats.ttest_ind(first, second, equal_var=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # equal results in one group, such as trials that learned nothing
+        test = stats.ttest_ind(first, second, equal_var=False)
     low, high = test.confidence_interval(CONFIDENCE)
     return Effect(difference, float(low), float(high), float(test.pvalue))

@@ -138,6 +138,8 @@ class FinetuneConfig(SearchConfig):
     num_samples: int | None = None
     """Total number of trials, including those before --resume. Default: 40, or 60 with --recipe published; of a grid,
     all."""
+    time_budget: Annotated[str | None, "TIME"] = None
+    """Time after which the search stops cleanly, for example 90m or 2h; --resume continues it. Default: no limit."""
     max_epochs: int = UNSET
     """Most epochs per trial. Default: 20, or more if --grace-period is larger."""
     patience: int = 3

@@ -12,8 +12,8 @@ from inat.config.validation import (
     type_errors,
 )
 
-SCHEDULES = (STEP, COSINE) = ("step", "cosine")
-OPTIMIZERS = (AUTO, ADAMW, SGD) = ("auto", "adamw", "sgd")
+SCHEDULES = (STEP, COSINE, TRAPEZOID) = ("step", "cosine", "trapezoid")
+OPTIMIZERS = (AUTO, ADAMW, SGD, MUON) = ("auto", "adamw", "sgd", "muon")
 CLASS_WEIGHTS = (NO_WEIGHTS, BALANCED, EFFECTIVE) = ("none", "balanced", "effective")
 
 
@@ -23,10 +23,13 @@ class OptimConfig:
 
     ``optimizer`` "auto" is Adam, and AdamW with a ``weight_decay`` above 0. "adamw" and "sgd" (Nesterov momentum 0.9)
     also spare the class token, the positions and the layer scales of vision transformers from the decay, which "auto"
-    decays as earlier versions did. ``schedule`` "step" multiplies the learning rate by ``lr_gamma`` every
-    ``lr_step_epochs`` epochs. "cosine" raises it over the first ``warmup_share`` of the steps of ``max_epochs`` and
-    lowers it to 0 over the others. A stage that is n stages before the head learns at ``layer_decay`` to the power n
-    times the learning rate.
+    decays as earlier versions did. "muon" makes the steps of the matrices of hidden layers orthogonal, and trains all
+    other parameters with AdamW, at a tenth of the learning rate and without decay.
+
+    ``schedule`` "step" multiplies the learning rate by ``lr_gamma`` every ``lr_step_epochs`` epochs. "cosine" raises it
+    over the first ``warmup_share`` of the steps of ``max_epochs`` and lowers it to 0 over the others. "trapezoid" also
+    raises it, then keeps it, and lowers it linearly to 0 over the last ``decay_share`` of the steps. A stage that is n
+    stages before the head learns at ``layer_decay`` to the power n times the learning rate.
 
     Each step has ``batch_size`` times ``accumulate`` images, of which ``batch_size`` go through the network at a time.
     ``grad_clip`` is the largest norm of the gradient. With ``grad_checkpointing``, stages compute their activations
@@ -50,6 +53,7 @@ class OptimConfig:
     lr_gamma: float = 0.1
     schedule: str = STEP
     warmup_share: float = 0.1
+    decay_share: float = 0.4
     layer_decay: float = 1.0
     weight_decay: float = 0.0
     grad_clip: float = 0.0
@@ -69,7 +73,7 @@ class OptimConfig:
         positive = ("learning_rate", "batch_size", "lr_step_epochs", "lr_gamma", "layer_decay", "accumulate")
         problems = type_errors(self) + positive_errors(self, *positive)
         problems += non_negative_errors(self, "weight_decay", "mixup_alpha", "cutmix_alpha", "grad_clip")
-        for name in ("warmup_share", "label_smoothing", "random_erasing", "ema_decay"):
+        for name in ("warmup_share", "decay_share", "label_smoothing", "random_erasing", "ema_decay"):
             problems += range_errors(self, name, 0, 1)
         if self.drop_path is not None:
             problems += range_errors(self, "drop_path", 0, 1)

@@ -32,6 +32,7 @@ PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview",
 AUTO = "auto"
 EARLIER_TARGET = "target_accuracy"  # the name of "target" in studies of earlier versions
 GRACE_PERIOD = 3
+MODERN_SPACE = "modern"  # a value of --space
 SMALL_IMAGE = 32  # px; up to this side --space auto means the small space
 ALSO_TARGET_ACCURACY = tyro.conf.arg(aliases=["--target-accuracy"])
 
@@ -48,7 +49,7 @@ class SearchConfig(DataOptions):
     """The options of a search. The string below a field is the help text of its option."""
 
     KIND: ClassVar[str] = "scratch"  # stored in study.json; default study names start with it
-    PRESETS: ClassVar[tuple[str, ...]] = ("full", "small", "modern")  # values of --space besides auto and a file
+    PRESETS: ClassVar[tuple[str, ...]] = ("full", "small", MODERN_SPACE)  # values of --space besides auto and a file
     MAX_EPOCHS: ClassVar[int] = 27
     # What studies did before an option existed: they looked for no copies, and squashed photos into squares.
     EARLIER_OPTIONS: ClassVar[Mapping[str, Any]] = {"keep_duplicates": True, "resize": SQUASH}
@@ -74,8 +75,9 @@ class SearchConfig(DataOptions):
 
     space: Annotated[str, "NAME"] = "auto"
     """Search space: full (as published for nature_12K), small (8-32 filters, 2-4 convolutions as the images allow,
-    32-128 dense neurons), modern (also residual blocks, average pooling and newer training methods), auto (small up to
-    32 px, else full), or a Python file with a function space()."""
+    32-128 dense neurons), modern (small residual networks around a recipe for the size and the number of the images and
+    the epochs; the recipe is the first trial), auto (small up to 32 px, else full), or a Python file with a function
+    space()."""
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "val_loss", "top2"] = "accuracy"
     """Validation metric that the search optimises: accuracy (share of correct images), balanced_accuracy (mean of the
     classes' recalls), macro_f1 (mean of the classes' F1 scores), val_loss (cross entropy, lower is better), or top2
@@ -99,7 +101,9 @@ class SearchConfig(DataOptions):
     start_from: Annotated[Path | None, "FILE"] = None
     """JSON file with configurations to try first: one object, a list of objects, or the best.json of another study."""
     time_budget: Annotated[str | None, "TIME"] = None
-    """Time after which the search stops cleanly, for example 90m or 2h; --resume continues it. Default: no limit."""
+    """Time that the whole command may take, for example 30m or 2h: image size, epochs and trials are chosen for it, and
+    the best configuration is trained once more at the end. Beside --space, --num-samples, --max-epochs, --model and the
+    like: time after which the search stops cleanly; --resume continues it. Default: no limit."""
     target: Annotated[float | None, ALSO_TARGET_ACCURACY] = None
     """Value of the metric at which the search stops cleanly, such as 0.9. Default: no target."""
     seed: int = 0

@@ -19,8 +19,9 @@ from inat.config.backbones import (
 )
 from inat.config.cnn import AVERAGE, FLATTEN, MAXIMUM, CNNConfig
 from inat.config.objective import ACCURACY, OBJECTIVES, Objective
-from inat.config.optim import COSINE, STEP, OptimConfig
+from inat.config.optim import COSINE, STEP, TRAPEZOID, OptimConfig
 from inat.config.own_model import MODEL, OwnModelConfig
+from inat.config.small_resnet import SmallResNetConfig, stem_errors
 from inat.config.validation import (
     MAX_IMAGE_SIZE,
     build_part,
@@ -46,8 +47,10 @@ PRECISIONS = get_args(Precision)
 # 1.5, 37.2 dB with 2 and 35.0 dB with 3, which aliases (benchmarks/crops.py).
 CROP_MARGIN = 2
 # How strongly training images are altered: as published for nature_12K, only large crops and flips, or these and one
-# (TrivialAugment) or two (RandAugment) random operations of torchvision.
-AUGMENTATION_POLICIES = (PUBLISHED, LIGHT, TRIVIAL, RANDAUGMENT) = ("published", "light", "trivial", "randaugment")
+# (TrivialAugment) or two (RandAugment) random operations of torchvision; or only shifted by a few pixels and flipped.
+AUGMENTATION_POLICIES = (PUBLISHED, LIGHT, TRIVIAL, RANDAUGMENT, SHIFT) = (
+    "published", "light", "trivial", "randaugment", "shift",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +85,7 @@ class DataConfig:
     folds: int = 0  # above 0, val_share is not used: training and validation images are cut into this many parts
     fold: int = 0  # the part to validate on, from 0 on
     repeat: int = 0  # another one cuts the parts anew
-    resize: str = SQUASH  # how an image becomes a square; augmented crops come from the whole image in any case
+    resize: str = SQUASH  # how an image becomes a square; augmented crops come from the whole image, except for SHIFT
     resize_size: int = 0  # with CROP, the shorter side in pixels before the square is cut out; 0: image_size
     interpolation: str = BILINEAR
 
@@ -100,7 +103,7 @@ class DataConfig:
     @property
     def crop_size(self) -> int:
         """Side in pixels of the stored copies that augmented crops are cut from."""
-        return CROP_MARGIN * self.image_size
+        return self.image_size if self.policy == SHIFT else CROP_MARGIN * self.image_size
 
     def without_augmentation(self) -> Self:
         """The same configuration with all hyperparameters at their defaults: all trials of a study share it."""
@@ -172,7 +175,8 @@ INACTIVE_WHEN: tuple[tuple[str, Any, tuple[Any, ...], tuple[str, ...]], ...] = (
     ("strategy", UNFREEZE_ALL, (FREEZE_ALL,), ("body_lr_factor", "layer_decay", "drop_path", "grad_checkpointing")),
     ("pooling", FLATTEN, (AVERAGE, MAXIMUM), ("num_neurons_dense",)),
     ("schedule", STEP, (STEP,), ("warmup_share",)),
-    ("schedule", STEP, (COSINE,), ("lr_step_epochs", "lr_gamma")),
+    ("schedule", STEP, (STEP, COSINE), ("decay_share",)),
+    ("schedule", STEP, (COSINE, TRAPEZOID), ("lr_step_epochs", "lr_gamma")),
     ("use_augmentation", True, (False,), AUGMENTATION),
 )
 
@@ -198,7 +202,7 @@ class TrialConfig:
     """All settings of one training. No two parts have a field name in common, so a flat dict describes them."""
 
     data: DataConfig
-    model: CNNConfig | BackboneConfig | OwnModelConfig
+    model: CNNConfig | SmallResNetConfig | BackboneConfig | OwnModelConfig
     optim: OptimConfig
     max_epochs: int
     patience: int = 5
@@ -214,6 +218,8 @@ class TrialConfig:
             problems.append(f"stop_epoch must be in 0..{self.max_epochs}, got {self.stop_epoch}")
         if isinstance(self.model, CNNConfig):
             problems += pooling_errors(self.model.conv_layers, self.data.image_size)
+        if isinstance(self.model, SmallResNetConfig):
+            problems += stem_errors(self.data.image_size, self.model.stem_stride)
         problems += choice_errors(self, "metric", tuple(OBJECTIVES))
         if self.precision not in PRECISIONS:
             problems.append(f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}")
@@ -235,13 +241,15 @@ class TrialConfig:
     def from_params(cls, params: Mapping[str, Any]) -> Self:
         """The configuration that a flat dict of primitives describes, such as Tune samples it.
 
-        A dict with ``backbone`` describes a pretrained network; its ``image_size`` is optional. One with ``model``
-        describes a network of the user, whose arguments are the names that are nothing else. Raises ConfigError with
-        all mistakes: unknown names, missing values, impossible values.
+        A dict with ``backbone`` describes a pretrained network; its ``image_size`` is optional. One with ``width``
+        describes a small residual network. One with ``model`` describes a network of the user, whose arguments are the
+        names that are nothing else. Raises ConfigError with all mistakes: unknown names, missing values, impossible
+        values.
         """
         if MODEL in params:
             return cls._with_own_model(params)
-        model = BackboneConfig if "backbone" in params else CNNConfig
+        scratch = SmallResNetConfig if "width" in params else CNNConfig
+        model = BackboneConfig if "backbone" in params else scratch
         parts: dict[str, type] = {"data": DataConfig, "model": model, "optim": OptimConfig}
         if is_backbone(params.get("backbone")):  # a wrong value may be a list
             params = {**backbone_facts(params["backbone"]).preprocessing(params), **params}

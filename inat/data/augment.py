@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inat.config.trial import LIGHT, PUBLISHED
+from inat.config.trial import LIGHT, PUBLISHED, SHIFT
 from inat.constants import IMAGENET_MEAN, IMAGENET_STD
 from inat.data.random_operations import random_operations
+from inat.data.shift import shift
 
 CROP_SCALE, CROP_RATIO, CROP_TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10  # as in torchvision's RandomResizedCrop
 LIGHT_CROP_SCALE = (0.7, 1.0)  # for trainings of too few epochs to learn from small crops
@@ -37,8 +38,11 @@ def augment(images: Tensor, aspects: Tensor, image_size: int, *, policy: str = P
 
     ``images`` (N, 3, S, S) uint8 are whole images resized to squares; ``aspects`` (N,) are width / height of the
     originals, so that crops have the shapes that they would have in the originals. A ``policy`` other than "published"
-    uses larger crops, no affine map and no colour changes, and then alters the images as its name says.
+    uses larger crops, no affine map and no colour changes, and then alters the images as its name says. "shift" takes
+    images of S = image_size: see ``shift``.
     """
+    if policy == SHIFT:
+        return scale_to_one(shift(images, aspects))
     light = policy != PUBLISHED
     count, device = len(images), images.device
     centres, halves = random_crops(aspects, LIGHT_CROP_SCALE if light else CROP_SCALE)

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from inat.config.trial import LIGHT, PUBLISHED
+from inat.config.trial import LIGHT, PUBLISHED, SHIFT
 from inat.data.augment import (
     COLOUR_STEPS,
     CROP_RATIO,
@@ -29,6 +29,7 @@ from inat.data.augment import (
     scale_to_one,
 )
 from inat.data.random_operations import random_operations
+from inat.data.shift import shift
 
 # How many random numbers an image takes: areas, ratios, place, mirror, affine map, strengths of the colour steps.
 PARTS = (CROP_TRIES, CROP_TRIES, 2, 1, 4, len(COLOUR_STEPS))
@@ -47,6 +48,8 @@ def prepare_on_gpu(images: Tensor, aspects: Tensor | None, size: int, policy: st
     """
     # Tensors of another type stand for a GPU in tests; nothing can be tried with them.
     plain = bool(why_plain(images.device) if type(images) is Tensor else _without_triton())
+    if aspects is not None and policy == SHIFT:
+        images, aspects = shift(images, aspects), None  # still uint8: a quarter of the bytes
     if aspects is None:
         normalised: Tensor = _plainly_normalised(images) if plain else _normalise(_rows(images)).permute(0, 3, 1, 2)
         return normalised

@@ -17,6 +17,8 @@ from inat.data.sending import Gather, PrefetchingLoader, threads_for_gathering
 from inat.data.splits import Split
 from inat.device import own_share
 
+MIRROR_STREAM = 3  # number of the random stream that says which images are mirrored in the first epoch
+MIRRORS = np.array([0, 1, -1], np.float32)  # ``aspects`` by what an index of MirrorShuffle says
 EVEN_STREAM = 2  # number of the random stream that draws from classes evenly, beside those of the order and the views
 
 
@@ -62,6 +64,18 @@ class EpochShuffle(Sampler[int]):
         return random.permutation(np.concatenate(drawn))
 
 
+class MirrorShuffle(EpochShuffle):
+    """A shuffle that mirrors each image in every second epoch; in the first one, a random half of them.
+
+    An image and its mirror image then come equally often, where chance would repeat one of them in half of the cases:
+    the alternating flip of airbench (https://arxiv.org/abs/2404.00498). Index ``(1 + mirror) * size + row`` says both.
+    """
+
+    def __iter__(self) -> Iterator[int]:
+        mirrored = np.random.default_rng((self.seed, MIRROR_STREAM)).integers(2, size=self.size) ^ (self.epoch % 2)
+        return ((1 + mirrored[row]) * self.size + row for row in super().__iter__())
+
+
 class ArrayDataset(Dataset[Batch]):
     """A data set whose ``__getitems__`` gathers a whole batch at once, on ``device``."""
 
@@ -97,22 +111,30 @@ class SplitDataset(ArrayDataset):
         self.labels = self._send(split.labels[split.rows])
         self.aspects = None if split.crops is None else self._send(split.crops.aspects[split.rows])
         self.rows = self._send(self._rows)
+        self._mirrors = split.crops is not None and split.crops.mirrors
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        chosen = self._send(np.array(indices))
+        places, aspects = np.array(indices), None
+        if self._mirrors:
+            mirrored, places = np.divmod(places, len(self))
+            aspects = self._send(MIRRORS[mirrored])
+        chosen = self._send(places)
         if self._held:
             images = self.images.index_select(0, self.rows[chosen])
         else:
-            images = self.gather(self._pixels, self._rows[indices])
+            images = self.gather(self._pixels, self._rows[places])
+        if self.aspects is not None and aspects is None:
+            aspects = self.aspects[chosen]
         # The array is (N, H, W, 3), so its permuted view is already a channels-last batch.
-        aspects = None if self.aspects is None else self.aspects[chosen]
         return Batch(images.permute(0, 3, 1, 2), self.labels[chosen], aspects)
 
     def shuffle(self, seed: int, labels: NDArray[np.int64] | None = None) -> EpochShuffle:
-        return EpochShuffle(len(self), seed, labels)
+        # An image that is drawn several times in an epoch is to be mirrored in some of them: by chance, not in turn.
+        in_turn = self._mirrors and labels is None
+        return (MirrorShuffle if in_turn else EpochShuffle)(len(self), seed, labels)
 
 
 def pixels_of(split: Split) -> NDArray[np.uint8]:

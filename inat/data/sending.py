@@ -19,7 +19,8 @@ MAX_THREADS = 6  # that gather: with more, the memory of the host is the limit
 class Batch(NamedTuple):
     """Images (B, 3, H, W) uint8 and labels (B,); or features (B, ...) instead of images.
 
-    Images to augment come with ``aspects`` (B,): width / height of the originals.
+    Images to augment come with ``aspects`` (B,): width / height of the originals. For those that are only shifted, it
+    is -1 to mirror an image, 1 not to, and 0 to leave it to chance.
     """
 
     images: Tensor

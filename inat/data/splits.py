@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from inat.config.trial import DataConfig
+from inat.config.trial import SHIFT, DataConfig
 from inat.constants import DIGITS, SKIPPED_CSV, TEST, TRAIN, VAL
 from inat.data import digits
 from inat.data.copies_store import open_copies
@@ -26,10 +26,14 @@ DIGITS_TEST_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Crops:
-    """Larger images (N, S, S, 3) uint8 to cut augmented crops from, and width / height (N,) of the originals."""
+    """Images (N, S, S, 3) uint8 to cut augmented crops from, mostly larger ones; and width / height of the originals.
+
+    With ``mirrors``, the crops are shifts of the images as they are, and ``aspects`` (N,) are 0: see ``Batch``.
+    """
 
     images: NDArray[np.uint8]
     aspects: NDArray[np.float32]
+    mirrors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +74,15 @@ class Splits:
 
 @dataclass(frozen=True, slots=True)
 class DataSummary:
-    """What a study records about its data; ``images`` counts the training images, including validation images."""
+    """What a study records about its data; ``images`` counts the training images, including validation images.
+
+    ``training`` is about how many of them a trial trains on: copies and unreadable images count as well.
+    """
 
     fingerprint: str
     classes: tuple[str, ...]
     images: int
+    training: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # hashed by identity, as what is made from it is kept
@@ -96,14 +104,15 @@ class Assignment:
 def inspect_data(config: DataConfig) -> DataSummary:
     """Check and summarise the data without decoding it; DataError if it cannot be trained on."""
     if config.data == DIGITS:
-        return DataSummary(f"scikit-learn {DIGITS}", digits.CLASSES, int((1 - DIGITS_TEST_SHARE) * digits.COUNT))
-    return summarise(_list_checked(config))
-
-
-def summarise(listing: Listing) -> DataSummary:
-    """The summary of a listed data set."""
+        images = int((1 - DIGITS_TEST_SHARE) * digits.COUNT)
+        training = round((1 - (1 / config.folds if config.folds else config.val_share)) * images)
+        return DataSummary(f"scikit-learn {DIGITS}", digits.CLASSES, images, training)
+    listing = _list_checked(config)
+    test_share, val_share = _shares(config, listing)
     images = sum(role != TEST for role in listing.roles)
-    return DataSummary(listing.fingerprint(), listing.development.classes, images)
+    trained = images if config.folds else images - listing.roles.count(VAL)  # folds are cut from both
+    rest = (1 - test_share) * (1 - (1 / config.folds if config.folds else val_share))
+    return DataSummary(listing.fingerprint(), listing.development.classes, images, round(rest * trained))
 
 
 def load_splits(config: DataConfig) -> Splits:
@@ -114,8 +123,12 @@ def load_splits(config: DataConfig) -> Splits:
     plain = config.without_augmentation()
     if not config.use_augmentation:
         return _plain_splits(plain)
-    crops = _crops(plain.without_folds())  # first: it decodes the images once for both sizes
-    splits = _plain_splits(plain)
+    if config.policy == SHIFT:
+        splits = _plain_splits(plain)
+        crops = Crops(splits.train.images, np.zeros(len(splits.train.images), np.float32), mirrors=True)
+    else:
+        crops = _crops(plain.without_folds())  # first: it decodes the images once for both sizes
+        splits = _plain_splits(plain)
     return replace(splits, train=replace(splits.train, crops=crops))
 
 

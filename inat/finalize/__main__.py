@@ -4,7 +4,7 @@
     python -m inat.finalize results/STUDY --seeds 10  # adds 5 seeds to them
     python -m inat.finalize results/STUDY --ship      # + model on train and val
 
-Writes model, scores, model card, tables and figures to results/STUDY/final.
+Writes model, ensemble, scores, model card, tables and figures to results/STUDY/final.
 """
 
 from inat.cli import check_interpreter, run_command

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from analysis.figures.final import plot_confusion, plot_reliability
 from analysis.figures.style import new_figure, png_bytes, styled
 from inat.constants import CLASSES_CSV, CONFUSION_CSV, PREDICTIONS_CSV
+from inat.finalize.evaluation_file import Evaluation
 from inat.finalize.metrics import Scores
-from inat.finalize.test_evaluation import Evaluation, class_probabilities, rank_classes
+from inat.finalize.test_evaluation import class_probabilities, rank_classes
 from inat.study.atomic_io import atomic_replace, csv_lines
 
 PREDICTION_COLUMNS = ("name", "label", "predicted", "confidence")

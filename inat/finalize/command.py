@@ -39,6 +39,9 @@ from inat.finalize.candidates import (
     rank_candidates,
     run_params,
 )
+from inat.finalize.checkpoints import sha256_of, write_checkpoint
+from inat.finalize.ensemble import update_ensemble
+from inat.finalize.evaluation_file import Evaluation
 from inat.finalize.export import ONNX, PT2, export
 from inat.finalize.messages import (
     candidate_table,
@@ -63,10 +66,9 @@ from inat.finalize.model_card import model_card
 from inat.finalize.options import FinalizeCommand
 from inat.finalize.retrain import open_runs, retrain
 from inat.finalize.task import Task, plan
-from inat.finalize.test_evaluation import Evaluation, evaluate_best_on_test, sha256_of
-from inat.study.atomic_io import atomic_replace, atomic_write
+from inat.finalize.test_evaluation import evaluate_best_on_test
+from inat.study.atomic_io import atomic_write
 from inat.study.study import Study
-from inat.training.checkpoint import complete_checkpoint
 from inat.tuning.command import write_report
 from inat.tuning.own_model import copy_into, keep_copy
 from inat.tuning.ray_backend.local_gpus import check_gpus_here
@@ -92,6 +94,8 @@ def finalize(command: FinalizeCommand) -> None:
             _train(task, runs, task.wanted, console)
             candidates = rank_candidates(collect_candidates(runs, task.trials, command.seeds))
             metrics = write_model(task, candidates, runs, directory, console)
+            metrics["ensemble"] = update_ensemble(task, candidates, runs, directory, metrics, console)
+            _write_record(directory, metrics)
         if command.ship:
             metrics["shipped"] = ship(task, metrics, candidates[0], directory, console)
         _write_record(directory, metrics)
@@ -162,13 +166,13 @@ def write_model(
     evaluation = evaluate_best_on_test(source, directory, data)
     known = _metrics_of_same_model(directory, evaluation.model, console)
     if not known:
-        _write_checkpoint(task, source, target)
+        write_checkpoint(task, source, target)
     metrics["model"] |= {"sha256": sha256_of(target), "trained_sha256": evaluation.model}
     train = class_counts(task.splits_of(winner.trial))[TRAIN]
     _write_scores(metrics, evaluation, directory, train)
     console.print(describe_test(metrics["test"]))
     metrics["exports"] = _exports(known, target, data)
-    metrics["shipped"] = known.get("shipped")
+    metrics |= {name: known.get(name) for name in ("shipped", "ensemble")}
     console.print(describe_exports(metrics["exports"]))
     _write_record(directory, metrics)
     return metrics
@@ -215,13 +219,6 @@ def _exports(known: dict[str, Any], checkpoint: Path, data: DataConfig) -> dict[
     return found if exist and found else export(checkpoint, data)
 
 
-def _write_checkpoint(task: Task, source: Path, target: Path) -> None:
-    """Copy ``source`` with all its weights, so ``target`` needs no weights file beside it."""
-    weights_dir = task.config.trial_settings().get("weights_dir")
-    with atomic_replace(target) as partial:
-        complete_checkpoint(source, partial, weights_dir)
-
-
 def _write_record(directory: Path, metrics: dict[str, Any]) -> None:
     atomic_write(directory / METRICS_JSON, to_json_text(metrics))
     atomic_write(directory / MODEL_CARD, model_card(metrics))
@@ -247,7 +244,7 @@ def ship(
         trained, target, known = sha256_of(source), directory / SHIPPED_CKPT, metrics.get("shipped") or {}
         if known.get("trained_sha256") != trained or not target.exists():
             known = {}
-            _write_checkpoint(task, source, target)
+            write_checkpoint(task, source, target)
         exports = _exports(known, target, task.test_data(winner.trial))
     section = shipped_section(metrics, run, exports) | {"sha256": sha256_of(target), "trained_sha256": trained}
     console.print(f"shipped {target.name}: {section['in_words']}")

@@ -8,11 +8,12 @@ from typing import Any
 from rich.table import Column, Table
 
 from analysis.test_scores import accuracy_interval, describe_calibration
-from inat.constants import CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT
+from inat.constants import CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT, TIME_PLAN
 from inat.finalize.candidates import Candidate
 from inat.finalize.retrain import RunSource
 from inat.finalize.task import Task
 from inat.study.study import Study
+from inat.study.trial import Trial
 from inat.tuning.stoppers import INTERRUPTION
 
 
@@ -24,10 +25,11 @@ def describe_task(task: Task, runs: Study) -> str:
     progress = f" ({ended} of {total} runs already ended)" if ended else ""
     unfinished = len(study.unfinished())
     ignored = f"; {_count(unfinished, 'unfinished trial')} ignored" if unfinished else ""
+    why = ", as in the last training" if TIME_PLAN in study.info else ""
     return (
         f"study   {study.directory}: {_count(len(study.ended()), 'ended trial')}{ignored}\n"
         f"top     {_count(len(task.trials), 'configuration')} x {_count(command.seeds, 'seed')}{progress}, up to "
-        f"{_count(task.config.max_epochs, 'epoch')}\n"
+        f"{_count(task.config.max_epochs, 'epoch')}{why}\n"
         f"data    {task.config.data}: {len(splits.classes)} classes\n"
         f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test"
     )
@@ -80,6 +82,29 @@ def describe_exports(exports: dict[str, Any]) -> str:
     return (
         f"export  {', '.join(exports['files'])}: probabilities as from the checkpoint on {exports['compared_images']} "
         f"test images; largest difference {largest:.1e} ({exports['tolerance']:g} allowed)"
+    )
+
+
+def describe_ensemble(section: dict[str, Any]) -> str:
+    """The ensemble beside the model, in sentences: scores, cost, and what they are worth."""
+    return "\n        ".join(["\nensemble", *section["in_words"]])
+
+
+def describe_left_out(run: Trial, reason: str) -> str:
+    """Why a run cannot be a member of the ensemble."""
+    return f"run {run.trial_id} is left out of the ensemble: {reason}"
+
+
+def describe_no_ensemble(reason: str) -> str:
+    """Why there is no ensemble; the model does not depend on it."""
+    return f"\nensemble\n        none: {reason}"
+
+
+def describe_removed_ensemble() -> str:
+    """That the ensemble of an earlier call is gone."""
+    return (
+        "removed the ensemble: it was chosen beside another model; run the command without --no-ensemble to choose a "
+        "new one"
     )
 
 

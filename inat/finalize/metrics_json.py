@@ -155,13 +155,19 @@ def _drop_sentence(task: Task, first: Candidate) -> str:
     seeds = "a new seed scores" if n == 1 else f"the mean of {n} new seeds is"
     objective = task.study.objective
     drop, dropped = ("drop", "dropped") if objective.sign > 0 else ("rise", "rose")
+    other = _other_epochs(task)
     if objective.reaches(mean, score):
-        return f"The best score of the search, {score:.4f}, did not {drop} in retraining: {seeds} {mean:.4f}."
+        return f"The best score of the search, {score:.4f}, did not {drop} in retraining: {seeds} {mean:.4f}.{other}"
     return (
         f"The best score of the search, {score:.4f}, {dropped} by {abs(score - mean):.4f} in retraining: {seeds} "
-        f"{mean:.4f}. "
-        f"The best of {count} trials is partly the luckiest."
+        f"{mean:.4f}. The best of {count} trials is partly the luckiest.{other}"
     )
+
+
+def _other_epochs(task: Task) -> str:
+    """That the runs are longer than the trials whose score they are compared with, as after a time plan."""
+    runs, trials = task.config.max_epochs, task.study.info["config"].get("max_epochs")
+    return "" if runs == trials or trials is None else f" A run has up to {runs} epochs, a trial up to {trials}."
 
 
 def _second(candidates: Sequence[Candidate], winner: Candidate) -> Candidate | None:
@@ -238,7 +244,7 @@ def read_metrics(directory: Path) -> dict[str, Any]:
     """The metrics.json that an earlier call wrote; {} if there is none, it cannot be read or it is damaged."""
     try:
         found = read_json(directory / METRICS_JSON)
-        intact = all(isinstance(found.get(name) or {}, dict) for name in ("model", "exports", "shipped"))
+        intact = all(isinstance(found.get(name) or {}, dict) for name in ("model", "exports", "shipped", "ensemble"))
     except (OSError, ValueError, AttributeError):
         return {}
     return found if intact else {}

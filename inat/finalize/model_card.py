@@ -21,7 +21,20 @@ class Markdown(str):
 
 def model_card(metrics: Json) -> str:
     """The model card in Markdown."""
-    parts = (_head, _use, _data, _training, _choice, _test, _per_class, _confusions, _calibration, _exports, _shipped)
+    parts = (
+        _head,
+        _use,
+        _data,
+        _training,
+        _choice,
+        _test,
+        _per_class,
+        _confusions,
+        _calibration,
+        _exports,
+        _ensemble,
+        _shipped,
+    )
     return "\n".join(line for part in parts for line in part(metrics))
 
 
@@ -43,7 +56,6 @@ def _head(m: Json) -> Iterator[str]:
 def _use(m: Json) -> Iterator[str]:
     own = m["model"]["config"].get("model")
     yield "## Use\n"
-    option = f" --model {str(own).rpartition(':')[0]}" if own else ""
     if own:
         yield (
             f"The network is {escape_markdown(own)}, a Python file with SHA-256 "
@@ -51,10 +63,15 @@ def _use(m: Json) -> Iterator[str]:
             "formats do not.\n"
         )
     yield (
-        f"`python -m inat.predict model.ckpt PHOTO...{option}` prepares photos as in the training: "
+        f"`python -m inat.predict model.ckpt PHOTO...{_own_option(m)}` prepares photos as in the training: "
         f"{m['data']['resize']}. Every photo is assigned one of these classes, even if it shows none of them: "
         f"{', '.join(map(escape_markdown, m['data']['classes']))}.\n"
     )
+
+
+def _own_option(m: Json) -> str:
+    own = m["model"]["config"].get("model")
+    return f" --model {str(own).rpartition(':')[0]}" if own else ""
 
 
 def _data(m: Json) -> Iterator[str]:
@@ -166,6 +183,24 @@ def _exports(m: Json) -> Iterator[str]:
         f"- compared with model.ckpt in float32 on {exports['compared_images']} test images, in batches of several "
         f"sizes: the largest difference of a probability is {largest}; {exports['tolerance']:g} is allowed\n"
     )
+
+
+def _ensemble(m: Json) -> Iterator[str]:
+    if not (ensemble := m.get("ensemble")):
+        return
+    yield "## Ensemble\n"
+    yield "\n\n".join(ensemble["in_words"]) + "\n"
+    if not ensemble["members"]:
+        return
+    header = ("member", "configuration", "seed", "weight", "image size", "parameters")
+    yield from _table(header, [
+        (
+            member["file"], f"{member['trial_id']} {member['name']}", member["seed"], _number(member["weight"]),
+            f"{member['image_size']} px", f"{member['parameters']:,}",
+        )
+        for member in ensemble["members"]
+    ])  # fmt: skip
+    yield f"`python -m inat.predict FOLDER_OF_THIS_FILE PHOTO... --ensemble{_own_option(m)}` predicts with it.\n"
 
 
 def _shipped(m: Json) -> Iterator[str]:

@@ -11,7 +11,7 @@ import tyro
 from inat.config.finetune import FinetuneConfig
 from inat.config.resume import check_named, trusted
 from inat.config.search import SearchConfig
-from inat.config.validation import positive_errors, raise_if_any
+from inat.config.validation import expanded, positive_errors, raise_if_any
 from inat.constants import SEARCH_KIND
 from inat.errors import StudyError
 
@@ -36,6 +36,8 @@ class FinalizeCommand:
     """Number of runs per configuration, with seeds 1, 2, ..."""
     ship: bool = False
     """Also train one model on the training and validation images together. Its accuracy is not measured."""
+    ensemble: bool = True
+    """Also choose an ensemble of the runs by their mean probabilities on the validation split, and test it once."""
     licence: str | None = None
     """Licence to write into the model card. Default: a note that the photos' own terms apply."""
     data: Annotated[str | None, "FOLDER"] = None
@@ -66,8 +68,9 @@ class FinalizeCommand:
 def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> SearchConfig:
     """The study's configuration, changed so that only ``patience`` can stop a run before its last epoch.
 
-    ``info`` is the content of study.json. Raises StudyError if its kind of search is unknown or only study.json names a
-    folder to write to, ConfigError if an option is invalid.
+    In a study with a time plan, a run has the epochs of the last training, and nothing stops it. ``info`` is the
+    content of study.json. Raises StudyError if its kind of search is unknown or only study.json names a folder to write
+    to, ConfigError if an option is invalid.
     """
     kind = KINDS.get(info.get(SEARCH_KIND, SearchConfig.KIND))
     if kind is None:
@@ -82,11 +85,16 @@ def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> Sear
         changes.pop("weights_dir", None)
     if command.data is not None:
         changes["data"] = command.data
+    from inat.finalize.planned_epochs import planned_epochs  # loads Ray, which a usage error must not wait for
+
+    planned = planned_epochs(expanded(command.study), info)
+    epochs = planned or stored.max_epochs
     return dataclasses.replace(
         stored,
         **{"address": None, **changes},
         # The first rung is the last epoch, so ASHA stops nothing.
-        grace_period=stored.max_epochs,
+        max_epochs=epochs, grace_period=epochs,
+        patience=stored.patience if planned is None else max(planned, stored.patience),
         # Its seeds are the repeats, and one model is to be trained on as many images as possible.
         folds=1, repeats=1,
         # These settings end a search or add records to it; a retraining needs none of them.

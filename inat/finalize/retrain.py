@@ -93,7 +93,8 @@ def retrain(
     source = RunSource(runs, wanted)
     if not source.remaining:
         return True
-    spec = RunSpec(config, runs, source, scheduler, len(runs.ended()) + source.remaining, run_trial)
+    names = {name for params in wanted for name in params}  # ``plan`` has checked them
+    spec = RunSpec(config, runs, source, scheduler, len(runs.ended()) + source.remaining, run_trial, names)
     return not run_trials(
         spec, StopAtLimits(runs, None, None), print_line=print_line, on_forced_exit=on_forced_exit
     ).interrupted

@@ -20,6 +20,7 @@ from inat.tuning.own_model import allow_own_model, check_model, model_info
 from inat.tuning.provenance import study_info
 from inat.tuning.rules import RULES
 from inat.tuning.space import backbone_checks
+from inat.tuning.space.names import hyperparameters
 from inat.tuning.worker.trainable import FINGERPRINT
 
 
@@ -109,6 +110,14 @@ def _weights(config: SearchConfig, study: Study, trials: list[Trial], data: Data
 
 
 def _config_of(trial: Trial, config: SearchConfig, study: Study) -> TrialConfig:
+    # The files of a study may be somebody else's: no trial decides about settings that all share, such as its code.
+    space = study.info.get("space")
+    chosen = hyperparameters(space if isinstance(space, dict) else trial.params, config)
+    if others := sorted(trial.params.keys() - chosen):
+        raise StudyError(
+            f"trial {trial.trial_id} of {study.directory} cannot be trained again: its search has not chosen "
+            f"{', '.join(others)}; restore the study from a copy"
+        )
     try:
         params = config.trial_settings() | run_params(trial, 1) | {FINGERPRINT: study.info["data"][FINGERPRINT]}
         return TrialConfig.from_params(params)

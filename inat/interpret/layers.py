@@ -109,9 +109,9 @@ def guided_backprop_layer(net: nn.Module, images: Tensor) -> Layer:
 def grad_cam_layer(net: nn.Module, images: Tensor) -> Layer:
     """The layer whose maps Grad-CAM weights: the last one with maps of the same size as the last convolution's.
 
-    This is the output of the last convolution after norm and activation, or of its block if branches join there. A
-    pooling layer never counts. For a vision transformer it is ``token_layer``. Raises ConfigError if there is no
-    convolution.
+    This is the output of the last convolution after norm and activation, or of its block if branches join there, or if
+    the convolution is pooled before its norm and activation. A pooling layer never counts. For a vision transformer it
+    is ``token_layer``. Raises ConfigError if there is no convolution.
     """
     if tokens := token_layer(net, images):
         return tokens
@@ -121,7 +121,24 @@ def grad_cam_layer(net: nn.Module, images: Tensor) -> Layer:
         net(images)
     side = outputs[last.name].shape[2:]
     name = [name for name, output in outputs.items() if output.dim() == 4 and output.shape[2:] == side][-1]
+    if name == last.name:
+        name = next((block for block in _around(name) if block in outputs and _is_map(outputs[block])), name)
     return Layer(name, modules[name])
+
+
+def _around(name: str) -> Iterator[str]:
+    """The names of the modules that contain the module called ``name``, from the innermost on.
+
+    >>> list(_around("stage3.branch.conv2"))
+    ['stage3.branch', 'stage3']
+    """
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+def _is_map(output: Tensor) -> bool:
+    return output.dim() == 4 and output.shape[2:].numel() > 1
 
 
 def _empty_of_same_shape(output: Tensor) -> Tensor:

@@ -15,12 +15,14 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from inat.config.optim import ADAMW, COSINE, SGD, OptimConfig
+from inat.config.optim import ADAMW, MUON, SGD, STEP, OptimConfig
 from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_LOSS
 from inat.data.mixup import BatchMixing
 from inat.models.adapters import set_probing
+from inat.models.muon import Muon, split_groups
 from inat.models.overflow import FiniteMean, clip_gradient, scaler_of, statistics_kept
-from inat.models.parameter_groups import parameter_groups
+from inat.models.parameter_groups import parameter_groups, spared_by
+from inat.models.schedules import two_phase_factor
 from inat.models.stages import StagedNetwork
 from inat.models.validation_scores import ValidationScores
 from inat.models.weight_average import WeightAverage
@@ -65,7 +67,7 @@ class Classifier(pl.LightningModule):
         self.probe_epochs, self.max_epochs = probe_epochs, max_epochs
         self.micro_batch = micro_batch
         self.automatic_optimization = micro_batch is None
-        self.optim = optim
+        self.optim, self.num_classes = optim, num_classes
         self.mix_batch = BatchMixing(optim, num_classes)
         self.average: WeightAverage | None = None
         self.class_weights: Tensor | None
@@ -111,7 +113,7 @@ class Classifier(pl.LightningModule):
             loss = self._training_losses(part).sum() / len(batch[1])
             self.manual_backward(loss)
         optimizer.step()
-        if self.optim.schedule == COSINE or self.trainer.is_last_batch:
+        if self.optim.schedule != STEP or self.trainer.is_last_batch:
             schedule.step()
         return loss
 
@@ -179,12 +181,12 @@ class Classifier(pl.LightningModule):
             clip_gradient(self.net, self.optim.grad_clip, optimizer, scaler_of(self))
 
     def configure_optimizers(self) -> Any:
-        """The optimizer that ``optim`` names; the learning rate falls in steps of epochs, or along a cosine."""
+        """The optimizer that ``optim`` names; the learning rate falls in steps of epochs, or along a curve of steps."""
         optim, optimizer = self.optim, self._optimizer()
-        if optim.schedule == COSINE:
+        if optim.schedule != STEP:
             total = int(self.trainer.estimated_stepping_batches)
             switch = round(total * self.probe_epochs / self.max_epochs) if self.probe_epochs else 0
-            curve = LambdaLR(optimizer, lambda step: two_phase_factor(step, total, switch, optim.warmup_share))
+            curve = LambdaLR(optimizer, lambda step: two_phase_factor(step, total, switch, optim))
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
         steps = StepLR(optimizer, optim.lr_step_epochs, optim.lr_gamma)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": steps, "interval": "epoch"}}
@@ -195,6 +197,8 @@ class Classifier(pl.LightningModule):
         # On a GPU, optimizers that are not fused launch operations per parameter, and GradScaler waits for them. On a
         # CPU, trainings of earlier versions that clip have the rounding of the unfused ones.
         rate, fused = optim.learning_rate, not optim.grad_clip or self.device.type != "cpu"
+        if optim.optimizer == MUON:
+            return Muon(split_groups(groups, self.net, spared_by(self.net), rate, self.num_classes), rate)
         if optim.optimizer == SGD:
             return torch.optim.SGD(groups, rate, momentum=MOMENTUM, nesterov=True, fused=fused)
         if optim.optimizer == ADAMW:
@@ -224,26 +228,3 @@ def without_frozen_stages(state: Mapping[str, Tensor], net: nn.Module) -> dict[s
     stages = [name for name, _ in net.named_children()][: getattr(net, "frozen", 0)]
     frozen = tuple(f"{owner}.{stage}." for owner in ("net", "average.module") for stage in stages)
     return {key: tensor for key, tensor in state.items() if not key.startswith(frozen)}
-
-
-def two_phase_factor(step: int, total: int, switch: int, warmup_share: float) -> float:
-    """The factor on the learning rate if a new curve of ``cosine_factor`` begins at step ``switch`` of ``total``.
-
-    ``warmup_share`` is the share of the steps of each of the two phases in which the rate rises.
-    """
-    start, end = (0, switch) if step < switch else (switch, total)
-    return cosine_factor(step - start, end - start, round(warmup_share * (end - start)))
-
-
-def cosine_factor(step: int, total: int, warmup: int) -> float:
-    """The factor on the learning rate at ``step`` (from 0) of ``total`` steps: linear warm-up, then half a cosine.
-
-    The factor rises linearly to 1 at step ``warmup``, without being 0, then falls along half a cosine to 0 at step
-    ``total``, the step after the last one. From ``total`` on it is 0. The cosine is that of SGDR without restarts
-    (https://arxiv.org/abs/1608.03983).
-    """
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    if step >= total:
-        return 0.0
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))

@@ -11,19 +11,19 @@ import torch
 from torch import nn
 
 from inat.config.backbones import IMAGENET, POOLS_KEEP_LAYOUT, BackboneConfig
-from inat.config.cnn import CNNConfig
 from inat.config.own_model import OwnModelConfig
+from inat.config.small_resnet import ScratchNetwork
 from inat.config.timm_names import is_timm
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError
 from inat.models.adapters import adapt
 from inat.models.backbones import build_backbone, frozen_stage_count, without_memory
 from inat.models.classifier import Classifier
-from inat.models.cnn import build_cnn
 from inat.models.drop_path import drop_path_places, set_drop_path
 from inat.models.own_model import build_own, code_of, own_stages
 from inat.models.own_training import OwnTraining
 from inat.models.pool_layout import keep_layout
+from inat.models.small_resnet import build_scratch
 from inat.models.stages import StagedNetwork
 from inat.models.weights import WeightsFile, find_weights, load_weights
 
@@ -47,7 +47,7 @@ def build_classifier(
     whole_or_part = build_network(config, num_classes) if net is None else net
     if isinstance(model, OwnModelConfig) and code_of(model).is_module:
         return OwnTraining(whole_or_part, config.optim, num_classes, micro_batch)
-    rate = 1.0 if isinstance(model, CNNConfig) else model.body_rate
+    rate = 1.0 if isinstance(model, ScratchNetwork) else model.body_rate
     if isinstance(whole_or_part, StagedNetwork):
         whole_or_part.checkpointed = config.optim.grad_checkpointing
         if config.optim.drop_path is not None:
@@ -71,8 +71,8 @@ def build_network(config: TrialConfig, num_classes: int) -> nn.Module:
     too small.
     """
     model, size = config.model, config.data.image_size
-    if isinstance(model, CNNConfig):
-        return build_cnn(model, size, num_classes)
+    if isinstance(model, ScratchNetwork):
+        return build_scratch(model, size, num_classes)
     if isinstance(model, OwnModelConfig) and not model.strategy:
         return build_own(model, size, num_classes, config.optim)
     shared = load_pretrained(model, size, num_classes)

@@ -26,8 +26,8 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from inat.config.backbones import BackboneConfig
-from inat.config.cnn import CNNConfig
 from inat.config.own_model import OwnModelConfig
+from inat.config.small_resnet import ScratchNetwork
 from inat.config.timm_names import is_timm
 from inat.config.trial import Precision, TrialConfig
 from inat.constants import TRAIN, VAL
@@ -53,7 +53,7 @@ VIEW_SEED = 20_000  # view v is drawn from the seed VIEW_SEED + v, for every tri
 def plan_features(config: TrialConfig) -> FeaturePlan | None:
     """The features that a trial needs; None if no stage is frozen, or if ``config`` rules features out."""
     model, splits = config.model, load_splits(config.data)
-    if isinstance(model, CNNConfig) or not model.strategy or not model.views or why_not_kept(config):
+    if isinstance(model, ScratchNetwork) or not model.strategy or not model.views or why_not_kept(config):
         return None
     network = load_pretrained(model, config.data.image_size, len(splits.classes))
     if not network.frozen:
@@ -70,7 +70,7 @@ def smaller_plans(plan: FeaturePlan) -> Iterator[FeaturePlan]:
     """``plan``, then plans of smaller features: in 16 bit, then also in fewer views."""
     yield plan
     model, splits = plan.config.model, load_splits(plan.config.data)
-    assert not isinstance(model, CNNConfig)
+    assert not isinstance(model, ScratchNetwork)
     if model.feature_rules < SMALLER:
         return
     size = getattr(torch, plan.computed).itemsize

@@ -1,6 +1,6 @@
 """The parameters that train, grouped by their learning rate and weight decay."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from torch import nn
@@ -78,4 +78,19 @@ def is_decayed(name: str, parameter: nn.Parameter, optim: OptimConfig, spared: C
     """
     if parameter.ndim <= 1:
         return False
-    return optim.optimizer == AUTO or (name not in spared and UNDECAYED.isdisjoint(name.split(".")))
+    return optim.optimizer == AUTO or not (name in spared or is_spared(name))
+
+
+def spared_by(net: nn.Module) -> Callable[[str], bool]:
+    """Whether a parameter of ``net`` is a token, a position or the like: by its name, or as the network says."""
+    own = net.undecayed if isinstance(net, StagedNetwork) else frozenset()
+    return lambda name: name in own or is_spared(name)
+
+
+def is_spared(name: str) -> bool:
+    """Whether a parameter is a token, a position or the like, by its name.
+
+    >>> is_spared("encoder.pos_embedding"), is_spared("encoder.mlp.weight")
+    (True, False)
+    """
+    return not UNDECAYED.isdisjoint(name.split("."))

@@ -10,7 +10,7 @@ from typing import Any
 
 from analysis.escaping import csv_rows
 from analysis.files import check_regular, parse_json
-from inat.constants import FINAL_DIR, STUDY_JSON
+from inat.constants import FINAL_DIR, LAST_DIR, STUDY_JSON
 from inat.errors import DiskFullError, StudyError
 
 NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota exceeded, file above the size limit
@@ -33,6 +33,8 @@ def resume_hint(directory: Path, study: Path) -> str:
     folders = (directory, *directory.parents)
     if any(folder.name == FINAL_DIR and (folder.parent / STUDY_JSON).exists() for folder in folders):
         return "run the same command again"
+    if study.name == LAST_DIR and (study.parent / STUDY_JSON).exists():
+        study = study.parent
     return f"go on with --resume {shlex.quote(str(study))}"
 
 

@@ -12,7 +12,7 @@ from inat.config.resume import CHANGEABLE
 from inat.config.search import EARLIER_TARGET
 
 DIGESTS = "digests"  # key in study.json
-FIELDS = ("search", "space", "seed", "start_from", "grid", "weights", "model", "rules")
+FIELDS = ("search", "space", "seed", "start_from", "grid", "weights", "model", "rules", "recipe_params", "time_plan")
 DATA_FIELDS = ("fingerprint", "classes")  # the images may move
 
 

@@ -18,6 +18,7 @@ from inat.constants import (
     FINAL_DIR,
     HISTORY_CSV,
     JOURNAL,
+    LAST_DIR,
     LOCK_FILE,
     MODEL_DIR,
     PRECISION_JSONL,
@@ -32,8 +33,8 @@ from inat.errors import StudyError
 TEXT_FILES = (STUDY_JSON, JOURNAL, TRIALS_CSV, HISTORY_CSV, BEST_JSON, LOCK_FILE, PRECISION_JSONL)
 WANDB_DIR = "wandb"
 FOLDERS = (
-    CHECKPOINTS_DIR, ERRORS_DIR, FINAL_DIR, RAY_DIR, TENSORBOARD_DIR, WANDB_DIR, "interpret", "data", "figures",
-    "tables", MODEL_DIR,
+    CHECKPOINTS_DIR, ERRORS_DIR, FINAL_DIR, LAST_DIR, RAY_DIR, TENSORBOARD_DIR, WANDB_DIR, "interpret", "data",
+    "figures", "tables", MODEL_DIR,
 )  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""`inat study check`: every check of a study and of its retrainings, and what to print."""
+"""`inat study check`: every check of a study, of its last training and of its retrainings, and what to print."""
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from inat.constants import FINAL_DIR, JOURNAL, RETRAINING_DIR, SHIPPING_DIR, STUDY_JSON
+from inat.constants import FINAL_DIR, JOURNAL, LAST_DIR, RETRAINING_DIR, SHIPPING_DIR, STUDY_JSON
 from inat.errors import InatError, StudyError
 from inat.study.metadata import is_running, read_info
 from inat.study.strange_files import check_files
@@ -22,7 +22,7 @@ def check_study(study: Path, repair: bool, print_line: Print) -> tuple[int, int]
     Returns the number of problems, and of those that were not mended. Raises StudyError if there is no study, if it is
     to be repaired while its search runs, or if a file in it leads out of it.
     """
-    parts = [study, *(study / FINAL_DIR / name for name in (RETRAINING_DIR, SHIPPING_DIR))]
+    parts = [study, study / LAST_DIR, *(study / FINAL_DIR / name for name in (RETRAINING_DIR, SHIPPING_DIR))]
     for directory in parts:
         check_files(directory)  # what leads out of the study is neither read nor mended
     running = is_running(study)

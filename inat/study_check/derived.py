@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.files import parse_json
 from inat.config.finetune import FinetuneConfig
 from inat.config.objective import Objective
-from inat.config.search import SearchConfig
+from inat.config.search import MODERN_SPACE, SearchConfig
 from inat.constants import (
     BEST_CKPT,
     BEST_JSON,
@@ -21,9 +21,10 @@ from inat.constants import (
 )
 from inat.errors import StudyError
 from inat.study.journal import Journal
+from inat.study.metadata import require
 from inat.study.study import Study, history_table, trials_table
 from inat.study_check.problems import Problem, Removed
-from inat.tuning.best import SHA256, best_with_weights, is_as_written, read_best, write_best
+from inat.tuning.best import SHA256, best_model, is_as_written, read_best, write_best
 from inat.tuning.loggers.optuna_db import OptunaDbWriter, check_schema
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from inat.tuning.search import searcher_options
@@ -59,11 +60,11 @@ def check_best(directory: Path, journal: Journal, removed: Removed) -> Iterator[
     except StudyError:
         yield Problem(f"{BEST_JSON} is damaged", lambda: _write_best(directory, removed, json_path))
         return
-    best = best_with_weights(journal, directory)
+    best = best_model(journal, directory)
     if best is None or not (written or weights.exists()):
         return  # the search has not ended for the first time
     column = journal.objective.best_column
-    if (written.get(TRIAL_ID), written.get(column)) != (best.trial_id, best.best_value):
+    if (written.get(TRIAL_ID), written.get(column)) != (best.trial_id, best.trial.best_value):
         text = f"{BEST_JSON} is about trial {written.get(TRIAL_ID)}, the best trial is {best.trial_id}"
         yield Problem(text, lambda: _write_best(directory, removed, json_path))
     lost = SHA256 in written and not weights.exists()
@@ -132,7 +133,11 @@ def _write_database(directory: Path) -> str:
             raise StudyError(f"{STUDY_DB} needs the search space in {config.space}; --resume STUDY writes it again")
         if config.model is not None:  # and so is this one
             raise StudyError(f"{STUDY_DB} needs the space of the network in {config.model}; --resume STUDY writes it")
-        searcher = BudgetAwareOptunaSearch(study, presets.space_of(config), searcher_options(config, study))
+        if config.space == MODERN_SPACE:  # which today's rules would make differently
+            require(study.info, directory, "space")
+        searcher = BudgetAwareOptunaSearch(
+            study, presets.space_of(config, stored=study.info.get("space")), searcher_options(config, study)
+        )
         with OptunaDbWriter(study, searcher) as writer:
             pass
     finally:

@@ -17,8 +17,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from inat.config.backbones import FREEZE_ALL, FREEZE_PARTIAL, BackboneConfig
-from inat.config.cnn import CNNConfig
 from inat.config.own_model import OwnModelConfig
+from inat.config.small_resnet import ScratchNetwork
 from inat.config.trial import TrialConfig
 from inat.errors import ConfigError, StudyError
 from inat.models.adapters import merge_updates
@@ -82,7 +82,7 @@ class DirectCheckpointIO(TorchCheckpointIO):
         torch.save(checkpoint, path)
 
 
-def has_frozen_stages(model: CNNConfig | BackboneConfig | OwnModelConfig) -> bool:
+def has_frozen_stages(model: ScratchNetwork | BackboneConfig | OwnModelConfig) -> bool:
     """Whether some stages of the network do not train.
 
     >>> has_frozen_stages(BackboneConfig(backbone="resnet50", strategy="freeze_all"))
@@ -177,7 +177,7 @@ def _rebuild(checkpoint: Mapping[str, Any], path: Path) -> LoadedCheckpoint:
 def _network(config: TrialConfig, num_classes: int, frozen_weights: str, path: Path) -> nn.Module:
     """The network to load the state into: with its frozen stages, or uninitialised if the state is complete."""
     model = config.model
-    if isinstance(model, CNNConfig):
+    if isinstance(model, ScratchNetwork):
         return build_network(config, num_classes)
     if isinstance(model, OwnModelConfig):
         return _own_network(config, num_classes, frozen_weights, path)

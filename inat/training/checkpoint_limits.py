@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inat.config.cnn import CNNConfig
 from inat.config.own_model import OwnModelConfig
+from inat.config.small_resnet import ScratchNetwork
 from inat.config.trial import TrialConfig
-from inat.models.cnn import build_cnn
+from inat.models.small_resnet import build_scratch
 
 MAX_BATCH_BYTES = 8_000_000_000  # of decoded images; a batch of 256 images of 1,024 px has 0.8 GB
 
@@ -31,7 +31,8 @@ def check_contents(config: TrialConfig, classes: Sequence[Any], state: Mapping[s
     side, batch = config.data.image_size, config.optim.batch_size
     if 3 * side * side * batch > MAX_BATCH_BYTES:
         raise ValueError(f"batches of {batch:,} images of {side:,} px do not fit into memory")
-    if isinstance(config.model, CNNConfig) and _elements(config, len(classes)) > sum(t.numel() for t in state.values()):
+    weights = sum(tensor.numel() for tensor in state.values())
+    if isinstance(config.model, ScratchNetwork) and _elements(config, len(classes)) > weights:
         raise ValueError("the network that it describes is larger than its weights")
 
 
@@ -46,7 +47,7 @@ def _bytes(tensors: Iterable[Tensor], *, shared: bool) -> int:
 
 
 def _elements(config: TrialConfig, num_classes: int) -> int:
-    assert isinstance(config.model, CNNConfig)
+    assert isinstance(config.model, ScratchNetwork)
     with torch.device("meta"):  # allocates nothing
-        network = build_cnn(config.model, config.data.image_size, num_classes)
+        network = build_scratch(config.model, config.data.image_size, num_classes)
     return sum(tensor.numel() for tensor in network.state_dict().values())

@@ -51,7 +51,7 @@ EARLIER_VALUES = {
     "test_fraction": 0.2, "group_by": "", "keep_duplicates": True, "resize": SQUASH, "resize_size": 0,
     "interpolation": BILINEAR, "feature_rules": 1, "augmentation_policy": PUBLISHED,
     "optimizer": AUTO, "layer_decay": 1.0, "grad_clip": 0.0, "accumulate": 1, "drop_path": None,
-    "body_lr_rule": ONLY_UNFREEZE_ALL, "probe_share": 0.25, "lora_rank": 8,
+    "body_lr_rule": ONLY_UNFREEZE_ALL, "probe_share": 0.25, "lora_rank": 8, "decay_share": 0.4,
 }  # fmt: skip
 
 

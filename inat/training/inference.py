@@ -2,12 +2,12 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -27,11 +27,30 @@ from inat.training.memory import is_out_of_memory
 from inat.training.precision import autocast
 
 NOT_FINITE = "the output of the network for it is infinite or NaN"
-Decoded = tuple[str, NDArray[np.uint8] | str]  # a path and its image (S, S, 3), or why it is unreadable
+Images = Mapping[Resize, NDArray[np.uint8]]  # one image (S, S, 3), or a batch (B, S, S, 3), in each form
+Decoded = tuple[str, Images | str]  # a path and its image, or why it is unreadable
 
 
 class BatchTooLargeError(ConfigError):
     """The device has too little memory for a batch of this size."""
+
+
+class Predictor(Protocol):
+    """What classifies images: a Model, or an Ensemble of several."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def forms(self) -> tuple[Resize, ...]:
+        """The forms in which it needs each image."""
+
+    def classify(self, images: Images) -> NDArray[np.float32]:
+        """Confidences (B, classes) of a batch in all ``forms``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +74,11 @@ class Model:
     def form(self) -> Resize:
         """How a photo becomes an image for the network."""
         return form_of(self.checkpoint.config.data)
+
+    @property
+    def forms(self) -> tuple[Resize, ...]:
+        """See Predictor."""
+        return (self.form,)
 
     @property
     def batch_size(self) -> int:
@@ -94,6 +118,10 @@ class Model:
         logits = self.logits(as_tensor(images).permute(0, 3, 1, 2))
         softmax: NDArray[np.float32] = logits.float().softmax(1).cpu().numpy()
         return softmax
+
+    def classify(self, images: Images) -> NDArray[np.float32]:
+        """See Predictor."""
+        return self.confidences(images[self.form])
 
 
 def open_model(path: Path, device: torch.device | None = None) -> Model:
@@ -146,7 +174,7 @@ class Prediction(NamedTuple):
     error: str = ""
 
 
-def predict_images(model: Model, paths: Sequence[str], batch_size: int | None = None) -> Iterator[Prediction]:
+def predict_images(model: Predictor, paths: Sequence[str], batch_size: int | None = None) -> Iterator[Prediction]:
     """Predict image files in their order; an unreadable file gives a Prediction with the reason.
 
     Unreadable files take no place in a batch, so the batches are those of an evaluation of the same images. Threads
@@ -165,7 +193,7 @@ def predict_images(model: Model, paths: Sequence[str], batch_size: int | None = 
     size = batch_size or model.batch_size
     waiting: list[Decoded] = []
     readable = 0
-    for path, image in _decode_ahead(paths, model.form, size):
+    for path, image in _decode_ahead(paths, model.forms, size):
         waiting.append((path, image))
         readable += not isinstance(image, str)
         if readable == size:
@@ -174,9 +202,10 @@ def predict_images(model: Model, paths: Sequence[str], batch_size: int | None = 
     yield from _predict_batch(model, waiting)
 
 
-def _predict_batch(model: Model, decoded: Sequence[Decoded]) -> Iterator[Prediction]:
+def _predict_batch(model: Predictor, decoded: Sequence[Decoded]) -> Iterator[Prediction]:
     images = [image for _, image in decoded if not isinstance(image, str)]
-    rows = iter(list(model.confidences(np.stack(images))) if images else [])
+    batch = {form: np.stack([image[form] for image in images]) for form in model.forms if images}
+    rows = iter(list(model.classify(batch)) if images else [])
     for path, image in decoded:
         if isinstance(image, str):
             yield Prediction(path, None, image)
@@ -185,27 +214,28 @@ def _predict_batch(model: Model, decoded: Sequence[Decoded]) -> Iterator[Predict
             yield Prediction(path, row) if np.isfinite(row).all() else Prediction(path, None, NOT_FINITE)
 
 
-def _decode_ahead(paths: Sequence[str], form: Resize, ahead: int) -> Iterator[Decoded]:
-    """Decode images in this ``form`` in threads, at least ``ahead`` images in advance."""
+def _decode_ahead(paths: Sequence[str], forms: Sequence[Resize], ahead: int) -> Iterator[Decoded]:
+    """Decode images in these ``forms`` in threads, at least ``ahead`` images in advance."""
     cores = usable_cores()
     length = max(1, min(IMAGES_PER_TASK, math.ceil(len(paths) / cores)))
     tasks = (paths[start : start + length] for start in range(0, len(paths), length))
     pool = ThreadPoolExecutor(cores)
     try:
-        coming = deque(pool.submit(_decode, task, form) for task in islice(tasks, cores + math.ceil(ahead / length)))
+        coming = deque(pool.submit(_decode, task, forms) for task in islice(tasks, cores + math.ceil(ahead / length)))
         while coming:
             ready = coming.popleft().result()
-            coming.extend(pool.submit(_decode, task, form) for task in islice(tasks, 1))
+            coming.extend(pool.submit(_decode, task, forms) for task in islice(tasks, 1))
             yield from ready
     finally:
         pool.shutdown(cancel_futures=True)  # also after Ctrl-C
 
 
-def _decode(paths: Sequence[str], form: Resize) -> list[Decoded]:
+def _decode(paths: Sequence[str], forms: Sequence[Resize]) -> list[Decoded]:
     decoded: list[Decoded] = []
     for path in paths:
         try:
-            decoded.append((path, form(read_image(path))))
+            image = read_image(path)
+            decoded.append((path, {form: form(image) for form in forms}))
         except Exception as error:  # Pillow's plugins raise almost any exception for a broken file
             decoded.append((path, unreadable_reason(error, path)))
     return decoded

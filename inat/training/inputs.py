@@ -8,7 +8,7 @@ from rich.filesize import decimal
 from torch import nn
 
 from inat.config.backbones import BackboneConfig
-from inat.config.cnn import CNNConfig
+from inat.config.small_resnet import ScratchNetwork
 from inat.config.trial import TrialConfig
 from inat.data.cache_room import make_room, reserve_bytes
 from inat.data.datamodule import FeatureDataModule, ImageDataModule
@@ -116,7 +116,7 @@ def cache_refusal(plan: FeaturePlan) -> str:
     'trained through the frozen stages in every epoch: their features take 7.4 MB, more than --max-feature-gb 0.001'
     """
     model = plan.config.model
-    assert not isinstance(model, CNNConfig)
+    assert not isinstance(model, ScratchNetwork)
     if plan.bytes > model.max_feature_gb * 1e9:
         reason = f"more than --max-feature-gb {model.max_feature_gb:g}"
     else:

@@ -5,13 +5,18 @@ from typing import Literal
 import torch
 
 from inat.config.trial import Precision
-from inat.device import kind
+from inat.device import fastest_type
+
+Resolved = Literal["32-true", "bf16-mixed", "16-mixed"]
+OF_TYPES: dict[torch.dtype, Resolved] = {
+    torch.float32: "32-true",
+    torch.bfloat16: "bf16-mixed",
+    torch.float16: "16-mixed",
+}
 
 
-def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
-    """Resolve "auto" to 16-bit arithmetic where this node multiplies it natively, else to float32.
-
-    That is bfloat16 on GPUs from Ampere on and on CPUs with AVX512-BF16 or AMX, and float16 on GPUs with tensor cores.
+def resolve_precision(precision: Precision) -> Resolved:
+    """Resolve "auto" to 16-bit arithmetic where this node multiplies it natively, else to float32; see fastest_type.
 
     >>> resolve_precision("32-true")
     '32-true'
@@ -20,18 +25,7 @@ def resolve_precision(precision: Precision) -> Literal["32-true", "bf16-mixed", 
     """
     if precision != "auto":
         return precision
-    device = kind()
-    if device == "cuda":
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bf16-mixed"
-        return "16-mixed" if torch.cuda.get_device_capability() >= (7, 0) else "32-true"
-    return "bf16-mixed" if device == "cpu" and _cpu_multiplies_bf16() else "32-true"
-
-
-def _cpu_multiplies_bf16() -> bool:
-    # Without these instructions bfloat16 is emulated, which is slower than float32.
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16"))
+    return OF_TYPES[fastest_type()]
 
 
 def autocast(precision: Precision, device: str) -> torch.autocast:

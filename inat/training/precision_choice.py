@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from analysis.files import parse_json, read_bytes
 from inat.config.backbones import BackboneConfig
-from inat.config.cnn import CNNConfig
+from inat.config.small_resnet import ScratchNetwork
 from inat.config.trial import PRECISIONS, Precision, TrialConfig
 from inat.constants import PRECISION_JSONL
 from inat.data.private_folder import create_private
@@ -56,12 +56,15 @@ IRRELEVANT = frozenset({
 })  # fmt: skip
 
 
-def settle_precision(config: TrialConfig, record: Path | None, measure: Measure | None = None) -> TrialConfig:
+def settle_precision(
+    config: TrialConfig, record: Path | None, measure: Measure | None = None, *, num_classes: int | None = None
+) -> TrialConfig:
     """``config`` with the precision that "auto" means for its network on this device; another precision stays.
 
     ``record`` is the file of the study, None before there is one: a plan then takes, and keeps, the choice of this
     node's cache. The hardware's 16-bit arithmetic is taken unless a training step in it takes more than TOLERANCE times
-    as long as in float32. ``measure`` returns that ratio.
+    as long as in float32. ``measure`` returns that ratio. ``num_classes`` are counted in the decoded images if they are
+    None.
     """
     lower = resolve_precision("auto")
     if config.precision != "auto" or lower == "32-true" or os.environ.get(SWITCH) == "0":
@@ -69,7 +72,7 @@ def settle_precision(config: TrialConfig, record: Path | None, measure: Measure 
     key = network_key(config)
     known = None if record is None else read_choice(record, key)
     if known is None:
-        known = _choice_of_node(config, key, measure or measure_ratio)
+        known = _choice_of_node(config, key, measure or measure_ratio, num_classes)
         if record is not None:  # another node may have been first; its choice counts
             known = keep_choice(record, key, known, config)
     return dataclasses.replace(config, precision=known)
@@ -94,12 +97,12 @@ def _device_name() -> str:
     return json.dumps([threads, *(f"{name}={value}" for name, value in sorted(capabilities.items()) if value)])
 
 
-def _choice_of_node(config: TrialConfig, key: str, measure: Measure) -> Precision:
+def _choice_of_node(config: TrialConfig, key: str, measure: Measure, num_classes: int | None) -> Precision:
     cache = Path(config.data.cache_dir) / PRECISION_JSONL
     with _one_at_a_time(cache):
         known = read_choice(cache, key)
         if known is None:
-            ratio = measure(config, len(load_splits(config.data).classes))
+            ratio = measure(config, len(load_splits(config.data).classes) if num_classes is None else num_classes)
             known = "32-true" if ratio > TOLERANCE else resolve_precision("auto")
             known = keep_choice(cache, key, known, config, ratio)
     return known
@@ -213,7 +216,7 @@ class _StepTimer:
         model = config.model
         network: Any = build_network(config, num_classes)
         frozen = network.frozen if isinstance(network, StagedNetwork) else 0
-        keeps = not isinstance(model, CNNConfig) and model.views > 0
+        keeps = not isinstance(model, ScratchNetwork) and model.views > 0
         self.frozen_share = 1 / FEATURE_USES if keeps else 1.0
         # The frozen stages are shared with the trials of this process, whose place is the CPU.
         self.prefix = network.prefix() if frozen else None

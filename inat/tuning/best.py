@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from inat.constants import (
     BEST_JSON,
     CHECKPOINTS_DIR,
     EPOCHS,
+    LAST_DIR,
     NAME,
     STANDARD_ERROR,
+    STUDY_JSON,
     TEST,
     TRIAL_ID,
 )
@@ -23,11 +26,14 @@ from inat.study.atomic_io import atomic_replace, atomic_write, parse_json_object
 from inat.study.checkpoint_file import is_intact, sha256_of
 from inat.study.events import is_number
 from inat.study.journal import Journal
+from inat.study.metadata import read_info
 from inat.study.study import Study
 from inat.study.trial import Trial
 
 FOLD_VALUES = "fold_values"  # key in best.json: of which the best value is the mean
 SHA256 = "sha256"  # key in best.json: of best.ckpt
+LAST_TRAINING = "last_training"  # key in best.json: the best value is that of the last training of the trial
+LAST_OF = "last_of"  # key in study.json of the last training: the trial of the search that it trains again
 
 
 def _are_scores(value: Any) -> bool:
@@ -44,32 +50,73 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-def write_best(study: Study, *, named: bool = True) -> Trial | None:
-    """Write the configuration and the weights of the best trial into the study directory, and return the trial.
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Weights, the ``trial`` that trained them, and id and name of the trial of the search that it is or repeats."""
 
+    trial_id: str
+    name: str
+    trial: Trial
+    weights: Path
+    last: bool = False
+
+
+def best_model(journal: Journal, directory: Path) -> Model | None:
+    """The best trial of the study ``directory``, or its last training if that is at least as good."""
+    best, last = best_with_weights(journal, directory), last_training(directory)
+    if best is None:
+        return None
+    if last is not None:
+        assert best.best_value is not None
+        assert last.trial.best_value is not None
+        if journal.objective.reaches(last.trial.best_value, best.best_value):
+            repeated = journal.trials.get(last.trial_id)
+            return last if repeated is None else replace(last, name=repeated.name)
+    return Model(best.trial_id, best.name, best, directory / CHECKPOINTS_DIR / best.trial_id / BEST_CKPT)
+
+
+def last_training(directory: Path) -> Model | None:
+    """The last training of a study with a time plan; None before it has a result and intact weights."""
+    folder = directory / LAST_DIR
+    if not (folder / STUDY_JSON).exists():
+        return None
+    trial, repeated = Journal.read(folder).best(), read_info(folder).get(LAST_OF)
+    if trial is None or not isinstance(repeated, str):
+        return None
+    weights = folder / CHECKPOINTS_DIR / trial.trial_id / BEST_CKPT
+    return Model(repeated, trial.name, trial, weights, last=True) if is_intact(weights) else None
+
+
+def write_best(study: Study, *, named: bool = True) -> Model | None:
+    """Write the configuration and the weights of the best model into the study directory, and return the model.
+
+    If the last training of a study with a time plan is at least as good, its weights and values are written instead.
     Both files are of the same trial: a trial whose weights are missing or damaged is skipped if another trial has
     weights. best.json keeps the checksum of best.ckpt, which is written again if it has another one. The weights of a
     backbone are completed by its frozen stages. ``named``: the user has named the folder of published weights in
     study.json; else it is not used. Returns None if no trial has a result yet. Raises DiskFullError, and StudyError if
     the frozen stages cannot be found; best.json is then written without best.ckpt.
     """
-    best = best_with_weights(study, study.directory)
-    if best is None:
+    model = best_model(study, study.directory)
+    if model is None:
         return None
+    trained = model.trial
     content: dict[str, Any] = {
-        TRIAL_ID: best.trial_id, NAME: best.name, study.objective.best_column: best.best_value, EPOCHS: best.epochs,
-        "params": best.params,
+        TRIAL_ID: model.trial_id, NAME: model.name,
+        study.objective.best_column: trained.best_value, EPOCHS: trained.epochs, "params": trained.params,
     }  # fmt: skip
-    if best.folded:
-        content |= {STANDARD_ERROR: best.standard_error, FOLD_VALUES: best.fold_values}
+    if model.last:
+        content[LAST_TRAINING] = True
+    elif trained.folded:
+        content |= {STANDARD_ERROR: trained.standard_error, FOLD_VALUES: trained.fold_values}
     written = read_best(study.directory)
-    weights, target = study.checkpoint_dir(best.trial_id) / BEST_CKPT, study.directory / BEST_CKPT
+    weights, target = model.weights, study.directory / BEST_CKPT
     if {name: written.get(name) for name in content} == content and is_as_written(target, written):
-        return best
+        return model
     try:
         if is_intact(weights):
             folder = study.info["config"].get("weights_dir") if named else ""
-            _copy_weights(weights, target, folder, complete="backbone" in best.params)
+            _copy_weights(weights, target, folder, complete="backbone" in trained.params)
             content[SHA256] = sha256_of(target)
     except DiskFullError:
         raise
@@ -82,7 +129,7 @@ def write_best(study: Study, *, named: bool = True) -> Trial | None:
     if {name: written.get(name) for name in content} == content and TEST in written:
         content[TEST] = written[TEST]  # of the same weights
     _write(study, content)
-    return best
+    return model
 
 
 def best_with_weights(journal: Journal, directory: Path) -> Trial | None:

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning import search
 from inat.tuning.announced_cost import describe_cost
-from inat.tuning.best import evaluate_best_on_test, write_best
+from inat.tuning.best import Model, best_model, evaluate_best_on_test, last_training, write_best
+from inat.tuning.budget.asked import begin_if_asked
+from inat.tuning.budget.clock import Clock, last_has_begun, last_is_left
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
 from inat.tuning.kept_features import describe_altering
@@ -49,17 +52,23 @@ from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 from inat.tuning.task import data_configs
 
 
-def search_and_report(config: SearchConfig) -> None:
+def search_and_report(config: SearchConfig, *, planned_from: float | None = None) -> None:
     """Run the search, evaluate the best trial on the test split once, and print where everything is.
+
+    ``planned_from``: the time budget began then, as ``time.monotonic`` counts. It is planned first, which chooses the
+    other options, and a last training follows the search.
 
     Raises SearchError if no trial has a result. After an interruption the process exits with 130; everything is kept.
     """
-    started = time.monotonic()
+    started = time.monotonic() if planned_from is None else planned_from
     console = PlainConsole()
+    begun = begin_if_asked(config, planned_from, console.print)
     race = race_if_asked(config, console.print)
-    config = with_fitting_stages(config if race is None else race.config)
-    study, space = search.open_study(config) if race is None else search.open_study(config, race.record)
+    config = with_fitting_stages(race.config if race else begun.config if begun else config)
+    chosen: dict[str, Any] = {"race": race.record} if race else {"begun": begun} if begun else {}
+    study, space = search.open_study(config, **chosen)
     try:
+        clock = Clock.of(study, config, started)
         if race is not None:
             race.keep_probes(study.directory)
         if config.retry_failed:
@@ -74,15 +83,18 @@ def search_and_report(config: SearchConfig) -> None:
             study,
             space,
             print_line=console.print,
-            on_forced_exit=lambda cause: _leave(config, study, console, cause),
+            on_forced_exit=partial(_leave, config, study, console),
             spent=0.0 if race is None else time.monotonic() - started,
+            clock=clock,
         )
         best = write_best(study)
-        if outcome.slots is None and not outcome.limit:
+        if outcome.slots is None and not outcome.limit and not last_is_left(clock, study):
             console.print(describe_nothing_left(config, study))
         if outcome.interrupted:
             raise KeyboardInterrupt
-        if outcome.limit:
+        if clock is not None:
+            best = end_within(clock, config, study, outcome.limit, console)
+        elif outcome.limit:
             console.print(describe_limit(outcome.limit, config, study))
             if best is None:
                 return
@@ -99,6 +111,25 @@ def search_and_report(config: SearchConfig) -> None:
     finally:
         study.close()
         _discard_if_empty(config, study)
+
+
+def end_within(clock: Clock, config: SearchConfig, study: Study, limit: str, console: PlainConsole) -> Model | None:
+    """Train the best configuration of a planned search once more, and choose between the two; None without a result.
+
+    Raises KeyboardInterrupt if the user interrupts the training; --resume continues it.
+    """
+    if limit:
+        part = "search  " if clock.plan.searches else "last    "
+        console.print(f"{part}ended early: {limit}; {_ended(config, study)}")
+    if clock.plan.searches and study.best() is not None:
+        from inat.tuning.budget.last_training import train_last  # loads torch, which other searches do without
+
+        leave = partial(_leave, config, study, console)
+        if not train_last(config, study, clock, print_line=console.print, on_forced_exit=leave):
+            raise KeyboardInterrupt
+        if compared := describe_last(study):
+            console.print(compared)
+    return write_best(study)
 
 
 def _leave(config: SearchConfig, study: Study, console: PlainConsole, cause: str) -> None:
@@ -157,15 +188,20 @@ def describe_nothing_left(config: SearchConfig, study: Study) -> str:
     whole = "the only trial has" if ended == 1 else f"all {ended} trials have"
     if 0 < len(study.info.get(GRID, ())) <= ended:
         more = "the whole grid has been tried; start a new study for another grid"
+    elif last_has_begun(study):
+        more = "its time budget is spent; for a longer search, start a new study"
     else:
         more = f"for more, raise --num-samples: {resume_command(study)} --num-samples {2 * ended}"
     return f"\nended   {whole} ended, so nothing was left to run; {more}{_retry_hint(study)}"
 
 
 def _retry_hint(study: Study) -> str:
-    """The command that runs the failed trials again, on a line of its own; "" if none has failed."""
+    """The command that runs the failed trials again, on a line of its own; "" if none has failed.
+
+    Also "" for a time budget whose last training has begun: its search is over.
+    """
     failed = sum(trial.state == FAILED for trial in study.ended())
-    if not failed:
+    if not failed or last_has_begun(study):
         return ""
     trials = "the failed trial" if failed == 1 else f"the {failed} failed trials"
     cause = f"see {ERRORS_DIR}/ in the study, mend the cause, then run"
@@ -208,20 +244,21 @@ def describe_failure(study: Study) -> str:
     return f"no trial in {study.directory} has a result{first}; see {ERRORS_DIR}/ there{_retry_hint(study)}"
 
 
-def describe_result(study: Study, best: Trial, seconds: float) -> str:
-    """Describe the result of a search and the files that hold it."""
+def describe_result(study: Study, best: Model, seconds: float) -> str:
+    """Describe the result of a search, which is the model in best.ckpt, and the files that hold it."""
     states = [trial.state for trial in study.ended()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in (COMPLETED, STOPPED, FAILED))
-    params = ", ".join(f"{name} {value}" for name, value in active_params(best.params).items())
+    params = ", ".join(f"{name} {value}" for name, value in active_params(best.trial.params).items())
     objective = study.objective
     names = (BEST_CKPT, TRIALS_CSV, HISTORY_CSV, STUDY_DB, ERRORS_DIR)
     files = [name for name in names if (study.directory / name).exists()]
     return (
         f"\ntrials  {counts} in {seconds:.0f} s\n"
         f"study   {study.directory}: {', '.join(files)}\n"
-        f"best    {best.trial_id} {best.name}\n"
+        f"best    {best.trial_id} {best.name}{', trained again' if best.last else ''}\n"
         f"        {params}\n"
-        f"val     {describe_value(study, best)} in {counted(best.epochs, 'epoch')}{beside(study.info, objective)}"
+        f"val     {describe_value(study, best.trial)} in {counted(best.trial.epochs, 'epoch')}"
+        f"{beside(study.info, objective)}"
         f"{_retry_hint(study)}"
     )
 
@@ -237,6 +274,19 @@ def describe_value(study: Study, trial: Trial) -> str:
     words = describe_times(folds, repeats).removeprefix(" x ")
     part = "" if trial.folds_done == folds * repeats else f"{trial.folds_done} of "
     return f"{trial.best_value:.4f}{error} ({part}{words}) best {label}"
+
+
+def describe_last(study: Study) -> str:
+    """Say which of the search's best trial and the last training is the better one; "" without a last training."""
+    best, last = study.best(), last_training(study.directory)
+    if best is None or last is None:
+        return ""
+    model = best_model(study, study.directory)
+    chosen = "the last training" if model is not None and model.last else f"{best.trial_id} of the search"
+    return (
+        f"last    {last.trial.best_value:.4f} best {study.objective.label} in {counted(last.trial.epochs, 'epoch')}, "
+        f"{best.best_value:.4f} in the search: {BEST_CKPT} is of {chosen}"
+    )
 
 
 def write_report(directory: Path) -> str:

@@ -13,28 +13,27 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from inat.config.backbones import BackboneConfig
-from inat.config.cnn import CNNConfig
 from inat.config.search import SearchConfig
-from inat.config.trial import TrialConfig
-from inat.data.splits import Splits
+from inat.config.small_resnet import ScratchNetwork
+from inat.config.trial import SHIFT, TrialConfig
+from inat.constants import DIGITS
 from inat.errors import ConfigError
-from inat.models.cnn import build_cnn
 from inat.models.factory import build_network, uninitialised_network
+from inat.models.small_resnet import build_scratch
 from inat.models.stages import StagedNetwork
 from inat.training.inputs import ruled_out
 from inat.tuning.demand import PASSES, Demand, SpaceDemand
 from inat.tuning.space.domains import optuna_space
-from inat.tuning.task import Task, check_task
+from inat.tuning.task import Task, check_task, data_configs
 
 DRAWS = 24  # configurations of a space that are counted
 IMAGES = 2  # batch norm refuses a single one
 
 
 def demand_of_space(config: SearchConfig) -> SpaceDemand:
-    """Count networks that trials of ``config`` may get; its images are in the cache."""
+    """Count networks that trials of ``config`` may get, without decoding its images."""
     task = check_task(replace(config, download=False, wandb="off", start_from=None))
-    splits = task.load()
-    classes, seen = len(splits.classes), {}
+    classes, seen = len(task.data.classes), {}
     for params in _drawn(task):
         try:
             trial = TrialConfig.from_params({**task.config.trial_settings(), **params})
@@ -43,7 +42,7 @@ def demand_of_space(config: SearchConfig) -> SpaceDemand:
         key = repr((trial.model, trial.data.image_size, trial.optim.step_images))
         if key not in seen:
             seen[key] = demand_of(trial, classes)
-    return SpaceDemand(tuple(seen.values()), _picture_bytes(splits))
+    return SpaceDemand(tuple(seen.values()), _picture_bytes(task))
 
 
 def _drawn(task: Task) -> Sequence[Mapping[str, Any]]:
@@ -55,9 +54,13 @@ def _drawn(task: Task) -> Sequence[Mapping[str, Any]]:
     return [study.ask(distributions).params for _ in range(DRAWS)]
 
 
-def _picture_bytes(splits: Splits) -> int:
-    images = splits.train.images if splits.train.crops is None else splits.train.crops.images
-    return images.nbytes + splits.val.images.nbytes
+def _picture_bytes(task: Task) -> int:
+    """Bytes of the images in their first form; trials cut augmented crops from larger copies."""
+    form = data_configs(task.config, task.space)[0]
+    images, side = task.data.images, form.image_size
+    if not form.use_augmentation or form.policy == SHIFT or form.data == DIGITS:
+        return 3 * images * side**2
+    return 3 * images * form.crop_size**2 + 3 * round(form.val_share * images) * side**2
 
 
 def demand_of(trial: TrialConfig, num_classes: int) -> Demand:
@@ -93,15 +96,15 @@ def _trained_part(trial: TrialConfig, network: nn.Module, images: Tensor) -> tup
         return network, images, 0
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         features = network.prefix()(images)
-    kept = not isinstance(trial.model, CNNConfig) and trial.model.views > 0 and not ruled_out(trial)
+    kept = not isinstance(trial.model, ScratchNetwork) and trial.model.views > 0 and not ruled_out(trial)
     return network.suffix().train(), features, 0 if kept else counter.get_total_flops()
 
 
 def _without_values(trial: TrialConfig, num_classes: int) -> nn.Module:
     model, side = trial.model, trial.data.image_size
-    if isinstance(model, CNNConfig):
+    if isinstance(model, ScratchNetwork):
         with torch.device("meta"):
-            return build_cnn(model, side, num_classes)
+            return build_scratch(model, side, num_classes)
     if isinstance(model, BackboneConfig):
         return uninitialised_network(model, side, num_classes).to("meta")
     return build_network(trial, num_classes).to("meta")

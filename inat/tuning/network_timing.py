@@ -11,13 +11,13 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from inat.config.cnn import CNNConfig
+from inat.config.small_resnet import ScratchNetwork
 from inat.config.trial import DataConfig, TrialConfig
 from inat.data.datamodule import ArrayDataModule, ImageDataModule
 from inat.data.splits import Crops, Split
 from inat.device import wait_for
-from inat.models.cnn import build_cnn
 from inat.models.factory import build_classifier, build_network
+from inat.models.small_resnet import build_scratch
 from inat.training.fit import silence_lightning, trainer_for
 from inat.training.memory import keep_freed_memory
 
@@ -52,10 +52,10 @@ class NetworkSize:
 def size_of(config: TrialConfig, num_classes: int) -> NetworkSize:
     """The size of a network, counted without memory or time for its weights; a network of the user is built."""
     side = config.data.image_size
-    if not isinstance(config.model, CNNConfig):
+    if not isinstance(config.model, ScratchNetwork):
         return _size_of_built(config, num_classes)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        network = build_cnn(config.model, side, num_classes).eval()
+        network = build_scratch(config.model, side, num_classes).eval()
         network(torch.empty(1, 3, side, side))
     return NetworkSize(counter.get_total_flops(), sum(parameter.numel() for parameter in network.parameters()))
 

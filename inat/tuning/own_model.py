@@ -103,10 +103,13 @@ def _is_complete(known: Mapping[str, Any]) -> bool:
     return texts and known["file"].endswith(".py") and Path(known["file"]).name == known["file"]
 
 
-def model_settings(study: Study) -> dict[str, str]:
-    """The settings of trials with the network of the user: its names, its hash, and where each node finds it."""
+def model_settings(study: Study, config: SearchConfig) -> dict[str, str]:
+    """The settings of trials with the network of --model: its names, its hash, and where each node finds it.
+
+    {} without --model, whatever study.json says; ``keep_copy`` has checked that its file is that of the study.
+    """
     known = study.info.get(MODEL_INFO)
-    if not known:
+    if config.model is None or not known:
         return {}
     path = copy_of(study.directory, known)
     label = ModelFile(path, known["function"], b"").label

@@ -1,7 +1,7 @@
 """Runs trials on Ray, for a search or for any other list of configurations, until the study has all of them."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,7 +43,10 @@ PrintLine = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """Trials that ``source`` suggests until ``study`` has ``wanted`` ended ones, each a call of ``objective``."""
+    """Trials that ``source`` suggests until ``study`` has ``wanted`` ended ones, each a call of ``objective``.
+
+    ``names`` are the hyperparameters that they may have.
+    """
 
     config: SearchConfig
     study: Study
@@ -51,6 +54,7 @@ class RunSpec:
     scheduler: StudyASHA
     wanted: int
     objective: Objective
+    names: Collection[str]
 
     @property
     def missing(self) -> int:
@@ -174,6 +178,7 @@ def _run_tuner(spec: RunSpec, backend: Backend, lifecycle: TrialLifecycle, stop:
         lambda: backend.capacity(config.max_concurrent),
         resources,
         backend.retries,
+        spec.names,
     )
     recorder = StudyRecorder(lifecycle, backend.retries, trials.requeue, backend.watch.wait_for_death)
     hang_monitor = HangMonitor(study.directory, seconds_of(config.trial_timeout))
@@ -219,7 +224,7 @@ def _settings(config: SearchConfig, study: Study) -> dict[str, Any]:
         REPEATS: config.repeats,
         WEIGHTS_SHA256: study.info.get(backbone_checks.WEIGHTS, {}),
         DRIVER_NODE: session.this_node_id(),
-        **model_settings(study),
+        **model_settings(study, config),
     }
 
 

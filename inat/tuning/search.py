@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inat.config.durations import seconds_of
 from inat.config.search import SearchConfig
 from inat.config.validation import expanded
-from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, GRID, RACE
+from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, FAILED, GRID, RACE, RECIPE_PARAMS, STOPPED, TIME_PLAN
 from inat.data.class_balance import class_counts
 from inat.data.records import write_records
 from inat.data.splits import assignment
@@ -19,6 +19,7 @@ from inat.study import checkpoint_retention
 from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study, cannot_create
 from inat.tuning.best import read_best
+from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, check_not_over, last_has_begun
 from inat.tuning.lifecycle import TrialCallback
 from inat.tuning.loggers.background import BackgroundLogger
 from inat.tuning.loggers.optuna_db import OptunaDbWriter
@@ -38,6 +39,9 @@ from inat.tuning.stoppers import StopAtLimits
 from inat.tuning.task import check_task
 from inat.tuning.worker.trainable import run_trial
 
+if TYPE_CHECKING:
+    from inat.tuning.budget.begin import Beginning  # loads torch, which other searches do without
+
 START_FROM = "start_from"  # in study.json: the configurations that are tried first
 
 
@@ -56,10 +60,13 @@ class Outcome:
     slots: Slots | None
 
 
-def open_study(config: SearchConfig, race: Mapping[str, Any] | None = None) -> tuple[Study, dict[str, Any]]:
+def open_study(
+    config: SearchConfig, race: Mapping[str, Any] | None = None, begun: "Beginning | None" = None
+) -> tuple[Study, dict[str, Any]]:
     """Create the study that ``config`` describes, or open the one it resumes; return the study and its search space.
 
-    ``race`` is the record of the race that chose the backbones of ``config``, for study.json. With
+    ``race`` is the record of the race that chose the backbones of ``config``, for study.json; ``begun`` has the time
+    plan that chose its other options. With
     ``config.retry_failed`` the failed trials of a resumed study are unfinished again.
 
     Raises ConfigError, DataError or StudyError for all that can be wrong with data, space, weights or directory, before
@@ -82,12 +89,15 @@ def open_study(config: SearchConfig, race: Mapping[str, Any] | None = None) -> t
             RULES: new_rules(),
         }
         info |= {} if race is None else {RACE: dict(race)}
+        info |= {} if begun is None else {TIME_PLAN: dict(begun.time_plan)}
+        info |= {RECIPE_PARAMS: dict(task.recipe)} if task.recipe else {}
         study = Study.create(directory, info)
         keep_records(study, config)
         keep_copy(study, config)
         return study, space
     study = Study.open(expanded(config.resume))
     try:
+        check_not_over(study, config)
         read_best(study.directory)  # if it is damaged, the user is told before anything runs
         check_model(study.directory, study.info, config)
         check_unchanged(study.directory, study.info, data, presets.space_to_json(space))
@@ -144,25 +154,33 @@ def run(
     callbacks: Sequence[TrialCallback] = (),
     on_forced_exit: Callable[[str], object] = lambda cause: None,
     spent: float = 0.0,
+    clock: Clock | None = None,
 ) -> Outcome:
     """Search until the study has as many ended trials as ``config`` wants, or the user interrupts.
 
     ``objective`` gets a flat dict of primitives and reports ``epoch`` and the best value of the study's
     objective, such as ``best_val_acc``, to Tune. The study on disk
     is complete at each moment. ``callbacks``, ``print_line`` and ``on_forced_exit``: see ``run_trials``.
-    ``spent`` are the seconds of the time budget that a race before the search has used.
+    ``spent`` are the seconds of the time budget that a race before the search has used. With a ``clock``, the search
+    ends when its part of the time is over, and starts no trial that would not end before.
     """
     scheduler = restored_scheduler(config, study)
     checkpoint_retention.prune_checkpoints(study, config.keep_checkpoints)
-    searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study))
+    searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study, clock))
     wanted = trials_wanted(config, study)
-    limits = StopAtLimits(study, seconds_of(config.time_budget), config.target, config.trainings, spent)
-    if len(study.ended()) >= wanted or limits.reason:
+    if clock is None:
+        limits = StopAtLimits(study, seconds_of(config.time_budget), config.target, config.trainings, spent)
+    else:
+        limits = StopAtDeadline(study, clock.search_ends, config.target, lambda: searcher.declined, late=True)
+    over = last_has_begun(study)
+    if clock is not None and (over or limits.stop_all()):  # a resumed study whose time is over
+        end_at_deadline(study, searcher, config.keep_checkpoints)
+    if over or len(study.ended()) >= wanted or limits.reason:
         with OptunaDbWriter(study, searcher):
             pass  # a driver that was killed at the very end may not have written the last trials
         return Outcome(study, interrupted=False, limit=limits.reason, seconds=0.0, slots=None)
     loggers = background_loggers(config, study, searcher)
-    spec = RunSpec(config, study, searcher, scheduler, wanted, objective)
+    spec = RunSpec(config, study, searcher, scheduler, wanted, objective, space.keys())
     result = run_trials(
         spec,
         limits,
@@ -171,10 +189,25 @@ def run(
         print_line=print_line,
         on_forced_exit=on_forced_exit,
     )
+    if clock is not None and limits.reason and not result.interrupted:
+        end_at_deadline(study, searcher, config.keep_checkpoints)
     for logger in loggers:
         if logger.error:
             print_line(f"warning: {logger.label} is incomplete ({logger.error}); the study itself is not affected")
     return Outcome(study, result.interrupted, limits.reason, result.seconds, result.slots)
+
+
+def end_at_deadline(study: Study, searcher: BudgetAwareOptunaSearch, keep_checkpoints: int) -> None:
+    """End the trials that ran when the time of a planned search was over: nothing continues them."""
+    cut = study.unfinished()
+    for trial in cut:
+        state, when = (STOPPED, f"after {trial.epochs} epochs") if trial.history else (FAILED, "before its first epoch")
+        study.end_trial(trial.trial_id, state, f"stopped {when}: {TIME_OVER}")
+        searcher.on_trial_update(trial)
+    if cut:
+        checkpoint_retention.prune_checkpoints(study, keep_checkpoints)
+        with OptunaDbWriter(study, searcher):
+            pass
 
 
 def background_loggers(config: SearchConfig, study: Study, searcher: BudgetAwareOptunaSearch) -> list[BackgroundLogger]:
@@ -187,8 +220,8 @@ def background_loggers(config: SearchConfig, study: Study, searcher: BudgetAware
     return loggers
 
 
-def searcher_options(config: SearchConfig, study: Study) -> SearcherOptions:
-    """Return the options of the searcher of ``study``."""
+def searcher_options(config: SearchConfig, study: Study, clock: Clock | None = None) -> SearcherOptions:
+    """Return the options of the searcher of ``study``, which keeps to the time of ``clock``."""
     return SearcherOptions(
         rungs=rungs_of(config),
         seed=config.seed,
@@ -198,4 +231,13 @@ def searcher_options(config: SearchConfig, study: Study) -> SearcherOptions:
         start_from=study.info.get(START_FROM, ()),
         grid=study.info.get(GRID, ()),
         race=study.info.get(RACE),
+        affordable=None if clock is None else affordable_trials(config, study, clock),
     )
+
+
+def affordable_trials(config: SearchConfig, study: Study, clock: Clock) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether the trial of some hyperparameters would end within the time of the search."""
+    from inat.tuning.budget.affordable import Affordable, operations_of  # loads torch, which other searches do without
+
+    operations = operations_of(config, len(study.info["data"]["classes"]))
+    return Affordable(study, clock, config.max_epochs, operations)

@@ -1,12 +1,12 @@
 """What a search is asked to do, checked before Ray starts; a search and its plan are refused for the same reasons."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from inat.config.objective import TOP2
-from inat.config.search import SearchConfig
-from inat.config.trial import DataConfig
+from inat.config.search import MODERN_SPACE, SearchConfig
+from inat.config.trial import SHIFT, DataConfig
 from inat.data.listing import download
 from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
 from inat.errors import ConfigError
@@ -22,7 +22,8 @@ from inat.tuning.space.initial_points import read_initial_points
 class Task:
     """A checked search: its settings with automatic values filled in, its space and its images.
 
-    ``grid`` are the configurations of a grid search, [] for a sampler. ``start_from`` are those that are tried first.
+    ``grid`` are the configurations of a grid search, [] for a sampler. ``start_from`` are those that are tried first,
+    of which ``recipe`` is the first one, {} without a recipe.
     ``own_stages`` counts the stages of a user's network with the head, 0 for one without, and for other networks.
     """
 
@@ -32,6 +33,7 @@ class Task:
     start_from: list[dict[str, Any]]
     data: DataSummary
     own_stages: int = 0
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> Splits:
         """Decode the images at each size that trials need, unless the cache has them, and return the first splits.
@@ -49,12 +51,13 @@ def check_task(config: SearchConfig) -> Task:
     """
     config = with_fitting_stages(config.resolved())
     allow_own_model(config)
-    space = presets.space_of(config)
+    # Data are listed last, as that takes longest, unless the space depends on them.
+    early = _inspected(config) if config.space == MODERN_SPACE and config.resume is None else None
+    space = presets.space_of(config, early)
     grid = grid_of(space) if config.searcher == "grid" else []
     start_from = [] if config.resume else read_initial_points(config.start_from, space)  # a study has its own
-    if config.download:
-        download(config.data_config())
-    data = inspect_data(config.data_config())
+    data = early or _inspected(config)
+    recipe = presets.recipe_of(config, data) if early and config.model is None else {}
     check_metric(config, data)
     stages = 0
     if config.model is not None:
@@ -66,7 +69,13 @@ def check_task(config: SearchConfig) -> Task:
         from inat.training.compiling import check_compiler  # loads torch, which the search itself does not need
 
         check_compiler()
-    return Task(config, space, grid, start_from, data, stages)
+    return Task(config, space, grid, [recipe, *start_from] if recipe else start_from, data, stages, recipe)
+
+
+def _inspected(config: SearchConfig) -> DataSummary:
+    if config.download:
+        download(config.data_config())
+    return inspect_data(config.data_config())
 
 
 def check_metric(config: SearchConfig, data: DataSummary) -> None:
@@ -82,4 +91,6 @@ def data_configs(config: SearchConfig, space: Mapping[str, Any]) -> list[DataCon
     """Return the data settings of the trials of ``space``, one for each form that their images have."""
     augmented = True in backbone_checks.choices(space, "use_augmentation")
     data = config.data_config(use_augmentation=augmented)
+    if set(backbone_checks.choices(space, "augmentation_policy")) == {SHIFT}:
+        data = replace(data, augmentation_policy=SHIFT)  # which needs no larger copies of the images
     return [replace(data, **form) for form in backbone_checks.image_forms(config, space)]

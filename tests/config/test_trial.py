@@ -129,7 +129,7 @@ def test_only_flattening_needs_a_dense_layer(cnn_params):
     [
         ("block", "dense", "unknown block 'dense'; choose from plain, residual"),
         ("pooling", "max", "unknown pooling 'max'; choose from flatten, average, maximum"),
-        ("schedule", "linear", "unknown schedule 'linear'; choose from step, cosine"),
+        ("schedule", "linear", "unknown schedule 'linear'; choose from step, cosine, trapezoid"),
         ("warmup_share", 1, r"warmup_share must be in \[0, 1\), got 1"),
         ("label_smoothing", -0.1, r"label_smoothing must be in \[0, 1\), got -0.1"),
         ("random_erasing", 1.5, r"random_erasing must be in \[0, 1\), got 1.5"),
@@ -137,7 +137,7 @@ def test_only_flattening_needs_a_dense_layer(cnn_params):
         ("weight_decay", -1, "weight_decay must not be negative, got -1"),
         ("mixup_alpha", -0.2, "mixup_alpha must not be negative, got -0.2"),
         ("cutmix_alpha", float("nan"), "cutmix_alpha must be a finite number, got nan"),
-        ("optimizer", "lion", "unknown optimizer 'lion'; choose from auto, adamw, sgd"),
+        ("optimizer", "lion", "unknown optimizer 'lion'; choose from auto, adamw, sgd, muon"),
         ("layer_decay", 1.5, "layer_decay must be at most 1, got 1.5"),
         ("layer_decay", 0.0, "layer_decay must be positive, got 0.0"),
         ("grad_clip", -1.0, "grad_clip must not be negative, got -1.0"),
@@ -146,7 +146,7 @@ def test_only_flattening_needs_a_dense_layer(cnn_params):
         (
             "augmentation_policy",
             "heavy",
-            "unknown augmentation_policy 'heavy'; choose from published, light, trivial, randaugment",
+            "unknown augmentation_policy 'heavy'; choose from published, light, trivial, randaugment, shift",
         ),
         ("light_augmentation", 1, "light_augmentation must be True or False, got 1"),
     ],
@@ -229,7 +229,7 @@ def test_the_mistakes_of_all_parts_stay_separate(cnn_params):
         "image_size must be positive, got 0",
         "dropout must be in [0, 1), got 2",
         "unknown activation 'tanh'; choose from relu, gelu, silu, mish",
-        "unknown schedule 'linear'; choose from step, cosine",
+        "unknown schedule 'linear'; choose from step, cosine, trapezoid",
     )
 
 

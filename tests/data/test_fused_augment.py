@@ -95,10 +95,12 @@ def test_numbers_drawn_in_one_call_are_used_as_those_drawn_one_by_one(monkeypatc
     assert torch.allclose(augment.augment(images, aspects, 16), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("policy", ["published", "light", "trivial", "randaugment"])
-def test_images_come_normalised_in_channels_last(policy):
+@pytest.mark.parametrize(
+    ("policy", "side"), [("published", 32), ("light", 32), ("trivial", 32), ("randaugment", 32), ("shift", 16)]
+)
+def test_images_come_normalised_in_channels_last(policy, side):
     torch.manual_seed(0)
-    found = prepare_on_gpu(stored(3, 32).permute(0, 3, 1, 2), torch.ones(3), 16, policy)
+    found = prepare_on_gpu(stored(3, side).permute(0, 3, 1, 2), torch.ones(3), 16, policy)
     assert (found.shape, found.dtype) == ((3, 3, 16, 16), torch.float32)
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert -2.2 < found.min() < 0 < found.max() < 2.7
@@ -121,6 +123,16 @@ class Operators(TorchDispatchMode):
         return result
 
 
+def operators(policy: str | None) -> tuple[Operators, torch.Tensor]:
+    """What runs on a GPU for a batch of 64 images of 224 px, and the network input."""
+    config = DataConfig(data="digits", image_size=224, augmentation_policy=policy or "published")
+    side = config.crop_size if policy else 224
+    with FakeTensorMode(), Operators() as seen:
+        images = torch.empty(64, side, side, 3, dtype=torch.uint8, device="cuda").permute(0, 3, 1, 2)
+        aspects = torch.empty(64, device="cuda") if policy else None
+        return seen, network_input(Batch(images, torch.empty(64, device="cuda"), aspects), config)
+
+
 @pytest.mark.parametrize(
     ("policy", "names"),
     [(None, ["normalise"]), ("light", ["rand", "augment"]), ("published", ["rand", "augment"])],
@@ -130,15 +142,18 @@ def test_a_batch_takes_few_kernels_and_bytes_and_nothing_waits(monkeypatch, poli
     monkeypatch.setattr(
         fused_augment, "random_order", lambda: [0, 1, 2, 3]
     )  # drawn on the CPU, which is fake here, too
-    config = DataConfig(data="digits", image_size=224, augmentation_policy=policy or "published")
-    side = config.crop_size if policy else 224
-    with FakeTensorMode(), Operators() as seen:
-        images = torch.empty(64, side, side, 3, dtype=torch.uint8, device="cuda").permute(0, 3, 1, 2)
-        aspects = torch.empty(64, device="cuda") if policy else None
-        found = network_input(Batch(images, torch.empty(64, device="cuda"), aspects), config)
+    seen, found = operators(policy)
     assert seen.names == names
     assert seen.bytes < 0.1e9
     assert found.shape == (64, 3, 224, 224)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_shift_reads_the_stored_images_once_and_nothing_waits():
+    seen, found = operators("shift")
+    assert [name for name in seen.names if name in ("index", "normalise")] == ["index", "normalise"]
+    assert len(seen.names) <= 20  # the others make the places, which are small
+    assert seen.bytes < 0.1e9
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -128,3 +128,27 @@ def test_a_class_that_is_too_rare_for_a_split_is_not_said_to_be_in_groups(image_
     config = DataConfig(data=str(root.parent), image_size=16, cache_dir=str(tmp_path / "cache"), val_share=0.1)
     with pytest.raises(DataError, match=r"class 'rare' has no photo among the 9 of the validation split; add photos"):
         assignment(config)
+
+
+LAYOUTS = {
+    "plain": ({"": 25}, {}),
+    "test given": ({"train": 20, "val": 5}, {}),
+    "all given": ({"train": 10, "val": 6, "test": 4}, {}),
+    "folds": ({"": 25}, {"folds": 4}),
+    "folds and a test": ({"train": 20, "test": 5}, {"folds": 5}),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_summary_knows_how_many_images_a_trial_trains_on(layout, tmp_path):
+    counts, options = LAYOUTS[layout]
+    for label, name in enumerate(("ant", "bee")):
+        for part, count in counts.items():
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+            for image in range(count):
+                seed = 1000 * label + image + 100 * len(part)
+                write_image(tmp_path / "photos" / part / name / f"{image}.jpg", seed=seed)
+    config = DataConfig(
+        data=str(tmp_path / "photos"), image_size=8, cache_dir=str(tmp_path / "cache"), keep_duplicates=True, **options
+    )
+    assert inspect_data(config).training == len(load_splits(config).train)

@@ -9,8 +9,8 @@ from analysis.figures.final import plot_reliability
 from inat.errors import DiskFullError
 from inat.finalize import artifacts
 from inat.finalize.artifacts import write_confusion, write_reliability, write_tables
+from inat.finalize.evaluation_file import Evaluation
 from inat.finalize.metrics import compute_scores
-from inat.finalize.test_evaluation import Evaluation
 
 
 def test_the_confusion_matrix_is_dark_where_the_images_are(tmp_path):

@@ -35,7 +35,7 @@ def test_a_study_becomes_a_model_that_is_tested_once(digits_study, trainer, test
     assert {path.name for path in final.iterdir() if path.is_file()} == FILES
     metrics = metrics_of(digits_study)
     assert len(trainer.trained) == 6
-    assert len(test_loads) == 1
+    assert len(test_loads) == 1 + len(metrics["ensemble"]["members"])
 
     # The model is the winner's median run, and its scores are those that evaluate finds.
     runs = Study.open(final / "retraining")
@@ -78,10 +78,11 @@ def test_a_study_becomes_a_model_that_is_tested_once(digits_study, trainer, test
     repeated = metrics_of(digits_study)
     assert repeated["test"] == metrics["test"]
     assert repeated["model"] == metrics["model"]
+    assert repeated["ensemble"] == metrics["ensemble"]
     assert "evaluated once" in capsys.readouterr().out
 
     # With more seeds only the new seeds train. Another model may win, which is counted.
-    finalize(FinalizeCommand(study=digits_study, top=2, seeds=4))
+    finalize(FinalizeCommand(study=digits_study, top=2, seeds=4, ensemble=False))
     assert [(s["activation"], s["seed"]) for s in trainer.trained[6:]] == [("relu", 4), ("mish", 4)]
     more = metrics_of(digits_study)
     assert (
@@ -135,7 +136,7 @@ def test_an_interruption_between_test_and_record_does_not_repeat_the_test(
 
 
 def test_a_model_that_wins_again_is_not_tested_again(digits_study, trainer, no_export, test_loads, monkeypatch):
-    command = FinalizeCommand(study=digits_study, top=1, seeds=2)
+    command = FinalizeCommand(study=digits_study, top=1, seeds=2, ensemble=False)
     finalize(command)
     first = metrics_of(digits_study)
     with monkeypatch.context() as patch:

@@ -60,6 +60,22 @@ def test_optional_parts_appear_only_if_they_apply(metrics):
     assert "ImageNet" not in model_card(changed)
 
 
+def test_the_ensemble_has_a_section_if_one_was_chosen(metrics):
+    assert "## Ensemble" not in model_card(metrics)
+    member = {"file": "t0004.ckpt", "trial_id": "t0003", "name": "net|1", "seed": 2, "weight": 0.25, "image_size": 64,
+              "parameters": 12345}  # fmt: skip
+    metrics["ensemble"] = {"in_words": ["It has 0.9.", "It is optimistic."], "members": [member]}
+    card = model_card(metrics)
+    assert r"| t0004.ckpt | t0003 net\|1 | 2 | 0.2500 | 64 px | 12,345 |" in card
+    assert "It has 0.9.\n\nIt is optimistic.\n" in card
+    assert "PHOTO... --ensemble` predicts" in card
+    metrics["model"]["config"] = {"model": "my_net.py:build", "model_sha256": "abc"}
+    assert "--ensemble --model my_net.py`" in model_card(metrics)
+    metrics["ensemble"] = {"in_words": ["No ensemble."], "members": []}
+    assert "No ensemble." in model_card(metrics)
+    assert "--ensemble" not in model_card(metrics)
+
+
 @pytest.mark.parametrize(
     "name", ["<img src=x onerror=alert(1)>", "[a](http://b)", "a|b", "# a", "`a`", "a\nb", "\x1b[31m\u202ea"]
 )

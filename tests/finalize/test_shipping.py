@@ -44,14 +44,14 @@ def test_shipping_trains_on_validation_images_for_the_same_number_of_epochs(
 def test_another_model_removes_the_files_of_the_previous_model(
     digits_study, trainer, no_export, test_loads, monkeypatch, capsys
 ):
-    command = FinalizeCommand(study=digits_study, top=1, seeds=2, ship=True)
+    command = FinalizeCommand(study=digits_study, top=1, seeds=2, ship=True, ensemble=False)
     finalize(command)
     before = metrics_of(digits_study)
     final = digits_study / "final"
     assert (final / "shipped.ckpt").exists()
     monkeypatch.setattr(commands, "median_run", lambda candidate: max(candidate.runs, key=lambda run: run.best_value))
     capsys.readouterr()
-    finalize(FinalizeCommand(study=digits_study, top=1, seeds=2))
+    finalize(FinalizeCommand(study=digits_study, top=1, seeds=2, ensemble=False))
     after = metrics_of(digits_study)
     assert after["model"]["seed"] != before["model"]["seed"]
     assert after["model"]["sha256"] != before["model"]["sha256"]

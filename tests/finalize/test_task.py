@@ -139,3 +139,18 @@ def test_a_folder_that_only_the_study_names_is_not_used(tmp_path, name):
         retraining_config(info, FinalizeCommand(study=tmp_path))
     command = FinalizeCommand(study=tmp_path, **{name: tmp_path / "mine"})
     assert getattr(retraining_config(info, command), name) == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("names", [("model", "model_sha256", "model_file"), ("cache_dir",), ("train_on_val",)])
+@pytest.mark.parametrize("spaced", [True, False])
+def test_no_trial_of_a_study_decides_which_code_runs_or_where(tmp_path, digits_config, names, spaced):
+    params = PARAMS | dict.fromkeys(names, str(tmp_path))
+    directory = make_study(tmp_path / "study", digits_config, (params, 0.9, "completed"))
+    if spaced:
+        space = {name: [value] for name, value in params.items()}
+        change_info(directory, lambda info: info.update(space=space))
+    message = (
+        f"trial t0000 of .* cannot be trained again: its search has not chosen {', '.join(sorted(names))}; restore"
+    )
+    with pytest.raises(StudyError, match=message):
+        planned(directory)

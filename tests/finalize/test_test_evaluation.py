@@ -8,7 +8,9 @@ from inat.config.trial import DataConfig
 from inat.data.splits import list_test_images
 from inat.errors import SearchError, StudyError
 from inat.finalize import test_evaluation
-from inat.finalize.test_evaluation import class_probabilities, sha256_of
+from inat.finalize.checkpoints import sha256_of
+from inat.finalize.evaluation_file import read_evaluation
+from inat.finalize.test_evaluation import class_probabilities
 from inat.finalize.test_evaluation import evaluate_best_on_test as score_once
 from inat.training.evaluation import SplitLogits
 
@@ -150,5 +152,5 @@ def test_a_stored_evaluation_runs_no_code_and_fills_no_memory(tmp_path):
     np.savez_compressed(tmp_path / "compressed.npz", names=np.zeros(3), **fields)
     for name in ("pickled", "compressed"):
         with pytest.raises(StudyError, match=rf"{name}.npz, the stored result of an evaluation .* is damaged"):
-            test_evaluation._read(tmp_path / f"{name}.npz")
+            read_evaluation(tmp_path / f"{name}.npz")
     assert not (tmp_path / "ran").exists()

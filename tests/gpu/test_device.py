@@ -81,8 +81,8 @@ class Greedy(nn.Module):
 
 def test_a_batch_too_large_for_the_gpu_is_cut(monkeypatch, tmp_path):
     _, total = torch.cuda.mem_get_info()
-    real = factory.build_cnn
-    monkeypatch.setattr(factory, "build_cnn", lambda *args: nn.Sequential(Greedy(total // 40), real(*args)))
+    real = factory.build_scratch
+    monkeypatch.setattr(factory, "build_scratch", lambda *args: nn.Sequential(Greedy(total // 40), real(*args)))
     metrics = fit(TrialConfig.from_params(CNN | {"cache_dir": str(tmp_path)}))
     assert metrics["micro_batch"] in (16, 32)  # of 64, where 40 do not fit
     assert metrics["finished"] == "max_epochs"

@@ -16,12 +16,18 @@ from inat.models import factory
 from inat.training.checkpoint import portable_checkpoint
 from inat.training.fit import LOGGERS, fit, trainer_for
 from inat.tuning.space.presets import finetune_space, modern_space, scratch_space
+from inat.tuning.space.recipe_space import recipe_space
+from inat.tuning.space.scratch_recipe import scratch_recipe
 from tests.gpu.fake_cuda import Counts, SecondBatch, Watch, fake_cuda
 
 CNN = {
     "data": "digits", "image_size": 16, "first_layer_filters": 8, "filter_org": 1, "conv_layers": 2,
     "activation": "gelu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32, "learning_rate": 1e-3,
     "batch_size": 64, "max_epochs": 1,
+}  # fmt: skip
+SHARED = {"data": "digits", "image_size": 16, "max_epochs": 1}
+SMALL_RESNET = SHARED | {
+    "width": 8, "stem_filters": 8, "activation": "relu", "learning_rate": 1e-3, "batch_size": 64,
 }  # fmt: skip
 BACKBONE = {
     "data": "digits", "image_size": 32, "backbone": "timm:test_resnet.r160_in1k", "weights": "none", "views": 0,
@@ -40,6 +46,9 @@ TOGETHER = {
     "all float16": CNN | ALL | {"precision": "16-mixed"},
     "accumulated": CNN | {"accumulate": 2, "grad_clip": 1.0, "precision": "16-mixed", "ema_decay": 0.9},
     "light": CNN | {"use_augmentation": True, "augmentation_policy": "light"},
+    "shift": SMALL_RESNET | {"use_augmentation": True, "augmentation_policy": "shift", "schedule": "trapezoid"},
+    "muon": SMALL_RESNET | {"optimizer": "muon", "grad_clip": 1.0, "weight_decay": 0.05},
+    "muon float16": SMALL_RESNET | {"optimizer": "muon", "precision": "16-mixed"},
     "trivial": CNN | {"use_augmentation": True, "augmentation_policy": "trivial"},
     "fine-tuned": BACKBONE | {"layer_decay": 0.9, "grad_checkpointing": True, "drop_path": 0.1},
 }  # fmt: skip
@@ -112,24 +121,31 @@ def sampled(space: dict[str, object], seed: int) -> dict[str, object]:
     return {name: domain.sample() for name, domain in space.items()}
 
 
+def recipe_of_photos() -> dict[str, object]:
+    return recipe_space(scratch_recipe(image_size=16, images=10_000, classes=10, epochs=12))
+
+
+SPACES = {"scratch": (CNN, scratch_space), "earlier": (CNN, modern_space), "modern": (SHARED, recipe_of_photos)}
+
+
 @pytest.mark.filterwarnings("ignore:Total length of")
-@pytest.mark.parametrize(("kind", "seed"), [("scratch", 0), ("modern", 0)])
+@pytest.mark.parametrize(("kind", "seed"), [("scratch", 0), ("earlier", 0), ("modern", 0)])
 def test_no_sampled_network_waits_for_the_gpu(kind, seed, cache_dir):
-    space = {"scratch": scratch_space, "modern": modern_space}[kind]()
-    check(CNN | sampled(space, seed) | {"batch_size": 32}, cache_dir)
+    settings, space = SPACES[kind]
+    check(settings | sampled(space(), seed) | {"batch_size": 32}, cache_dir)
 
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Total length of")
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("kind", ["scratch", "modern", "finetune"])
+@pytest.mark.parametrize("kind", [*SPACES, "finetune"])
 def test_no_configuration_of_a_space_waits_for_the_gpu(kind, seed, cache_dir):
     if kind == "finetune":
         config = FinetuneConfig(searcher="tpe", recipe="modern", backbones=("resnet50", "efficientnet_v2_s"))
         params = BACKBONE | {"image_size": 64} | sampled(finetune_space(config), seed)
     else:
-        space = {"scratch": scratch_space, "modern": modern_space}[kind]()
-        params = CNN | sampled(space, seed)
+        settings, space = SPACES[kind]
+        params = settings | sampled(space(), seed)
     check(params | {"batch_size": 16}, cache_dir)
 
 

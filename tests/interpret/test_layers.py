@@ -2,8 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from inat.config.small_resnet import SmallResNetConfig
 from inat.errors import ConfigError
 from inat.interpret.layers import Layer, capture_outputs, convolutions, grad_cam_layer, guided_backprop_layer
+from inat.models.small_resnet import build_small_resnet
 from tests.interpret.nets import BACKBONES, Failing, backbone, cnn, hooks
 
 LAST = {  # the layers of guided back-propagation and of Grad-CAM
@@ -31,6 +33,19 @@ def test_the_last_layers_of_a_cnn_are_its_last_convolution_and_activation():
     assert list(convolutions(net, images)) == ["conv1", "conv2"]
     assert guided_backprop_layer(net, images) == Layer("conv2", net.conv2)
     assert grad_cam_layer(net, images) == Layer("act2", net.act2)
+
+
+@pytest.mark.parametrize(("depth", "convolution"), [(1, "stage2.conv1"), (2, "stage2.branch.conv2")])
+def test_the_maps_of_a_small_residual_network_are_those_after_norm_and_activation(depth, convolution):
+    net = build_small_resnet(SmallResNetConfig(width=4, stem_filters=4, depth=depth, activation="relu"), 8, 3).eval()
+    images = torch.randn(1, 3, 8, 8)
+    assert guided_backprop_layer(net, images).name == convolution
+    assert grad_cam_layer(net, images).name == "stage2"
+
+
+def test_a_block_of_one_pixel_has_no_maps():
+    net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1)), nn.Flatten())
+    assert grad_cam_layer(net, torch.randn(1, 3, 8, 8)).name == "0.0"
 
 
 def test_convolutions_are_in_order_of_execution_and_unused_ones_are_left_out():

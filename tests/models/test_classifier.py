@@ -3,14 +3,13 @@ from collections import OrderedDict
 import pytest
 import pytorch_lightning as pl
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from inat.config.optim import OptimConfig
-from inat.models.classifier import Classifier, cosine_factor, two_phase_factor
+from inat.models.classifier import Classifier
+from inat.models.schedules import cosine_factor, trapezoid_factor
 from inat.models.weight_average import WeightAverage, decay_at
 
 QUIET = {
@@ -98,19 +97,6 @@ def test_with_weight_decay_the_body_learns_more_slowly_than_the_head():
     assert groups[2]["params"][0] is net.body.weight
 
 
-def test_two_phases_each_warm_up_and_fall_along_a_cosine():
-    curve = [two_phase_factor(step, total=100, switch=30, warmup_share=0.1) for step in range(100)]
-    assert curve[:30] == [cosine_factor(step, 30, 3) for step in range(30)]
-    assert curve[30:] == [cosine_factor(step, 70, 7) for step in range(70)]
-    assert curve[29] < 0.01 < curve[30] < curve[36] < curve[37] == 1
-
-
-@given(st.integers(1, 500), st.floats(0, 0.9))
-def test_one_phase_is_the_curve_of_earlier_versions(total, share):
-    curve = [two_phase_factor(step, total, 0, share) for step in range(total)]
-    assert curve == [cosine_factor(step, total, round(share * total)) for step in range(total)]
-
-
 class Rates(pl.Callback):
     """Records the learning rate of every step."""
 
@@ -134,11 +120,13 @@ def image_batches(count: int = 20) -> DataLoader:
     return DataLoader(TensorDataset(*data), 8)  # 3 batches
 
 
-def test_the_cosine_runs_over_the_steps_of_all_epochs(tiny):
+@pytest.mark.parametrize("schedule", ["cosine", "trapezoid"])
+def test_a_schedule_of_steps_runs_over_the_steps_of_all_epochs(tiny, schedule):
     rates = Rates()
-    optim = OptimConfig(learning_rate=0.5, batch_size=8, schedule="cosine", warmup_share=0.25)
+    optim = OptimConfig(learning_rate=0.5, batch_size=8, schedule=schedule, warmup_share=0.25, decay_share=0.5)
     train(tiny, optim, image_batches(), [rates], epochs=4)
-    assert rates.seen == pytest.approx([0.5 * cosine_factor(step, 12, 3) for step in range(12)])
+    curves = {"cosine": lambda step: cosine_factor(step, 12, 3), "trapezoid": lambda s: trapezoid_factor(s, 12, 3, 6)}
+    assert rates.seen == pytest.approx([0.5 * curves[schedule](step) for step in range(12)])
 
 
 def test_label_smoothing_changes_only_the_training_loss():
@@ -260,29 +248,6 @@ def test_no_part_of_a_batch_is_a_single_image(batch, micro_batch, sizes):
     classifier = Classifier(Sizes(), OptimConfig(learning_rate=1e-2, batch_size=batch), 2, micro_batch)
     classifier.validation_step((torch.zeros(batch, 2), torch.zeros(batch, dtype=torch.int64)), 0)
     assert seen == sizes
-
-
-def test_warmup_then_cosine_ends_at_zero():
-    curve = [cosine_factor(step, total=100, warmup=10) for step in range(101)]
-    assert curve[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
-    assert curve[10] == 1.0
-    assert curve[55] == pytest.approx(0.5)
-    assert curve[100] == pytest.approx(0.0)
-    assert cosine_factor(150, total=100, warmup=10) == 0.0
-
-
-def test_without_warmup_the_cosine_begins_at_1():
-    assert cosine_factor(0, total=10, warmup=0) == 1.0
-
-
-@given(total=st.integers(1, 500), share=st.floats(0, 0.999))
-def test_the_factor_rises_then_falls_and_is_never_0_in_a_step(total: int, share: float):
-    warmup = round(share * total)
-    curve = [cosine_factor(step, total, warmup) for step in range(total)]
-    top = curve.index(max(curve))
-    assert all(0 < factor <= 1 for factor in curve)
-    assert curve[: top + 1] == sorted(curve[: top + 1])
-    assert curve[top:] == sorted(curve[top:], reverse=True)
 
 
 def test_the_decay_grows_to_the_given_value():

@@ -13,6 +13,8 @@ from inat.errors import ConfigError, StudyError
 from inat.study.study import Study
 from inat.study_check import derived
 from inat.study_check.command import check_study
+from inat.study_check.journal_lines import read_lines
+from inat.study_check.problems import Removed
 from inat.training.fit import fit
 from inat.tuning.best import read_best
 from inat.tuning.space import presets
@@ -142,3 +144,17 @@ def test_a_folder_of_weights_that_only_the_study_names_is_not_read(tmp_path, bac
     assert check_study(study.directory, True, lines.append) == (1, 1)
     assert asked == [None]
     assert lines[-1].endswith(f"no weights of mobilenet_v2; or resume the study with --weights-dir {weights_dir}")
+
+
+@pytest.mark.parametrize(("space", "message"), [
+    (None, "study.json has no space; restore it from a copy"),
+    ({"width": {"low": -1.0, "high": 1.0, "scale": "loguniform"}}, "the space in study.json cannot be used"),
+])  # fmt: skip
+def test_a_database_needs_the_modern_space_that_the_study_began_with(tmp_path, space, message):
+    info = {"config": SearchConfig(data="digits", image_size=16, space="modern").to_json()}
+    study = Study.create(tmp_path / "study", info if space is None else info | {"space": space})
+    study.close()
+    (study.directory / "study.db").write_text("damaged")
+    problem, *_ = derived.check_database(study.directory, read_lines(study.directory)[1], Removed(study.directory))
+    with pytest.raises(StudyError, match=message):
+        problem.mend()

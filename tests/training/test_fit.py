@@ -14,6 +14,7 @@ from inat.training.evaluation import evaluate
 from inat.training.fit import fit, trainer_for
 from inat.training.memory import LITTLE_FREE, is_out_of_memory_text
 from inat.training.retries import CHECKPOINTED
+from inat.tuning.space.scratch_recipe import scratch_recipe
 from tests.conftest import Rows
 
 
@@ -63,10 +64,20 @@ def test_a_modern_network_learns_the_digits(cnn_params):
     assert fit(TrialConfig.from_params(params))["best_val_acc"] > 0.8
 
 
-@pytest.mark.parametrize("stop_after", [1, 3])
-def test_a_resumed_modern_training_repeats_the_uninterrupted_one_bit_by_bit(cnn_params, tmp_path, stop_after):
+RECIPE = scratch_recipe(image_size=16, images=1150, classes=10, epochs=4) | {
+    "data": "digits", "image_size": 16, "width": 8, "stem_filters": 8,
+}  # fmt: skip
+
+
+def test_a_small_residual_network_learns_the_digits_fast():
+    assert fit(TrialConfig.from_params(RECIPE | {"max_epochs": 4}))["best_val_acc"] > 0.8
+
+
+@pytest.mark.parametrize(("recipe", "stop_after"), [(False, 1), (False, 3), (True, 1)])
+def test_a_resumed_modern_training_repeats_the_uninterrupted_one_bit_by_bit(cnn_params, tmp_path, recipe, stop_after):
     """Including the average of the weights, the schedule and the random numbers of mixed batches."""
-    config = TrialConfig.from_params(cnn_params | MODERN | {"max_epochs": 4})
+    params = RECIPE | {"max_epochs": 3} if recipe else cnn_params | MODERN | {"max_epochs": 4}
+    config = TrialConfig.from_params(params)
     whole = Rows(weights=tmp_path / "whole.ckpt")
     fit(config, [whole])
     killed = Rows(stop_after=stop_after, save_to=tmp_path / "last.ckpt", weights=tmp_path / "best.ckpt")
@@ -210,14 +221,14 @@ class Small:
 
     def __init__(self, most: int, monkeypatch, error: Exception = NO_SPACE_ERRNOS):
         self.seen, self.error = [], error
-        real = factory.build_cnn
+        real = factory.build_scratch
 
         def smaller(*args):
             net = real(*args)
             net.register_forward_pre_hook(lambda module, inputs: self.check(len(inputs[0]), most))
             return net
 
-        monkeypatch.setattr(factory, "build_cnn", smaller)
+        monkeypatch.setattr(factory, "build_scratch", smaller)
 
     def check(self, count: int, most: int) -> None:
         self.seen.append(count)
@@ -323,7 +334,7 @@ def in_float16(monkeypatch, one_thread):
     """Trains in float16 with a network that overflows in the given batches; returns the metrics and the network."""
 
     def train(params, batches):
-        nets, real = [], factory.build_cnn
+        nets, real = [], factory.build_scratch
 
         def build(*args):
             nets.append(nn.Sequential(Overflow(batches), real(*args)))
@@ -334,7 +345,7 @@ def in_float16(monkeypatch, one_thread):
             made.strategy.precision_plugin = Float16()
             return made
 
-        monkeypatch.setattr(factory, "build_cnn", build)
+        monkeypatch.setattr(factory, "build_scratch", build)
         monkeypatch.setattr("inat.training.fit.trainer_for", trainer)
         return fit(TrialConfig.from_params(params | {"max_epochs": 2, "precision": "32-true"})), nets[0]
 

@@ -21,6 +21,7 @@ def test_auto_precision_follows_the_processor(monkeypatch):
 
 
 def test_float32_uses_tensor_cores_on_a_gpu_only():
+    torch.set_float32_matmul_precision("highest")  # trainings on fake GPUs leave it otherwise
     try:
         precision.use_tensor_cores(torch.device("cpu"))
         assert torch.get_float32_matmul_precision() == "highest"

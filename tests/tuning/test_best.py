@@ -8,8 +8,9 @@ import torch
 from inat.config.trial import TrialConfig
 from inat.constants import BEST_CKPT
 from inat.errors import DiskFullError, StudyError
+from inat.study.study import Study
 from inat.training.fit import fit
-from inat.tuning.best import evaluate_best_on_test, read_best, write_best
+from inat.tuning.best import LAST_OF, evaluate_best_on_test, read_best, write_best
 from tests.conftest import Rows
 from tests.helpers import run_epochs
 
@@ -128,3 +129,40 @@ def test_best_ckpt_of_a_backbone_needs_no_other_weights(study, backbone_params, 
         "inat.models.factory.find_weights", lambda *_: pytest.fail("best.ckpt needed the pretrained weights")
     )
     assert evaluate_best_on_test(study, config.data)["images"] == 6
+
+
+def last_training(study, value: float, weights: bool = True) -> None:
+    last = Study.create(study.directory / "last", {LAST_OF: "t0000", "config": {}})
+    end(last, value, weights)
+    last.close()
+
+
+@pytest.mark.parametrize(("value", "chosen"), [(0.8, "the last training"), (0.7, "the last training"), (0.6, "t0000")])
+def test_the_better_of_the_search_and_its_last_training_is_kept(study, value, chosen):
+    best = end(study, 0.7, weights=True)
+    last_training(study, value)
+    assert write_best(study).trial_id == best
+    written = read_best(study.directory)
+    assert written["trial_id"] == best
+    assert written["best_val_acc"] == max(value, 0.7)
+    assert written.get("last_training", False) is (chosen == "the last training")
+    assert written["params"] == {"x": value if chosen == "the last training" else 0.7}
+    assert write_best(study).trial_id == best  # nothing is written again
+    assert read_best(study.directory) == written
+
+
+def test_a_last_training_without_weights_is_left_out(study):
+    end(study, 0.7, weights=True)
+    last_training(study, 0.9, weights=False)
+    write_best(study)
+    assert read_best(study.directory)["best_val_acc"] == 0.7
+
+
+def test_the_model_that_was_written_is_returned(study):
+    end(study, 0.7, weights=True)
+    assert write_best(study).trial.best_value == 0.7
+    last_training(study, 0.8)
+    for _ in range(2):  # written, and as written
+        model = write_best(study)
+        assert (model.trial_id, model.name, model.trial.params) == ("t0000", study.trials["t0000"].name, {"x": 0.8})
+        assert model.last

@@ -19,6 +19,7 @@ from inat.errors import StudyError
 from inat.study.study import Study
 from inat.training.evaluation import evaluate
 from inat.tuning import command
+from inat.tuning.best import Model, best_model
 from inat.tuning.command import write_report
 from inat.tuning.search import Outcome, claim_directory
 from inat.tuning.space import presets
@@ -240,7 +241,7 @@ def test_the_summary_says_what_and_where(tmp_path):
         trial = study.add_trial({"activation": "relu", "dropout": 0.2})
         run_epochs(study, trial.trial_id, [value])
         study.end_trial(trial.trial_id, state, "ValueError: x" if state == "failed" else "")
-    text = command.describe_result(study, study.best(), seconds=12.3)
+    text = command.describe_result(study, best_model(study, study.directory), seconds=12.3)
     assert "1 completed, 1 stopped, 1 failed in 12 s" in text
     assert "t0001 relu-d0.2" in text
     assert "0.7500 best validation accuracy" in text
@@ -256,6 +257,19 @@ def test_the_summary_says_what_and_where(tmp_path):
     )
     assert f"--resume {study.directory}" in command.describe_interruption(settings, study)
     assert "failed with: ValueError: x" in command.describe_failure(study)
+
+
+def test_the_summary_is_about_the_weights_in_best_ckpt(tmp_path):
+    study = study_of(tmp_path / "study", ["completed"])
+    last = Study.create(study.directory / "last", {"config": {}})
+    again = last.add_trial({"dropout": 0.3})
+    run_epochs(last, again.trial_id, [0.7, 0.8])
+    last.end_trial(again.trial_id, "completed")
+    last.close()
+    study.close()
+    text = command.describe_result(study, Model("t0000", "d0.2", again, tmp_path, last=True), seconds=1.0)
+    assert "best    t0000 d0.2, trained again\n        dropout 0.3\n" in text
+    assert "val     0.8000 best validation accuracy in 2 epochs" in text
 
 
 def study_of(directory, states, grid=()):
@@ -274,7 +288,8 @@ def test_texts_for_one_trial_and_one_epoch(tmp_path):
     task = command.describe_task(settings, study, presets.space_of(settings))
     assert "search  1 trial, 1 of them already ended, 1 epoch, space small" in task
     assert "interrupted: 1 of 1 trial has ended, everything is kept" in command.describe_interruption(settings, study)
-    assert "0.5000 best validation accuracy in 1 epoch" in command.describe_result(study, study.best(), seconds=1.0)
+    result = command.describe_result(study, best_model(study, study.directory), seconds=1.0)
+    assert "0.5000 best validation accuracy in 1 epoch" in result
     assert "1 trials" not in task + command.describe_nothing_left(settings, study)
     study.close()
     failed = study_of(tmp_path / "failed", ["failed"])

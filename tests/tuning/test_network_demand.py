@@ -74,3 +74,10 @@ def test_a_grid_is_counted_once_for_each_network():
         batch_sizes=(16, 32), recipe="published", searcher="grid",
     )  # fmt: skip
     assert sorted(network.images for network in demand_of_space(grid).networks) == [16, 32]
+
+
+def test_the_images_of_a_folder_are_counted_without_decoding_them(image_tree, tmp_path):
+    cache, data = tmp_path / "cache", str(image_tree(train=20, val=4))
+    config = SearchConfig(data=data, space="modern", image_size=32, cache_dir=cache)
+    assert demand_of_space(config).pictures == 40 * 3 * 64**2 + 8 * 3 * 32**2  # crops are cut from larger copies
+    assert not cache.exists()

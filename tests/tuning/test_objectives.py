@@ -74,8 +74,8 @@ def test_a_resumed_search_that_minimises_goes_on_as_the_whole_one(tmp_path):
 def test_the_top_two_of_two_classes_are_always_right():
     config = SearchConfig(data="photos", metric="top2")
     with pytest.raises(ConfigError, match="--metric top2 is 1 for every network, because photos has 2 classes"):
-        check_metric(config, DataSummary("f", ("ant", "bee"), 10))
-    check_metric(config, DataSummary("f", ("ant", "bee", "cat"), 10))
+        check_metric(config, DataSummary("f", ("ant", "bee"), 10, 6))
+    check_metric(config, DataSummary("f", ("ant", "bee", "cat"), 10, 6))
 
 
 @pytest.mark.parametrize("option", [{"class_weights": "balanced"}, {"balanced_sampler": True}])

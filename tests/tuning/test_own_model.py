@@ -65,20 +65,25 @@ def test_trials_build_the_network_from_the_copy(tmp_path):
                           storage_path=tmp_path, cache_dir=tmp_path / "cache")  # fmt: skip
     study, _ = search.open_study(config)
     study.close()
-    before = model_settings(study)
+    before = model_settings(study, config)
     write_net(tmp_path, PLAIN + "# edited while the search runs\n")
-    assert model_settings(study) == before
+    assert model_settings(study, config) == before
     assert before["model_file"] == str(study.directory / "model" / "my_net.py")
     assert before["model_sha256"] == study.info["model"]["sha256"]
 
 
 def test_a_study_of_other_networks_has_neither(tmp_path):
-    study, _ = search.open_study(SearchConfig(data="digits", image_size=8, name="study", storage_path=tmp_path,
-                                              cache_dir=tmp_path / "cache"))  # fmt: skip
+    config = SearchConfig(data="digits", image_size=8, name="study", storage_path=tmp_path,
+                          cache_dir=tmp_path / "cache")  # fmt: skip
+    study, _ = search.open_study(config)
     study.close()
     assert "model" not in study.info
     assert not (study.directory / "model").exists()
-    assert model_settings(study) == {}
+    assert model_settings(study, config) == {}
+    # Not even if somebody has written one into study.json.
+    study.info["model"] = {"file": "net.py", "function": "build", "sha256": "0" * 64}
+    assert model_settings(study, config) == {}
+    del study.info["model"]
     with pytest.raises(StudyError, match="is a study of other networks than that of --model .*; leave it out"):
         resumed(study.directory, *options(tmp_path), "--model", str(write_net(tmp_path, PLAIN)))
 
@@ -95,6 +100,16 @@ def test_a_search_is_resumed_only_with_the_file_named(tmp_path):
         resumed(directory, *options(tmp_path))
     resumed(directory, *options(tmp_path), "--model", str(tmp_path / "my_net.py"))
     resumed(directory, *options(tmp_path), "--model", str(directory / "model" / "my_net.py"))
+
+
+def test_a_modern_search_is_resumed_although_the_network_has_a_range_with_steps(tmp_path):
+    text = PLAIN.replace("tune.choice([4, 8])", "tune.qrandint(8, 64, 8)")
+    assert text != PLAIN
+    directory = new_study(tmp_path, text, space="modern")
+    before = read_info(directory)["space"]
+    assert before["width"] == {"low": 8, "high": 64, "scale": "uniform", "quantum": 8}
+    resumed(directory, *options(tmp_path), "--model", str(tmp_path / "my_net.py"))
+    assert read_info(directory)["space"] == before
 
 
 def test_the_code_of_a_study_does_not_run_by_itself(tmp_path):

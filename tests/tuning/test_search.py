@@ -87,7 +87,7 @@ def test_a_search_ends_with_a_complete_study_and_can_be_extended(tmp_path):
     trials = load_study(study.directory).trials
     assert (trials.loc[trials["state"] == "failed", "error"] == "ValueError: no mish today").all()
     assert (trials["state"] == "stopped").any()
-    assert best.best_value == trials.loc[trials["state"] != "failed", "best_val_acc"].max()
+    assert best.trial.best_value == trials.loc[trials["state"] != "failed", "best_val_acc"].max()
     assert json.loads((study.directory / "best.json").read_text())["trial_id"] == best.trial_id
     assert score_once(study, settings.data_config()) is None  # nothing was trained, so there is nothing to test
     info = json.loads((study.directory / "study.json").read_text())

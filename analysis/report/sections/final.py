@@ -59,6 +59,7 @@ def _items(metrics: dict[str, Any]) -> list[Item]:
         f"{always}). Top-2 accuracy {test['top2_accuracy']:.4f}, macro F1 {test['macro_f1']:.4f}; {calibration}.",
         f"The best configurations were retrained with {metrics['seeds']} seeds each, and the best mean won. "
         f"{' '.join(metrics['winner']['in_words'])} {metrics['evaluations_in_words']}",
+        *([" ".join(metrics["ensemble"]["in_words"])] if metrics.get("ensemble") else []),
         Table("candidates", f"Candidates, by mean {_objective(metrics)['label']} over seeds", _candidates(metrics)),
         Table("classes", "Each class", _classes(test)),
         ReportFigure("confusion", _most_frequent(confusions), plot_confusion(confusion),

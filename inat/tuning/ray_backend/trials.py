@@ -1,14 +1,16 @@
 """Makes Tune's trials out of what a searcher suggests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol, Self
 
 from ray.tune.experiment import Experiment
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
+from inat.errors import StudyError
 from inat.tuning.ray_backend.placement import UsableNodes
 from inat.tuning.ray_backend.retries import RetryPolicy, StudyTrial
 from inat.tuning.ray_backend.snapshots import NotInSnapshots
+from inat.tuning.space.names import ADDED
 
 
 class TrialSource(Protocol):
@@ -36,6 +38,8 @@ class StudyTrials(NotInSnapshots, SearchAlgorithm):
 
     ``capacity`` is called before each trial; it returns how many trials fit on the nodes that are up. With none, one
     trial waits for a node. ``resources`` says what each trial needs and where it may run.
+    ``names`` are the hyperparameters that a trial may have: with any other name, the journal of somebody else's study
+    would decide about the settings that all trials share.
     """
 
     def __init__(
@@ -45,9 +49,10 @@ class StudyTrials(NotInSnapshots, SearchAlgorithm):
         capacity: Callable[[], int],
         resources: UsableNodes,
         retries: RetryPolicy,
+        names: Collection[str],
     ) -> None:
         self._source, self._count, self._capacity = source, count, capacity
-        self._resources, self._retries = resources, retries
+        self._resources, self._retries, self._names = resources, retries, names
         self._spec: dict[str, Any] = {}
         self._created = 0
         self._live: set[str] = set()
@@ -67,13 +72,18 @@ class StudyTrials(NotInSnapshots, SearchAlgorithm):
         return bool(super().is_finished()) or self._created >= self._count
 
     def next_trial(self) -> StudyTrial | None:
-        """Return the next trial, None while as many are running as fit."""
+        """Return the next trial, None while as many are running as fit; StudyError for one with other settings."""
         if self.is_finished() or len(self._live) >= max(1, self._capacity()):
             return None
         trial_id = self._source.next_trial_id()
         suggested = self._source.suggest(trial_id)
         if suggested is None:
             return None
+        if others := sorted(suggested.keys() - ADDED - set(self._names)):
+            raise StudyError(
+                f"{trial_id} has {', '.join(others)}, which the search has not chosen; restore the journal of its "
+                "study from a copy, or start a new study"
+            )
         self._created += 1
         self._live.add(trial_id)
         return StudyTrial(

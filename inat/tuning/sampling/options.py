@@ -1,6 +1,6 @@
 """How a searcher searches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,3 +25,5 @@ class SearcherOptions:
     """All configurations to try; if there are any, the sampler is not asked."""
     race: Mapping[str, Any] | None = None
     """The record of a race of backbones: its waves come first, then the sampler completes what they suggest."""
+    affordable: Callable[[Mapping[str, Any]], bool] | None = None
+    """Whether a trial would end within the time of the search; suggestions that would not are not tried."""

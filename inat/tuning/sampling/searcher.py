@@ -11,7 +11,7 @@ hands out the running ones again.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Literal, Self
 
@@ -41,6 +41,10 @@ from inat.tuning.worker.trainable import KNOWN_EPOCHS, SEED, THRESHOLD
 # training seconds to hours. TPE repeats a configuration only if all of its candidates have been tried; without that
 # filter, every fourth suggestion on recorded curves was a repetition.
 MAX_SUGGESTIONS = 2
+# With a time to keep: suggestions too long for it before the search ends. A network that is too long says little about
+# the next one, which may be small. Suggestions that have been tried say nothing about the time.
+MAX_TOO_LONG = 8
+MAX_TRIED = 8  # of those; then every configuration of the space has been tried, and one is tried again
 DIRECTIONS = {"max": "maximize", "min": "minimize"}  # of Optuna, by the mode of the objective
 
 
@@ -80,6 +84,7 @@ class BudgetAwareOptunaSearch(Searcher):
         self._tried = {params_key(trial.params) for trial in study.trials.values()}
         self._grid: dict[str, Mapping[str, Any]] = {params_key(params): params for params in options.grid}
         self._start_from = list({params_key(params): params for params in options.start_from}.values())
+        self.declined = False  # no further trial ends within the time of the search
         # The node where the last trial has ended: the next trial will run there.
         self._free_node = study.ended_in_order[-1].node if study.ended_in_order else ""
 
@@ -103,12 +108,15 @@ class BudgetAwareOptunaSearch(Searcher):
         """Return the id that must be passed to the next ``suggest``."""
         return self._unfinished[0].trial_id if self._unfinished else self.study.next_trial_id
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the configuration of the trial ``next_trial_id``, with its id, seed, threshold and known epochs.
 
-        Called by Tune for each trial that it starts. A new trial is recorded in the study.
+        Called by Tune for each trial that it starts. A new trial is recorded in the study. None, and ``declined``, if
+        no further trial ends within the time of the search.
         """
         trial = self._unfinished.pop(0) if self._unfinished else self._create_trial(trial_id)
+        if trial is None:
+            return None
         assert trial.trial_id == trial_id
         return trial.params | {
             TRIAL_ID: trial_id,
@@ -117,8 +125,10 @@ class BudgetAwareOptunaSearch(Searcher):
             KNOWN_EPOCHS: trial.known_epochs,
         }
 
-    def _create_trial(self, trial_id: str) -> Trial:
+    def _create_trial(self, trial_id: str) -> Trial | None:
         number = len(self.study.trials)
+        if number and self._options.affordable is not None:
+            return self._create_affordable(trial_id, self._options.affordable)
         if number < len(self._start_from):
             return self._record(trial_id, self._ask_for(self._start_from[number]))
         if self._options.grid:
@@ -135,6 +145,23 @@ class BudgetAwareOptunaSearch(Searcher):
             params = untried[self._seed_for(number, "sampler", MAX_SUGGESTIONS) % len(untried)]
             return self._record(trial_id, self._ask_for(params))
         return self._record(trial_id, self._ask())  # every configuration of the space has been tried
+
+    def _create_affordable(self, trial_id: str, affordable: Callable[[Mapping[str, Any]], bool]) -> Trial | None:
+        """A new trial that ends in time, of --start-from or else of the sampler; None if there is none."""
+        number = len(self.study.trials)
+        start_from = self._start_from[number : number + 1]
+        too_long = tried = 0
+        while not self.declined and too_long < MAX_TOO_LONG:
+            attempt = too_long + tried
+            fixed = start_from[attempt] if attempt < len(start_from) else None
+            asked = self._ask(attempt) if fixed is None else self._ask_for(fixed)
+            repeated = fixed is None and tried < MAX_TRIED and self._was_tried(asked.params)
+            if not repeated and affordable(asked.params):
+                return self._record(trial_id, asked)
+            self.optuna_study.tell(asked, state=TrialState.FAIL)
+            too_long, tried = too_long + (not repeated), tried + repeated
+        self.declined = True
+        return None
 
     def _ask(self, attempt: int = 0) -> optuna.Trial:
         seed = self._seed_for(len(self.study.trials), "sampler", attempt)
@@ -240,6 +267,8 @@ class BudgetAwareOptunaSearch(Searcher):
         if trial.state != RUNNING:
             self.optuna_study.add_trial(self.to_frozen_trial(trial))
             return
+        if others := sorted(trial.params.keys() - self.distributions.keys()):
+            raise KeyError(", ".join(others))  # the trial would run with them
         self.optuna_study.enqueue_trial(trial.params)
         self._running[trial.trial_id] = self.optuna_study.ask(self.distributions)
         self._report_epochs(trial)

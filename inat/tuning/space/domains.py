@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,20 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from ray import tune
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized, Sampler, Uniform
+
+from inat.errors import StudyError
+
+# Ray's ranges: whether they are of integers, their scale, whether they have steps.
+RANGES: dict[tuple[bool, str, bool], Callable[..., Domain]] = {
+    (False, "uniform", False): tune.uniform,
+    (False, "loguniform", False): tune.loguniform,
+    (False, "uniform", True): tune.quniform,
+    (True, "uniform", False): tune.randint,
+    (True, "loguniform", False): tune.lograndint,
+    (True, "uniform", True): tune.qrandint,
+}
+
+HUGE = 1e15  # no hyperparameter is as large, but a file that somebody else has written may have any number
 
 
 def as_domain(value: Any) -> Any:
@@ -114,12 +128,25 @@ def to_domain_value(domain: Domain, value: Any) -> Any:
 
     Raises ValueError, TypeError or OverflowError if the domain does not contain ``value``.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number and not isinstance(domain, Categorical):
+    if not _is_number(value) and not isinstance(domain, Categorical):
         raise ValueError(f"{value!r} is not a number")  # Optuna would accept "0.2" and True as numbers
     distribution = optuna_distribution(domain)
     optuna.create_trial(params={"value": value}, distributions={"value": distribution}, value=0.0)  # checks the value
     return distribution.to_external_repr(distribution.to_internal_repr(value))
+
+
+def nearest_value(domain: Domain, value: Any) -> Any:
+    """The number of the domain that is nearest to a number; any other ``value`` as it is."""
+    if not _is_number(value) or not abs(value) < HUGE:
+        return value
+    if isinstance(domain, Categorical):
+        return min(filter(_is_number, domain.categories), key=lambda choice: abs(choice - value), default=value)
+    low, high = boundary_values(domain)
+    return min(max(value, low), high)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def domain_to_text(domain: Domain) -> str:
@@ -129,6 +156,36 @@ def domain_to_text(domain: Domain) -> str:
     low, high = boundary_values(domain)
     step, _ = _step_and_sampler(domain)
     return f"({low}, {high})" + ("" if step is None else f" in steps of {step}")
+
+
+def domain_from_json(described: Any) -> Domain:
+    """The domain that ``domain_to_json`` described; StudyError for anything else, as somebody may have edited the file.
+
+    Bounds, and steps if there are any, that are all whole numbers make a domain of integers.
+    """
+    try:
+        domain = tune.choice(described) if isinstance(described, list) else _range_from_json(**described)
+        problems = domain_errors("", domain)
+    except (TypeError, ValueError, ArithmeticError, KeyError) as error:  # of Ray, and of names that no range has
+        raise unusable_space(described) from error
+    if problems:
+        raise unusable_space(described)
+    return domain
+
+
+def unusable_space(described: Any) -> StudyError:
+    """The error about a space, or a part of one, that was not described by ``domain_to_json``."""
+    return StudyError(
+        f"the space in study.json cannot be used: {described!r:.60} describes no values; restore the file from a copy"
+    )
+
+
+def _range_from_json(*, low: float, high: float, scale: str, quantum: float | None = None) -> Domain:
+    numbers = [number for number in (low, high, quantum) if number is not None]
+    no_numbers = any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers)
+    if no_numbers or (quantum is not None and not quantum > 0):
+        raise ValueError(numbers)
+    return RANGES[all(isinstance(number, int) for number in numbers), scale, len(numbers) == 3](*numbers)
 
 
 def domain_to_json(domain: Domain) -> Any:

@@ -11,18 +11,25 @@ from ray.tune.search.sample import Categorical
 from inat.config.backbones import FREEZE_PARTIAL
 from inat.config.cnn import ACTIVATIONS, BLOCKS, POOLINGS
 from inat.config.finetune import FINETUNE, MODERN, FinetuneConfig
-from inat.config.optim import SCHEDULES
-from inat.config.search import SMALL_IMAGE, SearchConfig
+from inat.config.optim import COSINE, STEP
+from inat.config.search import MODERN_SPACE, SMALL_IMAGE, SearchConfig
 from inat.config.trial import TrialConfig
-from inat.config.validation import raise_if_any
-from inat.constants import TRIAL_ID
+from inat.config.validation import expanded, raise_if_any
+from inat.data.splits import DataSummary, inspect_data
 from inat.errors import ConfigError
-from inat.tuning.space.domains import as_domain, boundary_values, domain_errors, domain_to_json
+from inat.study.metadata import read_info, require
+from inat.tuning.space.domains import (
+    as_domain,
+    boundary_values,
+    domain_errors,
+    domain_from_json,
+    domain_to_json,
+    unusable_space,
+)
+from inat.tuning.space.names import SET_BY_SEARCH
+from inat.tuning.space.recipe_space import for_own_network, recipe_space
 from inat.tuning.space.recipes import finetune_augmentations, modern_recipe
-from inat.tuning.worker.trainable import FINGERPRINT, REPEATS, RUNGS, SEED, STUDY_DIR, THRESHOLD, TIMEOUT
-
-# Settings that the search gives to each trial. In a space they would be recorded, but not used.
-SET_BY_SEARCH = {TRIAL_ID, SEED, FINGERPRINT, REPEATS, RUNGS, STUDY_DIR, THRESHOLD, TIMEOUT, "image_size"}
+from inat.tuning.space.scratch_recipe import most_batch_for, scratch_recipe
 
 
 def scratch_space() -> dict[str, Any]:
@@ -55,7 +62,10 @@ def small_space(image_size: int = SMALL_IMAGE) -> dict[str, Any]:
 
 
 def modern_space() -> dict[str, Any]:
-    """The published family of networks, and newer ways to train on a few thousand images."""
+    """What `--space modern` was in versions before the recipe: the published family, and newer ways to train it.
+
+    Kept for space files that build on it; new ones start from ``recipe_space``.
+    """
     return scratch_space() | {
         "first_layer_filters": tune.choice([16, 24, 32, 64]),
         "filter_org": tune.choice([1, 2]),
@@ -64,7 +74,7 @@ def modern_space() -> dict[str, Any]:
         "block": tune.choice(BLOCKS),
         "pooling": tune.choice(POOLINGS),
         "learning_rate": tune.loguniform(1e-3, 2e-2),
-        "schedule": tune.choice(SCHEDULES),
+        "schedule": tune.choice([STEP, COSINE]),
         "warmup_share": tune.choice([0.1, 0.2, 0.3]),
         "weight_decay": tune.choice([0.0, 0.01, 0.05, 0.2]),
         "label_smoothing": tune.choice([0.0, 0.1]),
@@ -99,29 +109,57 @@ def finetune_space(config: FinetuneConfig) -> dict[str, Any]:
 PRESETS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "full": lambda _: scratch_space(),
     "small": lambda config: small_space(config.resolved_image_size),
-    "modern": lambda _: modern_space(),
     FINETUNE: finetune_space,
 }
 
 
-def space_of(config: SearchConfig) -> dict[str, Any]:
+def space_of(
+    config: SearchConfig, data: DataSummary | None = None, stored: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the search space that ``config`` names: a preset, or the space in a Python file.
 
-    Raises ConfigError, with every mistake, if the space has values that cannot be trained.
+    The modern space depends on the ``data``, which are listed unless they are given. That of a study which exists is
+    ``stored`` in its study.json, from where it is read if ``config`` resumes the study: versions have other rules.
+
+    Raises ConfigError, with every mistake, if the space has values that cannot be trained; DataError for data, and
+    StudyError for a study, that cannot be read.
     """
     name = config.resolved().space
-    space = PRESETS[name](config) if name in PRESETS else load_space(Path(name))
+    if name == MODERN_SPACE:
+        space = _modern(config, data, stored)
+    else:
+        space = PRESETS[name](config) if name in PRESETS else load_space(Path(name))
+    preset = name in (*PRESETS, MODERN_SPACE)
     if config.model is not None:
         from inat.tuning.space.own_space import own_space  # loads torch, which other searches do without
 
-        space = own_space(config, space, preset=name in PRESETS)
+        space = own_space(config, space, preset=preset)
     try:
         if config.KIND == FINETUNE and config.model is None and not isinstance(space.get("backbone"), Categorical):
             raise ConfigError("a space for fine-tuning needs a choice of backbone")
         check_space(space, {n: v for n, v in config.trial_settings().items() if n not in _replaceable(config)})
     except ConfigError as error:
-        raise error if name in PRESETS or config.model else ConfigError(f"{name}: {_one_line(error)}") from error
+        raise error if preset or config.model else ConfigError(f"{name}: {_one_line(error)}") from error
     return space
+
+
+def _modern(config: SearchConfig, data: DataSummary | None, stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    if stored is None and config.resume is not None:
+        directory = expanded(config.resume)
+        info = read_info(directory)
+        require(info, directory, "space")
+        stored = info["space"]
+    if stored is not None:
+        return space_from_json(stored)
+    recipe = recipe_of(config, data or inspect_data(config.data_config()))
+    space = recipe_space(recipe, most_batch_for(config.resolved_image_size))
+    return space if config.model is None else for_own_network(space)
+
+
+def recipe_of(config: SearchConfig, data: DataSummary) -> dict[str, Any]:
+    """The recipe for the networks, the images and the epochs of a search."""
+    size, images, classes = config.resolved_image_size, max(1, data.training), len(data.classes)
+    return scratch_recipe(image_size=size, images=images, classes=classes, epochs=config.max_epochs)
 
 
 def _replaceable(config: SearchConfig) -> frozenset[str]:
@@ -179,3 +217,10 @@ def check_space(space: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
 def space_to_json(space: Mapping[str, Any]) -> dict[str, Any]:
     """Describe the space for study.json: for each hyperparameter a list of choices, or the range."""
     return {name: domain_to_json(domain) for name, domain in space.items()}
+
+
+def space_from_json(described: Any) -> dict[str, Any]:
+    """The space that ``space_to_json`` described; StudyError for anything else."""
+    if not isinstance(described, Mapping):
+        raise unusable_space(described)
+    return {name: domain_from_json(domain) for name, domain in described.items()}

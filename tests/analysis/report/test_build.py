@@ -18,7 +18,7 @@ def report(study, tmp_path_factory):
 
 def test_sections_are_in_order(report):
     assert [section.name for section in report.sections] == [
-        "trials", "panel", "time", "importance", "effects", "interactions", "claims", "stopping", "record",
+        "trials", "panel", "time", "cost", "importance", "effects", "interactions", "claims", "stopping", "record",
     ]  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def test_every_figure_has_a_description_and_a_unique_name(report):
     assert {"parallel", "panel", "created", "curves", "importance", "effects", "interaction", "dependence"} <= set(
         names
     )
-    assert {"claims", "best_so_far", "rungs", "slots"} <= set(names)
+    assert {"claims", "best_so_far", "rungs", "slots", "progress", "costs"} <= set(names)
     assert all(len(figure.alt) > 30 for figure in report.figures)
 
 
@@ -42,7 +42,8 @@ def test_a_requested_budget_is_used(study, tmp_path):
     report = build(study, tmp_path, epochs=9)
     text = next(item for s in report.sections if s.name == "importance" for item in s.items)
     assert "within 9 epochs, 30 of 60 trials" in text
-    assert report.tables[3].frame["epochs"].unique() == [9]
+    importance = next(table for table in report.tables if table.name == "importance")
+    assert importance.frame["epochs"].unique() == [9]
 
 
 def test_a_budget_beyond_the_longest_trial_is_refused(study, tmp_path):
@@ -80,7 +81,7 @@ def test_the_trials_of_the_page_are_in_the_order_of_their_lines(report):
 )
 def test_a_study_too_small_for_some_sections_has_the_others(study, tmp_path):
     report = build(study, tmp_path)
-    assert len(report.sections) == 8  # none about claims: the study has none of their hyperparameters
+    assert len(report.sections) == 9  # none about claims: the study has none of their hyperparameters
     assert all(s.items for s in report.sections)
 
 

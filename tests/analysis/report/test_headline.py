@@ -79,6 +79,14 @@ def test_a_constant_answer_stands_beside_both_accuracies_and_the_classes_are_cou
     )
 
 
+def test_the_first_screen_says_how_many_trials_are_no_better_than_a_constant_answer(study, tmp_path):
+    changed = recorded(study, "accuracy")
+    changed.info["class_counts"]["val"] = [6, 2, 2]
+    note = "1 of 2 trials no better than always answering the largest class"  # the third trial failed
+    assert facts(changed, tmp_path)["against a constant answer"] == ("+0.1000", note)
+    assert "against a constant answer" not in facts(study, tmp_path)
+
+
 def test_the_first_screen_names_the_objective(study, tmp_path):
     found = facts(recorded(study, "balanced_accuracy", metric="best_val_balanced_acc"), tmp_path)
     assert found["balanced validation accuracy"][1].endswith("a constant answer scores 0.3333")
@@ -89,3 +97,24 @@ def test_counts_that_do_not_fit_the_classes_are_left_out(study, tmp_path, classe
     changed = recorded(study, "accuracy")
     changed.info["data"]["classes"] = classes
     assert "classes" not in facts(changed, tmp_path)
+
+
+def test_a_last_training_is_the_best_model(study, tmp_path):
+    changed = recorded(study, "accuracy")
+    best = {"trial_id": "t0000", "last_training": True, "best_val_acc": 0.95, "epochs": 8,
+            "params": {"lr": 0.05, "k": 2}, "test": {"test_acc": 0.9, "images": 100}}  # fmt: skip
+    (tmp_path / "best.json").write_text(json.dumps(best))
+    head, found = headline(changed, tmp_path, []), facts(changed, tmp_path)
+    assert head.subtitle == "last training of trial t0000"
+    assert head.configuration == {"lr": "0.05", "k": "2"}
+    assert found["validation accuracy"] == (
+        "0.9500", "best of 8 epochs and of 3 trials, so too optimistic; a constant answer scores 0.9000",
+    )  # fmt: skip
+    assert found["against a constant answer"][0] == "+0.0500"
+    assert found["test accuracy"][0] == "0.9000"
+
+
+@pytest.mark.parametrize("values", [{"best_val_acc": "x"}, {"best_val_acc": float("nan")}, {}])
+def test_a_damaged_last_training_leaves_the_trial_as_it_was(study, tmp_path, values):
+    (tmp_path / "best.json").write_text(json.dumps({"trial_id": "t0000", "last_training": True, **values}))
+    assert facts(study, tmp_path)["validation accuracy"][0] == "0.5000"

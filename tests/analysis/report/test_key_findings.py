@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,19 @@ def test_an_unfinished_search_is_a_finding():
         "The search has not finished (1 of 12 trials have ended; it is running or was interrupted)."
     ]
     assert key_findings.unfinished_search(study_of([{"a": 1}], [[0.5]], ["completed"], num_samples=1)) == []
+
+
+@pytest.mark.parametrize(("state", "finished"), [("completed", True), ("running", False), (None, False)])
+def test_the_trials_of_a_time_plan_are_an_estimate(tmp_path, state, finished):
+    study = study_of([{"a": 1}, {"a": 2}], [[0.5], [0.6]], ["completed", "stopped"], num_samples=3)
+    study = replace(study, info=study.info | {"time_plan": {"trials": 3}}, path=tmp_path)
+    if state:
+        (tmp_path / "last").mkdir()
+        last = study_of([{"a": 1}], [[0.7]], [state])
+        last.trials.to_csv(tmp_path / "last" / "trials.csv", index=False)
+        last.history.to_csv(tmp_path / "last" / "history.csv", index=False)
+        (tmp_path / "last" / "study.json").write_text(json.dumps(last.info))
+    assert (key_findings.unfinished_search(study) == []) is finished
 
 
 def test_trials_close_to_the_best_exclude_failed_and_infinite_ones():
@@ -46,15 +60,46 @@ def test_a_best_trial_that_is_no_better_than_a_constant_answer_is_a_finding(best
     assert found == ([f"The best trial is no better than always answering bee ({text})."] if text else [])
 
 
+@pytest.mark.parametrize(
+    ("results", "text"),
+    [
+        ((0.3, 0.5, 0.6), "The best trial is 0.1000 better than always answering bee (validation accuracy 0.6000 "
+                          "against 0.5000; 2 of 3 trials are no better)."),
+        ((0.6, 0.5, 0.8), "The best trial is 0.3000 better than always answering bee (validation accuracy 0.8000 "
+                          "against 0.5000; 1 of 3 trials is no better)."),
+        ((0.6, 0.7), "The best trial is 0.2000 better than always answering bee (validation accuracy 0.7000 against "
+                     "0.5000; all trials are better)."),
+        ((0.6,), "The best trial is 0.1000 better than always answering bee (validation accuracy 0.6000 against "
+                 "0.5000)."),
+        ((0.5, 0.4), "2 of 2 trials are no better than always answering bee."),
+    ],
+)  # fmt: skip
+def test_trials_are_counted_against_a_constant_answer(results, text):
+    study = study_of([{"a": i} for i in range(len(results))], [[value] for value in results])
+    study.info.update({"class_counts": COUNTS, "data": {"classes": ["ant", "bee", "cat"]}})
+    assert key_findings.trials_against_constant(study, {}) == [text]
+
+
+def test_failed_and_unfinished_results_are_not_counted_against_a_constant_answer():
+    study = study_of(
+        [{"a": i} for i in range(4)], [[0.6], [0.1], [], [np.inf]], ["completed", "failed", "failed", "stopped"]
+    )
+    study.info["class_counts"] = COUNTS
+    (text,) = key_findings.trials_against_constant(study, {})
+    assert text == "The best trial is 0.1000 better than a constant answer (validation accuracy 0.6000 against 0.5000)."
+
+
 def test_a_study_without_counts_has_no_finding_about_a_constant_answer():
     assert key_findings.no_better_than_constant(study_of([{"a": 1}], [[0.0]]), {}) == []
     assert key_findings.no_better_than_constant(study_of([{"a": 1}], [[0.0]], ["failed"]), {}) == []
+    assert key_findings.trials_against_constant(study_of([{"a": 1}], [[0.0]]), {}) == []
 
 
 def test_the_constant_answer_is_compared_in_the_direction_of_the_metric():
     study = replace(study_of([{"a": 1}], [[1.5]]), metric="best_val_loss")
     study.info["class_counts"] = {"train": [1, 1], "val": [1, 1], "test": [1, 1]}
     (text,) = key_findings.no_better_than_constant(study, {})
+    assert key_findings.trials_against_constant(replace(study, mode="min"), {}) == []  # the only trial
     assert text == "The best trial is no better than a constant answer (validation loss 1.5000 against 0.6931)."
 
 

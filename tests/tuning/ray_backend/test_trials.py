@@ -2,6 +2,7 @@ import pytest
 from ray import tune
 from ray.tune.experiment import Experiment
 
+from inat.errors import StudyError
 from inat.tuning.ray_backend.placement import UsableNodes
 from inat.tuning.ray_backend.retries import RetryPolicy
 from inat.tuning.ray_backend.trials import StudyTrials
@@ -30,7 +31,7 @@ def room():
 def trials(study, room, tmp_path):
     """Three trials, of which one may run at a time."""
     search = BudgetAwareOptunaSearch(study, SPACE, SearcherOptions(rungs=Rungs(grace=1, factor=3, max_epochs=9)))
-    made = StudyTrials(search, 3, room, UsableNodes({"CPU": 1.0}), RetryPolicy(max_failures=2))
+    made = StudyTrials(search, 3, room, UsableNodes({"CPU": 1.0}), RetryPolicy(max_failures=2), SPACE.keys())
     tune.register_trainable("no-trial", print)  # in this process, without Ray
     made.add_configurations([Experiment("any", "no-trial", config={"patience": 2}, storage_path=str(tmp_path))])
     return made
@@ -84,3 +85,19 @@ def test_a_trial_that_never_began_is_handed_out_again_before_new_ones_and_counts
         trials.on_trial_complete(trials.next_trial().trial_id)
         left += 1
     assert left == 2 - before
+
+
+@pytest.mark.parametrize(
+    "names",
+    [{"model": "net.py:build", "model_sha256": "0", "model_file": "/elsewhere/net.py"}, {"study_dir": "/elsewhere"},
+     {"data": "/elsewhere"}, {"cache_dir": "/elsewhere"}, {"patience": 99}],
+)  # fmt: skip
+def test_a_journal_does_not_decide_about_the_settings_that_all_trials_share(study, trials, names):
+    trials.next_trial()
+    trials.on_trial_complete("t0000")
+    added = study.add_trial({"x": 0.5} | names)
+    trials.requeue(added.trial_id)
+    with pytest.raises(
+        StudyError, match=f"t0001 has {', '.join(sorted(names))}, which the search has not chosen; rest"
+    ):
+        trials.next_trial()

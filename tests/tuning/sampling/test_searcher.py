@@ -246,6 +246,14 @@ def test_no_configuration_is_tried_twice_until_all_have_been_tried(study):
     assert set(asked[12:]) <= set(asked[:12])
 
 
+def test_an_unfinished_trial_has_no_other_names_than_the_space(study):
+    first = ask(searcher(study))
+    assert ask(searcher(study)) == first
+    study.add_trial({"x": 0.5, "kind": "a", "on": True, "model_file": "/elsewhere/net.py"})
+    with pytest.raises(StudyError, match=r"t0001 of .* does not fit the search space \('model_file'\); restore"):
+        searcher(study)
+
+
 def test_a_journal_with_hyperparameters_outside_of_the_space_is_one_sentence(tmp_path):
     study = Study.create(tmp_path / "study", {"config": {}})
     trial = study.add_trial({"x": None})
@@ -293,3 +301,37 @@ def test_a_resumed_race_tries_what_the_uninterrupted_one_would(tmp_path, cut):
     race_until(part, cut)
     part.close()
     assert race_until(Study.open(part.directory), 8) == whole
+
+
+def test_suggestions_that_would_not_end_in_time_are_not_tried(study):
+    search = searcher(study, affordable=lambda params: params["x"] > 0.5, start_from=[{"x": 0.1}])
+    assert ask(search)["x"] == 0.1  # the first trial is started in any case
+    for _ in range(5):
+        assert ask(search)["x"] > 0.5
+    assert not search.declined
+
+
+def test_a_suggestion_that_has_been_tried_is_not_too_long(study, monkeypatch):
+    monkeypatch.setattr("inat.tuning.sampling.searcher.MAX_TOO_LONG", 1)
+    search = searcher(study, affordable=lambda params: True)
+    ask(search)
+    answers = [True, True, False]
+    monkeypatch.setattr(search, "_was_tried", lambda params: answers.pop(0) if answers else False)
+    assert ask(search) is not None
+    assert not search.declined
+    monkeypatch.setattr(search, "_was_tried", lambda params: True)
+    assert ask(search) is not None  # every configuration has been tried
+
+
+def test_without_an_affordable_suggestion_only_unfinished_trials_go_on(study):
+    affordable = True
+    search = searcher(study, affordable=lambda params: affordable)
+    first, _ = ask(search), ask(search)
+    affordable = False
+    assert ask(search) is None
+    assert search.declined
+    assert len(study.trials) == 2
+    search.requeue(first["trial_id"])
+    assert ask(search)["trial_id"] == first["trial_id"]
+    affordable = True
+    assert ask(search) is None  # time only runs out

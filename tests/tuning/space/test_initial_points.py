@@ -22,6 +22,17 @@ def test_a_file_holds_one_configuration_a_list_or_a_best_json(tmp_path, content,
     assert read_initial_points(tmp_path / "start.json", SPACE) == expected
 
 
+def test_the_best_of_a_last_training_starts_a_search_with_another_batch_size(tmp_path):
+    space = SPACE | {"batch_size": tune.choice([32, 64, 128])}
+    best = {"trial_id": "t0000", "params": {"batch_size": 256, "dropout": 0.75, "activation": "relu"}}
+    (tmp_path / "best.json").write_text(json.dumps(best))
+    with pytest.raises(ConfigError, match=r"batch_size 256 is outside the space .*; .*dropout 0.75 is outside"):
+        read_initial_points(tmp_path / "best.json", space)
+    (tmp_path / "best.json").write_text(json.dumps(best | {"last_training": True}))
+    nearest = {"batch_size": 128, "dropout": 0.5, "activation": "relu"}
+    assert read_initial_points(tmp_path / "best.json", space) == [nearest]
+
+
 STEPS = {
     "dropout": tune.quniform(0, 0.5, 0.1), "n": tune.randint(2, 5), "rate": tune.loguniform(1e-4, 1e-1),
     "conv_layers": tune.choice([2, 3]), "batch_norm": tune.choice([True, False]), "width": tune.qrandint(8, 32, 8),

@@ -27,8 +27,15 @@ def test_an_argument_with_a_default_and_no_domain_is_no_hyperparameter(tmp_path)
 
 def test_the_modern_preset_brings_its_training_only(tmp_path):
     found = space(tmp_path, STAGED, space="modern")
-    assert {"schedule", "weight_decay", "mixup_alpha", "ema_decay", "light_augmentation"} <= found.keys()
-    assert not {"block", "pooling", "conv_layers", "first_layer_filters"} & found.keys()
+    assert {"schedule", "weight_decay", "mixup_alpha", "ema_decay", "augmentation_policy"} <= found.keys()
+    assert not {"pooling", "stem_filters", "stem_stride", "depth"} & found.keys()
+
+
+def test_the_learning_rate_of_a_network_of_the_user_may_be_a_tenth_of_that_of_the_recipe(tmp_path):
+    found = space(tmp_path, STAGED, space="modern")
+    recipe = space_of(SearchConfig(data="digits", image_size=8, space="modern"))["learning_rate"]
+    assert found["learning_rate"].lower == pytest.approx(recipe.lower / 10)
+    assert found["learning_rate"].upper == recipe.upper
 
 
 def test_a_space_file_wins_over_the_file_of_the_network(tmp_path):

@@ -1,11 +1,26 @@
 import json
+from dataclasses import replace
 
 import pytest
 from ray import tune
 
 from inat.config.search import SearchConfig
-from inat.errors import ConfigError
-from inat.tuning.space.presets import scratch_space, small_space, space_of, space_to_json
+from inat.data.splits import inspect_data
+from inat.errors import ConfigError, StudyError
+from inat.tuning.space.domains import optuna_space
+from inat.tuning.space.presets import (
+    modern_space,
+    recipe_of,
+    scratch_space,
+    small_space,
+    space_from_json,
+    space_of,
+    space_to_json,
+)
+from inat.tuning.space.recipe_space import recipe_space
+from inat.tuning.space.scratch_recipe import batch_size_for, scratch_recipe
+
+RECIPE = scratch_recipe(image_size=32, images=10_000, classes=10, epochs=12)
 
 
 def test_the_published_space():
@@ -42,8 +57,8 @@ def test_small_images_get_the_small_space_by_default():
     assert changed == {"first_layer_filters", "conv_layers", "num_neurons_dense"}
 
 
-def test_the_modern_space_contains_the_published_hyperparameters():
-    old, modern = space_to_json(scratch_space()), space_to_json(space_of(SearchConfig(image_size=64, space="modern")))
+def test_the_modern_space_of_earlier_versions_stays_for_space_files():
+    old, modern = space_to_json(scratch_space()), space_to_json(modern_space())
     assert old.keys() < modern.keys()
     assert modern["block"] == ["plain", "residual"]
     assert modern["pooling"] == ["flatten", "average", "maximum"]
@@ -54,11 +69,61 @@ def test_the_modern_space_contains_the_published_hyperparameters():
     json.dumps(modern)
 
 
-def test_the_modern_space_is_used_only_on_request():
-    assert SearchConfig(data="digits", space="modern").resolved().space == "modern"
-    assert space_of(SearchConfig(data="digits", space="modern"))
-    with pytest.raises(ConfigError, match="conv_layers=5 .* at least 32 px, but image_size is 16"):
-        space_of(SearchConfig(data="digits", image_size=16, space="modern"))
+def test_the_modern_space_lies_around_the_recipe_for_the_images():
+    config = SearchConfig(data="digits", space="modern", max_epochs=12)
+    data = inspect_data(config.data_config())
+    recipe = recipe_of(config, data)
+    images = round(0.8 * data.images)
+    assert recipe == scratch_recipe(image_size=config.resolved_image_size, images=images, classes=10, epochs=12)
+    assert space_to_json(space_of(config)) == space_to_json(recipe_space(recipe))
+    many = replace(data, training=100 * data.training)
+    assert space_to_json(space_of(config, many))["batch_size"] != space_to_json(space_of(config))["batch_size"]
+
+
+def test_no_batch_of_the_modern_space_is_too_large_for_the_memory():
+    config = SearchConfig(data="digits", image_size=128, space="modern", max_epochs=12)
+    many = replace(inspect_data(config.data_config()), training=200_000)
+    assert space_of(config, many)["batch_size"].categories == [128, 256]
+
+
+def test_the_recipe_is_for_the_images_that_a_trial_trains_on():
+    config = SearchConfig(data="digits", space="modern", max_epochs=12)
+    data = replace(inspect_data(config.data_config()), images=40_000, training=30_000)
+    assert recipe_of(config, data)["batch_size"] == batch_size_for(30_000, 12, config.resolved_image_size)
+
+
+@pytest.mark.parametrize("space", [scratch_space(), small_space(8), modern_space(), recipe_space(RECIPE)])
+def test_a_space_comes_back_from_json(space):
+    described = json.loads(json.dumps(space_to_json(space)))
+    assert space_to_json(space_from_json(described)) == described
+    assert optuna_space(space_from_json(described)) == optuna_space(space)
+
+
+STEPPED = {"a": tune.qrandint(8, 64, 8), "b": tune.quniform(0.0, 1.0, 0.25), "c": tune.lograndint(1, 9)}
+
+
+def test_ranges_with_steps_come_back_from_json():
+    described = json.loads(json.dumps(space_to_json(STEPPED)))
+    assert space_to_json(space_from_json(described)) == described
+    assert optuna_space(space_from_json(described)) == optuna_space(STEPPED)
+
+
+@pytest.mark.parametrize("described", [
+    3, None, [], [[1]], {"low": 1}, {"low": 1, "high": 2, "scale": "cubic"}, {"low": 1, "high": 2, "scale": []},
+    {"low": -1.0, "high": 1.0, "scale": "loguniform"}, {"low": 0, "high": 9, "scale": "loguniform"},
+    {"low": float("nan"), "high": 1.0, "scale": "uniform"}, {"low": 2.0, "high": 1.0, "scale": "uniform"},
+    {"low": True, "high": 4, "scale": "uniform"}, {"low": "1", "high": 4, "scale": "uniform"},
+    {"low": 1, "high": 4, "scale": "uniform", "quantum": 0}, {"low": 1, "high": 4, "scale": "uniform", "more": 2},
+    {"low": 0.1, "high": 0.4, "scale": "loguniform", "quantum": 0.1}, {"low": 0.5, "high": 10**400, "scale": "uniform"},
+])  # fmt: skip
+def test_what_describes_no_values_is_refused(described):
+    with pytest.raises(StudyError, match="the space in study.json cannot be used: .* restore the file from a copy"):
+        space_from_json({"x": described})
+
+
+def test_a_space_that_is_no_object_is_refused():
+    with pytest.raises(StudyError, match="the space in study.json cannot be used: 3 describes no values"):
+        space_of(SearchConfig(data="digits", space="modern"), stored=3)
 
 
 def test_a_space_with_networks_too_deep_for_the_images_is_refused():
@@ -106,6 +171,7 @@ def test_a_python_file_defines_a_space(tmp_path):
         ('"max_epochs": 3,', "max_epochs is set by the search and cannot be a hyperparameter too"),
         ('"seed": tune.randint(0, 9), "fingerprint": "x",', "fingerprint, seed is set by the search and cannot be"),
         ('"threshold": 0.5, "trial_id": "t0",', "threshold, trial_id is set by the search and cannot be"),
+        ('"model": "net.py", "model_file": "net.py",', "model, model_file is set by the search and cannot be"),
         ('"dropout": tune.sample_from(lambda spec: 0.1),', "dropout must be tune.choice, uniform, .* got Function"),
         ('"dropout": tune.uniform(-1, 2), "batch_size": 0,', "batch_size must be positive, got 0; dropout must be in"),
         ('"num_neurons_dense": tune.quniform(32, 128, 32),', "num_neurons_dense must be a whole number, got 32.0"),

@@ -55,6 +55,13 @@ def test_the_final_model_is_the_first_section_and_on_the_first_screen(folder):
     assert "t1 wins. Evaluated once." in selection
 
 
+def test_the_ensemble_is_reported_beside_the_model():
+    (section,) = final_section(METRICS | {"ensemble": {"in_words": ["It has 0.8.", "It is optimistic."]}})
+    assert section.items[2] == "It has 0.8. It is optimistic."
+    (without,) = final_section(METRICS | {"ensemble": None})
+    assert len(without.items) == len(section.items) - 1
+
+
 def test_the_confusion_matrix_has_the_counts_of_each_true_class(folder):
     (section,) = final_section(read_final(folder))
     confusion = next(item for item in section.items if getattr(item, "name", "") == "confusion")

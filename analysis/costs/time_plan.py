@@ -1,0 +1,149 @@
+"""The plan of a search with a time budget beside what happened, and its last training beside the search's best."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from analysis.budgets import epochs_of, longest_trial
+from analysis.comparable import best_first, mask_infinite
+from analysis.costs.progress import best_over_time
+from analysis.files import is_inside
+from analysis.markdown import format_short_duration
+from analysis.recipe import recipe_trial
+from analysis.schema import (
+    BEST_VAL_ACC,
+    EPOCHS,
+    FAILED,
+    LAST_DIR,
+    LAST_TRAINING,
+    SECONDS,
+    STATE,
+    TIME_PLAN,
+    TRIAL_ID,
+    TRIALS_CSV,
+)
+from analysis.side_by_side.evaluations import read_best_json, share_interval, tested
+from analysis.study import StudyData, load_study
+from analysis.wording import counted
+
+LARGEST = 1e15  # of a number in a plan; a larger one is damaged
+
+
+class Entry(NamedTuple):
+    """What a number of the plan means, and the noun that it counts; seconds are shown as a duration."""
+
+    label: str
+    unit: str
+
+
+ENTRIES: Mapping[str, Entry] = {
+    "seconds": Entry("time budget", SECONDS),
+    "image_size": Entry("image size", "px"),
+    "trials": Entry("trials", "trial"),
+    "slots": Entry("trials at a time", "trial"),
+    "cores": Entry("cores of the last training", "core"),
+    "max_epochs": Entry("longest trial of the search", "epoch"),
+    "grace_period": Entry("first comparison by ASHA after", "epoch"),
+    "reduction_factor": Entry("ASHA keeps one of", "trial"),
+    "start_seconds": Entry("start", SECONDS),
+    "search_seconds": Entry("search", SECONDS),
+    "restart_seconds": Entry("start of the last training", SECONDS),
+    "last_epochs": Entry("last training", "epoch"),
+    "last_seconds": Entry("time of the last training", SECONDS),
+    "end_seconds": Entry("test and report", SECONDS),
+    "epoch_seconds": Entry("epoch of the recipe beside other trials", SECONDS),
+    "alone_seconds": Entry("epoch of the recipe alone", SECONDS),
+}
+
+
+OF_A_SEARCH = ("slots", "max_epochs", "grace_period", "reduction_factor", "search_seconds", "epoch_seconds")
+
+
+def time_plan_of(info: Mapping[str, Any]) -> dict[str, float]:
+    """The known numbers of the plan in study.json; empty for a study without one."""
+    recorded = info.get(TIME_PLAN)
+    plan = recorded if isinstance(recorded, Mapping) else {}
+    return {name: float(plan[name]) for name in ENTRIES if _is_number(plan.get(name))}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LARGEST
+
+
+def plan_table(study: StudyData, last: StudyData | None = None) -> pd.DataFrame:
+    """One row per known number of the plan: its meaning, what was planned, and what happened where that is known.
+
+    ``last``: the study of the last training.
+    """
+    plan = {name: value for name, value in time_plan_of(study.info).items() if value > 0}  # 0 s: not part of the plan
+    alone = plan.get("trials") == 1  # then there is no search, and the trial is the last training
+    happened = _happened(study, study if alone else last)
+    rows = [
+        (entry.label, _words(plan[name], entry.unit), _words(happened.get(name, math.nan), entry.unit))
+        for name, entry in ENTRIES.items()
+        if name in plan and not (alone and name in OF_A_SEARCH)
+    ]
+    return pd.DataFrame(rows, columns=["part", "planned", "happened"])
+
+
+def _words(value: float, unit: str) -> str:
+    if value != value:
+        return "-"
+    if unit == SECONDS:
+        return format_short_duration(value)
+    return f"{value:,.0f} px" if unit == "px" else counted(value, unit)
+
+
+def _happened(study: StudyData, last: StudyData | None) -> dict[str, float]:
+    found: dict[str, float] = {"trials": float(len(study.trials)), "max_epochs": float(longest_trial(study))}
+    try:
+        progress = best_over_time(study)
+        found["search_seconds"] = float(progress.steps[SECONDS].iloc[-1]) if progress.wall else math.nan
+    except ValueError:
+        pass
+    recipe = recipe_trial(study)
+    if recipe is not None and pd.notna(recipe[EPOCHS]) and recipe[EPOCHS] > 0:
+        found["epoch_seconds"] = float(recipe[SECONDS]) / float(recipe[EPOCHS])
+    if last is not None and len(last.trials):
+        found["last_epochs"] = float(epochs_of(last.trials).max())
+        found["last_seconds"] = float(last.trials[SECONDS].sum(min_count=1))
+    return found
+
+
+def last_training(path: Path) -> StudyData | None:
+    """The study of the last training in the study directory ``path``; None without one.
+
+    Raises ValueError if it cannot be read.
+    """
+    folder = path / LAST_DIR
+    if not (folder / TRIALS_CSV).is_file() or not is_inside(folder, path):
+        return None
+    try:
+        return load_study(folder)
+    except OSError as error:
+        raise ValueError(f"{LAST_DIR} cannot be read ({error.strerror or error})") from error
+
+
+def last_beside_best(path: Path, study: StudyData, last: StudyData) -> pd.DataFrame:
+    """The best trial of the search and that of the last training: epochs, seconds, results and test accuracy."""
+    best_json = read_best_json(path)
+    chosen = best_json.get(LAST_TRAINING) is True  # whose weights are best.ckpt; only those are tested
+    parts = (("best of the search", study, not chosen), ("last training", last, chosen))
+    rows = [row for name, own, named in parts if (row := _best_row(name, own, best_json if named else {})) is not None]
+    columns = ["training", TRIAL_ID, STATE, EPOCHS, SECONDS, "result", "test_accuracy", "test_low", "test_high"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table if table["test_accuracy"].notna().any() else table.drop(columns=columns[-3:])
+
+
+def _best_row(name: str, study: StudyData, best_json: dict[str, Any]) -> tuple[Any, ...] | None:
+    trials = study.trials[mask_infinite(study.trials[BEST_VAL_ACC]).notna() & study.trials[STATE].ne(FAILED)]
+    if not len(trials):
+        return None
+    best = trials.loc[best_first(study, trials)[0]]
+    tested_here = best_json.get(LAST_TRAINING) is True or best_json.get(TRIAL_ID) == best[TRIAL_ID]
+    accuracy, images = tested(best_json) if tested_here else (None, 0)
+    test = (math.nan,) * 3 if accuracy is None else (accuracy, *share_interval(accuracy, images))
+    return name, best[TRIAL_ID], best[STATE], best[EPOCHS], best[SECONDS], best[BEST_VAL_ACC], *test

@@ -1,0 +1,56 @@
+"""The section about a time budget: the plan beside what happened, and the last training beside the search's best."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.comparable import is_accuracy
+from analysis.costs.time_plan import last_beside_best, last_training, plan_table, time_plan_of
+from analysis.report.document import Item, Section, Table, section
+from analysis.report.key_findings import CLOSE
+from analysis.schema import EPOCHS, STATE
+from analysis.study import StudyData
+from analysis.wording import counted
+
+NO_LAST = "The last training has no result yet."
+
+
+def time_plan_section(study: StudyData, path: Path) -> list[Section]:
+    """How the time budget was spent; no section for a study without a plan."""
+    if not time_plan_of(study.info):
+        return []
+    return [section("plan", "Time budget", lambda: _items(study, path))]
+
+
+def _items(study: StudyData, path: Path) -> list[Item]:
+    try:
+        last, problem = last_training(path), ""
+    except ValueError as error:
+        last, problem = None, f"The last training is not shown: {error}."
+    plan = Table("plan", "Plan and what happened", plan_table(study, last))
+    if last is None:
+        return [problem or NO_LAST, plan] if time_plan_of(study.info).get("trials", 0) > 1 else [plan]
+    table = last_beside_best(path, study, last)
+    return [
+        last_finding(study, table),
+        Table("last_training", "The last training beside the search's best", table),
+        plan,
+    ]
+
+
+def last_finding(study: StudyData, table: pd.DataFrame) -> str:
+    """What the last training gained over the search's best, at how many epochs each."""
+    if len(table) < 2:
+        return NO_LAST
+    best, last = table.iloc[0], table.iloc[1]
+    gain = study.sign * (float(last["result"]) - float(best["result"]))
+    epochs = [counted(row[EPOCHS], study.unit) if pd.notna(row[EPOCHS]) else f"an unknown number of {study.unit}s"
+              for row in (best, last)]  # fmt: skip
+    noise = f" Differences up to {CLOSE} are within the noise of a training." if is_accuracy(study.metric) else ""
+    noise = noise if abs(gain) <= CLOSE else ""
+    better = f"{gain:.4f} better" if gain > 0 else f"{-gain:.4f} worse" if gain < 0 else "as good"
+    than = "as" if gain == 0 else "than"
+    return (
+        f"The last training is {better} {than} the search's best ({float(last['result']):.4f} after {epochs[1]}, "
+        f"{last[STATE]}, against {float(best['result']):.4f} after {epochs[0]}).{noise}"
+    )

@@ -1,0 +1,232 @@
+"""The last training of a planned search: its best configuration again, with the machine to itself.
+
+It is a study of its own, in the folder ``last/``, so that no table or figure compares a longer training with the trials
+of the search. ``inat.tuning.best`` chooses between the two by their validation results.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from analysis.wording import counted
+from inat.config.search import SearchConfig
+from inat.constants import (
+    CLASS_COUNTS,
+    ERRORS_DIR,
+    FAILED,
+    JOURNAL,
+    LAST_DIR,
+    PRECISION_JSONL,
+    RECIPE_PARAMS,
+    STOPPED,
+    STUDY_JSON,
+    TRIAL_ID,
+)
+from inat.data.splits import inspect_data
+from inat.errors import StudyError
+from inat.machine import usable_cores
+from inat.study.atomic_io import as_disk_full_error
+from inat.study.study import Study
+from inat.study.trial import Trial
+from inat.tuning.best import LAST_OF
+from inat.tuning.budget import rules
+from inat.tuning.budget.begin import alone
+from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, epoch_seconds, has_result
+from inat.tuning.provenance import study_info
+from inat.tuning.rules import RULES
+from inat.tuning.runner import Objective, PrintLine, RunSpec, restored_scheduler, run_trials
+from inat.tuning.space import backbone_checks, presets
+from inat.tuning.space.names import hyperparameters
+from inat.tuning.worker.trainable import FINGERPRINT, KNOWN_EPOCHS, SEED, THRESHOLD, run_trial
+
+DATA = "data"  # in study.json: which photos
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The trial whose configuration is trained again, for how many epochs."""
+
+    trial: Trial
+    epochs: int
+
+
+class OneTraining:
+    """A TrialSource with a single configuration, tried again as a new trial if it has failed."""
+
+    def __init__(self, study: Study, params: Mapping[str, Any], seed: int) -> None:
+        self._study, self._params, self._seed = study, dict(params), seed
+
+    def next_trial_id(self) -> str:
+        """See TrialSource."""
+        unfinished = self._study.unfinished()
+        return unfinished[0].trial_id if unfinished else self._study.next_trial_id
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        """See TrialSource."""
+        unfinished = self._study.unfinished()
+        trial = unfinished[0] if unfinished else self._study.add_trial(self._params)
+        return trial.params | {
+            TRIAL_ID: trial_id, SEED: self._seed, THRESHOLD: None, KNOWN_EPOCHS: trial.known_epochs,
+        }  # fmt: skip
+
+    def requeue_unfinished(self) -> Self:
+        """See TrialSource."""
+        return self
+
+    def requeue(self, trial_id: str) -> None:
+        """See TrialSource."""
+
+
+def choose(study: Study, clock: Clock, now: float) -> Choice | None:
+    """The best trial of the search that can be trained for at least as many epochs as a trial of the search has.
+
+    The epochs are those that fit by the trial's own seconds, as much faster with all cores as the recipe was measured
+    to be. None if there is no such trial.
+    """
+    plan = clock.plan
+    left = clock.last_ends - now - plan.restart_seconds
+    for trial in study.ranking():
+        seconds = epoch_seconds(trial)
+        if seconds is None:
+            continue
+        alone_seconds = rules.SAFETY * seconds * plan.alone_seconds / plan.epoch_seconds
+        epochs = min(plan.most_epochs, int(left / alone_seconds))
+        if epochs >= plan.max_epochs:
+            return Choice(trial, epochs)
+    return None
+
+
+def train_last(
+    config: SearchConfig,
+    study: Study,
+    clock: Clock,
+    objective: Objective = run_trial,
+    *,
+    print_line: PrintLine = lambda line: None,
+    on_forced_exit: Callable[[str], object] = lambda cause: None,
+) -> bool:
+    """Train the best configuration of ``study`` again until ``clock`` says that the time is over; False after Ctrl-C.
+
+    A training that an earlier call began goes on, one that failed begins again, and one that has ended is not repeated.
+    """
+    last = _opened(study) or _created(config, study, clock, print_line)
+    if last is None:
+        return True
+    try:
+        return _run(config, study, last, clock, objective, print_line, on_forced_exit)
+    finally:
+        last.close()
+
+
+def _opened(study: Study) -> Study | None:
+    """The last training that an earlier call began; None without one."""
+    directory = study.directory / LAST_DIR
+    if not (directory / STUDY_JSON).exists():
+        return None
+    if not (directory / JOURNAL).exists():
+        shutil.rmtree(directory)  # the process was killed while it created the study
+        return None
+    return Study.open(directory)
+
+
+def _created(config: SearchConfig, study: Study, clock: Clock, print_line: PrintLine) -> Study | None:
+    chosen = choose(study, clock, time.monotonic())
+    if chosen is None:
+        print_line("last    not trained: the time that is left is too short for it")
+        return None
+    print_line(
+        f"last    {chosen.trial.trial_id} again for {chosen.epochs} epochs, from new weights and with the machine to "
+        "itself"
+    )
+    options = _options(config, chosen.epochs, clock.plan.cores)
+    directory = study.directory / LAST_DIR
+    shutil.rmtree(directory, ignore_errors=True)
+    last = Study.create(directory, _info(options, study, chosen.trial))
+    if (study.directory / PRECISION_JSONL).exists():  # in the arithmetic that was chosen in the search
+        with as_disk_full_error(directory):
+            shutil.copyfile(study.directory / PRECISION_JSONL, directory / PRECISION_JSONL)
+    return last
+
+
+def _options(config: SearchConfig, epochs: int, cores: int) -> SearchConfig:
+    """The options of the last training: one trial, which nothing stops, with the machine to itself."""
+    return alone(
+        replace(
+            config, max_epochs=epochs, grace_period=epochs, patience=max(epochs, config.patience), num_samples=1,
+            keep_checkpoints=1, resume=None, retry_failed=False, start_from=None, time_budget=None, target=None,
+            wandb="off", tensorboard=False, name=None, gpus_per_trial=config.gpus_per_trial,
+        ),
+        min(cores, usable_cores()),
+    )  # fmt: skip
+
+
+def _info(options: SearchConfig, study: Study, trial: Trial) -> dict[str, Any]:
+    names = (DATA, CLASS_COUNTS, RULES, backbone_checks.WEIGHTS)
+    kept = {name: study.info[name] for name in names if name in study.info}
+    return study_info(options, {}, inspect_data(options.data_config())) | kept | {LAST_OF: trial.trial_id}
+
+
+def _params(options: SearchConfig, study: Study, trial: Trial) -> dict[str, Any]:
+    """The hyperparameters of ``trial``; those of the recipe for the epochs of ``options`` if it had the recipe's."""
+    if trial.params != study.info.get(RECIPE_PARAMS):
+        return trial.params
+    return presets.recipe_of(options, inspect_data(options.data_config()))
+
+
+def _run(
+    config: SearchConfig,
+    study: Study,
+    last: Study,
+    clock: Clock,
+    objective: Objective,
+    print_line: PrintLine,
+    on_forced_exit: Callable[[str], object],
+) -> bool:
+    if has_result(last):
+        return True
+    trial, epochs = _began_as(study, last)
+    if last.ended() and clock.last_ends <= time.monotonic():
+        print_line("last    not trained: its time is over")
+        return True
+    options = _options(config, epochs, clock.plan.cores)
+    source = OneTraining(last, _params(options, study, trial), options.seed)
+    limits = StopAtDeadline(last, clock.last_ends)
+    scheduler = restored_scheduler(options, last)
+    names = hyperparameters(study.info["space"], options)
+    spec = RunSpec(options, last, source, scheduler, last.num_ended + 1, objective, names)
+    result = run_trials(spec, limits, print_line=print_line, on_forced_exit=on_forced_exit)
+    if result.interrupted:
+        return False
+    if limits.reason:
+        _end_at_deadline(last, print_line)
+    elif not has_result(last):
+        error = last.ended()[-1].error if last.ended() else ""
+        print_line(
+            f"last    failed{error and ': '}{error}; see {last.directory / ERRORS_DIR}, --resume trains it again"
+        )
+    return True
+
+
+def _began_as(study: Study, last: Study) -> tuple[Trial, int]:
+    """The trial of ``study`` that ``last`` repeats, and its epochs.
+
+    Nothing else is taken from its study.json, which somebody may have changed. Its trials have no hyperparameter that
+    the search of ``study`` could not choose.
+    """
+    epochs, data, repeated = last.info["config"].get("max_epochs"), last.info.get(DATA), last.info.get(LAST_OF)
+    same = isinstance(data, dict) and data.get(FINGERPRINT) == study.info[DATA][FINGERPRINT]
+    chosen = study.info["space"].keys() | {SEED}
+    fits = all(trial.params.keys() <= chosen for trial in last.unfinished())
+    trial = study.trials.get(repeated) if isinstance(repeated, str) else None
+    if trial is None or type(epochs) is not int or epochs < 1 or not same or not fits:
+        raise StudyError(f"{last.directory} is damaged; remove it, and --resume of its study trains it again")
+    return trial, epochs
+
+
+def _end_at_deadline(last: Study, print_line: PrintLine) -> None:
+    for trial in last.unfinished():
+        last.end_trial(trial.trial_id, STOPPED if trial.history else FAILED, TIME_OVER)
+        done = f"{counted(trial.epochs, 'epoch')}: {TIME_OVER}; its best epoch counts"
+        print_line(f"last    stopped {f'after {done}' if trial.history else f'before its first epoch: {TIME_OVER}'}")

@@ -1,0 +1,48 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from analysis.report.document import Table
+from analysis.report.sections.time_plan import time_plan_section
+from tests.analysis.studies import study_of, write_study_dir
+
+
+@pytest.fixture
+def study():
+    made = study_of([{"a": 1}, {"a": 2}], [[0.2, 0.5], [0.7]], ["completed", "stopped"])
+    return replace(made, info={"time_plan": {"seconds": 1800, "trials": 2, "last_epochs": 3}})
+
+
+def items(study, path):
+    (section,) = time_plan_section(study, path)
+    return section.items
+
+
+def test_the_last_training_is_compared_with_the_searchs_best(study, tmp_path):
+    path = write_study_dir(study, tmp_path / "study")
+    text, plan = items(study, path)
+    assert text == "The last training has no result yet."
+    write_study_dir(study_of([{"a": 2}], [[0.6, 0.8, 0.9]]), path / "last")
+    text, last, plan = items(study, path)
+    assert text.startswith(
+        "The last training is 0.2000 better than the search's best (0.9000 after 3 epochs, completed, against 0.7000 "
+        "after 1 epoch)."
+    )
+    assert isinstance(last, Table)
+    assert isinstance(plan, Table)
+    assert last.frame["result"].tolist() == [0.7, 0.9]
+
+
+def test_a_damaged_last_training_costs_only_its_rows(study, tmp_path):
+    path = write_study_dir(study, tmp_path / "study")
+    (path / "last").mkdir()
+    (path / "last" / "trials.csv").mkdir()
+    (path / "last" / "study.json").write_text(json.dumps({}))
+    found = items(study, path)
+    assert isinstance(found[-1], Table)
+    assert len(found[-1].frame) == 3
+
+
+def test_without_a_plan_there_is_no_section(study, tmp_path):
+    assert time_plan_section(replace(study, info={}), tmp_path) == []
