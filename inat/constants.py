@@ -28,6 +28,8 @@ from analysis.schema import (
     HISTORY_COLUMNS,
     HISTORY_CSV,
     JOURNAL,
+    LAST_DIR,
+    LAST_TRAINING,
     METRIC,
     METRICS_JSON,
     NAME,
@@ -35,6 +37,7 @@ from analysis.schema import (
     PREPARATION,
     PROBE_COLUMNS,
     RACE,
+    RECIPE_PARAMS,
     RUNNING,
     SECONDS,
     SKIPPED_CSV,
@@ -44,6 +47,7 @@ from analysis.schema import (
     STOPPED,
     STUDY_JSON,
     TEST,
+    TIME_PLAN,
     TRAIN,
     TRAIN_ACC,
     TRAIN_LOSS,
@@ -69,10 +73,8 @@ MAX_EPOCHS_REACHED: Final = "max_epochs"
 OUT_OF_PATIENCE: Final = "patience"
 DIVERGED: Final = "diverged"
 
-RECIPE_PARAMS: Final = "recipe_params"  # in study.json: the recipe around which the space lies; absent without one
 RUNG: Final = "rung"  # number of ASHA's rungs that a trial reached; an attribute in study.db
 SEARCH_KIND: Final = "search"  # in study.json: scratch or finetune
-TIME_PLAN: Final = "time_plan"  # in study.json: how a search divides its time budget
 
 # Files of a study directory that only `inat` reads.
 PRECISION_JSONL: Final = "precision.jsonl"  # the arithmetic of each network; also in the cache
@@ -82,7 +84,6 @@ LAST_CKPT: Final = "last.ckpt"
 CHECKPOINTS_DIR: Final = "checkpoints"
 ERRORS_DIR: Final = "errors"
 HANG_SUFFIX: Final = ".hang.txt"
-LAST_DIR: Final = "last"  # in a study with a time plan: the study of its last training
 MODEL_DIR: Final = "model"  # in a study: the file with the network of the user
 RAY_DIR: Final = "ray"
 TENSORBOARD_DIR: Final = "tensorboard"

@@ -15,6 +15,7 @@ from inat.constants import (
     CHECKPOINTS_DIR,
     EPOCHS,
     LAST_DIR,
+    LAST_TRAINING,
     NAME,
     STANDARD_ERROR,
     STUDY_JSON,
@@ -32,7 +33,6 @@ from inat.study.trial import Trial
 
 FOLD_VALUES = "fold_values"  # key in best.json: of which the best value is the mean
 SHA256 = "sha256"  # key in best.json: of best.ckpt
-LAST_TRAINING = "last_training"  # key in best.json: the best value is that of the last training of the trial
 LAST_OF = "last_of"  # key in study.json of the last training: the trial of the search that it trains again
 
 

@@ -8,8 +8,8 @@ from ray.tune.search.sample import Domain
 
 from analysis.files import read_json
 from inat.config.validation import expanded, raise_if_any, unknown_name_error
+from inat.constants import LAST_TRAINING
 from inat.errors import ConfigError
-from inat.tuning.best import LAST_TRAINING
 from inat.tuning.space.domains import domain_to_text, nearest_value, to_domain_value
 
 
