@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from intervals import Mean, paired
 from kept_rows import KeptRows
 from measure import as_arguments, hardware, in_fresh_process
 from one_training import train, used_threads
-from rates import best_rate
+from rates import best_rate, rate_name
 from recipe_here import Images, recipe_params
 
 from inat.constants import CACHE_DIR
@@ -105,14 +106,18 @@ def run_all(options: Options, folder: Path) -> Rows:
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for name, changes in variants(options):
             params = recipe | changes | {"seed": seed}
-            row = kept.get(common | {"params": params})
-            if row is None:
-                arguments = as_arguments(options, only=json.dumps(settings | params), photos=None, keep=None)
-                row = json.loads(in_fresh_process(__file__, *arguments))
-                kept.add(common | {"params": params}, row)
+            case = common | {"params": params}
+            row = kept.get_or_run(case, partial(in_process, options, settings | params))
             print(f"seed {seed} {name:18} val={row['val']:.4f} cpu={row['cpu']:.0f}", flush=True)
             rows.setdefault(name, {})[seed] = row
     return with_best_rate(options, rows)
+
+
+def in_process(options: Options, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of one training, in a fresh process."""
+    arguments = as_arguments(options, only=json.dumps(params), photos=None, keep=None)
+    row: dict[str, Any] = json.loads(in_fresh_process(__file__, *arguments))
+    return row
 
 
 def variants(options: Options) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -120,23 +125,19 @@ def variants(options: Options) -> Iterator[tuple[str, dict[str, Any]]]:
     yield WHOLE, {}
     for part in options.parts:
         if part == OPTIMIZER:
-            yield from ((rate_name(rate), CHANGES[part] | {"learning_rate": rate}) for rate in options.rates)
+            yield from ((rate_name(OPTIMIZER, rate), CHANGES[part] | {"learning_rate": rate}) for rate in options.rates)
         else:
             yield part, CHANGES[part]
 
 
-def rate_name(rate: float) -> str:
-    """The name of the recipe with the other optimizer at a learning rate."""
-    return f"{OPTIMIZER}_lr_{rate:g}"
-
-
 def with_best_rate(options: Options, rows: Rows) -> Rows:
     """``rows``, of which those of the other optimizer are the ones at its best rate only."""
-    tried = {rate: rows[rate_name(rate)] for rate in options.rates if rate_name(rate) in rows}
+    names = {rate: rate_name(OPTIMIZER, rate) for rate in options.rates}
+    tried = {rate: rows[name] for rate, name in names.items() if name in rows}
     if not tried:
         return rows
     best = tried[best_rate(OPTIMIZER, tried)]
-    others = {name: found for name, found in rows.items() if not name.startswith(f"{OPTIMIZER}_lr_")}
+    others = {name: found for name, found in rows.items() if name not in names.values()}
     return {WHOLE: others.pop(WHOLE), OPTIMIZER: best, **others}
 
 

@@ -42,7 +42,7 @@ from accuracy_table import Found, print_curve, print_table, result_line
 from kept_rows import KeptRows
 from measure import as_arguments, hardware, in_fresh_process
 from one_training import train, used_threads
-from rates import best_rate
+from rates import best_rate, rate_name
 from recipe_here import Images, recipe_params
 
 from inat.constants import CACHE_DIR
@@ -156,7 +156,7 @@ def seeds(options: Options) -> range:
 def cases(options: Options, recipe: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and case of each training, the sides in turn."""
     published = PUBLISHED | {"first_layer_filters": options.width}
-    rates = [(rate_name(rate), published | {"learning_rate": rate}) for rate in options.rates]
+    rates = [(rate_name("published", rate), published | {"learning_rate": rate}) for rate in options.rates]
     sides: dict[str, list[tuple[str, dict[str, Any]]]] = {
         "published": [("published", published)], "published_lr": rates, "recipe": [("recipe", dict(recipe))],
     }  # fmt: skip
@@ -168,18 +168,13 @@ def cases(options: Options, recipe: Mapping[str, Any]) -> Iterator[tuple[str, di
                 yield name, {"kind": "inat", "params": params, "seed": seed}
 
 
-def rate_name(rate: float) -> str:
-    """The name of the published configuration at another learning rate."""
-    return f"published_lr_{rate:g}"
-
-
 def choose_rate(options: Options, found: dict[str, dict[int, dict[str, Any]]]) -> None:
     """Add the side published_lr: the rate with the best mean validation accuracy."""
     if options.whole:  # there is one rate
-        found["published_lr"] = found[rate_name(options.rates[0])]
+        found["published_lr"] = found[rate_name("published", options.rates[0])]
         return
-    best = best_rate("published_lr", {rate: found[rate_name(rate)] for rate in options.rates})
-    found["published_lr"] = found[rate_name(best)]
+    best = best_rate("published_lr", {rate: found[rate_name("published", rate)] for rate in options.rates})
+    found["published_lr"] = found[rate_name("published", best)]
 
 
 def images_of(options: Options) -> Images:
@@ -189,13 +184,14 @@ def images_of(options: Options) -> Images:
 
 def measured(options: Options, name: str, case: Mapping[str, Any], kept: KeptRows) -> dict[str, Any]:
     """The result of a case, from the file or from a training in a fresh process."""
-    row = kept.get(case)
-    if row is None:
+
+    def in_process() -> dict[str, Any]:
         only = json.dumps({key: case[key] for key in ("kind", "params", "seed", "budget") if key in case})
         row = json.loads(in_fresh_process(__file__, *as_arguments(options, only=only, photos=None, keep=None)))
-        if options.whole:  # of images that were trained on
-            row = {key: value for key, value in row.items() if key not in ("val", "curve")}
-        kept.add(case, row)
+        # With --whole, validation is of images that were trained on.
+        return {key: value for key, value in row.items() if not (options.whole and key in ("val", "curve"))}
+
+    row = kept.get_or_run(case, in_process)
     numbers = (f"{key}={value:.5g}" for key, value in row.items() if isinstance(value, int | float))
     print(f"seed {case['seed']} {name:18}", *numbers, flush=True)
     return dict(row)

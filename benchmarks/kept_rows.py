@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,14 @@ class KeptRows:
     def get(self, case: Mapping[str, Any]) -> Row | None:
         """The result of a case; None if it has not been trained yet."""
         return self._rows.get(_key(case))
+
+    def get_or_run(self, case: Mapping[str, Any], run: Callable[[], Row]) -> Row:
+        """The result of a case; ``run`` makes the one that is not known yet, which is kept."""
+        row = self.get(case)
+        if row is None:
+            row = run()
+            self.add(case, row)
+        return row
 
     def add(self, case: Mapping[str, Any], row: Row) -> None:
         """Keep the result of a case; threads may call this at the same time."""

@@ -169,12 +169,9 @@ def train_all(options: Options, source: Path, drawn: Sequence[Mapping[str, Any]]
         number, seed, schedule, epochs, size = key
         params = {**drawn[number], "schedule": schedule, "seed": seed, "image_size": size, "max_epochs": epochs}
         case = {"data": str(source), "photos": options.photos, "threads": options.threads, "params": params}
-        row = kept.get(case)
-        if row is None:
-            wanted = settings(options) | params | {"patience": epochs}
-            arguments = as_arguments(options, only=json.dumps(wanted), keep=None)
-            row = json.loads(in_fresh_process(__file__, *arguments))
-            kept.add(case, row)
+        wanted = settings(options) | params | {"patience": epochs}
+        arguments = as_arguments(options, only=json.dumps(wanted), keep=None)
+        row = kept.get_or_run(case, lambda: json.loads(in_fresh_process(__file__, *arguments)))
         print(f"configuration {number} seed {seed} {schedule} {epochs} epochs {size} px: {row['val']:.4f}", flush=True)
         return row
 
