@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,17 +120,21 @@ def image_model(cnn_params, image_tree, tmp_path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def digits_model(tmp_path_factory) -> Path:
-    """A checkpoint trained for two epochs on the digits, with some wrong predictions; tests must not change it."""
+def train_on_digits(path: Path, **changes: Any) -> Path:
+    """Train a small network for two epochs on the digits; ``changes`` are other hyperparameters. Returns ``path``."""
     params = {
         "data": "digits", "image_size": 16, "use_augmentation": False, "first_layer_filters": 8, "filter_org": 1,
         "conv_layers": 2, "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32,
         "learning_rate": 1e-3, "batch_size": 64, "max_epochs": 2, "precision": "32-true",
     }  # fmt: skip
-    path = tmp_path_factory.mktemp("digits") / "best.ckpt"
-    fit(TrialConfig.from_params(params), [Rows(weights=path)])
+    fit(TrialConfig.from_params(params | changes), [Rows(weights=path)])
     return path
+
+
+@pytest.fixture(scope="session")
+def digits_model(tmp_path_factory) -> Path:
+    """A checkpoint trained for two epochs on the digits, with some wrong predictions; tests must not change it."""
+    return train_on_digits(tmp_path_factory.mktemp("digits") / "best.ckpt")
 
 
 @pytest.fixture

@@ -6,25 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from inat.config.trial import TrialConfig
 from inat.errors import StudyError
 from inat.training.ensemble import ensemble_file, open_ensemble
-from inat.training.fit import fit
 from inat.training.inference import open_model, predict_images
-from tests.conftest import Rows, write_image
+from tests.conftest import train_on_digits, write_image
 
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory) -> Path:
     """A checkpoint for digits of 8 px, trained for one epoch; tests must not change it."""
-    params = {
-        "data": "digits", "image_size": 8, "use_augmentation": False, "first_layer_filters": 8, "filter_org": 1,
-        "conv_layers": 1, "activation": "relu", "dropout": 0.0, "batch_norm": True, "num_neurons_dense": 16,
-        "learning_rate": 1e-2, "batch_size": 32, "max_epochs": 1, "precision": "32-true",
-    }  # fmt: skip
-    path = tmp_path_factory.mktemp("small") / "best.ckpt"
-    fit(TrialConfig.from_params(params), [Rows(weights=path)])
-    return path
+    return train_on_digits(
+        tmp_path_factory.mktemp("small") / "best.ckpt", image_size=8, conv_layers=1, dropout=0.0, num_neurons_dense=16,
+        learning_rate=1e-2, batch_size=32, max_epochs=1,
+    )  # fmt: skip
 
 
 @pytest.fixture
