@@ -11,8 +11,9 @@ from analysis.escaping import escape_markdown
 from analysis.markdown import csv_text, markdown_table
 from analysis.nothing_to_compare import no_result
 from analysis.schema import BEST_VAL_ACC, CONSTANT_ACC, FAILED, STATE, TEST, TRIAL_ID
-from analysis.side_by_side.evaluations import read_best_json, share_interval, tested
+from analysis.side_by_side.evaluations import read_best_json, tested
 from analysis.stats.encode import is_number
+from analysis.stats.shares import share_interval
 from analysis.study import StudyData
 from analysis.terminal import PlainConsole
 from analysis.wording import unit_columns

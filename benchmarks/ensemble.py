@@ -26,7 +26,6 @@ Checkpoints are kept in --output, and trainings that it has are not repeated.
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,12 +39,13 @@ import tyro
 from measure import hardware, result_line
 from torch import Tensor
 
+from analysis.stats.shares import share_interval
 from inat.config.objective import ACCURACY
 from inat.constants import CACHE_DIR, TEST, VAL
 from inat.data.datamodule import ImageDataModule
 from inat.data.loader import Batch
 from inat.device import this_device
-from inat.finalize.metrics import compare_pairs, wilson_interval
+from inat.finalize.metrics import compare_pairs
 from inat.finalize.selection import mean_probabilities, objective_value, select_greedily
 from inat.models.norms import BATCH_NORMS
 from inat.training.checkpoint import LoadedCheckpoint, load_checkpoint
@@ -285,7 +285,7 @@ def measure(options: Options, seeds: Sequence[int]) -> dict[str, float]:
 
 def describe(row: Row, scores: Mapping[str, float], pairs: Mapping[str, Any], images: int) -> str:
     """One line of the table; ``pairs`` compares the row with the model on the test ``images``."""
-    low, high = wilson_interval(round(scores["test"] * images), images) or (math.nan, math.nan)
+    low, high = share_interval(scores["test"], images)
     gain, ends = 100 * pairs["difference"], [100 * end for end in pairs["difference_interval"]]
     return (
         f"{row.name:12} val {scores['val']:.4f} test {scores['test']:.4f} ({low:.3f} to {high:.3f}), {gain:+.1f} "

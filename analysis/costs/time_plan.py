@@ -25,7 +25,8 @@ from analysis.schema import (
     TRIAL_ID,
     TRIALS_CSV,
 )
-from analysis.side_by_side.evaluations import read_best_json, share_interval, tested
+from analysis.side_by_side.evaluations import read_best_json, tested
+from analysis.stats.shares import share_interval
 from analysis.study import StudyData, load_study
 from analysis.wording import counted
 

@@ -32,8 +32,9 @@ from analysis.schema import (
     TRIAL_ID,
     VAL,
 )
-from analysis.side_by_side.evaluations import read_best_json, share_interval, tested
+from analysis.side_by_side.evaluations import read_best_json, tested
 from analysis.stats.encode import label_of
+from analysis.stats.shares import share_interval
 from analysis.study import StudyData
 from analysis.wording import counted
 

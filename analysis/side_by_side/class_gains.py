@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.schema import TEST
-from analysis.side_by_side.evaluations import read_final, share_interval
+from analysis.side_by_side.evaluations import read_final
+from analysis.stats.shares import share_interval
 from analysis.study import StudyData
 
 COLUMNS = ["class", "study", "against", "images", "recall", "other_recall", "gain", "low", "high"]

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy.stats import binomtest
 
 from analysis.files import read_json
 from analysis.readers.frames import EXACT_INTEGERS
 from analysis.schema import BEST_JSON, CONSTANT_ACC, FINAL_DIR, METRICS_JSON, TEST, TRIAL_ID
-from analysis.stats.resampling import CONFIDENCE
+from analysis.stats.shares import share_interval
 from analysis.study import StudyData
 
 FORMAT = 1  # version of metrics.json; other versions are ignored
@@ -49,16 +48,6 @@ def _checked(accuracy: Any, images: Any) -> tuple[float | None, int]:
     if isinstance(images, bool) or not (isinstance(images, int) and 0 < images < EXACT_INTEGERS):
         return None, 0
     return float(accuracy), images
-
-
-def share_interval(share: float, images: int) -> tuple[float, float]:
-    """Wilson's interval of a share of ``images``: how far another draw of as many images may lie.
-
-    >>> [round(end, 3) for end in share_interval(0.9, 100)]
-    [0.826, 0.945]
-    """
-    ends = binomtest(round(share * images), images).proportion_ci(CONFIDENCE, method="wilson")
-    return float(ends.low), float(ends.high)
 
 
 def evaluations(studies: Mapping[str, StudyData]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from torch import Tensor
 from inat.config.objective import ACCURACY, Objective
 from inat.errors import StudyError
 from inat.finalize.evaluation_file import Evaluation
-from inat.finalize.metrics import compare_pairs, wilson_interval
+from inat.finalize.metrics import compare_pairs, interval_of
 from inat.finalize.selection import objective_value
 from inat.finalize.test_evaluation import rank_classes
 
@@ -25,7 +25,7 @@ def scores_on_validation(probabilities: Mapping[str, Tensor], labels: Tensor, ob
     scores: dict[str, Any] = {"images": len(labels)}
     for name, one in probabilities.items():
         hits = int((one.argmax(1) == labels).sum())
-        scores[name] = {"accuracy": hits / len(labels), "accuracy_interval": wilson_interval(hits, len(labels))}
+        scores[name] = {"accuracy": hits / len(labels), "accuracy_interval": interval_of(hits, len(labels))}
         if objective != ACCURACY:
             scores[name][objective.column] = objective_value(one, labels, objective)
     return scores
@@ -46,7 +46,7 @@ def scores_on_test(ensemble: Evaluation, model: Evaluation) -> dict[str, Any]:
     only = {"only_ensemble": pairs.pop("only_first"), "only_model": pairs.pop("only_second")}
     return {
         "images": len(right), "accuracy": float(right.mean()),
-        "accuracy_interval": wilson_interval(int(right.sum()), len(right)),
+        "accuracy_interval": interval_of(int(right.sum()), len(right)),
         **pairs, **only, "test": "McNemar's, exact", "evaluations": ensemble.evaluations,
     }  # fmt: skip
 

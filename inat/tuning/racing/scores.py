@@ -5,11 +5,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analysis.stats.shares import share_interval
 from inat.config.objective import ACCURACY, TOP2, Objective
 from inat.constants import VAL_LOSS
 from inat.models.validation_scores import ValidationScores
 
-Z = 1.959963984540054  # of a 95 % interval
 DRAWS, SEED = 500, 0  # of the bootstrap
 LEAST_SHARE = 1e-6  # a vote of nearest neighbours may be 0, and the logarithm of 0 is infinite
 
@@ -31,7 +31,7 @@ def as_logits(shares: Tensor) -> Tensor:
 def interval_of(objective: Objective, logits: Tensor, labels: Tensor) -> tuple[float, float]:
     """The 95 % interval over validation images: Wilson's for shares of images, else a bootstrap's percentiles."""
     if objective in (ACCURACY, TOP2):
-        return wilson_interval(value_of(objective, logits, labels), len(labels))
+        return share_interval(value_of(objective, logits, labels), len(labels))
     rows, draws = np.random.default_rng(SEED), np.empty(DRAWS)
     host, true = logits.cpu(), labels.cpu()
     for draw in range(DRAWS):
@@ -43,16 +43,3 @@ def interval_of(objective: Objective, logits: Tensor, labels: Tensor) -> tuple[f
 def _percentiles(draws: NDArray[np.float64]) -> tuple[float, float]:
     low, high = np.percentile(draws, [2.5, 97.5])
     return float(low), float(high)
-
-
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of ``count`` images; it has a width even for 0 and 1.
-
-    >>> low, high = wilson_interval(0.9, 100)
-    >>> f"{low:.4f} {high:.4f}"
-    '0.8256 0.9448'
-    """
-    spread = Z**2 / count
-    centre = (share + spread / 2) / (1 + spread)
-    half = (share * (1 - share) * spread + spread**2 / 4) ** 0.5 / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)

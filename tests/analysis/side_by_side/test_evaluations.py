@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import replace
-from math import sqrt
 from pathlib import Path
 
 import pytest
 
 from analysis.side_by_side.class_gains import class_gains, difference_of_shares
-from analysis.side_by_side.evaluations import evaluations, share_interval
+from analysis.side_by_side.evaluations import evaluations
+from analysis.stats.shares import wilson_interval
 from tests.analysis.studies import study_of
 
 
@@ -24,17 +24,6 @@ def study_at(path: Path, best: dict | None = None, recalls: dict[str, tuple[floa
     return replace(study_of([{"x": 1}], [[0.5]]), path=path)
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
-    z = 1.959963984540054
-    centre, reach = share + z * z / (2 * n), z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return (centre - reach) / (1 + z * z / n), (centre + reach) / (1 + z * z / n)
-
-
-@pytest.mark.parametrize(("hits", "images"), [(0, 5), (45, 50), (300, 545), (7, 7)])
-def test_the_interval_is_wilsons(hits, images):
-    assert share_interval(hits / images, images) == pytest.approx(wilson(hits / images, images), abs=1e-9)
-
-
 def test_each_model_that_was_evaluated_has_a_row(tmp_path):
     search = {"test_acc": 0.5, "images": 100, "constant_accuracy": 0.3}
     study = study_at(tmp_path / "s", search, {"bird": (0.8, 50)})
@@ -43,7 +32,7 @@ def test_each_model_that_was_evaluated_has_a_row(tmp_path):
     assert table["trial"].tolist() == ["t0001", "t0007"]
     assert table["test_accuracy"].tolist() == [0.5, 0.75]
     assert table["constant_answer"].tolist() == [0.3, 0.2]
-    assert table[["low", "high"]].iloc[1].tolist() == pytest.approx(wilson(0.75, 200))
+    assert table[["low", "high"]].iloc[1].tolist() == pytest.approx(wilson_interval(150, 200))
 
 
 @pytest.mark.parametrize("best", [

@@ -1,11 +1,10 @@
 import pytest
 import torch
-from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 from torch.nn import functional
 
 from inat.config.objective import OBJECTIVES
-from inat.tuning.racing.scores import as_logits, interval_of, value_of, wilson_interval
+from inat.tuning.racing.scores import as_logits, interval_of, value_of
 
 RANDOM = torch.Generator().manual_seed(0)
 LABELS = torch.arange(300) % 3
@@ -19,12 +18,6 @@ def test_the_metrics_are_those_of_scikit_learn():
         "macro_f1": f1_score(true, predicted, average="macro"), "val_loss": log_loss(true, LOGITS.softmax(1).numpy()),
     }  # fmt: skip
     assert {name: value_of(OBJECTIVES[name], LOGITS, LABELS) for name in expected} == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize("hits", [0, 3, 40, 50])
-def test_wilsons_interval_is_that_of_scipy(hits):
-    expected = stats.binomtest(hits, 50).proportion_ci(0.95, method="wilson")
-    assert wilson_interval(hits / 50, 50) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 @pytest.mark.parametrize("metric", sorted(OBJECTIVES))
