@@ -1,5 +1,6 @@
 """Durations as a user writes them, such as "90s", "30m", "2h" or "1.5d"."""
 
+import math
 import re
 from typing import Any
 
@@ -14,6 +15,15 @@ def seconds_of(duration: str | None) -> float | None:
     match = DURATION.fullmatch(duration.strip())
     assert match is not None, "SearchConfig has checked it"
     return float(match[1]) * SECONDS[match[2]]
+
+
+def as_option(seconds: float) -> str:
+    """A duration to type that is no shorter than ``seconds``: whole seconds up to three minutes, then whole minutes.
+
+    >>> as_option(41.2), as_option(1099)
+    ('42s', '19m')
+    """
+    return f"{math.ceil(seconds)}s" if seconds <= 180 else f"{math.ceil(seconds / 60)}m"
 
 
 def duration_errors(config: Any, name: str) -> list[str]:

@@ -104,7 +104,9 @@ def gpu_share_errors(config: Any, name: str) -> list[str]:
     if share is None or not has_type(config, name) or share == 0 or LEAST_GPU_SHARE <= share <= 1:
         return []
     if share < 0:
-        return non_negative_errors(config, name)
+        return [
+            f"{name} must not be negative, got {share:g}; pass 0 for the CPUs, 0.5 for two trials on each GPU, or 1"
+        ]
     if share < 1:
         return [f"{name} {share:g} is too small a share, because each trial needs memory of its own; pass 0.1, or 0"]
     return [f"{name} must be at most 1, got {share:g}: a trial trains on one GPU; pass 1, or 0.5 for two on each GPU"]

@@ -104,7 +104,7 @@ def print_scratch_plan(config: SearchConfig) -> None:
     with console.status("timing networks of the space"):
         cost = estimate_cost(task, splits, progress)
     console.print(f"search  {describe_epochs(config, cost)}")
-    console.print(cost_table(config, cost))
+    console.print_whole(cost_table(config, cost))
     console.print(describe_time(config, cost))
     if "strategy" in task.space:
         console.print("        with every photo through the whole network in every epoch; kept features make it less")

@@ -18,7 +18,7 @@ from inat.tuning.space.presets import space_of
         ({"num_samples": 0}, "num_samples must be positive, got 0"),
         ({"max_epochs": 2, "grace_period": 3}, "grace_period 3 is above max_epochs 2"),
         ({"reduction_factor": 1}, "reduction_factor must be at least 2"),
-        ({"gpus_per_trial": -0.5}, "gpus_per_trial must not be negative"),
+        ({"gpus_per_trial": -0.5}, "gpus_per_trial must not be negative, got -0.5; pass 0 for the CPUs"),
         ({"gpus_per_trial": 1.5}, "gpus_per_trial must be at most 1, got 1.5: a trial trains on one GPU; pass 1"),
         ({"gpus_per_trial": 2.0}, "gpus_per_trial must be at most 1, got 2: a trial trains on one GPU; pass 1"),
         ({"gpus_per_trial": 0.0001}, "gpus_per_trial 0.0001 is too small a share"),

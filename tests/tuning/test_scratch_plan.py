@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -226,7 +227,9 @@ def test_a_plan_of_a_study_with_other_photos_is_refused(photos, tmp_path):
 @pytest.mark.slow
 def test_plan_prints_the_plan_and_runs_nothing(tmp_path):
     command = [sys.executable, str(ROOT / "tune_scratch.py"), "--data", "digits", "--num-samples", "48", "--plan"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    narrow = os.environ | {"COLUMNS": "40"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=narrow, check=True)
+    assert "…" not in done.stdout  # no number of the table is cut off, however narrow the terminal
     assert "48 trials of up to 27 epochs: 1,296 epochs, about 380 with ASHA" in done.stdout
     assert "at epochs 3 and 9" in done.stdout
     assert all(word in done.stdout for word in ("cheap", "median", "expensive", "time ", "disk "))

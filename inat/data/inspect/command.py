@@ -30,7 +30,7 @@ def inspect(command: InspectCommand) -> None:
     console.print(f"page        {command.page}")
     if found.problem:
         raise DataError(found.problem)
-    console.print(f"next        {command.search_command()}")
+    console.print(f"next        {command.search_command()} --time-budget 30m\nor          {command.search_command()}")
 
 
 def _estimate(command: InspectCommand, found: Collected) -> SearchTime:

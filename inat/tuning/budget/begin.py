@@ -37,7 +37,10 @@ def begin(config: SearchConfig, started: float, print_line: PrintLine) -> Beginn
     # The image size is not chosen yet, and the default one may not fit the space.
     classes = len(check_task(config).data.classes)
     photos = look_at_photos(config.data_config())
-    with PlainConsole().status("timing the recipe on this machine"):
+    console = PlainConsole()
+    if not console.is_terminal:
+        print_line("timing  the recipe on this machine")
+    with console.status("timing the recipe on this machine"):
         begun = Begun(seconds_of(config.time_budget) or 0.0, started, loading)
         planned = plan_here(config, photos, classes, begun)
     print_line(describe_plan(planned))

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from analysis.markdown import format_duration
+from inat.config.durations import as_option
 from inat.constants import TIME_PLAN
 from inat.errors import ConfigError, StudyError
 from inat.tuning.budget import rules
@@ -177,9 +179,11 @@ def _without_search(facts: Facts, cost: SizeCost) -> TimePlan:
     epochs = min(rules.most_epochs(facts.images), _epochs(free, cost))
     if epochs < 1:
         least = facts.seconds - free + cost.start + rules.SAFETY * cost.alone
+        given, epoch = format_duration(facts.seconds), format_duration(cost.alone)
         raise ConfigError(
-            f"time_budget {facts.seconds:g} s is too short: an epoch takes {cost.alone:.0f} s on this machine at "
-            f"{cost.image_size} px, and start, test and report come on top; give at least {least + 1:.0f}s"
+            f"time_budget {given} is too short: an epoch takes {epoch} on this machine at {cost.image_size} px, "
+            f"as far as other programs leave it idle, and start, test and report come on top; "
+            f"give at least {as_option(least)}"
         )
     seconds = min(free, cost.start + rules.SPARE * rules.SAFETY * epochs * cost.alone)
     return _plan(facts, cost, epochs, 1, search_seconds=0.0, last_seconds=seconds, last_epochs=epochs)

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from analysis.markdown import format_duration
 from inat.config.backbones import UNFREEZE_ALL
+from inat.config.durations import as_option
 from inat.errors import ConfigError
 from inat.tuning.racing.forecast import most_that_fit
 from inat.tuning.racing.probes import Candidate
@@ -43,7 +44,7 @@ def choose_probes(candidates: Sequence[Candidate], seconds: float, share: float)
         first = ordered[0]
         raise ConfigError(
             f"time_budget {format_duration(seconds)} is too short: features of {first.backbone}, the fastest backbone, "
-            f"take about {format_duration(first.seconds)}; give at least {format_duration(first.seconds / share + 1)}, "
+            f"take about {format_duration(first.seconds)}; give at least {as_option(first.seconds / share)}, "
             "or a smaller --image-size"
         )
     return taken

@@ -44,7 +44,7 @@ def rank(config: FinetuneConfig, csv: Path | None = None) -> None:
         budget = max(budget - (time.monotonic() - started), min(one.seconds for one in candidates))
     probing = probe_all(config, candidates, budget, console.print, skipped)
     console.print()
-    console.print(probe_table(probing.probes, config.objective))
+    console.print_whole(probe_table(probing.probes, config.objective))
     console.print(f"{format_duration(max(1, time.monotonic() - started))} in all. {CAVEAT}")
     if csv is not None:
         try:

@@ -24,7 +24,9 @@ def command(photos, tmp_path):
 def test_it_prints_and_writes_a_page(command, tmp_path, capsys):
     inspect(command())
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith("next        python tune_scratch.py --data ")
+    assert lines[-2].startswith("next        python tune_scratch.py --data ")
+    assert lines[-2].endswith(" --time-budget 30m")
+    assert lines[-1] == lines[-2].replace("next", "or  ", 1).removesuffix(" --time-budget 30m")
     assert f"page        {tmp_path / 'page.html'}" in lines
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
 
