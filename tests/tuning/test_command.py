@@ -85,6 +85,7 @@ def wait_until(condition, what: str, seconds: float = 240) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_worker_goes_on_from_its_checkpoint_and_ctrl_c_says_how_to_continue(tmp_path):
     directory = tmp_path / "my study"
@@ -128,7 +129,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_ctrl_c_says_how_to_cont
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hangup_by_default")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)])
 def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path, image_tree, number):
     # A named pipe would be refused at once; a large image takes a while.
     root, cache = image_tree(), tmp_path / "cache"
