@@ -2,12 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Error, Page, sync_playwright
 
 pytestmark = pytest.mark.slow
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -28,9 +25,9 @@ def browser():
         browser.close()
 
 
-@contextmanager
-def drawn(browser: Browser, folder: Path) -> Iterator[tuple[Page, list[str]]]:
-    """The drawn page, and what its console showed and which requests left the machine since it began to load."""
+@pytest.fixture
+def page(browser, folder):
+    """The drawn page; at the end, asserts that its console stayed empty and no request left the machine."""
     context = browser.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light")
     page, problems = context.new_page(), []
     page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
@@ -38,31 +35,8 @@ def drawn(browser: Browser, folder: Path) -> Iterator[tuple[Page, list[str]]]:
     page.on("request", lambda request: problems.append(request.url) if not local(request.url) else None)
     page.goto(f"file://{folder / 'report.html'}")
     page.wait_for_selector("#selection[data-count]")
-    yield page, problems
-    context.close()
-
-
-@pytest.fixture(scope="module")
-def shared(browser, folder):
-    with drawn(browser, folder) as found:
-        yield found
-
-
-@pytest.fixture
-def page(shared):
-    """The drawn page without a selection, shared because drawing takes seconds; asserts that no problem showed."""
-    page, problems = shared
     yield page
-    if selected(page) != 60:
-        show_all(page)
-    assert problems == []
-
-
-@pytest.fixture
-def own_page(browser, folder):
-    """A page for a test that changes more than the selection; asserts that no problem showed."""
-    with drawn(browser, folder) as (page, problems):
-        yield page
+    context.close()
     assert problems == []
 
 
@@ -72,11 +46,6 @@ def local(url: str) -> bool:
 
 def selected(page: Page) -> int:
     return int(page.locator("#selection").get_attribute("data-count") or -1)
-
-
-def show_all(page: Page) -> None:
-    page.get_by_text("Show all").click()
-    page.wait_for_function("document.getElementById('selection').dataset.count == '60'")
 
 
 def brush(page: Page, axis: int, start: float, end: float) -> None:
@@ -120,7 +89,8 @@ def test_brushing_an_axis_changes_the_selection(page, axis):
     brush(page, axis, 0.04, 0.3)
     page.wait_for_function("Number(document.getElementById('selection').dataset.count) < 60")
     assert 0 < selected(page) < 60
-    show_all(page)
+    page.get_by_text("Show all").click()
+    page.wait_for_function("document.getElementById('selection').dataset.count == '60'")
 
 
 def test_a_selection_has_exactly_the_trials_of_a_value_and_highlights_them_elsewhere(page, study):
@@ -138,8 +108,7 @@ def test_a_selection_has_exactly_the_trials_of_a_value_and_highlights_them_elsew
     assert marked == len(wanted)
 
 
-def test_the_dark_theme_changes_colours_and_keeps_the_selection(own_page):
-    page = own_page
+def test_the_dark_theme_changes_colours_and_keeps_the_selection(page):
     brush(page, 0, 0.04, 0.3)
     page.wait_for_function("Number(document.getElementById('selection').dataset.count) < 60")
     before, light = selected(page), page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -158,8 +127,7 @@ def test_the_systems_dark_theme_is_followed(browser, folder):
     page.close()
 
 
-def test_print_shows_static_figures_on_white(own_page):
-    page = own_page
+def test_print_shows_static_figures_on_white(page):
     page.locator("#theme").click()
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
