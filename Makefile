@@ -5,7 +5,7 @@ BIN := .venv/bin
 OLDEST := .venv-oldest/bin
 UV_VERSION := 0.13.9
 
-.PHONY: setup search test test-long test-gpu test-slurm test-docs test-fast test-oldest test-cluster lint format docs wheel lock
+.PHONY: setup search compiled test test-long test-gpu test-slurm test-docs test-fast test-oldest test-cluster lint format docs wheel lock
 
 setup: .venv/.installed
 
@@ -25,16 +25,24 @@ setup: .venv/.installed
 search: setup
 	$(BIN)/python tune_scratch.py --data digits --num-samples 48
 
+# Bytecode, for the hundreds of processes that the tests start: where Python may not write it, each would compile inat.
+compiled: setup
+	$(BIN)/python -m compileall -q inat analysis
+
+# The threads of OpenMP wait for each other in a loop: where two processes of pytest share two cores, that takes several times
+# the processor time of the work itself.
+ONE_THREAD := OMP_NUM_THREADS=1
+
 # The tests on a real Slurm wait minutes for its pauses: `make test-slurm` runs them.
 SLURM_TESTS := tests/clusters/test_slurm.py
 
-test: setup
-	$(BIN)/python -m pytest -n 2 -m "not long" $(addprefix --ignore ,$(SLURM_TESTS))
+test: compiled
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not long" $(addprefix --ignore ,$(SLURM_TESTS))
 
 # Ten kills at random moments, the notebook in an environment of its own, 41 of timm's models, and searches from end to end:
 # minutes each.
-test-long: setup
-	$(BIN)/python -m pytest -n 2 -m long
+test-long: compiled
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m long
 
 # On a machine with a CUDA GPU; elsewhere they are skipped.
 test-gpu: setup
@@ -44,19 +52,19 @@ test-gpu: setup
 test-slurm: setup
 	$(BIN)/python -m pytest $(SLURM_TESTS)
 
-# The recipes of docs/extending.md and the commands that the docs show; `make test` includes them.
+# The recipes of docs/extending.md and the commands that the docs show; `make test` includes all but the long ones.
 DOCS_TESTS := tests/recipes tests/docs/test_commands.py tests/docs/test_site.py
 
-test-docs: setup
-	$(BIN)/python -m pytest -n 2 $(DOCS_TESTS)
+test-docs: compiled
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 $(DOCS_TESTS)
 
-test-fast: setup
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+test-fast: compiled
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not slow"
 
 # The suite with the oldest supported version of each dependency, in an environment of its own; without the tests of the
 # docs, whose shown outputs are those of the newest versions.
 test-oldest: .venv-oldest/.installed
-	$(OLDEST)/python -m pytest -n 2 -m "not long" $(addprefix --ignore ,$(DOCS_TESTS) $(SLURM_TESTS))
+	$(ONE_THREAD) $(OLDEST)/python -m pytest -n 2 -m "not long" $(addprefix --ignore ,$(DOCS_TESTS) $(SLURM_TESTS))
 
 # Needs root on Linux, openssh-server, rsync, iproute2, curl and nftables (tests/cluster_lab/README.md); fails without them.
 test-cluster: setup

@@ -102,7 +102,7 @@ def test_a_column_without_any_value(column, curves):
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(count=st.integers(1, 9), trials=cells, rows=gaps, curves=st.booleans())
 def test_no_section_of_a_report_fails_with_any_value_missing(tmp_path_factory, count, trials, rows, curves):
     study = with_gaps(whole_study(count), trials, rows)

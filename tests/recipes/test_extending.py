@@ -84,12 +84,50 @@ def test_add_a_backbone(project):
     assert re.search(r"[1-9]\d* passed", printed)
 
 
-def test_add_a_hyperparameter(project):
+def add_a_hyperparameter(project: Path) -> str:
     text = recipe("Add a hyperparameter")
     touched = apply(text, project)
     assert touched == {"inat/config/optim.py", "inat/config/trial.py", "inat/models/classifier.py",
                        "inat/data/datamodule.py", "inat/tuning/space/presets.py"}  # fmt: skip
-    run(text, project)
+    return text
+
+
+TRAIN_WITH_BOTH = """
+from inat.config.search import SearchConfig
+from inat.config.trial import TrialConfig
+from inat.training.fit import fit
+from inat.tuning.space.presets import space_of
+from tests.conftest import Rows
+
+space = space_of(SearchConfig(data="digits", space="full"))
+params = {
+    "data": "digits", "image_size": 16, "first_layer_filters": 8, "filter_org": 1, "conv_layers": 2,
+    "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32, "learning_rate": 1e-3,
+    "batch_size": 64, "max_epochs": 1, "use_augmentation": True,
+}
+
+def loss(**changes):
+    keeper = Rows()
+    fit(TrialConfig.from_params(params | changes), [keeper])
+    return keeper.rows[0]["train_loss"]
+
+losses = {loss(), loss(adam_epsilon=1e-3), loss(vertical_flip=True)}
+print(len(losses), space["adam_epsilon"].lower, space["adam_epsilon"].upper, space["vertical_flip"].categories)
+"""
+
+
+def test_an_added_hyperparameter_is_in_the_space_and_changes_a_training(project):
+    add_a_hyperparameter(project)
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    done = subprocess.run([sys.executable, "-c", TRAIN_WITH_BOTH], capture_output=True, text=True, timeout=400,
+                          check=False, cwd=project, env=environment)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "3 1e-08 0.001 [True, False]"
+
+
+@pytest.mark.long
+def test_add_a_hyperparameter(project):
+    run(add_a_hyperparameter(project), project)
     study = load_study(project / "results" / "try")
     assert set(study.trials["state"]) <= {"completed", "stopped"}
     assert study.trials["adam_epsilon"].between(1e-8, 1e-3).all()

@@ -1,21 +1,21 @@
 """`inat study check` on studies that are damaged in every way it knows."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from inat.cli import run_command
 from inat.constants import BEST_CKPT, LAST_CKPT
 from inat.errors import StudyError
+from inat.study.__main__ import StudyCommand, run
 from inat.study.journal import Journal
 from inat.study.study import Study
 from inat.study_check.command import check_study, describe_state
 from inat.tuning.best import write_best
 from tests.helpers import run_epochs
-from tests.paths import ROOT
 
 
 def save_best(path: Path, params: dict, epoch: int, best: float) -> None:
@@ -206,14 +206,17 @@ def test_a_running_study_is_not_repaired(study):
     assert check_study(study.directory, False, print) == (0, 0)
 
 
-def test_the_command_ends_with_1_if_something_is_wrong(directory):
+def test_the_command_ends_with_1_if_something_is_wrong(directory, monkeypatch, capsys):
     truncate(directory / BEST_CKPT)
-    command = [sys.executable, "-m", "inat.study", "check", str(directory)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.splitlines()[-1] == f"1 problem; mend with: inat study check {directory} --repair"
-    done = subprocess.run([*command, "--repair"], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "all problems are mended")
+    monkeypatch.setattr(sys, "argv", ["inat.study", "check", str(directory)])
+    with pytest.raises(SystemExit) as ended:
+        run_command(StudyCommand, run)
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.err) == (1, "")
+    assert printed.out.splitlines()[-1] == f"1 problem; mend with: inat study check {directory} --repair"
+    sys.argv.append("--repair")
+    run_command(StudyCommand, run)
+    assert capsys.readouterr().out.splitlines()[-1] == "all problems are mended"
 
 
 def test_a_file_that_leads_out_of_the_study_is_refused_before_anything_is_read(directory, tmp_path):

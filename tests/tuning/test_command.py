@@ -28,36 +28,6 @@ from tests.paths import ROOT
 
 
 @pytest.mark.slow
-def test_one_command_searches_trains_and_tests(tmp_path):
-    options = ["--data", "digits", "--image-size", "16", "--num-samples", "3", "--max-epochs", "3", "--patience", "2",
-               "--storage-path", str(tmp_path), "--name", "study", "--wandb", "offline"]  # fmt: skip
-    done = subprocess.run([sys.executable, str(ROOT / "tune_scratch.py"), *options], capture_output=True, text=True,
-                          timeout=240, check=False, cwd=tmp_path)  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    lines = done.stdout.splitlines()
-    assert sum(line.startswith("[") for line in lines) == 3
-    assert len(lines) < 20
-    study = load_study(tmp_path / "study")
-    assert len(study.trials) == 3
-    best = json.loads((tmp_path / "study" / "best.json").read_text())
-    assert best["best_val_acc"] == study.trials["best_val_acc"].max()
-    assert f"{best['test']['test_acc']:.4f} on 360 held-out images" in done.stdout
-    assert lines[-1] == f"report  {tmp_path / 'study' / 'report.html'}"
-    assert f"{best['test']['test_acc']:.4f}" in (tmp_path / "study" / "report.html").read_text()
-    weights = tmp_path / "study" / "best.ckpt"
-    assert evaluate(weights, "val")["val_acc"] == pytest.approx(best["best_val_acc"], abs=1e-6)
-    runs = list((tmp_path / "study" / "wandb").glob("offline-run-*/*.wandb"))
-    assert len(runs) == 3
-    content = b"".join(path.read_bytes() for path in runs)
-    for name in study.trials["name"]:
-        assert name.encode() in content
-    assert b"val_acc" in content
-    assert {path.name for path in tmp_path.iterdir()} == {"study"}
-    assert os.environ.get("WANDB_API_KEY", "no key at all").encode() not in content
-
-
-@pytest.mark.slow
 @pytest.mark.long
 def test_a_search_with_folds_says_mean_and_error_and_its_files_can_be_used(tmp_path):
     options = ["--data", "digits", "--image-size", "16", "--num-samples", "3", "--max-epochs", "2", "--folds", "3",
@@ -115,6 +85,7 @@ def wait_until(condition, what: str, seconds: float = 240) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_worker_goes_on_from_its_checkpoint_and_ctrl_c_says_how_to_continue(tmp_path):
     directory = tmp_path / "my study"
@@ -158,7 +129,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_and_ctrl_c_says_how_to_cont
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hangup_by_default")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)])
 def test_a_signal_while_photos_are_decoded_leaves_nothing_behind(tmp_path, image_tree, number):
     # A named pipe would be refused at once; a large image takes a while.
     root, cache = image_tree(), tmp_path / "cache"

@@ -1,4 +1,3 @@
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -6,6 +5,7 @@ import numpy as np
 import pytest
 from ray import tune
 
+from inat import tune_finetune
 from inat.config.finetune import FinetuneConfig
 from inat.data.splits import Split, Splits
 from inat.tuning import cost_estimate, search
@@ -15,7 +15,6 @@ from inat.tuning.progress import progress_of
 from inat.tuning.space.grid import grid_of
 from inat.tuning.task import check_task
 from inat.tuning.trial_cost import ImageCounts, TrialCost, fitting_cost, trial_cost
-from tests.paths import ROOT
 
 
 @pytest.fixture
@@ -112,16 +111,18 @@ def test_durations_are_written_for_people(seconds, text):
     assert cost_estimate.format_seconds(seconds) == text
 
 
-def test_plan_prints_the_plan_and_runs_nothing(tmp_path):
+def test_plan_prints_the_plan_and_runs_nothing(tmp_path, monkeypatch, capsys):
     options = ["--data", "digits", "--backbones", "mobilenet_v2", "--image-size", "32", "--plan",
                "--grid", "published"]  # fmt: skip
-    command = [sys.executable, str(ROOT / "tune_finetune.py"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert "100 trials" in done.stdout
-    assert "freeze_partial k=3" in done.stdout
-    assert "about" in done.stdout
-    assert " trained " in done.stdout
-    assert max(len(line) for line in done.stdout.splitlines() if "freeze" in line) <= 80
+    monkeypatch.setattr(sys, "argv", ["tune_finetune.py", *options])
+    monkeypatch.chdir(tmp_path)
+    tune_finetune.main()
+    printed = capsys.readouterr().out
+    assert "100 trials" in printed
+    assert "freeze_partial k=3" in printed
+    assert "about" in printed
+    assert " trained " in printed
+    assert max(len(line) for line in printed.splitlines() if "freeze" in line) <= 80
     assert not list(tmp_path.iterdir())
 
 

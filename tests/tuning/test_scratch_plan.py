@@ -1,10 +1,9 @@
-import os
-import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
+from inat import tune_scratch
 from inat.config.search import SearchConfig
 from inat.data.splits import assignment, load_splits
 from inat.errors import ConfigError, DataError, StudyError
@@ -14,7 +13,6 @@ from inat.tuning.network_timing import NetworkSpeed
 from inat.tuning.progress import progress_of
 from inat.tuning.task import check_task
 from tests.conftest import write_image
-from tests.paths import ROOT
 
 
 @pytest.fixture
@@ -225,12 +223,15 @@ def test_a_plan_of_a_study_with_other_photos_is_refused(photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_plan_prints_the_plan_and_runs_nothing(tmp_path):
-    command = [sys.executable, str(ROOT / "tune_scratch.py"), "--data", "digits", "--num-samples", "48", "--plan"]
-    narrow = os.environ | {"COLUMNS": "40"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=narrow, check=True)
-    assert "…" not in done.stdout  # no number of the table is cut off, however narrow the terminal
-    assert "48 trials of up to 27 epochs: 1,296 epochs, about 380 with ASHA" in done.stdout
-    assert "at epochs 3 and 9" in done.stdout
-    assert all(word in done.stdout for word in ("cheap", "median", "expensive", "time ", "disk "))
+def test_plan_prints_the_plan_and_runs_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scratch_plan, "SECONDS", 2.0)
+    monkeypatch.setattr(sys, "argv", ["tune_scratch.py", "--data", "digits", "--num-samples", "48", "--plan"])
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.chdir(tmp_path)
+    tune_scratch.main()
+    printed = capsys.readouterr().out
+    assert "…" not in printed  # no number of the table is cut off, however narrow the terminal
+    assert "48 trials of up to 27 epochs: 1,296 epochs, about 380 with ASHA" in printed
+    assert "at epochs 3 and 9" in printed
+    assert all(word in printed for word in ("cheap", "median", "expensive", "time ", "disk "))
     assert not list(tmp_path.iterdir())

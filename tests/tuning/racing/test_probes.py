@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,22 +14,41 @@ from inat.data import disk
 from inat.data.splits import load_splits
 from inat.errors import ConfigError, DataError
 from inat.rank import RankCommand
-from inat.tuning.racing.probes import check_classes, probe, probe_config, probe_weights, time_candidate
+from inat.tuning.racing.probes import (
+    Candidate,
+    Probe,
+    check_classes,
+    probe,
+    probe_config,
+    probe_weights,
+    time_candidate,
+)
 from tests.paths import ROOT
 
 
-@pytest.fixture
-def config(tmp_path) -> FinetuneConfig:
+def with_cache(folder: Path) -> FinetuneConfig:
     return FinetuneConfig(
-        data="digits", image_size=16, backbones=("mobilenet_v2",), weights="none", cache_dir=tmp_path / "cache",
+        data="digits", image_size=16, backbones=("mobilenet_v2",), weights="none", cache_dir=folder / "cache",
         precision="32-true",
     )  # fmt: skip
 
 
-def test_a_probe_computes_features_once_and_repeats_its_values(config):
+@pytest.fixture
+def config(tmp_path) -> FinetuneConfig:
+    return with_cache(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory) -> tuple[FinetuneConfig, Candidate, Probe]:
+    """A search whose cache was empty, its backbone as it was timed then, and the first probe."""
+    config = with_cache(tmp_path_factory.mktemp("probed"))
     candidate = time_candidate(config, "mobilenet_v2")
+    return config, candidate, probe(config, candidate)
+
+
+def test_a_probe_computes_features_once_and_repeats_its_values(probed):
+    config, candidate, first = probed
     assert candidate.seconds > 0
-    first = probe(config, candidate)
     assert time_candidate(config, "mobilenet_v2").seconds == 0  # nothing is left to compute
     again = probe(config, candidate)
     assert first.feature_seconds is not None
@@ -40,9 +60,8 @@ def test_a_probe_computes_features_once_and_repeats_its_values(config):
 
 
 @pytest.mark.slow
-def test_the_probe_follows_metric_and_class_weights(config):
-    candidate = time_candidate(config, "mobilenet_v2")
-    plain = probe(config, candidate)
+def test_the_probe_follows_metric_and_class_weights(probed):
+    config, candidate, plain = probed
     loss = probe(replace(config, metric="val_loss"), candidate)
     assert loss.linear_probe != plain.linear_probe
     assert loss.probe_low < loss.linear_probe < loss.probe_high

@@ -5,6 +5,7 @@ import gc
 import time
 import warnings
 import weakref
+from typing import Any
 
 import pytest
 import torch
@@ -154,11 +155,26 @@ def without_times(rows: list[dict]) -> list[dict]:
     return [{k: v for k, v in row.items() if k not in times} for row in rows]
 
 
+@pytest.fixture(scope="module")
+def uninterrupted() -> dict[str, Any]:
+    """The rows of a trial with folds and the epoch of its best.ckpt, which the first test that needs them finds."""
+    return {}
+
+
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("stop_at", [2, 3, 5, 6, 8])
-def test_a_worker_killed_in_any_fold_goes_on_there_and_the_history_has_no_gap(trial, monkeypatch, tmp_path, stop_at):
+def test_a_worker_killed_in_any_fold_goes_on_there_and_the_history_has_no_gap(
+    trial, monkeypatch, tmp_path, uninterrupted, stop_at
+):
     folds = {"folds": 3, "max_epochs": 3, "rungs": [2], "study_dir": str(tmp_path / "killed")}
-    whole = without_times(trial(**folds | {"study_dir": str(tmp_path)}).rows)
+
+    def kept(name: str) -> int:
+        return checkpoint_row(tmp_path / name / "checkpoints/t0007/best.ckpt")["epoch"]
+
+    if not uninterrupted:
+        uninterrupted["rows"] = without_times(trial(**folds | {"study_dir": str(tmp_path / "whole")}).rows)
+        uninterrupted["kept"] = kept("whole")
+    whole = uninterrupted["rows"]
     assert [row["epoch"] for row in whole] == list(range(1, 10))
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
@@ -174,8 +190,7 @@ def test_a_worker_killed_in_any_fold_goes_on_there_and_the_history_has_no_gap(tr
         trial(stop_at=stop_at, **folds | {"study_dir": str(tmp_path / "cut")})
     third = without_times(trial(**folds | {"study_dir": str(tmp_path / "cut")}).rows)
     assert third == whole
-    kept = [checkpoint_row(tmp_path / name / "checkpoints/t0007/best.ckpt")["epoch"] for name in ("", "killed", "cut")]
-    assert kept[0] == kept[1] == kept[2]
+    assert uninterrupted["kept"] == kept("killed") == kept("cut")
 
 
 def test_a_trial_with_folds_reports_at_the_rungs_of_the_first_and_at_the_end_of_each(trial):
