@@ -81,5 +81,5 @@ def _items(table: pd.DataFrame, unit: str) -> list[Item]:
     if table["effect"].notna().any():
         alt = f"Effects of the takeaways with 95 % intervals: {verdict_counts(table)}."
         caption = "Effect of each claim with its 95 % interval; effects above 0 support the claim."
-        items.append(ReportFigure("claims", alt, plot_claims(table), caption))
+        items.append(ReportFigure("claims", "Effect of each claim", alt, plot_claims(table), caption))
     return [*items, Table("claims", "Claims and verdicts", table)]

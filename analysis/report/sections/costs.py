@@ -41,7 +41,14 @@ def _progress_items(study: StudyData) -> list[Item]:
     caption = progress_caption(progress)
     return [
         progress_finding(study, progress),
-        ReportFigure("progress", alt, figure, caption, interactive_progress(progress, label)),
+        ReportFigure(
+            "progress",
+            "Best result against the time of the search",
+            alt,
+            figure,
+            caption,
+            interactive_progress(progress, label),
+        ),
     ]
 
 
@@ -95,7 +102,8 @@ def _cost_items(study: StudyData, sample: Sample | None) -> list[Item]:
     panels = panels_of(points, study.unit)
     alt = f"Results against costs, one dot per trial, with the Pareto front: {'; '.join(p.axis for p in panels)}."
     figure = ReportFigure(
-        "costs", alt, plot_costs(points, None, name, study.unit)[0], cost_caption(points, study.unit),
+        "costs", "Result against cost", alt,
+        plot_costs(points, None, name, study.unit)[0], cost_caption(points, study.unit),
         interactive_costs(points, name, study.unit),
     )  # fmt: skip
     return [cost_finding(study, points), figure, *_front_tables(study, points)]

@@ -100,5 +100,11 @@ def _figure(table: pd.DataFrame, results: BudgetResults) -> list[Item]:
     figure = plot_effects(drawn, None, results.metric_name, 1, "the recipe's value (above 0: better)")
     alt = f"Gains of {int(adjusted.notna().sum())} values over the recipe's, with 95 % intervals."
     return [
-        ReportFigure("knobs", alt, figure, "Gain of each value over the recipe's with its 95 % interval; n: trials.")
+        ReportFigure(
+            "knobs",
+            "Gain of each value over the recipe's",
+            alt,
+            figure,
+            "Gain of each value over the recipe's with its 95 % interval; n: trials.",
+        )
     ]
