@@ -44,7 +44,7 @@ def claims_finding(table: pd.DataFrame) -> str:
     untestable = f" ({counts[NOT_TESTABLE]} not testable)" if counts[NOT_TESTABLE] else ""
     some = "the ten takeaways published for nature_12K"
     if len(table) < PUBLISHED:
-        some = f"{counted(len(table), 'takeaway')} published for nature_12K that it can be asked about"
+        some = f"{counted(len(table), 'takeaway')} published for nature_12K about its hyperparameters"
     return (
         f"Of {some}, this study supports {counts[SUPPORTED]}, contradicts "
         f"{counts[CONTRADICTED]} and leaves {counts[UNDECIDED]} undecided{untestable}."

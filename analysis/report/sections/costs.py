@@ -132,18 +132,18 @@ def cost_finding(study: StudyData, points: pd.DataFrame) -> str:
 
 def cost_caption(points: pd.DataFrame, unit: str) -> str:
     """What each panel compares, and why some trials are not on the front."""
-    text = "Whole trainings: each ran to its end, by itself or by its patience, with the cost and result of all of it."
+    text = "Whole trainings: trials that ended by themselves, at the last epoch or by their patience."
     if points["left_out"].eq(STOPPED_EARLY).any():
         text += (
-            " Trials that were stopped early (grey rings) are not on that front: they cost little because they were "
-            "cut short, and their results are not what their configurations reach."
+            " Trials that were stopped early (grey rings) are not on that front: they are cheap because they were "
+            "stopped, and might have improved."
         )
     within = points[~points["compared"].eq(WHOLE)]
     if len(within):
         budget = counted(within["epochs"].iloc[0], unit)
         text += (
-            f" Within {budget}: all trials, stopped later or not, with the cost and the best result of their first "
-            f"{first_words(within, unit)} only; the best early is not always the best at the end."
+            f" Within {budget}: all trials, with the cost and the best result of their first "
+            f"{first_words(within, unit)}; the best trial by then is not always the best at the end."
         )
     if points["left_out"].eq(NO_BETTER).any():
         text += " Trials no better than a constant answer, which costs nothing, are on no front."
