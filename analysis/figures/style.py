@@ -26,7 +26,7 @@ PAGE_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", P
 BLUE, ORANGE, GREEN, RED, GREY = "#2b7fb8", "#d9730d", "#1a9b74", "#cf4a3c", "#8d96a0"
 STATE_COLOURS = {"completed": BLUE, "stopped": GREY, "failed": RED, "running": GREEN}
 # Good trials stand out from the background most: on white they are dark and warm, on black bright and warm.
-DARK_SCALE = ((0.0, "#3c4853"), (0.45, "#2f6f96"), (0.75, "#4fa3d8"), (0.92, "#f09a45"), (1.0, "#ffb870"))
+DARK_SCALE = ((0.0, "#4d5b67"), (0.45, "#2f6f96"), (0.75, "#4fa3d8"), (0.92, "#f09a45"), (1.0, "#ffb870"))
 SCALE = ((0.0, "#b9c7d3"), (0.45, "#5fa3c7"), (0.75, "#2b7fb8"), (0.92, "#d9730d"), (1.0, "#c2410c"))
 
 # Background of cells with numbers: transparent, so that low values are near the page's colour, light or dark.

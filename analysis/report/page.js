@@ -51,6 +51,7 @@
     for (const [x, y, number] of places) {
       const top = 1 - (number - 1) / count;
       copy[x].domain = [0, 1];
+      if (copy[x].title) copy[x].title.standoff = 4;  // or it would lie on the title of the next panel
       copy[y].domain = [top - 0.72 / count, top];
       const title = (copy.annotations || [])[number - 1];
       if (title) Object.assign(title, { x: 0.5, y: top });

@@ -180,7 +180,7 @@ def test_the_dark_page_has_colours_of_its_own_for_trials(page):
     scale = "document.getElementById('plot-parallel').data[0].line.colorscale[0][1]"
     light = page.evaluate(scale)
     page.locator("#theme").click()
-    assert (light, page.evaluate(scale)) == ("#b9c7d3", "#3c4853")
+    assert (light, page.evaluate(scale)) == ("#b9c7d3", "#4d5b67")
 
 
 def test_every_figure_has_a_title(page):
