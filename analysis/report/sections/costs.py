@@ -142,7 +142,7 @@ def cost_caption(points: pd.DataFrame, unit: str) -> str:
     if len(within):
         budget = counted(within["epochs"].iloc[0], unit)
         text += (
-            f" Within {budget}: all trials, with the cost and the best result of their first "
+            f" Within {budget}: all trials, stopped later or not, with the cost and the best result of their first "
             f"{first_words(within, unit)}; the best trial by then is not always the best at the end."
         )
     if points["left_out"].eq(NO_BETTER).any():

@@ -125,7 +125,7 @@ def describe_best(study: Study) -> str:
     """The best value so far, with its trial and epoch while that trial runs; "-" before the first epoch."""
     best, objective = best_so_far(study), study.objective
     name = "best" if objective is ACCURACY else f"best {objective.short}"
-    if best is None:
+    if best is None or best.best_value is None:
         return f"{name} -"
     where = f" ({best.trial_id}, epoch {best.epochs})" if best.state == RUNNING else ""
     return f"{name} {best.best_value:.4f}{where}"

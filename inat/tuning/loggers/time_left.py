@@ -61,4 +61,5 @@ def expected_steps(step: int, rungs: Rungs, shares: Sequence[float], length: flo
 
 
 def _step(trial: Trial, rungs: Rungs) -> int:
-    return step_of(trial.history[-1], rungs.max_epochs) if trial.history else 0
+    last = trial.history[-1:]  # in one step, because another thread may shorten it
+    return step_of(last[0], rungs.max_epochs) if last else 0
