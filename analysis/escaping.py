@@ -19,6 +19,7 @@ _SUSPECT = re.compile(r"[^ -~]")
 
 _MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")  # in "a < b" it begins nothing, and stays readable on a terminal
 _LINK = re.compile(r":(?=//)|(?<=www)\.|@(?=\w)", re.IGNORECASE)
 # What begins a heading, list, quotation, rule or code block at the start of a line.
 _BLOCK = re.compile(r"^(?=#|>|[-+](?:\s|$)|[-\s]+$|=+$)|^(\d{1,9})(?=[.)](?:\s|$))")
@@ -56,7 +57,7 @@ def escape_markdown(value: object) -> str:
     line = printable(" ".join(str(value).split()))
     for pattern, escape in ((_MARKUP, r"\\\g<0>"), (_ENTITY, "&amp;"), (_LINK, r"\\\g<0>")):
         line = pattern.sub(escape, line)
-    return line.replace("<", "&lt;")
+    return _TAG.sub("&lt;", line)
 
 
 def escape_markdown_line(value: object) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.escaping import csv_rows, escape_markdown
+from analysis.escaping import csv_rows, escape_markdown, printable
 from analysis.stats.encode import is_number, label_of
 
 SETTING_LENGTH = 6  # characters of a number that was set, such as 0.0001, rather than measured
@@ -53,6 +53,24 @@ def markdown_table(table: pd.DataFrame) -> str:
         return "none"
     text = as_text_table(table).map(escape_markdown).rename(columns=escape_markdown)
     return str(text.to_markdown(index=False, missingval="-", disable_numparse=True))
+
+
+def terminal_table(table: pd.DataFrame) -> str:
+    r"""Format a table as ``markdown_table`` does for a terminal, which shows names as they are, without escapes.
+
+    >>> print(terminal_table(pd.DataFrame({"claim": ["batch_norm=True < *x*"]})))
+    | claim                 |
+    |:----------------------|
+    | batch_norm=True < *x* |
+    """
+    if not len(table):
+        return "none"
+    text = as_text_table(table).map(_one_line).rename(columns=_one_line)
+    return str(text.to_markdown(index=False, missingval="-", disable_numparse=True))
+
+
+def _one_line(value: object) -> str:
+    return printable(" ".join(str(value).split()))
 
 
 def csv_text(table: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.comparable import mask_infinite
 from analysis.escaping import escape_markdown
-from analysis.markdown import csv_text, markdown_table
+from analysis.markdown import csv_text, terminal_table
 from analysis.nothing_to_compare import no_result
 from analysis.schema import BEST_VAL_ACC, CONSTANT_ACC, FAILED, STATE, TEST, TRIAL_ID
 from analysis.side_by_side.evaluations import read_best_json, tested
@@ -46,7 +46,7 @@ def show(
         console.print(above)
     for title, table in tables.items():
         note = f"\n{notes[title]}" if title in notes else ""
-        console.print(f"\n{title}{note}\n\n{markdown_table(table)}")
+        console.print(f"\n{title}{note}\n\n{terminal_table(table)}")
     if csv and not any(map(len, tables.values())):
         console.print(f"\nThere is no table, so {csv} is not written")
     elif csv:

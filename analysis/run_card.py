@@ -9,6 +9,7 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 STARTED_AS = "__started_as__"  # global of __main__: what the user typed, if that is not the module's name
@@ -25,7 +26,17 @@ def program() -> str:
     if started_as:
         return started_as
     spec = getattr(main, "__spec__", None)
-    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else shlex.join(["python", sys.argv[0]])
+    return (
+        f"python -m {spec.name.removesuffix('.__main__')}" if spec else shlex.join(["python", _shortest(sys.argv[0])])
+    )
+
+
+def _shortest(script: str) -> str:
+    """The path of a script from here, if it is below the working directory and that is shorter."""
+    try:
+        return str(Path(script).relative_to(Path.cwd()))
+    except (ValueError, OSError):  # elsewhere, or the working directory is gone
+        return script
 
 
 def run_card(docstring: str) -> str:

@@ -1,6 +1,7 @@
 """Load a study into pandas, whichever tool wrote it."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ from analysis.readers.study_dir import is_study_dir, read_study_dir
 from analysis.readers.wandb_csv import is_wandb_csv, read_wandb_csv
 from analysis.schema import BEST_VAL_ACC, EPOCH, HISTORY_CSV, STUDY_JSON, TRIALS_CSV
 from analysis.wording import counted, unit_of
+
+# In a notebook without ipywidgets, tqdm says so in red as soon as Optuna is imported; nothing here draws such a bar.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 LOWER_IS_BETTER = re.compile(r"loss|error|perplexity|(^|[^a-z])(mse|rmse|mae|err)([^a-z]|$)", re.IGNORECASE)
 READ_ERROR_COLUMNS = ["place", "reason"]

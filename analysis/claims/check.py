@@ -20,7 +20,7 @@ from analysis.claims.grammar import Claim, ClaimError, Condition, read_claims
 from analysis.claims.loss_stability import UNSTEADY, sample_with_loss_stability
 from analysis.comparable import ACCURACY, Sample, sample_at
 from analysis.schema import VAL_LOSS
-from analysis.stats.encode import label_of, order_labels
+from analysis.stats.encode import label_of, order_labels, varying_parameters
 from analysis.stats.regression import UNKNOWN_EFFECT, Effect, adjusted_effect, welch_effect
 from analysis.stats.resampling import CONFIDENCE, MIN_VALUES, holm
 from analysis.study import StudyData
@@ -104,7 +104,7 @@ def verdict_counts(table: pd.DataFrame) -> str:
 
 
 def published_takeaways(study: StudyData) -> list[Claim]:
-    """The takeaways published for nature_12K that are about hyperparameters of the study, at most PUBLISHED.
+    """The takeaways published for nature_12K that are about hyperparameters that vary in the study, at most PUBLISHED.
 
     They are in the values of the full or the small space, whichever the study has. The one about the stability of the
     validation loss, which is no hyperparameter, needs that loss and another takeaway that is about the study.
@@ -114,9 +114,10 @@ def published_takeaways(study: StudyData) -> list[Claim]:
     """
     files = [read_claims(TAKEAWAYS / name) for name in ("nature_12k.txt", "nature_12k_small.txt")]
     claims = min(files, key=lambda claims: sum(_untried_conditions(claim, study.trials) for claim in claims))
-    about = [claim for claim in claims if {c.name for c in (*claim.group, *claim.rival)} <= set(study.parameters)]
+    varying = set(varying_parameters(study.trials, study.parameters))
+    about = [claim for claim in claims if {c.name for c in (*claim.group, *claim.rival)} <= varying]
     extra = {UNSTEADY} if about and study.history[VAL_LOSS].notna().any() else set()
-    known = {*study.parameters, *extra}
+    known = {*varying, *extra}
     return [claim for claim in claims if {c.name for c in (*claim.group, *claim.rival)} <= known]
 
 
@@ -124,18 +125,18 @@ def left_out_takeaways(study: StudyData) -> str:
     """One sentence on the published takeaways that are about other hyperparameters; empty if there are none.
 
     >>> left_out_takeaways(study)
-    '3 of the ten claims published for nature_12K are left out: this study does not have their hyperparameters.'
+    '3 of the ten claims published for nature_12K are left out: their hyperparameters do not vary in this study.'
     """
     missing = PUBLISHED - len(published_takeaways(study))
     if missing == PUBLISHED:
         return (
-            "None of the ten claims published for nature_12K is about the hyperparameters of this study; pass claims "
-            'such as "a=1 > a=2".'
+            "None of the ten claims published for nature_12K is about the hyperparameters that vary in this study; "
+            'pass claims such as "a=1 > a=2".'
         )
     verb = "is" if missing == 1 else "are"
     whose = "its" if missing == 1 else "their"
     left_out = f"{missing} of the ten claims published for nature_12K {verb} left out"
-    return f"{left_out}: this study does not have {whose} hyperparameters." if missing else ""
+    return f"{left_out}: {whose} hyperparameters do not vary in this study." if missing else ""
 
 
 def _untried_conditions(claim: Claim, trials: pd.DataFrame) -> int:

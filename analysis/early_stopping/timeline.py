@@ -39,8 +39,9 @@ def utilisation(study: StudyData, parts: int = PARTS) -> pd.DataFrame:
     """How many trials trained at the same time in each part of the search, and which share of the slots that is.
 
     A trial is assumed to train from its creation, without breaks, for its seconds of training. Waiting, starting and
-    saving therefore count as idle, and a trial that waited for a slot is placed too early. ``slots``:
-    ``max_concurrent`` of the search's configuration, or else the busiest part. Empty if the times are unknown.
+    saving therefore count as idle, and a trial that waited for a slot is placed too early, beside the trial that it
+    waited for; ``busy`` is therefore at most ``slots``: ``max_concurrent`` of the search's configuration, or else the
+    busiest part. Empty if the times are unknown.
 
     >>> utilisation(study, parts=3)["busy"].round(1).tolist()
     [8.8, 12.0, 7.6]
@@ -56,9 +57,8 @@ def utilisation(study: StudyData, parts: int = PARTS) -> pd.DataFrame:
     busy = busy_between(begin, end, edges)
     config = study.info.get("config") or {}
     slots = int(config.get("max_concurrent") or max(round(busy.max()), 1))
-    rows = zip(
-        range(1, parts + 1), edges[:-1], edges[1:], busy, [slots] * parts, np.minimum(busy / slots, 1.0), strict=True
-    )
+    busy = np.minimum(busy, slots)
+    rows = zip(range(1, parts + 1), edges[:-1], edges[1:], busy, [slots] * parts, busy / slots, strict=True)
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -63,7 +63,7 @@ def time_axis(points: pd.DataFrame) -> tuple[pd.Series, str]:
         return points["seconds"], "trial"
     length = float(points["seconds"].max()) if len(points) else 0.0
     unit, factor = next((pair for pair in UNITS if length >= 2 * pair[1]), UNITS[-1])
-    return points["seconds"] / factor, f"creation of the trial, {unit} after the first trial"
+    return points["seconds"] / factor, f"trial created, {unit} after the first trial"
 
 
 @styled

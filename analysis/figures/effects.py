@@ -10,9 +10,11 @@ from analysis.figures.style import (
     BLUE,
     BLUES,
     GREY,
+    INK,
     MUTED,
     RED,
     ROW_HEIGHT,
+    STRONG,
     axes_or_new,
     colour_map,
     new_figure,
@@ -151,11 +153,11 @@ def plot_interaction(table: pd.DataFrame, ax: Axes | None = None, name: str = "a
     means, counts = interaction_matrix(table)
     ax = axes_or_new(ax, height=1.2 + 0.5 * len(means))
     image = ax.imshow(means.to_numpy(dtype=float), cmap=colour_map(BLUES), aspect="auto")
-    middle = (means.min(axis=None) + means.max(axis=None)) / 2
+    low, high = means.min(axis=None), means.max(axis=None)
     for i, j in np.ndindex(means.shape):
         mean, count = means.iat[i, j], counts.iat[i, j]
         text = f"{mean:.3f}\nn {count:.0f}" if mean == mean else "not tried"
-        colour = MUTED if mean != mean else ("white" if mean > middle else "#10161c")
+        colour = MUTED if mean != mean else ("white" if mean > low + STRONG * (high - low) else INK)
         ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
     ax.set_xticks(range(means.shape[1]), [shortened(value, MAX_VALUE_LENGTH) for value in means.columns])
     ax.set_yticks(range(means.shape[0]), [shortened(value, MAX_VALUE_LENGTH) for value in means.index])

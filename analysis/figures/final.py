@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import BLUE, BLUES, INK, MUTED, ORANGE, axes_or_new, colour_map, shortened, styled
+from analysis.figures.style import BLUE, BLUES, INK, MUTED, ORANGE, STRONG, axes_or_new, colour_map, shortened, styled
 
 MAX_COUNTED_CLASSES = 25  # with more classes the cells are too small for numbers
 MAX_NAME_LENGTH = 18  # characters of a class name
@@ -14,7 +14,7 @@ MAX_NAME_LENGTH = 18  # characters of a class name
 def plot_confusion(confusion: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw a confusion matrix of counts: one row per true class, one column per predicted class.
 
-    Colours show the share of the true class.
+    Colours show the share of the true class; a cell without images is empty and its 0 is grey.
 
     >>> counts = pd.DataFrame([[5, 1], [2, 2]], index=["cat", "dog"], columns=["cat", "dog"])
     >>> [text.get_text() for text in plot_confusion(counts).texts]
@@ -23,9 +23,10 @@ def plot_confusion(confusion: pd.DataFrame, ax: Axes | None = None) -> Axes:
     counts = confusion.to_numpy(dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax = axes_or_new(ax, height=1.5 + 0.36 * len(confusion))
-    image = ax.imshow(shares, cmap=colour_map(BLUES), vmin=0, vmax=1, aspect="auto")
+    filled = np.ma.masked_equal(shares, 0)
+    image = ax.imshow(filled, cmap=colour_map(BLUES), vmin=0, vmax=1, aspect="auto")
     for i, j in np.ndindex(counts.shape if len(confusion) <= MAX_COUNTED_CLASSES else (0, 0)):
-        colour = "white" if shares[i, j] > 0.5 else "#10161c"
+        colour = "white" if shares[i, j] > STRONG else INK if counts[i, j] else MUTED
         ax.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=8, color=colour)
     names = [shortened(name, MAX_NAME_LENGTH) for name in confusion.index]
     ax.set_xticks(range(len(names)), names, rotation=35, ha="right", fontsize=8.5)

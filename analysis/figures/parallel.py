@@ -14,7 +14,18 @@ from matplotlib.colors import Normalize
 
 from analysis.comparable import is_accuracy, mask_infinite
 from analysis.escaping import escape_plotly
-from analysis.figures.style import GRID, INK, MUTED, SCALE, axes_or_new, colour_map, shortened, styled
+from analysis.figures.style import (
+    DARK_SCALE,
+    GRID,
+    INK,
+    MUTED,
+    PAPER,
+    SCALE,
+    axes_or_new,
+    colour_map,
+    shortened,
+    styled,
+)
 from analysis.schema import BEST_VAL_ACC, EPOCHS, TRIAL_ID
 from analysis.stats.encode import MAX_LEVELS, is_logarithmic, is_number, label_of, level_labels, varying_parameters
 from analysis.study import StudyData
@@ -55,7 +66,8 @@ def parallel_lines(study: StudyData) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _axis(column: pd.Series, always_number: bool) -> tuple[str, pd.Series, list[tuple[float, str]]]:
     """The kind of an axis, the positions of the trials on it, and its ticks as (position, label)."""
-    many = column.nunique() > MAX_LEVELS and not column.isna().any()
+    drawn = is_number(column) and column.is_unique and not (column % 1 == 0).all()  # few trials of a continuous one
+    many = (column.nunique() > MAX_LEVELS or drawn) and len(column) > 1 and not column.isna().any()
     if not (always_number or (many and is_number(column))):
         labels = level_labels(column)
         return LEVELS, labels.cat.codes.astype(float), list(enumerate(map(str, labels.cat.categories)))
@@ -101,7 +113,7 @@ def plot_parallel(lines: pd.DataFrame, ticks: pd.DataFrame, ax: Axes | None = No
 
 def _draw_axis(ax: Axes, place: int, name: str, heights: list[float], labels: list[str]) -> None:
     ax.axvline(place, 0.07, 0.93, color=MUTED, linewidth=0.8)
-    background = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.6}
+    background = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.6}
     for height, label in zip(heights, labels, strict=True):
         ax.annotate(
             shortened(label, MAX_TICK_LENGTH),
@@ -141,6 +153,8 @@ def _positions(column: pd.Series, ticks: pd.DataFrame) -> Array:
 def interactive_parallel(lines: pd.DataFrame, ticks: pd.DataFrame) -> go.Figure:
     """The figure of ``plot_parallel`` for a page: drag along an axis to select trials, or move an axis.
 
+    ``layout.meta`` has the colours for the page's dark mode.
+
     >>> interactive_parallel(*parallel_lines(study)).write_html(path / "parallel.html")
     """
     dimensions = [_dimension(lines[name], ticks[ticks["axis"].eq(name)]) for name in lines]
@@ -153,14 +167,15 @@ def interactive_parallel(lines: pd.DataFrame, ticks: pd.DataFrame) -> go.Figure:
         "colorbar": bar,
     }
     figure = go.Figure(go.Parcoords(dimensions=dimensions, line=colour, labelangle=-18, labelside="top"))
-    return figure.update_layout(height=440, margin={"l": 60, "r": 20, "t": 90, "b": 25})
+    dark = [list(stop) for stop in _scale(lines.iloc[:, -1], DARK_SCALE)]
+    return figure.update_layout(meta={"dark_scale": dark}, height=440, margin={"l": 60, "r": 20, "t": 90, "b": 25})
 
 
-def _scale(accuracy: pd.Series) -> Sequence[tuple[float, str]]:
-    """SCALE, reversed if the best trials, which come last, have the lowest values."""
+def _scale(accuracy: pd.Series, scale: Sequence[tuple[float, str]] = SCALE) -> Sequence[tuple[float, str]]:
+    """The scale, reversed if the best trials, which come last, have the lowest values."""
     if accuracy.iloc[-1] >= accuracy.iloc[0]:
-        return SCALE
-    return [(1.0 - place, colour) for place, colour in reversed(SCALE)]
+        return scale
+    return [(1.0 - place, colour) for place, colour in reversed(scale)]
 
 
 def _dimension(column: pd.Series, ticks: pd.DataFrame) -> dict[str, Any]:

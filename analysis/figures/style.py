@@ -18,17 +18,20 @@ from analysis.escaping import LAYOUT, printable
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# In a page these three colours are replaced by the page's own; use them only for text, guide lines and grids.
-INK, MUTED, GRID = "#1f2328", "#6b7480", "#d9dfe5"
-PAGE_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)"}
+# In a page these colours are replaced by the page's own; use them for text, its background, guide lines and grids.
+INK, MUTED, GRID, PAPER = "#1f2328", "#6b7480", "#d9dfe5", "#fffffe"
+PAGE_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
 
 # Okabe and Ito's colour-blind safe palette, darkened to stand out on white and on black.
 BLUE, ORANGE, GREEN, RED, GREY = "#2b7fb8", "#d9730d", "#1a9b74", "#cf4a3c", "#8d96a0"
 STATE_COLOURS = {"completed": BLUE, "stopped": GREY, "failed": RED, "running": GREEN}
-# Bad trials are pale, good trials dark and warm, on both backgrounds.
+# Good trials stand out from the background most: on white they are dark and warm, on black bright and warm.
+DARK_SCALE = ((0.0, "#4d5b67"), (0.45, "#2f6f96"), (0.75, "#4fa3d8"), (0.92, "#f09a45"), (1.0, "#ffb870"))
 SCALE = ((0.0, "#b9c7d3"), (0.45, "#5fa3c7"), (0.75, "#2b7fb8"), (0.92, "#d9730d"), (1.0, "#c2410c"))
 
-BLUES = ((0.0, "#dbe6ee"), (0.5, "#6fa8cc"), (1.0, "#14527f"))  # background of cells with numbers
+# Background of cells with numbers: transparent, so that low values are near the page's colour, light or dark.
+BLUES = ((0.0, "#2b7fb81f"), (1.0, "#2b7fb8ff"))
+STRONG = 0.85  # share of BLUES from which text in a cell is white
 
 PNG_DPI = 150
 MAX_LABEL_LENGTH = 40  # characters
@@ -117,10 +120,12 @@ def show_message(ax: Axes, text: str) -> Axes:
     return ax
 
 
-def png_bytes(figure: Figure) -> bytes:
-    """The figure as a PNG file with a white background."""
+def png_bytes(figure: Figure, title: str = "") -> bytes:
+    """The figure as a PNG file with a white background; ``title`` stands above it, as in a page."""
     buffer = io.BytesIO()
     with figure_settings():
+        if title:
+            figure.suptitle(printable(title), x=0.005, ha="left", fontsize=12, fontweight="bold")
         figure.savefig(buffer, format="png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 

@@ -13,13 +13,14 @@ from analysis.failures import Failure
 
 @dataclass(frozen=True, slots=True)
 class ReportFigure:
-    """A figure; ``name`` is also the name of its file, and ``alt`` describes it in words.
+    """A figure; ``name`` is also the name of its file, ``title`` stands above it, and ``alt`` describes it in words.
 
     ``axes``: one of the axes of the matplotlib figure. ``interactive``: a plotly figure with the same content, which
     replaces the static one on a screen.
     """
 
     name: str
+    title: str
     alt: str
     axes: Axes
     caption: str = ""

@@ -83,13 +83,13 @@ def validation_fact(study: StudyData, best: pd.Series) -> Fact:
     tried = int(mask_infinite(study.trials[BEST_VAL_ACC]).notna().sum())
     value = best[BEST_VAL_ACC]
     trained = float("nan") if pd.isna(best[EPOCHS]) else float(best[EPOCHS])
-    epochs = f"best of {counted(trained, study.unit)} and " if trained > 1 else "best "
+    epochs = f"optimistic: the best of {counted(trained, study.unit)} and " if trained > 1 else "optimistic: the best "
     error = best.get(STANDARD_ERROR, float("nan"))
     if error == error:
-        epochs = f"standard error {error:.4f}, mean over {best[FOLDS_DONE]:.0f} trainings, best "
-    of_trials = f"{epochs}of {tried} trials, so too optimistic"
+        epochs = f"standard error {error:.4f}, mean over {best[FOLDS_DONE]:.0f} trainings; optimistic: the best "
+    of_trials = f"{epochs}of {tried} trials"
     if tried == 1:
-        of_trials = f"best of {counted(trained, study.unit)}, so too optimistic" if trained > 1 else "the only result"
+        of_trials = f"optimistic: the best of {counted(trained, study.unit)}" if trained > 1 else "the only result"
     return Fact(
         metric_label(study.metric),
         f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.4g}",

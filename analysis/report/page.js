@@ -8,7 +8,7 @@
   const format = (value) => (isShort(value) ? value.toFixed(4) : value.toPrecision(4));
   const plots = document.getElementById("plots") ? read("plots") : {};
   const positions = plots.parallel ? decodePositions(plots.parallel.data[0].dimensions) : {};
-  const drawn = {};
+  const drawn = {}, phone = matchMedia("screen and (max-width: 700px)");
 
   function decodePositions(dimensions) {
     // plotly.py writes float32 arrays as base64: {dtype: "f4", bdata: "..."}.
@@ -24,17 +24,49 @@
 
   function themed(figure) {
     const ink = colour("--ink"), grid = colour("--grid"), paper = "rgba(0,0,0,0)";
-    const layout = { ...figure.layout, paper_bgcolor: paper, plot_bgcolor: paper, autosize: true };
+    const layout = { ...stacked(figure.layout), paper_bgcolor: paper, plot_bgcolor: paper, autosize: true };
     layout.font = { ...layout.font, color: ink, family: "system-ui, sans-serif", size: 13 };
     for (const key of Object.keys(layout).filter((name) => /^[xy]axis/.test(name))) {
       layout[key] = { ...layout[key], gridcolor: grid, zerolinecolor: grid, linecolor: grid };
     }
     const data = figure.data.map((trace) => trace.type !== "parcoords" ? trace : {
       ...trace,
+      line: { ...trace.line, colorscale: dark() ? figure.layout.meta.dark_scale : trace.line.colorscale },
       labelfont: { color: ink, size: 13 }, tickfont: { color: ink, size: 11 }, rangefont: { color: paper },
       unselected: { line: { color: colour("--muted"), opacity: 0.08 } },
     });
     return { data, layout };
+  }
+
+  function stacked(layout) {
+    // On a phone the panels of a figure stand below each other; only parallel coordinates stay wide and scroll.
+    const copy = structuredClone(layout);
+    if (!phone.matches) return copy;
+    const keys = Object.keys(copy).filter((name) => /^xaxis/.test(name));
+    const places = keys.map((name) => [name, name.replace("x", "y"), Number(name.slice(5)) || 1]);
+    const count = places.length;
+    if (copy.legend) Object.assign(copy.legend, { y: 1 + 0.12 / Math.max(count, 1), yanchor: "bottom", font: { size: 11 } });
+    if (count < 2) return copy;
+    copy.height = 290 * count + 90;
+    for (const [x, y, number] of places) {
+      const top = 1 - (number - 1) / count;
+      copy[x].domain = [0, 1];
+      if (copy[x].title) copy[x].title.standoff = 4;  // or it would lie on the title of the next panel
+      copy[y].domain = [top - 0.72 / count, top];
+      const title = (copy.annotations || [])[number - 1];
+      if (title) Object.assign(title, { x: 0.5, y: top });
+    }
+    return copy;
+  }
+
+  function markWide() {
+    // What is wider than its place says so, and can be scrolled with the keyboard.
+    for (const box of document.querySelectorAll(".scroll, figure")) {
+      const wide = box.clientWidth > 0 && box.scrollWidth > box.clientWidth + 1;
+      box.classList.toggle("wide", wide);
+      if (wide) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
   }
 
   function draw() {
@@ -139,7 +171,7 @@
   }
 
   const button = document.getElementById("theme"), system = matchMedia("(prefers-color-scheme: dark)");
-  const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  function dark() { return root.dataset.theme ? root.dataset.theme === "dark" : system.matches; }
   const label = () => { button.textContent = dark() ? "Light" : "Dark"; };
   button.hidden = false;
   button.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; label(); draw(); });
@@ -150,6 +182,10 @@
     closed.forEach((fold) => { fold.open = true; });
   });
   addEventListener("afterprint", () => closed.forEach((fold) => { fold.open = false; }));
+  phone.addEventListener("change", draw);
+  addEventListener("resize", markWide);
+  document.addEventListener("toggle", markWide, true);  // an opened table
   label();
   start();
+  markWide();
 })();

@@ -58,7 +58,7 @@ def _files_of(section: Section, csv: bool) -> dict[Path, bytes]:
     for item in section.items:
         _markdown(item)
         if isinstance(item, ReportFigure):
-            files[Path(FIGURES_DIR, f"{item.name}.png")] = png_bytes(item.figure)
+            files[Path(FIGURES_DIR, f"{item.name}.png")] = png_bytes(item.figure, item.title)
         elif isinstance(item, Gallery):
             files |= {Path(place): picture.content for place, picture in _pictures(item)}
         elif isinstance(item, Table) and csv:
@@ -119,7 +119,8 @@ def _markdown(item: Item) -> str:
         return f"\n\n{escape_markdown_line(item)}"
     if isinstance(item, ReportFigure):
         caption = f"\n\n{escape_markdown_line(item.caption)}" if item.caption else ""
-        return f"\n\n![{escape_markdown(item.alt)}]({FIGURES_DIR}/{item.name}.png){caption}"
+        title = escape_markdown(item.title)
+        return f"\n\n### {title}\n\n![{escape_markdown(item.alt)}]({FIGURES_DIR}/{item.name}.png){caption}"
     note = f"\n\n{escape_markdown_line(item.note)}" if item.note else ""
     title = escape_markdown(item.title)
     if isinstance(item, Gallery):

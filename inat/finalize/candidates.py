@@ -5,6 +5,7 @@ A candidate is a configuration of the search. A run is one retraining of a candi
 
 import shlex
 import statistics
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -156,8 +157,10 @@ def lead(winner: Candidate, other: Candidate) -> tuple[float, float, float] | No
         return None
     if len(winner.runs) < 2 or len(other.runs) < 2:
         return None
-    result = stats.ttest_ind(winner.scores, other.scores, equal_var=False)
-    interval = result.confidence_interval(CONFIDENCE_LEVEL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of SciPy, if the scores of one of them are all equal
+        result = stats.ttest_ind(winner.scores, other.scores, equal_var=False)
+        interval = result.confidence_interval(CONFIDENCE_LEVEL)
     if winner.objective.sign < 0:
         return other.mean - winner.mean, -float(interval.high), -float(interval.low)
     return winner.mean - other.mean, float(interval.low), float(interval.high)

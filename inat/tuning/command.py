@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.class_counts import beside
+from analysis.markdown import format_duration
 from analysis.run_card import program
 from analysis.terminal import PlainConsole
 from analysis.wording import counted
@@ -67,6 +68,7 @@ def search_and_report(config: SearchConfig, *, planned_from: float | None = None
     config = with_fitting_stages(race.config if race else begun.config if begun else config)
     chosen: dict[str, Any] = {"race": race.record} if race else {"begun": begun} if begun else {}
     study, space = search.open_study(config, **chosen)
+    before = study.num_ended
     try:
         clock = Clock.of(study, config, started)
         if race is not None:
@@ -100,7 +102,7 @@ def search_and_report(config: SearchConfig, *, planned_from: float | None = None
                 return
         if best is None:
             raise SearchError(describe_failure(study))
-        console.print(describe_result(study, best, time.monotonic() - started))
+        console.print(describe_result(study, best, time.monotonic() - started, before))
         console.print(describe_test(evaluate_best_on_test(study, config.data_config()), study.info))
         with console.status("writing the report"):
             message = write_report(study.directory)
@@ -237,6 +239,19 @@ def resume_command(study: Study) -> str:
     return f"{program()} {shlex.join(['--resume', str(study.directory)])} {named}".rstrip()
 
 
+def describe_run(new: int, before: int, seconds: float) -> str:
+    """The time of a run; of a resumed search, with the number of trials that ended in that time.
+
+    >>> describe_run(12, 0, 75.0), describe_run(4, 8, 20.0)
+    (' in 1 min 15 s', '; 4 of them in this run, in 20 s')
+    """
+    return (
+        f" in {format_duration(seconds)}"
+        if not before
+        else f"; {new} of them in this run, in {format_duration(seconds)}"
+    )
+
+
 def describe_failure(study: Study) -> str:
     """Describe why a search has no result."""
     errors = [trial.error for trial in study.ended() if trial.error]
@@ -244,8 +259,11 @@ def describe_failure(study: Study) -> str:
     return f"no trial in {study.directory} has a result{first}; see {ERRORS_DIR}/ there{_retry_hint(study)}"
 
 
-def describe_result(study: Study, best: Model, seconds: float) -> str:
-    """Describe the result of a search, which is the model in best.ckpt, and the files that hold it."""
+def describe_result(study: Study, best: Model, seconds: float, before: int = 0) -> str:
+    """Describe the result of a search, which is the model in best.ckpt, and the files that hold it.
+
+    ``seconds``: what this run took; ``before``: how many trials had ended before it, in a search that it resumed.
+    """
     states = [trial.state for trial in study.ended()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in (COMPLETED, STOPPED, FAILED))
     params = ", ".join(f"{name} {value}" for name, value in active_params(best.trial.params).items())
@@ -253,7 +271,7 @@ def describe_result(study: Study, best: Model, seconds: float) -> str:
     names = (BEST_CKPT, TRIALS_CSV, HISTORY_CSV, STUDY_DB, ERRORS_DIR)
     files = [name for name in names if (study.directory / name).exists()]
     return (
-        f"\ntrials  {counts} in {seconds:.0f} s\n"
+        f"\ntrials  {counts}{describe_run(len(states) - before, before, seconds)}\n"
         f"study   {study.directory}: {', '.join(files)}\n"
         f"best    {best.trial_id} {best.name}{', trained again' if best.last else ''}\n"
         f"        {params}\n"

@@ -104,7 +104,7 @@ def run_trials(
     answer after an interruption. Raises the error of a study that could not be written once all trials have stopped.
     """
     config, study = spec.config, spec.study
-    progress = SearchProgress(study, spec.wanted)
+    progress = SearchProgress(study, spec.wanted, rungs=rungs_of(config), deadline=limits.deadline)
     lifecycle = TrialLifecycle(
         study, spec.scheduler, config.keep_checkpoints, [*callbacks, limits.on_trial_update, progress, *loggers]
     )

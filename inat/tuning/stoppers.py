@@ -126,6 +126,11 @@ class StopAtLimits(SearchStopper):
         for trial in study.ended():
             self.on_trial_update(trial)
 
+    @property
+    def deadline(self) -> float | None:
+        """When the time budget ends, by ``time.monotonic``; None without one."""
+        return self._ends
+
     def on_trial_update(self, trial: Trial) -> None:
         """Check the best value of a trial that has changed."""
         if self.reached_target(trial) and not self.reason:

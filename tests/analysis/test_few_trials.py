@@ -107,6 +107,8 @@ def test_the_importance_of_too_few_trials_is_one_sentence(tmp_path, monkeypatch,
 def test_published_claims_are_left_out_where_the_study_has_other_hyperparameters(tmp_path, monkeypatch, capsys):
     other = study_of([{"depth": i % 3} for i in range(12)], [[0.1 * (i % 5)] for i in range(12)])
     assert published_takeaways(other) == []
+    constant = study_of([{"depth": i % 3, "use_augmentation": True} for i in range(12)], [[0.1]] * 12)
+    assert published_takeaways(constant) == []
     assert left_out_takeaways(other).startswith("None of the ten claims published for nature_12K is about the hyperp")
     out, err, code = run(monkeypatch, capsys, "claims", directory(tmp_path, other))
     assert (code, err) == (0, "")
@@ -118,7 +120,7 @@ def test_published_claims_are_left_out_where_the_study_has_other_hyperparameters
     without = replace(some, history=some.history.assign(val_loss=float("nan")))
     assert not any("unsteady_val_loss" in claim.text for claim in published_takeaways(without))
     assert left_out_takeaways(some) == (
-        "3 of the ten claims published for nature_12K are left out: this study does not have their hyperparameters."
+        "3 of the ten claims published for nature_12K are left out: their hyperparameters do not vary in this study."
     )
 
 

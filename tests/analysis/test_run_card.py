@@ -25,6 +25,15 @@ def test_the_program_is_what_the_user_typed(started, monkeypatch):
     assert program() == "python 'my folder/tune_scratch.py'"
 
 
+def test_a_script_below_the_working_directory_has_no_absolute_path_in_its_usage(started, monkeypatch, tmp_path):
+    started(None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "tune_scratch.py")])
+    assert program() == "python tune_scratch.py"
+    monkeypatch.setattr(sys, "argv", ["/elsewhere/tune_scratch.py"])
+    assert program() == "python /elsewhere/tune_scratch.py"
+
+
 def test_examples_name_the_command_as_it_was_started(started):
     card = "Search.\n\n    python tune_scratch.py --seed 1\n\nSee also python -m inat.predict."
     started("inat.tune_scratch", **{STARTED_AS: "inat tune-scratch"})

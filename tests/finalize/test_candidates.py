@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import pytest
 from hypothesis import given
@@ -147,6 +148,13 @@ def losing(name: str, *losses: float) -> Candidate:
         for seed, loss in enumerate(losses, start=1)
     )  # fmt: skip
     return Candidate(Trial(name, 0, {"x": name}, "", objective=OBJECTIVES["val_loss"]), runs, len(runs))
+
+
+def test_equal_scores_of_one_candidate_print_no_warning_of_a_library():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        difference, low, high = lead(candidate("a", 0.9, 0.9, 0.9), candidate("b", 0.8, 0.79, 0.81))
+    assert low < difference < high
 
 
 def test_the_lowest_mean_loss_wins_and_leads_by_a_positive_difference():

@@ -214,6 +214,8 @@ def test_the_summary_says_what_and_where(tmp_path):
         study.end_trial(trial.trial_id, state, "ValueError: x" if state == "failed" else "")
     text = command.describe_result(study, best_model(study, study.directory), seconds=12.3)
     assert "1 completed, 1 stopped, 1 failed in 12 s" in text
+    resumed = command.describe_result(study, best_model(study, study.directory), seconds=1.0, before=2)
+    assert "1 completed, 1 stopped, 1 failed; 1 of them in this run, in 1 s" in resumed
     assert "t0001 relu-d0.2" in text
     assert "0.7500 best validation accuracy" in text
     assert "0.6250 on 8 held-out images" in command.describe_test({"test_acc": 0.625, "images": 8})

@@ -44,7 +44,7 @@ def claims_finding(table: pd.DataFrame) -> str:
     untestable = f" ({counts[NOT_TESTABLE]} not testable)" if counts[NOT_TESTABLE] else ""
     some = "the ten takeaways published for nature_12K"
     if len(table) < PUBLISHED:
-        some = f"{counted(len(table), 'takeaway')} published for nature_12K that it can be asked about"
+        some = f"{counted(len(table), 'takeaway')} published for nature_12K about its hyperparameters"
     return (
         f"Of {some}, this study supports {counts[SUPPORTED]}, contradicts "
         f"{counts[CONTRADICTED]} and leaves {counts[UNDECIDED]} undecided{untestable}."
@@ -81,5 +81,5 @@ def _items(table: pd.DataFrame, unit: str) -> list[Item]:
     if table["effect"].notna().any():
         alt = f"Effects of the takeaways with 95 % intervals: {verdict_counts(table)}."
         caption = "Effect of each claim with its 95 % interval; effects above 0 support the claim."
-        items.append(ReportFigure("claims", alt, plot_claims(table), caption))
+        items.append(ReportFigure("claims", "Effect of each claim", alt, plot_claims(table), caption))
     return [*items, Table("claims", "Claims and verdicts", table)]

@@ -41,7 +41,14 @@ def _progress_items(study: StudyData) -> list[Item]:
     caption = progress_caption(progress)
     return [
         progress_finding(study, progress),
-        ReportFigure("progress", alt, figure, caption, interactive_progress(progress, label)),
+        ReportFigure(
+            "progress",
+            "Best result against the time of the search",
+            alt,
+            figure,
+            caption,
+            interactive_progress(progress, label),
+        ),
     ]
 
 
@@ -95,7 +102,8 @@ def _cost_items(study: StudyData, sample: Sample | None) -> list[Item]:
     panels = panels_of(points, study.unit)
     alt = f"Results against costs, one dot per trial, with the Pareto front: {'; '.join(p.axis for p in panels)}."
     figure = ReportFigure(
-        "costs", alt, plot_costs(points, None, name, study.unit)[0], cost_caption(points, study.unit),
+        "costs", "Result against cost", alt,
+        plot_costs(points, None, name, study.unit)[0], cost_caption(points, study.unit),
         interactive_costs(points, name, study.unit),
     )  # fmt: skip
     return [cost_finding(study, points), figure, *_front_tables(study, points)]
@@ -124,18 +132,18 @@ def cost_finding(study: StudyData, points: pd.DataFrame) -> str:
 
 def cost_caption(points: pd.DataFrame, unit: str) -> str:
     """What each panel compares, and why some trials are not on the front."""
-    text = "Whole trainings: each ran to its end, by itself or by its patience, with the cost and result of all of it."
+    text = "Whole trainings: trials that ended by themselves, at the last epoch or by their patience."
     if points["left_out"].eq(STOPPED_EARLY).any():
         text += (
-            " Trials that were stopped early (grey rings) are not on that front: they cost little because they were "
-            "cut short, and their results are not what their configurations reach."
+            " Trials that were stopped early (grey rings) are not on that front: they are cheap because they were "
+            "stopped, and might have improved."
         )
     within = points[~points["compared"].eq(WHOLE)]
     if len(within):
         budget = counted(within["epochs"].iloc[0], unit)
         text += (
             f" Within {budget}: all trials, stopped later or not, with the cost and the best result of their first "
-            f"{first_words(within, unit)} only; the best early is not always the best at the end."
+            f"{first_words(within, unit)}; the best trial by then is not always the best at the end."
         )
     if points["left_out"].eq(NO_BETTER).any():
         text += " Trials no better than a constant answer, which costs nothing, are on no front."

@@ -81,7 +81,13 @@ def class_items(splits: pd.DataFrame, classes: Sequence[str] = ()) -> list[Item]
     alt = f"Photos of {len(counts)} classes. {balance}"
     return [
         balance,
-        ReportFigure("classes_in_splits", alt, plot_class_counts(counts), f"Photos per class and split.{drawn}"),
+        ReportFigure(
+            "classes_in_splits",
+            "Photos per class and split",
+            alt,
+            plot_class_counts(counts),
+            f"Photos per class and split.{drawn}",
+        ),
         _table("classes_in_splits", "Photos per class", table),
     ]
 

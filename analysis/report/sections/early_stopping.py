@@ -70,17 +70,29 @@ def _figures(study: StudyData) -> list[Item]:
         alt = f"The best result so far ({metric}) against the {axis} all trials, {len(spent):,} in total."
         figures.append(
             ReportFigure(
-                "best_so_far", alt, audit.plot_best_so_far(spent, None, study.unit), f"{metric.capitalize()} so far."
+                "best_so_far",
+                f"Best result against {study.unit}s of all trials",
+                alt,
+                audit.plot_best_so_far(spent, None, study.unit),
+                f"{metric.capitalize()} so far.",
             )
         )
     if len(rungs) > 1 and rungs["first"].iloc[0] < rungs["last"].iloc[0]:
         alt = f"Result at the first rung against the final result of {len(rungs)} trials that were not stopped."
         caption = "One dot per trial that was not stopped: does the first rung predict the best trial?"
-        figures.append(ReportFigure("rungs", alt, audit.plot_rungs(rungs, None, study.unit), caption))
+        figures.append(
+            ReportFigure(
+                "rungs", "First rung against final result", alt, audit.plot_rungs(rungs, None, study.unit), caption
+            )
+        )
     if len(busy):
         share = f"{busy['utilisation'].mean():.0%} of the slots were busy on average."
         caption = f"{share} The dashed line is the number of slots."
-        figures.append(ReportFigure("slots", f"Busy slots over time. {share}", audit.plot_utilisation(busy), caption))
+        figures.append(
+            ReportFigure(
+                "slots", "Busy slots over time", f"Busy slots over time. {share}", audit.plot_utilisation(busy), caption
+            )
+        )
     return figures
 
 

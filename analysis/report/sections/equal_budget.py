@@ -33,7 +33,7 @@ def _importance(results: BudgetResults) -> list[Item]:
         "Impurity, fANOVA and PED-ANOVA are shares that sum to 1, so noise gets a share too. Permutation is the R² "
         "lost when a hyperparameter is shuffled; for noise it is near 0. PED-ANOVA measures what sets the best trials "
         "apart.",
-        ReportFigure("importance", alt, plot_importance(results.importance)[0], caption),
+        ReportFigure("importance", "Importance by four methods", alt, plot_importance(results.importance)[0], caption),
         Table("importance", "Importance by method", results.importance, folded=True),
     ]
 
@@ -63,7 +63,13 @@ def _effects_figure(results: BudgetResults, table: pd.DataFrame) -> list[Item]:
         "hyperparameters held fixed. Grey intervals include 0. Each interval is for its value alone; the pairs below "
         "are corrected for their number. A Bayesian search tries good regions more often, so plain means mix the "
         "effect of a value with the effects of the values it was tried with; adjusted effects separate them.",
-        ReportFigure("effects", alt, figure, "Adjusted effect of each value with its 95 % interval; n: trials."),
+        ReportFigure(
+            "effects",
+            "Adjusted effect of each value",
+            alt,
+            figure,
+            "Adjusted effect of each value with its 95 % interval; n: trials.",
+        ),
     ]
 
 
@@ -103,7 +109,13 @@ def _strongest_pair(results: BudgetResults) -> list[Item]:
     caption = f"Mean {results.metric_name} and number of trials (n) of each pair of values."
     return [
         finding,
-        ReportFigure("interaction", alt, effects.plot_interaction(table, None, results.metric_name), caption),
+        ReportFigure(
+            "interaction",
+            f"{first} and {second}",
+            alt,
+            effects.plot_interaction(table, None, results.metric_name),
+            caption,
+        ),
         Table("pair", f"{first} and {second}", table, folded=True),
         Table("interactions", "All pairs of hyperparameters", pairs, folded=True),
     ]
@@ -118,6 +130,12 @@ def _dependence(results: BudgetResults) -> list[Item]:
     return [
         "Partial dependence is what a random forest predicts on average if all trials had one value. It is only as "
         f"good as the forest ({describe_r2(results.forest)}).",
-        ReportFigure("dependence", alt, effects.plot_dependence(table, None, results.metric_name)[0], caption),
+        ReportFigure(
+            "dependence",
+            "Partial dependence",
+            alt,
+            effects.plot_dependence(table, None, results.metric_name)[0],
+            caption,
+        ),
         Table("dependence", "Partial dependence", table, folded=True),
     ]

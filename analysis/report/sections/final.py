@@ -62,10 +62,11 @@ def _items(metrics: dict[str, Any]) -> list[Item]:
         *([" ".join(metrics["ensemble"]["in_words"])] if metrics.get("ensemble") else []),
         Table("candidates", f"Candidates, by mean {_objective(metrics)['label']} over seeds", _candidates(metrics)),
         Table("classes", "Each class", _classes(test)),
-        ReportFigure("confusion", _most_frequent(confusions), plot_confusion(confusion),
+        ReportFigure("confusion", "Confusion matrix", _most_frequent(confusions), plot_confusion(confusion),
                      "Number of test images; colours show the share of the true class."),
         Table("confusions", "Most frequent confusions", confusions, folded=True),
-        ReportFigure("reliability", f"Accuracy against confidence; {calibration}.", plot_reliability(_bins(test)),
+        ReportFigure("reliability", "Accuracy against confidence",
+                     f"Accuracy against confidence; {calibration}.", plot_reliability(_bins(test)),
                      f"Accuracy of predictions with a similar confidence; calibration error {test['ece']:.4f}."),
     ]  # fmt: skip
 

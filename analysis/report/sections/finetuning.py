@@ -45,7 +45,8 @@ def _items(study: StudyData, epochs: int | None) -> list[Item]:
         f"The best of more trials is better by their number alone, so the figure shows the expected best of equally "
         f"many trials. {describe_unknown(studies) or 'Seconds include computing features.'}",
         ReportFigure(
-            "strategies", f"Expected best {seconds}.", plot_accuracy_seconds(table, equal, None, name),
+            "strategies", "Expected best against time", f"Expected best {seconds}.",
+            plot_accuracy_seconds(table, equal, None, name),
             "Dots: expected best of an equal number of trials, with its interval over trials; crosses: best of all.",
         ),
         Table("strategies", "Network and strategy, best first", table.drop(columns=STUDY)),
@@ -95,7 +96,8 @@ def _convergence(studies: dict[str, StudyData], name: str, unit: str, looks: dic
     return [
         text,
         ReportFigure(
-            "convergence", f"Best {name} so far of the best trial of each group against {unit}s.",
+            "convergence", "Convergence of the best trials",
+            f"Best {name} so far of the best trial of each group against {unit}s.",
             plot_convergence(curves, None, name, unit, looks), f"Best {name} so far of the best trial of each group.",
         ),
         Table("convergence", "Epochs to 95 % of the best", table.drop(columns=STUDY), folded=True),
@@ -121,7 +123,7 @@ def _learning_rates(studies: dict[str, StudyData], name: str, epochs: int | None
     return [
         f"{text}{other}; {table['epochs'].iloc[0]:.0f} epochs).",
         ReportFigure(
-            "rates", f"Mean {name} at each learning rate for {len(table)} groups.",
+            "rates", "Result at each learning rate", f"Mean {name} at each learning rate for {len(table)} groups.",
             plot_learning_rates(curve, None, name, looks),
             f"Mean {name} at each learning rate, with its interval where five trials or more have the rate.",
         ),
@@ -137,5 +139,9 @@ def _claims(table: pd.DataFrame) -> list[Item]:
     if table["effect"].notna().any():
         alt = f"Effects of {len(table)} claims about fine-tuning with 95 % intervals."
         caption = "What was published about fine-tuning on nature_12K; effects above 0 support the claim."
-        items.append(ReportFigure("finetuning-claims", alt, plot_claims(table), caption))
+        items.append(
+            ReportFigure(
+                "finetuning-claims", "Effect of each claim about fine-tuning", alt, plot_claims(table), caption
+            )
+        )
     return [*items, Table("finetuning-claims", "Claims published for fine-tuning", table.drop(columns=STUDY))]

@@ -38,7 +38,7 @@ def _items(results: BudgetResults, recipe: dict[str, object]) -> list[Item]:
         raise ValueError("the search moved no hyperparameter of the recipe")
     best = best_of_each_knob(table)
     fixed = [name for name in recipe if name not in set(table["knob"])]
-    notes = [f"Never moved: {', '.join(fixed)}."] if fixed else []
+    notes = [f"No trial changed {', '.join(fixed)}."] if fixed else []
     if best["note"].eq(NOT_FIXED).any():
         notes.append(
             "Where the trials are too few to hold the other hyperparameters fixed, the gain is the plain difference, "
@@ -100,5 +100,11 @@ def _figure(table: pd.DataFrame, results: BudgetResults) -> list[Item]:
     figure = plot_effects(drawn, None, results.metric_name, 1, "the recipe's value (above 0: better)")
     alt = f"Gains of {int(adjusted.notna().sum())} values over the recipe's, with 95 % intervals."
     return [
-        ReportFigure("knobs", alt, figure, "Gain of each value over the recipe's with its 95 % interval; n: trials.")
+        ReportFigure(
+            "knobs",
+            "Gain of each value over the recipe's",
+            alt,
+            figure,
+            "Gain of each value over the recipe's with its 95 % interval; n: trials.",
+        )
     ]

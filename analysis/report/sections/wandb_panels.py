@@ -44,9 +44,22 @@ def _all_trials(study: StudyData) -> list[Item]:
     return [
         f"{found} ({result.name}, {shown}). Each line is one trial, coloured by its best result. "
         f"Stopped trials trained for fewer {study.unit}s: select a range of {study.unit}s to compare like with like.",
-        ReportFigure("parallel", alt, figure, interactive=interactive),
+        ReportFigure("parallel", "All trials, hyperparameters to result", alt, figure, _how_placed(ticks), interactive),
         Table("best", "The only trial" if len(best) == 1 else f"The {len(best)} best trials", best),
     ]
+
+
+def _how_placed(ticks: pd.DataFrame) -> str:
+    """That lines do not cross the axis exactly at their value, if that is so for an axis."""
+    axes = (
+        ticks.loc[ticks["kind"].eq(parallel.LEVELS), "axis"].drop_duplicates().map(lambda name: name.replace("_", " "))
+    )
+    if not len(axes):
+        return ""
+    return (
+        f"The labels of {', '.join(axes)} are evenly spaced, and lines through the same label are spread around it so "
+        "that each can be seen."
+    )
 
 
 def _panel(results: BudgetResults) -> list[Item]:
@@ -58,7 +71,7 @@ def _panel(results: BudgetResults) -> list[Item]:
         f"{_panel_finding(table)}The figure corresponds to W&B's panel: impurity importance of a random forest and "
         "Pearson's correlation, with one column per value of a category. Unlike W&B's panel it compares the trials at "
         f"an equal budget ({results.sample.budget_text}) and has intervals. Neither measure shows causes.",
-        ReportFigure("panel", alt, plot_wandb_panel(table)[0], caption),
+        ReportFigure("panel", "Importance and correlation, as in W&B", alt, plot_wandb_panel(table)[0], caption),
         Table("columns", "Importance, Pearson's and Spearman's correlation of each column", table, folded=True),
     ]
 
@@ -91,7 +104,12 @@ def _over_time(study: StudyData) -> list[Item]:
         if len(points) > 1
         else f"The only result is {best:.4f} (trial {points.at[0, TRIAL_ID]}).",
         ReportFigure(
-            "created", alt, curves.plot_created(points), caption, curves.interactive_created(points, study.unit)
+            "created",
+            "Result of each trial",
+            alt,
+            curves.plot_created(points),
+            caption,
+            curves.interactive_created(points, study.unit),
         ),
     ]
     metrics = ", ".join(curves.TITLES.get(metric, metric) for metric in curves.known_metrics(lines))
@@ -109,5 +127,10 @@ def _curves(lines: pd.DataFrame, metrics: str, total: int, unit: str) -> ReportF
     sample = "the only trial" if total == 1 else sample
     caption = f"Curves of {sample}; the best trial, {best_id}, in orange."
     return ReportFigure(
-        "curves", alt, curves.plot_curves(lines, None, unit)[0], caption, curves.interactive_curves(lines, unit)
+        "curves",
+        "Curves of all trials",
+        alt,
+        curves.plot_curves(lines, None, unit)[0],
+        caption,
+        curves.interactive_curves(lines, unit),
     )

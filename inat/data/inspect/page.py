@@ -87,7 +87,13 @@ def _image_items(found: Collected) -> list[Item]:
         f"Shapes: {facts.aspects(found)}. The search scales each photo to a square.",
         f"Brightness: {facts.brightness(found)}.",
         f"Files: {facts.formats(found)}.",
-        ReportFigure("properties", f"Histograms. {texts}", plot_distributions(panels), caption if len(known) else ""),
+        ReportFigure(
+            "properties",
+            "Sizes, shapes and brightness",
+            f"Histograms. {texts}",
+            plot_distributions(panels),
+            caption if len(known) else "",
+        ),
         *_some(extreme_gallery(found)),
     ]
 

@@ -138,6 +138,10 @@ class StopAtDeadline(StopAtLimits):
         super().__init__(study, None, target)
         self._study, self._at, self._declined, self._late = study, ends, declined, late
 
+    @property
+    def deadline(self) -> float | None:
+        return self._at
+
     def stop_all(self) -> bool:
         """See StopAtLimits."""
         if not self.reason and time.monotonic() >= self._at and not (self._late and self._without_result()):

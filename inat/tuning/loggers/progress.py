@@ -1,4 +1,4 @@
-"""What the user sees while a search runs: a live bar on a terminal, else one line per ended trial."""
+"""What the user sees while a search runs: a live bar on a terminal, else lines about trials."""
 
 import time
 from types import TracebackType
@@ -6,39 +6,58 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from analysis.class_counts import beside
+from analysis.markdown import format_duration
 from analysis.terminal import PlainConsole
 from inat.config.objective import ACCURACY
 from inat.constants import FAILED, RUNNING, STATES
 from inat.study.study import Study
 from inat.study.trial import Trial
+from inat.tuning.loggers.time_left import seconds_left
+from inat.tuning.sampling.feedback import Rungs
 
 REFRESH_HZ = 2
+BEST_LINE_SECONDS = 60.0  # between two lines in a file about a better result of a running trial
 
 
 class SearchProgress:
-    """Context manager that shows the bar; it must be called with each trial that changes."""
+    """Context manager that shows the bar; it must be called with each trial that changes.
 
-    def __init__(self, study: Study, total: int, console: Console | None = None) -> None:
+    ``rungs``: those of the search, for the time left; ``deadline``: when its time budget ends, by ``time.monotonic``.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        total: int,
+        console: Console | None = None,
+        *,
+        rungs: Rungs | None = None,
+        deadline: float | None = None,
+    ) -> None:
         self._study = study
         self._total = total
         self._console = console or PlainConsole(soft_wrap=False)
         self._before = study.num_ended
         self._started = 0.0
+        self._rungs, self._deadline = rungs, deadline
+        self._epochs_done = 0
+        self._shown: tuple[tuple[str, float | None], float] | None = (
+            None  # the last better result in a file, and when it was printed
+        )
         self._constant = beside(study.info, study.objective).strip(" ()")  # a line of its own: 80 columns are few
         self._bar = Progress(
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("trials, {task.fields[rate]}, elapsed"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=self._console,
         )
-        self._task = self._bar.add_task("search", total=total, completed=self._before, rate="- a minute")
+        self._task = self._bar.add_task("search", total=total, completed=self._before, rate="- a minute", left="")
         self._live = Live(console=self._console, get_renderable=self._draw, refresh_per_second=REFRESH_HZ)
 
     def __enter__(self) -> Self:
@@ -53,6 +72,7 @@ class SearchProgress:
         self._live.stop()
 
     def __call__(self, trial: Trial) -> None:
+        self._epochs_done += trial.state == RUNNING
         if self._console.is_terminal:
             ended = self._study.num_ended
             rate = (ended - self._before) / (time.monotonic() - self._started) * 60
@@ -61,6 +81,28 @@ class SearchProgress:
             self._console.print(
                 f"[{self._study.num_ended}/{self._total}] {describe_trial(trial)}", soft_wrap=True, markup=False
             )
+        elif trial.state == RUNNING and not self._console.is_terminal:
+            self._print_better(trial)
+
+    def _print_better(self, trial: Trial) -> None:
+        """Print that a running trial is the best so far, at most once in BEST_LINE_SECONDS."""
+        now = time.monotonic()
+        last = self._started if self._shown is None else self._shown[1]
+        if now - last < BEST_LINE_SECONDS or best_so_far(self._study) is not trial:
+            return
+        if self._shown is None or (trial.trial_id, trial.best_value) != self._shown[0]:
+            self._shown = ((trial.trial_id, trial.best_value), now)
+            self.print_line(f"[{self._study.num_ended}/{self._total}] {describe_best(self._study)}")
+
+    def seconds_left(self) -> float | None:
+        """The estimated seconds until the search ends; None before the first epoch of this run."""
+        now = time.monotonic()
+        trials = list(self._study.trials.values())
+        within = None if self._deadline is None else max(0.0, self._deadline - now)
+        if self._rungs is None:
+            return within
+        left = seconds_left(trials, self._total, self._rungs, now - self._started, self._epochs_done)
+        return left if within is None or left is None else min(left, within)
 
     def print_line(self, line: str) -> None:
         """Print a line above the bar, if there is one."""
@@ -68,16 +110,50 @@ class SearchProgress:
 
     def _draw(self) -> Group:
         # Called by a thread of Rich: only here are all trials counted, twice a second and not with each epoch.
+        left = self.seconds_left()
+        self._bar.update(self._task, left="" if left is None else f"left {format_rough(left)}")
         return Group(self._bar, Text(describe_counts(self._study)), *([Text(self._constant)] if self._constant else []))
 
 
 def describe_counts(study: Study) -> str:
     """Return the best value so far and the number of trials in each state."""
     states = [trial.state for trial in list(study.trials.values())]
-    best, objective = study.best(), study.objective
+    return ", ".join([describe_best(study), *(f"{states.count(state)} {state}" for state in STATES)])
+
+
+def describe_best(study: Study) -> str:
+    """The best value so far, with its trial and epoch while that trial runs; "-" before the first epoch."""
+    best, objective = best_so_far(study), study.objective
     name = "best" if objective is ACCURACY else f"best {objective.short}"
-    value = f"{name} {best.best_value:.4f}" if best else f"{name} -"
-    return ", ".join([value, *(f"{states.count(state)} {state}" for state in STATES)])
+    if best is None or best.best_value is None:
+        return f"{name} -"
+    where = f" ({best.trial_id}, epoch {best.epochs})" if best.state == RUNNING else ""
+    return f"{name} {best.best_value:.4f}{where}"
+
+
+def best_so_far(study: Study) -> Trial | None:
+    """The best trial, running or ended; failed trials do not count. With folds, more ended trainings rank first."""
+    best = study.best()
+    for trial in [trial for trial in list(study.trials.values()) if trial.state == RUNNING]:
+        value = trial.best_value
+        if value is None or value != value:
+            continue
+        if best is None or best.best_value is None or trial.folds_done > best.folds_done:
+            best = trial
+        else:
+            is_better = study.objective.better(value, best.best_value)
+            best = trial if is_better and trial.folds_done == best.folds_done else best
+    return best
+
+
+def format_rough(seconds: float) -> str:
+    """Write a time that is an estimate, without digits that it does not have.
+
+    >>> format_rough(7), format_rough(100), format_rough(3000), format_rough(9000)
+    ('10 s', '1 min 40 s', '50 min', '2 h 30 min')
+    """
+    step = 10 if seconds < 600 else 60 if seconds < 7200 else 600
+    return format_duration(max(step, round(seconds / step) * step)).removesuffix(" 0 s")
 
 
 def describe_trial(trial: Trial) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -44,12 +45,18 @@ ENVIRONMENT = {
 IGNORED = sorted((TUNE_ENV_VARS | {"TUNE_RESULT_DIR", "RAY_AIR_LOCAL_CACHE_DIR"}) - ENVIRONMENT.keys())
 
 
+def environment() -> dict[str, str]:
+    """ENVIRONMENT; unless both outputs are terminals, Ray also writes no colours before the lines of workers."""
+    terminal = sys.stdout.isatty() and sys.stderr.isatty()
+    return ENVIRONMENT if terminal else ENVIRONMENT | {"RAY_COLOR_PREFIX": "0"}
+
+
 @contextmanager
 def ray_session(config: SearchConfig) -> Iterator[None]:
     """Connect to ``config.address``, or start Ray on this machine only; disconnects, or ends Ray, on leaving."""
     for name in IGNORED:
         os.environ.pop(name, None)
-    for name, value in ENVIRONMENT.items():
+    for name, value in environment().items():
         os.environ.setdefault(name, value)
     level = logging.INFO if config.debug else logging.ERROR
     connect = private_ray(level) if config.address is None else _join(config.address, level)

@@ -100,3 +100,10 @@ def test_a_study_of_one_trial_can_be_drawn():
     assert len(plot_parallel(lines, ticks).collections[0].get_segments()) == 1
     low, high = interactive_parallel(lines, ticks).data[0].dimensions[-1].range
     assert low < 0.5 < high
+
+
+def test_few_values_of_a_continuous_hyperparameter_are_placed_at_their_value():
+    rates = [0.021, 0.0216, 0.0056, 0.0575]
+    lines, ticks = parallel_lines(study_of([{"rate": rate} for rate in rates], [[0.1], [0.2], [0.3], [0.4]]))
+    assert set(ticks.loc[ticks["axis"].eq("rate"), "kind"]) == {LINEAR}
+    assert lines["rate"].tolist() == rates

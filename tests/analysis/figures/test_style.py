@@ -40,6 +40,14 @@ def test_the_same_figure_gives_the_same_file():
     assert svg_text(example_figure(), "a") == svg_text(example_figure(), "a")
 
 
+def test_a_png_file_has_its_title_above_the_axes():
+    figure = example_figure()
+    png_bytes(figure, "Busy slots $1")
+    (title,) = figure.texts
+    assert title.get_text() == "Busy slots $1"
+    assert title.get_window_extent().y0 > figure.axes[0].get_window_extent().y1
+
+
 def test_png_files_have_a_white_background():
     import io
 

@@ -324,5 +324,5 @@ def test_the_report_of_a_study_with_folds_has_the_standard_error(tmp_path):
     best = best_trial(study, {})
     assert best["trial_id"] == "t0001"
     assert validation_fact(study, best).note.startswith(
-        "standard error 0.0500, mean over 2 trainings, best of 3 trials"
+        "standard error 0.0500, mean over 2 trainings; optimistic: the best of 3 trials"
     )

@@ -153,6 +153,43 @@ def test_a_narrow_screen_does_not_scroll_sideways(browser, folder):
     page.close()
 
 
+def test_on_a_phone_charts_fit_with_their_panels_below_each_other(browser, folder):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto(f"file://{folder / 'report.html'}")
+    page.wait_for_selector("#plot-curves .plot-container")
+    widths = page.evaluate("""['created', 'curves', 'progress', 'costs'].map(name => {
+        const figure = document.getElementById('figure-' + name); return figure.scrollWidth - figure.clientWidth; })""")
+    assert widths == [0, 0, 0, 0]
+    layout = page.evaluate("document.getElementById('plot-curves').layout")
+    panels = [layout[f"yaxis{number}"]["domain"] for number in ("", 2)]
+    assert panels[1][1] < panels[0][0]
+    assert page.locator("#figure-parallel.wide[tabindex='0']").count() == 1  # which says that it can be scrolled
+    page.close()
+
+
+def test_tables_of_14_columns_fit_a_laptop(browser, folder):
+    page = browser.new_page(viewport={"width": 1300, "height": 800})
+    page.goto(f"file://{folder / 'report.html'}")
+    cut = page.evaluate("""[...document.querySelectorAll('.scroll')].filter(e => e.clientWidth
+        && e.querySelectorAll('th').length <= 14 && e.scrollWidth > e.clientWidth + 1).length""")
+    assert cut == 0
+    page.close()
+
+
+def test_the_dark_page_has_colours_of_its_own_for_trials(page):
+    scale = "document.getElementById('plot-parallel').data[0].line.colorscale[0][1]"
+    light = page.evaluate(scale)
+    page.locator("#theme").click()
+    assert (light, page.evaluate(scale)) == ("#b9c7d3", "#4d5b67")
+
+
+def test_every_figure_has_a_title(page):
+    above = page.evaluate("[...document.querySelectorAll('figure')].map(e => e.previousElementSibling)")
+    assert len(above) >= 10
+    tags = page.evaluate("[...document.querySelectorAll('figure')].map(e => e.previousElementSibling.tagName)")
+    assert set(tags) == {"H3"}
+
+
 def test_every_figure_has_a_description(page):
     unnamed = page.evaluate("""[...document.querySelectorAll('figure svg:not(.plot svg), .plot')]
         .filter(e => !e.getAttribute('aria-label')).length""")

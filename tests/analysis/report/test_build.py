@@ -56,7 +56,7 @@ def test_key_findings_cover_importance_claims_stopping_and_failures(report):
     assert re.search(
         r"\w+ matters most \(loss of R² when shuffled, 95 % interval 0\.\d+ to 1\.00; out-of-bag", findings
     )
-    assert "Of 7 takeaways published for nature_12K that it can be asked about, this study supports" in findings
+    assert "Of 7 takeaways published for nature_12K about its hyperparameters, this study supports" in findings
     # 30 completed or failed trials trained 9 epochs, 30 stopped trials 3.
     saved = "Early stopping saved 180 epochs (360 trained; 540 if the 30 stopped trials had trained to epoch 9)."
     assert saved in findings

@@ -71,7 +71,9 @@ def recorded(study, objective: str, **changes):
 def test_a_constant_answer_stands_beside_both_accuracies_and_the_classes_are_counted(study, tmp_path):
     (tmp_path / "best.json").write_text(json.dumps({"trial_id": "t0001", "test": {"test_acc": 0.9, "images": 100}}))
     found = facts(recorded(study, "accuracy"), tmp_path)
-    assert found["validation accuracy"][1].endswith("too optimistic; a constant answer scores 0.9000")
+    note = found["validation accuracy"][1]
+    assert note.startswith("optimistic: the best ")
+    assert note.endswith(" trials; a constant answer scores 0.9000")
     assert found["test accuracy"][1].endswith("evaluated once; a constant answer scores 0.6000")
     assert found["classes"] == (
         "3",
@@ -108,7 +110,7 @@ def test_a_last_training_is_the_best_model(study, tmp_path):
     assert head.subtitle == "last training of trial t0000"
     assert head.configuration == {"lr": "0.05", "k": "2"}
     assert found["validation accuracy"] == (
-        "0.9500", "best of 8 epochs and of 3 trials, so too optimistic; a constant answer scores 0.9000",
+        "0.9500", "optimistic: the best of 8 epochs and of 3 trials; a constant answer scores 0.9000",
     )  # fmt: skip
     assert found["against a constant answer"][0] == "+0.0500"
     assert found["test accuracy"][0] == "0.9000"

@@ -135,7 +135,7 @@ def test_decided_claims_are_listed_with_their_evidence():
            "rival_trials": 28, "epochs": 3, "note": ""}  # fmt: skip
     table = pd.DataFrame([row, row | {"verdict": "undecided"}, row | {"verdict": "not testable"}])
     assert key_findings.takeaway_findings(table) == [
-        "Of 3 takeaways published for nature_12K that it can be asked about, this study supports 1, contradicts 0 and "
+        "Of 3 takeaways published for nature_12K about its hyperparameters, this study supports 1, contradicts 0 and "
         "leaves 1 undecided (1 not testable).",
         "Supported: a=1 > 2 (+0.190, 95 % interval 0.050 to 0.330, at 3 epochs, 48 trials).",
     ]

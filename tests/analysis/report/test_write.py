@@ -53,6 +53,7 @@ def test_the_summary_links_its_figures(folder):
     text = (folder / "summary.md").read_text()
     links = re.findall(r"\]\((figures/[a-z_]+\.png)\)", text)
     assert len(links) >= 10
+    assert len(re.findall(r"### [^\n]+\n\n!\[", text)) == len(links)  # each has a title
     assert all((folder / link).is_file() for link in links)
     assert "- trials: **60** 29 completed, 30 stopped, 1 failed" in text
 

@@ -4,6 +4,7 @@ import re
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -110,3 +111,11 @@ def _report_deprecated() -> None:
         r'environ.get\("(\w+)"\):\n\s+raise DeprecationWarning', inspect.getsource(sys.modules["ray.tune.tune"])
     ):
         assert name not in os.environ
+
+
+@pytest.mark.parametrize(("terminal", "coloured"), [(True, True), (False, False)])
+def test_lines_of_workers_have_no_colours_in_a_pipe(terminal, coloured, monkeypatch):
+    stream = SimpleNamespace(isatty=lambda: terminal)
+    monkeypatch.setattr(session.sys, "stdout", stream)
+    monkeypatch.setattr(session.sys, "stderr", stream)
+    assert ("RAY_COLOR_PREFIX" not in session.environment()) == coloured

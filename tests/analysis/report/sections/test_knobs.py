@@ -25,7 +25,7 @@ def test_the_section_has_one_row_per_knob_and_names_the_ones_that_never_moved():
         "learning_rate", "0.0001", "0.01", "better than the recipe",
     ]  # fmt: skip
     assert table.frame["knob"].tolist() == ["learning_rate", "batch_norm"]
-    assert table.note == "Never moved: activation."
+    assert table.note == "No trial changed activation."
     assert table.frame["epochs"].eq(3).all()
     assert len(whole.frame) == 3
     assert "within 3 epochs, 40 of 40 trials" in section.items[0]
