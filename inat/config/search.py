@@ -97,7 +97,7 @@ class SearchConfig(DataOptions):
     """Epochs before ASHA may stop a trial. Default: 3, or fewer if --max-epochs is smaller."""
     reduction_factor: int = 3
     """ASHA keeps the best 1/N of the trials at each rung. The rungs are at grace period x N^k epochs."""
-    control_fraction: float = UNSET
+    control_fraction: float | None = None
     """Share of the trials, chosen at random before they start, that ASHA does not stop, from 0 to 0.5. They show what
     stopping misses, and what holds at the last epoch; the other trials and the sampler do not change. 0.05 costs about
     a seventh more epochs. Default: 0.05, or 0 for fewer than 40 trials, a grid and a planned --time-budget."""
@@ -181,7 +181,7 @@ class SearchConfig(DataOptions):
         if self.grace_period is UNSET:
             most = self.max_epochs if isinstance(self.max_epochs, int) else GRACE_PERIOD
             object.__setattr__(self, "grace_period", max(min(GRACE_PERIOD, most), 1))
-        if self.control_fraction is UNSET:
+        if self.control_fraction is None:
             object.__setattr__(self, "control_fraction", self._default_control_fraction())
 
     def _default_control_fraction(self) -> float:
@@ -199,7 +199,7 @@ class SearchConfig(DataOptions):
         problems += gpu_share_errors(self, "gpus_per_trial")
         if self.reduction_factor < 2:
             problems.append(f"reduction_factor must be at least 2, got {self.reduction_factor}")
-        if not 0 <= self.control_fraction <= MOST_CONTROLS:
+        if not 0 <= (self.control_fraction or 0.0) <= MOST_CONTROLS:
             problems.append(f"control_fraction must be from 0 to {MOST_CONTROLS}, got {self.control_fraction}")
         return problems + non_negative_errors(self, "max_failures", "seed")
 
