@@ -145,8 +145,9 @@ def late_effect(strata: Strata, first: pd.Index, second: pd.Index) -> Effect:
     """Mean final value of the trials ``first`` minus that of ``second``, had ASHA stopped none; unknown with few seen.
 
     Each group's mean is that of its kept trials and of its controls that ASHA would have stopped, weighted by the
-    numbers of kept and stopped trials. The variance of each stratum is pooled over the two groups; the degrees of
-    freedom are Satterthwaite's.
+    numbers of kept and stopped trials. The variance is that of double sampling for stratification (Cochran 1977,
+    Sampling Techniques, section 12.2), each stratum's pooled over the two groups; the degrees of freedom are
+    Satterthwaite's.
     """
     parts = [_group(strata, ids) for ids in (first, second)]
     if any(part is None for part in parts):
@@ -161,6 +162,9 @@ def late_effect(strata: Strata, first: pd.Index, second: pd.Index) -> Effect:
             continue
         own = sum(share**2 / len(each) for each, share in values if len(each)) * squares / degrees
         variance, per_degree = variance + own, per_degree + own**2 / degrees
+    for part in known:  # which share ASHA stops differs from study to study, too
+        own = part.between
+        variance, per_degree = variance + own, per_degree + own**2 / max(part.size - 1, 1)
     if not variance:
         return UNKNOWN_EFFECT
     error, degrees_of_all = variance**0.5, variance**2 / per_degree
@@ -172,6 +176,8 @@ def late_effect(strata: Strata, first: pd.Index, second: pd.Index) -> Effect:
 @dataclass(frozen=True, slots=True)
 class _Group:
     mean: float
+    size: int
+    between: float  # variance of the mean from the numbers of kept and stopped trials
     strata: tuple[tuple[Array, float], tuple[Array, float]]  # values and share of all trials: kept, stopped
 
 
@@ -183,8 +189,10 @@ def _group(strata: Strata, ids: pd.Index) -> _Group | None:
     if not total or (stopped and len(seen) < LEAST_OF_A_VALUE):
         return None
     share = stopped / total
-    mean = (1 - share) * (kept.mean() if len(kept) else 0.0) + share * (seen.mean() if stopped else 0.0)
-    return _Group(float(mean), ((kept, 1 - share), (seen, share)))
+    means = [float(each.mean()) if len(each) else 0.0 for each in (kept, seen)]
+    between = share * (1 - share) * (means[0] - means[1]) ** 2 / total
+    mean = (1 - share) * means[0] + share * means[1]
+    return _Group(mean, total, between, ((kept, 1 - share), (seen, share)))
 
 
 def effects_early_and_late(study: StudyData) -> pd.DataFrame:
