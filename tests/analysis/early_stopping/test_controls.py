@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from analysis.claims.check import COLUMNS, check_claims
+from analysis.claims.grammar import parse
 from analysis.early_stopping.controls import (
     control_correlation,
     describe_changes,
@@ -18,6 +20,7 @@ from analysis.early_stopping.controls import (
     missed_summary,
     strata_of,
 )
+from analysis.report.sections.claims import decided_claims
 from analysis.report.sections.early_stopping import early_stopping_findings
 from analysis.study import StudyData, load_study
 from tests.analysis.studies import study_of, write_study_dir
@@ -123,3 +126,13 @@ def test_a_control_that_failed_or_is_running_counts_as_not_seen():
     trials.loc[ids, "state"] = ["failed", "running"]
     strata = strata_of(replace(study, trials=trials))
     assert (len(strata.seen), len(strata.stopped)) == (6, 80)
+
+
+def test_a_claim_that_the_last_epoch_reverses_says_so_beside_its_verdict():
+    table = check_claims(controlled(), [parse("speed=fast > slow"), parse("speed=slow worst")])
+    assert table["verdict"].tolist() == ["supported", "supported"]
+    assert table["sign"].tolist() == ["changes", "changes"]
+    assert (table["late_high"] < 0).all()
+    (text,) = decided_claims(table)
+    assert "at 3 epochs, 120 trials; but -0.195 at the last epoch, -0.2" in text
+    assert list(check_claims(controlled(controls=0), [parse("speed=fast > slow")])) == COLUMNS
