@@ -134,7 +134,7 @@ def spearman_interval(found: float, n: int) -> tuple[float, float]:
     """The 95 % interval of Spearman's correlation of ``n`` pairs.
 
     >>> [round(end, 2) for end in spearman_interval(0.5, 24)]
-    [0.09, 0.76]
+    [0.1, 0.76]
     """
     reach = stats.norm.ppf(1 - TAIL) * np.sqrt((1 + found**2 / 2) / (n - 3))
     z = np.arctanh(np.clip(found, -1 + 1e-9, 1 - 1e-9))
