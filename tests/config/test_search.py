@@ -169,11 +169,11 @@ def test_a_study_that_reserved_two_gpus_for_a_trial_goes_on_with_the_one_that_it
 @pytest.mark.parametrize(
     ("options", "fraction"),
     [
-        ({}, 0.05), ({"num_samples": 40}, 0.05), ({"num_samples": 39}, 0.0), ({"searcher": "grid"}, 0.0),
+        ({}, 0.05), ({"num_samples": 200}, 0.05), ({"num_samples": 199}, 0.0), ({"searcher": "grid"}, 0.0),
         ({"num_samples": 8, "control_fraction": 0.2}, 0.2), ({"control_fraction": 0.0}, 0.0),
     ],
 )  # fmt: skip
-def test_a_search_too_small_for_two_controls_has_none_unless_they_are_asked_for(options, fraction):
+def test_a_search_too_small_for_ten_controls_has_none_unless_they_are_asked_for(options, fraction):
     assert SearchConfig(**options).control_fraction == fraction
 
 
