@@ -9,7 +9,6 @@ import pandas as pd
 
 from analysis.schema import (
     BEST_VAL_ACC,
-    CONTROL_TRIAL_COLUMNS,
     CREATED,
     EPOCH,
     EPOCHS,
@@ -39,7 +38,7 @@ OBJECTIVE = "objective"  # history column, before ``build_frames``, whose best v
 
 
 # Columns of ``trials``, and of the trials that ``analysis.comparable`` compares: no parameter may have these names.
-TAKEN = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS, "accuracy")
+TAKEN = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS, "accuracy")
 
 
 class Frames(NamedTuple):
@@ -61,16 +60,15 @@ def build_frames(
 
     ``columns``: all columns of the configuration. ``parameters``: the columns that count as hyperparameters.
     """
-    optional = (*FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS)
-    extra = [name for name in optional if name in trials and name not in columns]
-    known = [*TRIAL_COLUMNS_BEFORE, *columns, *TRIAL_COLUMNS_AFTER, *extra]
+    folds = [name for name in FOLD_TRIAL_COLUMNS if name in trials and name not in columns]
+    known = [*TRIAL_COLUMNS_BEFORE, *columns, *TRIAL_COLUMNS_AFTER, *folds]
     trials = trials.reindex(columns=known).reset_index(drop=True)
     typed: dict[str, Any] = {name: as_text(trials[name]) for name in TEXT_COLUMNS}
     typed[NAME] = typed[NAME].fillna(typed[TRIAL_ID])
     typed |= {name: as_parameter(trials[name]) for name in columns}
     typed |= {name: as_integers(trials[name]) for name in INTEGER_COLUMNS}
     typed |= {
-        name: pd.to_numeric(trials[name], errors="coerce").astype(float) for name in (BEST_VAL_ACC, SECONDS, *extra)
+        name: pd.to_numeric(trials[name], errors="coerce").astype(float) for name in (BEST_VAL_ACC, SECONDS, *folds)
     }
     typed[CREATED] = pd.to_datetime(trials[CREATED], utc=True, errors="coerce", format="ISO8601")
     return Frames(trials.assign(**typed), build_history(history), info, list(parameters))
