@@ -34,6 +34,14 @@ def facts_of_timm(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True)
+def float32_products():
+    """A training on a GPU, also a pretended one, changes how the whole process multiplies float32 matrices."""
+    precision = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(precision)
+
+
 @pytest.fixture
 def cnn_params() -> Params:
     """Flat parameters of a small training on the digits."""

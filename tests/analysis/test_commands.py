@@ -38,7 +38,7 @@ def test_the_published_takeaways_are_the_default_claims(directory, capsys, tmp_p
     assert table["batch_norm=True > batch_norm=False"] == "supported"
     assert table["dropout=0.3 > dropout=0.2"] == "undecided"
     assert len(table) == 3  # these two, and the stability of the loss
-    left_out = "7 of the ten claims published for nature_12K are left out: this study does not have their"
+    left_out = "7 of the ten claims published for nature_12K are left out: their hyperparameters do not vary"
     assert printed.startswith(left_out)
 
 

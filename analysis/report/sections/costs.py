@@ -132,7 +132,7 @@ def cost_finding(study: StudyData, points: pd.DataFrame) -> str:
 
 def cost_caption(points: pd.DataFrame, unit: str) -> str:
     """What each panel compares, and why some trials are not on the front."""
-    text = "Whole trainings: trials that ended by themselves, at the last epoch or by their patience."
+    text = f"Whole trainings: trials that ended by themselves, at the last {unit} or by their patience."
     if points["left_out"].eq(STOPPED_EARLY).any():
         text += (
             " Trials that were stopped early (grey rings) are not on that front: they are cheap because they were "

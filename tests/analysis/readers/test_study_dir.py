@@ -316,7 +316,7 @@ def test_another_metric_than_that_of_the_search_is_of_the_first_fold_and_has_no_
     study = load_study(write_folded(tmp_path / "study"), metric="val_loss")
     assert study.trials["best_val_acc"].tolist() == pytest.approx([0.1, 0.2, 0.05])
     assert "standard_error" not in study.trials
-    assert validation_fact(study, best_trial(study, {})).note.startswith("best of")
+    assert validation_fact(study, best_trial(study, {})).note.startswith("optimistic: the best of ")
 
 
 def test_the_report_of_a_study_with_folds_has_the_standard_error(tmp_path):
