@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -49,10 +50,7 @@ def markdown_table(table: pd.DataFrame) -> str:
     | t0000      | 0.0001          | 0.75           |
     | t0001      | 0.0001          | 0.941          |
     """
-    if not len(table):
-        return "none"
-    text = as_text_table(table).map(escape_markdown).rename(columns=escape_markdown)
-    return str(text.to_markdown(index=False, missingval="-", disable_numparse=True))
+    return _table(table, escape_markdown)
 
 
 def terminal_table(table: pd.DataFrame) -> str:
@@ -63,9 +61,13 @@ def terminal_table(table: pd.DataFrame) -> str:
     |:----------------------|
     | batch_norm=True < *x* |
     """
+    return _table(table, _one_line)
+
+
+def _table(table: pd.DataFrame, as_cell: Callable[[object], str]) -> str:
     if not len(table):
         return "none"
-    text = as_text_table(table).map(_one_line).rename(columns=_one_line)
+    text = as_text_table(table).map(as_cell).rename(columns=as_cell)
     return str(text.to_markdown(index=False, missingval="-", disable_numparse=True))
 
 

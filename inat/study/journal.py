@@ -98,6 +98,10 @@ class Journal:
         """
         return [trial for *_, trial in self._ranked[:count]]
 
+    def rank(self, folds_done: int, value: float) -> tuple[int, float]:
+        """Return the key by which ``ranking`` sorts a trial with this best value, better ones first."""
+        return -folds_done, -self.objective.sign * value
+
     def best(self) -> Trial | None:
         """Return the first trial of ``ranking``; None without one."""
         return self._ranked[0][-1] if self._ranked else None
@@ -164,4 +168,4 @@ class Journal:
         self._ended_in_order.append(trial)
         best = trial.best_value
         if state != FAILED and best is not None and math.isfinite(best):
-            insort(self._ranked, (-trial.folds_done, -self.objective.sign * best, trial.number, trial))
+            insort(self._ranked, (*self.rank(trial.folds_done, best), trial.number, trial))

@@ -1,6 +1,8 @@
 """What the user sees while a search runs: a live bar on a terminal, else lines about trials."""
 
+import math
 import time
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -45,9 +47,8 @@ class SearchProgress:
         self._started = 0.0
         self._rungs, self._deadline = rungs, deadline
         self._epochs_done = 0
-        self._shown: tuple[tuple[str, float | None], float] | None = (
-            None  # the last better result in a file, and when it was printed
-        )
+        # The last better result in a file, and when it was printed.
+        self._shown: tuple[tuple[str, float | None], float] | None = None
         self._constant = beside(study.info, study.objective).strip(" ()")  # a line of its own: 80 columns are few
         self._bar = Progress(
             BarColumn(bar_width=20),
@@ -88,7 +89,12 @@ class SearchProgress:
         """Print that a running trial is the best so far, at most once in BEST_LINE_SECONDS."""
         now = time.monotonic()
         last = self._started if self._shown is None else self._shown[1]
-        if now - last < BEST_LINE_SECONDS or best_so_far(self._study) is not trial:
+        if now - last < BEST_LINE_SECONDS or not _is_known(trial):
+            return
+        ended = self._study.best()  # most epochs are no better, so most need no look at all trials
+        if ended is not None and _rank(self._study, trial) >= _rank(self._study, ended):
+            return
+        if best_so_far(self._study) is not trial:
             return
         if self._shown is None or (trial.trial_id, trial.best_value) != self._shown[0]:
             self._shown = ((trial.trial_id, trial.best_value), now)
@@ -133,17 +139,18 @@ def describe_best(study: Study) -> str:
 
 def best_so_far(study: Study) -> Trial | None:
     """The best trial, running or ended; failed trials do not count. With folds, more ended trainings rank first."""
-    best = study.best()
-    for trial in [trial for trial in list(study.trials.values()) if trial.state == RUNNING]:
-        value = trial.best_value
-        if value is None or value != value:
-            continue
-        if best is None or best.best_value is None or trial.folds_done > best.folds_done:
-            best = trial
-        else:
-            is_better = study.objective.better(value, best.best_value)
-            best = trial if is_better and trial.folds_done == best.folds_done else best
-    return best
+    running = [trial for trial in list(study.trials.values()) if trial.state == RUNNING and _is_known(trial)]
+    ended = study.best()
+    return min([ended, *running] if ended else running, key=partial(_rank, study), default=None)
+
+
+def _is_known(trial: Trial) -> bool:
+    return trial.best_value is not None and not math.isnan(trial.best_value)
+
+
+def _rank(study: Study, trial: Trial) -> tuple[int, float]:
+    assert trial.best_value is not None
+    return study.rank(trial.folds_done, trial.best_value)
 
 
 def format_rough(seconds: float) -> str:
