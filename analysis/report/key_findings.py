@@ -43,8 +43,8 @@ def key_findings(
     claims = takeaway_findings(takeaways, study.unit) if isinstance(takeaways, pd.DataFrame) else []
     return [
         *unfinished_search(study), *no_better_than_constant(study, best_json),
-        *trials_against_constant(study, best_json), *validation_gap(study, best_json), *close_to_best(study), *important, *claims, *stopping,
-        *failed_trials(study),
+        *trials_against_constant(study, best_json), *validation_gap(study, best_json), *close_to_best(study),
+        *important, *claims, *stopping, *failed_trials(study),
     ]  # fmt: skip
 
 
