@@ -5,6 +5,9 @@ The effect of a claim is the difference in mean accuracy with the other hyperpar
 are checked together are corrected together (Holm): ten claims about nothing have a chance of 5 % in total to get a
 verdict. "undecided" means that this study cannot tell, not that there is no difference; the interval shows how large
 the difference may be.
+
+A verdict holds at its budget only. In a study with enough control trials (``analysis.early_stopping.controls``), the
+effect at the last epoch stands beside it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +22,8 @@ import pandas as pd
 from analysis.claims.grammar import Claim, ClaimError, Condition, read_claims
 from analysis.claims.loss_stability import UNSTEADY, sample_with_loss_stability
 from analysis.comparable import ACCURACY, Sample, sample_at
-from analysis.schema import VAL_LOSS
+from analysis.early_stopping.controls import Strata, late_effect, sign_change, strata_of
+from analysis.schema import TRIAL_ID, VAL_LOSS
 from analysis.stats.encode import label_of, order_labels, varying_parameters
 from analysis.stats.regression import UNKNOWN_EFFECT, Effect, adjusted_effect, welch_effect
 from analysis.stats.resampling import CONFIDENCE, MIN_VALUES, holm
@@ -29,6 +33,8 @@ SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = "supported", "contradicted", 
 PUBLISHED = 10  # takeaways for nature_12K
 TAKEAWAYS = Path(__file__).parent / "takeaways"
 MAX_LISTED = 12  # values in an error message; a number drawn from a range has as many values as there are trials
+# Of a study with enough control trials: the effect at the last epoch, and whether its sign is the same.
+LATE_COLUMNS = ["late", "late_low", "late_high", "sign"]
 Mask = npt.NDArray[np.bool_]
 COLUMNS = [
     "claim", "verdict", "effect", "low", "high", "p_holm", "plain", "trials", "rival_trials", "epochs", "note",
@@ -39,7 +45,8 @@ COLUMNS = [
 class GroupComparison:
     """The comparison of two groups of trials; positive effects support the claim.
 
-    ``plain``: the difference of the plain means. ``trials``, ``rival_trials``: sizes of the groups.
+    ``plain``: the difference of the plain means. ``trials``, ``rival_trials``: sizes of the groups. ``late``: the plain
+    difference at the last epoch, had ASHA stopped no trial, estimated with control trials.
     """
 
     effect: Effect
@@ -47,6 +54,7 @@ class GroupComparison:
     trials: int
     rival_trials: int
     note: str = ""
+    late: Effect = UNKNOWN_EFFECT
 
 
 def check_claims(
@@ -55,7 +63,9 @@ def check_claims(
     """One row per claim: verdict, effect with its 95 % interval, corrected p value, and the size of both groups.
 
     ``epochs``: the budget, by default the epochs that all trials trained for. ``plain`` is the difference of the plain
-    means. Effects above 0 support the claim, also where lower values of the metric are better.
+    means. Effects above 0 support the claim, also where lower values of the metric are better. With enough control
+    trials, ``late`` is the plain effect at the last epoch, and ``sign`` "changes" where both intervals exclude 0 on
+    different sides.
 
     Raises ClaimError for a claim about something that the study did not vary. With ``lenient``, such a claim gets the
     verdict "not testable" instead.
@@ -65,13 +75,13 @@ def check_claims(
     >>> table[["claim", "verdict"]].values.tolist()
     [['filter_org=2 > 0.5', 'supported'], ['activation=relu best', 'undecided']]
     """
-    sample = sample_at(study, epochs)
+    sample, strata = sample_at(study, epochs), strata_of(study)
     rows: list[dict[str, Any]] = []
     comparisons = []
     for claim in claims:
         try:
             claim_sample = _sample_for(claim, study, sample)
-            comparison = compare_groups(claim, claim_sample)
+            comparison = compare_groups(claim, claim_sample, strata)
             rows.append({"claim": claim.text, "epochs": claim_sample.epochs, "note": comparison.note})
         except ClaimError as error:
             if not lenient:
@@ -84,7 +94,10 @@ def check_claims(
         row.setdefault("verdict", verdict_of(effect.value, p))
         row |= {"effect": effect.value, "low": effect.low, "high": effect.high, "p_holm": p, "plain": comparison.plain}
         row |= {"trials": comparison.trials, "rival_trials": comparison.rival_trials}
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"epochs": "Int64"})
+        late = comparison.late
+        ends = (late.value, late.low, late.high, sign_change(effect, late))
+        row |= dict(zip(LATE_COLUMNS, ends, strict=True))
+    return pd.DataFrame(rows, columns=[*COLUMNS, *(LATE_COLUMNS if strata.enough else [])]).astype({"epochs": "Int64"})
 
 
 def verdict_of(effect: float, p: float) -> str:
@@ -146,19 +159,19 @@ def _untried_conditions(claim: Claim, trials: pd.DataFrame) -> int:
     )
 
 
-def compare_groups(claim: Claim, sample: Sample) -> GroupComparison:
-    """Compare the two groups of a claim among the trials of ``sample``."""
+def compare_groups(claim: Claim, sample: Sample, strata: Strata | None = None) -> GroupComparison:
+    """Compare the two groups of a claim among the trials of ``sample``, and with ``strata`` at the last epoch."""
     names = list(dict.fromkeys(condition.name for condition in (*claim.group, *claim.rival)))
     group = _trials_with(claim.group, sample)
     if claim.relation in ("best", "worst"):
-        return _against_each_other_value(claim, sample, group)
+        return _against_each_other_value(claim, sample, group, strata)
     rival = _trials_with(claim.rival, sample) if claim.rival else ~group
     if (group & rival).any():
         raise ClaimError(f"{int((group & rival).sum())} trials are in both groups; name groups that do not overlap")
-    return _compare(sample, group, rival, names, better=claim.relation in (">", "good"))
+    return _compare(sample, group, rival, names, strata, better=claim.relation in (">", "good"))
 
 
-def _against_each_other_value(claim: Claim, sample: Sample, group: Mask) -> GroupComparison:
+def _against_each_other_value(claim: Claim, sample: Sample, group: Mask, strata: Strata | None) -> GroupComparison:
     """Compare one value with each other value of its parameter; return the comparison with the closest rival.
 
     A value is best only if it beats every other value, not if it beats some of them. Trials without a value, and values
@@ -168,7 +181,7 @@ def _against_each_other_value(claim: Claim, sample: Sample, group: Mask) -> Grou
     labels = _labels(sample, name)
     counts = labels.value_counts().drop(own)
     comparisons = {
-        other: _compare(sample, group, labels.eq(other).to_numpy(), [name], better=claim.relation == "best")
+        other: _compare(sample, group, labels.eq(other).to_numpy(), [name], strata, better=claim.relation == "best")
         for other in counts[counts >= MIN_VALUES].index
     }
     rare = order_labels(map(str, counts[counts < MIN_VALUES].index))
@@ -186,7 +199,9 @@ def _against_each_other_value(claim: Claim, sample: Sample, group: Mask) -> Grou
     return replace(comparison, effect=replace(comparison.effect, p=p), note="; ".join(filter(None, notes)))
 
 
-def _compare(sample: Sample, group: Mask, rival: Mask, names: list[str], *, better: bool) -> GroupComparison:
+def _compare(
+    sample: Sample, group: Mask, rival: Mask, names: list[str], strata: Strata | None, *, better: bool
+) -> GroupComparison:
     """Compare two groups of trials; ``better``: whether the claim says that ``group`` is the better one."""
     accuracy = sample.trials[ACCURACY].to_numpy(dtype=float)
     counts = int(group.sum()), int(rival.sum())
@@ -196,9 +211,15 @@ def _compare(sample: Sample, group: Mask, rival: Mask, names: list[str], *, bett
     effect = adjusted_effect(sample, group, rival, names)
     note = "" if np.isfinite(effect.p) else "not adjusted: too few trials to hold the other hyperparameters fixed"
     effect = effect if np.isfinite(effect.p) else plain
+    ids = pd.Index(sample.trials[TRIAL_ID]) if strata and strata.enough else None
+    late = UNKNOWN_EFFECT if ids is None or strata is None else late_effect(strata, ids[group], ids[rival])
     supports = better == (sample.sign > 0)  # where lower is better, a negative difference supports "better"
     return GroupComparison(
-        effect if supports else -effect, plain.value if supports else -plain.value, *counts, note=note
+        effect if supports else -effect,
+        plain.value if supports else -plain.value,
+        *counts,
+        note=note,
+        late=late if supports else -late,
     )
 
 

@@ -13,6 +13,7 @@ from analysis.claims.check import (
     published_takeaways,
     verdict_counts,
 )
+from analysis.early_stopping.controls import CHANGES
 from analysis.figures.effects import plot_claims
 from analysis.report.document import Item, ReportFigure, Section, Table, section
 from analysis.study import StudyData
@@ -63,6 +64,8 @@ def decided_claims(table: pd.DataFrame, unit: str = "epoch") -> list[str]:
 def _with_evidence(row: pd.Series, unit: str) -> str:
     budget = f"at {counted(row['epochs'], unit)}" if pd.notna(row["epochs"]) else "at unequal budgets"
     note = f"; {row['note']}" if row["note"] else ""
+    if row.get("sign") == CHANGES:
+        note += f"; but {row['late']:+.3f} at the last {unit}, {row['late_low']:.3f} to {row['late_high']:.3f}"
     return (
         f"{row['claim']} ({row['effect']:+.3f}, 95 % interval {row['low']:.3f} to {row['high']:.3f}, {budget}, "
         f"{row['trials'] + row['rival_trials']} trials{note})"
