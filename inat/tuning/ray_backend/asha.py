@@ -12,6 +12,7 @@ from inat.config.objective import ACCURACY, Objective
 from inat.constants import EPOCH, FINISHED, FOLDS_DONE, WOULD_STOP
 from inat.study.folds import ends_fold, step_of
 from inat.study.study import Study
+from inat.tuning.ray_backend.snapshots import NotInSnapshots
 from inat.tuning.sampling.feedback import Rungs
 
 STEP = "step"
@@ -19,7 +20,7 @@ STEP = "step"
 START_SECONDS = 30.0
 
 
-class StudyASHA(AsyncHyperBandScheduler):
+class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
     """Asynchronous successive halving over epochs (Li et al. 2018, arXiv:1810.05934), as Ray implements it.
 
     Tune does not save the rungs of a scheduler, so a search that Tune restores stops fewer trials. ``replay`` fills the
@@ -33,7 +34,8 @@ class StudyASHA(AsyncHyperBandScheduler):
 
     A trial for which ``is_control`` is true is compared like any other, but goes on where it would have been stopped;
     from then on it counts in no rung, as a stopped trial does. So no decision on another trial depends on it.
-    ``would_stop`` has the steps after which such trials would have been stopped.
+    ``would_stop`` has the steps after which such trials would have been stopped. ``asha_for`` asks the study which
+    trials are controls, so they stay controls when a search is resumed.
     """
 
     def __init__(
