@@ -4,7 +4,7 @@
     python benchmarks/control_trials.py --searches 5  # quick
 
 A random search with ASHA (grace period 3, factor 3) draws from the 648 networks of benchmarks/data/digits16_curves.csv,
-whose curves are known to the end, and each trial is a control by chance. Then ``analysis.early_stopping.controls`` is
+whose curves are known to the end, and each trial is a control by chance. Then ``analysis.early_stopping`` is
 asked for the number of missed winners, the correlation of first rung and end, and the effect of each value at the last
 epoch. "before" is Welch's interval of the completed trials, which is what a study without controls has.
 """
@@ -17,12 +17,8 @@ import pandas as pd
 import tyro
 from scipy import stats
 
-from analysis.early_stopping.controls import (
-    control_correlation,
-    effects_early_and_late,
-    missed_summary,
-    strata_of,
-)
+from analysis.early_stopping.controls import control_correlation, missed_summary, strata_of
+from analysis.early_stopping.late_effects import effects_early_and_late
 from analysis.early_stopping.replay import AshaRungs
 from analysis.rungs import rung_milestones
 from analysis.stats.encode import level_labels

@@ -13,7 +13,8 @@ from scipy.stats import rankdata
 
 from analysis.budgets import epochs_of, rungs, trainings_of
 from analysis.comparable import accuracy_within
-from analysis.early_stopping.controls import control_correlation, effects_early_and_late, missed_summary
+from analysis.early_stopping.controls import control_correlation, missed_summary
+from analysis.early_stopping.late_effects import effects_early_and_late
 from analysis.early_stopping.replay import other_settings
 from analysis.early_stopping.timeline import best_by_part, utilisation
 from analysis.failures import Failure, attempt

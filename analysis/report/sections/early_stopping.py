@@ -3,7 +3,7 @@
 from analysis.budgets import trainings_of
 from analysis.comparable import describe_metric
 from analysis.early_stopping.audit import NOTES, audit_tables, savings
-from analysis.early_stopping.controls import describe_changes, describe_unknown, missed_summary
+from analysis.early_stopping.late_effects import control_findings
 from analysis.early_stopping.timeline import best_against_epochs, utilisation
 from analysis.figures import audit
 from analysis.report.document import Item, ReportFigure, Section, Table, section
@@ -36,17 +36,7 @@ def early_stopping_findings(study: StudyData) -> list[str]:
         alternatives += f", {spent + as_completed['epochs_saved']:,.0f} if as long as completed trials on average"
     gained = counted(to_last_epoch["epochs_saved"], study.unit)
     saved = f"Early stopping saved {gained} ({spent:,.0f} trained; {alternatives})."
-    return [saved, *filter(None, (describe_unknown(study), missed_finding(study), describe_changes(study)))]
-
-
-def missed_finding(study: StudyData) -> str:
-    """How many stopped trials would have beaten the best trial that ASHA kept; "" if there are too few controls."""
-    for row in missed_summary(study).itertuples():
-        return (
-            f"Early stopping missed {row.low:.0f} to {row.high:.0f} winners of {row.stopped} stopped trials (95 % "
-            f"interval; {row.won} of {row.controls} control trials that ASHA would have stopped beat the best other)."
-        )
-    return ""
+    return [saved, *control_findings(study)]
 
 
 def early_stopping_section(study: StudyData, findings: list[str]) -> Section:

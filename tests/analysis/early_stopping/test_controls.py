@@ -12,14 +12,12 @@ from analysis.claims.check import COLUMNS, check_claims
 from analysis.claims.grammar import parse
 from analysis.early_stopping.controls import (
     control_correlation,
-    describe_changes,
     describe_unknown,
-    effects_early_and_late,
     hypergeometric_interval,
-    late_effect,
     missed_summary,
     strata_of,
 )
+from analysis.early_stopping.late_effects import describe_changes, effects_early_and_late, late_effect
 from analysis.report.sections.claims import decided_claims
 from analysis.report.sections.early_stopping import early_stopping_findings
 from analysis.study import StudyData, load_study
@@ -134,5 +132,6 @@ def test_a_claim_that_the_last_epoch_reverses_says_so_beside_its_verdict():
     assert table["sign"].tolist() == ["changes", "changes"]
     assert (table["late_high"] < 0).all()
     (text,) = decided_claims(table)
-    assert "at 3 epochs, 120 trials; but -0.195 at the last epoch, -0.2" in text
+    assert "at 3 epochs, 120 trials; -0.195 at epoch 9, -0.2" in text
+    assert text.count(": the sign changes") == 2
     assert list(check_claims(controlled(controls=0), [parse("speed=fast > slow")])) == COLUMNS

@@ -125,7 +125,7 @@ def test_decided_claims_are_listed_with_their_evidence():
     table = pd.DataFrame([row, row | {"verdict": "undecided"}, row | {"verdict": "not testable"}])
     assert key_findings.takeaway_findings(table) == [
         "Of 3 takeaways published for nature_12K about its hyperparameters, this study supports 1, contradicts 0 and "
-        "leaves 1 undecided (1 not testable).",
+        "leaves 1 undecided at 3 epochs (1 not testable).",
         "Supported: a=1 > 2 (+0.190, 95 % interval 0.050 to 0.330, at 3 epochs, 48 trials).",
     ]
 
@@ -134,7 +134,8 @@ def test_a_study_with_all_hyperparameters_is_asked_about_all_ten_claims():
     row = {"claim": "a=1 > 2", "verdict": "undecided", "effect": 0.1, "low": 0.0, "high": 0.2, "trials": 20,
            "rival_trials": 28, "epochs": 3, "note": ""}  # fmt: skip
     assert key_findings.takeaway_findings(pd.DataFrame([row] * 10)) == [
-        "Of the ten takeaways published for nature_12K, this study supports 0, contradicts 0 and leaves 10 undecided."
+        "Of the ten takeaways published for nature_12K, this study supports 0, contradicts 0 and leaves 10 undecided "
+        "at 3 epochs."
     ]
 
 
