@@ -21,6 +21,7 @@ from analysis.stats.encode import level_labels
 from analysis.stats.regression import UNKNOWN_EFFECT, Effect, welch_effect
 from analysis.stats.resampling import Array
 from analysis.study import StudyData
+from analysis.wording import counted
 
 LEAST_OF_A_VALUE = 2  # controls that ASHA would have stopped, among the trials with one value of a hyperparameter
 CHANGES, HOLDS, OPEN = "changes", "same", "undecided"  # the sign of an effect from the first rung to the last epoch
@@ -125,11 +126,12 @@ def describe_changes(study: StudyData) -> str:
     table = effects_early_and_late(study)
     if not len(table):
         return ""
-    decided, changed = int(table["sign"].ne(OPEN).sum()), table[table["sign"].eq(CHANGES)]
+    same, changed = int(table["sign"].eq(HOLDS).sum()), table[table["sign"].eq(CHANGES)]
     if not len(changed):
         return (
-            f"No effect is known to change its sign from {study.unit} {rungs(study)[0]} to {longest_trial(study)} "
-            f"(both 95 % intervals exclude 0 for {decided} of {len(table)} values)."
+            f"From {study.unit} {rungs(study)[0]} to {longest_trial(study)}, {same} of {counted(len(table), 'effect')} "
+            "of single values keep their sign, and none is known to change it (the others are undecided: a 95 % "
+            "interval includes 0 or is unknown)."
         )
     named = "; ".join(
         f"{row.parameter}={row.value}: {row.early:+.3f} at {study.unit} {row.early_epochs}, {row.late:+.3f} at "
