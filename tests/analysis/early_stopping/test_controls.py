@@ -17,7 +17,13 @@ from analysis.early_stopping.controls import (
     missed_summary,
     strata_of,
 )
-from analysis.early_stopping.late_effects import describe_changes, effects_early_and_late, late_effect
+from analysis.early_stopping.late_effects import (
+    control_findings,
+    describe_changes,
+    describe_ends,
+    effects_early_and_late,
+    late_effect,
+)
 from analysis.report.sections.claims import decided_claims
 from analysis.report.sections.early_stopping import early_stopping_findings
 from analysis.study import StudyData, load_study
@@ -54,6 +60,14 @@ def test_an_effect_that_reverses_is_seen_from_controls_and_named_with_both_budge
     text = describe_changes(controlled())
     assert text.startswith("Effects that change their sign: speed=fast: +0.195 at epoch 3, -0.195 at 9; speed=slow: ")
     assert effects_early_and_late(controlled(reverses=False))["sign"].tolist() == ["same", "same"]
+    assert describe_ends(controlled(reverses=False)).startswith(
+        "From epoch 3 to 9, 2 of 2 effects of single values keep their sign, and none is known to change it"
+    )
+
+
+def test_a_study_without_stopped_trials_has_nothing_to_add_to_its_verdicts():
+    study = study_of([{"a": 1}, {"a": 2}], [[0.5, 0.6], [0.5, 0.7]])
+    assert (describe_ends(study), control_findings(study)) == ("", [])
 
 
 def test_the_late_mean_weighs_controls_by_the_number_of_stopped_trials():
