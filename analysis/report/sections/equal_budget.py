@@ -31,8 +31,11 @@ def _importance(results: BudgetResults) -> list[Item]:
         f"Dots: importance {results.sample.within}; lines: 95 % intervals. The hyperparameters are ordered by "
         "permutation importance."
     )
+    finding = f"{results.ranking} Compared at an equal budget: {results.sample.budget_text}."
+    if not results.importance["importance"].notna().any():
+        return [finding]
     return [
-        f"{results.ranking} Compared at an equal budget: {results.sample.budget_text}.",
+        finding,
         "Impurity, fANOVA and PED-ANOVA are shares that sum to 1, so noise gets a share too. Permutation is the R² "
         "lost when a hyperparameter is shuffled; for noise it is near 0. PED-ANOVA measures what sets the best trials "
         "apart.",
