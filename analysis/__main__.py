@@ -10,7 +10,6 @@ python -m analysis importance optuna.db --study NAME
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -20,45 +19,17 @@ from analysis.comparable import sample_at
 from analysis.escaping import LAYOUT, printable
 from analysis.option_help import registry
 from analysis.printing import columns_in_unit, describe_test, show, what_happened
-from analysis.readers.frames import Mode
+from analysis.reading import AS_USUAL, Options
 from analysis.run_card import program, run_card, wrapped_usage
 from analysis.schema import BEST_VAL_ACC, VAL_ACC
-from analysis.study import StudyData, load_study
 from analysis.terminal import PlainConsole, prepare_output
 from analysis.wording import counted, in_unit
 
 app = tyro.extras.SubcommandApp()
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How to read a study that another program wrote."""
-
-    metric: Annotated[str | None, "NAME"] = None
-    """Metric to compare, such as val_loss; for Optuna, an objective by its index or name, or a user attribute. Default:
-    the study's own metric, best_val_acc or val_acc; for Optuna, the only objective."""
-    mode: Mode | None = None
-    """Whether a larger or a smaller metric is better. Default: min for a loss or an error, else max; for Optuna, the
-    study's direction."""
-    study: Annotated[str | None, "NAME"] = None
-    """Name of the study in an Optuna database. Default: the only study."""
-    parameters: Annotated[tuple[str, ...] | None, "NAME ..."] = None
-    """Hyperparameters to read. Default: all that vary."""
-
-    def load(self, path: Path) -> StudyData:
-        """Load the study at ``path``; print to stderr how many rows or files could not be read."""
-        study = load_study(path, self.metric, self.mode, study=self.study, parameters=self.parameters)
-        if count := len(study.read_errors):
-            place, reason = study.read_errors.iloc[0]
-            left_out = f"{count} rows or files could not be read and are left out"
-            PlainConsole(stderr=True).print(f"{path}: {left_out}; the first is {place}: {reason}")
-        return study
-
-
-Options = Annotated[Reading, tyro.conf.OmitArgPrefixes]
 File = Annotated[Path | None, "FILE"]
 Folder = Annotated[Path | None, "FOLDER"]
-AS_USUAL = Reading()
 
 
 @app.command
@@ -123,6 +94,7 @@ def claims(
     from analysis.claims.check import check_claims, left_out_takeaways, published_takeaways
     from analysis.claims.finetuning import check_finetuning_claims
     from analysis.claims.grammar import parse, read_claims
+    from analysis.early_stopping.late_effects import describe_ends
 
     loaded = reading.load(path)
     given = [parse(text) for text in claims] + (read_claims(file) if file else [])
@@ -133,7 +105,8 @@ def claims(
     finetuning = check_finetuning_claims({"this study": loaded}, epochs)
     if len(finetuning) and not given:
         tables[f"Claims published for fine-tuning, {title}"] = finetuning.drop(columns="study")
-    show({title: columns_in_unit(table, loaded.unit) for title, table in tables.items()}, csv, left_out)
+    above = "\n".join(filter(None, (left_out, describe_ends(loaded) if tables else "")))
+    show({title: columns_in_unit(table, loaded.unit) for title, table in tables.items()}, csv, above)
 
 
 @app.command
@@ -151,10 +124,12 @@ def importance(
         csv: CSV file to write the tables to.
         reading: How to read a study that another program wrote.
     """
+    from analysis.early_stopping.late_effects import describe_ends
     from analysis.stats.forest import forest_importance
     from analysis.stats.importance import describe_ranking, importance, nothing_varies, wandb_panel
 
-    sample = sample_at(reading.load(path), epochs)
+    study = reading.load(path)
+    sample = sample_at(study, epochs)
     if not sample.parameters:
         show({}, csv, f"No importance: {nothing_varies(sample)} ({sample.budget_text}).")
         return
@@ -164,7 +139,8 @@ def importance(
         return
     tables = {"importance": importance(sample, forest), "columns": wandb_panel(sample, forest)}
     tables = {title: columns_in_unit(table, sample.unit) for title, table in tables.items()}
-    show(tables, csv, f"{describe_ranking(forest, len(sample))}\n{sample.budget_text}")
+    lines = describe_ranking(forest, len(sample)), sample.budget_text, describe_ends(study, "this ranking holds")
+    show(tables, csv, "\n".join(filter(None, lines)))
 
 
 @app.command
@@ -178,7 +154,8 @@ def audit(path: tyro.conf.Positional[Path], csv: File = None, debug: bool = Fals
         reading: How to read a study that another program wrote.
     """
     from analysis.early_stopping.audit import NOTES, audit_tables
-    from analysis.failures import Failure, warn
+    from analysis.early_stopping.late_effects import control_findings
+    from analysis.failures import Failure, attempt, warn
 
     study = reading.load(path)
     names = {BEST_VAL_ACC: BEST_VAL_ACC if study.metric == VAL_ACC else study.metric}
@@ -188,7 +165,8 @@ def audit(path: tyro.conf.Positional[Path], csv: File = None, debug: bool = Fals
         for title, table in audit_tables(study, failures).items()
     }
     notes = {in_unit(title, study.unit): in_unit(note, study.unit) for title, note in NOTES.items()}
-    show(tables, csv, what_happened(study), notes)
+    findings = attempt("the findings from control trials", lambda: control_findings(study), failures) or []
+    show(tables, csv, "\n".join(filter(None, (what_happened(study), *findings))), notes)
     warn(failures, debug)
 
 

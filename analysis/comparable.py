@@ -71,6 +71,15 @@ class Sample:
         return len(self.trials)
 
     @property
+    def within(self) -> str:
+        """The budget alone, for captions.
+
+        >>> sample_at(study, epochs=9).within
+        'within 9 epochs'
+        """
+        return "at unequal budgets" if self.epochs is None else f"within {counted(self.epochs, self.unit)}"
+
+    @property
     def budget_text(self) -> str:
         """The budget and the number of trials in words, to print with every table.
 

@@ -30,6 +30,9 @@ STANDARD_ERROR: Final = "standard_error"  # of the mean over the trainings that 
 # the features of frozen layers or waits for them, and reads weights. ``seconds`` does not have them.
 PREPARATION: Final = "preparation_seconds"
 
+# Of the row, in the journal only, after which ASHA would have stopped a control trial.
+WOULD_STOP: Final = "would_stop"
+
 # States of a trial.
 RUNNING: Final = "running"
 COMPLETED: Final = "completed"
@@ -102,6 +105,11 @@ EARLIER_HISTORY_COLUMNS: Final = (TRIAL_ID, EPOCH, TRAIN_LOSS, TRAIN_ACC, VAL_LO
 HISTORY_COLUMNS: Final = (*EARLIER_HISTORY_COLUMNS, VAL_BALANCED_ACC, VAL_MACRO_F1, VAL_TOP2_ACC)
 # Columns that follow these in a study with --folds or --repeats.
 FOLD_TRIAL_COLUMNS: Final = (STANDARD_ERROR, FOLDS_DONE)
+# The last columns of trials.csv in a study that has control trials, which ASHA does not stop: 1 for these trials, and
+# the epoch after which ASHA would have stopped them.
+CONTROL: Final = "control_trial"
+STOP_EPOCH: Final = "asha_stop_epoch"
+CONTROL_TRIAL_COLUMNS: Final = (CONTROL, STOP_EPOCH)
 FOLD_HISTORY_COLUMNS: Final = (FOLD,)
 
 CONSTANT_ACC: Final = "constant_accuracy"  # beside an accuracy: that of always answering the largest training class

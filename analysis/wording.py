@@ -12,6 +12,8 @@ UNIT_COLUMNS = (
     "epochs_per_trial",
     "epochs_to_best",
     "seconds_per_epoch",
+    "early_epochs",
+    "late_epochs",
 )
 EPOCH = re.compile(r"(?<![A-Za-z])epoch(?=s?(?![A-Za-z]))")
 

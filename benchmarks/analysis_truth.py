@@ -4,9 +4,8 @@
 
 inat's searcher with ASHA (grace period 3, factor 3) searches the 648 networks of benchmarks/data/digits16_curves.csv.
 For each search and each pair of values of a parameter, the adjusted and the plain effect at the first and the last rung
-are compared with the difference over all 648 networks. The expected number of missed winners is compared with the
-number of stopped trials whose recorded curve ends above the best completed trial. At the end: how often a forest ranks
-the strongest parameter first, by its R^2 on left-out trials.
+are compared with the difference over all 648 networks. At the end: how often a forest ranks the strongest parameter
+first, by its R^2 on left-out trials. benchmarks/control_trials.py measures what control trials show.
 """
 
 import heapq
@@ -24,10 +23,9 @@ from search_quality import Curves, key_of, load_curves
 from searches import InatSearch, Method
 
 from analysis.comparable import ACCURACY, Sample, sample_at
-from analysis.early_stopping.audit import missed_winners
 from analysis.stats import forest
 from analysis.stats.effects import pairwise_effects
-from analysis.stats.encode import label_of, level_labels
+from analysis.stats.encode import level_labels
 from analysis.stats.regression import welch_effect
 from analysis.study import StudyData
 from inat.constants import COMPLETED, STATE, STOPPED
@@ -105,16 +103,6 @@ def coverage(study: StudyData, whole: Sample) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def missed(study: StudyData, curves: Curves) -> dict[str, float]:
-    """The number of winners that early stopping missed: as expected by the audit, and by the recorded curves."""
-    trials = study.trials.set_index("trial_id")
-    goal = trials.loc[trials[STATE].eq(COMPLETED), "best_val_acc"].max()
-    found = missed_winners(study)
-    keys = [tuple(label_of(trials.at[trial, name]) for name in SPACE) for trial in found["trial_id"]]
-    true = sum(curves[key][-1] > goal for key in keys)
-    return {"expected": float(found["chance"].sum()), "true": float(true)}
-
-
 def rankings(whole: Sample, count: int) -> pd.DataFrame:
     """R^2 of forests on 20 to 160 networks with added noise, and whether each ranks the strongest parameter first."""
     forest.ROUNDS = FEW_ROUNDS
@@ -148,8 +136,6 @@ def main() -> None:
             means = table.mean()
             print(f"{trials} trials, {epochs} epochs, {len(table)} pairs:", means.round(3).to_dict())
             fields += [f"{kind}_{trials}_{epochs}={means[kind]:.3f}" for kind in ("adjusted", "plain", "wrong")]
-        counts = pd.DataFrame([missed(study, curves) for study in studies]).mean()
-        fields += [f"missed_{trials}={counts['expected']:.2f}/{counts['true']:.2f}"]
     if options.forests:
         table = rankings(networks(curves, GRACE), options.forests)
         bins = table.groupby(pd.cut(table["r2"], EDGES), observed=True)["right"].agg(["size", "mean"])

@@ -11,6 +11,8 @@ from analysis.schema import (
     CLASS_COUNTS,
     COMPLETED,
     CONSTANT_ACC,
+    CONTROL,
+    CONTROL_TRIAL_COLUMNS,
     CREATED,
     DATA_DIR,
     EARLIER_HISTORY_COLUMNS,
@@ -44,6 +46,7 @@ from analysis.schema import (
     STANDARD_ERROR,
     STATE,
     STATES,
+    STOP_EPOCH,
     STOPPED,
     STUDY_JSON,
     TEST,
@@ -62,6 +65,7 @@ from analysis.schema import (
     VAL_LOSS,
     VAL_MACRO_F1,
     VAL_TOP2_ACC,
+    WOULD_STOP,
 )
 
 # What a trial reports besides its metrics.

@@ -33,7 +33,7 @@ ANALYSIS_ROWS = {
     "analysis.stats": 3, "analysis.recipe": 3, "analysis.constant_answer": 3,
     "analysis.claims": 4, "analysis.early_stopping": 4, "analysis.costs": 4,
     "analysis.figures": 5, "analysis.report": 6,
-    "analysis.printing": 7, "analysis.comparison_text": 7, "analysis.__main__": 7,
+    "analysis.printing": 7, "analysis.comparison_text": 7, "analysis.reading": 7, "analysis.__main__": 7,
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "pytorch_lightning", "ray", "optuna", "wandb", "pandas", "sklearn", "matplotlib"}
 # What no module of a row may import, even inside functions: usage errors show before heavy libraries load.

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.budgets import longest_trial
-from analysis.claims.check import COLUMNS, NOT_TESTABLE, GroupComparison, compare_groups, verdict_of
+from analysis.claims.check import COLUMNS, NOT_TESTABLE, verdict_of
 from analysis.claims.grammar import Claim, ClaimError, Condition
+from analysis.claims.groups import GroupComparison, compare_groups
 from analysis.comparable import Sample, sample_at
 from analysis.nothing_to_compare import NothingToCompareError
 from analysis.schema import EPOCH, TRIAL_ID

@@ -1,8 +1,7 @@
-"""Was early stopping worth it? What it saved, whether early ranks predict final ranks, and which winners it missed.
+"""Was early stopping worth it? What it saved, whether early ranks predict final ranks, and how many winners it missed.
 
-The final accuracy of a stopped trial is unknown. It is estimated from the completed trials, which looked good early.
-Trials that start slowly and end well are missing from the completed trials, as they are from the study, so the
-estimates of missed winners are too low rather than too high.
+The final accuracy of a stopped trial is unknown, and completed trials, which looked good early, say nothing about it.
+Only control trials do (``analysis.early_stopping.controls``).
 """
 
 import itertools
@@ -10,21 +9,20 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta, rankdata
+from scipy.stats import rankdata
 
-from analysis.budgets import epochs_of, longest_trial, rungs, trainings_of
-from analysis.comparable import accuracy_within, mask_infinite
+from analysis.budgets import epochs_of, rungs, trainings_of
+from analysis.comparable import accuracy_within
+from analysis.early_stopping.controls import control_correlation, missed_summary
+from analysis.early_stopping.late_effects import effects_early_and_late
 from analysis.early_stopping.replay import other_settings
 from analysis.early_stopping.timeline import best_by_part, utilisation
 from analysis.failures import Failure, attempt
-from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCHS, ERROR, FAILED, SECONDS, STATE, STOPPED, TRIAL_ID, VAL_ACC
+from analysis.schema import COMPLETED, ERROR, FAILED, SECONDS, STATE, STOPPED, TRIAL_ID
 from analysis.stats.correlation import correlate
-from analysis.stats.resampling import CONFIDENCE, ROUNDS, Array, bootstrap_indices, percentile_interval
+from analysis.stats.resampling import ROUNDS, Array, bootstrap_indices, percentile_interval
 from analysis.study import StudyData
 from analysis.wording import in_unit
-
-MIN_COMPLETED = 5  # completed trials needed for an estimate
-LIKELY = 0.5
 
 
 def savings(study: StudyData) -> pd.DataFrame:
@@ -89,85 +87,6 @@ def _spearman(both: Array) -> dict[str, float]:
     return {"spearman": float(found[0]), "low": low, "high": high}
 
 
-def missed_winners(study: StudyData) -> pd.DataFrame:
-    """One row per stopped trial: the chance that it would have beaten the best completed trial.
-
-    ``needed``: the share of its remaining error that the trial had to remove to win; for a metric without a known
-    limit, the gain itself. ``chance``: the share of the ``completed`` trials that removed more than that from the same
-    epoch on, with Jeffreys' 95 % interval (``low``, ``high``). This assumes that stopped trials would have gained as
-    completed trials did, whatever their hyperparameters.
-
-    >>> missed_winners(study)[["trial_id", "epochs", "chance"]].head(1).round(2).values.tolist()
-    [['t0009', 3, 0.43]]
-    """
-    trials = study.trials.set_index(TRIAL_ID)
-    completed = trials.index[trials[STATE].eq(COMPLETED) & trials[BEST_VAL_ACC].notna()]
-    stopped = trials[trials[STATE].eq(STOPPED) & trials[BEST_VAL_ACC].notna()]
-    columns = ["trial_id", "epochs", "best_val_acc", "needed", "chance", "low", "high", "completed"]
-    if len(completed) < MIN_COMPLETED:
-        return pd.DataFrame(columns=columns)
-    goal, limit = float(trials.loc[completed, BEST_VAL_ACC].agg(study.mode)), best_possible(study)
-    final = accuracy_within(study, longest_trial(study)).reindex(completed)
-    rows = []
-    for epochs, group in stopped.groupby(EPOCHS):
-        early = accuracy_within(study, int(epochs)).reindex(completed)
-        removed = _gain(study.sign * early, study.sign * final, limit).dropna()
-        needed = _gain(study.sign * group[BEST_VAL_ACC], study.sign * goal, limit)
-        for trial_id, share in needed.items():
-            chance = _proportion(int((removed > share).sum()), len(removed))
-            rows.append((trial_id, int(epochs), group.at[trial_id, BEST_VAL_ACC], share, *chance, len(removed)))
-    table = pd.DataFrame(rows, columns=columns)
-    best_first = [False, study.mode == "min"]
-    return table.sort_values(["chance", BEST_VAL_ACC], ascending=best_first, ignore_index=True)
-
-
-def best_possible(study: StudyData) -> float | None:
-    """The highest possible value of ``sign * metric``, or None if the recorded values show no limit.
-
-    1 for a share such as an accuracy; 0 for a loss, which is never negative; None for a reward.
-    """
-    values = study.sign * mask_infinite(study.history[VAL_ACC]).dropna()
-    if values.between(0, 1).all():
-        return 1.0
-    return 0.0 if values.le(0).all() else None
-
-
-def _gain(early: pd.Series, late: pd.Series | float, limit: float | None) -> pd.Series:
-    """The gain of each trial, as a share of its possible gain if there is a limit; higher values are better."""
-    possible = pd.Series(1.0, early.index) if limit is None else limit - early
-    return ((late - early) / possible).where(possible.ne(0), 0.0)
-
-
-def _proportion(hits: int, total: int) -> tuple[float, float, float]:
-    """The share hits / total with Jeffreys' interval."""
-    if not total:
-        return float("nan"), 0.0, 1.0
-    tail = (1 - CONFIDENCE) / 2
-    low = float(beta.ppf(tail, hits + 0.5, total - hits + 0.5)) if hits else 0.0
-    high = float(beta.ppf(1 - tail, hits + 0.5, total - hits + 0.5)) if hits < total else 1.0
-    return hits / total, low, high
-
-
-def missed_summary(study: StudyData) -> pd.DataFrame:
-    """One row: the expected number of stopped trials that would have won, and the number of likely winners.
-
-    ``low`` and ``high`` are sums over the intervals of all trials, because all chances depend on the same few completed
-    trials and err together. The interval has to be wide: in 30 simulated searches ``expected`` was below 0.01 per
-    search, while stopping had missed 3 winners in total (benchmarks/analysis_truth.py).
-
-    >>> missed_summary(study)[["stopped", "completed", "likely"]].values.tolist()
-    [[30, 30, 0]]
-    """
-    winners = missed_winners(study)
-    known = len(winners) > 0
-    stopped = int(study.trials[STATE].eq(STOPPED).sum())
-    expected = {name: winners[column].sum() if known else np.nan
-                for name, column in (("expected", "chance"), ("low", "low"), ("high", "high"))}  # fmt: skip
-    likely = int(winners["chance"].ge(LIKELY).sum()) if known else 0
-    completed = int(study.trials[STATE].eq(COMPLETED).sum())
-    return pd.DataFrame([{"stopped": stopped, "completed": completed, **expected, "likely": likely}])
-
-
 def failures(study: StudyData) -> pd.DataFrame:
     """Failed trials by reason, most frequent first.
 
@@ -191,18 +110,23 @@ def failures(study: StudyData) -> pd.DataFrame:
     return table.sort_values("trials", ascending=False, kind="stable", ignore_index=True)
 
 
+MISSED = "Winners that early stopping missed, from control trials"
+CORRELATION = "Rank correlation of first rung and end, control trials"
+EFFECTS = "Effects at the first rung and at the end, with control trials"
 NOTES = {
     "Epochs and seconds saved": (
         "Compared with training every stopped trial to the last epoch (of each fold and repeat), or as long as "
         "completed trials on average."
     ),
     "Rank correlation between rungs, survivors only": "1: both rungs rank the trials in the same order.",
-    "Stopped trials that would have won: expected number": (
-        "expected: the sum of the chances of all stopped trials; low, high: the sums of their 95 % intervals."
+    MISSED: (
+        "Of the stopped trials, controls trained to their end, and won of them beat the best trial that ASHA kept; "
+        "expected: that share of all stopped trials, with its exact 95 % interval."
     ),
-    "Stopped trials most likely to have won": (
-        "needed: the share of the remaining error that the trial had to remove to beat the best trial; chance: the "
-        "share of completed trials that removed more than that from the same epoch on."
+    CORRELATION: "Controls are a random sample of all trials, so this holds for stopped trials, too.",
+    EFFECTS: (
+        "Mean of the trials with the value minus mean of the others, other hyperparameters not held fixed; late: "
+        "had no trial been stopped, estimated with the control trials."
     ),
     "Other settings, replayed on the recorded curves": (
         "unknown: stopped trials that the setting would have continued beyond their recorded curve; epochs and best "
@@ -224,8 +148,9 @@ def audit_tables(study: StudyData, failed: list[Failure] | None = None) -> dict[
     makers: dict[str, Callable[[StudyData], pd.DataFrame]] = {
         "Epochs and seconds saved": savings,
         "Rank correlation between rungs, survivors only": rung_correlations,
-        "Stopped trials that would have won: expected number": missed_summary,
-        "Stopped trials most likely to have won": lambda study: missed_winners(study).head(5),
+        MISSED: missed_summary,
+        CORRELATION: control_correlation,
+        EFFECTS: effects_early_and_late,
         "Other settings, replayed on the recorded curves": other_settings,
         "Best so far against epochs spent": best_by_part,
         "Slots busy over time": utilisation,

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.schema import (
     BEST_VAL_ACC,
+    CONTROL_TRIAL_COLUMNS,
     CREATED,
     EPOCH,
     EPOCHS,
@@ -38,7 +39,7 @@ OBJECTIVE = "objective"  # history column, before ``build_frames``, whose best v
 
 
 # Columns of ``trials``, and of the trials that ``analysis.comparable`` compares: no parameter may have these names.
-TAKEN = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS, "accuracy")
+TAKEN = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS, "accuracy")
 
 
 class Frames(NamedTuple):
@@ -60,15 +61,16 @@ def build_frames(
 
     ``columns``: all columns of the configuration. ``parameters``: the columns that count as hyperparameters.
     """
-    folds = [name for name in FOLD_TRIAL_COLUMNS if name in trials and name not in columns]
-    known = [*TRIAL_COLUMNS_BEFORE, *columns, *TRIAL_COLUMNS_AFTER, *folds]
+    optional = (*FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS)
+    extra = [name for name in optional if name in trials and name not in columns]
+    known = [*TRIAL_COLUMNS_BEFORE, *columns, *TRIAL_COLUMNS_AFTER, *extra]
     trials = trials.reindex(columns=known).reset_index(drop=True)
     typed: dict[str, Any] = {name: as_text(trials[name]) for name in TEXT_COLUMNS}
     typed[NAME] = typed[NAME].fillna(typed[TRIAL_ID])
     typed |= {name: as_parameter(trials[name]) for name in columns}
     typed |= {name: as_integers(trials[name]) for name in INTEGER_COLUMNS}
     typed |= {
-        name: pd.to_numeric(trials[name], errors="coerce").astype(float) for name in (BEST_VAL_ACC, SECONDS, *folds)
+        name: pd.to_numeric(trials[name], errors="coerce").astype(float) for name in (BEST_VAL_ACC, SECONDS, *extra)
     }
     typed[CREATED] = pd.to_datetime(trials[CREATED], utc=True, errors="coerce", format="ISO8601")
     return Frames(trials.assign(**typed), build_history(history), info, list(parameters))

@@ -23,6 +23,7 @@ from analysis.readers.frames import (
 from analysis.readers.tables import read_table, unescape
 from analysis.schema import (
     BEST_VAL_ACC,
+    CONTROL_TRIAL_COLUMNS,
     EPOCH,
     FOLD,
     FOLD_TRIAL_COLUMNS,
@@ -39,7 +40,7 @@ from analysis.schema import (
     VAL_ACC,
 )
 
-KNOWN_COLUMNS = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS)
+KNOWN_COLUMNS = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS)
 NUMERIC_COLUMNS = HISTORY_COLUMNS[1:]
 # The lowest value of the settings that a report computes with.
 LOWEST = {"num_samples": 0, "max_epochs": 1, "grace_period": 1, "reduction_factor": 2, "max_concurrent": 1}
@@ -92,7 +93,7 @@ def read_objective(info: dict[str, Any], read_errors: ReadErrors) -> Objective:
 
 def read_trials(directory: Path, read_errors: ReadErrors, best_column: str = BEST_VAL_ACC) -> pd.DataFrame:
     """Read trials.csv, with its ``best_column`` as best_val_acc; if a trial has several rows, keep the last one."""
-    numeric = (best_column, SECONDS, *INTEGER_COLUMNS, *FOLD_TRIAL_COLUMNS)
+    numeric = (best_column, SECONDS, *INTEGER_COLUMNS, *FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS)
     trials = unescape(read_table(directory / TRIALS_CSV, TRIALS_CSV, read_errors, numeric=numeric, inside=directory))
     trials = trials.rename(columns={best_column: BEST_VAL_ACC})
     if TRIAL_ID not in trials:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.comparable import Sample, axis_name, sample_at
+from analysis.early_stopping.late_effects import describe_ends
 from analysis.stats.forest import ForestResult, forest_importance
 from analysis.stats.importance import (
     describe_ranking,
@@ -19,11 +20,15 @@ from analysis.study import StudyData
 
 @dataclass(frozen=True, slots=True)
 class BudgetResults:
-    """The trials compared at one budget, the forest fitted to them, and the importance of each hyperparameter."""
+    """The trials compared at one budget, the forest fitted to them, and the importance of each hyperparameter.
+
+    ``at_end``: one line on whether verdicts at this budget hold at the last epoch; "" if that is the budget.
+    """
 
     sample: Sample
     forest: ForestResult
     importance: pd.DataFrame
+    at_end: str = ""
 
     @property
     def top(self) -> list[str]:
@@ -53,7 +58,7 @@ def compare_at_budget(study: StudyData, epochs: int | None = None) -> BudgetResu
     except ValueError as error:
         return str(error)
     forest = forest_importance(sample)
-    return BudgetResults(sample, forest, importance(sample, forest))
+    return BudgetResults(sample, forest, importance(sample, forest), describe_ends(study))
 
 
 def require_results(results: BudgetResults | str) -> BudgetResults:

@@ -11,7 +11,7 @@ from analysis.comparable import describe_metric
 from analysis.escaping import printable
 from analysis.failures import Failure, attempt
 from analysis.figures.parallel import parallel_lines
-from analysis.report.budget_results import compare_at_budget
+from analysis.report.budget_results import BudgetResults, compare_at_budget
 from analysis.report.document import Headline, Item, Report, Section, Table, merge_missing
 from analysis.report.headline import headline
 from analysis.report.key_findings import key_findings
@@ -53,12 +53,13 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     results = results or "the comparison at one budget failed"
     takeaways = attempt("the check of the claims", lambda: check_takeaways(study, epochs), failures)
     takeaways = "the check of the claims failed" if takeaways is None else takeaways
+    at_end = results.at_end if isinstance(results, BudgetResults) else ""
     stopping = attempt("the finding about early stopping", lambda: early_stopping_findings(study), failures) or []
     final = read_final(path)
     sections = [
         *final_section(final), *time_plan_section(study, path), *finetuning_section(study, epochs),
         *wandb_panel_sections(study, results), costs_section(study, results), *knobs_section(study, results),
-        *equal_budget_sections(results), *claims_section(takeaways, study.unit),
+        *equal_budget_sections(results), *claims_section(takeaways, study.unit, at_end),
         early_stopping_section(study, stopping), *backbones_section(path, study), *data_section(path, study.info),
         study_record_section(study),
     ]  # fmt: skip

@@ -148,7 +148,7 @@ def takeaway_findings(takeaways: pd.DataFrame, unit: str = "epoch") -> list[str]
     """The verdicts on the published takeaways, unless all of them are about hyperparameters of another space."""
     if takeaways["verdict"].eq(NOT_TESTABLE).all():  # also without any takeaway
         return []
-    return [claims_finding(takeaways), *decided_claims(takeaways, unit)]
+    return [claims_finding(takeaways, unit), *decided_claims(takeaways, unit)]
 
 
 def failed_trials(study: StudyData) -> list[str]:

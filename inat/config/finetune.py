@@ -58,7 +58,8 @@ class FinetuneConfig(SearchConfig):
         **SearchConfig.OPTION_GROUPS,
         "search": (
             "plan", "preset", "time_budget", "num_samples", "metric", "resume", "retry_failed", "searcher", "grid",
-            "space", "target", "start_from", "seed", "grace_period", "reduction_factor", "stopped_trials",
+            "space", "target", "start_from", "seed", "grace_period", "reduction_factor", "control_fraction",
+            "stopped_trials",
         ),
         "training": (
             "max_epochs", "patience", "recipe", "learning_rates", "body_lr_factor", "batch_sizes", "augmentation",
@@ -184,6 +185,10 @@ class FinetuneConfig(SearchConfig):
             defaults["backbones"] = self.default_candidates() if isinstance(self.k_layers, tuple) else CANDIDATES
         for name, value in defaults.items():
             object.__setattr__(self, name, value)
+
+    def _default_control_fraction(self) -> float:
+        planned = self.preset is not None or self.grid is not None
+        return 0.0 if planned else SearchConfig._default_control_fraction(self)
 
     def _preset_problems(self) -> list[str]:
         if self.preset is None:

@@ -21,6 +21,7 @@ from inat.constants import (
     STATES,
     TRAINABLE,
     TRIAL_ID,
+    WOULD_STOP,
 )
 
 TRIAL_ID_PATTERN = re.compile(r"t[0-9]{4,9}")  # names of files and folders are made of it
@@ -31,7 +32,13 @@ FIELDS: dict[str, dict[str, type]] = {
     "retry": {"attempt": int, "created": str},
 }
 TEXTS = (FINISHED, NOTE)  # columns of a row
-NUMBERS = (*HISTORY_COLUMNS[1:], MICRO_BATCH, PREPARATION, TRAINABLE)  # and columns that are None or a number
+NUMBERS = (
+    *HISTORY_COLUMNS[1:],
+    MICRO_BATCH,
+    PREPARATION,
+    TRAINABLE,
+    WOULD_STOP,
+)  # and columns that are None or a number
 NEEDED = (EPOCH, SECONDS)  # columns that are never None
 FOLD_COLUMNS = (FOLD, FOLD_BEST, FOLDS_DONE)  # a row has all of them, or none
 MAX_INT = 2**63 - 1  # larger ones are no number of a search, and become no float and no cell of a table

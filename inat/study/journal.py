@@ -7,11 +7,12 @@ attempt counts). It can be read while a search is writing it.
 
 import math
 from bisect import insort
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from inat.config.objective import ACCURACY, Objective, objective_of
-from inat.constants import FAILED, JOURNAL, RUNNING, TRIAL_ID, TRIALS_CSV
+from inat.constants import CONTROL, EPOCH, FAILED, JOURNAL, RUNNING, STOPPED, TRIAL_ID, TRIALS_CSV, WOULD_STOP
 from inat.errors import StudyError
 from inat.study.atomic_io import mend_hint, read_json_lines
 from inat.study.events import UnfitEventError, check_event, trial_id_of
@@ -29,6 +30,8 @@ class Journal:
         self.trials: dict[str, Trial] = {}
         self._reported_epochs: list[tuple[str, dict[str, Any]]] = []
         self._ended_in_order: list[Trial] = []
+        # What the sampler learns, in order: of an ended trial its end, of a control trial its lesson (``lesson_of``).
+        self._lessons: dict[str, Trial] = {}
         self._folded = False
         # (-folds, -sign * best value, number, trial): numbers are unique, so sorting never compares two trials.
         self._ranked: list[tuple[int, float, int, Trial]] = []
@@ -58,6 +61,19 @@ class Journal:
         return list(self._ended_in_order)
 
     @property
+    def lessons_in_order(self) -> list[Trial]:
+        """What a sampler has learned of, in that order: ended trials, and control trials as ``lesson_of`` has them."""
+        return list(self._lessons.values())
+
+    def lesson_of(self, trial: Trial) -> Trial | None:
+        """The trial as a sampler learns of it; None if it has nothing to learn yet.
+
+        That is the ended trial, but of a control trial that ASHA would have stopped the trial as it was then, stopped:
+        the choice of control trials must not change what is suggested.
+        """
+        return self._lessons.get(trial.trial_id)
+
+    @property
     def parameters(self) -> list[str]:
         """Names of the hyperparameters, in the order in which they first appear."""
         return list(dict.fromkeys(name for trial in self.trials.values() for name in trial.params))
@@ -67,9 +83,11 @@ class Journal:
         """The id that the next new trial will get: "t" and its number, in four digits or more."""
         return trial_id_of(len(self.trials))
 
-    def new_trial(self, trial_id: str, number: int, params: dict[str, Any], created: str) -> Trial:
+    def new_trial(
+        self, trial_id: str, number: int, params: dict[str, Any], created: str, control: bool = False
+    ) -> Trial:
         """Make a trial with the objective of the study; it is not added to ``trials``."""
-        return Trial(trial_id, number, params, created, objective=self.objective)
+        return Trial(trial_id, number, params, created, objective=self.objective, control=control)
 
     def ended(self) -> list[Trial]:
         """Return the ended trials (completed, stopped or failed) in order of number."""
@@ -124,7 +142,8 @@ class Journal:
         check_event(event, self.objective)
         trial = self.trials.get(event[TRIAL_ID])
         if event["event"] == "trial":
-            self._add(trial, self.new_trial(event[TRIAL_ID], event["number"], event["params"], event["created"]))
+            known = (event["number"], event["params"], event["created"], bool(event.get(CONTROL, 0)))
+            self._add(trial, self.new_trial(event[TRIAL_ID], *known))
         elif trial is None:
             raise UnfitEventError(event[TRIAL_ID])
         elif event["event"] == "epoch":
@@ -151,6 +170,9 @@ class Journal:
         trial.node = node or trial.node
         self._folded = self._folded or trial.folded
         self._reported_epochs.append((trial.trial_id, row))
+        if row.get(WOULD_STOP) and trial.stop_epoch is None:
+            trial.stop_epoch = int(row[EPOCH])
+            self._lessons[trial.trial_id] = replace(trial, state=STOPPED, history=list(trial.history))
 
     def _retry(self, trial: Trial, attempt: int, created: str) -> None:
         if (trial.attempt, trial.created) == (attempt, created):
@@ -160,12 +182,14 @@ class Journal:
         if trial.history:
             self._reported_epochs = [pair for pair in self._reported_epochs if pair[0] != trial.trial_id]
         self._ended_in_order.remove(trial)
+        self._lessons.pop(trial.trial_id, None)
         trial.begin_again(attempt, created)
         self._folded = any(other.folded for other in self.trials.values())
 
     def _end(self, trial: Trial, state: str, error: str) -> None:
         trial.state, trial.error = state, error
         self._ended_in_order.append(trial)
+        self._lessons.setdefault(trial.trial_id, trial)
         best = trial.best_value
         if state != FAILED and best is not None and math.isfinite(best):
             insort(self._ranked, (*self.rank(trial.folds_done, best), trial.number, trial))

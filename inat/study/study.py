@@ -22,6 +22,8 @@ from inat.config.objective import objective_of
 from inat.constants import (
     BEST_VAL_ACC,
     CHECKPOINTS_DIR,
+    CONTROL,
+    CONTROL_TRIAL_COLUMNS,
     EPOCH,
     ERRORS_DIR,
     FINISHED,
@@ -42,6 +44,7 @@ from inat.constants import (
     TRIAL_COLUMNS_BEFORE,
     TRIAL_ID,
     TRIALS_CSV,
+    WOULD_STOP,
 )
 from inat.errors import DiskFullError, StudyError
 from inat.study.atomic_io import as_disk_full_error, atomic_write, csv_lines, drop_partial_line
@@ -53,7 +56,7 @@ from inat.study.strange_files import check_files
 from inat.study.trial import Trial
 
 # Columns of an epoch that the journal keeps, beside those of history.csv and the best value of the study's objective.
-JOURNALED = (FOLD, FOLD_BEST, FOLDS_DONE, FINISHED, MICRO_BATCH, NOTE, TRAINABLE, PREPARATION)
+JOURNALED = (FOLD, FOLD_BEST, FOLDS_DONE, FINISHED, MICRO_BATCH, NOTE, TRAINABLE, PREPARATION, WOULD_STOP)
 # While epochs arrive, trials.csv is rewritten at most once per TABLE_SECONDS. If a write takes longer than
 # CHEAP_SECONDS, at most TABLE_SHARE of the time is spent on writing.
 TABLE_SECONDS = 1.0
@@ -125,13 +128,17 @@ class Study(Journal):
 
     # The events of a trial, in order.
 
-    def add_trial(self, params: dict[str, Any]) -> Trial:
-        """Record a new trial with its hyperparameters; it gets the next number and counts as running."""
+    def add_trial(self, params: dict[str, Any], control: bool = False) -> Trial:
+        """Record a new trial with its hyperparameters; it gets the next number and counts as running.
+
+        ``control``: ASHA does not stop it.
+        """
         number = len(self.trials)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        trial = self.new_trial(self.next_trial_id, number, dict(params), created)
+        trial = self.new_trial(self.next_trial_id, number, dict(params), created, control)
         self.trials[trial.trial_id] = trial
-        self._log("trial", trial.trial_id, number=number, params=trial.params, created=created)
+        begun: dict[str, Any] = {"number": number, "params": trial.params, "created": created}
+        self._log("trial", trial.trial_id, **(begun | {CONTROL: 1} if control else begun))
         self._write_trials_soon()
         return trial
 
@@ -252,6 +259,7 @@ def trials_table(journal: Journal) -> str:
     """The text of trials.csv, one row per trial."""
     after = (journal.objective.best_column if name == BEST_VAL_ACC else name for name in TRIAL_COLUMNS_AFTER)
     columns = (*TRIAL_COLUMNS_BEFORE, *journal.parameters, *after, *(FOLD_TRIAL_COLUMNS if journal.folded else ()))
+    columns += CONTROL_TRIAL_COLUMNS if any(trial.control for trial in journal.trials.values()) else ()
     return csv_lines((trial.table_row() for trial in journal.trials.values()), columns, header=True)
 
 

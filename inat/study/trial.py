@@ -9,12 +9,14 @@ from inat.config.objective import ACCURACY, Objective
 from inat.config.trial import active_params
 from inat.constants import (
     BEST_VAL_ACC,
+    CONTROL,
     EPOCH,
     FINISHED,
     FOLD,
     FOLD_TRIAL_COLUMNS,
     RUNNING,
     SECONDS,
+    STOP_EPOCH,
     TRAINABLE,
     TRIAL_COLUMNS_AFTER,
     TRIAL_COLUMNS_BEFORE,
@@ -29,7 +31,8 @@ class Trial:
     ``created`` is a UTC time in ISO format. ``node`` is the node of the last epoch, "" before the first. ``error`` is
     the reason of a failure, or a note. ``history`` has one row per epoch. ``objective`` is that of the study.
     ``attempt`` counts from 1; each retry of the failed trial (--retry-failed) begins another one, and ``created`` is
-    the time of the latest.
+    the time of the latest. ``control``: ASHA does not stop the trial; ``stop_epoch`` is the epoch after which it would
+    have, None before and for other trials.
     """
 
     trial_id: str
@@ -42,6 +45,8 @@ class Trial:
     history: list[dict[str, Any]] = field(default_factory=list)
     objective: Objective = ACCURACY
     attempt: int = 1
+    control: bool = False
+    stop_epoch: int | None = None
 
     @property
     def attempt_id(self) -> str:
@@ -123,7 +128,7 @@ class Trial:
     def begin_again(self, attempt: int, created: str) -> None:
         """Begin another attempt: the trial is running and has no epoch."""
         self.state, self.error, self.node = RUNNING, "", ""
-        self.attempt, self.created = attempt, created
+        self.attempt, self.created, self.stop_epoch = attempt, created, None
         self.history.clear()
 
     def table_row(self) -> dict[str, Any]:
@@ -133,7 +138,7 @@ class Trial:
         row |= {self.objective.best_column: self.best_value, SECONDS: round(self.seconds, 3)}
         if self.folded:
             row |= {name: getattr(self, name) for name in FOLD_TRIAL_COLUMNS}
-        return active_params(self.params) | row
+        return active_params(self.params) | row | {CONTROL: int(self.control), STOP_EPOCH: self.stop_epoch}
 
 
 def _scientific(prefix: str) -> Callable[[float], str]:

@@ -22,8 +22,12 @@ def _pass_probability(number: int, factor: int) -> float:
     return 1.0 if number == 1 else 1 - ((number - 2) * (1 - 1 / factor) + 1) / number
 
 
-def expected_epochs(trials: float, rungs: Sequence[int], last: int, factor: int) -> float:
+def expected_epochs(
+    trials: float, rungs: Sequence[int], last: int, factor: int, control_fraction: float = 0.0
+) -> float:
     """Epochs of all trials together, with ``rungs`` (epochs, ascending) and ``last``, the last epoch of a trial.
+
+    Of ``control_fraction`` of the trials, ASHA stops none.
 
     >>> expected_epochs(48, rungs=[], last=27, factor=3) == 48 * 27
     True
@@ -31,7 +35,8 @@ def expected_epochs(trials: float, rungs: Sequence[int], last: int, factor: int)
     357
     """
     epochs, before = 0.0, 0
+    controls = control_fraction * trials * last
     for rung in (*rungs, last):
         epochs += trials * (rung - before)
         before, trials = rung, expected_survivors(trials, factor)
-    return epochs
+    return (1 - control_fraction) * epochs + controls

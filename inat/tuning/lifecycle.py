@@ -49,7 +49,7 @@ class TrialLifecycle:
         """Record epochs of a running trial; rows that arrive after its end are dropped."""
         with self._writing(trial_id) as allowed:
             for row in rows if allowed else ():
-                if self.study.add_epoch(trial_id, row, node=node):
+                if self.study.add_epoch(trial_id, self._scheduler.as_recorded(trial_id, row), node=node):
                     self._call_back(trial_id)
 
     def end(self, trial_id: str) -> None:

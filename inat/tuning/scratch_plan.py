@@ -123,7 +123,7 @@ def estimate_cost(task: Task, splits: Splits, progress: Progress) -> SearchCost:
     speeds = measure_speeds([_as_trial(task, each[0]) for each in chosen], classes, SECONDS / TIMED)
     rungs, longest = rungs_of(config), config.max_epochs * config.trainings
     before, whole = (
-        expected_epochs(trials, rungs.steps, longest, config.reduction_factor)
+        expected_epochs(trials, rungs.steps, longest, config.reduction_factor, config.control_fraction or 0.0)
         for trials in (len(progress.ended), progress.wanted)
     )
     return SearchCost(

@@ -225,6 +225,7 @@ def searcher_options(config: SearchConfig, study: Study, clock: Clock | None = N
     return SearcherOptions(
         rungs=rungs_of(config),
         seed=config.seed,
+        control_fraction=config.control_fraction or 0.0,
         sampler=config.searcher,
         stopped=config.stopped_trials,
         keep_checkpoints=config.keep_checkpoints,

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.__main__ import Reading, audit, claims, importance, main
+from analysis.__main__ import audit, claims, importance, main
+from analysis.reading import Reading
 from inat.study.study import Study
 
 
@@ -40,6 +41,7 @@ def test_the_published_takeaways_are_the_default_claims(directory, capsys, tmp_p
     assert len(table) == 3  # these two, and the stability of the loss
     left_out = "7 of the ten claims published for nature_12K are left out: their hyperparameters do not vary"
     assert printed.startswith(left_out)
+    assert "\nWhether these verdicts hold at epoch 9, the last, cannot be known (0 ended control trials" in printed
 
 
 def test_importance_is_printed_with_budget_and_reliability(directory, capsys, tmp_path):
@@ -47,6 +49,7 @@ def test_importance_is_printed_with_budget_and_reliability(directory, capsys, tm
     printed = capsys.readouterr().out
     assert "within 3 epochs" in printed
     assert "out-of-bag R²" in printed
+    assert "\nWhether this ranking holds at epoch 9, the last, cannot be known (0 ended control trials" in printed
     table = pd.read_csv(tmp_path / "t.csv")
     assert set(table["table"]) == {"importance", "columns"}
     assert table["parameter"].iloc[0] == "batch_norm"
@@ -91,9 +94,12 @@ def test_only_the_requested_parameters_are_analysed(directory):
 def test_the_audit_prints_its_tables(directory, capsys):
     audit(directory)
     printed = capsys.readouterr().out
-    for title in ("saved", "Rank correlation", "likely to have won", "replayed", "Slots busy", "Failures"):
+    for title in ("saved", "Rank correlation", "from control trials", "replayed", "Slots busy", "Failures"):
         assert title in printed
     assert "broke" in printed
+    assert printed.startswith(
+        "How many winners early stopping missed, and whether effects hold at the last epoch, cannot"
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from analysis.claims.check import check_claims
 from analysis.claims.grammar import parse
 from analysis.comparable import sample_at
 from analysis.compare import comparison
-from analysis.early_stopping.audit import audit_tables, best_possible, missed_winners
+from analysis.early_stopping.audit import audit_tables
 from analysis.stats.effects import pairwise_effects, value_effects
 from analysis.stats.importance import importance, wandb_panel
 from analysis.stats.interaction import interactions, pair_table
@@ -72,9 +72,14 @@ def test_effects_claims_and_audit(seed, scale, shift):
     assert_mirrored(interactions(own), interactions(other))
     assert_mirrored(pair_table(own, "a", "b"), pair_table(other, "a", "b"), ["mean", "best"], [ENDS])
     assert_mirrored(check_claims(study, CLAIMS), check_claims(twin, CLAIMS))
-    best = {"Stopped trials most likely to have won", "Best so far against epochs spent"}
     for title, table in audit_tables(study).items():
-        names = ["best_val_acc"] if title in best else ["best"] if title.startswith("Other") else []
+        names = (
+            ["best_val_acc"]
+            if title == "Best so far against epochs spent"
+            else ["best"]
+            if title.startswith("Other")
+            else []
+        )
         assert_mirrored(table, audit_tables(twin)[title], names)
 
 
@@ -94,25 +99,6 @@ def test_comparison():
         ValueError, match=r"cannot compare studies with different modes \(one: max, two: min\); name one metric"
     ):
         comparison({"one": studies["one"], "two": twins["two"]})
-
-
-def test_an_error_rate_misses_the_winners_that_its_accuracy_misses():
-    curves = [[0.5, 0.75]] * 5 + [[0.5, 0.6]] * 5 + [[0.6], [0.2]]
-    study = study_of([{"x": 1}] * 12, curves, ["completed"] * 10 + ["stopped"] * 2)
-    trials = study.trials.assign(best_val_acc=1 - study.trials["best_val_acc"])
-    errors = replace(study, trials=trials, history=study.history.assign(val_acc=1 - study.history["val_acc"]),
-                     mode="min")  # fmt: skip
-    found, twin = missed_winners(study), missed_winners(errors)
-    assert found["chance"].tolist() == [0.5, 0.0]
-    assert_mirrored(found, twin.assign(best_val_acc=1 - twin["best_val_acc"]))
-
-
-def test_the_limit_of_a_metric_follows_from_its_values():
-    study = search(0)
-    assert best_possible(study) == best_possible(negated(study)) == 1.0
-    assert best_possible(negated(search(0, scale=30))) is None  # a reward to be minimised
-    losses = replace(search(0, scale=30, shift=10), mode="min")
-    assert best_possible(losses) == 0.0
 
 
 def test_an_infinite_loss_is_not_a_result():

@@ -18,6 +18,8 @@ from inat.tuning.space.presets import space_of
         ({"num_samples": 0}, "num_samples must be positive, got 0"),
         ({"max_epochs": 2, "grace_period": 3}, "grace_period 3 is above max_epochs 2"),
         ({"reduction_factor": 1}, "reduction_factor must be at least 2"),
+        ({"control_fraction": 0.6}, "control_fraction must be from 0 to 0.5, got 0.6"),
+        ({"control_fraction": -0.1}, "control_fraction must be from 0 to 0.5, got -0.1"),
         ({"gpus_per_trial": -0.5}, "gpus_per_trial must not be negative, got -0.5; pass 0 for the CPUs"),
         ({"gpus_per_trial": 1.5}, "gpus_per_trial must be at most 1, got 1.5: a trial trains on one GPU; pass 1"),
         ({"gpus_per_trial": 2.0}, "gpus_per_trial must be at most 1, got 2: a trial trains on one GPU; pass 1"),
@@ -162,3 +164,18 @@ def test_no_default_refuses_an_option_that_is_set_alone(kind, given):
 def test_a_study_that_reserved_two_gpus_for_a_trial_goes_on_with_the_one_that_it_used():
     stored = SearchConfig(data="digits").to_json() | {"gpus_per_trial": 2.0}
     assert SearchConfig.from_json(stored).gpus_per_trial == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "fraction"),
+    [
+        ({}, 0.05), ({"num_samples": 200}, 0.05), ({"num_samples": 199}, 0.0), ({"searcher": "grid"}, 0.0),
+        ({"num_samples": 8, "control_fraction": 0.2}, 0.2), ({"control_fraction": 0.0}, 0.0),
+    ],
+)  # fmt: skip
+def test_a_search_too_small_for_ten_controls_has_none_unless_they_are_asked_for(options, fraction):
+    assert SearchConfig(**options).control_fraction == fraction
+
+
+def test_a_study_of_an_earlier_version_goes_on_without_controls():
+    assert SearchConfig.from_json({"num_samples": 480}).control_fraction == 0.0

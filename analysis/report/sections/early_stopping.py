@@ -2,7 +2,8 @@
 
 from analysis.budgets import trainings_of
 from analysis.comparable import describe_metric
-from analysis.early_stopping.audit import MIN_COMPLETED, NOTES, audit_tables, missed_summary, savings
+from analysis.early_stopping.audit import NOTES, audit_tables, savings
+from analysis.early_stopping.late_effects import control_findings
 from analysis.early_stopping.timeline import best_against_epochs, utilisation
 from analysis.figures import audit
 from analysis.report.document import Item, ReportFigure, Section, Table, section
@@ -11,16 +12,14 @@ from analysis.study import StudyData
 from analysis.wording import counted
 
 ESTIMATES = (
-    "How a stopped trial would have ended is unknown. It is estimated from the completed trials, which looked good "
-    "early. Trials that start slowly and end well are missing from them, so the estimate of missed winners is too low: "
-    "in 30 simulated searches it was below 0.01 per search, while early stopping had missed 3 winners in total."
+    "How a stopped trial would have ended is unknown, and completed trials, which looked good early, do not show it. "
+    "Control trials do: they are chosen at random before they start, and train to their end whatever ASHA says."
 )
-NEGLIGIBLE = 0.05  # expected number of missed winners
 
 
 def early_stopping_findings(study: StudyData) -> list[str]:
     """What early stopping saved and may have missed; nothing if no trial was stopped."""
-    table, missed = savings(study), missed_summary(study).iloc[0]
+    table = savings(study)
     to_last_epoch, as_completed = table.iloc[0], table.iloc[1]
     if not to_last_epoch["stopped"]:
         return []
@@ -37,20 +36,7 @@ def early_stopping_findings(study: StudyData) -> list[str]:
         alternatives += f", {spent + as_completed['epochs_saved']:,.0f} if as long as completed trials on average"
     gained = counted(to_last_epoch["epochs_saved"], study.unit)
     saved = f"Early stopping saved {gained} ({spent:,.0f} trained; {alternatives})."
-    if missed["expected"] != missed["expected"]:
-        reason = f"{counted(missed['completed'], 'trial')} completed; an estimate needs {MIN_COMPLETED}"
-        return [saved, f"How many winners early stopping missed is unknown ({reason})."]
-    return [saved, missed_winners_finding(missed["expected"], missed["high"])]
-
-
-def missed_winners_finding(expected: float, high: float) -> str:
-    """How many stopped trials would have beaten the best trial; ``high``: upper end of the 95 % interval."""
-    if expected < NEGLIGIBLE:
-        return f"Early stopping probably missed no winner (up to {high:.0f} cannot be ruled out)."
-    return (
-        f"Early stopping may have missed winners (about {expected:.1f} stopped trials would have beaten the best one; "
-        f"up to {high:.0f} cannot be ruled out)."
-    )
+    return [saved, *control_findings(study)]
 
 
 def early_stopping_section(study: StudyData, findings: list[str]) -> Section:

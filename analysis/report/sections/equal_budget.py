@@ -27,7 +27,10 @@ def equal_budget_sections(results: BudgetResults | str) -> list[Section]:
 def _importance(results: BudgetResults) -> list[Item]:
     names = ", ".join(results.top) or "none"
     alt = f"Importance with 95 % intervals by four methods. Most important by permutation: {names}."
-    caption = "Dots: importance; lines: 95 % intervals. The hyperparameters are ordered by permutation importance."
+    caption = (
+        f"Dots: importance {results.sample.within}; lines: 95 % intervals. The hyperparameters are ordered by "
+        "permutation importance."
+    )
     finding = f"{results.ranking} Compared at an equal budget: {results.sample.budget_text}."
     if not results.importance["importance"].notna().any():
         return [finding]
@@ -47,6 +50,7 @@ def _effects(results: BudgetResults) -> list[Item]:
     note = f"{len(different)} of {len(pairs)} pairs of values differ after Holm's correction."
     return [
         f"{_effects_finding(pairs, different)}; {results.sample.budget_text}).",
+        *([results.at_end] if results.at_end else []),
         *_effects_figure(results, table),
         Table("values", "Each value: plain mean, median, best, and adjusted effect", table, folded=True),
         Table("different", "Pairs of values that differ", different, note, folded=len(different) > MAX_OPEN_ROWS),
@@ -71,7 +75,7 @@ def _effects_figure(results: BudgetResults, table: pd.DataFrame) -> list[Item]:
             "Adjusted effect of each value",
             alt,
             figure,
-            "Adjusted effect of each value with its 95 % interval; n: trials.",
+            f"Adjusted effect of each value {results.sample.within} with its 95 % interval; n: trials.",
         ),
     ]
 
@@ -109,7 +113,7 @@ def _strongest_pair(results: BudgetResults) -> list[Item]:
     )
     table = pair_table(results.sample, first, second)
     alt = f"Mean {results.metric_name} for each pair of values of {first} and {second}, with the number of trials."
-    caption = f"Mean {results.metric_name} and number of trials (n) of each pair of values."
+    caption = f"Mean {results.metric_name} {results.sample.within} and number of trials (n) of each pair of values."
     return [
         finding,
         ReportFigure(
@@ -129,7 +133,7 @@ def _dependence(results: BudgetResults) -> list[Item]:
     if not len(table):
         return []
     alt = f"Partial dependence of {results.metric_name} on {', '.join(results.top)}, with intervals."
-    caption = "Partial dependence of the most important hyperparameters, with 95 % intervals."
+    caption = f"Partial dependence of the most important hyperparameters {results.sample.within}, with 95 % intervals."
     return [
         "Partial dependence is what a random forest predicts on average if all trials had one value. It is only as "
         f"good as the forest ({describe_r2(results.forest)}).",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # not known before Ray has started.
 OWN_CHOICES: Final = (
     "space", "num_samples", "max_epochs", "grace_period", "model", "resume", "start_from", "folds", "repeats", "target",
-    "target_accuracy", "address",
+    "target_accuracy", "address", "control_fraction",
 )  # fmt: skip
 
 

@@ -59,6 +59,7 @@ def planned_config(config: SearchConfig, planned: Planned) -> SearchConfig:
         max_epochs=plan.max_epochs,
         grace_period=plan.grace_period,
         patience=patience,
+        control_fraction=0.0,  # the time is too short for trials that say nothing to the search
     )
     return chosen if plan.searches else alone(chosen, plan.cores)
 

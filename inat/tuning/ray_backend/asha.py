@@ -1,7 +1,7 @@
 """ASHA that can be rebuilt from a study and knows which trials it stopped."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +9,10 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from inat.config.objective import ACCURACY, Objective
-from inat.constants import EPOCH, FINISHED, FOLDS_DONE
+from inat.constants import EPOCH, FINISHED, FOLDS_DONE, WOULD_STOP
 from inat.study.folds import ends_fold, step_of
 from inat.study.study import Study
+from inat.tuning.ray_backend.snapshots import NotInSnapshots
 from inat.tuning.sampling.feedback import Rungs
 
 STEP = "step"
@@ -19,7 +20,7 @@ STEP = "step"
 START_SECONDS = 30.0
 
 
-class StudyASHA(AsyncHyperBandScheduler):
+class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
     """Asynchronous successive halving over epochs (Li et al. 2018, arXiv:1810.05934), as Ray implements it.
 
     Tune does not save the rungs of a scheduler, so a search that Tune restores stops fewer trials. ``replay`` fills the
@@ -30,6 +31,11 @@ class StudyASHA(AsyncHyperBandScheduler):
     one, and then by their mean at the end of each. Patience ends trainings at different epochs, so the time of a trial
     is not its epoch but its STEP: the epoch before the first training has ended, then ``max_epochs`` for each ended
     one. The rungs are at ``grace_period * reduction_factor**k`` steps below ``max_epochs``, and at each multiple of it.
+
+    A trial for which ``is_control`` is true is compared like any other, but goes on where it would have been stopped;
+    from then on it counts in no rung, as a stopped trial does. So no decision on another trial depends on it.
+    ``would_stop`` has the steps after which such trials would have been stopped. ``asha_for`` asks the study which
+    trials are controls, so they stay controls when a search is resumed.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class StudyASHA(AsyncHyperBandScheduler):
         reduction_factor: int,
         trainings: int = 1,
         objective: Objective = ACCURACY,
+        is_control: Callable[[str], bool] = lambda trial_id: False,
     ) -> None:
         super().__init__(
             time_attr=EPOCH if trainings == 1 else STEP, metric=objective.best_column, mode=objective.mode,
@@ -52,21 +59,37 @@ class StudyASHA(AsyncHyperBandScheduler):
             (bracket,) = self._brackets
             bracket._rungs = [(step, {}) for step in reversed(steps)]
         self.stopped_early: set[str] = set()
+        self.would_stop: dict[str, int] = {}
+        self._is_control = is_control
         self._pending_since: dict[str, float] = {}  # trials that wait for a process
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if self.trainings > 1:
-            if result.get(FOLDS_DONE) and not ends_fold(result):
+            if not _is_compared(result):
                 # The value is that of the last rung. A lower rung that this trial has jumped over, because patience
                 # ended its first training, would take it in.
                 return str(TrialScheduler.CONTINUE)
             result = self._with_step(result)
+        if trial.trial_id in self.would_stop and result[self._time_attr] < self._max_t:
+            return str(TrialScheduler.CONTINUE)
         decision: str = super().on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP and result[self._time_attr] < self._max_t:
+            if self._is_control(trial.trial_id):
+                self.would_stop[trial.trial_id] = result[self._time_attr]
+                return str(TrialScheduler.CONTINUE)
             self.stopped_early.add(trial.trial_id)
         return decision
 
+    def as_recorded(self, trial_id: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the row for the journal, with a mark if ASHA would have stopped the trial after it."""
+        step = self.would_stop.get(trial_id)
+        marked = step is not None and _is_compared(row) and step_of(row, self.max_epochs) == step
+        return {**row, WOULD_STOP: 1} if marked else row
+
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        if trial.trial_id in self.would_stop:
+            self.on_trial_remove(tune_controller, trial)  # its end is in no rung
+            return
         super().on_trial_complete(tune_controller, trial, self._with_step(result))
 
     def _with_step(self, result: dict[str, Any]) -> dict[str, Any]:
@@ -103,6 +126,11 @@ class StudyASHA(AsyncHyperBandScheduler):
             self.on_trial_remove(None, SimpleNamespace(trial_id=trial_id))
 
 
+def _is_compared(row: Mapping[str, Any]) -> bool:
+    """Whether a trial may be compared after this row: with folds, from the second one on only at their ends."""
+    return not row.get(FOLDS_DONE) or ends_fold(row)
+
+
 def asha_for(
     study: Study, *, max_epochs: int, grace_period: int, reduction_factor: int, trainings: int = 1
 ) -> StudyASHA:
@@ -113,6 +141,7 @@ def asha_for(
         reduction_factor=reduction_factor,
         trainings=trainings,
         objective=study.objective,
+        is_control=lambda trial_id: study.trials[trial_id].control,
     )
     scheduler.replay(study.reported_epochs)
     return scheduler

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class NotInSnapshots:
-    """Mixin for stoppers, callbacks and searchers that hold files, locks, threads or functions.
+    """Mixin for stoppers, callbacks, searchers and schedulers that hold files, locks, threads or functions.
 
     Tune pickles the objects of an experiment into its snapshots, from which it would restore them. A search is restored
     from its journal instead, so these objects are pickled without their state.

@@ -14,6 +14,8 @@ class SearcherOptions:
 
     rungs: Rungs
     seed: int = 0
+    control_fraction: float = 0.0
+    """Share of the trials that ASHA does not stop; see ``sampling.control``."""
     sampler: SamplerName = "tpe"
     stopped: StoppedPolicy = "extrapolate"
     """What the sampler learns from a trial that ASHA stopped; see ``feedback_for``."""

@@ -6,8 +6,9 @@ suggestion of the sampler that has not been tried, which a race of backbones (--
 recorded in the study before Tune gets it. While the trial runs, the study recorder writes each epoch into the study and
 calls ``on_trial_update``, which reports the epoch to Optuna. When the trial has ended, the recorder writes its final
 state and calls ``on_trial_update`` again: the searcher turns the trial into a state and a value (``feedback``) and
-tells them to Optuna. When a search is resumed, the searcher adds the ended trials to Optuna as it told them before, and
-hands out the running ones again.
+tells them to Optuna. Of a control trial that ASHA would have stopped, it tells Optuna right then, as of a stopped
+trial (``Journal.lesson_of``). When a search is resumed, the searcher adds the ended trials to Optuna as it told them
+before, and hands out the running ones again.
 """
 
 import math
@@ -28,6 +29,7 @@ from inat.study.checkpoint_retention import checkpoint_threshold
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.racing.waves import WAVES, Waves, next_params
+from inat.tuning.sampling.control import is_control
 from inat.tuning.sampling.feedback import SamplerFeedback, as_frozen_trial, feedback_for, user_attrs_of
 from inat.tuning.sampling.gains import Gains
 from inat.tuning.sampling.history import BoundedHistory
@@ -76,7 +78,7 @@ class BudgetAwareOptunaSearch(Searcher):
         self._reported_epochs: dict[str, int] = {}
         self._feedback: dict[str, SamplerFeedback] = {}
         self._gains = Gains()
-        for trial in study.ended_in_order:
+        for trial in study.lessons_in_order:
             self._make_feedback(trial)
         for trial in study.trials.values():
             self._replay(trial)
@@ -178,7 +180,7 @@ class BudgetAwareOptunaSearch(Searcher):
         """The hyperparameters that a race chooses for the next trial; empty without a race."""
         if self._options.race is None:
             return {}
-        trials = list(self.study.trials.values())
+        trials = [self.study.lesson_of(trial) or trial for trial in self.study.trials.values()]
         return next_params(Waves.from_json(self._options.race[WAVES]), self._space, trials, self.study.objective)
 
     def _ask_for(self, params: Mapping[str, Any], attempt: int = 0) -> optuna.Trial:
@@ -189,7 +191,8 @@ class BudgetAwareOptunaSearch(Searcher):
     def _record(self, trial_id: str, asked: optuna.Trial) -> Trial:
         self._running[trial_id] = asked
         self._tried.add(params_key(asked.params))
-        return self.study.add_trial(asked.params)
+        control = is_control(self._options.seed, len(self.study.trials), self._options.control_fraction)
+        return self.study.add_trial(asked.params, control)
 
     def _was_tried(self, params: Mapping[str, Any]) -> bool:
         return params_key(params) in self._tried
@@ -220,15 +223,19 @@ class BudgetAwareOptunaSearch(Searcher):
         Called by the study recorder after each change of a trial in the study. Updates that Optuna already knows, and
         trials that this searcher did not hand out, are ignored.
         """
+        if trial.control and trial.state != RUNNING:
+            self._free_node = trial.node
         if trial.trial_id not in self._running:
             return
         self._report_epochs(trial)
-        if trial.state == RUNNING:
+        lesson = self.study.lesson_of(trial)
+        if lesson is None:
             return
         asked = self._running.pop(trial.trial_id)
-        self._free_node = trial.node
-        feedback = self._make_feedback(trial)
-        for name, value in user_attrs_of(trial, self._options.rungs).items():
+        if trial.state != RUNNING:
+            self._free_node = trial.node
+        feedback = self._make_feedback(lesson)
+        for name, value in user_attrs_of(lesson, self._options.rungs).items():
             asked.set_user_attr(name, value)
         self.optuna_study.tell(asked, feedback.value, feedback.state)
 
@@ -248,6 +255,7 @@ class BudgetAwareOptunaSearch(Searcher):
 
     def to_frozen_trial(self, trial: Trial) -> FrozenTrial:
         """Convert an ended trial into the FrozenTrial that Optuna has after ``on_trial_update``."""
+        trial = self.study.lesson_of(trial) or trial
         feedback = self._feedback.get(trial.trial_id) or self._make_feedback(trial)
         return as_frozen_trial(trial, feedback, self.distributions, self._options.rungs)
 
@@ -264,7 +272,7 @@ class BudgetAwareOptunaSearch(Searcher):
             ) from error
 
     def _add_to_optuna(self, trial: Trial) -> None:
-        if trial.state != RUNNING:
+        if self.study.lesson_of(trial) is not None:
             self.optuna_study.add_trial(self.to_frozen_trial(trial))
             return
         if others := sorted(trial.params.keys() - self.distributions.keys()):

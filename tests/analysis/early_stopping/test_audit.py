@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.early_stopping.audit import failures, missed_summary, missed_winners, rung_correlations, savings
+from analysis.early_stopping.audit import failures, rung_correlations, savings
 from analysis.report.sections.early_stopping import early_stopping_findings
 from analysis.study import StudyData
 from tests.analysis.studies import study_of
@@ -57,25 +57,6 @@ def test_rung_correlation_is_scipys_over_the_survivors():
     assert row["low"] < expected < row["high"]
 
 
-def test_the_chance_of_a_stopped_trial_follows_from_the_gains_of_completed_trials():
-    curves = [[0.5, 0.75]] * 10 + [[0.6], [0.2]]
-    study = study_of([{"x": 1}] * 12, curves, ["completed"] * 10 + ["stopped"] * 2)
-    table = missed_winners(study).set_index("trial_id")
-    # Completed trials halved their error. 0.6 would become 0.8, above 0.75; 0.2 would become 0.6.
-    assert table["chance"].tolist() == [1.0, 0.0]
-    assert table.loc["t0010", "needed"] == pytest.approx(0.375)
-    assert table.loc["t0011", "high"] == pytest.approx(stats.beta.ppf(0.975, 0.5, 10.5))
-    summary = missed_summary(study).iloc[0]
-    assert (summary["expected"], summary["likely"]) == (1.0, 1)
-    assert 0.7 < summary["low"] < 1 < summary["high"] < 1.3
-
-
-def test_too_few_completed_trials_give_no_estimate_of_missed_winners():
-    study = study_of([{"x": 1}] * 3, [[0.1, 0.2], [0.3], [0.1]], ["completed", "stopped", "stopped"])
-    assert len(missed_winners(study)) == 0
-    assert np.isnan(missed_summary(study).loc[0, "expected"])
-
-
 def test_failures_that_differ_only_in_numbers_have_the_same_reason():
     study = study_of([{"x": 1}] * 5, [[0.1], [], [], [0.2], []], ["completed"] + ["failed"] * 4)
     errors = ["", "out of memory: 12 GB\ntrace", "out of memory: 7.5 GB", float("nan"), "ValueError"]
@@ -90,6 +71,6 @@ def test_studies_of_failed_trials_and_of_one_trial():
     failed = study_of([{"x": 1}] * 3, [[]] * 3, ["failed"] * 3)
     single = study_of([{"x": 1}], [[0.5]])
     for study in (failed, single):
-        for table in (savings(study), rung_correlations(study), missed_summary(study), failures(study)):
+        for table in (savings(study), rung_correlations(study), failures(study)):
             assert isinstance(table, pd.DataFrame)
     assert failures(failed)["trials"].tolist() == [3]

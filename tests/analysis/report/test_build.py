@@ -36,6 +36,11 @@ def test_every_comparison_names_its_budget(report):
     texts = {s.name: " ".join(item for item in s.items if isinstance(item, str)) for s in report.sections}
     for name in ("panel", "importance", "effects", "interactions"):
         assert "within 3 epochs, 60 of 60 trials" in texts[name]
+    for name in ("effects", "claims"):
+        assert "Whether these verdicts hold at epoch 9, the last, cannot be known (0 ended control tr" in texts[name]
+    for figure in report.figures:
+        if figure.name in ("importance", "effects", "interaction", "dependence", "claims"):
+            assert "3 epochs" in figure.caption
 
 
 def test_a_requested_budget_is_used(study, tmp_path):

@@ -1,3 +1,4 @@
+import pickle
 import random
 from types import SimpleNamespace
 
@@ -202,3 +203,9 @@ def test_the_last_fold_is_the_end_and_no_stop():
     scheduler = StudyASHA(**FOLDS)
     decide(scheduler, [("t1", folded(0.5, 3, ends=True, epoch=20))])
     assert scheduler.stopped_early == set()
+
+
+def test_tune_may_write_the_scheduler_of_a_study_into_its_snapshots(study):
+    # The study, which knows the control trials, holds locks and open files.
+    scheduler = asha.asha_for(study, **SETTINGS)
+    assert pickle.loads(pickle.dumps(scheduler)).__dict__ == {}
