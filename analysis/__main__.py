@@ -5,6 +5,7 @@ python -m analysis compare results/SCRATCH results/FINETUNE
 python -m analysis importance results/SCRATCH  # which hyperparameters matter
 python -m analysis claims results/SCRATCH "batch_norm=True > batch_norm=False"
 python -m analysis audit results/SCRATCH       # what early stopping saved and missed
+python -m analysis noise results/SCRATCH       # which trials cannot be told from the best
 python -m analysis importance ray_results/EXPERIMENT --metric val/loss --mode min
 python -m analysis importance optuna.db --study NAME
 """
@@ -19,7 +20,7 @@ import tyro
 from analysis.comparable import sample_at
 from analysis.escaping import LAYOUT, printable
 from analysis.option_help import registry
-from analysis.printing import columns_in_unit, describe_test, show, what_happened
+from analysis.printing import columns_in_unit, describe_test, show, show_noise, what_happened
 from analysis.readers.frames import Mode
 from analysis.run_card import program, run_card, wrapped_usage
 from analysis.schema import BEST_VAL_ACC, VAL_ACC
@@ -190,6 +191,18 @@ def audit(path: tyro.conf.Positional[Path], csv: File = None, debug: bool = Fals
     notes = {in_unit(title, study.unit): in_unit(note, study.unit) for title, note in NOTES.items()}
     show(tables, csv, what_happened(study), notes)
     warn(failures, debug)
+
+
+@app.command
+def noise(path: tyro.conf.Positional[Path], csv: File = None, reading: Options = AS_USUAL) -> None:
+    """Print which trials cannot be told from the best one.
+
+    Args:
+        path: Study directory.
+        csv: CSV file to write the table to.
+        reading: Which metric to compare.
+    """
+    show_noise(reading.load(path), path, csv)
 
 
 @app.command

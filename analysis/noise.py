@@ -2,13 +2,13 @@
 
 A validation split of 454 images gives an accuracy of 0.7 a standard error of 2.2 points, and the best of many trials is
 partly the luckiest. All trials answer the same images, so trials whose answers are kept are compared image by image
-with McNemar's exact test. Of other trials only the accuracy is known; theirs is compared as if it came from other images,
+with McNemar's exact test. Of other trials only the accuracy is known; it is compared as if it came from other images,
 which is less sharp. All comparisons of a study are corrected together (Holm). The best trial is chosen by the same
 images; nevertheless the truly best trial is among those that cannot be told from it in at least 95 % of studies:
 ``benchmarks/validation_noise.py`` measures that.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,8 @@ class Noise:
 
     ``table`` has one row per other trial: its accuracy ``value``, the ``difference`` of the best trial from it with the
     95 % interval of this comparison alone, its corrected p value, and whether it was ``paired``. ``images`` is the
-    number of images that the best trial was validated on; a difference of ``detectable`` is found in 80 % of single
-    comparisons.
+    number of images that the best trial was validated on. A difference of ``detectable`` is found in 80 % of single
+    comparisons, if the answers differ as those of the second best trial.
     """
 
     best: str
@@ -75,16 +75,16 @@ class Noise:
     def describe(self) -> str:
         """How many trials cannot be told from the best one, how they were compared, and what could be seen."""
         untold, compared, paired = len(self.untold), len(self.table), int(self.table["paired"].sum())
-        how = f"{paired} image by image, {compared - paired} by accuracy alone"
+        how = f"{paired} compared photo by photo, {compared - paired} by accuracy alone"
         if paired in (0, compared):
-            how = "compared image by image" if paired else "compared by accuracy alone, as no answers are kept"
+            how = "compared photo by photo" if paired else "compared by accuracy alone, as no answers are kept"
         number = f"{untold} of {compared} other trials cannot"
         if untold in (0, compared):
             others = "the only other trial" if compared == 1 else f"all {compared} other trials"
             number = f"{others} can" if untold == 0 else f"{others} cannot"
         return (
-            f"{number} be told from the best one on {counted(self.images, 'validation photo')} ({how}; a difference of "
-            f"{self.detectable:.3f} between two trials is found in 80 % of cases)"
+            f"{number} be told from the best one on {counted(self.images, 'validation photo')}; {how}, where a "
+            f"difference of {self.detectable:.3f} is found in 80 % of cases"
         )
 
 
@@ -105,20 +105,18 @@ def compare_with_best(
     own_count = images * _part(best, folds)
     table = pd.DataFrame({TRIAL_ID: [trial.trial_id for trial in others], "value": values, "paired": False})
     table = table.assign(**compare_shares(best.value, own_count, values, counts))
-    differing = []
+    differing: list[tuple[float, float]] = []  # accuracy of the other trial, share of the images that differ
     for row, other in enumerate(others):
         pair = _answers_of_both(best, other, folds)
         if pair is not None:
             found = compare_pairs(*pair)
-            differing.append((found["only_first"] + found["only_second"]) / len(pair[0]))
+            either = max(found["only_first"] + found["only_second"], 1)
+            differing.append((other.value, either / len(pair[0])))
             cells = [found["difference"], *found["difference_interval"], found["p_value"], True]
             table.loc[row, ["difference", "low", "high", "p_value", "paired"]] = cells
     table["p_holm"] = holm(table["p_value"].tolist())
-    detectable = (
-        detectable_paired(images, max(float(np.median(differing)), 1 / images))
-        if differing
-        else detectable_unpaired(images, best.value)
-    )
+    closest = max(differing, default=None)
+    detectable = detectable_unpaired(images, best.value) if closest is None else detectable_paired(images, closest[1])
     return Noise(best.trial_id, best.value, images, table[COLUMNS].astype({"paired": bool}), detectable)
 
 
@@ -154,20 +152,40 @@ def noise_of(study: StudyData, best_json: dict[str, Any], best: pd.Series | None
     ``best_json`` is the content of best.json. None where nothing can be said: for other metrics than the accuracy, for
     a single trial, and for studies that do not record the number of their validation images.
     """
-    if best is None or study.path is None or not is_accuracy(study.metric):
+    if best is None or not is_accuracy(study.metric):
         return None
     trials = study.trials[study.trials[STATE].ne(FAILED) & mask_infinite(study.trials[BEST_VAL_ACC]).notna()]
-    kept, trial_id = read_all_answers(study.path), str(best[TRIAL_ID])
+    kept, trial_id = {} if study.path is None else read_all_answers(study.path), str(best[TRIAL_ID])
     others = [scored for scored in _scored(trials, kept) if scored.trial_id != trial_id]
     if best_json.get(LAST_TRAINING) is True:
         others = list(_scored(trials, kept))
-        own = Scored(trial_id, float(best[BEST_VAL_ACC]), answers=read_last_answers(study.path))
+        answers = None if study.path is None else read_last_answers(study.path)
+        own = Scored(trial_id, float(best[BEST_VAL_ACC]), answers=answers)
     else:
         own = next(_scored(best.to_frame().T, kept))
     return compare_with_best(own, others, *images_of(study.info))
 
 
-def _scored(trials: pd.DataFrame, kept: dict[str, Answers]) -> Iterable[Scored]:
+def compare_trials(study: StudyData, trial_id: str, others: Sequence[str]) -> Noise | None:
+    """Compare a trial of a study with some others; None where nothing can be said."""
+    if not is_accuracy(study.metric):
+        return None
+    kept = {} if study.path is None else read_all_answers(study.path)
+    found = {trial.trial_id: trial for trial in _scored(study.trials, kept)}
+    rivals = [found[other] for other in others if other != trial_id]
+    return compare_with_best(found[trial_id], rivals, *images_of(study.info))
+
+
+def compare_last(study: StudyData, value: float, trial_id: str) -> Noise | None:
+    """Compare the last training of a time budget, of accuracy ``value``, with a trial of the search."""
+    if not is_accuracy(study.metric):
+        return None
+    kept, answers = ({}, None) if study.path is None else (read_all_answers(study.path), read_last_answers(study.path))
+    rival = next(_scored(study.trials[study.trials[TRIAL_ID].eq(trial_id)], kept))
+    return compare_with_best(Scored(LAST_TRAINING, value, answers=answers), [rival], *images_of(study.info))
+
+
+def _scored(trials: pd.DataFrame, kept: dict[str, Answers]) -> Iterator[Scored]:
     done = trials[FOLDS_DONE].fillna(0).astype(int) if FOLDS_DONE in trials else pd.Series(1, index=trials.index)
     rows = zip(trials[TRIAL_ID], trials[BEST_VAL_ACC], done, strict=True)
     return (Scored(str(trial), float(value), int(number), kept.get(str(trial))) for trial, value, number in rows)

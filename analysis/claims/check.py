@@ -4,7 +4,7 @@ The effect of a claim is the difference in mean accuracy with the other hyperpar
 (``analysis.stats.regression``), or the plain difference if there are too few trials to hold them fixed. All claims that
 are checked together are corrected together (Holm): ten claims about nothing have a chance of 5 % in total to get a
 verdict. "undecided" means that this study cannot tell, not that there is no difference; the interval shows how large
-the difference may be.
+the difference may be, and ``detectable`` how large one would have to be for a study like this to find it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,8 @@ TAKEAWAYS = Path(__file__).parent / "takeaways"
 MAX_LISTED = 12  # values in an error message; a number drawn from a range has as many values as there are trials
 Mask = npt.NDArray[np.bool_]
 COLUMNS = [
-    "claim", "verdict", "effect", "low", "high", "p_holm", "plain", "trials", "rival_trials", "epochs", "note",
+    "claim", "verdict", "effect", "low", "high", "p_holm", "plain", "trials", "rival_trials", "epochs",
+    "detectable", "note",
 ]  # fmt: skip
 
 
@@ -53,6 +54,8 @@ def check_claims(
     study: StudyData, claims: Sequence[Claim], epochs: int | None = None, *, lenient: bool = False
 ) -> pd.DataFrame:
     """One row per claim: verdict, effect with its 95 % interval, corrected p value, and the size of both groups.
+
+    ``detectable``: of an undecided claim, the smallest effect that is found in 80 % of such studies.
 
     ``epochs``: the budget, by default the epochs that all trials trained for. ``plain`` is the difference of the plain
     means. Effects above 0 support the claim, also where lower values of the metric are better.
@@ -79,11 +82,13 @@ def check_claims(
             comparison = GroupComparison(UNKNOWN_EFFECT, np.nan, 0, 0)
             rows.append({"claim": claim.text, "verdict": NOT_TESTABLE, "epochs": None, "note": str(error)})
         comparisons.append(comparison)
+    tests = tests_among(comparisons)
     for row, comparison, p in zip(rows, comparisons, holm([c.effect.p for c in comparisons]), strict=True):
         effect = comparison.effect
         row.setdefault("verdict", verdict_of(effect.value, p))
         row |= {"effect": effect.value, "low": effect.low, "high": effect.high, "p_holm": p, "plain": comparison.plain}
         row |= {"trials": comparison.trials, "rival_trials": comparison.rival_trials}
+        row["detectable"] = detectable_of(row["verdict"], effect, tests)
     return pd.DataFrame(rows, columns=COLUMNS).astype({"epochs": "Int64"})
 
 
@@ -92,6 +97,17 @@ def verdict_of(effect: float, p: float) -> str:
     if not p <= 1 - CONFIDENCE:
         return UNDECIDED
     return SUPPORTED if effect > 0 else CONTRADICTED
+
+
+def tests_among(comparisons: Iterable[GroupComparison]) -> int:
+    """How many of the comparisons have a p value, so that they are corrected together."""
+    return sum(bool(np.isfinite(comparison.effect.p)) for comparison in comparisons)
+
+
+def detectable_of(verdict: str, effect: Effect, tests: int) -> float:
+    """The smallest effect that is found in 80 % of such studies, beside an undecided verdict; else NaN."""
+    known = verdict == UNDECIDED and np.isfinite(effect.p)
+    return effect.detectable(tests) if known else float("nan")
 
 
 def verdict_counts(table: pd.DataFrame) -> str:

@@ -21,8 +21,9 @@ Right = npt.NDArray[np.bool_]
 class TrainingAnswers:
     """The answers of one training of a trial.
 
-    ``right`` (E, N): which of the N validation images it had right after each of its E ``epochs``. ``number`` is that of
-    the training among those of its trial, from 1 on. Trainings with the same ``split`` have the same images, in order.
+    ``right`` (E, N): which of the N validation images it had right after each of its E ``epochs``. ``number`` is that
+    of the training among those of its trial, from 1 on. Trainings with the same ``split`` have the same images, in
+    order.
     """
 
     number: int

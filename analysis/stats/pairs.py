@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from analysis.stats.resampling import CONFIDENCE, Array
+from analysis.stats.resampling import CONFIDENCE, POWER, Array
 
-POWER = 0.8  # of the tests whose smallest detectable difference is given
 Right = npt.NDArray[np.bool_]
 
 
