@@ -61,7 +61,7 @@ class ValidationAnswers(pl.Callback):
         self._trainings = [one for one in self._trainings if one["training"] <= number]
         if not self._trainings or self._trainings[-1]["training"] != number:
             self._trainings.append({
-                "training": number, "images": len(val), "split": hash_of(val), "epochs": [], "right": [],
+                "training": number, "images": len(val), "split": _hash_of(val), "epochs": [], "right": [],
                 "best_epoch": epoch, "predicted": [],
             })  # fmt: skip
         training = self._trainings[-1]
@@ -76,7 +76,7 @@ class ValidationAnswers(pl.Callback):
         self._trainings = [dict(training) for training in state_dict["trainings"]]
 
 
-def hash_of(split: Split) -> str:
+def _hash_of(split: Split) -> str:
     """A hash of which images are in a split, in which order, and of their classes."""
     rows, labels = split.rows.astype("<i8"), split.labels[split.rows].astype("<i8")
     return hashlib.sha256(rows.tobytes() + labels.tobytes()).hexdigest()[:16]
