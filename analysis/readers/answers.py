@@ -1,6 +1,5 @@
 """Read which validation images the kept checkpoints of a study have right: ``checkpoints/TRIAL/answers.json``."""
 
-import binascii
 from base64 import b64decode
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +76,7 @@ def read_answers(path: Path, inside: Path | None = None) -> Answers | None:
         if content["format"] != FORMAT:
             return None
         return Answers(tuple(_training(one) for one in content["trainings"])) if content["trainings"] else None
-    except (OSError, ValueError, KeyError, TypeError, IndexError, binascii.Error):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
