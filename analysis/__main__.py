@@ -5,6 +5,7 @@ python -m analysis compare results/SCRATCH results/FINETUNE
 python -m analysis importance results/SCRATCH  # which hyperparameters matter
 python -m analysis claims results/SCRATCH "batch_norm=True > batch_norm=False"
 python -m analysis audit results/SCRATCH       # what early stopping saved and missed
+python -m analysis noise results/SCRATCH       # which trials cannot be told from the best
 python -m analysis importance ray_results/EXPERIMENT --metric val/loss --mode min
 python -m analysis importance optuna.db --study NAME
 """
@@ -18,7 +19,7 @@ import tyro
 from analysis.comparable import sample_at
 from analysis.escaping import LAYOUT, printable
 from analysis.option_help import registry
-from analysis.printing import columns_in_unit, describe_test, show, what_happened
+from analysis.printing import columns_in_unit, describe_test, show, show_noise, what_happened
 from analysis.reading import AS_USUAL, Options
 from analysis.run_card import program, run_card, wrapped_usage
 from analysis.schema import BEST_VAL_ACC, VAL_ACC
@@ -168,6 +169,18 @@ def audit(path: tyro.conf.Positional[Path], csv: File = None, debug: bool = Fals
     findings = attempt("the findings from control trials", lambda: control_findings(study), failures) or []
     show(tables, csv, "\n".join(filter(None, (what_happened(study), *findings))), notes)
     warn(failures, debug)
+
+
+@app.command
+def noise(path: tyro.conf.Positional[Path], csv: File = None, reading: Options = AS_USUAL) -> None:
+    """Print which trials cannot be told from the best one.
+
+    Args:
+        path: Study directory.
+        csv: CSV file to write the table to.
+        reading: Which metric to compare.
+    """
+    show_noise(reading.load(path), path, csv)
 
 
 @app.command

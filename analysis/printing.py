@@ -56,6 +56,23 @@ def show(
         console.print(f"\nWritten to {csv}")
 
 
+def show_noise(study: StudyData, path: Path, csv: Path | None) -> None:
+    """Print which trials of the study at ``path`` cannot be told from the best one."""
+    from analysis.noise import noise_of  # here, as the other commands do without
+    from analysis.report.headline import best_trial
+    from analysis.report.sections.noise import HOW_TO_READ, nearest
+
+    best_json = read_best_json(path)
+    noise = noise_of(study, best_json, best_trial(study, best_json))
+    if noise is None:
+        needs = "It needs two trials, their validation accuracy and the number of validation photos."
+        show({}, csv, f"No trial is compared with the best one. {what_happened(study) or needs}")
+        return
+    text = noise.describe()
+    tables = {f"{noise.best} against the others": nearest(noise, len(noise.table))}
+    show(tables, csv, f"{text[:1].upper()}{text[1:]}.\n{HOW_TO_READ}")
+
+
 def describe_test(name: str, path: Path) -> str:
     """The result of evaluating a study's best model on its held-out photos, if it was evaluated."""
     best = read_best_json(path)

@@ -48,6 +48,8 @@ BEST_JSON: Final = "best.json"
 FINAL_DIR: Final = "final"
 METRICS_JSON: Final = "metrics.json"
 JOURNAL: Final = "journal.jsonl"
+CHECKPOINTS_DIR: Final = "checkpoints"  # a folder per trial
+ANSWERS_JSON: Final = "answers.json"  # beside a checkpoint: which validation images the trial had right
 LAST_DIR: Final = "last"  # in a study with a time plan: the study of its last training
 
 # Files about the images of a study, in the folder DATA_DIR, with their columns and values.
@@ -85,6 +87,7 @@ METRIC: Final = "metric"  # in "config": the name of the objective; accuracy in 
 CLASS_COUNTS: Final = "class_counts"  # images of each class in each split, in the order of the classes
 RECIPE_PARAMS: Final = "recipe_params"  # the hyperparameters of the recipe around which the space lies
 TIME_PLAN: Final = "time_plan"  # what a search with a time budget planned: numbers and texts by name
+VALIDATION_NOISE: Final = "validation_noise"  # in best.json: how many trials cannot be told from the best one
 LAST_TRAINING: Final = "last_training"  # in best.json: true if its weights and values are those of the last training
 GRID: Final = "grid"  # all configurations of a grid search; empty for other searches
 

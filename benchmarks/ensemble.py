@@ -39,13 +39,13 @@ import tyro
 from measure import hardware, result_line
 from torch import Tensor
 
+from analysis.stats.pairs import compare_pairs
 from analysis.stats.shares import share_interval
 from inat.config.objective import ACCURACY
 from inat.constants import CACHE_DIR, TEST, VAL
 from inat.data.datamodule import ImageDataModule
 from inat.data.loader import Batch
 from inat.device import this_device
-from inat.finalize.metrics import compare_pairs
 from inat.finalize.selection import mean_probabilities, objective_value, select_greedily
 from inat.models.norms import BATCH_NORMS
 from inat.training.checkpoint import LoadedCheckpoint, load_checkpoint

@@ -41,6 +41,7 @@ GROUPS = {
         "claims": Command("analysis", "Check claims about hyperparameters.", "claims"),
         "study": Command("inat.study", "Check a study for damage, and mend what can be mended."),
         "audit": Command("analysis", "Print what early stopping saved and missed.", "audit"),
+        "noise": Command("analysis", "Print which trials cannot be told from the best one.", "noise"),
     },
     "models": {
         "finalize": Command("inat.finalize", "Retrain a study's best configurations, and test the winner once."),

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Final
 
 from analysis.schema import (
+    ANSWERS_JSON,
     BACKBONES_CSV,
     BEST_JSON,
     BEST_VAL_ACC,
+    CHECKPOINTS_DIR,
     CLASS_COUNTS,
     COMPLETED,
     CONSTANT_ACC,
@@ -65,6 +67,7 @@ from analysis.schema import (
     VAL_LOSS,
     VAL_MACRO_F1,
     VAL_TOP2_ACC,
+    VALIDATION_NOISE,
     WOULD_STOP,
 )
 
@@ -85,7 +88,6 @@ PRECISION_JSONL: Final = "precision.jsonl"  # the arithmetic of each network; al
 STUDY_DB: Final = "study.db"
 BEST_CKPT: Final = "best.ckpt"
 LAST_CKPT: Final = "last.ckpt"
-CHECKPOINTS_DIR: Final = "checkpoints"
 ERRORS_DIR: Final = "errors"
 HANG_SUFFIX: Final = ".hang.txt"
 MODEL_DIR: Final = "model"  # in a study: the file with the network of the user

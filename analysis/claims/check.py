@@ -4,13 +4,13 @@ The effect of a claim is the difference in mean accuracy with the other hyperpar
 (``analysis.stats.regression``), or the plain difference if there are too few trials to hold them fixed. All claims that
 are checked together are corrected together (Holm): ten claims about nothing have a chance of 5 % in total to get a
 verdict. "undecided" means that this study cannot tell, not that there is no difference; the interval shows how large
-the difference may be.
+the difference may be, and ``detectable`` how large one would have to be for a study like this to find it.
 
 A verdict holds at its budget only. In a study with enough control trials (``analysis.early_stopping.late_effects``),
 the effect at the last epoch stands beside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from analysis.early_stopping.controls import strata_of
 from analysis.early_stopping.late_effects import sign_change
 from analysis.schema import VAL_LOSS
 from analysis.stats.encode import label_of, varying_parameters
-from analysis.stats.regression import UNKNOWN_EFFECT
+from analysis.stats.regression import UNKNOWN_EFFECT, Effect
 from analysis.stats.resampling import CONFIDENCE, holm
 from analysis.study import StudyData
 
@@ -36,7 +36,8 @@ TAKEAWAYS = Path(__file__).parent / "takeaways"
 # Of a study with enough control trials: the effect at the last epoch, and whether its sign is the same.
 LATE_COLUMNS = ["late", "late_low", "late_high", "late_epochs", "sign"]
 COLUMNS = [
-    "claim", "verdict", "effect", "low", "high", "p_holm", "plain", "trials", "rival_trials", "epochs", "note",
+    "claim", "verdict", "effect", "low", "high", "p_holm", "plain", "trials", "rival_trials", "epochs",
+    "detectable", "note",
 ]  # fmt: skip
 
 
@@ -44,6 +45,8 @@ def check_claims(
     study: StudyData, claims: Sequence[Claim], epochs: int | None = None, *, lenient: bool = False
 ) -> pd.DataFrame:
     """One row per claim: verdict, effect with its 95 % interval, corrected p value, and the size of both groups.
+
+    ``detectable``: of an undecided claim, the smallest effect that is found in 80 % of such studies.
 
     ``epochs``: the budget, by default the epochs that all trials trained for. ``plain`` is the difference of the plain
     means. Effects above 0 support the claim, also where lower values of the metric are better. With enough control
@@ -72,11 +75,13 @@ def check_claims(
             comparison = GroupComparison(UNKNOWN_EFFECT, np.nan, 0, 0)
             rows.append({"claim": claim.text, "verdict": NOT_TESTABLE, "epochs": None, "note": str(error)})
         comparisons.append(comparison)
+    tests = tests_among(comparisons)
     for row, comparison, p in zip(rows, comparisons, holm([c.effect.p for c in comparisons]), strict=True):
         effect = comparison.effect
         row.setdefault("verdict", verdict_of(effect.value, p))
         row |= {"effect": effect.value, "low": effect.low, "high": effect.high, "p_holm": p, "plain": comparison.plain}
         row |= {"trials": comparison.trials, "rival_trials": comparison.rival_trials}
+        row["detectable"] = detectable_of(row["verdict"], effect, tests)
         late = comparison.late
         ends = (late.value, late.low, late.high, longest_trial(study), sign_change(effect, late))
         row |= dict(zip(LATE_COLUMNS, ends, strict=True))
@@ -88,6 +93,17 @@ def verdict_of(effect: float, p: float) -> str:
     if not p <= 1 - CONFIDENCE:
         return UNDECIDED
     return SUPPORTED if effect > 0 else CONTRADICTED
+
+
+def tests_among(comparisons: Iterable[GroupComparison]) -> int:
+    """How many of the comparisons have a p value, so that they are corrected together."""
+    return sum(bool(np.isfinite(comparison.effect.p)) for comparison in comparisons)
+
+
+def detectable_of(verdict: str, effect: Effect, tests: int) -> float:
+    """The smallest effect that is found in 80 % of such studies, beside an undecided verdict; else NaN."""
+    known = verdict == UNDECIDED and np.isfinite(effect.p)
+    return effect.detectable(tests) if known else float("nan")
 
 
 def verdict_counts(table: pd.DataFrame) -> str:

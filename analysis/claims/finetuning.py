@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.budgets import longest_trial
-from analysis.claims.check import COLUMNS, NOT_TESTABLE, verdict_of
+from analysis.claims.check import COLUMNS, NOT_TESTABLE, detectable_of, tests_among, verdict_of
 from analysis.claims.grammar import Claim, ClaimError, Condition
 from analysis.claims.groups import GroupComparison, compare_groups
 from analysis.comparable import Sample, sample_at
@@ -62,18 +62,20 @@ def check_finetuning_claims(studies: Mapping[str, StudyData], epochs: int | None
     converged = _check_convergence(studies)
     checked += [converged] if converged else []
     p_values = holm([each.comparison.effect.p for each in checked])
-    rows = [_row(each, p) for each, p in zip(checked, p_values, strict=True)]
+    tests = tests_among(each.comparison for each in checked)
+    rows = [_row(each, p, tests) for each, p in zip(checked, p_values, strict=True)]
     return pd.DataFrame(rows, columns=["study", *COLUMNS]).astype({"epochs": "Int64"})
 
 
-def _row(checked: _Checked, p: float) -> dict[str, Any]:
+def _row(checked: _Checked, p: float, tests: int) -> dict[str, Any]:
     comparison = checked.comparison
     effect = comparison.effect
+    verdict = checked.verdict or verdict_of(effect.value, p)
     return {
-        "study": checked.study, "claim": checked.text, "verdict": checked.verdict or verdict_of(effect.value, p),
+        "study": checked.study, "claim": checked.text, "verdict": verdict,
         "effect": effect.value, "low": effect.low, "high": effect.high, "p_holm": p, "plain": comparison.plain,
         "trials": comparison.trials, "rival_trials": comparison.rival_trials, "epochs": checked.epochs,
-        "note": comparison.note,
+        "detectable": detectable_of(verdict, effect, tests), "note": comparison.note,
     }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from analysis.report.sections.equal_budget import equal_budget_sections
 from analysis.report.sections.final import final_fact, final_section
 from analysis.report.sections.finetuning import finetuning_section
 from analysis.report.sections.knobs import knobs_section
+from analysis.report.sections.noise import noise_section
 from analysis.report.sections.study_record import study_record_section
 from analysis.report.sections.time_plan import time_plan_section
 from analysis.report.sections.wandb_panels import wandb_panel_sections
@@ -55,9 +56,10 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     takeaways = "the check of the claims failed" if takeaways is None else takeaways
     at_end = results.at_end if isinstance(results, BudgetResults) else ""
     stopping = attempt("the finding about early stopping", lambda: early_stopping_findings(study), failures) or []
+    noise = attempt("the comparison with the best trial", lambda: noise_section(study, path), failures) or []
     final = read_final(path)
     sections = [
-        *final_section(final), *time_plan_section(study, path), *finetuning_section(study, epochs),
+        *final_section(final), *time_plan_section(study, path), *noise, *finetuning_section(study, epochs),
         *wandb_panel_sections(study, results), costs_section(study, results), *knobs_section(study, results),
         *equal_budget_sections(results), *claims_section(takeaways, study.unit, at_end),
         early_stopping_section(study, stopping), *backbones_section(path, study), *data_section(path, study.info),

@@ -11,6 +11,7 @@ from analysis.class_counts import constant_score, describe_counts, recorded_coun
 from analysis.comparable import best_first, is_accuracy, mask_infinite
 from analysis.constant_answer import constant_result, no_better_trials
 from analysis.markdown import format_duration
+from analysis.noise import noise_of
 from analysis.nothing_to_compare import no_result
 from analysis.objective import ACCURACY, objective_named
 from analysis.report.document import Fact, Headline
@@ -49,8 +50,8 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
     configuration = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
     label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
     facts = [
-        validation_fact(study, best), test_fact(study, best_json, best), *constant_fact(study, best),
-        *cost_facts(study), *size_fact(study, best), *classes_fact(study),
+        validation_fact(study, best), test_fact(study, best_json, best), *noise_fact(study, best_json, best),
+        *constant_fact(study, best), *cost_facts(study), *size_fact(study, best), *classes_fact(study),
     ]  # fmt: skip
     kind = "last training of trial" if best_json.get(LAST_TRAINING) is True else "best trial"
     return Headline(name, f"{kind} {best[TRIAL_ID]}{label}", configuration, facts, findings)
@@ -108,6 +109,16 @@ def constant_note(study: StudyData, split: str) -> str:
     objective = ACCURACY if split == TEST or is_accuracy(study.metric) else objective_named(study.metric)
     score = None if objective is None else constant_score(study.info, objective.column, split)
     return "" if score is None else f"; a constant answer scores {score:.4f}"
+
+
+def noise_fact(study: StudyData, best_json: dict[str, Any], best: pd.Series) -> list[Fact]:
+    """How many trials cannot be told from the best one; nothing where nothing can be said."""
+    noise = noise_of(study, best_json, best)
+    if noise is None:
+        return []
+    photos = counted(noise.images, "validation photo")
+    note = f"other trials; standard error {noise.standard_error:.4f} on {photos}"
+    return [Fact("not told from the best", f"{len(noise.untold)} of {len(noise.table)}", note)]
 
 
 def constant_fact(study: StudyData, best: pd.Series) -> list[Fact]:

@@ -12,6 +12,7 @@ from analysis.costs.time_plan import last_training
 from analysis.early_stopping.audit import failures
 from analysis.escaping import printable
 from analysis.figures.style import shortened
+from analysis.noise import noise_of
 from analysis.objective import ACCURACY, objective_named
 from analysis.report.budget_results import BudgetResults
 from analysis.report.headline import best_trial, metric_label
@@ -21,10 +22,9 @@ from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE, TEST, TI
 from analysis.side_by_side.evaluations import tested
 from analysis.stats.importance import describe_r2
 from analysis.study import StudyData
-from analysis.wording import counted
+from analysis.wording import counted, counted_as
 
 MAX_NAME = 60  # characters of the name of a class
-CLOSE = 0.005  # of accuracy: the same training differs by at least as much from seed to seed
 
 
 def key_findings(
@@ -43,8 +43,8 @@ def key_findings(
     claims = takeaway_findings(takeaways, study.unit) if isinstance(takeaways, pd.DataFrame) else []
     return [
         *unfinished_search(study), *no_better_than_constant(study, best_json),
-        *trials_against_constant(study, best_json), *validation_gap(study, best_json), *close_to_best(study),
-        *important, *claims, *stopping, *failed_trials(study),
+        *trials_against_constant(study, best_json), *validation_gap(study, best_json),
+        *trials_like_the_best(study, best_json), *important, *claims, *stopping, *failed_trials(study),
     ]  # fmt: skip
 
 
@@ -113,16 +113,23 @@ def trials_against_constant(study: StudyData, best_json: dict[str, Any]) -> list
     return [f"The best trial is {margin:.4f} better than {answer} ({evidence})."]
 
 
-def close_to_best(study: StudyData) -> list[str]:
-    """How many other trials are within CLOSE of the best; for accuracies only."""
+def trials_like_the_best(study: StudyData, best_json: dict[str, Any]) -> list[str]:
+    """How many other trials cannot be told from the best one; for accuracies only."""
     accuracies = mask_infinite(study.trials.loc[study.trials[STATE].ne(FAILED), BEST_VAL_ACC]).dropna()
-    near = int(accuracies.ge(accuracies.max() - CLOSE).sum()) - 1
-    if not is_accuracy(study.metric) or near < 1:
-        return []
-    trials = "1 other trial is" if near == 1 else f"{near} other trials are"
     ties = int(accuracies.eq(accuracies.max()).sum()) - 1
-    equal = f", {ties} of them equal; the first of equal trials counts as the best" if ties else ""
-    return [f"The best trial may be the best by chance ({trials} within {CLOSE} of its validation accuracy{equal})."]
+    equal = (
+        f"{counted_as(ties, 'other trial', 'have')} the same accuracy, and the first of equal trials counts as the best"
+    )
+    noise = noise_of(study, best_json, best_trial(study, best_json))
+    if noise is not None:
+        also = f"; {equal}" if ties > 0 else ""
+        finding = "The best trial may be the best by chance"
+        if not noise.untold:  # another seed may still rank the trials in another order
+            finding = "The lead of the best trial is larger than chance among the validation photos explains"
+        return [f"{finding} ({noise.describe()}{also})."]
+    if not is_accuracy(study.metric) or ties < 1:
+        return []
+    return [f"The best trial may be the best by chance ({equal})."]
 
 
 def importance_finding(results: BudgetResults) -> list[str]:

@@ -27,7 +27,7 @@ NEAREST = 1 / 3  # share of the trials that count as having the recipe's value, 
 LOG_FROM = 5.0  # ratio of the highest to the lowest value from which nearness is that of the logarithms
 COLUMNS = [
     "knob", "recipe_value", "recipe_group", "value", "gain", "low", "high", "trials", "recipe_trials", "p_holm",
-    "verdict", "note", "epochs",
+    "verdict", "detectable", "note", "epochs",
 ]  # fmt: skip
 
 
@@ -50,21 +50,22 @@ def gains_around(sample: Sample, recipe: Mapping[str, Any]) -> pd.DataFrame:
 
     Gains above 0 are better, also where the metric is minimised. ``recipe_group``: the values that count as the
     recipe's; of a number with more than MAX_LEVELS values these are the nearest third of the trials, and the others are
-    two groups, lower and higher. ``p_holm``: corrected for all rows. Groups of fewer than MIN_VALUES trials have no
-    gain.
+    two groups, lower and higher. ``p_holm``: corrected for all rows. ``detectable``: beside an undecided verdict,
+    the smallest gain that is found in 80 % of such studies. Groups of fewer than MIN_VALUES trials have no gain.
 
     >>> from analysis.comparable import sample_at
     >>> table = gains_around(sample_at(study), {"batch_norm": False})
     >>> table[["knob", "value", "verdict"]].values.tolist()
     [['batch_norm', 'True', 'better than the recipe']]
     """
-    rows, p_values = [], []
+    rows, p_values, effects = [], [], []
     for name in moved_knobs(sample, recipe):
         groups = groups_around(sample.trials[name], recipe.get(name))
         for value, has_value in groups.others.items():
             effect, note = _effect(sample, has_value, groups.recipe, name)
             gain = effect if sample.sign > 0 else -effect
             p_values.append(effect.p if not note else float("nan"))
+            effects.append(effect)
             rows.append(
                 {"knob": name, "recipe_value": recipe_label(recipe.get(name)), "recipe_group": groups.recipe_label,
                  "value": value, "gain": gain.value, "low": gain.low, "high": gain.high, "trials": int(has_value.sum()),
@@ -72,7 +73,12 @@ def gains_around(sample: Sample, recipe: Mapping[str, Any]) -> pd.DataFrame:
             )  # fmt: skip
     table = pd.DataFrame(rows, columns=COLUMNS).assign(p_holm=holm(p_values))
     verdicts = [_verdict(gain, p) for gain, p in zip(table["gain"], table["p_holm"], strict=True)]
-    return table.assign(verdict=pd.Series(verdicts, index=table.index, dtype="str"))
+    tests = int(np.isfinite(p_values).sum())
+    detectable = [
+        effect.detectable(tests) if verdict == UNDECIDED and np.isfinite(p) else float("nan")
+        for effect, verdict, p in zip(effects, verdicts, p_values, strict=True)
+    ]
+    return table.assign(verdict=pd.Series(verdicts, index=table.index, dtype="str"), detectable=detectable)
 
 
 def best_of_each_knob(table: pd.DataFrame) -> pd.DataFrame:

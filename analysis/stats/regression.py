@@ -16,22 +16,40 @@ from scipy import stats
 
 from analysis.comparable import ACCURACY, Sample
 from analysis.stats.encode import level_labels
-from analysis.stats.resampling import CONFIDENCE, Array
+from analysis.stats.resampling import CONFIDENCE, POWER, Array
 
 MIN_RESIDUAL_DF = 10  # residual degrees of freedom below which the model's standard errors mean nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A difference in mean accuracy with its 95 % interval and two-sided p value; NaN if it cannot be estimated."""
+    """A difference in mean accuracy with its 95 % interval and two-sided p value; NaN if it cannot be estimated.
+
+    ``degrees_of_freedom`` are those of Student's t distribution, from which the interval is made.
+    """
 
     value: float
     low: float
     high: float
     p: float
+    degrees_of_freedom: float = float("nan")
 
     def __neg__(self) -> "Effect":
-        return Effect(-self.value, -self.high, -self.low, self.p)
+        return Effect(-self.value, -self.high, -self.low, self.p, self.degrees_of_freedom)
+
+    def detectable(self, tests: int = 1) -> float:
+        """The smallest true effect that a study like this finds in 80 % of cases, if ``tests`` are corrected together.
+
+        (t_1-a/2 + t_0.8) times the standard error, with a = 5 % / ``tests``, the level at which Holm's correction
+        begins. Source: Bloom, "Minimum detectable effects: a simple way to report the statistical power of
+        experimental designs", Evaluation Review 19 (1995).
+
+        >>> round(effect_with_interval(0.01, 0.01, 40).detectable(), 4)
+        0.0287
+        """
+        t = stats.t(self.degrees_of_freedom)
+        error = (self.high - self.low) / 2 / t.ppf((1 + CONFIDENCE) / 2)
+        return float((t.ppf(1 - (1 - CONFIDENCE) / 2 / tests) + t.ppf(POWER)) * error)
 
 
 UNKNOWN_EFFECT = Effect(*[float("nan")] * 4)
@@ -67,7 +85,7 @@ def effect_with_interval(value: float, error: float, degrees_of_freedom: float) 
         return Effect(value, float("nan"), float("nan"), float("nan"))
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom)) * error
     p = float(2 * stats.t.sf(abs(value) / error, degrees_of_freedom)) if error > 0 else float(value == 0)
-    return Effect(value, value - reach, value + reach, p)
+    return Effect(value, value - reach, value + reach, p, degrees_of_freedom)
 
 
 def fit_linear_model(design: Array, accuracy: Array) -> LinearModel:
@@ -132,4 +150,4 @@ def welch_effect(first: Array, second: Array) -> Effect:
         )  # equal results in one group, such as trials that learned nothing
         test = stats.ttest_ind(first, second, equal_var=False)
     low, high = test.confidence_interval(CONFIDENCE)
-    return Effect(difference, float(low), float(high), float(test.pvalue))
+    return Effect(difference, float(low), float(high), float(test.pvalue), float(test.df))

@@ -11,6 +11,7 @@ Array = npt.NDArray[np.float64]
 SEED = 0
 ROUNDS = 1000
 CONFIDENCE = 0.95
+POWER = 0.8  # how often an effect or a difference that counts as detectable is found
 MIN_VALUES = 5  # no interval below this: resampling a handful of values cannot show how far others may lie
 
 

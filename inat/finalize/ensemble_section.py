@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from analysis.stats.pairs import compare_pairs
 from inat.config.objective import ACCURACY, Objective
 from inat.errors import StudyError
 from inat.finalize.evaluation_file import Evaluation
-from inat.finalize.metrics import compare_pairs, interval_of
+from inat.finalize.metrics import interval_of
 from inat.finalize.selection import objective_value
 from inat.finalize.test_evaluation import rank_classes
 

@@ -174,25 +174,3 @@ def chance_calibration_error(confidence: NDArray[np.float32]) -> dict[str, float
         found.append(np.abs(right @ members - expected).sum(1) / count)
     errors = np.concatenate(found)
     return {"ece_chance": float(errors.mean()), "ece_chance_95": float(np.quantile(errors, 0.95))}
-
-
-def compare_pairs(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> dict[str, Any]:
-    """Compare the accuracy of two models on the same N images; ``first`` and ``second`` (N,) say which are right.
-
-    "difference" is the accuracy of the first minus that of the second, "p_value" that of McNemar's test in its exact
-    form: a binomial test on the images that only one of them has right. The interval is that of Agresti and Min,
-    "Simple improved confidence intervals for comparing matched proportions", Statistics in Medicine 24 (2005): a half
-    is added to each of the four counts.
-    """
-    count, only_first, only_second = len(first), int((first & ~second).sum()), int((second & ~first).sum())
-    one, other, total = only_first + 0.5, only_second + 0.5, count + 2
-    centre = (one - other) / total
-    width = stats.norm.ppf((1 + CONFIDENCE_LEVEL) / 2) * math.sqrt(one + other - (one - other) ** 2 / total) / total
-    either = only_first + only_second
-    return {
-        "difference": (only_first - only_second) / count,
-        "difference_interval": [max(-1.0, float(centre - width)), min(1.0, float(centre + width))],
-        "only_first": only_first,
-        "only_second": only_second,
-        "p_value": float(stats.binomtest(only_first, either).pvalue) if either else 1.0,
-    }

@@ -12,6 +12,7 @@ from inat.config.trial import active_params
 from inat.constants import BEST_JSON, EPOCHS, METRICS_JSON, NAME, SECONDS, STATE, TEST, TRIAL_ID
 from inat.data.decode import form_of
 from inat.finalize.candidates import Candidate, best_epoch, lead, score_of
+from inat.finalize.shrinkage import best_epoch_optimism, drop_of, shrinkage_sentences
 from inat.finalize.task import Task
 from inat.study.trial import Trial
 from inat.tuning.worker.trainable import SEED
@@ -125,14 +126,14 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 
 def _winner(task: Task, candidates: Sequence[Candidate], winner: Candidate) -> dict[str, Any]:
     first = next(candidate for candidate in candidates if candidate.trial is task.trials[0])
-    drop = first.objective.sign * (score_of(first.trial) - first.mean) if first.runs else None
     return {
         TRIAL_ID: winner.trial.trial_id, NAME: winner.trial.name, STATE: winner.trial.state,
         "mean": winner.mean, "sd": winner.sd, "n": len(winner.runs),
         "is_best_of_search": winner is first,
-        "best_of_search_shrank_by": drop,
+        "best_of_search_shrank_by": drop_of(first),
+        "best_epoch_optimism": best_epoch_optimism(task, first),
         "lead": _lead(candidates, winner),
-        "in_words": [text for text in (_best_trial_sentence(first, winner), _drop_sentence(task, first),
+        "in_words": [text for text in (_best_trial_sentence(first, winner), *shrinkage_sentences(task, first),
                                    lead_sentence(candidates, winner)) if text],
     }  # fmt: skip
 
@@ -145,29 +146,6 @@ def _best_trial_sentence(first: Candidate, winner: Candidate) -> str:
         f"The best trial of the search, {first.trial.trial_id}, does not win: {mean}; the mean of "
         f"{winner.trial.trial_id} is {winner.mean:.4f}."
     )
-
-
-def _drop_sentence(task: Task, first: Candidate) -> str:
-    if not first.runs:
-        return ""
-    score, mean, count = score_of(first.trial), first.mean, len(task.study.trials)
-    n = len(first.runs)
-    seeds = "a new seed scores" if n == 1 else f"the mean of {n} new seeds is"
-    objective = task.study.objective
-    drop, dropped = ("drop", "dropped") if objective.sign > 0 else ("rise", "rose")
-    other = _other_epochs(task)
-    if objective.reaches(mean, score):
-        return f"The best score of the search, {score:.4f}, did not {drop} in retraining: {seeds} {mean:.4f}.{other}"
-    return (
-        f"The best score of the search, {score:.4f}, {dropped} by {abs(score - mean):.4f} in retraining: {seeds} "
-        f"{mean:.4f}. The best of {count} trials is partly the luckiest.{other}"
-    )
-
-
-def _other_epochs(task: Task) -> str:
-    """That the runs are longer than the trials whose score they are compared with, as after a time plan."""
-    runs, trials = task.config.max_epochs, task.study.info["config"].get("max_epochs")
-    return "" if runs == trials or trials is None else f" A run has up to {runs} epochs, a trial up to {trials}."
 
 
 def _second(candidates: Sequence[Candidate], winner: Candidate) -> Candidate | None:

@@ -35,8 +35,8 @@ class Classifier(pl.LightningModule):
     """Trains ``net`` (images or features -> logits of ``num_classes``) with cross entropy, as ``optim`` says.
 
     After every validation, the metrics of the epoch are in ``trainer.callback_metrics``. They count every image once,
-    whatever the size of the last batch. Training loss and accuracy are those of the altered batches: after label
-    smoothing, erasing, mixing and weighting.
+    whatever the size of the last batch. ``val_answers`` are the predicted classes (N,), in the order of the images.
+    Training loss and accuracy are those of the altered batches: after label smoothing, erasing, mixing and weighting.
 
     ``class_weights``, one per class, weight the training loss; a mixed label has the weights of its classes. The
     validation loss is not weighted, so that trials with other weights can be compared.
@@ -70,6 +70,7 @@ class Classifier(pl.LightningModule):
         self.optim, self.num_classes = optim, num_classes
         self.mix_batch = BatchMixing(optim, num_classes)
         self.average: WeightAverage | None = None
+        self.val_answers = torch.zeros(0, dtype=torch.int32)  # the class predicted for each image, on the CPU
         self.class_weights: Tensor | None
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)  # part of no checkpoint
@@ -163,6 +164,8 @@ class Classifier(pl.LightningModule):
                 # Logged once per epoch: logging at each step takes as long as the step of a small network.
                 values = meter.compute()
                 self.log_dict(values if isinstance(values, dict) else {name: values})
+                if isinstance(meter, ValidationScores):
+                    self.val_answers = meter.predicted_classes().cpu()
                 meter.reset()
 
     def _meter(self, name: str) -> Metric:

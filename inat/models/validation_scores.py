@@ -11,8 +11,9 @@ class ValidationScores(Metric):
     """Counts images of each class on the device, without making the host wait; ``compute`` returns all four metrics.
 
     The states are sums over batches of integers, so the result is exact whatever the sizes of the batches. They take
-    three numbers per class. torchmetrics' own classes fill a confusion matrix at every step instead, which takes
-    0.8 GB for 10,000 classes, and ``bincount`` on a GPU waits for it.
+    three numbers per class, and four bytes per image for ``predicted_classes``. torchmetrics' own classes fill a
+    confusion matrix at every step instead, which takes 0.8 GB for 10,000 classes, and ``bincount`` on a GPU waits for
+    it.
     """
 
     full_state_update = False
@@ -20,12 +21,14 @@ class ValidationScores(Metric):
     images: Tensor
     predicted: Tensor
     in_two: Tensor
+    answers: list[Tensor]
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         for name in ("hits", "images", "predicted"):
             self.add_state(name, torch.zeros(num_classes, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("in_two", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("answers", [], dist_reduce_fx="cat")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: logits (N, classes) and labels (N,)."""
@@ -38,6 +41,11 @@ class ValidationScores(Metric):
         two = logits.topk(min(2, logits.shape[1]), dim=1).indices
         # The second of equal logits may be any class, but the predicted one always counts.
         self.in_two += (correct | (two == labels[:, None]).any(1)).sum()
+        self.answers.append(best.to(torch.int32))
+
+    def predicted_classes(self) -> Tensor:
+        """The class (N,) that was predicted for each image, in the order of the updates."""
+        return torch.cat(self.answers) if self.answers else torch.zeros(0, dtype=torch.int32)
 
     def compute(self) -> dict[str, Tensor]:
         """The metrics by name, each a scalar.

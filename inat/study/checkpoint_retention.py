@@ -1,9 +1,10 @@
 """Which checkpoints of a study are kept: those of the best k ended trials and of all running trials."""
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
-from inat.constants import BEST_CKPT, CHECKPOINTS_DIR, RUNNING
+from inat.constants import ANSWERS_JSON, BEST_CKPT, CHECKPOINTS_DIR, RUNNING
 from inat.study.events import TRIAL_ID_PATTERN
 from inat.study.study import Study
 
@@ -20,9 +21,9 @@ def checkpoint_threshold(study: Study, keep: int) -> float | None:
 def prune_checkpoints(study: Study, keep: int) -> None:
     """Remove all checkpoints except ``best.ckpt`` of the best ``keep`` trials and the files of running trials.
 
-    A folder that is not named like a trial stays: the user put it there. The folder of a trial that is not in the
-    journal is removed: a power cut has erased the trial, and the next trial of that number would resume from its
-    checkpoint.
+    The answers of a trial on the validation images stay and go with its ``best.ckpt``. A folder that is not named like
+    a trial stays: the user put it there. The folder of a trial that is not in the journal is removed: a power cut has
+    erased the trial, and the next trial of that number would resume from its checkpoint.
     """
     root = study.directory / CHECKPOINTS_DIR
     if not root.is_dir():
@@ -33,13 +34,13 @@ def prune_checkpoints(study: Study, keep: int) -> None:
         if not TRIAL_ID_PATTERN.fullmatch(directory.name) or (trial is not None and trial.state == RUNNING):
             continue
         if directory.name in kept:
-            _remove_all_but(BEST_CKPT, directory)
+            _remove_all_but((BEST_CKPT, ANSWERS_JSON), directory)
         else:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _remove_all_but(name: str, directory: Path) -> None:
+def _remove_all_but(names: Collection[str], directory: Path) -> None:
     """Remove the other files, including those that a killed process left incomplete."""
     for path in directory.iterdir():
-        if path.name != name:
+        if path.name not in names:
             path.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from inat.constants import (
     STUDY_JSON,
     TEST,
     TRIAL_ID,
+    VALIDATION_NOISE,
 )
 from inat.errors import DiskFullError, StudyError
 from inat.study.atomic_io import atomic_replace, atomic_write, parse_json_object
@@ -46,6 +47,7 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     **{objective.best_column: is_number for objective in OBJECTIVES.values()},
     "params": lambda value: isinstance(value, dict),
     SHA256: lambda value: isinstance(value, str),
+    VALIDATION_NOISE: lambda value: isinstance(value, dict),
     TEST: _are_scores,
 }
 
@@ -93,7 +95,8 @@ def write_best(study: Study, *, named: bool = True) -> Model | None:
     If the last training of a study with a time plan is at least as good, its weights and values are written instead.
     Both files are of the same trial: a trial whose weights are missing or damaged is skipped if another trial has
     weights. best.json keeps the checksum of best.ckpt, which is written again if it has another one. The weights of a
-    backbone are completed by its frozen stages. ``named``: the user has named the folder of published weights in
+    backbone are completed by its frozen stages. best.json also says how many trials cannot be told from the best one:
+    see ``analysis.noise``. ``named``: the user has named the folder of published weights in
     study.json; else it is not used. Returns None if no trial has a result yet. Raises DiskFullError, and StudyError if
     the frozen stages cannot be found; best.json is then written without best.ckpt.
     """
@@ -111,7 +114,10 @@ def write_best(study: Study, *, named: bool = True) -> Model | None:
         content |= {STANDARD_ERROR: trained.standard_error, FOLD_VALUES: trained.fold_values}
     written = read_best(study.directory)
     weights, target = model.weights, study.directory / BEST_CKPT
+    noise = _noise(study, model)
     if {name: written.get(name) for name in content} == content and is_as_written(target, written):
+        if {name: written.get(name) for name in noise} != noise:  # more trials, or best.json of an earlier version
+            _write(study, written | noise)
         return model
     try:
         if is_intact(weights):
@@ -122,14 +128,21 @@ def write_best(study: Study, *, named: bool = True) -> Model | None:
         raise
     except StudyError:  # the frozen stages cannot be found
         target.unlink(missing_ok=True)
-        _write(study, content)
+        _write(study, content | noise)
         raise
     if SHA256 not in content and target.exists() and not is_intact(target):
         raise StudyError(f"{target} is damaged, and so is or gone {weights}; restore one of them from a copy")
     if {name: written.get(name) for name in content} == content and TEST in written:
         content[TEST] = written[TEST]  # of the same weights
-    _write(study, content)
+    _write(study, content | noise)
     return model
+
+
+def _noise(study: Study, model: Model) -> dict[str, Any]:
+    from inat.tuning.validation_noise import noise_of  # loads pandas and SciPy, which a search ends without
+
+    noise = noise_of(study, model.trial, model.trial_id, model.last)
+    return {} if noise is None else {VALIDATION_NOISE: noise.to_json()}
 
 
 def best_with_weights(journal: Journal, directory: Path) -> Trial | None:

@@ -51,6 +51,7 @@ from inat.tuning.racing.begin import race_if_asked
 from inat.tuning.retry_failed import describe_retries
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 from inat.tuning.task import data_configs
+from inat.tuning.validation_noise import describe_noise, noise_of
 
 
 def search_and_report(config: SearchConfig, *, planned_from: float | None = None) -> None:
@@ -279,6 +280,7 @@ def describe_result(study: Study, best: Model, seconds: float, before: int = 0) 
         f"        {params}\n"
         f"val     {describe_value(study, best.trial)} in {counted(best.trial.epochs, 'epoch')}"
         f"{beside(study.info, objective)}"
+        f"{describe_noise(noise_of(study, best.trial, best.trial_id, best.last))}"
         f"{_retry_hint(study)}"
     )
 

@@ -15,6 +15,7 @@ from inat.finalize import command as commands
 from inat.finalize import retrain as retraining
 from inat.study.study import Study
 from inat.training.fit import fit
+from inat.training.validation_answers import ValidationAnswers
 from inat.tuning.ray_backend.slots import Slots
 from inat.tuning.runner import RunResult, RunSpec
 from inat.tuning.worker.callbacks import TrialCheckpoints
@@ -84,9 +85,9 @@ class InProcess:
         if settings["seed"] in self.fail_seeds:
             spec.study.end_trial(trial_id, FAILED, "out of luck")
             return
-        rows = Rows()
-        checkpoints = TrialCheckpoints(spec.study.directory / CHECKPOINTS_DIR / trial_id, None)
-        fit(TrialConfig.from_params(spec.config.trial_settings() | settings), [rows, checkpoints])
+        rows, answers = Rows(), ValidationAnswers()
+        checkpoints = TrialCheckpoints(spec.study.directory / CHECKPOINTS_DIR / trial_id, None, answers)
+        fit(TrialConfig.from_params(spec.config.trial_settings() | settings), [rows, answers, checkpoints])
         for row in rows.rows:
             spec.study.add_epoch(trial_id, row)
         spec.study.end_trial(trial_id, COMPLETED)

@@ -48,6 +48,7 @@ def test_a_study_becomes_a_model_that_is_tested_once(digits_study, trainer, test
     assert metrics["winner"]["trial_id"] == winner
     assert metrics["winner"]["mean"] == pytest.approx(means[winner])
     assert metrics["winner"]["best_of_search_shrank_by"] == pytest.approx(0.99 - means["t0001"])
+    assert 0 <= metrics["winner"]["best_epoch_optimism"] < 0.1
     assert metrics["winner"]["is_best_of_search"] == (winner == "t0001")
     assert metrics["model"]["best_val_acc"] == sorted(scores[winner])[1]
     alone = shutil.copy(final / "model.ckpt", tmp_path / "alone.ckpt")

@@ -1,4 +1,4 @@
-from inat.constants import BEST_CKPT, LAST_CKPT
+from inat.constants import ANSWERS_JSON, BEST_CKPT, LAST_CKPT
 from inat.study.checkpoint_retention import checkpoint_threshold, prune_checkpoints
 from inat.study.study import Study
 from tests.helpers import run_epochs
@@ -57,3 +57,11 @@ def test_the_threshold_is_the_accuracy_of_the_kth_best_trial(study):
     for best in (0.4, 0.7, 0.6):
         add(study, best, "completed")
     assert checkpoint_threshold(study, 2) == 0.6
+
+
+def test_the_answers_of_a_trial_stay_and_go_with_its_checkpoint(study):
+    first, second = add(study, 0.5, "completed"), add(study, 0.6, "completed")
+    for trial_id in (first, second):
+        (study.checkpoint_dir(trial_id) / ANSWERS_JSON).write_text("{}")
+    prune_checkpoints(study, keep=1)
+    assert [path.parent.name for path in study.directory.glob(f"checkpoints/*/{ANSWERS_JSON}")] == [second]

@@ -21,7 +21,8 @@ from analysis.wording import counted
 
 HOW_TO_READ = (
     '"Undecided" means that this study cannot tell. The verdicts are corrected for the number of claims (p_holm). Each '
-    "interval is for its claim alone, so it may exclude 0 although the verdict is undecided."
+    "interval is for its claim alone, so it may exclude 0 although the verdict is undecided. Beside such a verdict, "
+    '"detectable" is the smallest effect that a study like this finds in 80 % of cases.'
 )
 
 

@@ -2,17 +2,17 @@
 
 import pandas as pd
 
-from analysis.comparable import Sample, describe_metric, is_accuracy
+from analysis.comparable import Sample, describe_metric
 from analysis.constant_answer import results_of
 from analysis.costs.pareto import NO_BETTER, STOPPED_EARLY, WHOLE, cost_points, front_table
 from analysis.costs.progress import Progress, best_over_time
 from analysis.figures.costs import first_words, interactive_costs, panels_of, plot_costs
 from analysis.figures.progress import interactive_progress, plot_progress
 from analysis.markdown import format_short_duration
+from analysis.noise import compare_trials
 from analysis.nothing_to_compare import no_result
 from analysis.report.budget_results import BudgetResults
 from analysis.report.document import Item, ReportFigure, Section, Table, section
-from analysis.report.key_findings import CLOSE
 from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCHS, SECONDS, STATE, STOPPED, TRIAL_ID
 from analysis.stats.encode import varying_parameters
 from analysis.study import StudyData
@@ -120,16 +120,18 @@ def cost_finding(study: StudyData, points: pd.DataFrame) -> str:
     best, compared = front.iloc[-1], int(whole["left_out"].eq("").sum())
     found = f"trial {best[TRIAL_ID]}, {best['result']:.4g} in {format_short_duration(best['cost'])}"
     evidence = f"{len(front)} of {counted(compared, 'whole training')} on the Pareto front"
-    if not is_accuracy(study.metric):
+    noise = compare_trials(study, best[TRIAL_ID], front[TRIAL_ID].tolist())
+    if noise is None:
         cheaper = counted(len(front) - 1, "cheaper training")
         return f"The best whole training shares the front with {cheaper} ({found}; {evidence})."
-    cheap = front[(best["result"] - front["result"]).le(CLOSE)].iloc[0]
-    if cheap["cost"] < best["cost"]:
+    like = front[front[TRIAL_ID].isin(noise.untold)]
+    if len(like):
+        cheap, photos = like.iloc[0], counted(noise.images, "validation photo")
         return (
-            f"Trial {cheap[TRIAL_ID]} is within {CLOSE} of the best for {cheap['cost'] / best['cost']:.0%} of its time "
-            f"({cheap['result']:.4g} in {format_short_duration(cheap['cost'])}; best: {found}; {evidence})."
+            f"Trial {cheap[TRIAL_ID]} cannot be told from the best for {cheap['cost'] / best['cost']:.0%} of its time "
+            f"({cheap['result']:.4g} in {format_short_duration(cheap['cost'])}; best: {found}; {photos}; {evidence})."
         )
-    return f"No cheaper training comes close to the best one ({found}; {evidence})."
+    return f"Every cheaper training can be told from the best one, which is better ({found}; {evidence})."
 
 
 def cost_caption(points: pd.DataFrame, unit: str) -> str:

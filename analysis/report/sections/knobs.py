@@ -12,14 +12,16 @@ from analysis.wording import counted
 
 SHOWN = {
     "knob": "knob", "recipe_value": "recipe_value", "value": "best_other_value", "gain": "gain", "low": "low",
-    "high": "high", "trials": "trials", "recipe_trials": "recipe_trials", "verdict": "verdict", "epochs": "epochs",
+    "high": "high", "trials": "trials", "recipe_trials": "recipe_trials", "verdict": "verdict",
+    "detectable": "detectable", "epochs": "epochs",
 }  # fmt: skip
 HOW_TO_READ = (
     "Gain: the result with the best other value minus the result with the recipe's, at an equal budget, the other "
     "hyperparameters held fixed; above 0 is better. It is an average over the settings that the search tried, not the "
     "recipe with one value changed. Of a number with many values, the third of the trials nearest to the recipe counts "
     "as the recipe's value. Each interval is for its row alone; verdicts are corrected for all comparisons (Holm), "
-    "also those of other values. What is better within few epochs need not be better at the end. "
+    "also those of other values. Beside an undecided one, detectable is the smallest gain that a study like this finds "
+    "in 80 % of cases. What is better within few epochs need not be better at the end. "
     "Importance, where it is shown, is the R² lost when the hyperparameter is shuffled."
 )
 

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.comparable import is_accuracy
 from analysis.costs.time_plan import last_beside_best, last_training, plan_table, time_plan_of
+from analysis.noise import compare_last
 from analysis.report.document import Item, Section, Table, section
-from analysis.report.key_findings import CLOSE
-from analysis.schema import EPOCHS, STATE
+from analysis.schema import EPOCHS, STATE, TRIAL_ID
 from analysis.study import StudyData
 from analysis.wording import counted
 
@@ -46,8 +45,10 @@ def last_finding(study: StudyData, table: pd.DataFrame) -> str:
     gain = study.sign * (float(last["result"]) - float(best["result"]))
     epochs = [counted(row[EPOCHS], study.unit) if pd.notna(row[EPOCHS]) else f"an unknown number of {study.unit}s"
               for row in (best, last)]  # fmt: skip
-    noise = f" Differences up to {CLOSE} are within the noise of a training." if is_accuracy(study.metric) else ""
-    noise = noise if abs(gain) <= CLOSE else ""
+    compared = compare_last(study, float(last["result"]), str(best[TRIAL_ID]))
+    noise = ""
+    if compared is not None and compared.untold and gain:
+        noise = f" The noise of {counted(compared.images, 'validation photo')} may explain the difference."
     better = f"{gain:.4f} better" if gain > 0 else f"{-gain:.4f} worse" if gain < 0 else "as good"
     than = "as" if gain == 0 else "than"
     return (

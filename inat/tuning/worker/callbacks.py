@@ -1,5 +1,6 @@
 """Lightning callbacks of a trial that runs under Tune: reports and checkpoints."""
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,12 +12,13 @@ import pytorch_lightning as pl
 import torch
 from ray import tune
 
-from inat.constants import BEST_CKPT, EPOCH, EPOCHS_BEFORE, FINISHED, LAST_CKPT, PREPARATION
+from inat.constants import ANSWERS_JSON, BEST_CKPT, EPOCH, EPOCHS_BEFORE, FINISHED, LAST_CKPT, PREPARATION
 from inat.study.atomic_io import atomic_replace, atomic_write
 from inat.study.folds import ends_fold
 from inat.training.checkpoint import portable_checkpoint
 from inat.training.epoch_recorder import recorder_of
 from inat.training.resume import is_weights_of
+from inat.training.validation_answers import ValidationAnswers
 
 REPORT_EVERY_SECONDS = 1.0
 LAST_EVERY_SECONDS = 1.0  # the most work that a crash costs a trial, beside the epoch in progress
@@ -109,7 +111,9 @@ class TrialCheckpoints(pl.Callback):
 
     ``best.ckpt`` holds the weights. It is written when the trial beats its own best and reaches ``threshold``, the
     value of the objective of the study's best k trials (None: any). ``last.ckpt`` holds all that resuming needs. It is
-    written every LAST_EVERY_SECONDS at most, and less often where writing is slow (LAST_SHARE).
+    written every LAST_EVERY_SECONDS at most, and less often where writing is slow (LAST_SHARE). ``answers.json`` has
+    the ``answers`` of all epochs and stands beside each best.ckpt, whose own epoch it has as well. It is not worth
+    waiting for the disk: a reader does without a file that a power cut has damaged.
 
     A ``best.ckpt`` that does not belong to the state from which a training goes on is removed: the attempt that wrote
     it got further than its ``last.ckpt``, and the epochs in between are trained again.
@@ -118,14 +122,15 @@ class TrialCheckpoints(pl.Callback):
     its name in ``directory``, and an attempt that finds another name there ends instead of replacing newer checkpoints.
     """
 
-    def __init__(self, directory: Path, threshold: float | None) -> None:
+    def __init__(self, directory: Path, threshold: float | None, answers: ValidationAnswers | None = None) -> None:
         self.directory = directory
         self.threshold = threshold
+        self._answers = answers
         self._last_written = time.monotonic()
         self._last_cost = 0.0
         self._attempt = uuid4().hex
         directory.mkdir(parents=True, exist_ok=True)
-        for half_written in directory.glob(".*.ckpt*"):
+        for half_written in (*directory.glob(".*.ckpt*"), *directory.glob(f".{ANSWERS_JSON}*")):
             half_written.unlink(missing_ok=True)
         atomic_write(directory / ATTEMPT, self._attempt, sync=False)
 
@@ -134,6 +139,7 @@ class TrialCheckpoints(pl.Callback):
         if best.exists() and not is_weights_of(best, recorder_of(trainer)):
             self._exit_if_replaced()
             best.unlink(missing_ok=True)
+            (self.directory / ANSWERS_JSON).unlink(missing_ok=True)
             recorder_of(trainer).saved_epoch = 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -143,6 +149,9 @@ class TrialCheckpoints(pl.Callback):
             with self._replace(BEST_CKPT) as partial:
                 torch.save(portable_checkpoint(trainer), partial)
             recorder.saved_epoch = recorder.row[EPOCH]
+        if recorder.saved_epoch and self._answers is not None and self._answers.content:
+            with self._replace(ANSWERS_JSON, sync=False) as partial:
+                partial.write_text(json.dumps(self._answers.content), encoding="utf-8")
         since = time.monotonic() - self._last_written
         if not trainer.should_stop and since > max(LAST_EVERY_SECONDS, self._last_cost / LAST_SHARE):
             started = time.monotonic()
@@ -152,9 +161,9 @@ class TrialCheckpoints(pl.Callback):
             self._last_cost = self._last_written - started
 
     @contextmanager
-    def _replace(self, name: str) -> Iterator[Path]:
+    def _replace(self, name: str, sync: bool = True) -> Iterator[Path]:
         self._exit_if_replaced()
-        with atomic_replace(self.directory / name, suffix=self._attempt) as partial:
+        with atomic_replace(self.directory / name, sync=sync, suffix=self._attempt) as partial:
             yield partial
             self._exit_if_replaced()
 

@@ -65,6 +65,7 @@ def _train(settings: dict[str, Any]) -> None:
     from inat.models.own_code import allow_model_file
     from inat.training.fold_series import FoldSeries, fit_series
     from inat.training.precision_choice import settle_precision
+    from inat.training.validation_answers import ValidationAnswers
     from inat.tuning.ray_backend.hang_monitor import Watchdog, hang_file
     from inat.tuning.worker.callbacks import Heartbeat, PreparationTime, ReportToTune, TrialCheckpoints
 
@@ -83,13 +84,15 @@ def _train(settings: dict[str, Any]) -> None:
         config = settle_precision(config, study_dir / PRECISION_JSONL)
     series = FoldSeries(config, repeats)
     # Lightning attaches the network to every callback: callbacks must not outlive this function.
-    checkpoints = TrialCheckpoints(study_dir / CHECKPOINTS_DIR / trial_id, threshold if series.count == 1 else None)
+    answers, directory = ValidationAnswers(), study_dir / CHECKPOINTS_DIR / trial_id
+    checkpoints = TrialCheckpoints(directory, threshold if series.count == 1 else None, answers)
     with Watchdog(hang_file(study_dir, trial_id), timeout) as watchdog:
-        callbacks = [PreparationTime(), checkpoints, Heartbeat(watchdog.heartbeat), ReportToTune(rungs, known_epochs)]
+        report = ReportToTune(rungs, known_epochs)
+        callbacks = [PreparationTime(), answers, checkpoints, Heartbeat(watchdog.heartbeat), report]
         fit_series(
             series,
             callbacks,
-            resume_from=checkpoints.directory / LAST_CKPT,
+            resume_from=directory / LAST_CKPT,
             known_epochs=known_epochs,
             heartbeat=watchdog.heartbeat,
         )

@@ -31,12 +31,16 @@ def test_the_trials_of_a_time_plan_are_an_estimate(tmp_path, state, finished):
     assert (key_findings.unfinished_search(study) == []) is finished
 
 
-def test_trials_close_to_the_best_exclude_failed_and_infinite_ones():
+def test_equal_trials_are_named_without_failed_and_infinite_ones():
     accuracies = [[0.9], [0.9], [0.896], [0.8], [0.9], [np.inf]]
     study = study_of([{"a": i} for i in range(6)], accuracies, ["completed"] * 4 + ["failed", "completed"])
-    assert key_findings.close_to_best(study) == [
-        "The best trial may be the best by chance (2 other trials are within 0.005 of its validation accuracy, 1 of "
-        "them equal; the first of equal trials counts as the best)."
+    equal = "1 other trial has the same accuracy, and the first of equal trials counts as the best"
+    assert key_findings.trials_like_the_best(study, {}) == [f"The best trial may be the best by chance ({equal})."]
+    study.info["class_counts"] = {"train": [500, 400], "val": [60, 40], "test": [60, 40]}
+    assert key_findings.trials_like_the_best(study, {}) == [
+        "The best trial may be the best by chance (all 3 other trials cannot be told from the best one on 100 "
+        "validation photos; compared by accuracy alone, as no answers are kept, where a difference of 0.119 is found "
+        f"in 80 % of cases; {equal})."
     ]
 
 

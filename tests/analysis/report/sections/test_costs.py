@@ -63,14 +63,15 @@ def test_the_caption_names_what_the_time_leaves_out(study):
 
 def test_a_training_as_good_for_less_is_the_finding_about_costs(study):
     trials = study.trials.assign(seconds=[3.0, 6.0, 1.0, 60.0], best_val_acc=[0.8, 0.702, 0.9, 0.803])
+    study = replace(study, info=study.info | {"class_counts": {name: [50, 50] for name in ("train", "val", "test")}})
     assert cost_finding(study, cost_points(replace(study, trials=trials))) == (
-        "Trial t0000 is within 0.005 of the best for 5% of its time (0.8 in 3 s; best: trial t0003, 0.803 in 1 min 0 "
-        "s; 2 of 3 whole trainings on the Pareto front)."
+        "Trial t0000 cannot be told from the best for 5% of its time (0.8 in 3 s; best: trial t0003, 0.803 in 1 min 0 "
+        "s; 100 validation photos; 2 of 3 whole trainings on the Pareto front)."
     )
-    dear = study.trials.assign(seconds=[3.0, 6.0, 1.0, 60.0])
+    dear = study.trials.assign(seconds=[3.0, 6.0, 1.0, 60.0], best_val_acc=[0.5, 0.6, 0.9, 0.803])
     assert cost_finding(study, cost_points(replace(study, trials=dear))) == (
-        "No cheaper training comes close to the best one (trial t0003, 0.8 in 1 min 0 s; 3 of 3 whole trainings on the "
-        "Pareto front)."
+        "Every cheaper training can be told from the best one, which is better (trial t0003, 0.803 in 1 min 0 s; 3 of "
+        "3 whole trainings on the Pareto front)."
     )
     loss = replace(study, trials=dear, metric="val/loss", mode="min")
     assert cost_finding(loss, cost_points(loss)) == (
