@@ -19,7 +19,7 @@ from inat.config.resume import NEEDED, check_named, check_resumable, trusted, ty
 from inat.config.search import ResumeOption, SearchConfig
 from inat.config.validation import expanded
 from inat.constants import SEARCH_KIND
-from inat.errors import ConfigError, InatError, StudyError, system_error
+from inat.errors import ConfigError, InatError, Interruption, StudyError, system_error
 from inat.home import replace_unwritable_home
 from inat.signals import as_keyboard_interrupt
 from inat.study.metadata import read_info
@@ -98,6 +98,8 @@ def guard(run: Callable[[], object]) -> None:
             _check_current_folder()
             replace_unwritable_home()
             run()
+    except Interruption:
+        sys.exit(INTERRUPTED)
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
     except BrokenPipeError:

@@ -159,10 +159,19 @@ class SearchConfig(DataOptions):
     """Show tracebacks and the messages of libraries."""
 
     def __post_init__(self) -> None:
+        self._accept_plain_values()
         self._fit_defaults()
         raise_if_any(type_errors(self))
         raise_if_any(self._count_errors() + self._limit_errors() + self._name_errors())
         self.data_config()
+
+    def _accept_plain_values(self) -> None:
+        """Turn texts into paths, and lists into tuples, as Python code and files give them."""
+        for name, value in self._items():
+            if name in PATHS and isinstance(value, str):
+                object.__setattr__(self, name, Path(value))
+            elif isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
 
     def _fit_defaults(self) -> None:
         """Fill in the epochs that nobody chose, such that they fit those that somebody chose."""
@@ -260,6 +269,4 @@ class SearchConfig(DataOptions):
         values = dict(cls.EARLIER_OPTIONS) | dict(values)
         if isinstance(gpus := values.get("gpus_per_trial"), int | float) and gpus > 1:
             values["gpus_per_trial"] = 1.0  # earlier versions reserved more, although a trial used one
-        paths = {name: Path(values[name]) for name in PATHS if isinstance(values.get(name), str)}
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**(dict(values) | paths | lists))
+        return cls(**values)
