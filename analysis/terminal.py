@@ -21,7 +21,7 @@ LONGEST_LINE = 1000  # characters of a row of a table
 class PlainConsole(Console):
     """A console that prints strings, also in cells of tables, as they are: no markup, no emoji, no control characters.
 
-    A name such as ``[red]`` or ``:bomb:`` stays as it is, and one with an escape sequence cannot change the terminal.
+    In a notebook it prints text, and no HTML. A name such as ``[red]`` or ``:bomb:`` stays as it is, and one with an escape sequence cannot change the terminal.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class PlainConsole(Console):
     ) -> None:
         super().__init__(
             file=file, stderr=stderr, width=width, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False,
-            quiet=_quiet,
+            quiet=_quiet, force_jupyter=False,
         )  # fmt: skip
 
     def print_whole(self, table: Table) -> None:

@@ -91,7 +91,7 @@ def run_app(app: tyro.extras.SubcommandApp, description: str) -> None:
 
 def guard(run: Callable[[], object]) -> None:
     """Call ``run``; an error for the user becomes one line on stderr and an exit code, a traceback with --debug."""
-    _print_lines_in_notebooks()
+    print_lines_in_notebooks()
     prepare_output()
     try:
         with as_keyboard_interrupt():
@@ -133,11 +133,11 @@ def check_interpreter() -> None:
         raise ConfigError("Ray does not work under `python -OO`; unset PYTHONOPTIMIZE, or set it to 1")
 
 
-def _print_lines_in_notebooks() -> None:
+def print_lines_in_notebooks() -> None:
     """Make Rich print lines, not live bars, in the cells of a notebook.
 
-    `!inat ...` gets a pseudo-terminal and FORCE_COLOR from Jupyter, Colab and Kaggle, but a cell ignores the codes that
-    move the cursor: each refresh of a bar would stay there as lines of its own.
+    The kernel has FORCE_COLOR, and `!inat ...` a pseudo-terminal as well, from Jupyter, Colab and Kaggle. But a cell
+    ignores the codes that move the cursor: each refresh of a bar would stay there as lines of its own.
     """
     if KERNEL_PROCESS in os.environ:
         os.environ.setdefault("TTY_COMPATIBLE", "0")

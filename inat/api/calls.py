@@ -2,17 +2,24 @@
 
 import dataclasses
 import difflib
+import logging
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from analysis.terminal import quiet
 from inat.caller import called_from_python
-from inat.cli import check_interpreter
+from inat.cli import check_interpreter, print_lines_in_notebooks
 from inat.errors import ConfigError, InatError, system_error
 from inat.home import replace_unwritable_home
+
+
+# In a notebook without ipywidgets, Ray and tqdm say so in red when they are imported; no widget is drawn here.
+warnings.filterwarnings("ignore", message="IProgress not found")
+logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
 
 
 @contextmanager
@@ -30,6 +37,7 @@ def call(*, verbose: bool) -> Iterator[None]:
             "Ray runs in this process already, and a search starts its own or joins one; call ray.shutdown() before"
         )
     replace_unwritable_home()
+    print_lines_in_notebooks()
     with called_from_python(), quiet(not verbose), errors():
         yield
 
