@@ -21,7 +21,8 @@ LONGEST_LINE = 1000  # characters of a row of a table
 class PlainConsole(Console):
     """A console that prints strings, also in cells of tables, as they are: no markup, no emoji, no control characters.
 
-    In a notebook it prints text, and no HTML. A name such as ``[red]`` or ``:bomb:`` stays as it is, and one with an escape sequence cannot change the terminal.
+    In a notebook it prints text, and no HTML. A name such as ``[red]`` or ``:bomb:`` stays as it is, and one with an
+    escape sequence cannot change the terminal.
     """
 
     def __init__(

@@ -10,11 +10,8 @@ The names below are imported when they are first used, so that `import inat` loa
 """
 
 import importlib
-import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-import inat.finalize
 
 if TYPE_CHECKING:
     from inat.api.final import FinalModel
@@ -60,4 +57,4 @@ class _CallablePackage(ModuleType):
         return final.finalize(study, verbose=verbose, **options)
 
 
-sys.modules["inat.finalize"].__class__ = _CallablePackage
+importlib.import_module("inat.finalize").__class__ = _CallablePackage

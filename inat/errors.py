@@ -50,7 +50,7 @@ class SearchError(InatError):
     """The search has no result, for example because every trial failed."""
 
 
-class Interruption(KeyboardInterrupt):  # noqa: N818  # no error: the user wanted it
+class Interruption(KeyboardInterrupt):  # no error: the user wanted it
     """The user has ended a search that can be continued; how has been printed."""
 
 

@@ -13,9 +13,8 @@ from typing import Any
 from analysis.terminal import quiet
 from inat.caller import called_from_python
 from inat.cli import check_interpreter, print_lines_in_notebooks
-from inat.errors import ConfigError, InatError, system_error
+from inat.errors import ConfigError, system_error
 from inat.home import replace_unwritable_home
-
 
 # In a notebook without ipywidgets, Ray and tqdm say so in red when they are imported; no widget is drawn here.
 warnings.filterwarnings("ignore", message="IProgress not found")

@@ -122,7 +122,9 @@ def load_model(
 
 def _sorted_out(images: Any) -> tuple[list[Path], list[Image.Image]]:
     """The paths, or the images of Pillow, that ``images`` is or contains."""
-    items = [images] if isinstance(images, str | PathLike | Image.Image | np.ndarray | torch.Tensor) else _listed(images)
+    items = (
+        [images] if isinstance(images, str | PathLike | Image.Image | np.ndarray | torch.Tensor) else _listed(images)
+    )
     paths = [Path(item) for item in items if isinstance(item, str | PathLike)]
     if paths and len(paths) < len(items):
         raise ConfigError("images has both paths and pictures; predict them in two calls")

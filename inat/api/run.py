@@ -38,7 +38,9 @@ class Seams:
                 "pytorch_lightning; pass one of these"
             )
         if lightning and objective is not None:
-            raise ConfigError("callbacks of Lightning have no Trainer in an objective of your own; leave one of them out")
+            raise ConfigError(
+                "callbacks of Lightning have no Trainer in an objective of your own; leave one of them out"
+            )
         return cls(objective, _dumped(lightning), functions)
 
 

@@ -141,5 +141,8 @@ class SearchedStudy:
         check_resumable(stored, wanted)
         seams = self._seams if objective is None and callbacks is None else Seams.of(objective, callbacks or ())
         run(wanted, seams, verbose=verbose)
-        self._named, self._seams = {name: getattr(wanted, name) for name in self._named | changes if name in NEEDED}, seams
+        self._named, self._seams = (
+            {name: getattr(wanted, name) for name in self._named | changes if name in NEEDED},
+            seams,
+        )
         return self

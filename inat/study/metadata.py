@@ -7,7 +7,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from analysis.files import check_regular, read_json
-from inat.constants import GRID, HISTORY_CSV, JOURNAL, LOCK_FILE, OWN_OBJECTIVE, RECIPE_PARAMS, SEARCH_KIND, STUDY_JSON, TRIALS_CSV
+from inat.constants import (
+    GRID,
+    HISTORY_CSV,
+    JOURNAL,
+    LOCK_FILE,
+    OWN_OBJECTIVE,
+    RECIPE_PARAMS,
+    SEARCH_KIND,
+    STUDY_JSON,
+    TRIALS_CSV,
+)
 from inat.errors import StudyError
 from inat.study.digests import changed_fields
 

@@ -2,7 +2,8 @@
 
 import math
 import numbers
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,12 @@ def report_values(params: dict[str, Any], *, function: Callable[[dict[str, Any]]
     objective, returned, best = OBJECTIVES[metric], function(params), None
     if returned is None:
         return
-    values: Iterable[Any] = returned if isinstance(returned, Generator) else [returned]
-    for epoch, value in enumerate(values, start=1):
-        number = _checked(value)
-        best = number if best is None or objective.reaches(number, best) else best
-        tune.report({EPOCH: epoch, objective.column: number, objective.best_column: best})
+    values = returned if isinstance(returned, Generator) else (value for value in [returned])
+    with closing(values):  # now, and not when the traceback is gone
+        for epoch, value in enumerate(values, start=1):
+            number = _checked(value)
+            best = number if best is None or objective.reaches(number, best) else best
+            tune.report({EPOCH: epoch, objective.column: number, objective.best_column: best})
 
 
 def _checked(value: Any) -> float:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 from inat.config.durations import seconds_of
 from inat.config.search import SearchConfig
 from inat.config.validation import expanded
-from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, FAILED, GRID, OWN_OBJECTIVE, RACE, RECIPE_PARAMS, STOPPED, TIME_PLAN
+from inat.constants import (
+    CLASS_COUNTS,
+    DATA_DIR,
+    DIGITS,
+    FAILED,
+    GRID,
+    OWN_OBJECTIVE,
+    RACE,
+    RECIPE_PARAMS,
+    STOPPED,
+    TIME_PLAN,
+)
 from inat.data.class_balance import class_counts
 from inat.data.records import write_records
 from inat.data.splits import assignment
