@@ -17,7 +17,7 @@ from inat.tuning.budget.asked import asks_for_plan
 
 @dataclass(frozen=True, slots=True)
 class Seams:
-    """What a caller adds to a search: an ``objective``, pickled ``lightning`` callbacks, and ``functions`` of trials."""
+    """What a caller adds to a search: an ``objective``, pickled ``lightning`` callbacks, ``functions`` of trials."""
 
     objective: Callable[[dict[str, Any]], Any] | None = None
     lightning: bytes = b""
