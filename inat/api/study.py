@@ -140,9 +140,7 @@ class SearchedStudy:
         wanted = dataclasses.replace(trusted(stored), **given, resume=self.directory)
         check_resumable(stored, wanted)
         seams = self._seams if objective is None and callbacks is None else Seams.of(objective, callbacks or ())
+        self._named = {name: getattr(wanted, name) for name in given if name in NEEDED}  # also for the next call
+        self._seams = seams
         run(wanted, seams, verbose=verbose)
-        self._named, self._seams = (
-            {name: getattr(wanted, name) for name in self._named | changes if name in NEEDED},
-            seams,
-        )
         return self

@@ -24,8 +24,9 @@ SEED, FINGERPRINT = "seed", "fingerprint"  # fields of TrialConfig and its parts
 def run_trial(params: Mapping[str, Any], own_callbacks: bytes = b"") -> None:
     """Train one configuration, given as a flat dict of primitives, and report every epoch to Tune.
 
-    ``own_callbacks`` are callbacks of the user as ``own_callbacks.dump`` writes them. Training goes on from the ``last.ckpt`` of an attempt that died. To stop a trial, Tune raises SystemExit inside its
-    report, so ``finally`` frees what the trial leaves behind.
+    ``own_callbacks`` are callbacks of the user as ``own_callbacks.dump`` writes them. Training goes on from the
+    ``last.ckpt`` of an attempt that died. To stop a trial, Tune raises SystemExit inside its report, so ``finally``
+    frees what the trial leaves behind.
     """
     # Imported by the worker and not by the driver, which only ships this function.
     from inat.device import gpu_share
