@@ -42,10 +42,11 @@ def search(
         InatError: Options, images or study are wrong, or no trial has a result.
         KeyboardInterrupt: After Ctrl-C. The trials have been stopped; `open_study(...).resume()` continues them.
     """
-    if config.resume is not None or config.plan or config.augment_preview is not None:
+    given = [name for name in ("resume", "plan", "augment_preview", "config", "save_config") if getattr(config, name)]
+    if given:
         raise ConfigError(
-            "resume, plan and augment_preview are options of the command line; call inat.open_study(...).resume(), or "
-            "run inat tune-scratch"
+            f"{', '.join(given)} is for the command line; call inat.open_study(...).resume() to continue a study, and "
+            "SearchConfig.from_file(...) for a file with options"
         )
     seams = Seams.of(objective, callbacks)
     directory = run(config, seams, verbose=verbose)

@@ -28,7 +28,10 @@ from inat.config.validation import (
 from inat.constants import SQUASH
 
 # Options that study.json stores as text.
-PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir", "labels", "root")
+PATHS = (
+    "storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir", "labels", "root", "config",
+    "save_config",
+)  # fmt: skip
 AUTO = "auto"
 EARLIER_TARGET = "target_accuracy"  # the name of "target" in studies of earlier versions
 GRACE_PERIOD = 3
@@ -38,10 +41,11 @@ ALSO_TARGET_ACCURACY = tyro.conf.arg(aliases=["--target-accuracy"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ResumeOption:
-    """The option that is read first: with --resume, the study supplies the defaults of all other options."""
+class FirstOptions:
+    """The options that are read first: the study of --resume, and the file of --config, supply the defaults."""
 
     resume: Path | None = None
+    config: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +74,7 @@ class SearchConfig(DataOptions):
             "max_concurrent", "gpus_per_trial", "cpus_per_trial", "address", "trial_timeout", "max_failures",
         ),
         "tracking": ("wandb", "tensorboard"),
-        "output": ("name", "storage_path", "keep_checkpoints", "debug"),
+        "output": ("name", "storage_path", "keep_checkpoints", "config", "save_config", "debug"),
     }  # fmt: skip
 
     space: Annotated[str, "NAME"] = "auto"
@@ -155,6 +159,11 @@ class SearchConfig(DataOptions):
     plan: bool = False
     """Print the number of trials and epochs and their estimated cost on this machine, and exit. Images are decoded into
     the cache, as for the search; with --resume, what is left is planned."""
+    config: Annotated[Path | None, "FILE"] = None
+    """YAML file with options, such as the run.yaml of a study; `inat new` writes an example. Options on the command
+    line win."""
+    save_config: Annotated[Path | None, "FILE"] = None
+    """Write the options to this file, for --config, and exit."""
     debug: bool = False
     """Show tracebacks and the messages of libraries."""
 
@@ -258,6 +267,15 @@ class SearchConfig(DataOptions):
 
     def _items(self) -> Iterator[tuple[str, Any]]:
         return ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+
+    @classmethod
+    def from_file(cls, path: str | Path, **changes: Any) -> Self:
+        """The options in a YAML file, as for --config, with ``changes``; ConfigError with the line of a mistake."""
+        from inat.config.run_file import read_run_file  # which imports this module
+
+        file = read_run_file(Path(path), cls)
+        with file.places_in_messages(changes):
+            return cls(**{**file.values, **changes})
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

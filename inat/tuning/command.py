@@ -51,6 +51,7 @@ from inat.tuning.own_objective import name_of
 from inat.tuning.own_stages import with_fitting_stages
 from inat.tuning.racing.begin import race_if_asked
 from inat.tuning.retry_failed import describe_retries
+from inat.tuning.run_file import keep_options
 from inat.tuning.runner import Objective
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 from inat.tuning.task import data_configs
@@ -76,12 +77,15 @@ def search_and_report(
     console = PlainConsole()
     begun = begin_if_asked(config, planned_from, console.print)
     race = race_if_asked(config, console.print)
+    asked = config
     config = with_fitting_stages(race.config if race else begun.config if begun else config)
     chosen: dict[str, Any] = {"race": race.record} if race else {"begun": begun} if begun else {}
     chosen |= {"own_objective": own} if (own := name_of(objective)) else {}
     study, space = search.open_study(config, **chosen)
     before = study.num_ended
     try:
+        if config.resume is None:
+            keep_options(study, asked)
         clock = Clock.of(study, config, started)
         if race is not None:
             race.keep_probes(study.directory)

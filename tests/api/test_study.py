@@ -96,7 +96,7 @@ def test_a_study_of_a_later_version_is_refused(directory):
 
 @pytest.mark.parametrize("options", [{"plan": True}, {"resume": "x"}, {"augment_preview": "x.png"}])
 def test_a_search_refuses_options_of_the_command_line(options):
-    with pytest.raises(ConfigError, match="resume, plan and augment_preview are options of the command line"):
+    with pytest.raises(ConfigError, match="is for the command line; call"):
         search(SearchConfig(data="digits", **options))
 
 

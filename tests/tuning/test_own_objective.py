@@ -66,9 +66,9 @@ def test_a_trial_that_is_stopped_cleans_up(monkeypatch):
 
 @pytest.mark.parametrize(
     ("known", "now", "message"),
-    [("mine", "", r"s is a study of the Python function mine.*resume\(objective=mine\)"),
-     ("mine", "other", "s began with the function mine, not with the objective other"),
-     ("", "other", "s trains the networks of this program, not with the objective other")],
+    [("mine", "", r" is a study of the Python function mine.*resume\(objective=mine\)"),
+     ("mine", "other", " began with the function mine, not with the objective other"),
+     ("", "other", " trains the networks of this program, not with the objective other")],
 )  # fmt: skip
 def test_a_study_goes_on_with_its_own_objective_only(tmp_path, known, now, message):
     info = {"own_objective": known} if known else {}
