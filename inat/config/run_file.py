@@ -11,10 +11,14 @@ from typing import Any, ClassVar
 
 import yaml
 
-from inat.config.search import PATHS, SearchConfig
 from inat.config.validation import expanded, has_type, type_errors
 from inat.errors import ConfigError
 
+# Options that files and study.json have as text.
+PATHS = (
+    "storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir", "labels", "root", "config",
+    "save_config",
+)  # fmt: skip
 # What a command does instead of searching, or about files like this one: for the command line only.
 LEFT_OUT = frozenset({"config", "save_config", "resume", "retry_failed", "augment_preview", "plan", "debug"})
 _ABOUT = re.compile(r"(?:unknown )?(?:--)?(\w[\w-]*)")  # the beginning of a message about an option
@@ -64,7 +68,7 @@ class RunFile:
         name = found[1].replace("-", "_") if found else ""
         return f"{self.place(name)}: {problem}" if name in self.lines and name not in typed else problem
 
-    def over(self, options: SearchConfig) -> Any:
+    def over(self, options: Any) -> Any:
         """``options`` with the values of the file, not yet checked together: an option of the command may follow."""
         merged = object.__new__(type(options))
         for field in dataclasses.fields(options):
@@ -72,8 +76,8 @@ class RunFile:
         return merged
 
 
-def read_run_file(path: Path, kind: type[SearchConfig]) -> RunFile:
-    """Read the options of a search of this ``kind``.
+def read_run_file(path: Path, kind: type[Any]) -> RunFile:
+    """Read the options of a search of this ``kind``, a SearchConfig or a class below it.
 
     Raises ConfigError, with every mistake and its line, for a file that cannot be read, for unknown options, and for
     values of another type.
@@ -125,7 +129,7 @@ def _entries(place: Path, path: Path) -> list[tuple[Any, int, Any]]:
             loader.dispose()
 
 
-def _unknown(name: Any, known: set[str], kind: type[SearchConfig]) -> str:
+def _unknown(name: Any, known: set[str], kind: type[Any]) -> str:
     text = str(name)
     if text.replace("-", "_") in LEFT_OUT:
         return f"{text} is an option of the command line only; leave it out here"

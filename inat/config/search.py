@@ -14,6 +14,7 @@ from inat.config.durations import duration_errors
 from inat.config.objective import OBJECTIVES, Objective
 from inat.config.optim import CLASS_WEIGHTS, NO_WEIGHTS
 from inat.config.own_model import absolute_model, model_errors, read_model_file
+from inat.config.run_file import PATHS, read_run_file
 from inat.config.trial import Precision
 from inat.config.validation import (
     choice_errors,
@@ -27,11 +28,6 @@ from inat.config.validation import (
 )
 from inat.constants import SQUASH
 
-# Options that study.json stores as text.
-PATHS = (
-    "storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir", "labels", "root", "config",
-    "save_config",
-)  # fmt: skip
 AUTO = "auto"
 EARLIER_TARGET = "target_accuracy"  # the name of "target" in studies of earlier versions
 GRACE_PERIOD = 3
@@ -271,8 +267,6 @@ class SearchConfig(DataOptions):
     @classmethod
     def from_file(cls, path: str | Path, **changes: Any) -> Self:
         """The options in a YAML file, as for --config, with ``changes``; ConfigError with the line of a mistake."""
-        from inat.config.run_file import read_run_file  # which imports this module
-
         file = read_run_file(Path(path), cls)
         with file.places_in_messages(changes):
             return cls(**{**file.values, **changes})

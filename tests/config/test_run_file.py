@@ -148,3 +148,10 @@ def test_the_example_has_every_option_with_its_default(kind, run_file):
     assert {n: v for n, v in kind(**values).to_json().items() if n not in ("cache_dir", "data")} == {
         n: v for n, v in kind().to_json().items() if n not in ("cache_dir", "data")
     }
+
+
+def test_the_completion_script_of_a_command_has_its_options(tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        parsed("--tyro-write-completion", "bash", str(tmp_path / "script"))
+    assert not ended.value.code
+    assert "--num-samples" in (tmp_path / "script").read_text()

@@ -156,7 +156,7 @@ def assert_shows(lines: list[str], output: str) -> None:
 
 
 MARKED = [path for path in pages() if path != FIRST and _marked(path)]
-LONG_PAGES = ("own-network", "resume")  # four searches; two that tests/tuning makes smaller
+LONG_PAGES = ("own-network", "resume", "python", "run-file")  # searches that other tests make smaller
 
 
 @pytest.mark.slow
