@@ -53,6 +53,9 @@ def _target(command: str) -> tuple[str, list[str]]:
     if "--resume" in args:  # reads the study, whose path is made up
         place = args.index("--resume")
         args = [arg for arg in args[:place] + args[place + 2 :] if arg != "--retry-failed"]  # which needs --resume
+    if "--config" in args:  # a file that the page has written before
+        place = args.index("--config")
+        args = args[:place] + args[place + 2 :]
     return target, args
 
 
