@@ -155,7 +155,8 @@ def parse_search(kind: type[Search], description: str, args: Sequence[str] | Non
     typed = typed_options(sys.argv[1:] if args is None else args)
     if first.resume is None:
         with _places(file, typed):
-            return parse(kind, default=file and file.over(_unfilled(kind)), args=args, description=description)
+            default = None if file is None else file.over(_unfilled(kind))
+            return parse(kind, default=default, args=args, description=description)
     info = read_info(expanded(first.resume))
     if (made_by := info.get(SEARCH_KIND, SearchConfig.KIND)) != kind.KIND:
         command = f"python tune_{made_by}.py --resume {shlex.quote(str(first.resume))}"

@@ -37,7 +37,7 @@ class FinalModel:
         return scores
 
 
-def finalize(study: str | PathLike[str] | SearchedStudy, *, verbose: bool = True, **options: Any) -> FinalModel:
+def finalize(study: str | PathLike[str], *, verbose: bool = True, **options: Any) -> FinalModel:
     """Retrain the best configurations of a study, choose one, test it once; the same as `inat finalize`.
 
     ``options`` are those of the command: ``top=3``, ``seeds=5``, ``ship=True``, ``ensemble=False``, ...

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,12 +20,6 @@ from inat.models.own_code import allow_named
 from inat.predict import CLASS, CONFIDENCE, ERROR, PHOTO, image_paths
 from inat.training.ensemble import open_ensemble
 from inat.training.inference import NOT_FINITE, Prediction, Predictor, open_model, predict_images
-
-if TYPE_CHECKING:
-    from inat.api.final import FinalModel
-    from inat.api.study import SearchedStudy
-
-    Place = str | PathLike[str] | SearchedStudy | FinalModel
 
 Picture = Image.Image | NDArray[Any] | torch.Tensor
 EXPECTED = (
@@ -103,7 +97,7 @@ class TrainedModel:
 
 
 def load_model(
-    path: "Place", *, ensemble: bool = False, own_model: str | None = None, device: str | None = None
+    path: str | PathLike[str], *, ensemble: bool = False, own_model: str | None = None, device: str | None = None
 ) -> TrainedModel:
     """Load a trained model.
 

@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, TypeVar
 
 import yaml
 
 from inat.config.validation import expanded, has_type, type_errors
 from inat.errors import ConfigError
 
+Options = TypeVar("Options")
 # Options that files and study.json have as text.
 PATHS = (
     "storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir", "labels", "root", "config",
@@ -28,7 +29,7 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2's plain values: `off` is a text, 1e-3 a number, and 12:30 no number."""
 
     # PyYAML follows YAML 1.1, and would make False of `wandb: off`, and a text of `1e-3`.
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}
 
 
 for _tag, _pattern, _first in (
@@ -40,7 +41,7 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,10 @@ class RunFile:
         name = found[1].replace("-", "_") if found else ""
         return f"{self.place(name)}: {problem}" if name in self.lines and name not in typed else problem
 
-    def over(self, options: Any) -> Any:
+    def over(self, options: Options) -> Options:
         """``options`` with the values of the file, not yet checked together: an option of the command may follow."""
         merged = object.__new__(type(options))
-        for field in dataclasses.fields(options):
+        for field in dataclasses.fields(type(options)):  # type: ignore[arg-type]
             object.__setattr__(merged, field.name, self.values.get(field.name, getattr(options, field.name)))
         return merged
 
