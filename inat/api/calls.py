@@ -53,12 +53,12 @@ def errors() -> Iterator[None]:
 def check_names(kind: type[Any], given: Mapping[str, Any], allowed: set[str] | None = None) -> None:
     """Raise ConfigError for a name that is no field of the dataclass ``kind``, or not among the ``allowed`` ones."""
     known = {field.name for field in dataclasses.fields(kind)} if allowed is None else allowed
-    problems = [_unknown(kind.__name__, name, known) for name in given if name not in known]
+    problems = [_unknown_errors(kind.__name__, name, known) for name in given if name not in known]
     if problems:
         raise ConfigError(*problems)
 
 
-def _unknown(kind: str, name: str, known: set[str]) -> str:
+def _unknown_errors(kind: str, name: str, known: set[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"help({kind}) lists the options"
+    hint = f"did you mean {close[0]!r}?" if close else f"`help({kind})` lists the options"
     return f"unknown option {name!r}; {hint}"

@@ -89,7 +89,7 @@ def read_run_file(path: Path, kind: type[Any]) -> RunFile:
     problems, seen = [], dict[str, int]()
     for name, line, _ in entries:
         if name not in known:
-            problems.append(f"{path}, line {line}: {_unknown(name, known, kind)}")
+            problems.append(f"{path}, line {line}: {_unknown_errors(name, known, kind)}")
         elif name in seen:
             problems.append(f"{path}, line {line}: {name} is in line {seen[name]} already; remove one of them")
         seen[name] = line
@@ -130,7 +130,7 @@ def _entries(place: Path, path: Path) -> list[tuple[Any, int, Any]]:
             loader.dispose()
 
 
-def _unknown(name: Any, known: set[str], kind: type[Any]) -> str:
+def _unknown_errors(name: Any, known: set[str], kind: type[Any]) -> str:
     text = str(name)
     if text.replace("-", "_") in LEFT_OUT:
         return f"{text} is an option of the command line only; leave it out here"

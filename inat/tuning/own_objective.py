@@ -63,6 +63,13 @@ def check_objective(directory: Path, info: Mapping[str, Any], name: str) -> None
             f"{directory} is a study of the Python function {known}, which trains its trials; continue it with "
             f"inat.open_study({str(directory)!r}).resume(objective={known})"
         )
-    if name != known:
-        began = f"began with the function {known}" if known else "trains the networks of this program"
-        raise StudyError(f"{directory} {began}, not with the objective {name}; leave it out, or start a new study")
+    if known and name != known:
+        raise StudyError(
+            f"{directory} began with the function {known}, not with the objective {name}; pass {known}, or start a new "
+            "study"
+        )
+    if name and not known:
+        raise StudyError(
+            f"{directory} trains the networks of this program, not with the objective {name}; leave it out, or start a "
+            "new study"
+        )
