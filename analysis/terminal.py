@@ -3,6 +3,8 @@
 import codecs
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 from rich.console import Console
@@ -12,21 +14,24 @@ from rich.text import Text
 
 from analysis.escaping import LAYOUT, printable
 
+_quiet = False
 LONGEST_LINE = 1000  # characters of a row of a table
 
 
 class PlainConsole(Console):
     """A console that prints strings, also in cells of tables, as they are: no markup, no emoji, no control characters.
 
-    A name such as ``[red]`` or ``:bomb:`` stays as it is, and one with an escape sequence cannot change the terminal.
+    In a notebook it prints text, and no HTML. A name such as ``[red]`` or ``:bomb:`` stays as it is, and one with an
+    escape sequence cannot change the terminal.
     """
 
     def __init__(
         self, *, file: IO[str] | None = None, stderr: bool = False, width: int | None = None, soft_wrap: bool = True
     ) -> None:
         super().__init__(
-            file=file, stderr=stderr, width=width, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False
-        )
+            file=file, stderr=stderr, width=width, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False,
+            quiet=_quiet, force_jupyter=False,
+        )  # fmt: skip
 
     def print_whole(self, table: Table) -> None:
         """Print a table with whole cells, on lines longer than the terminal or the 80 columns of a file if need be."""
@@ -36,6 +41,17 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text, LAYOUT), **options)
+
+
+@contextmanager
+def quiet(really: bool = True) -> Iterator[None]:
+    """Let consoles that are made meanwhile print nothing, if ``really``."""
+    global _quiet
+    before, _quiet = _quiet, really
+    try:
+        yield
+    finally:
+        _quiet = before
 
 
 def prepare_output() -> None:

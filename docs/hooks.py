@@ -32,6 +32,11 @@ SUBCOMMAND = re.compile(r"^\W+• (\S+)", re.MULTILINE)
 LINK = re.compile(r"\[(?P<text>[^\]\n]+)\]\((?!\w+:)(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 # Pages of the API reference: title, introduction and the modules, each a path below the repository.
 API = {
+    "calls": (
+        "inat",
+        "What `from inat import ...` offers; see [From Python](../../python.md).",
+        ["inat/api/search.py", "inat/api/study.py", "inat/api/final.py", "inat/api/model.py"],
+    ),
     "training": (
         "inat.training",
         "One training from its configuration to its metrics, without Ray.",

@@ -30,6 +30,7 @@ GROUPS = {
     "search": {
         "tune-scratch": Command("inat.tune_scratch", "Search the hyperparameters of a CNN trained from scratch."),
         "tune-finetune": Command("inat.tune_finetune", "Search how to fine-tune pretrained backbones."),
+        "new": Command("inat.new", "Write a file with all options of a search, for --config."),
         "summary": Command("inat.summary", "Print the layers of one CNN of the search space."),
         "rank": Command("inat.rank", "Judge pretrained backbones by their features of your photos."),
         "backbones": Command("inat.models.backbones", "Print the stages of the pretrained backbones."),

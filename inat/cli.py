@@ -5,8 +5,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, NoReturn, TypeVar
 
 import tyro
@@ -16,10 +16,11 @@ from analysis.option_help import registry
 from analysis.run_card import program, run_card, wrapped_usage
 from analysis.terminal import prepare_output
 from inat.config.resume import NEEDED, check_named, check_resumable, trusted, typed_options
-from inat.config.search import ResumeOption, SearchConfig
+from inat.config.run_file import RunFile, read_run_file
+from inat.config.search import FirstOptions, SearchConfig
 from inat.config.validation import expanded
 from inat.constants import SEARCH_KIND
-from inat.errors import ConfigError, InatError, StudyError, system_error
+from inat.errors import ConfigError, InatError, Interruption, StudyError, system_error
 from inat.home import replace_unwritable_home
 from inat.signals import as_keyboard_interrupt
 from inat.study.metadata import read_info
@@ -91,13 +92,15 @@ def run_app(app: tyro.extras.SubcommandApp, description: str) -> None:
 
 def guard(run: Callable[[], object]) -> None:
     """Call ``run``; an error for the user becomes one line on stderr and an exit code, a traceback with --debug."""
-    _print_lines_in_notebooks()
+    print_lines_in_notebooks()
     prepare_output()
     try:
         with as_keyboard_interrupt():
             _check_current_folder()
             replace_unwritable_home()
             run()
+    except Interruption:
+        sys.exit(INTERRUPTED)
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -131,30 +134,62 @@ def check_interpreter() -> None:
         raise ConfigError("Ray does not work under `python -OO`; unset PYTHONOPTIMIZE, or set it to 1")
 
 
-def _print_lines_in_notebooks() -> None:
+def print_lines_in_notebooks() -> None:
     """Make Rich print lines, not live bars, in the cells of a notebook.
 
-    `!inat ...` gets a pseudo-terminal and FORCE_COLOR from Jupyter, Colab and Kaggle, but a cell ignores the codes that
-    move the cursor: each refresh of a bar would stay there as lines of its own.
+    The kernel has FORCE_COLOR, and `!inat ...` a pseudo-terminal as well, from Jupyter, Colab and Kaggle. But a cell
+    ignores the codes that move the cursor: each refresh of a bar would stay there as lines of its own.
     """
     if KERNEL_PROCESS in os.environ:
         os.environ.setdefault("TTY_COMPATIBLE", "0")
 
 
 def parse_search(kind: type[Search], description: str, args: Sequence[str] | None = None) -> Search:
-    """The options of a search; with --resume, the study's options and those changes that keep its trials comparable.
+    """The options of a search: those typed, then those in the file of --config, then the defaults.
+
+    With --resume, the study's options are the defaults, and only those changes count that keep its trials comparable.
 
     Raises StudyError if only study.json names what the user must name: somebody else may have made the study.
     """
-    resume = tyro.cli(ResumeOption, args=args, return_unknown_args=True, add_help=False)[0].resume
-    if resume is None:
-        return parse(kind, args=args, description=description)
-    info = read_info(expanded(resume))
+    first, file = _first_options(args), run_file_of(kind, args)
+    typed = typed_options(sys.argv[1:] if args is None else args)
+    if first.resume is None:
+        with _places(file, typed):
+            default = None if file is None else file.over(_unfilled(kind))
+            return parse(kind, default=default, args=args, description=description)
+    info = read_info(expanded(first.resume))
     if (made_by := info.get(SEARCH_KIND, SearchConfig.KIND)) != kind.KIND:
-        command = f"python tune_{made_by}.py --resume {shlex.quote(str(resume))}"
-        raise StudyError(f"{resume} is a study of tune_{made_by}.py; run {command}")
+        command = f"python tune_{made_by}.py --resume {shlex.quote(str(first.resume))}"
+        raise StudyError(f"{first.resume} is a study of tune_{made_by}.py; run {command}")
     stored = kind.from_json(info["config"])
-    wanted = parse(kind, default=trusted(stored), args=args, description=description)
-    check_named(resume, info["config"], typed_options(sys.argv[1:] if args is None else args), NEEDED)
+    default = trusted(stored)
+    with _places(file, typed):
+        wanted = parse(kind, default=file.over(default) if file else default, args=args, description=description)
+    check_named(first.resume, info["config"], typed | set(file.values if file else ()), NEEDED)
     check_resumable(stored, wanted)
     return wanted
+
+
+def run_file_of(kind: type[SearchConfig], args: Sequence[str] | None = None) -> RunFile | None:
+    """The file of --config; None without one."""
+    path = _first_options(args).config
+    return None if path is None else read_run_file(path, kind)
+
+
+def _first_options(args: Sequence[str] | None) -> FirstOptions:
+    words = sys.argv[1:] if args is None else args
+    if words and words[0].startswith("--tyro-"):  # asks for a completion script, which tyro writes
+        return FirstOptions()
+    return tyro.cli(FirstOptions, args=args, return_unknown_args=True, add_help=False)[0]
+
+
+def _places(file: RunFile | None, typed: Collection[str]) -> AbstractContextManager[None]:
+    return nullcontext() if file is None else file.places_in_messages(typed)
+
+
+def _unfilled(kind: type[Search]) -> Search:
+    """The defaults as the class has them: those that follow from other options are still open."""
+    options = object.__new__(kind)
+    for field in dataclasses.fields(kind):
+        object.__setattr__(options, field.name, field.default)
+    return options

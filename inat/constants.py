@@ -92,6 +92,8 @@ ERRORS_DIR: Final = "errors"
 HANG_SUFFIX: Final = ".hang.txt"
 MODEL_DIR: Final = "model"  # in a study: the file with the network of the user
 RAY_DIR: Final = "ray"
+RUN_YAML: Final = "run.yaml"  # the options that a study began with, for --config
+OWN_OBJECTIVE: Final = "own_objective"  # in study.json: the name of a function that takes the place of the training
 TENSORBOARD_DIR: Final = "tensorboard"
 LOCK_FILE: Final = ".lock"
 

@@ -50,6 +50,10 @@ class SearchError(InatError):
     """The search has no result, for example because every trial failed."""
 
 
+class Interruption(KeyboardInterrupt):  # no error: the user wanted it
+    """The user has ended a search that can be continued; how has been printed."""
+
+
 def system_error(error: OSError) -> InatError:
     """The error to show if the operating system refused something where no better message is known."""
     place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "this machine"

@@ -146,6 +146,7 @@ class FinetuneConfig(SearchConfig):
     patience: int = 3
 
     def __post_init__(self) -> None:
+        self._accept_plain_values()
         self._fit_preset()
         self._fit_defaults()
         raise_if_any(type_errors(self))

@@ -40,7 +40,9 @@ NAMED: Final[Mapping[str, str | None]] = {
     "model": None,  # code; its hash is in study.json, beside "config"
 }  # fmt: skip
 # What a command does instead of searching, or about itself: never taken from study.json.
-ONCE: Final = frozenset({"resume", "augment_preview", "plan", "debug", "download", "retry_failed"})
+ONCE: Final = frozenset({
+    "resume", "augment_preview", "plan", "debug", "download", "retry_failed", "config", "save_config",
+})  # fmt: skip
 
 NEEDED: Final = ("space", *NAMED)  # may be needed on the command line when a search is resumed
 CHANGEABLE: Final = FREE | NAMED.keys() | ONCE  # options that may differ from the study's

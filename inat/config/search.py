@@ -14,6 +14,7 @@ from inat.config.durations import duration_errors
 from inat.config.objective import OBJECTIVES, Objective
 from inat.config.optim import CLASS_WEIGHTS, NO_WEIGHTS
 from inat.config.own_model import absolute_model, model_errors, read_model_file
+from inat.config.run_file import PATHS, read_run_file
 from inat.config.trial import Precision
 from inat.config.validation import (
     choice_errors,
@@ -27,8 +28,6 @@ from inat.config.validation import (
 )
 from inat.constants import SQUASH
 
-# Options that study.json stores as text.
-PATHS = ("storage_path", "cache_dir", "resume", "start_from", "augment_preview", "weights_dir", "labels", "root")
 AUTO = "auto"
 EARLIER_TARGET = "target_accuracy"  # the name of "target" in studies of earlier versions
 GRACE_PERIOD = 3
@@ -43,10 +42,11 @@ ALSO_TARGET_ACCURACY = tyro.conf.arg(aliases=["--target-accuracy"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ResumeOption:
-    """The option that is read first: with --resume, the study supplies the defaults of all other options."""
+class FirstOptions:
+    """The options that are read first: the study of --resume, and the file of --config, supply the defaults."""
 
     resume: Path | None = None
+    config: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +77,7 @@ class SearchConfig(DataOptions):
             "max_concurrent", "gpus_per_trial", "cpus_per_trial", "address", "trial_timeout", "max_failures",
         ),
         "tracking": ("wandb", "tensorboard"),
-        "output": ("name", "storage_path", "keep_checkpoints", "debug"),
+        "output": ("name", "storage_path", "keep_checkpoints", "config", "save_config", "debug"),
     }  # fmt: skip
 
     space: Annotated[str, "NAME"] = "auto"
@@ -166,14 +166,28 @@ class SearchConfig(DataOptions):
     plan: bool = False
     """Print the number of trials and epochs and their estimated cost on this machine, and exit. Images are decoded into
     the cache, as for the search; with --resume, what is left is planned."""
+    config: Annotated[Path | None, "FILE"] = None
+    """YAML file with options, such as the run.yaml of a study; `inat new` writes an example. Options on the command
+    line win."""
+    save_config: Annotated[Path | None, "FILE"] = None
+    """Write the options to this file, for --config, and exit."""
     debug: bool = False
     """Show tracebacks and the messages of libraries."""
 
     def __post_init__(self) -> None:
+        self._accept_plain_values()
         self._fit_defaults()
         raise_if_any(type_errors(self))
         raise_if_any(self._count_errors() + self._limit_errors() + self._name_errors())
         self.data_config()
+
+    def _accept_plain_values(self) -> None:
+        """Turn texts into paths, and lists into tuples, as Python code and files give them."""
+        for name, value in self._items():
+            if name in PATHS and isinstance(value, str):
+                object.__setattr__(self, name, Path(value))
+            elif isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
 
     def _fit_defaults(self) -> None:
         """Fill in the epochs that nobody chose, such that they fit those that somebody chose."""
@@ -271,6 +285,13 @@ class SearchConfig(DataOptions):
         return ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
 
     @classmethod
+    def from_file(cls, path: str | Path, **changes: Any) -> Self:
+        """The options in a YAML file, as for --config, with ``changes``; ConfigError with the line of a mistake."""
+        file = read_run_file(Path(path), cls)
+        with file.places_in_messages(changes):
+            return cls(**{**file.values, **changes})
+
+    @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The settings that ``to_json`` wrote; ConfigError for a name that this version does not know."""
         if EARLIER_TARGET in values:
@@ -280,6 +301,4 @@ class SearchConfig(DataOptions):
         values = dict(cls.EARLIER_OPTIONS) | dict(values)
         if isinstance(gpus := values.get("gpus_per_trial"), int | float) and gpus > 1:
             values["gpus_per_trial"] = 1.0  # earlier versions reserved more, although a trial used one
-        paths = {name: Path(values[name]) for name in PATHS if isinstance(values.get(name), str)}
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**(dict(values) | paths | lists))
+        return cls(**values)

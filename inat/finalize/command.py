@@ -1,6 +1,5 @@
 """The steps of inat.finalize: retrain, choose, test once, export, write the files in final/."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 from analysis.files import MAX_TABLE_BYTES, read_bytes
 from analysis.terminal import PlainConsole
-from inat.cli import INTERRUPTED
 from inat.config.trial import DataConfig
 from inat.config.validation import expanded
 from inat.constants import (
@@ -28,7 +26,7 @@ from inat.constants import (
 )
 from inat.data.class_balance import class_counts
 from inat.device import gpu_share
-from inat.errors import SearchError, StudyError
+from inat.errors import Interruption, SearchError, StudyError
 from inat.finalize.artifacts import write_confusion, write_reliability, write_tables
 from inat.finalize.candidates import (
     Candidate,
@@ -78,7 +76,7 @@ from inat.tuning.worker.trainable import SEED
 def finalize(command: FinalizeCommand) -> None:
     """Retrain, choose, test once and write the files in final/; a second call repeats no finished step.
 
-    Raises InatError if something is wrong; its message is one sentence with a cure. Exits with code 130 after Ctrl-C
+    Raises InatError if something is wrong; its message is one sentence with a cure. Raises Interruption after Ctrl-C
     and keeps everything done so far.
     """
     console = PlainConsole()
@@ -103,9 +101,11 @@ def finalize(command: FinalizeCommand) -> None:
             report_line = write_report(study.directory)
         console.print(f"\n{report_line}")
         console.print(f"written {directory}: {', '.join(sorted(p.name for p in directory.iterdir() if p.is_file()))}")
-    except KeyboardInterrupt:
+    except Interruption:
+        raise
+    except KeyboardInterrupt as interruption:
         console.print(describe_interruption())
-        sys.exit(INTERRUPTED)
+        raise Interruption from interruption
     finally:
         study.close()
 
@@ -145,7 +145,7 @@ def _train(task: Task, runs: Study, wanted: Sequence[dict[str, Any]], console: P
     )
     if not finished:
         console.print(describe_interruption(runs))
-        sys.exit(INTERRUPTED)
+        raise Interruption
 
 
 def write_model(

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Column, Table
 
 from analysis.test_scores import accuracy_interval, describe_calibration
+from inat.caller import is_python
 from inat.constants import CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT, TIME_PLAN
 from inat.finalize.candidates import Candidate
 from inat.finalize.retrain import RunSource
@@ -142,7 +143,8 @@ def describe_interruption(runs: Study | None = None, cause: str = INTERRUPTION) 
     count = len(runs.ended()) if runs is not None else 0
     has = "has" if count == 1 else "have"
     ended = f"{_count(count, 'run')} {has} ended; " if runs is not None else ""
-    command = shlex.join(["python", "-m", "inat.finalize", *sys.argv[1:]])
+    typed = shlex.join(["python", "-m", "inat.finalize", *sys.argv[1:]])
+    command = "the same call of inat.finalize()" if is_python() else typed
     return f"{cause}: {ended}everything is kept\ncontinue with: {command}"
 
 

@@ -8,7 +8,7 @@ from ray import tune
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
 from inat.config.trial import DataConfig, TrialConfig
-from inat.constants import CLASS_COUNTS
+from inat.constants import CLASS_COUNTS, OWN_OBJECTIVE
 from inat.data.class_balance import class_counts
 from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
 from inat.errors import ConfigError, StudyError
@@ -65,6 +65,11 @@ def plan(command: FinalizeCommand, study: Study) -> Task:
     pretrained weights are not available; DataError if images are missing; StudyError if the images or the weights
     differ from the study's.
     """
+    if own := study.info.get(OWN_OBJECTIVE):
+        raise StudyError(
+            f"{study.directory} is a study of the Python function {own}; only networks of this program can be trained "
+            "again here, so train its best configuration with that function"
+        )
     config = retraining_config(study.info, command)
     check_model(study.directory, study.info, config)
     allow_own_model(config)

@@ -7,13 +7,24 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from analysis.files import check_regular, read_json
-from inat.constants import GRID, HISTORY_CSV, JOURNAL, LOCK_FILE, RECIPE_PARAMS, SEARCH_KIND, STUDY_JSON, TRIALS_CSV
+from inat.constants import (
+    GRID,
+    HISTORY_CSV,
+    JOURNAL,
+    LOCK_FILE,
+    OWN_OBJECTIVE,
+    RECIPE_PARAMS,
+    SEARCH_KIND,
+    STUDY_JSON,
+    TRIALS_CSV,
+)
 from inat.errors import StudyError
 from inat.study.digests import changed_fields
 
 TYPES: dict[str, type | tuple[type, ...]] = {
     SEARCH_KIND: str, "space": dict, "seed": int, "data": dict, "start_from": list, GRID: list, "weights": dict,
     "model": dict, "data.fingerprint": str, "data.classes": list, RECIPE_PARAMS: dict,
+    OWN_OBJECTIVE: str,
 }  # fmt: skip
 LOCK_SECONDS = 1.0  # to wait for the lock, which `is_running` of another process may hold for a moment
 

@@ -1,9 +1,8 @@
 """What a search script prints before, during and after the search."""
 
 import shlex
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from analysis.markdown import format_duration
 from analysis.run_card import program
 from analysis.terminal import PlainConsole
 from analysis.wording import counted
-from inat.cli import INTERRUPTED
+from inat.caller import is_python
 from inat.config.resume import as_arguments, options_to_name
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
@@ -27,6 +26,7 @@ from inat.constants import (
     FAILED,
     GRID,
     HISTORY_CSV,
+    OWN_OBJECTIVE,
     RACE,
     STOPPED,
     STUDY_DB,
@@ -34,7 +34,7 @@ from inat.constants import (
 )
 from inat.data.class_balance import class_counts, describe_balance
 from inat.data.splits import assignment, load_splits
-from inat.errors import SearchError
+from inat.errors import Interruption, SearchError
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning import search
@@ -45,32 +45,48 @@ from inat.tuning.budget.clock import Clock, is_over, last_has_begun, last_is_lef
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
 from inat.tuning.kept_features import describe_altering
+from inat.tuning.lifecycle import TrialCallback
 from inat.tuning.own_model import describe_own_model
+from inat.tuning.own_objective import name_of
 from inat.tuning.own_stages import with_fitting_stages
 from inat.tuning.racing.begin import race_if_asked
 from inat.tuning.retry_failed import describe_retries
+from inat.tuning.run_file import keep_options
+from inat.tuning.runner import Objective
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 from inat.tuning.task import data_configs
 from inat.tuning.validation_noise import describe_noise, noise_of
+from inat.tuning.worker.trainable import run_trial
 
 
-def search_and_report(config: SearchConfig, *, planned_from: float | None = None) -> None:
+def search_and_report(
+    config: SearchConfig,
+    *,
+    planned_from: float | None = None,
+    objective: Objective = run_trial,
+    callbacks: Sequence[TrialCallback] = (),
+) -> Path:
     """Run the search, evaluate the best trial on the test split once, and print where everything is.
 
     ``planned_from``: the time budget began then, as ``time.monotonic`` counts. It is planned first, which chooses the
-    other options, and a last training follows the search.
+    other options, and a last training follows the search. ``objective`` and ``callbacks``: see ``search.run``.
+    Returns the study directory.
 
-    Raises SearchError if no trial has a result. After an interruption the process exits with 130; everything is kept.
+    Raises SearchError if no trial has a result, and Interruption after Ctrl-C; everything is kept.
     """
     started = time.monotonic() if planned_from is None else planned_from
     console = PlainConsole()
     begun = begin_if_asked(config, planned_from, console.print)
     race = race_if_asked(config, console.print)
+    asked = config
     config = with_fitting_stages(race.config if race else begun.config if begun else config)
     chosen: dict[str, Any] = {"race": race.record} if race else {"begun": begun} if begun else {}
+    chosen |= {"own_objective": own} if (own := name_of(objective)) else {}
     study, space = search.open_study(config, **chosen)
     before = study.num_ended
     try:
+        if config.resume is None:
+            keep_options(study, asked)
         clock = Clock.of(study, config, started)
         if race is not None:
             race.keep_probes(study.directory)
@@ -85,7 +101,9 @@ def search_and_report(config: SearchConfig, *, planned_from: float | None = None
             config,
             study,
             space,
+            objective,
             print_line=console.print,
+            callbacks=callbacks,
             on_forced_exit=partial(_leave, config, study, console),
             spent=0.0 if race is None else time.monotonic() - started,
             clock=clock,
@@ -102,7 +120,7 @@ def search_and_report(config: SearchConfig, *, planned_from: float | None = None
                 raise SearchError(f"{outcome.limit} before the first trial could start; give a longer --time-budget")
             console.print(describe_limit(outcome.limit, config, study))
             if best is None:
-                return
+                return study.directory
         if best is None:
             raise SearchError(describe_failure(study))
         console.print(describe_result(study, best, time.monotonic() - started, before))
@@ -110,12 +128,13 @@ def search_and_report(config: SearchConfig, *, planned_from: float | None = None
         with console.status("writing the report"):
             message = write_report(study.directory)
         console.print(message)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         console.print(describe_interruption(config, study))
-        sys.exit(INTERRUPTED)
+        raise Interruption from interruption
     finally:
         study.close()
         _discard_if_empty(config, study)
+    return study.directory
 
 
 def end_within(clock: Clock, config: SearchConfig, study: Study, limit: str, console: PlainConsole) -> Model | None:
@@ -196,7 +215,7 @@ def describe_nothing_left(config: SearchConfig, study: Study) -> str:
     elif is_over(study):
         more = "its time budget is spent; for a longer search, start a new study"
     else:
-        more = f"for more, raise --num-samples: {resume_command(study)} --num-samples {2 * ended}"
+        more = f"for more, raise --num-samples: {resume_command(study, num_samples=2 * ended)}"
     return f"\nended   {whole} ended, so nothing was left to run; {more}{_retry_hint(study)}"
 
 
@@ -210,7 +229,7 @@ def _retry_hint(study: Study) -> str:
         return ""
     trials = "the failed trial" if failed == 1 else f"the {failed} failed trials"
     cause = f"see {ERRORS_DIR}/ in the study, mend the cause, then run"
-    return f"\nfailed  to run {trials} again, {cause}: {resume_command(study)} --retry-failed"
+    return f"\nfailed  to run {trials} again, {cause}: {resume_command(study, retry_failed=True)}"
 
 
 def describe_interruption(config: SearchConfig, study: Study, cause: str = INTERRUPTION) -> str:
@@ -232,14 +251,20 @@ def describe_limit(limit: str, config: SearchConfig, study: Study) -> str:
     reached = best is not None and StopAtLimits(study, None, config.target, config.trainings).reached_target(best)
     return (
         f"stopped: {limit}; {_ended(config, study)}\n"
-        f"continue with: {resume_command(study)}{' --target None' if reached else ''}"
+        f"continue with: {resume_command(study, **({'target': None} if reached else {}))}"
     )
 
 
-def resume_command(study: Study) -> str:
-    """The command that continues a study."""
-    named = as_arguments(options_to_name(study.info.get("config", {})))
-    return f"{program()} {shlex.join(['--resume', str(study.directory)])} {named}".rstrip()
+def resume_command(study: Study, **changes: Any) -> str:
+    """The command, or the call in Python, that continues a study with these ``changes`` of its options."""
+    named = options_to_name(study.info.get("config", {}))
+    if is_python() or OWN_OBJECTIVE in study.info:
+        own = [f"objective={study.info[OWN_OBJECTIVE]}"] if OWN_OBJECTIVE in study.info else []
+        arguments = ", ".join([*own, *(f"{name}={value!r}" for name, value in (named | changes).items())])
+        return f"inat.open_study({str(study.directory)!r}).resume({arguments})"
+    words = [f"--{n.replace('_', '-')}{'' if value is True else f' {value}'}" for n, value in changes.items()]
+    parts = (program(), shlex.join(["--resume", str(study.directory)]), as_arguments(named), *words)
+    return " ".join(filter(None, parts))
 
 
 def describe_run(new: int, before: int, seconds: float) -> str:

@@ -3,13 +3,14 @@
 import sys
 import time
 
-from inat.cli import check_interpreter, guard, options_in_messages, parse_search
+from inat.cli import check_interpreter, guard, options_in_messages, parse_search, run_file_of
 from inat.config.finetune import FinetuneConfig
 from inat.config.resume import typed_options
 from inat.config.search import SearchConfig
 from inat.device import gpu_share
 from inat.output import expendable_output
 from inat.tuning.budget.asked import asks_for_plan
+from inat.tuning.run_file import save_options
 
 
 def run_search(kind: type[SearchConfig], description: str | None) -> None:
@@ -20,8 +21,13 @@ def run_search(kind: type[SearchConfig], description: str | None) -> None:
     def parse_and_run() -> None:
         with options_in_messages(kind):
             config = parse_search(kind, description or "")
+            if config.save_config is not None:
+                save_options(config, config.save_config)
+                return
+            file = run_file_of(kind)
+            chosen = typed_options(sys.argv[1:]) | set(file.values if file else ())
             with gpu_share(0 if config.gpus_per_trial == 0 else None):
-                _run(config, started if asks_for_plan(config, typed_options(sys.argv[1:])) else None)
+                _run(config, started if asks_for_plan(config, chosen) else None)
 
     guard(parse_and_run)
 

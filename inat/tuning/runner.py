@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ray.tune import FailureConfig, RunConfig, Stopper, TuneConfig, Tuner
+from ray.tune import CLIReporter, FailureConfig, RunConfig, Stopper, TuneConfig, Tuner
 from ray.tune.stopper import CombinedStopper
 
 from inat.config.durations import seconds_of
@@ -195,6 +195,7 @@ def _run_tuner(spec: RunSpec, backend: Backend, lifecycle: TrialLifecycle, stop:
             stop=stop,
             callbacks=[recorder, hang_monitor, *filter(None, (nodes, refresh))],
             verbose=0,
+            progress_reporter=CLIReporter(),  # silent; the one for notebooks clears the output of the cell
         ),
     )
     _fit(tuner, lifecycle)

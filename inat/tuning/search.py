@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 from inat.config.durations import seconds_of
 from inat.config.search import SearchConfig
 from inat.config.validation import expanded
-from inat.constants import CLASS_COUNTS, DATA_DIR, DIGITS, FAILED, GRID, RACE, RECIPE_PARAMS, STOPPED, TIME_PLAN
+from inat.constants import (
+    CLASS_COUNTS,
+    DATA_DIR,
+    DIGITS,
+    FAILED,
+    GRID,
+    OWN_OBJECTIVE,
+    RACE,
+    RECIPE_PARAMS,
+    STOPPED,
+    TIME_PLAN,
+)
 from inat.data.class_balance import class_counts
 from inat.data.records import write_records
 from inat.data.splits import assignment
@@ -26,6 +37,7 @@ from inat.tuning.loggers.optuna_db import OptunaDbWriter
 from inat.tuning.loggers.tensorboard_logger import TensorboardLogger
 from inat.tuning.loggers.wandb_logger import WandbLogger
 from inat.tuning.own_model import check_model, keep_copy, model_info
+from inat.tuning.own_objective import check_objective
 from inat.tuning.progress import wanted_trials
 from inat.tuning.provenance import check_unchanged, study_info
 from inat.tuning.ray_backend.slots import Slots
@@ -61,13 +73,16 @@ class Outcome:
 
 
 def open_study(
-    config: SearchConfig, race: Mapping[str, Any] | None = None, begun: "Beginning | None" = None
+    config: SearchConfig,
+    race: Mapping[str, Any] | None = None,
+    begun: "Beginning | None" = None,
+    own_objective: str = "",
 ) -> tuple[Study, dict[str, Any]]:
     """Create the study that ``config`` describes, or open the one it resumes; return the study and its search space.
 
     ``race`` is the record of the race that chose the backbones of ``config``, for study.json; ``begun`` has the time
-    plan that chose its other options. With
-    ``config.retry_failed`` the failed trials of a resumed study are unfinished again.
+    plan that chose its other options. ``own_objective`` is the name of the function that takes the place of the
+    training. With ``config.retry_failed`` the failed trials of a resumed study are unfinished again.
 
     Raises ConfigError, DataError or StudyError for all that can be wrong with data, space, weights or directory, before
     Ray starts and without leaving a study behind.
@@ -91,6 +106,7 @@ def open_study(
         info |= {} if race is None else {RACE: dict(race)}
         info |= {} if begun is None else {TIME_PLAN: dict(begun.time_plan)}
         info |= {RECIPE_PARAMS: dict(task.recipe)} if task.recipe else {}
+        info |= {OWN_OBJECTIVE: own_objective} if own_objective else {}
         study = Study.create(directory, info)
         keep_records(study, config)
         keep_copy(study, config)
@@ -98,6 +114,7 @@ def open_study(
     study = Study.open(expanded(config.resume))
     try:
         check_not_over(study, config)
+        check_objective(study.directory, study.info, own_objective)
         read_best(study.directory)  # if it is damaged, the user is told before anything runs
         check_model(study.directory, study.info, config)
         check_unchanged(study.directory, study.info, data, presets.space_to_json(space))

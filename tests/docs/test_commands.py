@@ -53,6 +53,9 @@ def _target(command: str) -> tuple[str, list[str]]:
     if "--resume" in args:  # reads the study, whose path is made up
         place = args.index("--resume")
         args = [arg for arg in args[:place] + args[place + 2 :] if arg != "--retry-failed"]  # which needs --resume
+    if "--config" in args:  # a file that the page has written before
+        place = args.index("--config")
+        args = args[:place] + args[place + 2 :]
     return target, args
 
 
@@ -156,7 +159,7 @@ def assert_shows(lines: list[str], output: str) -> None:
 
 
 MARKED = [path for path in pages() if path != FIRST and _marked(path)]
-LONG_PAGES = ("own-network", "resume")  # four searches; two that tests/tuning makes smaller
+LONG_PAGES = ("own-network", "resume", "python", "run-file")  # searches that other tests make smaller
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ TEXTS = re.compile(r"\bstr\b|Problem")  # what such functions return
 # Raised for other code of the program, which catches it or adds words of its own; no user reads these alone.
 INTERNAL = {
     "inat/cluster/host_session.py", "inat/cluster/probe.py", "inat/cluster/requirements.py", "analysis/__init__.py",
+    "inat/__init__.py",
     "analysis/files.py", "inat/study/events.py", "inat/study/archive.py", "inat/training/checkpoint_limits.py",
     "analysis/readers/wandb_api.py", "analysis/readers/ray_tune_files.py", "inat/cluster/check.py",
     "analysis/readers/data_records.py",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inat.errors import DiskFullError, SearchError
+from inat.errors import DiskFullError, Interruption, SearchError
 from inat.finalize import command as commands
 from inat.finalize.command import finalize
 from inat.finalize.options import FinalizeCommand
@@ -107,9 +107,8 @@ def test_an_interruption_prints_the_command_that_continues(digits_study, trainer
     monkeypatch.setattr(sys, "argv", ["finalize", str(digits_study), "--seeds", "2"])
     command = FinalizeCommand(study=digits_study, top=1, seeds=2)
     trainer.interrupt_after = 1
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(Interruption):
         finalize(command)
-    assert ended.value.code == 130
     output = capsys.readouterr().out
     assert "interrupted: 1 run has ended; everything is kept" in output
     assert f"continue with: python -m inat.finalize {digits_study} --seeds 2" in output
@@ -129,7 +128,7 @@ def test_an_interruption_between_test_and_record_does_not_repeat_the_test(
             raise KeyboardInterrupt
 
         patch.setattr(commands, "write_confusion", interrupted)
-        with pytest.raises(SystemExit):
+        with pytest.raises(Interruption):
             finalize(command)
     finalize(command)
     assert len(test_loads) == 1

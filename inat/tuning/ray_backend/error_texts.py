@@ -6,7 +6,7 @@ checks the phrases that the installed version of Ray must write.
 
 import re
 
-from inat import errors
+import inat.errors as errors  # not "from inat": the package imports what is above this module
 
 HUNG = "no epoch within --trial-timeout"  # the error of a trial that hung; inat writes it, not Ray
 

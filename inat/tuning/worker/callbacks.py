@@ -59,6 +59,8 @@ class ReportToTune(pl.Callback):
             self._report(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if recorder_of(trainer).unreported:  # a callback of the user has ended the training
+            self._report(trainer)
         # The training of the next fold begins with these rows in its history.
         self._known_epochs = max(self._known_epochs, recorder_of(trainer).row.get(EPOCH, 0))
 

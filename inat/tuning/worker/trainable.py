@@ -21,20 +21,21 @@ MODEL_FILE = "model_file"  # the study's copy of the file with the network of th
 SEED, FINGERPRINT = "seed", "fingerprint"  # fields of TrialConfig and its parts
 
 
-def run_trial(params: Mapping[str, Any]) -> None:
+def run_trial(params: Mapping[str, Any], own_callbacks: bytes = b"") -> None:
     """Train one configuration, given as a flat dict of primitives, and report every epoch to Tune.
 
-    Training goes on from the ``last.ckpt`` of an attempt that died. To stop a trial, Tune raises SystemExit inside its
-    report, so ``finally`` frees what the trial leaves behind.
+    ``own_callbacks`` are callbacks of the user as ``own_callbacks.dump`` writes them. Training goes on from the
+    ``last.ckpt`` of an attempt that died. To stop a trial, Tune raises SystemExit inside its report, so ``finally``
+    frees what the trial leaves behind.
     """
     # Imported by the worker and not by the driver, which only ships this function.
     from inat.device import gpu_share
 
     with gpu_share(_share_of_gpu()):  # before torch looks for GPUs
-        _run_on_node(params)
+        _run_on_node(params, own_callbacks)
 
 
-def _run_on_node(params: Mapping[str, Any]) -> None:
+def _run_on_node(params: Mapping[str, Any], own_callbacks: bytes) -> None:
     import torch
 
     from inat.device import claim_share, free_cached, this_device
@@ -48,7 +49,7 @@ def _run_on_node(params: Mapping[str, Any]) -> None:
     try:
         with as_node_error(this_node_id(), driver_node_id):
             claim_share()
-            _train(settings)
+            _train(settings, own_callbacks)
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)  # they hold the network and its last batch
         raise
@@ -59,7 +60,7 @@ def _run_on_node(params: Mapping[str, Any]) -> None:
         free_cached(this_device())
 
 
-def _train(settings: dict[str, Any]) -> None:
+def _train(settings: dict[str, Any], own_callbacks: bytes) -> None:
     from inat.config.own_model import read_model_file
     from inat.config.trial import TrialConfig
     from inat.models.own_code import allow_model_file
@@ -68,6 +69,7 @@ def _train(settings: dict[str, Any]) -> None:
     from inat.training.validation_answers import ValidationAnswers
     from inat.tuning.ray_backend.hang_monitor import Watchdog, hang_file
     from inat.tuning.worker.callbacks import Heartbeat, PreparationTime, ReportToTune, TrialCheckpoints
+    from inat.tuning.worker.own_callbacks import load
 
     trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
     threshold, timeout, rungs = (settings.pop(name) for name in (THRESHOLD, TIMEOUT, RUNGS))
@@ -88,7 +90,9 @@ def _train(settings: dict[str, Any]) -> None:
     checkpoints = TrialCheckpoints(directory, threshold if series.count == 1 else None, answers)
     with Watchdog(hang_file(study_dir, trial_id), timeout) as watchdog:
         report = ReportToTune(rungs, known_epochs)
-        callbacks = [PreparationTime(), answers, checkpoints, Heartbeat(watchdog.heartbeat), report]
+        callbacks = [
+            *load(own_callbacks), PreparationTime(), answers, checkpoints, Heartbeat(watchdog.heartbeat), report,
+        ]  # fmt: skip
         fit_series(
             series,
             callbacks,

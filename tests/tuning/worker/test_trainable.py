@@ -8,6 +8,7 @@ import weakref
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from ray import tune
 from torch import nn
@@ -22,6 +23,7 @@ from inat.training.resume import checkpoint_row
 from inat.tuning.ray_backend import session
 from inat.tuning.ray_backend.hang_monitor import Watchdog
 from inat.tuning.worker import callbacks, trainable
+from inat.tuning.worker.own_callbacks import dump
 
 
 class TuneDouble:
@@ -47,7 +49,7 @@ def trial(cnn_params, tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks, "REPORT_EVERY_SECONDS", 1e9)
     monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 1e9)
 
-    def run(stop_at=None, model=cnn_params, gpus=0.0, **changes) -> TuneDouble:
+    def run(stop_at=None, model=cnn_params, gpus=0.0, own_callbacks=b"", **changes) -> TuneDouble:
         double = TuneDouble(stop_at)
         monkeypatch.setattr(tune, "report", double.report)
         monkeypatch.setattr(trainable, "_resources", lambda: {"CPU": 1.0, "GPU": gpus})
@@ -62,7 +64,7 @@ def trial(cnn_params, tmp_path, monkeypatch):
             "weights_sha256": {},
             "driver_node": "here",
         }
-        trainable.run_trial(model | settings | changes)
+        trainable.run_trial(model | settings | changes, own_callbacks)
         return double
 
     return run
@@ -75,6 +77,17 @@ def test_reports_every_epoch_and_that_it_is_done_with_the_last(trial, tmp_path):
     assert double.rows[-1]["finished"] == "max_epochs"
     assert {"train_loss", "train_acc", "val_loss", "val_acc", "best_val_acc", "seconds"} <= double.rows[0].keys()
     assert (tmp_path / "checkpoints" / "t0007" / "best.ckpt").exists()
+
+
+class StopAtTwo(pl.Callback):
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = trainer.current_epoch == 1 and trainer.callback_metrics["val_acc"] >= 0
+
+
+def test_a_callback_of_the_user_sees_the_scores_and_may_end_the_trial(trial):
+    double = trial(own_callbacks=dump([StopAtTwo()]))
+    assert double.epochs == [1, 2]
+    assert "finished" not in double.rows[-1]
 
 
 def test_the_first_epoch_of_each_training_has_the_seconds_before_it(trial, monkeypatch):

@@ -1,0 +1,1 @@
+"""What `from inat import ...` offers: searches, final models and predictions as calls."""
