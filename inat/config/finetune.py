@@ -58,8 +58,8 @@ class FinetuneConfig(SearchConfig):
         **SearchConfig.OPTION_GROUPS,
         "search": (
             "plan", "preset", "time_budget", "num_samples", "metric", "resume", "retry_failed", "searcher", "grid",
-            "space", "target", "start_from", "seed", "grace_period", "reduction_factor", "control_fraction",
-            "stopped_trials",
+            "space", "target", "start_from", "learn_from", "seed", "grace_period", "reduction_factor",
+            "control_fraction", "stopped_trials",
         ),
         "training": (
             "max_epochs", "patience", "recipe", "learning_rates", "body_lr_factor", "batch_sizes", "augmentation",
@@ -201,6 +201,11 @@ class FinetuneConfig(SearchConfig):
             problems.append(f"preset {self.preset} races pretrained backbones; leave out --model or --preset")
         if self.grid is not None:
             problems.append(f"preset {self.preset} makes its own space; leave out --grid or --preset")
+        if self.learn_from:
+            problems.append(
+                f"preset {self.preset} chooses the backbones by a race on these photos; leave out --learn-from or "
+                "--preset"
+            )
         others = [name for name in self.strategies if name in WHOLE and name != UNFREEZE_ALL]
         if others and UNFREEZE_ALL not in self.strategies:
             problems.append(

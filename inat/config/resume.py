@@ -22,8 +22,8 @@ Search = TypeVar("Search", bound=SearchConfig)
 # space that is a Python file counts only if the user names it, as the options in NAMED do.
 FIXED: Final = frozenset({
     "image_size", "space", "max_epochs", "patience", "grace_period", "reduction_factor", "searcher", "stopped_trials",
-    "start_from", "seed", "precision", "compile", "storage_path", "name", "metric", "folds", "repeats", "class_weights",
-    "resize", "balanced_sampler", "test_fraction", "group_by", "keep_duplicates", "control_fraction",
+    "start_from", "learn_from", "seed", "precision", "compile", "storage_path", "name", "metric", "folds", "repeats",
+    "class_weights", "resize", "balanced_sampler", "test_fraction", "group_by", "keep_duplicates", "control_fraction",
     "preset", "backbones", "strategies", "k_layers", "learning_rates", "batch_sizes", "augmentation", "weights",
     "body_lr_factor", "views", "max_feature_gb", "recipe", "grid",
 })  # fmt: skip

@@ -66,7 +66,7 @@ class SearchConfig(DataOptions):
         ),
         "search": (
             "plan", "metric", "num_samples", "resume", "retry_failed", "space", "searcher", "time_budget", "target",
-            "start_from", "seed", "grace_period", "reduction_factor", "control_fraction",
+            "start_from", "learn_from", "seed", "grace_period", "reduction_factor", "control_fraction",
             "stopped_trials",
         ),
         "training": (
@@ -111,6 +111,10 @@ class SearchConfig(DataOptions):
     completed trials from that epoch on), last (its best value), or pruned (no value)."""
     start_from: Annotated[Path | None, "FILE"] = None
     """JSON file with configurations to try first: one object, a list of objects, or the best.json of another study."""
+    learn_from: Annotated[tuple[str, ...], "STUDY ..."] = ()
+    """Earlier studies with some of the same hyperparameters: their best configurations are tried first, and their
+    results are a prior for the sampler, which counts less with each trial of this search. They may have other images,
+    metrics or epochs. Default: none."""
     time_budget: Annotated[str | None, "TIME"] = None
     """Time that the whole command may take, for example 30m or 2h: image size, epochs and trials are chosen for it, and
     the best configuration is trained once more at the end. Beside --space, --num-samples, --max-epochs, --model and the
@@ -228,6 +232,11 @@ class SearchConfig(DataOptions):
             )
         if self.retry_failed and self.resume is None:
             problems.append("retry_failed needs --resume with the study whose failed trials are to run again")
+        if self.learn_from and self.searcher in ("random", "grid"):
+            problems.append(
+                f"learn_from needs a searcher that learns, and {self.searcher} does not; leave out --learn-from, or "
+                "take --searcher tpe"
+            )
         problems += [m for n in ("time_budget", "trial_timeout") for m in duration_errors(self, n)]
         if self.target is not None and self.metric in OBJECTIVES:
             most = max(1.0, self.objective.worst)

@@ -98,5 +98,5 @@ def retraining_config(info: Mapping[str, Any], command: FinalizeCommand) -> Sear
         # Its seeds are the repeats, and one model is to be trained on as many images as possible.
         folds=1, repeats=1,
         # These settings end a search or add records to it; a retraining needs none of them.
-        time_budget=None, target=None, start_from=None, wandb="off", tensorboard=False, resume=None,
+        time_budget=None, target=None, start_from=None, learn_from=(), wandb="off", tensorboard=False, resume=None,
     )  # fmt: skip

@@ -12,7 +12,10 @@ from inat.config.resume import CHANGEABLE
 from inat.config.search import EARLIER_TARGET
 
 DIGESTS = "digests"  # key in study.json
-FIELDS = ("search", "space", "seed", "start_from", "grid", "weights", "model", "rules", "recipe_params", "time_plan")
+FIELDS = (
+    "search", "space", "seed", "start_from", "learned_from", "grid", "weights", "model", "rules", "recipe_params",
+    "time_plan",
+)  # fmt: skip
 DATA_FIELDS = ("fingerprint", "classes")  # the images may move
 
 

@@ -22,8 +22,8 @@ from inat.errors import StudyError
 from inat.study.digests import changed_fields
 
 TYPES: dict[str, type | tuple[type, ...]] = {
-    SEARCH_KIND: str, "space": dict, "seed": int, "data": dict, "start_from": list, GRID: list, "weights": dict,
-    "model": dict, "data.fingerprint": str, "data.classes": list, RECIPE_PARAMS: dict,
+    SEARCH_KIND: str, "space": dict, "seed": int, "data": dict, "start_from": list, "learned_from": dict, GRID: list,
+    "weights": dict, "model": dict, "data.fingerprint": str, "data.classes": list, RECIPE_PARAMS: dict,
     OWN_OBJECTIVE: str,
 }  # fmt: skip
 LOCK_SECONDS = 1.0  # to wait for the lock, which `is_running` of another process may hold for a moment

@@ -44,6 +44,7 @@ from inat.tuning.budget.asked import begin_if_asked
 from inat.tuning.budget.clock import Clock, is_over, last_has_begun, last_is_left
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
+from inat.tuning.earlier.lessons import describe_learning
 from inat.tuning.kept_features import describe_altering
 from inat.tuning.lifecycle import TrialCallback
 from inat.tuning.own_model import describe_own_model
@@ -189,7 +190,7 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
         f"{race}search  {counted(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
         f"space {config.resolved().space}\n{describe_own_model(study)}"
         f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n"
-        + "\n".join([*images, *folds, *slow, *balance])
+        + "\n".join([*images, *folds, *describe_learning(study.info, config.searcher), *slow, *balance])
     )
 
 

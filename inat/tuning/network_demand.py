@@ -32,7 +32,7 @@ IMAGES = 2  # batch norm refuses a single one
 
 def demand_of_space(config: SearchConfig) -> SpaceDemand:
     """Count networks that trials of ``config`` may get, without decoding its images."""
-    task = check_task(replace(config, download=False, wandb="off", start_from=None))
+    task = check_task(replace(config, download=False, wandb="off", start_from=None, learn_from=()))
     classes, seen = len(task.data.classes), {}
     for params in _drawn(task):
         try:

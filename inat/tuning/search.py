@@ -31,6 +31,7 @@ from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study, cannot_create
 from inat.tuning.best import read_best
 from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, check_not_over, last_has_begun
+from inat.tuning.earlier.lessons import LEARNED_FROM, TRIALS
 from inat.tuning.lifecycle import TrialCallback
 from inat.tuning.loggers.background import BackgroundLogger
 from inat.tuning.loggers.optuna_db import OptunaDbWriter
@@ -103,6 +104,7 @@ def open_study(
             **model_info(config, task.own_stages),
             RULES: new_rules(),
         }
+        info |= {} if task.lessons is None else {LEARNED_FROM: dict(task.lessons.record)}
         info |= {} if race is None else {RACE: dict(race)}
         info |= {} if begun is None else {TIME_PLAN: dict(begun.time_plan)}
         info |= {RECIPE_PARAMS: dict(task.recipe)} if task.recipe else {}
@@ -249,6 +251,7 @@ def searcher_options(config: SearchConfig, study: Study, clock: Clock | None = N
         start_from=study.info.get(START_FROM, ()),
         grid=study.info.get(GRID, ()),
         race=study.info.get(RACE),
+        earlier=study.info.get(LEARNED_FROM, {}).get(TRIALS, ()),
         affordable=None if clock is None else affordable_trials(config, study, clock),
     )
 

@@ -10,6 +10,7 @@ from inat.config.trial import SHIFT, DataConfig
 from inat.data.listing import download
 from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
 from inat.errors import ConfigError
+from inat.tuning.earlier.lessons import Lessons, learn
 from inat.tuning.loggers import wandb_logger
 from inat.tuning.own_model import allow_own_model
 from inat.tuning.own_stages import with_fitting_stages
@@ -23,7 +24,7 @@ class Task:
     """A checked search: its settings with automatic values filled in, its space and its images.
 
     ``grid`` are the configurations of a grid search, [] for a sampler. ``start_from`` are those that are tried first,
-    of which ``recipe`` is the first one, {} without a recipe.
+    of which ``recipe`` is the first one, {} without a recipe. ``lessons`` are those of --learn-from, of a new study.
     ``own_stages`` counts the stages of a user's network with the head, 0 for one without, and for other networks.
     """
 
@@ -34,6 +35,7 @@ class Task:
     data: DataSummary
     own_stages: int = 0
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    lessons: Lessons | None = None
 
     def load(self) -> Splits:
         """Decode the images at each size that trials need, unless the cache has them, and return the first splits.
@@ -58,6 +60,8 @@ def check_task(config: SearchConfig) -> Task:
     start_from = [] if config.resume else read_initial_points(config.start_from, space)  # a study has its own
     data = early or _inspected(config)
     recipe = presets.recipe_of(config, data) if early and config.model is None else {}
+    lessons = None if config.resume else learn(config, space, data.fingerprint)
+    start_from += lessons.first if lessons else []
     check_metric(config, data)
     stages = 0
     if config.model is not None:
@@ -69,7 +73,8 @@ def check_task(config: SearchConfig) -> Task:
         from inat.training.compiling import check_compiler  # loads torch, which the search itself does not need
 
         check_compiler()
-    return Task(config, space, grid, [recipe, *start_from] if recipe else start_from, data, stages, recipe)
+    first = [recipe, *start_from] if recipe else start_from
+    return Task(config, space, grid, first, data, stages, recipe, lessons)
 
 
 def _inspected(config: SearchConfig) -> DataSummary:

@@ -1,8 +1,9 @@
 """Every private Optuna symbol that the project uses, and what the project relies on.
 
 The list has one entry: ``optuna.samplers.TPESampler._compute_acquisition_func``, overridden by ``FixedSpaceTPE`` in
-inat/tuning/sampling/samplers.py. The tables of Optuna's database, which inat/tuning/sampling/optuna_tables.py writes,
-are compared with those that Optuna itself writes. A failure here names what a new Optuna version has moved.
+inat/tuning/sampling/samplers.py, and by ``PriorTPE`` and ``Densities`` in inat/tuning/sampling/prior.py. The tables of
+Optuna's database, which inat/tuning/sampling/optuna_tables.py writes, are compared with those that Optuna itself
+writes. A failure here names what a new Optuna version has moved.
 """
 
 import ast
@@ -20,6 +21,7 @@ from optuna.samplers import GPSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from inat.tuning.sampling.optuna_tables import TrialTables, known_tables
+from inat.tuning.sampling.prior import Densities, PriorTPE
 from inat.tuning.sampling.samplers import FixedSpaceGP, FixedSpaceTPE
 from tests.paths import ROOT
 
@@ -68,10 +70,34 @@ def test_the_method_scores_all_candidates_of_a_suggestion_at_once_and_the_best_s
     assert suggested == expected, "TPESampler no longer suggests the candidate with the highest score"
 
 
+def test_the_method_gets_two_densities_to_draw_from_and_may_replace_candidates():
+    # We rely on this: both densities have ``log_pdf`` and ``sample`` in Optuna's internal representation, and TPE
+    # suggests one of the candidates as they are after the call.
+    densities = []
+
+    class Replacing(TPESampler):
+        def _compute_acquisition_func(self, samples, mpe_below, mpe_above):
+            densities.extend((mpe_below, mpe_above))
+            samples["x"][:1] = 0.123
+            return np.where(samples["x"] == 0.123, 1.0, 0.0)
+
+    study = history()
+    study.sampler = Replacing(seed=0, multivariate=True, n_startup_trials=10)
+    assert study.ask(SPACE).params["x"] == 0.123, "TPESampler does not suggest a candidate that was put in its place"
+    below, above = densities
+    candidates = {"kind": np.array([0.0, 0.0]), "x": np.array([0.9, 0.1])}
+    scores = below.log_pdf(candidates) - above.log_pdf(candidates)
+    assert scores[0] > scores[1], "the first density is no longer that of the better trials"
+    drawn = below.sample(np.random.RandomState(0), 5)
+    assert {name: len(values) for name, values in drawn.items()} == {"kind": 5, "x": 5}
+
+
 @pytest.mark.parametrize(
     ("own", "parent", "overridden", "added"),
     [
         (FixedSpaceTPE, TPESampler, set(PRIVATE), {"_joint", "_was_tried", "_constants"}),
+        (PriorTPE, TPESampler, set(PRIVATE), {"_joint", "_was_tried", "_constants", "_prior", "_weight", "_draws"}),
+        (Densities, TPESampler, set(PRIVATE), set()),
         (FixedSpaceGP, GPSampler, set(), {"_joint"}),
     ],
 )
@@ -79,8 +105,10 @@ def test_a_sampler_overrides_no_other_private_method_and_no_private_attribute(ow
     methods = {name for cls in own.__mro__[: own.__mro__.index(parent)] for name, value in vars(cls).items()
                if inspect.isfunction(value) and hasattr(parent, name)}  # fmt: skip
     assert {name for name in methods if name.startswith("_") and not name.startswith("__")} == overridden
-    options = {"was_tried": lambda params: False} if own is FixedSpaceTPE else {}
-    new = vars(own(SPACE, seed=0, **options)).keys() - vars(parent(seed=0)).keys()
+    options = {"space": SPACE} if issubclass(own, FixedSpaceTPE | FixedSpaceGP) else {}
+    options |= {"was_tried": lambda params: False} if issubclass(own, FixedSpaceTPE) else {}
+    options |= {"prior": None} if own is PriorTPE else {}
+    new = vars(own(seed=0, **options)).keys() - vars(parent(seed=0)).keys()
     assert new == added, f"{parent.__name__} of Optuna {optuna.__version__} has its own attributes {added - new}"
 
 
@@ -168,6 +196,7 @@ def test_no_other_module_uses_private_names_of_optuna_or_of_rays_searcher_for_it
     paths = [*ROOT.glob("inat/**/*.py"), *ROOT.glob("analysis/**/*.py")]
     used = {path.relative_to(ROOT).as_posix(): names for path in paths if (names := private_uses(path.read_text()))}
     assert used.pop("inat/tuning/sampling/samplers.py") == set(PRIVATE)
+    assert used.pop("inat/tuning/sampling/prior.py") == set(PRIVATE)
     # FrozenStudy._study_id; public: storage.get_study_id_from_name(name).
     assert used.pop("analysis/readers/optuna_files.py", {"_study_id"}) == {"_study_id"}
     assert not used

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 # With one of these, the user says how to search: the time is then only a limit. So it is on a cluster, whose nodes are
 # not known before Ray has started.
 OWN_CHOICES: Final = (
-    "space", "num_samples", "max_epochs", "grace_period", "model", "resume", "start_from", "folds", "repeats", "target",
-    "target_accuracy", "address", "control_fraction",
+    "space", "num_samples", "max_epochs", "grace_period", "model", "resume", "start_from", "learn_from", "folds",
+    "repeats", "target", "target_accuracy", "address", "control_fraction",
 )  # fmt: skip
 
 

@@ -155,8 +155,8 @@ def _options(config: SearchConfig, epochs: int, cores: int) -> SearchConfig:
     return alone(
         replace(
             config, max_epochs=epochs, grace_period=epochs, patience=max(epochs, config.patience), num_samples=1,
-            keep_checkpoints=1, resume=None, retry_failed=False, start_from=None, time_budget=None, target=None,
-            wandb="off", tensorboard=False, name=None, gpus_per_trial=config.gpus_per_trial,
+            keep_checkpoints=1, resume=None, retry_failed=False, start_from=None, learn_from=(), time_budget=None,
+            target=None, wandb="off", tensorboard=False, name=None, gpus_per_trial=config.gpus_per_trial,
         ),
         min(cores, usable_cores()),
     )  # fmt: skip

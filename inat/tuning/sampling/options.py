@@ -27,5 +27,7 @@ class SearcherOptions:
     """All configurations to try; if there are any, the sampler is not asked."""
     race: Mapping[str, Any] | None = None
     """The record of a race of backbones: its waves come first, then the sampler completes what they suggest."""
+    earlier: Sequence[Mapping[str, Any]] = ()
+    """Trials of earlier studies that are a prior for TPE, as ``prior.Prior.of`` takes them."""
     affordable: Callable[[Mapping[str, Any]], bool] | None = None
     """Whether a trial would end within the time of the search; suggestions that would not are not tried."""

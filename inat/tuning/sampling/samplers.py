@@ -1,11 +1,11 @@
 """Optuna's samplers by name, over a fixed search space, with a TPE that skips configurations that have been tried.
 
-This module holds the only override of a private Optuna method, ``TPESampler._compute_acquisition_func``: Optuna has no
-public way to choose among TPE's candidates. tests/contracts/test_optuna.py checks what this override relies on.
+This module and ``prior`` override one private method of Optuna, ``TPESampler._compute_acquisition_func``: Optuna has no
+public way to choose among TPE's candidates. tests/contracts/test_optuna.py checks what the overrides rely on.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,11 @@ SamplerName = Literal["tpe", "gp", "random", "grid"]
 CANDIDATES = 24  # from which TPE takes the most promising; Optuna's default
 RETRY_CANDIDATES = 240  # for the next suggestion if all of those have been tried
 STARTUP_TRIALS = 10  # random trials before a model is used; Optuna's default
+# Every option that affects the suggestions is given: Optuna changes its defaults between versions.
+TPE_OPTIONS: Final[Mapping[str, Any]] = {
+    "multivariate": True, "constant_liar": True, "n_startup_trials": STARTUP_TRIALS,
+}  # fmt: skip
+WasTried = Callable[[dict[str, Any]], bool]
 
 
 class FixedSpace:
@@ -90,12 +95,8 @@ def make_sampler(
     chooses among ``candidates`` and skips those for which ``was_tried`` is true. "gp" is a Gaussian process. "random",
     and "grid", whose configurations are all given, draw at random.
     """
-    # Every argument that affects the suggestions is given: Optuna changes its defaults between versions.
     if name == "tpe":
-        return FixedSpaceTPE(
-            space, was_tried, seed=seed, multivariate=True, constant_liar=True,
-            n_startup_trials=STARTUP_TRIALS, n_ei_candidates=candidates,
-        )  # fmt: skip
+        return FixedSpaceTPE(space, was_tried, seed=seed, n_ei_candidates=candidates, **TPE_OPTIONS)
     if name == "gp":
         return FixedSpaceGP(space, seed=seed, n_startup_trials=STARTUP_TRIALS, deterministic_objective=False)
     return RandomSampler(seed=seed)

@@ -34,6 +34,7 @@ from inat.tuning.sampling.feedback import SamplerFeedback, as_frozen_trial, feed
 from inat.tuning.sampling.gains import Gains
 from inat.tuning.sampling.history import BoundedHistory
 from inat.tuning.sampling.options import SearcherOptions
+from inat.tuning.sampling.prior import make_prior_sampler, prior_of
 from inat.tuning.sampling.samplers import CANDIDATES, RETRY_CANDIDATES, make_sampler
 from inat.tuning.space.domains import optuna_space
 from inat.tuning.space.grid import grid_of, next_grid_params, params_key
@@ -73,6 +74,7 @@ class BudgetAwareOptunaSearch(Searcher):
             pruner=NopPruner(),
         )
         self._options = options
+        self._prior = prior_of(options.earlier, self.distributions) if options.sampler == "tpe" else None
         self._space = dict(space)
         self._running: dict[str, optuna.Trial] = {}
         self._reported_epochs: dict[str, int] = {}
@@ -167,13 +169,11 @@ class BudgetAwareOptunaSearch(Searcher):
 
     def _ask(self, attempt: int = 0) -> optuna.Trial:
         seed = self._seed_for(len(self.study.trials), "sampler", attempt)
-        self.optuna_study.sampler = make_sampler(
-            self._options.sampler,
-            seed,
-            self.distributions,
-            self._was_tried,
-            CANDIDATES if attempt == 0 else RETRY_CANDIDATES,
-        )
+        choice = (seed, self.distributions, self._was_tried, CANDIDATES if attempt == 0 else RETRY_CANDIDATES)
+        if self._prior is None:
+            self.optuna_study.sampler = make_sampler(self._options.sampler, *choice)
+        else:
+            self.optuna_study.sampler = make_prior_sampler(self._prior, *choice)
         return self.optuna_study.ask(self.distributions)
 
     def _next_of_race(self) -> Mapping[str, Any]:
