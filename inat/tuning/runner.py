@@ -32,7 +32,7 @@ from inat.tuning.ray_backend.server_watch import ServerWatch, servers_of_session
 from inat.tuning.ray_backend.slots import Slots, describe_little_memory, describe_too_small, plan_slots
 from inat.tuning.ray_backend.trials import StudyTrials, TrialSource
 from inat.tuning.rules import rule_settings
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 from inat.tuning.space import backbone_checks
 from inat.tuning.stoppers import StopAtLimits, StopAtWriteError, StopOnSignal
 from inat.tuning.worker.trainable import DRIVER_NODE, FINGERPRINT, REPEATS, RUNGS, STUDY_DIR, TIMEOUT, WEIGHTS_SHA256

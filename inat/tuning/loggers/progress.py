@@ -18,8 +18,8 @@ from inat.config.objective import ACCURACY
 from inat.constants import FAILED, RUNNING, STATES
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.loggers.time_left import seconds_left
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.expected_epochs import seconds_left
+from inat.tuning.rungs import Rungs
 
 REFRESH_HZ = 2
 BEST_LINE_SECONDS = 60.0  # between two lines in a file about a better result of a running trial

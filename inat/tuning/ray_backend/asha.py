@@ -12,7 +12,7 @@ from inat.config.objective import ACCURACY, Objective
 from inat.constants import EPOCH, FINISHED, FOLDS_DONE
 from inat.study.folds import ends_fold, step_of
 from inat.study.study import Study
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 
 STEP = "step"
 # A process starts within this time. If not, Ray has lost track of it, as it did once with a node that had come back.

@@ -6,7 +6,7 @@ from rich.text import Text
 from inat.study.study import Study
 from inat.tuning.loggers import progress as progress_module
 from inat.tuning.loggers.progress import SearchProgress, describe_counts, describe_trial
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 from tests.helpers import run_epochs
 
 
