@@ -52,9 +52,23 @@ class StudyASHA(AsyncHyperBandScheduler):
             (bracket,) = self._brackets
             bracket._rungs = [(step, {}) for step in reversed(steps)]
         self.stopped_early: set[str] = set()
+        self.ended_by_user: set[str] = set()  # among stopped_early
+        self._to_end: set[str] = set()
         self._pending_since: dict[str, float] = {}  # trials that wait for a process
 
+    def end_trial(self, trial_id: str) -> None:
+        """Stop a running trial at its next report, because the user wants to; another thread may call this."""
+        self._to_end.add(trial_id)
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision = self._decide(tune_controller, trial, result)
+        if decision != TrialScheduler.STOP and trial.trial_id in self._to_end:
+            self.stopped_early.add(trial.trial_id)
+            self.ended_by_user.add(trial.trial_id)
+            return str(TrialScheduler.STOP)
+        return decision
+
+    def _decide(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if self.trainings > 1:
             if result.get(FOLDS_DONE) and not ends_fold(result):
                 # The value is that of the last rung. A lower rung that this trial has jumped over, because patience
