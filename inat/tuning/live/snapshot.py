@@ -130,17 +130,14 @@ def view_of(trial: Trial) -> TrialView:
 
 def best_so_far(journal: Journal) -> Trial | None:
     """The best trial, running or ended; failed trials do not count. With folds, more ended trainings rank first."""
-    running = [trial for trial in list(journal.trials.values()) if trial.state == RUNNING and is_known(trial)]
     ended = journal.best()
-    return min([ended, *running] if ended else running, key=lambda trial: rank_of(journal, trial), default=None)
+    trials = [ended] if ended else []
+    trials += [trial for trial in list(journal.trials.values()) if trial.state == RUNNING]
+    ranked = [(rank, trial) for trial in trials if (rank := rank_of(journal, trial)) is not None]
+    return min(ranked, key=lambda pair: pair[0], default=(None, None))[1]
 
 
-def is_known(trial: Trial) -> bool:
-    """Whether a trial has a best value."""
-    return trial.best_value is not None and not math.isnan(trial.best_value)
-
-
-def rank_of(journal: Journal, trial: Trial) -> tuple[int, float]:
-    """The key by which trials with a best value are ranked, running ones among ended ones; better ones first."""
-    assert trial.best_value is not None
-    return journal.rank(trial.folds_done, trial.best_value)
+def rank_of(journal: Journal, trial: Trial) -> tuple[int, float] | None:
+    """The key by which running trials are ranked among ended ones, better ones first; None without a best value."""
+    value = trial.best_value
+    return None if value is None or math.isnan(value) else journal.rank(trial.folds_done, value)

@@ -62,13 +62,13 @@ class JournalTail:
     def _apply(self, line: bytes) -> None:
         self._lines += 1
         event = parse_json_object(line)
+        if event is None:
+            raise StudyError(f"{self.path} is damaged at line {self._lines}; {mend_hint(self.path)}")
         try:
-            if event is None:
-                raise ValueError(line)
             self.journal.apply(event)
         except UNFIT as error:
-            what = "does not fit" if event else "is no JSON object"
-            raise StudyError(f"{self.path} is damaged: line {self._lines} {what}; {mend_hint(self.path)}") from error
+            number = self._lines
+            raise StudyError(f"{self.path} is damaged: line {number} does not fit; {mend_hint(self.path)}") from error
 
 
 class WatchSource:

@@ -17,7 +17,7 @@ from inat.tuning.live.keys import Action
 from inat.tuning.live.page import LivePage
 from inat.tuning.live.screen import Screen, can_show_page, keys_of_terminal
 from inat.tuning.live.search_source import SearchSource
-from inat.tuning.live.snapshot import best_so_far, is_known, rank_of
+from inat.tuning.live.snapshot import best_so_far, rank_of
 from inat.tuning.rungs import Rungs
 
 BEST_LINE_SECONDS = 60.0  # between two lines in a file about a better result of a running trial
@@ -100,10 +100,11 @@ class SearchProgress:
         """Print that a running trial is the best so far, at most once in BEST_LINE_SECONDS."""
         now = time.monotonic()
         last = self._started if self._shown is None else self._shown[1]
-        if now - last < BEST_LINE_SECONDS or not is_known(trial):
+        rank = rank_of(self._study, trial)
+        if now - last < BEST_LINE_SECONDS or rank is None:
             return
         ended = self._study.best()  # most epochs are no better, so most need no look at all trials
-        if ended is not None and rank_of(self._study, trial) >= rank_of(self._study, ended):
+        if ended is not None and rank >= (rank_of(self._study, ended) or rank):
             return
         if best_so_far(self._study) is not trial:
             return
