@@ -228,7 +228,7 @@ def suggest_after(most: int) -> None:
     import random
 
     from inat.study.study import Study
-    from inat.tuning.sampling.feedback import Rungs
+    from inat.tuning.rungs import Rungs
     from inat.tuning.sampling.options import SearcherOptions
     from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
     from inat.tuning.space.grid import grid_of

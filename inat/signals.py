@@ -3,8 +3,8 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -39,6 +39,31 @@ def as_keyboard_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+_before_end: list[Callable[[], object]] = []
+
+
+@contextmanager
+def before_end(restore: Callable[[], object]) -> Iterator[None]:
+    """Have ``restore`` called if the process is ended without clean-up, as by a second Ctrl-C."""
+    _before_end.append(restore)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            _before_end.remove(restore)
+
+
+def run_before_end() -> None:
+    """Call what ``before_end`` was given, the latest first."""
+    while _before_end:
+        with suppress(Exception):
+            _before_end.pop()()
+
+
 def end_process(code: int) -> None:
-    """End this process at once, without any clean-up; a shell gives the code 128 + N for signal N."""
+    """End this process at once, without any clean-up but that of the terminal.
+
+    A shell gives the code 128 + N for signal N.
+    """
+    run_before_end()
     os._exit(code)

@@ -20,7 +20,8 @@ ROWS = {
     # The check of a cluster runs on the user's machine, before the cluster exists.
     "inat.cluster": 1, "inat.cluster.__main__": 4,
     "inat.cluster.wait_on_head": 4, "inat.cluster.wait": 4, "inat.cluster.status": 4,
-    "inat.api": 5, "inat.tune_scratch": 5, "inat.tune_finetune": 5, "inat.rank": 5, "inat.new": 5, "inat.__main__": 5,
+    "inat.api": 5, "inat.tune_scratch": 5, "inat.tune_finetune": 5, "inat.rank": 5, "inat.new": 5, "inat.watch": 5,
+    "inat.__main__": 5,
     "tune_scratch": 6, "tune_finetune": 6,
 }  # fmt: skip
 ANALYSIS_ROWS = {

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from inat.signals import as_keyboard_interrupt, ending_signals
+from inat import signals
+from inat.signals import as_keyboard_interrupt, before_end, end_process, ending_signals
 
 SCRIPT = """
 import os, signal, sys
@@ -81,3 +82,19 @@ def test_a_closed_terminal_counts_unless_it_is_ignored():
         assert ending_signals() == (signal.SIGINT, signal.SIGTERM)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_the_terminal_is_mended_before_the_process_ends(monkeypatch):
+    calls = []
+    monkeypatch.setattr(signals.os, "_exit", lambda code: calls.append(code))
+    with (
+        before_end(lambda: calls.append("outer")),
+        before_end(lambda: 1 / 0),
+        before_end(lambda: calls.append("inner")),
+    ):
+        end_process(3)
+    assert calls == ["inner", "outer", 3]
+    with before_end(lambda: calls.append("left")):
+        pass
+    end_process(4)
+    assert calls[3:] == [4]

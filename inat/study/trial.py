@@ -61,7 +61,8 @@ class Trial:
     @property
     def epochs(self) -> int:
         """Number of the last epoch, 0 before the first."""
-        return int(self.history[-1][EPOCH]) if self.history else 0
+        last = self.history[-1:]  # in one step, because another thread may shorten it
+        return int(last[0][EPOCH]) if last else 0
 
     @property
     def known_epochs(self) -> int:
@@ -71,7 +72,8 @@ class Trial:
     @property
     def best_value(self) -> float | None:
         """Best value of the objective so far; None before the first epoch."""
-        return float(self.history[-1][self.objective.best_column]) if self.history else None
+        last = self.history[-1:]
+        return float(last[0][self.objective.best_column]) if last else None
 
     @property
     def folded(self) -> bool:

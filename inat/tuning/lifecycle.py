@@ -4,8 +4,8 @@ A trial begins when the searcher suggests a configuration and the study gives it
 ``ray_backend.trials`` hands the trial to Tune, Tune places it (``ray_backend.placement``), and a worker process trains
 it (``worker.trainable``) and reports each epoch. ``StudyRecorder`` passes epochs and ends to ``TrialLifecycle``, which
 writes them to the study and calls the callbacks: searcher, limits, progress, study.db, W&B. A trial ends in one of four
-ways: it ends by itself (last epoch, out of patience, diverged) and is ``completed``; ASHA stops it and it is
-``stopped``; it reaches the target and is ``completed``; or it fails, runs again from its last checkpoint as
+ways: it ends by itself (last epoch, out of patience, diverged) and is ``completed``; ASHA or the user stops it and it
+is ``stopped``; it reaches the target and is ``completed``; or it fails, runs again from its last checkpoint as
 often as ``ray_backend.retries`` allows, and is ``failed`` after that. A trial that hangs is ended by
 ``ray_backend.hang_monitor`` and then fails like any other. If the search stops before the trial
 ends (a signal, a limit, a write error, the death of the driver), the trial stays ``running`` in the journal: a resumed
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from analysis.wording import counted
 from inat.constants import COMPLETED, DIVERGED, FAILED, MICRO_BATCH, NOTE, RUNNING, STOPPED
 from inat.errors import DiskFullError, StudyError
 from inat.study.atomic_io import disk_full_error, resume_hint
@@ -53,7 +54,7 @@ class TrialLifecycle:
                     self._call_back(trial_id)
 
     def end(self, trial_id: str) -> None:
-        """Record that a trial ended without an exception: by itself or stopped by ASHA."""
+        """Record that a trial ended without an exception: by itself, or stopped by ASHA or the user."""
         self._end(trial_id, *outcome_of(self.study.trials[trial_id], self._scheduler))
 
     def fail(self, trial_id: str, failure: str, requeue: Callable[[], bool]) -> None:
@@ -105,6 +106,8 @@ def outcome_of(trial: Trial, scheduler: StudyASHA) -> tuple[str, str]:
         return FAILED, "ended without reporting an epoch"
     state = STOPPED if trial.trial_id in scheduler.stopped_early else COMPLETED
     remarks = [f"diverged at epoch {trial.epochs}"] if trial.finished == DIVERGED else []
+    if trial.trial_id in scheduler.ended_by_user:
+        remarks.append(f"stopped by the user after {counted(trial.epochs, 'epoch')}")
     if note := trial.history[-1].get(NOTE):
         remarks.append(note)
     if micro_batch := trial.history[-1].get(MICRO_BATCH):

@@ -32,7 +32,7 @@ from inat.tuning.ray_backend.server_watch import ServerWatch, servers_of_session
 from inat.tuning.ray_backend.slots import Slots, describe_little_memory, describe_too_small, plan_slots
 from inat.tuning.ray_backend.trials import StudyTrials, TrialSource
 from inat.tuning.rules import rule_settings
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 from inat.tuning.space import backbone_checks
 from inat.tuning.stoppers import StopAtLimits, StopAtWriteError, StopOnSignal
 from inat.tuning.worker.trainable import DRIVER_NODE, FINGERPRINT, REPEATS, RUNGS, STUDY_DIR, TIMEOUT, WEIGHTS_SHA256
@@ -96,21 +96,32 @@ def run_trials(
     callbacks: Sequence[TrialCallback] = (),
     print_line: PrintLine = lambda line: None,
     on_forced_exit: Callable[[str], object] = lambda cause: None,
+    can_end_trials: bool = False,
 ) -> RunResult:
     """Run the trials; the study on disk is complete at each moment.
 
     Each trial that changes is passed to ``callbacks`` and then to ``loggers``. ``print_line`` receives lines for the
     user. ``on_forced_exit`` is called with the cause before the process is ended because Ray has died, or does not
-    answer after an interruption. Raises the error of a study that could not be written once all trials have stopped.
+    answer after an interruption. With ``can_end_trials``, the user may end single trials. Raises the error of a study
+    that could not be written once all trials have stopped.
     """
     config, study = spec.config, spec.study
-    progress = SearchProgress(study, spec.wanted, rungs=rungs_of(config), deadline=limits.deadline)
+    signals = StopOnSignal(on_forced_exit)
+    progress = SearchProgress(
+        study,
+        spec.wanted,
+        rungs=rungs_of(config),
+        deadline=limits.deadline,
+        budget=limits.budget,
+        stop=signals.request,
+        end_trial=spec.scheduler.end_trial if can_end_trials else None,
+    )
     lifecycle = TrialLifecycle(
         study, spec.scheduler, config.keep_checkpoints, [*callbacks, limits.on_trial_update, progress, *loggers]
     )
     with ExitStack() as stack:
         print_line(f"ray     {'starting' if config.address is None else f'joining {config.address}'}")
-        signals = stack.enter_context(StopOnSignal(on_forced_exit))
+        stack.enter_context(signals)
         stack.enter_context(session.ray_session(config))
         signals.rearm()  # ray.init has installed its own handlers
         watch = stack.enter_context(ServerWatch(servers_of_session(), signals.exit_without))

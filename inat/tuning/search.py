@@ -207,6 +207,7 @@ def run(
         callbacks=[searcher.on_trial_update, *callbacks],
         print_line=print_line,
         on_forced_exit=on_forced_exit,
+        can_end_trials=True,
     )
     if clock is not None and limits.reason and not result.interrupted:
         end_at_deadline(study, searcher, config.keep_checkpoints)

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from ray.tune import Stopper
 
-from inat.signals import end_process, ending_signals
+from inat.signals import end_process, ending_signals, run_before_end
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.lifecycle import TrialLifecycle
@@ -56,6 +56,11 @@ class StopOnSignal(SearchStopper):
         threading.Thread(target=self._watch, name=type(self).__name__, daemon=True).start()
         return self
 
+    def request(self) -> None:
+        """Stop the search as one Ctrl-C does; does nothing if it is stopping."""
+        if not self.requested:
+            self._on_signal(signal.SIGINT)
+
     def rearm(self) -> None:
         """Install the handlers again after another library has replaced them."""
         for number in self._previous:
@@ -94,6 +99,7 @@ class StopOnSignal(SearchStopper):
 
     def _exit(self, cause: str) -> None:
         # The main thread may hang inside Ray, where it could not raise anything.
+        run_before_end()
         with suppress(Exception):
             self._on_forced_exit(cause)
         with suppress(Exception):
@@ -130,6 +136,11 @@ class StopAtLimits(SearchStopper):
     def deadline(self) -> float | None:
         """When the time budget ends, by ``time.monotonic``; None without one."""
         return self._ends
+
+    @property
+    def budget(self) -> float | None:
+        """The seconds of the time budget; None without one."""
+        return self._seconds
 
     def on_trial_update(self, trial: Trial) -> None:
         """Check the best value of a trial that has changed."""

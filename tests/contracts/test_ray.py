@@ -23,6 +23,7 @@ from inat.tuning.ray_backend import error_texts, tokens
 from inat.tuning.ray_backend.private_session import LOOPBACK_SWITCH, PREFIX_SWITCH
 from inat.tuning.ray_backend.session import ENVIRONMENT
 from inat.tuning.ray_backend.temporary_directory import SOCKET
+from inat.tuning.ray_backend.worker_lines import HANDLER
 from tests.paths import ROOT
 
 RAY = Path(ray.__file__).parent
@@ -49,6 +50,9 @@ def test_the_switch_of_the_prefix_of_what_workers_print():
     assert isinstance(ray_constants.RAY_DISABLE_WORKER_LOG_PREFIX, bool), "private_session.private_ray: it has moved"
     assert "ray_constants.RAY_DISABLE_WORKER_LOG_PREFIX" in inspect.getsource(ray._private.worker)
     assert PREFIX_SWITCH in inspect.getsource(ray_constants)
+    assert f'add_handler(\n                "{HANDLER}"' in inspect.getsource(ray._private.worker), (
+        "worker_lines: it has moved"
+    )
 
 
 def test_the_token_that_ray_keeps_can_be_read_again():

@@ -9,7 +9,7 @@ from ray import tune
 from inat.study.journal import Journal
 from inat.study.study import Study
 from inat.study_check.command import check_study
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 from inat.tuning.sampling.options import SearcherOptions
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from tests.helpers import run_epochs

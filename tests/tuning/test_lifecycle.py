@@ -52,6 +52,11 @@ def test_outcomes_with_a_remark(study):
     silent, diverged = study.add_trial({"x": 1}), study.add_trial({"x": 2})
     run_epochs(study, diverged.trial_id, [0.1, 0.1], finished="diverged")
     assert outcome_of(silent, StudyASHA(**ASHA)) == ("failed", "ended without reporting an epoch")
+    by_user = StudyASHA(**ASHA)
+    by_user.stopped_early = by_user.ended_by_user = {diverged.trial_id, silent.trial_id}
+    ended = "diverged at epoch 2; stopped by the user after 2 epochs"
+    assert outcome_of(diverged, by_user) == ("stopped", ended)
+    assert outcome_of(silent, by_user) == ("failed", "ended without reporting an epoch")
     assert outcome_of(diverged, StudyASHA(**ASHA)) == ("completed", "diverged at epoch 2")
     small = study.add_trial({"x": 3})
     run_epochs(study, small.trial_id, [0.1, 0.2], micro_batch=8)

@@ -17,7 +17,7 @@ from inat.study_check.command import check_study
 from inat.tuning import search
 from inat.tuning.ray_backend.asha import StudyASHA, asha_for
 from inat.tuning.retry_failed import describe_retries, retry_failed_trials
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 from inat.tuning.sampling.options import SearcherOptions
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from tests.helpers import run_epochs

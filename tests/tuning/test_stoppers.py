@@ -129,6 +129,15 @@ def test_stoppers_never_stop_a_single_trial_and_stand_in_snapshots_without_their
     assert pickle.loads(pickle.dumps(stopper)).__dict__ == {}
 
 
+def test_a_request_stops_the_search_once_and_is_no_second_signal(capsys, monkeypatch):
+    monkeypatch.setattr(stoppers, "FORCED_EXIT_SECONDS", 600)
+    with StopOnSignal(lambda cause: None) as stop:
+        stop.request()
+        stop.request()
+        assert stop.stop_all()
+    assert capsys.readouterr().err.count("stopping; a second signal ends the search at once") == 1
+
+
 def test_with_folds_the_target_is_a_mean_over_all_of_them(study):
     stop = StopAtLimits(study, None, 0.9, trainings=2)
     trial = study.add_trial({"x": 1})

@@ -12,7 +12,7 @@ from inat.constants import TIME_PLAN
 from inat.errors import ConfigError, StudyError
 from inat.tuning.budget import rules
 from inat.tuning.expected_epochs import expected_epochs
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 
 DIVISORS: Final = ("epoch_seconds", "alone_seconds")  # of a plan; other numbers of it may be 0
 _LEAST = 1e-4  # seconds of an epoch: study.json keeps no more digits

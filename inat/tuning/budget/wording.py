@@ -7,7 +7,7 @@ from inat.tuning.budget import rules
 from inat.tuning.budget.costs import Measured
 from inat.tuning.budget.measure import Planned
 from inat.tuning.budget.plan import TimePlan
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 
 
 def describe_plan(planned: Planned) -> str:

@@ -13,7 +13,7 @@ from inat.constants import EPOCH, FINISHED, FOLDS_DONE, WOULD_STOP
 from inat.study.folds import ends_fold, step_of
 from inat.study.study import Study
 from inat.tuning.ray_backend.snapshots import NotInSnapshots
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 
 STEP = "step"
 # A process starts within this time. If not, Ray has lost track of it, as it did once with a node that had come back.
@@ -61,9 +61,23 @@ class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
         self.stopped_early: set[str] = set()
         self.would_stop: dict[str, int] = {}
         self._is_control = is_control
+        self.ended_by_user: set[str] = set()  # among stopped_early
+        self._to_end: set[str] = set()
         self._pending_since: dict[str, float] = {}  # trials that wait for a process
 
+    def end_trial(self, trial_id: str) -> None:
+        """Stop a running trial at its next report, because the user wants to; another thread may call this."""
+        self._to_end.add(trial_id)
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision = self._decide(tune_controller, trial, result)
+        if decision != TrialScheduler.STOP and trial.trial_id in self._to_end:
+            self.stopped_early.add(trial.trial_id)
+            self.ended_by_user.add(trial.trial_id)
+            return str(TrialScheduler.STOP)
+        return decision
+
+    def _decide(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if self.trainings > 1:
             if not _is_compared(result):
                 # The value is that of the last rung. A lower rung that this trial has jumped over, because patience

@@ -17,6 +17,7 @@ from inat.tuning.ray_backend import tokens
 from inat.tuning.ray_backend.local_gpus import missed_gpus
 from inat.tuning.ray_backend.start_errors import as_start_error
 from inat.tuning.ray_backend.temporary_directory import PREFIX, temporary_place
+from inat.tuning.ray_backend.worker_lines import print_each_once
 
 # Ray replaces a node's address 127.0.0.1 with the machine's outer address, and its servers then listen on every
 # interface. Only with this switch off, as on macOS and Windows, do they stay on the loopback device (`ss -ltn`).
@@ -55,6 +56,8 @@ def private_ray(level: int) -> Iterator[None]:
                     logging_level=level,
                     _temp_dir=str(folder / "r"),  # in the folder, because Ray gives it mode 777; short for its sockets
                 )
+            if level > logging.INFO:
+                print_each_once()
             yield
         finally:
             ray.shutdown()

@@ -13,46 +13,15 @@ from typing import Any, Literal
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from analysis.rungs import rung_milestones
 from inat.constants import EPOCH, EPOCHS, FAILED, RUNG, STATE, STOPPED, TRIAL_ID
-from inat.study.folds import progress, step_of
+from inat.study.folds import progress
 from inat.study.trial import Trial
 from inat.training.memory import is_out_of_memory_text
 from inat.tuning.ray_backend.error_texts import is_process_death
+from inat.tuning.rungs import Rungs
 from inat.tuning.sampling.gains import Gains
 
 StoppedPolicy = Literal["extrapolate", "last", "pruned"]
-
-
-@dataclass(frozen=True, slots=True)
-class Rungs:
-    """ASHA's rungs: the epochs ``grace * factor**k`` below ``max_epochs``, at which ASHA compares trials.
-
-    With several ``trainings`` per trial, these are epochs of the first one, and the end of each is a rung, too.
-    """
-
-    grace: int
-    factor: int
-    max_epochs: int
-    trainings: int = 1
-
-    @property
-    def milestones(self) -> list[int]:
-        """Epochs of the rungs, ascending."""
-        return rung_milestones(self.grace, self.factor, self.max_epochs)
-
-    @property
-    def steps(self) -> list[int]:
-        """The rungs below the end of a trial, ascending, as ``inat.study.folds.step_of`` counts."""
-        return [*self.milestones, *(done * self.max_epochs for done in range(1, self.trainings))]
-
-    def reached(self, step: int) -> int:
-        """Count the rungs that a trial has reached whose last row has this step, without folds its epoch."""
-        return sum(rung <= step for rung in self.steps)
-
-    def reached_by(self, trial: Trial) -> int:
-        """Count the rungs that ``trial`` has reached."""
-        return self.reached(step_of(trial.history[-1], self.max_epochs)) if trial.history else 0
 
 
 @dataclass(frozen=True, slots=True)

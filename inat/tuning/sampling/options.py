@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inat.tuning.sampling.feedback import Rungs, StoppedPolicy
+from inat.tuning.rungs import Rungs
+from inat.tuning.sampling.feedback import StoppedPolicy
 from inat.tuning.sampling.samplers import SamplerName
 
 

@@ -10,7 +10,7 @@ from inat.errors import ConfigError, StudyError
 from inat.tuning.budget import rules
 from inat.tuning.budget.plan import Facts, SizeCost, TimePlan, make_plan
 from inat.tuning.expected_epochs import expected_epochs
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 
 
 def size_cost(image_size: int = 64, epoch: float = 10.0, alone: float = 6.0, **changes: float) -> SizeCost:

@@ -8,7 +8,7 @@ from ray import tune
 
 from inat.constants import STUDY_DB
 from inat.tuning.loggers.optuna_db import OptunaDbWriter
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 from inat.tuning.sampling.options import SearcherOptions
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from tests.helpers import run_epochs

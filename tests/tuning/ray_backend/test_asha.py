@@ -209,3 +209,26 @@ def test_tune_may_write_the_scheduler_of_a_study_into_its_snapshots(study):
     # The study, which knows the control trials, holds locks and open files.
     scheduler = asha.asha_for(study, **SETTINGS)
     assert pickle.loads(pickle.dumps(scheduler)).__dict__ == {}
+
+
+@pytest.mark.parametrize("trainings", [1, 5])
+def test_a_trial_that_the_user_ends_stops_at_its_next_report(trainings):
+    scheduler = StudyASHA(**SETTINGS, trainings=trainings)
+    trial, other = SimpleNamespace(trial_id="t0000"), SimpleNamespace(trial_id="t0001")
+    fold = {} if trainings == 1 else {"fold": 1, "folds_done": 0}
+    for each in (trial, other):
+        scheduler.on_trial_add(None, each)
+        assert scheduler.on_trial_result(None, each, {"epoch": 1, "best_val_acc": 0.5} | fold) == "CONTINUE"
+    scheduler.end_trial("t0000")
+    assert scheduler.on_trial_result(None, other, {"epoch": 2, "best_val_acc": 0.5} | fold) == "CONTINUE"
+    assert scheduler.on_trial_result(None, trial, {"epoch": 2, "best_val_acc": 0.9} | fold) == "STOP"
+    assert scheduler.ended_by_user == scheduler.stopped_early == {"t0000"}
+
+
+def test_a_trial_at_its_last_epoch_ends_by_itself_whatever_the_user_wants():
+    scheduler, trial = StudyASHA(**SETTINGS), SimpleNamespace(trial_id="t0000")
+    scheduler.on_trial_add(None, trial)
+    scheduler.end_trial("t0000")
+    assert scheduler.on_trial_result(None, trial, {"epoch": 9, "best_val_acc": 0.5}) == "STOP"
+    assert not scheduler.ended_by_user | scheduler.stopped_early
+    pickle.dumps(scheduler)

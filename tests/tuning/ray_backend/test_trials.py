@@ -6,7 +6,7 @@ from inat.errors import StudyError
 from inat.tuning.ray_backend.placement import UsableNodes
 from inat.tuning.ray_backend.retries import RetryPolicy
 from inat.tuning.ray_backend.trials import StudyTrials
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 from inat.tuning.sampling.options import SearcherOptions
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 

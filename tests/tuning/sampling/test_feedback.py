@@ -5,7 +5,8 @@ from ray.exceptions import ActorDiedError, LocalRayletDiedError, WorkerCrashedEr
 from inat.config.objective import ACCURACY, OBJECTIVES
 from inat.constants import COMPLETED, FAILED, STOPPED
 from inat.study.trial import Trial
-from inat.tuning.sampling.feedback import Rungs, SamplerFeedback, feedback_for
+from inat.tuning.rungs import Rungs
+from inat.tuning.sampling.feedback import SamplerFeedback, feedback_for
 from inat.tuning.sampling.gains import Gains
 
 

@@ -6,7 +6,7 @@ from ray import tune
 from inat.errors import StudyError
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 from inat.tuning.sampling.options import SearcherOptions
 from inat.tuning.sampling.samplers import make_sampler
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch

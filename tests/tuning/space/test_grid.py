@@ -72,7 +72,7 @@ def test_a_single_node_counts_the_features_of_a_trial_without_an_epoch_as_its_ow
 
 
 def test_a_grid_search_suggests_each_configuration_once(study: Study):
-    from inat.tuning.sampling.feedback import Rungs
+    from inat.tuning.rungs import Rungs
     from inat.tuning.sampling.options import SearcherOptions
     from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from inat.study.trial import Trial
-from inat.tuning.loggers.time_left import seconds_left
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.expected_epochs import seconds_left
+from inat.tuning.rungs import Rungs
 
 RUNGS = Rungs(grace=1, factor=3, max_epochs=9)
 EPOCH_SECONDS = 10.0

@@ -1,0 +1,95 @@
+import json
+import shutil
+
+import pytest
+
+from inat.errors import StudyError
+from inat.study.study import Study
+from inat.tuning.live.watch_source import WatchSource, rungs_of, wanted_of
+from tests.helpers import change_info, run_epochs
+
+CONFIG = {"num_samples": 3, "max_epochs": 9, "grace_period": 1, "reduction_factor": 3}
+
+
+@pytest.fixture
+def study(tmp_path):
+    study = Study.create(tmp_path / "study", {"config": CONFIG})
+    yield study
+    study.close()
+
+
+def test_a_growing_study_is_followed(study):
+    source = WatchSource(study.directory)
+    assert (source().trials, source().best, source().status) == ((), None, "running")
+    first = study.add_trial({"x": 1})
+    run_epochs(study, first.trial_id, [0.3, 0.6], seconds=2.0, val_acc=0.5)
+    page = source()
+    assert [trial.trial_id for trial in page.running] == ["t0000"]
+    assert (page.best.best, page.best.epoch, page.running[0].now) == (0.6, 2, 0.5)
+    assert (page.wanted, page.max_epochs) == (3, 9)
+    study.end_trial(first.trial_id, "stopped", "note")
+    study.add_trial({"x": 2})
+    page = source()
+    assert [(trial.trial_id, trial.note) for trial in page.ended] == [("t0000", "note")]
+    assert [trial.trial_id for trial in page.running] == ["t0001"]
+
+
+def test_an_ended_study_and_an_interrupted_one_say_so(study):
+    trial = study.add_trial({"x": 1})
+    study.close()
+    assert WatchSource(study.directory)().status == "not running"
+    assert WatchSource(study.directory)().left is None
+    change_info(study.directory, lambda info: info["config"].update(num_samples=1))
+    opened = Study.open(study.directory)
+    run_epochs(opened, trial.trial_id, [0.5])
+    opened.end_trial(trial.trial_id, "completed")
+    opened.close()
+    assert WatchSource(study.directory)().status == "ended"
+
+
+def test_a_half_written_line_waits_for_its_end(study):
+    source = WatchSource(study.directory)
+    study.add_trial({"x": 1})
+    path = study.directory / "journal.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    assert source().trials == ()
+    path.write_bytes(whole)
+    assert len(source().trials) == 1
+
+
+def test_another_journal_is_read_from_its_start(study, tmp_path):
+    source = WatchSource(study.directory)
+    for x in range(3):
+        study.add_trial({"x": x})
+    assert len(source().trials) == 3
+    other = Study.create(tmp_path / "other", {"config": CONFIG})
+    other.add_trial({"x": 9})
+    other.close()
+    shutil.copy(other.directory / "journal.jsonl", study.directory / "new")
+    (study.directory / "new").replace(study.directory / "journal.jsonl")
+    assert [trial.params for trial in source().running] == [{"x": 9}]
+
+
+def test_a_resumed_search_with_more_trials_is_noticed(study):
+    source = WatchSource(study.directory)
+    assert source().wanted == 3
+    study.update_config(CONFIG | {"num_samples": 12})
+    assert source().wanted == 12
+
+
+@pytest.mark.parametrize("line", ["no json", json.dumps({"event": "end", "trial_id": "t0007"})])
+def test_a_damaged_line_is_named(study, line):
+    study.add_trial({"x": 1})
+    with (study.directory / "journal.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(StudyError, match=r"journal.jsonl is damaged(: line 2 does not fit| at line 2); "):
+        WatchSource(study.directory)()
+
+
+def test_what_a_study_does_not_say_is_not_shown():
+    assert wanted_of({"config": {}}) is None
+    assert wanted_of({"config": {"num_samples": 9}, "grid": [{}, {}]}) == 2
+    assert rungs_of({"max_epochs": 9}) is None
+    assert rungs_of(CONFIG | {"folds": 5, "repeats": 2}).trainings == 10
+    assert rungs_of(CONFIG | {"reduction_factor": 1}) is None
