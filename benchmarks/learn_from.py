@@ -80,7 +80,7 @@ class Search:
         from inat.study.study import Study
         from inat.tuning.earlier.lessons import TRIALS, learn
         from inat.tuning.ray_backend.asha import asha_for
-        from inat.tuning.sampling.feedback import Rungs
+        from inat.tuning.rungs import Rungs
         from inat.tuning.sampling.options import SearcherOptions
         from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 

@@ -9,8 +9,8 @@ from ray import tune
 from inat.study.study import Study
 from inat.tuning.lifecycle import TrialLifecycle
 from inat.tuning.ray_backend.asha import asha_for
+from inat.tuning.rungs import Rungs
 from inat.tuning.sampling.control import is_control
-from inat.tuning.sampling.feedback import Rungs
 from inat.tuning.sampling.options import SearcherOptions
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 

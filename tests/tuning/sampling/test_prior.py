@@ -7,7 +7,7 @@ from ray import tune
 
 from inat.errors import StudyError
 from inat.study.study import Study
-from inat.tuning.sampling.feedback import Rungs
+from inat.tuning.rungs import Rungs
 from inat.tuning.sampling.options import SearcherOptions
 from inat.tuning.sampling.prior import HALF, LEAST, Prior
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
