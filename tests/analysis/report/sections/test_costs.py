@@ -63,17 +63,20 @@ def test_the_caption_names_what_the_time_leaves_out(study):
 
 def test_a_training_as_good_for_less_is_the_finding_about_costs(study):
     trials = study.trials.assign(seconds=[3.0, 6.0, 1.0, 60.0], best_val_acc=[0.8, 0.702, 0.9, 0.803])
-    study = replace(study, info=study.info | {"class_counts": {name: [50, 50] for name in ("train", "val", "test")}})
-    assert cost_finding(study, cost_points(replace(study, trials=trials))) == (
+    study = replace(study, info=study.info | {"class_counts": {name: [25] * 4 for name in ("train", "val", "test")}})
+    alike = replace(study, trials=trials)
+    assert cost_finding(alike, cost_points(alike)) == (
         "Trial t0000 cannot be told from the best for 5% of its time (0.8 in 3 s; best: trial t0003, 0.803 in 1 min 0 "
         "s; 100 validation photos; 2 of 3 whole trainings on the Pareto front)."
     )
     dear = study.trials.assign(seconds=[3.0, 6.0, 1.0, 60.0], best_val_acc=[0.5, 0.6, 0.9, 0.803])
-    assert cost_finding(study, cost_points(replace(study, trials=dear))) == (
+    apart = replace(study, trials=dear)
+    assert cost_finding(apart, cost_points(apart)) == (
         "Every cheaper training can be told from the best one, which is better (trial t0003, 0.803 in 1 min 0 s; 3 of "
         "3 whole trainings on the Pareto front)."
     )
-    loss = replace(study, trials=dear, metric="val/loss", mode="min")
+    fall = study.trials.assign(seconds=[3.0, 6.0, 1.0, 60.0])
+    loss = replace(study, trials=fall, metric="val/loss", mode="min")
     assert cost_finding(loss, cost_points(loss)) == (
         "The best whole training shares the front with 0 cheaper trainings (trial t0000, 0.7 in 3 s; 1 of 3 whole "
         "trainings on the Pareto front)."
