@@ -89,7 +89,8 @@ def test_the_report_of_one_trial(tmp_path):
     assert "1 trials" not in text
     assert "1 epochs" not in text
     assert "The only result is 0.5" in text
-    assert "Not available for this study: only one trial can be compared." in text
+    assert "Not available for this study: only one trial can be compared. This concerns W&B panel, " in text
+    assert text.count("only one trial can be compared") == 1
 
 
 @pytest.mark.slow
