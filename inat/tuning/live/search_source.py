@@ -28,7 +28,7 @@ class SearchSource:
     deadline: float | None = None
     budget: float | None = None
     can_end: bool = False
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=lambda: time.monotonic())
     stopping: bool = False
     ending: set[str] = field(default_factory=set)
     printed: Printed = field(default_factory=Printed)
