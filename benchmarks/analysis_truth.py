@@ -19,7 +19,7 @@ import pandas as pd
 import tyro
 from record_curves import EPOCHS, SPACE
 from rich.progress import track
-from search_quality import Curves, key_of, load_curves
+from search_spaces import Curves, key_of, load, load_curves
 from searches import InatSearch, Method
 
 from analysis.comparable import ACCURACY, Sample, sample_at
@@ -50,7 +50,7 @@ def search(curves: Curves, trials: int, seed: int, workers: int) -> StudyData:
     rows: dict[str, dict[str, Any]] = {}
     history = []
     with tempfile.TemporaryDirectory() as folder:
-        searching = InatSearch(Method("extrapolate", (GRACE, FACTOR)), seed, Path(folder))
+        searching = InatSearch(Method("extrapolate", (GRACE, FACTOR)), load("digits"), seed, Path(folder))
         running: list[tuple[int, str, int]] = []
         for now in range(trials * EPOCHS):
             while len(running) < workers and len(rows) < trials:

@@ -1,36 +1,39 @@
-"""Compare searches by their result per epoch spent, replayed on recorded learning curves without training.
+"""Compare searches by their result per epoch spent, replayed on known learning curves without training.
 
-    python benchmarks/search_quality.py                       # all methods, 20 seeds, 1, 4 and 16 workers
-    python benchmarks/search_quality.py --compare settings    # inat: grace period, factor, value of a stopped trial
+    python benchmarks/search_quality.py                                  # all methods and spaces, 20 seeds
+    python benchmarks/search_quality.py --keep runs.jsonl --figures out  # keeps each replay and goes on from there
+    python benchmarks/search_quality.py --methods "last 3/3" "rung 3/3" --reference "rung 3/3" --spaces mlp
 
-The curves (benchmarks/record_curves.py) cover all 648 networks of a space on the digits, so every configuration that a
-searcher suggests has a recorded curve. Workers run in parallel in simulated time; an epoch takes 0.8 to 1.2 units.
-Regret is the best validation accuracy of all 648 networks minus the best one found after a given number of epochs of
-all workers together. "stock" is Ray's OptunaSearch with ASHAScheduler, with Ray's defaults (grace period 1, factor 4)
-and with inat's (3, 3). Searchers and schedulers are the real ones.
+The spaces and where their curves come from: benchmarks/search_spaces.py. Workers run in parallel in simulated time; an
+epoch takes 0.8 to 1.2 units. Regret is the best value of the space minus the best one found after a given number of
+epochs of all workers together. All methods have the same seeds and paces. Searchers and schedulers are the real ones:
+"random" and "stock" are Ray's OptunaSearch with ASHAScheduler (grace period/factor), with Ray's defaults (1/4) and with
+inat's (3/3); "hyperband" is Optuna's TPE with its Hyperband pruner. The others are inat with a policy of
+--stopped-trials; trials have no patience.
 """
 
-import csv
 import heapq
 import itertools
+import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
-from record_curves import CURVES, EPOCHS, SPACE, configurations
-from scipy.stats import spearmanr, wilcoxon
-from searches import InatSearch, Method, RaySearch, Search
+from rich.progress import track
+from scipy.stats import spearmanr
+from search_report import POINTS, Replay, draw, print_table, wins
+from search_spaces import NAMES, Array, Benchmark, Name, load
+from searches import OPTUNA, Method, Search, search_of
 
-BUDGETS = (270, 810, 1620)  # epochs: 10, 30 and 60 complete trainings
-Curves = dict[tuple[str, ...], NDArray[np.float64]]
+from inat.config.search import SearchConfig
+
+DEFAULT = f"{SearchConfig.stopped_trials} 3/3"
+PEERS = ("random", "random 3/3", "stock", "stock 1/4", "stock 3/3", "hyperband")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,55 +41,32 @@ class Options:
     """Replay searches."""
 
     seeds: int = 20
-    workers: tuple[int, ...] = (1, 4, 16)
-    compare: Literal["methods", "settings"] = "methods"
+    workers: tuple[int, ...] = (4, 16)
+    spaces: tuple[Name, ...] = NAMES
+    methods: tuple[str, ...] = (*PEERS, DEFAULT)
+    processes: int = os.cpu_count() or 1
+    reference: str = DEFAULT
+    """The method that the others are compared with."""
+    keep: Path | None = None
+    """Keep each replay in this file, and take over those that it has."""
+    figures: Path | None = None
+    """Folder for one figure per space."""
 
 
-METHODS = [
-    Method("random", None), Method("random", (3, 3)), Method("tpe", None), Method("stock", (1, 4)),
-    Method("stock", (3, 3)), Method("extrapolate", (3, 3)),
-]  # fmt: skip
-SETTINGS = [
-    Method(policy, asha)
-    for policy in ("extrapolate", "last", "pruned")
-    for asha in ((1, 3), (1, 4), (3, 3), (3, 4))
-]  # fmt: skip
-
-
-def load_curves() -> Curves:
-    """Best validation accuracy up to each epoch, by hyperparameters as text; after a divergence it stays constant."""
-    with CURVES.open(newline="") as file:
-        rows = list(csv.reader(file))[1:]
-    curves = {}
-    for row in rows:
-        values = [float(value) for value in row[len(SPACE) :]]
-        best = np.maximum.accumulate(np.array(values or [0.0]))
-        curves[tuple(row[: len(SPACE)])] = np.pad(best, (0, EPOCHS - len(best)), mode="edge")
-    wanted = len(list(configurations()))
-    if len(curves) < wanted:
-        sys.exit(f"{CURVES} has {len(curves)} of {wanted} networks; run benchmarks/record_curves.py first")
-    return curves
-
-
-def key_of(params: dict[str, Any]) -> tuple[str, ...]:
-    """The key of these hyperparameters in the curves."""
-    return tuple(str(params[name]) for name in SPACE)
-
-
-def simulate(search: Search, curves: Curves, workers: int, seed: int) -> NDArray[np.float64]:
-    """Best accuracy found after each finished epoch of any worker, up to the largest budget."""
+def simulate(search: Search, benchmark: Benchmark, workers: int, seed: int) -> Array:
+    """Best value found after each finished epoch of any worker, up to the largest budget."""
     speed = np.random.default_rng((seed, workers))
-    running: list[tuple[float, str, int, NDArray[np.float64], float]] = []
+    running: list[tuple[float, str, int, Array, float]] = []
 
     def start(now: float) -> None:
         trial_id, params = search.ask()
         pace = speed.uniform(0.8, 1.2)
-        heapq.heappush(running, (now + pace, trial_id, 1, curves[key_of(params)], pace))
+        heapq.heappush(running, (now + pace, trial_id, 1, benchmark.curve(params), pace))
 
     for _ in range(workers):
         start(0.0)
-    seen = np.zeros(BUDGETS[-1])
-    for spent in range(BUDGETS[-1]):
+    seen = np.zeros(benchmark.budgets[-1])
+    for spent in range(len(seen)):
         now, trial_id, epoch, curve, pace = heapq.heappop(running)
         seen[spent] = curve[epoch - 1]
         if search.report(trial_id, epoch, float(curve[epoch - 1])):
@@ -96,77 +76,77 @@ def simulate(search: Search, curves: Curves, workers: int, seed: int) -> NDArray
     return np.maximum.accumulate(seen)
 
 
-def run(task: tuple[Method, int, int]) -> NDArray[np.float64]:
-    """Run one search: (method, workers, seed)."""
-    method, workers, seed = task
-    curves = load_curves()
+def replay(task: tuple[Name, str, int, int]) -> Replay:
+    """Run one search: (space, method, workers, seed)."""
+    name, method, workers, seed = task
+    benchmark = load(name)
     with tempfile.TemporaryDirectory() as folder:
-        standard = method.searcher in ("random", "tpe", "stock")
-        search: Search = RaySearch(method, seed) if standard else InatSearch(method, seed, Path(folder))
-        return simulate(search, curves, workers, seed)
+        search = search_of(Method.parse(method), benchmark, seed, Path(folder))
+        seen = simulate(search, benchmark, workers, seed)
+    at = np.linspace(0, len(seen), POINTS + 1).astype(int)[1:] - 1
+    return Replay(name, method, workers, seed, [round(100 * (benchmark.best - value), 4) for value in seen[at]])
 
 
-def print_correlations(curves: Curves) -> None:
-    """Print rank correlations between epochs, over all networks and over the better half."""
-    table = np.stack(list(curves.values()))
-    good = table[:, -1] >= np.median(table[:, -1])
-    for early, late in itertools.combinations((1, 3, 9, EPOCHS), 2):
-        every, half = (spearmanr(t[:, early - 1], t[:, late - 1]).statistic for t in (table, table[good]))
-        print(f"rank correlation of epoch {early:2} with {late:2}: {every:.3f}, in the better half {half:.3f}")
+def is_sensible(name: Name, method: str) -> bool:
+    """Whether a method can be replayed: without rungs there is no early stopping."""
+    asked = Method.parse(method)
+    return load(name).has_rungs or asked.asha is None or asked.searcher not in OPTUNA
 
 
-def epochs_to(seen: NDArray[np.float64], target: float) -> float:
-    """Epochs until ``target`` is reached; infinite if it never is."""
-    return float(np.argmax(seen >= target) + 1) if seen[-1] >= target else float("inf")
+def kept(file: Path | None) -> Iterator[Replay]:
+    """The replays that a file has."""
+    if file is not None and file.exists():
+        yield from (Replay(**json.loads(line)) for line in file.read_text().splitlines())
+
+
+def run_all(options: Options) -> list[Replay]:
+    """All replays that ``options`` ask for."""
+    # Seeds come first, so that an interrupted run has some of every method.
+    tasks = [
+        (name, method, workers, seed)
+        for seed, name, workers, method in itertools.product(
+            range(options.seeds), options.spaces, options.workers, options.methods
+        )
+        if is_sensible(name, method)
+    ]
+    done = {each.task: each for each in kept(options.keep)}
+    missing = [task for task in tasks if task not in done]
+    with ProcessPoolExecutor(options.processes) as pool:
+        for each in track(pool.map(replay, missing), "replaying", len(missing)):
+            done[each.task] = each
+            if options.keep is not None:
+                with options.keep.open("a") as file:
+                    file.write(each.as_json() + "\n")
+    return [done[task] for task in tasks]
+
+
+def print_correlations(name: Name) -> None:
+    """Print rank correlations between epochs, over all configurations and over the better half."""
+    benchmark = load(name)
+    print(f"\n{name}: best value {benchmark.best:.4f}, budgets {benchmark.budgets} epochs")
+    if not benchmark.has_rungs:
+        return
+    draws = np.random.default_rng(0)
+    configurations = [{key: domain.sample(random_state=draws) for key, domain in benchmark.space.items()}
+                      for _ in range(400)]  # fmt: skip
+    table = np.stack([benchmark.curve(params) for params in configurations])
+    good = table[:, -1] >= np.quantile(table[:, -1], 0.9)
+    for early in (1, 3, 9):
+        every, best = (spearmanr(t[:, early - 1], t[:, -1]).statistic for t in (table, table[good]))
+        print(f"rank correlation of epoch {early} with {benchmark.epochs}: {every:.2f}, in the best tenth {best:.2f}")
 
 
 def main() -> None:
-    """Replay the searches, print one table per number of workers, then the result line."""
+    """Replay the searches, print one table per space and number of workers, then wins and losses."""
     options = tyro.cli(Options)
-    curves = load_curves()
-    best = max(curve[-1] for curve in curves.values())
-    print(
-        f"{len(curves)} networks, best validation accuracy {best:.4f}, {options.seeds} seeds, budgets {BUDGETS} epochs"
-    )
-    print_correlations(curves)
-    methods = METHODS if options.compare == "methods" else SETTINGS
-    fields: list[str] = []
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    replays = run_all(options)
+    for name in options.spaces:
+        print_correlations(name)
         for workers in options.workers:
-            tasks = [(method, workers, seed) for method in methods for seed in range(options.seeds)]
-            found = list(pool.map(run, tasks))
-            table = {m: np.stack(found[i * options.seeds : (i + 1) * options.seeds]) for i, m in enumerate(methods)}
-            fields += report(table, best, workers)
-    print("result: " + " ".join(fields))
-
-
-def report(table: dict[Method, NDArray[np.float64]], best: float, workers: int) -> Iterator[str]:
-    """Print one table of regrets in percentage points; yields the fields of the result line."""
-    reference = next((m for m in table if m.searcher == "tpe"), next(iter(table)))
-    target = float(np.median(table[reference][:, -1]))
-    stock = next((m for m in table if m.searcher == "stock"), None)
-    print(f"\n{workers} workers: regret in percentage points after {BUDGETS} epochs, mean +- standard error; median "
-          f"epochs to {target:.4f}, the median end of '{reference}'")  # fmt: skip
-    for method, seen in table.items():
-        regrets = 100 * (best - seen[:, [budget - 1 for budget in BUDGETS]])
-        error = regrets.std(0, ddof=1) / np.sqrt(len(regrets))
-        cells = "  ".join(f"{m:.3f} +- {e:.3f}" for m, e in zip(regrets.mean(0), error, strict=True))
-        needed = float(np.median([epochs_to(row, target) for row in seen]))
-        print(f"{method!s:26} {cells}  {needed:6.0f}{against(stock, method, table)}")
-        name = str(method).replace(" + ASHA ", "_").replace(", no ASHA", "").replace("/", "_").replace(" ", "_")
-        yield f"{name}_w{workers}={regrets.mean(0)[-1]:.3f} {name}_w{workers}_epochs={needed:.0f}"
-
-
-def against(stock: Method | None, method: Method, table: dict[Method, NDArray[np.float64]]) -> str:
-    """Whether a method differs from "stock" at each budget: sign and p of Wilcoxon's signed-rank test over seeds."""
-    if stock is None or method == stock:
-        return ""
-    marks = []
-    for budget in BUDGETS:
-        difference = table[method][:, budget - 1] - table[stock][:, budget - 1]
-        p = wilcoxon(difference).pvalue if difference.any() else 1.0
-        marks.append(f"{'+' if difference.mean() > 0 else '-'}{p:.2g}")
-    return "  p against stock " + " ".join(marks)
+            print_table([r for r in replays if (r.space, r.workers) == (name, workers)], load(name).budgets)
+        if options.figures is not None:
+            draw([r for r in replays if r.space == name], load(name), options.figures / f"search_{name}.png")
+    print(wins(replays, options.reference))
 
 
 if __name__ == "__main__":

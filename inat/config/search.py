@@ -106,9 +106,10 @@ class SearchConfig(DataOptions):
     searcher: Literal["tpe", "gp", "random", "grid"] = "tpe"
     """How configurations are chosen: tpe (tree-structured Parzen estimator), gp (Gaussian process), random, or grid
     (every combination, in order)."""
-    stopped_trials: Literal["extrapolate", "last", "pruned"] = "extrapolate"
-    """What the sampler gets for a trial that ASHA stopped: extrapolate (its best value plus the median gain of
-    completed trials from that epoch on), last (its best value), or pruned (no value)."""
+    stopped_trials: Literal["chain", "extrapolate", "last", "pruned"] = "extrapolate"
+    """What the sampler gets for a trial that ASHA stopped: chain (its best value plus the median gains of all trials
+    from rung to rung, revised with each trial; running trials count from their first rung on), extrapolate (its best
+    value plus the median gain of completed trials from that epoch on), last (its best value), or pruned (no value)."""
     start_from: Annotated[Path | None, "FILE"] = None
     """JSON file with configurations to try first: one object, a list of objects, or the best.json of another study."""
     learn_from: Annotated[tuple[str, ...], "STUDY ..."] = ()

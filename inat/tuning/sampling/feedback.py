@@ -21,7 +21,7 @@ from inat.tuning.ray_backend.error_texts import is_process_death
 from inat.tuning.rungs import Rungs
 from inat.tuning.sampling.gains import Gains
 
-StoppedPolicy = Literal["extrapolate", "last", "pruned"]
+StoppedPolicy = Literal["chain", "extrapolate", "last", "pruned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,9 @@ def feedback_for(trial: Trial, gains: Gains, policy: StoppedPolicy) -> SamplerFe
 
     - A trial that ended by itself counts with its best value, or with the worst one of the objective if that is not a
       finite number.
-    - A trial that ASHA stopped counts by ``policy``: "last" with its best value so far, "pruned" as Optuna's
-      PRUNED, "extrapolate" with its best value plus the median change of completed trials after that epoch.
+    - A trial that ASHA stopped counts by ``policy``: "last" with its best value so far, as with "chain", which revises
+      it (``chain.Chain``), "pruned" as Optuna's PRUNED, "extrapolate" with its best value plus the median change of
+      completed trials after that epoch.
     - A trial that ran out of memory or whose process died counts with the worst value, so that the sampler avoids its
       size.
     - Any other failure counts as FAIL, which samplers ignore: a bug says nothing about the hyperparameters.

@@ -29,6 +29,7 @@ from inat.study.checkpoint_retention import checkpoint_threshold
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.racing.waves import WAVES, Waves, next_params
+from inat.tuning.sampling.chain import Chain
 from inat.tuning.sampling.control import is_control
 from inat.tuning.sampling.feedback import SamplerFeedback, as_frozen_trial, feedback_for, user_attrs_of
 from inat.tuning.sampling.gains import Gains
@@ -66,9 +67,11 @@ class BudgetAwareOptunaSearch(Searcher):
         super().__init__(metric=objective.best_column, mode=objective.mode)
         self.study = study
         self.distributions = optuna_space(space)
+        self._chain = Chain(options.rungs, objective) if options.stopped == "chain" else None
+        self._history = BoundedHistory(chain=self._chain)
         # This sampler is replaced before each suggestion; it only serves the trials that are replayed.
         self.optuna_study = optuna.create_study(
-            storage=BoundedHistory(),
+            storage=self._history,
             direction=DIRECTIONS[objective.mode],
             sampler=RandomSampler(seed=0),
             pruner=NopPruner(),
@@ -229,6 +232,7 @@ class BudgetAwareOptunaSearch(Searcher):
             return
         self._report_epochs(trial)
         lesson = self.study.lesson_of(trial)
+        self._learn(lesson or trial, self._running[trial.trial_id].number)
         if lesson is None:
             return
         asked = self._running.pop(trial.trial_id)
@@ -238,6 +242,10 @@ class BudgetAwareOptunaSearch(Searcher):
         for name, value in user_attrs_of(lesson, self._options.rungs).items():
             asked.set_user_attr(name, value)
         self.optuna_study.tell(asked, feedback.value, feedback.state)
+
+    def _learn(self, trial: Trial, number: int) -> None:
+        if self._chain is not None:
+            self._chain.update(trial, number)
 
     def _report_epochs(self, trial: Trial) -> None:
         for row in trial.history:
@@ -272,14 +280,17 @@ class BudgetAwareOptunaSearch(Searcher):
             ) from error
 
     def _add_to_optuna(self, trial: Trial) -> None:
-        if self.study.lesson_of(trial) is not None:
+        lesson = self.study.lesson_of(trial)
+        if lesson is not None:
+            self._learn(lesson, self._history.next_number)
             self.optuna_study.add_trial(self.to_frozen_trial(trial))
             return
         if others := sorted(trial.params.keys() - self.distributions.keys()):
             raise KeyError(", ".join(others))  # the trial would run with them
         self.optuna_study.enqueue_trial(trial.params)
-        self._running[trial.trial_id] = self.optuna_study.ask(self.distributions)
+        asked = self._running[trial.trial_id] = self.optuna_study.ask(self.distributions)
         self._report_epochs(trial)
+        self._learn(trial, asked.number)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study directory is the searcher's state."""

@@ -37,7 +37,7 @@ def test_rungs_are_at_powers_of_the_factor_below_the_last_epoch():
 FINISHED = Gains([trial([0.2, 0.3, 0.5, 0.6]), trial([0.1, 0.5, 0.5, 0.7]), trial([0.3, 0.4, 0.4, 0.9])])
 
 
-@pytest.mark.parametrize(("policy", "value"), [("last", 0.3), ("extrapolate", 0.3 + 0.3)])
+@pytest.mark.parametrize(("policy", "value"), [("chain", 0.3), ("last", 0.3), ("extrapolate", 0.3 + 0.3)])
 def test_a_stopped_trial_counts_by_policy(policy, value):
     # After epoch 2 the completed trials gained 0.3, 0.2 and 0.5.
     assert feedback_for(trial([0.3, 0.2], STOPPED), FINISHED, policy) == complete(value)
@@ -54,7 +54,7 @@ def test_extrapolation_is_at_most_one_and_needs_completed_trials():
     assert feedback_for(trial([0.4], STOPPED), unhelpful, "extrapolate") == complete(0.4)
 
 
-@pytest.mark.parametrize("policy", ["extrapolate", "last", "pruned"])
+@pytest.mark.parametrize("policy", ["chain", "extrapolate", "last", "pruned"])
 def test_a_trial_that_ended_by_itself_counts_with_its_best_accuracy(policy):
     assert feedback_for(trial([0.3, 0.5, 0.4]), FINISHED, policy) == complete(0.5)
 

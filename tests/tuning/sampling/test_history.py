@@ -93,3 +93,55 @@ def test_the_best_trials_are_those_that_tpe_takes_as_good(direction):
     for count in range(len(trials) + 1):
         good, _ = _split_trials(study, study.trials, count)
         assert {trial.number for trial in good} == {trial.number for trial in ranked[:count]}
+
+
+class Later:
+    """A chain that gives some trials other values, and trials with odd numbers a higher rung."""
+
+    def __init__(self, values: dict[int, float], running: set[int] = frozenset()) -> None:
+        self.values, self.running = values, running
+
+    def value_of(self, number: int) -> float | None:
+        return self.values.get(number)
+
+    def rung_of(self, number: int) -> int | None:
+        return number % 2 if number in self.values else None
+
+
+def test_ended_trials_have_the_present_values_of_the_chain():
+    chain = Later({0: 0.25})
+    study = optuna.create_study(storage=BoundedHistory(chain=chain), direction="maximize")
+    for value in (0.1, 0.2):
+        study.tell(study.ask(SPACE), value)
+    for present in (0.25, 0.75):
+        chain.values[0] = present
+        assert [trial.value for trial in study.get_trials(deepcopy=False, states=ASKED)] == [present, 0.2]
+
+
+def test_a_running_trial_with_a_value_is_complete_for_those_who_ask_for_running_ones():
+    chain = Later({0: 0.4, 1: 0.5}, {0})
+    study = optuna.create_study(storage=BoundedHistory(chain=chain), direction="maximize")
+    for _ in range(2):
+        study.ask(SPACE)
+    states = [(trial.state.name, trial.values) for trial in study.get_trials(deepcopy=False, states=ASKED)]
+    assert states == [("COMPLETE", [0.4]), ("RUNNING", None)]
+    assert study.get_trials(deepcopy=False, states=LEARNED) == []
+    assert {trial.state.name for trial in study.trials} == {"RUNNING"}
+
+
+def test_beyond_the_limit_the_best_trials_are_those_by_the_present_values():
+    chain = Later({})
+    storage = BoundedHistory(GOOD + 5, chain)
+    study = optuna.create_study(storage=storage, direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    numbers = random.Random(0)
+    told = {}
+    for number in range(120):
+        told[number] = numbers.random()
+        if number % 3:
+            chain.values[number] = told[number]
+        study.tell(study.ask(SPACE), told[number])
+    chain.values = {number: value + number % 2 for number, value in chain.values.items()}  # one rung gains
+    present = told | chain.values
+    best = sorted(present, key=present.get, reverse=True)[:GOOD]
+    latest = [number for number in range(119, -1, -1) if number not in best][:5]
+    assert learned(study) == sorted([*best, *latest])

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+from optuna.trial import TrialState
 from ray import tune
 
 from inat.errors import StudyError
@@ -53,7 +54,7 @@ def test_suggestions_have_the_ids_of_the_study_and_are_in_the_journal(study):
 
 
 @pytest.mark.parametrize("cut", [3, 12, 25])
-@pytest.mark.parametrize("stopped", ["extrapolate", "last", "pruned"])
+@pytest.mark.parametrize("stopped", ["chain", "extrapolate", "last", "pruned"])
 def test_a_resumed_search_suggests_what_the_uninterrupted_search_would(tmp_path, cut, stopped):
     def two_at_a_time(search: BudgetAwareOptunaSearch, study: Study, live: list[dict], until: int) -> list[dict]:
         while len(study.trials) < until:
@@ -76,6 +77,36 @@ def test_a_resumed_search_suggests_what_the_uninterrupted_search_would(tmp_path,
     assert repeated["trial_id"] == part.unfinished()[0].trial_id
     two_at_a_time(search, part, [repeated], 30)
     assert [t.params for t in part.trials.values()] == [t.params for t in whole.trials.values()]
+
+
+def test_running_trials_beyond_a_rung_teach_the_sampler_also_after_a_resume(tmp_path):
+    def report(search: BudgetAwareOptunaSearch, study: Study, suggestion: dict, epoch: int) -> None:
+        study.add_epoch(suggestion["trial_id"], {"epoch": epoch, "best_val_acc": value_of(suggestion)})
+        search.on_trial_update(study.trials[suggestion["trial_id"]])
+
+    def begin(directory: str, **options) -> tuple[BudgetAwareOptunaSearch, Study]:
+        study = Study.create(tmp_path / directory, {"config": {}})
+        search = searcher(study, **options)
+        for number in range(16):
+            suggestion = ask(search)
+            report(search, study, suggestion, 1)
+            if number < 14:  # the last two go on
+                end(search, study, suggestion["trial_id"], "stopped")
+        return search, study
+
+    whole, _ = begin("whole", stopped="chain")
+    wanted = ask(whole)
+    _, study = begin("part", stopped="chain")
+    study.close()
+    study = Study.open(study.directory)
+    resumed = searcher(study, stopped="chain")
+    running = [ask(resumed) for _ in range(2)]
+    assert [each["trial_id"] for each in running] == ["t0014", "t0015"]
+    assert {name: ask(resumed)[name] for name in SPACE} == {name: wanted[name] for name in SPACE}
+    states = [t.state.name for t in resumed.optuna_study.get_trials(deepcopy=False, states=list(TrialState))]
+    assert states[14:16] == ["COMPLETE", "COMPLETE"]
+    without, _ = begin("last", stopped="last")
+    assert ask(without)["x"] != wanted["x"]  # until they end, others take them for bad ones
 
 
 def test_the_sampler_can_check_what_has_been_tried(study, monkeypatch):
@@ -152,7 +183,7 @@ def test_a_trial_without_a_finite_accuracy_is_not_left_running(study):
 
 
 def test_optuna_stores_raw_accuracy_epochs_rung_and_state(study):
-    search = searcher(study)
+    search = searcher(study, stopped="extrapolate")
     for state in ("completed", "stopped"):
         finish(search, study, ask(search), state)
     completed, stopped = search.optuna_study.get_trials()
