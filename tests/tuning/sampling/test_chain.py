@@ -6,8 +6,8 @@ import pytest
 from inat.config.objective import ACCURACY, OBJECTIVES
 from inat.constants import COMPLETED, FAILED, RUNNING, STOPPED
 from inat.study.trial import Trial
+from inat.tuning.rungs import Rungs
 from inat.tuning.sampling.chain import Chain
-from inat.tuning.sampling.feedback import Rungs
 
 RUNGS = Rungs(grace=1, factor=3, max_epochs=9)  # rungs at 1 and 3
 
