@@ -53,6 +53,16 @@ def aims(found: Numbers) -> Iterator[str]:
         yield f"{state:8}plan: {found['plan_minutes']:.3g} minutes for 480 trials, aim at most {PLAN_MINUTES}"
 
 
+def verdict(checks: int, failed: int, skipped: int) -> str:
+    """What the checks say together, in a sentence.
+
+    >>> verdict(20, 0, 18)
+    'no check of 20 failed; 18 were skipped, see above for the reason'
+    """
+    first = f"{failed or 'no'} check{'s' if failed > 1 else ''} of {checks} failed"
+    return f"{first}; {skipped} were skipped, see above for the reason" if skipped else first
+
+
 def main() -> None:
     """Make images, run the parts, print a line per check and aim, then the result line."""
     options = tyro.cli(Options)
@@ -78,6 +88,7 @@ def main() -> None:
         print(*aims(found), sep="\n")
     failed = sum(check.state == "FAILED" for check in checks)
     counts = {"checks": len(checks), "failed": failed, "skipped": sum(check.state == "skipped" for check in checks)}
+    print(verdict(**counts))
     print("result:", *(f"{name}={value:.4g}" for name, value in {**counts, **found}.items()))
     sys.exit(1 if failed else 0)
 

@@ -34,8 +34,11 @@ def plot_wandb_panel(table: pd.DataFrame, axes: Sequence[Axes] | None = None) ->
         axes = new_figure(height=1.0 + ROW_HEIGHT * len(rows)).subplots(1, 2, sharey=True)
     left, right = axes
     names = rows["column"].map(shortened)
-    left.barh(names, rows["importance"], color=BLUE, height=0.65)
+    left.barh(names, rows["importance"].fillna(0.0), color=BLUE, height=0.65)
     left.set(title="importance (random forest)")
+    if not rows["importance"].notna().any():
+        left.set(xlim=(0, 1))
+        left.text(0.5, 0.5, "too few trials", transform=left.transAxes, ha="center", va="center", color=MUTED)
     colours = [GREEN if value >= 0 else RED for value in rows["pearson"]]
     right.barh(names, rows["pearson"].fillna(0.0), color=colours, height=0.65)
     _whiskers(right, np.arange(len(rows)), rows["pearson"], rows["pearson_low"], rows["pearson_high"])

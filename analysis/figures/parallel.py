@@ -33,6 +33,7 @@ from analysis.study import StudyData
 Array = npt.NDArray[np.float64]
 
 MAX_LINES = 2000  # the best trials; more lines hide one another and make a page heavy
+RASTER_LINES = 1000  # lines from which an image is smaller than paths
 LEVELS, LINEAR, LOGARITHMIC = "levels", "linear", "logarithmic"
 TICKS = 5  # on a numeric axis
 TICK_STEPS = 20  # unlabelled ticks per labelled one on a logarithmic axis: Plotly snaps a selection to ticks
@@ -100,7 +101,8 @@ def plot_parallel(lines: pd.DataFrame, ticks: pd.DataFrame, ax: Axes | None = No
     across = np.broadcast_to(np.arange(lines.shape[1], dtype=float), lines.shape)
     points = list(np.stack([across, heights], axis=2))
     colours = colour_map(_scale(accuracy))
-    bundle = LineCollection(points, linewidths=0.9, alpha=0.65, cmap=colours, norm=norm, rasterized=True)
+    raster = len(points) >= RASTER_LINES
+    bundle = LineCollection(points, linewidths=0.9, alpha=0.65, cmap=colours, norm=norm, rasterized=raster)
     bundle.set_array(accuracy.to_numpy(dtype=float))
     ax.add_collection(bundle)
     ax.set(xlim=(-0.05, max(lines.shape[1] - 0.4, 1)), ylim=(-0.08, 1.08))

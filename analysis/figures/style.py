@@ -121,12 +121,13 @@ def show_message(ax: Axes, text: str) -> Axes:
 
 
 def png_bytes(figure: Figure, title: str = "") -> bytes:
-    """The figure as a PNG file with a white background; ``title`` stands above it, as in a page."""
+    """The figure as a PNG file with a white background; ``title`` stands above it, only in this file."""
     buffer = io.BytesIO()
     with figure_settings():
-        if title:
-            figure.suptitle(printable(title), x=0.005, ha="left", fontsize=12, fontweight="bold")
+        above = figure.suptitle(printable(title), x=0.005, ha="left", fontsize=12, fontweight="bold", in_layout=True)
+        above.set_in_layout(bool(title))
         figure.savefig(buffer, format="png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None})
+        above.set(text="", in_layout=False)  # a page writes the title itself
     return buffer.getvalue()
 
 

@@ -12,7 +12,7 @@ from analysis.escaping import printable
 from analysis.failures import Failure, attempt
 from analysis.figures.parallel import parallel_lines
 from analysis.report.budget_results import compare_at_budget
-from analysis.report.document import Headline, Item, Report, Section, Table
+from analysis.report.document import Headline, Item, Report, Section, Table, merge_missing
 from analysis.report.headline import headline
 from analysis.report.key_findings import key_findings
 from analysis.report.sections.backbones import backbones_section
@@ -62,7 +62,7 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
         early_stopping_section(study, stopping), *backbones_section(path, study), *data_section(path, study.info),
         study_record_section(study),
     ]  # fmt: skip
-    sections = [_in_unit(section, study.unit) for section in sections]
+    sections = [_in_unit(section, study.unit) for section in merge_missing(sections)]
     best = read_best_json(path)
     found = attempt("the key findings", lambda: key_findings(study, results, takeaways, stopping, best), failures)
     findings = found or []

@@ -1,6 +1,6 @@
 """The parts of a report, before they are written as a page, figures, tables and a summary."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,12 +74,16 @@ Item = ReportFigure | Table | Gallery | str  # a str is a paragraph
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the page under a heading; ``name`` is its anchor. ``failure``: why its content is missing."""
+    """A part of the page under a heading; ``name`` is its anchor.
+
+    ``failure``: the error of the program that its content is missing for; ``missing``: why the study has no content.
+    """
 
     name: str
     title: str
     items: list[Item] = field(default_factory=list)
     failure: Failure | None = None
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +151,31 @@ def section(name: str, title: str, make_items: Callable[[], list[Item]]) -> Sect
     try:
         return Section(name, title, make_items())
     except ValueError as error:
-        return Section(name, title, [f"Not available for this study: {error}."])
+        return Section(name, title, [f"Not available for this study: {error}."], missing=str(error))
     except Exception as error:
         return failed_section(name, title, error)
+
+
+def merge_missing(sections: Sequence[Section]) -> list[Section]:
+    """The sections, of which those without content for the same reason are one, in the place of the first of them.
+
+    >>> [a, b] = (Section(name, name.upper(), ["-"], missing="it is Tuesday") for name in "ab")
+    >>> merge_missing([a, Section("c", "C"), b])[0].items
+    ['Not available for this study: it is Tuesday. This concerns A and B.']
+    """
+    alike: dict[str, list[Section]] = {}
+    for one in sections:
+        alike.setdefault(one.missing or f"section {one.name}", []).append(one)
+    return [_as_one(reason, group) for reason, group in alike.items()]
+
+
+def _as_one(reason: str, group: list[Section]) -> Section:
+    if len(group) == 1:
+        return group[0]
+    titles = [one.title for one in group]
+    concerned = f"{', '.join(titles[:-1])} and {titles[-1]}"
+    text = f"Not available for this study: {reason}. This concerns {concerned}."
+    return Section(group[0].name, "Not available", [text], missing=reason)
 
 
 def failed_section(name: str, title: str, error: Exception) -> Section:

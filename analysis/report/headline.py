@@ -118,6 +118,8 @@ def constant_fact(study: StudyData, best: pd.Series) -> list[Fact]:
     margin = study.sign * (float(best[BEST_VAL_ACC]) - constant_result(study))
     worse, trials = counts
     who = f"{worse} of {counted(trials, 'trial')} no better" if worse else "every trial is better"
+    if trials == 1:
+        who = "no better" if worse else "better"
     note = f"{who} than always answering the largest class"
     return [Fact("against a constant answer", f"{margin:+.4f}", note)]
 
@@ -161,7 +163,8 @@ def size_fact(study: StudyData, best: pd.Series) -> list[Fact]:
     if pd.isna(best.get(TRAINABLE)):
         return []
     low, high = study.trials[TRAINABLE].min(), study.trials[TRAINABLE].max()
-    note = f"in the best trial; {_count(low)} to {_count(high)} over all trials"
+    over_all = f"; {_count(low)} to {_count(high)} over all trials" if low < high else ""
+    note = f"in the best trial{over_all}"
     return [Fact("trained parameters", _count(best[TRAINABLE]), note)]
 
 

@@ -16,6 +16,7 @@ from analysis.objective import ACCURACY, objective_named
 from analysis.report.budget_results import BudgetResults
 from analysis.report.headline import best_trial, metric_label
 from analysis.report.sections.claims import claims_finding, decided_claims
+from analysis.report.validation_gap import validation_gap
 from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE, TEST, TIME_PLAN, TRIAL_ID, VAL
 from analysis.side_by_side.evaluations import tested
 from analysis.stats.importance import describe_r2
@@ -42,8 +43,8 @@ def key_findings(
     claims = takeaway_findings(takeaways, study.unit) if isinstance(takeaways, pd.DataFrame) else []
     return [
         *unfinished_search(study), *no_better_than_constant(study, best_json),
-        *trials_against_constant(study, best_json), *close_to_best(study), *important, *claims, *stopping,
-        *failed_trials(study),
+        *trials_against_constant(study, best_json), *validation_gap(study, best_json), *close_to_best(study),
+        *important, *claims, *stopping, *failed_trials(study),
     ]  # fmt: skip
 
 

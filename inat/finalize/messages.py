@@ -54,7 +54,8 @@ def describe_choice(metrics: dict[str, Any]) -> str:
     words = "\n        ".join(winner["in_words"])
     objective = metrics["objective"]
     lower = "lower" if objective["mode"] == "max" else "higher"
-    which = "the median" if winner["n"] % 2 else f"the {lower} of the middle two"
+    middle = f"the {lower} of the middle two"
+    which = "the median" if winner["n"] % 2 else f"the {lower}" if winner["n"] == 2 else middle
     return (
         f"\nwinner  {winner['trial_id']} {winner['name']}\n        {words}\n"
         f"model   seed {model['seed']}, {which} of {_count(winner['n'], 'run')}: "

@@ -41,7 +41,7 @@ from inat.tuning import search
 from inat.tuning.announced_cost import describe_cost
 from inat.tuning.best import Model, best_model, evaluate_best_on_test, last_training, write_best
 from inat.tuning.budget.asked import begin_if_asked
-from inat.tuning.budget.clock import Clock, last_has_begun, last_is_left
+from inat.tuning.budget.clock import Clock, is_over, last_has_begun, last_is_left
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.describe_scores import describe_test
 from inat.tuning.earlier.lessons import describe_learning
@@ -98,6 +98,8 @@ def search_and_report(config: SearchConfig, *, planned_from: float | None = None
         if clock is not None:
             best = end_within(clock, config, study, outcome.limit, console)
         elif outcome.limit:
+            if not study.trials:
+                raise SearchError(f"{outcome.limit} before the first trial could start; give a longer --time-budget")
             console.print(describe_limit(outcome.limit, config, study))
             if best is None:
                 return
@@ -191,7 +193,7 @@ def describe_nothing_left(config: SearchConfig, study: Study) -> str:
     whole = "the only trial has" if ended == 1 else f"all {ended} trials have"
     if 0 < len(study.info.get(GRID, ())) <= ended:
         more = "the whole grid has been tried; start a new study for another grid"
-    elif last_has_begun(study):
+    elif is_over(study):
         more = "its time budget is spent; for a longer search, start a new study"
     else:
         more = f"for more, raise --num-samples: {resume_command(study)} --num-samples {2 * ended}"

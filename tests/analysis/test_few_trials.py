@@ -83,11 +83,22 @@ def test_a_study_of_one_trial(tmp_path, monkeypatch, capsys, words):
 
 @pytest.mark.slow
 def test_the_report_of_one_trial(tmp_path):
-    text = summary(build(study_of([{"a": 1}], [[0.5]]), tmp_path))
+    report = build(study_of([{"a": 1}], [[0.5]]), tmp_path)
+    text = summary(report)
+    assert not {"parallel", "panel", "importance"} & {figure.name for figure in report.figures}
     assert "1 trials" not in text
     assert "1 epochs" not in text
     assert "The only result is 0.5" in text
-    assert "Not available for this study: only one trial can be compared." in text
+    assert "Not available for this study: only one trial can be compared. This concerns W&B panel, " in text
+    assert text.count("only one trial can be compared") == 1
+
+
+@pytest.mark.slow
+def test_the_report_of_two_trials_has_no_figure_of_what_is_unknown(tmp_path):
+    report = build(study_of([{"a": 1}, {"a": 2}], [[0.5], [0.6]]), tmp_path)
+    assert report.failures == []
+    assert not {"panel", "importance", "effects"} & {figure.name for figure in report.figures}
+    assert "Importance and correlation are unknown (" in summary(report)
 
 
 def test_the_importance_of_too_few_trials_is_one_sentence(tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ from rich.console import Console
 from analysis.study import load_study
 from inat.cli import guard
 from inat.config.search import SearchConfig
-from inat.errors import StudyError
+from inat.errors import SearchError, StudyError
 from inat.study.study import Study
 from inat.training.evaluation import evaluate
 from inat.tuning import command
@@ -182,6 +182,17 @@ def test_a_forced_end_before_the_first_trial_leaves_no_study(tmp_path, capsys):
     command._leave(SearchConfig(data="digits"), study, Console(), "interrupted")
     assert not study.directory.exists()
     assert capsys.readouterr().out == "interrupted before the first trial; nothing is left behind\n"
+
+
+def test_a_time_that_is_over_before_the_first_trial_is_an_error_and_leaves_no_study(tmp_path, monkeypatch):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    limit = "the time budget of 1 s is used up"
+    monkeypatch.setattr(command.search, "open_study", lambda config: (study, {}))
+    monkeypatch.setattr(command.search, "run", lambda *_, **__: Outcome(study, False, limit, 1.0, None))
+    monkeypatch.setattr(command, "describe_task", lambda *_: "the task")
+    with pytest.raises(SearchError, match=f"^{limit} before the first trial could start; give a longer --time-budget$"):
+        command.search_and_report(SearchConfig(data="digits"))
+    assert not study.directory.exists()
 
 
 @pytest.mark.usefixtures("hangup_by_default")

@@ -62,6 +62,8 @@ def progress_finding(study: StudyData, progress: Progress) -> str:
         return f"The search reached {best:.4g} {reached} (trial {when[TRIAL_ID]})."
     own, trial = float(recipe[BEST_VAL_ACC]), recipe[TRIAL_ID]
     trained = "" if recipe[STATE] == COMPLETED else f", {recipe[STATE]} after {counted(recipe[EPOCHS], study.unit)}"
+    if len(study.trials) == 1:
+        return f"The only trial trained the recipe ({own:.4g}{trained}; {_length(progress)})."
     passed = progress.steps[(study.sign * progress.steps[BEST_VAL_ACC]).gt(study.sign * own)]
     if not len(passed):
         return (

@@ -28,8 +28,11 @@ def _importance(results: BudgetResults) -> list[Item]:
     names = ", ".join(results.top) or "none"
     alt = f"Importance with 95 % intervals by four methods. Most important by permutation: {names}."
     caption = "Dots: importance; lines: 95 % intervals. The hyperparameters are ordered by permutation importance."
+    finding = f"{results.ranking} Compared at an equal budget: {results.sample.budget_text}."
+    if not results.importance["importance"].notna().any():
+        return [finding]
     return [
-        f"{results.ranking} Compared at an equal budget: {results.sample.budget_text}.",
+        finding,
         "Impurity, fANOVA and PED-ANOVA are shares that sum to 1, so noise gets a share too. Permutation is the R² "
         "lost when a hyperparameter is shuffled; for noise it is near 0. PED-ANOVA measures what sets the best trials "
         "apart.",

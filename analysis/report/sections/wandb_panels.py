@@ -39,13 +39,14 @@ def _all_trials(study: StudyData) -> list[Item]:
     shown = f"the best {len(lines):,} of {ranked:,} trials" if len(lines) < ranked else counted(len(lines), "trial")
     best = best_trials(study, BEST_ROWS).drop(columns=NAME)  # the name repeats the hyperparameters
     best = best.rename(columns={BEST_VAL_ACC: result.name})
+    if len(lines) == 1:
+        return [f"The only result is {result.iloc[0]:.4g} ({result.name}).", Table("best", "The only trial", best)]
     figure, interactive = parallel.plot_parallel(lines, ticks), parallel.interactive_parallel(lines, ticks)
-    found = f"The results lie {span}" if len(lines) > 1 else f"The only result is {result.iloc[0]:.4g}"
     return [
-        f"{found} ({result.name}, {shown}). Each line is one trial, coloured by its best result. "
+        f"The results lie {span} ({result.name}, {shown}). Each line is one trial, coloured by its best result. "
         f"Stopped trials trained for fewer {study.unit}s: select a range of {study.unit}s to compare like with like.",
         ReportFigure("parallel", "All trials, hyperparameters to result", alt, figure, _how_placed(ticks), interactive),
-        Table("best", "The only trial" if len(best) == 1 else f"The {len(best)} best trials", best),
+        Table("best", f"The {len(best)} best trials", best),
     ]
 
 
@@ -67,12 +68,15 @@ def _panel(results: BudgetResults) -> list[Item]:
     first = table.iloc[0]["column"] if len(table) else "none"
     alt = f"Bars of importance and of Pearson's correlation for {len(table)} columns; the most important is {first}."
     caption = "Lines on the bars of the correlation are bootstrap 95 % intervals."
+    columns = Table("columns", "Importance, Pearson's and Spearman's correlation of each column", table, folded=True)
+    if not table["pearson_low"].notna().any():  # two or three trials, whose correlations are chance
+        return [f"Importance and correlation are unknown ({results.sample.budget_text}).", columns]
     return [
         f"{_panel_finding(table)}The figure corresponds to W&B's panel: impurity importance of a random forest and "
         "Pearson's correlation, with one column per value of a category. Unlike W&B's panel it compares the trials at "
         f"an equal budget ({results.sample.budget_text}) and has intervals. Neither measure shows causes.",
         ReportFigure("panel", "Importance and correlation, as in W&B", alt, plot_wandb_panel(table)[0], caption),
-        Table("columns", "Importance, Pearson's and Spearman's correlation of each column", table, folded=True),
+        columns,
     ]
 
 

@@ -68,9 +68,20 @@ def last_has_begun(study: Study) -> bool:
     return TIME_PLAN in study.info and (study.directory / LAST_DIR / STUDY_JSON).exists()
 
 
+def is_over(study: Study) -> bool:
+    """Whether nothing can be added to a study with a time plan: its last training, or its only one, has begun or ended.
+
+    Without a search, the only trial is the last training; it is over once it has a result.
+    """
+    if TIME_PLAN not in study.info:
+        return False
+    plan = TimePlan.from_json(study.info[TIME_PLAN], study.directory)
+    return last_has_begun(study) if plan.searches else has_result(study)
+
+
 def check_not_over(study: Study, config: SearchConfig) -> None:
     """StudyError if ``config`` asks for more of a search that is over: more time or trials, or failed trials again."""
-    if not last_has_begun(study):
+    if not is_over(study):
         return
     before = study.info.get("config", {})
     asked = [
@@ -79,8 +90,10 @@ def check_not_over(study: Study, config: SearchConfig) -> None:
         (f"--num-samples {config.num_samples}", _exceeds(config.num_samples, before.get("num_samples"))),
     ]
     if option := next((option for option, more in asked if more), ""):
+        over = "search" if last_has_begun(study) else "training"
+        why = "its last training has begun" if last_has_begun(study) else "its only training has ended"
         raise StudyError(
-            f"the search of {study.directory} is over, as its last training has begun, so {option} cannot continue it; "
+            f"the {over} of {study.directory} is over, as {why}, so {option} cannot continue it; "
             f"start a new study, with --start-from {study.directory / BEST_JSON} to try its best configuration first"
         )
 

@@ -26,6 +26,11 @@ def check_gpus_here(config: SearchConfig) -> None:
     if config.address is not None or config.gpus_per_trial == 0:  # the nodes of a cluster are asked one by one
         return
     if not (ray_gpus() or may_have_gpu()):
+        if config.gpus_per_trial:
+            raise ConfigError(
+                f"--gpus-per-trial {config.gpus_per_trial:g}: this machine has no GPU; leave the option out, or name a "
+                "cluster that has GPUs with --address"
+            )
         return
     here = survey_here()
     if here.problem:

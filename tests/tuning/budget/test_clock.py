@@ -8,7 +8,15 @@ from inat.errors import StudyError
 from inat.study.study import Study
 from inat.tuning.budget import clock as clock_module
 from inat.tuning.budget import rules
-from inat.tuning.budget.clock import Clock, StopAtDeadline, check_not_over, epoch_seconds, last_has_begun, last_is_left
+from inat.tuning.budget.clock import (
+    Clock,
+    StopAtDeadline,
+    check_not_over,
+    epoch_seconds,
+    is_over,
+    last_has_begun,
+    last_is_left,
+)
 from inat.tuning.budget.plan import make_plan
 from tests.helpers import run_epochs
 from tests.tuning.budget.test_plan import facts, size_cost
@@ -110,6 +118,20 @@ def test_a_search_whose_last_training_has_begun_is_not_extended(tmp_path, change
     check_not_over(study, resumed)
     with pytest.raises(StudyError, match=rf"has begun, so {option} cannot continue it; start a new study"):
         check_not_over(study, replace(resumed, **changes))
+    study.close()
+
+
+@pytest.mark.parametrize("changes", [{"time_budget": "300s"}, {"num_samples": 2}])
+def test_a_training_without_a_search_is_not_extended_once_it_has_a_result(tmp_path, changes):
+    plan = make_plan(facts(seconds=200.0), [size_cost(epoch=16.0, alone=10.0)])
+    config = SearchConfig(time_budget="200s", num_samples=1)
+    study = Study.create(tmp_path / "alone", {TIME_PLAN: plan.to_json(), "config": config.to_json()})
+    extended = replace(config, resume=study.directory, **changes)
+    check_not_over(study, extended)
+    train(study, seconds=30.0)
+    assert is_over(study)
+    with pytest.raises(StudyError, match=r"the training of .* is over, as its only training has ended, so --"):
+        check_not_over(study, extended)
     study.close()
 
 

@@ -62,6 +62,13 @@ def test_a_machine_without_a_gpu_is_not_asked(machine, monkeypatch):
     assert missed_gpus() == 0
 
 
+def test_a_share_of_a_gpu_needs_a_gpu(machine):
+    machine(0, False, Survey())
+    with pytest.raises(ConfigError, match=r"--gpus-per-trial 0.5: this machine has no GPU; leave the option out"):
+        check_gpus_here(SearchConfig(data="digits", gpus_per_trial=0.5))
+    check_gpus_here(SearchConfig(data="digits", gpus_per_trial=0.5, address="auto"))  # a node may have one
+
+
 def test_the_command_says_so_in_one_sentence_and_starts_nothing(machine, monkeypatch, capsys, tmp_path):
     machine(1, True, Survey(problem=OLD))
     for plan in ([], ["--plan"]):
