@@ -15,6 +15,7 @@ import tempfile
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -90,7 +91,7 @@ def measure(command: BenchmarkCommand) -> dict[str, float]:
             replay.second()
         search = SearchSource(study, command.trials, Rungs(3, 3, MAX_EPOCHS))
         search.add_epoch(study.ended()[0])
-        sources = {"search": search, "watch": WatchSource(study.directory)}
+        sources: dict[str, SearchSource | WatchSource] = {"search": search, "watch": WatchSource(study.directory)}
         costs = {name: _measured(command, replay, source, clock) for name, source in sources.items()}
     return {f"{name}_{unit}": value for name, cost in costs.items() for unit, value in cost.items()}
 
@@ -133,7 +134,7 @@ def _measured(
         clock.now += 1
         before = time.process_time()
         snapshot = source()
-        screen.paint(lambda width, height, page=snapshot: render(page, ViewState(), width, height))
+        screen.paint(partial(render, snapshot, ViewState()))
         cost += time.process_time() - before
         sent += terminal.take()
     seconds = command.seconds

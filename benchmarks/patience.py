@@ -7,8 +7,8 @@ Replays recorded learning curves of 27 epochs (benchmarks/search_spaces.py), so 
 configurations in random order, one at a time; ASHA compares them after 3 and 9 epochs and keeps a third, and a trial
 ends after so many epochs without a better value. "gain" is what the best value of the search has, in points, above that
 of the same search with --reference, at the same epochs of all trials together: the mean over the seeds, with the 95 %
-interval of Student's t. "ended" is the share of configurations that patience ends before the last epoch, "lost" how many
-points of their best value they lose by it on average.
+interval of Student's t. "ended" is the share of configurations that patience ends before the last epoch, "lost" how
+many points of their best value they lose by it on average.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import tyro
 from intervals import Mean
 from measure import hardware
-from search_spaces import Array, load_curves
+from search_spaces import Array, Name, load_curves
 
 RUNGS, FACTOR = (3, 9), 3
 
@@ -28,7 +28,7 @@ RUNGS, FACTOR = (3, 9), 3
 class Options:
     """Replay searches with several values of patience."""
 
-    spaces: tuple[str, ...] = ("digits", "boosting", "mlp")
+    spaces: tuple[Name, ...] = ("digits", "boosting", "mlp")
     patience: tuple[int, ...] = (3, 5, 8, 12, 27)
     reference: int = 5
     """Patience that the others are compared with."""
@@ -44,11 +44,11 @@ def last_epochs(curves: Array, patience: int) -> npt.NDArray[np.int64]:
     >>> last_epochs(np.array([[0.1, 0.2, 0.2, 0.2, 0.3]]), patience=2).tolist()
     [4]
     """
-    count, epochs = curves.shape
+    epochs = curves.shape[1]
     better = np.diff(curves, axis=1, prepend=-np.inf) > 0
     latest = np.maximum.accumulate(np.where(better, np.arange(1, epochs + 1), 0), axis=1)
     out = np.arange(1, epochs + 1) - latest >= patience
-    return np.where(out.any(axis=1), out.argmax(axis=1) + 1, epochs).reshape(count)
+    return np.asarray(np.where(out.any(axis=1), out.argmax(axis=1) + 1, epochs))
 
 
 def best_values(curves: Array, order: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], budget: int) -> Array:
@@ -81,7 +81,7 @@ def searches(curves: Array, patience: int, options: Options) -> Array:
     return np.stack([best_values(curves, order, ends, most)[places] for order in orders])
 
 
-def compare(space: str, options: Options) -> list[str]:
+def compare(space: Name, options: Options) -> list[str]:
     """Print the table of a space; return the fields of the result line."""
     curves = np.stack(list(load_curves(space).values()))
     print(f"\n{space}: {len(curves)} configurations, {curves.shape[1]} epochs")

@@ -32,7 +32,7 @@ from searches import OPTUNA, Method, Search, search_of
 
 from inat.config.search import SearchConfig
 
-DEFAULT = f"{SearchConfig.stopped_trials} 3/3"
+DEFAULT = f"{SearchConfig.__dataclass_fields__['stopped_trials'].default} 3/3"
 PEERS = ("random", "random 3/3", "stock", "stock 1/4", "stock 3/3", "hyperband")
 
 

@@ -94,7 +94,7 @@ def wins(replays: Sequence[Replay], reference: str) -> str:
 
     cells: dict[Cell, tuple[float, float]] = {}
     for space in dict.fromkeys(each.space for each in replays):
-        points = points_of(load(space).budgets)  # type: ignore[arg-type]
+        points = points_of(load(space).budgets)
         cells |= compare([each for each in replays if each.space == space], reference, points)
     lines = [f"\n{reference} against each method: cells (space x workers x budget) in which it has significantly less "
              "regret (Holm over the cells of the pair, 5 %), more, and neither; without correction"]  # fmt: skip

@@ -129,7 +129,7 @@ class HyperbandSearch:
         if epoch == self._epochs:
             self._study.tell(trial, best, self._complete)
             return True
-        pruned = trial.should_prune()
+        pruned = bool(trial.should_prune())
         if pruned:
             self._study.tell(trial, state=self._pruned)
         return pruned

@@ -98,12 +98,13 @@ def curve(kind: str, epochs: int) -> npt.NDArray[np.float64]:
     """True accuracies after each epoch."""
     place = np.arange(1, epochs + 1)
     rising = 0.75 - 0.35 * np.exp(-place / (epochs / 6))
-    return {
+    curves: dict[str, npt.NDArray[np.float64]] = {
         "flat": np.full(epochs, 0.75),
         "rising": rising,
         "overfitting": rising - 0.04 * np.maximum(0, place - epochs / 2) / epochs,
         "wavering": rising + 0.02 * np.sin(place * 2.4),
-    }[kind]
+    }
+    return curves[kind]
 
 
 def out_of_bag(right: Right, random: np.random.Generator) -> float:

@@ -51,7 +51,7 @@ class ValidationAnswers(pl.Callback):
         predicted = pl_module.val_answers.numpy()
         training = self._begin_or_go_on(recorder.row, recorder.epoch, val)
         training["epochs"].append(recorder.epoch)
-        training["right"].append(b64encode(np.packbits(predicted == val.labels[val.rows])).decode())
+        training["right"].append(b64encode(np.packbits(predicted == val.labels[val.rows]).tobytes()).decode())
         if recorder.best_epoch == recorder.epoch:
             training |= {"best_epoch": recorder.epoch, "predicted": predicted.tolist()}
 

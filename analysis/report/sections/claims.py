@@ -56,9 +56,9 @@ def claims_finding(table: pd.DataFrame, unit: str = "epoch") -> str:
 def _budgets(table: pd.DataFrame, unit: str) -> str:
     """The budgets of the verdicts; claims about the stability of the loss need a longer one than others."""
     budgets = sorted(int(epochs) for epochs in table["epochs"].dropna().unique())
-    *others, last = budgets or [None]
-    if last is None:
+    if not budgets:
         return ""
+    *others, last = budgets
     return f" at {' or '.join([*map(str, others), counted(last, unit)])}"
 
 

@@ -10,7 +10,7 @@ import time
 import tty
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import IO, Any
 
 from rich.console import Console, RenderableType
 
@@ -30,7 +30,7 @@ class Screen:
     ``leave`` gives the terminal back as it was, whatever thread calls it and however often.
     """
 
-    def __init__(self, out: TextIO, keys: int | None) -> None:
+    def __init__(self, out: IO[str], keys: int | None) -> None:
         self._out, self._keys = out, keys
         self._lines: list[str] = []
         self._size = (0, 0)
@@ -142,7 +142,7 @@ def changes(before: list[str], lines: list[str]) -> str:
     return "".join(moved) + rest
 
 
-def can_show_page(console: PlainConsole) -> bool:
+def can_show_page(console: Console) -> bool:
     """Whether stdout is a terminal that can move the cursor and that this process may use now."""
     if not console.is_terminal or console.is_dumb_terminal:
         return False

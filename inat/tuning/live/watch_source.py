@@ -153,9 +153,10 @@ def rungs_of(config: dict[str, Any]) -> Rungs | None:
     """The rungs that a configuration describes; None if it has no such numbers."""
     names = ("grace_period", "reduction_factor", "max_epochs")
     values = [config.get(name) for name in names] + [config.get(name, 1) for name in ("folds", "repeats")]
-    if not all(isinstance(value, int) and value > 0 for value in values) or config["reduction_factor"] < 2:
+    known = [value for value in values if isinstance(value, int) and value > 0]
+    if len(known) < len(values) or known[1] < 2:
         return None
-    grace, factor, most, folds, repeats = values
+    grace, factor, most, folds, repeats = known
     return Rungs(grace, factor, most, folds * repeats)
 
 

@@ -98,7 +98,7 @@ class Prior:
 
 def _value_of(trial: FrozenTrial) -> float:
     assert trial.value is not None
-    return trial.value
+    return float(trial.value)
 
 
 def _rank_correlation(first: NDArray[np.float64], second: Sequence[float]) -> float:
