@@ -42,8 +42,14 @@ class Options:
     """Replay searches that learn from an earlier study."""
 
     seeds: int = 30
+    first_seed: int = 0
     workers: int = 4
     processes: int = os.cpu_count() or 1
+
+    @property
+    def every_seed(self) -> range:
+        """The seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
 
 def load_curves() -> dict[tuple[str, ...], NDArray[np.float64]]:
@@ -175,7 +181,7 @@ def main() -> None:
     options = tyro.cli(Options)
     curves = load_curves()
     best = max(curve[-1] for curve in curves.values())
-    tasks = [(earlier, options.workers, seed) for earlier in EARLIER for seed in range(options.seeds)]
+    tasks = [(earlier, options.workers, seed) for earlier in EARLIER for seed in options.every_seed]
     with ProcessPoolExecutor(options.processes) as pool:
         found = np.stack(list(pool.map(run, tasks)))
     table = dict(zip(EARLIER, found.reshape(len(EARLIER), options.seeds, BUDGETS[-1]), strict=True))

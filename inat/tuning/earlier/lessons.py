@@ -5,7 +5,6 @@ study.json holds all that the search needs, so a resumed search goes on alike ev
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 from ray.tune.search.sample import Domain
@@ -21,7 +20,6 @@ from inat.tuning.space.domains import to_domain_value
 
 LEARNED_FROM = "learned_from"  # in study.json
 STUDIES, TRIALS = "studies", "trials"
-FIRST = 3  # configurations of earlier studies that are tried first
 MOST = 200  # trials of each study that are kept, so that study.json stays small; the best quarter is among them
 SHOWN = 3  # values of a hyperparameter that are named as left out
 Lesson = tuple[float, dict[str, Any]]  # rank, and the hyperparameters that the present space has
@@ -98,9 +96,9 @@ def _kept(lessons: Sequence[Lesson]) -> Iterable[Lesson]:
 
 
 def _first(studies: Sequence[Sequence[Lesson]]) -> list[dict[str, Any]]:
-    """The configurations to try first: the best of each study in turn, FIRST in all, or one of each of more studies."""
-    turns = [params for turn in zip_longest(*(each[:FIRST] for each in studies)) for _, params in filter(None, turn)]
-    return [params for params in turns if params][: max(FIRST, len(studies))]
+    """The configurations to try first: the best of each study that has a value of this space."""
+    best = (next((params for _, params in lessons if params), {}) for lessons in studies)
+    return [params for params in best if params]
 
 
 def describe_learning(info: Mapping[str, Any], searcher: str) -> list[str]:
@@ -113,7 +111,7 @@ def describe_learning(info: Mapping[str, Any], searcher: str) -> list[str]:
         words += [f"left out: {left}" for left in [_left_out(each)] if left]
         lines.append(f"learn   from {each['path']}: {'; '.join(words)}")
     if lines and searcher != "tpe":
-        lines.append(f"learn   --searcher {searcher} takes the best configurations only; tpe has a prior, too")
+        lines.append(f"learn   --searcher {searcher} takes the best configuration only; tpe has a prior, too")
     return lines
 
 

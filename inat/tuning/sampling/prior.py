@@ -25,16 +25,16 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import rankdata
 
 from inat.errors import StudyError
-from inat.tuning.sampling.samplers import CANDIDATES, STARTUP_TRIALS, TPE_OPTIONS, FixedSpaceTPE, WasTried
+from inat.tuning.sampling.samplers import CANDIDATES, TPE_OPTIONS, FixedSpaceTPE, WasTried
 
 RANK: Final = "rank"  # of an earlier trial in its study: above 0 and below 1, the best one's next to 1
 PARAMS: Final = "params"  # those of its hyperparameters that have a value of the present space
 LEARNED = (TrialState.COMPLETE, TrialState.PRUNED)
 LEAST = 8  # earlier trials; fewer have no density worth its name
-# benchmarks/learn_from.py shows what these three do.
+# With 3 configurations tried first, a TRUST of 3, and random trials at the start drawn from the prior, a search that is
+# misled was significantly worse than one from scratch after 5 and 10 trainings (benchmarks/learn_from.py).
 HALF = 20  # own trials after which the weight has halved
-TRUST = 3  # own trials that would agree with the prior, counted before any has ended
-START = 0.5  # of the random trials at the start that are drawn from the prior, at full weight
+TRUST = 1  # own trials that would agree with the prior, counted before any has ended
 SHARE = 0.5  # of the candidates that the earlier good trials suggest, at full weight
 
 Samples = dict[str, NDArray[np.float64]]
@@ -122,7 +122,7 @@ class Densities(TPESampler):
 
 
 class PriorTPE(FixedSpaceTPE):
-    """``FixedSpaceTPE`` with a prior; half of its random trials at the start are drawn from the prior, too."""
+    """``FixedSpaceTPE`` with a prior. Its random trials at the start are those of a search without one."""
 
     def __init__(
         self, space: Mapping[str, BaseDistribution], was_tried: WasTried, *, prior: Prior, seed: int, **options: Any
@@ -138,14 +138,8 @@ class PriorTPE(FixedSpaceTPE):
         """Suggest values; called by Optuna, which draws those that are missing at random."""
         ended = study.get_trials(deepcopy=False, states=LEARNED)
         self._weight = self._prior.weight(ended, study.direction)
-        if len(ended) >= STARTUP_TRIALS:
-            suggested: dict[str, Any] = super().sample_relative(study, trial, search_space)
-            return suggested
-        if self._draws.uniform() >= START * self._weight:
-            return {}
-        samples = self._prior.draw(self._draws, CANDIDATES)
-        best = int(np.argmax(self._prior.scores(samples)))
-        return {name: one.to_external_repr(samples[name][best]) for name, one in self._prior.space.items()}
+        suggested: dict[str, Any] = super().sample_relative(study, trial, search_space)
+        return suggested
 
     def _compute_acquisition_func(self, samples: Samples, mpe_below: Any, mpe_above: Any) -> NDArray[np.float64]:
         if self._weight > 0:
