@@ -36,7 +36,7 @@ GROUPS = {
         "backbones": Command("inat.models.backbones", "Print the stages of the pretrained backbones."),
     },
     "results": {
-        "watch": Command("inat.watch", "Watch a search from another terminal, while it runs or afterwards."),
+        "watch": Command("inat.watch", "Watch a search from another terminal, also afterwards."),
         "report": Command("analysis", "Write a study's report.html with its figures.", "report"),
         "compare": Command("analysis", "Print studies side by side.", "compare"),
         "importance": Command("analysis", "Print which hyperparameters matter.", "importance"),

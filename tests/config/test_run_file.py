@@ -115,7 +115,7 @@ def test_a_resumed_search_takes_the_changes_of_a_file(run_file, tmp_path):
     assert (config.data, config.num_samples, config.cache_dir) == ("digits", 8, Path("/fast"))
     with pytest.raises(StudyError, match="add --cache-dir /fast"):
         parsed(*resume, run_file("num_samples: 8\n"))
-    with pytest.raises(ConfigError, match="--patience 9 differs from the study's 5"):
+    with pytest.raises(ConfigError, match="--patience 9 differs from the study's 8"):
         parsed(*resume, run_file("patience: 9\ncache_dir: /fast\n"))
 
 

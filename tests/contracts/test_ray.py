@@ -93,7 +93,7 @@ def test_only_the_ray_backend_imports_private_names_of_libraries():
     importing = {str(path.relative_to(ROOT)): names for path in files if (names := private_imports(path))}
     folder = "inat/tuning/ray_backend"
     assert importing.keys() == {
-        f"{folder}/{name}.py" for name in ("session", "private_session", "tokens", "local_gpus")
+        f"{folder}/{name}.py" for name in ("session", "private_session", "tokens", "local_gpus", "worker_lines")
     }, importing
 
 

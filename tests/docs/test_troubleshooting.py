@@ -20,7 +20,7 @@ INTERNAL = {
     "inat/__init__.py",
     "analysis/files.py", "inat/study/events.py", "inat/study/archive.py", "inat/training/checkpoint_limits.py",
     "analysis/readers/wandb_api.py", "analysis/readers/ray_tune_files.py", "inat/cluster/check.py",
-    "analysis/readers/data_records.py",
+    "analysis/readers/data_records.py", "analysis/readers/answers.py",
 }  # fmt: skip
 CAUGHT = {
     "ConnectionCutError",
