@@ -152,7 +152,8 @@ def interactive_costs(points: pd.DataFrame, name: str = "result", unit: str = "e
             figure.add_trace(_trace(group, panel.axis, first=group.label not in named), **cell)
             named.add(group.label)
         scale = {"type": "log", "dtick": "D2"} if is_wide(panel.points["cost"]) else {"type": "linear"}
-        figure.update_xaxes(title=escape_plotly(panel.axis), tickformat="~s", title_standoff=8, **scale, **cell)
+        form = "~s" if panel.points["cost"].min() >= 1000 else "~g"  # ~s would write 0.1 s as 100m
+        figure.update_xaxes(title=escape_plotly(panel.axis), tickformat=form, title_standoff=8, **scale, **cell)
         figure.update_yaxes(title=escape_plotly(name) if place % columns == 0 else None, **cell)
     legend = {"orientation": "h", "y": 1 + 0.12 / rows, "yanchor": "bottom"}
     return figure.update_layout(height=330 * rows + 40, margin={"l": 60, "r": 20, "t": 70, "b": 50}, legend=legend)

@@ -18,7 +18,7 @@ MOST_CHART_HEIGHT = 24
 def detail_lines(snapshot: Snapshot, trial: TrialView, width: int, room: int, *, ascii_only: bool) -> list[Text]:
     """At most ``room`` lines about a trial; what does not fit is left out, the curve first."""
     most = f" of {snapshot.max_epochs}" if snapshot.max_epochs else ""
-    state = "ending" if trial.trial_id in snapshot.ending and trial.state == "running" else trial.state
+    state = snapshot.state_of(trial)
     place = f" on {trial.place}" if trial.place else ""
     where = f"  {state}{place}, epoch {trial.epoch}{most}  "
     title = Text.assemble((trial.trial_id, "bold"), where, (trial.name, "dim"))

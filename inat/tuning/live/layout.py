@@ -11,7 +11,7 @@ from analysis.markdown import format_duration
 from inat.constants import RUNNING, STATES
 from inat.tuning.live.details import detail_lines
 from inat.tuning.live.keys import ViewState, sorted_trials
-from inat.tuning.live.snapshot import Snapshot
+from inat.tuning.live.snapshot import NOT_RUNNING, PAUSED, Snapshot
 from inat.tuning.live.table import header, row, widths_for
 
 BAR_WIDTH = 30
@@ -47,7 +47,7 @@ def best_line(snapshot: Snapshot) -> Text:
     best, name = snapshot.best, snapshot.objective.short
     if best is None or best.best is None:
         return Text(f"best {name} -")
-    epoch = f" epoch {best.epoch}, running" if best.state == RUNNING else ""
+    epoch = f" epoch {best.epoch}, {snapshot.state_of(best)}" if best.state == RUNNING else ""
     return Text.assemble(
         f"best {name} ", (f"{best.best:.4f}", "bold green"), f"  {best.trial_id}{epoch}  ", (best.name, "dim")
     )
@@ -57,7 +57,8 @@ def count_line(snapshot: Snapshot, width: int, ascii_only: bool) -> Text:
     """How many of the wanted trials have ended, as a bar, and how many are in each state."""
     ended, wanted = len(snapshot.ended), snapshot.wanted
     states = [trial.state for trial in snapshot.trials]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in STATES)
+    paused = {RUNNING: PAUSED} if snapshot.status == NOT_RUNNING else {}
+    counts = ", ".join(f"{states.count(state)} {paused.get(state, state)}" for state in STATES)
     if not wanted:
         return Text(f"{ended} trials ended: {counts}")
     size = min(BAR_WIDTH, max(0, width - cell_len(counts) - 24))

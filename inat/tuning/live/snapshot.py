@@ -11,6 +11,8 @@ from inat.constants import EPOCH, RUNNING, SECONDS
 from inat.study.journal import Journal
 from inat.study.trial import Trial
 
+NOT_RUNNING, PAUSED = "not running", "paused"  # status of a search, and state of its trials then
+
 
 @dataclass(frozen=True, slots=True)
 class TrialView:
@@ -61,6 +63,12 @@ class Snapshot:
     ending: frozenset[str] = frozenset()
     can_end: bool = False
     on_quit: str = "leave"
+
+    def state_of(self, trial: TrialView) -> str:
+        """The state of a trial in words: a trial that has not ended does not run if the search does not."""
+        if trial.state != RUNNING:
+            return trial.state
+        return PAUSED if self.status == NOT_RUNNING else "ending" if trial.trial_id in self.ending else RUNNING
 
     @property
     def trials(self) -> tuple[TrialView, ...]:

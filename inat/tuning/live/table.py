@@ -8,9 +8,9 @@ from rich.text import Text
 from analysis.escaping import printable
 from inat.constants import COMPLETED, FAILED, RUNNING, STOPPED
 from inat.tuning.live.curves import label, sparkline
-from inat.tuning.live.snapshot import Snapshot, TrialView
+from inat.tuning.live.snapshot import PAUSED, Snapshot, TrialView
 
-STYLES = {RUNNING: "", COMPLETED: "green", STOPPED: "dim", FAILED: "red", "ending": "yellow"}
+STYLES = {RUNNING: "", COMPLETED: "green", STOPPED: "dim", FAILED: "red", "ending": "yellow", PAUSED: "yellow"}
 RIGHT = ("epoch", "now", "best", "s/epoch")
 LEAST_NAME = 20  # columns for the name of a trial before a column is added
 
@@ -36,8 +36,7 @@ def header(widths: Mapping[str, int], max_epochs: int | None) -> Text:
 
 def row(trial: TrialView, snapshot: Snapshot, widths: Mapping[str, int], chosen: str, ascii_only: bool) -> Text:
     """One trial; the chosen one is reversed."""
-    ending = trial.state == RUNNING and trial.trial_id in snapshot.ending
-    state = "ending" if ending else trial.state
+    state = snapshot.state_of(trial)
     most = f"/{snapshot.max_epochs}" if snapshot.max_epochs else ""
     is_best = snapshot.best is not None and snapshot.best.trial_id == trial.trial_id
     cells = {

@@ -15,7 +15,7 @@ from inat.study.journal import UNFIT, Journal
 from inat.study.metadata import is_running, read_info
 from inat.study.trial import Trial
 from inat.tuning.expected_epochs import epochs_left
-from inat.tuning.live.snapshot import Snapshot, TrialViews
+from inat.tuning.live.snapshot import NOT_RUNNING, Snapshot, TrialViews
 from inat.tuning.rungs import Rungs
 
 STATUS_SECONDS = 3.0  # between two looks at the lock of the study, and two estimates of the time left
@@ -94,7 +94,7 @@ class WatchSource:
         ended = bool(wanted) and journal.num_ended >= (wanted or 0)
         return Snapshot(
             study=self._directory.absolute().name,
-            status="running" if running else "ended" if ended else "not running",
+            status="running" if running else "ended" if ended else NOT_RUNNING,
             objective=journal.objective,
             wanted=wanted,
             max_epochs=rungs.max_epochs * rungs.trainings if rungs else None,

@@ -5,6 +5,8 @@ import pytest
 
 from inat.errors import StudyError
 from inat.study.study import Study
+from inat.tuning.live.keys import ViewState
+from inat.tuning.live.layout import as_text
 from inat.tuning.live.watch_source import WatchSource, rungs_of, wanted_of
 from tests.helpers import change_info, run_epochs
 
@@ -37,7 +39,9 @@ def test_a_growing_study_is_followed(study):
 def test_an_ended_study_and_an_interrupted_one_say_so(study):
     trial = study.add_trial({"x": 1})
     study.close()
-    assert WatchSource(study.directory)().status == "not running"
+    page = WatchSource(study.directory)()
+    assert (page.status, page.state_of(page.running[0])) == ("not running", "paused")
+    assert any("1 paused" in line for line in as_text(page, ViewState(), 100, 20))
     assert WatchSource(study.directory)().left is None
     change_info(study.directory, lambda info: info["config"].update(num_samples=1))
     opened = Study.open(study.directory)
