@@ -237,7 +237,7 @@ def test_a_search_where_all_fail_says_why(tmp_path, monkeypatch):
     def broken(params):
         raise RuntimeError("the moon is in the way")
 
-    def run(settings, study, space, **rest):
+    def run(settings, study, space, objective, **rest):
         return real(settings, study, space, broken, **rest)
 
     real = search.run
