@@ -134,12 +134,17 @@ def optimism(kind: str, images: int, epochs: int, studies: int) -> str:
     return f"curve={kind} images={images} epochs={epochs} {bias}"
 
 
-def main(studies: int = 500) -> None:
-    """Print both parts.
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Simulate studies."""
 
-    Args:
-        studies: Simulated studies per line; the second part has 2 for 5 of them.
-    """
+    studies: int = 500
+    """Simulated studies per line; the second part has 2 for 5 of them."""
+
+
+def main() -> None:
+    """Print both parts."""
+    studies = tyro.cli(Options).studies
     print("which trials cannot be told from the best one (spread 0: how often no trial is told apart)")
     for case in CASES:
         print(told_apart(case, studies), flush=True)
@@ -151,4 +156,4 @@ def main(studies: int = 500) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main()
