@@ -1,7 +1,7 @@
 """Numbers and their nouns in texts: "1 trial", "2 trials"."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # Columns of the program's tables that count epochs; a hyperparameter such as warmup_epochs keeps its name.
 UNIT_COLUMNS = (
@@ -25,6 +25,16 @@ def counted(number: float, noun: str) -> str:
     ('1 trial', '1,200 training iterations')
     """
     return f"{number:,.0f} {noun if number == 1 else f'{noun}s'}"
+
+
+def join_words(words: Sequence[object]) -> str:
+    """A list as in a sentence.
+
+    >>> join_words([3, 9, 27]), join_words(["A, B", "C"]), join_words(["A"])
+    ('3, 9 and 27', 'A, B and C', 'A')
+    """
+    *others, last = map(str, words or [""])
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def counted_as(number: int, noun: str, verb: str = "are") -> str:

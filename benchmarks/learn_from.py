@@ -14,24 +14,25 @@ Workers run in parallel in simulated time; an epoch takes 0.8 to 1.2 units. Regr
 all networks minus the best one found. p is of Wilcoxon's signed-rank test over seeds, against the search from scratch.
 """
 
-import csv
-import heapq
 import os
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import tyro
 from numpy.typing import NDArray
-from record_curves import CURVES, EPOCHS, SPACE, configurations
+from record_curves import EPOCHS
 from scipy.stats import wilcoxon
+from search_quality import DEFAULT, simulate
+from search_spaces import Benchmark, key_of, load, load_curves
+from searches import InatSearch, Method
 
-BUDGETS = (135, 270, 540)  # epochs: 5, 10 and 20 complete trainings
+TRAININGS = (5, 10, 20)
+BUDGETS = (135, 270, 540)  # epochs of so many complete trainings
 EARLIER_TRIALS, EARLIER_EPOCHS = 48, 9
 EARLIER = ("none", "helpful", "unrelated", "misleading")
 Curves = Mapping[tuple[str, ...], NDArray[np.float64]]
@@ -52,18 +53,6 @@ class Options:
         return range(self.first_seed, self.first_seed + self.seeds)
 
 
-def load_curves() -> dict[tuple[str, ...], NDArray[np.float64]]:
-    """Best validation accuracy up to each epoch, by hyperparameters as text; after a divergence it stays constant."""
-    with CURVES.open(newline="") as file:
-        rows = list(csv.reader(file))[1:]
-    curves = {}
-    for row in rows:
-        best = np.maximum.accumulate(np.array([float(value) for value in row[len(SPACE) :]] or [0.0]))
-        curves[tuple(row[: len(SPACE)])] = np.pad(best, (0, EPOCHS - len(best)), mode="edge")
-    assert len(curves) == len(list(configurations())), f"run benchmarks/record_curves.py: {CURVES} is not complete"
-    return curves
-
-
 def earlier_task(name: str, curves: Curves, seed: int) -> Curves:
     """The curves of the task of an earlier study."""
     rng = np.random.default_rng((seed, 1))
@@ -76,99 +65,43 @@ def earlier_task(name: str, curves: Curves, seed: int) -> Curves:
     return {key: (1 - curve[-1]) * np.arange(1, EPOCHS + 1) / EPOCHS for key, curve in curves.items()}
 
 
-class Search:
-    """inat's searcher and scheduler on a new study directory, learning from the studies in ``learn_from``."""
+def search_in(folder: Path, benchmark: Benchmark, seed: int, learn_from: tuple[str, ...] = ()) -> InatSearch:
+    """inat's default search, learning from the studies in ``learn_from``; its own is in ``folder``/study."""
+    from inat.config.search import SearchConfig
+    from inat.tuning.earlier.lessons import TRIALS, learn
 
-    def __init__(self, directory: Path, seed: int, epochs: int, learn_from: tuple[str, ...] = ()) -> None:
-        from ray import tune
-
-        from inat.config.search import SearchConfig
-        from inat.study.study import Study
-        from inat.tuning.earlier.lessons import TRIALS, learn
-        from inat.tuning.ray_backend.asha import asha_for
-        from inat.tuning.rungs import Rungs
-        from inat.tuning.sampling.options import SearcherOptions
-        from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
-
-        space = {name: tune.choice(values) for name, values in SPACE.items()}
-        lessons = learn(SearchConfig(data="digits", learn_from=learn_from), space, fingerprint="")
-        learned: dict[str, Any] = (
-            {"start_from": lessons.first, "earlier": lessons.record[TRIALS]} if lessons is not None else {}
-        )
-        self.study = Study.create(directory, {"config": {}})
-        self._asha = asha_for(self.study, max_epochs=epochs, grace_period=3, reduction_factor=3)
-        options = SearcherOptions(rungs=Rungs(3, 3, epochs), seed=seed, **learned)
-        self._searcher = BudgetAwareOptunaSearch(self.study, space, options)
-        self._epochs = epochs
-
-    def ask(self) -> tuple[str, tuple[str, ...]]:
-        """The id of the next trial, and the key of its network in the curves."""
-        trial_id = self._searcher.next_trial_id()
-        self._asha.on_trial_add(None, SimpleNamespace(trial_id=trial_id))
-        params = self._searcher.suggest(trial_id)
-        assert params is not None, "without a time budget, every trial is started"
-        return trial_id, tuple(str(params[name]) for name in SPACE)
-
-    def report(self, trial_id: str, epoch: int, best: float) -> bool:
-        """Report the best accuracy up to ``epoch``; True if the trial has ended."""
-        result = {"epoch": epoch, "best_val_acc": best}
-        trial = SimpleNamespace(trial_id=trial_id)
-        done = epoch == self._epochs
-        if done:
-            self._asha.on_trial_complete(None, trial, result)
-        stopped = not done and self._asha.on_trial_result(None, trial, result) == "STOP"
-        self.study.add_epoch(trial_id, result)
-        if done or stopped:
-            self.study.end_trial(trial_id, "completed" if done else "stopped")
-        self._searcher.on_trial_update(self.study.trials[trial_id])
-        return done or stopped
+    lessons = learn(SearchConfig(data="digits", learn_from=learn_from), benchmark.space, fingerprint="")
+    learned: dict[str, Any] = (
+        {"start_from": lessons.first, "earlier": lessons.record[TRIALS]} if lessons is not None else {}
+    )
+    return InatSearch(Method.parse(DEFAULT), benchmark, seed, folder, **learned)
 
 
-def simulate(search: Search, curves: Curves, seed: int, workers: int, epochs: int) -> NDArray[np.float64]:
-    """Best accuracy found after each finished epoch of any worker, up to ``epochs`` of them."""
-    speed = np.random.default_rng((seed, workers))
-    running: list[tuple[float, str, int, NDArray[np.float64], float]] = []
-
-    def start(now: float) -> None:
-        trial_id, key = search.ask()
-        pace = speed.uniform(0.8, 1.2)
-        heapq.heappush(running, (now + pace, trial_id, 1, curves[key], pace))
-
-    for _ in range(workers):
-        start(0.0)
-    seen = np.zeros(epochs)
-    for spent in range(epochs):
-        now, trial_id, epoch, curve, pace = heapq.heappop(running)
-        seen[spent] = curve[epoch - 1]
-        if search.report(trial_id, epoch, float(curve[epoch - 1])):
-            start(now)
-        else:
-            heapq.heappush(running, (now + pace, trial_id, epoch + 1, curve, pace))
-    return np.maximum.accumulate(seen)
-
-
-def make_earlier_study(directory: Path, curves: Curves, seed: int) -> None:
-    """Search another task, one trial after the other, into a study directory."""
-    epochs = len(next(iter(curves.values())))
-    search = Search(directory, seed + 1_000, epochs)
+def make_earlier_study(folder: Path, benchmark: Benchmark, seed: int) -> None:
+    """Search another task, one trial after the other, into ``folder``/study."""
+    search = search_in(folder, benchmark, seed + 1_000)
     for _ in range(EARLIER_TRIALS):
-        trial_id, key = search.ask()
-        epoch = 1
-        while not search.report(trial_id, epoch, float(curves[key][epoch - 1])):
+        trial_id, params = search.ask()
+        curve, epoch = benchmark.curve(params), 1
+        while not search.report(trial_id, epoch, float(curve[epoch - 1])):
             epoch += 1
-    search.study.close()
+    search.close()
 
 
 def run(task: tuple[str, int, int]) -> NDArray[np.float64]:
     """Run one search: (earlier study, workers, seed)."""
     earlier, workers, seed = task
-    curves = load_curves()
-    with tempfile.TemporaryDirectory() as folder:
-        paths: tuple[str, ...] = ()
+    digits = replace(load("digits"), trainings=TRAININGS)
+    with tempfile.TemporaryDirectory() as name:
+        folder, paths = Path(name), tuple[str, ...]()
         if earlier != "none":
-            make_earlier_study(Path(folder) / "earlier", earlier_task(earlier, curves, seed), seed)
-            paths = (str(Path(folder) / "earlier"),)
-        return simulate(Search(Path(folder) / "study", seed, EPOCHS, paths), curves, seed, workers, BUDGETS[-1])
+            curves = earlier_task(earlier, load_curves(), seed)
+            task_before = replace(
+                digits, epochs=len(next(iter(curves.values()))), curve=lambda params: curves[key_of(params)]
+            )
+            make_earlier_study(folder / "earlier", task_before, seed)
+            paths = (str(folder / "earlier" / "study"),)
+        return simulate(search_in(folder / "own", digits, seed, paths), digits, workers, seed)
 
 
 def epochs_to(seen: NDArray[np.float64], target: float) -> float:

@@ -143,9 +143,9 @@ class ReplayStudy(Study):
 
 
 class InatSearch:
-    """inat's searcher and scheduler on a study directory."""
+    """inat's searcher and scheduler on a study directory; ``more`` options of the searcher, as of earlier studies."""
 
-    def __init__(self, method: Method, benchmark: Benchmark, seed: int, folder: Path) -> None:
+    def __init__(self, method: Method, benchmark: Benchmark, seed: int, folder: Path, **more: Any) -> None:
         from inat.tuning.ray_backend.asha import asha_for
         from inat.tuning.rungs import Rungs
         from inat.tuning.sampling.options import SearcherOptions
@@ -157,7 +157,7 @@ class InatSearch:
         self._study = ReplayStudy.create(folder / "study", {"config": {}})
         self._asha = asha_for(self._study, max_epochs=self._epochs, grace_period=grace, reduction_factor=factor)
         policy: dict[str, Any] = {"sampler": "gp"} if method.searcher == "gp" else {"stopped": method.searcher}
-        options = SearcherOptions(rungs=Rungs(grace, factor, self._epochs), seed=seed, **policy)
+        options = SearcherOptions(rungs=Rungs(grace, factor, self._epochs), seed=seed, **policy, **more)
         self._search = BudgetAwareOptunaSearch(self._study, benchmark.space, options)
 
     def ask(self) -> tuple[str, dict[str, Any]]:
@@ -181,3 +181,7 @@ class InatSearch:
             self._study.end_trial(trial_id, "completed" if done else "stopped")
         self._search.on_trial_update(self._study.trials[trial_id])
         return done or stopped
+
+    def close(self) -> None:
+        """Close the study, which another search may learn from."""
+        self._study.close()

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.failures import Failure
+from analysis.wording import join_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +173,7 @@ def merge_missing(sections: Sequence[Section]) -> list[Section]:
 def _as_one(reason: str, group: list[Section]) -> Section:
     if len(group) == 1:
         return group[0]
-    titles = [one.title for one in group]
-    concerned = f"{', '.join(titles[:-1])} and {titles[-1]}"
-    text = f"Not available for this study: {reason}. This concerns {concerned}."
+    text = f"Not available for this study: {reason}. This concerns {join_words([one.title for one in group])}."
     return Section(group[0].name, "Not available", [text], missing=reason)
 
 

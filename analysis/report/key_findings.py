@@ -22,7 +22,7 @@ from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE, TEST, TI
 from analysis.side_by_side.evaluations import tested
 from analysis.stats.importance import describe_r2
 from analysis.study import StudyData
-from analysis.wording import counted, counted_as
+from analysis.wording import counted, counted_as, join_words
 
 MAX_NAME = 60  # characters of the name of a class
 
@@ -147,8 +147,7 @@ def importance_finding(results: BudgetResults) -> list[str]:
             f"{certain[0]} matters most (loss of R² when shuffled, 95 % interval {bounds[certain[0]]}; {evidence})."
         ]
     intervals = ", ".join(f"{name} {bound}" for name, bound in bounds.items())
-    names = f"{', '.join(certain[:-1])} and {certain[-1]}"
-    return [f"{names} matter most (loss of R² when shuffled, 95 % intervals: {intervals}; {evidence})."]
+    return [f"{join_words(certain)} matter most (loss of R² when shuffled, 95 % intervals: {intervals}; {evidence})."]
 
 
 def takeaway_findings(takeaways: pd.DataFrame, unit: str = "epoch") -> list[str]:

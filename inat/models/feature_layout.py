@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.wording import join_words
 from inat.config.backbones import FREEZE_ALL, BackboneConfig
 from inat.config.trial import TrialConfig
 from inat.data.splits import Split
@@ -84,8 +85,7 @@ def why_not_kept(config: TrialConfig) -> str:
     )
     altering = {"mixup": optim.mixup_alpha and not mixes_features, "CutMix": optim.cutmix_alpha,
                 "random erasing": optim.random_erasing}  # fmt: skip
-    names = [name for name, value in altering.items() if value]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return join_words([name for name, value in altering.items() if value])
 
 
 def smaller_forms(views: int, computed: str) -> Iterator[tuple[int, str]]:

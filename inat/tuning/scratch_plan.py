@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 
 from analysis.terminal import PlainConsole
+from analysis.wording import join_words
 from inat.config.search import SearchConfig
 from inat.config.trial import TRAINING_NAMES, TrialConfig, active_params
 from inat.config.validation import expanded
@@ -193,11 +194,6 @@ def describe_epochs(config: SearchConfig, cost: SearchCost) -> str:
         return f"{text}; ASHA stops no trial before epoch {config.max_epochs}"
     expected = f"{round(cost.expected_epochs, -1):,.0f}"
     return f"{text}, about {expected} with ASHA, which compares trials at {' and at '.join(places)}"
-
-
-def join_words(words: Sequence[object]) -> str:
-    """Write a list as in a sentence: 3, 9 and 27."""
-    return " and ".join(", ".join(map(str, words)).rsplit(", ", 1))
 
 
 def cost_table(config: SearchConfig, cost: SearchCost) -> Table:
