@@ -86,6 +86,7 @@ RACE: Final = "race"  # how a race chose the backbones; absent without one
 METRIC: Final = "metric"  # in "config": the name of the objective; accuracy in studies of earlier versions
 CLASS_COUNTS: Final = "class_counts"  # images of each class in each split, in the order of the classes
 RECIPE_PARAMS: Final = "recipe_params"  # the hyperparameters of the recipe around which the space lies
+COMPARED_SIZES: Final = "compared_sizes"  # in a time plan: one object per image size that was compared
 TIME_PLAN: Final = "time_plan"  # what a search with a time budget planned: numbers and texts by name
 VALIDATION_NOISE: Final = "validation_noise"  # in best.json: how many trials cannot be told from the best one
 LAST_TRAINING: Final = "last_training"  # in best.json: true if its weights and values are those of the last training

@@ -11,6 +11,7 @@ from analysis.schema import (
     BEST_VAL_ACC,
     CHECKPOINTS_DIR,
     CLASS_COUNTS,
+    COMPARED_SIZES,
     COMPLETED,
     CONSTANT_ACC,
     CONTROL,

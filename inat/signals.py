@@ -39,6 +39,22 @@ def as_keyboard_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def interruptible_training() -> Iterator[None]:
+    """Raise KeyboardInterrupt if Ctrl-C ended a Lightning trainer in this process.
+
+    Lightning itself exits with code 1, without a word, and ignores further signals (trainer/call.py of 2.6).
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from None
+        raise
+
+
 _before_end: list[Callable[[], object]] = []
 
 

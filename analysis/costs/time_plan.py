@@ -15,6 +15,7 @@ from analysis.markdown import format_short_duration
 from analysis.recipe import recipe_trial
 from analysis.schema import (
     BEST_VAL_ACC,
+    COMPARED_SIZES,
     EPOCHS,
     FAILED,
     LAST_DIR,
@@ -112,6 +113,23 @@ def _happened(study: StudyData, last: StudyData | None) -> dict[str, float]:
         found["last_epochs"] = float(epochs_of(last.trials).max())
         found["last_seconds"] = float(last.trials[SECONDS].sum(min_count=1))
     return found
+
+
+def compared_sizes(info: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per image size at which the recipe was trained before the plan: its result, its seconds, if it was chosen.
+
+    Empty if none were compared.
+    """
+    plan = info.get(TIME_PLAN)
+    recorded = plan.get(COMPARED_SIZES) if isinstance(plan, Mapping) else None
+    names = ("image_size", "value", "seconds")
+    rows = [
+        (int(row["image_size"]), float(row["value"]), format_short_duration(float(row["seconds"])),
+         "yes" if row["image_size"] == plan.get("image_size") else "no")
+        for row in (recorded if isinstance(recorded, list) and isinstance(plan, Mapping) else [])
+        if isinstance(row, Mapping) and all(_is_number(row.get(name)) for name in names)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["image_size", "result", "time", "chosen"])
 
 
 def last_training(path: Path) -> StudyData | None:

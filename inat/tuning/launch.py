@@ -56,7 +56,7 @@ def _print_plan(config: SearchConfig, planned_from: float | None) -> None:
     if planned_from is not None:
         from inat.tuning.budget.begin import begin
 
-        begin(config, planned_from, print)
+        begin(config, planned_from, print, preview=True)
     elif isinstance(config, FinetuneConfig) and config.preset is not None and config.resume is None:
         from inat.tuning.racing.race import print_race_plan
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.costs.time_plan import last_beside_best, last_training, plan_table, time_plan_of
+from analysis.costs.time_plan import compared_sizes, last_beside_best, last_training, plan_table, time_plan_of
 from analysis.noise import compare_last
 from analysis.report.document import Item, Section, Table, section
 from analysis.schema import EPOCHS, STATE, TRIAL_ID
@@ -26,15 +26,21 @@ def _items(study: StudyData, path: Path) -> list[Item]:
         last, problem = last_training(path), ""
     except ValueError as error:
         last, problem = None, f"The last training is not shown: {error}."
-    plan = Table("plan", "Plan and what happened", plan_table(study, last))
+    plan = [Table("plan", "Plan and what happened", plan_table(study, last)), *_sizes(study)]
     if last is None:
-        return [problem or NO_LAST, plan] if time_plan_of(study.info).get("trials", 0) > 1 else [plan]
+        return [problem or NO_LAST, *plan] if time_plan_of(study.info).get("trials", 0) > 1 else plan
     table = last_beside_best(path, study, last)
     return [
         last_finding(study, table),
         Table("last_training", "The last training beside the search's best", table),
-        plan,
+        *plan,
     ]
+
+
+def _sizes(study: StudyData) -> list[Item]:
+    table = compared_sizes(study.info)
+    title = "The recipe at each image size, before the search"
+    return [Table("compared_sizes", title, table)] if len(table) else []
 
 
 def last_finding(study: StudyData, table: pd.DataFrame) -> str:

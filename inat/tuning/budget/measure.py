@@ -34,7 +34,8 @@ class Planned:
     """A plan, and what it was made from.
 
     ``cores`` are those that the last training may have, ``cores_limited`` if the user's options leave others unused.
-    ``disk_limited``: larger images than these would not fit on the disk of the cache.
+    ``disk_limited``: larger images than these would not fit on the disk of the cache. ``facts`` and ``costs``, those of
+    the image sizes that could be chosen, in ascending order, are what the plan was made from.
     """
 
     plan: TimePlan
@@ -45,6 +46,8 @@ class Planned:
     measured: Sequence[Measured]
     cores_limited: bool = False
     disk_limited: bool = False
+    facts: Facts | None = None
+    costs: Sequence[SizeCost] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,12 @@ def plan_here(config: SearchConfig, photos: Photos, classes: int, begun: Begun) 
             images=photos.counts.train, side=photos.side, cores=cores if faster else max(1, int(slots.cpus)),
             reduction_factor=config.reduction_factor,
         )  # fmt: skip
-        plan = make_plan(facts, _costs(config, photos, classes, slots, decode, measured))
+        costs = _costs(config, photos, classes, slots, decode, measured)
+        plan = make_plan(facts, costs)
         disk_limited = plan.image_size == fitting[-1] < min(sides[-1], photos.side)
-        return Planned(plan, photos, classes, slots, cores, measured, cores < usable_cores(), disk_limited)
+        return Planned(
+            plan, photos, classes, slots, cores, measured, cores < usable_cores(), disk_limited, facts, costs
+        )
 
     first = max((side for side in fitting if side <= min(FIRST_SIDE, photos.side)), default=fitting[0])
     planned = plan_next(first)
@@ -127,9 +133,9 @@ def measure(config: SearchConfig, side: int, photos: Photos, classes: int, slots
     return Measured(image_size=side, operations=operations, slot=slot, alone=alone)
 
 
-def recipe_trial(config: SearchConfig, side: int, images: int, classes: int) -> TrialConfig:
-    """The recipe as a trial of ``config``, at another image size."""
-    recipe = scratch_recipe(image_size=side, images=images, classes=classes, epochs=USUAL_EPOCHS)
+def recipe_trial(config: SearchConfig, side: int, images: int, classes: int, epochs: int = USUAL_EPOCHS) -> TrialConfig:
+    """The recipe for ``epochs`` as a trial of ``config``, at another image size."""
+    recipe = scratch_recipe(image_size=side, images=images, classes=classes, epochs=epochs)
     settings: Mapping[str, Any] = replace(config, image_size=side).trial_settings()
     return TrialConfig.from_params({**settings, **recipe})
 

@@ -4,6 +4,8 @@ import math
 from typing import Final
 
 SIDES: Final = (32, 48, 64, 96, 128, 160, 192, 224)  # px, of images that a plan may choose
+COMPARED_PARTS: Final = (1 / 2, 1 / 4)  # of the largest side that the time is enough for: sizes to compare it with
+COMPARISON_SHARE: Final = 0.15  # of the time budget that comparing image sizes takes at most
 LAST_SHARE: Final = 0.4  # of the time for training that the last training takes at most
 SAFETY: Final = 1.15  # an epoch is planned to take this many times what was measured
 SPARE: Final = 1.5  # the last training has time for a winner that costs this many times the recipe

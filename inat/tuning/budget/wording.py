@@ -1,12 +1,16 @@
-"""The plan of a time budget in five lines."""
+"""The plan of a time budget in five lines, and the comparison of image sizes before it."""
+
+from collections.abc import Sequence
 
 from analysis.markdown import format_duration
-from analysis.wording import counted
+from analysis.objective import OBJECTIVES
+from analysis.wording import counted, join_words
 from inat.device import gpu_name
 from inat.tuning.budget import rules
 from inat.tuning.budget.costs import Measured
 from inat.tuning.budget.measure import Planned
 from inat.tuning.budget.plan import TimePlan
+from inat.tuning.budget.size_comparison import Comparison, SizeResult
 from inat.tuning.rungs import Rungs
 
 
@@ -74,3 +78,25 @@ def _timed(planned: Planned, one: Measured) -> str:
     if one.alone is one.slot:
         return text
     return f"{text}, {1 / one.alone.train_image:,.0f} on {planned.cores}"
+
+
+def describe_comparison(comparison: Comparison) -> str:
+    """What a comparison of image sizes trains, and for how long."""
+    sides = join_words([cost.image_size for cost in comparison.costs])
+    return (
+        f"{counted(comparison.epochs, 'epoch')} of the recipe at each of {sides} px "
+        f"(about {format_duration(comparison.seconds)})"
+    )
+
+
+def describe_results(results: Sequence[SizeResult], comparison: Comparison, chosen: int | None, metric: str) -> str:
+    """What the recipe reached at each size, which one is chosen, and why."""
+    if chosen is None:
+        return "none was trained in time, as this machine was slower than measured; the plan keeps the largest"
+    objective = OBJECTIVES[metric]
+    values = ", ".join(f"{result.value:.4f} at {result.image_size} px" for result in results)
+    best = max(results, key=lambda result: objective.sign * result.value)
+    why = "the best" if chosen == best.image_size else f"as good as {best.image_size} px within one standard error"
+    late = [str(cost.image_size) for cost in comparison.costs[len(results) :]]
+    missing = f"; {join_words(late)} px took too long" if late else ""
+    return f"{objective.label} {values}{missing}; chosen: {chosen} px, {why}"

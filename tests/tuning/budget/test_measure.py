@@ -1,17 +1,21 @@
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError
 from inat.training import precision_choice
+from inat.tuning.budget import begin as begin_module
 from inat.tuning.budget import measure as module
 from inat.tuning.budget.begin import begin, planned_config
 from inat.tuning.budget.costs import ImageCounts
 from inat.tuning.budget.measure import Begun, plan_here
 from inat.tuning.budget.photos import Missing, Photos, look_at_photos
+from inat.tuning.budget.plan import TimePlan
+from inat.tuning.budget.size_comparison import SizeResult
 from inat.tuning.budget.wording import describe_plan
 from inat.tuning.network_timing import NetworkSpeed, size_of
 from inat.tuning.ray_backend.slots import Slots
@@ -104,6 +108,46 @@ def test_digits_are_planned_at_the_size_of_their_default(timed):
     assert [line.split()[0] for line in lines] == ["timing", "plan"]
     with pytest.raises(ConfigError, match="time_budget 20 s is too short"):
         begin(replace(config, time_budget="20s"), time.monotonic(), lines.append)
+
+
+@pytest.fixture
+def large_photos(timed, image_tree, monkeypatch):
+    """A search of photos for which there is time at 224 px; the options, what was printed, and the results to have."""
+    config = SearchConfig(data=str(image_tree(train=12, val=4)), time_budget="60m")
+    monkeypatch.setattr(begin_module, "look_at_photos", lambda data: photos(images=500))
+    right = np.ones(10, dtype=bool)
+    results = [SizeResult(side, 0.5, right, 3.0) for side in (48, 96, 224)]
+    monkeypatch.setattr(begin_module, "compare_sizes", lambda config, planned, comparison: results)
+    return config, [], results
+
+
+def test_image_sizes_are_compared_before_the_plan_is_made(large_photos):
+    config, lines, results = large_photos
+    begun = begin(config, time.monotonic(), lines.append)
+    assert begun.config.image_size == begun.time_plan["image_size"] == 48
+    assert [size["image_size"] for size in begun.time_plan["compared_sizes"]] == [48, 96, 224]
+    assert [line.split()[0] for line in lines] == ["timing", "sizes", "sizes", "timing", "plan"]
+    assert "at each of 48, 96 and 224 px" in lines[1]
+    assert "chosen: 48 px" in lines[2]
+    TimePlan.from_json(begun.time_plan, "study")
+
+
+def test_if_no_size_was_trained_in_time_the_plan_keeps_the_largest(large_photos):
+    config, lines, results = large_photos
+    results.clear()
+    begun = begin(config, time.monotonic(), lines.append)
+    assert begun.config.image_size == 224
+    assert "compared_sizes" not in begun.time_plan
+
+
+def test_a_preview_trains_nothing_and_plans_for_the_time_that_the_comparison_leaves(large_photos, monkeypatch):
+    config, lines, _ = large_photos
+    monkeypatch.setattr(begin_module, "compare_sizes", None)
+    begun = begin(config, time.monotonic(), lines.append, preview=True)
+    assert begun.time_plan["image_size"] == 224
+    assert "come first; this plan is for the largest" in lines[1]
+    alone = begin(replace(config, image_size=224), time.monotonic(), lines.append)
+    assert begun.time_plan["start_seconds"] > alone.time_plan["start_seconds"] + 60
 
 
 def test_the_reduction_factor_of_the_user_is_planned_with(timed):

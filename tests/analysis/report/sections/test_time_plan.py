@@ -46,3 +46,15 @@ def test_a_damaged_last_training_costs_only_its_rows(study, tmp_path):
 
 def test_without_a_plan_there_is_no_section(study, tmp_path):
     assert time_plan_section(replace(study, info={}), tmp_path) == []
+
+
+def test_the_image_sizes_that_were_compared_have_a_table(study, tmp_path):
+    sizes = [{"image_size": side, "value": value, "seconds": 12.5} for side, value in ((64, 0.71), (128, 0.72))]
+    plan = study.info["time_plan"] | {"image_size": 64}
+    path = write_study_dir(study, tmp_path / "study")
+    text, _, table = items(replace(study, info={"time_plan": plan | {"compared_sizes": sizes}}), path)
+    assert text == "The last training has no result yet."
+    assert table.frame["result"].tolist() == [0.71, 0.72]
+    assert table.frame["chosen"].tolist() == ["yes", "no"]
+    for damaged in ("much", [3, {"image_size": 64}, {"image_size": "big", "value": 1, "seconds": 1}]):
+        assert len(items(replace(study, info={"time_plan": plan | {"compared_sizes": damaged}}), path)) == 2
