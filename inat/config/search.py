@@ -56,9 +56,11 @@ class SearchConfig(DataOptions):
     KIND: ClassVar[str] = "scratch"  # stored in study.json; default study names start with it
     PRESETS: ClassVar[tuple[str, ...]] = ("full", "small", MODERN_SPACE)  # values of --space besides auto and a file
     MAX_EPOCHS: ClassVar[int] = 27
-    # What studies did before an option existed: they looked for no copies, squashed photos into squares, and had no
-    # control trials.
-    EARLIER_OPTIONS: ClassVar[Mapping[str, Any]] = {"keep_duplicates": True, "resize": SQUASH, "control_fraction": 0.0}
+    # What studies did before an option existed: they looked for no copies, squashed photos into squares, had no control
+    # trials, and added the gains of completed trials to what a stopped trial had reached.
+    EARLIER_OPTIONS: ClassVar[Mapping[str, Any]] = {
+        "keep_duplicates": True, "resize": SQUASH, "control_fraction": 0.0, "stopped_trials": "extrapolate",
+    }  # fmt: skip
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "data": (
             "data", "labels", "root", "download", "image_size", "test_fraction", "group_by", "keep_duplicates",
@@ -106,7 +108,7 @@ class SearchConfig(DataOptions):
     searcher: Literal["tpe", "gp", "random", "grid"] = "tpe"
     """How configurations are chosen: tpe (tree-structured Parzen estimator), gp (Gaussian process), random, or grid
     (every combination, in order)."""
-    stopped_trials: Literal["chain", "extrapolate", "last", "pruned"] = "extrapolate"
+    stopped_trials: Literal["chain", "extrapolate", "last", "pruned"] = "chain"  # benchmarks/search_quality.py
     """What the sampler gets for a trial that ASHA stopped: chain (its best value plus the median gains of all trials
     from rung to rung, revised with each trial; running trials count from their first rung on), extrapolate (its best
     value plus the median gain of completed trials from that epoch on), last (its best value), or pruned (no value)."""

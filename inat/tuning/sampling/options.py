@@ -18,7 +18,7 @@ class SearcherOptions:
     control_fraction: float = 0.0
     """Share of the trials that ASHA does not stop; see ``sampling.control``."""
     sampler: SamplerName = "tpe"
-    stopped: StoppedPolicy = "extrapolate"
+    stopped: StoppedPolicy = "chain"
     """What the sampler learns from a trial that ASHA stopped; see ``feedback_for``."""
     keep_checkpoints: int = 5
     """Number of best trials whose checkpoints are kept."""
