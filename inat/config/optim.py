@@ -14,6 +14,7 @@ from inat.config.validation import (
 
 SCHEDULES = (STEP, COSINE, TRAPEZOID) = ("step", "cosine", "trapezoid")
 OPTIMIZERS = (AUTO, ADAMW, SGD, MUON) = ("auto", "adamw", "sgd", "muon")
+EMA_STATISTICS = (MEASURED, AVERAGED) = ("measured", "averaged")
 CLASS_WEIGHTS = (NO_WEIGHTS, BALANCED, EFFECTIVE) = ("none", "balanced", "effective")
 
 
@@ -38,8 +39,10 @@ class OptimConfig:
     rectangle. ``drop_path`` is the share of the images that skip the last residual block, falling to 0 at the first
     one; None leaves the published value, and networks without residual blocks that can be skipped ignore it.
     ``ema_decay`` is the decay of the moving average of the weights, which is then validated and saved in place of the
-    weights. 0 means off. With ``test_time_flip``, predictions and evaluations after the training average the
-    probabilities of an image and its mirror image; the validation during the training does not.
+    weights. 0 means off. The statistics of its batch norms are "measured" with the averaged weights on the last
+    training images of each epoch, or "averaged" as the weights are. With ``test_time_flip``, predictions and
+    evaluations after the training average the probabilities of an image and its mirror image; the validation during the
+    training does not.
 
     ``class_weights`` are the weights of the classes in the training loss: inverse to the number of their images
     ("balanced") or to the effective number ("effective"). With ``balanced_sampler``, an epoch draws as many images as
@@ -65,6 +68,7 @@ class OptimConfig:
     random_erasing: float = 0.0
     drop_path: float | None = None
     ema_decay: float = 0.0
+    ema_statistics: str = MEASURED
     test_time_flip: bool = False
     class_weights: str = NO_WEIGHTS
     balanced_sampler: bool = False
@@ -81,6 +85,7 @@ class OptimConfig:
             problems.append(f"layer_decay must be at most 1, got {self.layer_decay}")
         problems += choice_errors(self, "schedule", SCHEDULES) + choice_errors(self, "class_weights", CLASS_WEIGHTS)
         problems += choice_errors(self, "optimizer", OPTIMIZERS)
+        problems += choice_errors(self, "ema_statistics", EMA_STATISTICS)
         raise_if_any(problems)
 
     @property

@@ -15,10 +15,11 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from inat.config.optim import ADAMW, MUON, SGD, STEP, OptimConfig
+from inat.config.optim import ADAMW, MEASURED, MUON, SGD, STEP, OptimConfig
 from inat.constants import TRAIN_ACC, TRAIN_LOSS, VAL_LOSS
 from inat.data.mixup import BatchMixing
 from inat.models.adapters import set_probing
+from inat.models.average_statistics import RecentBatches, measure_statistics
 from inat.models.muon import Muon, split_groups
 from inat.models.overflow import FiniteMean, clip_gradient, scaler_of, statistics_kept
 from inat.models.parameter_groups import parameter_groups, spared_by
@@ -47,7 +48,7 @@ class Classifier(pl.LightningModule):
     ``max_epochs``, only the head trains.
 
     With an ``ema_decay``, ``average`` follows ``net`` during the training. It is what validation sees and what
-    ``trained_state`` returns.
+    ``trained_state`` returns. Its batch norms have the statistics of the last training batches.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Classifier(pl.LightningModule):
         self.optim, self.num_classes = optim, num_classes
         self.mix_batch = BatchMixing(optim, num_classes)
         self.average: WeightAverage | None = None
+        self.recent = RecentBatches()
         self.val_answers = torch.zeros(0, dtype=torch.int32)  # the class predicted for each image, on the CPU
         self.class_weights: Tensor | None
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
@@ -99,6 +101,8 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch; with ``micro_batch``, the share of its last part."""
+        if self.average is not None and self.optim.ema_statistics == MEASURED:
+            self.recent.keep(batch[0], int(self.trainer.num_training_batches) - batch_idx - 1, self.net)
         batch = self.mix_batch(*batch)
         if self.automatic_optimization:
             return self._training_losses(batch).mean()
@@ -118,8 +122,8 @@ class Classifier(pl.LightningModule):
             schedule.step()
         return loss
 
-    def _parts(self, batch: tuple[Tensor, Tensor]) -> list[tuple[Tensor, Tensor]]:
-        count = math.ceil(len(batch[1]) / (self.micro_batch or len(batch[1])))
+    def _parts(self, batch: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+        count = math.ceil(len(batch[0]) / (self.micro_batch or len(batch[0])))
         # Parts of equal size: batch norm cannot normalise a last part of a single image.
         return list(zip(*(tensor.tensor_split(count) for tensor in batch), strict=True))
 
@@ -127,6 +131,14 @@ class Classifier(pl.LightningModule):
         """Update the average of the weights after each optimizer step."""
         if self.average is not None:
             self.average.update_parameters(self.net)
+
+    def on_validation_epoch_start(self) -> None:
+        """Give the batch norms of the average of the weights statistics that fit it."""
+        batches, norms = self.recent.take()
+        if self.average is not None and batches:
+            parts = [part for images in batches for (part,) in self._parts((images,))]
+            with self.trainer.precision_plugin.val_step_context():
+                measure_statistics(self.average.module, norms, parts)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add one batch to the validation metrics, computed with the average of the weights if there is one."""

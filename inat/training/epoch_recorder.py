@@ -11,7 +11,7 @@ import torch
 
 from inat.config.backbones import ONLY_UNFREEZE_ALL
 from inat.config.objective import ACCURACY
-from inat.config.optim import AUTO, NO_WEIGHTS
+from inat.config.optim import AUTO, AVERAGED, NO_WEIGHTS
 from inat.config.trial import PUBLISHED, TrialConfig
 from inat.constants import (
     BEST_VAL_ACC,
@@ -51,7 +51,8 @@ EARLIER_VALUES = {
     "test_fraction": 0.2, "group_by": "", "keep_duplicates": True, "resize": SQUASH, "resize_size": 0,
     "interpolation": BILINEAR, "feature_rules": 1, "augmentation_policy": PUBLISHED,
     "optimizer": AUTO, "layer_decay": 1.0, "grad_clip": 0.0, "accumulate": 1, "drop_path": None,
-    "body_lr_rule": ONLY_UNFREEZE_ALL, "probe_share": 0.25, "lora_rank": 8, "decay_share": 0.4,
+    "ema_statistics": AVERAGED, "body_lr_rule": ONLY_UNFREEZE_ALL, "probe_share": 0.25, "lora_rank": 8,
+    "decay_share": 0.4,
 }  # fmt: skip
 
 

@@ -90,13 +90,11 @@ def describe_comparison(comparison: Comparison) -> str:
 
 
 def describe_results(results: Sequence[SizeResult], comparison: Comparison, chosen: int | None, metric: str) -> str:
-    """What the recipe reached at each size, which one is chosen, and why."""
+    """What the recipe reached at each size, and which one is chosen."""
     if chosen is None:
         return "none was trained in time, as this machine was slower than measured; the plan keeps the largest"
     objective = OBJECTIVES[metric]
     values = ", ".join(f"{result.value:.4f} at {result.image_size} px" for result in results)
-    best = max(results, key=lambda result: objective.sign * result.value)
-    why = "the best" if chosen == best.image_size else f"as good as {best.image_size} px within one standard error"
     late = [str(cost.image_size) for cost in comparison.costs[len(results) :]]
     missing = f"; {join_words(late)} px took too long" if late else ""
-    return f"{objective.label} {values}{missing}; chosen: {chosen} px, {why}"
+    return f"{objective.label} {values}{missing}; chosen: {chosen} px"

@@ -1,7 +1,6 @@
 import time
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -115,14 +114,13 @@ def large_photos(timed, image_tree, monkeypatch):
     """A search of photos for which there is time at 224 px; the options, what was printed, and the results to have."""
     config = SearchConfig(data=str(image_tree(train=12, val=4)), time_budget="60m")
     monkeypatch.setattr(begin_module, "look_at_photos", lambda data: photos(images=500))
-    right = np.ones(10, dtype=bool)
-    results = [SizeResult(side, 0.5, right, 3.0) for side in (48, 96, 224)]
+    results = [SizeResult(side, 0.5, 3.0) for side in (48, 96, 224)]
     monkeypatch.setattr(begin_module, "compare_sizes", lambda config, planned, comparison: results)
     return config, [], results
 
 
 def test_image_sizes_are_compared_before_the_plan_is_made(large_photos):
-    config, lines, results = large_photos
+    config, lines, _ = large_photos
     begun = begin(config, time.monotonic(), lines.append)
     assert begun.config.image_size == begun.time_plan["image_size"] == 48
     assert [size["image_size"] for size in begun.time_plan["compared_sizes"]] == [48, 96, 224]

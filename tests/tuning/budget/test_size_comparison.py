@@ -3,11 +3,8 @@
 import signal
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from inat.config.search import SearchConfig
 from inat.signals import interruptible_training
@@ -21,15 +18,10 @@ from inat.tuning.budget.size_comparison import (
     choose_size,
     compare_sizes,
     plan_comparison,
-    standard_error,
 )
 from inat.tuning.budget.wording import describe_comparison, describe_results
 from inat.tuning.ray_backend.slots import Slots
 from tests.tuning.budget.test_plan import facts, ladder, size_cost
-
-
-def result(side: int, value: float, right: list[int]) -> SizeResult:
-    return SizeResult(side, value, np.array(right, dtype=bool), 1.0)
 
 
 def test_the_size_of_the_plan_is_compared_with_about_half_and_a_quarter_of_it():
@@ -57,24 +49,10 @@ def test_one_size_and_a_plan_without_a_search_have_nothing_to_compare():
     assert plan_comparison(replace(make_plan(facts(), costs), trials=1), costs) is None
 
 
-def test_the_smallest_size_within_one_standard_error_of_the_best_is_chosen():
-    few = result(64, 0.6, [1, 1, 1, 1, 1, 1, 0, 0, 0, 0])
-    same = result(128, 0.7, [1, 1, 1, 1, 1, 1, 1, 0, 0, 0])
-    much = result(224, 0.9, [1, 1, 1, 1, 1, 1, 1, 1, 1, 0])
-    assert choose_size([few, same], "accuracy") == 64
-    assert standard_error(few.right, same.right) == pytest.approx(0.1)
-    assert choose_size([few, same, much], "accuracy") == 224  # 0.3 and 0.2 better, errors 0.173 and 0.141
-    assert choose_size([few, same], "macro_f1") == 128
-    assert choose_size([few, same], "val_loss") == 64
-
-
-@given(st.lists(st.lists(st.booleans(), min_size=20, max_size=20), min_size=1, max_size=4))
-def test_the_choice_is_never_larger_than_the_best(answers):
-    results = [result(32 * 2**i, float(np.mean(right)), right) for i, right in enumerate(answers)]
-    best = max(results, key=lambda each: each.value)
-    chosen = next(each for each in results if each.image_size == choose_size(results, "accuracy"))
-    assert chosen.image_size <= best.image_size
-    assert best.value - chosen.value <= standard_error(best.right, chosen.right)
+def test_the_best_value_of_the_metric_decides_and_the_smaller_of_equals():
+    results = [SizeResult(64, 0.7, 1.0), SizeResult(128, 0.75, 1.0), SizeResult(224, 0.75, 1.0)]
+    assert choose_size(results, "accuracy") == 128
+    assert choose_size(results, "val_loss") == 64
 
 
 @pytest.fixture
@@ -92,13 +70,12 @@ def compared(image_tree, tmp_path):
     return run
 
 
-def test_the_recipe_is_trained_at_each_size_and_says_which_images_are_right(compared):
+def test_the_recipe_is_trained_at_each_size(compared):
     threads = torch.get_num_threads()
     small, large = compared(60.0)
     assert (small.image_size, large.image_size) == (16, 24)
-    for each in (small, large):
-        assert each.right.mean() == pytest.approx(each.value)
-        assert each.seconds > 0
+    assert 0 < small.value <= 1
+    assert large.seconds > 0
     assert torch.get_num_threads() == threads
     (again, _) = compared(60.0)
     assert again.value == small.value
@@ -115,14 +92,11 @@ def test_the_value_is_that_of_the_users_metric(compared):
 def test_results_are_said_with_the_choice_and_what_is_missing():
     comparison = Comparison([size_cost(64), size_cost(128)], 12, 90.0)
     assert describe_comparison(comparison) == "12 epochs of the recipe at each of 64 and 128 px (about 1 min 30 s)"
-    results = [result(64, 0.6, [1, 1, 1, 0, 0]), result(128, 0.8, [1, 1, 1, 1, 0])]
-    assert describe_results(results, comparison, 64, "accuracy") == (
-        "validation accuracy 0.6000 at 64 px, 0.8000 at 128 px; chosen: 64 px, as good as 128 px within one standard "
-        "error"
+    results = [SizeResult(64, 0.6, 9.0), SizeResult(128, 0.8, 9.0)]
+    assert describe_results(results, comparison, 128, "accuracy") == (
+        "validation accuracy 0.6000 at 64 px, 0.8000 at 128 px; chosen: 128 px"
     )
-    assert describe_results(results[:1], comparison, 64, "accuracy").endswith(
-        "128 px took too long; chosen: 64 px, the best"
-    )
+    assert describe_results(results[:1], comparison, 64, "accuracy").endswith("128 px took too long; chosen: 64 px")
     assert "none was trained in time" in describe_results([], comparison, None, "accuracy")
 
 
