@@ -121,12 +121,13 @@ def compared_sizes(info: Mapping[str, Any]) -> pd.DataFrame:
     Empty if none were compared.
     """
     plan = info.get(TIME_PLAN)
-    recorded = plan.get(COMPARED_SIZES) if isinstance(plan, Mapping) else None
+    plan = plan if isinstance(plan, Mapping) else {}
+    recorded = plan.get(COMPARED_SIZES)
     names = ("image_size", "value", "seconds")
     rows = [
         (int(row["image_size"]), float(row["value"]), format_short_duration(float(row["seconds"])),
          "yes" if row["image_size"] == plan.get("image_size") else "no")
-        for row in (recorded if isinstance(recorded, list) and isinstance(plan, Mapping) else [])
+        for row in (recorded if isinstance(recorded, list) else [])
         if isinstance(row, Mapping) and all(_is_number(row.get(name)) for name in names)
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["image_size", "result", "time", "chosen"])

@@ -122,8 +122,11 @@ class Classifier(pl.LightningModule):
             schedule.step()
         return loss
 
-    def _parts(self, batch: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
-        count = math.ceil(len(batch[0]) / (self.micro_batch or len(batch[0])))
+    def _part_count(self, images: int) -> int:
+        return math.ceil(images / (self.micro_batch or images))
+
+    def _parts(self, batch: tuple[Tensor, Tensor]) -> list[tuple[Tensor, Tensor]]:
+        count = self._part_count(len(batch[1]))
         # Parts of equal size: batch norm cannot normalise a last part of a single image.
         return list(zip(*(tensor.tensor_split(count) for tensor in batch), strict=True))
 
@@ -136,7 +139,7 @@ class Classifier(pl.LightningModule):
         """Give the batch norms of the average of the weights statistics that fit it."""
         batches, norms = self.recent.take()
         if self.average is not None and batches:
-            parts = [part for images in batches for (part,) in self._parts((images,))]
+            parts = [part for images in batches for part in images.tensor_split(self._part_count(len(images)))]
             with self.trainer.precision_plugin.val_step_context():
                 measure_statistics(self.average.module, norms, parts)
 
