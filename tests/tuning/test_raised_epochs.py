@@ -14,9 +14,11 @@ from inat.study.study import Study
 from inat.study_check.command import check_study
 from inat.tuning import search
 from inat.tuning.best import read_best, write_best
+from inat.tuning.progress import progress_of
 from inat.tuning.raised_epochs import begin_raise
 from inat.tuning.ray_backend.asha import asha_for
 from inat.tuning.runner import restored_scheduler
+from inat.tuning.task import check_task
 from tests.helpers import run_epochs
 
 OPTIONS = {"data": "digits", "max_epochs": 3, "grace_period": 1, "reduction_factor": 3, "patience": 8}
@@ -242,6 +244,18 @@ def test_the_maximum_may_be_raised_more_than_once(short):
 def test_a_study_without_such_trials_says_so(study, tmp_path):
     study = Study.create(tmp_path / "other", {"config": SearchConfig(**OPTIONS).to_json()})
     assert raise_to(study) == "epochs  up to 9 instead of 3; no trial has ended at epoch 3"
+
+
+def test_a_plan_counts_the_trials_that_would_go_on(tmp_path):
+    settings = OPTIONS | {"image_size": 8, "num_samples": 7, "storage_path": tmp_path, "name": "S"}
+    study, _ = search.open_study(SearchConfig(**settings))
+    for value in (0.5, 0.3, 0.8):
+        complete(study, value)
+    study.close()
+    for most, ended in ((3, ["t0000", "t0001", "t0002"]), (9, ["t0000", "t0001"])):
+        progress = progress_of(check_task(SearchConfig(**settings | {"max_epochs": most}, resume=study.directory)))
+        assert [trial.trial_id for trial in progress.ended] == ended
+        assert progress.left == 7 - len(ended)
 
 
 @pytest.mark.slow
