@@ -1,5 +1,6 @@
 """Whether the most epochs per trial of a study may be raised: longer trainings must begin with the same epochs."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,9 @@ def check_raise(info: Mapping[str, Any], config: SearchConfig, space: Mapping[st
         return
     if reason := _reason_against(info, config, space):
         learns = config.searcher not in ("random", "grid")
-        command = f"; --learn-from {config.resume} takes its best configurations over" if learns else ""
+        command = (
+            f"; --learn-from {shlex.quote(str(config.resume))} takes its best configurations over" if learns else ""
+        )
         raise ConfigError(
             f"max_epochs {config.max_epochs} cannot follow the study's {before}: {reason}; leave it out, or start a "
             f"new study{command}"
