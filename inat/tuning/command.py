@@ -84,7 +84,8 @@ def search_and_report(
     config = with_fitting_stages(race.config if race else begun.config if begun else config)
     chosen: dict[str, Any] = {"race": race.record} if race else {"begun": begun} if begun else {}
     chosen |= {"own_objective": own} if (own := name_of(objective)) else {}
-    study, space = search.open_study(config, **chosen, print_line=console.print)
+    chosen |= {} if config.resume is None else {"print_line": console.print}  # what becomes of its trials
+    study, space = search.open_study(config, **chosen)
     before = study.num_ended
     try:
         if config.resume is None:
