@@ -214,6 +214,18 @@ def is_identity_of(identity: Mapping[str, Any], config: TrialConfig) -> bool:
     """Whether a training of ``config`` may go on from a checkpoint with this ``identity``.
 
     The number of epochs may differ if the epochs so far are the same for every number.
+
+    >>> params = {
+    ...     "data": "digits", "image_size": 8, "first_layer_filters": 4, "filter_org": 1, "conv_layers": 2,
+    ...     "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32,
+    ...     "learning_rate": 0.01, "batch_size": 64,
+    ... }
+    >>> short, longer = (TrialConfig.from_params({**params, "max_epochs": epochs}) for epochs in (9, 27))
+    >>> is_identity_of(identity_of(short), longer)
+    True
+    >>> cosine = TrialConfig.from_params({**params, "max_epochs": 27, "schedule": "cosine"})
+    >>> is_identity_of(identity_of(short), cosine)
+    False
     """
     left_out = "max_epochs" if config.can_train_longer else ""
     first, second = ({n: v for n, v in one.items() if n != left_out} for one in (identity, identity_of(config)))
