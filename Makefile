@@ -20,6 +20,7 @@ setup: .venv/.installed
 	# Compiled here once: where Python may not write bytecode, each process of each search would compile torch again.
 	$(@D)/bin/uv pip install --quiet --compile-bytecode --python $(@D)/bin/python -r $(LOCK)
 	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation --editable .
+	@echo "next: source $(@D)/bin/activate && python tune_scratch.py --data digits --num-samples 48"
 	touch $@
 
 search: setup

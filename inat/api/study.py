@@ -122,8 +122,9 @@ class SearchedStudy:
     ) -> Self:
         """Continue the search with the study's own options and those ``changes`` that keep its trials comparable.
 
-        ``resume(num_samples=48)`` adds trials; ``resume(retry_failed=True)`` runs the failed ones again. Objective and
-        callbacks are by default those of the call that made this object. Returns the object itself.
+        ``resume(num_samples=48)`` adds trials; ``resume(max_epochs=27)`` trains the best ones longer;
+        ``resume(retry_failed=True)`` runs the failed ones again. Objective and callbacks are by default those of the
+        call that made this object. Returns the object itself.
 
         Raises ConfigError for a change that would make trials incomparable, and what ``search`` raises.
         """

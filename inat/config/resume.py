@@ -21,12 +21,15 @@ Search = TypeVar("Search", bound=SearchConfig)
 # They decide what trials mean: taken over, and no other value is allowed. The paths among them are only compared; a
 # space that is a Python file counts only if the user names it, as the options in NAMED do.
 FIXED: Final = frozenset({
-    "image_size", "space", "max_epochs", "patience", "grace_period", "reduction_factor", "searcher", "stopped_trials",
+    "image_size", "space", "patience", "grace_period", "reduction_factor", "searcher", "stopped_trials",
     "start_from", "learn_from", "seed", "precision", "compile", "storage_path", "name", "metric", "folds", "repeats",
     "class_weights", "resize", "balanced_sampler", "test_fraction", "group_by", "keep_duplicates", "control_fraction",
     "preset", "backbones", "strategies", "k_layers", "learning_rates", "batch_sizes", "augmentation", "weights",
     "body_lr_factor", "views", "max_feature_gb", "recipe", "grid",
 })  # fmt: skip
+# Taken over, and the user may give a larger value where longer trainings begin with the same epochs: see
+# ``tuning.raised_epochs``.
+RAISABLE: Final = frozenset({"max_epochs"})
 # They say how many trials run, and how many at a time: taken over, and the user may give another value. The data folder
 # is only read and may have moved; its fingerprint shows that the images are the same.
 FREE: Final = frozenset({
@@ -116,8 +119,9 @@ def typed_options(args: Sequence[str]) -> set[str]:
 
 def check_resumable(stored: SearchConfig, wanted: SearchConfig) -> None:
     """Raise ConfigError if ``wanted`` would make new trials incomparable with those of the study ``stored``."""
-    names = [f.name for f in dataclasses.fields(stored) if f.name not in CHANGEABLE]
     before, now = stored.resolved(), wanted.resolved()
+    raised = {name for name in RAISABLE if getattr(now, name) > getattr(before, name)}
+    names = [f.name for f in dataclasses.fields(stored) if f.name not in CHANGEABLE | raised]
     raise_if_any([
         f"--{n.replace('_', '-')} {getattr(now, n)} differs from the study's {getattr(before, n)}; leave it out or "
         "start a new study"

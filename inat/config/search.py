@@ -145,7 +145,7 @@ class SearchConfig(DataOptions):
     name: Annotated[str | None, "NAME"] = None
     """Name of the study, and of its folder in --storage-path. Default: made from the data and the time."""
     resume: Annotated[Path | None, "STUDY"] = None
-    """Study directory to continue, with the study's own settings; --num-samples may be raised."""
+    """Study directory to continue, with the study's own settings; --num-samples and --max-epochs may be raised."""
     retry_failed: bool = False
     """With --resume, run the failed trials again, from their first epoch and under their ids."""
     cpus_per_trial: float | None = None

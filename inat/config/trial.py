@@ -237,6 +237,15 @@ class TrialConfig:
             return 0
         return min(max(1, round(self.model.probe_share * self.max_epochs)), self.max_epochs - 1)
 
+    @property
+    def can_train_longer(self) -> bool:
+        """Whether a training with more ``max_epochs`` begins with the very epochs of this one.
+
+        So it is with a step schedule. The others end with the last epoch, and so does lp_ft's first phase with a share
+        of the epochs. With folds, the next training begins where the one before has ended.
+        """
+        return self.optim.schedule == STEP and not self.probe_epochs and self.data.folds == 0
+
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
         """The configuration that a flat dict of primitives describes, such as Tune samples it.

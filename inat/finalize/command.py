@@ -47,6 +47,7 @@ from inat.finalize.messages import (
     describe_exports,
     describe_failures,
     describe_interruption,
+    describe_next,
     describe_removal,
     describe_shipping,
     describe_task,
@@ -101,6 +102,7 @@ def finalize(command: FinalizeCommand) -> None:
             report_line = write_report(study.directory)
         console.print(f"\n{report_line}")
         console.print(f"written {directory}: {', '.join(sorted(p.name for p in directory.iterdir() if p.is_file()))}")
+        console.print(describe_next(directory, task.config.data, command.ship))
     except Interruption:
         raise
     except KeyboardInterrupt as interruption:

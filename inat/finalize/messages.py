@@ -3,16 +3,19 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Column, Table
 
+from analysis.run_card import program
 from analysis.test_scores import accuracy_interval, describe_calibration
 from inat.caller import is_python
 from inat.constants import CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT, TIME_PLAN
 from inat.finalize.candidates import Candidate
 from inat.finalize.retrain import RunSource
 from inat.finalize.task import Task
+from inat.next_step import next_command
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.stoppers import INTERRUPTION
@@ -146,6 +149,24 @@ def describe_interruption(runs: Study | None = None, cause: str = INTERRUPTION) 
     typed = shlex.join(["python", "-m", "inat.finalize", *sys.argv[1:]])
     command = "the same call of inat.finalize()" if is_python() else typed
     return f"{cause}: {ended}everything is kept\ncontinue with: {command}"
+
+
+def describe_next(directory: Path, data: str, shipped: bool) -> str:
+    """The command that classifies photos with the model in ``directory``, and the one that trains it on all photos.
+
+    Its photos are those of the study's folder ``data``, or FOLDER if they are in none.
+    """
+    photos = data if Path(data).is_dir() else "FOLDER"
+    command = (
+        "the same call with ship=True" if is_python() else shlex.join([*program().split(), *sys.argv[1:], "--ship"])
+    )
+    predict = (
+        f"inat.load_model({str(directory)!r}).predict({photos!r})"
+        if is_python()
+        else next_command("predict", directory, photos)
+    )
+    ship = "" if shipped else f"\nor      {command}  # also trains one model on all labelled photos"
+    return f"next    {predict}{ship}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -4,9 +4,11 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from inat.constants import ANSWERS_JSON, BEST_CKPT, CHECKPOINTS_DIR, RUNNING
+from inat.constants import ANSWERS_JSON, BEST_CKPT, CHECKPOINTS_DIR, END_CKPT, RUNNING
 from inat.study.events import TRIAL_ID_PATTERN
 from inat.study.study import Study
+
+KEPT = (BEST_CKPT, ANSWERS_JSON, END_CKPT)  # files of an ended trial
 
 
 def checkpoint_threshold(study: Study, keep: int) -> float | None:
@@ -19,9 +21,10 @@ def checkpoint_threshold(study: Study, keep: int) -> float | None:
 
 
 def prune_checkpoints(study: Study, keep: int) -> None:
-    """Remove all checkpoints except ``best.ckpt`` of the best ``keep`` trials and the files of running trials.
+    """Remove all checkpoints except those of the best ``keep`` trials and the files of running trials.
 
-    The answers of a trial on the validation images stay and go with its ``best.ckpt``. A folder that is not named like
+    The answers of a trial on the validation images stay and go with its ``best.ckpt``, and so does the ``end.ckpt`` of
+    a trial that could train longer. A folder that is not named like
     a trial stays: the user put it there. The folder of a trial that is not in the journal is removed: a power cut has
     erased the trial, and the next trial of that number would resume from its checkpoint.
     """
@@ -34,7 +37,7 @@ def prune_checkpoints(study: Study, keep: int) -> None:
         if not TRIAL_ID_PATTERN.fullmatch(directory.name) or (trial is not None and trial.state == RUNNING):
             continue
         if directory.name in kept:
-            _remove_all_but((BEST_CKPT, ANSWERS_JSON), directory)
+            _remove_all_but(KEPT, directory)
         else:
             shutil.rmtree(directory, ignore_errors=True)
 

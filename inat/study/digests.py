@@ -14,7 +14,7 @@ from inat.config.search import EARLIER_TARGET
 DIGESTS = "digests"  # key in study.json
 FIELDS = (
     "search", "space", "seed", "start_from", "learned_from", "grid", "weights", "model", "rules", "recipe_params",
-    "time_plan",
+    "time_plan", "raised_epochs",
 )  # fmt: skip
 DATA_FIELDS = ("fingerprint", "classes")  # the images may move
 

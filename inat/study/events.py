@@ -19,6 +19,7 @@ from inat.constants import (
     RUNNING,
     SECONDS,
     STATES,
+    STOPPED,
     TRAINABLE,
     TRIAL_ID,
     WOULD_STOP,
@@ -30,6 +31,7 @@ FIELDS: dict[str, dict[str, type]] = {
     "epoch": {"node": str, "row": dict},
     "end": {"state": str, "error": str},
     "retry": {"attempt": int, "created": str},
+    "raised": {"epoch": int, "max_epochs": int, "state": str},
 }
 TEXTS = (FINISHED, NOTE)  # columns of a row
 NUMBERS = (
@@ -58,6 +60,8 @@ def check_event(event: Mapping[str, Any], objective: Objective) -> None:
     if event["event"] == "trial":
         _check_trial(event)
     if event["event"] == "end" and (event["state"] not in STATES or event["state"] == RUNNING):
+        raise UnfitEventError(f"state is {event['state']!r}")
+    if event["event"] == "raised" and event["state"] not in (RUNNING, STOPPED):
         raise UnfitEventError(f"state is {event['state']!r}")
     if event["event"] == "epoch":
         _check_row(event["row"], objective)

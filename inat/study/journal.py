@@ -1,8 +1,9 @@
 """The journal of a study, read back into trials.
 
 ``journal.jsonl`` has one line per event, in the order of the events: "trial" (a new trial and its hyperparameters),
-"epoch" (one epoch's metrics), "end" (a trial's final state) and "retry" (a failed trial begins again; only its latest
-attempt counts). It can be read while a search is writing it.
+"epoch" (one epoch's metrics), "end" (a trial's final state), "retry" (a failed trial begins again; only its latest
+attempt counts) and "raised" (the maximum of the epochs was raised while a trial stood at the former one: it goes on, or
+counts as stopped). It can be read while a search is writing it.
 """
 
 import math
@@ -12,7 +13,19 @@ from pathlib import Path
 from typing import Any, Self
 
 from inat.config.objective import ACCURACY, Objective, objective_of
-from inat.constants import CONTROL, EPOCH, FAILED, JOURNAL, RUNNING, STOPPED, TRIAL_ID, TRIALS_CSV, WOULD_STOP
+from inat.constants import (
+    COMPLETED,
+    CONTROL,
+    EPOCH,
+    FAILED,
+    JOURNAL,
+    MAX_EPOCHS_REACHED,
+    RUNNING,
+    STOPPED,
+    TRIAL_ID,
+    TRIALS_CSV,
+    WOULD_STOP,
+)
 from inat.errors import StudyError
 from inat.study.atomic_io import mend_hint, read_json_lines
 from inat.study.events import UnfitEventError, check_event, trial_id_of
@@ -152,6 +165,8 @@ class Journal:
             self._add_epoch(trial, event["row"], event["node"])
         elif event["event"] == "retry":
             self._retry(trial, event["attempt"], event["created"])
+        elif event["event"] == "raised":
+            self._raise(trial, event["epoch"], event["max_epochs"], event["state"], bool(event.get(WOULD_STOP)))
         elif trial.state == RUNNING:
             self._end(trial, event["state"], event["error"])
         elif (trial.state, trial.error) != (event["state"], event["error"]):
@@ -172,7 +187,7 @@ class Journal:
         self._reported_epochs.append((trial.trial_id, row))
         if row.get(WOULD_STOP) and trial.stop_epoch is None:
             trial.stop_epoch = int(row[EPOCH])
-            self._lessons[trial.trial_id] = replace(trial, state=STOPPED, history=list(trial.history))
+            self._lessons[trial.trial_id] = _as_stopped(trial)
 
     def _retry(self, trial: Trial, attempt: int, created: str) -> None:
         if (trial.attempt, trial.created) == (attempt, created):
@@ -186,10 +201,38 @@ class Journal:
         trial.begin_again(attempt, created)
         self._folded = any(other.folded for other in self.trials.values())
 
+    def _raise(self, trial: Trial, epoch: int, max_epochs: int, state: str, would_stop: bool) -> None:
+        if (epoch, max_epochs) in trial.raised:
+            return  # the journal has the line twice
+        stands = (trial.state, trial.finished, trial.epochs) == (COMPLETED, MAX_EPOCHS_REACHED, epoch)
+        if not stands or max_epochs <= epoch:
+            raise UnfitEventError(f"{trial.trial_id} is {trial.state} at epoch {trial.epochs}")
+        trial.raised = (*trial.raised, (epoch, max_epochs))
+        if state == STOPPED:
+            trial.state = STOPPED
+            return
+        # Until it ends again, its result at the former maximum is the one that counts.
+        former = replace(trial, history=list(trial.history))
+        self._ranked = [(*key, former if known is trial else known) for *key, known in self._ranked]  # type: ignore[misc]
+        self._ended_in_order.remove(trial)
+        trial.go_on(would_stop)
+        if would_stop:
+            self._lessons[trial.trial_id] = _as_stopped(trial)
+        elif trial.stop_epoch is None:  # else the sampler keeps what it has learned of a control trial
+            self._lessons.pop(trial.trial_id, None)
+
     def _end(self, trial: Trial, state: str, error: str) -> None:
+        if trial.raised:
+            self._ranked = [entry for entry in self._ranked if entry[-1].trial_id != trial.trial_id]
         trial.state, trial.error = state, error
         self._ended_in_order.append(trial)
         self._lessons.setdefault(trial.trial_id, trial)
         best = trial.best_value
         if state != FAILED and best is not None and math.isfinite(best):
             insort(self._ranked, (*self.rank(trial.folds_done, best), trial.number, trial))
+
+
+def _as_stopped(trial: Trial) -> Trial:
+    """A control trial as ASHA would have stopped it, after ``stop_epoch``."""
+    last = trial.stop_epoch or trial.epochs
+    return replace(trial, state=STOPPED, history=[row for row in trial.history if row[EPOCH] <= last])

@@ -13,6 +13,7 @@ from inat.constants import (
     JOURNAL,
     LOCK_FILE,
     OWN_OBJECTIVE,
+    RAISED,
     RECIPE_PARAMS,
     SEARCH_KIND,
     STUDY_JSON,
@@ -24,7 +25,7 @@ from inat.study.digests import changed_fields
 TYPES: dict[str, type | tuple[type, ...]] = {
     SEARCH_KIND: str, "space": dict, "seed": int, "data": dict, "start_from": list, "learned_from": dict, GRID: list,
     "weights": dict, "model": dict, "data.fingerprint": str, "data.classes": list, RECIPE_PARAMS: dict,
-    OWN_OBJECTIVE: str,
+    OWN_OBJECTIVE: str, RAISED: list,
 }  # fmt: skip
 LOCK_SECONDS = 1.0  # to wait for the lock, which `is_running` of another process may hold for a moment
 

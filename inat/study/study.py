@@ -24,6 +24,7 @@ from inat.constants import (
     CHECKPOINTS_DIR,
     CONTROL,
     CONTROL_TRIAL_COLUMNS,
+    END_CKPT,
     EPOCH,
     ERRORS_DIR,
     FINISHED,
@@ -35,9 +36,11 @@ from inat.constants import (
     HISTORY_COLUMNS,
     HISTORY_CSV,
     JOURNAL,
+    LAST_CKPT,
     MICRO_BATCH,
     NOTE,
     PREPARATION,
+    RUNNING,
     STUDY_JSON,
     TRAINABLE,
     TRIAL_COLUMNS_AFTER,
@@ -187,6 +190,22 @@ class Study(Journal):
             self._rewrite_history()
         self._write_trials_soon()
 
+    def raise_trial(self, trial_id: str, max_epochs: int, state: str, would_stop: bool = False) -> None:
+        """Record that trials may now have ``max_epochs``, of one that stands at the former maximum.
+
+        With the state "running" it goes on, from its last state if its checkpoint is there, else from its first epoch;
+        ``would_stop`` is for a control trial that ASHA would stop where it stands. With "stopped", ASHA stops it there.
+        """
+        trial = self.trials[trial_id]
+        epoch = trial.epochs
+        if state == RUNNING:  # before its line: without the file, the trial would begin again
+            with suppress(FileNotFoundError):
+                (self.checkpoint_dir(trial_id) / END_CKPT).replace(self.checkpoint_dir(trial_id) / LAST_CKPT)
+        self._raise(trial, epoch, max_epochs, state, would_stop)
+        mark: dict[str, Any] = {WOULD_STOP: 1} if would_stop else {}
+        self._log("raised", trial_id, epoch=epoch, max_epochs=max_epochs, state=state, **mark)
+        self._write_trials_soon()
+
     def write_failure(self, trial_id: str, text: str) -> None:
         """Write the traceback of a failed trial to errors/<trial_id>.txt."""
         path = self.directory / ERRORS_DIR / f"{trial_id}.txt"
@@ -222,9 +241,9 @@ class Study(Journal):
             self._history.close()
         self._history = path.open("a", newline="", encoding="utf-8")
 
-    def update_config(self, config: Mapping[str, Any]) -> None:
-        """Replace the configuration in study.json; a resumed search may change some settings."""
-        self.info["config"] = dict(config)
+    def update_config(self, config: Mapping[str, Any], **others: Any) -> None:
+        """Replace the configuration and ``others`` in study.json; a resumed search may change some settings."""
+        self.info |= {**others, "config": dict(config)}
         self.info[DIGESTS] = digests_of(self.info)
         atomic_write(self.directory / STUDY_JSON, json.dumps(self.info, indent=2) + "\n")
 

@@ -20,6 +20,7 @@ from inat.constants import (
     TRAINABLE,
     TRIAL_COLUMNS_AFTER,
     TRIAL_COLUMNS_BEFORE,
+    WOULD_STOP,
 )
 from inat.study.folds import fold_values, kept_row, standard_error
 
@@ -32,7 +33,8 @@ class Trial:
     the reason of a failure, or a note. ``history`` has one row per epoch. ``objective`` is that of the study.
     ``attempt`` counts from 1; each retry of the failed trial (--retry-failed) begins another one, and ``created`` is
     the time of the latest. ``control``: ASHA does not stop the trial; ``stop_epoch`` is the epoch after which it would
-    have, None before and for other trials.
+    have, None before and for other trials. ``raised`` has an entry for each time that the maximum of the epochs was
+    raised while the trial stood at the former one: that epoch, and the new maximum.
     """
 
     trial_id: str
@@ -47,6 +49,7 @@ class Trial:
     attempt: int = 1
     control: bool = False
     stop_epoch: int | None = None
+    raised: tuple[tuple[int, int], ...] = ()
 
     @property
     def attempt_id(self) -> str:
@@ -131,7 +134,19 @@ class Trial:
         """Begin another attempt: the trial is running and has no epoch."""
         self.state, self.error, self.node = RUNNING, "", ""
         self.attempt, self.created, self.stop_epoch = attempt, created, None
+        self.raised = ()
         self.history.clear()
+
+    def go_on(self, would_stop: bool) -> None:
+        """Make the trial, which has ended at the maximum of the epochs, a running one that has not ended.
+
+        ``would_stop``: it is a control trial that ASHA would stop after its last epoch.
+        """
+        self.state, self.error = RUNNING, ""
+        last = {name: value for name, value in self.history[-1].items() if name != FINISHED}
+        if would_stop:
+            last[WOULD_STOP], self.stop_epoch = 1, self.epochs
+        self.history[-1] = last
 
     def table_row(self) -> dict[str, Any]:
         """Return the row of this trial in trials.csv."""

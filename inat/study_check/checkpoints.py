@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from inat.config.trial import active_params
-from inat.constants import BEST_CKPT, CHECKPOINTS_DIR, EPOCH, LAST_CKPT, LOCK_FILE, RUNNING
+from inat.constants import BEST_CKPT, CHECKPOINTS_DIR, END_CKPT, EPOCH, LAST_CKPT, LOCK_FILE, RUNNING
 from inat.study.checkpoint_file import is_intact
 from inat.study.events import TRIAL_ID_PATTERN
 from inat.study.journal import Journal
@@ -36,7 +36,8 @@ def check_checkpoints(directory: Path, journal: Journal, removed: Removed) -> It
             text = f"{folder.relative_to(directory)} belongs to no trial in the journal"
             yield Problem(text, lambda f=folder: removed.move(f))  # type: ignore[misc]
             continue
-        for path, fault in ((folder / LAST_CKPT, _fault_of_last), (folder / BEST_CKPT, _fault_of_best)):
+        checks = {LAST_CKPT: _fault_of_last, END_CKPT: _fault_of_state, BEST_CKPT: _fault_of_best}
+        for path, fault in ((folder / name, fault) for name, fault in checks.items()):
             if path.exists() and (found := fault(path, trial)):
                 text = f"{path.relative_to(directory)} {found}"
                 yield Problem(text, lambda p=path: removed.move(p))  # type: ignore[misc]
@@ -57,6 +58,10 @@ def rows_to_restore(directory: Path, journal: Journal) -> dict[str, int]:
 def _fault_of_last(path: Path, trial: Trial) -> str:
     if trial.state != RUNNING:
         return f"belongs to a trial that has ended ({trial.state})"
+    return _fault_of_state(path, trial)
+
+
+def _fault_of_state(path: Path, trial: Trial) -> str:
     state = recorder_state(path) if is_intact(path) else None
     if state is None:
         return "cannot be read"

@@ -99,7 +99,7 @@ def _fault(journal: Journal, text: bytes, event: dict[str, Any] | None, seen: di
     trial_id = str(event.get(TRIAL_ID))
     if text in seen[trial_id]:
         return REPEATED
-    if event.get("event") == "retry":
+    if event.get("event") in ("retry", "raised"):
         seen[trial_id].clear()  # another attempt may report the very epochs of the one before
     seen[trial_id].add(text)
     try:

@@ -181,10 +181,20 @@ class EpochRecorder(pl.Callback):
         state = earlier | state_dict
         for name in STATE_NAMES:
             setattr(self, name, state[name])
+        if self.epoch < (self.config.stop_epoch or self.config.max_epochs):  # it was the end with fewer epochs
+            self.row, self.history, self.unreported = (
+                _not_ended(self.row), list(map(_not_ended, self.history)), list(map(_not_ended, self.unreported)),
+            )  # fmt: skip
+
+
+def _not_ended(row: dict[str, Any]) -> dict[str, Any]:
+    ended = row.get(FINISHED) == MAX_EPOCHS_REACHED
+    return {name: value for name, value in row.items() if name != FINISHED} if ended else row
 
 
 def identity_of(config: TrialConfig) -> dict[str, Any]:
     """The settings that a training must have in common with a checkpoint that it goes on from.
+
 
     >>> params = {
     ...     "data": "digits", "image_size": 8, "first_layer_filters": 4, "filter_org": 1, "conv_layers": 2,
@@ -199,6 +209,28 @@ def identity_of(config: TrialConfig) -> dict[str, Any]:
         for name, value in config.to_params().items()
         if name not in NOT_IDENTITY and not (name in EARLIER_VALUES and value == EARLIER_VALUES[name])
     }
+
+
+def is_identity_of(identity: Mapping[str, Any], config: TrialConfig) -> bool:
+    """Whether a training of ``config`` may go on from a checkpoint with this ``identity``.
+
+    The number of epochs may differ if the epochs so far are the same for every number.
+
+    >>> params = {
+    ...     "data": "digits", "image_size": 8, "first_layer_filters": 4, "filter_org": 1, "conv_layers": 2,
+    ...     "activation": "relu", "dropout": 0.2, "batch_norm": True, "num_neurons_dense": 32,
+    ...     "learning_rate": 0.01, "batch_size": 64,
+    ... }
+    >>> short, longer = (TrialConfig.from_params({**params, "max_epochs": epochs}) for epochs in (9, 27))
+    >>> is_identity_of(identity_of(short), longer)
+    True
+    >>> cosine = TrialConfig.from_params({**params, "max_epochs": 27, "schedule": "cosine"})
+    >>> is_identity_of(identity_of(short), cosine)
+    False
+    """
+    left_out = "max_epochs" if config.can_train_longer else ""
+    first, second = ({n: v for n, v in one.items() if n != left_out} for one in (identity, identity_of(config)))
+    return first == second
 
 
 def recorder_of(trainer: pl.Trainer) -> EpochRecorder:

@@ -14,7 +14,7 @@ import torch
 from inat.config.trial import TrialConfig
 from inat.constants import BEST_CKPT, EPOCH
 from inat.study.checkpoint_file import is_intact
-from inat.training.epoch_recorder import IDENTITY, EpochRecorder, identity_of
+from inat.training.epoch_recorder import IDENTITY, EpochRecorder, identity_of, is_identity_of
 
 START_AGAIN = "started again from the first epoch"
 
@@ -39,7 +39,8 @@ def _reason_against(checkpoint: Path, config: TrialConfig, known_epochs: int | N
     state = recorder_state(checkpoint) if is_intact(checkpoint) else None
     if state is None:
         return "was damaged"
-    if state.get(IDENTITY, identity_of(config)) != identity_of(config):
+    identity = state.get(IDENTITY, identity_of(config))
+    if not (isinstance(identity, dict) and is_identity_of(identity, config)):
         return "was written by another configuration"
     if state.get("saved_epoch", 0) > _intact_epoch(checkpoint.with_name(BEST_CKPT)):
         return f"had lost its {BEST_CKPT}"

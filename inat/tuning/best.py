@@ -74,7 +74,7 @@ def best_model(journal: Journal, directory: Path) -> Model | None:
         if journal.objective.reaches(last.trial.best_value, best.best_value):
             repeated = journal.trials.get(last.trial_id)
             return last if repeated is None else replace(last, name=repeated.name)
-    return Model(best.trial_id, best.name, best, directory / CHECKPOINTS_DIR / best.trial_id / BEST_CKPT)
+    return Model(best.trial_id, best.name, best, weights_of(journal, directory, best))
 
 
 def last_training(directory: Path) -> Model | None:
@@ -147,9 +147,22 @@ def _noise(study: Study, model: Model) -> dict[str, Any]:
 
 def best_with_weights(journal: Journal, directory: Path) -> Trial | None:
     """Return the best trial with intact weights in the study ``directory``, or the best one if no trial has weights."""
-    checkpoints = directory / CHECKPOINTS_DIR
-    with_weights = (t for t in journal.ranking() if is_intact(checkpoints / t.trial_id / BEST_CKPT))
+    with_weights = (trial for trial in journal.ranking() if is_intact(weights_of(journal, directory, trial)))
     return next(with_weights, None) or journal.best()
+
+
+def weights_of(journal: Journal, directory: Path, trial: Trial) -> Path:
+    """Where the weights of an ended trial are, if they are kept.
+
+    A trial that goes on with more epochs replaces its own; those of its former result are in best.ckpt if best.json is
+    about it.
+    """
+    own = directory / CHECKPOINTS_DIR / trial.trial_id / BEST_CKPT
+    if journal.trials[trial.trial_id] is trial:
+        return own
+    written, column = read_best(directory), trial.objective.best_column
+    is_written = (written.get(TRIAL_ID), written.get(column)) == (trial.trial_id, trial.best_value)
+    return directory / BEST_CKPT if is_written else own.with_name("replaced")
 
 
 def is_as_written(target: Path, written: dict[str, Any]) -> bool:

@@ -35,6 +35,7 @@ from inat.constants import (
 from inat.data.class_balance import class_counts, describe_balance
 from inat.data.splits import assignment, load_splits
 from inat.errors import Interruption, SearchError
+from inat.next_step import next_command
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning import search
@@ -83,6 +84,7 @@ def search_and_report(
     config = with_fitting_stages(race.config if race else begun.config if begun else config)
     chosen: dict[str, Any] = {"race": race.record} if race else {"begun": begun} if begun else {}
     chosen |= {"own_objective": own} if (own := name_of(objective)) else {}
+    chosen |= {} if config.resume is None else {"print_line": console.print}  # what becomes of its trials
     study, space = search.open_study(config, **chosen)
     before = study.num_ended
     try:
@@ -129,6 +131,8 @@ def search_and_report(
         with console.status("writing the report"):
             message = write_report(study.directory)
         console.print(message)
+        if command := describe_next(study):
+            console.print(command)
     except KeyboardInterrupt as interruption:
         console.print(describe_interruption(config, study))
         raise Interruption from interruption
@@ -266,6 +270,14 @@ def resume_command(study: Study, **changes: Any) -> str:
     words = [f"--{n.replace('_', '-')}{'' if value is True else f' {value}'}" for n, value in changes.items()]
     parts = (program(), shlex.join(["--resume", str(study.directory)]), as_arguments(named), *words)
     return " ".join(filter(None, parts))
+
+
+def describe_next(study: Study) -> str:
+    """The command that chooses a final model; "" for an objective of the user, which leaves no weights."""
+    if OWN_OBJECTIVE in study.info or not (study.directory / BEST_CKPT).exists():
+        return ""
+    named = options_to_name(study.info.get("config", {}), ("cache_dir", "weights_dir", "model"))
+    return f"next    {next_command('finalize', study.directory, **named)}"
 
 
 def describe_run(new: int, before: int, seconds: float) -> str:

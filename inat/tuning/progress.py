@@ -12,6 +12,8 @@ from inat.study.journal import Journal
 from inat.study.metadata import read_info
 from inat.study.trial import Trial
 from inat.tuning.provenance import check_unchanged
+from inat.tuning.raise_check import check_raise
+from inat.tuning.raised_epochs import plan_raise
 from inat.tuning.space import presets
 from inat.tuning.space.grid import params_key
 from inat.tuning.stoppers import describe_reached, reaches_target
@@ -50,8 +52,14 @@ def progress_of(task: Task) -> Progress:
     if config.resume is None:
         return Progress(wanted)
     directory = expanded(config.resume)
-    check_unchanged(directory, read_info(directory), task.data, presets.space_to_json(task.space))
-    ended = [trial for trial in Journal.read(directory).ended() if not (config.retry_failed and trial.state == FAILED)]
+    info = read_info(directory)
+    check_raise(info, config, task.space)
+    check_unchanged(directory, info, task.data, presets.space_to_json(task.space))
+    journal = Journal.read(directory)
+    again = {trial.trial_id for trial in journal.ended() if config.retry_failed and trial.state == FAILED}
+    if config.max_epochs > (before := info["config"]["max_epochs"]):
+        again |= {trial.trial_id for trial in plan_raise(journal, config, before).go_on}
+    ended = [trial for trial in journal.ended() if trial.trial_id not in again]
     first = next((trial for trial in ended if reaches_target(trial, config.target, config.trainings)), None)
     return Progress(wanted, ended, describe_reached(first, config.target) if first else "")
 

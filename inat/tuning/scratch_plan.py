@@ -242,7 +242,10 @@ def describe_disk(config: SearchConfig, splits: Splits, cost: SearchCost) -> str
     """Write the bytes of checkpoints in the study, and of decoded images, which the cache has already."""
     weights = cost.most_parameters * WEIGHT_BYTES
     running = min(cost.slots.count, cost.trials)
-    checkpoints = (min(config.keep_checkpoints, cost.progress.wanted) + 1 + running * (1 + LAST_FACTOR)) * weights
+    kept = min(config.keep_checkpoints, cost.progress.wanted)
+    if config.trainings == 1 and any(each.config.can_train_longer for each in cost.timed):
+        kept *= 1 + LAST_FACTOR  # end.ckpt
+    checkpoints = (kept + 1 + running * (1 + LAST_FACTOR)) * weights
     text = f"up to {decimal(checkpoints)} for checkpoints"
     if config.data == DIGITS:
         return text

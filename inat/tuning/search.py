@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from inat.constants import (
 from inat.data.class_balance import class_counts
 from inat.data.records import write_records
 from inat.data.splits import assignment
-from inat.errors import StudyError
+from inat.errors import ConfigError, StudyError
 from inat.study import checkpoint_retention
 from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study, cannot_create
@@ -41,6 +41,8 @@ from inat.tuning.own_model import check_model, keep_copy, model_info
 from inat.tuning.own_objective import check_objective
 from inat.tuning.progress import wanted_trials
 from inat.tuning.provenance import check_unchanged, study_info
+from inat.tuning.raise_check import check_raise
+from inat.tuning.raised_epochs import begin_raise
 from inat.tuning.ray_backend.slots import Slots
 from inat.tuning.retry_failed import retry_failed_trials
 from inat.tuning.rules import RULES, new_rules
@@ -78,12 +80,14 @@ def open_study(
     race: Mapping[str, Any] | None = None,
     begun: "Beginning | None" = None,
     own_objective: str = "",
+    print_line: PrintLine = lambda line: None,
 ) -> tuple[Study, dict[str, Any]]:
     """Create the study that ``config`` describes, or open the one it resumes; return the study and its search space.
 
     ``race`` is the record of the race that chose the backbones of ``config``, for study.json; ``begun`` has the time
     plan that chose its other options. ``own_objective`` is the name of the function that takes the place of the
-    training. With ``config.retry_failed`` the failed trials of a resumed study are unfinished again.
+    training. With ``config.retry_failed`` the failed trials of a resumed study are unfinished again; so are, with more
+    epochs than before, trials that ended at the former maximum, of which ``print_line`` gets a line.
 
     Raises ConfigError, DataError or StudyError for all that can be wrong with data, space, weights or directory, before
     Ray starts and without leaving a study behind.
@@ -116,16 +120,17 @@ def open_study(
     study = Study.open(expanded(config.resume))
     try:
         check_not_over(study, config)
+        check_raise(study.info, config, space)
         check_objective(study.directory, study.info, own_objective)
         read_best(study.directory)  # if it is damaged, the user is told before anything runs
         check_model(study.directory, study.info, config)
         check_unchanged(study.directory, study.info, data, presets.space_to_json(space))
         backbone_checks.check_weights_unchanged(study.info.get(backbone_checks.WEIGHTS, {}), weights)
-    except StudyError:
+    except (ConfigError, StudyError):
         study.close()
         raise
     keep_copy(study, config)
-    study.update_config(replace(config, resume=None, retry_failed=False).to_json())
+    begin_raise(study, config, print_line)
     if config.retry_failed:
         retry_failed_trials(study)
     return study, space

@@ -12,6 +12,7 @@ from inat.config.resume import (
     NAMED,
     NEEDED,
     ONCE,
+    RAISABLE,
     as_arguments,
     check_named,
     options_to_name,
@@ -42,7 +43,7 @@ def resumed(directory: Path, *options: str, kind: type[SearchConfig] = SearchCon
 
 
 def test_each_option_is_in_exactly_one_group():
-    groups = (FIXED, FREE, frozenset(NAMED), ONCE)
+    groups = (FIXED, RAISABLE, FREE, frozenset(NAMED), ONCE)
     assert {n: sum(n in group for group in groups) for n in DEFAULTS} == dict.fromkeys(DEFAULTS, 1)
     assert frozenset().union(*groups) == DEFAULTS.keys()
 

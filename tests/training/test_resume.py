@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from inat.config.trial import TrialConfig
+from inat.training.epoch_recorder import identity_of, is_identity_of
 from inat.training.fit import fit
 from inat.training.resume import checkpoint_row, discard_unusable, recorder_state
 from tests.conftest import Rows
@@ -42,9 +43,19 @@ def test_a_checkpoint_of_another_configuration_is_not_used(last, cnn_params):
     assert not last.exists()
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 0.5}, {"max_epochs": 9}, {"fingerprint": "f"}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 0.5}, {"fingerprint": "f"}])
 def test_what_changes_the_result_is_another_configuration(last, cnn_params, change):
     assert discard_unusable(last, TrialConfig.from_params(cnn_params | change))
+
+
+@pytest.mark.parametrize("schedule", [{"schedule": "cosine"}, {"schedule": "trapezoid"}, {"folds": 2}], ids=str)
+def test_another_number_of_epochs_is_another_configuration_unless_the_epochs_so_far_are_the_same(cnn_params, schedule):
+    shorter, longer = (TrialConfig.from_params(cnn_params | {"max_epochs": n}) for n in (3, 9))
+    assert is_identity_of(identity_of(shorter), longer)
+    assert not is_identity_of(identity_of(shorter) | {"dropout": 0.5}, longer)
+    changed = TrialConfig.from_params(cnn_params | schedule)
+    assert is_identity_of(identity_of(changed), changed)
+    assert not is_identity_of(identity_of(changed), TrialConfig.from_params(cnn_params | schedule | {"max_epochs": 9}))
 
 
 @pytest.mark.parametrize("change", [{"cache_dir": "/elsewhere"}, {"max_bad_fraction": 0.5}, {"compile": True}])

@@ -105,7 +105,8 @@ def test_checkpoints_take_the_disk_of_the_largest_network(measured):
     text = scratch_plan.describe_disk(config, load_splits(config.data_config()), cost)
     largest = cost.most_parameters * 4
     assert text.startswith("up to ")
-    assert f"{largest * (3 + 1 + 4) / 1e6:.1f} MB" in text
+    # best.ckpt, last.ckpt or end.ckpt of each: a trial with a step schedule could train longer.
+    assert f"{largest * (3 * (1 + 3) + 1 + 4) / 1e6:.1f} MB" in text
 
 
 def test_a_slot_that_does_not_fit_is_refused(measured):

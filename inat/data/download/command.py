@@ -1,7 +1,6 @@
 """The download command: folders, messages, and continuing after an interruption."""
 
 import os
-import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from inat.data.download.http import ResumableFile
 from inat.data.download.messages import as_data_error
 from inat.data.download.unzip import UnusableArchiveError, count_images, publish_archive
 from inat.errors import DataError
+from inat.next_step import next_command
 
 NATURE_12K: Final = "https://storage.googleapis.com/wandb_datasets/nature_12K.zip"
 DEFAULT: Final = Path("inaturalist_12K")
@@ -47,7 +47,7 @@ def download(command: DownloadCommand) -> None:
         else:
             shutil.rmtree(_work_folder(target), ignore_errors=True)  # left by a run that was killed after its last step
             print(f"{target} was complete before: {count:,} photos, nothing to fetch")
-    search = f"python tune_scratch.py --data {shlex.quote(str(given))}"
+    search = next_command("tune-scratch", "--data", given)
     print(f"next: {search}\nor, for a first look: {search} --image-size 64 --num-samples 16 --max-epochs 9")
 
 

@@ -10,7 +10,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from inat.config.trial import active_params
-from inat.constants import EPOCH, FAILED, RUNNING, STATE
+from inat.constants import EPOCH, EPOCHS, FAILED, RUNNING, STATE
 from inat.errors import ConfigError
 from inat.study.study import Study
 from inat.study.trial import Trial
@@ -70,7 +70,7 @@ class WandbLogger(BackgroundLogger):
             run.log(numbers, item.row[EPOCH])
             return
         best = self._study.objective.best_column
-        run.summary.update({STATE: item.state, best: item.row.get(best)})
+        run.summary.update({STATE: item.state, best: item.row.get(best), EPOCHS: item.row.get(EPOCH, 0)})
         run.finish(exit_code=int(item.state == FAILED))
         del self._runs[item.trial_id]
 

@@ -35,7 +35,7 @@ class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
     A trial for which ``is_control`` is true is compared like any other, but goes on where it would have been stopped;
     from then on it counts in no rung, as a stopped trial does. So no decision on another trial depends on it.
     ``would_stop`` has the steps after which such trials would have been stopped. ``asha_for`` asks the study which
-    trials are controls, so they stay controls when a search is resumed.
+    trials are controls, so they stay controls when a search is resumed; ``stop_epoch`` is what the study knows of them.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
         trainings: int = 1,
         objective: Objective = ACCURACY,
         is_control: Callable[[str], bool] = lambda trial_id: False,
+        stop_epoch: Callable[[str], int | None] = lambda trial_id: None,
     ) -> None:
         super().__init__(
             time_attr=EPOCH if trainings == 1 else STEP, metric=objective.best_column, mode=objective.mode,
@@ -60,7 +61,7 @@ class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
             bracket._rungs = [(step, {}) for step in reversed(steps)]
         self.stopped_early: set[str] = set()
         self.would_stop: dict[str, int] = {}
-        self._is_control = is_control
+        self._is_control, self._stop_epoch = is_control, stop_epoch
         self.ended_by_user: set[str] = set()  # among stopped_early
         self._to_end: set[str] = set()
         self._pending_since: dict[str, float] = {}  # trials that wait for a process
@@ -132,8 +133,11 @@ class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
                 live.add(trial_id)
             if FINISHED in row:
                 # Tune asks for no decision on a trial that ends by itself, but reports its end, which counts in a rung.
+                # A trial that goes on with a raised maximum of epochs is decided on there by `tuning.raised_epochs`.
                 self.on_trial_complete(None, trial, row)
                 live.remove(trial_id)
+                if self._stop_epoch(trial_id) == row[EPOCH]:
+                    self.would_stop[trial_id] = row[EPOCH]
             elif trial_id not in self.stopped_early:
                 self.on_trial_result(None, trial, row)
         for trial_id in live:
@@ -156,6 +160,7 @@ def asha_for(
         trainings=trainings,
         objective=study.objective,
         is_control=lambda trial_id: study.trials[trial_id].control,
+        stop_epoch=lambda trial_id: study.trials[trial_id].stop_epoch,
     )
     scheduler.replay(study.reported_epochs)
     return scheduler

@@ -12,11 +12,22 @@ import pytorch_lightning as pl
 import torch
 from ray import tune
 
-from inat.constants import ANSWERS_JSON, BEST_CKPT, EPOCH, EPOCHS_BEFORE, FINISHED, LAST_CKPT, PREPARATION
+from inat.constants import (
+    ANSWERS_JSON,
+    BEST_CKPT,
+    END_CKPT,
+    EPOCH,
+    EPOCHS_BEFORE,
+    FINISHED,
+    LAST_CKPT,
+    MAX_EPOCHS_REACHED,
+    PREPARATION,
+)
+from inat.models.own_training import OwnTraining
 from inat.study.atomic_io import atomic_replace, atomic_write
 from inat.study.folds import ends_fold
 from inat.training.checkpoint import portable_checkpoint
-from inat.training.epoch_recorder import recorder_of
+from inat.training.epoch_recorder import EpochRecorder, recorder_of
 from inat.training.resume import is_weights_of
 from inat.training.validation_answers import ValidationAnswers
 
@@ -113,7 +124,8 @@ class TrialCheckpoints(pl.Callback):
 
     ``best.ckpt`` holds the weights. It is written when the trial beats its own best and reaches ``threshold``, the
     value of the objective of the study's best k trials (None: any). ``last.ckpt`` holds all that resuming needs. It is
-    written every LAST_EVERY_SECONDS at most, and less often where writing is slow (LAST_SHARE). ``answers.json`` has
+    written every LAST_EVERY_SECONDS at most, and less often where writing is slow (LAST_SHARE). ``end.ckpt`` holds the
+    same after the last epoch, of a trial with a best.ckpt that could train longer. ``answers.json`` has
     the ``answers`` of all epochs and stands beside each best.ckpt, whose own epoch it has as well. It is not worth
     waiting for the disk: a reader does without a file that a power cut has damaged.
 
@@ -154,6 +166,9 @@ class TrialCheckpoints(pl.Callback):
         if recorder.saved_epoch and self._answers is not None and self._answers.content:
             with self._replace(ANSWERS_JSON, sync=False) as partial:
                 partial.write_text(json.dumps(self._answers.content), encoding="utf-8")
+        if self._could_go_on(recorder, pl_module):
+            with self._replace(END_CKPT) as partial:
+                trainer.save_checkpoint(partial, weights_only=False)
         since = time.monotonic() - self._last_written
         if not trainer.should_stop and since > max(LAST_EVERY_SECONDS, self._last_cost / LAST_SHARE):
             started = time.monotonic()
@@ -161,6 +176,15 @@ class TrialCheckpoints(pl.Callback):
                 trainer.save_checkpoint(partial, weights_only=False)
             self._last_written = time.monotonic()
             self._last_cost = self._last_written - started
+
+    def _could_go_on(self, recorder: EpochRecorder, pl_module: pl.LightningModule) -> bool:
+        """Whether a raised --max-epochs could go on from the state after this epoch, and the weights are kept.
+
+        A LightningModule of the user may have a schedule that ends with the last epoch.
+        """
+        ends = recorder.row.get(FINISHED) == MAX_EPOCHS_REACHED and recorder.place is None
+        longer = recorder.config.can_train_longer and not isinstance(pl_module, OwnTraining)
+        return ends and longer and recorder.saved_epoch > 0
 
     @contextmanager
     def _replace(self, name: str, sync: bool = True) -> Iterator[Path]:

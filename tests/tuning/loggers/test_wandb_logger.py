@@ -50,7 +50,7 @@ def test_one_run_a_trial_with_every_epoch_and_its_end(study, runs):
     assert first.settings["mode"] == "offline"
     assert first.settings["config"] == {"activation": "gelu", "dropout": 0.2}
     assert first.logged == [(1, {"best_val_acc": 0.5, "val_loss": 1.0}), (2, {"best_val_acc": 0.5, "val_loss": 0.5})]
-    assert first.summary == {"state": "completed", "best_val_acc": 0.5}
+    assert first.summary == {"state": "completed", "best_val_acc": 0.5, "epochs": 2}
     assert [run.exit_code for run in runs.values()] == [0, 1, "interrupted"]
 
 

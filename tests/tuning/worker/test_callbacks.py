@@ -9,8 +9,10 @@ from inat.config.trial import TrialConfig
 from inat.errors import DiskFullError
 from inat.training.checkpoint import load_checkpoint
 from inat.training.fit import fit
+from inat.training.resume import recorder_state
 from inat.tuning.worker import callbacks
 from inat.tuning.worker.callbacks import ATTEMPT, Heartbeat, TrialCheckpoints
+from tests.conftest import Rows
 
 
 def test_best_weights_are_those_of_the_best_epoch(cnn_params, tmp_path, monkeypatch):
@@ -19,7 +21,7 @@ def test_best_weights_are_those_of_the_best_epoch(cnn_params, tmp_path, monkeypa
     stored = torch.load(tmp_path / "c" / "best.ckpt", weights_only=True)
     assert stored["row"]["best_val_acc"] == stored["row"]["val_acc"] == metrics["best_val_acc"]
     assert load_checkpoint(tmp_path / "c" / "best.ckpt").config == TrialConfig.from_params(cnn_params)
-    assert {p.name for p in (tmp_path / "c").iterdir()} == {ATTEMPT, "best.ckpt"}
+    assert {p.name for p in (tmp_path / "c").iterdir()} == {ATTEMPT, "best.ckpt", "end.ckpt"}
 
 
 def test_nothing_is_written_below_the_threshold(cnn_params, tmp_path):
@@ -45,6 +47,29 @@ def test_the_last_state_is_written_when_due_and_can_be_resumed(cnn_params, tmp_p
     resumed = fit(config, resume_from=last)
     assert resumed["best_val_acc"] == whole["best_val_acc"]
     assert resumed["train_loss"] == whole["train_loss"]
+
+
+def test_the_state_after_the_last_epoch_goes_on_as_the_longer_training(cnn_params, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 1e9)
+    short, longer = (TrialConfig.from_params(cnn_params | {"max_epochs": epochs}) for epochs in (2, 4))
+    fit(short, [TrialCheckpoints(tmp_path / "c", None)])
+    last = (tmp_path / "c" / "end.ckpt").rename(tmp_path / "c" / "last.ckpt")
+    went_on, whole = Rows(), Rows()
+    metrics = fit(longer, [TrialCheckpoints(tmp_path / "c", None), went_on], resume_from=last, known_epochs=2)
+    fit(longer, [whole])
+    assert "note" not in metrics
+    assert went_on.rows == whole.rows[2:]
+    assert [row.get("finished") for row in recorder_state(tmp_path / "c" / "end.ckpt")["history"]] == [
+        None, None, None, "max_epochs",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [{"schedule": "cosine"}, {"max_epochs": 20, "patience": 1, "learning_rate": 0.1}])
+def test_no_state_is_kept_of_a_training_that_could_not_go_on(cnn_params, tmp_path, change):
+    metrics = fit(TrialConfig.from_params(cnn_params | change), [TrialCheckpoints(tmp_path / "c", None)])
+    assert metrics["finished"] == ("max_epochs" if "schedule" in change else "patience")
+    assert (tmp_path / "c" / "best.ckpt").exists()
+    assert not (tmp_path / "c" / "end.ckpt").exists()
 
 
 @contextmanager
@@ -127,7 +152,7 @@ def test_the_bound_on_what_a_running_trial_has_on_the_disk(cnn_params, tmp_path,
     state = load_checkpoint(tmp_path / "c" / "best.ckpt").classifier.state_dict()
     weights = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     assert {name for files in watch.moments for name in files} == {
-        "best.ckpt", "last.ckpt", ".best.ckpt", ".last.ckpt",
+        "best.ckpt", "last.ckpt", ".best.ckpt", ".last.ckpt", ".end.ckpt",
     }  # fmt: skip
     assert max(len(files) for files in watch.moments) == 3
     largest = max(sum(files.values()) for files in watch.moments)

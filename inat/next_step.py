@@ -1,0 +1,36 @@
+"""The command that follows a finished step, in the words of the caller: a command line, or a call in Python."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.run_card import program
+from inat.caller import is_python
+
+SCRIPTS = {"tune-scratch": "tune_scratch.py", "tune-finetune": "tune_finetune.py"}
+
+
+def next_command(name: str, *words: object, **options: Any) -> str:
+    """The command ``inat name words --option value``, started as this program was; quoted, to be copied.
+
+    >>> next_command("finalize", "results/my study", cache_dir="/fast")
+    "python -m inat.finalize 'results/my study' --cache-dir /fast"
+    """
+    if is_python():
+        arguments = [*(repr(str(word)) for word in words), *(f"{n}={value!r}" for n, value in options.items())]
+        return f"inat.{name.replace('-', '_')}({', '.join(arguments)})"
+    return shlex.join([*_start(name), *map(str, words), *_typed(options)])
+
+
+def _start(name: str) -> Sequence[str]:
+    if program().partition(" ")[0] == "inat":
+        return ("inat", name)
+    return ("python", SCRIPTS[name]) if name in SCRIPTS else ("python", "-m", f"inat.{name}")
+
+
+def _typed(options: dict[str, Any]) -> list[str]:
+    typed: list[str] = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        typed += [option] if value is True else [option, str(value)]
+    return typed
