@@ -116,7 +116,7 @@ def _happened(study: StudyData, last: StudyData | None) -> dict[str, float]:
 
 
 def compared_sizes(info: Mapping[str, Any]) -> pd.DataFrame:
-    """One row per image size at which the recipe was trained before the plan: its result, its seconds, if it was chosen.
+    """One row per image size at which the recipe was trained before the plan: result, time, and whether it was chosen.
 
     Empty if none were compared.
     """
