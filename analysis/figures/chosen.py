@@ -12,6 +12,7 @@ from analysis.figures.side_by_side import COLOURS
 from analysis.schema import EPOCH, TRIAL_ID
 
 DASHES = ("solid", "dash", "dot")  # of the trials beyond the number of colours
+MAX_TICKS = 20  # epochs up to which each has a tick
 MAX_CHOSEN = len(COLOURS) * len(DASHES)
 
 
@@ -56,5 +57,6 @@ def interactive_chosen(curves: pd.DataFrame, label: str, unit: str = EPOCH) -> g
         )  # fmt: skip
     legend = {"orientation": "h", "y": 1.03, "yanchor": "bottom"}
     figure.update_layout(height=430, margin={"l": 60, "r": 20, "t": 20, "b": 50}, legend=legend, showlegend=True)
-    figure.update_xaxes(title=escape_plotly(unit))
+    few = curves[EPOCH].max() <= MAX_TICKS
+    figure.update_xaxes(title=escape_plotly(unit), dtick=1 if few else None)
     return figure.update_yaxes(title=escape_plotly(label))

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -48,8 +49,8 @@ class Site:
         """The list of all studies."""
         rows = await run_in_threadpool(self.listing.summaries)
         pause = RUNNING_SECONDS if any(row.state == RUNNING for row in rows) else CALM_SECONDS
-        content = {"rows": rows, "folder": str(self.listing.folder)}
-        return await page(request, "studies.html", rows, pause=pause, title="Studies", **content)
+        folder = str(self.listing.folder)
+        return await page(request, "studies.html", rows, pause=pause, title="Studies", rows=rows, folder=folder)
 
     async def report(self, request: Request) -> Response:
         """The report of one study, or why there is none yet."""
@@ -159,7 +160,9 @@ class Site:
     async def _build(self, key: tuple[Any, ...]) -> PageParts:
         names = [part for part in key if isinstance(part, str)]
         studies = {name: str(self._paths[name]) for name in names}
-        return PageParts(**await self.worker.ask({"studies": studies, "different_data": key[-1] is True}))
+        texts = await self.worker.ask({"studies": studies, "different_data": key[-1] is True})
+        markup = {name: Markup(text) for name, text in texts.items() if name != "title"}
+        return PageParts(title=texts["title"], **markup)
 
 
 async def page(

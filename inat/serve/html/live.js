@@ -99,18 +99,20 @@
     clearTimeout(timer);
     if (asking) asking.abort();
     const request = asking = new AbortController();
+    let answer;
     try {
-      const answer = await fetch(location.href, {
+      answer = await fetch(location.href, {
         headers: { "If-None-Match": root.dataset.tag }, cache: "no-store", signal: request.signal,
       });
-      if (answer.status === 403) showLost("the server has begun anew; open its new address");
-      else if (answer.status !== 304) {
+      if (answer.status === 200 || answer.status === 404) {
         await show(new DOMParser().parseFromString(await answer.text(), "text/html"));
-        showMade();
-      } else showMade();
+      }
+      if (answer.status === 403) showLost("the server has begun anew; open its new address");
+      else showMade();
     } catch (error) {
       if (request.signal.aborted) return;
-      showLost("the server does not answer");
+      showLost(answer ? "this page cannot be refreshed; load it again" : "the server does not answer");
+      if (answer) console.error(error);
     }
     asking = null;
     plan();
