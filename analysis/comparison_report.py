@@ -30,9 +30,9 @@ def comparison_report(studies: Mapping[str, StudyData], *, different_data: bool 
         Fact("trials with a result", f"{int(tables.main['trials'].sum()):,}", f"of {len(studies)} studies"),
     ]
     notes = [text for text in (tables.about_data, tables.about_seconds) if text]
-    head = Headline(join_words(list(studies)), "side by side", {}, facts, notes)
+    head = Headline(join_words(list(studies)), "side by side", {}, facts, [])
     sections = [
-        Section("side-by-side", "Side by side", [Table("comparison", "One row per study and network", tables.main)]),
+        Section("side-by-side", "Side by side", [*notes, Table("comparison", "Networks of the studies", tables.main)]),
         section("figures", "Figures", lambda: _figures(tables)),
         Section("tables", "Tables", _tables(tables)),
     ]

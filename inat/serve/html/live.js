@@ -25,7 +25,10 @@
   function showMade() {
     badge.hidden = false;
     badge.className = "";
-    badge.textContent = `live: updated ${clock(root.dataset.made)}`;
+    const words = document.createElement("span");
+    words.className = "words";
+    words.textContent = "live: updated ";
+    badge.replaceChildren(words, clock(root.dataset.made));
   }
 
   function showLost(reason) {
