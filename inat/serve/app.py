@@ -82,8 +82,8 @@ class Site:
         content = await run_in_threadpool(trials_content, table.value, Choice(state=RUNNING)) if table.value else {}
         version = (table.version, error, row, bool(entry and entry.task))
         return await page(
-            request, "waiting.html", version, pause=RUNNING_SECONDS, made=table.made, row=row, error=error, building=entry is not None,
-            title=row.name, **content,
+            request, "waiting.html", version, pause=RUNNING_SECONDS, made=table.made, row=row, error=error,
+            building=entry is not None, title=row.name, **content,
         )  # fmt: skip
 
     async def trials(self, request: Request) -> Response:

@@ -15,6 +15,7 @@ from analysis.report.page import json_text
 from analysis.schema import BEST_VAL_ACC, CREATED, EPOCHS, ERROR, NAME, SECONDS, STATE, STATES, TRIAL_ID
 from analysis.side_by_side.trials import best_trials, curve_metrics, differing_parameters, trial_curves
 from analysis.study import StudyData
+from analysis.wording import counted
 
 CHOSEN_AT_FIRST = 5  # the best ones
 MAX_ROWS = 300  # of the table to choose from
@@ -62,7 +63,7 @@ def trials_content(study: StudyData, choice: Choice) -> dict[str, Any]:
         "more": max(len(rows) - MAX_ROWS, 0), "count": len(study.trials),
         "hidden": [trial for trial in chosen if trial not in shown],
         "best_label": describe_metric(study.metric, study.mode), "unit": study.unit,
-        "read_errors": len(study.read_errors),
+        "left_out": counted(len(study.read_errors), "row") if len(study.read_errors) else "",
     }  # fmt: skip
 
 
