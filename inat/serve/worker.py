@@ -8,11 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import inat
-
 IDLE_SECONDS = 120.0  # after which the process ends; its libraries take 200 MB
 HEADER_BYTES = 8  # before each answer: its length
-SOURCES = Path(inat.__file__).parent.parent
+SOURCES = Path(__file__).parents[2]  # the folder of the package inat
 
 
 class WorkerError(Exception):
