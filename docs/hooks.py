@@ -24,8 +24,8 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 NEIGHBOURS = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 REPORTS = "benchmarks/reports"
-# Modules that run on other machines and have no user.
-INTERNAL = {"inat.cluster.probe", "inat.cluster.wait_on_head"}
+# Modules that other commands start, some on other machines; nobody types them.
+INTERNAL = {"inat.cluster.probe", "inat.cluster.wait_on_head", "inat.serve.build"}
 IN_SCRIPTS = {"inat.tune_scratch", "inat.tune_finetune"}  # run by the scripts of the same name
 MAIN = re.compile(r'^if __name__ == "__main__":', re.MULTILINE)
 SUBCOMMAND = re.compile(r"^\W+• (\S+)", re.MULTILINE)

@@ -37,6 +37,7 @@ GROUPS = {
     },
     "results": {
         "watch": Command("inat.watch", "Watch a search from another terminal, also afterwards."),
+        "serve": Command("inat.serve", "Show studies in a browser, live while searches run."),
         "report": Command("analysis", "Write a study's report.html with its figures.", "report"),
         "compare": Command("analysis", "Print studies side by side.", "compare"),
         "importance": Command("analysis", "Print which hyperparameters matter.", "importance"),

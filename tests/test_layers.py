@@ -21,6 +21,7 @@ ROWS = {
     "inat.cluster": 1, "inat.cluster.__main__": 4,
     "inat.cluster.wait_on_head": 4, "inat.cluster.wait": 4, "inat.cluster.status": 4,
     "inat.api": 5, "inat.tune_scratch": 5, "inat.tune_finetune": 5, "inat.rank": 5, "inat.new": 5, "inat.watch": 5,
+    "inat.serve": 5,
     "inat.__main__": 5,
     "tune_scratch": 6, "tune_finetune": 6,
 }  # fmt: skip
@@ -35,7 +36,8 @@ ANALYSIS_ROWS = {
     "analysis.noise": 3,
     "analysis.claims": 4, "analysis.early_stopping": 4, "analysis.costs": 4,
     "analysis.figures": 5, "analysis.report": 6,
-    "analysis.printing": 7, "analysis.comparison_text": 7, "analysis.reading": 7, "analysis.__main__": 7,
+    "analysis.printing": 7, "analysis.comparison_text": 7, "analysis.comparison_report": 7, "analysis.reading": 7,
+    "analysis.__main__": 7,
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "pytorch_lightning", "ray", "optuna", "wandb", "pandas", "sklearn", "matplotlib"}
 # What no module of a row may import, even inside functions: usage errors show before heavy libraries load.

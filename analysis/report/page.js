@@ -3,12 +3,16 @@
   const root = document.documentElement;
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-  const { trials, total, metric, unit = "epoch" } = document.getElementById("data") ? read("data") : { trials: [] };
   const isShort = (value) => Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4;
   const format = (value) => (isShort(value) ? value.toFixed(4) : value.toPrecision(4));
-  const plots = document.getElementById("plots") ? read("plots") : {};
-  const positions = plots.parallel ? decodePositions(plots.parallel.data[0].dimensions) : {};
+  let plots, positions, trials, total, metric, unit, drawing = 0;
   const drawn = {}, phone = matchMedia("screen and (max-width: 700px)");
+
+  function take(newPlots, data) {
+    plots = newPlots;
+    ({ trials = [], total = 0, metric = "", unit = "epoch" } = data);
+    positions = plots.parallel ? decodePositions(plots.parallel.data[0].dimensions) : {};
+  }
 
   function decodePositions(dimensions) {
     // plotly.py writes float32 arrays as base64: {dtype: "f4", bdata: "..."}.
@@ -16,8 +20,9 @@
     return Object.fromEntries(dimensions.map((dimension) => [dimension.name, decode(dimension.values)]));
   }
 
-  function hasWebGL() {
+  function canDraw() {
     // Plotly draws parallel coordinates with WebGL. Without it the static figures stay.
+    if (!Object.values(plots).some((plot) => plot.data.some((trace) => trace.type === "parcoords"))) return true;
     const canvas = document.createElement("canvas");
     return Boolean(canvas.getContext("webgl") || canvas.getContext("webgl2"));
   }
@@ -25,12 +30,14 @@
   function themed(figure) {
     const ink = colour("--ink"), grid = colour("--grid"), paper = "rgba(0,0,0,0)";
     const layout = { ...stacked(figure.layout), paper_bgcolor: paper, plot_bgcolor: paper, autosize: true };
+    layout.uirevision = "kept";  // what the user zoomed or hid stays when a figure is drawn again
     layout.font = { ...layout.font, color: ink, family: "system-ui, sans-serif", size: 13 };
     for (const key of Object.keys(layout).filter((name) => /^[xy]axis/.test(name))) {
       layout[key] = { ...layout[key], gridcolor: grid, zerolinecolor: grid, linecolor: grid };
     }
     const data = figure.data.map((trace) => trace.type !== "parcoords" ? trace : {
       ...trace,
+      uirevision: drawing,  // keepSelection does it by the names of the axes; Plotly would go by their numbers
       line: { ...trace.line, colorscale: dark() ? figure.layout.meta.dark_scale : trace.line.colorscale },
       labelfont: { color: ink, size: 13 }, tickfont: { color: ink, size: 11 }, rangefont: { color: paper },
       unselected: { line: { color: colour("--muted"), opacity: 0.08 } },
@@ -70,13 +77,17 @@
   }
 
   function draw() {
+    drawing += 1;
     for (const [name, figure] of Object.entries(plots)) {
       const place = document.getElementById("plot-" + name);
-      if (name === "parallel" && drawn[name]) keepSelection(figure, place);
+      if (!place) continue;
+      if (name === "parallel" && place.data) keepSelection(figure, place);
       const { data, layout } = themed(figure);
       Plotly.react(place, data, layout, { responsive: true, displayModeBar: false });
+      if (name === "parallel" && drawn[name] !== place) place.on("plotly_restyle", showSelection);
       drawn[name] = place;
     }
+    if (plots.parallel && drawn.parallel) showSelection();
   }
 
   function redraw() {
@@ -84,11 +95,33 @@
   }
 
   function keepSelection(figure, place) {
-    figure.data[0].dimensions.forEach((dimension, i) => {
-      const current = place.data[0].dimensions.find((other) => other.name === dimension.name);
-      if (current && current.constraintrange) figure.data[0].dimensions[i].constraintrange = current.constraintrange;
-      else delete figure.data[0].dimensions[i].constraintrange;
-    });
+    // The ranges that the user chose, and the order into which the user moved the axes.
+    const before = place.data[0].dimensions, order = before.map((dimension) => dimension.name);
+    const dimensions = figure.data[0].dimensions;
+    for (const dimension of dimensions) {
+      const known = before.find((other) => other.name === dimension.name);
+      const range = known && known.constraintrange && keptRange(known, dimension);
+      if (range) dimension.constraintrange = range;
+      else delete dimension.constraintrange;
+    }
+    const newcomers = order.length - 2.5;  // before the epochs and the result
+    const rank = ({ name }) => order.includes(name) ? order.indexOf(name) : newcomers;
+    dimensions.sort((a, b) => rank(a) - rank(b));
+  }
+
+  function keptRange(known, dimension) {
+    // Where each label has a place of its own, a new label moves the others: the range follows its labels.
+    const before = levels(known), after = levels(dimension);
+    if (String(before) === String(after)) return known.constraintrange;
+    if (!before || !after) return null;
+    const chosen = before.filter((label, i) => inRange(i, known.constraintrange));
+    const ranges = after.flatMap((label, i) => chosen.includes(label) ? [[i - 0.4, i + 0.4]] : []);
+    return ranges.length ? ranges : null;
+  }
+
+  function levels({ ticktext }) {
+    // Logarithmic axes have ticks without a label between the others, and linear axes have no ticks of their own.
+    return ticktext && ticktext.every(Boolean) ? Array.from(ticktext) : null;
   }
 
   function inRange(value, range) {
@@ -165,22 +198,38 @@
   }
 
   async function loadPlotly() {
+    if (window.Plotly) return;
+    const library = document.getElementById("plotly");
+    if (library.dataset.src) {  // in a page of `inat serve`
+      const script = document.createElement("script");
+      script.src = library.dataset.src;
+      await new Promise((resolve, reject) => {
+        Object.assign(script, { onload: resolve, onerror: reject });
+        document.head.append(script);
+      });
+      return;
+    }
     // The library is packed as gzip in base64, a third of its size. The page's policy allows its text by hash.
-    const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (byte) => byte.charCodeAt(0));
+    const packed = Uint8Array.from(atob(library.textContent), (byte) => byte.charCodeAt(0));
     const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     element("script", await new Response(unpacked).text(), document.head);
   }
 
   async function start() {
     // A browser that cannot unpack the library (before 2023) keeps the static figures.
-    if (!Object.keys(plots).length || !hasWebGL() || !("DecompressionStream" in window)) return;
+    if (!Object.keys(plots).length || !canDraw() || !("DecompressionStream" in window)) return;
     await loadPlotly();
     root.classList.add("interactive");
     draw();
-    if (drawn.parallel) {
-      drawn.parallel.on("plotly_restyle", showSelection);
-      showSelection();
-    }
+  }
+
+  async function update(newPlots, data) {
+    // A page of `inat serve` has changed its text, and has new figures.
+    await started;
+    take(newPlots, data);
+    if (root.classList.contains("interactive")) draw();
+    else await (started = start());
+    markWide();
   }
 
   const button = document.getElementById("theme"), system = matchMedia("(prefers-color-scheme: dark)");
@@ -200,5 +249,8 @@
   document.addEventListener("toggle", markWide, true);  // an opened table
   label();
   markWide();
-  start().then(markWide);
+  take(document.getElementById("plots") ? read("plots") : {}, document.getElementById("data") ? read("data") : {});
+  let started = start();
+  started.then(markWide);
+  window.report = { update };
 })();

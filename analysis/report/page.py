@@ -40,8 +40,22 @@ def draw_section(section: Section, drawing: Drawing) -> None:
             drawing.tables[item.name] = _table(item)
 
 
-def render(report: Report, drawing: Drawing | None = None) -> str:
-    """The page as HTML. It contains everything it needs; its content security policy forbids loading anything.
+@dataclass(frozen=True, slots=True)
+class PageParts:
+    """A report as texts for a page: the links to its sections and the sections in HTML, ``plots`` and ``data`` in JSON.
+
+    ``plots`` is empty for a report without interactive figures.
+    """
+
+    title: str
+    nav: Markup
+    main: Markup
+    plots: Markup
+    data: Markup
+
+
+def page_parts(report: Report, drawing: Drawing | None = None) -> PageParts:
+    """The parts of a page that shows ``report``, for one file or for a page that is refreshed.
 
     ``drawing``: the figures and tables of all sections, if they have been drawn.
     """
@@ -49,27 +63,51 @@ def render(report: Report, drawing: Drawing | None = None) -> str:
         drawing = Drawing()
         for section in report.sections:
             draw_section(section, drawing)
+    environment = _environment()
+    content = {
+        "report": report, "picture": _picture,
+        "svg": lambda figure: drawing.figures[figure.name], "table": lambda table: drawing.tables[table.name],
+    }  # fmt: skip
+    plots = {p.name: json.loads(p.interactive.to_json()) for p in report.figures if p.interactive is not None}
+    for plot in plots.values():
+        plot["layout"].pop("template", None)  # the page sets its own colours
+    return PageParts(
+        printable(f"{report.headline.title}: {report.kind}"),
+        Markup(environment.get_template("page.nav.html").render(content)),
+        Markup(environment.get_template("page.main.html").render(content)),
+        json_text(plots) if plots else Markup(),
+        json_text(report.data),
+    )
+
+
+def render(report: Report, drawing: Drawing | None = None) -> str:
+    """The page as HTML. It contains everything it needs; its content security policy forbids loading anything.
+
+    ``drawing``: the figures and tables of all sections, if they have been drawn.
+    """
+    parts = page_parts(report, drawing)
+    script, library = _file("page.js"), plotly.offline.get_plotlyjs() if parts.plots else ""
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            report=report,
+            parts=parts,
+            style=_file("page.css"),
+            script=script,
+            plotly=_packed(library) if library else "",
+            script_hashes=Markup(" ".join(_hash(text) for text in (library, script) if text)),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         autoescape=True, finalize=_printable, loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined
     )
     environment.tests["figure"] = lambda item: isinstance(item, ReportFigure)
     environment.tests["gallery"] = lambda item: isinstance(item, Gallery)
-    plots = {p.name: json.loads(p.interactive.to_json()) for p in report.figures if p.interactive is not None}
-    for plot in plots.values():
-        plot["layout"].pop("template", None)  # the page sets its own colours
-    script, library = _file("page.js"), plotly.offline.get_plotlyjs() if plots else ""
-    return environment.get_template("page.html").render(
-        report=report,
-        style=_file("page.css"),
-        script=script,
-        plotly=_packed(library) if library else "",
-        script_hashes=Markup(" ".join(_hash(text) for text in (library, script) if text)),
-        plots=_json(plots) if plots else "",
-        data=_json(report.data),
-        svg=lambda figure: drawing.figures[figure.name],
-        table=lambda table: drawing.tables[table.name],
-        picture=_picture,
-    )
+    return environment
 
 
 def _printable(value: object) -> object:
@@ -92,7 +130,7 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _json(content: object) -> Markup:
+def json_text(content: object) -> Markup:
     """JSON in which no text can close the surrounding script element."""
     return Markup(json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"))
 

@@ -12,8 +12,8 @@ from analysis.study import load_study
 from tests.analysis.studies import early_stopped_study, write_study_dir
 
 MAX_LINES = 4
-SLOW = ("analysis.report.", "analysis.stats.importance.", "analysis.stats.optuna_importance.",
-        "analysis.figures.importance.")  # fmt: skip
+SLOW = ("analysis.report.", "analysis.comparison_report.", "analysis.stats.importance.",
+        "analysis.stats.optuna_importance.", "analysis.figures.importance.")  # fmt: skip
 # Functions of these modules are called by users; each needs an example.
 PUBLIC = (
     "study", "compare", "claims.check", "early_stopping.audit", "early_stopping.timeline", "stats.correlation",
