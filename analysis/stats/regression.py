@@ -4,6 +4,10 @@ A Bayesian search samples good regions more often. Levels that it prefers theref
 that it prefers, and plain means credit one level with the effect of another. The model separates them as long as
 effects add up. Where effects interact, an adjusted effect is an average over the settings that the search visited. The
 model cannot correct for parameters that never varied, or for levels that only occurred together.
+
+Robust standard errors are too small where a group is small and its few results happen to be alike; the conventional ones
+are then larger. The larger of the two is used, as Angrist and Pischke recommend ("Mostly Harmless Econometrics", 2009,
+section 8.1). benchmarks/interval_coverage.py compares it with HC3 alone.
 """
 
 import warnings
@@ -57,13 +61,15 @@ UNKNOWN_EFFECT = Effect(*[float("nan")] * 4)
 
 @dataclass(frozen=True, slots=True)
 class LinearModel:
-    """Least squares of accuracy on the levels of all parameters, with HC3 (heteroscedasticity-robust) errors.
+    """Least squares of accuracy on the levels of all parameters.
 
-    ``estimable``: projection onto the directions that the design determines.
+    ``covariance``: that of the coefficients by HC3 (robust to unequal variances); ``conventional``: as if all variances
+    were equal. ``estimable``: projection onto the directions that the design determines.
     """
 
     coefficients: Array
     covariance: Array
+    conventional: Array
     degrees_of_freedom: int
     estimable: Array
 
@@ -75,7 +81,8 @@ class LinearModel:
         ):
             return UNKNOWN_EFFECT
         value = float(direction @ self.coefficients)
-        error = max(float(direction @ self.covariance @ direction), 0.0) ** 0.5
+        variances = (float(direction @ matrix @ direction) for matrix in (self.covariance, self.conventional))
+        error = max(0.0, *variances) ** 0.5
         return effect_with_interval(value, error, self.degrees_of_freedom)
 
 
@@ -89,7 +96,7 @@ def effect_with_interval(value: float, error: float, degrees_of_freedom: float) 
 
 
 def fit_linear_model(design: Array, accuracy: Array) -> LinearModel:
-    """Fit least squares with HC3 errors; the pseudo-inverse handles linearly dependent columns."""
+    """Fit least squares; the pseudo-inverse handles linearly dependent columns."""
     gram = design.T @ design
     inverse = np.linalg.pinv(gram, hermitian=True)
     estimable = inverse @ gram
@@ -98,7 +105,9 @@ def fit_linear_model(design: Array, accuracy: Array) -> LinearModel:
     leverage = np.clip(np.sum(design @ inverse * design, axis=1), 0.0, 1 - 1e-6)
     scaled = design * (residuals / (1 - leverage))[:, None]
     degrees_of_freedom = len(accuracy) - round(float(np.trace(estimable)))
-    return LinearModel(coefficients, inverse @ scaled.T @ scaled @ inverse, degrees_of_freedom, estimable)
+    robust = inverse @ scaled.T @ scaled @ inverse
+    variance = float(residuals @ residuals) / max(degrees_of_freedom, 1)
+    return LinearModel(coefficients, robust, variance * inverse, degrees_of_freedom, estimable)
 
 
 def dummy_columns(labels: pd.Series) -> Array:
