@@ -74,23 +74,8 @@ def forest_importance(sample: Sample) -> ForestResult:
         *_rows("permutation", sample.parameters, permutation.mean(axis=0), permutation),
     ]
     by_column = pd.DataFrame({"column": encoded.columns, "parameter": owners, "importance": model.feature_importances_})
-    low, high = r2_interval(float(model.oob_score_), r2)
+    low, high = t_interval(float(model.oob_score_), r2, highest=1.0)
     return ForestResult(pd.DataFrame(shares), by_column, float(model.oob_score_), low, high)
-
-
-def r2_interval(r2: float, draws: Array) -> tuple[float, float]:
-    """The interval of an out-of-bag R^2, from the R^2 of a few bootstrap rounds.
-
-    That of the logarithm of 1 - R^2, the share of the variance that is not predicted: it cannot be negative and spreads
-    over orders of magnitude, and one round with few unseen trials may have an R^2 far below 0.
-
-    >>> low, high = r2_interval(0.75, np.array([0.6, 0.7, 0.75, 0.8, 0.85]))
-    >>> round(low, 2), round(high, 2)
-    (0.3, 0.91)
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = t_interval(float(np.log(1 - r2)), np.log(1 - draws))
-    return float(1 - np.exp(high)), float(1 - np.exp(low))
 
 
 def _round(

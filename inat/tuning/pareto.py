@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.class_counts import constant_score
 from analysis.costs.pareto import pareto_front
 from analysis.noise import Noise
+from analysis.wording import counted
 from inat.config.costs import NOISE, PARAMETERS
 from inat.constants import STATE, STOPPED, TRIAL_ID
 from inat.study.cheaper import CostRule
@@ -104,9 +105,9 @@ def _row(point: FrontTrial, best: FrontTrial, rule: CostRule, model: Model, nois
         words.append("the best")
     else:
         words += [f"{best.cost / point.cost:.3g} times cheaper", f"{trial.best_value - best.trial.best_value:+.4f}"]
-        if noise is not None and noise.best == best.trial.trial_id:
-            told = "cannot be told from the best" if trial.trial_id in noise.untold else "worse than by chance"
+        if noise is not None and noise.value == best.trial.best_value:  # the best trial, or its equal
+            told = "cannot be told from the best" if trial.trial_id in noise.untold else "worse by more than chance"
             words.append(told)
-    words += [f"stopped after {trial.epochs} epochs"] if trial.state == STOPPED else []
+    words += [f"stopped after {counted(trial.epochs, 'epoch')}"] if trial.state == STOPPED else []
     words += ["chosen"] if trial.trial_id == model.trial_id and model.better is not None else []
     return ", ".join(words)
