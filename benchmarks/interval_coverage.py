@@ -70,7 +70,7 @@ class Space:
     @classmethod
     def load(cls, name: Name) -> "Space":
         """The space ``name`` at the third epoch, or at the end of tables with final results only."""
-        values = record_curves.SPACE if name == "digits" else record_tables.SPACES[name]
+        values = record_curves.SPACE if name == "digits" else record_tables.SPACES[name]  # type: ignore[index]
         parsed = {key: {str(value): value for value in known} for key, known in values.items()}
         epoch = min(GRACE, load(name).epochs) - 1
         rows = [
@@ -171,17 +171,17 @@ def r2_rows(space: Space, trials: int, noise: float, seed: int) -> Iterator[dict
 def r2_intervals(sample: Sample, model: Any) -> dict[str, tuple[float, float]]:
     """The interval that `analysis` shows, and others."""
     found, r2 = [], float(model.oob_score_)
-    shown = forest.t_interval
+    shown = t_interval
 
     def keep(value: float, draws: Any, *ends: float, **more: float) -> tuple[float, float]:
         found.append(draws)
         return shown(value, draws, *ends, **more)
 
-    forest.t_interval = keep
+    setattr(forest, "t_interval", keep)  # noqa: B010
     try:
         result = forest.forest_importance(sample)
     finally:
-        forest.t_interval = shown
+        setattr(forest, "t_interval", shown)  # noqa: B010
     draws = found[-1]  # the intervals of the hyperparameters come first
     low, high = t_interval(np.log(1 - r2), np.log(1 - draws))
     scaled = t_interval(r2, r2 + PART_UNSEEN**0.5 * (draws - draws.mean()), highest=1.0)
@@ -208,7 +208,7 @@ def main() -> None:
                  for n in options.trials}  # fmt: skip
         if options.searches:
             n = options.search_trials
-            drawn[SEARCH, n] = [space.searched(n, seed) for seed in range(options.searches)]
+            drawn[SEARCH, n] = [np.array(space.searched(n, seed)) for seed in range(options.searches)]
         for (how, n), samples in drawn.items() if options.seeds else ():
             table = summarised((row for p in samples for row in effects(space, space.sample(p))), ["truth", "method"])
             print(f"\neffects: {name}, {n} trials, {how}, {len(samples)} samples\n{table.round(3).to_string()}")

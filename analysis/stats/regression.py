@@ -118,7 +118,7 @@ def fit_linear_model(design: Array, accuracy: Array) -> LinearModel:
     estimable = inverse @ gram
     coefficients = inverse @ design.T @ accuracy
     residuals = accuracy - design @ coefficients
-    leverage = np.clip(np.sum(design @ inverse * design, axis=1), 0.0, 1 - 1e-6)
+    leverage: Array = np.clip(np.sum(design @ inverse * design, axis=1), 0.0, 1 - 1e-6)
     degrees_of_freedom = len(accuracy) - round(float(np.trace(estimable)))
     return LinearModel(design, inverse, coefficients, residuals, leverage, degrees_of_freedom, estimable)
 
