@@ -114,7 +114,7 @@ def effect_with_interval(value: float, error: float, degrees_of_freedom: float) 
 def fit_linear_model(design: Array, accuracy: Array) -> LinearModel:
     """Fit least squares with HC3 errors; the pseudo-inverse handles linearly dependent columns."""
     gram = design.T @ design
-    inverse = np.linalg.pinv(gram, hermitian=True)
+    inverse: Array = np.asarray(np.linalg.pinv(gram, hermitian=True), dtype=float)
     estimable = inverse @ gram
     coefficients = inverse @ design.T @ accuracy
     residuals = accuracy - design @ coefficients
