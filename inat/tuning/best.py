@@ -104,7 +104,7 @@ def chosen_for_cost(journal: Journal, directory: Path, best: Trial) -> Trial:
 
     If ``best`` has weights, so has the trial that takes its place.
     """
-    rule = CostRule.of(read_info(directory))
+    rule = CostRule.of(journal.info if isinstance(journal, Study) else read_info(directory))
     if not rule.prefers_cheaper:
         return best
     with_weights = is_intact(_weights_of(directory, best))
