@@ -86,6 +86,16 @@ def recorded_counts(info: Mapping[str, Any]) -> dict[str, list[int]]:
     return {split: counts[split] for split in SPLITS} if fits and len({len(counts[s]) for s in SPLITS}) == 1 else {}
 
 
+def validation_images(info: Mapping[str, Any]) -> tuple[int | None, int]:
+    """The number of validation images of all folds together, None if it is not recorded, and the number of folds."""
+    counts, config = recorded_counts(info), info.get("config")
+    folds = config.get("folds", 1) if isinstance(config, Mapping) else 1
+    folds = folds if type(folds) is int and folds > 1 else 1
+    if not counts:
+        return None, folds
+    return sum(counts[VAL]) + (sum(counts[TRAIN]) if folds > 1 else 0), folds
+
+
 def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**53
 

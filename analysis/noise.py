@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.class_counts import recorded_counts
+from analysis.class_counts import validation_images
 from analysis.comparable import is_accuracy, mask_infinite
 from analysis.readers.answers import Answers, read_all_answers, read_last_answers
-from analysis.schema import BEST_VAL_ACC, FAILED, FOLDS_DONE, LAST_TRAINING, STATE, TRAIN, TRIAL_ID, VAL
+from analysis.schema import BEST_VAL_ACC, CHEAPER_THAN, FAILED, FOLDS_DONE, LAST_TRAINING, STATE, TRIAL_ID
 from analysis.stats.pairs import compare_pairs, compare_shares, detectable_paired, detectable_unpaired
 from analysis.stats.resampling import CONFIDENCE, holm
 from analysis.study import StudyData
@@ -149,21 +149,31 @@ def _usable(trial: Scored, folds: int) -> tuple[Any, ...]:
 def noise_of(study: StudyData, best_json: dict[str, Any], best: pd.Series | None) -> Noise | None:
     """Compare the ``best`` trial of a study directory with its other trials that have a result and have not failed.
 
-    ``best_json`` is the content of best.json. None where nothing can be said: for other metrics than the accuracy, for
+    ``best_json`` is the content of best.json; if it says that ``best`` was chosen because it costs less, the better
+    trial is compared. None where nothing can be said: for other metrics than the accuracy, for
     a single trial, and for studies that do not record the number of their validation images.
     """
     if best is None or not is_accuracy(study.metric):
         return None
+    best = better_trial(study, best_json, best)
     trials = study.trials[study.trials[STATE].ne(FAILED) & mask_infinite(study.trials[BEST_VAL_ACC]).notna()]
     kept, trial_id = {} if study.path is None else read_all_answers(study.path), str(best[TRIAL_ID])
     others = [scored for scored in _scored(trials, kept) if scored.trial_id != trial_id]
-    if best_json.get(LAST_TRAINING) is True:
+    if best_json.get(LAST_TRAINING) is True and CHEAPER_THAN not in best_json:
         others = list(_scored(trials, kept))
         answers = None if study.path is None else read_last_answers(study.path)
         own = Scored(trial_id, float(best[BEST_VAL_ACC]), answers=answers)
     else:
         own = next(_scored(best.to_frame().T, kept))
-    return compare_with_best(own, others, *images_of(study.info))
+    return compare_with_best(own, others, *validation_images(study.info))
+
+
+def better_trial(study: StudyData, best_json: dict[str, Any], chosen: pd.Series) -> pd.Series:
+    """The best trial of a study whose best.json names the cheaper one ``chosen``; else ``chosen`` itself."""
+    cheaper_than = best_json.get(CHEAPER_THAN)
+    wanted = cheaper_than.get(TRIAL_ID) if isinstance(cheaper_than, dict) else None
+    found = study.trials[study.trials[TRIAL_ID].eq(str(wanted)) & mask_infinite(study.trials[BEST_VAL_ACC]).notna()]
+    return found.iloc[0] if len(found) else chosen
 
 
 def compare_trials(study: StudyData, trial_id: str, others: Sequence[str]) -> Noise | None:
@@ -173,7 +183,7 @@ def compare_trials(study: StudyData, trial_id: str, others: Sequence[str]) -> No
     kept = {} if study.path is None else read_all_answers(study.path)
     found = {trial.trial_id: trial for trial in _scored(study.trials, kept)}
     rivals = [found[other] for other in others if other != trial_id]
-    return compare_with_best(found[trial_id], rivals, *images_of(study.info))
+    return compare_with_best(found[trial_id], rivals, *validation_images(study.info))
 
 
 def compare_last(study: StudyData, value: float, trial_id: str) -> Noise | None:
@@ -182,20 +192,10 @@ def compare_last(study: StudyData, value: float, trial_id: str) -> Noise | None:
         return None
     kept, answers = ({}, None) if study.path is None else (read_all_answers(study.path), read_last_answers(study.path))
     rival = next(_scored(study.trials[study.trials[TRIAL_ID].eq(trial_id)], kept))
-    return compare_with_best(Scored(LAST_TRAINING, value, answers=answers), [rival], *images_of(study.info))
+    return compare_with_best(Scored(LAST_TRAINING, value, answers=answers), [rival], *validation_images(study.info))
 
 
 def _scored(trials: pd.DataFrame, kept: dict[str, Answers]) -> Iterator[Scored]:
     done = trials[FOLDS_DONE].fillna(0).astype(int) if FOLDS_DONE in trials else pd.Series(1, index=trials.index)
     rows = zip(trials[TRIAL_ID], trials[BEST_VAL_ACC], done, strict=True)
     return (Scored(str(trial), float(value), int(number), kept.get(str(trial))) for trial, value, number in rows)
-
-
-def images_of(info: dict[str, Any]) -> tuple[int | None, int]:
-    """The number of validation images of all folds together, None if it is not recorded, and the number of folds."""
-    counts, config = recorded_counts(info), info.get("config")
-    folds = config.get("folds", 1) if isinstance(config, dict) else 1
-    folds = folds if type(folds) is int and folds > 1 else 1
-    if not counts:
-        return None, folds
-    return sum(counts[VAL]) + (sum(counts[TRAIN]) if folds > 1 else 0), folds

@@ -89,6 +89,10 @@ RECIPE_PARAMS: Final = "recipe_params"  # the hyperparameters of the recipe arou
 COMPARED_SIZES: Final = "compared_sizes"  # in a time plan: one object per image size that was compared
 TIME_PLAN: Final = "time_plan"  # what a search with a time budget planned: numbers and texts by name
 VALIDATION_NOISE: Final = "validation_noise"  # in best.json: how many trials cannot be told from the best one
+PARETO_FRONT: Final = "pareto_front"  # in best.json: the trials of which no cheaper one is as good, the best one first
+# In best.json, if its trial is not the best one: the better trial whose place it took because it costs less, that
+# trial's value, and how much worse a cheaper one may be.
+CHEAPER_THAN: Final = "cheaper_than"
 LAST_TRAINING: Final = "last_training"  # in best.json: true if its weights and values are those of the last training
 GRID: Final = "grid"  # all configurations of a grid search; empty for other searches
 

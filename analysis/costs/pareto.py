@@ -1,9 +1,11 @@
 """The result of each trial against its cost, and the Pareto front: trials of which no cheaper one is as good.
 
 A trial that was stopped early cost little because it was stopped, not because its configuration is cheap, and its
-result is not what the configuration reaches. So there are two comparisons. ``whole``: trainings that ran to their end,
-each with its own cost and result; stopped trials are listed but not compared. ``within``: all trials that trained for
-one budget, stopped or not, with the cost and the best result of that part of their training only.
+result is not what the configuration reaches. So there are three comparisons. ``whole``: trainings that ran to their
+end, by their time; stopped trials are listed but not compared. ``networks``: the networks of all ended trials as they
+are, by a cost that does not depend on the number of epochs: the trained parameters and, in studies with --cost
+epoch-seconds, the median time of an epoch; best.json has this front. ``within``: all trials that trained for one
+budget, stopped or not, with the cost and the best result of that part of their training only.
 """
 
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from analysis.schema import (
     EPOCH,
     EPOCHS,
     FAILED,
+    FOLDS_DONE,
     NAME,
     RUNNING,
     SECONDS,
@@ -28,7 +31,8 @@ from analysis.schema import (
 )
 from analysis.study import StudyData
 
-WHOLE, WITHIN = "whole", "within"
+WHOLE, NETWORKS, WITHIN = "whole", "networks", "within"
+EPOCH_SECONDS = "seconds_per_epoch"  # a kind of cost, beside SECONDS and TRAINABLE
 STOPPED_EARLY, NO_BETTER = "stopped early", "no better than a constant answer"  # why a trial is left out of the front
 POINT_COLUMNS = [
     "compared", "epochs", "cost_kind", TRIAL_ID, NAME, STATE, "cost", "result", "left_out", "front",
@@ -38,20 +42,22 @@ POINT_COLUMNS = [
 def cost_points(study: StudyData, sample: Sample | None = None) -> pd.DataFrame:
     """One row per comparison, kind of cost and trial: its ``cost``, its ``result``, and whether it is on the ``front``.
 
-    ``compared``: WHOLE or WITHIN; ``epochs`` is the budget of WITHIN. ``cost_kind``: SECONDS or TRAINABLE (parameters).
+    ``compared``: WHOLE, NETWORKS or WITHIN; ``epochs`` is the budget of WITHIN. ``cost_kind``: SECONDS, EPOCH_SECONDS
+    (median of the epochs) or TRAINABLE (parameters).
     ``sample``: the trials compared at one budget; without it, or where all trainings ran to their end, there are no
     rows of WITHIN. ``left_out``: why a trial cannot be on the front: STOPPED_EARLY, NO_BETTER (than a constant answer,
     which costs nothing) or "".
 
     >>> points = cost_points(study)
-    >>> points.loc[points["front"], ["trial_id", "cost", "result"]].values[-1].tolist()
+    >>> whole = points[points["front"] & points["compared"].eq("whole")]
+    >>> whole[["trial_id", "cost", "result"]].values[-1].tolist()
     ['t0008', 18.0, 0.9896]
     """
     ended = study.trials[~study.trials[STATE].isin([FAILED, RUNNING])]
     parts = [
         _front(part.assign(compared=compared, epochs=epochs, cost_kind=kind), study)
-        for compared, epochs, trials in _comparisons(study, ended, sample)
-        for kind in (SECONDS, TRAINABLE)
+        for compared, epochs, trials, kinds in _comparisons(study, ended, sample)
+        for kind in kinds
         if len(part := _part(trials, kind))
     ]
     if not parts:
@@ -61,10 +67,11 @@ def cost_points(study: StudyData, sample: Sample | None = None) -> pd.DataFrame:
 
 def _comparisons(
     study: StudyData, ended: pd.DataFrame, sample: Sample | None
-) -> Iterator[tuple[str, int | None, pd.DataFrame]]:
-    """Each comparison with its budget and its trials, with the columns SECONDS, ``result`` and ``left_out``."""
+) -> Iterator[tuple[str, int | None, pd.DataFrame, tuple[str, ...]]]:
+    """Each comparison: its budget, its trials with the columns ``result`` and ``left_out``, and its kinds of cost."""
     stopped = np.where(ended[STATE].eq(COMPLETED), "", STOPPED_EARLY)
-    yield WHOLE, None, ended.assign(result=ended[BEST_VAL_ACC], left_out=stopped)
+    yield WHOLE, None, ended.assign(result=ended[BEST_VAL_ACC], left_out=stopped), (SECONDS,)
+    yield NETWORKS, None, _networks(study, ended), (TRAINABLE, EPOCH_SECONDS)
     if sample is None or sample.epochs is None or ended[STATE].eq(COMPLETED).all():
         return
     rows = study.history[study.history[EPOCH].le(sample.epochs)]
@@ -73,7 +80,18 @@ def _comparisons(
     within = trials.assign(
         **{SECONDS: trials[TRIAL_ID].map(seconds).astype(float)}, result=trials[ACCURACY], left_out=""
     )
-    yield WITHIN, sample.epochs, within
+    yield WITHIN, sample.epochs, within, (SECONDS, TRAINABLE)
+
+
+def _networks(study: StudyData, ended: pd.DataFrame) -> pd.DataFrame:
+    """The ended trials by their own results; with folds, only those that ended as many as any."""
+    if FOLDS_DONE in ended:
+        ended = ended[ended[FOLDS_DONE].fillna(0).eq(ended[FOLDS_DONE].fillna(0).max())]
+    config = study.info.get("config")
+    if isinstance(config, dict) and config.get("cost") == "epoch-seconds" and len(study.history):
+        seconds = study.history[SECONDS].where(study.history[SECONDS].gt(0))
+        ended = ended.assign(**{EPOCH_SECONDS: ended[TRIAL_ID].map(seconds.groupby(study.history[TRIAL_ID]).median())})
+    return ended.assign(result=ended[BEST_VAL_ACC], left_out="")
 
 
 def _part(trials: pd.DataFrame, kind: str) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 from plotly.subplots import make_subplots
 
-from analysis.costs.pareto import NO_BETTER, STOPPED_EARLY, WHOLE
+from analysis.costs.pareto import EPOCH_SECONDS, NETWORKS, NO_BETTER, STOPPED_EARLY, WHOLE
 from analysis.escaping import escape_plotly
 from analysis.figures.style import BLUE, GREY, ORANGE, log_axis, new_figure, shortened, styled
 from analysis.schema import NAME, SECONDS, STATE, STOPPED, TRIAL_ID
@@ -19,7 +19,7 @@ from analysis.wording import counted
 COLUMNS = 2
 LOG_FROM = 8.0  # ratio of the highest to the lowest cost from which the axis is logarithmic
 MAX_NAME = 60  # characters of a trial's name on hover
-FRONT, COMPARED, STOPPED_LATER = "Pareto front", "other trials", "trials stopped after this budget"
+FRONT, COMPARED, STOPPED_LATER = "Pareto front", "other trials", "trials stopped later"
 
 
 class Panel(NamedTuple):
@@ -47,12 +47,15 @@ def panels_of(points: pd.DataFrame, unit: str = "epoch") -> list[Panel]:
 def _title(points: pd.DataFrame, unit: str) -> str:
     if points["compared"].iloc[0] == WHOLE:
         return "whole trainings"
+    if points["compared"].iloc[0] == NETWORKS:
+        return "all networks"
     return f"all trials within {counted(points['epochs'].iloc[0], unit)}"
 
 
 def _axis(points: pd.DataFrame, unit: str) -> str:
-    if points["cost_kind"].iloc[0] != SECONDS:
-        return "trained parameters"
+    kind = points["cost_kind"].iloc[0]
+    if kind != SECONDS:
+        return "trained parameters" if kind != EPOCH_SECONDS else f"seconds per {unit}, median of the trial"
     if points["compared"].iloc[0] == WHOLE:
         return "training seconds of the trial"
     return f"training seconds of the first {first_words(points, unit)}"

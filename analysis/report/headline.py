@@ -11,12 +11,13 @@ from analysis.class_counts import constant_score, describe_counts, recorded_coun
 from analysis.comparable import best_first, is_accuracy, mask_infinite
 from analysis.constant_answer import constant_result, no_better_trials
 from analysis.markdown import format_duration
-from analysis.noise import noise_of
+from analysis.noise import better_trial, noise_of
 from analysis.nothing_to_compare import no_result
 from analysis.objective import ACCURACY, objective_named
 from analysis.report.document import Fact, Headline
 from analysis.schema import (
     BEST_VAL_ACC,
+    CHEAPER_THAN,
     CREATED,
     EPOCHS,
     FAILED,
@@ -50,10 +51,13 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
     configuration = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
     label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
     facts = [
-        validation_fact(study, best), test_fact(study, best_json, best), *noise_fact(study, best_json, best),
+        validation_fact(study, best), *cheaper_fact(study, best_json, best), test_fact(study, best_json, best),
+        *noise_fact(study, best_json, best),
         *constant_fact(study, best), *cost_facts(study), *size_fact(study, best), *classes_fact(study),
     ]  # fmt: skip
-    kind = "last training of trial" if best_json.get(LAST_TRAINING) is True else "best trial"
+    chosen = best_json.get(CHEAPER_THAN)
+    kind = "chosen trial" if isinstance(chosen, dict) else "best trial"
+    kind = "last training of trial" if best_json.get(LAST_TRAINING) is True else kind
     return Headline(name, f"{kind} {best[TRIAL_ID]}{label}", configuration, facts, findings)
 
 
@@ -96,6 +100,17 @@ def validation_fact(study: StudyData, best: pd.Series) -> Fact:
         f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.4g}",
         f"{of_trials}{constant_note(study, VAL)}",
     )
+
+
+def cheaper_fact(study: StudyData, best_json: dict[str, Any], chosen: pd.Series) -> list[Fact]:
+    """In whose place the trial was chosen because it costs less; nothing for the best trial."""
+    better = better_trial(study, best_json, chosen)
+    if better[TRIAL_ID] == chosen[TRIAL_ID]:
+        return []
+    given = best_json[CHEAPER_THAN].get("allowance")
+    within = f", within {given:.4f} of it" if isinstance(given, float) else ""
+    note = f"{better[BEST_VAL_ACC]:.4f}; {chosen[TRIAL_ID]} costs less{within} (--prefer-cheaper)"
+    return [Fact("better trial", str(better[TRIAL_ID]), note)]
 
 
 def metric_label(metric: str) -> str:

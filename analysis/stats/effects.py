@@ -69,7 +69,7 @@ def pairwise_effects(sample: Sample) -> pd.DataFrame:
     >>> from analysis.comparable import sample_at
     >>> table = pairwise_effects(sample_at(study))
     >>> table.loc[table["adjusted_p_holm"] < 0.01, ["parameter", "value", "other"]].values.tolist()
-    [['filter_org', '2', '0.5'], ['learning_rate', '0.001', '0.0001'], ['learning_rate', '0.01', '0.0001']]
+    [['learning_rate', '0.001', '0.0001'], ['learning_rate', '0.01', '0.0001']]
     """
     accuracy = sample.trials[ACCURACY].to_numpy(dtype=float)
     rows = []

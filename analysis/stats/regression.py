@@ -4,6 +4,11 @@ A Bayesian search samples good regions more often. Levels that it prefers theref
 that it prefers, and plain means credit one level with the effect of another. The model separates them as long as
 effects add up. Where effects interact, an adjusted effect is an average over the settings that the search visited. The
 model cannot correct for parameters that never varied, or for levels that only occurred together.
+
+Errors are HC3, robust to unequal variances (MacKinnon and White 1985). Those of a small group are uncertain themselves,
+so their intervals come from Student's t with the degrees of freedom of Bell and McCaffrey (Survey Methodology 28,
+2002), as Imbens and Kolesar recommend (Review of Economics and Statistics 98, 2016). benchmarks/interval_coverage.py
+measures how often the intervals hold the truth.
 """
 
 import warnings
@@ -59,11 +64,15 @@ UNKNOWN_EFFECT = Effect(*[float("nan")] * 4)
 class LinearModel:
     """Least squares of accuracy on the levels of all parameters, with HC3 (heteroscedasticity-robust) errors.
 
-    ``estimable``: projection onto the directions that the design determines.
+    ``design`` has one row per trial, ``inverse`` is that of its Gram matrix. ``estimable``: projection onto the
+    directions that the design determines.
     """
 
+    design: Array
+    inverse: Array
     coefficients: Array
-    covariance: Array
+    residuals: Array
+    leverage: Array
     degrees_of_freedom: int
     estimable: Array
 
@@ -75,8 +84,22 @@ class LinearModel:
         ):
             return UNKNOWN_EFFECT
         value = float(direction @ self.coefficients)
-        error = max(float(direction @ self.covariance @ direction), 0.0) ** 0.5
-        return effect_with_interval(value, error, self.degrees_of_freedom)
+        weights = self.design @ self.inverse @ direction / (1 - self.leverage)
+        error = float(np.linalg.norm(weights * self.residuals))
+        return effect_with_interval(value, error, self._degrees_of_freedom(weights**2))
+
+    def _degrees_of_freedom(self, weights: Array) -> float:
+        """Those of sum(weights * residuals^2), by Satterthwaite's approximation for errors of one variance.
+
+        Mean and variance of that sum are trace(A) and 2 trace(A A) with A = M W M, where M = I - H is the projection
+        onto the residuals; M is not built, as it has an entry per pair of trials.
+        """
+        mean = float(np.sum(weights * (1 - self.leverage)))
+        gram = self.inverse @ (self.design.T * weights @ self.design)
+        variance = float(np.sum(weights**2 * (1 - 2 * self.leverage)) + np.trace(gram @ gram))
+        if not (mean > 0 and variance > 0):
+            return float(self.degrees_of_freedom)
+        return min(mean**2 / variance, float(self.degrees_of_freedom))
 
 
 def effect_with_interval(value: float, error: float, degrees_of_freedom: float) -> Effect:
@@ -91,14 +114,13 @@ def effect_with_interval(value: float, error: float, degrees_of_freedom: float) 
 def fit_linear_model(design: Array, accuracy: Array) -> LinearModel:
     """Fit least squares with HC3 errors; the pseudo-inverse handles linearly dependent columns."""
     gram = design.T @ design
-    inverse = np.linalg.pinv(gram, hermitian=True)
+    inverse: Array = np.asarray(np.linalg.pinv(gram, hermitian=True), dtype=float)
     estimable = inverse @ gram
     coefficients = inverse @ design.T @ accuracy
     residuals = accuracy - design @ coefficients
-    leverage = np.clip(np.sum(design @ inverse * design, axis=1), 0.0, 1 - 1e-6)
-    scaled = design * (residuals / (1 - leverage))[:, None]
+    leverage: Array = np.clip(np.sum(design @ inverse * design, axis=1), 0.0, 1 - 1e-6)
     degrees_of_freedom = len(accuracy) - round(float(np.trace(estimable)))
-    return LinearModel(coefficients, inverse @ scaled.T @ scaled @ inverse, degrees_of_freedom, estimable)
+    return LinearModel(design, inverse, coefficients, residuals, leverage, degrees_of_freedom, estimable)
 
 
 def dummy_columns(labels: pd.Series) -> Array:

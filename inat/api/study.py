@@ -31,7 +31,8 @@ class BestTrial:
     """The best trial of a study, which best.ckpt is of.
 
     ``value`` is its best validation value of the study's metric. ``test`` has the scores on the test split, once the
-    search has ended; None before, and for an objective of your own.
+    search has ended; None before, and for an objective of your own. ``cheaper_than``: the trial with the best value, if
+    this one was chosen in its place because it costs less (``prefer_cheaper``); else "".
     """
 
     trial_id: str
@@ -40,6 +41,7 @@ class BestTrial:
     value: float
     epochs: int
     test: dict[str, float] | None
+    cheaper_than: str = ""
 
 
 class SearchedStudy:
@@ -99,7 +101,25 @@ class SearchedStudy:
         params, value = active_params(trial.params), trial.best_value
         assert value is not None
         test = written.get(TEST) if written.get("trial_id") == model.trial_id else None
-        return BestTrial(model.trial_id, model.name, params, value, trial.epochs, test)
+        cheaper_than = "" if model.better is None else model.better.trial_id
+        return BestTrial(model.trial_id, model.name, params, value, trial.epochs, test, cheaper_than)
+
+    @property
+    def pareto_front(self) -> "pd.DataFrame":
+        """The trials of which no cheaper one is as good, the best one first: trial_id, state, value, cost, name.
+
+        ``cost`` is the study's: trained parameters, or with ``cost="epoch-seconds"`` the median seconds of an epoch.
+        """
+        import pandas as pd
+
+        from inat.tuning.pareto import front_of
+
+        info, journal = read_info(self.directory), Journal.read(self.directory)
+        rows = [
+            (point.trial.trial_id, point.trial.state, point.trial.best_value, point.cost, point.trial.name)
+            for point in front_of(journal, info)
+        ]
+        return pd.DataFrame(rows, columns=["trial_id", "state", "value", "cost", "name"])
 
     def report(self) -> Path:
         """Write report.html and its figures into the study, and return the path of the page.

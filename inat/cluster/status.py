@@ -20,6 +20,7 @@ from inat.errors import ConfigError
 from inat.study.journal import Journal
 from inat.study.metadata import is_running, read_info
 from inat.study.trial import Trial
+from inat.tuning.best import named_in_best_json
 from inat.tuning.ray_backend.session import free_resources, ray_session
 from inat.tuning.ray_backend.slots import Node, plan_slots
 
@@ -49,7 +50,8 @@ def show_status(directory: Path) -> None:
     info = read_info(directory)
     journal, running = Journal.read(directory), is_running(directory)
     console = PlainConsole()
-    for line in describe_study(directory, info, journal, running):  # first, because it needs no cluster
+    chosen = None if running else named_in_best_json(journal, directory)
+    for line in describe_study(directory, info, journal, running, chosen):  # first, because it needs no cluster
         console.print(line)
     nodes = node_states()
     console.print(node_table(nodes, journal.unfinished() if running else []))
@@ -130,8 +132,10 @@ def config_of(info: Mapping[str, Any]) -> SearchConfig:
     return kind.from_json(info["config"])
 
 
-def describe_study(directory: Path, info: Mapping[str, Any], journal: Journal, running: bool) -> list[str]:
-    """Lines about the study: its trials by state, the last failure and the best trial."""
+def describe_study(
+    directory: Path, info: Mapping[str, Any], journal: Journal, running: bool, chosen: Trial | None = None
+) -> list[str]:
+    """Lines about the study: its trials by state, the last failure and the best trial or the cheaper one ``chosen``."""
     wanted = min(info["config"].get("num_samples") or math.inf, len(info.get(GRID) or ()) or math.inf)
     states = [trial.state for trial in journal.trials.values()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in STATES)
@@ -140,7 +144,7 @@ def describe_study(directory: Path, info: Mapping[str, Any], journal: Journal, r
     lines = [f"study   {directory}{left}", f"trials  {len(journal.ended())}{of} ended: {counts}"]
     if failed := [trial for trial in journal.trials.values() if trial.state == FAILED]:
         lines.append(f"failed  {failed[-1].trial_id} last: {failed[-1].error}")
-    best = journal.best()
+    best = chosen or journal.best()
     if best is None:
         return [*lines, "best    no trial has ended yet"]
     params = ", ".join(f"{name} {value}" for name, value in active_params(best.params).items())

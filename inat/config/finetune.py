@@ -57,9 +57,9 @@ class FinetuneConfig(SearchConfig):
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **SearchConfig.OPTION_GROUPS,
         "search": (
-            "plan", "preset", "time_budget", "num_samples", "metric", "resume", "retry_failed", "searcher", "grid",
-            "space", "target", "start_from", "learn_from", "seed", "grace_period", "reduction_factor",
-            "control_fraction", "stopped_trials",
+            "plan", "preset", "time_budget", "num_samples", "metric", "cost", "prefer_cheaper", "resume",
+            "retry_failed", "searcher", "grid", "space", "target", "start_from", "learn_from", "seed", "grace_period",
+            "reduction_factor", "control_fraction", "stopped_trials",
         ),
         "training": (
             "max_epochs", "patience", "recipe", "learning_rates", "body_lr_factor", "batch_sizes", "augmentation",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import tyro
 
+from inat.config.costs import NOISE, OFF, PARAMETERS, SHARES
 from inat.config.data_options import DataOptions
 from inat.config.defaults import UNSET
 from inat.config.durations import duration_errors
@@ -67,9 +68,9 @@ class SearchConfig(DataOptions):
             "resize", "augment_preview", "cache_dir", "max_bad_fraction",
         ),
         "search": (
-            "plan", "metric", "num_samples", "resume", "retry_failed", "space", "searcher", "time_budget", "target",
-            "start_from", "learn_from", "seed", "grace_period", "reduction_factor", "control_fraction",
-            "stopped_trials",
+            "plan", "metric", "cost", "prefer_cheaper", "num_samples", "resume", "retry_failed", "space", "searcher",
+            "time_budget", "target", "start_from", "learn_from", "seed", "grace_period", "reduction_factor",
+            "control_fraction", "stopped_trials",
         ),
         "training": (
             "max_epochs", "patience", "folds", "repeats", "class_weights", "balanced_sampler", "precision", "compile",
@@ -91,6 +92,13 @@ class SearchConfig(DataOptions):
     """Validation metric that the search optimises: accuracy (share of correct images), balanced_accuracy (mean of the
     classes' recalls), macro_f1 (mean of the classes' F1 scores), val_loss (cross entropy, lower is better), or top2
     (share of images whose class is among the two most probable). All of them are recorded."""
+    cost: Literal["parameters", "epoch-seconds"] = PARAMETERS
+    """Cost of a trial beside its metric: parameters (number of those that it trains) or epoch-seconds (median time of
+    an epoch). The summary of the search, best.json and the report list the trials of which no cheaper one is as good.
+    The sampler does not look at it."""
+    prefer_cheaper: Annotated[float | Literal["off", "noise"], "off|noise|DISTANCE"] = "off"
+    """Take the cheapest trial, by --cost, of those that are as good as the best one as the result of the search: those
+    within one standard error of its value (noise), or within a distance in the metric, such as 0.005."""
     num_samples: int | None = 480
     """Total number of trials, including those before --resume."""
     max_epochs: int = UNSET
@@ -240,12 +248,24 @@ class SearchConfig(DataOptions):
                 f"learn_from needs a searcher that learns, and {self.searcher} does not; leave out --learn-from, or "
                 "take --searcher tpe"
             )
+        problems += self._preference_errors()
         problems += [m for n in ("time_budget", "trial_timeout") for m in duration_errors(self, n)]
         if self.target is not None and self.metric in OBJECTIVES:
             most = max(1.0, self.objective.worst)
             if not 0 < self.target <= most:
                 problems.append(f"target must be above 0 and at most {most:g}, got {self.target}")
         return problems
+
+    def _preference_errors(self) -> list[str]:
+        given = self.prefer_cheaper
+        if given == NOISE and self.metric in OBJECTIVES and self.metric not in SHARES and self.folds * self.repeats < 2:
+            return [
+                f"prefer_cheaper noise has no standard error for the metric {self.metric} of a single training; give a "
+                "distance such as 0.005, or --folds"
+            ]
+        if isinstance(given, float | int) and given < 0:
+            return [f"prefer_cheaper must not be negative, got {given}; give a distance such as 0.005, noise or {OFF}"]
+        return []
 
     def _name_errors(self) -> list[str]:
         problems, presets = [], (AUTO, *self.PRESETS)

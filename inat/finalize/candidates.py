@@ -3,6 +3,7 @@
 A candidate is a configuration of the search. A run is one retraining of a candidate with one seed.
 """
 
+import math
 import shlex
 import statistics
 import warnings
@@ -15,12 +16,15 @@ from scipy import stats
 from inat.config.objective import Objective
 from inat.constants import EPOCH, FAILED
 from inat.errors import ConfigError, SearchError
+from inat.study.cheaper import CostRule
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.space.grid import params_key
 from inat.tuning.worker.trainable import SEED
 
 DEFAULT_TOP = 3
+NO_PREFERENCE = CostRule()
+TINY = 1e-9  # the mean of the same values in another order differs in its last digit
 CONFIDENCE_LEVEL = 0.95  # of all intervals in this package
 
 
@@ -76,7 +80,8 @@ def best_epoch(trial: Trial) -> int:
 def top_configurations(study: Study, count: int | None) -> list[Trial]:
     """The best trial of each of the ``count`` best configurations, best first; ties in order of trial number.
 
-    Without ``count`` they are the DEFAULT_TOP best, or as many as there are.
+    Without ``count`` they are the DEFAULT_TOP best, or as many as there are. With --prefer-cheaper, the trial that the
+    search put in the place of the best one comes last if it is not among them.
 
     Raises SearchError if no trial has a result, ConfigError if there are fewer than ``count`` configurations.
     """
@@ -93,7 +98,10 @@ def top_configurations(study: Study, count: int | None) -> list[Trial]:
             f"--top {count} is more than the {len(different)} different configurations with a result in "
             f"{study.directory}; pass --top {len(different)} or less"
         )
-    return list(different.values())[: DEFAULT_TOP if count is None else count]
+    ranking = list(different.values())
+    chosen = CostRule.of(study.info).as_good_as(ranking[0], ranking)[0]
+    top = ranking[: DEFAULT_TOP if count is None else count]
+    return [*top, *(trial for trial in (chosen,) if all(trial is not other for other in top))]
 
 
 def run_params(trial: Trial, seed: int) -> dict[str, Any]:
@@ -120,10 +128,11 @@ def _runs_of(retraining: Study, trial: Trial, seeds: int) -> Iterator[Trial]:
             yield run
 
 
-def rank_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
+def rank_candidates(candidates: Sequence[Candidate], rule: CostRule = NO_PREFERENCE) -> list[Candidate]:
     """Candidates, best first: by mean value of the objective, then smaller deviation, then rank in the search.
 
-    A candidate with a failed seed is unreliable; it ranks behind all complete candidates.
+    A candidate with a failed seed is unreliable; it ranks behind all complete candidates. If ``rule`` prefers cheaper
+    ones, the cheapest of those that are as good as the best one comes first.
     """
 
     def rank(candidate: Candidate) -> tuple[bool, float, float]:
@@ -133,7 +142,31 @@ def rank_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
         mean = candidate.objective.sign * round(candidate.mean, 9)
         return (not candidate.complete, -mean, round(candidate.sd or 0.0, 9))
 
-    return sorted(candidates, key=rank)
+    ranked = sorted(candidates, key=rank)
+    first = cheapest_as_good(ranked, rule)
+    return ranked if first is None else [first, *(candidate for candidate in ranked if candidate is not first)]
+
+
+def cheapest_as_good(ranked: Sequence[Candidate], rule: CostRule) -> Candidate | None:
+    """The complete candidate that costs least of those as good as the first of ``ranked``; None if that costs least.
+
+    As good: within one standard error of its mean over the seeds, or within the distance of ``rule``. The cost is that
+    of the trial in the search.
+    """
+    best = ranked[0] if ranked else None
+    own = None if best is None else rule.cost_of(best.trial)
+    if best is None or not best.complete or own is None or not rule.prefers_cheaper:
+        return None
+    sign, least = best.objective.sign, best.objective.sign * best.mean - allowance(best, rule) - TINY
+    as_good = [c for c in ranked if c.complete and sign * c.mean >= least and (rule.cost_of(c.trial) or own) < own]
+    return min(as_good, key=lambda candidate: rule.cost_of(candidate.trial) or own, default=None)
+
+
+def allowance(best: Candidate, rule: CostRule) -> float:
+    """How much worse than the mean of ``best`` that of a cheaper candidate may be: see ``cheapest_as_good``."""
+    if isinstance(rule.preference, float | int):
+        return float(rule.preference)
+    return (best.sd or 0.0) / math.sqrt(len(best.runs))
 
 
 def median_run(candidate: Candidate) -> Trial:

@@ -91,7 +91,7 @@ def finalize(command: FinalizeCommand) -> None:
         with gpu_share(0 if on_cpu else None), _opened_runs(directory / RETRAINING_DIR, task) as runs:
             console.print(describe_task(task, runs))
             _train(task, runs, task.wanted, console)
-            candidates = rank_candidates(collect_candidates(runs, task.trials, command.seeds))
+            candidates = rank_candidates(collect_candidates(runs, task.trials, command.seeds), task.rule)
             metrics = write_model(task, candidates, runs, directory, console)
             metrics["ensemble"] = update_ensemble(task, candidates, runs, directory, metrics, console)
             _write_record(directory, metrics)

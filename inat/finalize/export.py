@@ -22,6 +22,7 @@ from inat.data.augment import normalise, scale_to_one
 from inat.data.decode import form_of
 from inat.data.splits import load_splits
 from inat.errors import SearchError
+from inat.finalize.latency import onnx_latency
 from inat.study.atomic_io import atomic_replace
 from inat.training.checkpoint import LoadedCheckpoint, load_checkpoint
 
@@ -73,6 +74,7 @@ def export(checkpoint: Path, data: DataConfig) -> dict[str, Any]:
         "compared_images": len(images),
         "tolerance": TOLERANCE,
         "largest_difference": {suffix.removeprefix("."): difference for suffix, difference in largest.items()},
+        "latency": onnx_latency(checkpoint.with_suffix(ONNX), images[:1]),
     }
 
 

@@ -13,6 +13,7 @@ from analysis.test_scores import accuracy_interval, describe_calibration
 from inat.caller import is_python
 from inat.constants import CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT, TIME_PLAN
 from inat.finalize.candidates import Candidate
+from inat.finalize.latency import describe_latency
 from inat.finalize.retrain import RunSource
 from inat.finalize.task import Task
 from inat.next_step import next_command
@@ -82,11 +83,12 @@ def describe_test(test: dict[str, Any]) -> str:
 
 
 def describe_exports(exports: dict[str, Any]) -> str:
-    """How far the exported files differ from the checkpoint."""
-    largest = max(exports["largest_difference"].values())
+    """How far the exported files differ from the checkpoint, and the time for one image."""
+    largest, latency = max(exports["largest_difference"].values()), exports.get("latency")
+    took = f"\n        {describe_latency(latency)}" if latency else ""  # exports of earlier versions have none
     return (
         f"export  {', '.join(exports['files'])}: probabilities as from the checkpoint on {exports['compared_images']} "
-        f"test images; largest difference {largest:.1e} ({exports['tolerance']:g} allowed)"
+        f"test images; largest difference {largest:.1e} ({exports['tolerance']:g} allowed){took}"
     )
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from analysis.files import read_json
+from inat.config.costs import NOISE
 from inat.config.objective import Objective
 from inat.config.trial import active_params
 from inat.constants import BEST_JSON, EPOCHS, METRICS_JSON, NAME, SECONDS, STATE, TEST, TRIAL_ID
 from inat.data.decode import form_of
-from inat.finalize.candidates import Candidate, best_epoch, lead, score_of
+from inat.finalize.candidates import Candidate, allowance, best_epoch, lead, rank_candidates, score_of
 from inat.finalize.shrinkage import best_epoch_optimism, drop_of, shrinkage_sentences
 from inat.finalize.task import Task
 from inat.study.trial import Trial
@@ -21,6 +22,10 @@ FORMAT = 1
 RULE = (
     "The configuration with the best mean {label} wins. Ties go to the smaller standard deviation, then to "
     "the better rank in the search. A configuration with a failed seed cannot win."
+)
+CHEAPER_RULE = (
+    " Of the configurations {within} of the best mean, the one with the lowest cost in the search takes its place "
+    "(--prefer-cheaper, by {kind})."
 )
 # Settings that describe where and how a run trained; the other settings describe the model.
 RUN_SETTINGS = (
@@ -40,13 +45,22 @@ def choice_sections(task: Task, candidates: Sequence[Candidate], winner: Candida
         "search": _search(task),
         "seeds": task.command.seeds,
         "objective": _objective(task.study.objective),
-        "rule": RULE.format(label=task.study.objective.label),
+        "rule": _rule(task),
         "candidates": [_candidate(candidate) for candidate in candidates],
         "winner": _winner(task, candidates, winner),
         "model": model,
         "versions": task.info["versions"],
         "commit": task.info["commit"],
     }
+
+
+def _rule(task: Task) -> str:
+    text = RULE.format(label=task.study.objective.label)
+    if not task.rule.prefers_cheaper:
+        return text
+    preference = task.rule.preference
+    within = "within one standard error (of its seeds)" if preference == NOISE else f"within {preference:g}"
+    return text + CHEAPER_RULE.format(within=within, kind=task.rule.kind)
 
 
 def _objective(objective: Objective) -> dict[str, Any]:
@@ -133,7 +147,8 @@ def _winner(task: Task, candidates: Sequence[Candidate], winner: Candidate) -> d
         "best_of_search_shrank_by": drop_of(first),
         "best_epoch_optimism": best_epoch_optimism(task, first),
         "lead": _lead(candidates, winner),
-        "in_words": [text for text in (_best_trial_sentence(first, winner), *shrinkage_sentences(task, first),
+        "in_words": [text for text in (_best_trial_sentence(first, winner),
+                                       _cheaper_sentence(task, candidates, winner), *shrinkage_sentences(task, first),
                                    lead_sentence(candidates, winner)) if text],
     }  # fmt: skip
 
@@ -145,6 +160,19 @@ def _best_trial_sentence(first: Candidate, winner: Candidate) -> str:
     return (
         f"The best trial of the search, {first.trial.trial_id}, does not win: {mean}; the mean of "
         f"{winner.trial.trial_id} is {winner.mean:.4f}."
+    )
+
+
+def _cheaper_sentence(task: Task, candidates: Sequence[Candidate], winner: Candidate) -> str:
+    """Which configuration has the better mean, if the winner costs less; "" if none has."""
+    better = rank_candidates(candidates)[0]
+    if better is winner:
+        return ""
+    cost, own = (task.rule.cost_of(candidate.trial) for candidate in (better, winner))
+    less = f"{cost / own:.3g} times less" if cost and own else "less"
+    return (
+        f"{better.trial.trial_id} has the better mean, {better.mean:.4f}; {winner.trial.trial_id} is within "
+        f"{allowance(better, task.rule):.4f} of it and costs {less} ({task.rule.kind})."
     )
 
 
@@ -163,7 +191,7 @@ def _lead(candidates: Sequence[Candidate], winner: Candidate) -> dict[str, Any] 
 def lead_sentence(candidates: Sequence[Candidate], winner: Candidate) -> str:
     """By how much the winner leads the second, and how certain that is; "" if ``lead`` has no interval."""
     found = _lead(candidates, winner)
-    if found is None:
+    if found is None or found["difference"] < 0:  # a cheaper configuration was preferred
         return ""
     low, high = found["interval"]
     compared = sum(bool(candidate.runs) for candidate in candidates)

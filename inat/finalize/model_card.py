@@ -7,6 +7,7 @@ from analysis.escaping import escape_markdown, escape_markdown_line
 from analysis.test_scores import accuracy_interval, describe_calibration
 from inat.config.timm_names import is_timm
 from inat.constants import CONSTANT_ACC, SHIPPED_CKPT
+from inat.finalize.latency import describe_latency
 
 Json = Mapping[str, Any]
 NO_LICENCE = (
@@ -181,8 +182,11 @@ def _exports(m: Json) -> Iterator[str]:
     yield f"- output `{exports['output']}`"
     yield (
         f"- compared with model.ckpt in float32 on {exports['compared_images']} test images, in batches of several "
-        f"sizes: the largest difference of a probability is {largest}; {exports['tolerance']:g} is allowed\n"
+        f"sizes: the largest difference of a probability is {largest}; {exports['tolerance']:g} is allowed"
     )
+    if latency := exports.get("latency"):
+        yield f"- time on the machine of the export: {escape_markdown(describe_latency(latency))}"
+    yield ""
 
 
 def _ensemble(m: Json) -> Iterator[str]:

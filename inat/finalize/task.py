@@ -14,6 +14,7 @@ from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
 from inat.errors import ConfigError, StudyError
 from inat.finalize.candidates import run_params, top_configurations
 from inat.finalize.options import FinalizeCommand, retraining_config
+from inat.study.cheaper import CostRule
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.own_model import allow_own_model, check_model, model_info
@@ -44,6 +45,11 @@ class Task:
     def wanted(self) -> list[dict[str, Any]]:
         """Parameters of each run; all seeds of a configuration come together, so they share its cached features."""
         return [run_params(trial, seed) for trial in self.trials for seed in range(1, self.command.seeds + 1)]
+
+    @property
+    def rule(self) -> CostRule:
+        """What a configuration costs in the search, and whether a cheaper one is preferred."""
+        return CostRule.of(self.study.info)
 
     def config_of(self, trial: Trial) -> TrialConfig:
         """The training configuration of one of ``trials``."""

@@ -12,11 +12,13 @@ from inat.config.trial import DataConfig
 from inat.constants import (
     BEST_CKPT,
     BEST_JSON,
+    CHEAPER_THAN,
     CHECKPOINTS_DIR,
     EPOCHS,
     LAST_DIR,
     LAST_TRAINING,
     NAME,
+    PARETO_FRONT,
     STANDARD_ERROR,
     STUDY_JSON,
     TEST,
@@ -25,6 +27,7 @@ from inat.constants import (
 )
 from inat.errors import DiskFullError, StudyError
 from inat.study.atomic_io import atomic_replace, atomic_write, parse_json_object
+from inat.study.cheaper import CostRule
 from inat.study.checkpoint_file import is_intact, sha256_of
 from inat.study.events import is_number
 from inat.study.journal import Journal
@@ -48,33 +51,77 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "params": lambda value: isinstance(value, dict),
     SHA256: lambda value: isinstance(value, str),
     VALIDATION_NOISE: lambda value: isinstance(value, dict),
+    PARETO_FRONT: lambda value: isinstance(value, list),
+    CHEAPER_THAN: lambda value: isinstance(value, dict),
     TEST: _are_scores,
 }
+# What best.json says about other trials; it may change while the best model is the same.
+_BESIDE = (VALIDATION_NOISE, CHEAPER_THAN, PARETO_FRONT)
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Weights, the ``trial`` that trained them, and id and name of the trial of the search that it is or repeats."""
+    """Weights, the ``trial`` that trained them, and id and name of the trial of the search that it is or repeats.
+
+    ``better``: the trial of the search whose place a cheaper one took (--prefer-cheaper).
+    """
 
     trial_id: str
     name: str
     trial: Trial
     weights: Path
     last: bool = False
+    better: Trial | None = None
+
+    @property
+    def leader(self) -> "Model":
+        """The model of the best trial: this one, unless it was chosen because it costs less."""
+        better = self.better
+        return self if better is None else Model(better.trial_id, better.name, better, self.weights)
 
 
 def best_model(journal: Journal, directory: Path) -> Model | None:
-    """The best trial of the study ``directory``, or its last training if that is at least as good."""
-    best, last = best_with_weights(journal, directory), last_training(directory)
-    if best is None:
+    """The best trial of the study ``directory``, or its last training if that is at least as good.
+
+    With --prefer-cheaper, the cheapest trial of those that are as good as the best one takes its place.
+    """
+    leader, last = best_with_weights(journal, directory), last_training(directory)
+    if leader is None:
         return None
-    if last is not None:
+    best = chosen_for_cost(journal, directory, leader)
+    better = None if best is leader else leader
+    if last is not None and (better is None or last.trial_id == best.trial_id):
         assert best.best_value is not None
         assert last.trial.best_value is not None
         if journal.objective.reaches(last.trial.best_value, best.best_value):
             repeated = journal.trials.get(last.trial_id)
-            return last if repeated is None else replace(last, name=repeated.name)
-    return Model(best.trial_id, best.name, best, weights_of(journal, directory, best))
+            return replace(last, name=last.name if repeated is None else repeated.name, better=better)
+    return Model(best.trial_id, best.name, best, weights_of(journal, directory, best), better=better)
+
+
+def chosen_for_cost(journal: Journal, directory: Path, best: Trial) -> Trial:
+    """The trial that --prefer-cheaper puts in the place of ``best``; ``best`` itself without this option.
+
+    If ``best`` has weights, so has the trial that takes its place.
+    """
+    rule = CostRule.of(journal.info if isinstance(journal, Study) else read_info(directory))
+    if not rule.prefers_cheaper:
+        return best
+    with_weights = is_intact(weights_of(journal, directory, best))
+    as_good = rule.as_good_as(best, journal.ranking())
+    return next(t for t in as_good if t is best or not with_weights or is_intact(weights_of(journal, directory, t)))
+
+
+def named_in_best_json(journal: Journal, directory: Path) -> Trial | None:
+    """The trial of ``journal`` that best.json names because it costs less than the best one; None for the best one.
+
+    A search writes best.json when it ends, so this is for a study that no process is running.
+    """
+    try:
+        written = read_best(directory)
+    except StudyError:
+        return None
+    return journal.trials.get(written.get(TRIAL_ID, "")) if CHEAPER_THAN in written else None
 
 
 def last_training(directory: Path) -> Model | None:
@@ -95,8 +142,9 @@ def write_best(study: Study, *, named: bool = True) -> Model | None:
     If the last training of a study with a time plan is at least as good, its weights and values are written instead.
     Both files are of the same trial: a trial whose weights are missing or damaged is skipped if another trial has
     weights. best.json keeps the checksum of best.ckpt, which is written again if it has another one. The weights of a
-    backbone are completed by its frozen stages. best.json also says how many trials cannot be told from the best one:
-    see ``analysis.noise``. ``named``: the user has named the folder of published weights in
+    backbone are completed by its frozen stages. best.json also says how many trials cannot be told from the best one
+    (``analysis.noise``), which trials have no cheaper one that is as good, and of a model that was chosen because it
+    costs less, which trial is better. ``named``: the user has named the folder of published weights in
     study.json; else it is not used. Returns None if no trial has a result yet. Raises DiskFullError, and StudyError if
     the frozen stages cannot be found; best.json is then written without best.ckpt.
     """
@@ -114,10 +162,10 @@ def write_best(study: Study, *, named: bool = True) -> Model | None:
         content |= {STANDARD_ERROR: trained.standard_error, FOLD_VALUES: trained.fold_values}
     written = read_best(study.directory)
     weights, target = model.weights, study.directory / BEST_CKPT
-    noise = _noise(study, model)
+    beside = _beside(study, model)
     if {name: written.get(name) for name in content} == content and is_as_written(target, written):
-        if {name: written.get(name) for name in noise} != noise:  # more trials, or best.json of an earlier version
-            _write(study, written | noise)
+        if {name: written[name] for name in _BESIDE if name in written} != beside:  # more trials, or another version
+            _write(study, {name: value for name, value in written.items() if name not in _BESIDE} | beside)
         return model
     try:
         if is_intact(weights):
@@ -128,21 +176,26 @@ def write_best(study: Study, *, named: bool = True) -> Model | None:
         raise
     except StudyError:  # the frozen stages cannot be found
         target.unlink(missing_ok=True)
-        _write(study, content | noise)
+        _write(study, content | beside)
         raise
     if SHA256 not in content and target.exists() and not is_intact(target):
         raise StudyError(f"{target} is damaged, and so is or gone {weights}; restore one of them from a copy")
     if {name: written.get(name) for name in content} == content and TEST in written:
         content[TEST] = written[TEST]  # of the same weights
-    _write(study, content | noise)
+    _write(study, content | beside)
     return model
 
 
-def _noise(study: Study, model: Model) -> dict[str, Any]:
-    from inat.tuning.validation_noise import noise_of  # loads pandas and SciPy, which a search ends without
+def _beside(study: Study, model: Model) -> dict[str, Any]:
+    # Both load pandas and SciPy, which a search ends without.
+    from inat.tuning.pareto import cheaper_json, front_json
+    from inat.tuning.validation_noise import noise_of
 
-    noise = noise_of(study, model.trial, model.trial_id, model.last)
-    return {} if noise is None else {VALIDATION_NOISE: noise.to_json()}
+    noise, front = noise_of(study, model.leader), front_json(study, study.info)
+    content = {} if noise is None else {VALIDATION_NOISE: noise.to_json()}
+    if model.better is not None:
+        content[CHEAPER_THAN] = cheaper_json(model, CostRule.of(study.info))
+    return content | ({PARETO_FRONT: front} if front else {})
 
 
 def best_with_weights(journal: Journal, directory: Path) -> Trial | None:

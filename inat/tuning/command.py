@@ -51,6 +51,7 @@ from inat.tuning.lifecycle import TrialCallback
 from inat.tuning.own_model import describe_own_model
 from inat.tuning.own_objective import name_of
 from inat.tuning.own_stages import with_fitting_stages
+from inat.tuning.pareto import describe_choice, describe_front
 from inat.tuning.racing.begin import race_if_asked
 from inat.tuning.retry_failed import describe_retries
 from inat.tuning.run_file import keep_options
@@ -311,6 +312,7 @@ def describe_result(study: Study, best: Model, seconds: float, before: int = 0) 
     objective = study.objective
     names = (BEST_CKPT, TRIALS_CSV, HISTORY_CSV, STUDY_DB, ERRORS_DIR)
     files = [name for name in names if (study.directory / name).exists()]
+    noise = noise_of(study, best.leader)
     return (
         f"\ntrials  {counts}{describe_run(len(states) - before, before, seconds)}\n"
         f"study   {study.directory}: {', '.join(files)}\n"
@@ -318,7 +320,9 @@ def describe_result(study: Study, best: Model, seconds: float, before: int = 0) 
         f"        {params}\n"
         f"val     {describe_value(study, best.trial)} in {counted(best.trial.epochs, 'epoch')}"
         f"{beside(study.info, objective)}"
-        f"{describe_noise(noise_of(study, best.trial, best.trial_id, best.last))}"
+        f"{describe_choice(best, study.info)}"
+        f"{describe_noise(noise)}"
+        f"{describe_front(study, study.info, best, noise)}"
         f"{_retry_hint(study)}"
     )
 
@@ -342,7 +346,8 @@ def describe_last(study: Study) -> str:
     if best is None or last is None:
         return ""
     model = best_model(study, study.directory)
-    chosen = "the last training" if model is not None and model.last else f"{best.trial_id} of the search"
+    of_search = best.trial_id if model is None else model.trial_id
+    chosen = "the last training" if model is not None and model.last else f"{of_search} of the search"
     return (
         f"last    {last.trial.best_value:.4f} best {study.objective.label} in {counted(last.trial.epochs, 'epoch')}, "
         f"{best.best_value:.4f} in the search: {BEST_CKPT} is of {chosen}"

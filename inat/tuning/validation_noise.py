@@ -1,25 +1,25 @@
 """How many trials of a search cannot be told from its best model, by their answers on the validation images."""
 
-from analysis.noise import Noise, Scored, compare_with_best, images_of
+from analysis.class_counts import validation_images
+from analysis.noise import Noise, Scored, compare_with_best
 from analysis.readers.answers import Answers, read_all_answers, read_last_answers
 from inat.config.objective import ACCURACY
 from inat.study.study import Study
 from inat.study.trial import Trial
+from inat.tuning.best import Model
 
 
-def noise_of(study: Study, trained: Trial, trial_id: str, last: bool = False) -> Noise | None:
-    """Compare the best model with the other ended trials; None where nothing can be said, as for other metrics.
-
-    The model is that of ``trained``, which is trial ``trial_id`` or, with ``last``, its last training.
-    """
+def noise_of(study: Study, model: Model) -> Noise | None:
+    """Compare the best model with the other ended trials; None where nothing can be said, as for other metrics."""
+    trial_id, last = model.trial_id, model.last
     if study.objective is not ACCURACY:
         return None
     kept = read_all_answers(study.directory)
     others = [trial for trial in study.ranking() if last or trial.trial_id != trial_id]
     answers = read_last_answers(study.directory) if last else kept.get(trial_id)
-    best = _scored(trained, trial_id, answers)
+    best = _scored(model.trial, trial_id, answers)
     scored = [_scored(trial, trial.trial_id, kept.get(trial.trial_id)) for trial in others]
-    return compare_with_best(best, scored, *images_of(study.info))
+    return compare_with_best(best, scored, *validation_images(study.info))
 
 
 def describe_noise(noise: Noise | None) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.noise import Scored, compare_with_best, noise_of
 from analysis.readers.answers import Answers, TrainingAnswers
-from analysis.report.headline import best_trial
+from analysis.report.headline import best_trial, cheaper_fact
 from analysis.report.key_findings import trials_like_the_best
 from analysis.schema import ANSWERS_JSON
 from analysis.stats.pairs import compare_pairs
@@ -168,3 +168,13 @@ def test_a_loss_is_not_compared(tmp_path):
     write_study(tmp_path, [0.8, 0.78], [BEST])
     study = load_study(tmp_path, "val_loss", "min")
     assert noise_of(study, {}, best_trial(study, {})) is None
+
+
+def test_beside_a_cheaper_trial_the_best_one_is_compared_and_named(tmp_path):
+    study = write_study(tmp_path, [0.8, 0.78, 0.5], [BEST, shifted(BEST, 9, 3)])
+    best_json = {"trial_id": "t0001", "cheaper_than": {"trial_id": "t0000", "allowance": 0.02}}
+    chosen = best_trial(study, best_json)
+    assert (chosen["trial_id"], noise_of(study, best_json, chosen).best) == ("t0001", "t0000")
+    (fact,) = cheaper_fact(study, best_json, chosen)
+    assert (fact.value, fact.note) == ("t0000", "0.8000; t0001 costs less, within 0.0200 of it (--prefer-cheaper)")
+    assert cheaper_fact(study, {}, best_trial(study, {})) == []

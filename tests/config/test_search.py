@@ -179,3 +179,19 @@ def test_a_search_too_small_for_ten_controls_has_none_unless_they_are_asked_for(
 
 def test_a_study_of_an_earlier_version_goes_on_without_controls():
     assert SearchConfig.from_json({"num_samples": 480}).control_fraction == 0.0
+
+
+def test_a_cheaper_trial_is_preferred_within_noise_that_is_known_or_a_distance():
+    assert SearchConfig().prefer_cheaper == "off"
+    assert SearchConfig(prefer_cheaper="noise", metric="top2").prefer_cheaper == "noise"
+    assert SearchConfig(prefer_cheaper="noise", metric="macro_f1", folds=3).prefer_cheaper == "noise"
+    assert SearchConfig(prefer_cheaper=0.01, metric="val_loss").prefer_cheaper == 0.01
+    with pytest.raises(ConfigError, match="prefer_cheaper noise has no standard error for the metric macro_f1"):
+        SearchConfig(prefer_cheaper="noise", metric="macro_f1")
+    with pytest.raises(ConfigError, match="prefer_cheaper must not be negative, got -0.1"):
+        SearchConfig(prefer_cheaper=-0.1)
+
+
+def test_preferences_and_costs_may_change_when_a_search_is_resumed():
+    stored = SearchConfig(data="digits")
+    check_resumable(stored, dataclasses.replace(stored, prefer_cheaper="noise", cost="epoch-seconds"))

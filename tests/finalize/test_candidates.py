@@ -9,6 +9,7 @@ from inat.config.objective import OBJECTIVES
 from inat.errors import ConfigError, SearchError
 from inat.finalize.candidates import (
     Candidate,
+    allowance,
     best_epoch,
     collect_candidates,
     lead,
@@ -18,6 +19,7 @@ from inat.finalize.candidates import (
     top_configurations,
 )
 from inat.finalize.options import FinalizeCommand
+from inat.study.cheaper import CostRule
 from inat.study.study import Study
 from inat.study.trial import Trial
 from tests.helpers import run_epochs
@@ -177,3 +179,31 @@ def test_losses_are_judged_as_their_mirror_images(one, two):
     assert (found is None) == (mirrored is None)
     if found is not None:
         assert found == pytest.approx(mirrored, abs=1e-6, nan_ok=True)
+
+
+def costing(name: str, parameters: int, *accuracies: float) -> Candidate:
+    made = candidate(name, *accuracies)
+    made.trial.history.append({"epoch": 1, "best_val_acc": accuracies[0], "trainable_parameters": parameters})
+    return made
+
+
+def test_the_cheapest_within_a_standard_error_of_the_best_mean_wins_if_that_is_preferred():
+    best, near, far = costing("best", 9, 0.7, 0.9), costing("near", 3, 0.72, 0.7), costing("far", 1, 0.69, 0.69)
+    assert ids(rank_candidates([best, near, far])) == ["best", "near", "far"]
+    noise = CostRule(preference="noise")  # the standard error of 0.7 and 0.9 is 0.1
+    assert allowance(best, noise) == pytest.approx(0.1)
+    assert ids(rank_candidates([best, near, far], noise)) == ["near", "best", "far"]
+    assert ids(rank_candidates([best, near, far], CostRule(preference=0.2))) == ["far", "best", "near"]
+
+
+def test_the_trial_that_the_search_preferred_is_a_candidate(tmp_path):
+    study = Study.create(tmp_path / "costs", {"config": {"prefer_cheaper": 0.5}})
+    for number, value in enumerate((0.9, 0.8, 0.7, 0.6), start=1):
+        trial_id = study.add_trial({"x": value}).trial_id
+        run_epochs(study, trial_id, [value], trainable_parameters=100 // number)
+        study.end_trial(trial_id, "completed")
+    assert [trial.trial_id for trial in top_configurations(study, 2)] == ["t0000", "t0001", "t0003"]
+
+
+def ids(candidates: list[Candidate]) -> list[str]:
+    return [one.trial.trial_id for one in candidates]

@@ -90,3 +90,11 @@ def test_names_of_classes_trials_and_folders_are_no_markup(metrics, name):
     assert not {"\x1b", "\u202e"} & set(html)
     assert html.count("<h1>") == 1
     assert [line.count(" | ") for line in model_card(metrics).splitlines() if line.startswith("| activation")] == [1]
+
+
+def test_the_time_for_one_image_is_stated_where_it_was_measured(metrics):
+    latency = {"file": "model.onnx", "runtime": "onnxruntime 1.32.0", "batch": 1, "runs": 200, "median_ms": 0.3,
+               "quartiles_ms": [0.28, 0.32], "threads": 2, "processor": "AMD EPYC"}  # fmt: skip
+    assert "time on the machine" not in model_card(metrics)  # exports of earlier versions
+    metrics["exports"]["latency"] = latency
+    assert "time on the machine of the export: 0.3 ms per image (half of 200 runs: 0.28 to 0.32)" in model_card(metrics)

@@ -1,5 +1,7 @@
+import pytest
+
 from inat.constants import ANSWERS_JSON, BEST_CKPT, LAST_CKPT
-from inat.study.checkpoint_retention import checkpoint_threshold, prune_checkpoints
+from inat.study.checkpoint_retention import checkpoint_threshold, prune_checkpoints, trials_to_keep
 from inat.study.study import Study
 from tests.helpers import run_epochs
 
@@ -65,3 +67,25 @@ def test_the_answers_of_a_trial_stay_and_go_with_its_checkpoint(study):
         (study.checkpoint_dir(trial_id) / ANSWERS_JSON).write_text("{}")
     prune_checkpoints(study, keep=1)
     assert [path.parent.name for path in study.directory.glob(f"checkpoints/*/{ANSWERS_JSON}")] == [second]
+
+
+def cost(study, value, parameters):
+    trial_id = study.add_trial({}).trial_id
+    run_epochs(study, trial_id, [value], trainable_parameters=parameters)
+    study.end_trial(trial_id, "completed")
+    return trial_id
+
+
+def test_weights_of_a_cheaper_trial_that_may_be_chosen_are_kept_first(study):
+    study.info["config"]["prefer_cheaper"] = 0.1
+    small, best, *_ = [cost(study, *pair) for pair in ((0.72, 5), (0.8, 90), (0.79, 80), (0.78, 70), (0.5, 1))]
+    assert [trial.trial_id for trial in trials_to_keep(study, 2)] == [small, best]
+    assert [trial.trial_id for trial in trials_to_keep(study, 1)] == [small]
+    assert checkpoint_threshold(study, 2) == pytest.approx(0.7)
+    study.info["config"]["prefer_cheaper"] = "off"
+    assert [trial.trial_id for trial in trials_to_keep(study, 1)] == [best]
+    assert checkpoint_threshold(study, 2) == 0.79
+
+
+def test_without_a_result_nothing_is_kept(study):
+    assert trials_to_keep(study, 3) == []

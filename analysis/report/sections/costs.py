@@ -4,7 +4,16 @@ import pandas as pd
 
 from analysis.comparable import Sample, describe_metric
 from analysis.constant_answer import results_of
-from analysis.costs.pareto import NO_BETTER, STOPPED_EARLY, WHOLE, cost_points, front_table
+from analysis.costs.pareto import (
+    EPOCH_SECONDS,
+    NETWORKS,
+    NO_BETTER,
+    STOPPED_EARLY,
+    WHOLE,
+    WITHIN,
+    cost_points,
+    front_table,
+)
 from analysis.costs.progress import Progress, best_over_time
 from analysis.figures.costs import first_words, interactive_costs, panels_of, plot_costs
 from analysis.figures.progress import interactive_progress, plot_progress
@@ -142,7 +151,12 @@ def cost_caption(points: pd.DataFrame, unit: str) -> str:
             " Trials that were stopped early (grey rings) are not on that front: they are cheap because they were "
             "stopped, and might have improved."
         )
-    within = points[~points["compared"].eq(WHOLE)]
+    if points["compared"].eq(NETWORKS).any():
+        text += (
+            " All networks: each trial with the network that it has, stopped or not, by a cost that does not depend on "
+            "its epochs; best.json and the summary of the search have the front by --cost."
+        )
+    within = points[points["compared"].eq(WITHIN)]
     if len(within):
         budget = counted(within["epochs"].iloc[0], unit)
         text += (
@@ -161,7 +175,9 @@ def _front_tables(study: StudyData, points: pd.DataFrame) -> list[Item]:
     for panel in panels_of(points, study.unit):
         frame = front_table(study, panel.points, parameters)
         if len(frame):
-            kind = "seconds" if panel.points["cost_kind"].iloc[0] == SECONDS else "parameters"
+            kind = {SECONDS: "seconds", EPOCH_SECONDS: "epoch_seconds"}.get(
+                panel.points["cost_kind"].iloc[0], "parameters"
+            )
             name = f"front_{panel.points['compared'].iloc[0]}_{kind}"
             title = f"Pareto front of {panel.title} by {panel.axis}"
             tables.append(Table(name, title, frame, "" if tables else FRONT_NOTE, folded=bool(tables)))

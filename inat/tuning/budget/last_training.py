@@ -28,6 +28,7 @@ from inat.data.splits import inspect_data
 from inat.errors import StudyError
 from inat.machine import usable_cores
 from inat.study.atomic_io import as_disk_full_error
+from inat.study.cheaper import CostRule
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.best import LAST_OF
@@ -82,12 +83,16 @@ class OneTraining:
 def choose(study: Study, clock: Clock, now: float) -> Choice | None:
     """The best trial of the search that can be trained for at least as many epochs as a trial of the search has.
 
+    With --prefer-cheaper, the trial that takes its place comes before it.
+
     The epochs are those that fit by the trial's own seconds, as much faster with all cores as the recipe was measured
     to be. None if there is no such trial.
     """
     plan = clock.plan
     left = clock.last_ends - now - plan.restart_seconds
-    for trial in study.ranking():
+    ranking = study.ranking()
+    preferred = CostRule.of(study.info).as_good_as(ranking[0], ranking) if ranking else []
+    for trial in {trial.trial_id: trial for trial in (*preferred, *ranking)}.values():
         seconds = epoch_seconds(trial)
         if seconds is None:
             continue

@@ -14,8 +14,9 @@ from inat.study.atomic_io import mend_hint, parse_json_object
 from inat.study.journal import UNFIT, Journal
 from inat.study.metadata import is_running, read_info
 from inat.study.trial import Trial
+from inat.tuning.best import named_in_best_json
 from inat.tuning.expected_epochs import epochs_left
-from inat.tuning.live.snapshot import NOT_RUNNING, Snapshot, TrialViews
+from inat.tuning.live.snapshot import NOT_RUNNING, Snapshot, TrialView, TrialViews
 from inat.tuning.rungs import Rungs
 
 STATUS_SECONDS = 3.0  # between two looks at the lock of the study, and two estimates of the time left
@@ -98,7 +99,7 @@ class WatchSource:
             objective=journal.objective,
             wanted=wanted,
             max_epochs=rungs.max_epochs * rungs.trainings if rungs else None,
-            best=self._views.best(),
+            best=self._best(running),
             elapsed=self._elapsed(running),
             left=left,
             constant=beside(self._info, journal.objective).strip(" ()"),
@@ -106,6 +107,11 @@ class WatchSource:
             ended=self._views.ended(),
             messages=self._messages(running),
         )
+
+    def _best(self, running: bool) -> TrialView | None:
+        """The best trial so far; once the search has ended, the cheaper one if that was chosen in its place."""
+        chosen = None if running else named_in_best_json(self._tail.journal, self._directory)
+        return self._views.best() if chosen is None else self._views.view(chosen)
 
     def _running_and_left(self, wanted: int | None, rungs: Rungs | None) -> tuple[bool, float | None]:
         at, running, left = self._slow

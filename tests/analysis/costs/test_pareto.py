@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.comparable import sample_at
-from analysis.costs.pareto import NO_BETTER, STOPPED_EARLY, WHOLE, WITHIN, cost_points, front_table, pareto_front
+from analysis.costs.pareto import (
+    EPOCH_SECONDS,
+    NETWORKS,
+    NO_BETTER,
+    STOPPED_EARLY,
+    WHOLE,
+    WITHIN,
+    cost_points,
+    front_table,
+    pareto_front,
+)
 from analysis.schema import SECONDS, TRAINABLE
 from tests.analysis.studies import study_of
 
@@ -36,7 +46,7 @@ def test_a_stopped_trial_is_on_the_front_only_at_an_equal_budget(study):
 
 def test_parameters_are_another_cost(study):
     points = cost_points(study, sample_at(study, 1))
-    assert front(points, WHOLE, TRAINABLE) == {"t0003": 1, "t0000": 4}
+    assert front(points, NETWORKS, TRAINABLE) == {"t0003": 1, "t0000": 4}
     same = replace(study, trials=study.trials.assign(trainable_parameters=5))
     assert TRAINABLE not in set(cost_points(same)["cost_kind"])
 
@@ -55,9 +65,23 @@ def test_failed_and_running_trials_have_no_point(study):
     assert set(cost_points(replace(study, trials=states))["trial_id"]) == {"t0001", "t0002"}
 
 
-def test_without_early_stopping_there_is_one_comparison(study):
+def test_without_early_stopping_no_budget_is_compared(study):
     whole = replace(study, trials=study.trials.assign(state="completed"))
-    assert set(cost_points(whole, sample_at(whole, 1))["compared"]) == {WHOLE}
+    assert set(cost_points(whole, sample_at(whole, 1))["compared"]) == {WHOLE, NETWORKS}
+
+
+def test_a_stopped_network_counts_with_what_it_has(study):
+    small = replace(study, trials=study.trials.assign(trainable_parameters=[4, 3, 1, 2]))
+    assert front(cost_points(small), NETWORKS, TRAINABLE) == {"t0002": 1, "t0003": 2, "t0000": 4}
+
+
+def test_seconds_per_epoch_are_the_cost_of_a_study_that_asked_for_them(study):
+    seconds = study.history["trial_id"].map({"t0000": 4.0, "t0001": 1.0, "t0002": 2.0, "t0003": 3.0})
+    first = study.history["epoch"].eq(1)
+    slow = replace(study, history=study.history.assign(seconds=seconds.mask(first & seconds.eq(1.0), 99.0)))
+    assert EPOCH_SECONDS not in set(cost_points(slow)["cost_kind"])
+    asked = replace(slow, info={"config": {"cost": "epoch-seconds"}})
+    assert front(cost_points(asked), NETWORKS, EPOCH_SECONDS) == {"t0001": 1, "t0003": 3, "t0000": 4}
 
 
 def test_a_loss_is_better_the_lower_it_is(study):
