@@ -11,7 +11,7 @@ from inat.cli import guard, parse, parse_search
 from inat.config.search import SearchConfig
 from inat.errors import ConfigError, SearchError
 from inat.study.study import Study
-from inat.tuning import command
+from inat.tuning.describe_search import resume_command
 from tests.paths import ROOT
 
 
@@ -180,7 +180,7 @@ def test_a_space_that_only_the_study_names_is_not_run(tmp_path):
     assert not ran.exists()
     named = ["--resume", str(tmp_path / "study"), f"--space={space}"]
     assert parse_search(SearchConfig, "", named).space == str(space)
-    assert command.resume_command(Study.open(tmp_path / "study")).endswith(f"--space {space}")
+    assert resume_command(Study.open(tmp_path / "study")).endswith(f"--space {space}")
 
 
 def test_control_characters_in_an_error_do_not_reach_the_terminal(capsys):

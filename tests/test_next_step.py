@@ -10,7 +10,7 @@ from inat.caller import called_from_python
 from inat.finalize.messages import describe_next as after_finalize
 from inat.next_step import next_command
 from inat.study.study import Study
-from inat.tuning.command import describe_next as after_search
+from inat.tuning.describe_result import describe_next as after_search
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from inat.study.journal import Journal
 from inat.study.metadata import read_info
 from inat.study.study import Study
 from inat.study.trial import Trial
+from inat.tuning.chosen_model import Model
 
 FOLD_VALUES = "fold_values"  # key in best.json: of which the best value is the mean
 SHA256 = "sha256"  # key in best.json: of best.ckpt
@@ -57,27 +58,6 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
 }
 # What best.json says about other trials; it may change while the best model is the same.
 _BESIDE = (VALIDATION_NOISE, CHEAPER_THAN, PARETO_FRONT)
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """Weights, the ``trial`` that trained them, and id and name of the trial of the search that it is or repeats.
-
-    ``better``: the trial of the search whose place a cheaper one took (--prefer-cheaper).
-    """
-
-    trial_id: str
-    name: str
-    trial: Trial
-    weights: Path
-    last: bool = False
-    better: Trial | None = None
-
-    @property
-    def leader(self) -> "Model":
-        """The model of the best trial: this one, unless it was chosen because it costs less."""
-        better = self.better
-        return self if better is None else Model(better.trial_id, better.name, better, self.weights)
 
 
 def best_model(journal: Journal, directory: Path) -> Model | None:

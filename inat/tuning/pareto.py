@@ -15,7 +15,7 @@ from inat.constants import STATE, STOPPED, TRIAL_ID
 from inat.study.cheaper import CostRule
 from inat.study.journal import Journal
 from inat.study.trial import Trial
-from inat.tuning.best import Model
+from inat.tuning.chosen_model import Model
 
 MOST_LINES = 5  # of the summary
 UNITS: Mapping[str, str] = {PARAMETERS: "trained parameters", "epoch-seconds": "seconds per epoch"}

@@ -6,7 +6,7 @@ from analysis.readers.answers import Answers, read_all_answers, read_last_answer
 from inat.config.objective import ACCURACY
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.best import Model
+from inat.tuning.chosen_model import Model
 
 
 def noise_of(study: Study, model: Model) -> Noise | None:

@@ -19,10 +19,8 @@ from inat.errors import SearchError, StudyError
 from inat.study.study import Study
 from inat.training.evaluation import evaluate
 from inat.tuning import command
-from inat.tuning.best import Model, best_model
 from inat.tuning.command import write_report
 from inat.tuning.search import Outcome, claim_directory
-from inat.tuning.space import presets
 from tests.helpers import children_of, run_epochs
 from tests.paths import ROOT
 
@@ -54,28 +52,6 @@ def test_a_search_with_folds_says_mean_and_error_and_its_files_can_be_used(tmp_p
         assert used.returncode == 0, used.stdout + used.stderr
     metrics = json.loads((tmp_path / "study" / "final" / "metrics.json").read_text())
     assert metrics["data"]["splits"]["validation"] == 288  # the ordinary split
-
-
-def test_the_result_says_over_what_it_is_a_mean(study):
-    trial = study.add_trial({"x": 1})
-    row = {"best_val_acc": 0.8, "fold_best": 0.8, "epoch": 1, "fold": 1, "folds_done": 1}
-    study.add_epoch(trial.trial_id, row)
-    study.info["config"] = {"folds": 5, "repeats": 1}
-    assert command.describe_value(study, trial) == "0.8000 (1 of 5 folds) best validation accuracy"
-    study.add_epoch(
-        trial.trial_id, row | {"epoch": 2, "best_val_acc": 0.7, "fold_best": 0.6, "fold": 2, "folds_done": 2}
-    )
-    study.info["config"] = {"folds": 1, "repeats": 2}
-    assert command.describe_value(study, trial) == "0.7000 +- 0.1000 (2 repeats) best validation accuracy"
-
-
-def test_the_result_names_the_metric_that_the_mean_is_of(tmp_path):
-    study = Study.create(tmp_path / "study", {"config": {"metric": "val_loss", "folds": 2}})
-    trial = study.add_trial({"x": 1})
-    row = {"best_val_loss": 0.8, "fold_best": 0.8, "epoch": 1, "fold": 1, "folds_done": 1}
-    study.add_epoch(trial.trial_id, row)
-    study.close()
-    assert command.describe_value(study, trial) == "0.8000 (1 of 2 folds) best validation loss"
 
 
 def wait_until(condition, what: str, seconds: float = 240) -> None:
@@ -215,88 +191,6 @@ def test_a_signal_during_the_final_test_keeps_everything(tmp_path, monkeypatch, 
     assert exit_info.value.code == 130
     assert capsys.readouterr().out.splitlines()[-2] == "interrupted: 1 of 1 trial has ended, everything is kept"
     assert load_study(study.directory).trials["state"].tolist() == ["completed"]
-
-
-def test_the_summary_says_what_and_where(tmp_path):
-    study = Study.create(tmp_path / "study", {"data": {"classes": ["a", "b"]}})
-    for value, state in [(0.5, "completed"), (0.75, "stopped"), (0.9, "failed")]:
-        trial = study.add_trial({"activation": "relu", "dropout": 0.2})
-        run_epochs(study, trial.trial_id, [value])
-        study.end_trial(trial.trial_id, state, "ValueError: x" if state == "failed" else "")
-    text = command.describe_result(study, best_model(study, study.directory), seconds=12.3)
-    assert "1 completed, 1 stopped, 1 failed in 12 s" in text
-    resumed = command.describe_result(study, best_model(study, study.directory), seconds=1.0, before=2)
-    assert "1 completed, 1 stopped, 1 failed; 1 of them in this run, in 1 s" in resumed
-    assert "t0001 relu-d0.2" in text
-    assert "0.7500 best validation accuracy" in text
-    assert "0.6250 on 8 held-out images" in command.describe_test({"test_acc": 0.625, "images": 8})
-    assert f"{study.directory}: trials.csv, history.csv" in text
-    settings = SearchConfig(data="digits", num_samples=9)
-    assert "9 trials, 3 of them already ended, up to 27 epochs" in command.describe_task(
-        settings, study, presets.space_of(settings)
-    )
-    folded = SearchConfig(data="digits", num_samples=9, max_epochs=5, folds=3, repeats=2)
-    assert "up to 5 epochs x 3 folds x 2 repeats, space small" in command.describe_task(
-        folded, study, presets.space_of(folded)
-    )
-    assert f"--resume {study.directory}" in command.describe_interruption(settings, study)
-    assert "failed with: ValueError: x" in command.describe_failure(study)
-
-
-def test_the_summary_is_about_the_weights_in_best_ckpt(tmp_path):
-    study = study_of(tmp_path / "study", ["completed"])
-    last = Study.create(study.directory / "last", {"config": {}})
-    again = last.add_trial({"dropout": 0.3})
-    run_epochs(last, again.trial_id, [0.7, 0.8])
-    last.end_trial(again.trial_id, "completed")
-    last.close()
-    study.close()
-    text = command.describe_result(study, Model("t0000", "d0.2", again, tmp_path, last=True), seconds=1.0)
-    assert "best    t0000 d0.2, trained again\n        dropout 0.3\n" in text
-    assert "val     0.8000 best validation accuracy in 2 epochs" in text
-
-
-def study_of(directory, states, grid=()):
-    study = Study.create(directory, {"data": {"classes": ["a", "b"]}, "grid": list(grid)})
-    for state in states:
-        trial = study.add_trial({"dropout": 0.2})
-        if state != "failed":
-            run_epochs(study, trial.trial_id, [0.5])
-        study.end_trial(trial.trial_id, state, "ValueError: x" if state == "failed" else "")
-    return study
-
-
-def test_texts_for_one_trial_and_one_epoch(tmp_path):
-    study = study_of(tmp_path / "one", ["completed"])
-    settings = SearchConfig(data="digits", num_samples=1, max_epochs=1)
-    task = command.describe_task(settings, study, presets.space_of(settings))
-    assert "search  1 trial, 1 of them already ended, 1 epoch, space small" in task
-    assert "interrupted: 1 of 1 trial has ended, everything is kept" in command.describe_interruption(settings, study)
-    result = command.describe_result(study, best_model(study, study.directory), seconds=1.0)
-    assert "0.5000 best validation accuracy in 1 epoch" in result
-    assert "1 trials" not in task + command.describe_nothing_left(settings, study)
-    study.close()
-    failed = study_of(tmp_path / "failed", ["failed"])
-    text = command.describe_failure(failed)
-    assert f"no trial in {failed.directory} has a result; it failed with: ValueError: x; see errors/" in text
-    assert text.endswith(f"to run the failed trial again, see errors/ in the study, mend the cause, then run: "
-                         f"{command.resume_command(failed)} --retry-failed")  # fmt: skip
-    failed.close()
-
-
-def test_a_study_that_has_ended_says_what_continues_it(tmp_path):
-    settings = SearchConfig(data="digits", num_samples=2)
-    study = study_of(tmp_path / "study", ["completed", "failed"])
-    text = command.describe_nothing_left(settings, study)
-    assert "all 2 trials have ended, so nothing was left to run" in text
-    assert f"raise --num-samples: {command.resume_command(study)} --num-samples 4" in text
-    assert "to run the failed trial again" in text
-    study.close()
-    whole = study_of(tmp_path / "grid", ["completed"], grid=[{"dropout": 0.2}])
-    text = command.describe_nothing_left(settings, whole)
-    assert "the only trial has ended, so nothing was left to run; the whole grid has been tried" in text
-    assert "--retry-failed" not in text
-    whole.close()
 
 
 def test_a_report_that_cannot_be_written_costs_nobody_the_search(tmp_path, monkeypatch):

@@ -14,7 +14,8 @@ from inat.tuning.budget import last_training as module
 from inat.tuning.budget.clock import Clock
 from inat.tuning.budget.last_training import train_last
 from inat.tuning.budget.plan import make_plan
-from inat.tuning.command import describe_failure, describe_nothing_left
+from inat.tuning.describe_result import describe_failure
+from inat.tuning.describe_search import describe_nothing_left
 from inat.tuning.runner import RunResult
 from tests.helpers import run_epochs
 from tests.tuning.budget.test_plan import facts, size_cost
