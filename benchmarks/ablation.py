@@ -40,7 +40,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "shift": {"augmentation_policy": "light"},
     "average": {"ema_decay": 0.0},
     "smoothing": {"label_smoothing": 0.0},
-    "decay": {"weight_decay": 0.0},
+    "no_decay": {"weight_decay": 0.05},
     "warmup": {"warmup_share": 0.0},
     "cosine": {"schedule": "step", "lr_step_epochs": 10, "warmup_share": 0.0},
 }

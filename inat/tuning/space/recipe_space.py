@@ -7,9 +7,8 @@ from ray import tune
 
 from inat.config.trial import LIGHT, SHIFT, TRIVIAL
 
-# Learning rate and weight decay from a part to a multiple of the recipe's, on log scales.
-RATE_RANGE = (0.2, 4.0)
-DECAY_RANGE = (0.1, 4.0)
+RATE_RANGE = (0.2, 4.0)  # of the recipe's learning rate, on a log scale
+DECAYS = (0.0, 0.02, 0.1)
 # Operations grow with the square of the width: with the largest depth, MOST_OPERATIONS times those of the recipe.
 WIDTH_FACTORS = (0.5, 0.75, 1.0, 1.5)
 MOST_OPERATIONS = 3
@@ -34,7 +33,7 @@ def recipe_space(recipe: Mapping[str, Any], most_batch: int | None = None) -> di
     >>> space["width"].categories, space["depth"].categories, space["batch_size"].categories
     ([32, 48, 64, 96], [1, 2, 3], [64, 128, 256])
     """
-    rate, decay = recipe["learning_rate"], recipe["weight_decay"]
+    rate = recipe["learning_rate"]
     batches = {int(factor * recipe["batch_size"]) for factor in BATCH_FACTORS}
     knobs = {
         "width": _choice([recipe["width"], *(_width(recipe["width"] * factor) for factor in WIDTH_FACTORS)]),
@@ -42,7 +41,7 @@ def recipe_space(recipe: Mapping[str, Any], most_batch: int | None = None) -> di
         "learning_rate": tune.loguniform(*(_two_digits(factor * rate) for factor in RATE_RANGE)),
         "batch_size": _choice(n for n in batches if most_batch is None or n <= max(most_batch, recipe["batch_size"])),
         "warmup_share": tune.uniform(min(WARMUPS[0], recipe["warmup_share"]), max(WARMUPS[1], recipe["warmup_share"])),
-        "weight_decay": tune.loguniform(*(_two_digits(factor * decay) for factor in DECAY_RANGE)),
+        "weight_decay": _choice([*DECAYS, recipe["weight_decay"]]),
         "label_smoothing": _choice([*SMOOTHINGS, recipe["label_smoothing"]]),
         "augmentation_policy": tune.choice(list(POLICIES)),
         "mixup_alpha": _choice([*MIXUPS, recipe["mixup_alpha"]]),
