@@ -58,7 +58,8 @@ def run(command: list[str | Path], folder: Path) -> str:
 def test_it_holds_the_packages_with_their_data_and_no_tests(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     data = ["inat/py.typed", "analysis/py.typed"]
-    for pattern in ("inat/**/*.py", "analysis/**/*.py", "analysis/claims/takeaways/*.txt", "analysis/report/page.*"):
+    patterns = ("inat/**/*.py", "analysis/**/*.py", "analysis/claims/takeaways/*.txt", "analysis/report/page.*")
+    for pattern in (*patterns, "inat/interpret/page.html"):
         data += [str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)]
     assert {name for name in names if ".dist-info/" not in name} == set(data)
     assert {name.split("/", 1)[1] for name in names if ".dist-info/" in name} >= {"METADATA", "licenses/LICENSE"}

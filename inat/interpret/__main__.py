@@ -44,7 +44,7 @@ def everything(
 
 @app.command
 def predictions(common: InterpretOptions, worst: bool = False, layout: Layout = "published") -> None:
-    """Draw three test photos per class with file, true class, predicted class, confidence.
+    """Draw three test photos per class with their file, classes and confidence.
 
     Args:
         common: The model and its test photos.

@@ -28,13 +28,13 @@ MISTAKES = (
 REASONS = (
     "Above: one test photo, and three answers to what its prediction rests on. Grad-CAM marks areas, as coarse as the "
     "maps. Integrated gradients mark single pixels. Occlusion covers squares, and measures how much the confidence "
-    "falls. Where the three agree, trust them. Below: guided back-propagation paints what raises single neurons of a "
-    "layer. Grey has no influence. If the most active neurons look like the random ones, the layer has learned little "
-    "that is special to this photo."
+    "falls. What only one of them shows may come from the method. Below: guided back-propagation paints what raises "
+    "single neurons of a layer. Grey has no influence. What the most active and the random neurons share, mostly edges, "
+    "says little about a single neuron."
 )
 LAYERS = (
-    "What layers make of the same photo, one small image per feature map, and the weights of their kernels. Early "
-    "layers should show edges and colours; noise in their kernels speaks for a short training."
+    "What layers make of the same photo, one small image per feature map, and the weights of their kernels. The maps of "
+    "early layers usually show edges and colours; later ones are coarser, and respond to parts of the photo."
 )
 
 
@@ -76,10 +76,8 @@ def _some(picture: Picture | None) -> Sequence[Picture]:
 
 
 def _mistakes(picture: Picture | None) -> Section:
-    title = "Most confident mistakes"
-    return (
-        Section(title, MISTAKES, [picture]) if picture else Section(title, "The model predicts all test photos right.")
-    )
+    text = MISTAKES if picture else "The model predicts all test photos correctly."
+    return Section("Most confident mistakes", text, _some(picture))
 
 
 def _name(file: Path) -> str:

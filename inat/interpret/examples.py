@@ -142,8 +142,8 @@ def load_example(model: Model, options: InterpretOptions, photo: Path | None) ->
 
 def sharpened(form: Resize, original: Image.Image) -> NDArray[np.uint8]:
     """What ``form`` keeps of a photo, with up to ``SHARP_SIDE`` px per side instead of the network's few."""
-    factor = max(1, min(SHARP_SIDE, max(original.size)) // form.size)
-    return replace(form, size=form.size * factor, shorter_side=form.shorter_side * factor)(original)
+    size = max(form.size, min(SHARP_SIDE, max(original.size)))
+    return replace(form, size=size, shorter_side=round(form.shorter_side * size / form.size))(original)
 
 
 def network_input(model: Model, example: Example) -> Tensor:

@@ -104,9 +104,12 @@ def explain(model: Model, example: Example, layer: Layer) -> Prediction:
 def respond(model: Model, example: Example, layer: Layer, seed: int) -> tuple[list[Responses], str]:
     """Guided gradients of the most active and of random neurons of ``layer``, and the shape of its maps in words."""
     net, image = model.checkpoint.classifier.net, network_input(model, example)
-    with torch.no_grad(), capture_outputs({layer.name: layer.module}, lambda output: output.detach().clone()) as found:
+    with (
+        torch.no_grad(),
+        capture_outputs({layer.name: layer.module}, lambda output: output.detach().clone()) as outputs,
+    ):
         net(image.unsqueeze(0))
-    maps = layer.maps(found[layer.name])[0].float().cpu()
+    maps = layer.maps(outputs[layer.name])[0].float().cpu()
     active, chance = active_neurons(maps, NEURONS), random_neurons(maps.shape, NEURONS, seed)
     blocks = [
         Responses(f"The {len(active)} most active neurons", _gradients(model, image, layer, active, maps)),
@@ -156,12 +159,13 @@ def _draw_prediction(places: Sequence[Axes], example: Example, prediction: Predi
     peak = float(prediction.cam.max())
     cam.imshow(prediction.cam / (peak or 1), cmap="turbo", vmin=0, vmax=1, alpha=0.5,
                extent=(-0.5, width - 0.5, height - 0.5, -0.5))  # fmt: skip
-    found = "areas that support it: red" if peak > 0 else "no area supports it"
-    _label(cam, f"Grad-CAM, {found}\nlayer {shorten_start(prediction.cam_layer, 24)}")
+    meaning = "areas that support it: red" if peak > 0 else "no area supports it"
+    _label(cam, f"Grad-CAM, {meaning}\nlayer {shorten_start(prediction.cam_layer, 24)}")
     _signed(pixels, prediction.pixels)
     _label(pixels, "Integrated gradients, pixels\nfor it: red, against it: blue")
     _signed(covered, prediction.covered)
-    _label(covered, f"Occlusion: covering red\ncosts up to {max(0.0, float(prediction.covered.max())):.1%} confidence")
+    points = 100 * max(0.0, float(prediction.covered.max()))
+    _label(covered, f"Occlusion: covering red lowers\nconfidence by up to {points:.1f} points")
 
 
 def _signed(axes: Axes, values: Floats) -> None:

@@ -116,14 +116,16 @@ def random_neurons(shape: Sequence[int], count: int, seed: int) -> list[Neuron]:
 
 
 def active_neurons(maps: Tensor, count: int) -> list[Neuron]:
-    """Where each of ``maps`` (C, H, W) is largest, for the ``count`` maps with the largest values, in their order.
+    """At most ``count`` neurons of ``maps`` (C, H, W) with the largest values, in their order.
 
-    One neuron per map, or all would be neighbours in the same map.
+    They are of ``count`` different maps, or all would be neighbours in the same one; with fewer maps, of as many as
+    there are.
     """
-    peaks = maps.flatten(1).max(1)
-    best = peaks.values.topk(min(count, len(maps))).indices.tolist()
+    each = min(-(-count // len(maps)), maps[0].numel())
+    peaks = maps.flatten(1).topk(each)
+    best = peaks.values.flatten().topk(min(count, peaks.values.numel())).indices.tolist()
     width = maps.shape[2]
-    return [Neuron(channel, *divmod(int(peaks.indices[channel]), width)) for channel in best]
+    return [Neuron(place // each, *divmod(int(peaks.indices.flatten()[place]), width)) for place in best]
 
 
 def guided_gradients(net: nn.Module, image: Tensor, layer: Layer, neurons: Sequence[Neuron]) -> Tensor:
