@@ -29,12 +29,12 @@ REASONS = (
     "Above: one test photo, and three answers to what its prediction rests on. Grad-CAM marks areas, as coarse as the "
     "maps. Integrated gradients mark single pixels. Occlusion covers squares, and measures how much the confidence "
     "falls. What only one of them shows may come from the method. Below: guided back-propagation paints what raises "
-    "single neurons of a layer. Grey has no influence. What the most active and the random neurons share, mostly edges, "
-    "says little about a single neuron."
+    "single neurons of a layer. Grey has no influence. What the most active and the random neurons share, mostly "
+    "edges, says little about a single neuron."
 )
 LAYERS = (
-    "What layers make of the same photo, one small image per feature map, and the weights of their kernels. The maps of "
-    "early layers usually show edges and colours; later ones are coarser, and respond to parts of the photo."
+    "What layers make of the same photo, one small image per feature map, and the weights of their kernels. The maps "
+    "of early layers usually show edges and colours; later ones are coarser, and respond to parts of the photo."
 )
 
 

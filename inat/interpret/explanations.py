@@ -135,7 +135,7 @@ def draw(example: Example, prediction: Prediction, blocks: Sequence[Responses], 
     columns = COLUMNS * len(blocks)
     heights = SIDE + 0.95, (SIDE + 0.42) * rows + 0.75
     figure = new_figure(SIDE * columns, sum(heights))
-    above, below = figure.subfigures(2, 1, height_ratios=heights)
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, title in zip((above, below), titles, strict=True):
         part.suptitle(printable(title), fontsize=12, parse_math=False)
     _draw_prediction(above.subplots(1, 4), example, prediction)
