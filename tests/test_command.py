@@ -13,7 +13,7 @@ from inat.summary import SummaryCommand
 from tests.paths import ROOT
 
 SUBCOMMANDS = [("interpret", "predictions"), ("interpret", "filters"), ("interpret", "guided-backprop"),
-               ("cluster", "check"), ("cluster", "wait"), ("cluster", "status")]  # fmt: skip
+               ("interpret", "all"), ("cluster", "check"), ("cluster", "wait"), ("cluster", "status")]  # fmt: skip
 
 
 def inat(*words: str, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

@@ -63,6 +63,7 @@ def test_it_holds_the_packages_with_their_data_and_no_tests(wheel):
         "analysis/**/*.py",
         "analysis/claims/takeaways/*.txt",
         "analysis/report/page.*",
+        "inat/interpret/page.html",
         "inat/serve/html/*",
     ):
         data += [str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)]

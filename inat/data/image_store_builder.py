@@ -82,7 +82,7 @@ def _decode_all(
         }
         thumbnails = [stack.enter_context(_ArrayFile(d / THUMBNAILS_NPY, len(aspects), SIDE))
                       for d in directories.values()]  # fmt: skip
-        read = _reader(files)
+        read = reader_of(files)
 
         def convert(row: int) -> str | None:
             path = os.path.join(files.root, files.files[row].path)
@@ -116,7 +116,8 @@ def _decode_all(
     return aspects, skipped
 
 
-def _reader(files: ImageFiles) -> Callable[[int], Image.Image]:
+def reader_of(files: ImageFiles) -> Callable[[int], Image.Image]:
+    """A function that reads image ``i`` of ``files``, upright and in mode RGB, or raises what Pillow raises."""
     if not files.source:
         return lambda row: read_image(os.path.join(files.root, files.files[row].path))
     from inat.data.torchvision_data import reader

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from inat.config.resume import check_named
@@ -14,14 +16,17 @@ from inat.config.trial import DataConfig
 from inat.config.validation import expanded, raise_if_any
 from inat.constants import CACHE_DIR, DIGITS, TORCHVISION
 from inat.data.augment import normalise, scale_to_one
-from inat.data.decode import read_image, unreadable_reason
+from inat.data.decode import Resize, read_image, unreadable_reason
 from inat.data.loader import as_tensor
+from inat.data.originals import read_originals
 from inat.data.splits import Split, load_splits
 from inat.errors import DataError
 from inat.models.own_code import OwnModelOption
 from inat.training.inference import Model
 
 INTERPRET_DIR = "interpret"
+Layout = Literal["published", "wide"]
+SHARP_SIDE = 320  # pixels of a photo in a figure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,31 +52,49 @@ class InterpretOptions:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An image (S, S, 3) uint8 at the network's size, with its name and its class, "" if unknown."""
+    """An image (S, S, 3) uint8 at the network's size, with its name and its class, "" if unknown.
+
+    ``sharp`` (T, T, 3) uint8 shows the same part of the photo to people, with more pixels if the file has them.
+    """
 
     image: NDArray[np.uint8]
     name: str
     label: str = ""
+    sharp: NDArray[np.uint8] | None = None
+
+    @property
+    def shown(self) -> NDArray[np.uint8]:
+        """The image as figures show it."""
+        return self.image if self.sharp is None else self.sharp
 
 
 def test_split(model: Model, options: InterpretOptions) -> Split:
     """The test split at the model's image size.
 
-    Raises DataError if the data is missing or its classes differ from the model's, and StudyError if only the
-    checkpoint, which somebody else may have made, names a folder to write decoded images to.
+    Raises the errors of ``test_config``, and DataError if the data is missing or its classes differ from the model's.
     """
-    config = replace(model.checkpoint.config.data, use_augmentation=False)
-    if options.data is not None:  # no fingerprint: other images than those of the study are allowed
-        named = options.data == DIGITS or options.data.startswith(TORCHVISION)
-        data = options.data if named else str(expanded(options.data).absolute())
-        config = replace(config, data=data, fingerprint="")
-    splits = load_splits(replace(config, cache_dir=_cache_dir(config, options)))
+    config = test_config(model, options)
+    splits = load_splits(config)
     if splits.classes != model.classes:
         raise DataError(
             f"{config.data} has the classes {', '.join(splits.classes)}, but the model was trained on "
             f"{', '.join(model.classes)}; pass --data with a folder of these classes"
         )
     return splits.test
+
+
+def test_config(model: Model, options: InterpretOptions) -> DataConfig:
+    """How the test images are read: as in the training, or from the folder that ``options`` name.
+
+    Raises StudyError if only the checkpoint, which somebody else may have made, names a folder to write decoded images
+    to.
+    """
+    config = replace(model.checkpoint.config.data, use_augmentation=False)
+    if options.data is not None:  # no fingerprint: other images than those of the study are allowed
+        named = options.data == DIGITS or options.data.startswith(TORCHVISION)
+        data = options.data if named else str(expanded(options.data).absolute())
+        config = replace(config, data=data, fingerprint="")
+    return replace(config, cache_dir=_cache_dir(config, options))
 
 
 def _cache_dir(config: DataConfig, options: InterpretOptions) -> str:
@@ -103,14 +126,24 @@ def load_example(model: Model, options: InterpretOptions, photo: Path | None) ->
     if photo is not None:
         path = expanded(photo)
         try:
-            return Example(model.form(read_image(path)), path.name)
+            read = read_image(path)
+            return Example(model.form(read), path.name, sharp=sharpened(model.form, read))
         except Exception as error:  # Pillow's plugins raise nearly anything on a broken file
             reason = unreadable_reason(error, str(path))
             raise DataError(f"cannot read {path} ({reason}); pass another --photo") from error
     split = test_split(model, options)
     position = int(np.random.default_rng(options.seed).integers(len(split)))
     label = model.classes[labels_of(split)[position]]
-    return Example(images_of(split, [position])[0], f"test photo {position}", label)
+    (original,) = read_originals(test_config(model, options), [position])
+    image = images_of(split, [position])[0]
+    sharp = None if original.image is None else sharpened(model.form, original.image)
+    return Example(image, original.name, label, sharp)
+
+
+def sharpened(form: Resize, original: Image.Image) -> NDArray[np.uint8]:
+    """What ``form`` keeps of a photo, with up to ``SHARP_SIDE`` px per side instead of the network's few."""
+    size = max(form.size, min(SHARP_SIDE, max(original.size)))
+    return replace(form, size=size, shorter_side=round(form.shorter_side * size / form.size))(original)
 
 
 def network_input(model: Model, example: Example) -> Tensor:

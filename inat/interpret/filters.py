@@ -12,10 +12,22 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from inat.errors import ConfigError
+from analysis.escaping import printable
 from inat.interpret.examples import Example, InterpretOptions, load_example, network_input
-from inat.interpret.images import Floats, mosaic, new_figure, output_folder, save, shorten, show, stretch_cells
-from inat.interpret.layers import capture_outputs, convolutions
+from inat.interpret.images import (
+    Floats,
+    Picture,
+    mosaic,
+    new_figure,
+    output_folder,
+    save,
+    shorten,
+    shorten_start,
+    show,
+    stretch_cells,
+    write_title,
+)
+from inat.interpret.layers import capture_outputs, check_layers, convolutions
 from inat.training.inference import Model
 
 FILTERS_DIR = "filters"
@@ -23,25 +35,43 @@ GRID_SIDE = 8
 MAX_MAPS = GRID_SIDE * GRID_SIDE
 
 
-def draw_filters(model: Model, options: InterpretOptions, photo: Path | None, wanted: Sequence[str]) -> None:
+def draw_filters(
+    model: Model, options: InterpretOptions, photo: Path | None, wanted: Sequence[str], limit: int | None = None
+) -> list[Picture]:
     """Write the feature maps and kernels of the convolution layers ``wanted``, by default of all, as PNG files.
 
+    Of more than ``limit`` layers that nobody named, as many are drawn, evenly from the first to the last one.
     The file names start with the number of the layer in order of execution. Raises ConfigError, which lists the layers,
     if a name is unknown; DataError if the image cannot be read or a file cannot be written.
     """
     example = load_example(model, options, photo)
     net, images = model.checkpoint.classifier.net, network_input(model, example).unsqueeze(0)
     layers = convolutions(net, images)
-    if unknown := [name for name in wanted if name not in layers]:
-        raise ConfigError(f"unknown convolution layer {unknown[0]!r}; choose from {', '.join(layers)}")
+    check_layers(wanted, layers)
     folder = output_folder(options, FILTERS_DIR)
-    maps = feature_maps(net, images, {name: layers[name] for name in wanted or layers})
+    maps = feature_maps(net, images, {name: layers[name] for name in wanted or spread(list(layers), limit)})
     numbers = {name: number for number, name in enumerate(layers, start=1)}
-    console = Console(stderr=True)
+    console, drawn = Console(stderr=True), list[Picture]()
     for name in track(maps, "drawing", console=console, transient=True, disable=not console.is_terminal):
         stem = f"{numbers[name]:0{len(str(len(layers)))}}-{re.sub(r'[^A-Za-z0-9_]+', '-', name)}"
-        save(draw_maps(maps[name], name, example), folder / f"{stem}-maps.png")
-        save(draw_kernels(layers[name].weight.detach().float().cpu(), name), folder / f"{stem}-kernels.png")
+        path = save(draw_maps(maps[name], name, example), folder / f"{stem}-maps.png")
+        alt = f"The photo {printable(example.name)} and what the maps of the layer {name} make of it."
+        drawn.append(Picture(path, f"Layer {name}: feature maps", alt))
+        path = save(draw_kernels(layers[name].weight.detach().float().cpu(), name), folder / f"{stem}-kernels.png")
+        alt = f"The weights of the layer {name}, one small image per kernel."
+        drawn.append(Picture(path, f"Layer {name}: kernels", alt))
+    return drawn
+
+
+def spread(names: Sequence[str], limit: int | None) -> list[str]:
+    """At most ``limit`` of ``names``, evenly from the first to the last one.
+
+    >>> spread(["conv1", "conv2", "conv3", "conv4", "conv5"], 3)
+    ['conv1', 'conv3', 'conv5']
+    """
+    if limit is None or len(names) <= limit:
+        return list(names)
+    return [names[int(place)] for place in np.linspace(0, len(names) - 1, limit).round()]
 
 
 def feature_maps(net: nn.Module, images: Tensor, layers: dict[str, nn.Conv2d]) -> dict[str, Floats]:
@@ -67,16 +97,14 @@ def draw_maps(maps: Floats, name: str, example: Example) -> Figure:
     image = mosaic(stretch_cells(maps[:MAX_MAPS]), GRID_SIDE)
     figure = _figure_for(image, 7.4, beside=1.9)
     left, right = figure.subplots(1, 2, width_ratios=[1, 4])
-    show(left, example.image)
+    show(left, example.shown)
     left.set_anchor("N")
-    label = [f"true: {example.label}"] if example.label else []
-    left.set_title("\n".join([shorten(example.name, 24), *label]), fontsize=9)
+    label = [f"true: {shorten(example.label, 22)}"] if example.label else []
+    write_title(left, "\n".join([shorten_start(printable(example.name), 26), *label]), fontsize=9)
     height, width = maps.shape[1:]
     show(right, image, cmap="viridis", vmin=0, vmax=1)
-    right.set_title(
-        f"{name}: {_first(len(maps), 'feature map')}, {height} x {width}, before norm and activation\n"
-        "each scaled from its minimum (dark) to its maximum (bright)", fontsize=10,
-    )  # fmt: skip
+    title = f"Layer {name}: {_first(len(maps), 'feature map')} of {height} x {width}, before norm and activation"
+    write_title(right, f"{title}\neach scaled from its minimum (dark) to its maximum (bright)", fontsize=10)
     _without_frame(right)
     return figure
 
@@ -88,19 +116,19 @@ def draw_kernels(weight: Tensor, name: str) -> Figure:
     norm. Kernels of 1 x 1 are single numbers: all of them are drawn, one row per filter.
     """
     filters, channels, height, width = weight.shape
-    size = f"{height} x {width}"
+    size, name = f"{height} x {width}", f"Layer {name}"
     if channels == 3:
         return _colour_kernels(
-            weight, f"{name}: {_first(filters, 'kernel')}, {size}, in colour\neach scaled from black to white"
+            weight, f"{name}: {_first(filters, 'kernel')} of {size}, in colour\neach scaled from black to white"
         )
     if height == width == 1:
-        return _weights(weight, f"{name}: {_first(filters, 'filter')}, {size}\none weight per input channel")
+        return _weights(weight, f"{name}: {_first(filters, 'filter')} of {size}\none weight per input channel")
     of = (
         "each filter has one input channel"
         if channels == 1
-        else f"of the input channel with the largest norm of {channels:,}"
+        else f"for each filter, its strongest of {channels:,} input channels"
     )
-    return _scaled_kernels(strongest_kernels(weight[:MAX_MAPS]), f"{name}: {_first(filters, 'kernel')}, {size}\n{of}")
+    return _scaled_kernels(strongest_kernels(weight[:MAX_MAPS]), f"{name}: {_first(filters, 'kernel')} of {size}\n{of}")
 
 
 def _colour_kernels(weight: Tensor, title: str) -> Figure:
@@ -108,7 +136,7 @@ def _colour_kernels(weight: Tensor, title: str) -> Figure:
     figure = _figure_for(image, 6.4)
     axes = figure.subplots()
     show(axes, image, interpolation="nearest")
-    axes.set_title(title, fontsize=10)
+    write_title(axes, title, fontsize=10)
     _without_frame(axes)
     return figure
 
@@ -132,7 +160,7 @@ def _diverging(image: Floats, title: str, aspect: str) -> Figure:
     drawn = show(axes, image, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest", aspect=aspect)
     bar = figure.colorbar(drawn, ax=axes, shrink=0.6, extend="both")
     bar.set_label("weight", fontsize=9)
-    axes.set_title(title, fontsize=10)
+    write_title(axes, title, fontsize=10)
     _without_frame(axes)
     return figure
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws without a d
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from analysis.escaping import LAYOUT, printable
 from analysis.files import is_inside
 from analysis.terminal import PlainConsole
 from inat.config.validation import expanded
@@ -21,7 +23,7 @@ from inat.study.atomic_io import atomic_replace
 from inat.training.inference import model_file
 
 DPI = 110
-# A PNG above MAX_BYTES is slow to send and open; it is drawn again at a lower resolution, but not below MIN_DPI.
+# A PNG above MAX_BYTES is slow to send and open.
 MAX_BYTES, MIN_DPI = 1_000_000, 70
 GAP = 1  # pixels between the cells of a mosaic
 Floats = NDArray[np.floating[Any]]
@@ -34,26 +36,40 @@ def output_folder(options: InterpretOptions, below: str = "") -> Path:
     """
     parent = expanded(options.output) if options.output else model_file(options.model).parent
     folder = (parent if options.output else parent / INTERPRET_DIR) / below
-    with _as_data_error(folder):
+    with as_data_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if not is_inside(folder, parent):  # in a study that somebody else made
         raise DataError(f"{folder} is a link that leads out of {parent}; remove it, or pass --output")
     return folder
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as a PNG and print its path; raises DataError if the file cannot be written."""
-    with _as_data_error(path), atomic_replace(path, sync=False) as partial:
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG file that was drawn: its path, a title for a page, and what it shows, in a sentence."""
+
+    path: Path
+    title: str
+    alt: str
+
+
+def save(figure: Figure, path: Path, max_bytes: int = MAX_BYTES) -> Path:
+    """Write ``figure`` as a PNG, print its path and return it; raises DataError if the file cannot be written.
+
+    A file above ``max_bytes`` is drawn again at a lower resolution, but not below ``MIN_DPI``.
+    """
+    with as_data_error(path), atomic_replace(path, sync=False) as partial:
         canvas = FigureCanvasAgg(figure)
         canvas.print_png(str(partial))
-        if (excess := partial.stat().st_size / MAX_BYTES) > 1:
+        if (excess := partial.stat().st_size / max_bytes) > 1:
             figure.set_dpi(max(MIN_DPI, 0.9 * DPI / sqrt(excess)))  # 0.9: a smaller image compresses less well
             canvas.print_png(str(partial))
     PlainConsole().print(str(path))
+    return path
 
 
 @contextmanager
-def _as_data_error(path: Path) -> Iterator[None]:
+def as_data_error(path: Path) -> Iterator[None]:
+    """Convert the OSError of a file that cannot be written into a DataError."""
     try:
         yield
     except OSError as error:
@@ -104,6 +120,16 @@ def show(axes: Axes, image: Any, **options: Any) -> Any:
     return axes.imshow(image, **options)
 
 
+def write_title(axes: Axes, text: str, **style: Any) -> None:
+    """Write ``text``, which may hold names of strangers, above an image: no formulas, no control characters."""
+    axes.set_title(printable(text, LAYOUT), parse_math=False, **style)
+
+
 def shorten(text: str, length: int) -> str:
     """``text`` cut to at most ``length`` characters, the last one an ellipsis."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def shorten_start(text: str, length: int) -> str:
+    """``text`` cut to its last ``length`` characters, the first one an ellipsis: the end of a path is its file."""
+    return text if len(text) <= length else f"…{text[len(text) - length + 1 :]}"

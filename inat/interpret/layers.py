@@ -1,6 +1,6 @@
 """Which layers of a network the figures look at, and the outputs of these layers."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import isqrt
@@ -104,6 +104,46 @@ def guided_backprop_layer(net: nn.Module, images: Tensor) -> Layer:
         raise ConfigError("this network has no convolution layer; choose a model with one")
     name, module = list(found.items())[-1]
     return Layer(name, module)
+
+
+def named_layer(net: nn.Module, images: Tensor, name: str) -> Layer:
+    """The layer that the user calls ``name``: a convolution, or the tokens of a vision transformer.
+
+    Raises ConfigError, which lists the layers, if there is none of this name.
+    """
+    tokens, found = token_layer(net, images), convolutions(net, images)
+    if tokens and name == tokens.name:
+        return tokens
+    check_layers([name], [*found, *([tokens.name] if tokens else [])])
+    return Layer(name, found[name])
+
+
+def check_layers(wanted: Iterable[str], known: Iterable[str]) -> None:
+    """Raise ConfigError, which lists the ``known`` layers, if one of ``wanted`` is not among them."""
+    known = list(known)
+    if unknown := [name for name in wanted if name not in known]:
+        raise ConfigError(f"unknown convolution layer {unknown[0]!r}; choose from {', '.join(known)}")
+
+
+def activated_layer(net: nn.Module, images: Tensor, layer: Layer) -> Layer:
+    """Where the maps of the convolution ``layer`` have passed norm and activation: what Grad-CAM weighs.
+
+    It is the last module that is computed before the next convolution and has maps of the same size. Of the last
+    convolution, and of tokens, it is ``grad_cam_layer``.
+    """
+    last = guided_backprop_layer(net, images)
+    if layer.tokens or layer.name == last.name:
+        return grad_cam_layer(net, images)
+    modules = {name: module for name, module in net.named_modules() if name and not isinstance(module, POOLS)}
+    with torch.no_grad(), capture_outputs(modules, _empty_of_same_shape) as outputs:
+        net(images)
+    names, shape = list(outputs), outputs[layer.name].shape
+    found = layer.name
+    for name in names[names.index(layer.name) + 1 :]:
+        if isinstance(modules[name], nn.Conv2d):
+            break
+        found = name if outputs[name].shape == shape else found
+    return Layer(found, modules[found])
 
 
 def grad_cam_layer(net: nn.Module, images: Tensor) -> Layer:

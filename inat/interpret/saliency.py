@@ -1,6 +1,7 @@
-"""Draw what an image's prediction and its neurons depend on: Grad-CAM and guided back-propagation in one figure.
+"""What a prediction and neurons depend on: Grad-CAM, integrated gradients, occlusion, guided back-propagation.
 
-Grad-CAM (Selvaraju et al. 2017) shows where the last maps support a class.
+Grad-CAM (Selvaraju et al. 2017) shows where the last maps support a class. Integrated gradients (Sundararajan et al.
+2017) divide a logit among the pixels. Occlusion (Zeiler and Fergus 2014) covers one square after the other.
 
 Guided back-propagation (Springenberg et al. 2015, "Striving for simplicity: the all convolutional net") shows which
 pixels raise a neuron. Plain back-propagation passes a gradient through a relu where its input is positive; the guided
@@ -19,24 +20,20 @@ needed: a smooth unit passes a gradient in proportion to its slope, also at smal
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from captum.attr import LayerGradCam, NeuronGradient
-from matplotlib.figure import Figure
+from captum.attr import IntegratedGradients, LayerGradCam, NeuronGradient, Occlusion
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from inat.interpret.examples import Example, InterpretOptions, load_example, network_input
-from inat.interpret.images import Floats, center_on_grey, new_figure, output_folder, save, shorten, show
-from inat.interpret.layers import Layer, capture_outputs, grad_cam_layer, guided_backprop_layer
-from inat.training.inference import Model
+from inat.interpret.layers import Layer, capture_outputs, grad_cam_layer
 
-NEURONS = 10
-COLUMNS = 4
+STEPS = 32  # of integrated gradients: images between the mean colour and the photo
+BATCH = 16  # images at a time
+WINDOWS = 6  # squares that occlusion covers side by side; it moves by half a square
 # Activations as modules and torchvision's GoogLeNet and Inception call them. Sigmoids are left out: in
 # squeeze-and-excitation blocks they are factors, not units that fire.
 ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset({
@@ -44,63 +41,6 @@ ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset({
     functional.hardtanh, functional.hardtanh_, functional.leaky_relu, functional.elu, functional.gelu,
     functional.silu, functional.mish, functional.hardswish,
 })  # fmt: skip
-
-
-def draw_saliency(model: Model, options: InterpretOptions, photo: Path | None) -> None:
-    """Write guided-backprop.png: the image, Grad-CAM of the predicted class, guided gradients of 10 random neurons.
-
-    Raises DataError if the image cannot be read or the file cannot be written, ConfigError if the network has no
-    convolution.
-    """
-    example = load_example(model, options, photo)
-    net, image = model.checkpoint.classifier.net, network_input(model, example)
-    layer = guided_backprop_layer(net, image.unsqueeze(0))
-    with capture_outputs({layer.name: layer.module}, lambda output: output.detach().clone()) as outputs:
-        net(image.unsqueeze(0))
-    maps = layer.maps(outputs[layer.name])[0].cpu()
-    neurons = random_neurons(maps.shape, NEURONS, options.seed)
-    gradients = guided_gradients(net, image, layer, neurons).permute(0, 2, 3, 1).cpu().numpy()
-    confidences = model.confidences(example.image[None])[0]
-    best = int(confidences.argmax())
-    heat = grad_cam(net, image, best).cpu().numpy()
-    names = [f"map {n.channel} at ({n.row}, {n.column})\nvalue {float(maps[n]):.3g}" for n in neurons]
-    prediction = f"pred: {shorten(model.classes[best], 18)} {confidences[best]:.0%}"
-    of = f"{layer.name}, {len(maps):,} maps of {maps.shape[1]} x {maps.shape[2]}"
-    title = f"Guided back-propagation of {len(neurons)} random neurons of {of}"
-    cam_layer = grad_cam_layer(net, image.unsqueeze(0))
-    cam_title = f"Grad-CAM for {shorten(model.classes[best], 14)}\n{shorten(cam_layer.name, 24)}"
-    save(
-        draw(example, prediction, cam_title, heat, list(zip(names, gradients, strict=True)), title),
-        output_folder(options) / "guided-backprop.png",
-    )
-
-
-def draw(
-    example: Example,
-    prediction: str,
-    cam_title: str,
-    heat: Floats,
-    neurons: Sequence[tuple[str, Floats]],
-    title: str,
-) -> Figure:
-    """The figure: the image, ``heat`` (S, S) over it, and one title and gradient (S, S, 3) per neuron, 0 in grey."""
-    rows = -(-(len(neurons) + 2) // COLUMNS)
-    figure = new_figure(2.2 * COLUMNS, 2.55 * rows + 0.5)
-    figure.suptitle(title, fontsize=11)
-    places = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
-    show(places[0], example.image)
-    label = f"true: {example.label}" if example.label else example.name
-    places[0].set_title(f"{label}\n{prediction}", fontsize=9)
-    show(places[1], example.image.mean(2), cmap="gray", vmin=0, vmax=255)
-    peak = float(heat.max())
-    places[1].imshow(heat / (peak or 1), cmap="turbo", vmin=0, vmax=1, alpha=0.5)
-    places[1].set_title(cam_title if peak > 0 else f"{cam_title}: no support anywhere", fontsize=9)
-    for axes, (name, gradient) in zip(places[2:], neurons, strict=False):
-        show(axes, center_on_grey(gradient))
-        axes.set_title(name if np.any(gradient) else f"{name}, no gradient", fontsize=9)
-    for axes in places[2 + len(neurons) :]:
-        axes.set_axis_off()
-    return figure
 
 
 def grad_cam(net: nn.Module, image: Tensor, target: int, layer: Layer | None = None) -> Tensor:
@@ -133,6 +73,33 @@ def _identity(output: Tensor) -> Tensor:
     return output
 
 
+def integrated_gradients(net: nn.Module, image: Tensor, target: int) -> Tensor:
+    """How much each pixel of ``image`` (3, S, S) adds to the logit of class ``target``: a map (S, S).
+
+    The map sums to the logit minus the logit of an image of the mean colour, apart from the error of ``STEPS`` steps.
+    """
+    parts = IntegratedGradients(net).attribute(
+        image.unsqueeze(0), baselines=0, target=target, n_steps=STEPS, internal_batch_size=BATCH
+    )
+    sums: Tensor = parts.detach().float()[0].sum(0)
+    return sums
+
+
+def occlusion(net: nn.Module, image: Tensor, target: int) -> Tensor:
+    """How much the confidence in class ``target`` falls if a square of ``image`` (3, S, S) is covered: a map (S, S).
+
+    Squares of S / 6 px get the mean colour, one after the other. A pixel has the mean over the squares that cover it.
+    """
+    side = max(1, image.shape[-1] // WINDOWS)
+    step = max(1, side // 2)
+    falls = Occlusion(lambda images: net(images).softmax(1)).attribute(
+        image.unsqueeze(0), sliding_window_shapes=(3, side, side), strides=(3, step, step), baselines=0, target=target,
+        perturbations_per_eval=BATCH,
+    )  # fmt: skip
+    first: Tensor = falls.detach().float()[0, 0]  # the channels are equal, as a square covers all of them
+    return first
+
+
 class Neuron(NamedTuple):
     """One unit of a layer: the map and the position in it."""
 
@@ -146,6 +113,19 @@ def random_neurons(shape: Sequence[int], count: int, seed: int) -> list[Neuron]:
     total = int(np.prod(shape))
     chosen = np.random.default_rng(seed).choice(total, size=min(count, total), replace=False)
     return [Neuron(*map(int, np.unravel_index(index, tuple(shape)))) for index in chosen]
+
+
+def active_neurons(maps: Tensor, count: int) -> list[Neuron]:
+    """At most ``count`` neurons of ``maps`` (C, H, W) with the largest values, in their order.
+
+    They are of ``count`` different maps, or all would be neighbours in the same one; with fewer maps, of as many as
+    there are.
+    """
+    each = min(-(-count // len(maps)), maps[0].numel())
+    peaks = maps.flatten(1).topk(each)
+    best = peaks.values.flatten().topk(min(count, peaks.values.numel())).indices.tolist()
+    width = maps.shape[2]
+    return [Neuron(place // each, *divmod(int(peaks.indices.flatten()[place]), width)) for place in best]
 
 
 def guided_gradients(net: nn.Module, image: Tensor, layer: Layer, neurons: Sequence[Neuron]) -> Tensor:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from PIL import Image
 
 from inat.data.datamodule import ImageDataModule
 from inat.errors import DataError, StudyError
-from inat.interpret.examples import InterpretOptions, load_example, network_input, test_split
+from inat.interpret.examples import InterpretOptions, load_example, network_input, sharpened, test_split
 from inat.training.inference import open_model
 from tests.conftest import write_image
 
@@ -48,9 +50,9 @@ def test_the_default_example_is_a_test_image_chosen_by_the_seed(digits_model):
     model = open_model(digits_model)
     examples = [load_example(model, InterpretOptions(model=digits_model, seed=seed), None) for seed in (0, 0, 1)]
     assert examples[0].name == examples[1].name != examples[2].name
-    position = int(examples[0].name.removeprefix("test photo "))
+    row = int(examples[0].name.removeprefix("scan "))
     data = ImageDataModule(model.checkpoint.config.data, 64)
-    row = data.splits.test.rows[position]
+    assert row in data.splits.test.rows
     assert np.array_equal(examples[0].image, data.splits.test.images[row])
     assert examples[0].label == str(data.splits.test.labels[row])
 
@@ -61,10 +63,11 @@ def test_an_image_file_becomes_the_same_input_as_in_the_evaluation(digits_model,
     Image.fromarray(expected.image).save(tmp_path / "x.png")
     example = load_example(model, InterpretOptions(model=digits_model), tmp_path / "x.png")
     assert (example.name, example.label) == ("x.png", "")
+    assert np.array_equal(example.shown, expected.shown)  # a file of 16 px has no more to show
     assert np.array_equal(example.image, expected.image)
     data = ImageDataModule(model.checkpoint.config.data, 360)
     (batch,) = data.evaluation_loader("test")
-    position = int(expected.name.removeprefix("test photo "))
+    position = data.splits.test.rows.tolist().index(int(expected.name.removeprefix("scan ")))
     assert torch.equal(network_input(model, example), data.on_after_batch_transfer(batch)[0][position])
 
 
@@ -76,3 +79,25 @@ def test_an_unreadable_image_is_reported_in_one_sentence(digits_model, tmp_path)
         with pytest.raises(DataError, match=rf"cannot read .*{name} \({reason}\); pass another --photo"):
             load_example(model, options, tmp_path / name)
     assert load_example(model, options, tmp_path / "good.jpg").image.shape == (16, 16, 3)
+
+
+def test_people_see_the_same_part_of_the_photo_with_more_pixels(image_model, tmp_path):
+    model = open_model(image_model)
+    pixels = np.zeros((400, 200, 3), np.uint8)
+    pixels[:200, :, 0] = 255
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    options = InterpretOptions(model=image_model, cache_dir=tmp_path / "cache")
+    example = load_example(model, options, tmp_path / "x.png")
+    assert (example.image.shape, example.shown.shape) == ((16, 16, 3), (320, 320, 3))
+    for image in (example.image, example.shown):
+        assert image[0, 0].tolist() == [255, 0, 0]
+        assert image[-1, -1].tolist() == [0, 0, 0]
+    crop = replace(model.form, size=16, shorter_side=20)
+    assert sharpened(crop, Image.fromarray(pixels)).shape == (320, 320, 3)
+
+
+def test_a_random_test_photo_has_the_name_of_its_file(image_model, tmp_path):
+    options = InterpretOptions(model=image_model, cache_dir=tmp_path / "cache")
+    example = load_example(open_model(image_model), options, None)
+    assert example.name.startswith(f"val/{example.label}/")
+    assert example.shown.shape > example.image.shape

@@ -6,7 +6,7 @@ from torch import nn
 
 from inat.errors import ConfigError, DataError
 from inat.interpret.examples import InterpretOptions
-from inat.interpret.filters import draw_filters, draw_kernels, feature_maps, strongest_kernels
+from inat.interpret.filters import draw_filters, draw_kernels, feature_maps, spread, strongest_kernels
 from inat.training.inference import open_model
 from tests.interpret.nets import cnn, hooks
 
@@ -41,12 +41,12 @@ def test_the_strongest_kernel_is_that_of_the_channel_with_the_largest_norm():
     [
         (
             (100, 3, 3, 3),
-            "x: the first 64 of 100 kernels, 3 x 3, in colour\neach scaled from black to white",
+            "Layer x: the first 64 of 100 kernels of 3 x 3, in colour\neach scaled from black to white",
             (31, 31, 3),
         ),
-        ((12, 5, 1, 7), "x: 12 kernels, 1 x 7\nof the input channel with the largest norm of 5", (3, 63)),
-        ((8, 1, 3, 3), "x: 8 kernels, 3 x 3\neach filter has one input channel", (3, 31)),
-        ((70, 40, 1, 1), "x: the first 64 of 70 filters, 1 x 1\none weight per input channel", (64, 40)),
+        ((12, 5, 1, 7), "Layer x: 12 kernels of 1 x 7\nfor each filter, its strongest of 5 input channels", (3, 63)),
+        ((8, 1, 3, 3), "Layer x: 8 kernels of 3 x 3\neach filter has one input channel", (3, 31)),
+        ((70, 40, 1, 1), "Layer x: the first 64 of 70 filters of 1 x 1\none weight per input channel", (64, 40)),
     ],
 )
 def test_each_kind_of_kernel_has_its_figure(shape, title, pixels):
@@ -71,6 +71,13 @@ def test_layers_can_be_chosen_by_name(digits_model, tmp_path):
     assert {path.name for path in (tmp_path / "filters").iterdir()} == {"2-conv2-maps.png", "2-conv2-kernels.png"}
     with pytest.raises(ConfigError, match=r"unknown convolution layer 'conv3'; choose from conv1, conv2"):
         draw_filters(model, options, None, ("conv3",))
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(None, "abcde"), (5, "abcde"), (4, "abde"), (3, "ace"), (2, "ae"), (1, "a")]
+)
+def test_some_layers_stand_for_all(limit, expected):
+    assert "".join(spread("abcde", limit)) == expected
 
 
 def test_a_file_in_place_of_the_filters_folder_is_reported(digits_model, tmp_path):

@@ -11,6 +11,7 @@ from inat.interpret.images import (
     new_figure,
     output_folder,
     save,
+    shorten_start,
     show,
     stretch_cells,
 )
@@ -70,3 +71,8 @@ def test_a_link_of_a_strangers_study_is_not_followed(tmp_path):
     with pytest.raises(DataError, match=r"interpret is a link that leads out of .*study; remove it, or pass --output"):
         output_folder(InterpretOptions(model=study))
     assert output_folder(InterpretOptions(model=study, output=study / "interpret")).is_dir()  # the user's own choice
+
+
+def test_the_start_of_a_long_path_is_cut():
+    assert shorten_start("train/bird/1.jpg", 16) == "train/bird/1.jpg"
+    assert shorten_start("train/bird/1.jpg", 6) == "…1.jpg"

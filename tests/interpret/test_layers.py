@@ -4,7 +4,15 @@ from torch import nn
 
 from inat.config.small_resnet import SmallResNetConfig
 from inat.errors import ConfigError
-from inat.interpret.layers import Layer, capture_outputs, convolutions, grad_cam_layer, guided_backprop_layer
+from inat.interpret.layers import (
+    Layer,
+    activated_layer,
+    capture_outputs,
+    convolutions,
+    grad_cam_layer,
+    guided_backprop_layer,
+    named_layer,
+)
 from inat.models.small_resnet import build_small_resnet
 from tests.interpret.nets import BACKBONES, Failing, backbone, cnn, hooks
 
@@ -92,3 +100,31 @@ def test_hooks_are_removed_if_the_network_fails():
     with pytest.raises(ValueError, match="on purpose"):
         fail()
     assert (before, hooks(net)) == ([1], 0)
+
+
+@pytest.mark.parametrize(("name", "activated"), [("conv1", "act1"), ("conv2", "act2")])
+def test_grad_cam_of_a_named_convolution_is_behind_its_norm_and_activation(name, activated):
+    net, images = cnn(), torch.randn(1, 3, 16, 16)
+    layer = named_layer(net, images, name)
+    assert layer == Layer(name, getattr(net, name))
+    assert activated_layer(net, images, layer) == Layer(activated, getattr(net, activated))
+    assert hooks(net) == 0
+
+
+def test_the_layers_of_a_resnet_can_be_named():
+    net, image = backbone("resnet50")
+    images = image.unsqueeze(0)
+    first = named_layer(net, images, "layer3.1.conv2")
+    assert activated_layer(net, images, first).name == "layer3.1.bn2"
+    last = guided_backprop_layer(net, images)
+    assert activated_layer(net, images, last) == grad_cam_layer(net, images)
+
+
+def test_an_unknown_layer_is_an_error_that_names_the_known_ones():
+    with pytest.raises(ConfigError, match=r"^unknown convolution layer 'act1'; choose from conv1, conv2$"):
+        named_layer(cnn(), torch.randn(1, 3, 16, 16), "act1")
+    net, image = backbone("vit_b_16")
+    tokens = "encoder_layer_11.block.ln_1"
+    assert named_layer(net, image.unsqueeze(0), tokens).tokens
+    with pytest.raises(ConfigError, match=rf"; choose from \S+, {tokens}$"):
+        named_layer(net, image.unsqueeze(0), "head")

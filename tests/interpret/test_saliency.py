@@ -1,89 +1,11 @@
-import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
-from PIL import Image
 from torch import nn
 
-from inat.config.trial import TrialConfig
-from inat.interpret import saliency
-from inat.interpret.__main__ import main
-from inat.interpret.examples import InterpretOptions, load_example, network_input
-from inat.interpret.layers import Layer, grad_cam_layer
-from inat.interpret.saliency import grad_cam, guided_gradients, random_neurons
-from inat.training.fit import fit
-from inat.training.inference import open_model
-from tests.conftest import Rows
+from inat.interpret.layers import grad_cam_layer
+from inat.interpret.saliency import Neuron, active_neurons, grad_cam, integrated_gradients, occlusion
 from tests.interpret.nets import BACKBONES, Failing, backbone, cnn, hooks
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The arguments of each call of ``saliency.draw``."""
-    calls = []
-    draw = saliency.draw
-    monkeypatch.setattr(saliency, "draw", lambda *arguments: calls.append(arguments) or draw(*arguments))
-    return calls
-
-
-def test_ten_neurons_of_the_last_convolution_and_the_predicted_class_are_drawn(digits_model, tmp_path, drawn):
-    model, options = open_model(digits_model), InterpretOptions(model=digits_model, output=tmp_path, seed=3)
-    saliency.draw_saliency(model, options, None)
-    ((example, prediction, cam_title, heat, neurons, title),) = drawn
-    net, image = model.checkpoint.classifier.net, network_input(model, load_example(model, options, None))
-    assert title == "Guided back-propagation of 10 random neurons of conv2, 8 maps of 8 x 8"
-    chosen = random_neurons((8, 8, 8), 10, seed=3)
-    gradients = guided_gradients(net, image, Layer("conv2", net.conv2), chosen).permute(0, 2, 3, 1)
-    assert np.array_equal(np.stack([gradient for _, gradient in neurons]), gradients.numpy())
-    with torch.no_grad():
-        value = float(net[:5](image.unsqueeze(0))[0, *chosen[0]])  # conv1, norm1, act1, pool1, conv2
-    assert neurons[0][0] == f"map {chosen[0].channel} at ({chosen[0].row}, {chosen[0].column})\nvalue {value:.3g}"
-    confidences = model.confidences(example.image[None])[0]
-    best = int(confidences.argmax())
-    assert prediction == f"pred: {best} {confidences[best]:.0%}"
-    assert cam_title == f"Grad-CAM for {best}\nact2"
-    assert np.array_equal(heat, grad_cam(net, image, best).numpy())
-    assert hooks(net) == 0
-    assert np.asarray(Image.open(tmp_path / "guided-backprop.png")).std() > 10
-
-
-def test_a_backbone_with_frozen_stages_can_be_drawn(backbone_params, tmp_path, drawn):
-    path = tmp_path / "best.ckpt"
-    fit(TrialConfig.from_params(backbone_params | {"max_epochs": 1}), [Rows(weights=path)])
-    saliency.draw_saliency(open_model(path), InterpretOptions(model=path, cache_dir=tmp_path / "cache"), None)
-    ((_, _, cam_title, _, neurons, title),) = drawn
-    assert title.endswith("of features18.block.0, 1,280 maps of 1 x 1")
-    assert cam_title.endswith("\nfeatures18.block")
-    assert all(np.isfinite(gradient).all() for _, gradient in neurons)
-    assert (tmp_path / "interpret/guided-backprop.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "written"),
-    [
-        (["predictions", "--worst"], ["predictions-worst.png"]),
-        (["filters", "--layers", "conv1", "--photo", "PHOTO"], ["1-conv1-kernels.png", "1-conv1-maps.png"]),
-        (["guided-backprop", "--seed", "3"], ["guided-backprop.png"]),
-    ],
-)
-def test_the_commands(digits_model, tmp_path, monkeypatch, arguments, written):
-    Image.new("RGB", (30, 20), "red").save(tmp_path / "photo.png")
-    given = [str(tmp_path / "photo.png") if word == "PHOTO" else word for word in arguments]
-    out = tmp_path / "out"
-    monkeypatch.setattr("sys.argv", ["interpret", *given, str(digits_model), "--output", str(out)])
-    if arguments[0] == "filters":  # the last option takes several words
-        monkeypatch.setattr("sys.argv", ["interpret", "filters", str(digits_model), *given[1:], "--output", str(out)])
-    main()
-    assert sorted(path.name for path in out.rglob("*.png")) == written
-
-
-def test_a_missing_model_is_reported_in_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["interpret", "filters", str(tmp_path)])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 2
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path} has neither a best.ckpt nor a model.ckpt; pass a")
-
 
 SLOW = {"inception_v3", "vgg16", "efficientnet_v2_s", "googlenet"}
 
@@ -153,3 +75,41 @@ def test_hooks_are_removed_if_the_network_fails():
     with pytest.raises(ValueError, match="on purpose"):
         grad_cam(vit, patches, 0)
     assert hooks(net) == hooks(vit) == 0
+
+
+def test_integrated_gradients_of_a_linear_network_are_weight_times_pixel():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    image = torch.randn(3, 2, 2)
+    expected = (net[1].weight[1].view(3, 2, 2) * image).sum(0)
+    torch.testing.assert_close(integrated_gradients(net, image, 1), expected.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_integrated_gradients_add_up_to_the_change_of_the_logit():
+    net, image = cnn("gelu"), torch.randn(3, 16, 16)
+    with torch.no_grad():
+        change = float(net(image[None])[0, 2] - net(torch.zeros(1, 3, 16, 16))[0, 2])
+    assert float(integrated_gradients(net, image, 2).sum()) == pytest.approx(change, rel=0.05, abs=0.01)
+    assert hooks(net) == 0
+    assert not any(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_occlusion_finds_the_square_on_which_the_confidence_rests():
+    class Corner(nn.Module):
+        def forward(self, images):
+            return torch.stack([images[:, :, :2, :2].sum((1, 2, 3)), torch.zeros(len(images))], 1)
+
+    fall = occlusion(Corner(), torch.ones(3, 12, 12), 0)  # squares of 2 px that move by 1 px
+    covered = torch.sigmoid(torch.tensor(12.0)) - torch.sigmoid(torch.tensor([0.0, 6.0, 9.0]))  # by 4, 2 and 1 pixels
+    assert float(fall[0, 0]) == pytest.approx(float(covered[0]))
+    assert float(fall[0, 1]) == pytest.approx(float((covered[0] + covered[1]) / 2))
+    assert fall.shape == (12, 12)
+    assert torch.count_nonzero(fall[3:]) == torch.count_nonzero(fall[:, 3:]) == 0
+
+
+def test_the_most_active_neurons_are_the_peaks_of_the_maps_with_the_largest_values():
+    maps = torch.zeros(4, 2, 3)
+    maps[1, 1, 2], maps[1, 1, 1], maps[3, 0, 1], maps[0, 0, 0] = 5, 4, 7, -9
+    assert active_neurons(maps, 2) == [Neuron(3, 0, 1), Neuron(1, 1, 2)]
+    assert len(active_neurons(maps, 4)) == 4
+    assert active_neurons(maps, 5)[:3] == [Neuron(3, 0, 1), Neuron(1, 1, 2), Neuron(1, 1, 1)]  # fewer maps than neurons
+    assert len(active_neurons(maps[:, :1, :1], 10)) == 4
