@@ -44,7 +44,7 @@ SCHEDULE = COSINE
 RATE, RATE_BATCH, RATE_POWER = 0.03, 128, 0.25
 WARMUP_SHARE = 0.2
 DECAY_SHARE = 0.4  # of a trapezoid
-# 0.05 gives nothing in 12 epochs: -0.5 points (-1.7 to 0.6; 1,815 photos of 64 px, 3 seeds), and -0.3 on 8,000 images of
+# 0.05 gives nothing in 12 epochs: -0.5 points (-1.7 to 0.6; 1,815 photos of 64 px, 3 seeds), -0.3 on 8,000 images of
 # CIFAR-10 (1 seed; validation).
 WEIGHT_DECAY = 0.0
 LABEL_SMOOTHING = 0.1
