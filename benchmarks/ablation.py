@@ -57,7 +57,7 @@ class Options:
     image_size: int = 64
     epochs: int = 12
     photos: tuple[int, ...] = ()
-    """Use the first N training photos only; one number. Default: all."""
+    """Use N of the training photos only; one number. Default: all."""
     parts: tuple[str, ...] = tuple(CHANGES)
     """Parts to take out."""
     rates: tuple[float, ...] = (1e-3, 2e-3, 5e-3)
@@ -97,7 +97,7 @@ def check(options: Options) -> None:
 def run_all(options: Options, folder: Path) -> Rows:
     """The results of the whole recipe and without each part, by seed."""
     count = options.photos[0] if options.photos else 0
-    images = Images(options.data, options.image_size, options.cache_dir).first(count, folder)
+    images = Images(options.data, options.image_size, options.cache_dir).part(count, folder)
     recipe, kept = recipe_params(images, options.epochs), KeptRows(options.keep)
     settings = images.settings | {"max_epochs": options.epochs, "patience": options.epochs}
     common = {"photos": count, "data": str(options.data.resolve()), "image_size": options.image_size,

@@ -67,7 +67,7 @@ class Options:
     image_size: int = 64
     epochs: int = 12
     photos: tuple[int, ...] = ()
-    """Train on the first N training photos only, including those that validate; several numbers make a learning curve.
+    """Train on N of the training photos only, including those that validate; several numbers make a learning curve.
     Default: all photos."""
     sides: tuple[Side, ...] = ("published", "published_lr", "recipe", "modern")
     """What to train."""
@@ -104,7 +104,7 @@ def main() -> None:
     kept, found = KeptRows(options.keep), {}
     for count in options.photos or (0,):
         with tempfile.TemporaryDirectory() as folder:
-            images = images_of(options).first(count, Path(folder))
+            images = images_of(options).part(count, Path(folder))
             used = replace(options, data=images.data, cache_dir=images.cache_dir)
             found[count] = compare(used, options.data, count, kept)
         print_table(found[count], count)

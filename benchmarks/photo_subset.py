@@ -1,23 +1,25 @@
-"""A folder of links to the first training photos of a data set, for learning curves and quick benchmarks."""
+"""A folder of links to a part of the training photos of a data set, for learning curves and quick benchmarks."""
 
 import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from inat.constants import TEST, TRAIN, VAL
 
 
-def link_first_photos(source: Path, count: int, target: Path) -> Path:
+def link_some_photos(source: Path, count: int, target: Path) -> Path:
     """Link ``count`` training photos of ``source``, and its test photos, into ``target``; returns ``target``.
 
     ``count`` is divided among the classes like the photos of ``source``, so that only the number of photos changes.
-    Of each class, the first photos by name are taken. Exits with a sentence if ``source`` has fewer photos.
+    Of each class, photos are taken at equal distances in the order of their names: the first ones by name may all show the
+    same species, for example. Exits with a sentence if ``source`` has fewer photos.
     """
     from inat.data.image_folder import class_folders, list_images
 
     photos = {name: list_images(source / TRAIN / name) for name in class_folders(source / TRAIN)}
     for name, number in zip(photos, shares([len(names) for names in photos.values()], count), strict=True):
-        for photo in photos[name][:number]:
+        for photo in spread(photos[name], number):
             link = target / TRAIN / name / photo
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to((source / TRAIN / name / photo).resolve())
@@ -25,6 +27,11 @@ def link_first_photos(source: Path, count: int, target: Path) -> Path:
         if (source / part).is_dir():
             (target / part).symlink_to((source / part).resolve())
     return target
+
+
+def spread(names: Sequence[str], count: int) -> list[str]:
+    """``count`` of the names, at equal distances."""
+    return [names[index * len(names) // count] for index in range(count)]
 
 
 def shares(sizes: list[int], count: int) -> list[int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from photo_subset import link_first_photos
+from photo_subset import link_some_photos
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +17,12 @@ class Images:
     cache_dir: Path
     whole: bool = False
 
-    def first(self, count: int, folder: Path) -> Self:
-        """The first ``count`` photos, which are linked and decoded into ``folder``; 0 means all photos."""
+    def part(self, count: int, folder: Path) -> Self:
+        """``count`` of the photos, spread over all of them, which are linked and decoded into ``folder``; 0 means all photos."""
         data = self.data.resolve()
         if not count:
             return type(self)(data, self.image_size, self.cache_dir, self.whole)
-        linked = link_first_photos(data, count, folder / "photos")
+        linked = link_some_photos(data, count, folder / "photos")
         return type(self)(linked, self.image_size, folder / "cache", self.whole)
 
     @property

@@ -32,7 +32,7 @@ import tyro
 from kept_rows import KeptRows
 from measure import as_arguments, hardware, in_fresh_process
 from one_training import train, used_threads
-from photo_subset import link_first_photos
+from photo_subset import link_some_photos
 from rung_ranks import Array, correlation, correlation_gain, mean_loss
 
 from inat.constants import CACHE_DIR
@@ -53,7 +53,7 @@ class Options:
     low_size: int | None = None
     """Side of the smaller images. Default: half of --image-size."""
     photos: int | None = None
-    """Train on the first N training photos only, including those that validate."""
+    """Train on N of the training photos only, including those that validate."""
     epochs: int = 12
     rungs: tuple[int, ...] = (3, 6)
     factor: int = 3
@@ -94,7 +94,7 @@ def main() -> None:
     options = replace(options, data=source)
     with tempfile.TemporaryDirectory() as folder:
         if options.photos:
-            data = link_first_photos(source, options.photos, Path(folder) / "photos")
+            data = link_some_photos(source, options.photos, Path(folder) / "photos")
             options = replace(options, data=data, cache_dir=Path(folder) / "cache")
         drawn = draw(options)
         print(f"{len(drawn)} configurations")
