@@ -12,8 +12,8 @@ def link_some_photos(source: Path, count: int, target: Path) -> Path:
     """Link ``count`` training photos of ``source``, and its test photos, into ``target``; returns ``target``.
 
     ``count`` is divided among the classes like the photos of ``source``, so that only the number of photos changes.
-    Of each class, photos are taken at equal distances in the order of their names: the first ones by name may all show the
-    same species, for example. Exits with a sentence if ``source`` has fewer photos.
+    Of each class, photos are taken at equal distances in the order of their names: the first ones by name may all show
+    the same species, for example. Exits with a sentence if ``source`` has fewer photos.
     """
     from inat.data.image_folder import class_folders, list_images
 

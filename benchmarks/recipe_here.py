@@ -18,7 +18,7 @@ class Images:
     whole: bool = False
 
     def part(self, count: int, folder: Path) -> Self:
-        """``count`` of the photos, spread over all of them, which are linked and decoded into ``folder``; 0 means all photos."""
+        """``count`` of the photos, which are linked and decoded into ``folder``; 0 means all photos."""
         data = self.data.resolve()
         if not count:
             return type(self)(data, self.image_size, self.cache_dir, self.whole)
