@@ -59,10 +59,11 @@ def measure_statistics(averaged: nn.Module, norms: Sequence[str], batches: Seque
     momenta = [module.momentum for module in modules]
     try:
         for module in modules:
-            module.reset_running_stats()  # type: ignore[operator]
-            module.momentum = None  # type: ignore[assignment]  # the mean of all batches
             module.train()
-        for images in batches:
+        for number, images in enumerate(batches, start=1):
+            for module in modules:
+                # The mean of all batches. With None, torch would read a counter, for which a GPU has to be waited for.
+                module.momentum = 1 / number  # type: ignore[assignment]
             averaged(images)
     finally:
         for module, momentum in zip(modules, momenta, strict=True):
