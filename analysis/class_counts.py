@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from analysis.objective import Objective
 from analysis.schema import (
     CLASS_COUNTS,
@@ -104,6 +106,15 @@ def constant_score(info: Mapping[str, Any], column: str, split: str = VAL) -> fl
     """What a constant answer scores in the metric ``column`` on a split of a study; None if that is not recorded."""
     counts = recorded_counts(info)
     return constant_scores(counts[TRAIN], counts[split]).get(column) if counts else None
+
+
+def in_32_bit(score: float) -> float:
+    """A score as the results of trials are kept; compared as it is, a trial with the same score might be better.
+
+    >>> 0.1006944477558136 > 29 / 288, 0.1006944477558136 > in_32_bit(29 / 288)
+    (True, False)
+    """
+    return float(np.float32(score))
 
 
 def constant_answer(info: Mapping[str, Any]) -> str:

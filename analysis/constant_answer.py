@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.class_counts import constant_score
+from analysis.class_counts import constant_score, in_32_bit
 from analysis.comparable import is_accuracy, mask_infinite
 from analysis.objective import ACCURACY, objective_named
 from analysis.schema import BEST_VAL_ACC, FAILED, STATE
@@ -12,12 +12,14 @@ from analysis.study import StudyData
 def constant_result(study: StudyData) -> float:
     """What a constant answer scores on the validation images in the metric of the study; NaN if it is not known.
 
+    It is rounded to 32 bit, as results of trials are: else a trial that always names the largest class would be better.
+
     >>> constant_result(study)
     nan
     """
     objective = ACCURACY if is_accuracy(study.metric) else objective_named(study.metric)
     score = None if objective is None else constant_score(study.info, objective.column)
-    return float("nan") if score is None else score
+    return float("nan") if score is None else in_32_bit(score)
 
 
 def results_of(study: StudyData) -> pd.Series:

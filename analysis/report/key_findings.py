@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.claims.check import NOT_TESTABLE
-from analysis.class_counts import constant_answer, constant_score
+from analysis.class_counts import constant_answer, constant_score, in_32_bit
 from analysis.comparable import is_accuracy, mask_infinite
 from analysis.constant_answer import constant_result, no_better_trials
 from analysis.costs.time_plan import last_training
@@ -82,10 +82,11 @@ def no_better_than_constant(study: StudyData, best_json: dict[str, Any]) -> list
     accuracy, _ = tested(best_json) if best_json.get(TRIAL_ID) == best[TRIAL_ID] else (None, 0)
     if accuracy is not None:
         scores.append((ACCURACY, "test accuracy", accuracy, TEST))
+    constants = [constant_score(study.info, of.column, split) for of, _, _, split in scores]
     failed = [
         f"{label} {value:.4f} against {constant:.4f}"
-        for of, label, value, split in scores
-        if (constant := constant_score(study.info, of.column, split)) is not None and not of.better(value, constant)
+        for (of, label, value, _), constant in zip(scores, constants, strict=True)
+        if constant is not None and not of.better(in_32_bit(value), in_32_bit(constant))
     ]
     return [f"The best trial is no better than {constant_words(study)} ({'; '.join(failed)})."] if failed else []
 

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from inat.config.objective import OBJECTIVES
 from inat.config.trial import DataConfig
@@ -46,6 +46,7 @@ def _are_scores(value: Any) -> bool:
 
 
 # What the values of best.json must be; somebody else may have written it.
+MODELS_TESTED: Final = "models_tested"  # of best.json: how many models of the study have been tested so far
 _FITS: Mapping[str, Callable[[Any], bool]] = {
     TRIAL_ID: lambda value: isinstance(value, str),
     **{objective.best_column: is_number for objective in OBJECTIVES.values()},
@@ -55,6 +56,7 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     PARETO_FRONT: lambda value: isinstance(value, list),
     CHEAPER_THAN: lambda value: isinstance(value, dict),
     TEST: _are_scores,
+    MODELS_TESTED: lambda value: type(value) is int and value >= 0,
 }
 # What best.json says about other trials; it may change while the best model is the same.
 _BESIDE = (VALIDATION_NOISE, CHEAPER_THAN, PARETO_FRONT)
@@ -162,6 +164,7 @@ def write_best(study: Study, *, named: bool = True) -> Model | None:
         raise StudyError(f"{target} is damaged, and so is or gone {weights}; restore one of them from a copy")
     if {name: written.get(name) for name in content} == content and TEST in written:
         content[TEST] = written[TEST]  # of the same weights
+    content |= {MODELS_TESTED: written[MODELS_TESTED]} if MODELS_TESTED in written else {}
     _write(study, content | beside)
     return model
 
@@ -228,6 +231,7 @@ def evaluate_best_on_test(study: Study, data_config: DataConfig) -> dict[str, fl
         from inat.training.evaluation import evaluate  # loads torch, which the search itself does without
 
         content[TEST] = evaluate(weights, TEST, data_config)
+        content[MODELS_TESTED] = content.get(MODELS_TESTED, 0) + 1
         _write(study, content)
     return content.get(TEST)
 

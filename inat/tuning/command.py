@@ -14,7 +14,7 @@ from inat.errors import Interruption, SearchError
 from inat.study.study import Study
 from inat.tuning import search
 from inat.tuning.announced_cost import describe_cost
-from inat.tuning.best import evaluate_best_on_test, write_best
+from inat.tuning.best import MODELS_TESTED, evaluate_best_on_test, read_best, write_best
 from inat.tuning.budget.asked import begin_if_asked
 from inat.tuning.budget.clock import Clock, last_is_left
 from inat.tuning.chosen_model import Model
@@ -103,7 +103,9 @@ def search_and_report(
         if best is None:
             raise SearchError(describe_failure(study))
         console.print(describe_result(study, best, time.monotonic() - started, before))
-        console.print(describe_test(evaluate_best_on_test(study, config.data_config()), study.info))
+        scores = evaluate_best_on_test(study, config.data_config())
+        console.print(describe_test(scores, study.info, read_best(study.directory).get(MODELS_TESTED, 1)))
+        study.write_trials()  # trials.csv may be as old as the last epochs, which the report would then not know
         with console.status("writing the report"):
             message = write_report(study.directory)
         console.print(message)

@@ -9,10 +9,12 @@ from inat.config.objective import ACCURACY, OBJECTIVES, objective_of
 from inat.constants import CONSTANT_ACC, TEST, VAL
 
 
-def describe_test(scores: Mapping[str, float] | None, info: Mapping[str, Any] = MappingProxyType({})) -> str:
+def describe_test(
+    scores: Mapping[str, float] | None, info: Mapping[str, Any] = MappingProxyType({}), models: int = 1
+) -> str:
     """Describe the scores on the held-out test split, that of the study's metric first; None: there is no checkpoint.
 
-    ``info`` is the content of study.json.
+    ``info`` is the content of study.json; ``models`` of the study have been tested, the best one of each run.
     """
     if scores is None:
         return "test    no checkpoint to test"
@@ -28,5 +30,7 @@ def describe_test(scores: Mapping[str, float] | None, info: Mapping[str, Any] = 
     name = "" if objective is ACCURACY else f" {first.short}"
     images = scores.get("images", "the")
     line = f"test    {known.pop(first):.4f}{name} on {images} held-out images, evaluated once{beside_it}"
+    if models > 1:
+        line += f"\n        {models} best models of this study have been tested: choose none of them by its test score"
     others = ", ".join(f"{objective.short} {value:.4f}" for objective, value in known.items())
     return f"{line}\n        {others}" if others else line

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.class_counts import constant_score
+from analysis.class_counts import constant_score, in_32_bit
 from analysis.costs.pareto import pareto_front
 from analysis.noise import Noise
 from analysis.wording import counted
@@ -43,7 +43,7 @@ def front_of(journal: Journal, info: Mapping[str, Any]) -> list[FrontTrial]:
         return []
     sign, constant = journal.objective.sign, constant_score(info, journal.objective.column)
     values = pd.Series([sign * float(point.trial.best_value or 0) for point in points])
-    better = values.gt(sign * constant) if constant is not None else pd.Series(True, index=values.index)
+    better = values.gt(sign * in_32_bit(constant)) if constant is not None else pd.Series(True, index=values.index)
     on_front = pareto_front(pd.Series([point.cost for point in points]), values, better)
     return [point for point, is_on in zip(points, on_front, strict=True) if is_on]
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, top_k_accuracy_score
 
 from analysis.class_counts import constant_score, constant_scores, describe_counts, is_imbalanced, recorded_counts
+from analysis.constant_answer import no_better_trials
+from tests.analysis.studies import study_of
 
 COUNTS = {"train": [8, 2], "val": [3, 1], "test": [4, 6]}
 
@@ -71,3 +74,11 @@ def test_a_damaged_or_missing_record_is_left_out(record):
 def test_equal_classes_are_named_in_their_order():
     assert describe_counts(["a", "b", "c"], [5, 5, 5]) == "3: largest a 5 (33 %), smallest c 5"
     assert math.isclose(constant_scores([5, 5, 5], [1, 1, 1])["val_loss"], math.log(3))
+
+
+def test_a_trial_that_always_names_the_largest_class_is_no_better_than_that():
+    info = {"class_counts": {"train": [117, 1034], "val": [29, 259], "test": [36, 324]}}
+    constant = 259 / 288
+    made = study_of([{"a": 1}, {"a": 2}], [[float(np.float32(constant))], [constant + 1 / 288]])
+    study = replace(made, info=info)
+    assert no_better_trials(study) == (1, 2)

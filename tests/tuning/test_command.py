@@ -193,6 +193,28 @@ def test_a_signal_during_the_final_test_keeps_everything(tmp_path, monkeypatch, 
     assert load_study(study.directory).trials["state"].tolist() == ["completed"]
 
 
+def test_the_report_reads_tables_with_the_last_trials(tmp_path, monkeypatch):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    study._table_cost = 1e6  # on a slow disk, trials.csv is written seldom
+    read = []
+
+    def run(*_, **__):
+        run_epochs(study, study.add_trial({"dropout": 0.2}).trial_id, [0.5])
+        study.end_trial("t0000", "completed")
+        return Outcome(study, False, "", 1.0, None)
+
+    def report(directory):
+        read.append(load_study(directory).trials["state"].tolist())
+        return "report"
+
+    monkeypatch.setattr(command.search, "open_study", lambda config: (study, {}))
+    monkeypatch.setattr(command.search, "run", run)
+    monkeypatch.setattr(command, "describe_task", lambda *_: "the task")
+    monkeypatch.setattr(command, "write_report", report)
+    command.search_and_report(SearchConfig(data="digits", num_samples=1))
+    assert read == [["completed"]]
+
+
 def test_a_report_that_cannot_be_written_costs_nobody_the_search(tmp_path, monkeypatch):
     study = Study.create(tmp_path / "study", {"config": {}})
     monkeypatch.setattr("analysis.report.build.build", lambda *_: 1 / 0)

@@ -26,3 +26,9 @@ def test_another_metric_stands_first_with_its_name_and_its_constant_answer(count
 def test_only_the_accuracy_is_shown_where_nothing_else_is_known():
     info = {"config": {"metric": "macro_f1"}}
     assert describe_test({"test_acc": 0.5}, info) == "test    0.5000 accuracy on the held-out images, evaluated once"
+
+
+def test_several_tested_models_are_counted():
+    text = describe_test(SCORES, models=3)
+    assert "3 best models of this study have been tested: choose none of them by its test score" in text
+    assert "have been tested" not in describe_test(SCORES)
