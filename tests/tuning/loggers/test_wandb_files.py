@@ -1,12 +1,14 @@
 """What an offline run of W&B has in its file, which `wandb sync` uploads."""
 
 import json
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 from wandb.proto import wandb_internal_pb2 as messages
 
 from inat.tuning.loggers.wandb_logger import WandbLogger
@@ -55,6 +57,14 @@ def read(path: Path) -> dict[str, Any]:
         if kind == "exit":
             found["exit"] = record.exit.exit_code
     return found
+
+
+@pytest.fixture(autouse=True)
+def own_service():
+    """Ends W&B's process, which later tests would use with this one's umask: its address is in the environment."""
+    yield
+    wandb.teardown()
+    os.environ.pop("WANDB_SERVICE", None)
 
 
 @pytest.mark.slow
