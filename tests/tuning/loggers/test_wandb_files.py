@@ -84,6 +84,7 @@ def test_the_files_of_a_search_have_names_groups_and_summary_and_a_resumed_one_g
                     study.end_trial(trial.trial_id, state)
                     tracker(trial)
         assert tracker.error is None
+    wandb.teardown()  # W&B's process may write the end of a file after the run has finished
     runs = [read(path) for path in sorted(study.directory.glob("wandb/offline-run-*/*.wandb"))]
     assert sorted(run["id"] for run in runs) == ["study-t0000", "study-t0000", "study-t0001", "study-t0001"]
     for number, (rate, state, code) in enumerate([(0.1, "completed", 0), (0.01, "failed", 1)]):
