@@ -1,7 +1,7 @@
 """The command that follows a finished step, in the words of the caller: a command line, or a call in Python."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.run_card import program
@@ -19,7 +19,7 @@ def next_command(name: str, *words: object, **options: Any) -> str:
     if is_python():
         arguments = [*(repr(str(word)) for word in words), *(f"{n}={value!r}" for n, value in options.items())]
         return f"inat.{name.replace('-', '_')}({', '.join(arguments)})"
-    return shlex.join([*_start(name), *map(str, words), *_typed(options)])
+    return " ".join(filter(None, [shlex.join([*_start(name), *map(str, words)]), as_arguments(options)]))
 
 
 def _start(name: str) -> Sequence[str]:
@@ -28,9 +28,11 @@ def _start(name: str) -> Sequence[str]:
     return ("python", SCRIPTS[name]) if name in SCRIPTS else ("python", "-m", f"inat.{name}")
 
 
-def _typed(options: dict[str, Any]) -> list[str]:
-    typed: list[str] = []
-    for name, value in options.items():
-        option = f"--{name.replace('_', '-')}"
-        typed += [option] if value is True else [option, str(value)]
-    return typed
+def as_arguments(options: Mapping[str, Any]) -> str:
+    """Options as the user types them: ``--cache-dir /fast``; a switch has the value True.
+
+    >>> as_arguments({"cache_dir": "/my cache", "num_samples": 9, "retry_failed": True})
+    "--cache-dir '/my cache' --num-samples 9 --retry-failed"
+    """
+    words = ((f"--{n.replace('_', '-')}", *(() if value is True else (str(value),))) for n, value in options.items())
+    return shlex.join(word for option in words for word in option)

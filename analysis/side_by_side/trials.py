@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.comparable import best_first, is_accuracy, mask_infinite
+from analysis import comparable
+from analysis.comparable import is_accuracy, mask_infinite
 from analysis.objective import objective_named
 from analysis.schema import (
     BEST_VAL_ACC,
     EPOCH,
     EPOCHS,
-    FAILED,
     STATE,
     TRAIN_ACC,
     TRAIN_LOSS,
@@ -37,9 +37,7 @@ def best_trials(study: StudyData, count: int) -> list[str]:
     >>> best_trials(study, 2)
     ['t0008', 't0016']
     """
-    trials = study.trials
-    usable = trials[mask_infinite(trials[BEST_VAL_ACC]).notna() & trials[STATE].ne(FAILED)]
-    return [str(trial_id) for trial_id in trials.loc[best_first(study, usable)[:count], TRIAL_ID]]
+    return [str(trial_id) for trial_id in comparable.best_trials(study, count)[TRIAL_ID]]
 
 
 def curve_metrics(study: StudyData) -> dict[str, str]:

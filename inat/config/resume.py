@@ -6,7 +6,6 @@ is in none.
 
 import dataclasses
 import math
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Final, TypeVar
@@ -15,6 +14,7 @@ from inat.config.search import SearchConfig
 from inat.config.validation import raise_if_any
 from inat.constants import CACHE_BELOW_HOME, CACHE_DIR
 from inat.errors import StudyError
+from inat.next_step import as_arguments
 
 Search = TypeVar("Search", bound=SearchConfig)
 
@@ -92,11 +92,6 @@ def _must_be_named(name: str, value: Any) -> bool:
     # The default folder of another user or machine is no choice of anybody: this user's default takes its place.
     default = name == "cache_dir" and isinstance(value, str) and PurePath(value).parts[-2:] == CACHE_BELOW_HOME.parts
     return value != NAMED[name] and not default and not _is_harmless(name, value)
-
-
-def as_arguments(options: Mapping[str, str]) -> str:
-    """Options as the user types them: ``--cache-dir /fast``."""
-    return shlex.join(text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", value))
 
 
 def check_named(study: Path, config: Mapping[str, Any], named: Collection[str], names: Collection[str]) -> None:

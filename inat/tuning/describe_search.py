@@ -8,7 +8,7 @@ from typing import Any
 from analysis.run_card import program
 from analysis.wording import counted
 from inat.caller import is_python
-from inat.config.resume import as_arguments, options_to_name
+from inat.config.resume import options_to_name
 from inat.config.search import SearchConfig
 from inat.constants import (
     BACKBONES_CSV,
@@ -21,6 +21,7 @@ from inat.constants import (
 )
 from inat.data.class_balance import class_counts, describe_balance
 from inat.data.splits import assignment, load_splits
+from inat.next_step import as_arguments
 from inat.study.study import Study
 from inat.tuning import search
 from inat.tuning.budget.clock import is_over, last_has_begun
@@ -128,6 +129,5 @@ def resume_command(study: Study, **changes: Any) -> str:
         own = [f"objective={study.info[OWN_OBJECTIVE]}"] if OWN_OBJECTIVE in study.info else []
         arguments = ", ".join([*own, *(f"{name}={value!r}" for name, value in (named | changes).items())])
         return f"inat.open_study({str(study.directory)!r}).resume({arguments})"
-    words = [f"--{n.replace('_', '-')}{'' if value is True else f' {value}'}" for n, value in changes.items()]
-    parts = (program(), shlex.join(["--resume", str(study.directory)]), as_arguments(named), *words)
+    parts = (program(), shlex.join(["--resume", str(study.directory)]), as_arguments(named), as_arguments(changes))
     return " ".join(filter(None, parts))

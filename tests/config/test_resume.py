@@ -13,7 +13,6 @@ from inat.config.resume import (
     NEEDED,
     ONCE,
     RAISABLE,
-    as_arguments,
     check_named,
     options_to_name,
     trusted,
@@ -22,6 +21,7 @@ from inat.config.resume import (
 from inat.config.search import PATHS, SearchConfig
 from inat.constants import CACHE_DIR
 from inat.errors import ConfigError, StudyError
+from inat.next_step import as_arguments
 from inat.study.study import Study
 
 KINDS = (SearchConfig, FinetuneConfig)
