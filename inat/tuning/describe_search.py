@@ -25,6 +25,7 @@ from inat.next_step import as_arguments
 from inat.study.study import Study
 from inat.tuning import search
 from inat.tuning.budget.clock import is_over, last_has_begun
+from inat.tuning.budget.plan import time_decides
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.earlier.lessons import describe_learning
 from inat.tuning.kept_features import describe_altering
@@ -36,7 +37,8 @@ from inat.tuning.task import data_configs
 def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) -> str:
     """Describe the study directory, the search, and the images."""
     before = f", {len(study.ended())} of them already ended" if study.trials else ""
-    wanted = search.trials_wanted(config, study)
+    planned = f"about {counted(config.num_samples or 0, 'trial')}"
+    trials = planned if time_decides(study.info) else counted(search.trials_wanted(config, study), "trial")
     epochs = "1 epoch" if config.max_epochs == 1 else f"up to {config.max_epochs} epochs"
     epochs += describe_times(config.folds, config.repeats)
     configs = data_configs(config, space)
@@ -52,7 +54,7 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     slow = list(filter(None, [describe_altering(config, space)]))
     return (
         f"study   {study.directory}\n"
-        f"{race}search  {counted(wanted, 'trial')}{_of_grid(config, study)}{before}, {epochs}, "
+        f"{race}search  {trials}{_of_grid(config, study)}{before}, {epochs}, "
         f"space {config.resolved().space}\n{describe_own_model(study)}"
         f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n"
         + "\n".join([*images, *folds, *describe_learning(study.info, config.searcher), *slow, *balance])
@@ -108,6 +110,9 @@ def describe_interruption(config: SearchConfig, study: Study, cause: str = INTER
 
 def describe_ended(config: SearchConfig, study: Study) -> str:
     """How many of the trials of a search have ended, as a sentence."""
+    if time_decides(study.info):
+        ended = len(study.ended())
+        return f"{counted(ended, 'trial')} {'has' if ended == 1 else 'have'} ended"
     wanted = search.trials_wanted(config, study)
     return f"{len(study.ended())} of {counted(wanted, 'trial')} {'has' if wanted == 1 else 'have'} ended"
 

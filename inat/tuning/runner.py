@@ -45,7 +45,8 @@ PrintLine = Callable[[str], None]
 class RunSpec:
     """Trials that ``source`` suggests until ``study`` has ``wanted`` ended ones, each a call of ``objective``.
 
-    ``names`` are the hyperparameters that they may have.
+    ``names`` are the hyperparameters that they may have. ``open_ended``: the time decides how many trials there are,
+    and ``wanted`` is the most.
     """
 
     config: SearchConfig
@@ -55,6 +56,7 @@ class RunSpec:
     wanted: int
     objective: Objective
     names: Collection[str]
+    open_ended: bool = False
 
     @property
     def missing(self) -> int:
@@ -109,7 +111,7 @@ def run_trials(
     signals = StopOnSignal(on_forced_exit)
     progress = SearchProgress(
         study,
-        spec.wanted,
+        None if spec.open_ended else spec.wanted,
         rungs=rungs_of(config),
         deadline=limits.deadline,
         budget=limits.budget,

@@ -31,6 +31,8 @@ from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study, cannot_create
 from inat.tuning.best import read_best
 from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, check_not_over, last_has_begun
+from inat.tuning.budget.plan import time_decides
+from inat.tuning.budget.rules import MOST_TRIALS
 from inat.tuning.earlier.lessons import LEARNED_FROM, TRIALS
 from inat.tuning.lifecycle import TrialCallback
 from inat.tuning.loggers.background import BackgroundLogger
@@ -144,8 +146,12 @@ def keep_records(study: Study, config: SearchConfig) -> None:
 
 
 def trials_wanted(config: SearchConfig, study: Study) -> int:
-    """Return how many trials the study is to have: --num-samples, but at most the configurations of a grid."""
-    return wanted_trials(config, study.info.get(GRID, ()))
+    """Return how many trials the study is to have: --num-samples, but at most the configurations of a grid.
+
+    Where the time decides, return the most trials that it may have.
+    """
+    wanted = wanted_trials(config, study.info.get(GRID, ()))
+    return max(wanted, MOST_TRIALS) if time_decides(study.info) else wanted
 
 
 def default_name(config: SearchConfig) -> str:
@@ -204,7 +210,8 @@ def run(
             pass  # a driver that was killed at the very end may not have written the last trials
         return Outcome(study, interrupted=False, limit=limits.reason, seconds=0.0, slots=None)
     loggers = background_loggers(config, study, searcher)
-    spec = RunSpec(config, study, searcher, scheduler, wanted, objective, space.keys())
+    open_ended = time_decides(study.info)
+    spec = RunSpec(config, study, searcher, scheduler, wanted, objective, space.keys(), open_ended)
     result = run_trials(
         spec,
         limits,

@@ -111,6 +111,17 @@ class TimePlan:
         return cls(**{name: values[name] for name in kinds})
 
 
+def time_decides(info: Mapping[str, Any]) -> bool:
+    """Whether the time decides how many trials a study has, whose study.json is ``info``; somebody may have changed it.
+
+    >>> time_decides({"time_plan": {"trials": 15}}), time_decides({"time_plan": {"trials": 1}}), time_decides({})
+    (True, False, False)
+    """
+    plan = info.get(TIME_PLAN)
+    trials = plan.get("trials") if isinstance(plan, Mapping) else None
+    return isinstance(trials, int) and trials > 1
+
+
 def make_plan(facts: Facts, costs: Sequence[SizeCost]) -> TimePlan:
     """The plan for ``facts``, with the ``costs`` of the image sizes to choose from, in ascending order.
 

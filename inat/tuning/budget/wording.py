@@ -41,7 +41,7 @@ def _search(plan: TimePlan) -> str:
     compared = f"compared after epoch{'s' if len(rungs) > 1 else ''} {costs}" if rungs else "compared at their end"
     whole = format_duration(plan.max_epochs * plan.epoch_seconds)
     return (
-        f"{counted(plan.trials, 'trial')}, {plan.slots} at a time, the recipe first; up to "
+        f"about {counted(plan.trials, 'trial')}, {plan.slots} at a time, the recipe first; up to "
         f"{counted(plan.max_epochs, 'epoch')} ({whole} for the recipe), {compared}"
     )
 

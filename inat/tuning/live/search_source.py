@@ -19,11 +19,12 @@ LEFT_SECONDS = 5.0  # between two estimates, for which all trials are looked at
 class SearchSource:
     """Makes the snapshots; ``add_epoch`` must be called with each epoch of this run. ``ending`` has the trials to end.
 
-    ``deadline`` is by ``time.monotonic``, ``budget`` in seconds; None without a time budget.
+    ``wanted`` is None if the time decides how many trials there are. ``deadline`` is by ``time.monotonic``, ``budget``
+    in seconds; None without a time budget.
     """
 
     study: Study
-    wanted: int
+    wanted: int | None
     rungs: Rungs | None = None
     deadline: float | None = None
     budget: float | None = None
@@ -76,7 +77,7 @@ class SearchSource:
         """The estimated seconds until the search ends; None before the first epoch of this run."""
         now = time.monotonic()
         within = None if self.deadline is None else max(0.0, self.deadline - now)
-        if self.rungs is None:
+        if self.rungs is None or self.wanted is None:
             return within
         trials = list(self.study.trials.values())
         left = seconds_left(trials, self.wanted, self.rungs, now - self._trains_since, self._epochs_done)

@@ -15,6 +15,7 @@ from inat.study.journal import UNFIT, Journal
 from inat.study.metadata import is_running, read_info
 from inat.study.trial import Trial
 from inat.tuning.best import named_in_best_json
+from inat.tuning.budget.plan import time_decides
 from inat.tuning.expected_epochs import epochs_left
 from inat.tuning.live.snapshot import NOT_RUNNING, Snapshot, TrialView, TrialViews
 from inat.tuning.rungs import Rungs
@@ -92,7 +93,7 @@ class WatchSource:
         journal, config = self._tail.journal, self._info["config"]
         wanted, rungs = wanted_of(self._info), rungs_of(config)
         running, left = self._running_and_left(wanted, rungs)
-        ended = bool(wanted) and journal.num_ended >= (wanted or 0)
+        ended = self._last_has_begun() if wanted is None else journal.num_ended >= wanted
         return Snapshot(
             study=self._directory.absolute().name,
             status="running" if running else "ended" if ended else NOT_RUNNING,
@@ -136,10 +137,12 @@ class WatchSource:
         return max(0.0, until - first)
 
     def _messages(self, running: bool) -> tuple[str, ...]:
-        last = self._directory / LAST_DIR / JOURNAL
-        if running and last.exists():
-            return (f"the last training has begun: inat watch {last.parent}",)
+        if running and self._last_has_begun():
+            return (f"the last training has begun: inat watch {self._directory / LAST_DIR}",)
         return ()
+
+    def _last_has_begun(self) -> bool:
+        return (self._directory / LAST_DIR / JOURNAL).exists()
 
     def _changed(self, name: str) -> float:
         try:
@@ -149,7 +152,9 @@ class WatchSource:
 
 
 def wanted_of(info: dict[str, Any]) -> int | None:
-    """How many trials the study is to have; None if its study.json does not say."""
+    """How many trials the study is to have; None if its study.json does not say, or if the time decides."""
+    if time_decides(info):
+        return None
     grid, samples = info.get(GRID) or (), info["config"].get("num_samples")
     known = [number for number in (len(grid) or None, samples) if isinstance(number, int)]
     return min(known, default=None)

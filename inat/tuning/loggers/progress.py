@@ -26,6 +26,7 @@ BEST_LINE_SECONDS = 60.0  # between two lines in a file about a better result of
 class SearchProgress:
     """Context manager that shows the page; it must be called with each trial that changes.
 
+    ``total`` trials are to end; None if the time decides how many.
     ``rungs``: those of the search, for the time left; ``deadline``: when its time budget of ``budget`` seconds ends, by
     ``time.monotonic``. ``stop`` stops the search as one Ctrl-C does, ``end_trial`` one trial; None: no key does that.
     """
@@ -33,7 +34,7 @@ class SearchProgress:
     def __init__(
         self,
         study: Study,
-        total: int,
+        total: int | None,
         console: Console | None = None,
         *,
         rungs: Rungs | None = None,
@@ -72,7 +73,7 @@ class SearchProgress:
         if trial.state == RUNNING:
             self.source.add_epoch(trial)
         if trial.state == FAILED or (trial.state != RUNNING and not self._page_is_shown):
-            self.print_line(f"[{self._study.num_ended}/{self._total}] {describe_trial(trial)}")
+            self.print_line(f"{self._count} {describe_trial(trial)}")
         elif trial.state == RUNNING and not self._page_is_shown:
             self._print_better(trial)
 
@@ -82,6 +83,10 @@ class SearchProgress:
             self.source.printed.add(line)
         else:
             self._console.print(line, soft_wrap=True, markup=False)
+
+    @property
+    def _count(self) -> str:
+        return f"[{self._study.num_ended}{'' if self._total is None else f'/{self._total}'}]"
 
     @property
     def _page_is_shown(self) -> bool:
@@ -110,7 +115,7 @@ class SearchProgress:
             return
         if self._shown is None or (trial.trial_id, trial.best_value) != self._shown[0]:
             self._shown = ((trial.trial_id, trial.best_value), now)
-            self.print_line(f"[{self._study.num_ended}/{self._total}] {describe_best(self._study)}")
+            self.print_line(f"{self._count} {describe_best(self._study)}")
 
 
 def describe_best(study: Study) -> str:

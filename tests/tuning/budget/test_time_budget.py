@@ -17,7 +17,7 @@ from inat.errors import Interruption
 from inat.study.journal import Journal
 from inat.study.study import Study
 from inat.study_check.command import check_study
-from inat.tuning import command
+from inat.tuning import command, search
 from inat.tuning.budget import begin, last_training
 from inat.tuning.budget.clock import Clock
 from inat.tuning.budget.costs import Measured
@@ -33,7 +33,7 @@ OPTIONS = ["--image-size", "16", "--time-budget", "10m", "--gpus-per-trial", "0"
 
 @pytest.fixture
 def planned(monkeypatch):
-    """A plan of few trials and epochs, instead of one that depends on this machine."""
+    """A plan of few trials and epochs, instead of one that depends on this machine; time for more trials is left."""
     plan = replace(
         make_plan(facts(seconds=600.0, images=1150, side=8, cores=2), [size_cost(16, 0.5, 0.4)]),
         trials=4, max_epochs=2, grace_period=1, most_epochs=4, last_epochs=4,
@@ -45,6 +45,7 @@ def planned(monkeypatch):
         return Planned(plan, photos, classes, Slots(2, 1, 0), 2, measured)
 
     monkeypatch.setattr(begin, "plan_here", plan_here)
+    monkeypatch.setattr(search, "MOST_TRIALS", 6)
     return plan
 
 
@@ -73,7 +74,7 @@ def test_a_planned_search_trains_its_best_once_more_and_tests_once(tmp_path, ima
     run("--resume", str(tmp_path / "study"), "--cache-dir", str(tmp_path / "cache"))
     out = capsys.readouterr().out
     study, directory = load_study(tmp_path / "study"), tmp_path / "study"
-    assert len(study.trials) == 4
+    assert len(study.trials) == 6
     assert study.trials["epochs"].max() <= 2
     info = json.loads((directory / "study.json").read_text())
     assert info[TIME_PLAN]["trials"] == 4

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from inat.constants import LAST_DIR
 from inat.errors import StudyError
 from inat.study.study import Study
 from inat.tuning.live.keys import ViewState
@@ -48,6 +49,18 @@ def test_an_ended_study_and_an_interrupted_one_say_so(study):
     run_epochs(opened, trial.trial_id, [0.5])
     opened.end_trial(trial.trial_id, "completed")
     opened.close()
+    assert WatchSource(study.directory)().status == "ended"
+
+
+def test_where_the_time_decides_a_search_has_ended_once_its_last_training_has_begun(study):
+    change_info(study.directory, lambda info: info.update(time_plan={"trials": 3}))
+    for _ in range(4):
+        study.end_trial(study.add_trial({"x": 1}).trial_id, "failed", "no")
+    source = WatchSource(study.directory)
+    assert (source().wanted, source().status, source().messages) == (None, "running", ())
+    study.close()
+    assert WatchSource(study.directory)().status == "not running"
+    Study.create(study.directory / LAST_DIR, {"config": {}}).close()
     assert WatchSource(study.directory)().status == "ended"
 
 

@@ -33,6 +33,17 @@ def test_one_line_a_trial_into_a_file(study):
     assert lines[1].endswith("x=0.5  ValueError: [red]no markup[/red]")
 
 
+def test_no_total_is_named_where_the_time_decides(study):
+    out = io.StringIO()
+    with SearchProgress(
+        study, None, Console(file=out, width=40), deadline=time.monotonic() + 60, budget=60
+    ) as progress:
+        progress(ended(study, 0.4, "completed"))
+    assert out.getvalue().startswith("[1] t0000 completed")
+    assert progress.source().wanted is None
+    assert 50 < progress.source().left <= 60
+
+
 def test_a_terminal_shows_the_page_and_what_was_printed_meanwhile_afterwards(study, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     out = io.StringIO()
