@@ -53,7 +53,7 @@ def _drop_sentence(task: Task, first: Candidate) -> str:
         return f"The best score of the search, {score:.4f}, did not {drop} in retraining: {seeds} {mean:.4f}.{other}"
     return (
         f"The best score of the search, {score:.4f}, {dropped} by {abs(score - mean):.4f} in retraining: {seeds} "
-        f"{mean:.4f}. The best of {count} trials is partly the luckiest.{other}"
+        f"{mean:.4f}.{f' The best of {count} trials is partly the luckiest.' if count > 1 else ''}{other}"
     )
 
 
@@ -69,7 +69,7 @@ def _parts_sentence(task: Task, first: Candidate) -> str:
     if optimism is None or drop is None:
         return ""
     luck, trials = f"about {optimism:.4f}", len(task.study.trials)
-    if not _other_epochs(task):
+    if not _other_epochs(task) and trials > 1:
         luck = f"{max(drop, 0.0):.4f} is the luck of the best of {trials} trials, and {luck}"
     return (
         f"Of the best score, {luck} is that of the best epoch, which new seeds have as well: it is chosen on the "

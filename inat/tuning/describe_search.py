@@ -18,6 +18,7 @@ from inat.constants import (
     GRID,
     OWN_OBJECTIVE,
     RACE,
+    TIME_PLAN,
 )
 from inat.data.class_balance import class_counts, describe_balance
 from inat.data.splits import assignment, load_splits
@@ -37,8 +38,6 @@ from inat.tuning.task import data_configs
 def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) -> str:
     """Describe the study directory, the search, and the images."""
     before = f", {len(study.ended())} of them already ended" if study.trials else ""
-    planned = f"about {counted(config.num_samples or 0, 'trial')}"
-    trials = planned if time_decides(study.info) else counted(search.trials_wanted(config, study), "trial")
     epochs = "1 epoch" if config.max_epochs == 1 else f"up to {config.max_epochs} epochs"
     epochs += describe_times(config.folds, config.repeats)
     configs = data_configs(config, space)
@@ -54,11 +53,19 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     slow = list(filter(None, [describe_altering(config, space)]))
     return (
         f"study   {study.directory}\n"
-        f"{race}search  {trials}{_of_grid(config, study)}{before}, {epochs}, "
+        f"{race}{_trials(config, study)}{_of_grid(config, study)}{before}, {epochs}, "
         f"space {config.resolved().space}\n{describe_own_model(study)}"
         f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n"
         + "\n".join([*images, *folds, *describe_learning(study.info, config.searcher), *slow, *balance])
     )
+
+
+def _trials(config: SearchConfig, study: Study) -> str:
+    """How many trials a search has; a time plan may have one training instead, or as many trials as the time allows."""
+    planned = counted(search.trials_wanted(config, study), "trial")
+    if TIME_PLAN not in study.info:
+        return f"search  {planned}"
+    return f"search  about {counted(config.num_samples or 0, 'trial')}" if time_decides(study.info) else "train   once"
 
 
 def describe_folds(folds: int, repeats: int) -> str:

@@ -84,11 +84,15 @@ def describe_front(journal: Journal, info: Mapping[str, Any], model: Model, nois
 
 
 def describe_choice(model: Model, info: Mapping[str, Any]) -> str:
-    """A line of the summary of a search: in whose place a cheaper trial was chosen; "" for the best one."""
+    """A line of the summary of a search with --prefer-cheaper: whether a cheaper trial was chosen; "" without it."""
     better, rule = model.better, CostRule.of(info)
-    if better is None:
+    if not rule.prefers_cheaper:
         return ""
     within = "one standard error" if rule.preference == NOISE else "--prefer-cheaper"
+    if better is None:
+        if model.last or rule.cost_of(model.trial) is None:
+            return ""
+        return f"\nchosen  the best trial: no cheaper one is within {within}, {rule.allowance(model.trial):.4f}"
     return (
         f"\nchosen  in the place of {better.trial_id}, {better.best_value:.4f}, because it costs less and is within "
         f"{within}, {rule.allowance(better):.4f}"

@@ -14,9 +14,11 @@ from inat.tuning.earlier.lessons import Lessons, learn
 from inat.tuning.loggers import wandb_logger
 from inat.tuning.own_model import allow_own_model
 from inat.tuning.own_stages import with_fitting_stages
+from inat.tuning.sampling.samplers import STARTUP_TRIALS
 from inat.tuning.space import backbone_checks, presets
 from inat.tuning.space.grid import grid_of
 from inat.tuning.space.initial_points import read_initial_points
+from inat.tuning.space.neighbours import neighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,9 @@ class Task:
     """A checked search: its settings with automatic values filled in, its space and its images.
 
     ``grid`` are the configurations of a grid search, [] for a sampler. ``start_from`` are those that are tried first,
-    of which ``recipe`` is the first one, {} without a recipe. ``lessons`` are those of --learn-from, of a new study.
-    ``own_stages`` counts the stages of a user's network with the head, 0 for one without, and for other networks.
+    of which ``recipe`` is the first one, {} without a recipe; the sampler draws hyperparameters that they leave out.
+    ``lessons`` are those of --learn-from, of a new study. ``own_stages`` counts the stages of a user's network with the
+    head, 0 for one without, and for other networks.
     """
 
     config: SearchConfig
@@ -73,8 +76,16 @@ def check_task(config: SearchConfig) -> Task:
         from inat.training.compiling import check_compiler  # loads torch, which the search itself does not need
 
         check_compiler()
-    first = [recipe, *start_from] if recipe else start_from
-    return Task(config, space, grid, first, data, stages, recipe, lessons)
+    if recipe:
+        start_from = [recipe, *(start_from or _near(recipe, space, config))]
+    return Task(config, space, grid, start_from, data, stages, recipe, lessons)
+
+
+def _near(recipe: Mapping[str, Any], space: Mapping[str, Any], config: SearchConfig) -> list[dict[str, Any]]:
+    """What is tried after the recipe, until the sampler has enough trials for its model."""
+    if config.searcher in ("random", "grid"):
+        return []
+    return neighbours(recipe, space, STARTUP_TRIALS - 1, config.seed)
 
 
 def _inspected(config: SearchConfig) -> DataSummary:

@@ -14,8 +14,10 @@ from inat.study.study import Study
 from inat.tuning import search
 from inat.tuning.progress import progress_of
 from inat.tuning.provenance import study_info
+from inat.tuning.sampling.samplers import STARTUP_TRIALS
 from inat.tuning.space import scratch_recipe
 from inat.tuning.space.domains import boundary_values
+from inat.tuning.space.neighbours import FREED
 from inat.tuning.space.presets import modern_space, space_of, space_to_json
 from inat.tuning.task import check_task
 
@@ -38,9 +40,20 @@ def opened(config: SearchConfig) -> tuple[dict, dict]:
 def test_the_recipe_is_the_first_trial_and_study_json_names_it(config):
     info, space = opened(config)
     recipe = info[RECIPE_PARAMS]
-    assert info["start_from"] == [recipe]
+    assert info["start_from"][0] == recipe
     assert recipe.keys() == space.keys()
     assert TrialConfig.from_params({**config.trial_settings(), **recipe}).optim.batch_size == recipe["batch_size"]
+
+
+def test_configurations_near_the_recipe_come_next_until_the_sampler_has_enough_trials(config):
+    info, _ = opened(config)
+    recipe, *near = info["start_from"]
+    assert len(near) == STARTUP_TRIALS - 1
+    assert all(one.items() < recipe.items() and len(recipe) - len(one) == FREED for one in near)
+    again, _ = opened(replace(config, seed=config.seed + 1, name="again"))
+    assert again["start_from"][1:] != near
+    without, _ = opened(replace(config, searcher="random", name="random"))
+    assert without["start_from"] == [recipe]
 
 
 def test_configurations_of_the_user_come_after_the_recipe(config, tmp_path):

@@ -98,6 +98,14 @@ def test_the_summary_says_what_was_chosen_and_how_much_cheaper(study):
     )
 
 
+def test_the_summary_says_that_no_cheaper_trial_was_good_enough(tmp_path):
+    study = begin(tmp_path, prefer_cheaper=0.005)
+    end(study, 0.8, 900), end(study, 0.79, 1)
+    told = describe_choice(best_model(study, study.directory), study.info)
+    assert told == "\nchosen  the best trial: no cheaper one is within --prefer-cheaper, 0.0050"
+    assert describe_choice(best_model(study, study.directory), {"config": {}}) == ""
+
+
 def test_a_trial_without_weights_is_not_chosen(tmp_path):
     study = begin(tmp_path, prefer_cheaper=0.1)
     best, _ = end(study, 0.8, 900), end(study, 0.79, 1, weights=False)

@@ -136,12 +136,11 @@ class BudgetAwareOptunaSearch(Searcher):
         number = len(self.study.trials)
         if number and self._options.affordable is not None:
             return self._create_affordable(trial_id, self._options.affordable)
-        if number < len(self._start_from):
-            return self._record(trial_id, self._ask_for(self._start_from[number]))
-        if self._options.grid:
+        first = self._next_of_start(number)
+        if self._options.grid and not first:
             params = next_grid_params(self._untried(), self.study.trials.values(), self._free_node)
             return self._record(trial_id, self._ask_for(params))
-        fixed = self._next_of_race()
+        fixed = first or self._next_of_race()
         for attempt in range(MAX_SUGGESTIONS):
             asked = self._ask_for(fixed, attempt) if fixed else self._ask(attempt)
             if not self._was_tried(asked.params):
@@ -155,14 +154,14 @@ class BudgetAwareOptunaSearch(Searcher):
 
     def _create_affordable(self, trial_id: str, affordable: Callable[[Mapping[str, Any]], bool]) -> Trial | None:
         """A new trial that ends in time, of --start-from or else of the sampler; None if there is none."""
-        number = len(self.study.trials)
-        start_from = self._start_from[number : number + 1]
+        first = self._next_of_start(len(self.study.trials))
+        # Another draw of what a configuration leaves out may cost less, or be new.
+        times = MAX_SUGGESTIONS if len(first) < len(self.distributions) else 1
         too_long = tried = 0
         while not self.declined and too_long < MAX_TOO_LONG:
             attempt = too_long + tried
-            fixed = start_from[attempt] if attempt < len(start_from) else None
-            asked = self._ask(attempt) if fixed is None else self._ask_for(fixed)
-            repeated = fixed is None and tried < MAX_TRIED and self._was_tried(asked.params)
+            asked = self._ask_for(first, attempt) if first and attempt < times else self._ask(attempt)
+            repeated = tried < MAX_TRIED and self._was_tried(asked.params)
             if not repeated and affordable(asked.params):
                 return self._record(trial_id, asked)
             self.optuna_study.tell(asked, state=TrialState.FAIL)
@@ -178,6 +177,10 @@ class BudgetAwareOptunaSearch(Searcher):
         else:
             self.optuna_study.sampler = make_prior_sampler(self._prior, *choice)
         return self.optuna_study.ask(self.distributions)
+
+    def _next_of_start(self, number: int) -> Mapping[str, Any]:
+        """The configuration of --start-from, or near the recipe, for trial ``number``; empty after the last of them."""
+        return self._start_from[number] if number < len(self._start_from) else {}
 
     def _next_of_race(self) -> Mapping[str, Any]:
         """The hyperparameters that a race chooses for the next trial; empty without a race."""

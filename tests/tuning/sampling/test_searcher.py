@@ -220,6 +220,18 @@ def test_start_from_configurations_come_first_and_only_once(study):
     assert ask(again)["x"] not in (0.25, 0.75)
 
 
+@pytest.mark.parametrize("affordable", [None, lambda params: True])
+def test_a_partial_configuration_is_not_completed_to_one_that_has_been_tried(tmp_path, affordable):
+    whole = {"x": 0.25, "kind": "c", "on": True}
+    for seed in range(12):  # every third first draw would repeat the first trial
+        opened = Study.create(tmp_path / str(seed), {"config": {}})
+        search = searcher(opened, seed=seed, start_from=[whole, {"x": 0.25, "on": True}], affordable=affordable)
+        ask(search), ask(search)
+        first, second = (trial.params for trial in opened.trials.values())
+        assert first == whole != second
+        opened.close()
+
+
 def test_epochs_that_a_trial_repeats_from_a_checkpoint_are_reported_once(study, recwarn):
     search = searcher(study)
     trial_id = ask(search)["trial_id"]
