@@ -21,15 +21,17 @@ SECONDS_TO_END = 1  # for answers that are on their way
 def serve(folder: Path, host: str, port: int, *, with_token: bool = False) -> None:
     """Serve the studies in ``folder`` until Ctrl-C; ``with_token``: ask for a token on loopback too.
 
-    Raises StudyError if there is no study, and ConfigError if the address cannot be had.
+    Raises StudyError if the folder cannot be read, and ConfigError if the address cannot be had.
     """
-    check_folder(folder)
+    empty = not check_folder(folder)
     local = is_loopback(host)
     token = secrets.token_urlsafe(TOKEN_BYTES) if with_token or not local else None
     with listening_socket(host, port) as listener:
         port = listener.getsockname()[1]
         app = Access(make_app(folder), token=token, local_only=local, port=port)
         print(f"serving {folder} at {address(host, port, token)} (Ctrl-C ends it)", flush=True)
+        if empty:
+            print(f"{folder} has no study yet; the page shows each one once its search has begun", flush=True)
         logging.getLogger("asyncio").setLevel(logging.ERROR)
         config = uvicorn.Config(
             app, log_level="error", access_log=False, server_header=False, lifespan="on",
@@ -39,18 +41,25 @@ def serve(folder: Path, host: str, port: int, *, with_token: bool = False) -> No
             uvicorn.Server(config).run(sockets=[listener])
 
 
-def check_folder(folder: Path) -> None:
-    """Raise StudyError unless there is a study in ``folder``, or it is one."""
+def check_folder(folder: Path) -> bool:
+    """Whether there is a study in ``folder``, or it is one; it need not exist before its first study.
+
+    StudyError if neither the folder nor the one that would hold it exists, or if it cannot be read.
+    """
     try:
-        found = find_studies(folder)
+        return bool(find_studies(folder))
+    except FileNotFoundError as error:
+        if folder.absolute().parent.is_dir():
+            return False
+        raise _no_folder(folder, error) from error
     except OSError as error:
-        raise StudyError(
-            f"no folder {folder} to serve ({error.strerror}); name that of your studies, as in `inat serve results`"
-        ) from error
-    if not found:
-        raise StudyError(
-            f"no study in {folder.absolute()}; start a search, or name another folder, as in `inat serve results`"
-        )
+        raise _no_folder(folder, error) from error
+
+
+def _no_folder(folder: Path, error: OSError) -> StudyError:
+    return StudyError(
+        f"no folder {folder} to serve ({error.strerror}); name that of your studies, as in `inat serve results`"
+    )
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

@@ -19,6 +19,7 @@ from analysis.schema import (
     FAILED,
     FINAL_DIR,
     HISTORY_CSV,
+    LAST_DIR,
     METRICS_JSON,
     RUNNING,
     STATE,
@@ -33,14 +34,17 @@ from inat.tuning.live.watch_source import wanted_of
 
 ENDED, NOT_RUNNING, UNREADABLE = "ended", "not running", "unreadable"
 LOCK_SECONDS = 2.0  # between two looks at the lock of a study
-LISTED_FILES = (STUDY_JSON, TRIALS_CSV, BEST_JSON)
+LISTED_FILES = (STUDY_JSON, TRIALS_CSV, BEST_JSON, f"{LAST_DIR}/{STUDY_JSON}")
 REPORTED_FILES = (*LISTED_FILES, HISTORY_CSV, f"{FINAL_DIR}/{METRICS_JSON}")
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One row of the list. ``done`` and ``failed`` count ended trials; ``reason`` says why a study is unreadable."""
+    """One row of the list. ``done`` and ``failed`` count ended trials; ``reason`` says why a study is unreadable.
+
+    ``last``: the last training of a time budget has begun.
+    """
 
     name: str
     state: str
@@ -54,6 +58,7 @@ class Summary:
     test: float | None = None
     started: str = ""
     reason: str = ""
+    last: bool = False
 
 
 def stamp_of(study: Path, names: Sequence[str]) -> Stamp:
@@ -160,7 +165,7 @@ def _summary(name: str, path: Path, trials: pd.DataFrame, objective: Objective, 
     best, best_trial = _best(trials, objective)
     return Summary(
         name, ENDED if ended else NOT_RUNNING, done, planned, failed, running, objective.label, best, best_trial, test,
-        started if isinstance(started, str) else "",
+        started if isinstance(started, str) else "", last=(path / LAST_DIR / STUDY_JSON).exists(),
     )  # fmt: skip
 
 

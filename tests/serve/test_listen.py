@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -65,7 +66,7 @@ def test_further_than_loopback_the_address_has_a_token(folder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [(("--port", "70000"), "error: --port must be from 0 to 65535, got 70000\n"),
-     (("no-such-folder",), "error: no folder no-such-folder to serve (No such file or directory); name that of your "
+     (("no/folder",), "error: no folder no/folder to serve (No such file or directory); name that of your "
       "studies, as in `inat serve results`\n")],
 )  # fmt: skip
 def test_a_mistake_is_one_line(words, message, tmp_path):
@@ -89,9 +90,27 @@ def test_an_address_that_is_not_of_this_machine_is_named(host):
         listening_socket(host, 0)
 
 
-def test_a_folder_without_studies_says_what_to_do(tmp_path):
-    with pytest.raises(StudyError, match=r"no study in .*; start a search, or name another folder"):
-        check_folder(tmp_path)
+def test_a_folder_may_be_served_before_its_first_study(tmp_path, folder):
+    assert not check_folder(tmp_path / "results")
+    (tmp_path / "results").mkdir()
+    assert not check_folder(tmp_path / "results")
+    assert check_folder(folder)
+    with pytest.raises(StudyError, match=r"no folder .*no/results to serve \(No such file or directory\); name that"):
+        check_folder(tmp_path / "no" / "results")
+
+
+@pytest.mark.slow
+def test_the_first_study_appears_once_it_begins(folder, tmp_path):
+    later = tmp_path / "later"
+    with server(later, "--port", "0") as (process, line):
+        assert (
+            process.stdout.readline()
+            == f"{later} has no study yet; the page shows each one once its search has begun\n"
+        )
+        url = re.search(r"http://\S+", line)[0]
+        assert "There is no study in this folder. A new one appears here by itself." in get(url)[1]
+        shutil.copytree(folder, later)
+        assert 'href="/study/first"' in get(url)[1]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@ import os
 import pandas as pd
 import pytest
 
+from analysis.schema import LAST_DIR
 from inat.serve.listing import Listing, find_studies
+from inat.study.study import Study
 from tests.serve.conftest import set_best
 
 
@@ -49,6 +51,13 @@ def test_a_changed_study_is_read_again(folder, second):
     second.add(3)
     after = [row.done for row in listing.summaries() if row.name == "second"]
     assert (before, after) == ([0], [3])
+
+
+def test_a_running_last_training_is_named(folder, second):
+    listing = Listing(folder)
+    assert not any(row.last for row in listing.summaries())
+    Study.create(second.study.directory / LAST_DIR, {"config": {}}).close()
+    assert {row.name: row.last for row in listing.summaries()} == {"first": False, "second": True}
 
 
 def test_an_unreadable_study_says_why(folder):
