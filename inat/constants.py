@@ -81,6 +81,8 @@ MICRO_BATCH: Final = "micro_batch"  # its size, if the GPU is too small for a wh
 NOTE: Final = "note"  # what else the user should know about the training
 MAX_EPOCHS_REACHED: Final = "max_epochs"
 OUT_OF_PATIENCE: Final = "patience"
+OUT_OF_TIME: Final = "time"
+PLANNED_EPOCHS: Final = "planned_epochs"  # in study.json of a last training: about how many it was to have
 DIVERGED: Final = "diverged"
 
 RUNG: Final = "rung"  # number of ASHA's rungs that a trial reached; an attribute in study.db

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.files import read_json
-from inat.constants import LAST_DIR, STUDY_JSON, TIME_PLAN
+from inat.constants import COMPLETED, LAST_DIR, PLANNED_EPOCHS, STUDY_JSON, TIME_PLAN
 from inat.errors import StudyError
+from inat.study.journal import Journal
 from inat.tuning.budget.plan import TimePlan
 
 
@@ -19,12 +20,20 @@ def planned_epochs(directory: Path, info: Mapping[str, Any]) -> int | None:
     if TIME_PLAN not in info:
         return None
     plan, last = TimePlan.from_json(info[TIME_PLAN], directory), directory / LAST_DIR
+    if not plan.searches:
+        return _trained(directory) or plan.last_epochs
     if not (last / STUDY_JSON).exists():  # too little time was left for it
         return plan.last_epochs
     try:
-        epochs = read_json(last / STUDY_JSON, inside=directory)["config"]["max_epochs"]
-    except (OSError, ValueError, LookupError, TypeError):
+        content = read_json(last / STUDY_JSON, inside=directory)
+        epochs = content.get(PLANNED_EPOCHS, content["config"]["max_epochs"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         epochs = None
     if type(epochs) is not int or epochs < 1:
         raise StudyError(f"{last} is damaged; remove it, and --resume of its study trains it again")
-    return epochs
+    return _trained(last) or epochs
+
+
+def _trained(directory: Path) -> int:
+    """The epochs of the training in ``directory`` that went on until its end; 0 without one."""
+    return max((trial.epochs for trial in Journal.read(directory).ended() if trial.state == COMPLETED), default=0)

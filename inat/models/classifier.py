@@ -1,7 +1,7 @@
 """The LightningModule around any network: loss, metrics, optimizer, learning rate schedule, average of the weights."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -72,6 +72,8 @@ class Classifier(pl.LightningModule):
         self.mix_batch = BatchMixing(optim, num_classes)
         self.average: WeightAverage | None = None
         self.recent = RecentBatches()
+        # The part of the schedule before a step; None: in proportion to the steps. See inat.training.pace.
+        self.share_at: Callable[[int], float] | None = None
         self.val_answers = torch.zeros(0, dtype=torch.int32)  # the class predicted for each image, on the CPU
         self.class_weights: Tensor | None
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
@@ -204,10 +206,16 @@ class Classifier(pl.LightningModule):
         if optim.schedule != STEP:
             total = int(self.trainer.estimated_stepping_batches)
             switch = round(total * self.probe_epochs / self.max_epochs) if self.probe_epochs else 0
-            curve = LambdaLR(optimizer, lambda step: two_phase_factor(step, total, switch, optim))
+            curve = LambdaLR(
+                optimizer, lambda step: two_phase_factor(self._place_of(step, total), total, switch, optim)
+            )
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": curve, "interval": "step"}}
         steps = StepLR(optimizer, optim.lr_step_epochs, optim.lr_gamma)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": steps, "interval": "epoch"}}
+
+    def _place_of(self, step: int, total: int) -> float:
+        """The step of the schedule, of ``total``, at this step of the training."""
+        return step if self.share_at is None else self.share_at(step) * total
 
     def _optimizer(self) -> Optimizer:
         optim = self.optim

@@ -5,7 +5,7 @@ import math
 from inat.config.optim import TRAPEZOID, OptimConfig
 
 
-def two_phase_factor(step: int, total: int, switch: int, optim: OptimConfig) -> float:
+def two_phase_factor(step: float, total: int, switch: int, optim: OptimConfig) -> float:
     """The factor of the schedule of ``optim`` if a new curve begins at step ``switch`` of ``total``.
 
     The shares of ``optim`` are those of the steps of each of the two phases. A ``switch`` of 0 means one phase.
@@ -18,7 +18,7 @@ def two_phase_factor(step: int, total: int, switch: int, optim: OptimConfig) -> 
     return cosine_factor(step - start, steps, warmup)
 
 
-def cosine_factor(step: int, total: int, warmup: int) -> float:
+def cosine_factor(step: float, total: int, warmup: int) -> float:
     """The factor on the learning rate at ``step`` (from 0) of ``total`` steps: linear warm-up, then half a cosine.
 
     The factor rises linearly to 1 at step ``warmup``, without being 0, then falls along half a cosine to 0 at step
@@ -32,7 +32,7 @@ def cosine_factor(step: int, total: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
 
 
-def trapezoid_factor(step: int, total: int, warmup: int, decay: int) -> float:
+def trapezoid_factor(step: float, total: int, warmup: int, decay: int) -> float:
     """The factor on the learning rate at ``step`` (from 0) of ``total`` steps: linear warm-up, 1, linear decay.
 
     The factor rises to 1 at step ``warmup`` as that of ``cosine_factor``, and falls over the last ``decay`` steps to 0

@@ -22,6 +22,7 @@ from inat.constants import (
     MAX_EPOCHS_REACHED,
     NOTE,
     OUT_OF_PATIENCE,
+    OUT_OF_TIME,
     SECONDS,
     SQUASH,
     TRAIN_ACC,
@@ -35,10 +36,12 @@ from inat.constants import (
 from inat.models.overflow import scaler_of
 from inat.study.folds import as_trial_row, kept_row
 from inat.training.loss_check import LossCheck
+from inat.training.pace import Pace
 
 METRICS = (TRAIN_LOSS, TRAIN_ACC, VAL_LOSS, VAL_ACC, VAL_BALANCED_ACC, VAL_MACRO_F1, VAL_TOP2_ACC)
 
 STATE_NAMES = ("row", "history", "unreported", "best_value", "best_epoch", "epoch", "saved_epoch")
+SHARE = "schedule_share"  # in the state of a recorder: the part of the schedule that its epochs have used, with a pace
 IDENTITY = "identity"  # in the state of a recorder: the settings that identify its training
 # Settings that may change while a training is interrupted: places of files, and ways to compute the same result.
 NOT_IDENTITY = frozenset({
@@ -75,7 +78,7 @@ class EpochRecorder(pl.Callback):
     recorder, with the rows of all epochs (``history``) and the settings that a training must share to go on from the
     checkpoint. ``constant_columns`` are added to every row. With a ``place``, the training is one of several of its
     trial: ``row`` and ``history`` are then those of the trial (``inat.study.folds``), everything else is about this
-    training.
+    training. With a ``pace``, it ends when its time is over.
     """
 
     def __init__(
@@ -84,12 +87,13 @@ class EpochRecorder(pl.Callback):
         classes: Sequence[str],
         constant_columns: Mapping[str, Any] | None = None,
         place: Place | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.config = config
         self.classes = classes
         self._constant_columns = dict(constant_columns or {})
         self.row: dict[str, Any] = {}
-        self.place = place
+        self.place, self.pace = place, pace
         self.history: list[dict[str, Any]] = list(place.before) if place else []
         self.unreported: list[dict[str, Any]] = []  # rows that no callback has reported yet
         self.best_value = config.objective.worst
@@ -133,6 +137,8 @@ class EpochRecorder(pl.Callback):
         self._started = time.monotonic()
         # Random numbers depend only on (seed, epoch), so a resumed training repeats the uninterrupted one.
         torch.manual_seed(self.config.seed * 1_000_003 + trainer.current_epoch)
+        if self.pace is not None:
+            self.pace.begin_epoch(trainer.current_epoch, trainer.global_step, int(trainer.num_training_batches))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -163,8 +169,11 @@ class EpochRecorder(pl.Callback):
     def _reason_to_end(self, metrics: Mapping[str, float]) -> str | None:
         if not (math.isfinite(metrics[TRAIN_LOSS]) and math.isfinite(metrics[VAL_LOSS])):
             return DIVERGED
+        over = self.pace is not None and self.pace.end_epoch(self.epoch)
         if self.epoch >= (self.config.stop_epoch or self.config.max_epochs):
             return MAX_EPOCHS_REACHED
+        if over:
+            return OUT_OF_TIME
         # The first epoch of the whole network may be worse than the last one of its head.
         since = max(self.best_epoch, self.config.probe_epochs)
         if not self.config.data.train_on_val and self.epoch - since >= self.config.patience:
@@ -172,7 +181,8 @@ class EpochRecorder(pl.Callback):
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in STATE_NAMES} | {IDENTITY: identity_of(self.config)}
+        paced = {} if self.pace is None else {SHARE: self.pace.share}
+        return {name: getattr(self, name) for name in STATE_NAMES} | {IDENTITY: identity_of(self.config)} | paced
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # Checkpoints of earlier versions have neither the rows that were reported, nor "saved_epoch"; the best value is
@@ -181,6 +191,8 @@ class EpochRecorder(pl.Callback):
         state = earlier | state_dict
         for name in STATE_NAMES:
             setattr(self, name, state[name])
+        if self.pace is not None:
+            self.pace.share = state.get(SHARE, self.epoch / self.config.max_epochs)  # earlier versions had no pace
         if self.epoch < (self.config.stop_epoch or self.config.max_epochs):  # it was the end with fewer epochs
             self.row, self.history, self.unreported = (
                 _not_ended(self.row), list(map(_not_ended, self.history)), list(map(_not_ended, self.unreported)),

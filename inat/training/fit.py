@@ -23,6 +23,7 @@ from inat.training.epoch_recorder import EpochRecorder, Place
 from inat.training.gpu_checks import skip_gpu_checks
 from inat.training.inputs import TrainingInputs, prepare_inputs
 from inat.training.memory import as_out_of_memory, is_out_of_memory, keep_freed_memory, refusals
+from inat.training.pace import Pace
 from inat.training.precision import resolve_precision, use_tensor_cores
 from inat.training.resume import discard_unusable
 from inat.training.retries import Economy, has_stages_to_checkpoint
@@ -54,6 +55,7 @@ def fit(
     heartbeat: Callable[[], None] = lambda: None,
     place: Place | None = None,
     note: str = "",
+    pace: Pace | None = None,
 ) -> dict[str, Any]:
     """Train one network with ``config``; returns the metrics of the last epoch with the best value and ``epochs``.
 
@@ -61,7 +63,8 @@ def fit(
     checkpoint; if the file exists, training continues after its epoch. A damaged file, and a file of another
     configuration, is removed, and training starts with the first epoch. ``known_epochs``: see ``discard_unusable``.
     ``heartbeat`` is called regularly before the first epoch, while features are computed or waited for. ``place``: see
-    EpochRecorder. ``note`` is for the user; it comes with the metrics.
+    EpochRecorder. ``note`` is for the user; it comes with the metrics. With a ``pace``, the training ends in time, and
+    its schedule with it, after fewer than ``max_epochs`` if necessary.
 
     If the device has too little memory, training starts again, from the same checkpoint: first a GPU holds no images.
     Then the stages of a network that has some compute their activations again for the backward pass; a note says both.
@@ -92,7 +95,7 @@ def fit(
         before = refusals()
         try:
             checkpoint = resume_from if resume_from is not None and resume_from.exists() else None
-            return _fit(config, prepare_inputs(config, heartbeat), callbacks, checkpoint, economy, note, place)
+            return _fit(config, prepare_inputs(config, heartbeat), callbacks, checkpoint, economy, note, place, pace)
         except (RuntimeError, MemoryError) as error:  # CUDA and torch's CPU allocator raise RuntimeErrors
             if not is_out_of_memory(error, refused=refusals() > before):
                 raise
@@ -112,6 +115,7 @@ def _fit(
     economy: Economy,
     note: str,
     place: Place | None,
+    pace: Pace | None,
 ) -> dict[str, Any]:
     classes = inputs.data.classes
     weights = class_weights(config.optim.class_weights, count(inputs.data.train_labels, len(classes)))
@@ -125,9 +129,10 @@ def _fit(
     economy.can_checkpoint = has_stages_to_checkpoint(inputs.net)
     if economy.checkpointed:
         classifier.net.checkpointed = True  # type: ignore[assignment]  # StagedNetwork's property
+    classifier.share_at = pace.share_at if pace else None
     # 1.25 times as fast as channels first on CPUs; tensor cores need this layout, too.
     classifier = classifier.to(memory_format=torch.channels_last)
-    recorder = EpochRecorder(config, classes, _constant_columns(inputs, economy, note), place)
+    recorder = EpochRecorder(config, classes, _constant_columns(inputs, economy, note), place, pace)
     # Parts of a batch, and the last batch of an epoch, have other sizes; cuDNN then searches once for each.
     trainer = trainer_for(config, [recorder, *callbacks], benchmark=economy.micro_batch is None)
     use_tensor_cores(trainer.strategy.root_device)

@@ -11,6 +11,7 @@ from inat.config.trial import TrialConfig
 from inat.constants import FINISHED, FOLD
 from inat.training.epoch_recorder import Place, recorder_of
 from inat.training.fit import fit
+from inat.training.pace import Pace
 from inat.training.resume import discard_unusable, recorder_state
 
 
@@ -45,13 +46,14 @@ def fit_series(
     resume_from: Path | None = None,
     known_epochs: int | None = None,
     heartbeat: Callable[[], None] = lambda: None,
+    pace: Pace | None = None,
 ) -> dict[str, Any]:
     """Train all of ``series``; returns the metrics of the last epoch, whose best value is the mean.
 
-    A single training is that of ``fit``, which describes the other arguments. ``resume_from`` may be a checkpoint of
-    any of the trainings. It knows the epochs of those before, so the series goes on inside of that training. The
-    checkpoint of an ended training stays until the next one writes its own: a process that is killed in between trains
-    the last epochs of the ended training again, with the same results.
+    A single training is that of ``fit``, which describes the other arguments; only it may have a ``pace``.
+    ``resume_from`` may be a checkpoint of any of the trainings. It knows the epochs of those before, so the series goes
+    on inside of that training. The checkpoint of an ended training stays until the next one writes its own: a process
+    that is killed in between trains the last epochs of the ended training again, with the same results.
 
     >>> params = {
     ...     "data": "digits", "folds": 2, "image_size": 8, "first_layer_filters": 16, "filter_org": 1, "conv_layers": 2,
@@ -63,7 +65,9 @@ def fit_series(
     (2, 2, True)
     """
     if series.count == 1:
-        return fit(series.config, callbacks, resume_from=resume_from, known_epochs=known_epochs, heartbeat=heartbeat)
+        return fit(
+            series.config, callbacks, resume_from=resume_from, known_epochs=known_epochs, heartbeat=heartbeat, pace=pace
+        )
     number, rows, note = _find_place(series, resume_from, known_epochs)
     history = _KeepHistory()
     while True:

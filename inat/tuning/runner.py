@@ -35,7 +35,17 @@ from inat.tuning.rules import rule_settings
 from inat.tuning.rungs import Rungs
 from inat.tuning.space import backbone_checks
 from inat.tuning.stoppers import StopAtLimits, StopAtWriteError, StopOnSignal
-from inat.tuning.worker.trainable import DRIVER_NODE, FINGERPRINT, REPEATS, RUNGS, STUDY_DIR, TIMEOUT, WEIGHTS_SHA256
+from inat.tuning.worker.trainable import (
+    DRIVER_NODE,
+    ENDS,
+    EXPECTED_SECONDS,
+    FINGERPRINT,
+    REPEATS,
+    RUNGS,
+    STUDY_DIR,
+    TIMEOUT,
+    WEIGHTS_SHA256,
+)
 
 Objective = Callable[[dict[str, Any]], None]
 PrintLine = Callable[[str], None]
@@ -46,7 +56,8 @@ class RunSpec:
     """Trials that ``source`` suggests until ``study`` has ``wanted`` ended ones, each a call of ``objective``.
 
     ``names`` are the hyperparameters that they may have. ``open_ended``: the time decides how many trials there are,
-    and ``wanted`` is the most.
+    and ``wanted`` is the most. With ``ends``, by ``time.monotonic``, each training ends by then, whose epochs are
+    expected to take ``expected_seconds``; see ``Pace``.
     """
 
     config: SearchConfig
@@ -57,6 +68,8 @@ class RunSpec:
     objective: Objective
     names: Collection[str]
     open_ended: bool = False
+    ends: float | None = None
+    expected_seconds: float = 0.0
 
     @property
     def missing(self) -> int:
@@ -197,7 +210,7 @@ def _run_tuner(spec: RunSpec, backend: Backend, lifecycle: TrialLifecycle, stop:
     hang_monitor = HangMonitor(study.directory, seconds_of(config.trial_timeout))
     tuner = Tuner(
         spec.objective,
-        param_space=_settings(config, study),
+        param_space=_settings(spec),
         tune_config=TuneConfig(
             search_alg=trials, scheduler=spec.scheduler, num_samples=spec.missing, reuse_actors=True
         ),
@@ -227,8 +240,10 @@ def _fit(tuner: Tuner, lifecycle: TrialLifecycle) -> None:
             raise
 
 
-def _settings(config: SearchConfig, study: Study) -> dict[str, Any]:
+def _settings(spec: RunSpec) -> dict[str, Any]:
     """The settings that all trials of a study share."""
+    config, study = spec.config, spec.study
+    paced = {} if spec.ends is None else {ENDS: spec.ends, EXPECTED_SECONDS: spec.expected_seconds}
     shared = config.trial_settings() | rule_settings(config, study.info)
     return shared | {
         STUDY_DIR: str(study.directory.absolute()),
@@ -239,6 +254,7 @@ def _settings(config: SearchConfig, study: Study) -> dict[str, Any]:
         WEIGHTS_SHA256: study.info.get(backbone_checks.WEIGHTS, {}),
         DRIVER_NODE: session.this_node_id(),
         **model_settings(study, config),
+        **paced,
     }
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,9 +30,9 @@ from inat.study import checkpoint_retention
 from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study, cannot_create
 from inat.tuning.best import read_best
+from inat.tuning.budget import rules
 from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, check_not_over, last_has_begun
 from inat.tuning.budget.plan import time_decides
-from inat.tuning.budget.rules import MOST_TRIALS
 from inat.tuning.earlier.lessons import LEARNED_FROM, TRIALS
 from inat.tuning.lifecycle import TrialCallback
 from inat.tuning.loggers.background import BackgroundLogger
@@ -151,7 +151,7 @@ def trials_wanted(config: SearchConfig, study: Study) -> int:
     Where the time decides, return the most trials that it may have.
     """
     wanted = wanted_trials(config, study.info.get(GRID, ()))
-    return max(wanted, MOST_TRIALS) if time_decides(study.info) else wanted
+    return max(wanted, rules.MOST_TRIALS) if time_decides(study.info) else wanted
 
 
 def default_name(config: SearchConfig) -> str:
@@ -210,8 +210,10 @@ def run(
             pass  # a driver that was killed at the very end may not have written the last trials
         return Outcome(study, interrupted=False, limit=limits.reason, seconds=0.0, slots=None)
     loggers = background_loggers(config, study, searcher)
-    open_ended = time_decides(study.info)
-    spec = RunSpec(config, study, searcher, scheduler, wanted, objective, space.keys(), open_ended)
+    spec = RunSpec(config, study, searcher, scheduler, wanted, objective, space.keys(), time_decides(study.info))
+    if clock is not None and not clock.plan.searches:
+        expected = rules.SAFETY * clock.plan.alone_seconds
+        spec = replace(spec, ends=clock.training_ends, expected_seconds=expected)
     result = run_trials(
         spec,
         limits,

@@ -1,5 +1,6 @@
 """Begin a search that has nothing but a time budget: plan it, say the plan, and make its options."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from inat.config.durations import seconds_of
 from inat.config.search import SearchConfig
 from inat.constants import COMPARED_SIZES
 from inat.signals import interruptible_training
+from inat.tuning.budget import rules
 from inat.tuning.budget.measure import Begun, Planned, plan_here
 from inat.tuning.budget.photos import look_at_photos
-from inat.tuning.budget.plan import make_plan
+from inat.tuning.budget.plan import TimePlan, make_plan
 from inat.tuning.budget.size_comparison import Comparison, SizeResult, choose_size, compare_sizes, plan_comparison
 from inat.tuning.budget.wording import describe_comparison, describe_plan, describe_results
 from inat.tuning.task import check_task
@@ -92,18 +94,24 @@ def _said(name: str, text: str, print_line: PrintLine) -> Iterator[None]:
 def planned_config(config: SearchConfig, planned: Planned) -> SearchConfig:
     """``config`` with the options that the plan chooses; those of the user stay."""
     plan = planned.plan
+    epochs = plan.max_epochs if plan.searches else most_alone(plan)
     # Schedules end with the last epoch, so a pause before it says nothing.
-    patience = plan.max_epochs if config.patience == CHOSEN_BY_DEFAULT else config.patience
+    patience = epochs if config.patience == CHOSEN_BY_DEFAULT else config.patience
     chosen = replace(
         config,
         image_size=plan.image_size,
         num_samples=plan.trials,
-        max_epochs=plan.max_epochs,
-        grace_period=plan.grace_period,
+        max_epochs=epochs,
+        grace_period=plan.grace_period if plan.searches else epochs,
         patience=patience,
         control_fraction=0.0,  # the time is too short for trials that say nothing to the search
     )
     return chosen if plan.searches else alone(chosen, plan.cores)
+
+
+def most_alone(plan: TimePlan) -> int:
+    """The epochs that a training without a search has at most, if the machine is faster than measured."""
+    return max(plan.max_epochs, min(plan.most_epochs, math.ceil(rules.LONGER * plan.max_epochs)))
 
 
 def alone(config: SearchConfig, cores: int) -> SearchConfig:

@@ -56,6 +56,11 @@ class Clock:
         return self.ends - self.plan.end_seconds
 
     @property
+    def training_ends(self) -> float:
+        """When the last training ends by itself, some time before it has to be over."""
+        return self.last_ends - rules.REPORT_SECONDS
+
+    @property
     def search_ends(self) -> float:
         """When the search has to be over; without one, its only trial is the last training."""
         if not self.plan.searches:

@@ -18,6 +18,7 @@ from inat.constants import (
     FAILED,
     JOURNAL,
     LAST_DIR,
+    PLANNED_EPOCHS,
     PRECISION_JSONL,
     RECIPE_PARAMS,
     STOPPED,
@@ -35,6 +36,7 @@ from inat.tuning.best import LAST_OF
 from inat.tuning.budget import rules
 from inat.tuning.budget.begin import alone
 from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, epoch_seconds, has_result
+from inat.tuning.budget.plan import TimePlan
 from inat.tuning.provenance import study_info
 from inat.tuning.rules import RULES
 from inat.tuning.runner import Objective, PrintLine, RunSpec, restored_scheduler, run_trials
@@ -47,7 +49,7 @@ DATA = "data"  # in study.json: which photos
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The trial whose configuration is trained again, for how many epochs."""
+    """The trial whose configuration is trained again, for about how many epochs."""
 
     trial: Trial
     epochs: int
@@ -93,14 +95,17 @@ def choose(study: Study, clock: Clock, now: float) -> Choice | None:
     ranking = study.ranking()
     preferred = CostRule.of(study.info).as_good_as(ranking[0], ranking) if ranking else []
     for trial in {trial.trial_id: trial for trial in (*preferred, *ranking)}.values():
-        seconds = epoch_seconds(trial)
-        if seconds is None:
-            continue
-        alone_seconds = rules.SAFETY * seconds * plan.alone_seconds / plan.epoch_seconds
-        epochs = min(plan.most_epochs, int(left / alone_seconds))
+        seconds = alone_seconds(trial, plan)
+        epochs = 0 if seconds is None else min(plan.most_epochs, int(left / seconds))
         if epochs >= plan.max_epochs:
             return Choice(trial, epochs)
     return None
+
+
+def alone_seconds(trial: Trial, plan: TimePlan) -> float | None:
+    """The seconds that an epoch of ``trial`` is expected to take with all cores; None before its first epoch."""
+    seconds = epoch_seconds(trial)
+    return None if seconds is None else rules.SAFETY * seconds * plan.alone_seconds / plan.epoch_seconds
 
 
 def train_last(
@@ -142,13 +147,13 @@ def _created(config: SearchConfig, study: Study, clock: Clock, print_line: Print
         print_line("last    not trained: the time that is left is too short for it")
         return None
     print_line(
-        f"last    {chosen.trial.trial_id} again for {chosen.epochs} epochs, from new weights and with the machine to "
-        "itself"
+        f"last    {chosen.trial.trial_id} again for about {chosen.epochs} epochs, until its time is over, from new "
+        "weights and with the machine to itself"
     )
-    options = _options(config, chosen.epochs, clock.plan.cores)
+    options = _options(config, clock.plan.most_epochs, clock.plan.cores)
     directory = study.directory / LAST_DIR
     shutil.rmtree(directory, ignore_errors=True)
-    last = Study.create(directory, _info(options, study, chosen.trial))
+    last = Study.create(directory, _info(options, study, chosen))
     if (study.directory / PRECISION_JSONL).exists():  # in the arithmetic that was chosen in the search
         with as_disk_full_error(directory):
             shutil.copyfile(study.directory / PRECISION_JSONL, directory / PRECISION_JSONL)
@@ -167,17 +172,18 @@ def _options(config: SearchConfig, epochs: int, cores: int) -> SearchConfig:
     )  # fmt: skip
 
 
-def _info(options: SearchConfig, study: Study, trial: Trial) -> dict[str, Any]:
+def _info(options: SearchConfig, study: Study, chosen: Choice) -> dict[str, Any]:
     names = (DATA, CLASS_COUNTS, RULES, backbone_checks.WEIGHTS)
     kept = {name: study.info[name] for name in names if name in study.info}
-    return study_info(options, {}, inspect_data(options.data_config())) | kept | {LAST_OF: trial.trial_id}
+    made = {LAST_OF: chosen.trial.trial_id, PLANNED_EPOCHS: chosen.epochs}
+    return study_info(options, {}, inspect_data(options.data_config())) | kept | made
 
 
-def _params(options: SearchConfig, study: Study, trial: Trial) -> dict[str, Any]:
-    """The hyperparameters of ``trial``; those of the recipe for the epochs of ``options`` if it had the recipe's."""
+def _params(options: SearchConfig, study: Study, trial: Trial, epochs: int) -> dict[str, Any]:
+    """The hyperparameters of ``trial``; those of the recipe for so many ``epochs`` if it had the recipe's."""
     if trial.params != study.info.get(RECIPE_PARAMS):
         return trial.params
-    return presets.recipe_of(options, inspect_data(options.data_config()))
+    return presets.recipe_of(replace(options, max_epochs=epochs), inspect_data(options.data_config()))
 
 
 def _run(
@@ -191,16 +197,19 @@ def _run(
 ) -> bool:
     if has_result(last):
         return True
-    trial, epochs = _began_as(study, last)
+    trial, planned, most = _began_as(study, last)
     if last.ended() and clock.last_ends <= time.monotonic():
         print_line("last    not trained: its time is over")
         return True
-    options = _options(config, epochs, clock.plan.cores)
-    source = OneTraining(last, _params(options, study, trial), options.seed)
+    options = _options(config, most, clock.plan.cores)
+    source = OneTraining(last, _params(options, study, trial, planned), options.seed)
     limits = StopAtDeadline(last, clock.last_ends)
     scheduler = restored_scheduler(options, last)
     names = hyperparameters(study.info["space"], options)
-    spec = RunSpec(options, last, source, scheduler, last.num_ended + 1, objective, names)
+    spec = RunSpec(
+        options, last, source, scheduler, last.num_ended + 1, objective, names, ends=clock.training_ends,
+        expected_seconds=alone_seconds(trial, clock.plan) or rules.SAFETY * clock.plan.alone_seconds,
+    )  # fmt: skip
     result = run_trials(spec, limits, print_line=print_line, on_forced_exit=on_forced_exit)
     if result.interrupted:
         return False
@@ -214,20 +223,22 @@ def _run(
     return True
 
 
-def _began_as(study: Study, last: Study) -> tuple[Trial, int]:
-    """The trial of ``study`` that ``last`` repeats, and its epochs.
+def _began_as(study: Study, last: Study) -> tuple[Trial, int, int]:
+    """The trial of ``study`` that ``last`` repeats, the epochs that were planned for it, and the most that it may have.
 
     Nothing else is taken from its study.json, which somebody may have changed. Its trials have no hyperparameter that
     the search of ``study`` could not choose.
     """
-    epochs, data, repeated = last.info["config"].get("max_epochs"), last.info.get(DATA), last.info.get(LAST_OF)
+    most, data, repeated = last.info["config"].get("max_epochs"), last.info.get(DATA), last.info.get(LAST_OF)
+    planned = last.info.get(PLANNED_EPOCHS, most)  # studies of earlier versions trained exactly so many
     same = isinstance(data, dict) and data.get(FINGERPRINT) == study.info[DATA][FINGERPRINT]
     chosen = study.info["space"].keys() | {SEED}
     fits = all(trial.params.keys() <= chosen for trial in last.unfinished())
     trial = study.trials.get(repeated) if isinstance(repeated, str) else None
-    if trial is None or type(epochs) is not int or epochs < 1 or not same or not fits:
+    counts = all(type(number) is int and number > 0 for number in (planned, most))
+    if trial is None or not counts or not same or not fits:
         raise StudyError(f"{last.directory} is damaged; remove it, and --resume of its study trains it again")
-    return trial, epochs
+    return trial, planned, most
 
 
 def _end_at_deadline(last: Study, print_line: PrintLine) -> None:

@@ -9,6 +9,8 @@ from inat.constants import TRIAL_ID
 from inat.tuning.rules import FEATURE_RULES, PRECISION_RULE
 from inat.tuning.worker.trainable import (
     DRIVER_NODE,
+    ENDS,
+    EXPECTED_SECONDS,
     FINGERPRINT,
     KNOWN_EPOCHS,
     MODEL_FILE,
@@ -25,7 +27,7 @@ from inat.tuning.worker.trainable import (
 # file with a network, they would make a trial run the code of whoever wrote the study.
 SET_BY_SEARCH: Final = frozenset({
     TRIAL_ID, SEED, FINGERPRINT, REPEATS, RUNGS, STUDY_DIR, THRESHOLD, TIMEOUT, "image_size", KNOWN_EPOCHS, DRIVER_NODE,
-    MODEL, MODEL_SHA256, MODEL_FILE, WEIGHTS_SHA256, PRECISION_RULE, FEATURE_RULES,
+    MODEL, MODEL_SHA256, MODEL_FILE, WEIGHTS_SHA256, PRECISION_RULE, FEATURE_RULES, ENDS, EXPECTED_SECONDS,
 })  # fmt: skip
 # What a source of trials adds to the hyperparameters of each.
 ADDED: Final = frozenset({TRIAL_ID, SEED, THRESHOLD, KNOWN_EPOCHS})

@@ -14,6 +14,10 @@ from inat.tuning.rules import FEATURE_RULES, MEASURED, PRECISION_RULE
 # Settings of a trial that are neither hyperparameters nor fields of its TrialConfig.
 STUDY_DIR, THRESHOLD, TIMEOUT, RUNGS = "study_dir", "threshold", "trial_timeout", "rungs"
 REPEATS = "repeats"
+ENDS, EXPECTED_SECONDS = (
+    "ends",
+    "expected_seconds",
+)  # of a training that has to end in time, and of its epochs; see Pace
 KNOWN_EPOCHS = "known_epochs"  # number of epochs, from the first on, whose rows the journal has
 DRIVER_NODE = "driver_node"  # Ray's id of the node that the search runs on
 WEIGHTS_SHA256 = "weights_sha256"  # a dict over backbones; the TrialConfig of a trial takes the hash of its own
@@ -65,6 +69,7 @@ def _train(settings: dict[str, Any], own_callbacks: bytes) -> None:
     from inat.config.trial import TrialConfig
     from inat.models.own_code import allow_model_file
     from inat.training.fold_series import FoldSeries, fit_series
+    from inat.training.pace import Pace
     from inat.training.precision_choice import settle_precision
     from inat.training.validation_answers import ValidationAnswers
     from inat.tuning.ray_backend.hang_monitor import Watchdog, hang_file
@@ -81,7 +86,9 @@ def _train(settings: dict[str, Any], own_callbacks: bytes) -> None:
     else:
         settings.pop(FEATURE_RULES, None)
     repeats, rule = settings.pop(REPEATS, 1), settings.pop(PRECISION_RULE, "")
+    ends, expected = settings.pop(ENDS, None), settings.pop(EXPECTED_SECONDS, None)
     config = TrialConfig.from_params(settings)
+    pace = None if ends is None else Pace(ends, expected, config.max_epochs)
     if rule == MEASURED:
         config = settle_precision(config, study_dir / PRECISION_JSONL)
     series = FoldSeries(config, repeats)
@@ -99,6 +106,7 @@ def _train(settings: dict[str, Any], own_callbacks: bytes) -> None:
             resume_from=directory / LAST_CKPT,
             known_epochs=known_epochs,
             heartbeat=watchdog.heartbeat,
+            pace=pace,
         )
 
 

@@ -45,7 +45,7 @@ def planned(monkeypatch):
         return Planned(plan, photos, classes, Slots(2, 1, 0), 2, measured)
 
     monkeypatch.setattr(begin, "plan_here", plan_here)
-    monkeypatch.setattr(search, "MOST_TRIALS", 6)
+    monkeypatch.setattr(search.rules, "MOST_TRIALS", 6)
     return plan
 
 
