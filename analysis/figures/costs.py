@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 from plotly.subplots import make_subplots
 
 from analysis.costs.pareto import EPOCH_SECONDS, NETWORKS, NO_BETTER, STOPPED_EARLY, WHOLE
-from analysis.escaping import escape_plotly
+from analysis.escaping import escape_plotly, printable
 from analysis.figures.style import BLUE, GREY, ORANGE, log_axis, new_figure, shortened, styled
 from analysis.schema import NAME, SECONDS, STATE, STOPPED, TRIAL_ID
 from analysis.wording import counted
@@ -173,6 +173,6 @@ def _trace(group: Group, axis: str, *, first: bool) -> go.Scatter:
         mode="lines+markers" if label == FRONT else "markers", legendgroup=label, showlegend=first,
         line={"shape": "hv", "color": ORANGE, "width": 1.6},
         marker={"color": colour, "size": 8, "symbol": "circle" if filled else "circle-open"},
-        text=trials + " " + names + "<br>" + states,
+        ids=points[TRIAL_ID].map(printable), text=trials + " " + names + "<br>" + states,
         hovertemplate=f"%{{text}}<br>%{{x:.4s}} {escape_plotly(axis)}<br>%{{y:.4f}}<extra></extra>",
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """Figures of all trials: best result against creation time, and accuracy and loss against epochs."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -217,7 +219,7 @@ def interactive_curves(curves: pd.DataFrame, unit: str = "epoch") -> go.Figure:
             )
             trace = go.Scatter(x=_array(data[EPOCH]), y=_array(data[metric]), mode="lines", line=line, name=name,
                                text=data[TRIAL_ID].map(escape_plotly, na_action="ignore"), hovertemplate=hover,
-                               legendgroup=name, showlegend=place == 0)  # fmt: skip
+                               legendgroup=name, showlegend=place == 0, meta={"runs": _runs(data)})  # fmt: skip
             figure.add_trace(trace, **cell)
         figure.update_yaxes(range=_limits(curves[metric]), **cell)
         figure.update_xaxes(title=escape_plotly(unit) if place // columns + 1 == rows else None, **cell)
@@ -231,6 +233,12 @@ def _with_gaps(curves: pd.DataFrame) -> pd.DataFrame:
     ends = curves.groupby(TRIAL_ID, sort=False).tail(1)
     gaps = pd.DataFrame({TRIAL_ID: ends[TRIAL_ID]}, index=ends.index + 0.5)
     return pd.concat([curves, gaps]).sort_index(kind="stable")
+
+
+def _runs(curves: pd.DataFrame) -> list[list[Any]]:
+    """Each trial and its number of points, in order, for the page's script; a gap counts to the trial before it."""
+    groups = curves[TRIAL_ID].groupby(curves[TRIAL_ID].ne(curves[TRIAL_ID].shift()).cumsum())
+    return [[printable(str(group.iloc[0])), len(group)] for _, group in groups]
 
 
 def _array(values: pd.Series) -> np.ndarray:

@@ -30,6 +30,7 @@ from analysis.report.sections.time_plan import time_plan_section
 from analysis.report.sections.wandb_panels import wandb_panel_sections
 from analysis.schema import BEST_VAL_ACC, EPOCHS, NAME, STATE, TRIAL_ID
 from analysis.side_by_side.evaluations import read_best_json, read_final
+from analysis.stats.encode import label_of
 from analysis.study import StudyData
 from analysis.wording import in_unit, unit_columns
 
@@ -91,7 +92,8 @@ def _table_in_unit(item: Item, unit: str) -> Item:
 
 def page_data(study: StudyData) -> dict[str, Any]:
     """The trials of the parallel coordinates, in the order of their lines, for the page's script."""
-    trials = study.trials.set_index(TRIAL_ID).loc[parallel_lines(study)[0].index]
+    lines = parallel_lines(study)[0]
+    trials = study.trials.set_index(TRIAL_ID).loc[lines.index]
     rows = [
         {"id": printable(str(i)), "name": printable(str(row[NAME])), "state": printable(str(row[STATE])),
          "result": float(row[BEST_VAL_ACC]), "epochs": None if pd.isna(row[EPOCHS]) else int(row[EPOCHS])}
@@ -99,7 +101,14 @@ def page_data(study: StudyData) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "trials": rows,
+        "parameters": [_labels(trials[name], name) for name in lines.columns[:-2]],
         "total": len(study.trials),
         "metric": describe_metric(study.metric, study.mode),
         "unit": study.unit,
     }
+
+
+def _labels(column: pd.Series, name: str) -> dict[str, Any]:
+    """The values of a hyperparameter as texts, each of them once, and the code of each trial's one."""
+    codes, labels = pd.factorize(column.map(lambda value: "-" if pd.isna(value) else label_of(value)))
+    return {"name": printable(name), "labels": [printable(label) for label in labels], "codes": codes.tolist()}

@@ -39,7 +39,14 @@ def _importance(results: BudgetResults) -> list[Item]:
         "Impurity, fANOVA and PED-ANOVA are shares that sum to 1, so noise gets a share too. Permutation is the R² "
         "lost when a hyperparameter is shuffled; for noise it is near 0. PED-ANOVA measures what sets the best trials "
         "apart.",
-        ReportFigure("importance", "Importance by four methods", alt, plot_importance(results.importance)[0], caption),
+        ReportFigure(
+            "importance",
+            "Importance by four methods",
+            alt,
+            plot_importance(results.importance)[0],
+            caption,
+            data=results.importance,
+        ),
         Table("importance", "Importance by method", results.importance, folded=True),
     ]
 
@@ -76,6 +83,7 @@ def _effects_figure(results: BudgetResults, table: pd.DataFrame) -> list[Item]:
             alt,
             figure,
             f"Adjusted effect of each value {results.sample.within} with its 95 % interval; n: trials.",
+            data=table,
         ),
     ]
 
@@ -122,6 +130,7 @@ def _strongest_pair(results: BudgetResults) -> list[Item]:
             alt,
             effects.plot_interaction(table, None, results.metric_name),
             caption,
+            data=table,
         ),
         Table("pair", f"{first} and {second}", table, folded=True),
         Table("interactions", "All pairs of hyperparameters", pairs, folded=True),
@@ -143,6 +152,7 @@ def _dependence(results: BudgetResults) -> list[Item]:
             alt,
             effects.plot_dependence(table, None, results.metric_name)[0],
             caption,
+            data=table,
         ),
         Table("dependence", "Partial dependence", table, folded=True),
     ]
