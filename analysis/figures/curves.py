@@ -180,7 +180,7 @@ def plot_curves(curves: pd.DataFrame, axes: list[Axes] | None = None, unit: str 
         axes = list(new_figure(height=2.7 * rows).subplots(rows, columns, squeeze=False).flat)[: len(metrics)]
     for metric, ax in zip(metrics, axes, strict=True):
         lines = [group[[EPOCH, metric]].to_numpy(dtype=float) for _, group in curves.groupby(TRIAL_ID)]
-        ax.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=0.35, rasterized=len(lines) > 100))
+        ax.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=0.35, rasterized=len(lines) > 40))
         best = curves[curves["best"]]
         ax.plot(best[EPOCH], best[metric], color=ORANGE, linewidth=2, label=f"best: {best[TRIAL_ID].iloc[0]}")
         ax.autoscale_view()

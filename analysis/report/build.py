@@ -25,6 +25,7 @@ from analysis.report.sections.final import final_fact, final_section
 from analysis.report.sections.finetuning import finetuning_section
 from analysis.report.sections.knobs import knobs_section
 from analysis.report.sections.noise import noise_section
+from analysis.report.sections.slices import slices_section
 from analysis.report.sections.study_record import study_record_section
 from analysis.report.sections.time_plan import time_plan_section
 from analysis.report.sections.wandb_panels import wandb_panel_sections
@@ -62,9 +63,9 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     sections = [
         *final_section(final), *time_plan_section(study, path), *noise, *finetuning_section(study, epochs),
         *wandb_panel_sections(study, results), costs_section(study, results), *knobs_section(study, results),
-        *equal_budget_sections(results), *claims_section(takeaways, study.unit, at_end),
-        early_stopping_section(study, stopping), *backbones_section(path, study), *data_section(path, study.info),
-        study_record_section(study),
+        slices_section(study, results), *equal_budget_sections(study, results),
+        *claims_section(takeaways, study.unit, at_end), early_stopping_section(study, stopping),
+        *backbones_section(path, study), *data_section(path, study.info), study_record_section(study),
     ]  # fmt: skip
     sections = [_in_unit(section, study.unit) for section in merge_missing(sections)]
     best = read_best_json(path)

@@ -21,7 +21,7 @@ function withChoices(name, figure) {
     const own = trace.meta && trace.meta.choice && trace.meta.choice[key];
     return own === undefined || own === option;
   });
-  const data = figure.data.filter(fits).map((trace) => ({ ...trace, visible: true }));
+  const data = figure.data.filter(fits).map((trace) => ({ ...trace, ...sharedOf(figure, trace), visible: true }));
   const layout = structuredClone(figure.layout);
   for (const trace of data) {
     for (const [key, part] of Object.entries((trace.meta && trace.meta.layout) || {})) {
@@ -29,6 +29,13 @@ function withChoices(name, figure) {
     }
   }
   return { ...figure, data, layout };
+}
+
+function sharedOf(figure, { meta }) {
+  // What the panels of one choice have in common, which the page contains once.
+  if (!meta || meta.shared === undefined) return {};
+  const shared = figure.layout.meta.shared[meta.shared];
+  return { ...shared, text: shared.ids.map(plain) };
 }
 
 function showChoices(name) {

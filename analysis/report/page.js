@@ -2,14 +2,15 @@
 // into one function, so that they share their names.
 
 const root = document.documentElement;
-const read = (id) => document.getElementById(id) ? JSON.parse(document.getElementById(id).textContent) : {};
 const isShort = (value) => Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4;
 const format = (value) => (isShort(value) ? value.toFixed(4) : value.toPrecision(4));
 const ARRAYS = { f4: Float32Array, f8: Float64Array, i1: Int8Array, i2: Int16Array, i4: Int32Array, u1: Uint8Array };
-let plots, positions, trials, parameters, total, metric, unit, exports, drawing = 0;
+let plots = {}, positions, trials, parameters, total, metric, unit, exports, drawing = 0;
+let taken = false;
 const drawn = {}, phone = matchMedia("screen and (max-width: 700px)");
 
 function take(newPlots, data) {
+  taken = true;
   plots = newPlots;
   ({ trials = [], parameters = [], total = 0, metric = "", unit = "epoch", exports = "" } = data);
   positions = plots.parallel ? decodePositions(plots.parallel.data[0].dimensions) : {};
@@ -84,7 +85,8 @@ function themed(name, look) {
     labelfont: { color: ink, size: 13 }, tickfont: { color: ink, size: 11 }, rangefont: { color: paper },
     unselected: { line: { color: colour("--muted"), opacity: 0.08 } },
   });
-  const data = figure.data.map((trace) => trace.type === "parcoords" ? parallel(trace) : linkedTrace(trace));
+  const written = (trace) => trace.type === "heatmap" ? { ...trace, textfont: { color: ink } } : trace;
+  const data = figure.data.map((trace) => trace.type === "parcoords" ? parallel(trace) : linkedTrace(written(trace)));
   return { data, layout };
 }
 
@@ -101,6 +103,7 @@ function stacked(layout, narrow) {
   for (const [x, y, number] of places) {
     const top = 1 - (number - 1) / count;
     copy[x].domain = [0, 1];
+    copy[y].showticklabels = true;
     if (copy[x].title) copy[x].title.standoff = 4;  // or it would lie on the title of the next panel
     copy[y].domain = [top - 0.72 / count, top];
     const title = (copy.annotations || [])[number - 1];
@@ -164,9 +167,19 @@ async function loadPlotly() {
   element("script", await unpacked(library.textContent), document.head);
 }
 
+async function content() {
+  // In a report the figures and trials are packed; in a page of `inat serve` they are JSON.
+  const [own, data] = ["plots", "data"].map((id) => document.getElementById(id));
+  const rest = data ? JSON.parse(data.textContent) : {};
+  if (!own || own.type === "application/json") return { plots: own ? JSON.parse(own.textContent) : {}, data: rest };
+  const packed = JSON.parse(await unpacked(own.textContent));
+  return { plots: packed.plots, data: { ...packed.data, ...rest } };
+}
+
 async function start() {
-  // A browser that cannot unpack the library (before 2023) keeps the static figures.
+  // A browser that cannot unpack (before 2023) keeps the static figures.
   if (!("DecompressionStream" in window)) return;
+  if (!taken) await content().then(({ plots: own, data }) => take(own, data));
   root.classList.add("savable");
   if (!Object.keys(plots).length || !canDraw()) return;
   await loadPlotly();
@@ -200,7 +213,6 @@ addEventListener("resize", markWide);
 document.addEventListener("toggle", markWide, true);  // an opened table
 label();
 markWide();
-take(read("plots"), read("data"));
 let started = start();
 started.then(markWide);
 window.report = { update };

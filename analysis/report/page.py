@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 LONG_TEXT = 40  # characters from which a cell gets a minimum width
 MAX_ROWS = 500  # of a table in the page; the CSV file has all rows
 SCRIPTS = ("page.choices.js", "page.save.js", "page.selection.js", "page.trials.js", "page.js")  # in this order
+DIGITS = 7  # of numbers in the data of figures; more of them would be a tenth of a page
 TRIALS = "best"  # the table of a report in whose place the page shows that of the selected trials
 
 
@@ -82,12 +83,20 @@ def page_parts(report: Report, drawing: Drawing | None = None) -> PageParts:
     )
 
 
+def _packed_content(parts: PageParts) -> tuple[Markup, Markup]:
+    """The content of the page's ``plots`` and ``data``: the figures and the trials packed, a third of their size."""
+    data = json.loads(parts.data)
+    exports = json_text({"exports": data.pop("exports", "")})
+    return (_packed(f'{{"plots":{parts.plots},"data":{json.dumps(data)}}}') if parts.plots else Markup(), exports)
+
+
 def render(report: Report, drawing: Drawing | None = None) -> str:
     """The page as HTML. It contains everything it needs; its content security policy forbids loading anything.
 
     ``drawing``: the figures and tables of all sections, if they have been drawn.
     """
     parts = page_parts(report, drawing)
+    plots, exports = _packed_content(parts)
     script, library = page_script(), plotly.offline.get_plotlyjs() if parts.plots else ""
     return (
         _environment()
@@ -95,6 +104,8 @@ def render(report: Report, drawing: Drawing | None = None) -> str:
         .render(
             report=report,
             parts=parts,
+            plots=plots,
+            exports=exports,
             style=_file("page.css"),
             script=script,
             plotly=_library() if library else "",
@@ -139,7 +150,7 @@ def _packed(text: str) -> Markup:
 
 def _exports(report: Report) -> dict[str, str]:
     """The data of the figures as CSV, by name, in packed JSON; the page unpacks it when the user saves one."""
-    tables = {figure.name: csv_text(figure.data) for figure in report.figures if figure.data is not None}
+    tables = {figure.name: csv_text(figure.data, DIGITS) for figure in report.figures if figure.data is not None}
     return {"exports": _packed(json.dumps(tables))} if tables else {}
 
 

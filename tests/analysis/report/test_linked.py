@@ -121,3 +121,24 @@ def test_without_scripts_the_table_of_the_best_trials_stays(browser, folder):
     assert page.get_by_role("heading", name="The 10 best trials").is_visible()
     assert not page.locator("details.save").first.is_visible()
     context.close()
+
+
+def test_another_budget_shows_the_trials_that_trained_for_it(page, study):
+    titles = f"{PLOT.format('slices')}.layout.title.text"
+    assert page.evaluate(titles).endswith("within 3 epochs: 60 of 60 trials")
+    page.locator("#choices-slices select").select_option("within 9 epochs: 30 of 60 trials")
+    page.wait_for_function(f"{titles}.includes('within 9 epochs')")
+    assert marked(page, "slices") == sorted(study.trials.loc[study.trials["epochs"].eq(9), "trial_id"])
+    brush(page, axis_of(page, "batch_norm"), 0.04, 0.3)
+    wait_for_fewer(page)
+    both = study.trials["epochs"].eq(9) & study.trials["batch_norm"].astype(bool)
+    assert marked(page, "slices") == sorted(study.trials.loc[both, "trial_id"])
+    assert "within 9 epochs" in page.evaluate(titles)
+
+
+def test_another_pair_has_its_own_axes(page):
+    page.get_by_label("Hyperparameters").select_option("activation and learning rate")
+    layout = f"{PLOT.format('interaction')}.layout"
+    page.wait_for_function(f"{layout}.yaxis.title.text === 'activation'")
+    assert page.evaluate(f"{layout}.xaxis.title.text") == "learning rate"
+    assert page.locator("#plot-interaction .heatmaplayer text, #plot-interaction .heatmap-label").count() == 12
