@@ -112,7 +112,7 @@ def interactive_slices(samples: Sequence[Sample], start: int, names: Sequence[st
         table = slice_table(sample, names)
         shared.append(_shared(table))
         title = f"{axis_name(sample.metric)} {sample_title(sample)}"
-        layout = {"title": {"text": escape_plotly(title)}}
+        layout: dict[str, Any] = {"title": {"text": escape_plotly(title)}}
         for place, panel in enumerate(panels_of(table, names)):
             axis = "xaxis" if not place else f"xaxis{place + 1}"
             layout |= {axis: _ticks(panel)}
@@ -128,8 +128,10 @@ def interactive_slices(samples: Sequence[Sample], start: int, names: Sequence[st
         figure.update_yaxes(**own, row=place // columns + 1, col=place % columns + 1)
     choice = {"name": "budget", "label": "Budget", "options": [sample_title(one) for one in samples], "start": start}
     figure.update_layout(meta={"choices": [choice], "shared": shared}, coloraxis=_order_bar())
-    title = {"x": 0.01, "xanchor": "left", "font": {"size": 14}}
-    return figure.update_layout(height=230 * rows + 90, margin={"l": 60, "r": 20, "t": 80, "b": 60}, title=title)
+    place_of_title = {"x": 0.01, "xanchor": "left", "font": {"size": 14}}
+    return figure.update_layout(
+        height=230 * rows + 90, margin={"l": 60, "r": 20, "t": 80, "b": 60}, title=place_of_title
+    )
 
 
 def _shared(table: pd.DataFrame) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from analysis.report.sections.final import final_fact, final_section
 from analysis.report.sections.finetuning import finetuning_section
 from analysis.report.sections.knobs import knobs_section
 from analysis.report.sections.noise import noise_section
+from analysis.report.sections.predictions import predictions_section
 from analysis.report.sections.slices import slices_section
 from analysis.report.sections.study_record import study_record_section
 from analysis.report.sections.time_plan import time_plan_section
@@ -61,11 +62,12 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     noise = attempt("the comparison with the best trial", lambda: noise_section(study, path), failures) or []
     final = read_final(path)
     sections = [
-        *final_section(final), *time_plan_section(study, path), *noise, *finetuning_section(study, epochs),
-        *wandb_panel_sections(study, results), costs_section(study, results), *knobs_section(study, results),
-        slices_section(study, results), *equal_budget_sections(study, results),
-        *claims_section(takeaways, study.unit, at_end), early_stopping_section(study, stopping),
-        *backbones_section(path, study), *data_section(path, study.info), study_record_section(study),
+        *final_section(final), *predictions_section(path, read_best_json(path)), *time_plan_section(study, path),
+        *noise, *finetuning_section(study, epochs), *wandb_panel_sections(study, results),
+        costs_section(study, results), *knobs_section(study, results), slices_section(study, results),
+        *equal_budget_sections(study, results), *claims_section(takeaways, study.unit, at_end),
+        early_stopping_section(study, stopping), *backbones_section(path, study), *data_section(path, study.info),
+        study_record_section(study),
     ]  # fmt: skip
     sections = [_in_unit(section, study.unit) for section in merge_missing(sections)]
     best = read_best_json(path)

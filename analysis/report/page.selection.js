@@ -145,6 +145,8 @@ function showPill(rows) {
   if (!selected) return pill && pill.remove();
   if (!pill) pill = element("div", null, document.body);
   pill.id = "pill";
+  pill.setAttribute("role", "region");
+  pill.setAttribute("aria-label", "Selected trials");
   pill.replaceChildren();
   element("span", `${rows.length} of ${trials.length} trials`, pill);
   button("Clear", pill, clearSelection).setAttribute("aria-label", "Clear the selection of trials");

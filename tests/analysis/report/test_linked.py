@@ -137,7 +137,7 @@ def test_another_budget_shows_the_trials_that_trained_for_it(page, study):
 
 
 def test_another_pair_has_its_own_axes(page):
-    page.get_by_label("Hyperparameters").select_option("activation and learning rate")
+    page.locator("#choices-interaction select").first.select_option("activation and learning rate")
     layout = f"{PLOT.format('interaction')}.layout"
     page.wait_for_function(f"{layout}.yaxis.title.text === 'activation'")
     assert page.evaluate(f"{layout}.xaxis.title.text") == "learning rate"
