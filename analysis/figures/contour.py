@@ -12,7 +12,7 @@ from analysis.escaping import escape_plotly, printable
 from analysis.figures.effects import interaction_matrix
 from analysis.figures.parallel import LEVELS, place_on_axis
 from analysis.figures.slices import MAX_DOTS, MAX_LABEL, sample_title
-from analysis.figures.style import BLUE, shortened
+from analysis.figures.style import ORANGE, shortened
 from analysis.schema import TRIAL_ID
 from analysis.stats.slices import cell_means, smooth_surface
 
@@ -119,13 +119,13 @@ def _contour(
     surface = go.Contour(
         x=columns.astype(np.float32), y=rows.astype(np.float32), z=means.astype(np.float32), colorscale=BLUES,
         line={"width": 0.6}, meta={"choice": choice, "layout": layout},
-        colorbar={"thickness": 10, "outlinewidth": 0}, hovertemplate="about %{z:.4f}<extra></extra>",
+        showscale=False, contours={"showlabels": True}, hovertemplate="about %{z:.4f}<extra></extra>",
     )  # fmt: skip
     dots = go.Scatter(
         x=x.astype(np.float32), y=y.astype(np.float32), mode="markers", showlegend=False, meta={"choice": choice},
         ids=[printable(str(trial)) for trial in trials[TRIAL_ID]],
         text=[f"{escape_plotly(str(i))}<br>{value:.4f}" for i, value in zip(trials[TRIAL_ID], values, strict=True)],
         hovertemplate="%{text}<extra></extra>",
-        marker={"size": 6, "color": values, "colorscale": BLUES, "line": {"width": 1, "color": BLUE}},
+        marker={"size": 4, "color": ORANGE, "opacity": 0.8},
     )  # fmt: skip
     return [surface, dots]

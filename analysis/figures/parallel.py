@@ -152,7 +152,8 @@ def _positions(column: pd.Series, ticks: pd.DataFrame) -> Array:
     if ticks["kind"].iloc[0] != LEVELS:
         return values
     inwards = np.where(values == values.max(), -JITTER, np.where(values == values.min(), JITTER, 0.0))
-    return values + inwards + np.random.default_rng(0).uniform(-JITTER, JITTER, len(values))
+    spread = np.random.default_rng(0).uniform(-JITTER, JITTER, len(values)).round(3)  # which a page packs well
+    return values + inwards + spread
 
 
 def interactive_parallel(lines: pd.DataFrame, ticks: pd.DataFrame) -> go.Figure:

@@ -64,7 +64,8 @@ def panels_of(table: pd.DataFrame, names: Sequence[str]) -> list[Panel]:
         kind, places, ticks = place_on_axis(table[name], always_number=False)
         values = places.to_numpy(dtype=float)
         if kind == LEVELS:
-            values = values + np.random.default_rng(number).uniform(-JITTER, JITTER, len(values))
+            spread = np.random.default_rng(number).uniform(-JITTER, JITTER, len(values))
+            values = values + spread.round(2)  # short numbers, which a page packs well
         panels.append(Panel(name, values, [(float(at), shortened(label, MAX_LABEL)) for at, label in ticks]))
     return panels
 
@@ -142,6 +143,7 @@ def _shared(table: pd.DataFrame) -> dict[str, Any]:
 
 def _order_bar() -> dict[str, Any]:
     bar = {"title": {"text": "order of creation", "side": "right"}, "thickness": 10, "outlinewidth": 0}
+    bar |= {"lenmode": "pixels", "len": 220, "y": 1, "yanchor": "top"}
     return {"colorscale": [list(stop) for stop in ORDER], "colorbar": bar}
 
 

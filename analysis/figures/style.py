@@ -37,7 +37,7 @@ STRONG = 0.85  # share of BLUES from which text in a cell is white
 
 PNG_DPI = 150
 SMALL_IMAGE = 4000  # characters; a colour bar, in which few colours would be seen as steps
-RASTER_DPI = 80  # of the dense parts of a drawing in a page, where an interactive figure mostly takes its place
+RASTER_DPI = 72  # of the dense parts of a drawing in a page, where an interactive figure mostly takes its place
 MAX_LABEL_LENGTH = 40  # characters
 WIDTH = 11.0  # inches
 ROW_HEIGHT = 0.3  # inches per row, in charts with one row per value

@@ -73,7 +73,8 @@ function themed(name, look) {
   const figure = withChoices(name, plots[name]), { colour } = look;
   const ink = colour("--ink"), grid = colour("--grid"), paper = "rgba(0,0,0,0)";
   const layout = { ...stacked(figure.layout, look.narrow), paper_bgcolor: paper, plot_bgcolor: paper, autosize: true };
-  layout.uirevision = "kept";  // what the user zoomed or hid stays when a figure is drawn again
+  // What the user zoomed or hid stays when a figure is drawn again, but not for another pair or budget.
+  layout.uirevision = JSON.stringify(chosenOptions[name] || "kept");
   layout.font = { ...layout.font, color: ink, family: "system-ui, sans-serif", size: 13 };
   for (const key of Object.keys(layout).filter((axis) => /^[xy]axis/.test(axis))) {
     layout[key] = { ...layout[key], gridcolor: grid, zerolinecolor: grid, linecolor: grid };
@@ -85,7 +86,11 @@ function themed(name, look) {
     labelfont: { color: ink, size: 13 }, tickfont: { color: ink, size: 11 }, rangefont: { color: paper },
     unselected: { line: { color: colour("--muted"), opacity: 0.08 } },
   });
-  const written = (trace) => trace.type === "heatmap" ? { ...trace, textfont: { color: ink } } : trace;
+  const written = (trace) => {
+    if (trace.type === "heatmap") return { ...trace, textfont: { color: ink } };
+    if (trace.type !== "contour") return trace;
+    return { ...trace, contours: { ...trace.contours, labelfont: { color: ink } }, line: { ...trace.line, color: colour("--muted") } };
+  };
   const data = figure.data.map((trace) => trace.type === "parcoords" ? parallel(trace) : linkedTrace(written(trace)));
   return { data, layout };
 }

@@ -48,7 +48,7 @@ function interactiveSpec(name) {
   const width = Math.max(document.getElementById("plot-" + name).clientWidth, SAVED_WIDTH);
   const height = (layout.height || 450) + 40, margin = { ...layout.margin, t: ((layout.margin || {}).t || 40) + 40 };
   const own = layout.title && layout.title.text ? `<br><span style="font-size: 13px">${layout.title.text}</span>` : "";
-  const title = { text: `<b>${plain(titleOf(name))}</b>${own}`, x: 0.01, xanchor: "left", y: 1, yref: "container", yanchor: "top", pad: { t: 12 } };
+  const title = { text: `<b>${plain(titleOf(name))}</b>${own}`, x: 0.01, xanchor: "left", y: 1, yref: "container", yanchor: "top", pad: { t: own ? 26 : 12 } };
   return { spec: { data, layout: { ...layout, title, margin, paper_bgcolor: "#fff", autosize: false } }, width, height };
 }
 

@@ -18,7 +18,7 @@ from inat.tuning.best import SHA256, read_best
 
 FORMAT = 1  # of the file; analysis.readers.predictions reads it
 MISTAKES = 12  # the most confident ones
-SIDE, QUALITY = 144, 75  # px of the longer side of a picture; of its JPEG
+SIDE, QUALITY = 112, 70  # px of the longer side of a picture; of its JPEG
 CHECKPOINT: Final = "checkpoint"  # in the file: the checksum of best.ckpt
 
 

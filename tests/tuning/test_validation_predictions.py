@@ -38,7 +38,7 @@ def test_the_predictions_are_the_answers_of_the_kept_weights(cnn_params, tmp_pat
     confidences = [mistake.confidence for mistake in found.mistakes]
     assert confidences == sorted(confidences, reverse=True)
     assert len(found.mistakes) == min(12, found.errors) > 0
-    assert all(mistake.picture.size == (144, 144) for mistake in found.mistakes)
+    assert all(mistake.picture.size == (112, 112) for mistake in found.mistakes)
     assert str(tmp_path) not in path.read_text()
 
 

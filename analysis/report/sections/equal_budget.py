@@ -19,7 +19,7 @@ from analysis.study import StudyData
 SIGNIFICANT = 0.05
 CHOOSE = (
     ", unless another budget is chosen above the chart. Of two numbers with many values it shows a surface: a weighted "
-    "mean of the trials nearby, empty where none is near"
+    "mean of the trials nearby, which are its dots, and empty where none is near"
 )
 MAX_OPEN_ROWS = 12  # longer tables are folded
 

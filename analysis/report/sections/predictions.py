@@ -87,5 +87,5 @@ def describe_mistake(mistake: Mistake) -> str:
 def _as_picture(mistake: Mistake) -> Picture:
     assert mistake.picture is not None
     return to_picture(
-        mistake.picture, f"A photo of {mistake.true} that is predicted as {mistake.predicted}.", quality=75
+        mistake.picture, f"A photo of {mistake.true} that is predicted as {mistake.predicted}.", quality=65
     )

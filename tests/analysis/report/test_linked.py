@@ -141,4 +141,4 @@ def test_another_pair_has_its_own_axes(page):
     layout = f"{PLOT.format('interaction')}.layout"
     page.wait_for_function(f"{layout}.yaxis.title.text === 'activation'")
     assert page.evaluate(f"{layout}.xaxis.title.text") == "learning rate"
-    assert page.locator("#plot-interaction .heatmaplayer text, #plot-interaction .heatmap-label").count() == 12
+    assert page.locator("#plot-interaction .heatmap-label text").count() == 12
