@@ -96,7 +96,7 @@ def _predictions(content: dict[str, Any]) -> Predictions:
 
 def _place(number: Any, classes: list[str]) -> int:
     if type(number) is not int or not 0 <= number < len(classes):
-        raise IndexError(f"no class {number!r}")
+        raise IndexError(number)
     return number
 
 
