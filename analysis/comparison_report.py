@@ -48,21 +48,24 @@ def _figures(tables: ComparisonTables) -> list[Item]:
             f"Expected best {name} of each group with its interval, against the seconds of its best trial.",
             plot_accuracy_seconds(tables.main, tables.equal, name=name),
             "Dots: the expected best of equally many trials, with 95 % intervals. Crosses: the best of all trials.",
+            data=tables.equal,
         ),
         ReportFigure(
             "convergence", "Convergence of the best trials",
             f"The best {name} so far of the best trial of each group, against its epochs.",
-            plot_convergence(tables.curves, name=name, looks=looks),
+            plot_convergence(tables.curves, name=name, looks=looks), data=tables.curves,
         ),
         ReportFigure(
             "learning-rates", "How much the learning rate matters",
             f"The mean {name} of each group at each learning rate, with intervals.",
-            plot_learning_rates(tables.rate_curve, name=name, looks=looks),
+            plot_learning_rates(tables.rate_curve, name=name, looks=looks), data=tables.rate_curve,
         ),
     ]  # fmt: skip
     if len(tables.gains):
         alt = "The gain in recall of each class on the test photos, with its interval."
-        items.append(ReportFigure("class-gains", "Gain of each class", alt, plot_class_gains(tables.gains)))
+        items.append(
+            ReportFigure("class-gains", "Gain of each class", alt, plot_class_gains(tables.gains), data=tables.gains)
+        )
     return items
 
 

@@ -75,13 +75,16 @@ def _one_line(value: object) -> str:
     return printable(" ".join(str(value).split()))
 
 
-def csv_text(table: pd.DataFrame) -> str:
+def csv_text(table: pd.DataFrame, digits: int | None = None) -> str:
     """Format a table as CSV in which no text is a formula; ``unescape_csv_cell`` returns the original texts.
+
+    ``digits``: the significant digits of fractions, by default all of them.
 
     >>> csv_text(pd.DataFrame({"name": ["=1+1"], "lr": [-0.5]}))
     "name,lr\\n'=1+1,-0.5\\n"
     """
-    text = table.to_csv(index=False, lineterminator="\r\n")  # pandas formats numbers and dates
+    form = None if digits is None else f"%.{digits}g"
+    text = table.to_csv(index=False, lineterminator="\r\n", float_format=form)  # pandas formats numbers and dates
     return csv_rows(csv.reader(io.StringIO(text, newline="")))
 
 

@@ -45,6 +45,7 @@ STUDY_JSON: Final = "study.json"
 TRIALS_CSV: Final = "trials.csv"
 HISTORY_CSV: Final = "history.csv"
 BEST_JSON: Final = "best.json"
+PREDICTIONS_JSON: Final = "validation_predictions.json"  # of best.ckpt: its confusions and most confident mistakes
 FINAL_DIR: Final = "final"
 METRICS_JSON: Final = "metrics.json"
 JOURNAL: Final = "journal.jsonl"

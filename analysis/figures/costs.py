@@ -11,13 +11,14 @@ from matplotlib.ticker import FuncFormatter
 from plotly.subplots import make_subplots
 
 from analysis.costs.pareto import EPOCH_SECONDS, NETWORKS, NO_BETTER, STOPPED_EARLY, WHOLE
-from analysis.escaping import escape_plotly
+from analysis.escaping import escape_plotly, printable
 from analysis.figures.style import BLUE, GREY, ORANGE, log_axis, new_figure, shortened, styled
 from analysis.schema import NAME, SECONDS, STATE, STOPPED, TRIAL_ID
 from analysis.wording import counted
 
 COLUMNS = 2
 LOG_FROM = 8.0  # ratio of the highest to the lowest cost from which the axis is logarithmic
+RASTER_DOTS = 100  # of a group, from which an image is smaller than paths
 MAX_NAME = 60  # characters of a trial's name on hover
 FRONT, COMPARED, STOPPED_LATER = "Pareto front", "other trials", "trials stopped later"
 
@@ -108,8 +109,11 @@ def plot_costs(
             unused.set_axis_off()
     for panel, ax in zip(panels, axes, strict=False):
         for label, own, colour, filled in groups_of(panel.points):
-            ax.scatter(own["cost"], own["result"], s=24, linewidths=1.2, edgecolors=colour, label=label,
-                       facecolors=colour if filled else "none", zorder=3 if label == FRONT else 2)  # fmt: skip
+            ax.scatter(
+                own["cost"], own["result"], s=24, linewidths=1.2, edgecolors=colour, label=label,
+                facecolors=colour if filled else "none", zorder=3 if label == FRONT else 2,
+                rasterized=len(own) > RASTER_DOTS,
+            )  # fmt: skip
             if label == FRONT:
                 ax.step(own["cost"], own["result"], where="post", color=ORANGE, linewidth=1.4)
         if is_wide(panel.points["cost"]):
@@ -173,6 +177,6 @@ def _trace(group: Group, axis: str, *, first: bool) -> go.Scatter:
         mode="lines+markers" if label == FRONT else "markers", legendgroup=label, showlegend=first,
         line={"shape": "hv", "color": ORANGE, "width": 1.6},
         marker={"color": colour, "size": 8, "symbol": "circle" if filled else "circle-open"},
-        text=trials + " " + names + "<br>" + states,
+        ids=points[TRIAL_ID].map(printable), text=trials + " " + names + "<br>" + states,
         hovertemplate=f"%{{text}}<br>%{{x:.4s}} {escape_plotly(axis)}<br>%{{y:.4f}}<extra></extra>",
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """Figures of all trials: best result against creation time, and accuracy and loss against epochs."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -178,7 +180,7 @@ def plot_curves(curves: pd.DataFrame, axes: list[Axes] | None = None, unit: str 
         axes = list(new_figure(height=2.7 * rows).subplots(rows, columns, squeeze=False).flat)[: len(metrics)]
     for metric, ax in zip(metrics, axes, strict=True):
         lines = [group[[EPOCH, metric]].to_numpy(dtype=float) for _, group in curves.groupby(TRIAL_ID)]
-        ax.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=0.35, rasterized=len(lines) > 100))
+        ax.add_collection(LineCollection(lines, colors=GREY, linewidths=0.7, alpha=0.35, rasterized=len(lines) > 40))
         best = curves[curves["best"]]
         ax.plot(best[EPOCH], best[metric], color=ORANGE, linewidth=2, label=f"best: {best[TRIAL_ID].iloc[0]}")
         ax.autoscale_view()
@@ -217,7 +219,7 @@ def interactive_curves(curves: pd.DataFrame, unit: str = "epoch") -> go.Figure:
             )
             trace = go.Scatter(x=_array(data[EPOCH]), y=_array(data[metric]), mode="lines", line=line, name=name,
                                text=data[TRIAL_ID].map(escape_plotly, na_action="ignore"), hovertemplate=hover,
-                               legendgroup=name, showlegend=place == 0)  # fmt: skip
+                               legendgroup=name, showlegend=place == 0, meta={"runs": _runs(data)})  # fmt: skip
             figure.add_trace(trace, **cell)
         figure.update_yaxes(range=_limits(curves[metric]), **cell)
         figure.update_xaxes(title=escape_plotly(unit) if place // columns + 1 == rows else None, **cell)
@@ -231,6 +233,12 @@ def _with_gaps(curves: pd.DataFrame) -> pd.DataFrame:
     ends = curves.groupby(TRIAL_ID, sort=False).tail(1)
     gaps = pd.DataFrame({TRIAL_ID: ends[TRIAL_ID]}, index=ends.index + 0.5)
     return pd.concat([curves, gaps]).sort_index(kind="stable")
+
+
+def _runs(curves: pd.DataFrame) -> list[list[Any]]:
+    """Each trial and its number of points, in order, for the page's script; a gap counts to the trial before it."""
+    groups = curves[TRIAL_ID].groupby(curves[TRIAL_ID].ne(curves[TRIAL_ID].shift()).cumsum())
+    return [[printable(str(group.iloc[0])), len(group)] for _, group in groups]
 
 
 def _array(values: pd.Series) -> np.ndarray:

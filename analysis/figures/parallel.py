@@ -33,7 +33,7 @@ from analysis.study import StudyData
 Array = npt.NDArray[np.float64]
 
 MAX_LINES = 2000  # the best trials; more lines hide one another and make a page heavy
-RASTER_LINES = 1000  # lines from which an image is smaller than paths
+RASTER_LINES = 200  # lines from which an image is smaller than paths
 LEVELS, LINEAR, LOGARITHMIC = "levels", "linear", "logarithmic"
 TICKS = 5  # on a numeric axis
 TICK_STEPS = 20  # unlabelled ticks per labelled one on a logarithmic axis: Plotly snaps a selection to ticks
@@ -58,15 +58,18 @@ def parallel_lines(study: StudyData) -> tuple[pd.DataFrame, pd.DataFrame]:
     trials = trials.loc[(study.sign * trials[BEST_VAL_ACC]).sort_values(kind="stable").tail(MAX_LINES).index]
     lines, ticks = {}, []
     for name in [*varying_parameters(trials, study.parameters), EPOCHS, BEST_VAL_ACC]:
-        kind, lines[name], labels = _axis(trials[name], name in (EPOCHS, BEST_VAL_ACC))
+        kind, lines[name], labels = place_on_axis(trials[name], name in (EPOCHS, BEST_VAL_ACC))
         ticks += [(name, kind, float(position), label) for position, label in labels]
     names = {BEST_VAL_ACC: BEST_VAL_ACC if is_accuracy(study.metric) else study.metric, EPOCHS: f"{study.unit}s"}
     table = pd.DataFrame(ticks, columns=["axis", "kind", "position", "label"])
     return pd.DataFrame(lines, index=trials.index).rename(columns=names), table.replace({"axis": names})
 
 
-def _axis(column: pd.Series, always_number: bool) -> tuple[str, pd.Series, list[tuple[float, str]]]:
-    """The kind of an axis, the positions of the trials on it, and its ticks as (position, label)."""
+def place_on_axis(column: pd.Series, always_number: bool) -> tuple[str, pd.Series, list[tuple[float, str]]]:
+    """The kind of an axis, the positions of the trials on it, and its ticks as (position, label).
+
+    ``always_number``: of a number with few values, too, no value is a label.
+    """
     drawn = is_number(column) and column.is_unique and not (column % 1 == 0).all()  # few trials of a continuous one
     many = (column.nunique() > MAX_LEVELS or drawn) and len(column) > 1 and not column.isna().any()
     if not (always_number or (many and is_number(column))):
@@ -149,7 +152,8 @@ def _positions(column: pd.Series, ticks: pd.DataFrame) -> Array:
     if ticks["kind"].iloc[0] != LEVELS:
         return values
     inwards = np.where(values == values.max(), -JITTER, np.where(values == values.min(), JITTER, 0.0))
-    return values + inwards + np.random.default_rng(0).uniform(-JITTER, JITTER, len(values))
+    spread = np.random.default_rng(0).uniform(-JITTER, JITTER, len(values)).round(3)  # which a page packs well
+    return values + inwards + spread
 
 
 def interactive_parallel(lines: pd.DataFrame, ticks: pd.DataFrame) -> go.Figure:

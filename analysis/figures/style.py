@@ -2,6 +2,7 @@
 
 import io
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from PIL import Image
 
 from analysis.escaping import LAYOUT, printable
 
@@ -34,6 +36,8 @@ BLUES = ((0.0, "#2b7fb81f"), (1.0, "#2b7fb8ff"))
 STRONG = 0.85  # share of BLUES from which text in a cell is white
 
 PNG_DPI = 150
+SMALL_IMAGE = 4000  # characters; a colour bar, in which few colours would be seen as steps
+RASTER_DPI = 72  # of the dense parts of a drawing in a page, where an interactive figure mostly takes its place
 MAX_LABEL_LENGTH = 40  # characters
 WIDTH = 11.0  # inches
 ROW_HEIGHT = 0.3  # inches per row, in charts with one row per value
@@ -135,9 +139,9 @@ def svg_text(figure: Figure, prefix: str) -> str:
     """The figure as an SVG element in the colours of the page; ``prefix`` makes its ids unique in the page."""
     buffer = io.StringIO()
     with figure_settings():
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", dpi=RASTER_DPI, transparent=True, metadata={"Date": None, "Creator": None})
     svg = printable(buffer.getvalue(), LAYOUT)
-    svg = svg[svg.index("<svg") :]
+    svg = _smaller(svg[svg.index("<svg") :])
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
     # With a width and height in points, the browser would not scale the SVG to the page.
@@ -146,3 +150,26 @@ def svg_text(figure: Figure, prefix: str) -> str:
     for colour, variable in PAGE_COLOURS.items():
         svg = svg.replace(colour, variable)
     return svg
+
+
+def _smaller(svg: str) -> str:
+    """The same drawing in fewer characters: coordinates to 0.01 points, images of 32 colours, short lists of fonts."""
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r">\s+<", "><", svg)
+    svg = re.sub(r'\b(?:d|points|transform|[xy][12]?)="[^"]*"', lambda found: _rounded(found[0]), svg)
+    svg = re.sub(r"('DejaVu Sans'),[^;\"]*?(sans-serif)", r"\1, \2", svg)  # in the style of each text
+    return re.sub(r"(data:image/png;base64,)([A-Za-z0-9+/=\s]+)", lambda found: found[1] + _few_colours(found[2]), svg)
+
+
+def _rounded(attribute: str) -> str:
+    return " ".join(re.sub(r"(\.\d\d)\d+", r"\1", attribute).split())
+
+
+def _few_colours(png: str) -> str:
+    """A PNG image in base64 with a palette, a third of its size; thin lines and dots have few colours."""
+    if len(png) < SMALL_IMAGE:
+        return png
+    with Image.open(io.BytesIO(b64decode(png))) as image:
+        buffer = io.BytesIO()
+        image.convert("RGBA").quantize(32, Image.Quantize.FASTOCTREE).save(buffer, "PNG", optimize=True)
+    return b64encode(buffer.getvalue()).decode()

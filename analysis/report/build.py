@@ -25,11 +25,14 @@ from analysis.report.sections.final import final_fact, final_section
 from analysis.report.sections.finetuning import finetuning_section
 from analysis.report.sections.knobs import knobs_section
 from analysis.report.sections.noise import noise_section
+from analysis.report.sections.predictions import predictions_section
+from analysis.report.sections.slices import slices_section
 from analysis.report.sections.study_record import study_record_section
 from analysis.report.sections.time_plan import time_plan_section
 from analysis.report.sections.wandb_panels import wandb_panel_sections
 from analysis.schema import BEST_VAL_ACC, EPOCHS, NAME, STATE, TRIAL_ID
 from analysis.side_by_side.evaluations import read_best_json, read_final
+from analysis.stats.encode import label_of
 from analysis.study import StudyData
 from analysis.wording import in_unit, unit_columns
 
@@ -59,9 +62,10 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     noise = attempt("the comparison with the best trial", lambda: noise_section(study, path), failures) or []
     final = read_final(path)
     sections = [
-        *final_section(final), *time_plan_section(study, path), *noise, *finetuning_section(study, epochs),
-        *wandb_panel_sections(study, results), costs_section(study, results), *knobs_section(study, results),
-        *equal_budget_sections(results), *claims_section(takeaways, study.unit, at_end),
+        *final_section(final), *predictions_section(path, read_best_json(path)), *time_plan_section(study, path),
+        *noise, *finetuning_section(study, epochs), *wandb_panel_sections(study, results),
+        costs_section(study, results), *knobs_section(study, results), slices_section(study, results),
+        *equal_budget_sections(study, results), *claims_section(takeaways, study.unit, at_end),
         early_stopping_section(study, stopping), *backbones_section(path, study), *data_section(path, study.info),
         study_record_section(study),
     ]  # fmt: skip
@@ -91,7 +95,8 @@ def _table_in_unit(item: Item, unit: str) -> Item:
 
 def page_data(study: StudyData) -> dict[str, Any]:
     """The trials of the parallel coordinates, in the order of their lines, for the page's script."""
-    trials = study.trials.set_index(TRIAL_ID).loc[parallel_lines(study)[0].index]
+    lines = parallel_lines(study)[0]
+    trials = study.trials.set_index(TRIAL_ID).loc[lines.index]
     rows = [
         {"id": printable(str(i)), "name": printable(str(row[NAME])), "state": printable(str(row[STATE])),
          "result": float(row[BEST_VAL_ACC]), "epochs": None if pd.isna(row[EPOCHS]) else int(row[EPOCHS])}
@@ -99,7 +104,14 @@ def page_data(study: StudyData) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "trials": rows,
+        "parameters": [_labels(trials[name], name) for name in lines.columns[:-2]],
         "total": len(study.trials),
         "metric": describe_metric(study.metric, study.mode),
         "unit": study.unit,
     }
+
+
+def _labels(column: pd.Series, name: str) -> dict[str, Any]:
+    """The values of a hyperparameter as texts, each of them once, and the code of each trial's one."""
+    codes, labels = pd.factorize(column.map(lambda value: "-" if pd.isna(value) else label_of(value)))
+    return {"name": printable(name), "labels": [printable(label) for label in labels], "codes": codes.tolist()}

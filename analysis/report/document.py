@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.failures import Failure
+from analysis.schema import TRIAL_ID
 from analysis.wording import join_words
 
 
@@ -17,7 +18,8 @@ class ReportFigure:
     """A figure; ``name`` is also the name of its file, ``title`` stands above it, and ``alt`` describes it in words.
 
     ``axes``: one of the axes of the matplotlib figure. ``interactive``: a plotly figure with the same content, which
-    replaces the static one on a screen.
+    replaces the static one on a screen. ``data``: what it shows, which a user can save as CSV; one row per trial or
+    epoch of a trial begins with ``trial_id``, as the page saves only the trials that the user has selected.
     """
 
     name: str
@@ -26,6 +28,7 @@ class ReportFigure:
     axes: Axes
     caption: str = ""
     interactive: Any = None
+    data: pd.DataFrame | None = None
 
     @property
     def figure(self) -> Figure:
@@ -142,6 +145,11 @@ class Report:
     def tables(self) -> list[Table]:
         """All tables, in the order of the page."""
         return [item for section in self.sections for item in section.items if isinstance(item, Table)]
+
+
+def first_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with the trial ids in front, as ``ReportFigure.data`` has them."""
+    return frame[[TRIAL_ID, *(name for name in frame if name != TRIAL_ID)]]
 
 
 def section(name: str, title: str, make_items: Callable[[], list[Item]]) -> Section:

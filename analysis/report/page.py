@@ -14,13 +14,16 @@ from markupsafe import Markup, escape
 
 from analysis.escaping import printable
 from analysis.figures.style import svg_text
-from analysis.markdown import as_text_table
+from analysis.markdown import as_text_table, csv_text
 from analysis.report.document import Gallery, Picture, Report, ReportFigure, Section, Table
 from analysis.stats.encode import is_number
 
 HERE = Path(__file__).parent
 LONG_TEXT = 40  # characters from which a cell gets a minimum width
 MAX_ROWS = 500  # of a table in the page; the CSV file has all rows
+SCRIPTS = ("page.choices.js", "page.save.js", "page.selection.js", "page.trials.js", "page.js")  # in this order
+DIGITS = 6  # of numbers in the data of figures; more of them would be a tenth of a page
+TRIALS = "best"  # the table of a report in whose place the page shows that of the selected trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def page_parts(report: Report, drawing: Drawing | None = None) -> PageParts:
             draw_section(section, drawing)
     environment = _environment()
     content = {
-        "report": report, "picture": _picture,
+        "report": report, "picture": _picture, "linked_table": TRIALS if report.data.get("parameters") else None,
         "svg": lambda figure: drawing.figures[figure.name], "table": lambda table: drawing.tables[table.name],
     }  # fmt: skip
     plots = {p.name: json.loads(p.interactive.to_json()) for p in report.figures if p.interactive is not None}
@@ -76,8 +79,15 @@ def page_parts(report: Report, drawing: Drawing | None = None) -> PageParts:
         Markup(environment.get_template("page.nav.html").render(content)),
         Markup(environment.get_template("page.main.html").render(content)),
         json_text(plots) if plots else Markup(),
-        json_text(report.data),
+        json_text(report.data | _exports(report)),
     )
+
+
+def _packed_content(parts: PageParts) -> tuple[Markup, Markup]:
+    """The content of the page's ``plots`` and ``data``: the figures and the trials packed, a third of their size."""
+    data = json.loads(parts.data)
+    exports = json_text({"exports": data.pop("exports", "")})
+    return (_packed(f'{{"plots":{parts.plots},"data":{json.dumps(data)}}}') if parts.plots else Markup(), exports)
 
 
 def render(report: Report, drawing: Drawing | None = None) -> str:
@@ -86,16 +96,19 @@ def render(report: Report, drawing: Drawing | None = None) -> str:
     ``drawing``: the figures and tables of all sections, if they have been drawn.
     """
     parts = page_parts(report, drawing)
-    script, library = _file("page.js"), plotly.offline.get_plotlyjs() if parts.plots else ""
+    plots, exports = _packed_content(parts)
+    script, library = page_script(), plotly.offline.get_plotlyjs() if parts.plots else ""
     return (
         _environment()
         .get_template("page.html")
         .render(
             report=report,
             parts=parts,
+            plots=plots,
+            exports=exports,
             style=_file("page.css"),
             script=script,
-            plotly=_packed(library) if library else "",
+            plotly=_library() if library else "",
             script_hashes=Markup(" ".join(_hash(text) for text in (library, script) if text)),
         )
     )
@@ -119,10 +132,26 @@ def _file(name: str) -> Markup:
     return Markup((HERE / name).read_text(encoding="utf-8"))
 
 
+def page_script() -> Markup:
+    """The page's script: its files in one function, so that they share their names and leave none behind."""
+    parts = "\n".join(_file(name) for name in SCRIPTS)
+    return Markup(f'"use strict";\n(() => {{\n{parts}}})();\n')
+
+
 @cache
+def _library() -> Markup:
+    return _packed(plotly.offline.get_plotlyjs())
+
+
 def _packed(text: str) -> Markup:
     """Base64 of the gzip of ``text``: 2 MB for the 4.7 MB of plotly.js, which page.js unpacks."""
     return Markup(base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode())
+
+
+def _exports(report: Report) -> dict[str, str]:
+    """The data of the figures as CSV, by name, in packed JSON; the page unpacks it when the user saves one."""
+    tables = {figure.name: csv_text(figure.data, DIGITS) for figure in report.figures if figure.data is not None}
+    return {"exports": _packed(json.dumps(tables))} if tables else {}
 
 
 def _hash(script: str) -> str:

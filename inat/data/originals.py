@@ -1,4 +1,4 @@
-"""The files behind the images of the test split: their names, and their pixels before any resizing."""
+"""The files behind the images of a split: their names, and their pixels before any resizing."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,32 +6,33 @@ from dataclasses import dataclass
 from PIL import Image
 
 from inat.config.trial import DataConfig
-from inat.constants import DIGITS
+from inat.constants import DIGITS, TEST, VAL
 from inat.data.image_files import ImageFiles
 from inat.data.image_store_builder import reader_of
-from inat.data.splits import assignment, list_test_images
+from inat.data.splits import assignment, list_images
 
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """A test image's name, and its pixels, upright and in mode RGB; None if there is no file to read any more."""
+    """An image's name, and its pixels, upright and in mode RGB; None if there is no file to read any more."""
 
     name: str
     image: Image.Image | None
 
 
-def read_originals(config: DataConfig, positions: Iterable[int]) -> Iterator[Original]:
-    """Yield the originals of the test images at ``positions``, one after the other, as photos take much memory.
+def read_originals(config: DataConfig, positions: Iterable[int], split: str = TEST) -> Iterator[Original]:
+    """Yield the originals of the images at ``positions`` of split "val" or "test", one by one: photos take much memory.
 
     The name is the file's path below the folder of the data set, or "scan N" of the digits, which have no files.
     """
-    names = list_test_images(config)
+    names = list_images(config, split)
     if config.data == DIGITS:
         yield from (Original(names[position], None) for position in positions)
         return
     assigned = assignment(config)
+    rows = assigned.rows.val if split == VAL else assigned.rows.test
     for position in positions:
-        yield Original(names[position], _read(assigned.listing.parts, int(assigned.rows.test[position])))
+        yield Original(names[position], _read(assigned.listing.parts, int(rows[position])))
 
 
 def _read(parts: Sequence[ImageFiles], row: int) -> Image.Image | None:

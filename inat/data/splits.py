@@ -152,11 +152,17 @@ def _crops(config: DataConfig) -> Crops:
 
 def list_test_images(config: DataConfig) -> list[str]:
     """The name of each image of the test split, in order: its file below the folder, or the number of its scan."""
+    return list_images(config, TEST)
+
+
+def list_images(config: DataConfig, split: str) -> list[str]:
+    """The name of each image of split "val" or "test", in order, as ``list_test_images`` has them."""
     if config.data == DIGITS:
-        return [f"scan {row}" for row in load_splits(config).test.rows]
+        splits = load_splits(config)
+        return [f"scan {row}" for row in (splits.val if split == VAL else splits.test).rows]
     assigned = assignment(config)
     names = assigned.listing.names
-    return [names[row] for row in assigned.rows.test]
+    return [names[row] for row in (assigned.rows.val if split == VAL else assigned.rows.test)]
 
 
 def _split_digits(config: DataConfig) -> Splits:

@@ -11,11 +11,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 import analysis.report.page
+from analysis.report.page import page_script
 
 REPORT = Path(analysis.report.page.__file__).parent
 HERE = Path(__file__).parent / "html"
 PLOTLY = "plotly.js"
-PLACES = {"page.css": REPORT, "page.js": REPORT, "live.css": HERE, "live.js": HERE}
+PAGE_SCRIPT = "page.js"
+PLACES = {"page.css": REPORT, "live.css": HERE, "live.js": HERE}
 KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
 
@@ -28,7 +30,7 @@ def address_of(name: str) -> str:
 async def answer(request: Request) -> Response:
     """One of the files; 404 for any other name."""
     name = request.path_params["name"]
-    if name != PLOTLY and name not in PLACES:
+    if name not in (PLOTLY, PAGE_SCRIPT) and name not in PLACES:
         return PlainTextResponse("There is no such file.\n", 404)
     packed = await run_in_threadpool(_packed, name)
     headers = {"Cache-Control": "private, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
@@ -40,10 +42,15 @@ async def answer(request: Request) -> Response:
 
 @cache
 def _version(name: str) -> str:
-    return hashlib.sha256((PLACES[name] / name).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(_text(name).encode()).hexdigest()[:12]
 
 
 @cache
 def _packed(name: str) -> bytes:
-    text = plotly.offline.get_plotlyjs() if name == PLOTLY else (PLACES[name] / name).read_text(encoding="utf-8")
-    return gzip.compress(text.encode(), mtime=0)
+    return gzip.compress(_text(name).encode(), mtime=0)
+
+
+def _text(name: str) -> str:
+    if name == PLOTLY:
+        return str(plotly.offline.get_plotlyjs())
+    return str(page_script()) if name == PAGE_SCRIPT else (PLACES[name] / name).read_text(encoding="utf-8")

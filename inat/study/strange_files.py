@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from analysis.files import MAX_TABLE_BYTES, is_inside
+from analysis.schema import PREDICTIONS_JSON
 from inat.constants import (
     BEST_CKPT,
     BEST_JSON,
@@ -31,7 +32,17 @@ from inat.constants import (
 )
 from inat.errors import StudyError
 
-TEXT_FILES = (STUDY_JSON, JOURNAL, TRIALS_CSV, HISTORY_CSV, BEST_JSON, LOCK_FILE, PRECISION_JSONL, RUN_YAML)
+TEXT_FILES = (
+    STUDY_JSON,
+    JOURNAL,
+    TRIALS_CSV,
+    HISTORY_CSV,
+    BEST_JSON,
+    LOCK_FILE,
+    PRECISION_JSONL,
+    PREDICTIONS_JSON,
+    RUN_YAML,
+)
 WANDB_DIR = "wandb"
 FOLDERS = (
     CHECKPOINTS_DIR, ERRORS_DIR, FINAL_DIR, LAST_DIR, RAY_DIR, TENSORBOARD_DIR, WANDB_DIR, "interpret", "data",

@@ -34,6 +34,7 @@ from inat.tuning.racing.begin import race_if_asked
 from inat.tuning.retry_failed import describe_retries
 from inat.tuning.run_file import keep_options
 from inat.tuning.runner import Objective
+from inat.tuning.validation_predictions import write_predictions
 from inat.tuning.worker.trainable import run_trial
 
 
@@ -105,6 +106,8 @@ def search_and_report(
         console.print(describe_result(study, best, time.monotonic() - started, before))
         scores = evaluate_best_on_test(study, config.data_config())
         console.print(describe_test(scores, study.info, read_best(study.directory).get(MODELS_TESTED, 1)))
+        with console.status("predicting the validation images"):
+            write_predictions(study, config.data_config())
         study.write_trials()  # trials.csv may be as old as the last epochs, which the report would then not know
         with console.status("writing the report"):
             message = write_report(study.directory)

@@ -112,6 +112,10 @@ def test_a_growing_study_is_refreshed_and_what_the_user_did_stays(page, site, se
     wanted = [row for row in second.rows["batch_norm"][:20] if row]
     assert int(page.get_attribute("#selection", "data-count")) == len(wanted) > chosen
     assert page.evaluate(f"{dimensions}[{axis}].constraintrange !== undefined")
+    page.wait_for_function("document.querySelector('#linked-trials h3').textContent.includes('selected of 20')")
+    marked = "document.getElementById('plot-created').data[0].selectedpoints.length"
+    assert page.locator("#linked-trials tbody tr").count() == 10  # the best of them, until the user asks for more
+    assert page.evaluate(marked) == len(wanted)
     assert page.evaluate("document.getElementById('plot-created').layout.xaxis.range.map(Number)") == zoomed
     assert page.evaluate("document.querySelector('details').open")
     assert page.evaluate("document.body.dataset.mark") == "the same document"

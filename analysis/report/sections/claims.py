@@ -102,5 +102,5 @@ def _items(table: pd.DataFrame, unit: str, at_end: str) -> list[Item]:
         caption = (
             f"Effect of each claim{_budgets(table, unit)} with its 95 % interval; effects above 0 support the claim."
         )
-        items.append(ReportFigure("claims", "Effect of each claim", alt, plot_claims(table), caption))
+        items.append(ReportFigure("claims", "Effect of each claim", alt, plot_claims(table), caption, data=table))
     return [*items, Table("claims", "Claims and verdicts", table)]

@@ -21,7 +21,7 @@ from analysis.markdown import format_short_duration
 from analysis.noise import compare_trials
 from analysis.nothing_to_compare import no_result
 from analysis.report.budget_results import BudgetResults
-from analysis.report.document import Item, ReportFigure, Section, Table, section
+from analysis.report.document import Item, ReportFigure, Section, Table, first_columns, section
 from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCHS, SECONDS, STATE, STOPPED, TRIAL_ID
 from analysis.stats.encode import varying_parameters
 from analysis.study import StudyData
@@ -57,6 +57,7 @@ def _progress_items(study: StudyData) -> list[Item]:
             figure,
             caption,
             interactive_progress(progress, label),
+            progress.steps,
         ),
     ]
 
@@ -115,7 +116,7 @@ def _cost_items(study: StudyData, sample: Sample | None) -> list[Item]:
     figure = ReportFigure(
         "costs", "Result against cost", alt,
         plot_costs(points, None, name, study.unit)[0], cost_caption(points, study.unit),
-        interactive_costs(points, name, study.unit),
+        interactive_costs(points, name, study.unit), first_columns(points),
     )  # fmt: skip
     return [cost_finding(study, points), figure, *_front_tables(study, points)]
 

@@ -87,6 +87,7 @@ def class_items(splits: pd.DataFrame, classes: Sequence[str] = ()) -> list[Item]
             alt,
             plot_class_counts(counts),
             f"Photos per class and split.{drawn}",
+            data=table,
         ),
         _table("classes_in_splits", "Photos per class", table),
     ]

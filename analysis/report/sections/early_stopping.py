@@ -6,7 +6,7 @@ from analysis.early_stopping.audit import NOTES, audit_tables, savings
 from analysis.early_stopping.late_effects import control_findings
 from analysis.early_stopping.timeline import best_against_epochs, utilisation
 from analysis.figures import audit
-from analysis.report.document import Item, ReportFigure, Section, Table, section
+from analysis.report.document import Item, ReportFigure, Section, Table, first_columns, section
 from analysis.schema import EPOCH
 from analysis.study import StudyData
 from analysis.wording import counted
@@ -61,6 +61,7 @@ def _figures(study: StudyData) -> list[Item]:
                 alt,
                 audit.plot_best_so_far(spent, None, study.unit),
                 f"{metric.capitalize()} so far.",
+                data=spent,
             )
         )
     if len(rungs) > 1 and rungs["first"].iloc[0] < rungs["last"].iloc[0]:
@@ -68,7 +69,12 @@ def _figures(study: StudyData) -> list[Item]:
         caption = "One dot per trial that was not stopped: does the first rung predict the best trial?"
         figures.append(
             ReportFigure(
-                "rungs", "First rung against final result", alt, audit.plot_rungs(rungs, None, study.unit), caption
+                "rungs",
+                "First rung against final result",
+                alt,
+                audit.plot_rungs(rungs, None, study.unit),
+                caption,
+                data=first_columns(rungs),
             )
         )
     if len(busy):
@@ -76,7 +82,12 @@ def _figures(study: StudyData) -> list[Item]:
         caption = f"{share} The dashed line is the number of slots."
         figures.append(
             ReportFigure(
-                "slots", "Busy slots over time", f"Busy slots over time. {share}", audit.plot_utilisation(busy), caption
+                "slots",
+                "Busy slots over time",
+                f"Busy slots over time. {share}",
+                audit.plot_utilisation(busy),
+                caption,
+                data=busy,
             )
         )
     return figures

@@ -1,8 +1,11 @@
 """The sections that compare trials at an equal budget: importance by method, effects of values, interactions."""
 
 import pandas as pd
+import plotly.graph_objects as go
 
+from analysis.comparable import Sample
 from analysis.figures import effects
+from analysis.figures.contour import MAX_PAIRS, interactive_contour, pair_means
 from analysis.figures.importance import plot_importance
 from analysis.report.budget_results import BudgetResults, require_results
 from analysis.report.document import Item, ReportFigure, Section, Table, section
@@ -10,17 +13,23 @@ from analysis.stats.effects import pairwise_effects, value_effects
 from analysis.stats.importance import describe_r2
 from analysis.stats.interaction import interactions, pair_table
 from analysis.stats.partial_dependence import partial_dependence
+from analysis.stats.slices import MIN_TRIALS, samples_at_budgets
+from analysis.study import StudyData
 
 SIGNIFICANT = 0.05
+CHOOSE = (
+    ", unless another budget is chosen above the chart. Of two numbers with many values it shows a surface: a weighted "
+    "mean of the trials nearby, which are its dots, and empty where none is near"
+)
 MAX_OPEN_ROWS = 12  # longer tables are folded
 
 
-def equal_budget_sections(results: BudgetResults | str) -> list[Section]:
+def equal_budget_sections(study: StudyData, results: BudgetResults | str) -> list[Section]:
     """The sections in the order of the page."""
     return [
         section("importance", "Importance", lambda: _importance(require_results(results))),
         section("effects", "Effects", lambda: _effects(require_results(results))),
-        section("interactions", "Interactions", lambda: _interactions(require_results(results))),
+        section("interactions", "Interactions", lambda: _interactions(study, require_results(results))),
     ]
 
 
@@ -39,7 +48,14 @@ def _importance(results: BudgetResults) -> list[Item]:
         "Impurity, fANOVA and PED-ANOVA are shares that sum to 1, so noise gets a share too. Permutation is the R² "
         "lost when a hyperparameter is shuffled; for noise it is near 0. PED-ANOVA measures what sets the best trials "
         "apart.",
-        ReportFigure("importance", "Importance by four methods", alt, plot_importance(results.importance)[0], caption),
+        ReportFigure(
+            "importance",
+            "Importance by four methods",
+            alt,
+            plot_importance(results.importance)[0],
+            caption,
+            data=results.importance,
+        ),
         Table("importance", "Importance by method", results.importance, folded=True),
     ]
 
@@ -76,6 +92,7 @@ def _effects_figure(results: BudgetResults, table: pd.DataFrame) -> list[Item]:
             alt,
             figure,
             f"Adjusted effect of each value {results.sample.within} with its 95 % interval; n: trials.",
+            data=table,
         ),
     ]
 
@@ -94,11 +111,11 @@ def _effects_finding(pairs: pd.DataFrame, different: pd.DataFrame) -> str:
     )
 
 
-def _interactions(results: BudgetResults) -> list[Item]:
-    return [*_strongest_pair(results), *_dependence(results)]
+def _interactions(study: StudyData, results: BudgetResults) -> list[Item]:
+    return [*_strongest_pair(study, results), *_dependence(results)]
 
 
-def _strongest_pair(results: BudgetResults) -> list[Item]:
+def _strongest_pair(study: StudyData, results: BudgetResults) -> list[Item]:
     pairs = interactions(results.sample)
     tested = pairs[pairs["p"].notna()]
     budget = results.sample.budget_text
@@ -113,19 +130,37 @@ def _strongest_pair(results: BudgetResults) -> list[Item]:
     )
     table = pair_table(results.sample, first, second)
     alt = f"Mean {results.metric_name} for each pair of values of {first} and {second}, with the number of trials."
-    caption = f"Mean {results.metric_name} {results.sample.within} and number of trials (n) of each pair of values."
+    chosen = _chosen_pair(study, results, pairs)
+    caption = f"Mean {results.metric_name} and number of trials (n) of each pair of values, {results.sample.within}"
     return [
         finding,
         ReportFigure(
             "interaction",
-            f"{first} and {second}",
+            "Two hyperparameters together",
             alt,
             effects.plot_interaction(table, None, results.metric_name),
-            caption,
+            f"{caption}{CHOOSE if chosen else ''}.",
+            chosen,
+            pair_means(*_choices(study, results, pairs)) if chosen else table,
         ),
         Table("pair", f"{first} and {second}", table, folded=True),
         Table("interactions", "All pairs of hyperparameters", pairs, folded=True),
     ]
+
+
+def _chosen_pair(study: StudyData, results: BudgetResults, pairs: pd.DataFrame) -> go.Figure | None:
+    """The figure in which the user of the page chooses the pair, the strongest first; None for too few trials."""
+    if len(results.sample) < MIN_TRIALS:
+        return None
+    samples, named = _choices(study, results, pairs)
+    return interactive_contour(samples, samples.index(results.sample), named)
+
+
+def _choices(
+    study: StudyData, results: BudgetResults, pairs: pd.DataFrame
+) -> tuple[list[Sample], list[tuple[str, str]]]:
+    named = list(zip(pairs["first"], pairs["second"], strict=True))
+    return samples_at_budgets(study, results.sample), named[:MAX_PAIRS]
 
 
 def _dependence(results: BudgetResults) -> list[Item]:
@@ -143,6 +178,7 @@ def _dependence(results: BudgetResults) -> list[Item]:
             alt,
             effects.plot_dependence(table, None, results.metric_name)[0],
             caption,
+            data=table,
         ),
         Table("dependence", "Partial dependence", table, folded=True),
     ]

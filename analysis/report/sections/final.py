@@ -63,11 +63,13 @@ def _items(metrics: dict[str, Any]) -> list[Item]:
         Table("candidates", f"Candidates, by mean {_objective(metrics)['label']} over seeds", _candidates(metrics)),
         Table("classes", "Each class", _classes(test)),
         ReportFigure("confusion", "Confusion matrix", _most_frequent(confusions), plot_confusion(confusion),
-                     "Number of test images; colours show the share of the true class."),
+                     "Number of test images; colours show the share of the true class.",
+                     data=confusion.rename_axis("true").reset_index()),
         Table("confusions", "Most frequent confusions", confusions, folded=True),
         ReportFigure("reliability", "Accuracy against confidence",
                      f"Accuracy against confidence; {calibration}.", plot_reliability(_bins(test)),
-                     f"Accuracy of predictions with a similar confidence; calibration error {test['ece']:.4f}."),
+                     f"Accuracy of predictions with a similar confidence; calibration error {test['ece']:.4f}.",
+                     data=_bins(test)),
     ]  # fmt: skip
 
 

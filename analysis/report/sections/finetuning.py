@@ -48,6 +48,7 @@ def _items(study: StudyData, epochs: int | None) -> list[Item]:
             "strategies", "Expected best against time", f"Expected best {seconds}.",
             plot_accuracy_seconds(table, equal, None, name),
             "Dots: expected best of an equal number of trials, with its interval over trials; crosses: best of all.",
+            data=equal.drop(columns=STUDY),
         ),
         Table("strategies", "Network and strategy, best first", table.drop(columns=STUDY)),
         Table("equal", "At an equal number of trials, and in equal time", equal.drop(columns=STUDY), folded=True),
@@ -99,6 +100,7 @@ def _convergence(studies: dict[str, StudyData], name: str, unit: str, looks: dic
             "convergence", "Convergence of the best trials",
             f"Best {name} so far of the best trial of each group against {unit}s.",
             plot_convergence(curves, None, name, unit, looks), f"Best {name} so far of the best trial of each group.",
+            data=curves.drop(columns=STUDY),
         ),
         Table("convergence", "Epochs to 95 % of the best", table.drop(columns=STUDY), folded=True),
     ]  # fmt: skip
@@ -126,6 +128,7 @@ def _learning_rates(studies: dict[str, StudyData], name: str, epochs: int | None
             "rates", "Result at each learning rate", f"Mean {name} at each learning rate for {len(table)} groups.",
             plot_learning_rates(curve, None, name, looks),
             f"Mean {name} at each learning rate, with its interval where five trials or more have the rate.",
+            data=curve.drop(columns=STUDY),
         ),
         Table("rates", "How much the learning rate matters", table.drop(columns=STUDY), folded=True),
         Table("rate-curve", "Each learning rate", curve.drop(columns=STUDY), folded=True),
@@ -141,7 +144,12 @@ def _claims(table: pd.DataFrame) -> list[Item]:
         caption = "What was published about fine-tuning on nature_12K; effects above 0 support the claim."
         items.append(
             ReportFigure(
-                "finetuning-claims", "Effect of each claim about fine-tuning", alt, plot_claims(table), caption
+                "finetuning-claims",
+                "Effect of each claim about fine-tuning",
+                alt,
+                plot_claims(table),
+                caption,
+                data=table.drop(columns=STUDY),
             )
         )
     return [*items, Table("finetuning-claims", "Claims published for fine-tuning", table.drop(columns=STUDY))]

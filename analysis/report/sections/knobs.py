@@ -108,5 +108,6 @@ def _figure(table: pd.DataFrame, results: BudgetResults) -> list[Item]:
             alt,
             figure,
             "Gain of each value over the recipe's with its 95 % interval; n: trials.",
+            data=table,
         )
     ]

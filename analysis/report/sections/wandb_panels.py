@@ -7,8 +7,8 @@ from analysis.figures import curves, parallel
 from analysis.figures.importance import plot_wandb_panel
 from analysis.nothing_to_compare import no_result
 from analysis.report.budget_results import BudgetResults, require_results
-from analysis.report.document import Item, ReportFigure, Section, Table, section
-from analysis.schema import BEST_VAL_ACC, NAME, TRIAL_ID
+from analysis.report.document import Item, ReportFigure, Section, Table, first_columns, section
+from analysis.schema import BEST_VAL_ACC, EPOCHS, NAME, STATE, TRIAL_ID
 from analysis.stats.importance import wandb_panel
 from analysis.study import StudyData
 from analysis.wording import counted
@@ -45,9 +45,25 @@ def _all_trials(study: StudyData) -> list[Item]:
     return [
         f"The results lie {span} ({result.name}, {shown}). Each line is one trial, coloured by its best result. "
         f"Stopped trials trained for fewer {study.unit}s: select a range of {study.unit}s to compare like with like.",
-        ReportFigure("parallel", "All trials, hyperparameters to result", alt, figure, _how_placed(ticks), interactive),
+        ReportFigure(
+            "parallel",
+            "All trials, hyperparameters to result",
+            alt,
+            figure,
+            _how_placed(ticks),
+            interactive,
+            first_columns(shown_trials(study, lines)),
+        ),
         Table("best", f"The {len(best)} best trials", best),
     ]
+
+
+def shown_trials(study: StudyData, lines: pd.DataFrame) -> pd.DataFrame:
+    """The rows of trials.csv behind the ``lines``, the best first: hyperparameters, epochs, state and result."""
+    rows = study.trials.set_index(TRIAL_ID).loc[lines.index[::-1]].reset_index()
+    return rows[[TRIAL_ID, NAME, STATE, *lines.columns[:-2], EPOCHS, BEST_VAL_ACC]].rename(
+        columns={EPOCHS: f"{study.unit}s", BEST_VAL_ACC: lines.columns[-1]}
+    )
 
 
 def _how_placed(ticks: pd.DataFrame) -> str:
@@ -75,7 +91,9 @@ def _panel(results: BudgetResults) -> list[Item]:
         f"{_panel_finding(table)}The figure corresponds to W&B's panel: impurity importance of a random forest and "
         "Pearson's correlation, with one column per value of a category. Unlike W&B's panel it compares the trials at "
         f"an equal budget ({results.sample.budget_text}) and has intervals. Neither measure shows causes.",
-        ReportFigure("panel", "Importance and correlation, as in W&B", alt, plot_wandb_panel(table)[0], caption),
+        ReportFigure(
+            "panel", "Importance and correlation, as in W&B", alt, plot_wandb_panel(table)[0], caption, data=table
+        ),
         columns,
     ]
 
@@ -114,6 +132,7 @@ def _over_time(study: StudyData) -> list[Item]:
             curves.plot_created(points),
             caption,
             curves.interactive_created(points, study.unit),
+            first_columns(points.drop(columns=["known", "label"])),
         ),
     ]
     metrics = ", ".join(curves.TITLES.get(metric, metric) for metric in curves.known_metrics(lines))
@@ -137,4 +156,5 @@ def _curves(lines: pd.DataFrame, metrics: str, total: int, unit: str) -> ReportF
         curves.plot_curves(lines, None, unit)[0],
         caption,
         curves.interactive_curves(lines, unit),
+        first_columns(lines.drop(columns="best")),
     )

@@ -38,7 +38,7 @@
   }
 
   function isOwnedByScript(node) {
-    return node.nodeType === Node.ELEMENT_NODE && (node.classList.contains("plot") || node.id === "selection");
+    return node.nodeType === Node.ELEMENT_NODE && (node.classList.contains("plot") || node.classList.contains("owned"));
   }
 
   function morph(old, fresh) {

@@ -1,73 +1,20 @@
 """The page in a real browser: it draws without errors or network, and its axes can be brushed."""
 
-import os
-import shutil
-
 import pytest
-from playwright.sync_api import Error, Page, sync_playwright
+from playwright.sync_api import Error
+
+from tests.analysis.report.browsing import AXIS, brush, selected
 
 pytestmark = pytest.mark.slow
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-# Parallel coordinates need WebGL. Without a GPU, Chromium offers it in software only with these flags.
-FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
-AXIS = "#plot-parallel .axis-brush"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        if os.environ.get("REQUIRE_CHROMIUM"):
-            pytest.fail("no chromium on PATH; apt-get install chromium, or set CHROMIUM to a browser")
-        pytest.skip("no chromium on PATH; apt-get install chromium, or set CHROMIUM to a browser")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser, folder):
-    """The drawn page; at the end, asserts that its console stayed empty and no request left the machine."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light")
-    page, problems = context.new_page(), []
-    page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: problems.append(request.url) if not local(request.url) else None)
-    page.goto(f"file://{folder / 'report.html'}")
-    page.wait_for_selector("#selection[data-count]")
-    yield page
-    context.close()
-    assert problems == []
-
-
-def local(url: str) -> bool:
-    return url.startswith(("file:", "data:", "blob:"))
-
-
-def selected(page: Page) -> int:
-    return int(page.locator("#selection").get_attribute("data-count") or -1)
-
-
-def brush(page: Page, axis: int, start: float, end: float) -> None:
-    """Drag along an axis; ``start`` and ``end`` are shares of its length from the top."""
-    place = page.locator(AXIS).nth(axis)
-    place.scroll_into_view_if_needed()
-    box = place.bounding_box()
-    across = box["x"] + box["width"] / 2
-    page.mouse.move(across, box["y"] + start * box["height"])
-    page.mouse.down()
-    for step in range(1, 6):
-        page.mouse.move(across, box["y"] + (start + (end - start) * step / 5) * box["height"])
-    page.mouse.up()
 
 
 def test_interactive_plots_replace_static_figures(page):
     assert page.locator(AXIS).count() == 8  # six hyperparameters, epochs, accuracy
-    for name in ("parallel", "created", "curves"):
+    for name in ("parallel", "created", "curves", "slices", "interaction"):
         assert page.locator(f"#plot-{name}").bounding_box()["height"] > 200
     assert page.locator("#plot-created .scatterlayer .point").count() >= 60
     assert not page.locator(".fallback").first.is_visible()
-    assert page.locator(".static svg").count() >= 9
+    assert page.locator(".static svg").count() == 8
 
 
 def test_lines_are_drawn_in_colour(page):
