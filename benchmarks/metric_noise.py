@@ -34,7 +34,7 @@ CLASSES = 10
 RECALLS = np.tile([0.6, 0.8], CLASSES // 2)  # of hard and easy classes
 BETTER = 0.04  # what the better network has more, in recall of each class
 TRIALS = 5
-MANY = 400_000  # images that stand for the truth
+MANY = 100_000  # images that stand for the truth
 METRICS = (BALANCED_ACCURACY, MACRO_F1, LOSS, TOP2)
 Array = npt.NDArray[np.float64]
 

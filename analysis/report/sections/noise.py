@@ -25,7 +25,7 @@ SWAP_TEST = (
     "are not compared."
 )
 ALL_TESTS = (
-    "The p values are corrected for the number of trials (Holm), each interval is for its comparison alone. It is "
+    "The p values are corrected for the number of {tests} (Holm), each interval is for its comparison alone. It is "
     "about the trained networks; another seed of the same configuration may rank otherwise."
 )
 
@@ -43,7 +43,8 @@ def noise_section(study: StudyData, path: Path) -> list[Section]:
 def how_to_read(noise: Noise) -> str:
     """How the trials were compared."""
     test = SHARES_TEST if noise.objective in SHARES else SWAP_TEST
-    return f"{test.format(metric=noise.objective.short)} {ALL_TESTS}"
+    tests = "trials" if noise.objective in SHARES else "pairs of them"
+    return f"{test.format(metric=noise.objective.short)} {ALL_TESTS.format(tests=tests)}"
 
 
 def _items(noise: Noise) -> list[Item]:

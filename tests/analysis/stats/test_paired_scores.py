@@ -31,17 +31,17 @@ def test_swaps_are_mcnemars_test_where_the_score_is_the_accuracy():
         labels, first, second, fold = answers(seed, right=0.7)
         second = np.where(np.arange(300) < 8 * seed, (labels + 1) % 6, second)  # a difference that grows
         right = first == labels, second == labels
-        found = compare_scores(*(mean_ratios(one, fold) for one in right), tests=200)  # 20,000 swaps
+        found = compare_scores(*(mean_ratios(one, fold) for one in right))
         exact = compare_pairs(*right)
         assert found["difference"] == pytest.approx(exact["difference"])
-        assert found["p_value"] == pytest.approx(exact["p_value"], abs=0.02)
+        assert found["p_value"] == pytest.approx(exact["p_value"], abs=0.03)
         assert [found["low"], found["high"]] == pytest.approx(exact["difference_interval"], abs=0.01)
 
 
 def test_the_p_value_is_that_of_scipys_permutation_test():
     labels, first, second, fold = answers(5)
     second = np.where(np.arange(300) < 20, 0, second)
-    found = compare_scores(*(f1_ratios(labels, one, fold, 6) for one in (first, second)), tests=100)
+    found = compare_scores(*(f1_ratios(labels, one, fold, 6) for one in (first, second)))
 
     def difference(one, two):
         return f1_score(labels, one, average="macro") - f1_score(labels, two, average="macro")
@@ -60,7 +60,7 @@ def test_equal_answers_are_no_difference_and_clear_ones_are():
     assert compare_scores(*same)["p_value"] == 1.0
     worse = np.where(np.arange(300) < 100, (labels + 1) % 6, first)
     found = compare_scores(same[0], recall_ratios(labels, worse, fold, 6))
-    assert found["p_value"] < 0.001
+    assert found["p_value"] < 1e-6  # below what random swaps can show
     assert 0 < found["low"] < found["difference"] < found["high"]
 
 
