@@ -83,7 +83,9 @@ def test_the_order_of_unseen_trials_has_an_interval_that_decides_whether_the_ran
     draws = [spearmanr(model.oob_prediction_[trials], results[trials]).statistic for trials in drawn]
     error = max(np.std(np.arctanh(draws), ddof=1), np.sqrt((1 + order**2 / 2) / 57))
     reach = 1.3 * 2.001 * error  # Student's t with 59 degrees of freedom
-    assert [forest.low, forest.high] == pytest.approx(np.tanh(np.arctanh(order) + [-reach, reach]), abs=1e-4)
+    assert [forest.low, forest.high] == pytest.approx(
+        np.tanh([np.arctanh(order) - reach, np.arctanh(order) + reach]), abs=1e-4
+    )
     text = f"rank correlation of predictions and results {order:.2f}, 95 % interval {forest.low:.2f} to "
     assert text in describe_ranking(forest, 60)
     chance = replace(forest, low=-0.01)
