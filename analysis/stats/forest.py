@@ -8,7 +8,7 @@ them more weight.
 
 R^2 has no interval: where few settings fail badly, most samples miss them, and no interval tried held the R^2 on the
 rest of the space in more than 83 % of cases. Spearman's correlation of out-of-bag predictions and results, which asks
-how well the forest orders unseen trials, has one that holds. How often: benchmarks/forest_coverage.py.
+how well the forest orders unseen trials, has one that holds more often: benchmarks/forest_coverage.py.
 """
 
 from dataclasses import dataclass
