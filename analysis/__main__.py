@@ -95,18 +95,19 @@ def claims(
     from analysis.claims.check import check_claims, left_out_takeaways, published_takeaways
     from analysis.claims.finetuning import check_finetuning_claims
     from analysis.claims.grammar import parse, read_claims
-    from analysis.early_stopping.late_effects import describe_ends
+    from analysis.early_stopping.late_effects import describe_budgets
 
     loaded = reading.load(path)
     given = [parse(text) for text in claims] + (read_claims(file) if file else [])
     checked = given or published_takeaways(loaded)
     left_out = "" if given else left_out_takeaways(loaded)
-    title = sample_at(loaded, epochs).budget_text
+    sample = sample_at(loaded, epochs)
+    title = sample.budget_text
     tables = {title: check_claims(loaded, checked, epochs, lenient=not claims)} if checked else {}
     finetuning = check_finetuning_claims({"this study": loaded}, epochs)
     if len(finetuning) and not given:
         tables[f"Claims published for fine-tuning, {title}"] = finetuning.drop(columns="study")
-    above = "\n".join(filter(None, (left_out, describe_ends(loaded) if tables else "")))
+    above = "\n".join(filter(None, (left_out, describe_budgets(loaded, sample.epochs) if tables else "")))
     show({title: columns_in_unit(table, loaded.unit) for title, table in tables.items()}, csv, above)
 
 

@@ -58,19 +58,20 @@ def show(
 
 def show_noise(study: StudyData, path: Path, csv: Path | None) -> None:
     """Print which trials of the study at ``path`` cannot be told from the best one."""
-    from analysis.noise import noise_of  # here, as the other commands do without
-    from analysis.report.headline import best_trial
-    from analysis.report.sections.noise import HOW_TO_READ, nearest
+    from analysis.report.headline import best_trial  # here, as the other commands do without
+    from analysis.report.sections.noise import how_to_read, nearest
+    from analysis.study_noise import noise_of, why_not_compared
 
     best_json = read_best_json(path)
     noise = noise_of(study, best_json, best_trial(study, best_json))
     if noise is None:
-        needs = "It needs two trials, their validation accuracy and the number of validation photos."
-        show({}, csv, f"No trial is compared with the best one. {what_happened(study) or needs}")
+        needs = "It needs two trials, their results on the validation photos and the number of validation photos."
+        reason = what_happened(study) or why_not_compared(study) or needs
+        show({}, csv, f"No trial is compared with the best one. {reason}")
         return
     text = noise.describe()
     tables = {f"{noise.best} against the others": nearest(noise, len(noise.table))}
-    show(tables, csv, f"{text[:1].upper()}{text[1:]}.\n{HOW_TO_READ}")
+    show(tables, csv, f"{text[:1].upper()}{text[1:]}.\n{how_to_read(noise)}")
 
 
 def describe_test(name: str, path: Path) -> str:

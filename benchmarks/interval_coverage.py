@@ -1,7 +1,6 @@
 """How often 95 % intervals of `analysis` hold the truth, on spaces whose every configuration has a known result.
 
-    python benchmarks/interval_coverage.py                          # effects and R^2, some ten minutes
-    python benchmarks/interval_coverage.py --forests 0              # effects alone
+    python benchmarks/interval_coverage.py                          # some ten minutes
 
 Samples are drawn at random (with replacement) from the recorded tables of search_spaces.py, or are what inat's TPE with
 ASHA (grace period 3, factor 3) tries; results are those of the third epoch, of nasbench the final ones.
@@ -12,10 +11,7 @@ errors with all degrees of freedom of the model; "after": with those of Bell and
 Gneiting and Raftery (JASA 102, 2007) in standard deviations of the space's results: the width, plus 40 times the
 distance of a truth outside; lower is better.
 
-R^2: the forest of each random sample predicts all configurations that it has not seen, or 1,500 of them. "shown": the t
-interval of the rounds; "scaled": its width times 0.61, as a round is judged by 37 % of the trials; "log": the t
-interval of log(1 - R^2); "pairs": the bootstrap of the out-of-bag errors and deviations, widened as in
-`percentile_interval`.
+The intervals of the forest: benchmarks/forest_coverage.py.
 """
 
 import tempfile
@@ -35,16 +31,10 @@ from search_spaces import Name, load, load_curves
 from searches import InatSearch, Method
 
 from analysis.comparable import ACCURACY, Sample
-from analysis.stats import forest
-from analysis.stats.encode import encode
 from analysis.stats.regression import Effect, design_without, effect_with_interval, fit_linear_model
-from analysis.stats.resampling import CONFIDENCE, bootstrap_weights, percentile_interval, t_interval
+from analysis.stats.resampling import CONFIDENCE
 
 RANDOM, SEARCH = "random", "search"
-UNSEEN = 1500
-NOISE = (0.0, 1.0)  # deviation of noise added to the results before a forest is fitted, in deviations of the results
-FOREST_TRIALS = (24, 60)
-PART_UNSEEN = np.exp(-1)  # of the trials, in a bootstrap round
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +46,6 @@ class Options:
     seeds: int = 30
     searches: int = 20
     search_trials: int = 60
-    forests: int = 20
 
 
 @dataclass(frozen=True)
@@ -150,50 +139,6 @@ def judged(effect: Effect, true: float, deviation: float) -> dict[str, float]:
     return {"holds": float(miss == 0), "width": width / deviation, "score": (width + 40 * miss) / deviation}
 
 
-def r2_rows(space: Space, trials: int, noise: float, seed: int) -> Iterator[dict[str, Any]]:
-    """One row per method for the forest of one random sample."""
-    rng = np.random.default_rng([trials, seed])
-    places = rng.choice(len(space.table), trials, replace=False)
-    spread = noise * float(space.table[ACCURACY].std(ddof=0))
-    drawn = space.table.iloc[places].reset_index(drop=True)
-    drawn = drawn.assign(**{ACCURACY: drawn[ACCURACY] + rng.normal(size=trials) * spread})
-    sample = Sample(drawn, space.parameters, GRACE, trials)
-    unseen = rng.permutation(np.setdiff1d(np.arange(len(space.table)), places))[:UNSEEN]
-    columns = encode(pd.concat([drawn, space.table.iloc[unseen]]), space.parameters)[0].to_numpy()
-    model = forest.fit_forest(columns[:trials], drawn[ACCURACY].to_numpy())
-    truth = space.table[ACCURACY].to_numpy()[unseen]
-    error = np.mean((model.predict(columns[trials:]) - truth) ** 2) + spread**2
-    true = 1 - error / (truth.var() + spread**2)
-    for method, (low, high) in r2_intervals(sample, model).items():
-        yield {"method": method, "holds": float(low <= true <= high), "width": high - low, "above_0": float(low > 0)}
-
-
-def r2_intervals(sample: Sample, model: Any) -> dict[str, tuple[float, float]]:
-    """The interval that `analysis` shows, and others."""
-    found, r2 = [], float(model.oob_score_)
-    shown = t_interval
-
-    def keep(value: float, draws: Any, *ends: float, **more: float) -> tuple[float, float]:
-        found.append(draws)
-        return shown(value, draws, *ends, **more)
-
-    setattr(forest, "t_interval", keep)  # noqa: B010
-    try:
-        result = forest.forest_importance(sample)
-    finally:
-        setattr(forest, "t_interval", shown)  # noqa: B010
-    draws = found[-1]  # the intervals of the hyperparameters come first
-    low, high = t_interval(np.log(1 - r2), np.log(1 - draws))
-    scaled = t_interval(r2, r2 + PART_UNSEEN**0.5 * (draws - draws.mean()), highest=1.0)
-    truth = sample.trials[ACCURACY].to_numpy()
-    weights = bootstrap_weights(len(truth))
-    means, squares = weights @ truth / len(truth), weights @ truth**2 / len(truth)
-    errors = weights @ (truth - model.oob_prediction_) ** 2 / len(truth)
-    pairs = percentile_interval(1 - errors / (squares - means**2), len(truth))
-    return {"shown": (result.low, result.high), "scaled": scaled, "log": (1 - np.exp(high), 1 - np.exp(low)),
-            "pairs": pairs}  # fmt: skip
-
-
 def summarised(rows: Iterator[dict[str, Any]], by: list[str]) -> pd.DataFrame:
     """The means by method."""
     return pd.DataFrame(rows).groupby(by, sort=False).mean(numeric_only=True)
@@ -209,18 +154,12 @@ def main() -> None:
         if options.searches:
             n = options.search_trials
             drawn[SEARCH, n] = [np.array(space.searched(n, seed)) for seed in range(options.searches)]
-        for (how, n), samples in drawn.items() if options.seeds else ():
+        for (how, n), samples in drawn.items():
             table = summarised((row for p in samples for row in effects(space, space.sample(p))), ["truth", "method"])
             print(f"\neffects: {name}, {n} trials, {how}, {len(samples)} samples\n{table.round(3).to_string()}")
             fields += [
                 f"{name}_{how}_{n}_{truth}_{method}={row['holds']:.3f}" for (truth, method), row in table.iterrows()
             ]
-        for n in FOREST_TRIALS if options.forests else ():
-            for noise in NOISE:
-                rows = (row for seed in range(options.forests) for row in r2_rows(space, n, noise, seed))
-                table = summarised(rows, ["method"])
-                print(f"\nR^2: {name}, {n} trials, noise {noise:g}\n{table.round(3).to_string()}", flush=True)
-                fields += [f"{name}_r2_{n}_{noise:g}_{method}={row['holds']:.2f}" for method, row in table.iterrows()]
     print("result: " + " ".join(fields))
 
 

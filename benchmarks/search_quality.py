@@ -8,8 +8,8 @@ The spaces and where their curves come from: benchmarks/search_spaces.py. Worker
 epoch takes 0.8 to 1.2 units. Regret is the best value of the space minus the best one found after a given number of
 epochs of all workers together. All methods have the same seeds and paces. Searchers and schedulers are the real ones:
 "random" and "stock" are Ray's OptunaSearch with ASHAScheduler (grace period/factor), with Ray's defaults (1/4) and with
-inat's (3/3); "hyperband" is Optuna's TPE with its Hyperband pruner. The others are inat with a policy of
---stopped-trials; trials have no patience.
+inat's (3/3); "hyperband" is Optuna's TPE with its Hyperband pruner; "smac" and "smac-hb" are SMAC3, if it is installed
+(smac_search.py). The others are inat with a policy of --stopped-trials; trials have no patience.
 """
 
 import heapq
@@ -29,6 +29,7 @@ from scipy.stats import spearmanr
 from search_report import POINTS, Replay, draw, print_table, wins
 from search_spaces import NAMES, Array, Benchmark, Name, load
 from searches import OPTUNA, Method, Search, search_of
+from smac_search import SMAC_HYPERBAND, SmacSearch
 
 from inat.config.search import SearchConfig
 
@@ -61,7 +62,8 @@ def simulate(search: Search, benchmark: Benchmark, workers: int, seed: int) -> A
     def start(now: float) -> None:
         trial_id, params = search.ask()
         pace = speed.uniform(0.8, 1.2)
-        heapq.heappush(running, (now + pace, trial_id, 1, benchmark.curve(params), pace))
+        first = search.first_epoch(trial_id) if isinstance(search, SmacSearch) else 1
+        heapq.heappush(running, (now + pace, trial_id, first, benchmark.curve(params), pace))
 
     for _ in range(workers):
         start(0.0)
@@ -90,7 +92,8 @@ def replay(task: tuple[Name, str, int, int]) -> Replay:
 def is_sensible(name: Name, method: str) -> bool:
     """Whether a method can be replayed: without rungs there is no early stopping."""
     asked = Method.parse(method)
-    return load(name).has_rungs or asked.asha is None or asked.searcher not in OPTUNA
+    early = asked.asha is not None or asked.searcher == SMAC_HYPERBAND
+    return load(name).has_rungs or not early or asked.searcher not in (*OPTUNA, SMAC_HYPERBAND)
 
 
 def kept(file: Path | None) -> Iterator[Replay]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from search_spaces import Benchmark
+from smac_search import SMAC, SMAC_HYPERBAND, SmacSearch
 
 from inat.study.study import Study
 
@@ -17,8 +18,8 @@ OPTUNA = ("random", "stock", "hyperband")  # every other searcher is one of inat
 class Method:
     """A searcher, and ASHA's grace period and factor, if any.
 
-    "random" and "stock" are Ray's OptunaSearch, "hyperband" is Optuna's TPE with its Hyperband pruner; any other name
-    is a policy of inat (--stopped-trials), and "gp" is inat with a Gaussian process.
+    "random" and "stock" are Ray's OptunaSearch, "hyperband" is Optuna's TPE with its Hyperband pruner, "smac" and
+    "smac-hb" are SMAC3. Any other name is a policy of inat (--stopped-trials); "gp" is inat with a Gaussian process.
     """
 
     searcher: str
@@ -48,6 +49,8 @@ def search_of(method: Method, benchmark: Benchmark, seed: int, folder: Path) -> 
     """Begin a search; ``folder`` is an empty one for its files."""
     if method.searcher == "hyperband":
         return HyperbandSearch(benchmark, seed)
+    if method.searcher in (SMAC, SMAC_HYPERBAND):
+        return SmacSearch(benchmark, seed, folder, early=method.searcher == SMAC_HYPERBAND)
     if method.searcher in OPTUNA:
         return RaySearch(method, benchmark, seed)
     return InatSearch(method, benchmark, seed, folder)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from inat.config.trial import TrialConfig
@@ -22,6 +23,10 @@ from tests.models.published import published
 
 # Measured, "auto" could mean another precision in each of two studies that a test compares; its own tests measure it.
 os.environ["INAT_MEASURE_PRECISION"] = "0"
+
+# On a busy machine a single example may take long; speed is a matter of benchmarks/.
+settings.register_profile("inat", deadline=None)
+settings.load_profile("inat")
 
 Params = dict[str, object]
 

@@ -33,7 +33,7 @@ ANALYSIS_ROWS = {
     "analysis.nothing_to_compare": 3, "analysis.budgets": 3, "analysis.comparable": 3, "analysis.compare": 3,
     "analysis.markdown": 3, "analysis.side_by_side": 3,
     "analysis.stats": 3, "analysis.recipe": 3, "analysis.constant_answer": 3,
-    "analysis.noise": 3,
+    "analysis.noise": 3, "analysis.study_noise": 3, "analysis.kept_scores": 3,
     "analysis.claims": 4, "analysis.early_stopping": 4, "analysis.costs": 4,
     "analysis.figures": 5, "analysis.report": 6,
     "analysis.printing": 7, "analysis.comparison_text": 7, "analysis.comparison_report": 7, "analysis.reading": 7,

@@ -7,7 +7,7 @@ verdict. "undecided" means that this study cannot tell, not that there is no dif
 the difference may be, and ``detectable`` how large one would have to be for a study like this to find it.
 
 A verdict holds at its budget only. In a study with enough control trials (``analysis.early_stopping.late_effects``),
-the effect at the last epoch stands beside it.
+or without early stopping and at an earlier budget than the last, the effect at the last epoch stands beside it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,8 +22,7 @@ from analysis.claims.grammar import Claim, ClaimError, read_claims
 from analysis.claims.groups import GroupComparison, compare_groups
 from analysis.claims.loss_stability import UNSTEADY, sample_with_loss_stability
 from analysis.comparable import Sample, sample_at
-from analysis.early_stopping.controls import strata_of
-from analysis.early_stopping.late_effects import sign_change
+from analysis.early_stopping.late_effects import late_strata, sign_change
 from analysis.schema import VAL_LOSS
 from analysis.stats.encode import label_of, varying_parameters
 from analysis.stats.regression import UNKNOWN_EFFECT, Effect
@@ -33,7 +32,7 @@ from analysis.study import StudyData
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTABLE = "supported", "contradicted", "undecided", "not testable"
 PUBLISHED = 10  # takeaways for nature_12K
 TAKEAWAYS = Path(__file__).parent / "takeaways"
-# Of a study with enough control trials: the effect at the last epoch, and whether its sign is the same.
+# Where it is known: the effect at the last epoch, and whether its sign is the same.
 LATE_COLUMNS = ["late", "late_low", "late_high", "late_epochs", "sign"]
 COLUMNS = [
     "claim", "verdict", "effect", "low", "high", "p_holm", "plain", "trials", "rival_trials", "epochs",
@@ -49,9 +48,9 @@ def check_claims(
     ``detectable``: of an undecided claim, the smallest effect that is found in 80 % of such studies.
 
     ``epochs``: the budget, by default the epochs that all trials trained for. ``plain`` is the difference of the plain
-    means. Effects above 0 support the claim, also where lower values of the metric are better. With enough control
-    trials, ``late`` is the plain effect at the last epoch, ``late_epochs``, and ``sign`` "changes" where both intervals
-    exclude 0 on different sides.
+    means. Effects above 0 support the claim, also where lower values of the metric are better. Where ``late_strata``
+    knows final values, ``late`` is the plain effect at the last epoch, ``late_epochs``, and ``sign`` "changes" where
+    both intervals exclude 0 on different sides.
 
     Raises ClaimError for a claim about something that the study did not vary. With ``lenient``, such a claim gets the
     verdict "not testable" instead.
@@ -61,7 +60,8 @@ def check_claims(
     >>> table[["claim", "verdict"]].values.tolist()
     [['filter_org=2 > 0.5', 'supported'], ['activation=relu best', 'undecided']]
     """
-    sample, strata = sample_at(study, epochs), strata_of(study)
+    sample = sample_at(study, epochs)
+    strata = late_strata(study, sample.epochs)
     rows: list[dict[str, Any]] = []
     comparisons = []
     for claim in claims:
@@ -82,10 +82,16 @@ def check_claims(
         row |= {"effect": effect.value, "low": effect.low, "high": effect.high, "p_holm": p, "plain": comparison.plain}
         row |= {"trials": comparison.trials, "rival_trials": comparison.rival_trials}
         row["detectable"] = detectable_of(row["verdict"], effect, tests)
-        late = comparison.late
-        ends = (late.value, late.low, late.high, longest_trial(study), sign_change(effect, late))
-        row |= dict(zip(LATE_COLUMNS, ends, strict=True))
-    return pd.DataFrame(rows, columns=[*COLUMNS, *(LATE_COLUMNS if strata.enough else [])]).astype({"epochs": "Int64"})
+        row |= late_row(comparison, longest_trial(study))
+    columns = [*COLUMNS, *(LATE_COLUMNS if strata is not None else [])]
+    return pd.DataFrame(rows, columns=columns).astype({"epochs": "Int64"})
+
+
+def late_row(comparison: GroupComparison, last: int) -> dict[str, Any]:
+    """The LATE_COLUMNS of a comparison in a study whose last epoch is ``last``."""
+    late = comparison.late
+    ends = (late.value, late.low, late.high, last, sign_change(comparison.effect, late))
+    return dict(zip(LATE_COLUMNS, ends, strict=True))
 
 
 def verdict_of(effect: float, p: float) -> str:

@@ -1,7 +1,7 @@
 """Check what was published about fine-tuning on nature_12K: learning rates, unfrozen stages, and convergence.
 
 Each claim is checked as those about scratch networks are (``analysis.claims.check``): at an equal number of epochs,
-other hyperparameters held fixed, corrected together (Holm).
+other hyperparameters held fixed, corrected together (Holm), and with the effect at the last epoch where it is known.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.budgets import longest_trial
-from analysis.claims.check import COLUMNS, NOT_TESTABLE, detectable_of, tests_among, verdict_of
+from analysis.claims.check import COLUMNS, LATE_COLUMNS, NOT_TESTABLE, detectable_of, late_row, tests_among, verdict_of
 from analysis.claims.grammar import Claim, ClaimError, Condition
 from analysis.claims.groups import GroupComparison, compare_groups
 from analysis.comparable import Sample, sample_at
+from analysis.early_stopping.controls import Strata
+from analysis.early_stopping.late_effects import late_strata
 from analysis.nothing_to_compare import NothingToCompareError
 from analysis.schema import EPOCH, TRIAL_ID
 from analysis.side_by_side.convergence import epochs_to_95
@@ -41,6 +43,7 @@ class _Checked:
     epochs: int | None
     comparison: GroupComparison
     verdict: str = ""  # the p value decides, unless it is given
+    last: int | None = None  # epoch, of a study whose effects at the end are known
 
 
 def check_finetuning_claims(studies: Mapping[str, StudyData], epochs: int | None = None) -> pd.DataFrame:
@@ -48,7 +51,9 @@ def check_finetuning_claims(studies: Mapping[str, StudyData], epochs: int | None
 
     Only studies that varied what a claim is about are asked. The claim about convergence compares all pretrained with
     all scratch trials of the studies within the same number of epochs; its effect is a number of epochs. ``epochs``:
-    the budget of the other claims, by default the epochs that all trials of a study trained for.
+    the budget of the other claims, by default the epochs that all trials of a study trained for. If the effects at the
+    last epoch of a study are known, the columns ``late`` to ``sign`` of ``check_claims`` have them; that of convergence
+    is about whole trainings, and has none.
 
     >>> len(check_finetuning_claims({"digits": study}))  # no fine-tuning
     0
@@ -64,14 +69,17 @@ def check_finetuning_claims(studies: Mapping[str, StudyData], epochs: int | None
     p_values = holm([each.comparison.effect.p for each in checked])
     tests = tests_among(each.comparison for each in checked)
     rows = [_row(each, p, tests) for each, p in zip(checked, p_values, strict=True)]
-    return pd.DataFrame(rows, columns=["study", *COLUMNS]).astype({"epochs": "Int64"})
+    late = LATE_COLUMNS if any(each.last is not None for each in checked) else []
+    types = {name: "Int64" for name in ("epochs", "late_epochs") if name in (*COLUMNS, *late)}
+    return pd.DataFrame(rows, columns=["study", *COLUMNS, *late]).astype(types)
 
 
 def _row(checked: _Checked, p: float, tests: int) -> dict[str, Any]:
     comparison = checked.comparison
     effect = comparison.effect
     verdict = checked.verdict or verdict_of(effect.value, p)
-    return {
+    late = {} if checked.last is None else late_row(comparison, checked.last)
+    return late | {
         "study": checked.study, "claim": checked.text, "verdict": verdict,
         "effect": effect.value, "low": effect.low, "high": effect.high, "p_holm": p, "plain": comparison.plain,
         "trials": comparison.trials, "rival_trials": comparison.rival_trials, "epochs": checked.epochs,
@@ -101,7 +109,10 @@ def _check_rates(name: str, study: StudyData, epochs: int | None) -> _Checked | 
         return None
     derived = _derived(sample, trials.assign(**{IN_RANGE: inside}), IN_RANGE, (RATE, STRATEGY))
     claim = Claim(RATE_CLAIM, (Condition(IN_RANGE, ("True",)),), ">", (Condition(IN_RANGE, ("False",)),))
-    return _Checked(name, RATE_CLAIM, sample.epochs, compare_groups(claim, derived))
+    strata = late_strata(study, sample.epochs)
+    return _Checked(
+        name, RATE_CLAIM, sample.epochs, compare_groups(claim, derived, strata), last=_last_epoch(study, strata)
+    )
 
 
 def _check_stages(name: str, study: StudyData, epochs: int | None) -> _Checked | None:
@@ -113,12 +124,16 @@ def _check_stages(name: str, study: StudyData, epochs: int | None) -> _Checked |
     trials = sample.trials[stages.ne("")].assign(**{STAGES: stages[stages.ne("")]})
     if not {"2-3"} < set(trials[STAGES]):
         return None
-    derived = _derived(sample, trials, STAGES, (STRATEGY, K_LAYERS))
+    derived, strata = _derived(sample, trials, STAGES, (STRATEGY, K_LAYERS)), late_strata(study, sample.epochs)
     try:
-        comparison = compare_groups(Claim(STAGES_CLAIM, (Condition(STAGES, ("2-3",)),), "best"), derived)
+        comparison = compare_groups(Claim(STAGES_CLAIM, (Condition(STAGES, ("2-3",)),), "best"), derived, strata)
     except ClaimError as error:
         return _Checked(name, STAGES_CLAIM, None, _untestable(str(error)), NOT_TESTABLE)
-    return _Checked(name, STAGES_CLAIM, sample.epochs, comparison)
+    return _Checked(name, STAGES_CLAIM, sample.epochs, comparison, last=_last_epoch(study, strata))
+
+
+def _last_epoch(study: StudyData, strata: Strata | None) -> int | None:
+    return None if strata is None else longest_trial(study)
 
 
 def _stages(strategy: Any, k_layers: Any) -> str:

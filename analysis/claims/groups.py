@@ -37,7 +37,7 @@ class GroupComparison:
 
 
 def compare_groups(claim: Claim, sample: Sample, strata: Strata | None = None) -> GroupComparison:
-    """Compare the two groups of a claim among the trials of ``sample``, and with ``strata`` at the last epoch."""
+    """Compare the two groups of a claim among the trials of ``sample``, and with ``strata`` at the last epoch too."""
     names = list(dict.fromkeys(condition.name for condition in (*claim.group, *claim.rival)))
     group = _trials_with(claim.group, sample)
     if claim.relation in ("best", "worst"):
@@ -88,8 +88,8 @@ def _compare(
     effect = adjusted_effect(sample, group, rival, names)
     note = "" if np.isfinite(effect.p) else "not adjusted: too few trials to hold the other hyperparameters fixed"
     effect = effect if np.isfinite(effect.p) else plain
-    ids = pd.Index(sample.trials[TRIAL_ID]) if strata and strata.enough else None
-    late = UNKNOWN_EFFECT if ids is None or strata is None else late_effect(strata, ids[group], ids[rival])
+    ids = pd.Index(sample.trials[TRIAL_ID]) if strata is not None else pd.Index([])
+    late = UNKNOWN_EFFECT if strata is None else late_effect(strata, ids[group], ids[rival])
     supports = better == (sample.sign > 0)  # where lower is better, a negative difference supports "better"
     return GroupComparison(
         effect if supports else -effect,

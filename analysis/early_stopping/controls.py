@@ -18,6 +18,7 @@ from scipy import stats
 from analysis.budgets import longest_trial, rungs
 from analysis.comparable import accuracy_within
 from analysis.schema import BEST_VAL_ACC, COMPLETED, CONTROL, STATE, STOP_EPOCH, STOPPED, TRIAL_ID
+from analysis.stats.correlation import spearman_interval
 from analysis.stats.resampling import CONFIDENCE
 from analysis.study import StudyData
 
@@ -123,7 +124,7 @@ def hypergeometric_interval(hits: int, drawn: int, total: int) -> tuple[int, int
 def control_correlation(study: StudyData) -> pd.DataFrame:
     """Spearman's correlation of first rung and end over the control trials, a random sample of all; empty if unknown.
 
-    ``low``, ``high``: Fisher's z with the variance of Bonett and Wright (2000, Psychometrika 65).
+    ``low``, ``high``: ``spearman_interval``.
     """
     strata, first = strata_of(study), rungs(study)[0]
     columns = ["early", "late", "controls", "spearman", "low", "high"]
@@ -134,14 +135,3 @@ def control_correlation(study: StudyData) -> pd.DataFrame:
     found = float(stats.spearmanr(both.iloc[:, 0], both.iloc[:, 1]).statistic)
     low, high = spearman_interval(found, len(both))
     return pd.DataFrame([(first, longest_trial(study), len(both), found, low, high)], columns=columns)
-
-
-def spearman_interval(found: float, n: int) -> tuple[float, float]:
-    """The 95 % interval of Spearman's correlation of ``n`` pairs.
-
-    >>> [round(end, 2) for end in spearman_interval(0.5, 24)]
-    [0.1, 0.76]
-    """
-    reach = stats.norm.ppf(1 - TAIL) * np.sqrt((1 + found**2 / 2) / (n - 3))
-    z = np.arctanh(np.clip(found, -1 + 1e-9, 1 - 1e-9))
-    return float(np.tanh(z - reach)), float(np.tanh(z + reach))

@@ -59,6 +59,17 @@ def late_effect(strata: Strata, first: pd.Index, second: pd.Index) -> Effect:
     return Effect(difference, difference - reach, difference + reach, p)
 
 
+def late_strata(study: StudyData, epochs: int | None) -> Strata | None:
+    """The final values for effects at the last epoch beside those at ``epochs``; None if there is nothing to show.
+
+    They are known with enough control trials. Where no trial was stopped early, all of them are known, and say
+    something new if ``epochs`` is not the last one.
+    """
+    strata = strata_of(study)
+    earlier = epochs is not None and epochs < longest_trial(study)
+    return strata if strata.enough or (earlier and not len(strata.stopped)) else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     mean: float
@@ -151,6 +162,23 @@ def describe_ends(study: StudyData, what: str = "these verdicts hold") -> str:
     """
     unknown = f"Whether {what} at {study.unit} {longest_trial(study)}, the last,"
     return describe_changes(study) or describe_unknown(study, unknown)
+
+
+def describe_budgets(study: StudyData, epochs: int | None) -> str:
+    """One line beside verdicts at the budget ``epochs``: ``describe_ends``, or that there is no other budget.
+
+    >>> describe_budgets(study, 3) == describe_ends(study)
+    True
+    """
+    last = longest_trial(study)
+    if len(strata_of(study).stopped) or epochs is None:
+        return describe_ends(study)
+    none = f"No trial was stopped early, so these verdicts are about {study.unit} {epochs},"
+    return (
+        f"{none} the last: there is one budget."
+        if epochs >= last
+        else (f"{none} and the columns late to sign are about {study.unit} {last}, the last, with all trials.")
+    )
 
 
 def control_findings(study: StudyData) -> list[str]:

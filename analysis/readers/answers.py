@@ -1,4 +1,4 @@
-"""Read which validation images the kept checkpoints of a study have right: ``checkpoints/TRIAL/answers.json``."""
+"""Read what the kept checkpoints of a study answered on validation images: ``checkpoints/TRIAL/answers.json``."""
 
 from base64 import b64decode
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ from analysis.schema import ANSWERS_JSON, CHECKPOINTS_DIR, LAST_DIR
 
 FORMAT = 1  # version of answers.json; other versions are ignored
 MAX_IMAGES = 100_000_000
+MAX_CLASSES = 1_000_000
 Right = npt.NDArray[np.bool_]
+Classes = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +25,9 @@ class TrainingAnswers:
     ``right`` (E, N): which of the N validation images it had right after each of its E ``epochs``. ``number`` is that
     of the training among those of its trial, from 1 on. Trainings with the same ``split`` have the same images, in
     order.
+
+    The ``labels`` of the images and, of the best epoch, the classes ``predicted``, which labels are among the two most
+    probable classes (``in_two``) and the ``losses``, all (N,): None in files of earlier versions.
     """
 
     number: int
@@ -30,6 +35,10 @@ class TrainingAnswers:
     epochs: tuple[int, ...]
     best_epoch: int
     right: Right
+    labels: Classes | None = None
+    predicted: Classes | None = None
+    in_two: Right | None = None
+    losses: npt.NDArray[np.float32] | None = None
 
     @property
     def best(self) -> Right:
@@ -90,6 +99,23 @@ def _training(content: dict[str, Any]) -> TrainingAnswers:
     if len(rows) != len(epochs) or any(len(row) != -(-images // 8) for row in rows):
         raise ValueError("not as many answers as images and epochs")
     right = np.unpackbits(np.stack(rows), axis=1, count=images).astype(bool)
-    answers = TrainingAnswers(content["training"], str(content["split"]), epochs, content["best_epoch"], right)
+    in_two, losses = (b64decode(content.get(name) or "", validate=True) for name in ("in_two", "losses"))
+    if (in_two and len(in_two) != -(-images // 8)) or (losses and len(losses) != 4 * images):
+        raise ValueError("not as many answers as images")
+    answers = TrainingAnswers(
+        content["training"], str(content["split"]), epochs, content["best_epoch"], right,
+        _classes(content.get("labels"), images), _classes(content.get("predicted"), images),
+        np.unpackbits(np.frombuffer(in_two, np.uint8), count=images).astype(bool) if in_two else None,
+        np.frombuffer(losses, "<f4").astype(np.float32) if losses else None,
+    )  # fmt: skip
     answers.epochs.index(answers.best_epoch)
     return answers
+
+
+def _classes(numbers: Any, images: int) -> Classes | None:
+    """The number of a class for each image; None if they are not kept."""
+    if not numbers:
+        return None
+    if len(numbers) != images or not all(type(number) is int and 0 <= number < MAX_CLASSES for number in numbers):
+        raise ValueError("not a class per image")
+    return np.array(numbers, dtype=np.int64)

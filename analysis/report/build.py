@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.budgets import check_budget
 from analysis.comparable import describe_metric
+from analysis.early_stopping.late_effects import describe_budgets
 from analysis.escaping import printable
 from analysis.failures import Failure, attempt
 from analysis.figures.parallel import parallel_lines
@@ -57,7 +58,7 @@ def build(study: StudyData, path: Path, epochs: int | None = None) -> Report:
     results = results or "the comparison at one budget failed"
     takeaways = attempt("the check of the claims", lambda: check_takeaways(study, epochs), failures)
     takeaways = "the check of the claims failed" if takeaways is None else takeaways
-    at_end = results.at_end if isinstance(results, BudgetResults) else ""
+    at_end = describe_budgets(study, results.sample.epochs) if isinstance(results, BudgetResults) else ""
     stopping = attempt("the finding about early stopping", lambda: early_stopping_findings(study), failures) or []
     noise = attempt("the comparison with the best trial", lambda: noise_section(study, path), failures) or []
     final = read_final(path)

@@ -11,7 +11,6 @@ from analysis.class_counts import constant_score, describe_counts, recorded_coun
 from analysis.comparable import best_first, is_accuracy, mask_infinite
 from analysis.constant_answer import constant_result, no_better_trials
 from analysis.markdown import format_duration
-from analysis.noise import better_trial, noise_of
 from analysis.nothing_to_compare import no_result
 from analysis.objective import ACCURACY, objective_named
 from analysis.report.document import Fact, Headline
@@ -38,6 +37,7 @@ from analysis.side_by_side.evaluations import read_best_json, tested
 from analysis.stats.encode import label_of
 from analysis.stats.shares import share_interval
 from analysis.study import StudyData
+from analysis.study_noise import better_trial, noise_of
 from analysis.wording import counted
 
 
@@ -132,7 +132,8 @@ def noise_fact(study: StudyData, best_json: dict[str, Any], best: pd.Series) -> 
     if noise is None:
         return []
     photos = counted(noise.images, "validation photo")
-    note = f"other trials; standard error {noise.standard_error:.4f} on {photos}"
+    which = f"other trials with kept answers; {noise.left_out} not compared" if noise.left_out else "other trials"
+    note = f"{which}; standard error {noise.standard_error:.4f} on {photos}"
     return [Fact("not told from the best", f"{len(noise.untold)} of {len(noise.table)}", note)]
 
 

@@ -6,13 +6,12 @@ import pandas as pd
 
 from analysis.claims.check import NOT_TESTABLE
 from analysis.class_counts import constant_answer, constant_score, in_32_bit
-from analysis.comparable import is_accuracy, mask_infinite
+from analysis.comparable import axis_name, is_accuracy, mask_infinite
 from analysis.constant_answer import constant_result, no_better_trials
 from analysis.costs.time_plan import last_training
 from analysis.early_stopping.audit import failures
 from analysis.escaping import printable
 from analysis.figures.style import shortened
-from analysis.noise import noise_of
 from analysis.objective import ACCURACY, objective_named
 from analysis.report.budget_results import BudgetResults
 from analysis.report.headline import best_trial, metric_label
@@ -22,6 +21,7 @@ from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE, TEST, TI
 from analysis.side_by_side.evaluations import tested
 from analysis.stats.importance import describe_r2
 from analysis.study import StudyData
+from analysis.study_noise import noise_of
 from analysis.wording import counted, counted_as, join_words
 
 MAX_NAME = 60  # characters of the name of a class
@@ -115,11 +115,12 @@ def trials_against_constant(study: StudyData, best_json: dict[str, Any]) -> list
 
 
 def trials_like_the_best(study: StudyData, best_json: dict[str, Any]) -> list[str]:
-    """How many other trials cannot be told from the best one; for accuracies only."""
-    accuracies = mask_infinite(study.trials.loc[study.trials[STATE].ne(FAILED), BEST_VAL_ACC]).dropna()
-    ties = int(accuracies.eq(accuracies.max()).sum()) - 1
+    """How many other trials cannot be told from the best one."""
+    values = study.sign * mask_infinite(study.trials.loc[study.trials[STATE].ne(FAILED), BEST_VAL_ACC]).dropna()
+    ties = int(values.eq(values.max()).sum()) - 1
     equal = (
-        f"{counted_as(ties, 'other trial', 'have')} the same accuracy, and the first of equal trials counts as the best"
+        f"{counted_as(ties, 'other trial', 'have')} the same {axis_name(study.metric)}, and the first of equal trials "
+        "counts as the best"
     )
     noise = noise_of(study, best_json, best_trial(study, best_json))
     if noise is not None:

@@ -7,11 +7,11 @@ rise and fall again.
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
 from analysis.comparable import ACCURACY, Sample
 from analysis.stats.encode import encode
-from analysis.stats.resampling import ROUNDS, Array, bootstrap_indices, percentile_interval
+from analysis.stats.resampling import CONFIDENCE, ROUNDS, Array, bootstrap_indices, percentile_interval
 
 BLOCK = 100  # bootstrap samples at a time, to bound the memory: 500 trials x 30 columns x 100 are 12 MB
 
@@ -53,6 +53,40 @@ def correlate(columns: Array, values: Array) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         # Below 1e-20 the products are squared rounding errors of constant columns.
         return np.where(squares > 1e-20, products / np.sqrt(squares), np.nan)
+
+
+def spearman_interval(found: float, n: int) -> tuple[float, float]:
+    """The 95 % interval of Spearman's correlation of ``n`` pairs: Fisher's z with the error of ``spearman_error``.
+
+    >>> [round(end, 2) for end in spearman_interval(0.5, 24)]
+    [0.1, 0.76]
+    """
+    reach = norm.ppf((1 + CONFIDENCE) / 2) * spearman_error(found, n)
+    z = fisher_z(found)
+    return float(np.tanh(z - reach)), float(np.tanh(z + reach))
+
+
+def spearman_error(found: float, n: int) -> float:
+    """The standard error of Fisher's z of Spearman's correlation of ``n`` pairs.
+
+    Bonett and Wright, "Sample size requirements for estimating Pearson, Kendall and Spearman correlations",
+    Psychometrika 65 (2000).
+    """
+    return float(np.sqrt((1 + found**2 / 2) / (n - 3)))
+
+
+def fisher_z(correlation: float | Array) -> Array:
+    """Fisher's z, which is finite for perfect correlations too."""
+    z: Array = np.arctanh(np.clip(correlation, -1 + 1e-9, 1 - 1e-9))
+    return z
+
+
+def spearman_draws(first: Array, second: Array, rounds: int) -> Array:
+    """Spearman's correlation in ``rounds`` bootstrap samples of the pairs; NaN where one side is constant."""
+    drawn = bootstrap_indices(len(first), rounds)
+    blocks = [drawn[i : i + BLOCK] for i in range(0, rounds, BLOCK)]
+    ranks = [(rankdata(first[b], axis=1)[:, :, None], rankdata(second[b], axis=1)) for b in blocks]
+    return np.concatenate([correlate(*pair)[:, 0] for pair in ranks])
 
 
 def _with_interval(name: str, values: Array, draws: Array, n: int) -> dict[str, object]:

@@ -46,19 +46,19 @@ def top_parameters(table: pd.DataFrame, n: int = TOP) -> list[str]:
 
 
 def ranking_is_reliable(forest: ForestResult) -> bool:
-    """Whether the forest predicts unseen trials well enough (MIN_R2), and surely better than their mean does.
+    """Whether the forest predicts unseen trials well enough (MIN_R2), and surely orders them better than chance does.
 
     >>> from analysis.comparable import sample_at
     >>> ranking_is_reliable(forest_importance(sample_at(study)))
     True
     """
-    return forest.r2 >= MIN_R2 and not forest.low < 0
+    return forest.r2 >= MIN_R2 and not forest.low <= 0
 
 
 def describe_r2(forest: ForestResult) -> str:
-    """The out-of-bag R^2 of the forest with its interval, in words."""
-    low = f"{forest.low:.2f}" if forest.low > -1 else "below -1"
-    return f"out-of-bag R² {forest.r2:.2f}, 95 % interval {low} to {forest.high:.2f}"
+    """The out-of-bag R^2 of the forest, and how well it orders unseen trials, with an interval, in words."""
+    order = f"rank correlation of predictions and results {forest.order:.2f}"
+    return f"out-of-bag R² {forest.r2:.2f}; {order}, 95 % interval {forest.low:.2f} to {forest.high:.2f}"
 
 
 def describe_ranking(forest: ForestResult, trials: int) -> str:
@@ -75,8 +75,8 @@ def describe_ranking(forest: ForestResult, trials: int) -> str:
     r2 = describe_r2(forest)
     if forest.r2 < MIN_R2:
         return f"The trials cannot rank the hyperparameters ({r2}; at least {MIN_R2} is needed)."
-    if forest.low < 0:
-        return f"The ranking of the hyperparameters is uncertain ({r2}, so it may be 0)."
+    if forest.low <= 0:
+        return f"The ranking of the hyperparameters is uncertain ({r2}, so the forest may order trials by chance)."
     return f"The ranking of the hyperparameters is reliable ({r2})."
 
 

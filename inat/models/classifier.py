@@ -25,7 +25,7 @@ from inat.models.overflow import FiniteMean, clip_gradient, scaler_of, statistic
 from inat.models.parameter_groups import parameter_groups, spared_by
 from inat.models.schedules import two_phase_factor
 from inat.models.stages import StagedNetwork
-from inat.models.validation_scores import ValidationScores
+from inat.models.validation_scores import ImageAnswers, ValidationScores
 from inat.models.weight_average import WeightAverage
 
 MOMENTUM = 0.9
@@ -36,7 +36,7 @@ class Classifier(pl.LightningModule):
     """Trains ``net`` (images or features -> logits of ``num_classes``) with cross entropy, as ``optim`` says.
 
     After every validation, the metrics of the epoch are in ``trainer.callback_metrics``. They count every image once,
-    whatever the size of the last batch. ``val_answers`` are the predicted classes (N,), in the order of the images.
+    whatever the size of the last batch. ``val_answers`` is what it answered on each image.
     Training loss and accuracy are those of the altered batches: after label smoothing, erasing, mixing and weighting.
 
     ``class_weights``, one per class, weight the training loss; a mixed label has the weights of its classes. The
@@ -74,7 +74,7 @@ class Classifier(pl.LightningModule):
         self.recent = RecentBatches()
         # The part of the schedule before a step; None: in proportion to the steps. See inat.training.pace.
         self.share_at: Callable[[int], float] | None = None
-        self.val_answers = torch.zeros(0, dtype=torch.int32)  # the class predicted for each image, on the CPU
+        self.val_answers = ImageAnswers()
         self.class_weights: Tensor | None
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)  # part of no checkpoint
@@ -171,7 +171,10 @@ class Classifier(pl.LightningModule):
     def _update_meters(self, logits: Tensor, labels: Tensor, losses: Tensor, loss_name: str, scores_name: str) -> None:
         # One loss per image: with nan_strategy="disable", torchmetrics 1.9 ignores weights.
         self._meter(loss_name).update(losses.detach())
-        self._meter(scores_name).update(logits.detach(), labels)
+        scores = self._meter(scores_name)
+        scores.update(logits.detach(), labels)
+        if isinstance(scores, ValidationScores):
+            scores.keep_losses(losses.detach())
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the epoch. Validation follows the last training batch, so all of them are complete."""
@@ -182,7 +185,7 @@ class Classifier(pl.LightningModule):
                 values = meter.compute()
                 self.log_dict(values if isinstance(values, dict) else {name: values})
                 if isinstance(meter, ValidationScores):
-                    self.val_answers = meter.predicted_classes().cpu()
+                    self.val_answers = meter.image_answers()
                 meter.reset()
 
     def _meter(self, name: str) -> Metric:

@@ -1,5 +1,7 @@
 """The metrics of a validation that count images: accuracy, balanced accuracy, macro F1 and top-2 accuracy."""
 
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -7,11 +9,24 @@ from torchmetrics import Metric
 from inat.constants import VAL_ACC, VAL_BALANCED_ACC, VAL_MACRO_F1, VAL_TOP2_ACC
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageAnswers:
+    """What a network answered on each image, on the CPU, in the order of the images.
+
+    ``predicted`` (N,) int32: the class. ``in_two`` (N,) bool: whether the label is among the two most probable classes.
+    ``losses`` (N,) float32: the cross entropy.
+    """
+
+    predicted: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int32))
+    in_two: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    losses: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+
 class ValidationScores(Metric):
     """Counts images of each class on the device, without making the host wait; ``compute`` returns all four metrics.
 
     The states are sums over batches of integers, so the result is exact whatever the sizes of the batches. They take
-    three numbers per class, and four bytes per image for ``predicted_classes``. torchmetrics' own classes fill a
+    three numbers per class, and nine bytes per image for ``image_answers``. torchmetrics' own classes fill a
     confusion matrix at every step instead, which takes 0.8 GB for 10,000 classes, and ``bincount`` on a GPU waits for
     it.
     """
@@ -22,13 +37,16 @@ class ValidationScores(Metric):
     predicted: Tensor
     in_two: Tensor
     answers: list[Tensor]
+    answers_in_two: list[Tensor]
+    losses: list[Tensor]
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         for name in ("hits", "images", "predicted"):
             self.add_state(name, torch.zeros(num_classes, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("in_two", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("answers", [], dist_reduce_fx="cat")
+        for name in ("answers", "answers_in_two", "losses"):
+            self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: logits (N, classes) and labels (N,)."""
@@ -40,12 +58,19 @@ class ValidationScores(Metric):
         self.predicted.scatter_add_(0, best, ones)
         two = logits.topk(min(2, logits.shape[1]), dim=1).indices
         # The second of equal logits may be any class, but the predicted one always counts.
-        self.in_two += (correct | (two == labels[:, None]).any(1)).sum()
+        in_two = correct | (two == labels[:, None]).any(1)
+        self.in_two += in_two.sum()
         self.answers.append(best.to(torch.int32))
+        self.answers_in_two.append(in_two)
 
-    def predicted_classes(self) -> Tensor:
-        """The class (N,) that was predicted for each image, in the order of the updates."""
-        return torch.cat(self.answers) if self.answers else torch.zeros(0, dtype=torch.int32)
+    def keep_losses(self, losses: Tensor) -> None:
+        """Keep the losses (N,) of the images of a batch, for ``image_answers``."""
+        self.losses.append(losses)
+
+    def image_answers(self) -> ImageAnswers:
+        """What was answered on each image of the updates, whose losses were kept; the host waits for the device."""
+        kept = (self.answers, self.answers_in_two, self.losses)
+        return ImageAnswers(*(torch.cat(parts).cpu() for parts in kept)) if self.answers else ImageAnswers()
 
     def compute(self) -> dict[str, Tensor]:
         """The metrics by name, each a scalar.

@@ -2,6 +2,8 @@
 
 The validation of an epoch predicts a class for each image anyway, so nothing is computed twice. ``analysis`` reads the
 file (``analysis.readers.answers``), which says how certain the differences between trials are.
+
+The losses and the top two classes are kept for the best epoch alone, as they take more space than a bit per image.
 """
 
 import hashlib
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+from numpy.typing import NDArray
 
 from inat.constants import FOLD
 from inat.data.splits import Split, load_splits
@@ -37,8 +40,10 @@ class ValidationAnswers(pl.Callback):
 
         Each training has its number among those of its trial (``training``), the ``images`` of its validation split and
         a hash of them (``split``), its ``epochs``, and for each of them which images were ``right``: bits in base64,
-        the first image first. ``predicted`` are the classes predicted in ``best_epoch``, whose weights are kept unless
-        another training of the trial was better. The i-th image is the i-th one of the split in data/splits.csv.
+        the first image first; and the ``labels`` of the images, as numbers. Of ``best_epoch``, whose weights are kept
+        unless another training of the trial was better, there are the classes ``predicted``, the bits ``in_two`` of the
+        images whose label is among the two most probable classes, and the ``losses``, as little-endian float32 in
+        base64. The i-th image is the i-th one of the split in data/splits.csv.
         """
         return {"format": FORMAT, "trainings": self._trainings} if self._trainings else {}
 
@@ -48,12 +53,16 @@ class ValidationAnswers(pl.Callback):
         if recorder.config.data.train_on_val:
             return
         val = load_splits(recorder.config.data.without_augmentation()).val
-        predicted = pl_module.val_answers.numpy()
+        answers = pl_module.val_answers
+        predicted = answers.predicted.numpy()
         training = self._begin_or_go_on(recorder.row, recorder.epoch, val)
         training["epochs"].append(recorder.epoch)
-        training["right"].append(b64encode(np.packbits(predicted == val.labels[val.rows]).tobytes()).decode())
+        training["right"].append(_bits(predicted == val.labels[val.rows]))
         if recorder.best_epoch == recorder.epoch:
-            training |= {"best_epoch": recorder.epoch, "predicted": predicted.tolist()}
+            training |= {
+                "best_epoch": recorder.epoch, "predicted": predicted.tolist(),
+                "in_two": _bits(answers.in_two.numpy()), "losses": _base64(answers.losses.numpy().astype("<f4")),
+            }  # fmt: skip
 
     def _begin_or_go_on(self, row: Mapping[str, Any], epoch: int, val: Split) -> dict[str, Any]:
         """The current training, without epochs that it repeats because it went back to a checkpoint."""
@@ -62,7 +71,8 @@ class ValidationAnswers(pl.Callback):
         if not self._trainings or self._trainings[-1]["training"] != number:
             self._trainings.append({
                 "training": number, "images": len(val), "split": _hash_of(val), "epochs": [], "right": [],
-                "best_epoch": epoch, "predicted": [],
+                "labels": val.labels[val.rows].tolist(), "best_epoch": epoch, "predicted": [], "in_two": "",
+                "losses": "",
             })  # fmt: skip
         training = self._trainings[-1]
         kept = sum(known < epoch for known in training["epochs"])
@@ -74,6 +84,14 @@ class ValidationAnswers(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._trainings = [dict(training) for training in state_dict["trainings"]]
+
+
+def _bits(values: NDArray[np.bool_]) -> str:
+    return _base64(np.packbits(values))
+
+
+def _base64(values: NDArray[Any]) -> str:
+    return b64encode(values.tobytes()).decode()
 
 
 def _hash_of(split: Split) -> str:

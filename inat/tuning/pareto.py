@@ -109,7 +109,8 @@ def _row(point: FrontTrial, best: FrontTrial, rule: CostRule, model: Model, nois
         words.append("the best")
     else:
         words += [f"{best.cost / point.cost:.3g} times cheaper", f"{trial.best_value - best.trial.best_value:+.4f}"]
-        if noise is not None and noise.value == best.trial.best_value:  # the best trial, or its equal
+        compared = [] if noise is None else noise.table[TRIAL_ID].tolist()
+        if noise is not None and trial.trial_id in compared and noise.value == best.trial.best_value:
             told = "cannot be told from the best" if trial.trial_id in noise.untold else "worse by more than chance"
             words.append(told)
     words += [f"stopped after {counted(trial.epochs, 'epoch')}"] if trial.state == STOPPED else []

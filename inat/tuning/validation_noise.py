@@ -3,23 +3,20 @@
 from analysis.class_counts import validation_images
 from analysis.noise import Noise, Scored, compare_with_best
 from analysis.readers.answers import Answers, read_all_answers, read_last_answers
-from inat.config.objective import ACCURACY
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.chosen_model import Model
 
 
 def noise_of(study: Study, model: Model) -> Noise | None:
-    """Compare the best model with the other ended trials; None where nothing can be said, as for other metrics."""
+    """Compare the best model with the other ended trials by the metric of the study; None if nothing can be said."""
     trial_id, last = model.trial_id, model.last
-    if study.objective is not ACCURACY:
-        return None
     kept = read_all_answers(study.directory)
     others = [trial for trial in study.ranking() if last or trial.trial_id != trial_id]
     answers = read_last_answers(study.directory) if last else kept.get(trial_id)
     best = _scored(model.trial, trial_id, answers)
     scored = [_scored(trial, trial.trial_id, kept.get(trial.trial_id)) for trial in others]
-    return compare_with_best(best, scored, *validation_images(study.info))
+    return compare_with_best(best, scored, *validation_images(study.info), study.objective)
 
 
 def describe_noise(noise: Noise | None) -> str:

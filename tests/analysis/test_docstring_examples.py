@@ -21,7 +21,8 @@ PUBLIC = (
     "figures.final", "report.build",
 )  # fmt: skip
 INTERNAL = {
-    "analysis.claims.check.detectable_of", "analysis.claims.check.tests_among", "analysis.claims.check.verdict_of",
+    "analysis.claims.check.detectable_of", "analysis.claims.check.late_row", "analysis.claims.check.tests_among",
+    "analysis.claims.check.verdict_of",
     "analysis.compare.epochs_to_best",
     "analysis.early_stopping.timeline.busy_between",
     "analysis.stats.correlation.correlate", "analysis.stats.optuna_importance.completed_trials",

@@ -5,14 +5,19 @@ from base64 import b64encode
 import numpy as np
 import pytest
 
-from analysis.noise import Scored, compare_with_best, noise_of
+from analysis.kept_scores import kept_scores
+from analysis.noise import Scored, compare_with_best
+from analysis.objective import BALANCED_ACCURACY, LOSS, MACRO_F1, TOP2
 from analysis.readers.answers import Answers, TrainingAnswers
 from analysis.report.headline import best_trial, cheaper_fact
 from analysis.report.key_findings import trials_like_the_best
+from analysis.report.sections.noise import noise_section
 from analysis.schema import ANSWERS_JSON
+from analysis.stats.paired_scores import compare_scores
 from analysis.stats.pairs import compare_pairs
 from analysis.stats.resampling import holm
 from analysis.study import load_study
+from analysis.study_noise import noise_of, why_not_compared
 from tests.analysis.studies import study_of
 
 
@@ -164,10 +169,72 @@ def test_a_last_training_is_compared_with_all_trials_of_the_search(tmp_path):
     assert "larger than chance" in trials_like_the_best(study, json.loads((tmp_path / "best.json").read_text()))[0]
 
 
-def test_a_loss_is_not_compared(tmp_path):
+def full_answers(seed: int, right: float) -> tuple[Answers, np.ndarray]:
+    """Answers of one training that hold what every metric needs, and its labels."""
+    random = np.random.default_rng(seed)
+    labels = np.random.default_rng(0).integers(4, size=400)
+    predicted = np.where(random.random(400) < right, labels, random.integers(4, size=400))
+    losses = (random.random(400) + 1 - right).astype(np.float32)
+    hits = labels == predicted
+    two = hits | (random.random(400) < 0.5)
+    return Answers((TrainingAnswers(1, "a", (1,), 1, hits[None], labels, predicted, two, losses),)), labels
+
+
+@pytest.mark.parametrize("objective", [BALANCED_ACCURACY, MACRO_F1, LOSS])
+def test_other_metrics_are_compared_by_swaps_and_only_where_answers_are_kept(objective):
+    def trial(name, seed, right, kept=True):
+        answers = full_answers(seed, right)[0]
+        (score,) = kept_scores([answers.trainings], objective)
+        return Scored(name, score.value, answers=answers if kept else None)
+
+    best, others = trial("best", 1, 0.8), [trial("near", 2, 0.79), trial("far", 3, 0.5), trial("unkept", 4, 0.6, False)]
+    noise = compare_with_best(best, others, objective=objective)
+    assert noise.table["trial_id"].tolist() == ["near", "far"]
+    assert noise.table["difference"].tolist() == pytest.approx([best.value - other.value for other in others[:2]])
+    assert noise.untold == ["near"]
+    pairs = [kept_scores([best.answers.trainings, other.answers.trainings], objective) for other in others[:2]]
+    p_values = [compare_scores(*pair)["p_value"] for pair in pairs]
+    assert noise.table["p_holm"].tolist() == pytest.approx(holm([min(1, 1.5 * p) for p in p_values]))  # of three pairs
+    assert (noise.left_out, noise.images, noise.objective) == (1, 400, objective)
+    assert 0.005 < noise.standard_error < 0.05
+    assert noise.detectable == pytest.approx(2.8016 * (noise.table["high"] - noise.table["low"])[0] / 3.92, rel=0.1)
+    text = noise.describe()
+    assert text.startswith(
+        "1 of 2 other trials with kept answers cannot be told from the best one on 400 validation photos; compared "
+        f"photo by photo by {objective.short}, where a difference of 0.0"
+    )
+    assert text.endswith("; 1 trial without them is not compared")
+    assert noise.to_json() | {"standard_error": 0, "detectable_difference": 0} == {
+        "metric": objective.name, "compared": 2, "not_told_apart": 1, "paired": 2, "not_compared": 1, "images": 400,
+        "standard_error": 0, "detectable_difference": 0, "trial_ids": ["near"],
+    }  # fmt: skip
+    bare = scored("bare", BEST)  # which photos are right, as in studies of earlier versions
+    assert compare_with_best(bare, [scored("other", BEST)], objective=objective) is None
+
+
+def test_the_top_two_accuracy_is_compared_as_a_share():
+    first, second = full_answers(1, 0.8)[0], full_answers(2, 0.4)[0]
+    values = [float(answers.trainings[0].in_two.mean()) for answers in (first, second)]
+    best, other = Scored("best", values[0], answers=first), Scored("other", values[1], answers=second)
+    noise = compare_with_best(best, [other, Scored("unkept", values[1])], objective=TOP2)
+    assert noise.table["paired"].tolist() == [True, False]
+    pair = compare_pairs(first.trainings[0].in_two, second.trainings[0].in_two)
+    assert noise.table["difference"].tolist() == pytest.approx([pair["difference"]] * 2)
+    assert noise.table.loc[0, ["low", "high"]].tolist() == pair["difference_interval"]
+
+
+def test_a_loss_without_kept_losses_is_not_compared_and_the_reason_is_given(tmp_path):
     write_study(tmp_path, [0.8, 0.78], [BEST])
     study = load_study(tmp_path, "val_loss", "min")
     assert noise_of(study, {}, best_trial(study, {})) is None
+    reason = (
+        "The validation loss of two trials is compared by their answers to each photo, which are kept beside "
+        "checkpoints; here those of the best trial or of all others are missing, as in studies of earlier versions."
+    )
+    assert why_not_compared(study) == reason
+    (section,) = noise_section(study, tmp_path)
+    assert section.items == [reason]
+    assert why_not_compared(load_study(tmp_path)) == ""
 
 
 def test_beside_a_cheaper_trial_the_best_one_is_compared_and_named(tmp_path):

@@ -1,10 +1,13 @@
 import json
+from base64 import b64encode
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 
+from analysis.kept_scores import kept_scores
 from analysis.readers.answers import read_answers
+from inat.config.objective import OBJECTIVES
 from inat.config.trial import TrialConfig
 from inat.constants import ANSWERS_JSON, BEST_CKPT, LAST_CKPT, VAL
 from inat.data.splits import load_splits
@@ -34,6 +37,15 @@ def test_the_answers_are_those_of_each_epoch_and_of_the_kept_weights(cnn_params,
     assert written["predicted"] == outputs.logits.argmax(1).tolist()
     assert found.best.tolist() == (outputs.logits.argmax(1) == outputs.labels).tolist()
     assert len(found.best) == written["images"] == len(load_splits(config.data).val)
+
+
+@pytest.mark.parametrize("metric", sorted(OBJECTIVES))
+def test_the_answers_give_the_value_of_each_metric_that_a_search_optimises(metric, cnn_params, tmp_path):
+    objective = OBJECTIVES[metric]
+    config = TrialConfig.from_params(cnn_params | {"batch_size": 50, "metric": metric})
+    metrics = fit(config, keeping(tmp_path))
+    (score,) = kept_scores([read_answers(tmp_path / ANSWERS_JSON).trainings], objective)
+    assert score.value == pytest.approx(metrics[objective.best_column], abs=1e-6)
 
 
 def test_a_resumed_trial_keeps_the_answers_of_an_uninterrupted_one(cnn_params, tmp_path, monkeypatch):
@@ -101,14 +113,19 @@ def test_damaged_answers_count_as_missing(tmp_path):
     path = tmp_path / ANSWERS_JSON
     training = {
         "training": 1, "images": 9, "split": "a", "epochs": [1], "right": ["/4A="], "best_epoch": 1, "predicted": [],
+        "labels": [0] * 9, "in_two": "/4A=", "losses": b64encode(np.ones(9, "<f4")).decode(),
     }  # fmt: skip
     good = {"format": 1, "trainings": [training]}
     path.write_text(json.dumps(good))
-    assert np.array_equal(read_answers(path).trainings[0].best, np.ones(9, bool))
+    read = read_answers(path).trainings[0]
+    assert np.array_equal(read.best, np.ones(9, bool))
+    assert (read.labels.sum(), read.predicted, read.in_two.sum(), read.losses.sum()) == (0, None, 9, 9)
     for text in (
         "", "[]", json.dumps(good | {"format": 2}), json.dumps(good | {"trainings": []}),
         damaged(good, right=["/4A"]), damaged(good, right=["/w=="]), damaged(good, right=[]), damaged(good, images=-9),
         damaged(good, images=1.5), damaged(good, best_epoch=2), damaged(good, epochs=["1"]),
+        damaged(good, labels=[0] * 8), damaged(good, labels=[-1] * 9), damaged(good, predicted=[0.5] * 9),
+        damaged(good, in_two="/w=="), damaged(good, losses="/4A="), damaged(good, losses=7),
     ):  # fmt: skip
         path.write_text(text)
         assert read_answers(path) is None, text

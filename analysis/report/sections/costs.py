@@ -18,13 +18,13 @@ from analysis.costs.progress import Progress, best_over_time
 from analysis.figures.costs import first_words, interactive_costs, panels_of, plot_costs
 from analysis.figures.progress import interactive_progress, plot_progress
 from analysis.markdown import format_short_duration
-from analysis.noise import compare_trials
 from analysis.nothing_to_compare import no_result
 from analysis.report.budget_results import BudgetResults
 from analysis.report.document import Item, ReportFigure, Section, Table, first_columns, section
 from analysis.schema import BEST_VAL_ACC, COMPLETED, EPOCHS, SECONDS, STATE, STOPPED, TRIAL_ID
 from analysis.stats.encode import varying_parameters
 from analysis.study import StudyData
+from analysis.study_noise import compare_trials
 from analysis.wording import counted, counted_as
 
 OPTIMISTIC = "The best of many trials is too optimistic; the recipe is one training"

@@ -5,6 +5,7 @@ import pandas as pd
 from analysis.claims.finetuning import check_finetuning_claims
 from analysis.comparable import axis_name
 from analysis.compare import comparison
+from analysis.early_stopping.late_effects import describe_budgets
 from analysis.figures.effects import plot_claims
 from analysis.figures.side_by_side import (
     Key,
@@ -54,7 +55,7 @@ def _items(study: StudyData, epochs: int | None) -> list[Item]:
         Table("equal", "At an equal number of trials, and in equal time", equal.drop(columns=STUDY), folded=True),
         *_convergence(studies, name, study.unit, looks),
         *_learning_rates(studies, name, epochs, looks),
-        *_claims(claims),
+        *_claims(study, claims),
     ]  # fmt: skip
 
 
@@ -135,10 +136,12 @@ def _learning_rates(studies: dict[str, StudyData], name: str, epochs: int | None
     ]  # fmt: skip
 
 
-def _claims(table: pd.DataFrame) -> list[Item]:
+def _claims(study: StudyData, table: pd.DataFrame) -> list[Item]:
     if not len(table):
         return []
-    items: list[Item] = []
+    budgets = table["epochs"].dropna()
+    at_end = describe_budgets(study, int(budgets.iloc[0])) if len(budgets) else ""
+    items: list[Item] = [at_end] if at_end else []
     if table["effect"].notna().any():
         alt = f"Effects of {len(table)} claims about fine-tuning with 95 % intervals."
         caption = "What was published about fine-tuning on nature_12K; effects above 0 support the claim."

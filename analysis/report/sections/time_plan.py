@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.costs.time_plan import compared_sizes, last_beside_best, last_training, plan_table, time_plan_of
-from analysis.noise import compare_last
 from analysis.report.document import Item, Section, Table, section
 from analysis.schema import EPOCHS, STATE, TRIAL_ID
 from analysis.study import StudyData
+from analysis.study_noise import compare_last
 from analysis.wording import counted
 
 NO_LAST = "The last training has no result yet."

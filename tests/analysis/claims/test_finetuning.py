@@ -5,7 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.claims.check import COLUMNS, LATE_COLUMNS, check_claims
 from analysis.claims.finetuning import CONVERGENCE_CLAIM, RATE_CLAIM, STAGES_CLAIM, check_finetuning_claims
+from analysis.claims.grammar import parse
+from analysis.early_stopping.late_effects import describe_budgets
+from analysis.report.sections.finetuning import finetuning_section
 from tests.analysis.studies import study_of
 
 RATES = [1e-4, 3e-4, 5e-4, 8e-4, 3e-3, 1e-2]
@@ -85,3 +89,56 @@ def test_a_study_is_asked_only_about_what_it_varied():
     params = [{"backbone": "vit", "strategy": "lora", "learning_rate": rate} for rate in RATES]
     assert verdicts(lora=study_of(params, [[0.5]] * len(params))) == {}
     assert verdicts(scratch=scratch_study()) == {}
+
+
+def turning_study(controls: int = 8):
+    """Rates of 3e-4 to 8e-4 lead at epoch 1, where ASHA stops two thirds, and end behind."""
+    rng = np.random.default_rng(3)
+    rates = RATES * 20
+    inside = np.array([3e-4 <= rate <= 8e-4 for rate in rates])
+    early = 0.5 + 0.1 * inside + 0.03 * rng.normal(size=len(rates))
+    final = 0.9 - 0.1 * inside + 0.01 * rng.normal(size=len(rates))
+    kept = early >= np.sort(early)[-40]
+    control = np.zeros(len(rates), dtype=bool)
+    for group in (inside, ~inside):
+        control[rng.permutation(np.flatnonzero(~kept & group))[: controls // 2]] = True
+    whole = kept | control
+    curves = [[e, f] if w else [e] for e, f, w in zip(early, final, whole, strict=True)]
+    params = [{"strategy": "freeze_partial", "k_layers": 1, "learning_rate": rate} for rate in rates]
+    states = ["completed" if w else "stopped" for w in whole]
+    study = study_of(params, curves, states, grace_period=1, reduction_factor=3, max_epochs=2)
+    marks = {"control_trial": control.astype(float), "asha_stop_epoch": np.where(control, 1.0, np.nan)}
+    return replace(study, trials=study.trials.assign(**marks))
+
+
+def test_a_claim_about_fine_tuning_has_the_effect_at_the_last_epoch_beside_its_verdict():
+    study = turning_study()
+    row = check_finetuning_claims({"tuned": study}).iloc[0]
+    assert (row["verdict"], row["epochs"], row["late_epochs"], row["sign"]) == ("supported", 1, 2, "changes")
+    assert row["late_low"] < -0.1 < row["late_high"] < 0
+    own = check_claims(study, [parse("learning_rate in (3e-4, 5e-4, 8e-4) > (1e-4, 3e-3, 1e-2)")]).iloc[0]
+    assert row[LATE_COLUMNS[:3]].tolist() == pytest.approx(own[LATE_COLUMNS[:3]].tolist())
+    few = turning_study(controls=4)
+    assert list(check_finetuning_claims({"tuned": few})) == ["study", *COLUMNS]
+    assert "cannot be known (4 ended control trials" in describe_budgets(few, 1)
+
+
+def test_where_all_trials_run_to_the_end_there_is_one_budget():
+    study = tuned_study()
+    assert list(check_finetuning_claims({"tuned": study})) == ["study", *COLUMNS]
+    text = "No trial was stopped early, so these verdicts are about epoch 3, the last: there is one budget."
+    assert describe_budgets(study, 3) == text
+    (section,) = finetuning_section(study)
+    assert text in section.items
+
+
+def test_at_an_earlier_epoch_of_whole_trainings_the_last_one_stands_beside_the_verdict():
+    study = tuned_study(rate_effect=0.1)
+    table = check_finetuning_claims({"tuned": study, "scratch": scratch_study()}, epochs=1).set_index("claim")
+    late = check_finetuning_claims({"tuned": study}).set_index("claim")
+    assert table.loc[RATE_CLAIM, "late"] == pytest.approx(late.loc[RATE_CLAIM, "plain"])
+    assert (table.loc[RATE_CLAIM, "late_epochs"], table.loc[RATE_CLAIM, "sign"]) == (3, "same")
+    assert table.loc[CONVERGENCE_CLAIM, LATE_COLUMNS].isna().all()
+    own = check_claims(study, [parse("strategy=freeze_all > unfreeze_all")], epochs=1)
+    assert own["late_epochs"].tolist() == [3]
+    assert describe_budgets(study, 1).endswith("about epoch 3, the last, with all trials.")

@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestRegressor
 
 from analysis.stats.forest import TREES, forest_importance
 from analysis.stats.importance import describe_ranking, importance, ranking_is_reliable, top_parameters, wandb_panel
 from analysis.stats.optuna_importance import optuna_importance
+from analysis.stats.resampling import bootstrap_indices
 from tests.analysis.studies import confounded, sample_of
 
 METHODS = {"impurity", "permutation", "fanova", "ped-anova"}
@@ -65,6 +69,28 @@ def test_the_ranking_is_unreliable_without_a_signal():
     assert ranking_is_reliable(forest)
     text = describe_ranking(forest, len(sample))
     assert text.startswith("The ranking of the hyperparameters is reliable (out-of-bag R² 0.9")
+
+
+def test_the_order_of_unseen_trials_has_an_interval_that_decides_whether_the_ranking_is_reliable():
+    sample = three_parameters()
+    forest = forest_importance(sample)
+    columns = pd.get_dummies(sample.trials[["strong", "weak"]], columns=["strong", "weak"]).astype(float)
+    columns["noise"] = sample.trials["noise"]
+    model = RandomForestRegressor(TREES, random_state=0, oob_score=True).fit(columns, sample.trials["accuracy"])
+    order = spearmanr(model.oob_prediction_, sample.trials["accuracy"]).statistic
+    assert forest.order == pytest.approx(order)
+    results, drawn = sample.trials["accuracy"].to_numpy(), bootstrap_indices(60, 300)
+    draws = [spearmanr(model.oob_prediction_[trials], results[trials]).statistic for trials in drawn]
+    error = max(np.std(np.arctanh(draws), ddof=1), np.sqrt((1 + order**2 / 2) / 57))
+    reach = 1.3 * 2.001 * error  # Student's t with 59 degrees of freedom
+    assert [forest.low, forest.high] == pytest.approx(
+        np.tanh([np.arctanh(order) - reach, np.arctanh(order) + reach]), abs=1e-4
+    )
+    text = f"rank correlation of predictions and results {order:.2f}, 95 % interval {forest.low:.2f} to "
+    assert text in describe_ranking(forest, 60)
+    chance = replace(forest, low=-0.01)
+    assert not ranking_is_reliable(chance)
+    assert describe_ranking(chance, 60).startswith("The ranking of the hyperparameters is uncertain (out-of-bag R² 0.9")
 
 
 def test_the_top_parameters_are_those_of_permutation():
