@@ -18,7 +18,8 @@ def report(study, tmp_path_factory):
 
 def test_sections_are_in_order(report):
     assert [section.name for section in report.sections] == [
-        "trials", "panel", "time", "cost", "importance", "effects", "interactions", "claims", "stopping", "record",
+        "trials", "panel", "time", "cost", "slices", "importance", "effects", "interactions", "claims", "stopping",
+        "record",
     ]  # fmt: skip
 
 
@@ -86,8 +87,8 @@ def test_the_trials_of_the_page_are_in_the_order_of_their_lines(report):
 )
 def test_a_study_too_small_for_some_sections_has_the_others(study, tmp_path):
     report = build(study, tmp_path)
-    titles = {"All trials", "W&B panel", "Over time", "Time and cost", "Importance", "Effects", "Interactions",
-              "Early stopping", "Study record"}  # fmt: skip
+    titles = {"All trials", "W&B panel", "Over time", "Time and cost", "Slices", "Importance", "Effects",
+              "Interactions", "Early stopping", "Study record"}  # fmt: skip
     # None about claims: the study has none of their hyperparameters.
     shown = {s.title for s in report.sections} - {"Not available"}
     assert shown <= titles
