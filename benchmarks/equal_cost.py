@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import tyro
 from kept_rows import KeptRows
-from measure import as_arguments, hardware, in_fresh_process
+from measure import hardware, measured
 from one_training import train, used_threads
 from recipe_here import Images, recipe_params
 from rung_ranks import Array, correlation
@@ -144,8 +144,7 @@ def _train(options: Options, case: Mapping[str, Any]) -> dict[str, Any]:
         "patience": case["epochs"],
     }
     only = json.dumps({**settings, **case["params"], **given})
-    row: dict[str, Any] = json.loads(in_fresh_process(__file__, *as_arguments(options, only=only, keep=None)))
-    return row
+    return measured(__file__, options, only=only, keep=None)
 
 
 def accuracies(options: Options, networks: list[Network], rows: Rows, way: str, seed: int) -> Array:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tyro
 from kept_rows import KeptRows
-from measure import as_arguments, hardware, in_fresh_process
+from measure import hardware, measured
 from one_training import train, used_threads
 from recipe_here import Images, recipe_params
 
@@ -104,8 +104,7 @@ def draw(options: Options, images: Images) -> dict[str, list[Params]]:
 def _train(options: Options, images: Images, case: Mapping[str, Any]) -> dict[str, Any]:
     given = {"seed": case["seed"], "max_epochs": options.epochs, "patience": options.epochs}
     only = json.dumps({**images.settings, **case["params"], **given})
-    row: dict[str, Any] = json.loads(in_fresh_process(__file__, *as_arguments(options, only=only, keep=None)))
-    return row
+    return measured(__file__, options, only=only, keep=None)
 
 
 def print_table(options: Options, curves: Mapping[str, list[list[float]]]) -> None:

@@ -29,9 +29,9 @@ def in_fresh_process(script: str, *arguments: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def measured(script: str, options: Any, **changes: Any) -> Numbers:
+def measured(script: str, options: Any, **changes: Any) -> dict[str, Any]:
     """Run ``script`` in a new interpreter with ``options`` and ``changes`` to them; returns the JSON that it prints."""
-    numbers: Numbers = json.loads(in_fresh_process(script, *as_arguments(options, **changes)))
+    numbers: dict[str, Any] = json.loads(in_fresh_process(script, *as_arguments(options, **changes)))
     return numbers
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import tyro
 from kept_rows import KeptRows
-from measure import as_arguments, hardware, in_fresh_process
+from measure import hardware, measured
 from one_training import used_threads
 from recipe_here import Images, recipe_params
 
@@ -79,10 +79,7 @@ def main() -> None:
 
 
 def _fresh(options: Options, case: Mapping[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads(
-        in_fresh_process(__file__, *as_arguments(options, only=json.dumps(case), keep=None))
-    )
-    return row
+    return measured(__file__, options, only=json.dumps(case), keep=None)
 
 
 def run(options: Options, case: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import tyro
 from kept_rows import KeptRows
-from measure import as_arguments, hardware, in_fresh_process
+from measure import hardware, measured
 from one_training import train, used_threads
 from photo_subset import link_some_photos
 from rung_ranks import Array, correlation, correlation_gain, mean_loss
@@ -170,8 +170,7 @@ def train_all(options: Options, source: Path, drawn: Sequence[Mapping[str, Any]]
         params = {**drawn[number], "schedule": schedule, "seed": seed, "image_size": size, "max_epochs": epochs}
         case = {"data": str(source), "photos": options.photos, "threads": options.threads, "params": params}
         wanted = settings(options) | params | {"patience": epochs}
-        arguments = as_arguments(options, only=json.dumps(wanted), keep=None)
-        row = kept.get_or_run(case, lambda: json.loads(in_fresh_process(__file__, *arguments)))
+        row = kept.get_or_run(case, lambda: measured(__file__, options, only=json.dumps(wanted), keep=None))
         print(f"configuration {number} seed {seed} {schedule} {epochs} epochs {size} px: {row['val']:.4f}", flush=True)
         return row
 

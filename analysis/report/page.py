@@ -108,7 +108,7 @@ def render(report: Report, drawing: Drawing | None = None) -> str:
             exports=exports,
             style=_file("page.css"),
             script=script,
-            plotly=_library() if library else "",
+            plotly=_packed(library) if library else "",
             script_hashes=Markup(" ".join(_hash(text) for text in (library, script) if text)),
         )
     )
@@ -139,10 +139,6 @@ def page_script() -> Markup:
 
 
 @cache
-def _library() -> Markup:
-    return _packed(plotly.offline.get_plotlyjs())
-
-
 def _packed(text: str) -> Markup:
     """Base64 of the gzip of ``text``: 2 MB for the 4.7 MB of plotly.js, which page.js unpacks."""
     return Markup(base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode())

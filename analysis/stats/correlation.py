@@ -61,7 +61,15 @@ def spearman_interval(found: float, n: int) -> tuple[float, float]:
     >>> [round(end, 2) for end in spearman_interval(0.5, 24)]
     [0.1, 0.76]
     """
-    reach = norm.ppf((1 + CONFIDENCE) / 2) * spearman_error(found, n)
+    return fisher_interval(found, float(norm.ppf((1 + CONFIDENCE) / 2)) * spearman_error(found, n))
+
+
+def fisher_interval(found: float, reach: float) -> tuple[float, float]:
+    """The correlations whose Fisher's z is within ``reach`` of that of ``found``.
+
+    >>> [round(end, 2) for end in fisher_interval(0.5, 0.2)]
+    [0.34, 0.63]
+    """
     z = fisher_z(found)
     return float(np.tanh(z - reach)), float(np.tanh(z + reach))
 

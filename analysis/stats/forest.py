@@ -19,7 +19,7 @@ from scipy import stats
 from sklearn.ensemble import RandomForestRegressor
 
 from analysis.comparable import ACCURACY, Sample
-from analysis.stats.correlation import fisher_z, spearman_draws, spearman_error
+from analysis.stats.correlation import fisher_interval, fisher_z, spearman_draws, spearman_error
 from analysis.stats.encode import encode
 from analysis.stats.resampling import CONFIDENCE, SEED, Array, bootstrap_indices, t_interval
 
@@ -100,8 +100,8 @@ def order_of(accuracy: Array, predicted: Array) -> tuple[float, float, float]:
     order, n = float(stats.spearmanr(accuracy, predicted).statistic), len(accuracy)
     draws = fisher_z(spearman_draws(accuracy, predicted, ORDER_ROUNDS))
     error = max(float(np.nanstd(draws, ddof=1)), spearman_error(order, n))
-    reach, z = ORDER_INFLATION * float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error, float(fisher_z(order))
-    return order, float(np.tanh(z - reach)), float(np.tanh(z + reach))
+    reach = ORDER_INFLATION * float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    return order, *fisher_interval(order, reach)
 
 
 def _round(columns: Array, accuracy: Array, owner: pd.Categorical, drawn: Array, seed: int) -> tuple[Array, Array]:

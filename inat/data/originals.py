@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from inat.config.trial import DataConfig
-from inat.constants import DIGITS, TEST, VAL
+from inat.constants import DIGITS, TEST
 from inat.data.image_files import ImageFiles
 from inat.data.image_store_builder import reader_of
 from inat.data.splits import assignment, list_images
@@ -30,7 +30,7 @@ def read_originals(config: DataConfig, positions: Iterable[int], split: str = TE
         yield from (Original(names[position], None) for position in positions)
         return
     assigned = assignment(config)
-    rows = assigned.rows.val if split == VAL else assigned.rows.test
+    rows = getattr(assigned.rows, split)
     for position in positions:
         yield Original(names[position], _read(assigned.listing.parts, int(rows[position])))
 

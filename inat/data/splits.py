@@ -158,11 +158,10 @@ def list_test_images(config: DataConfig) -> list[str]:
 def list_images(config: DataConfig, split: str) -> list[str]:
     """The name of each image of split "val" or "test", in order, as ``list_test_images`` has them."""
     if config.data == DIGITS:
-        splits = load_splits(config)
-        return [f"scan {row}" for row in (splits.val if split == VAL else splits.test).rows]
+        return [f"scan {row}" for row in getattr(load_splits(config), split).rows]
     assigned = assignment(config)
     names = assigned.listing.names
-    return [names[row] for row in (assigned.rows.val if split == VAL else assigned.rows.test)]
+    return [names[row] for row in getattr(assigned.rows, split)]
 
 
 def _split_digits(config: DataConfig) -> Splits:

@@ -59,7 +59,7 @@ class Pace:
     def end_epoch(self, done: int) -> bool:
         """Whether the training ends with the epoch that ends now, the ``done``-th one, as no more fit."""
         now = self._clock()
-        self.share, self._first_step, self._per_step = self.share + self._part, 0, 0.0
+        self.share, self._per_step = self.share + self._part, 0.0
         left = self._ends - now
         return self.share > 1 - 1e-9 or done >= self._most or left < MARGIN * self._seconds([*self._began, now])
 

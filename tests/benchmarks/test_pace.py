@@ -14,24 +14,25 @@ def test_the_gain_is_paired_by_seed(benchmark, capsys):
     assert "factor 2 known  : mean 0.6000, 7 epochs" in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_a_machine_that_becomes_slower_gives_all_sides_the_same_epochs(benchmark, image_tree, tmp_path):
+@pytest.fixture
+def run(benchmark, image_tree, tmp_path):
+    """Runs one side of the benchmark on a few small images: 6 epochs are planned, which change after 2."""
     module = benchmark("pace")
     options = module.Options(data=image_tree(train=30, val=5), image_size=16, cache_dir=tmp_path, epochs=6)
     recipe = module.recipe_params(module.Images(options.data, 16, tmp_path), options.epochs)
-    case = {"params": recipe, "epochs": 6, "after": 2, "factor": 2.0, "seed": 1}
-    planned, paced = (module.run(options, case | {"side": side}) for side in ("planned", "paced"))
+    case = {"params": recipe, "epochs": 6, "after": 2, "seed": 1}
+    return lambda side, factor, **changes: module.run(options, case | {"side": side, "factor": factor} | changes)
+
+
+@pytest.mark.slow
+def test_a_machine_that_becomes_slower_gives_all_sides_the_same_epochs(run):
+    planned, paced = (run(side, 2.0) for side in ("planned", "paced"))
     assert (planned["epochs"], paced["epochs"]) == (4, 4)
     assert planned["units"] == paced["units"] == 6
-    known = module.run(options, case | {"side": "known", "epochs": 4})
-    assert known["epochs"] == 4
+    assert run("known", 2.0, epochs=4)["epochs"] == 4
 
 
 @pytest.mark.slow
-def test_a_machine_that_becomes_faster_gives_a_paced_training_more_epochs(benchmark, image_tree, tmp_path):
-    module = benchmark("pace")
-    options = module.Options(data=image_tree(train=30, val=5), image_size=16, cache_dir=tmp_path, epochs=6)
-    recipe = module.recipe_params(module.Images(options.data, 16, tmp_path), options.epochs)
-    case = {"params": recipe, "epochs": 6, "after": 2, "factor": 0.5, "seed": 1}
-    assert module.run(options, case | {"side": "planned"})["epochs"] == 6
-    assert 8 <= module.run(options, case | {"side": "paced"})["epochs"] <= 9
+def test_a_machine_that_becomes_faster_gives_a_paced_training_more_epochs(run):
+    assert run("planned", 0.5)["epochs"] == 6
+    assert 8 <= run("paced", 0.5)["epochs"] <= 9

@@ -1,7 +1,6 @@
 """The pages in a real browser: what the user chose survives a refresh, and nothing is loaded from elsewhere."""
 
 import os
-import shutil
 import threading
 import time
 
@@ -12,11 +11,9 @@ from playwright.sync_api import sync_playwright
 from inat.serve.access import Access
 from inat.serve.app import make_app
 from inat.serve.listen import listening_socket
+from tests.analysis.report.browsing import CHROMIUM, FLAGS, brush
 
 pytestmark = pytest.mark.slow
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-# Parallel coordinates need WebGL. Without a GPU, Chromium offers it in software only with these flags.
-FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
 PATIENCE = 240_000  # milliseconds for a report on a busy machine
 
 
@@ -59,19 +56,6 @@ def page(site):
 
 def own(url: str, site: str) -> bool:
     return url.startswith((f"{site}/", "data:", "blob:"))
-
-
-def brush(page, axis: int, start: float, end: float) -> None:
-    """Drag along an axis; ``start`` and ``end`` are shares of its length from the top."""
-    place = page.locator("#plot-parallel .axis-brush").nth(axis)
-    place.scroll_into_view_if_needed()
-    box = place.bounding_box()
-    across = box["x"] + box["width"] / 2
-    page.mouse.move(across, box["y"] + start * box["height"])
-    page.mouse.down()
-    for step in range(1, 6):
-        page.mouse.move(across, box["y"] + (start + (end - start) * step / 5) * box["height"])
-    page.mouse.up()
 
 
 def zoom(page, figure: str) -> None:

@@ -130,7 +130,7 @@ def _strongest_pair(study: StudyData, results: BudgetResults) -> list[Item]:
     )
     table = pair_table(results.sample, first, second)
     alt = f"Mean {results.metric_name} for each pair of values of {first} and {second}, with the number of trials."
-    chosen = _chosen_pair(study, results, pairs)
+    choices = _choices(study, results, pairs)
     caption = f"Mean {results.metric_name} and number of trials (n) of each pair of values, {results.sample.within}"
     return [
         finding,
@@ -139,28 +139,27 @@ def _strongest_pair(study: StudyData, results: BudgetResults) -> list[Item]:
             "Two hyperparameters together",
             alt,
             effects.plot_interaction(table, None, results.metric_name),
-            f"{caption}{CHOOSE if chosen else ''}.",
-            chosen,
-            pair_means(*_choices(study, results, pairs)) if chosen else table,
+            f"{caption}{CHOOSE if choices else ''}.",
+            _chosen_pair(results, *choices) if choices else None,
+            pair_means(*choices) if choices else table,
         ),
         Table("pair", f"{first} and {second}", table, folded=True),
         Table("interactions", "All pairs of hyperparameters", pairs, folded=True),
     ]
 
 
-def _chosen_pair(study: StudyData, results: BudgetResults, pairs: pd.DataFrame) -> go.Figure | None:
-    """The figure in which the user of the page chooses the pair, the strongest first; None for too few trials."""
-    if len(results.sample) < MIN_TRIALS:
-        return None
-    samples, named = _choices(study, results, pairs)
-    return interactive_contour(samples, samples.index(results.sample), named)
-
-
 def _choices(
     study: StudyData, results: BudgetResults, pairs: pd.DataFrame
-) -> tuple[list[Sample], list[tuple[str, str]]]:
+) -> tuple[list[Sample], list[tuple[str, str]]] | None:
+    """The budgets and pairs among which the user of the page chooses, the strongest pair first; None for few trials."""
+    if len(results.sample) < MIN_TRIALS:
+        return None
     named = list(zip(pairs["first"], pairs["second"], strict=True))
     return samples_at_budgets(study, results.sample), named[:MAX_PAIRS]
+
+
+def _chosen_pair(results: BudgetResults, samples: list[Sample], pairs: list[tuple[str, str]]) -> go.Figure:
+    return interactive_contour(samples, samples.index(results.sample), pairs)
 
 
 def _dependence(results: BudgetResults) -> list[Item]:

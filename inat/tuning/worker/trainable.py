@@ -14,10 +14,8 @@ from inat.tuning.rules import FEATURE_RULES, MEASURED, PRECISION_RULE
 # Settings of a trial that are neither hyperparameters nor fields of its TrialConfig.
 STUDY_DIR, THRESHOLD, TIMEOUT, RUNGS = "study_dir", "threshold", "trial_timeout", "rungs"
 REPEATS = "repeats"
-ENDS, EXPECTED_SECONDS = (
-    "ends",
-    "expected_seconds",
-)  # of a training that has to end in time, and of its epochs; see Pace
+# Of a training that has to end in time: when, and the seconds that its epochs are expected to take; see Pace.
+ENDS, EXPECTED_SECONDS = "ends", "expected_seconds"
 KNOWN_EPOCHS = "known_epochs"  # number of epochs, from the first on, whose rows the journal has
 DRIVER_NODE = "driver_node"  # Ray's id of the node that the search runs on
 WEIGHTS_SHA256 = "weights_sha256"  # a dict over backbones; the TrialConfig of a trial takes the hash of its own
