@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from inat.models.norms import BATCH_NORMS
 
 IMAGES: Final = 512  # whose statistics are measured; the error of a mean is a twentieth of the deviation
-BYTES: Final = 128 * 2**20  # that kept batches may take; a batch that is larger is kept alone
+BYTES: Final = 128 * 2**20  # that kept images may take, beside the whole last batch
 
 
 class RecentBatches:
@@ -28,9 +28,14 @@ class RecentBatches:
         self._norms: list[str] = []
 
     def keep(self, images: Tensor, left: int, net: nn.Module) -> None:
-        """Keep a batch (N, ...) if the ``left`` batches of the epoch after it have fewer than IMAGES images."""
-        kept = min(IMAGES, BYTES // max(1, images[0].numel() * images.element_size()))
-        if left and left * len(images) >= kept:
+        """Keep of a batch (N, ...) what the ``left`` batches of the epoch after it lack of IMAGES images.
+
+        The last of them may have a single image: an epoch of 39,942 images ends with 6 if batches have 512.
+        """
+        if left:
+            wanted = min(IMAGES, BYTES // max(1, images[0].numel() * images.element_size()))
+            images = images[: max(0, wanted - (left - 1) * len(images) - 1)]
+        if not len(images):
             return
         if not self._batches:
             self._norms = learning_norms(net)
@@ -54,16 +59,21 @@ def learning_norms(net: nn.Module) -> list[str]:
 
 @torch.no_grad()
 def measure_statistics(averaged: nn.Module, norms: Sequence[str], batches: Sequence[Tensor]) -> None:
-    """Set the statistics of the ``norms`` of a network in evaluation mode to the mean of those of each batch."""
+    """Set the statistics of the ``norms`` of a network in evaluation mode to the mean of those of each batch.
+
+    A batch counts by its images.
+    """
     modules = [averaged.get_submodule(name) for name in norms]
     momenta = [module.momentum for module in modules]
     try:
         for module in modules:
             module.train()
-        for number, images in enumerate(batches, start=1):
+        seen = 0
+        for images in batches:
+            seen += len(images)
             for module in modules:
                 # The mean of all batches. With None, torch would read a counter, for which a GPU has to be waited for.
-                module.momentum = 1 / number  # type: ignore[assignment]
+                module.momentum = len(images) / seen  # type: ignore[assignment]
             averaged(images)
     finally:
         for module, momentum in zip(modules, momenta, strict=True):

@@ -52,26 +52,40 @@ def test_frozen_norms_and_those_without_statistics_do_not_count():
     assert learning_norms(nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False), nn.LayerNorm(3))) == []
 
 
-def test_the_last_images_of_an_epoch_are_kept():
+@pytest.mark.parametrize(("batch", "last"), [(100, 100), (100, 1), (512, 6), (512, 512), (2000, 1), (8, 3)])
+def test_enough_images_at_the_end_of_an_epoch_are_kept_however_many_the_last_batch_has(batch, last):
     recent, net = RecentBatches(), network().train()
-    for left in reversed(range(10)):
-        recent.keep(torch.full((100, 3, 2, 2), float(left)), left, net)
+    for left in reversed(range(80)):
+        recent.keep(torch.full((batch if left else last, 3, 2, 2), float(left)), left, net)
     batches, norms = recent.take()
-    assert [float(batch.mean()) for batch in batches] == [5, 4, 3, 2, 1, 0]
-    assert sum(map(len, batches)) >= IMAGES
+    lefts = [float(images.mean()) for images in batches]
+    assert lefts == sorted(lefts, reverse=True)
+    assert lefts[-1] == 0
+    assert len(batches[-1]) == last
+    assert IMAGES <= sum(map(len, batches)) <= IMAGES + batch
     assert norms == ["1", "4"]
     assert recent.take()[0] == []
 
 
-def test_large_images_are_kept_one_batch_only_and_networks_without_batch_norm_keep_none():
+def test_of_large_images_few_are_kept_beside_the_last_batch():
     recent = RecentBatches()
     for left in (2, 1, 0):
         recent.keep(torch.zeros(1).expand(64, 3, 1024, 1024), left, network().train())
-        if left:
-            assert recent.take()[0] == []
-    assert len(recent.take()[0]) == 1
+    assert [len(images) for images in recent.take()[0]] == [9, 64]  # 10 of them take 128 MB
+
+
+def test_networks_without_batch_norm_keep_none():
+    recent = RecentBatches()
     recent.keep(torch.zeros(4, 3, 2, 2), 0, nn.Sequential(nn.Linear(2, 2)))
     assert recent.take()[0] == []
+
+
+def test_a_batch_counts_by_its_images():
+    net = network().eval()
+    large, small = torch.randn(30, 3, 10, 10), torch.randn(10, 3, 10, 10) + 2
+    measure_statistics(net, ["1"], [large, small])
+    means = [net[0](images).mean((0, 2, 3)) for images in (large, small)]
+    torch.testing.assert_close(net[1].running_mean, 0.75 * means[0] + 0.25 * means[1])
 
 
 class Kept(pl.Callback):
