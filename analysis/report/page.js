@@ -7,7 +7,7 @@ const format = (value) => (isShort(value) ? value.toFixed(4) : value.toPrecision
 const ARRAYS = { f4: Float32Array, f8: Float64Array, i1: Int8Array, i2: Int16Array, i4: Int32Array, u1: Uint8Array };
 let plots = {}, positions, trials, parameters, total, metric, unit, exports, drawing = 0;
 let taken = false;
-const drawn = {}, phone = matchMedia("screen and (max-width: 700px)");
+const phone = matchMedia("screen and (max-width: 700px)");
 
 function take(newPlots, data) {
   taken = true;
@@ -125,35 +125,6 @@ function markWide() {
     if (wide) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   }
-}
-
-function drawOne(name) {
-  const place = document.getElementById("plot-" + name);
-  if (!place) return;
-  const { data, layout } = themed(name, lookOf(root, dark(), phone.matches));
-  Plotly.react(place, data, layout, { responsive: true, displayModeBar: false });
-  if (name === "parallel" && drawn[name] !== place) place.on("plotly_restyle", selectionChanged);
-  drawn[name] = place;
-  showChoices(name);
-}
-
-function draw() {
-  drawing += 1;
-  const place = plots.parallel && document.getElementById("plot-parallel");
-  if (place && place.data) keepSelection(plots.parallel, place);
-  if (place) drawOne("parallel");
-  if (drawn.parallel) readSelection();  // before the others, which show the selected trials
-  for (const name of Object.keys(plots)) if (name !== "parallel") drawOne(name);
-  if (drawn.parallel) showSelection();
-}
-
-function selectionChanged() {
-  showSelection();
-  for (const name of Object.keys(plots)) if (name !== "parallel") drawOne(name);
-}
-
-function redraw() {
-  if (root.classList.contains("interactive")) draw();
 }
 
 async function loadPlotly() {

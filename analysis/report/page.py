@@ -21,7 +21,8 @@ from analysis.stats.encode import is_number
 HERE = Path(__file__).parent
 LONG_TEXT = 40  # characters from which a cell gets a minimum width
 MAX_ROWS = 500  # of a table in the page; the CSV file has all rows
-SCRIPTS = ("page.choices.js", "page.save.js", "page.selection.js", "page.trials.js", "page.js")  # in this order
+# In this order.
+SCRIPTS = ("page.choices.js", "page.save.js", "page.selection.js", "page.trials.js", "page.draw.js", "page.js")
 DIGITS = 6  # of numbers in the data of figures; more of them would be a tenth of a page
 TRIALS = "best"  # the table of a report in whose place the page shows that of the selected trials
 

@@ -51,6 +51,7 @@ def page(browser, folder):
     page.on("request", lambda request: problems.append(request.url) if not local(request.url) else None)
     page.goto(f"file://{folder / 'report.html'}")
     page.wait_for_selector("#selection[data-count]")
+    page.wait_for_selector("html[data-drawn]")  # also the charts that are not in view
     yield page
     context.close()
     assert problems == []
