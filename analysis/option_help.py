@@ -34,6 +34,7 @@ from tyro.constructors import (
 )
 
 PLACEHOLDERS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+NUMBERS: dict[Any, tuple[str, tuple[type, ...]]] = {int: ("whole number", (int,)), float: ("number", (int, float))}
 POSITIONAL = get_args(tyro.conf.Positional[int])[1]
 NO_PREFIX = get_args(tyro.conf.OmitArgPrefixes[int])[1]  # --data-dir, not --data.data-dir
 
@@ -43,6 +44,7 @@ def registry() -> ConstructorRegistry:
     rules = ConstructorRegistry()
     rules.struct_rule(options_of)
     rules.primitive_rule(optional_value)
+    rules.primitive_rule(number)
     return rules
 
 
@@ -73,6 +75,28 @@ def optional_value(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | U
         is_instance=lambda value: value is None or spec.is_instance(value),
         str_from_instance=lambda value: ["None"] if value is None else spec.str_from_instance(value),
         choices=None if spec.choices is None else (*spec.choices, "None"),
+    )
+
+
+def number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Reads a number, with an error that says what is wanted: "1.5 is no whole number"."""
+    kind = info.type
+    if kind not in NUMBERS:
+        return None
+    name, kinds = NUMBERS[kind]
+
+    def read(words: list[str]) -> Any:
+        try:
+            return kind(words[0])
+        except ValueError as error:
+            raise ValueError(f"{words[0]!r} is no {name}") from error
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=PLACEHOLDERS[kind],
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, kinds) and not isinstance(value, bool),
+        str_from_instance=lambda value: [str(value)],
     )
 
 

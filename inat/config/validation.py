@@ -46,6 +46,8 @@ def type_errors(config: Any) -> list[str]:
 def _type_error(name: str, kinds: Mapping[Any, None], value: Any) -> str:
     if known := [str(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]:
         return f"unknown {name} {value!r}; choose from {', '.join(known)}"
+    if type(value) is int and not kinds.keys().isdisjoint((int, float)):
+        return f"{name} must be a number of up to 18 digits, got {value!r:.80}"
     words = " or ".join(WORDS[get_origin(kind) or kind] for kind in kinds)
     return f"{name} must be {words}, got {value!r:.80}"
 

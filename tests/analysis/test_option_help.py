@@ -119,3 +119,18 @@ def test_functions_have_their_texts_in_the_docstring():
     texts = {"study": "Study directory. Default: the one that was written to last.", "top": "Trials to show."}
     assert parameter_docs(look) == texts
     assert tyro.cli(look, args=["x", "--top", "2"], registry=registry()) == (Path("x"), 2)
+
+
+@pytest.mark.parametrize(("word", "said"), [("1.5", "'1.5' is no whole number"), ("many", "'many' is no whole number")])
+def test_a_number_that_is_none_is_said_in_words(word, said, capsys):
+    def look(top: int = 3, share: float | None = None) -> tuple[int, float | None]:
+        """Look."""
+        return top, share
+
+    with pytest.raises(SystemExit):
+        tyro.cli(look, args=["--top", word], registry=registry())
+    assert said in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        tyro.cli(look, args=["--share", "half"], registry=registry())
+    assert "'half' is no number" in capsys.readouterr().err
+    assert tyro.cli(look, args=["--top", "2", "--share", "0.5"], registry=registry()) == (2, 0.5)

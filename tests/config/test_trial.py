@@ -168,6 +168,7 @@ def test_every_mistake_is_in_one_error(cnn_params):
     ("name", "value", "message"),
     [
         ("num_neurons_dense", 32.0, "num_neurons_dense must be a whole number, got 32.0"),
+        ("batch_size", 10**30, f"batch_size must be a number of up to 18 digits, got {10**30}"),
         ("conv_layers", True, "conv_layers must be a whole number, got True"),
         ("batch_size", 0.5, "batch_size must be a whole number, got 0.5"),
         ("batch_norm", "yes", "batch_norm must be True or False, got 'yes'"),
