@@ -94,7 +94,10 @@ PARETO_FRONT: Final = "pareto_front"  # in best.json: the trials of which no che
 # In best.json, if its trial is not the best one: the better trial whose place it took because it costs less, that
 # trial's value, and how much worse a cheaper one may be.
 CHEAPER_THAN: Final = "cheaper_than"
+LAST_OF: Final = "last_of"  # in study.json of the last training: the trial of the search that it trains again
 LAST_TRAINING: Final = "last_training"  # in best.json: true if its weights and values are those of the last training
+COMPARED_AT: Final = "compared_at"  # at what trials are compared: RECIPE_EPOCH; absent where it is their epochs
+RECIPE_EPOCH: Final = "recipe_epoch"  # the cost of an epoch of the recipe
 GRID: Final = "grid"  # all configurations of a grid search; empty for other searches
 
 # Columns. In trials.csv the hyperparameters stand between the columns "before" and "after".
@@ -120,6 +123,9 @@ CONTROL: Final = "control_trial"
 STOP_EPOCH: Final = "asha_stop_epoch"
 CONTROL_TRIAL_COLUMNS: Final = (CONTROL, STOP_EPOCH)
 FOLD_HISTORY_COLUMNS: Final = (FOLD,)
+# The last column of trials.csv in a study whose trials are compared at equal cost: what an epoch of the trial costs, in
+# epochs of the recipe.
+EPOCH_COST: Final = "epoch_cost"
 
 CONSTANT_ACC: Final = "constant_accuracy"  # beside an accuracy: that of always answering the largest training class
 

@@ -15,7 +15,8 @@ UNIT_COLUMNS = (
     "early_epochs",
     "late_epochs",
 )
-EPOCH = re.compile(r"(?<![A-Za-z])epoch(?=s?(?![A-Za-z]))")
+# Not in "recipe epoch", a unit that a text may have already.
+EPOCH = re.compile(r"(?<![A-Za-z])(?<!recipe[ _])epoch(?=s?(?![A-Za-z]))")
 
 
 def counted(number: float, noun: str) -> str:
@@ -81,6 +82,8 @@ def in_unit(text: str, unit: str) -> str:
 
     >>> in_unit("epochs_spent", "step"), in_unit("the same epoch on", "training iteration")
     ('steps_spent', 'the same training iteration on')
+    >>> in_unit(in_unit("3 epochs", "recipe epoch"), "recipe epoch")
+    '3 recipe epochs'
     """
     return EPOCH.sub(unit.replace(" ", "_") if "_" in text and " " not in text else unit, text)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,14 +13,18 @@ from analysis.comparable import best_first, mask_infinite
 from analysis.costs.progress import best_over_time
 from analysis.files import is_inside
 from analysis.markdown import format_short_duration
+from analysis.readers.equal_cost import at_equal_cost, epoch_costs
 from analysis.recipe import recipe_trial
 from analysis.schema import (
     BEST_VAL_ACC,
     COMPARED_SIZES,
+    EPOCH_COST,
     EPOCHS,
     FAILED,
     LAST_DIR,
+    LAST_OF,
     LAST_TRAINING,
+    RECIPE_EPOCH,
     SECONDS,
     STATE,
     TIME_PLAN,
@@ -133,18 +138,26 @@ def compared_sizes(info: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["image_size", "result", "time", "chosen"])
 
 
-def last_training(path: Path) -> StudyData | None:
+def last_training(path: Path, study: StudyData | None = None) -> StudyData | None:
     """The study of the last training in the study directory ``path``; None without one.
 
-    Raises ValueError if it cannot be read.
+    Its epochs are in the unit of ``study``, that of the directory. Raises ValueError if it cannot be read.
     """
     folder = path / LAST_DIR
     if not (folder / TRIALS_CSV).is_file() or not is_inside(folder, path):
         return None
     try:
-        return load_study(folder)
+        last = load_study(folder)
     except OSError as error:
         raise ValueError(f"{LAST_DIR} cannot be read ({error.strerror or error})") from error
+    return last if study is None or study.step != RECIPE_EPOCH else _in_recipe_epochs(last, study)
+
+
+def _in_recipe_epochs(last: StudyData, study: StudyData) -> StudyData:
+    """The last training in epochs of the recipe, at the cost of the trial of ``study`` that it repeats."""
+    cost = epoch_costs(study.trials).get(str(last.info.get(LAST_OF)), 1.0)
+    trials, history = at_equal_cost(last.trials.assign(**{EPOCH_COST: cost}), last.history, last.mode)
+    return replace(last, trials=trials, history=history, step=RECIPE_EPOCH)
 
 
 def last_beside_best(path: Path, study: StudyData, last: StudyData) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from analysis.schema import (
     CONTROL_TRIAL_COLUMNS,
     CREATED,
     EPOCH,
+    EPOCH_COST,
     EPOCHS,
     ERROR,
     FOLD_TRIAL_COLUMNS,
@@ -39,7 +40,8 @@ OBJECTIVE = "objective"  # history column, before ``build_frames``, whose best v
 
 
 # Columns of ``trials``, and of the trials that ``analysis.comparable`` compares: no parameter may have these names.
-TAKEN = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS, "accuracy")
+OPTIONAL = (*FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS, EPOCH_COST)
+TAKEN = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *OPTIONAL, "accuracy")
 
 
 class Frames(NamedTuple):
@@ -61,8 +63,7 @@ def build_frames(
 
     ``columns``: all columns of the configuration. ``parameters``: the columns that count as hyperparameters.
     """
-    optional = (*FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS)
-    extra = [name for name in optional if name in trials and name not in columns]
+    extra = [name for name in OPTIONAL if name in trials and name not in columns]
     known = [*TRIAL_COLUMNS_BEFORE, *columns, *TRIAL_COLUMNS_AFTER, *extra]
     trials = trials.reindex(columns=known).reset_index(drop=True)
     typed: dict[str, Any] = {name: as_text(trials[name]) for name in TEXT_COLUMNS}

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.files import read_json
 from analysis.objective import ACCURACY, Objective, objective_named, objective_of
+from analysis.readers.equal_cost import at_equal_cost
 from analysis.readers.frames import (
     EXACT_INTEGERS,
     INTEGER_COLUMNS,
@@ -21,15 +22,19 @@ from analysis.readers.frames import (
     drop_repeated_epochs,
 )
 from analysis.readers.tables import read_table, unescape
+from analysis.rungs import rung_milestones
 from analysis.schema import (
     BEST_VAL_ACC,
+    COMPARED_AT,
     CONTROL_TRIAL_COLUMNS,
     EPOCH,
+    EPOCH_COST,
     FOLD,
     FOLD_TRIAL_COLUMNS,
     HISTORY_COLUMNS,
     HISTORY_CSV,
     METRIC,
+    RECIPE_EPOCH,
     SECONDS,
     STANDARD_ERROR,
     STUDY_JSON,
@@ -40,7 +45,9 @@ from analysis.schema import (
     VAL_ACC,
 )
 
-KNOWN_COLUMNS = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS)
+KNOWN_COLUMNS = (
+    *TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS, EPOCH_COST,
+)  # fmt: skip
 NUMERIC_COLUMNS = HISTORY_COLUMNS[1:]
 # The lowest value of the settings that a report computes with.
 LOWEST = {"num_samples": 0, "max_epochs": 1, "grace_period": 1, "reduction_factor": 2, "max_concurrent": 1}
@@ -78,8 +85,11 @@ def read_study_dir(directory: Path, metric: str | None, mode: Mode | None, read_
         trials = trials.assign(**{BEST_VAL_ACC: trials[TRIAL_ID].map(best_objectives(history, mode))})
         trials = trials.drop(columns=STANDARD_ERROR, errors="ignore")  # that of the search's metric
     read_errors += errors_of_info
+    if info.get(COMPARED_AT) == RECIPE_EPOCH:
+        trials, history = at_equal_cost(trials, history, mode, _rungs(info["config"]))
     parameters = [name for name in trials if name not in KNOWN_COLUMNS]
-    return build_frames(trials, history, info, parameters, parameters)._replace(metric=metric, mode=mode)
+    step = RECIPE_EPOCH if info.get(COMPARED_AT) == RECIPE_EPOCH else EPOCH
+    return build_frames(trials, history, info, parameters, parameters)._replace(metric=metric, mode=mode, step=step)
 
 
 def read_objective(info: dict[str, Any], read_errors: ReadErrors) -> Objective:
@@ -93,7 +103,7 @@ def read_objective(info: dict[str, Any], read_errors: ReadErrors) -> Objective:
 
 def read_trials(directory: Path, read_errors: ReadErrors, best_column: str = BEST_VAL_ACC) -> pd.DataFrame:
     """Read trials.csv, with its ``best_column`` as best_val_acc; if a trial has several rows, keep the last one."""
-    numeric = (best_column, SECONDS, *INTEGER_COLUMNS, *FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS)
+    numeric = (best_column, SECONDS, *INTEGER_COLUMNS, *FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS, EPOCH_COST)
     trials = unescape(read_table(directory / TRIALS_CSV, TRIALS_CSV, read_errors, numeric=numeric, inside=directory))
     trials = trials.rename(columns={best_column: BEST_VAL_ACC})
     if TRIAL_ID not in trials:
@@ -133,6 +143,12 @@ def read_info(directory: Path, read_errors: ReadErrors) -> dict[str, Any]:
         read_errors.append((STUDY_JSON, "not a JSON object"))
         return {}
     return info | {"config": _usable_settings(info.get("config"), read_errors)}
+
+
+def _rungs(config: dict[str, Any]) -> list[int]:
+    """Where ASHA compared the trials of a search, and their end; empty if study.json does not say."""
+    grace, factor, most = (config.get(name) for name in ("grace_period", "reduction_factor", "max_epochs"))
+    return [*rung_milestones(grace, factor, most), most] if grace and factor and most else []
 
 
 def _usable_settings(config: Any, read_errors: ReadErrors) -> dict[str, Any]:

@@ -14,15 +14,19 @@ from analysis.markdown import format_duration
 from analysis.nothing_to_compare import no_result
 from analysis.objective import ACCURACY, objective_named
 from analysis.report.document import Fact, Headline
+from analysis.rungs import epochs_at
 from analysis.schema import (
     BEST_VAL_ACC,
     CHEAPER_THAN,
     CREATED,
+    EPOCH,
+    EPOCH_COST,
     EPOCHS,
     FAILED,
     FOLDS_DONE,
     LAST_TRAINING,
     NAME,
+    RECIPE_EPOCH,
     SECONDS,
     STANDARD_ERROR,
     STATE,
@@ -79,22 +83,31 @@ def _trained_last(study: StudyData, trial: pd.Series, best_json: dict[str, Any])
         return trial
     known = {name: params[name] for name in study.parameters if name in params} if isinstance(params, dict) else {}
     whole = type(epochs) is int and epochs > 0
-    changes = known | {BEST_VAL_ACC: value, EPOCHS: epochs if whole else float("nan")}
-    return pd.concat([trial.drop(list(changes)), pd.Series(changes, dtype=object)])
+    changes = known | {BEST_VAL_ACC: value, EPOCHS: epochs if whole else float("nan"), EPOCH_COST: 1.0}
+    return pd.concat([trial.drop(list(changes), errors="ignore"), pd.Series(changes, dtype=object)])
+
+
+def own_epochs(study: StudyData, trial: pd.Series) -> tuple[float, str]:
+    """How often a trial was validated, and what that counts: its own epochs, also where trials have equal cost."""
+    trained = float("nan") if pd.isna(trial[EPOCHS]) else float(trial[EPOCHS])
+    if study.step != RECIPE_EPOCH:
+        return trained, study.unit
+    cost = float(trial.get(EPOCH_COST, 1.0))
+    return (epochs_at(int(trained), cost) if trained > 0 else trained), EPOCH
 
 
 def validation_fact(study: StudyData, best: pd.Series) -> Fact:
     """The result by which the search chose the best trial, and why it is too optimistic."""
     tried = int(mask_infinite(study.trials[BEST_VAL_ACC]).notna().sum())
     value = best[BEST_VAL_ACC]
-    trained = float("nan") if pd.isna(best[EPOCHS]) else float(best[EPOCHS])
-    epochs = f"optimistic: the best of {counted(trained, study.unit)} and " if trained > 1 else "optimistic: the best "
+    trained, unit = own_epochs(study, best)
+    epochs = f"optimistic: the best of {counted(trained, unit)} and " if trained > 1 else "optimistic: the best "
     error = best.get(STANDARD_ERROR, float("nan"))
     if error == error:
         epochs = f"standard error {error:.4f}, mean over {best[FOLDS_DONE]:.0f} trainings; optimistic: the best "
     of_trials = f"{epochs}of {tried} trials"
     if tried == 1:
-        of_trials = f"optimistic: the best of {counted(trained, study.unit)}" if trained > 1 else "the only result"
+        of_trials = f"optimistic: the best of {counted(trained, unit)}" if trained > 1 else "the only result"
     return Fact(
         metric_label(study.metric),
         f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.4g}",

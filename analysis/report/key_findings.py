@@ -66,7 +66,7 @@ def _last_training_ended(study: StudyData) -> bool:
     if not study.info.get(TIME_PLAN) or study.path is None:
         return False
     try:
-        last = last_training(study.path)
+        last = last_training(study.path, study)
     except ValueError:  # the section about the time budget says that it cannot be read
         return False
     return last is not None and bool(last.trials[STATE].ne(RUNNING).any())

@@ -8,6 +8,7 @@ from typing import Any
 from inat.config.objective import Objective
 from inat.constants import (
     EPOCH,
+    EPOCH_COST,
     FINISHED,
     FOLD,
     FOLD_BEST,
@@ -43,6 +44,7 @@ NUMBERS = (
 )  # and columns that are None or a number
 NEEDED = (EPOCH, SECONDS)  # columns that are never None
 FOLD_COLUMNS = (FOLD, FOLD_BEST, FOLDS_DONE)  # a row has all of them, or none
+LEAST_EPOCH_COST, MOST_EPOCH_COST = 0.001, 1000.0  # an epoch of a trial, in epochs of the recipe
 MAX_INT = 2**63 - 1  # larger ones are no number of a search, and become no float and no cell of a table
 
 
@@ -73,6 +75,9 @@ def _check_trial(event: Mapping[str, Any]) -> None:
     for name, value in event["params"].items():
         if not (value is None or isinstance(value, str | bool) or (is_number(value) and math.isfinite(value))):
             raise UnfitEventError(f"{name} is {value!r}")
+    cost = event.get(EPOCH_COST, 1.0)
+    if not (is_number(cost) and LEAST_EPOCH_COST <= cost <= MOST_EPOCH_COST):
+        raise UnfitEventError(f"{EPOCH_COST} is {cost!r}")
 
 
 def trial_id_of(number: int) -> str:

@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.rungs import cost_reached, cost_within
 from inat.config.objective import ACCURACY, Objective
 from inat.constants import EPOCH, FOLD, FOLD_BEST, FOLDS_DONE
 
@@ -65,14 +66,28 @@ def kept_row(rows: Sequence[Row], objective: Objective = ACCURACY) -> Row:
     return max(rows, key=lambda row: objective.sign * float(row[FOLD_BEST]))
 
 
-def step_of(row: Row, max_epochs: int) -> int:
+def step_of(row: Row, max_epochs: int, epoch_cost: float = 1.0) -> int:
     """The time at which ASHA compares a trial: its ``progress`` as a number, with ``max_epochs`` per ended training.
+
+    ``epoch_cost`` is that of the trial, for a study that compares trials at equal cost.
 
     >>> step_of({"epoch": 5}, max_epochs=27), step_of({"epoch": 20, "fold": 2, "folds_done": 1}, max_epochs=27)
     (5, 27)
+    >>> step_of({"epoch": 5}, max_epochs=27, epoch_cost=2.0)
+    11
     """
     done, epoch = progress(row)
-    return done * max_epochs + epoch
+    return done * max_epochs + int(cost_reached(epoch, epoch_cost))
+
+
+def step_within(row: Row, max_epochs: int, epoch_cost: float = 1.0) -> int:
+    """The first time at which a comparison takes this row in; without an ``epoch_cost``, its ``step_of``.
+
+    >>> step_within({"epoch": 5}, max_epochs=27, epoch_cost=2.0)
+    10
+    """
+    done, epoch = progress(row)
+    return done * max_epochs + cost_within(epoch, epoch_cost)
 
 
 def progress(row: Row) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from inat.constants import (
     COMPLETED,
     CONTROL,
     EPOCH,
+    EPOCH_COST,
     FAILED,
     JOURNAL,
     MAX_EPOCHS_REACHED,
@@ -97,10 +98,17 @@ class Journal:
         return trial_id_of(len(self.trials))
 
     def new_trial(
-        self, trial_id: str, number: int, params: dict[str, Any], created: str, control: bool = False
+        self,
+        trial_id: str,
+        number: int,
+        params: dict[str, Any],
+        created: str,
+        control: bool = False,
+        epoch_cost: float = 1.0,
     ) -> Trial:
         """Make a trial with the objective of the study; it is not added to ``trials``."""
-        return Trial(trial_id, number, params, created, objective=self.objective, control=control)
+        named: dict[str, Any] = {"objective": self.objective, "control": control, "epoch_cost": epoch_cost}
+        return Trial(trial_id, number, params, created, **named)
 
     def ended(self) -> list[Trial]:
         """Return the ended trials (completed, stopped or failed) in order of number."""
@@ -156,7 +164,7 @@ class Journal:
         trial = self.trials.get(event[TRIAL_ID])
         if event["event"] == "trial":
             known = (event["number"], event["params"], event["created"], bool(event.get(CONTROL, 0)))
-            self._add(trial, self.new_trial(event[TRIAL_ID], *known))
+            self._add(trial, self.new_trial(event[TRIAL_ID], *known, event.get(EPOCH_COST, 1.0)))
         elif trial is None:
             raise UnfitEventError(event[TRIAL_ID])
         elif event["event"] == "epoch":

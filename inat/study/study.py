@@ -26,6 +26,7 @@ from inat.constants import (
     CONTROL_TRIAL_COLUMNS,
     END_CKPT,
     EPOCH,
+    EPOCH_COST,
     ERRORS_DIR,
     FINISHED,
     FOLD,
@@ -131,17 +132,19 @@ class Study(Journal):
 
     # The events of a trial, in order.
 
-    def add_trial(self, params: dict[str, Any], control: bool = False) -> Trial:
+    def add_trial(self, params: dict[str, Any], control: bool = False, epoch_cost: float = 1.0) -> Trial:
         """Record a new trial with its hyperparameters; it gets the next number and counts as running.
 
-        ``control``: ASHA does not stop it.
+        ``control``: ASHA does not stop it. ``epoch_cost``: see Trial.
         """
         number = len(self.trials)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        trial = self.new_trial(self.next_trial_id, number, dict(params), created, control)
+        trial = self.new_trial(self.next_trial_id, number, dict(params), created, control, epoch_cost)
         self.trials[trial.trial_id] = trial
         begun: dict[str, Any] = {"number": number, "params": trial.params, "created": created}
-        self._log("trial", trial.trial_id, **(begun | {CONTROL: 1} if control else begun))
+        begun |= {CONTROL: 1} if control else {}
+        begun |= {EPOCH_COST: epoch_cost} if epoch_cost != 1 else {}
+        self._log("trial", trial.trial_id, **begun)
         self._write_trials_soon()
         return trial
 
@@ -279,6 +282,7 @@ def trials_table(journal: Journal) -> str:
     after = (journal.objective.best_column if name == BEST_VAL_ACC else name for name in TRIAL_COLUMNS_AFTER)
     columns = (*TRIAL_COLUMNS_BEFORE, *journal.parameters, *after, *(FOLD_TRIAL_COLUMNS if journal.folded else ()))
     columns += CONTROL_TRIAL_COLUMNS if any(trial.control for trial in journal.trials.values()) else ()
+    columns += (EPOCH_COST,) if any(trial.epoch_cost != 1 for trial in journal.trials.values()) else ()
     return csv_lines((trial.table_row() for trial in journal.trials.values()), columns, header=True)
 
 

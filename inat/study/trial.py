@@ -11,6 +11,7 @@ from inat.constants import (
     BEST_VAL_ACC,
     CONTROL,
     EPOCH,
+    EPOCH_COST,
     FINISHED,
     FOLD,
     FOLD_TRIAL_COLUMNS,
@@ -34,7 +35,8 @@ class Trial:
     ``attempt`` counts from 1; each retry of the failed trial (--retry-failed) begins another one, and ``created`` is
     the time of the latest. ``control``: ASHA does not stop the trial; ``stop_epoch`` is the epoch after which it would
     have, None before and for other trials. ``raised`` has an entry for each time that the maximum of the epochs was
-    raised while the trial stood at the former one: that epoch, and the new maximum.
+    raised while the trial stood at the former one: that epoch, and the new maximum. ``epoch_cost`` is what an epoch
+    costs, in epochs of the recipe, where trials are compared at equal cost; elsewhere 1.
     """
 
     trial_id: str
@@ -50,6 +52,7 @@ class Trial:
     control: bool = False
     stop_epoch: int | None = None
     raised: tuple[tuple[int, int], ...] = ()
+    epoch_cost: float = 1.0
 
     @property
     def attempt_id(self) -> str:
@@ -155,7 +158,8 @@ class Trial:
         row |= {self.objective.best_column: self.best_value, SECONDS: round(self.seconds, 3)}
         if self.folded:
             row |= {name: getattr(self, name) for name in FOLD_TRIAL_COLUMNS}
-        return active_params(self.params) | row | {CONTROL: int(self.control), STOP_EPOCH: self.stop_epoch}
+        row |= {CONTROL: int(self.control), STOP_EPOCH: self.stop_epoch, EPOCH_COST: self.epoch_cost}
+        return active_params(self.params) | row
 
 
 def _scientific(prefix: str) -> Callable[[float], str]:

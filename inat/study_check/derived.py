@@ -27,7 +27,7 @@ from inat.study_check.problems import Problem, Removed
 from inat.tuning.best import SHA256, best_model, is_as_written, read_best, write_best
 from inat.tuning.loggers.optuna_db import OptunaDbWriter, check_schema
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
-from inat.tuning.search import searcher_options
+from inat.tuning.searcher_options import searcher_options
 from inat.tuning.space import presets
 
 

@@ -16,6 +16,7 @@ from inat.constants import (
     CHECKPOINTS_DIR,
     EPOCHS,
     LAST_DIR,
+    LAST_OF,
     LAST_TRAINING,
     NAME,
     PARETO_FRONT,
@@ -38,7 +39,6 @@ from inat.tuning.chosen_model import Model
 
 FOLD_VALUES = "fold_values"  # key in best.json: of which the best value is the mean
 SHA256 = "sha256"  # key in best.json: of best.ckpt
-LAST_OF = "last_of"  # key in study.json of the last training: the trial of the search that it trains again
 
 
 def _are_scores(value: Any) -> bool:

@@ -128,10 +128,12 @@ def end_within(clock: Clock, config: SearchConfig, study: Study, limit: str, con
 
     Raises KeyboardInterrupt if the user interrupts the training; --resume continues it.
     """
-    if limit:
-        part = "search  " if clock.plan.searches else "last    "
+    alone = not clock.plan.searches
+    # A training that follows the time ends by itself, shortly before its time is over.
+    if limit and not (alone and any(trial.finished for trial in study.ended())):
+        part = "last    " if alone else "search  "
         console.print(f"{part}ended early: {limit}; {describe_ended(config, study)}")
-    if clock.plan.searches and study.best() is not None:
+    if not alone and study.best() is not None:
         from inat.tuning.budget.last_training import train_last  # loads torch, which other searches do without
 
         leave = partial(_leave, config, study, console)

@@ -5,7 +5,6 @@ runs, by what ASHA has left so far, and then how long the rest takes at the spee
 from collections.abc import Sequence
 
 from inat.constants import COMPLETED, FAILED, RUNNING, STOPPED
-from inat.study.folds import step_of
 from inat.study.trial import Trial
 from inat.tuning.rungs import Rungs
 
@@ -69,7 +68,7 @@ def epochs_left(trials: Sequence[Trial], wanted: int, rungs: Rungs) -> float:
     """The expected number of epochs, one after the other, until ``wanted`` trials have ended in the present slots."""
     running = [trial for trial in trials if trial.state == RUNNING]
     shares, length = shares_that_go_on(trials, rungs), mean_length(trials, rungs)
-    of_running = [expected_steps(_step(trial, rungs), rungs, shares, length) for trial in running]
+    of_running = [expected_steps(rungs.step(trial), rungs, shares, length) for trial in running]
     new = max(0, wanted - len(trials)) * expected_steps(0, rungs, shares, length)
     return max((sum(of_running) + new) / max(len(running), 1), max(of_running, default=0.0))
 
@@ -78,15 +77,15 @@ def shares_that_go_on(trials: Sequence[Trial], rungs: Rungs) -> list[float]:
     """For each rung, the share of the trials that went on there."""
     shares = []
     for rung in rungs.steps:
-        reached = [trial for trial in trials if trial.state != FAILED and _step(trial, rungs) >= rung]
-        stopped = sum(trial.state == STOPPED and _step(trial, rungs) == rung for trial in reached)
+        reached = [trial for trial in trials if trial.state != FAILED and rungs.step(trial) >= rung]
+        stopped = sum(trial.state == STOPPED and rungs.step(trial) == rung for trial in reached)
         shares.append((len(reached) - stopped + PRIOR_TRIALS / rungs.factor) / (len(reached) + PRIOR_TRIALS))
     return shares
 
 
 def mean_length(trials: Sequence[Trial], rungs: Rungs) -> float:
     """The steps after which trials end that ASHA does not stop: the last one, or fewer because of --patience."""
-    lengths = [_step(trial, rungs) for trial in trials if trial.state == COMPLETED]
+    lengths = [rungs.step(trial) for trial in trials if trial.state == COMPLETED]
     return (sum(lengths) + rungs.max_epochs * rungs.trainings) / (len(lengths) + 1)
 
 
@@ -103,8 +102,3 @@ def expected_steps(step: int, rungs: Rungs, shares: Sequence[float], length: flo
             expected += chance * max(0.0, min(rung, length) - place)
             chance, place = chance * share, float(rung)
     return expected + chance * max(0.0, length - place)
-
-
-def _step(trial: Trial, rungs: Rungs) -> int:
-    last = trial.history[-1:]  # in one step, because another thread may shorten it
-    return step_of(last[0], rungs.max_epochs) if last else 0

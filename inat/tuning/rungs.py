@@ -11,7 +11,8 @@ from inat.study.trial import Trial
 class Rungs:
     """ASHA's rungs: the epochs ``grace * factor**k`` below ``max_epochs``, at which ASHA compares trials.
 
-    With several ``trainings`` per trial, these are epochs of the first one, and the end of each is a rung, too.
+    With several ``trainings`` per trial, these are epochs of the first one, and the end of each is a rung, too. Where
+    trials are compared at equal cost, these are epochs of the recipe.
     """
 
     grace: int
@@ -29,10 +30,15 @@ class Rungs:
         """The rungs below the end of a trial, ascending, as ``inat.study.folds.step_of`` counts."""
         return [*self.milestones, *(done * self.max_epochs for done in range(1, self.trainings))]
 
+    def step(self, trial: Trial) -> int:
+        """The step that ``trial`` has reached; 0 before its first epoch."""
+        last = trial.history[-1:]  # in one step, because another thread may shorten it
+        return step_of(last[0], self.max_epochs, trial.epoch_cost) if last else 0
+
     def reached(self, step: int) -> int:
         """Count the rungs that a trial has reached whose last row has this step, without folds its epoch."""
         return sum(rung <= step for rung in self.steps)
 
     def reached_by(self, trial: Trial) -> int:
         """Count the rungs that ``trial`` has reached."""
-        return self.reached(step_of(trial.history[-1], self.max_epochs)) if trial.history else 0
+        return self.reached(self.step(trial))

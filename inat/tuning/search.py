@@ -12,12 +12,14 @@ from inat.config.search import SearchConfig
 from inat.config.validation import expanded
 from inat.constants import (
     CLASS_COUNTS,
+    COMPARED_AT,
     DATA_DIR,
     DIGITS,
     FAILED,
     GRID,
     OWN_OBJECTIVE,
     RACE,
+    RECIPE_EPOCH,
     RECIPE_PARAMS,
     STOPPED,
     TIME_PLAN,
@@ -33,7 +35,7 @@ from inat.tuning.best import read_best
 from inat.tuning.budget import rules
 from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, check_not_over, last_has_begun
 from inat.tuning.budget.plan import time_decides
-from inat.tuning.earlier.lessons import LEARNED_FROM, TRIALS
+from inat.tuning.earlier.lessons import LEARNED_FROM
 from inat.tuning.lifecycle import TrialCallback
 from inat.tuning.loggers.background import BackgroundLogger
 from inat.tuning.loggers.optuna_db import OptunaDbWriter
@@ -48,9 +50,9 @@ from inat.tuning.raised_epochs import begin_raise
 from inat.tuning.ray_backend.slots import Slots
 from inat.tuning.retry_failed import retry_failed_trials
 from inat.tuning.rules import RULES, new_rules
-from inat.tuning.runner import Objective, PrintLine, RunSpec, restored_scheduler, run_trials, rungs_of
-from inat.tuning.sampling.options import SearcherOptions
+from inat.tuning.runner import Objective, PrintLine, RunSpec, restored_scheduler, run_trials
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
+from inat.tuning.searcher_options import START_FROM, searcher_options
 from inat.tuning.space import backbone_checks, presets
 from inat.tuning.stoppers import StopAtLimits
 from inat.tuning.task import check_task
@@ -58,8 +60,6 @@ from inat.tuning.worker.trainable import run_trial
 
 if TYPE_CHECKING:
     from inat.tuning.budget.begin import Beginning  # loads torch, which other searches do without
-
-START_FROM = "start_from"  # in study.json: the configurations that are tried first
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,7 @@ def open_study(
         info |= {} if task.lessons is None else {LEARNED_FROM: dict(task.lessons.record)}
         info |= {} if race is None else {RACE: dict(race)}
         info |= {} if begun is None else {TIME_PLAN: dict(begun.time_plan)}
+        info |= {COMPARED_AT: RECIPE_EPOCH} if time_decides(info) else {}
         info |= {RECIPE_PARAMS: dict(task.recipe)} if task.recipe else {}
         info |= {OWN_OBJECTIVE: own_objective} if own_objective else {}
         study = Study.create(directory, info)
@@ -252,28 +253,3 @@ def background_loggers(config: SearchConfig, study: Study, searcher: BudgetAware
     if config.tensorboard:
         loggers.append(TensorboardLogger(study))
     return loggers
-
-
-def searcher_options(config: SearchConfig, study: Study, clock: Clock | None = None) -> SearcherOptions:
-    """Return the options of the searcher of ``study``, which keeps to the time of ``clock``."""
-    return SearcherOptions(
-        rungs=rungs_of(config),
-        seed=config.seed,
-        control_fraction=config.control_fraction or 0.0,
-        sampler=config.searcher,
-        stopped=config.stopped_trials,
-        keep_checkpoints=config.keep_checkpoints,
-        start_from=study.info.get(START_FROM, ()),
-        grid=study.info.get(GRID, ()),
-        race=study.info.get(RACE),
-        earlier=study.info.get(LEARNED_FROM, {}).get(TRIALS, ()),
-        affordable=None if clock is None else affordable_trials(config, study, clock),
-    )
-
-
-def affordable_trials(config: SearchConfig, study: Study, clock: Clock) -> Callable[[Mapping[str, Any]], bool]:
-    """Whether the trial of some hyperparameters would end within the time of the search."""
-    from inat.tuning.budget.affordable import Affordable, operations_of  # loads torch, which other searches do without
-
-    operations = operations_of(config, len(study.info["data"]["classes"]))
-    return Affordable(study, clock, config.max_epochs, operations)

@@ -481,3 +481,18 @@ def test_an_epoch_without_the_value_of_the_objective_is_damage(tmp_path):
     journal.write_text(journal.read_text().replace("best_val_loss", "best_val_acc"))
     with pytest.raises(StudyError, match="line 2 does not fit"):
         Study.open(study.directory)
+
+
+def test_the_cost_of_an_epoch_is_kept_and_stands_in_the_table_once_one_is_not_1(tmp_path):
+    study = Study.create(tmp_path / "study", {"config": {}})
+    study.add_trial({"width": 64})
+    study.write_trials()
+    assert "epoch_cost" not in (study.directory / "trials.csv").read_text()
+    study.add_trial({"width": 96}, epoch_cost=2.1)
+    study.close()
+    header, *rows = (study.directory / "trials.csv").read_text().splitlines()
+    assert header.endswith(",epoch_cost")
+    assert [row.rsplit(",", 1)[1] for row in rows] == ["1.0", "2.1"]
+    reopened = Study.open(study.directory)
+    assert [trial.epoch_cost for trial in reopened.trials.values()] == [1.0, 2.1]
+    reopened.close()

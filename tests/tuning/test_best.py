@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from inat.config.trial import TrialConfig
-from inat.constants import BEST_CKPT
+from inat.constants import BEST_CKPT, LAST_OF
 from inat.errors import DiskFullError, StudyError
 from inat.study.study import Study
 from inat.training.fit import fit
-from inat.tuning.best import LAST_OF, evaluate_best_on_test, read_best, write_best
+from inat.tuning.best import evaluate_best_on_test, read_best, write_best
 from tests.conftest import Rows
 from tests.helpers import run_epochs
 

@@ -7,10 +7,11 @@ from ray import tune
 from inat.config.search import SearchConfig
 from inat.errors import DiskFullError, StudyError
 from inat.study.study import Study
-from inat.tuning import runner, search
+from inat.tuning import runner
 from inat.tuning.lifecycle import TrialLifecycle
 from inat.tuning.ray_backend.retries import RetryPolicy
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
+from inat.tuning.searcher_options import searcher_options
 from inat.tuning.stoppers import StopAtWriteError
 
 
@@ -46,7 +47,7 @@ def test_tune_can_write_what_it_gets_of_a_search(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.session, "this_node_id", lambda: "node")
     config, space = SearchConfig(data="digits", control_fraction=0.5), {"x": tune.uniform(0.0, 1.0)}
     study = Study.create(tmp_path / "study", {"config": config.to_json(), "data": {"fingerprint": "f"}})
-    searcher = BudgetAwareOptunaSearch(study, space, search.searcher_options(config, study))
+    searcher = BudgetAwareOptunaSearch(study, space, searcher_options(config, study))
     scheduler = runner.restored_scheduler(config, study)
     spec = runner.RunSpec(config, study, searcher, scheduler, 2, print, space.keys())
     lifecycle = TrialLifecycle(study, scheduler, 1, [searcher.on_trial_update])

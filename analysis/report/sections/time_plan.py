@@ -6,11 +6,15 @@ import pandas as pd
 
 from analysis.costs.time_plan import compared_sizes, last_beside_best, last_training, plan_table, time_plan_of
 from analysis.report.document import Item, Section, Table, section
-from analysis.schema import EPOCHS, STATE, TRIAL_ID
+from analysis.schema import EPOCHS, RECIPE_EPOCH, STATE, TRIAL_ID
 from analysis.study import StudyData
 from analysis.study_noise import compare_last
 from analysis.wording import counted
 
+EQUAL_COST = (
+    "Trials are compared at equal cost. A recipe epoch is what one epoch of the recipe costs: a network with twice the "
+    "operations trains for half the epochs."
+)
 NO_LAST = "The last training has no result yet."
 
 
@@ -23,15 +27,17 @@ def time_plan_section(study: StudyData, path: Path) -> list[Section]:
 
 def _items(study: StudyData, path: Path) -> list[Item]:
     try:
-        last, problem = last_training(path), ""
+        last, problem = last_training(path, study), ""
     except ValueError as error:
         last, problem = None, f"The last training is not shown: {error}."
     plan = [Table("plan", "Plan and what happened", plan_table(study, last)), *_sizes(study)]
     if last is None:
         return [problem or NO_LAST, *plan] if time_plan_of(study.info).get("trials", 0) > 1 else plan
     table = last_beside_best(path, study, last)
+    cost = [EQUAL_COST] if study.step == RECIPE_EPOCH else []
     return [
         last_finding(study, table),
+        *cost,
         Table("last_training", "The last training beside the search's best", table),
         *plan,
     ]

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from inat.config.search import SearchConfig
@@ -12,9 +12,8 @@ from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.budget import rules
 from inat.tuning.budget.clock import Clock, epoch_seconds
+from inat.tuning.equal_cost import EqualCost, Operations
 from inat.tuning.network_timing import size_of
-
-Operations = Callable[[Mapping[str, Any]], int | None]
 
 
 class Affordable:
@@ -22,16 +21,27 @@ class Affordable:
 
     An epoch takes the recipe's measured seconds times the operations of the network over those of the recipe, and times
     how much slower than that the study's trials were. ``operations`` returns None for hyperparameters that make no
-    network; their trial fails at once.
+    network; their trial fails at once. Without ``equal_cost``, each trial trains for ``max_epochs``.
     """
 
-    def __init__(self, study: Study, clock: Clock, max_epochs: int, operations: Operations) -> None:
+    def __init__(
+        self,
+        study: Study,
+        clock: Clock,
+        max_epochs: int,
+        operations: Operations,
+        equal_cost: EqualCost | None = None,
+    ) -> None:
         self._study, self._clock, self._epochs, self._operations = study, clock, max_epochs, operations
+        self._equal_cost = equal_cost
         self._expected: dict[str, float] = {}
 
     def __call__(self, params: Mapping[str, Any]) -> bool:
         seconds = self.seconds(params)
-        return seconds is None or time.monotonic() + self._epochs * seconds <= self._clock.search_ends
+        return seconds is None or time.monotonic() + self._most_epochs(params) * seconds <= self._clock.search_ends
+
+    def _most_epochs(self, params: Mapping[str, Any]) -> int:
+        return self._epochs if self._equal_cost is None else self._equal_cost.epochs(params)
 
     def seconds(self, params: Mapping[str, Any]) -> float | None:
         """Predicted seconds of an epoch; None for hyperparameters that make no network."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from analysis.rungs import epochs_at
 from analysis.wording import counted
 from inat.config.search import SearchConfig
 from inat.constants import (
@@ -18,6 +19,7 @@ from inat.constants import (
     FAILED,
     JOURNAL,
     LAST_DIR,
+    LAST_OF,
     PLANNED_EPOCHS,
     PRECISION_JSONL,
     RECIPE_PARAMS,
@@ -32,7 +34,6 @@ from inat.study.atomic_io import as_disk_full_error
 from inat.study.cheaper import CostRule
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.best import LAST_OF
 from inat.tuning.budget import rules
 from inat.tuning.budget.begin import alone
 from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, epoch_seconds, has_result
@@ -97,7 +98,7 @@ def choose(study: Study, clock: Clock, now: float) -> Choice | None:
     for trial in {trial.trial_id: trial for trial in (*preferred, *ranking)}.values():
         seconds = alone_seconds(trial, plan)
         epochs = 0 if seconds is None else min(plan.most_epochs, int(left / seconds))
-        if epochs >= plan.max_epochs:
+        if epochs >= epochs_at(plan.max_epochs, trial.epoch_cost):
             return Choice(trial, epochs)
     return None
 

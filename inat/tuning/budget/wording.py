@@ -37,12 +37,12 @@ def _search(plan: TimePlan) -> str:
     if not plan.searches:
         return f"none: fewer than {rules.FEWEST_TRIALS} trials fit beside the last training"
     rungs = Rungs(plan.grace_period, plan.reduction_factor, plan.max_epochs).milestones
-    costs = ", ".join(f"{rung} ({format_duration(rung * plan.epoch_seconds)})" for rung in rungs)
-    compared = f"compared after epoch{'s' if len(rungs) > 1 else ''} {costs}" if rungs else "compared at their end"
+    costs = " and ".join(f"{rung} ({format_duration(rung * plan.epoch_seconds)})" for rung in rungs)
+    compared = f"compared after the time of {costs}" if rungs else "compared at their end"
     whole = format_duration(plan.max_epochs * plan.epoch_seconds)
     return (
-        f"about {counted(plan.trials, 'trial')}, {plan.slots} at a time, the recipe first; up to "
-        f"{counted(plan.max_epochs, 'epoch')} ({whole} for the recipe), {compared}"
+        f"about {counted(plan.trials, 'trial')}, {plan.slots} at a time, the recipe first; each trains as long as "
+        f"{counted(plan.max_epochs, 'epoch')} of the recipe ({whole}), {compared}"
     )
 
 

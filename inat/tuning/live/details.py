@@ -17,7 +17,7 @@ MOST_CHART_HEIGHT = 24
 
 def detail_lines(snapshot: Snapshot, trial: TrialView, width: int, room: int, *, ascii_only: bool) -> list[Text]:
     """At most ``room`` lines about a trial; what does not fit is left out, the curve first."""
-    most = f" of {snapshot.max_epochs}" if snapshot.max_epochs else ""
+    most = f" of {epochs}" if (epochs := snapshot.most_epochs(trial)) else ""
     state = snapshot.state_of(trial)
     place = f" on {trial.place}" if trial.place else ""
     where = f"  {state}{place}, epoch {trial.epoch}{most}  "

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from analysis.rungs import epochs_at
 from inat.config.objective import ACCURACY, Objective
 from inat.config.trial import active_params
 from inat.constants import EPOCH, RUNNING, SECONDS
@@ -35,6 +36,7 @@ class TrialView:
     note: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     last_row: Mapping[str, Any] = field(default_factory=dict)
+    epoch_cost: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,9 @@ class Snapshot:
     """A search at one moment: ``running`` trials in order of number, ``ended`` ones with the latest first.
 
     ``elapsed``, ``left`` and ``budget`` (of --time-budget) are seconds, None if unknown or without a budget;
-    ``max_epochs`` is the most epochs of a trial. ``constant`` says what a constant answer scores. ``can_end`` says
-    whether a trial can be ended from here, ``ending`` which ones have been asked to, and ``on_quit`` what the key q
-    does.
+    ``max_epochs`` is the most epochs of a trial whose epoch costs 1. ``constant`` says what a constant answer scores.
+    ``can_end`` says whether a trial can be ended from here, ``ending`` which ones have been asked to, and ``on_quit``
+    what the key q does.
     """
 
     study: str
@@ -69,6 +71,10 @@ class Snapshot:
         if trial.state != RUNNING:
             return trial.state
         return PAUSED if self.status == NOT_RUNNING else "ending" if trial.trial_id in self.ending else RUNNING
+
+    def most_epochs(self, trial: TrialView) -> int | None:
+        """The most epochs of a trial; None if they are not known."""
+        return epochs_at(self.max_epochs, trial.epoch_cost) if self.max_epochs else None
 
     @property
     def trials(self) -> tuple[TrialView, ...]:
@@ -133,6 +139,7 @@ def view_of(trial: Trial) -> TrialView:
         note=trial.error,
         params=active_params(trial.params),
         last_row=last,
+        epoch_cost=trial.epoch_cost,
     )
 
 

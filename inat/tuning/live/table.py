@@ -18,7 +18,8 @@ LEAST_NAME = 20  # columns for the name of a trial before a column is added
 def widths_for(width: int, snapshot: Snapshot, *, several_nodes: bool) -> dict[str, int]:
     """The width of each column, in order; narrow terminals have a shorter curve, or none, and no node."""
     ids = max((len(trial.trial_id) for trial in snapshot.trials[:1000]), default=5)
-    epochs = 2 * len(str(snapshot.max_epochs)) + 1 if snapshot.max_epochs else 5
+    longest = max((snapshot.most_epochs(trial) or 0 for trial in snapshot.trials[:1000]), default=0)
+    epochs = 2 * len(str(max(longest, snapshot.max_epochs))) + 1 if snapshot.max_epochs else 5
     columns = {"trial": max(5, ids), "state": 9, "epoch": max(5, epochs), "now": 8, "best": 8, "curve": 0, "s/epoch": 7}
     columns |= {"node": 14} if several_nodes and width >= 100 else {}
     free = width - sum(columns.values()) - len(columns) - LEAST_NAME
@@ -37,7 +38,7 @@ def header(widths: Mapping[str, int], max_epochs: int | None) -> Text:
 def row(trial: TrialView, snapshot: Snapshot, widths: Mapping[str, int], chosen: str, ascii_only: bool) -> Text:
     """One trial; the chosen one is reversed."""
     state = snapshot.state_of(trial)
-    most = f"/{snapshot.max_epochs}" if snapshot.max_epochs else ""
+    most = f"/{epochs}" if (epochs := snapshot.most_epochs(trial)) else ""
     is_best = snapshot.best is not None and snapshot.best.trial_id == trial.trial_id
     cells = {
         "trial": (trial.trial_id, ""),

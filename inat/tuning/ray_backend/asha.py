@@ -27,9 +27,12 @@ class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
     rungs from the study in the order in which the epochs arrived; each later decision is then the one that the
     uninterrupted search would have made.
 
+    The time of a trial is its STEP. That is its epoch; or, in a study that compares trials at equal cost, what its
+    epochs cost in epochs of the recipe: ``epoch_cost`` says what one of a trial does.
+
     With several ``trainings`` per trial, one per fold and repeat, trials are compared at the same epochs of the first
-    one, and then by their mean at the end of each. Patience ends trainings at different epochs, so the time of a trial
-    is not its epoch but its STEP: the epoch before the first training has ended, then ``max_epochs`` for each ended
+    one, and then by their mean at the end of each. Patience ends trainings at different epochs, so the STEP
+    is the epoch before the first training has ended, then ``max_epochs`` for each ended
     one. The rungs are at ``grace_period * reduction_factor**k`` steps below ``max_epochs``, and at each multiple of it.
 
     A trial for which ``is_control`` is true is compared like any other, but goes on where it would have been stopped;
@@ -48,9 +51,10 @@ class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
         objective: Objective = ACCURACY,
         is_control: Callable[[str], bool] = lambda trial_id: False,
         stop_epoch: Callable[[str], int | None] = lambda trial_id: None,
+        epoch_cost: Callable[[str], float] = lambda trial_id: 1.0,
     ) -> None:
         super().__init__(
-            time_attr=EPOCH if trainings == 1 else STEP, metric=objective.best_column, mode=objective.mode,
+            time_attr=STEP, metric=objective.best_column, mode=objective.mode,
             max_t=max_epochs * trainings, grace_period=grace_period, reduction_factor=reduction_factor,
         )  # fmt: skip
         self.max_epochs = max_epochs
@@ -61,7 +65,7 @@ class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
             bracket._rungs = [(step, {}) for step in reversed(steps)]
         self.stopped_early: set[str] = set()
         self.would_stop: dict[str, int] = {}
-        self._is_control, self._stop_epoch = is_control, stop_epoch
+        self._is_control, self._stop_epoch, self._epoch_cost = is_control, stop_epoch, epoch_cost
         self.ended_by_user: set[str] = set()  # among stopped_early
         self._to_end: set[str] = set()
         self._pending_since: dict[str, float] = {}  # trials that wait for a process
@@ -79,12 +83,11 @@ class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
         return decision
 
     def _decide(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if self.trainings > 1:
-            if not _is_compared(result):
-                # The value is that of the last rung. A lower rung that this trial has jumped over, because patience
-                # ended its first training, would take it in.
-                return str(TrialScheduler.CONTINUE)
-            result = self._with_step(result)
+        if self.trainings > 1 and not _is_compared(result):
+            # The value is that of the last rung. A lower rung that this trial has jumped over, because patience
+            # ended its first training, would take it in.
+            return str(TrialScheduler.CONTINUE)
+        result = self._with_step(trial.trial_id, result)
         if trial.trial_id in self.would_stop and result[self._time_attr] < self._max_t:
             return str(TrialScheduler.CONTINUE)
         decision: str = super().on_trial_result(tune_controller, trial, result)
@@ -98,18 +101,21 @@ class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
     def as_recorded(self, trial_id: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the row for the journal, with a mark if ASHA would have stopped the trial after it."""
         step = self.would_stop.get(trial_id)
-        marked = step is not None and _is_compared(row) and step_of(row, self.max_epochs) == step
+        marked = step is not None and _is_compared(row) and self._step_of(trial_id, row) == step
         return {**row, WOULD_STOP: 1} if marked else row
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         if trial.trial_id in self.would_stop:
             self.on_trial_remove(tune_controller, trial)  # its end is in no rung
             return
-        super().on_trial_complete(tune_controller, trial, self._with_step(result))
+        super().on_trial_complete(tune_controller, trial, self._with_step(trial.trial_id, result))
 
-    def _with_step(self, result: dict[str, Any]) -> dict[str, Any]:
+    def _with_step(self, trial_id: str, result: dict[str, Any]) -> dict[str, Any]:
         # Tune passes a result without an epoch for a trial that has reported nothing.
-        return result | {STEP: step_of(result, self.max_epochs)} if EPOCH in result else result
+        return result | {STEP: self._step_of(trial_id, result)} if EPOCH in result else result
+
+    def _step_of(self, trial_id: str, row: Mapping[str, Any]) -> int:
+        return step_of(row, self.max_epochs, self._epoch_cost(trial_id))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Return the trial that gets the next free process before new trials do: one that has waited for long.
@@ -137,7 +143,7 @@ class StudyASHA(NotInSnapshots, AsyncHyperBandScheduler):
                 self.on_trial_complete(None, trial, row)
                 live.remove(trial_id)
                 if self._stop_epoch(trial_id) == row[EPOCH]:
-                    self.would_stop[trial_id] = row[EPOCH]
+                    self.would_stop[trial_id] = self._step_of(trial_id, row)
             elif trial_id not in self.stopped_early:
                 self.on_trial_result(None, trial, row)
         for trial_id in live:
@@ -161,6 +167,7 @@ def asha_for(
         objective=study.objective,
         is_control=lambda trial_id: study.trials[trial_id].control,
         stop_epoch=lambda trial_id: study.trials[trial_id].stop_epoch,
+        epoch_cost=lambda trial_id: study.trials[trial_id].epoch_cost,
     )
     scheduler.replay(study.reported_epochs)
     return scheduler

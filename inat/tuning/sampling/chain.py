@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from inat.config.objective import Objective
 from inat.constants import COMPLETED, FAILED, RUNNING, STOPPED
-from inat.study.folds import step_of
+from inat.study.folds import step_within
 from inat.study.trial import Trial
 from inat.tuning.rungs import Rungs
 
@@ -55,16 +55,17 @@ class Chain:
                 self._running.add(number)
 
     def _reached(self, trial: Trial) -> int:
-        last = step_of(trial.history[-1], self._rungs.max_epochs) if trial.history else 0
-        return bisect_right(self._steps, last)
+        return bisect_right(self._steps, self._rungs.step(trial))
 
     def _values_of(self, trial: Trial) -> list[float]:
         """The best values up to each rung that the trial has reached; one that ended by itself has reached all."""
         if trial.state == FAILED or not trial.history:
             return []
         column = trial.objective.best_column
-        rows = [(step_of(row, self._rungs.max_epochs), float(row[column])) for row in trial.history]
-        reached = [step for step in self._steps if step <= rows[-1][0] or trial.state == COMPLETED]
+        most, cost = self._rungs.max_epochs, trial.epoch_cost
+        rows = [(step_within(row, most, cost), float(row[column])) for row in trial.history]
+        last = self._rungs.step(trial)
+        reached = [step for step in self._steps if step <= last or trial.state == COMPLETED]
         until = [[value for step, value in rows if step <= rung] for rung in reached]
         return [values[-1] if values else math.nan for values in until]  # a resumed trial may lack its first epochs
 

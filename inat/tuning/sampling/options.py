@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inat.tuning.equal_cost import EqualCost
 from inat.tuning.rungs import Rungs
 from inat.tuning.sampling.feedback import StoppedPolicy
 from inat.tuning.sampling.samplers import SamplerName
@@ -32,3 +33,5 @@ class SearcherOptions:
     """Trials of earlier studies that are a prior for TPE, as ``prior.Prior.of`` takes them."""
     affordable: Callable[[Mapping[str, Any]], bool] | None = None
     """Whether a trial would end within the time of the search; suggestions that would not are not tried."""
+    equal_cost: EqualCost | None = None
+    """How long each trial trains, where trials are compared at equal cost."""

@@ -49,6 +49,7 @@ MAX_SUGGESTIONS = 2
 # the next one, which may be small. Suggestions that have been tried say nothing about the time.
 MAX_TOO_LONG = 8
 MAX_TRIED = 8  # of those; then every configuration of the space has been tried, and one is tried again
+MAX_COSTLY = 50  # networks that get too few epochs for the cost of a trial; the next suggestion may be a small one
 DIRECTIONS = {"max": "maximize", "min": "minimize"}  # of Optuna, by the mode of the objective
 
 
@@ -125,11 +126,13 @@ class BudgetAwareOptunaSearch(Searcher):
         if trial is None:
             return None
         assert trial.trial_id == trial_id
+        equal_cost = self._options.equal_cost
         return trial.params | {
             TRIAL_ID: trial_id,
             SEED: self._seed_for(trial.number, "trial"),
             THRESHOLD: checkpoint_threshold(self.study, self._options.keep_checkpoints),
             KNOWN_EPOCHS: trial.known_epochs,
+            **(equal_cost.settings(trial) if equal_cost is not None else {}),
         }
 
     def _create_trial(self, trial_id: str) -> Trial | None:
@@ -157,17 +160,23 @@ class BudgetAwareOptunaSearch(Searcher):
         first = self._next_of_start(len(self.study.trials))
         # Another draw of what a configuration leaves out may cost less, or be new.
         times = MAX_SUGGESTIONS if len(first) < len(self.distributions) else 1
-        too_long = tried = 0
-        while not self.declined and too_long < MAX_TOO_LONG:
-            attempt = too_long + tried
+        too_long = tried = costly = 0
+        while not self.declined and too_long < MAX_TOO_LONG and costly < MAX_COSTLY:
+            attempt = too_long + tried + costly
             asked = self._ask_for(first, attempt) if first and attempt < times else self._ask(attempt)
             repeated = tried < MAX_TRIED and self._was_tried(asked.params)
-            if not repeated and affordable(asked.params):
+            too_costly = not repeated and self._is_too_costly(asked.params)
+            if not repeated and not too_costly and affordable(asked.params):
                 return self._record(trial_id, asked)
             self.optuna_study.tell(asked, state=TrialState.FAIL)
-            too_long, tried = too_long + (not repeated), tried + repeated
+            tried, costly = tried + repeated, costly + too_costly
+            too_long += not repeated and not too_costly
         self.declined = True
         return None
+
+    def _is_too_costly(self, params: Mapping[str, Any]) -> bool:
+        equal_cost = self._options.equal_cost
+        return equal_cost is not None and not equal_cost.is_trained(params)
 
     def _ask(self, attempt: int = 0) -> optuna.Trial:
         seed = self._seed_for(len(self.study.trials), "sampler", attempt)
@@ -198,7 +207,9 @@ class BudgetAwareOptunaSearch(Searcher):
         self._running[trial_id] = asked
         self._tried.add(params_key(asked.params))
         control = is_control(self._options.seed, len(self.study.trials), self._options.control_fraction)
-        return self.study.add_trial(asked.params, control)
+        equal_cost = self._options.equal_cost
+        cost = 1.0 if equal_cost is None else equal_cost.epoch_cost(asked.params)
+        return self.study.add_trial(asked.params, control, cost)
 
     def _was_tried(self, params: Mapping[str, Any]) -> bool:
         return params_key(params) in self._tried

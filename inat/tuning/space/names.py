@@ -30,7 +30,7 @@ SET_BY_SEARCH: Final = frozenset({
     MODEL, MODEL_SHA256, MODEL_FILE, WEIGHTS_SHA256, PRECISION_RULE, FEATURE_RULES, ENDS, EXPECTED_SECONDS,
 })  # fmt: skip
 # What a source of trials adds to the hyperparameters of each.
-ADDED: Final = frozenset({TRIAL_ID, SEED, THRESHOLD, KNOWN_EPOCHS})
+ADDED: Final = frozenset({TRIAL_ID, SEED, THRESHOLD, KNOWN_EPOCHS, RUNGS, "max_epochs", "patience"})
 # A setting of fine-tuning that a space may contain; in studies of earlier versions beside a value of the option.
 IN_BOTH: Final = "body_lr_factor"
 

@@ -61,6 +61,16 @@ def test_the_last_training_stands_beside_the_searchs_best(study, tmp_path):
     assert last_beside_best(path, study, last_training(path))["test_accuracy"].isna().tolist() == [False, True]
 
 
+def test_a_last_training_has_the_unit_of_a_search_at_equal_cost(study, tmp_path):
+    equal = replace(study, step="recipe_epoch", trials=study.trials.assign(epoch_cost=[1.0, 2.0]))
+    path = write_study_dir(study, tmp_path / "study")
+    made = study_of([{"a": 2}], [[0.6, 0.8, 0.9]])
+    write_study_dir(replace(made, info=made.info | {"last_of": "t0001"}), path / "last")
+    last = last_training(path, equal)
+    assert (last.unit, last.trials["epochs"].tolist()) == ("recipe epoch", [6])  # 3 epochs, of 2 each
+    assert last_training(path, study).trials["epochs"].tolist() == [3]
+
+
 def test_a_single_trial_is_the_last_training(study):
     one = study_of([{"a": 1}], [[0.2, 0.5]])
     plan = {"trials": 1, "search_seconds": 0.0, "max_epochs": 3, "last_epochs": 3, "restart_seconds": 0}

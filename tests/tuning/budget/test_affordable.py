@@ -6,6 +6,8 @@ from inat.tuning.budget import rules
 from inat.tuning.budget.affordable import Affordable, operations_of
 from inat.tuning.budget.clock import Clock
 from inat.tuning.budget.plan import make_plan
+from inat.tuning.equal_cost import EqualCost
+from inat.tuning.rungs import Rungs
 from tests.tuning.budget.test_plan import facts, size_cost
 
 PLAN = make_plan(facts(), [size_cost(epoch=10.0, operations=100)])
@@ -39,6 +41,19 @@ def test_the_trials_so_far_say_how_slow_the_machine_really_is(study, now):
         study.add_epoch(trial.trial_id, {"epoch": 1, "best_val_acc": 0.5, "seconds": seconds})
     study.add_trial({"operations": 1000})  # it has no epoch yet
     assert affordable.seconds({"operations": 300}) == pytest.approx(60.0)
+
+
+def test_a_trial_of_equal_cost_has_its_own_epochs(study, now):
+    def operations(params):
+        return params["operations"]
+
+    equal = EqualCost(Rungs(2, 2, 4), operations, 100, 0.1)
+    affordable, ends = Affordable(study, Clock(PLAN, 1800.0), 4, operations, equal), Clock(PLAN, 1800.0).search_ends
+    now[0] = ends - 4 * 10 * rules.SAFETY - 0.001
+    assert affordable({"operations": 200})  # 2 epochs of 20 seconds
+    assert affordable({"operations": 50})
+    now[0] += 0.002
+    assert not affordable({"operations": 200})
 
 
 def test_hyperparameters_that_make_no_network_are_tried_and_fail(study, now):

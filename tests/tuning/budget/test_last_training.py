@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from inat.config.search import SearchConfig
-from inat.constants import BEST_CKPT, LAST_DIR, TIME_PLAN
+from inat.constants import BEST_CKPT, LAST_DIR, LAST_OF, TIME_PLAN
 from inat.errors import StudyError
 from inat.study.journal import Journal
 from inat.study.study import Study
-from inat.tuning.best import LAST_OF, write_best
+from inat.tuning.best import write_best
 from inat.tuning.budget import last_training as module
 from inat.tuning.budget.clock import Clock, last_is_left
 from inat.tuning.budget.last_training import OneTraining, choose, train_last
@@ -32,8 +32,8 @@ def planned(tmp_path):
     study.close()
 
 
-def add(study: Study, value: float, seconds: float, epochs: int = 2) -> str:
-    trial = study.add_trial({"learning_rate": value, "batch_size": 32})
+def add(study: Study, value: float, seconds: float, epochs: int = 2, epoch_cost: float = 1.0) -> str:
+    trial = study.add_trial({"learning_rate": value, "batch_size": 32}, epoch_cost=epoch_cost)
     for epoch in range(1, epochs + 1):
         row = {"epoch": epoch, "best_val_acc": value * epoch / epochs, "seconds": seconds}
         study.add_epoch(trial.trial_id, row)
@@ -63,6 +63,15 @@ def test_a_trial_too_slow_for_a_longer_training_gives_way_to_the_next_best(plann
     clock = Clock(PLAN, 2000.0)
     assert choose(planned, clock, clock.search_ends).trial.trial_id == fast != slow
     assert choose(planned, clock, clock.last_ends - 10) is None
+
+
+def test_a_costly_trial_needs_no_more_epochs_than_it_had_in_the_search(planned):
+    costly = add(planned, 0.7, seconds=20.0, epoch_cost=2.0)
+    clock = Clock(PLAN, 2000.0)
+    epochs = PLAN.max_epochs // 2 + 1
+    now = clock.last_ends - PLAN.restart_seconds - 0.001 - 1.15 * 10.0 * epochs
+    assert choose(planned, clock, now).trial.trial_id == costly
+    assert choose(planned, clock, now).epochs == epochs < PLAN.max_epochs
 
 
 def test_a_single_configuration_is_handed_out_and_continued(study):

@@ -74,7 +74,8 @@ def test_the_plan_is_said_in_five_lines(timed):
     assert [line[:8].rstrip() for line in text.splitlines()] == ["plan", "search", "last", "time", "timed"]
     assert "30 min 0 s for 6,000 training photos: 32 x 32 px, " in text
     assert "from photos whose shorter side has typically 300 px" in text
-    assert "2 at a time, the recipe first; up to " in text
+    assert "2 at a time, the recipe first; each trains as long as " in text
+    assert " of the recipe (" in text
     assert "with all 2 cores" in text
     assert "photos a second on 1 core, " in text
     short = describe_plan(plan_here(replace(CONFIG, image_size=32), photos(), 10, begun(70.0)))

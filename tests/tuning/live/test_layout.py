@@ -68,6 +68,13 @@ def test_the_best_is_named_by_the_objective_and_is_not_a_failed_trial_of_the_tab
     assert rows == ["t0006", "t0007", "t0008", "t0005", "t0003", "t0001", "t0002", "t0000", "t0004"]
 
 
+def test_a_trial_of_equal_cost_has_its_own_most_epochs(snapshot):
+    cheap = replace(snapshot.running[1], epoch_cost=0.25)
+    lines = "\n".join(as_text(replace(snapshot, running=(cheap,)), ViewState(), 120, 40))
+    assert f"{cheap.epoch}/108" in lines
+    assert "27/27" in lines
+
+
 def test_nodes_have_a_column_where_there_are_several(snapshot):
     assert "node" not in as_text(snapshot, ViewState(), 120, 40)[6]
     ended = tuple(replace(each, place=f"gpu-{each.number}") for each in snapshot.ended)

@@ -232,3 +232,25 @@ def test_a_trial_at_its_last_epoch_ends_by_itself_whatever_the_user_wants():
     assert scheduler.on_trial_result(None, trial, {"epoch": 9, "best_val_acc": 0.5}) == "STOP"
     assert not scheduler.ended_by_user | scheduler.stopped_early
     pickle.dumps(scheduler)
+
+
+def test_trials_are_compared_at_equal_cost():
+    costs = {"a": 1.0, "b": 1.0, "c": 0.5, "d": 3.0}
+    scheduler = StudyASHA(max_epochs=9, grace_period=3, reduction_factor=3, epoch_cost=costs.__getitem__)
+    good = [("a", {"epoch": 3, "best_val_acc": 0.5}), ("b", {"epoch": 3, "best_val_acc": 0.4})]
+    small = [("c", {"epoch": epoch, "best_val_acc": 0.1}) for epoch in range(1, 7)]
+    large = [("d", {"epoch": 1, "best_val_acc": 0.6}), ("d", {"epoch": 2, "best_val_acc": 0.6})]
+    decisions = decide(scheduler, [*good, *small, *large])
+    assert decisions[1] == ("b", 3, "STOP")
+    assert [(epoch, decision) for trial, epoch, decision in decisions if trial == "c"] == [
+        *((epoch, "CONTINUE") for epoch in range(1, 6)), (6, "STOP"),
+    ]  # fmt: skip
+    assert ("d", 1, "CONTINUE") in decisions  # its first epoch is at the rung already, and the best there
+    assert scheduler.stopped_early == {"b", "c"}
+
+
+def test_a_trial_that_has_its_whole_cost_is_not_stopped_early():
+    scheduler = StudyASHA(max_epochs=9, grace_period=9, reduction_factor=3, epoch_cost=lambda trial_id: 2.0)
+    rows = [("a", {"epoch": epoch, "best_val_acc": 0.1}) for epoch in range(1, 5)]
+    assert [decision for *_, decision in decide(scheduler, rows)] == ["CONTINUE"] * 3 + ["STOP"]
+    assert scheduler.stopped_early == set()

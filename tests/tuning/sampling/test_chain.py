@@ -116,3 +116,14 @@ def test_the_order_of_the_trials_and_of_their_epochs_makes_no_difference():
     assert [by_epoch.value_of(number) for number in range(40)] == values
     assert by_epoch.running == at_once.running
     assert len(set(values)) > 10
+
+
+def test_values_are_taken_at_equal_cost():
+    cheap, costly = trial([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], RUNNING), trial([0.3, 0.4], STOPPED)
+    cheap.epoch_cost, costly.epoch_cost = 0.5, 3.0
+    chain = chain_of(cheap, costly)
+    # Epochs 2 and 6 of the cheap trial are at the rungs 1 and 3, and so is the first epoch of the costly one.
+    assert chain.value_of(0) == pytest.approx(0.6)
+    assert (chain.rung_of(0), chain.rung_of(1)) == (1, 1)
+    chain = chain_of(trial([0.1], STOPPED), cheap)
+    assert chain.value_of(0) == pytest.approx(0.1 + 0.6 - 0.2)

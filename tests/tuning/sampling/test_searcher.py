@@ -7,6 +7,7 @@ from ray import tune
 from inat.errors import StudyError
 from inat.study.study import Study
 from inat.study.trial import Trial
+from inat.tuning.equal_cost import EqualCost
 from inat.tuning.rungs import Rungs
 from inat.tuning.sampling.options import SearcherOptions
 from inat.tuning.sampling.samplers import make_sampler
@@ -378,3 +379,32 @@ def test_without_an_affordable_suggestion_only_unfinished_trials_go_on(study):
     assert ask(search)["trial_id"] == first["trial_id"]
     affordable = True
     assert ask(search) is None  # time only runs out
+
+
+def costs(epochs: int = 9) -> EqualCost:
+    """An epoch costs 20 times x."""
+    return EqualCost(Rungs(grace=1, factor=3, max_epochs=epochs), lambda params: round(2000 * params["x"]), 100, 1 / 3)
+
+
+def test_a_trial_trains_for_epochs_of_equal_cost_also_after_a_resume(study):
+    options = {"equal_cost": costs(), "affordable": lambda params: True, "start_from": [{"x": 0.025}]}
+    search = searcher(study, **options)
+    first = ask(search)
+    assert (first["max_epochs"], first["patience"], first["rungs"]) == (18, 18, [2, 6])
+    others = [ask(search) for _ in range(5)]
+    written = [study.trials[other["trial_id"]].epoch_cost for other in others]
+    assert written == [max(0.333, round(round(2000 * other["x"]) / 100, 3)) for other in others]
+    assert all(other["max_epochs"] >= 5 for other in others)  # networks with fewer epochs are not tried
+    directory = study.directory
+    study.close()
+    reopened = Study.open(directory)
+    assert {**ask(searcher(reopened, **options)), "threshold": None} == {**first, "threshold": None}
+    reopened.close()
+
+
+def test_a_search_ends_if_no_network_has_enough_epochs(study):
+    large = EqualCost(Rungs(grace=1, factor=3, max_epochs=9), lambda params: 300, 100, 1 / 3)
+    search = searcher(study, equal_cost=large, affordable=lambda params: True)
+    assert ask(search)["max_epochs"] == 3  # whatever the first one costs: it is the recipe, or what the user wants
+    assert ask(search) is None
+    assert search.declined

@@ -1,0 +1,47 @@
+"""How the searcher of a study searches: its options from those of the user, and from what the study keeps."""
+
+from typing import Any
+
+from inat.config.search import SearchConfig
+from inat.constants import GRID, RACE
+from inat.study.study import Study
+from inat.tuning.budget.clock import Clock
+from inat.tuning.earlier.lessons import LEARNED_FROM, TRIALS
+from inat.tuning.equal_cost import LEAST_ON_GPU, LEAST_ON_PROCESSOR, EqualCost, compares_at_equal_cost
+from inat.tuning.runner import rungs_of
+from inat.tuning.sampling.options import SearcherOptions
+
+START_FROM = "start_from"  # in study.json: the configurations that are tried first
+
+
+def searcher_options(config: SearchConfig, study: Study, clock: Clock | None = None) -> SearcherOptions:
+    """Return the options of the searcher of ``study``, which keeps to the time of ``clock``."""
+    planned = {} if clock is None else planned_options(config, study, clock)
+    return SearcherOptions(
+        rungs=rungs_of(config),
+        seed=config.seed,
+        control_fraction=config.control_fraction or 0.0,
+        sampler=config.searcher,
+        stopped=config.stopped_trials,
+        keep_checkpoints=config.keep_checkpoints,
+        start_from=study.info.get(START_FROM, ()),
+        grid=study.info.get(GRID, ()),
+        race=study.info.get(RACE),
+        earlier=study.info.get(LEARNED_FROM, {}).get(TRIALS, ()),
+        **planned,
+    )
+
+
+def planned_options(config: SearchConfig, study: Study, clock: Clock) -> dict[str, Any]:
+    """The options by which a searcher keeps to the time of ``clock``."""
+    # These load torch, which other searches do without.
+    from inat.tuning.budget.affordable import Affordable, operations_of
+    from inat.tuning.budget.begin import has_gpu
+
+    operations = operations_of(config, len(study.info["data"]["classes"]))
+    equal_cost = None
+    if compares_at_equal_cost(study.info):
+        least = LEAST_ON_GPU if config.gpus_per_trial != 0 and has_gpu() else LEAST_ON_PROCESSOR
+        endless = config.patience >= config.max_epochs
+        equal_cost = EqualCost(rungs_of(config), operations, clock.plan.operations, least, endless)
+    return {"affordable": Affordable(study, clock, config.max_epochs, operations, equal_cost), "equal_cost": equal_cost}
