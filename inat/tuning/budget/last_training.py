@@ -184,7 +184,8 @@ def _params(options: SearchConfig, study: Study, trial: Trial, epochs: int) -> d
     """The hyperparameters of ``trial``; those of the recipe for so many ``epochs`` if it had the recipe's."""
     if trial.params != study.info.get(RECIPE_PARAMS):
         return trial.params
-    return presets.recipe_of(replace(options, max_epochs=epochs), inspect_data(options.data_config()))
+    shorter = replace(options, max_epochs=epochs, grace_period=epochs)
+    return presets.recipe_of(shorter, inspect_data(options.data_config()))
 
 
 def _run(

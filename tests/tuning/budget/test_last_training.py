@@ -6,6 +6,7 @@ import torch
 
 from inat.config.search import SearchConfig
 from inat.constants import BEST_CKPT, LAST_DIR, LAST_OF, TIME_PLAN
+from inat.data.splits import inspect_data
 from inat.errors import StudyError
 from inat.study.journal import Journal
 from inat.study.study import Study
@@ -15,6 +16,7 @@ from inat.tuning.budget.clock import Clock, last_is_left
 from inat.tuning.budget.last_training import OneTraining, choose, train_last
 from inat.tuning.budget.plan import make_plan
 from inat.tuning.runner import RunResult
+from inat.tuning.space.scratch_recipe import scratch_recipe
 from tests.tuning.budget.test_plan import facts, size_cost
 
 PLAN = make_plan(facts(cores=2), [size_cost(epoch=10.0, alone=5.0)])
@@ -129,6 +131,20 @@ def test_the_last_training_is_a_study_of_its_own_and_survives_an_interruption(pl
     assert len(done) == 2
     assert len(planned.trials) == 1
     assert Study.open(planned.directory / LAST_DIR).close() is None
+
+
+def test_the_recipe_is_that_for_the_epochs_that_fit(planned, runs):
+    done, script = runs
+    best = with_weights(planned, add(planned, 0.7, seconds=10.0))
+    planned.info["recipe_params"] = planned.trials[best].params
+    clock = Clock(PLAN, module.time.monotonic() + PLAN.end_seconds + PLAN.restart_seconds + 45 * 1.15 * 5.0)
+    chosen = choose(planned, clock, module.time.monotonic())
+    assert PLAN.max_epochs < chosen.epochs < PLAN.most_epochs
+    script += [(3, False)]
+    assert train_last(CONFIG, planned, clock)
+    images = inspect_data(CONFIG.data_config()).training
+    expected = scratch_recipe(image_size=8, images=images, classes=10, epochs=chosen.epochs)
+    assert {name: done[0].get(name) for name in expected} == expected
 
 
 def weights_in(study: Study) -> str:
