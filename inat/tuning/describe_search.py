@@ -29,6 +29,7 @@ from inat.tuning.budget.clock import is_over, last_has_begun
 from inat.tuning.budget.plan import time_decides
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.earlier.lessons import describe_learning
+from inat.tuning.equal_cost import compares_at_equal_cost
 from inat.tuning.kept_features import describe_altering
 from inat.tuning.own_model import describe_own_model
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
@@ -40,6 +41,7 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     before = f", {len(study.ended())} of them already ended" if study.trials else ""
     epochs = "1 epoch" if config.max_epochs == 1 else f"up to {config.max_epochs} epochs"
     epochs += describe_times(config.folds, config.repeats)
+    epochs += " of the recipe or as many as cost the same" if compares_at_equal_cost(study.info) else ""
     configs = data_configs(config, space)
     plain = replace(configs[0], use_augmentation=False)
     splits = load_splits(plain)

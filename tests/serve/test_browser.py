@@ -11,7 +11,7 @@ from playwright.sync_api import sync_playwright
 from inat.serve.access import Access
 from inat.serve.app import make_app
 from inat.serve.listen import listening_socket
-from tests.analysis.report.browsing import CHROMIUM, FLAGS, brush
+from tests.analysis.report.browsing import CHROMIUM, FLAGS, brush, wait_for_all_charts
 
 pytestmark = pytest.mark.slow
 PATIENCE = 240_000  # milliseconds for a report on a busy machine
@@ -85,6 +85,7 @@ def test_a_growing_study_is_refreshed_and_what_the_user_did_stays(page, site, se
     brush(page, axis, 0.04, 0.3)
     page.wait_for_function("Number(document.getElementById('selection').dataset.count) < 12")
     chosen = int(page.get_attribute("#selection", "data-count"))
+    wait_for_all_charts(page)
     zoom(page, "#plot-created")
     zoomed = page.evaluate("document.getElementById('plot-created').layout.xaxis.range.map(Number)")
     page.locator("details summary").first.click()
@@ -97,6 +98,7 @@ def test_a_growing_study_is_refreshed_and_what_the_user_did_stays(page, site, se
     assert int(page.get_attribute("#selection", "data-count")) == len(wanted) > chosen
     assert page.evaluate(f"{dimensions}[{axis}].constraintrange !== undefined")
     page.wait_for_function("document.querySelector('#linked-trials h3').textContent.includes('selected of 20')")
+    wait_for_all_charts(page)
     marked = "document.getElementById('plot-created').data[0].selectedpoints.length"
     assert page.locator("#linked-trials tbody tr").count() == 10  # the best of them, until the user asks for more
     assert page.evaluate(marked) == len(wanted)

@@ -19,6 +19,11 @@ def selected(page: Page) -> int:
     return int(page.locator("#selection").get_attribute("data-count") or -1)
 
 
+def wait_for_all_charts(page: Page) -> None:
+    """Wait until also the charts that are not in view are drawn as they should be now."""
+    page.wait_for_selector("html[data-drawn]", state="attached")
+
+
 def brush(page: Page, axis: int, start: float, end: float) -> None:
     """Drag along an axis; ``start`` and ``end`` are shares of its length from the top."""
     place = page.locator(AXIS).nth(axis)

@@ -5,7 +5,7 @@ import pytest
 from analysis.report.build import build
 from analysis.report.write import write
 from analysis.study import StudyData
-from tests.analysis.report.browsing import CHROMIUM, FLAGS, local
+from tests.analysis.report.browsing import CHROMIUM, FLAGS, local, wait_for_all_charts
 from tests.analysis.studies import early_stopped_study
 
 HOSTILE = "</script><script>document.title='broken'</script>"
@@ -51,7 +51,7 @@ def page(browser, folder):
     page.on("request", lambda request: problems.append(request.url) if not local(request.url) else None)
     page.goto(f"file://{folder / 'report.html'}")
     page.wait_for_selector("#selection[data-count]")
-    page.wait_for_selector("html[data-drawn]")  # also the charts that are not in view
+    wait_for_all_charts(page)
     yield page
     context.close()
     assert problems == []

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Error
 
-from tests.analysis.report.browsing import AXIS, brush, selected
+from tests.analysis.report.browsing import AXIS, brush, selected, wait_for_all_charts
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +45,7 @@ def test_a_selection_has_exactly_the_trials_of_a_value_and_highlights_them_elsew
     axis = names.index("batch norm")
     brush(page, axis, 0.04, 0.3)
     page.wait_for_function("Number(document.getElementById('selection').dataset.count) < 60")
+    wait_for_all_charts(page)
     wanted = study.trials[study.trials["batch_norm"].astype(bool)]
     assert selected(page) == len(wanted)
     text = page.locator("#selection").inner_text()
@@ -103,7 +104,7 @@ def test_a_narrow_screen_does_not_scroll_sideways(browser, folder):
 def test_on_a_phone_charts_fit_with_their_panels_below_each_other(browser, folder):
     page = browser.new_page(viewport={"width": 390, "height": 800})
     page.goto(f"file://{folder / 'report.html'}")
-    page.wait_for_selector("#plot-curves .plot-container")
+    wait_for_all_charts(page)
     widths = page.evaluate("""['created', 'curves', 'progress', 'costs'].map(name => {
         const figure = document.getElementById('figure-' + name); return figure.scrollWidth - figure.clientWidth; })""")
     assert widths == [0, 0, 0, 0]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.analysis.report.browsing import brush, selected
+from tests.analysis.report.browsing import brush, selected, wait_for_all_charts
 
 pytestmark = pytest.mark.slow
 PLOT = "document.getElementById('plot-{}')"
@@ -31,6 +31,7 @@ def table_of(page) -> list[str]:
 
 def wait_for_fewer(page, count: int = 60) -> None:
     page.wait_for_function(f"Number(document.getElementById('selection').dataset.count) < {count}")
+    wait_for_all_charts(page)
 
 
 def open_form(page, axis: str) -> None:
@@ -62,6 +63,7 @@ def test_everything_is_shown_again_after_escape(page):
     assert len(page.evaluate(DRAWN)) < len(before)
     page.keyboard.press("Escape")
     page.wait_for_function("document.getElementById('selection').dataset.count === '60'")
+    wait_for_all_charts(page)
     assert page.evaluate(DRAWN) == before
     assert len(marked(page, "created")) == 60
     assert table_of(page) == rows
@@ -84,6 +86,7 @@ def test_the_keyboard_alone_selects_a_label_and_clears(page, study):
     assert page.locator("#selection .chips").inner_text().startswith("activation relu")
     page.keyboard.press("Escape")
     page.wait_for_function("document.getElementById('selection').dataset.count === '60'")
+    wait_for_all_charts(page)
 
 
 def test_typed_numbers_select_a_range_and_its_button_removes_it(page, study):
@@ -95,6 +98,7 @@ def test_typed_numbers_select_a_range_and_its_button_removes_it(page, study):
     assert marked(page, "created") == sorted(study.trials.loc[study.trials["epochs"].eq(9), "trial_id"])
     page.get_by_role("button", name="Remove the range: epochs 9 to 9").click()
     page.wait_for_function("document.getElementById('selection').dataset.count === '60'")
+    wait_for_all_charts(page)
     assert page.evaluate("document.activeElement.tagName") == "SUMMARY"  # not lost with the button
 
 
@@ -104,6 +108,7 @@ def test_an_empty_selection_says_so(page):
     page.get_by_label("to", exact=True).fill("6")
     page.get_by_role("button", name="Select", exact=True).click()
     page.wait_for_function("document.getElementById('selection').dataset.count === '0'")
+    wait_for_all_charts(page)
     assert "0 of 60 trials selected" in page.locator("#selection").inner_text()
     assert page.locator("#linked-trials").inner_text() == "Trials, none selected"
 
