@@ -3,7 +3,7 @@
 from typing import Any
 
 from inat.config.search import SearchConfig
-from inat.constants import GRID, RACE
+from inat.constants import GRID, RACE, RECIPE_PARAMS
 from inat.study.study import Study
 from inat.tuning.budget.clock import Clock
 from inat.tuning.earlier.lessons import LEARNED_FROM, TRIALS
@@ -43,5 +43,6 @@ def planned_options(config: SearchConfig, study: Study, clock: Clock) -> dict[st
     if compares_at_equal_cost(study.info):
         least = LEAST_ON_GPU if config.gpus_per_trial != 0 and has_gpu() else LEAST_ON_PROCESSOR
         endless = config.patience >= config.max_epochs
-        equal_cost = EqualCost(rungs_of(config), operations, clock.plan.operations, least, endless)
+        of_recipe = operations(study.info.get(RECIPE_PARAMS, {})) or clock.plan.operations
+        equal_cost = EqualCost(rungs_of(config), operations, of_recipe, least, endless)
     return {"affordable": Affordable(study, clock, config.max_epochs, operations, equal_cost), "equal_cost": equal_cost}

@@ -75,7 +75,7 @@ def test_a_planned_search_trains_its_best_once_more_and_tests_once(tmp_path, ima
     run("--resume", str(tmp_path / "study"), "--cache-dir", str(tmp_path / "cache"))
     out = capsys.readouterr().out
     study, directory = load_study(tmp_path / "study"), tmp_path / "study"
-    assert len(study.trials) == 6
+    assert (len(study.trials), study.unit) == (6, "recipe epoch")
     assert study.trials["epochs"].max() <= 2
     info = json.loads((directory / "study.json").read_text())
     assert info[TIME_PLAN]["trials"] == 4
