@@ -14,12 +14,11 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from inat.constants import EPOCH, EPOCHS, FAILED, RUNG, STATE, STOPPED, TRIAL_ID
-from inat.study.folds import progress
 from inat.study.trial import Trial
 from inat.training.memory import is_out_of_memory_text
 from inat.tuning.ray_backend.error_texts import is_process_death
 from inat.tuning.rungs import Rungs
-from inat.tuning.sampling.gains import Gains
+from inat.tuning.sampling.gains import Gains, reached_by
 
 StoppedPolicy = Literal["chain", "extrapolate", "last", "pruned"]
 
@@ -57,7 +56,7 @@ def feedback_for(trial: Trial, gains: Gains, policy: StoppedPolicy) -> SamplerFe
     if trial.state == STOPPED and policy == "pruned":
         return SamplerFeedback(TrialState.PRUNED, None)
     if trial.state == STOPPED and policy == "extrapolate":
-        value += gains.median_after(progress(trial.history[-1]))
+        value += gains.median_after(reached_by(trial))
     return SamplerFeedback(TrialState.COMPLETE, trial.objective.clamp(value))
 
 

@@ -2,8 +2,10 @@
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from analysis.rungs import cost_reached, cost_within
 from inat.constants import COMPLETED
 from inat.study.folds import progress
 from inat.study.trial import Trial
@@ -46,7 +48,7 @@ class Gains:
 def gain_after(trial: Trial, reached: Reached) -> list[float]:
     """The change of a completed trial's best value after ``reached``; empty if it has no epoch before or after."""
     at_epoch = best_until(trial, reached)
-    if trial.best_value is None or at_epoch is None or progress(trial.history[-1]) <= reached:
+    if trial.best_value is None or at_epoch is None or reached_by(trial) <= reached:
         return []
     return [trial.best_value - at_epoch]
 
@@ -54,5 +56,16 @@ def gain_after(trial: Trial, reached: Reached) -> list[float]:
 def best_until(trial: Trial, reached: Reached) -> float | None:
     """Best value up to and including a progress; None if the trial has no epoch by then."""
     column = trial.objective.best_column
-    values = [float(row[column]) for row in trial.history if progress(row) <= reached]
+    values = [float(row[column]) for row in trial.history if _within(trial, row) <= reached]
     return values[-1] if values else None
+
+
+def reached_by(trial: Trial) -> Reached:
+    """The progress of a trial with an epoch, in epochs of the recipe where trials are compared at equal cost."""
+    done, epoch = progress(trial.history[-1])
+    return done, int(cost_reached(epoch, trial.epoch_cost))
+
+
+def _within(trial: Trial, row: Mapping[str, Any]) -> Reached:
+    done, epoch = progress(row)
+    return done, cost_within(epoch, trial.epoch_cost)

@@ -5,7 +5,7 @@ import pytest
 
 from inat.constants import COMPLETED, STOPPED
 from inat.study.trial import Trial
-from inat.tuning.sampling.gains import Gains, best_until
+from inat.tuning.sampling.gains import Gains, best_until, reached_by
 
 
 def trial(values: list[float], state: str = COMPLETED) -> Trial:
@@ -38,3 +38,10 @@ def test_a_completed_trial_that_began_later_counts_for_the_epochs_that_it_has():
     del resumed.history[0]
     assert Gains([resumed]).median_after((0, 1)) == 0.0
     assert Gains([resumed]).median_after((0, 2)) == pytest.approx(0.4)
+
+
+def test_gains_are_those_of_equal_cost():
+    costly = trial([0.1, 0.5, 0.6])
+    costly.epoch_cost = 3.0
+    assert reached_by(costly) == (0, 10)
+    assert Gains([costly]).median_after((0, 3)) == pytest.approx(0.5)  # after its first epoch
