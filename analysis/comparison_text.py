@@ -24,6 +24,7 @@ from analysis.side_by_side.groups import GROUP_COLUMNS
 from analysis.side_by_side.learning_rates import learning_rate_curve, learning_rate_sensitivity
 from analysis.side_by_side.same_data import describe_data
 from analysis.side_by_side.trial_costs import describe_unknown
+from analysis.side_by_side.units import describe_units
 from analysis.study import StudyData
 
 RATES_TITLE = "How much the learning rate matters, with the rest fixed and within the same epochs of each study"
@@ -91,6 +92,7 @@ def compare_studies(
     equal, converged = equal_budgets(studies), convergence(studies)
     rates, tests, gains = learning_rate_sensitivity(studies), evaluations(studies), class_gains(studies)
     claims = check_finetuning_claims(studies)
+    about = " ".join(filter(None, (describe_data(studies), describe_units(studies))))
     titles = {
         _equal_title(equal): equal.drop(columns=["equal_trials", "equal_seconds"]),
         "Convergence: epochs of the completed trials to 95 % of their best (median and quartiles), and of each best "
@@ -101,7 +103,7 @@ def compare_studies(
         "Claims published for fine-tuning": claims,
     }
     return ComparisonTables(
-        describe_data(studies), main, equal, converged, convergence_curves(studies), rates,
+        about, main, equal, converged, convergence_curves(studies), rates,
         learning_rate_curve(studies), tests, gains, claims, describe_unknown(studies), _metric(studies), titles,
     )  # fmt: skip
 
