@@ -126,6 +126,7 @@ FOLD_HISTORY_COLUMNS: Final = (FOLD,)
 # The last column of trials.csv in a study whose trials are compared at equal cost: what an epoch of the trial costs, in
 # epochs of the recipe.
 EPOCH_COST: Final = "epoch_cost"
+OWN_EPOCHS: Final = "own_epochs"  # of such a trial once it is loaded, when its epochs are those of the recipe
 
 CONSTANT_ACC: Final = "constant_accuracy"  # beside an accuracy: that of always answering the largest training class
 

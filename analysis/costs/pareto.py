@@ -23,6 +23,7 @@ from analysis.schema import (
     FAILED,
     FOLDS_DONE,
     NAME,
+    OWN_EPOCHS,
     RUNNING,
     SECONDS,
     STATE,
@@ -89,9 +90,16 @@ def _networks(study: StudyData, ended: pd.DataFrame) -> pd.DataFrame:
         ended = ended[ended[FOLDS_DONE].fillna(0).eq(ended[FOLDS_DONE].fillna(0).max())]
     config = study.info.get("config")
     if isinstance(config, dict) and config.get("cost") == "epoch-seconds" and len(study.history):
-        seconds = study.history[SECONDS].where(study.history[SECONDS].gt(0))
-        ended = ended.assign(**{EPOCH_SECONDS: ended[TRIAL_ID].map(seconds.groupby(study.history[TRIAL_ID]).median())})
+        ended = ended.assign(**{EPOCH_SECONDS: _epoch_seconds(study, ended)})
     return ended.assign(result=ended[BEST_VAL_ACC], left_out="")
+
+
+def _epoch_seconds(study: StudyData, ended: pd.DataFrame) -> pd.Series:
+    """The median seconds of an epoch; of trials of equal cost, whose own epochs are not in the history, the mean."""
+    if OWN_EPOCHS in ended:
+        return ended[SECONDS] / ended[OWN_EPOCHS].where(ended[OWN_EPOCHS].gt(0))
+    seconds = study.history[SECONDS].where(study.history[SECONDS].gt(0))
+    return ended[TRIAL_ID].map(seconds.groupby(study.history[TRIAL_ID]).median())
 
 
 def _part(trials: pd.DataFrame, kind: str) -> pd.DataFrame:

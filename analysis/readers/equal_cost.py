@@ -2,38 +2,36 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from analysis.readers.frames import Mode
 from analysis.rungs import cost_reached, cost_within
-from analysis.schema import EPOCH, EPOCH_COST, EPOCHS, SECONDS, TRIAL_ID, VAL_ACC
+from analysis.schema import EPOCH, EPOCH_COST, EPOCHS, OWN_EPOCHS, SECONDS, TRIAL_ID, VAL_ACC
 
 
 def at_equal_cost(
     trials: pd.DataFrame, history: pd.DataFrame, mode: Mode, rungs: Sequence[int] = ()
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Trials and history in epochs of the recipe: those that cost as much as the trials' own.
+    """Trials and history in epochs of the recipe; the trials' own epochs become the column OWN_EPOCHS.
 
-    A trial that was compared at one of the ``rungs`` has reached it, although its own epochs end before or after. A
-    trial whose epochs cost less than the recipe's may have several within one of the recipe. They become one row: that
-    of the best val_acc, with the seconds of all.
+    ``rungs``, ascending: where trials were compared, and their end. A trial that was compared at a rung has reached it,
+    although its own epochs end a little before or after. The history has one row for each trial and epoch of the
+    recipe. Of several own epochs within one of the recipe, it has the last one, with the best val_acc and the seconds
+    of all. An own epoch that costs several of the recipe has a part of its seconds in each of them, and its results in
+    the one in which it ends and those after it.
     """
     costs = epoch_costs(trials)
-    own = pd.to_numeric(trials[EPOCHS], errors="coerce")
+    own = pd.to_numeric(trials[EPOCHS], errors="coerce").astype(float)
     reached = [_reached(epochs, cost, rungs) for epochs, cost in zip(own, costs, strict=True)]
-    trials = trials.assign(**{EPOCHS: pd.Series(reached, trials.index, dtype=float)})
-    of_rows = history[TRIAL_ID].map(costs).fillna(1.0)
-    epochs = [cost_within(int(epoch), cost) for epoch, cost in zip(history[EPOCH], of_rows, strict=True)]
-    history = history.assign(**{EPOCH: pd.Series(epochs, history.index, dtype="int64")})
-    return trials, one_row_each(history, mode)
-
-
-def _reached(epochs: float, cost: float, rungs: Sequence[int]) -> float:
-    if math.isnan(epochs):
-        return epochs
-    passed = [rung for rung in rungs if rung <= cost_reached(epochs, cost)]
-    return float(max(round(epochs * cost), *passed, 0))
+    trials = trials.assign(**{OWN_EPOCHS: own, EPOCHS: pd.Series(reached, trials.index, dtype=float)})
+    last = dict(zip(trials[TRIAL_ID], reached, strict=True))
+    parts = [
+        _in_recipe_epochs(rows, float(costs.get(name, 1.0)), last.get(name, 0.0), mode)
+        for name, rows in history.groupby(TRIAL_ID, sort=False)
+    ]
+    return trials, pd.concat(parts).sort_index(kind="stable").reset_index(drop=True) if parts else history
 
 
 def epoch_costs(trials: pd.DataFrame) -> pd.Series:
@@ -42,11 +40,28 @@ def epoch_costs(trials: pd.DataFrame) -> pd.Series:
     return known.where(known.between(0.001, 1000.0), 1.0).set_axis(trials[TRIAL_ID])
 
 
-def one_row_each(history: pd.DataFrame, mode: Mode) -> pd.DataFrame:
-    """One row per trial and epoch: the best one, with the seconds of all."""
-    keys = [TRIAL_ID, EPOCH]
-    seconds = history.groupby(keys)[SECONDS].transform("sum", min_count=1)
-    best_last = history.assign(**{SECONDS: seconds}).sort_values(
-        VAL_ACC, ascending=mode == "max", na_position="first", kind="stable"
-    )
-    return best_last.drop_duplicates(keys, keep="last").sort_index()
+def _reached(epochs: float, cost: float, rungs: Sequence[int]) -> float:
+    if not math.isfinite(epochs) or epochs < 1:
+        return epochs
+    most = rungs[-1] if rungs else math.inf
+    passed = [rung for rung in rungs if rung <= cost_reached(epochs, cost)]
+    return float(max(cost_within(int(epochs), cost), min(round(epochs * cost), most), *passed))
+
+
+def _in_recipe_epochs(rows: pd.DataFrame, cost: float, reached: float, mode: Mode) -> pd.DataFrame:
+    """The history of one trial, up to ``reached`` or its last row; the index says where each own epoch was."""
+    made: list[dict[str, Any]] = []
+    index: list[Any] = []
+    within = pd.Series([cost_within(int(epoch), cost) for epoch in rows[EPOCH]], rows.index)
+    for end, group in rows.groupby(within):
+        row = group.iloc[-1].to_dict() | {VAL_ACC: group[VAL_ACC].agg("max" if mode == "max" else "min")}
+        before = made[-1] if made else row
+        begin = before[EPOCH] + 1 if made else end
+        seconds = group[SECONDS].sum(min_count=1) / (end - begin + 1)
+        made += [before | {EPOCH: epoch, SECONDS: seconds} for epoch in range(begin, end)]  # this own epoch goes on
+        made.append(row | {EPOCH: end, SECONDS: seconds})
+        index += [group.index[-1]] * (end - begin + 1)
+    last = made[-1]
+    after = range(last[EPOCH] + 1, int(reached) + 1 if math.isfinite(reached) else 0)
+    made += [last | {EPOCH: epoch, SECONDS: 0.0} for epoch in after]
+    return pd.DataFrame(made, [*index, *(index[-1] for _ in after)])

@@ -19,6 +19,7 @@ from analysis.schema import (
     HISTORY_COLUMNS,
     NAME,
     NODE,
+    OWN_EPOCHS,
     SECONDS,
     STATE,
     TRAINABLE,
@@ -40,7 +41,7 @@ OBJECTIVE = "objective"  # history column, before ``build_frames``, whose best v
 
 
 # Columns of ``trials``, and of the trials that ``analysis.comparable`` compares: no parameter may have these names.
-OPTIONAL = (*FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS, EPOCH_COST)
+OPTIONAL = (*FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS, EPOCH_COST, OWN_EPOCHS)
 TAKEN = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *OPTIONAL, "accuracy")
 
 

@@ -34,6 +34,7 @@ from analysis.schema import (
     HISTORY_COLUMNS,
     HISTORY_CSV,
     METRIC,
+    OWN_EPOCHS,
     RECIPE_EPOCH,
     SECONDS,
     STANDARD_ERROR,
@@ -47,6 +48,7 @@ from analysis.schema import (
 
 KNOWN_COLUMNS = (
     *TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS, EPOCH_COST,
+    OWN_EPOCHS,
 )  # fmt: skip
 NUMERIC_COLUMNS = HISTORY_COLUMNS[1:]
 # The lowest value of the settings that a report computes with.

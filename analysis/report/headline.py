@@ -14,18 +14,17 @@ from analysis.markdown import format_duration
 from analysis.nothing_to_compare import no_result
 from analysis.objective import ACCURACY, objective_named
 from analysis.report.document import Fact, Headline
-from analysis.rungs import epochs_at
 from analysis.schema import (
     BEST_VAL_ACC,
     CHEAPER_THAN,
     CREATED,
     EPOCH,
-    EPOCH_COST,
     EPOCHS,
     FAILED,
     FOLDS_DONE,
     LAST_TRAINING,
     NAME,
+    OWN_EPOCHS,
     RECIPE_EPOCH,
     SECONDS,
     STANDARD_ERROR,
@@ -83,7 +82,8 @@ def _trained_last(study: StudyData, trial: pd.Series, best_json: dict[str, Any])
         return trial
     known = {name: params[name] for name in study.parameters if name in params} if isinstance(params, dict) else {}
     whole = type(epochs) is int and epochs > 0
-    changes = known | {BEST_VAL_ACC: value, EPOCHS: epochs if whole else float("nan"), EPOCH_COST: 1.0}
+    changes = known | {BEST_VAL_ACC: value, EPOCHS: epochs if whole else float("nan")}
+    changes |= {OWN_EPOCHS: changes[EPOCHS]}
     return pd.concat([trial.drop(list(changes), errors="ignore"), pd.Series(changes, dtype=object)])
 
 
@@ -92,8 +92,7 @@ def own_epochs(study: StudyData, trial: pd.Series) -> tuple[float, str]:
     trained = float("nan") if pd.isna(trial[EPOCHS]) else float(trial[EPOCHS])
     if study.step != RECIPE_EPOCH:
         return trained, study.unit
-    cost = float(trial.get(EPOCH_COST, 1.0))
-    return (epochs_at(int(trained), cost) if trained > 0 else trained), EPOCH
+    return float(trial.get(OWN_EPOCHS, trained)), EPOCH
 
 
 def validation_fact(study: StudyData, best: pd.Series) -> Fact:

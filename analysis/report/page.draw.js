@@ -54,8 +54,11 @@ function drawNextWhenIdle() {
 
 function drawNext() {
   waiting.sort((a, b) => distance(a) - distance(b));
-  drawOne(waiting.shift());
-  drawNextWhenIdle();
+  try {
+    drawOne(waiting.shift());
+  } finally {
+    drawNextWhenIdle();
+  }
 }
 
 function distance(name) {

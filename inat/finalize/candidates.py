@@ -13,6 +13,7 @@ from typing import Any
 
 from scipy import stats
 
+from analysis.rungs import epochs_at
 from inat.config.objective import Objective
 from inat.constants import EPOCH, FAILED
 from inat.errors import ConfigError, SearchError
@@ -107,6 +108,16 @@ def top_configurations(study: Study, count: int | None) -> list[Trial]:
 def run_params(trial: Trial, seed: int) -> dict[str, Any]:
     """Parameters that identify one run: the trial's hyperparameters and the seed."""
     return trial.params | {SEED: seed}
+
+
+def epochs_of_run(max_epochs: int, epoch_cost: float) -> dict[str, Any]:
+    """The settings of a run that has as many epochs as cost ``max_epochs`` of the recipe; none for a cost of 1.
+
+    >>> epochs_of_run(60, 2.0), epochs_of_run(60, 1.0)
+    ({'max_epochs': 30, 'patience': 30}, {})
+    """
+    epochs = epochs_at(max_epochs, epoch_cost)
+    return {} if epoch_cost == 1 else {"max_epochs": epochs, "patience": epochs}
 
 
 def find_run(study: Study, params: Mapping[str, Any]) -> Trial | None:

@@ -142,6 +142,7 @@ def _train(task: Task, runs: Study, wanted: Sequence[dict[str, Any]], console: P
         task.config,
         runs,
         wanted,
+        epoch_cost=task.epoch_cost,
         print_line=console.print,
         on_forced_exit=lambda cause: console.print(describe_interruption(runs, cause)),
     )

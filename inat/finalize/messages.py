@@ -30,7 +30,9 @@ def describe_task(task: Task, runs: Study) -> str:
     progress = f" ({ended} of {total} runs already ended)" if ended else ""
     unfinished = len(study.unfinished())
     ignored = f"; {_count(unfinished, 'unfinished trial')} ignored" if unfinished else ""
-    why = ", as in the last training" if TIME_PLAN in study.info else ""
+    equal = any(trial.epoch_cost != 1 for trial in task.trials)
+    why = " of the recipe or as many as cost the same" if equal else ""
+    why += ", as in the last training" if TIME_PLAN in study.info else ""
     return (
         f"study   {study.directory}: {_count(len(study.ended()), 'ended trial')}{ignored}\n"
         f"top     {_count(len(task.trials), 'configuration')} x {_count(command.seeds, 'seed')}{progress}, up to "

@@ -9,7 +9,7 @@ from typing import Any, Self
 from inat.config.search import SearchConfig
 from inat.constants import JOURNAL, STUDY_JSON, TRIAL_ID
 from inat.errors import StudyError
-from inat.finalize.candidates import find_run
+from inat.finalize.candidates import epochs_of_run, find_run
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.runner import PrintLine, RunSpec, restored_scheduler, run_trials
@@ -23,11 +23,18 @@ Params = Mapping[str, Any]
 class RunSource:
     """A TrialSource that hands out the runs still to be done: unfinished runs first, from their last checkpoint.
 
-    A run that failed in an earlier call is tried again as a new trial.
+    A run that failed in an earlier call is tried again as a new trial. A run whose ``epoch_cost`` is not 1 has as many
+    epochs as cost ``max_epochs`` of the recipe.
     """
 
-    def __init__(self, study: Study, wanted: Sequence[Params]) -> None:
-        self._study = study
+    def __init__(
+        self,
+        study: Study,
+        wanted: Sequence[Params],
+        max_epochs: int = 1,
+        epoch_cost: Callable[[Params], float] = lambda params: 1.0,
+    ) -> None:
+        self._study, self._max_epochs, self._epoch_cost = study, max_epochs, epoch_cost
         self._wanted = {params_key(params) for params in wanted}
         self._new = [dict(params) for params in wanted if find_run(study, params) is None]
         self._unfinished: list[Trial] = []
@@ -54,9 +61,13 @@ class RunSource:
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         if not self.remaining:
             return None
-        trial = self._unfinished.pop(0) if self._unfinished else self._study.add_trial(self._new.pop(0))
+        trial = self._unfinished.pop(0) if self._unfinished else self._add(self._new.pop(0))
         assert trial.trial_id == trial_id
-        return trial.params | {TRIAL_ID: trial_id, THRESHOLD: None, KNOWN_EPOCHS: trial.known_epochs}
+        known = {TRIAL_ID: trial_id, THRESHOLD: None, KNOWN_EPOCHS: trial.known_epochs}
+        return trial.params | known | epochs_of_run(self._max_epochs, trial.epoch_cost)
+
+    def _add(self, params: dict[str, Any]) -> Trial:
+        return self._study.add_trial(params, epoch_cost=self._epoch_cost(params))
 
 
 def open_runs(directory: Path, info: Mapping[str, Any]) -> Study:
@@ -80,6 +91,7 @@ def retrain(
     runs: Study,
     wanted: Sequence[Params],
     *,
+    epoch_cost: Callable[[Params], float] = lambda params: 1.0,
     print_line: PrintLine = lambda line: None,
     on_forced_exit: Callable[[str], object] = lambda cause: None,
 ) -> bool:
@@ -90,7 +102,7 @@ def retrain(
     """
     config = replace(config, keep_checkpoints=max(1, len(runs.trials) + len(wanted)))
     scheduler = restored_scheduler(config, runs)
-    source = RunSource(runs, wanted)
+    source = RunSource(runs, wanted, config.max_epochs, epoch_cost)
     if not source.remaining:
         return True
     names = {name for params in wanted for name in params}  # ``plan`` has checked them

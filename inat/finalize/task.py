@@ -1,5 +1,6 @@
 """What to finalize: the study, its best configurations and the images, all checked before anything trains."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from inat.constants import CLASS_COUNTS, OWN_OBJECTIVE
 from inat.data.class_balance import class_counts
 from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
 from inat.errors import ConfigError, StudyError
-from inat.finalize.candidates import run_params, top_configurations
+from inat.finalize.candidates import epochs_of_run, run_params, top_configurations
 from inat.finalize.options import FinalizeCommand, retraining_config
 from inat.study.cheaper import CostRule
 from inat.study.study import Study
@@ -50,6 +51,10 @@ class Task:
     def rule(self) -> CostRule:
         """What a configuration costs in the search, and whether a cheaper one is preferred."""
         return CostRule.of(self.study.info)
+
+    def epoch_cost(self, params: Mapping[str, Any]) -> float:
+        """What an epoch of a run with ``params`` costs, in epochs of the recipe; 1 in most studies."""
+        return next(trial.epoch_cost for trial in self.trials if trial.params.items() <= params.items())
 
     def config_of(self, trial: Trial) -> TrialConfig:
         """The training configuration of one of ``trials``."""
@@ -131,6 +136,6 @@ def _config_of(trial: Trial, config: SearchConfig, study: Study) -> TrialConfig:
         )
     try:
         params = config.trial_settings() | run_params(trial, 1) | {FINGERPRINT: study.info["data"][FINGERPRINT]}
-        return TrialConfig.from_params(params)
+        return TrialConfig.from_params(params | epochs_of_run(config.max_epochs, trial.epoch_cost))
     except ConfigError as error:
         raise StudyError(f"trial {trial.trial_id} of {study.directory} cannot be trained again: {error}") from error

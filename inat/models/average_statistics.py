@@ -34,7 +34,8 @@ class RecentBatches:
         """
         if left:
             wanted = min(IMAGES, BYTES // max(1, images[0].numel() * images.element_size()))
-            images = images[: max(0, wanted - (left - 1) * len(images) - 1)]
+            count = max(0, wanted - (left - 1) * len(images) - 1)
+            images = images[: count + (count == 1)]  # batch norm cannot normalise a single image
         if not len(images):
             return
         if not self._batches:

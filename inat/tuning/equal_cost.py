@@ -19,6 +19,7 @@ from inat.tuning.worker.trainable import RUNGS
 LEAST_ON_PROCESSOR: Final = 1 / 3
 LEAST_ON_GPU: Final = 1.0  # a step of the recipe's network waits for its kernels to start, so a smaller one is as slow
 
+LEAST: Final = "least_epoch_cost"  # in the time plan in study.json: which of the two a study has
 Operations = Callable[[Mapping[str, Any]], int | None]  # of the network of these hyperparameters, for an image
 
 

@@ -78,7 +78,10 @@ def shares_that_go_on(trials: Sequence[Trial], rungs: Rungs) -> list[float]:
     shares = []
     for rung in rungs.steps:
         reached = [trial for trial in trials if trial.state != FAILED and rungs.step(trial) >= rung]
-        stopped = sum(trial.state == STOPPED and rungs.step(trial) == rung for trial in reached)
+        # A trial of equal cost may step over the rung at which it is compared, by less than one of its epochs.
+        stopped = sum(
+            trial.state == STOPPED and rungs.step(trial) - rung < max(1.0, trial.epoch_cost) for trial in reached
+        )
         shares.append((len(reached) - stopped + PRIOR_TRIALS / rungs.factor) / (len(reached) + PRIOR_TRIALS))
     return shares
 

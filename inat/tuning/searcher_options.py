@@ -3,11 +3,11 @@
 from typing import Any
 
 from inat.config.search import SearchConfig
-from inat.constants import GRID, RACE, RECIPE_PARAMS
+from inat.constants import GRID, RACE, RECIPE_PARAMS, TIME_PLAN
 from inat.study.study import Study
 from inat.tuning.budget.clock import Clock
 from inat.tuning.earlier.lessons import LEARNED_FROM, TRIALS
-from inat.tuning.equal_cost import LEAST_ON_GPU, LEAST_ON_PROCESSOR, EqualCost, compares_at_equal_cost
+from inat.tuning.equal_cost import LEAST, LEAST_ON_PROCESSOR, EqualCost, compares_at_equal_cost
 from inat.tuning.runner import rungs_of
 from inat.tuning.sampling.options import SearcherOptions
 
@@ -36,12 +36,11 @@ def planned_options(config: SearchConfig, study: Study, clock: Clock) -> dict[st
     """The options by which a searcher keeps to the time of ``clock``."""
     # These load torch, which other searches do without.
     from inat.tuning.budget.affordable import Affordable, operations_of
-    from inat.tuning.budget.begin import has_gpu
 
     operations = operations_of(config, len(study.info["data"]["classes"]))
     equal_cost = None
     if compares_at_equal_cost(study.info):
-        least = LEAST_ON_GPU if config.gpus_per_trial != 0 and has_gpu() else LEAST_ON_PROCESSOR
+        least = float(study.info[TIME_PLAN].get(LEAST, LEAST_ON_PROCESSOR))
         endless = config.patience >= config.max_epochs
         of_recipe = operations(study.info.get(RECIPE_PARAMS, {})) or clock.plan.operations
         equal_cost = EqualCost(rungs_of(config), operations, of_recipe, least, endless)

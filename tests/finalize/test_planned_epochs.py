@@ -70,3 +70,18 @@ def test_the_user_is_told_where_the_epochs_come_from(digits_study, tmp_path):
     runs.close()
     assert f"up to {PLAN.last_epochs} epochs, as in the last training" in text
     assert choice.endswith(f"partly the luckiest. A run has up to {PLAN.last_epochs} epochs, a trial up to 3.")
+
+
+def test_the_epochs_of_a_last_training_count_in_those_of_the_recipe(tmp_path):
+    info = INFO | {"compared_at": "recipe_epoch"}
+    study = Study.create(tmp_path / "study", info)
+    study.add_trial({"width": 96}, epoch_cost=2.0)
+    study.close()
+    last = Study.create(study.directory / "last", {"config": {"max_epochs": 60}, "last_of": "t0000"})
+    trial = last.add_trial({"width": 96}).trial_id
+    run_epochs(last, trial, [0.5] * 30)
+    last.end_trial(trial, "completed")
+    last.close()
+    command = FinalizeCommand(study=study.directory)
+    assert retraining_config(info, command).max_epochs == 60
+    assert retraining_config(INFO, command).max_epochs == 30

@@ -52,7 +52,7 @@ def test_frozen_norms_and_those_without_statistics_do_not_count():
     assert learning_norms(nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False), nn.LayerNorm(3))) == []
 
 
-@pytest.mark.parametrize(("batch", "last"), [(100, 100), (100, 1), (512, 6), (512, 512), (2000, 1), (8, 3)])
+@pytest.mark.parametrize(("batch", "last"), [(100, 100), (100, 1), (512, 6), (512, 512), (2000, 1), (8, 3), (10, 10)])
 def test_enough_images_at_the_end_of_an_epoch_are_kept_however_many_the_last_batch_has(batch, last):
     recent, net = RecentBatches(), network().train()
     for left in reversed(range(80)):
@@ -62,6 +62,7 @@ def test_enough_images_at_the_end_of_an_epoch_are_kept_however_many_the_last_bat
     assert lefts == sorted(lefts, reverse=True)
     assert lefts[-1] == 0
     assert len(batches[-1]) == last
+    assert all(len(images) > 1 for images in batches[:-1])
     assert IMAGES <= sum(map(len, batches)) <= IMAGES + batch
     assert norms == ["1", "4"]
     assert recent.take()[0] == []

@@ -18,6 +18,7 @@ from inat.tuning.budget.photos import look_at_photos
 from inat.tuning.budget.plan import TimePlan, make_plan
 from inat.tuning.budget.size_comparison import Comparison, SizeResult, choose_size, compare_sizes, plan_comparison
 from inat.tuning.budget.wording import describe_comparison, describe_plan, describe_results
+from inat.tuning.equal_cost import LEAST, LEAST_ON_GPU, LEAST_ON_PROCESSOR
 from inat.tuning.task import check_task
 
 SPACE: Final = "modern"  # of a planned search
@@ -63,7 +64,8 @@ def begin(config: SearchConfig, started: float, print_line: PrintLine, *, previe
         planned = plan(replace(config, image_size=choose_size(results, config.metric)) if results else config)
     print_line(describe_plan(planned))
     sizes = {COMPARED_SIZES: [result.to_json() for result in results]} if results else {}
-    return Beginning(planned_config(config, planned), planned.plan.to_json() | sizes)
+    least = LEAST_ON_GPU if config.gpus_per_trial != 0 and has_gpu() else LEAST_ON_PROCESSOR
+    return Beginning(planned_config(config, planned), planned.plan.to_json() | sizes | {LEAST: least})
 
 
 def _after(planned: Planned, comparison: Comparison) -> Planned:

@@ -165,7 +165,7 @@ class StopAtDeadline(StopAtLimits):
         if not self.reason and time.monotonic() >= self._at and not (self._late and self._without_result()):
             self.reason = TIME_OVER
         if not self.reason and self._declined() and not self._study.unfinished():
-            self.reason = "no further trial would end within the time of the search"
+            self.reason = "no further trial with enough epochs would end within the time of the search"
         return bool(self.reason)
 
     def _without_result(self) -> bool:

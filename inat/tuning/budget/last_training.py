@@ -97,10 +97,15 @@ def choose(study: Study, clock: Clock, now: float) -> Choice | None:
     preferred = CostRule.of(study.info).as_good_as(ranking[0], ranking) if ranking else []
     for trial in {trial.trial_id: trial for trial in (*preferred, *ranking)}.values():
         seconds = alone_seconds(trial, plan)
-        epochs = 0 if seconds is None else min(plan.most_epochs, int(left / seconds))
+        epochs = 0 if seconds is None else min(most_epochs(trial, plan), int(left / seconds))
         if epochs >= epochs_at(plan.max_epochs, trial.epoch_cost):
             return Choice(trial, epochs)
     return None
+
+
+def most_epochs(trial: Trial, plan: TimePlan) -> int:
+    """The most epochs of a last training of ``trial``: a cheap network has as many as cost those of the recipe."""
+    return max(plan.most_epochs, epochs_at(plan.most_epochs, trial.epoch_cost))
 
 
 def alone_seconds(trial: Trial, plan: TimePlan) -> float | None:
@@ -151,7 +156,7 @@ def _created(config: SearchConfig, study: Study, clock: Clock, print_line: Print
         f"last    {chosen.trial.trial_id} again for about {chosen.epochs} epochs, until its time is over, from new "
         "weights and with the machine to itself"
     )
-    options = _options(config, clock.plan.most_epochs, clock.plan.cores)
+    options = _options(config, most_epochs(chosen.trial, clock.plan), clock.plan.cores)
     directory = study.directory / LAST_DIR
     shutil.rmtree(directory, ignore_errors=True)
     last = Study.create(directory, _info(options, study, chosen))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.objective import Objective
+from analysis.rungs import cost_reached, epochs_at
 from inat.config.validation import expanded
 from inat.constants import (
     BEST_VAL_ACC,
@@ -81,9 +82,12 @@ def _read_own(directory: Path, objective: Objective, kind: str) -> EarlierStudy:
             EarlierTrial(
                 params=trial.params,
                 # With folds, the best value of the objective is a mean over them, which may get worse.
-                best=[objective.sign * float(row[column]) for row in trial.history]
-                if same
-                else best_so_far([row[column] for row in trial.history], objective.sign),
+                best=_at_equal_cost(
+                    [objective.sign * float(row[column]) for row in trial.history]
+                    if same
+                    else best_so_far([row[column] for row in trial.history], objective.sign),
+                    trial.epoch_cost,
+                ),
                 stopped=trial.state == STOPPED,
             )
             for trial in trials
@@ -94,6 +98,16 @@ def _read_own(directory: Path, objective: Objective, kind: str) -> EarlierStudy:
         fingerprint=str(info.get("data", {}).get("fingerprint", "")),
         failed=sum(trial.state == FAILED for trial in ended),
     )
+
+
+def _at_equal_cost(best: Sequence[float], epoch_cost: float) -> list[float]:
+    """The best values after each epoch of the recipe, of a trial whose epochs cost ``epoch_cost`` of those.
+
+    >>> _at_equal_cost([0.1, 0.2, 0.3, 0.4], 0.5), _at_equal_cost([0.1, 0.2], 2.0)
+    ([0.2, 0.4], [0.1, 0.1, 0.1, 0.2, 0.2])
+    """
+    reached = max(1, cost_reached(len(best), epoch_cost))
+    return [best[min(len(best), epochs_at(cost, epoch_cost)) - 1] for cost in range(1, reached + 1)]
 
 
 def _read_other(directory: Path) -> EarlierStudy:

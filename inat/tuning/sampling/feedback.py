@@ -13,6 +13,7 @@ from typing import Any, Literal
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from analysis.rungs import cost_reached
 from inat.constants import EPOCH, EPOCHS, FAILED, RUNG, STATE, STOPPED, TRIAL_ID
 from inat.study.trial import Trial
 from inat.training.memory import is_out_of_memory_text
@@ -68,12 +69,21 @@ def user_attrs_of(trial: Trial, rungs: Rungs) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def steps_of(trial: Trial) -> dict[int, float]:
+    """The finite best values of a trial by epoch; of the recipe, where trials are compared at equal cost."""
+    found: dict[int, float] = {}
+    for row in trial.history:
+        step, value = int(cost_reached(int(row[EPOCH]), trial.epoch_cost)), float(row[trial.objective.best_column])
+        if step > 0 and math.isfinite(value):
+            found.setdefault(step, value)  # the first of several is where the trial is compared
+    return found
+
+
 def as_frozen_trial(
     trial: Trial, feedback: SamplerFeedback, distributions: Mapping[str, BaseDistribution], rungs: Rungs
 ) -> FrozenTrial:
     """Convert an ended trial with its ``feedback`` into the trial that Optuna has after it was told of it."""
-    values = {int(row[EPOCH]): float(row[trial.objective.best_column]) for row in trial.history}
-    steps = {epoch: value for epoch, value in values.items() if math.isfinite(value)}
+    steps = steps_of(trial)
     value = feedback.value
     if feedback.state == TrialState.PRUNED:
         value = steps[max(steps)] if steps else None  # as Study.tell does

@@ -11,7 +11,6 @@ trial (``Journal.lesson_of``). When a search is resumed, the searcher adds the e
 before, and hands out the running ones again.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Literal, Self
@@ -23,7 +22,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
-from inat.constants import EPOCH, RUNNING, TRIAL_ID
+from inat.constants import RUNNING, TRIAL_ID
 from inat.errors import ConfigError, StudyError
 from inat.study.checkpoint_retention import checkpoint_threshold
 from inat.study.study import Study
@@ -31,7 +30,7 @@ from inat.study.trial import Trial
 from inat.tuning.racing.waves import WAVES, Waves, next_params
 from inat.tuning.sampling.chain import Chain
 from inat.tuning.sampling.control import is_control
-from inat.tuning.sampling.feedback import SamplerFeedback, as_frozen_trial, feedback_for, user_attrs_of
+from inat.tuning.sampling.feedback import SamplerFeedback, as_frozen_trial, feedback_for, steps_of, user_attrs_of
 from inat.tuning.sampling.gains import Gains
 from inat.tuning.sampling.history import BoundedHistory
 from inat.tuning.sampling.options import SearcherOptions
@@ -262,12 +261,11 @@ class BudgetAwareOptunaSearch(Searcher):
             self._chain.update(trial, number)
 
     def _report_epochs(self, trial: Trial) -> None:
-        for row in trial.history:
+        for step, value in steps_of(trial).items():
             # A trial that went back to a checkpoint repeats epochs; Optuna warns of a repeated report.
-            new = row[EPOCH] > self._reported_epochs.get(trial.trial_id, 0)
-            if new and math.isfinite(value := row[self.study.objective.best_column]):
-                self._reported_epochs[trial.trial_id] = row[EPOCH]
-                self._running[trial.trial_id].report(value, row[EPOCH])
+            if step > self._reported_epochs.get(trial.trial_id, 0):
+                self._reported_epochs[trial.trial_id] = step
+                self._running[trial.trial_id].report(value, step)
 
     def _make_feedback(self, trial: Trial) -> SamplerFeedback:
         feedback = feedback_for(trial, self._gains, self._options.stopped)

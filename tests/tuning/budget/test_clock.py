@@ -151,7 +151,7 @@ def test_the_deadline_stops_and_so_does_a_search_that_starts_nothing_more(study,
     run_epochs(study, trial.trial_id, [0.5])
     study.end_trial(trial.trial_id, "completed")
     assert stop.stop_all()
-    assert stop.reason == "no further trial would end within the time of the search"
+    assert stop.reason == "no further trial with enough epochs would end within the time of the search"
     late = StopAtDeadline(study, 1100.0)
     now[0] = 1100.0
     assert late.stop_all()

@@ -76,6 +76,13 @@ def test_a_costly_trial_needs_no_more_epochs_than_it_had_in_the_search(planned):
     assert choose(planned, clock, now).epochs == epochs < PLAN.max_epochs
 
 
+def test_a_cheap_trial_can_be_trained_for_as_long_as_the_recipe(planned):
+    cheap = add(planned, 0.9, seconds=4.0, epoch_cost=0.4)
+    chosen = choose(planned, Clock(PLAN, 3000.0), 0.0)
+    assert chosen.trial.trial_id == cheap
+    assert chosen.epochs == 150 > PLAN.most_epochs  # 60 / 0.4
+
+
 def test_a_single_configuration_is_handed_out_and_continued(study):
     source = OneTraining(study, {"x": 1}, seed=7)
     first = source.suggest(source.next_trial_id())

@@ -6,7 +6,7 @@ from inat.config.objective import ACCURACY, OBJECTIVES
 from inat.constants import COMPLETED, FAILED, STOPPED
 from inat.study.trial import Trial
 from inat.tuning.rungs import Rungs
-from inat.tuning.sampling.feedback import SamplerFeedback, feedback_for
+from inat.tuning.sampling.feedback import SamplerFeedback, feedback_for, steps_of
 from inat.tuning.sampling.gains import Gains
 
 
@@ -151,3 +151,10 @@ def test_the_end_of_each_fold_is_a_rung():
     assert rungs.steps == [3, 9, 27, 54]
     assert rungs.reached_by(folded((0.3, 1, 1), (0.3, 2, 1))) == 3
     assert rungs.reached_by(folded((0.3, 1, 0))) == 0
+
+
+def test_optuna_gets_the_results_at_equal_cost():
+    rows = [{"epoch": epoch, "best_val_acc": value} for epoch, value in enumerate((0.1, 0.2, 0.3, 0.4), start=1)]
+    assert steps_of(Trial("t0000", 0, {}, "", history=rows, epoch_cost=0.5)) == {1: 0.2, 2: 0.4}
+    assert steps_of(Trial("t0000", 0, {}, "", history=rows[:2], epoch_cost=2.0)) == {3: 0.1, 5: 0.2}
+    assert steps_of(Trial("t0000", 0, {}, "", history=rows)) == {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}
