@@ -32,7 +32,8 @@ class StudyData:
     """The tables of a study, finished or still running. ``load_study`` creates it.
 
     - ``trials``: one row per trial: trial_id, name, state, the hyperparameters, best_val_acc, trainable_parameters,
-      epochs, seconds, created (UTC), node, error.
+      epochs, seconds, created (UTC), node, error. Of a study that compares trials at equal cost, the epochs are those
+      of the recipe, and epoch_cost and own_epochs say what the trial's own cost and how many it had.
     - ``history``: one row per trial and epoch.
     - ``info``: the content of study.json; for other kinds of studies, their source, metric and mode.
     - ``parameters``: the columns of ``trials`` that are hyperparameters.
