@@ -9,9 +9,14 @@ const dropIdle = window.cancelIdleCallback || clearTimeout;
 function drawOne(name) {
   const place = document.getElementById("plot-" + name);
   if (!place) return;
-  place.closest("figure").classList.add("drawn");  // first, so that the place has a width
-  const { data, layout } = themed(name, lookOf(root, dark(), phone.matches));
-  Plotly.react(place, data, layout, { responsive: true, displayModeBar: false });
+  const figure = place.closest("figure"), { data, layout } = themed(name, lookOf(root, dark(), phone.matches));
+  figure.classList.add("drawn");  // first, so that the place has a width
+  try {
+    Plotly.react(place, data, layout, { responsive: true, displayModeBar: false });
+  } catch (error) {
+    figure.classList.remove("drawn");  // the static figure stays
+    throw error;
+  }
   if (name === "parallel" && drawn[name] !== place) place.on("plotly_restyle", selectionChanged);
   drawn[name] = place;
   showChoices(name);
