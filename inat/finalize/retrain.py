@@ -15,7 +15,7 @@ from inat.study.trial import Trial
 from inat.tuning.runner import PrintLine, RunSpec, restored_scheduler, run_trials
 from inat.tuning.space.grid import params_key
 from inat.tuning.stoppers import StopAtLimits
-from inat.tuning.worker.trainable import KNOWN_EPOCHS, THRESHOLD, run_trial
+from inat.tuning.worker.trainable import KNOWN_EPOCHS, LENGTH, THRESHOLD, run_trial
 
 Params = Mapping[str, Any]
 
@@ -64,7 +64,7 @@ class RunSource:
         trial = self._unfinished.pop(0) if self._unfinished else self._add(self._new.pop(0))
         assert trial.trial_id == trial_id
         known = {TRIAL_ID: trial_id, THRESHOLD: None, KNOWN_EPOCHS: trial.known_epochs}
-        return trial.params | known | epochs_of_run(self._max_epochs, trial.epoch_cost)
+        return trial.params | known | {LENGTH: epochs_of_run(self._max_epochs, trial.epoch_cost)}
 
     def _add(self, params: dict[str, Any]) -> Trial:
         return self._study.add_trial(params, epoch_cost=self._epoch_cost(params))

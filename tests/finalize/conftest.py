@@ -80,7 +80,7 @@ class InProcess:
         return RunResult(False, 0.0, Slots(1, 1, 0))
 
     def _run(self, spec: RunSpec, settings: dict) -> None:
-        trial_id, *_ = (settings.pop(name) for name in ("trial_id", "threshold", "known_epochs"))
+        trial_id, *_ = (settings.pop(name) for name in ("trial_id", "threshold", "known_epochs", "length"))
         self.trained.append(settings)
         if settings["seed"] in self.fail_seeds:
             spec.study.end_trial(trial_id, FAILED, "out of luck")

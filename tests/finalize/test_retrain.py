@@ -91,6 +91,6 @@ def test_an_interruption_keeps_ended_runs(digits_config, tmp_path, trainer):
 def test_a_run_has_the_epochs_that_cost_those_of_the_recipe(runs):
     source = RunSource(runs, WANTED, max_epochs=60, epoch_cost=lambda params: 1.0 + (params["x"] == 2))
     given = [source.suggest(source.next_trial_id()) for _ in WANTED]
-    assert [run.get("max_epochs") for run in given] == [None, None, 30, 30]
-    assert given[2]["patience"] == 30
+    assert [run["length"].get("max_epochs") for run in given] == [None, None, 30, 30]
+    assert given[2]["length"]["patience"] == 30
     assert runs.trials["t0002"].epoch_cost == 2.0

@@ -43,7 +43,7 @@ from inat.tuning.rules import RULES
 from inat.tuning.runner import Objective, PrintLine, RunSpec, restored_scheduler, run_trials
 from inat.tuning.space import backbone_checks, presets
 from inat.tuning.space.names import hyperparameters
-from inat.tuning.worker.trainable import FINGERPRINT, KNOWN_EPOCHS, SEED, THRESHOLD, run_trial
+from inat.tuning.worker.trainable import FINGERPRINT, KNOWN_EPOCHS, LENGTH, SEED, THRESHOLD, run_trial
 
 DATA = "data"  # in study.json: which photos
 
@@ -73,6 +73,7 @@ class OneTraining:
         trial = unfinished[0] if unfinished else self._study.add_trial(self._params)
         return trial.params | {
             TRIAL_ID: trial_id, SEED: self._seed, THRESHOLD: None, KNOWN_EPOCHS: trial.known_epochs,
+            LENGTH: {},
         }  # fmt: skip
 
     def requeue_unfinished(self) -> Self:

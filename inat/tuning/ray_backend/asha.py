@@ -167,7 +167,7 @@ def asha_for(
         objective=study.objective,
         is_control=lambda trial_id: study.trials[trial_id].control,
         stop_epoch=lambda trial_id: study.trials[trial_id].stop_epoch,
-        epoch_cost=lambda trial_id: study.trials[trial_id].epoch_cost,
+        epoch_cost=lambda trial_id: trial.epoch_cost if (trial := study.trials.get(trial_id)) else 1.0,
     )
     scheduler.replay(study.reported_epochs)
     return scheduler

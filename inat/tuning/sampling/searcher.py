@@ -38,7 +38,7 @@ from inat.tuning.sampling.prior import make_prior_sampler, prior_of
 from inat.tuning.sampling.samplers import CANDIDATES, RETRY_CANDIDATES, make_sampler
 from inat.tuning.space.domains import optuna_space
 from inat.tuning.space.grid import grid_of, next_grid_params, params_key
-from inat.tuning.worker.trainable import KNOWN_EPOCHS, SEED, THRESHOLD
+from inat.tuning.worker.trainable import KNOWN_EPOCHS, LENGTH, SEED, THRESHOLD
 
 # Suggestions to ask for before a random untried configuration is taken: a suggestion takes about 10 ms, a repeated
 # training seconds to hours. TPE repeats a configuration only if all of its candidates have been tried; without that
@@ -131,7 +131,7 @@ class BudgetAwareOptunaSearch(Searcher):
             SEED: self._seed_for(trial.number, "trial"),
             THRESHOLD: checkpoint_threshold(self.study, self._options.keep_checkpoints),
             KNOWN_EPOCHS: trial.known_epochs,
-            **(equal_cost.settings(trial) if equal_cost is not None else {}),
+            LENGTH: {} if equal_cost is None else equal_cost.settings(trial),
         }
 
     def _create_trial(self, trial_id: str) -> Trial | None:

@@ -13,6 +13,7 @@ from inat.tuning.worker.trainable import (
     EXPECTED_SECONDS,
     FINGERPRINT,
     KNOWN_EPOCHS,
+    LENGTH,
     MODEL_FILE,
     REPEATS,
     RUNGS,
@@ -28,9 +29,10 @@ from inat.tuning.worker.trainable import (
 SET_BY_SEARCH: Final = frozenset({
     TRIAL_ID, SEED, FINGERPRINT, REPEATS, RUNGS, STUDY_DIR, THRESHOLD, TIMEOUT, "image_size", KNOWN_EPOCHS, DRIVER_NODE,
     MODEL, MODEL_SHA256, MODEL_FILE, WEIGHTS_SHA256, PRECISION_RULE, FEATURE_RULES, ENDS, EXPECTED_SECONDS,
+    LENGTH,
 })  # fmt: skip
 # What a source of trials adds to the hyperparameters of each.
-ADDED: Final = frozenset({TRIAL_ID, SEED, THRESHOLD, KNOWN_EPOCHS, RUNGS, "max_epochs", "patience"})
+ADDED: Final = frozenset({TRIAL_ID, SEED, THRESHOLD, KNOWN_EPOCHS, LENGTH})
 # A setting of fine-tuning that a space may contain; in studies of earlier versions beside a value of the option.
 IN_BOTH: Final = "body_lr_factor"
 

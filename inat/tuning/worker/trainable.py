@@ -16,6 +16,8 @@ STUDY_DIR, THRESHOLD, TIMEOUT, RUNGS = "study_dir", "threshold", "trial_timeout"
 REPEATS = "repeats"
 # Of a training that has to end in time: when, and the seconds that its epochs are expected to take; see Pace.
 ENDS, EXPECTED_SECONDS = "ends", "expected_seconds"
+# A dict of settings of the trial itself, in the place of those that all trials share: how long it trains.
+LENGTH = "length"
 KNOWN_EPOCHS = "known_epochs"  # number of epochs, from the first on, whose rows the journal has
 DRIVER_NODE = "driver_node"  # Ray's id of the node that the search runs on
 WEIGHTS_SHA256 = "weights_sha256"  # a dict over backbones; the TrialConfig of a trial takes the hash of its own
@@ -74,6 +76,7 @@ def _train(settings: dict[str, Any], own_callbacks: bytes) -> None:
     from inat.tuning.worker.callbacks import Heartbeat, PreparationTime, ReportToTune, TrialCheckpoints
     from inat.tuning.worker.own_callbacks import load
 
+    settings |= settings.pop(LENGTH, {})
     trial_id, study_dir = settings.pop(TRIAL_ID), Path(settings.pop(STUDY_DIR))
     threshold, timeout, rungs = (settings.pop(name) for name in (THRESHOLD, TIMEOUT, RUNGS))
     known_epochs, hashes = settings.pop(KNOWN_EPOCHS), settings.pop(WEIGHTS_SHA256)

@@ -86,7 +86,7 @@ def test_a_cheap_trial_can_be_trained_for_as_long_as_the_recipe(planned):
 def test_a_single_configuration_is_handed_out_and_continued(study):
     source = OneTraining(study, {"x": 1}, seed=7)
     first = source.suggest(source.next_trial_id())
-    assert first == {"trial_id": "t0000", "x": 1, "seed": 7, "known_epochs": 0, "threshold": None}
+    assert first == {"trial_id": "t0000", "x": 1, "seed": 7, "known_epochs": 0, "threshold": None, "length": {}}
     assert study.trials["t0000"].params == {"x": 1}  # the seed is none of the hyperparameters
     study.add_epoch("t0000", {"epoch": 1, "best_val_acc": 0.5})
     again = OneTraining(study, {"x": 1}, seed=7).requeue_unfinished()

@@ -390,11 +390,11 @@ def test_a_trial_trains_for_epochs_of_equal_cost_also_after_a_resume(study):
     options = {"equal_cost": costs(), "affordable": lambda params: True, "start_from": [{"x": 0.025}]}
     search = searcher(study, **options)
     first = ask(search)
-    assert (first["max_epochs"], first["patience"], first["rungs"]) == (18, 18, [2, 6])
+    assert first["length"] == {"max_epochs": 18, "patience": 18, "rungs": [2, 6]}
     others = [ask(search) for _ in range(5)]
     written = [study.trials[other["trial_id"]].epoch_cost for other in others]
     assert written == [max(0.333, round(round(2000 * other["x"]) / 100, 3)) for other in others]
-    assert all(other["max_epochs"] >= 5 for other in others)  # networks with fewer epochs are not tried
+    assert all(other["length"]["max_epochs"] >= 5 for other in others)  # networks with fewer epochs are not tried
     directory = study.directory
     study.close()
     reopened = Study.open(directory)
@@ -405,6 +405,8 @@ def test_a_trial_trains_for_epochs_of_equal_cost_also_after_a_resume(study):
 def test_a_search_ends_if_no_network_has_enough_epochs(study):
     large = EqualCost(Rungs(grace=1, factor=3, max_epochs=9), lambda params: 300, 100, 1 / 3)
     search = searcher(study, equal_cost=large, affordable=lambda params: True)
-    assert ask(search)["max_epochs"] == 3  # whatever the first one costs: it is the recipe, or what the user wants
+    assert (
+        ask(search)["length"]["max_epochs"] == 3
+    )  # whatever the first one costs: it is the recipe, or what the user wants
     assert ask(search) is None
     assert search.declined

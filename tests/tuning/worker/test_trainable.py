@@ -80,6 +80,12 @@ def test_reports_every_epoch_and_that_it_is_done_with_the_last(trial, tmp_path):
     assert (tmp_path / "checkpoints" / "t0007" / "best.ckpt").exists()
 
 
+def test_a_trial_of_equal_cost_has_its_own_length(trial):
+    double = trial(length={"max_epochs": 5, "patience": 5, "rungs": [2]})
+    assert double.reports == [2, 5]
+    assert double.rows[-1]["finished"] == "max_epochs"
+
+
 class StopAtTwo(pl.Callback):
     def on_train_epoch_end(self, trainer, pl_module):
         trainer.should_stop = trainer.current_epoch == 1 and trainer.callback_metrics["val_acc"] >= 0
