@@ -22,6 +22,9 @@ def rung_milestones(grace: int, factor: int, max_epochs: int) -> list[int]:
 # epoch of the recipe. Nobody ends an epoch in the middle: a trial is compared at the nearest end of an epoch.
 
 
+LEAST_EPOCH_COST, MOST_EPOCH_COST = 0.001, 1000.0  # of an epoch that a search can have
+
+
 def epochs_at(cost: int, epoch_cost: float) -> int:
     """The epochs that come nearest to ``cost``, of which each costs ``epoch_cost``, to a thousandth; at least one.
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.readers.frames import Mode
-from analysis.rungs import cost_reached, cost_within
+from analysis.rungs import LEAST_EPOCH_COST, MOST_EPOCH_COST, cost_reached, cost_within
 from analysis.schema import EPOCH, EPOCH_COST, EPOCHS, OWN_EPOCHS, SECONDS, TRIAL_ID, VAL_ACC
 
 
@@ -37,7 +37,7 @@ def at_equal_cost(
 def epoch_costs(trials: pd.DataFrame) -> pd.Series:
     """What an epoch of each trial costs, by trial_id; 1 where it is not known."""
     known = pd.to_numeric(trials[EPOCH_COST], errors="coerce") if EPOCH_COST in trials else pd.Series(1.0, trials.index)
-    return known.where(known.between(0.001, 1000.0), 1.0).set_axis(trials[TRIAL_ID])
+    return known.where(known.between(LEAST_EPOCH_COST, MOST_EPOCH_COST), 1.0).set_axis(trials[TRIAL_ID])
 
 
 def _reached(epochs: float, cost: float, rungs: Sequence[int]) -> float:

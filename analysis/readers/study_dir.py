@@ -13,6 +13,7 @@ from analysis.readers.frames import (
     EXACT_INTEGERS,
     INTEGER_COLUMNS,
     OBJECTIVE,
+    OPTIONAL,
     Frames,
     Mode,
     ReadErrors,
@@ -26,15 +27,11 @@ from analysis.rungs import rung_milestones
 from analysis.schema import (
     BEST_VAL_ACC,
     COMPARED_AT,
-    CONTROL_TRIAL_COLUMNS,
     EPOCH,
-    EPOCH_COST,
     FOLD,
-    FOLD_TRIAL_COLUMNS,
     HISTORY_COLUMNS,
     HISTORY_CSV,
     METRIC,
-    OWN_EPOCHS,
     RECIPE_EPOCH,
     SECONDS,
     STANDARD_ERROR,
@@ -46,10 +43,7 @@ from analysis.schema import (
     VAL_ACC,
 )
 
-KNOWN_COLUMNS = (
-    *TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS, EPOCH_COST,
-    OWN_EPOCHS,
-)  # fmt: skip
+KNOWN_COLUMNS = (*TRIAL_COLUMNS_BEFORE, *TRIAL_COLUMNS_AFTER, *OPTIONAL)
 NUMERIC_COLUMNS = HISTORY_COLUMNS[1:]
 # The lowest value of the settings that a report computes with.
 LOWEST = {"num_samples": 0, "max_epochs": 1, "grace_period": 1, "reduction_factor": 2, "max_concurrent": 1}
@@ -87,10 +81,10 @@ def read_study_dir(directory: Path, metric: str | None, mode: Mode | None, read_
         trials = trials.assign(**{BEST_VAL_ACC: trials[TRIAL_ID].map(best_objectives(history, mode))})
         trials = trials.drop(columns=STANDARD_ERROR, errors="ignore")  # that of the search's metric
     read_errors += errors_of_info
-    if info.get(COMPARED_AT) == RECIPE_EPOCH:
+    step = RECIPE_EPOCH if info.get(COMPARED_AT) == RECIPE_EPOCH else EPOCH
+    if step == RECIPE_EPOCH:
         trials, history = at_equal_cost(trials, history, mode, _rungs(info["config"]))
     parameters = [name for name in trials if name not in KNOWN_COLUMNS]
-    step = RECIPE_EPOCH if info.get(COMPARED_AT) == RECIPE_EPOCH else EPOCH
     return build_frames(trials, history, info, parameters, parameters)._replace(metric=metric, mode=mode, step=step)
 
 
@@ -105,7 +99,7 @@ def read_objective(info: dict[str, Any], read_errors: ReadErrors) -> Objective:
 
 def read_trials(directory: Path, read_errors: ReadErrors, best_column: str = BEST_VAL_ACC) -> pd.DataFrame:
     """Read trials.csv, with its ``best_column`` as best_val_acc; if a trial has several rows, keep the last one."""
-    numeric = (best_column, SECONDS, *INTEGER_COLUMNS, *FOLD_TRIAL_COLUMNS, *CONTROL_TRIAL_COLUMNS, EPOCH_COST)
+    numeric = (best_column, SECONDS, *INTEGER_COLUMNS, *OPTIONAL)
     trials = unescape(read_table(directory / TRIALS_CSV, TRIALS_CSV, read_errors, numeric=numeric, inside=directory))
     trials = trials.rename(columns={best_column: BEST_VAL_ACC})
     if TRIAL_ID not in trials:

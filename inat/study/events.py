@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.rungs import LEAST_EPOCH_COST, MOST_EPOCH_COST
 from inat.config.objective import Objective
 from inat.constants import (
     EPOCH,
@@ -44,7 +45,6 @@ NUMBERS = (
 )  # and columns that are None or a number
 NEEDED = (EPOCH, SECONDS)  # columns that are never None
 FOLD_COLUMNS = (FOLD, FOLD_BEST, FOLDS_DONE)  # a row has all of them, or none
-LEAST_EPOCH_COST, MOST_EPOCH_COST = 0.001, 1000.0  # an epoch of a trial, in epochs of the recipe
 MAX_INT = 2**63 - 1  # larger ones are no number of a search, and become no float and no cell of a table
 
 

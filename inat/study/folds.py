@@ -76,8 +76,8 @@ def step_of(row: Row, max_epochs: int, epoch_cost: float = 1.0) -> int:
     >>> step_of({"epoch": 5}, max_epochs=27, epoch_cost=2.0)
     11
     """
-    done, epoch = progress(row)
-    return done * max_epochs + int(cost_reached(epoch, epoch_cost))
+    done, epoch = progress(row, epoch_cost)
+    return done * max_epochs + epoch
 
 
 def step_within(row: Row, max_epochs: int, epoch_cost: float = 1.0) -> int:
@@ -86,18 +86,25 @@ def step_within(row: Row, max_epochs: int, epoch_cost: float = 1.0) -> int:
     >>> step_within({"epoch": 5}, max_epochs=27, epoch_cost=2.0)
     10
     """
-    done, epoch = progress(row)
-    return done * max_epochs + cost_within(epoch, epoch_cost)
+    done, epoch = progress_within(row, epoch_cost)
+    return done * max_epochs + epoch
 
 
-def progress(row: Row) -> tuple[int, int]:
+def progress(row: Row, epoch_cost: float = 1.0) -> tuple[int, int]:
     """How far a trial was with this row: its ended trainings, and before the end of the first one also its epochs.
 
-    Trials with equal progress can be compared. Patience ends trainings at different epochs, so the number of epochs
-    says nothing once the first one has ended.
+    The epochs are those of the recipe where trials are compared at equal cost, and one of the trial costs
+    ``epoch_cost``. Trials with equal progress can be compared. Patience ends trainings at different epochs, so the
+    number of epochs says nothing once the first one has ended.
 
     >>> progress({"epoch": 5}), progress({"epoch": 20, "fold": 2, "folds_done": 1})
     ((0, 5), (1, 0))
     """
     done = int(row.get(FOLDS_DONE, 0))
-    return (done, 0) if done else (0, int(row[EPOCH]))
+    return (done, 0) if done else (0, int(cost_reached(int(row[EPOCH]), epoch_cost)))
+
+
+def progress_within(row: Row, epoch_cost: float = 1.0) -> tuple[int, int]:
+    """The first progress at which a comparison takes this row in; without an ``epoch_cost``, its ``progress``."""
+    done = int(row.get(FOLDS_DONE, 0))
+    return (done, 0) if done else (0, cost_within(int(row[EPOCH]), epoch_cost))

@@ -14,6 +14,7 @@ from inat.tuning.budget import rules
 from inat.tuning.budget.clock import Clock, epoch_seconds
 from inat.tuning.equal_cost import EqualCost, Operations
 from inat.tuning.network_timing import size_of
+from inat.tuning.space.grid import params_key
 
 
 class Affordable:
@@ -70,13 +71,22 @@ class Affordable:
 
 
 def operations_of(config: SearchConfig, num_classes: int) -> Operations:
-    """A function from hyperparameters of a trial of ``config`` to the operations of its network for an image."""
-    settings = config.trial_settings()
+    """A function from hyperparameters of a trial of ``config`` to the operations of its network for an image.
 
-    def operations(params: Mapping[str, Any]) -> int | None:
+    It counts those of a configuration once, although a suggestion asks for its cost, its epochs and its seconds.
+    """
+    settings, known = config.trial_settings(), dict[str, int | None]()
+
+    def counted(params: Mapping[str, Any]) -> int | None:
         try:
             return size_of(TrialConfig.from_params({**settings, **params}), num_classes).operations
         except ConfigError:
             return None
+
+    def operations(params: Mapping[str, Any]) -> int | None:
+        key = params_key(params)
+        if key not in known:
+            known[key] = counted(params)
+        return known[key]
 
     return operations

@@ -2,12 +2,10 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from analysis.rungs import cost_reached, cost_within
 from inat.constants import COMPLETED
-from inat.study.folds import progress
+from inat.study.folds import progress, progress_within
 from inat.study.trial import Trial
 
 Reached = tuple[int, int]  # as ``inat.study.folds.progress`` counts
@@ -56,16 +54,10 @@ def gain_after(trial: Trial, reached: Reached) -> list[float]:
 def best_until(trial: Trial, reached: Reached) -> float | None:
     """Best value up to and including a progress; None if the trial has no epoch by then."""
     column = trial.objective.best_column
-    values = [float(row[column]) for row in trial.history if _within(trial, row) <= reached]
+    values = [float(row[column]) for row in trial.history if progress_within(row, trial.epoch_cost) <= reached]
     return values[-1] if values else None
 
 
 def reached_by(trial: Trial) -> Reached:
     """The progress of a trial with an epoch, in epochs of the recipe where trials are compared at equal cost."""
-    done, epoch = progress(trial.history[-1])
-    return done, int(cost_reached(epoch, trial.epoch_cost))
-
-
-def _within(trial: Trial, row: Mapping[str, Any]) -> Reached:
-    done, epoch = progress(row)
-    return done, cost_within(epoch, trial.epoch_cost)
+    return progress(trial.history[-1], trial.epoch_cost)
