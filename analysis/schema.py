@@ -95,6 +95,7 @@ PARETO_FRONT: Final = "pareto_front"  # in best.json: the trials of which no che
 # trial's value, and how much worse a cheaper one may be.
 CHEAPER_THAN: Final = "cheaper_than"
 LAST_OF: Final = "last_of"  # in study.json of the last training: the trial of the search that it trains again
+REFIT: Final = "refit"  # of a last training on the validation photos, too: true in its study.json, a dict in best.json
 LAST_TRAINING: Final = "last_training"  # in best.json: true if its weights and values are those of the last training
 COMPARED_AT: Final = "compared_at"  # at what trials are compared: RECIPE_EPOCH; absent where it is their epochs
 RECIPE_EPOCH: Final = "recipe_epoch"  # the cost of an epoch of the recipe

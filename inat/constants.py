@@ -49,6 +49,7 @@ from analysis.schema import (
     RACE,
     RECIPE_EPOCH,
     RECIPE_PARAMS,
+    REFIT,
     RUNNING,
     SECONDS,
     SKIPPED_CSV,

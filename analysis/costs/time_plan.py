@@ -25,6 +25,7 @@ from analysis.schema import (
     LAST_OF,
     LAST_TRAINING,
     RECIPE_EPOCH,
+    REFIT,
     SECONDS,
     STATE,
     TIME_PLAN,
@@ -160,14 +161,29 @@ def _in_recipe_epochs(last: StudyData, study: StudyData) -> StudyData:
     return replace(last, trials=trials, history=history, step=RECIPE_EPOCH)
 
 
+def is_refit(best_json: Mapping[str, Any]) -> bool:
+    """Whether best.ckpt is of a last training on the training and validation photos together.
+
+    >>> is_refit({"trial_id": "t0003", "refit": {"epochs": 60}}), is_refit({"trial_id": "t0003"})
+    (True, False)
+    """
+    return isinstance(best_json.get(REFIT), Mapping)
+
+
 def last_beside_best(path: Path, study: StudyData, last: StudyData) -> pd.DataFrame:
-    """The best trial of the search and that of the last training: epochs, seconds, results and test accuracy."""
+    """The best trial of the search and that of the last training: epochs, seconds, results and test accuracy.
+
+    A last training on the validation photos, too, has no result.
+    """
     best_json = read_best_json(path)
-    chosen = best_json.get(LAST_TRAINING) is True  # whose weights are best.ckpt; only those are tested
+    # Whose weights are best.ckpt; only those are tested.
+    chosen = best_json.get(LAST_TRAINING) is True or is_refit(best_json)
     parts = (("best of the search", study, not chosen), ("last training", last, chosen))
     rows = [row for name, own, named in parts if (row := _best_row(name, own, best_json if named else {})) is not None]
     columns = ["training", TRIAL_ID, STATE, EPOCHS, SECONDS, "result", "test_accuracy", "test_low", "test_high"]
     table = pd.DataFrame(rows, columns=columns)
+    if last.info.get(REFIT) is True:
+        table.loc[table["training"].eq("last training"), "result"] = math.nan
     return table if table["test_accuracy"].notna().any() else table.drop(columns=columns[-3:])
 
 
@@ -176,7 +192,8 @@ def _best_row(name: str, study: StudyData, best_json: dict[str, Any]) -> tuple[A
     if not len(trials):
         return None
     best = trials.loc[best_first(study, trials)[0]]
-    tested_here = best_json.get(LAST_TRAINING) is True or best_json.get(TRIAL_ID) == best[TRIAL_ID]
+    again = best_json.get(LAST_TRAINING) is True or is_refit(best_json)
+    tested_here = again or best_json.get(TRIAL_ID) == best[TRIAL_ID]
     accuracy, images = tested(best_json) if tested_here else (None, 0)
     test = (math.nan,) * 3 if accuracy is None else (accuracy, *share_interval(accuracy, images))
     return name, best[TRIAL_ID], best[STATE], best[EPOCHS], best[SECONDS], best[BEST_VAL_ACC], *test

@@ -10,6 +10,7 @@ from analysis.budgets import epochs_of
 from analysis.class_counts import constant_score, describe_counts, recorded_counts
 from analysis.comparable import best_first, is_accuracy, mask_infinite
 from analysis.constant_answer import constant_result, no_better_trials
+from analysis.costs.time_plan import is_refit
 from analysis.markdown import format_duration
 from analysis.nothing_to_compare import no_result
 from analysis.objective import ACCURACY, objective_named
@@ -26,6 +27,7 @@ from analysis.schema import (
     NAME,
     OWN_EPOCHS,
     RECIPE_EPOCH,
+    REFIT,
     SECONDS,
     STANDARD_ERROR,
     STATE,
@@ -54,13 +56,13 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
     configuration = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
     label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
     facts = [
-        validation_fact(study, best), *cheaper_fact(study, best_json, best), test_fact(study, best_json, best),
-        *noise_fact(study, best_json, best),
+        validation_fact(study, best), *refit_fact(best_json), *cheaper_fact(study, best_json, best),
+        test_fact(study, best_json, best), *noise_fact(study, best_json, best),
         *constant_fact(study, best), *cost_facts(study), *size_fact(study, best), *classes_fact(study),
     ]  # fmt: skip
     chosen = best_json.get(CHEAPER_THAN)
     kind = "chosen trial" if isinstance(chosen, dict) else "best trial"
-    kind = "last training of trial" if best_json.get(LAST_TRAINING) is True else kind
+    kind = "last training of trial" if best_json.get(LAST_TRAINING) is True or is_refit(best_json) else kind
     return Headline(name, f"{kind} {best[TRIAL_ID]}{label}", configuration, facts, findings)
 
 
@@ -123,6 +125,16 @@ def cheaper_fact(study: StudyData, best_json: dict[str, Any], chosen: pd.Series)
     within = f", within {given:.4f} of it" if isinstance(given, float) else ""
     note = f"{better[BEST_VAL_ACC]:.4f}; {chosen[TRIAL_ID]} costs less{within} (--prefer-cheaper)"
     return [Fact("better trial", str(better[TRIAL_ID]), note)]
+
+
+def refit_fact(best_json: dict[str, Any]) -> list[Fact]:
+    """That the weights are of a training on the validation photos, too; nothing for other models."""
+    if not is_refit(best_json):
+        return []
+    epochs = best_json[REFIT].get(EPOCHS)
+    known = f"for {counted(epochs, EPOCH)}; " if type(epochs) is int else ""
+    note = f"{known}the validation result above is that of the search"
+    return [Fact("trained again on", "all training and validation photos", note)]
 
 
 def metric_label(metric: str) -> str:

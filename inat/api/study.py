@@ -32,7 +32,9 @@ class BestTrial:
 
     ``value`` is its best validation value of the study's metric. ``test`` has the scores on the test split, once the
     search has ended; None before, and for an objective of your own. ``cheaper_than``: the trial with the best value, if
-    this one was chosen in its place because it costs less (``prefer_cheaper``); else "".
+    this one was chosen in its place because it costs less (``prefer_cheaper``); else "". ``refit_epochs``: best.ckpt is
+    of so many more epochs, from new weights, on the training and validation images together, and ``value`` is that of
+    the search; else 0.
     """
 
     trial_id: str
@@ -42,6 +44,7 @@ class BestTrial:
     epochs: int
     test: dict[str, float] | None
     cheaper_than: str = ""
+    refit_epochs: int = 0
 
 
 class SearchedStudy:
@@ -102,7 +105,8 @@ class SearchedStudy:
         assert value is not None
         test = written.get(TEST) if written.get("trial_id") == model.trial_id else None
         cheaper_than = "" if model.better is None else model.better.trial_id
-        return BestTrial(model.trial_id, model.name, params, value, trial.epochs, test, cheaper_than)
+        refit = 0 if model.refit is None else model.refit.epochs
+        return BestTrial(model.trial_id, model.name, params, value, trial.epochs, test, cheaper_than, refit)
 
     @property
     def pareto_front(self) -> "pd.DataFrame":

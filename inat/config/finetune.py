@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import tyro
+
 from inat.config.backbones import (
     EVERY_STRATEGY,
     FREEZE_ALL,
@@ -23,7 +25,7 @@ from inat.config.backbones import (
 )
 from inat.config.defaults import UNSET
 from inat.config.race import CANDIDATES, RACES
-from inat.config.search import AUTO, SearchConfig
+from inat.config.search import AUTO, REFIT_ALL, SearchConfig
 from inat.config.validation import expanded, raise_if_any, type_errors
 from inat.constants import CROP, DIGITS, DIGITS_STEP, SQUASH
 from inat.errors import ConfigError
@@ -70,7 +72,9 @@ class FinetuneConfig(SearchConfig):
             "max_cache_gb",
         ),
     }  # fmt: skip
+    UNUSED: ClassVar[frozenset[str]] = frozenset({"refit"})  # there is no last training
 
+    refit: tyro.conf.Suppress[Literal["all", "train"]] = REFIT_ALL
     preset: Literal["fast", "good", "best"] | None = None
     """Choose the backbones and the number of trials by a race that fits --time-budget: probe all of --backbones, then
     train the leaders. fast takes 10m, good 1h and best 8h, unless --time-budget gives another time. Without

@@ -34,7 +34,7 @@ RAISABLE: Final = frozenset({"max_epochs"})
 # is only read and may have moved; its fingerprint shows that the images are the same.
 FREE: Final = frozenset({
     "num_samples", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "keep_checkpoints", "max_failures", "data",
-    "max_bad_fraction", "max_cache_gb", "cost", "prefer_cheaper",
+    "max_bad_fraction", "max_cache_gb", "cost", "prefer_cheaper", "refit",
     "time_budget", "target", "trial_timeout", "tensorboard", "labels", "root",
 })  # fmt: skip
 # They name places outside of the study or talk to the network: used only if the user types them. With their defaults as

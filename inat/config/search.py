@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import tyro
 
@@ -38,6 +38,7 @@ CONTROL_FRACTION = 0.05
 FEWEST_CONTROLS = 10
 MOST_CONTROLS = 0.5  # of the trials: with more, early stopping saves next to nothing
 MODERN_SPACE = "modern"  # a value of --space
+REFIT_ALL: Final = "all"  # a value of --refit
 SMALL_IMAGE = 32  # px; up to this side --space auto means the small space
 ALSO_TARGET_ACCURACY = tyro.conf.arg(aliases=["--target-accuracy"])
 
@@ -58,9 +59,11 @@ class SearchConfig(DataOptions):
     PRESETS: ClassVar[tuple[str, ...]] = ("full", "small", MODERN_SPACE)  # values of --space besides auto and a file
     MAX_EPOCHS: ClassVar[int] = 27
     # What studies did before an option existed: they looked for no copies, squashed photos into squares, had no control
-    # trials, and added the gains of completed trials to what a stopped trial had reached.
+    # trials, added the gains of completed trials to what a stopped trial had reached, and trained last on the training
+    # photos alone.
     EARLIER_OPTIONS: ClassVar[Mapping[str, Any]] = {
         "keep_duplicates": True, "resize": SQUASH, "control_fraction": 0.0, "stopped_trials": "extrapolate",
+        "refit": "train",
     }  # fmt: skip
     OPTION_GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "data": (
@@ -70,7 +73,7 @@ class SearchConfig(DataOptions):
         "search": (
             "plan", "metric", "cost", "prefer_cheaper", "num_samples", "resume", "retry_failed", "space", "searcher",
             "time_budget", "target", "start_from", "learn_from", "seed", "grace_period", "reduction_factor",
-            "control_fraction", "stopped_trials",
+            "control_fraction", "stopped_trials", "refit",
         ),
         "training": (
             "max_epochs", "patience", "folds", "repeats", "class_weights", "balanced_sampler", "precision", "compile",
@@ -82,6 +85,8 @@ class SearchConfig(DataOptions):
         "tracking": ("wandb", "tensorboard"),
         "output": ("name", "storage_path", "keep_checkpoints", "config", "save_config", "debug"),
     }  # fmt: skip
+
+    UNUSED: ClassVar[frozenset[str]] = frozenset()  # options that mean nothing to this kind of search
 
     space: Annotated[str, "NAME"] = "auto"
     """Search space: full (as published for nature_12K), small (8-32 filters, 2-4 convolutions as the images allow,
@@ -130,6 +135,9 @@ class SearchConfig(DataOptions):
     """Time that the whole command may take, for example 30m or 2h: image size, epochs and trials are chosen for it, and
     the best configuration is trained once more at the end. Beside --space, --num-samples, --max-epochs, --model and the
     like: time after which the search stops cleanly; --resume continues it. Default: no limit."""
+    refit: Literal["all", "train"] = REFIT_ALL
+    """Photos for the last training of a search that --time-budget plans: all (training and validation photos; only the
+    test photos can measure it) or train (so that its validation result can be compared with the search)."""
     target: Annotated[float | None, ALSO_TARGET_ACCURACY] = None
     """Value of the metric at which the search stops cleanly, such as 0.9. Default: no target."""
     seed: int = 0

@@ -14,12 +14,14 @@ from inat.constants import (
     BEST_JSON,
     CHEAPER_THAN,
     CHECKPOINTS_DIR,
+    DIVERGED,
     EPOCHS,
     LAST_DIR,
     LAST_OF,
     LAST_TRAINING,
     NAME,
     PARETO_FRONT,
+    REFIT,
     STANDARD_ERROR,
     STUDY_JSON,
     TEST,
@@ -55,6 +57,7 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     VALIDATION_NOISE: lambda value: isinstance(value, dict),
     PARETO_FRONT: lambda value: isinstance(value, list),
     CHEAPER_THAN: lambda value: isinstance(value, dict),
+    REFIT: lambda value: isinstance(value, dict) and type(value.get(EPOCHS)) is int,
     TEST: _are_scores,
     MODELS_TESTED: lambda value: type(value) is int and value >= 0,
 }
@@ -65,6 +68,8 @@ _BESIDE = (VALIDATION_NOISE, CHEAPER_THAN, PARETO_FRONT)
 def best_model(journal: Journal, directory: Path) -> Model | None:
     """The best trial of the study ``directory``, or its last training if that is at least as good.
 
+    A last training on the validation images, too, has no value to compare; its weights are taken unless it went wrong.
+
     With --prefer-cheaper, the cheapest trial of those that are as good as the best one takes its place.
     """
     leader, last = best_with_weights(journal, directory), last_training(directory)
@@ -72,13 +77,28 @@ def best_model(journal: Journal, directory: Path) -> Model | None:
         return None
     best = chosen_for_cost(journal, directory, leader)
     better = None if best is leader else leader
+    chosen = Model(best.trial_id, best.name, best, weights_of(journal, directory, best), better=better)
+    if last is not None and last.refit is not None:
+        usable = last.trial_id == best.trial_id and has_learnt(last.refit, best)
+        return replace(chosen, weights=last.weights, refit=last.refit) if usable else chosen
     if last is not None and (better is None or last.trial_id == best.trial_id):
         assert best.best_value is not None
         assert last.trial.best_value is not None
         if journal.objective.reaches(last.trial.best_value, best.best_value):
             repeated = journal.trials.get(last.trial_id)
             return replace(last, name=last.name if repeated is None else repeated.name, better=better)
-    return Model(best.trial_id, best.name, best, weights_of(journal, directory, best), better=better)
+    return chosen
+
+
+def has_learnt(refit: Trial, best: Trial) -> bool:
+    """Whether a training on the validation images, too, is at least as good on them as ``best``, which never saw them.
+
+    If it is not, something went wrong in it.
+    """
+    if refit.best_value is None or best.best_value is None or refit.finished == DIVERGED:
+        return False
+    at_the_end = refit.history[-1].get(refit.objective.column, refit.best_value)
+    return refit.objective.reaches(at_the_end, best.best_value)
 
 
 def chosen_for_cost(journal: Journal, directory: Path, best: Trial) -> Trial:
@@ -111,17 +131,21 @@ def last_training(directory: Path) -> Model | None:
     folder = directory / LAST_DIR
     if not (folder / STUDY_JSON).exists():
         return None
-    trial, repeated = Journal.read(folder).best(), read_info(folder).get(LAST_OF)
+    info = read_info(folder)
+    trial, repeated = Journal.read(folder).best(), info.get(LAST_OF)
     if trial is None or not isinstance(repeated, str):
         return None
     weights = folder / CHECKPOINTS_DIR / trial.trial_id / BEST_CKPT
-    return Model(repeated, trial.name, trial, weights, last=True) if is_intact(weights) else None
+    if not is_intact(weights):
+        return None
+    return Model(repeated, trial.name, trial, weights, last=True, refit=trial if info.get(REFIT) is True else None)
 
 
 def write_best(study: Study, *, named: bool = True) -> Model | None:
     """Write the configuration and the weights of the best model into the study directory, and return the model.
 
-    If the last training of a study with a time plan is at least as good, its weights and values are written instead.
+    If the last training of a study with a time plan is at least as good, its weights and values are written instead;
+    of one on the validation images, too, only the weights, beside the values of the trial that it repeats.
     Both files are of the same trial: a trial whose weights are missing or damaged is skipped if another trial has
     weights. best.json keeps the checksum of best.ckpt, which is written again if it has another one. The weights of a
     backbone are completed by its frozen stages. best.json also says how many trials cannot be told from the best one
@@ -138,6 +162,8 @@ def write_best(study: Study, *, named: bool = True) -> Model | None:
         TRIAL_ID: model.trial_id, NAME: model.name,
         study.objective.best_column: trained.best_value, EPOCHS: trained.epochs, "params": trained.params,
     }  # fmt: skip
+    if model.refit is not None:
+        content[REFIT] = {EPOCHS: model.refit.epochs, "params": model.refit.params}
     if model.last:
         content[LAST_TRAINING] = True
     elif trained.folded:

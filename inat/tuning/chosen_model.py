@@ -10,7 +10,9 @@ from inat.study.trial import Trial
 class Model:
     """Weights, the ``trial`` that trained them, and id and name of the trial of the search that it is or repeats.
 
-    ``better``: the trial of the search whose place a cheaper one took (--prefer-cheaper).
+    ``refit``: the last training on training and validation images together, whose weights these are; the values of
+    ``trial`` are then those of the search. ``better``: the trial of the search whose place a cheaper one took
+    (--prefer-cheaper).
     """
 
     trial_id: str
@@ -19,6 +21,7 @@ class Model:
     weights: Path
     last: bool = False
     better: Trial | None = None
+    refit: Trial | None = None
 
     @property
     def leader(self) -> "Model":

@@ -42,15 +42,21 @@ def describe_result(study: Study, best: Model, seconds: float, before: int = 0) 
     return (
         f"\ntrials  {counts}{describe_run(len(states) - before, before, seconds)}\n"
         f"study   {study.directory}: {', '.join(files)}\n"
-        f"best    {best.trial_id} {best.name}{', trained again' if best.last else ''}\n"
+        f"best    {best.trial_id} {best.name}{_trained_again(best)}\n"
         f"        {params}\n"
         f"val     {describe_value(study, best.trial)} in {counted(best.trial.epochs, 'epoch')}"
-        f"{beside(study.info, objective)}"
+        f"{' of the search' if best.refit else ''}{beside(study.info, objective)}"
         f"{describe_choice(best, study.info)}"
         f"{describe_noise(noise)}"
         f"{describe_front(study, study.info, best, noise)}"
         f"{retry_hint(study)}"
     )
+
+
+def _trained_again(best: Model) -> str:
+    if best.refit is not None:
+        return ", trained again on the training and validation photos together"
+    return ", trained again" if best.last else ""
 
 
 def describe_value(study: Study, trial: Trial) -> str:
@@ -86,10 +92,23 @@ def describe_last(study: Study) -> str:
         return ""
     model = best_model(study, study.directory)
     of_search = best.trial_id if model is None else model.trial_id
+    if last.refit is not None:
+        return _describe_refit(study, last.refit, None if model is None else model.refit, of_search)
     chosen = "the last training" if model is not None and model.last else f"{of_search} of the search"
     return (
         f"last    {last.trial.best_value:.4f} best {study.objective.label} in {counted(last.trial.epochs, 'epoch')}, "
         f"{best.best_value:.4f} in the search: {BEST_CKPT} is of {chosen}"
+    )
+
+
+def _describe_refit(study: Study, refit: Trial, chosen: Trial | None, of_search: str) -> str:
+    trained = f"last    {counted(refit.epochs, 'epoch')} on the training and validation photos together"
+    if chosen is not None:
+        return f"{trained}: {BEST_CKPT} is of this training, and no photo is left to validate it"
+    label = study.objective.label
+    return (
+        f"{trained} went wrong, with a {label} of {refit.best_value:.4f} on photos that it learnt from: {BEST_CKPT} is "
+        f"of {of_search} of the search"
     )
 
 

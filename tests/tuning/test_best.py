@@ -166,3 +166,58 @@ def test_the_model_that_was_written_is_returned(study):
         model = write_best(study)
         assert (model.trial_id, model.name, model.trial.params) == ("t0000", study.trials["t0000"].name, {"x": 0.8})
         assert model.last
+
+
+def refit(study, at_the_end: float, finished: str = "max_epochs", of: str = "t0000") -> None:
+    """A last training on the validation images, too; its results on them are no measure."""
+    last = Study.create(study.directory / "last", {LAST_OF: of, "config": {}, "refit": True})
+    again = last.add_trial({"x": 0.9})
+    last.add_epoch(again.trial_id, {"epoch": 1, "val_acc": 0.99, "best_val_acc": 0.99, "seconds": 1.0})
+    row = {"epoch": 2, "val_acc": at_the_end, "best_val_acc": 0.99, "seconds": 1.0, "finished": finished}
+    last.add_epoch(again.trial_id, row)
+    last.end_trial(again.trial_id, "completed")
+    path = last.checkpoint_dir(again.trial_id) / BEST_CKPT
+    path.parent.mkdir(parents=True)
+    torch.save({"weights": "of the refit"}, path)
+    last.close()
+
+
+def test_a_refit_gives_its_weights_and_the_search_its_values(study):
+    best = end(study, 0.7, weights=True)
+    refit(study, 0.95)
+    model = write_best(study)
+    assert (model.trial_id, model.trial, model.refit.epochs, model.last) == (best, study.trials[best], 2, False)
+    written = read_best(study.directory)
+    assert {name: written[name] for name in ("trial_id", "best_val_acc", "epochs", "params", "refit")} == {
+        "trial_id": best, "best_val_acc": 0.7, "epochs": 1, "params": {"x": 0.7},
+        "refit": {"epochs": 2, "params": {"x": 0.9}},
+    }  # fmt: skip
+    assert "last_training" not in written
+    assert weights_in(study) == "of the refit"
+    assert write_best(study).refit.epochs == 2  # nothing is written again
+    assert read_best(study.directory) == written
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"at_the_end": 0.6}, {"at_the_end": 0.95, "finished": "diverged"}, {"at_the_end": 0.95, "of": "t0001"}],
+    ids=["worse on images it has seen", "diverged", "of another trial"],
+)  # fmt: skip
+def test_a_refit_that_went_wrong_leaves_the_weights_of_the_search(study, wrong):
+    best = end(study, 0.7, weights=True)
+    end(study, 0.5, weights=True)
+    refit(study, **wrong)
+    assert write_best(study).refit is None
+    assert "refit" not in read_best(study.directory)
+    assert weights_in(study) == f"of {best}"
+
+
+def test_a_cheaper_trial_is_refit_in_the_place_of_the_best(study):
+    study.info["config"] = {"prefer_cheaper": 0.05}
+    cheap = end(study, 0.68, weights=True)
+    study.trials[cheap].history[-1]["trainable_parameters"] = 10
+    dear = end(study, 0.7, weights=True)
+    study.trials[dear].history[-1]["trainable_parameters"] = 1000
+    refit(study, 0.95, of=cheap)
+    model = write_best(study)
+    assert (model.trial_id, model.better.trial_id, model.refit is not None) == (cheap, dear, True)
+    assert weights_in(study) == "of the refit"

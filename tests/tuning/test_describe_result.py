@@ -1,8 +1,13 @@
+from pathlib import Path
+
+import pytest
+import torch
+
 from inat.config.search import SearchConfig
 from inat.study.study import Study
 from inat.tuning.best import best_model
 from inat.tuning.chosen_model import Model
-from inat.tuning.describe_result import describe_failure, describe_result, describe_value
+from inat.tuning.describe_result import describe_failure, describe_last, describe_result, describe_value
 from inat.tuning.describe_scores import describe_test
 from inat.tuning.describe_search import describe_interruption, describe_task
 from inat.tuning.space import presets
@@ -67,3 +72,38 @@ def test_the_summary_is_about_the_weights_in_best_ckpt(tmp_path):
     text = describe_result(study, Model("t0000", "d0.2", again, tmp_path, last=True), seconds=1.0)
     assert "best    t0000 d0.2, trained again\n        dropout 0.3\n" in text
     assert "val     0.8000 best validation accuracy in 2 epochs" in text
+
+
+def test_the_summary_of_a_refit_has_the_value_of_the_search(tmp_path):
+    study = study_of(tmp_path / "study", ["completed"])
+    best, again = study.trials["t0000"], study.trials["t0000"]
+    study.close()
+    text = describe_result(study, Model("t0000", "d0.2", best, tmp_path, refit=again), seconds=1.0)
+    assert "best    t0000 d0.2, trained again on the training and validation photos together\n" in text
+    assert "val     0.5000 best validation accuracy in 1 epoch of the search" in text
+
+
+@pytest.mark.parametrize(
+    ("at_the_end", "said"),
+    [
+        (0.9, "2 epochs on the training and validation photos together: best.ckpt is of this training, and no photo"),
+        (0.1, "went wrong, with a validation accuracy of 0.9900 on photos that it learnt from: best.ckpt is of t0000"),
+    ],
+)
+def test_a_refit_is_not_compared_by_photos_that_it_has_learnt(tmp_path, at_the_end, said):
+    study = study_of(tmp_path / "study", ["completed"])
+    weights(study.checkpoint_dir("t0000"))
+    last = Study.create(study.directory / "last", {"config": {}, "last_of": "t0000", "refit": True})
+    again = last.add_trial({"dropout": 0.3})
+    for epoch, value in enumerate((0.99, at_the_end), start=1):
+        last.add_epoch(again.trial_id, {"epoch": epoch, "val_acc": value, "best_val_acc": 0.99, "seconds": 1.0})
+    last.end_trial(again.trial_id, "completed")
+    weights(last.checkpoint_dir(again.trial_id))
+    last.close()
+    assert said in describe_last(study)
+    study.close()
+
+
+def weights(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({}, folder / "best.ckpt")

@@ -49,11 +49,22 @@ def _sizes(study: StudyData) -> list[Item]:
     return [Table("compared_sizes", title, table)] if len(table) else []
 
 
+def _refit_finding(study: StudyData, best: pd.Series, last: pd.Series) -> str:
+    epochs = f" for {counted(last[EPOCHS], study.unit)}" if pd.notna(last[EPOCHS]) else ""
+    tested = "Only the test photos measure it" if pd.notna(last.get("test_accuracy")) else "Nothing has measured it yet"
+    return (
+        f"The last training repeats {best[TRIAL_ID]}{epochs} on the training and validation photos together. {tested}; "
+        f"{float(best['result']):.4f} is the validation result of the search."
+    )
+
+
 def last_finding(study: StudyData, table: pd.DataFrame) -> str:
     """What the last training gained over the search's best, at how many epochs each."""
     if len(table) < 2:
         return NO_LAST
     best, last = table.iloc[0], table.iloc[1]
+    if pd.isna(last["result"]):
+        return _refit_finding(study, best, last)
     gain = study.sign * (float(last["result"]) - float(best["result"]))
     epochs = [counted(row[EPOCHS], study.unit) if pd.notna(row[EPOCHS]) else f"an unknown number of {study.unit}s"
               for row in (best, last)]  # fmt: skip

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
-from inat.config.search import SearchConfig
+from inat.config.search import REFIT_ALL, SearchConfig
+from inat.errors import ConfigError
 
 if TYPE_CHECKING:
     from inat.tuning.budget.begin import Beginning
@@ -19,14 +20,21 @@ OWN_CHOICES: Final = (
 def asks_for_plan(config: SearchConfig, typed: Collection[str]) -> bool:
     """Whether to plan the time budget of ``config``; ``typed`` are the fields of the options that the user typed.
 
+    ConfigError if one of them is for planned searches alone.
+
     >>> asks_for_plan(SearchConfig(time_budget="30m"), {"data", "time_budget", "image_size"})
     True
     >>> asks_for_plan(SearchConfig(time_budget="30m", max_epochs=9), {"time_budget", "max_epochs"})
     False
     """
-    if config.KIND != SearchConfig.KIND or config.time_budget is None or config.searcher == "grid":
-        return False
-    return not any(name in typed for name in OWN_CHOICES)
+    scratch = config.KIND == SearchConfig.KIND and config.searcher != "grid"
+    planned = scratch and config.time_budget is not None and not any(name in typed for name in OWN_CHOICES)
+    if not planned and "refit" in typed and config.refit != REFIT_ALL and config.resume is None:
+        raise ConfigError(
+            f"refit {config.refit} is for the last training of a search that time_budget plans, and this one has none; "
+            "leave out --refit"
+        )
+    return planned
 
 
 def begin_if_asked(

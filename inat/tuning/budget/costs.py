@@ -26,6 +26,11 @@ class ImageCounts:
     val: int
     test: int
 
+    @property
+    def refit(self) -> float:
+        """How many times the images of a trial a training on the training and validation images has."""
+        return (self.train + self.val) / max(1, self.train)
+
 
 def cost_at(
     image_size: int,

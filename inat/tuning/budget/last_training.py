@@ -1,18 +1,20 @@
 """The last training of a planned search: its best configuration again, with the machine to itself.
 
 It is a study of its own, in the folder ``last/``, so that no table or figure compares a longer training with the trials
-of the search. ``inat.tuning.best`` chooses between the two by their validation results.
+of the search. It learns from the validation images, too, unless --refit says otherwise: then nothing is left to compare
+it by, and ``inat.tuning.best`` takes it unless it went wrong. Without them, the better validation result is chosen.
 """
 
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, Final, Self
 
 from analysis.rungs import epochs_at
 from analysis.wording import counted
-from inat.config.search import SearchConfig
+from inat.config.search import REFIT_ALL, SearchConfig
 from inat.constants import (
     CLASS_COUNTS,
     ERRORS_DIR,
@@ -23,6 +25,7 @@ from inat.constants import (
     PLANNED_EPOCHS,
     PRECISION_JSONL,
     RECIPE_PARAMS,
+    REFIT,
     STOPPED,
     STUDY_JSON,
     TRIAL_ID,
@@ -46,21 +49,25 @@ from inat.tuning.space.names import hyperparameters
 from inat.tuning.worker.trainable import FINGERPRINT, KNOWN_EPOCHS, LENGTH, SEED, THRESHOLD, run_trial
 
 DATA = "data"  # in study.json: which photos
+REFIT_NOTE: Final = ", on the training and validation photos together, so that only the test photos measure it"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The trial whose configuration is trained again, for about how many epochs."""
+    """The trial whose configuration is trained again for about ``epochs``; ``refit``: on the validation images, too."""
 
     trial: Trial
     epochs: int
+    refit: bool = False
 
 
 class OneTraining:
     """A TrialSource with a single configuration, tried again as a new trial if it has failed."""
 
-    def __init__(self, study: Study, params: Mapping[str, Any], seed: int) -> None:
-        self._study, self._params, self._seed = study, dict(params), seed
+    def __init__(
+        self, study: Study, params: Mapping[str, Any], seed: int, settings: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        self._study, self._params, self._seed, self._settings = study, dict(params), seed, settings
 
     def next_trial_id(self) -> str:
         """See TrialSource."""
@@ -73,7 +80,7 @@ class OneTraining:
         trial = unfinished[0] if unfinished else self._study.add_trial(self._params)
         return trial.params | {
             TRIAL_ID: trial_id, SEED: self._seed, THRESHOLD: None, KNOWN_EPOCHS: trial.known_epochs,
-            LENGTH: {},
+            LENGTH: {}, **self._settings,
         }  # fmt: skip
 
     def requeue_unfinished(self) -> Self:
@@ -84,24 +91,34 @@ class OneTraining:
         """See TrialSource."""
 
 
-def choose(study: Study, clock: Clock, now: float) -> Choice | None:
+def choose(study: Study, clock: Clock, now: float, refit: float = 1.0) -> Choice | None:
     """The best trial of the search that can be trained for at least as many epochs as a trial of the search has.
 
     With --prefer-cheaper, the trial that takes its place comes before it.
 
     The epochs are those that fit by the trial's own seconds, as much faster with all cores as the recipe was measured
-    to be. None if there is no such trial.
+    to be. None if there is no such trial. The first of these trials is trained on the validation images, too, if
+    ``refit``, how many times the images of a trial these are together, is above 1; the others would not be comparable.
     """
     plan = clock.plan
     left = clock.last_ends - now - plan.restart_seconds
     ranking = study.ranking()
     preferred = CostRule.of(study.info).as_good_as(ranking[0], ranking) if ranking else []
     for trial in {trial.trial_id: trial for trial in (*preferred, *ranking)}.values():
-        seconds = alone_seconds(trial, plan)
+        whole = refit > 1 and trial is (preferred or ranking)[0]
+        seconds = alone_seconds(trial, plan, refit if whole else 1.0)
         epochs = 0 if seconds is None else min(most_epochs(trial, plan), int(left / seconds))
         if epochs >= epochs_at(plan.max_epochs, trial.epoch_cost):
-            return Choice(trial, epochs)
+            return Choice(trial, epochs, whole)
     return None
+
+
+def refit_of(config: SearchConfig) -> float:
+    """How many times the images of a trial the last training has; 1 if it has the same ones."""
+    if config.refit != REFIT_ALL:
+        return 1.0
+    data = inspect_data(config.data_config())
+    return data.images / max(1, data.training)
 
 
 def most_epochs(trial: Trial, plan: TimePlan) -> int:
@@ -109,10 +126,13 @@ def most_epochs(trial: Trial, plan: TimePlan) -> int:
     return max(plan.most_epochs, epochs_at(plan.most_epochs, trial.epoch_cost))
 
 
-def alone_seconds(trial: Trial, plan: TimePlan) -> float | None:
-    """The seconds that an epoch of ``trial`` is expected to take with all cores; None before its first epoch."""
+def alone_seconds(trial: Trial, plan: TimePlan, refit: float = 1.0) -> float | None:
+    """The seconds that an epoch of ``trial`` is expected to take with all cores; None before its first epoch.
+
+    ``refit``: of an epoch of so many times its images.
+    """
     seconds = epoch_seconds(trial)
-    return None if seconds is None else rules.SAFETY * seconds * plan.alone_seconds / plan.epoch_seconds
+    return None if seconds is None else rules.SAFETY * refit * seconds * plan.alone_seconds / plan.epoch_seconds
 
 
 def train_last(
@@ -149,13 +169,13 @@ def _opened(study: Study) -> Study | None:
 
 
 def _created(config: SearchConfig, study: Study, clock: Clock, print_line: PrintLine) -> Study | None:
-    chosen = choose(study, clock, time.monotonic())
+    chosen = choose(study, clock, time.monotonic(), refit_of(config))
     if chosen is None:
         print_line("last    not trained: the time that is left is too short for it")
         return None
     print_line(
         f"last    {chosen.trial.trial_id} again for about {chosen.epochs} epochs, until its time is over, from new "
-        "weights and with the machine to itself"
+        f"weights and with the machine to itself{REFIT_NOTE if chosen.refit else ''}"
     )
     options = _options(config, most_epochs(chosen.trial, clock.plan), clock.plan.cores)
     directory = study.directory / LAST_DIR
@@ -182,16 +202,17 @@ def _options(config: SearchConfig, epochs: int, cores: int) -> SearchConfig:
 def _info(options: SearchConfig, study: Study, chosen: Choice) -> dict[str, Any]:
     names = (DATA, CLASS_COUNTS, RULES, backbone_checks.WEIGHTS)
     kept = {name: study.info[name] for name in names if name in study.info}
-    made = {LAST_OF: chosen.trial.trial_id, PLANNED_EPOCHS: chosen.epochs}
+    made = {LAST_OF: chosen.trial.trial_id, PLANNED_EPOCHS: chosen.epochs} | ({REFIT: True} if chosen.refit else {})
     return study_info(options, {}, inspect_data(options.data_config())) | kept | made
 
 
-def _params(options: SearchConfig, study: Study, trial: Trial, epochs: int) -> dict[str, Any]:
+def _params(options: SearchConfig, study: Study, trial: Trial, epochs: int, refit: bool) -> dict[str, Any]:
     """The hyperparameters of ``trial``; those of the recipe for so many ``epochs`` if it had the recipe's."""
     if trial.params != study.info.get(RECIPE_PARAMS):
         return trial.params
     shorter = replace(options, max_epochs=epochs, grace_period=epochs)
-    return presets.recipe_of(shorter, inspect_data(options.data_config()))
+    data = inspect_data(options.data_config())
+    return presets.recipe_of(shorter, replace(data, training=data.images) if refit else data)
 
 
 def _run(
@@ -209,14 +230,17 @@ def _run(
     if last.ended() and clock.last_ends <= time.monotonic():
         print_line("last    not trained: its time is over")
         return True
-    options = _options(config, most, clock.plan.cores)
-    source = OneTraining(last, _params(options, study, trial, planned), options.seed)
+    options, refit = _options(config, most, clock.plan.cores), last.info.get(REFIT) is True
+    params = _params(options, study, trial, planned, refit)
+    settings = {"train_on_val": True} if refit else {}
+    source = OneTraining(last, params, options.seed, settings)
     limits = StopAtDeadline(last, clock.last_ends)
     scheduler = restored_scheduler(options, last)
-    names = hyperparameters(study.info["space"], options)
+    names = {*hyperparameters(study.info["space"], options), *settings}
     spec = RunSpec(
         options, last, source, scheduler, last.num_ended + 1, objective, names, ends=clock.training_ends,
-        expected_seconds=alone_seconds(trial, clock.plan) or rules.SAFETY * clock.plan.alone_seconds,
+        expected_seconds=alone_seconds(trial, clock.plan, refit_of(config) if refit else 1.0)
+        or rules.SAFETY * clock.plan.alone_seconds,
     )  # fmt: skip
     result = run_trials(spec, limits, print_line=print_line, on_forced_exit=on_forced_exit)
     if result.interrupted:
@@ -252,5 +276,6 @@ def _began_as(study: Study, last: Study) -> tuple[Trial, int, int]:
 def _end_at_deadline(last: Study, print_line: PrintLine) -> None:
     for trial in last.unfinished():
         last.end_trial(trial.trial_id, STOPPED if trial.history else FAILED, TIME_OVER)
-        done = f"{counted(trial.epochs, 'epoch')}: {TIME_OVER}; its best epoch counts"
+        which = "last" if last.info.get(REFIT) is True else "best"
+        done = f"{counted(trial.epochs, 'epoch')}: {TIME_OVER}; its {which} epoch counts"
         print_line(f"last    stopped {f'after {done}' if trial.history else f'before its first epoch: {TIME_OVER}'}")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 
-from inat.config.search import SearchConfig
+from inat.config.search import REFIT_ALL, SearchConfig
 from inat.config.trial import DataConfig, TrialConfig
 from inat.data.disk import free_bytes
 from inat.device import free_cached, gpu_count, this_device
@@ -83,6 +83,7 @@ def plan_here(config: SearchConfig, photos: Photos, classes: int, begun: Begun) 
             seconds=begun.seconds, spent=time.monotonic() - begun.started, loading=begun.loading, slots=slots.count,
             images=photos.counts.train, side=photos.side, cores=cores if faster else max(1, int(slots.cpus)),
             reduction_factor=config.reduction_factor,
+            refit=photos.counts.refit if config.refit == REFIT_ALL else 1.0,
         )  # fmt: skip
         costs = _costs(config, photos, classes, slots, decode, measured)
         plan = make_plan(facts, costs)

@@ -24,7 +24,8 @@ class Facts:
 
     ``seconds`` is the whole time budget, of which ``spent`` are over, ``loading`` of them until this process was ready.
     ``slots`` trials run at a time, and the last training has ``cores``. ``images`` counts the training images. ``side``
-    is the typical shorter side of the photos in pixels.
+    is the typical shorter side of the photos in pixels. The last training after a search has ``refit`` times the
+    images of a trial.
     """
 
     seconds: float
@@ -35,6 +36,7 @@ class Facts:
     loading: float = 0.0
     cores: int = 1
     reduction_factor: int = 3
+    refit: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +138,9 @@ def _largest(facts: Facts, costs: Sequence[SizeCost], *, search: bool) -> SizeCo
     share, enough = rules.LAST_SHARE if search else 1.0, rules.enough_epochs(facts.images)
     sensible = [cost for cost in costs if cost.image_size <= facts.side] or costs[:1]
     fitting = (
-        cost for cost in reversed(sensible) if _epochs(share * _free(facts, cost, search=search), cost) >= enough
+        cost
+        for cost in reversed(sensible)
+        if _epochs(share * _free(facts, cost, search=search), cost, facts.refit if search else 1.0) >= enough
     )
     return next(fitting, sensible[0])
 
@@ -147,16 +151,16 @@ def _free(facts: Facts, cost: SizeCost, *, search: bool) -> float:
     return facts.seconds - facts.spent - starts - cost.decode - cost.test - rules.end_seconds(facts.loading)
 
 
-def _epochs(seconds: float, cost: SizeCost) -> int:
-    """Epochs of a training that has all cores."""
-    return max(0, int((seconds - cost.start) / (rules.SAFETY * max(cost.alone, _LEAST))))
+def _epochs(seconds: float, cost: SizeCost, refit: float = 1.0) -> int:
+    """Epochs of a training that has all cores, and ``refit`` times the images of a trial."""
+    return max(0, int((seconds - cost.start) / (rules.SAFETY * refit * max(cost.alone, _LEAST))))
 
 
 def _with_search(facts: Facts, cost: SizeCost) -> TimePlan | None:
     free, most = _free(facts, cost, search=True), rules.most_epochs(facts.images)
     share = rules.LAST_SHARE * free
-    last = min(most, _epochs(share, cost))
-    seconds = min(share, cost.start + rules.SPARE * rules.SAFETY * last * cost.alone)
+    last = min(most, _epochs(share, cost, facts.refit))
+    seconds = min(share, cost.start + rules.SPARE * rules.SAFETY * last * facts.refit * cost.alone)
     chosen: tuple[int, int] | None = None
     for part in rules.SEARCH_SHARES:
         epochs = max(rules.FEWEST_SEARCH_EPOCHS, round(part * last))

@@ -47,8 +47,17 @@ def _search(plan: TimePlan) -> str:
 
 
 def _last(planned: Planned) -> str:
-    what = "the best configuration again" if planned.plan.searches else "the recipe"
+    what = f"the best configuration again{_refit(planned)}" if planned.plan.searches else "the recipe"
     return f"{what} for about {counted(planned.plan.last_epochs, 'epoch')}, with {_all(planned)}"
+
+
+def _refit(planned: Planned) -> str:
+    facts, counts = planned.facts, planned.photos.counts
+    return (
+        ""
+        if facts is None or facts.refit == 1
+        else f" on all {counts.train + counts.val:,} training and validation photos"
+    )
 
 
 def _all(planned: Planned) -> str:

@@ -9,7 +9,7 @@ from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.expected_epochs import seconds_left
 from inat.tuning.live.printed import Printed
-from inat.tuning.live.snapshot import Snapshot, TrialViews
+from inat.tuning.live.snapshot import Snapshot, TrialViews, refit_messages
 from inat.tuning.rungs import Rungs
 
 LEFT_SECONDS = 5.0  # between two estimates, for which all trials are looked at
@@ -67,7 +67,7 @@ class SearchSource:
             constant=beside(self.study.info, self.study.objective).strip(" ()"),
             running=running,
             ended=self._views.ended(),
-            messages=tuple(self.printed.lines(10)),
+            messages=(*self.printed.lines(10), *refit_messages(self.study.info)),
             ending=frozenset(self.ending),
             can_end=self.can_end,
             on_quit="stop the search",

@@ -8,10 +8,11 @@ from typing import Any
 from analysis.rungs import epochs_at
 from inat.config.objective import ACCURACY, Objective
 from inat.config.trial import active_params
-from inat.constants import EPOCH, RUNNING, SECONDS
+from inat.constants import EPOCH, REFIT, RUNNING, SECONDS
 from inat.study.journal import Journal
 from inat.study.trial import Trial
 
+REFIT_MESSAGE = "learns from the validation photos, too: its results on them measure nothing"
 NOT_RUNNING, PAUSED = "not running", "paused"  # status of a search, and state of its trials then
 
 
@@ -141,6 +142,11 @@ def view_of(trial: Trial) -> TrialView:
         last_row=last,
         epoch_cost=trial.epoch_cost,
     )
+
+
+def refit_messages(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """What must be said of the results of a last training on the validation photos; ``info`` is its study.json."""
+    return (REFIT_MESSAGE,) if info.get(REFIT) is True else ()
 
 
 def best_so_far(journal: Journal) -> Trial | None:

@@ -17,7 +17,7 @@ from inat.study.trial import Trial
 from inat.tuning.best import named_in_best_json
 from inat.tuning.budget.plan import time_decides
 from inat.tuning.expected_epochs import epochs_left
-from inat.tuning.live.snapshot import NOT_RUNNING, Snapshot, TrialView, TrialViews
+from inat.tuning.live.snapshot import NOT_RUNNING, Snapshot, TrialView, TrialViews, refit_messages
 from inat.tuning.rungs import Rungs
 
 STATUS_SECONDS = 3.0  # between two looks at the lock of the study, and two estimates of the time left
@@ -139,7 +139,7 @@ class WatchSource:
     def _messages(self, running: bool) -> tuple[str, ...]:
         if running and self._last_has_begun():
             return (f"the last training has begun: inat watch {self._directory / LAST_DIR}",)
-        return ()
+        return refit_messages(self._info)
 
     def _last_has_begun(self) -> bool:
         return (self._directory / LAST_DIR / JOURNAL).exists()

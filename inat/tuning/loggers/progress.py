@@ -10,7 +10,7 @@ from rich.console import Console
 
 from analysis.terminal import PlainConsole
 from inat.config.objective import ACCURACY
-from inat.constants import FAILED, RUNNING
+from inat.constants import FAILED, REFIT, RUNNING
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.live.keys import Action
@@ -20,6 +20,7 @@ from inat.tuning.live.search_source import SearchSource
 from inat.tuning.live.snapshot import best_so_far, rank_of
 from inat.tuning.rungs import Rungs
 
+SEEN = "  (on photos that it learns from)"  # behind the validation results of a refit
 BEST_LINE_SECONDS = 60.0  # between two lines in a file about a better result of a running trial
 
 
@@ -48,6 +49,7 @@ class SearchProgress:
         self._console = console or PlainConsole(soft_wrap=False)
         self._stop, self._end_trial = stop, end_trial
         self._started = 0.0
+        self._seen = SEEN if study.info.get(REFIT) is True else ""
         self.source = SearchSource(
             study, total, rungs=rungs, deadline=deadline, budget=budget, can_end=end_trial is not None
         )
@@ -73,7 +75,7 @@ class SearchProgress:
         if trial.state == RUNNING:
             self.source.add_epoch(trial)
         if trial.state == FAILED or (trial.state != RUNNING and not self._page_is_shown):
-            self.print_line(f"{self._count} {describe_trial(trial)}")
+            self.print_line(f"{self._count} {describe_trial(trial)}{self._seen}")
         elif trial.state == RUNNING and not self._page_is_shown:
             self._print_better(trial)
 
@@ -115,7 +117,7 @@ class SearchProgress:
             return
         if self._shown is None or (trial.trial_id, trial.best_value) != self._shown[0]:
             self._shown = ((trial.trial_id, trial.best_value), now)
-            self.print_line(f"{self._count} {describe_best(self._study)}")
+            self.print_line(f"{self._count} {describe_best(self._study)}{self._seen}")
 
 
 def describe_best(study: Study) -> str:

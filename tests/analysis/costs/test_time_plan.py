@@ -84,3 +84,15 @@ def test_a_last_training_elsewhere_is_not_read(study, tmp_path):
     path = write_study_dir(study, tmp_path / "study")
     (path / "last").symlink_to(write_study_dir(study, tmp_path / "other"))
     assert last_training(path) is None
+
+
+def test_a_refit_has_a_test_score_and_no_validation_result(study, tmp_path):
+    path = write_study_dir(study, tmp_path / "study")
+    made = study_of([{"a": 2}], [[0.6, 0.8, 0.99]])
+    write_study_dir(replace(made, info=made.info | {"last_of": "t0001", "refit": True}), path / "last")
+    best_json = {"trial_id": "t0001", "refit": {"epochs": 3}, "test": {"test_acc": 0.8, "images": 100}}
+    (path / "best.json").write_text(json.dumps(best_json))
+    table = last_beside_best(path, study, last_training(path))
+    assert table["result"].isna().tolist() == [False, True]
+    assert table["epochs"].tolist() == [1, 3]
+    assert table["test_accuracy"].isna().tolist() == [True, False]

@@ -2,6 +2,7 @@ import pytest
 
 from inat.config.finetune import FinetuneConfig
 from inat.config.search import SearchConfig
+from inat.errors import ConfigError
 from inat.tuning.budget.asked import OWN_CHOICES, asks_for_plan
 
 KEPT = {"data", "time_budget", "image_size", "seed", "patience", "name", "plan"}
@@ -21,3 +22,10 @@ def test_a_grid_and_fine_tuning_keep_their_limit():
     assert not asks_for_plan(SearchConfig(time_budget="30m", searcher="grid"), KEPT | {"searcher"})
     assert asks_for_plan(SearchConfig(time_budget="30m", searcher="random"), KEPT | {"searcher"})
     assert not asks_for_plan(FinetuneConfig(time_budget="30m"), KEPT)
+
+
+def test_refit_is_for_planned_searches():
+    assert asks_for_plan(SearchConfig(time_budget="30m", refit="train"), KEPT | {"refit"})
+    assert not asks_for_plan(SearchConfig(refit="all"), {"refit"})  # as a run file has all options
+    with pytest.raises(ConfigError, match=r"refit train is for the last training of a search that time_budget plans"):
+        asks_for_plan(SearchConfig(refit="train", time_budget="30m", max_epochs=9), KEPT | {"refit", "max_epochs"})

@@ -22,6 +22,7 @@ from tests.tuning.budget.test_plan import facts, size_cost
 PLAN = make_plan(facts(cores=2), [size_cost(epoch=10.0, alone=5.0)])
 CONFIG = SearchConfig(data="digits", image_size=8, max_epochs=PLAN.max_epochs, grace_period=PLAN.grace_period,
                       num_samples=PLAN.trials, gpus_per_trial=0)  # fmt: skip
+ON_TRAIN = replace(CONFIG, refit="train")
 SPACE = {"learning_rate": {"low": 0.0, "high": 1.0, "scale": "uniform"}, "batch_size": [32]}
 
 
@@ -148,7 +149,7 @@ def test_the_recipe_is_that_for_the_epochs_that_fit(planned, runs):
     chosen = choose(planned, clock, module.time.monotonic())
     assert PLAN.max_epochs < chosen.epochs < PLAN.most_epochs
     script += [(3, False)]
-    assert train_last(CONFIG, planned, clock)
+    assert train_last(ON_TRAIN, planned, clock)
     images = inspect_data(CONFIG.data_config()).training
     expected = scratch_recipe(image_size=8, images=images, classes=10, epochs=chosen.epochs)
     assert {name: done[0].get(name) for name in expected} == expected
@@ -163,9 +164,9 @@ def test_a_training_whose_time_is_over_counts_with_its_best_epoch(planned, runs)
     best = with_weights(planned, add(planned, 0.7, seconds=0.001))
     clock, lines = Clock(PLAN, module.time.monotonic() + PLAN.seconds), []
     script += [(3, True), (2, False)]
-    train_last(CONFIG, planned, clock)
+    train_last(ON_TRAIN, planned, clock)
     over = replace(clock, ends=0.0)
-    assert train_last(CONFIG, planned, over, print_line=lines.append)
+    assert train_last(ON_TRAIN, planned, over, print_line=lines.append)
     assert lines == ["last    stopped after 5 epochs: its time is over; its best epoch counts"]
     assert write_best(planned).trial_id == best
     written = json.loads((planned.directory / "best.json").read_text())
@@ -266,3 +267,45 @@ def test_a_last_training_without_an_epoch_does_not_count(planned, runs, begun):
     assert train_last(CONFIG, planned, Clock(PLAN, 0.0), print_line=lines.append)
     assert lines == ["last    stopped before its first epoch: its time is over"]
     assert last_is_left(Clock(PLAN, 0.0), planned)
+
+
+def test_the_best_trial_is_trained_on_the_validation_images_too(planned, runs):
+    done, script = runs
+    best = with_weights(planned, add(planned, 0.7, seconds=10.0))
+    clock, lines = Clock(PLAN, module.time.monotonic() + PLAN.seconds), []
+    script += [(3, True), (2, False)]
+    assert not train_last(CONFIG, planned, clock, print_line=lines.append)
+    assert "on the training and validation photos together" in lines[0]
+    assert train_last(ON_TRAIN, planned, clock)  # it goes on as it began
+    assert [run["train_on_val"] for run in done] == [True, True]
+    assert write_best(planned).refit.epochs == 5
+    written = json.loads((planned.directory / "best.json").read_text())
+    assert (written["trial_id"], written["best_val_acc"], written["epochs"]) == (best, 0.7, 2)
+    assert written["params"] == planned.trials[best].params
+    assert weights_in(planned) == f"{LAST_DIR}/t0000"
+
+
+def test_more_images_make_its_epochs_longer(planned):
+    add(planned, 0.7, seconds=20.0)
+    clock = Clock(PLAN, 2000.0)
+    now = clock.last_ends - PLAN.restart_seconds - 0.001 - 1.15 * 10.0 * 40  # seconds of 40 epochs on training images
+    assert (choose(planned, clock, now, 1.0).epochs, choose(planned, clock, now, 1.0).refit) == (40, False)
+    assert (choose(planned, clock, now, 1.25).epochs, choose(planned, clock, now, 1.25).refit) == (32, True)
+
+
+def test_a_trial_that_is_not_the_best_stays_comparable(planned):
+    add(planned, 0.7, seconds=2000.0)  # too slow to be trained again
+    second = add(planned, 0.6, seconds=10.0)
+    clock = Clock(PLAN, 2000.0)
+    chosen = choose(planned, clock, clock.search_ends, 1.25)
+    assert (chosen.trial.trial_id, chosen.refit) == (second, False)
+
+
+def test_a_refit_whose_time_is_over_counts_with_its_last_epoch(planned, runs):
+    _, script = runs
+    with_weights(planned, add(planned, 0.7, seconds=0.001))
+    clock, lines = Clock(PLAN, module.time.monotonic() + PLAN.seconds), []
+    script += [(3, True), (2, False)]
+    train_last(CONFIG, planned, clock)
+    assert train_last(CONFIG, planned, replace(clock, ends=0.0), print_line=lines.append)
+    assert lines == ["last    stopped after 5 epochs: its time is over; its last epoch counts"]

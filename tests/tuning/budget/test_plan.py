@@ -155,3 +155,10 @@ def test_an_epoch_too_short_to_measure_is_planned():
 def test_a_plan_that_is_no_object_is_refused():
     with pytest.raises(StudyError, match="damaged"):
         TimePlan.from_json([], "results/try")
+
+
+def test_more_images_in_the_last_training_mean_fewer_epochs_in_the_same_time():
+    costs = [size_cost(alone=20.0, epoch=30.0)]
+    plain, more = make_plan(facts(seconds=3600.0), costs), make_plan(facts(seconds=3600.0, refit=1.25), costs)
+    assert more.last_epochs == pytest.approx(plain.last_epochs / 1.25, abs=1)
+    assert more.last_seconds == pytest.approx(plain.last_seconds, rel=0.05)

@@ -33,6 +33,15 @@ def test_one_line_a_trial_into_a_file(study):
     assert lines[1].endswith("x=0.5  ValueError: [red]no markup[/red]")
 
 
+def test_results_of_a_refit_are_of_photos_that_it_learns_from(study):
+    out = io.StringIO()
+    study.info["refit"] = True
+    with SearchProgress(study, 1, Console(file=out, width=40)) as progress:
+        progress(ended(study, 0.4, "completed"))
+    assert out.getvalue().endswith("x=0.4  (on photos that it learns from)\n")
+    assert progress.source().messages[-1].startswith("learns from the validation photos, too")
+
+
 def test_no_total_is_named_where_the_time_decides(study):
     out = io.StringIO()
     with SearchProgress(
