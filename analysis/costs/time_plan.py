@@ -67,6 +67,7 @@ ENTRIES: Mapping[str, Entry] = {
 }
 
 
+AS_PLANNED = ("image_size", "slots", "grace_period", "reduction_factor")  # settings, which nothing changes later
 OF_A_SEARCH = ("slots", "max_epochs", "grace_period", "reduction_factor", "search_seconds", "epoch_seconds")
 
 
@@ -90,11 +91,15 @@ def plan_table(study: StudyData, last: StudyData | None = None) -> pd.DataFrame:
     alone = plan.get("trials") == 1  # then there is no search, and the trial is the last training
     happened = _happened(study, study if alone else last)
     rows = [
-        (entry.label, _words(plan[name], entry.unit), _words(happened.get(name, math.nan), entry.unit))
+        (entry.label, _words(plan[name], entry.unit), _happened_as(name, happened))
         for name, entry in ENTRIES.items()
         if name in plan and not (alone and name in OF_A_SEARCH)
     ]
     return pd.DataFrame(rows, columns=["part", "planned", "happened"])
+
+
+def _happened_as(name: str, happened: Mapping[str, float]) -> str:
+    return "as planned" if name in AS_PLANNED else _words(happened.get(name, math.nan), ENTRIES[name].unit)
 
 
 def _words(value: float, unit: str) -> str:

@@ -24,7 +24,7 @@ def test_the_plan_stands_beside_what_happened(study):
     last = study_of([{"a": 2}], [[0.6, 0.8, 0.9]])
     assert rows(plan_table(study, last)) == {
         "time budget": ("30 min 0 s", "-"),
-        "image size": ("64 px", "-"),
+        "image size": ("64 px", "as planned"),
         "trials": ("12 trials", "2 trials"),
         "longest trial of the search": ("9 epochs", "2 epochs"),
         "search": ("15 min 0 s", "4 s"),  # both trials, one second apart
