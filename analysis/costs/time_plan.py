@@ -32,7 +32,7 @@ from analysis.schema import (
     TRIAL_ID,
     TRIALS_CSV,
 )
-from analysis.side_by_side.evaluations import read_best_json, tested
+from analysis.side_by_side.evaluations import is_refit, read_best_json, tested
 from analysis.stats.shares import share_interval
 from analysis.study import StudyData, load_study
 from analysis.wording import counted
@@ -164,15 +164,6 @@ def _in_recipe_epochs(last: StudyData, study: StudyData) -> StudyData:
     cost = epoch_costs(study.trials).get(str(last.info.get(LAST_OF)), 1.0)
     trials, history = at_equal_cost(last.trials.assign(**{EPOCH_COST: cost}), last.history, last.mode)
     return replace(last, trials=trials, history=history, step=RECIPE_EPOCH)
-
-
-def is_refit(best_json: Mapping[str, Any]) -> bool:
-    """Whether best.ckpt is of a last training on the training and validation photos together.
-
-    >>> is_refit({"trial_id": "t0003", "refit": {"epochs": 60}}), is_refit({"trial_id": "t0003"})
-    (True, False)
-    """
-    return isinstance(best_json.get(REFIT), Mapping)
 
 
 def last_beside_best(path: Path, study: StudyData, last: StudyData) -> pd.DataFrame:

@@ -10,7 +10,6 @@ from analysis.budgets import epochs_of
 from analysis.class_counts import constant_score, describe_counts, recorded_counts
 from analysis.comparable import best_first, is_accuracy, mask_infinite
 from analysis.constant_answer import constant_result, no_better_trials
-from analysis.costs.time_plan import is_refit
 from analysis.markdown import format_duration
 from analysis.nothing_to_compare import no_result
 from analysis.objective import ACCURACY, objective_named
@@ -38,7 +37,7 @@ from analysis.schema import (
     TRIAL_ID,
     VAL,
 )
-from analysis.side_by_side.evaluations import read_best_json, tested
+from analysis.side_by_side.evaluations import is_refit, read_best_json, tested
 from analysis.stats.encode import label_of
 from analysis.stats.shares import share_interval
 from analysis.study import StudyData
@@ -53,7 +52,8 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
     name = path.name or path.resolve().name
     if best is None:
         return Headline(name, str(no_result(study)), {}, cost_facts(study), findings)
-    configuration = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
+    trained = best if not is_refit(best_json) else best.to_dict() | _mapping(best_json[REFIT].get("params"))
+    configuration = {p: label_of(trained[p]) for p in study.parameters if p in trained and pd.notna(trained[p])}
     label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
     facts = [
         validation_fact(study, best), *refit_fact(best_json), *cheaper_fact(study, best_json, best),
@@ -64,6 +64,10 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
     kind = "chosen trial" if isinstance(chosen, dict) else "best trial"
     kind = "last training of trial" if best_json.get(LAST_TRAINING) is True or is_refit(best_json) else kind
     return Headline(name, f"{kind} {best[TRIAL_ID]}{label}", configuration, facts, findings)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def best_trial(study: StudyData, best_json: dict[str, Any]) -> pd.Series | None:
@@ -109,6 +113,8 @@ def validation_fact(study: StudyData, best: pd.Series) -> Fact:
     of_trials = f"{epochs}of {tried} trials"
     if tried == 1:
         of_trials = f"optimistic: the best of {counted(trained, unit)}" if trained > 1 else "the only result"
+    if study.info.get(REFIT) is True:
+        of_trials = "of photos that it learns from, so it measures nothing"
     return Fact(
         metric_label(study.metric),
         f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.4g}",

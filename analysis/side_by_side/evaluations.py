@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.files import read_json
 from analysis.readers.frames import EXACT_INTEGERS
-from analysis.schema import BEST_JSON, CONSTANT_ACC, FINAL_DIR, METRICS_JSON, TEST, TRIAL_ID
+from analysis.schema import BEST_JSON, CONSTANT_ACC, FINAL_DIR, METRICS_JSON, REFIT, TEST, TRIAL_ID
 from analysis.stats.shares import share_interval
 from analysis.study import StudyData
 
@@ -65,12 +65,20 @@ def evaluations(studies: Mapping[str, StudyData]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def is_refit(best_json: Mapping[str, Any]) -> bool:
+    """Whether best.ckpt is of a last training on the training and validation photos together.
+
+    >>> is_refit({"trial_id": "t0003", "refit": {"epochs": 60}}), is_refit({"trial_id": "t0003"})
+    (True, False)
+    """
+    return isinstance(best_json.get(REFIT), Mapping)
+
+
 def _rows(name: str, path: Path) -> list[tuple[Any, ...]]:
     best, final = read_best_json(path), read_final(path)
     accuracy, images = tested(best)
-    rows = (
-        [_row(name, "best of the search", best.get(TRIAL_ID), accuracy, images, best)] if accuracy is not None else []
-    )
+    of_search = "last training" if is_refit(best) else "best of the search"
+    rows = [_row(name, of_search, best.get(TRIAL_ID), accuracy, images, best)] if accuracy is not None else []
     test = final.get(TEST)
     if isinstance(test, dict):
         accuracy, images = _checked(test.get("accuracy"), test.get("images"))

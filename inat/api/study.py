@@ -11,7 +11,7 @@ from inat.api.run import Seams, run
 from inat.config.resume import NEEDED, check_named, check_resumable, trusted
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
-from inat.constants import SEARCH_KIND, TEST
+from inat.constants import EPOCHS, REFIT, SEARCH_KIND, TEST
 from inat.errors import StudyError
 from inat.finalize.options import KINDS
 from inat.study.journal import Journal
@@ -105,7 +105,7 @@ class SearchedStudy:
         assert value is not None
         test = written.get(TEST) if written.get("trial_id") == model.trial_id else None
         cheaper_than = "" if model.better is None else model.better.trial_id
-        refit = 0 if model.refit is None else model.refit.epochs
+        refit = written.get(REFIT, {}).get(EPOCHS, 0) if written.get("trial_id") == model.trial_id else 0
         return BestTrial(model.trial_id, model.name, params, value, trial.epochs, test, cheaper_than, refit)
 
     @property

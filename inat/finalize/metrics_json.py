@@ -10,7 +10,7 @@ from analysis.files import read_json
 from inat.config.costs import NOISE
 from inat.config.objective import Objective
 from inat.config.trial import active_params
-from inat.constants import BEST_JSON, EPOCHS, METRICS_JSON, NAME, SECONDS, STATE, TEST, TRIAL_ID
+from inat.constants import BEST_JSON, EPOCHS, METRICS_JSON, NAME, REFIT, SECONDS, STATE, TEST, TRIAL_ID
 from inat.data.decode import form_of
 from inat.finalize.candidates import Candidate, allowance, best_epoch, lead, rank_candidates, score_of
 from inat.finalize.shrinkage import best_epoch_optimism, drop_of, shrinkage_sentences
@@ -113,17 +113,27 @@ def _search(task: Task) -> dict[str, Any]:
         "best_trial": best.trial_id,
         best.objective.best_column: best.best_value,
         "test": _tested_by_search(task),
+        "refit": isinstance(_best_json(task).get(REFIT), dict),
     }
 
 
 def _tested_by_search(task: Task) -> dict[str, Any] | None:
     """The test score that the search itself measured for its best trial; None if there is none."""
     try:
-        found: dict[str, Any] = read_json(task.study.directory / BEST_JSON)[TEST]
+        found: dict[str, Any] = _best_json(task)[TEST]
         float(found[f"{TEST}_acc"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
     return found
+
+
+def _best_json(task: Task) -> dict[str, Any]:
+    """What the search wrote about its best model; {} if that cannot be read."""
+    try:
+        found = read_json(task.study.directory / BEST_JSON)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
@@ -209,6 +219,7 @@ def lead_sentence(candidates: Sequence[Candidate], winner: Candidate) -> str:
 def describe_evaluations(metrics: dict[str, Any]) -> str:
     """How often a model of this study was evaluated on the test split."""
     count, search = metrics["test"]["evaluations"], metrics["search"]["test"]
+    refit = ", trained on the validation images, too" if metrics["search"].get("refit") else ""
     text = "The model was evaluated on the test split once, after it had been chosen."
     if count > 1:
         text += (
@@ -218,8 +229,8 @@ def describe_evaluations(metrics: dict[str, Any]) -> str:
         )
     if search:
         text += (
-            " At its end, the search evaluated its own best trial on the same images "
-            f"({search['test_acc']:.4f}); no choice depended on that score."
+            f" At its end, the search evaluated its own best {'model' if refit else 'trial'} on the same images "
+            f"({search['test_acc']:.4f}{refit}); no choice depended on that score."
         )
     return text
 

@@ -13,7 +13,9 @@ from inat.constants import (
     BEST_CKPT,
     BEST_JSON,
     EARLIER_HISTORY_COLUMNS,
+    EPOCHS,
     HISTORY_CSV,
+    REFIT,
     SEARCH_KIND,
     STUDY_DB,
     TRIAL_ID,
@@ -64,8 +66,12 @@ def check_best(directory: Path, journal: Journal, removed: Removed) -> Iterator[
     if best is None or not (written or weights.exists()):
         return  # the search has not ended for the first time
     column = journal.objective.best_column
-    if (written.get(TRIAL_ID), written.get(column)) != (best.trial_id, best.trial.best_value):
+    refit = None if best.refit is None else best.refit.epochs
+    of_refit = (written.get(REFIT) or {}).get(EPOCHS)
+    if (written.get(TRIAL_ID), written.get(column), of_refit) != (best.trial_id, best.trial.best_value, refit):
         text = f"{BEST_JSON} is about trial {written.get(TRIAL_ID)}, the best trial is {best.trial_id}"
+        if of_refit != refit:
+            text = f"{BEST_JSON} does not fit the last training on all photos"
         yield Problem(text, lambda: _write_best(directory, removed, json_path))
     lost = SHA256 in written and not weights.exists()
     if lost or (weights.exists() and not is_as_written(weights, written)):

@@ -71,7 +71,7 @@ def split_logits(checkpoint: Path, split: str = TEST, data_config: DataConfig | 
     model = open_model(checkpoint)
     config = model.checkpoint.config
     # At the size of the training, and without augmentation, as the larger images for it are not needed here.
-    own = {name: getattr(config.data, name) for name in ("folds", "fold", "repeat")}
+    own = {name: getattr(config.data, name) for name in ("folds", "fold", "repeat", "train_on_val")}
     data = replace(data_config or config.data, use_augmentation=False, image_size=model.image_size, **own)
     logits, labels = [], []
     for batch in ImageDataModule(data, model.batch_size).evaluation_loader(split):

@@ -60,8 +60,14 @@ def recorder_state(checkpoint: Path) -> Mapping[str, Any] | None:
 
 
 def is_weights_of(checkpoint: Path, recorder: EpochRecorder) -> bool:
-    """Whether a ``best.ckpt`` holds the weights of the epoch that ``recorder`` would have kept."""
+    """Whether a ``best.ckpt`` holds the weights of the epoch that ``recorder`` would have kept.
+
+    Where validation images are trained on, these are of the last epoch, and those of a later one serve as well until
+    the training has caught up.
+    """
     row = checkpoint_row(checkpoint)
+    if recorder.config.data.train_on_val and 0 < recorder.epoch <= row.get(EPOCH, 0):
+        return is_intact(checkpoint)
     best = row.get(recorder.config.objective.best_column)
     kept = (row.get(EPOCH), best) == (recorder.kept_epoch, recorder.kept_value)
     return kept and is_intact(checkpoint)

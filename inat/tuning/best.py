@@ -14,7 +14,6 @@ from inat.constants import (
     BEST_JSON,
     CHEAPER_THAN,
     CHECKPOINTS_DIR,
-    DIVERGED,
     EPOCHS,
     LAST_DIR,
     LAST_OF,
@@ -38,6 +37,7 @@ from inat.study.metadata import read_info
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.chosen_model import Model
+from inat.tuning.refit import refit_problem
 
 FOLD_VALUES = "fold_values"  # key in best.json: of which the best value is the mean
 SHA256 = "sha256"  # key in best.json: of best.ckpt
@@ -68,37 +68,44 @@ _BESIDE = (VALIDATION_NOISE, CHEAPER_THAN, PARETO_FRONT)
 def best_model(journal: Journal, directory: Path) -> Model | None:
     """The best trial of the study ``directory``, or its last training if that is at least as good.
 
-    A last training on the validation images, too, has no value to compare; its weights are taken unless it went wrong.
-
+    A last training on the validation images, too, has no value to compare: its weights are taken unless it went wrong.
     With --prefer-cheaper, the cheapest trial of those that are as good as the best one takes its place.
     """
-    leader, last = best_with_weights(journal, directory), last_training(directory)
+    last = last_training(directory)
+    if last is not None and last.refit is not None:
+        return _refitted(journal, directory, last) or best_of_search(journal, directory)
+    chosen = best_of_search(journal, directory)
+    if chosen is None or last is None or (chosen.better is not None and last.trial_id != chosen.trial_id):
+        return chosen
+    assert chosen.trial.best_value is not None
+    assert last.trial.best_value is not None
+    if not journal.objective.reaches(last.trial.best_value, chosen.trial.best_value):
+        return chosen
+    repeated = journal.trials.get(last.trial_id)
+    return replace(last, name=last.name if repeated is None else repeated.name, better=chosen.better)
+
+
+def _refitted(journal: Journal, directory: Path, last: Model) -> Model | None:
+    """The trial that ``last`` repeats, with the weights of ``last``; None if they are not to be used."""
+    if refit_problem(journal, _cost_rule(journal, directory), last):
+        return None
+    trial, leader = journal.trials[last.trial_id], journal.best()
+    better = None if leader is trial else leader
+    return Model(trial.trial_id, trial.name, trial, last.weights, better=better, refit=last.refit)
+
+
+def best_of_search(journal: Journal, directory: Path) -> Model | None:
+    """The best trial of the search ``directory`` with its own weights; None without a result."""
+    leader = best_with_weights(journal, directory)
     if leader is None:
         return None
     best = chosen_for_cost(journal, directory, leader)
     better = None if best is leader else leader
-    chosen = Model(best.trial_id, best.name, best, weights_of(journal, directory, best), better=better)
-    if last is not None and last.refit is not None:
-        usable = last.trial_id == best.trial_id and has_learnt(last.refit, best)
-        return replace(chosen, weights=last.weights, refit=last.refit) if usable else chosen
-    if last is not None and (better is None or last.trial_id == best.trial_id):
-        assert best.best_value is not None
-        assert last.trial.best_value is not None
-        if journal.objective.reaches(last.trial.best_value, best.best_value):
-            repeated = journal.trials.get(last.trial_id)
-            return replace(last, name=last.name if repeated is None else repeated.name, better=better)
-    return chosen
+    return Model(best.trial_id, best.name, best, weights_of(journal, directory, best), better=better)
 
 
-def has_learnt(refit: Trial, best: Trial) -> bool:
-    """Whether a training on the validation images, too, is at least as good on them as ``best``, which never saw them.
-
-    If it is not, something went wrong in it.
-    """
-    if refit.best_value is None or best.best_value is None or refit.finished == DIVERGED:
-        return False
-    at_the_end = refit.history[-1].get(refit.objective.column, refit.best_value)
-    return refit.objective.reaches(at_the_end, best.best_value)
+def _cost_rule(journal: Journal, directory: Path) -> CostRule:
+    return CostRule.of(journal.info if isinstance(journal, Study) else read_info(directory))
 
 
 def chosen_for_cost(journal: Journal, directory: Path, best: Trial) -> Trial:
@@ -106,7 +113,7 @@ def chosen_for_cost(journal: Journal, directory: Path, best: Trial) -> Trial:
 
     If ``best`` has weights, so has the trial that takes its place.
     """
-    rule = CostRule.of(journal.info if isinstance(journal, Study) else read_info(directory))
+    rule = _cost_rule(journal, directory)
     if not rule.prefers_cheaper:
         return best
     with_weights = is_intact(weights_of(journal, directory, best))

@@ -12,18 +12,21 @@ from inat.constants import (
     FAILED,
     HISTORY_CSV,
     OWN_OBJECTIVE,
+    REFIT,
     STOPPED,
     STUDY_DB,
     TRIALS_CSV,
 )
 from inat.next_step import next_command
+from inat.study.cheaper import CostRule
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.best import best_model, last_training
+from inat.tuning.best import best_model, last_training, read_best
 from inat.tuning.chosen_model import Model
 from inat.tuning.describe_data import describe_times
 from inat.tuning.describe_search import retry_hint
 from inat.tuning.pareto import describe_choice, describe_front
+from inat.tuning.refit import refit_problem
 from inat.tuning.validation_noise import describe_noise, noise_of
 
 
@@ -34,7 +37,8 @@ def describe_result(study: Study, best: Model, seconds: float, before: int = 0) 
     """
     states = [trial.state for trial in study.ended()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in (COMPLETED, STOPPED, FAILED))
-    params = ", ".join(f"{name} {value}" for name, value in active_params(best.trial.params).items())
+    trained = best.trial if best.refit is None else best.refit
+    params = ", ".join(f"{name} {value}" for name, value in active_params(trained.params).items())
     objective = study.objective
     names = (BEST_CKPT, TRIALS_CSV, HISTORY_CSV, STUDY_DB, ERRORS_DIR)
     files = [name for name in names if (study.directory / name).exists()]
@@ -93,7 +97,7 @@ def describe_last(study: Study) -> str:
     model = best_model(study, study.directory)
     of_search = best.trial_id if model is None else model.trial_id
     if last.refit is not None:
-        return _describe_refit(study, last.refit, None if model is None else model.refit, of_search)
+        return _describe_refit(study, last, of_search)
     chosen = "the last training" if model is not None and model.last else f"{of_search} of the search"
     return (
         f"last    {last.trial.best_value:.4f} best {study.objective.label} in {counted(last.trial.epochs, 'epoch')}, "
@@ -101,15 +105,11 @@ def describe_last(study: Study) -> str:
     )
 
 
-def _describe_refit(study: Study, refit: Trial, chosen: Trial | None, of_search: str) -> str:
-    trained = f"last    {counted(refit.epochs, 'epoch')} on the training and validation photos together"
-    if chosen is not None:
-        return f"{trained}: {BEST_CKPT} is of this training, and no photo is left to validate it"
-    label = study.objective.label
-    return (
-        f"{trained} went wrong, with a {label} of {refit.best_value:.4f} on photos that it learnt from: {BEST_CKPT} is "
-        f"of {of_search} of the search"
-    )
+def _describe_refit(study: Study, last: Model, chosen: str) -> str:
+    trained = f"last    {counted(last.trial.epochs, 'epoch')} on the training and validation photos together"
+    if problem := refit_problem(study, CostRule.of(study.info), last):
+        return f"{trained}, not used, as this training {problem}: {BEST_CKPT} is of {chosen} of the search"
+    return f"{trained}: {BEST_CKPT} is of this training, and no photo is left to validate it"
 
 
 def describe_failure(study: Study) -> str:
@@ -124,4 +124,6 @@ def describe_next(study: Study) -> str:
     if OWN_OBJECTIVE in study.info or not (study.directory / BEST_CKPT).exists():
         return ""
     named = options_to_name(study.info.get("config", {}), ("cache_dir", "weights_dir", "model"))
-    return f"next    {next_command('finalize', study.directory, **named)}"
+    # As the last training did, which learnt from the validation photos, too.
+    ship = {"ship": True} if REFIT in read_best(study.directory) else {}
+    return f"next    {next_command('finalize', study.directory, **named, **ship)}"

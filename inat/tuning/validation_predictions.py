@@ -11,8 +11,9 @@ from PIL import Image
 
 from analysis.schema import PREDICTIONS_JSON
 from inat.config.trial import DataConfig
-from inat.constants import BEST_CKPT, VAL
+from inat.constants import BEST_CKPT, CHECKPOINTS_DIR, REFIT, TRIAL_ID, VAL
 from inat.study.atomic_io import atomic_write
+from inat.study.checkpoint_file import is_intact
 from inat.study.study import Study
 from inat.tuning.best import SHA256, read_best
 
@@ -25,13 +26,17 @@ CHECKPOINT: Final = "checkpoint"  # in the file: the checksum of best.ckpt
 def write_predictions(study: Study, data_config: DataConfig) -> Path | None:
     """Predict the validation images with best.ckpt and write validation_predictions.json; return its path.
 
-    Nothing is predicted again while the checkpoint is the same. Returns None without a checkpoint, and for one that was
-    trained on the validation images as well, whose mistakes there say nothing. With folds, the images are those of the
+    If best.ckpt is of a last training that learnt from these images, whose mistakes there say nothing, the weights of
+    the trial that it repeats predict. Nothing is predicted again while best.ckpt is the same. Returns None without such
+    weights. With folds, the images are those of the
     fold that trained the checkpoint. ``data_config``: see ``inat.training.evaluation.split_logits``.
     """
     weights, target = study.directory / BEST_CKPT, study.directory / PREDICTIONS_JSON
-    checksum = read_best(study.directory).get(SHA256)
-    if not weights.exists() or checksum is None:
+    best = read_best(study.directory)
+    checksum = best.get(SHA256)
+    if REFIT in best:
+        weights = study.directory / CHECKPOINTS_DIR / str(best.get(TRIAL_ID)) / BEST_CKPT
+    if checksum is None or not is_intact(weights):
         return None
     if target.exists() and _checkpoint_of(target) == checksum:
         return target

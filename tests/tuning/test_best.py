@@ -221,3 +221,11 @@ def test_a_cheaper_trial_is_refit_in_the_place_of_the_best(study):
     model = write_best(study)
     assert (model.trial_id, model.better.trial_id, model.refit is not None) == (cheap, dear, True)
     assert weights_in(study) == "of the refit"
+
+
+def test_a_refit_needs_no_weights_of_the_search(study):
+    lost = end(study, 0.7, weights=False)
+    end(study, 0.5, weights=True)
+    refit(study, 0.95, of=lost)
+    assert write_best(study).trial_id == lost
+    assert weights_in(study) == "of the refit"

@@ -87,7 +87,11 @@ def test_the_summary_of_a_refit_has_the_value_of_the_search(tmp_path):
     ("at_the_end", "said"),
     [
         (0.9, "2 epochs on the training and validation photos together: best.ckpt is of this training, and no photo"),
-        (0.1, "went wrong, with a validation accuracy of 0.9900 on photos that it learnt from: best.ckpt is of t0000"),
+        (
+            0.1,
+            "not used, as this training ended with a validation accuracy of 0.1000 on photos that it learnt from, "
+            "where t0000 had 0.5000 on photos new to it: best.ckpt is of t0000 of the search",
+        ),
     ],
 )
 def test_a_refit_is_not_compared_by_photos_that_it_has_learnt(tmp_path, at_the_end, said):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -62,3 +63,24 @@ def test_originals_of_the_validation_split_are_its_own():
     config = DataConfig(data="digits", image_size=16)
     (original,) = read_originals(config, [3], VAL)
     assert original.name == f"scan {load_splits(config).val.rows[3]}"
+
+
+def test_a_refit_leaves_the_predictions_to_the_trial_that_it_repeats(cnn_params, tmp_path):
+    of_search = trained(cnn_params | {"max_epochs": 1}, tmp_path / "checkpoints" / "t0000")
+    trained(cnn_params | {"max_epochs": 3, "train_on_val": True}, tmp_path)
+    best_json = json.loads((tmp_path / "best.json").read_text()) | {"trial_id": "t0000", "refit": {"epochs": 3}}
+    (tmp_path / "best.json").write_text(json.dumps(best_json))
+    study = SimpleNamespace(directory=tmp_path)
+    write_predictions(study, of_search)
+    found = read_predictions(tmp_path, best_json)
+    (training,) = json.loads((tmp_path / "checkpoints" / "t0000" / ANSWERS_JSON).read_text())["trainings"]
+    val = load_splits(of_search).val
+    assert found.errors == (val.labels[val.rows] != training["predicted"]).sum()
+    (tmp_path / "validation_predictions.json").unlink()
+    (tmp_path / "checkpoints" / "t0000" / BEST_CKPT).unlink()
+    assert write_predictions(study, of_search) is None
+
+
+def test_weights_that_learnt_from_the_validation_images_predict_none_of_them(cnn_params, tmp_path):
+    data = trained(cnn_params | {"max_epochs": 1, "train_on_val": True}, tmp_path)
+    assert write_predictions(SimpleNamespace(directory=tmp_path), replace(data, train_on_val=False)) is None

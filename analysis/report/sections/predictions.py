@@ -10,12 +10,17 @@ from analysis.readers.predictions import Mistake, Predictions, read_predictions
 from analysis.report.document import Gallery, Item, Picture, ReportFigure, Section, section
 from analysis.report.sections.data import MAX_NAME, to_picture
 from analysis.schema import PREDICTIONS_JSON, STUDY_JSON
+from analysis.side_by_side.evaluations import is_refit
 from analysis.wording import counted
 
 MAX_CLASSES = 100  # of a confusion matrix; with more, the cells are too small to see
 NOT_YET = (
     f"it has no {PREDICTIONS_JSON} of its best model, which a search writes at its end. A search of an earlier "
-    "version, one that is running, and one whose last training used the validation photos have none"
+    "version, one that is running, and one whose weights of the search are lost have none"
+)
+OF_THE_SEARCH = (
+    "The weights are those of the search: the last training has learnt from these photos, so its mistakes on them say "
+    "nothing."
 )
 OPTIMISTIC = "Optimistic: the model was chosen by these photos. inat.finalize counts the mistakes on the test photos."
 
@@ -24,13 +29,14 @@ def predictions_section(path: Path, best_json: dict[str, Any]) -> list[Section]:
     """What best.ckpt predicts on the validation images; no section for the study of another tool."""
     if not (path / STUDY_JSON).is_file():
         return []
-    return [section("predictions", "Predictions", lambda: _items(read_predictions(path, best_json)))]
+    note = f"{OF_THE_SEARCH} {OPTIMISTIC}" if is_refit(best_json) else OPTIMISTIC
+    return [section("predictions", "Predictions", lambda: _items(read_predictions(path, best_json), note))]
 
 
-def _items(predictions: Predictions | None) -> list[Item]:
+def _items(predictions: Predictions | None, note: str) -> list[Item]:
     if predictions is None:
         raise ValueError(NOT_YET)
-    return [f"{predictions_finding(predictions)} {OPTIMISTIC}", *_matrix(predictions), *_mistakes(predictions)]
+    return [f"{predictions_finding(predictions)} {note}", *_matrix(predictions), *_mistakes(predictions)]
 
 
 def predictions_finding(predictions: Predictions) -> str:

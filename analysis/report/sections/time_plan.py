@@ -6,7 +6,8 @@ import pandas as pd
 
 from analysis.costs.time_plan import compared_sizes, last_beside_best, last_training, plan_table, time_plan_of
 from analysis.report.document import Item, Section, Table, section
-from analysis.schema import EPOCHS, RECIPE_EPOCH, STATE, TRIAL_ID
+from analysis.schema import BEST_VAL_ACC, EPOCHS, LAST_OF, RECIPE_EPOCH, REFIT, STATE, TRIAL_ID
+from analysis.side_by_side.evaluations import is_refit, read_best_json
 from analysis.study import StudyData
 from analysis.study_noise import compare_last
 from analysis.wording import counted
@@ -36,7 +37,9 @@ def _items(study: StudyData, path: Path) -> list[Item]:
     table = last_beside_best(path, study, last)
     cost = [EQUAL_COST] if study.step == RECIPE_EPOCH else []
     return [
-        last_finding(study, table),
+        _refit_finding(study, table, str(last.info.get(LAST_OF)), is_refit(read_best_json(path)))
+        if last.info.get(REFIT) is True and len(table) == 2
+        else last_finding(study, table),
         *cost,
         Table("last_training", "The last training beside the search's best", table),
         *plan,
@@ -49,13 +52,16 @@ def _sizes(study: StudyData) -> list[Item]:
     return [Table("compared_sizes", title, table)] if len(table) else []
 
 
-def _refit_finding(study: StudyData, best: pd.Series, last: pd.Series) -> str:
+def _refit_finding(study: StudyData, table: pd.DataFrame, repeated: str, used: bool) -> str:
+    last = table.iloc[1]
     epochs = f" for {counted(last[EPOCHS], study.unit)}" if pd.notna(last[EPOCHS]) else ""
+    text = f"The last training repeats {repeated}{epochs} on the training and validation photos together."
+    if not used:
+        return f"{text} It is not the result of the study: best.ckpt is of the search."
     tested = "Only the test photos measure it" if pd.notna(last.get("test_accuracy")) else "Nothing has measured it yet"
-    return (
-        f"The last training repeats {best[TRIAL_ID]}{epochs} on the training and validation photos together. {tested}; "
-        f"{float(best['result']):.4f} is the validation result of the search."
-    )
+    own = study.trials.loc[study.trials[TRIAL_ID].eq(repeated), BEST_VAL_ACC]
+    value = f"; {float(own.iloc[0]):.4f} is the validation result of the search" if own.notna().any() else ""
+    return f"{text} {tested}{value}."
 
 
 def last_finding(study: StudyData, table: pd.DataFrame) -> str:
@@ -63,8 +69,6 @@ def last_finding(study: StudyData, table: pd.DataFrame) -> str:
     if len(table) < 2:
         return NO_LAST
     best, last = table.iloc[0], table.iloc[1]
-    if pd.isna(last["result"]):
-        return _refit_finding(study, best, last)
     gain = study.sign * (float(last["result"]) - float(best["result"]))
     epochs = [counted(row[EPOCHS], study.unit) if pd.notna(row[EPOCHS]) else f"an unknown number of {study.unit}s"
               for row in (best, last)]  # fmt: skip

@@ -85,10 +85,18 @@ def is_over(study: Study) -> bool:
 
 
 def check_not_over(study: Study, config: SearchConfig) -> None:
-    """StudyError if ``config`` asks for more of a search that is over: more time or trials, or failed trials again."""
+    """StudyError if ``config`` asks for more of a search that is over: more time or trials, or failed trials again.
+
+    Also if it changes --refit where no last training is to come.
+    """
+    before = study.info.get("config", {})
+    if config.refit != before.get("refit", config.EARLIER_OPTIONS["refit"]) and (
+        TIME_PLAN not in study.info or last_has_begun(study)
+    ):
+        why = "its last training has begun" if TIME_PLAN in study.info else "it has no last training"
+        raise StudyError(f"--refit {config.refit} cannot change {study.directory}, as {why}; leave out --refit")
     if not is_over(study):
         return
-    before = study.info.get("config", {})
     asked = [
         ("--retry-failed", config.retry_failed),
         (f"--time-budget {config.time_budget}", _exceeds(seconds_of(config.time_budget), _seconds(before))),

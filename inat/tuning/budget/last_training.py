@@ -30,7 +30,7 @@ from inat.constants import (
     STUDY_JSON,
     TRIAL_ID,
 )
-from inat.data.splits import inspect_data
+from inat.data.splits import inspect_data, load_splits
 from inat.errors import StudyError
 from inat.machine import usable_cores
 from inat.study.atomic_io import as_disk_full_error
@@ -117,8 +117,14 @@ def refit_of(config: SearchConfig) -> float:
     """How many times the images of a trial the last training has; 1 if it has the same ones."""
     if config.refit != REFIT_ALL:
         return 1.0
-    data = inspect_data(config.data_config())
-    return data.images / max(1, data.training)
+    trained, both = _images(config)
+    return both / max(1, trained)
+
+
+def _images(config: SearchConfig) -> tuple[int, int]:
+    """The training images of a trial, and those with the validation images; test images are in neither."""
+    splits = load_splits(config.data_config())
+    return len(splits.train.rows), len(splits.train.rows) + len(splits.val.rows)
 
 
 def most_epochs(trial: Trial, plan: TimePlan) -> int:
@@ -212,7 +218,7 @@ def _params(options: SearchConfig, study: Study, trial: Trial, epochs: int, refi
         return trial.params
     shorter = replace(options, max_epochs=epochs, grace_period=epochs)
     data = inspect_data(options.data_config())
-    return presets.recipe_of(shorter, replace(data, training=data.images) if refit else data)
+    return presets.recipe_of(shorter, replace(data, training=_images(options)[1]) if refit else data)
 
 
 def _run(

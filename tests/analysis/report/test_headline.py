@@ -123,11 +123,12 @@ def test_a_damaged_last_training_leaves_the_trial_as_it_was(study, tmp_path, val
 
 
 def test_a_refit_stands_beside_the_result_of_the_search(study, tmp_path):
-    best = {"trial_id": "t0000", "best_val_acc": 0.5, "epochs": 2, "refit": {"epochs": 8},
+    best = {"trial_id": "t0000", "best_val_acc": 0.5, "epochs": 2, "refit": {"epochs": 8, "params": {"lr": 0.07}},
             "test": {"test_acc": 0.9, "images": 100}}  # fmt: skip
     (tmp_path / "best.json").write_text(json.dumps(best))
     head, found = headline(study, tmp_path, []), facts(study, tmp_path)
     assert head.subtitle == "last training of trial t0000"
+    assert head.configuration["lr"] == "0.07"
     assert found["validation accuracy"][0] == "0.5000"
     assert found["trained again on"] == (
         "all training and validation photos", "for 8 epochs; the validation result above is that of the search",
@@ -139,3 +140,8 @@ def test_a_refit_stands_beside_the_result_of_the_search(study, tmp_path):
 def test_a_damaged_refit_is_no_obstacle(study, tmp_path, refit):
     (tmp_path / "best.json").write_text(json.dumps({"trial_id": "t0000", "refit": refit}))
     assert facts(study, tmp_path)["validation accuracy"][0] == "0.5000"
+
+
+def test_the_results_of_a_refit_measure_nothing(study, tmp_path):
+    last = replace(study, info=study.info | {"refit": True})
+    assert facts(last, tmp_path)["validation accuracy"][1].startswith("of photos that it learns from")

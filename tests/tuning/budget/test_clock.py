@@ -179,3 +179,17 @@ def test_the_seconds_of_an_epoch_are_the_median(study):
     for epoch, seconds in enumerate([9.0, 2.0, 3.0], start=1):
         study.add_epoch(trial.trial_id, {"epoch": epoch, "best_val_acc": 0.5, "seconds": seconds})
     assert epoch_seconds(trial) == 3.0
+
+
+def test_the_photos_of_a_last_training_that_has_begun_stay(tmp_path):
+    study = Study.create(tmp_path / "planned", {TIME_PLAN: PLAN.to_json(), "config": CONFIG.to_json()})
+    changed = replace(CONFIG, resume=study.directory, refit="train")
+    check_not_over(study, changed)
+    Study.create(study.directory / LAST_DIR, {"config": {}}).close()
+    with pytest.raises(StudyError, match=r"--refit train cannot change .*, as its last training has begun; leave out"):
+        check_not_over(study, changed)
+    study.close()
+    other = Study.create(tmp_path / "other", {"config": SearchConfig().to_json()})
+    with pytest.raises(StudyError, match=r"--refit train cannot change .*, as it has no last training; leave out"):
+        check_not_over(other, replace(SearchConfig(), resume=other.directory, refit="train"))
+    other.close()

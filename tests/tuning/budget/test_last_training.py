@@ -17,6 +17,7 @@ from inat.tuning.budget.last_training import OneTraining, choose, train_last
 from inat.tuning.budget.plan import make_plan
 from inat.tuning.runner import RunResult
 from inat.tuning.space.scratch_recipe import scratch_recipe
+from tests.conftest import write_image
 from tests.tuning.budget.test_plan import facts, size_cost
 
 PLAN = make_plan(facts(cores=2), [size_cost(epoch=10.0, alone=5.0)])
@@ -309,3 +310,14 @@ def test_a_refit_whose_time_is_over_counts_with_its_last_epoch(planned, runs):
     train_last(CONFIG, planned, clock)
     assert train_last(CONFIG, planned, replace(clock, ends=0.0), print_line=lines.append)
     assert lines == ["last    stopped after 5 epochs: its time is over; its last epoch counts"]
+
+
+def test_photos_of_a_cut_test_split_are_not_counted(tmp_path):
+    folder = tmp_path / "photos"
+    for name in ("bird", "fish"):
+        (folder / name).mkdir(parents=True)
+        for number in range(50):
+            write_image(folder / name / f"{number}.jpg", seed=number + 100 * (name == "fish"))
+    config = replace(CONFIG, data=str(folder), cache_dir=tmp_path / "cache", test_fraction=0.5)
+    assert module.refit_of(config) == pytest.approx(1.25, abs=0.02)
+    assert module.refit_of(replace(config, refit="train")) == 1

@@ -175,3 +175,28 @@ def test_each_epoch_is_a_heartbeat(cnn_params):
     beats = []
     fit(TrialConfig.from_params(cnn_params | {"max_epochs": 2}), [Heartbeat(lambda: beats.append(1))])
     assert beats == [1, 1]
+
+
+def test_newer_weights_of_a_training_on_all_images_stay_until_it_has_caught_up(cnn_params, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
+    config = TrialConfig.from_params(cnn_params | {"max_epochs": 3, "train_on_val": True})
+    last, best = tmp_path / "c" / "last.ckpt", tmp_path / "c" / "best.ckpt"
+
+    class StopAfterOne(Heartbeat):
+        def on_train_epoch_end(self, trainer, pl_module):
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        fit(config, [TrialCheckpoints(tmp_path / "c", None), StopAfterOne(list)])
+    torch.save(
+        torch.load(best, weights_only=True) | {"row": {"epoch": 3}}, best
+    )  # written by an attempt that got further
+    seen = []
+
+    class Look(Heartbeat):
+        def on_train_epoch_start(self, trainer, pl_module):
+            seen.append(best.exists())
+
+    fit(config, [TrialCheckpoints(tmp_path / "c", None), Look(list)], resume_from=last)
+    assert seen == [True, True]

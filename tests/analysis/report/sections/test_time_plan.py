@@ -63,11 +63,13 @@ def test_the_image_sizes_that_were_compared_have_a_table(study, tmp_path):
 def test_a_refit_is_measured_by_the_test_photos_alone(study, tmp_path):
     path = write_study_dir(study, tmp_path / "study")
     made = study_of([{"a": 2}], [[0.6, 0.8, 0.99]])
-    write_study_dir(replace(made, info=made.info | {"refit": True}), path / "last")
-    text = "repeats t0001 for 3 epochs on the training and validation photos together."
-    assert (
-        f"{text} Nothing has measured it yet; 0.7000 is the validation result of the search." in items(study, path)[0]
-    )
-    best_json = {"trial_id": "t0001", "refit": {"epochs": 3}, "test": {"test_acc": 0.8, "images": 100}}
+    write_study_dir(replace(made, info=made.info | {"refit": True, "last_of": "t0000"}), path / "last")
+    text = "repeats t0000 for 3 epochs on the training and validation photos together."
+    assert f"{text} It is not the result of the study: best.ckpt is of the search." in items(study, path)[0]
+    best_json = {"trial_id": "t0000", "refit": {"epochs": 3}}
     (path / "best.json").write_text(json.dumps(best_json))
+    assert (
+        f"{text} Nothing has measured it yet; 0.5000 is the validation result of the search." in items(study, path)[0]
+    )
+    (path / "best.json").write_text(json.dumps(best_json | {"test": {"test_acc": 0.8, "images": 100}}))
     assert f"{text} Only the test photos measure it;" in items(study, path)[0]
