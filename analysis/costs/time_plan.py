@@ -50,6 +50,7 @@ class Entry(NamedTuple):
 ENTRIES: Mapping[str, Entry] = {
     "seconds": Entry("time budget", SECONDS),
     "image_size": Entry("image size", "px"),
+    "width": Entry("wider network, in its first stage", "filter"),
     "trials": Entry("trials", "trial"),
     "slots": Entry("trials at a time", "trial"),
     "cores": Entry("cores of the last training", "core"),
@@ -67,7 +68,13 @@ ENTRIES: Mapping[str, Entry] = {
 }
 
 
-AS_PLANNED = ("image_size", "slots", "grace_period", "reduction_factor")  # settings, which nothing changes later
+AS_PLANNED = (
+    "image_size",
+    "width",
+    "slots",
+    "grace_period",
+    "reduction_factor",
+)  # settings, which nothing changes later
 OF_A_SEARCH = ("slots", "max_epochs", "grace_period", "reduction_factor", "search_seconds", "epoch_seconds")
 
 

@@ -94,7 +94,7 @@ def open_study(
     Raises ConfigError, DataError or StudyError for all that can be wrong with data, space, weights or directory, before
     Ray starts and without leaving a study behind.
     """
-    task = check_task(config)
+    task = check_task(config).with_width(0 if begun is None else begun.time_plan.get("width", 0))
     config, space, data = task.config, dict(task.space), task.data
     weights = backbone_checks.check_backbones(config, space, data)
     splits = task.load()  # decodes images before a trial waits for them

@@ -40,6 +40,13 @@ class Task:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     lessons: Lessons | None = None
 
+    def with_width(self, filters: int) -> "Task":
+        """The task whose recipe has so many filters in its first stage, as a time plan may choose; 0: as it is."""
+        if not filters or not self.recipe:
+            return self
+        recipe = {**self.recipe, "width": filters}
+        return replace(self, recipe=recipe, start_from=[recipe, *self.start_from[1:]])
+
     def load(self) -> Splits:
         """Decode the images at each size that trials need, unless the cache has them, and return the first splits.
 

@@ -40,10 +40,12 @@ def cost_at(
     *,
     contention: float,
     decode: float,
+    wider: tuple[int, float] | None = None,
 ) -> SizeCost:
     """The cost of the recipe at ``image_size``, in proportion to its ``operations`` there.
 
-    It is scaled from the nearest size that was ``measured``. ``decode`` are the seconds to decode all images.
+    It is scaled from the nearest size that was ``measured``. ``decode`` are the seconds to decode all images;
+    ``wider``: see SizeCost.
     """
     nearest = min(measured, key=lambda one: abs(math.log(one.image_size / image_size)))
     scale = operations[image_size] / nearest.operations
@@ -55,4 +57,5 @@ def cost_at(
         decode=decode,
         test=scale * images.test * nearest.alone.val_image,
         operations=operations[image_size],
+        wider=wider,
     )

@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 
 from inat.config.search import REFIT_ALL, SearchConfig
+from inat.config.small_resnet import SmallResNetConfig
 from inat.config.trial import DataConfig, TrialConfig
 from inat.data.disk import free_bytes
 from inat.device import free_cached, gpu_count, this_device
@@ -134,9 +135,13 @@ def measure(config: SearchConfig, side: int, photos: Photos, classes: int, slots
     return Measured(image_size=side, operations=operations, slot=slot, alone=alone)
 
 
-def recipe_trial(config: SearchConfig, side: int, images: int, classes: int, epochs: int = USUAL_EPOCHS) -> TrialConfig:
-    """The recipe for ``epochs`` as a trial of ``config``, at another image size."""
+def recipe_trial(
+    config: SearchConfig, side: int, images: int, classes: int, epochs: int = USUAL_EPOCHS, *, wider: bool = False
+) -> TrialConfig:
+    """The recipe for ``epochs`` as a trial of ``config``, at another image size; ``wider``: with ``rules.WIDER``."""
     recipe = scratch_recipe(image_size=side, images=images, classes=classes, epochs=epochs)
+    if wider:
+        recipe["width"] = int(rules.WIDER * recipe["width"])
     settings: Mapping[str, Any] = replace(config, image_size=side).trial_settings()
     return TrialConfig.from_params({**settings, **recipe})
 
@@ -154,7 +159,13 @@ def _costs(
         side: size_of(recipe_trial(config, side, photos.counts.train, classes), classes).operations for side in decode
     }
     contention = rules.contention(slots.count, gpu_count() if slots.gpus else 0)
+
+    def wider(side: int) -> tuple[int, float]:
+        network = recipe_trial(config, side, photos.counts.train, classes, wider=True)
+        assert isinstance(network.model, SmallResNetConfig)
+        return network.model.width, size_of(network, classes).operations / operations[side]
+
     return [
-        cost_at(side, operations, measured, photos.counts, contention=contention, decode=seconds)
+        cost_at(side, operations, measured, photos.counts, contention=contention, decode=seconds, wider=wider(side))
         for side, seconds in decode.items()
     ]

@@ -44,7 +44,8 @@ class SizeCost:
     """Seconds of the recipe at an image size.
 
     Of an ``epoch`` in a slot beside other trials, of one ``alone`` with all cores, to ``start`` a trial, to ``decode``
-    the photos, and to ``test``. ``operations`` are those of the recipe's network for an image.
+    the photos, and to ``test``. ``operations`` are those of the recipe's network for an image. ``wider`` has the
+    filters of the first stage of a wider network, and its operations over those of the recipe.
     """
 
     image_size: int
@@ -54,6 +55,15 @@ class SizeCost:
     decode: float
     test: float
     operations: int
+    wider: tuple[int, float] | None = None
+
+    def widened(self) -> "SizeCost":
+        """The cost of the wider network."""
+        times = 1.0 if self.wider is None else self.wider[1]
+        return dataclasses.replace(
+            self, epoch=times * self.epoch, alone=times * self.alone, test=times * self.test,
+            operations=round(times * self.operations),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +72,7 @@ class TimePlan:
 
     With one trial there is no search: that trial is the last training. ``start_seconds`` come before the search,
     ``end_seconds`` after the last training, and ``restart_seconds`` between the two. The last training uses
-    ``cores``.
+    ``cores``. ``width`` are the filters of the recipe's first stage if a single training is of a wider network, else 0.
     """
 
     seconds: float
@@ -83,6 +93,7 @@ class TimePlan:
     epoch_seconds: float
     alone_seconds: float
     operations: int
+    width: int = 0
 
     @property
     def searches(self) -> bool:
@@ -102,7 +113,10 @@ class TimePlan:
     @classmethod
     def from_json(cls, values: Mapping[str, Any], study: object) -> Self:
         """The plan of a study; StudyError if somebody has changed it."""
-        kinds = {field.name: field.type for field in dataclasses.fields(cls)}
+        # Plans of earlier versions lack what has a default.
+        kinds = {
+            f.name: f.type for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING or f.name in values
+        }
         fits = isinstance(values, Mapping) and all(
             isinstance(values.get(name), int if kind is int else (int, float)) and 0 <= values[name] < math.inf
             for name, kind in kinds.items()
@@ -191,6 +205,9 @@ def _trials(facts: Facts, cost: SizeCost, epochs: int, seconds: float) -> int:
 
 def _without_search(facts: Facts, cost: SizeCost) -> TimePlan:
     free = _free(facts, cost, search=False)
+    width = 0
+    if cost.wider is not None and _epochs(free, cost.widened()) >= rules.enough_epochs(facts.images):
+        width, cost = cost.wider[0], cost.widened()
     epochs = min(rules.most_epochs(facts.images), _epochs(free, cost))
     if epochs < 1:
         least = facts.seconds - free + cost.start + rules.SAFETY * cost.alone
@@ -201,7 +218,8 @@ def _without_search(facts: Facts, cost: SizeCost) -> TimePlan:
             f"give at least {as_option(least)}"
         )
     seconds = min(free, cost.start + rules.SPARE * rules.SAFETY * epochs * cost.alone)
-    return _plan(facts, cost, epochs, 1, search_seconds=0.0, last_seconds=seconds, last_epochs=epochs)
+    plan = _plan(facts, cost, epochs, 1, search_seconds=0.0, last_seconds=seconds, last_epochs=epochs)
+    return dataclasses.replace(plan, width=width)
 
 
 def _plan(

@@ -47,7 +47,8 @@ def _search(plan: TimePlan) -> str:
 
 
 def _last(planned: Planned) -> str:
-    what = f"the best configuration again{_refit(planned)}" if planned.plan.searches else "the recipe"
+    wide = f" with {planned.plan.width} filters in the first stage" if planned.plan.width else ""
+    what = f"the best configuration again{_refit(planned)}" if planned.plan.searches else f"the recipe{wide}"
     return f"{what} for about {counted(planned.plan.last_epochs, 'epoch')}, with {_all(planned)}"
 
 

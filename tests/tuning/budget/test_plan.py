@@ -162,3 +162,23 @@ def test_more_images_in_the_last_training_mean_fewer_epochs_in_the_same_time():
     plain, more = make_plan(facts(seconds=3600.0), costs), make_plan(facts(seconds=3600.0, refit=1.25), costs)
     assert more.last_epochs == pytest.approx(plain.last_epochs / 1.25, abs=1)
     assert more.last_seconds == pytest.approx(plain.last_seconds, rel=0.05)
+
+
+def test_a_training_without_a_search_is_of_a_wider_network_if_it_has_enough_epochs():
+    def plan(images: int, seconds: float = 1800.0):
+        return make_plan(facts(seconds=seconds, images=images), [size_cost(epoch=120.0, alone=60.0, wider=(96, 2.0))])
+
+    wide = plan(images=40_000)
+    assert (wide.trials, wide.width, wide.alone_seconds, wide.operations) == (1, 96, 120.0, 2 * 10**7)
+    assert rules.enough_epochs(40_000) <= wide.last_epochs <= 14
+    narrow = plan(images=6000)  # would need 18 epochs
+    assert (narrow.trials, narrow.width, narrow.alone_seconds) == (1, 0, 60.0)
+    assert plan(images=40_000, seconds=900.0).width == 0
+
+
+def test_plans_of_earlier_versions_have_no_width():
+    written = make_plan(facts(), [size_cost()]).to_json()
+    del written["width"]
+    assert TimePlan.from_json(written, "study").width == 0
+    with pytest.raises(StudyError, match="damaged"):
+        TimePlan.from_json(written | {"width": "wide"}, "study")
