@@ -138,9 +138,9 @@ def refit_fact(best_json: dict[str, Any]) -> list[Fact]:
     if not is_refit(best_json):
         return []
     epochs = best_json[REFIT].get(EPOCHS)
-    known = f"for {counted(epochs, EPOCH)}; " if type(epochs) is int else ""
-    note = f"{known}the validation result above is that of the search"
-    return [Fact("trained again on", "all training and validation photos", note)]
+    trained = counted(epochs, EPOCH) if type(epochs) is int else "again"
+    note = "on all training and validation photos, so that only the test photos measure it"
+    return [Fact("trained", trained, f"{note}; the validation result is that of the search")]
 
 
 def metric_label(metric: str) -> str:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.costs.time_plan import compared_sizes, last_beside_best, last_training, plan_table, time_plan_of
+from analysis.markdown import format_short_duration
 from analysis.report.document import Item, Section, Table, section
-from analysis.schema import BEST_VAL_ACC, EPOCHS, LAST_OF, RECIPE_EPOCH, REFIT, STATE, TRIAL_ID
+from analysis.schema import BEST_VAL_ACC, EPOCHS, LAST_OF, RECIPE_EPOCH, REFIT, SECONDS, STATE, TRIAL_ID
 from analysis.side_by_side.evaluations import is_refit, read_best_json
 from analysis.study import StudyData
 from analysis.study_noise import compare_last
@@ -41,9 +42,14 @@ def _items(study: StudyData, path: Path) -> list[Item]:
         if last.info.get(REFIT) is True and len(table) == 2
         else last_finding(study, table),
         *cost,
-        Table("last_training", "The last training beside the search's best", table),
+        Table("last_training", "The last training beside the search's best", _with_durations(table)),
         *plan,
     ]
+
+
+def _with_durations(table: pd.DataFrame) -> pd.DataFrame:
+    times = [format_short_duration(value) if pd.notna(value) else "-" for value in table[SECONDS]]
+    return table.assign(**{SECONDS: times}).rename(columns={SECONDS: "time"})
 
 
 def _sizes(study: StudyData) -> list[Item]:

@@ -130,8 +130,9 @@ def test_a_refit_stands_beside_the_result_of_the_search(study, tmp_path):
     assert head.subtitle == "last training of trial t0000"
     assert head.configuration["lr"] == "0.07"
     assert found["validation accuracy"][0] == "0.5000"
-    assert found["trained again on"] == (
-        "all training and validation photos", "for 8 epochs; the validation result above is that of the search",
+    assert found["trained"] == (
+        "8 epochs", "on all training and validation photos, so that only the test photos measure it; the validation "
+        "result is that of the search",
     )  # fmt: skip
     assert found["test accuracy"][0] == "0.9000"
 
