@@ -17,6 +17,7 @@ from inat.errors import Interruption
 from inat.study.journal import Journal
 from inat.study.study import Study
 from inat.study_check.command import check_study
+from inat.training.checkpoint import load_checkpoint
 from inat.tuning import command, search
 from inat.tuning.budget import begin, last_training
 from inat.tuning.budget.clock import Clock
@@ -53,7 +54,10 @@ def run(*args: str, planned_from: float | None = None) -> None:
     command.search_and_report(parse_search(SearchConfig, "", args), planned_from=planned_from)
 
 
-def test_a_planned_search_trains_its_best_once_more_and_tests_once(tmp_path, image_tree, planned, capsys, monkeypatch):
+@pytest.mark.parametrize("refit", ["all", "train"])
+def test_a_planned_search_trains_its_best_once_more_and_tests_once(
+    tmp_path, image_tree, planned, capsys, monkeypatch, refit
+):
     data = ["--data", str(image_tree(train=30, val=5)), "--cache-dir", str(tmp_path / "cache")]
     where = [*data, "--storage-path", str(tmp_path), "--name", "study"]
     real = last_training.run_trials
@@ -65,7 +69,7 @@ def test_a_planned_search_trains_its_best_once_more_and_tests_once(tmp_path, ima
     with monkeypatch.context() as patched:
         patched.setattr(last_training, "run_trials", interrupted)
         with pytest.raises(Interruption):
-            run(*OPTIONS, *where, planned_from=time.monotonic())
+            run(*OPTIONS, "--refit", refit, *where, planned_from=time.monotonic())
     out = capsys.readouterr().out
     parts = [line[:8] for line in out.splitlines()[:6]]
     assert parts == ["timing  ", "plan    ", "search  ", "last    ", "time    ", "timed   "]
@@ -85,8 +89,16 @@ def test_a_planned_search_trains_its_best_once_more_and_tests_once(tmp_path, ima
     assert (last.epochs, last.state) == (4, "completed")
     best = json.loads((directory / "best.json").read_text())
     values = (last.best_value, study.trials["best_val_acc"].max())
-    assert best["best_val_acc"] == max(values)
-    assert f"last    {values[0]:.4f} best validation accuracy in 4 epochs, {values[1]:.4f} in the search" in out
+    weights = load_checkpoint(directory / "best.ckpt").config.data.train_on_val
+    if refit == "train":
+        assert best["best_val_acc"] == max(values)
+        assert f"last    {values[0]:.4f} best validation accuracy in 4 epochs, {values[1]:.4f} in the search" in out
+        assert not weights
+    else:  # so short a training may be worse on what it has learnt than the best trial on 6 other images
+        used = "last    4 epochs on the training and validation photos together: best.ckpt is of this training" in out
+        assert used or "last    4 epochs on the training and validation photos together, not used, as this" in out
+        assert best["best_val_acc"] == values[1]
+        assert ("refit" in best) is used is weights
     assert f"{best['test']['test_acc']:.4f} on 10 held-out images, evaluated once" in out
     assert (directory / "report.html").exists()
     lines: list[str] = []
