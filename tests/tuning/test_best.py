@@ -229,3 +229,9 @@ def test_a_refit_needs_no_weights_of_the_search(study):
     refit(study, 0.95, of=lost)
     assert write_best(study).trial_id == lost
     assert weights_in(study) == "of the refit"
+
+
+def test_a_refit_may_miss_a_few_of_the_photos_that_a_lucky_trial_had_right(study):
+    end(study, 1.0, weights=True)
+    refit(study, 0.96)
+    assert write_best(study).refit is not None
