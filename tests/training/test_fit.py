@@ -70,8 +70,9 @@ RECIPE = scratch_recipe(image_size=16, images=1150, classes=10, epochs=4) | {
 }  # fmt: skip
 
 
-def test_a_small_residual_network_learns_the_digits_fast():
-    assert fit(TrialConfig.from_params(RECIPE | {"max_epochs": 4}))["best_val_acc"] > 0.8
+def test_a_small_residual_network_learns_the_digits_fast(one_thread):
+    """In float32 and with one thread: other rounding changes the result by some points."""
+    assert fit(TrialConfig.from_params(RECIPE | {"max_epochs": 4, "precision": "32-true"}))["best_val_acc"] > 0.8
 
 
 @pytest.mark.parametrize(("recipe", "stop_after"), [(False, 1), (False, 3), (True, 1)])
