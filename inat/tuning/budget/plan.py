@@ -113,15 +113,14 @@ class TimePlan:
     @classmethod
     def from_json(cls, values: Mapping[str, Any], study: object) -> Self:
         """The plan of a study; StudyError if somebody has changed it."""
-        # Plans of earlier versions lack what has a default.
-        kinds = {
-            f.name: f.type for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING or f.name in values
-        }
-        fits = isinstance(values, Mapping) and all(
-            isinstance(values.get(name), int if kind is int else (int, float)) and 0 <= values[name] < math.inf
+        known = values if isinstance(values, Mapping) else {}
+        needed = (f for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING or f.name in known)
+        kinds = {field.name: field.type for field in needed}  # earlier versions lack what has a default
+        fits = all(
+            isinstance(known.get(name), int if kind is int else (int, float)) and 0 <= known[name] < math.inf
             for name, kind in kinds.items()
         )
-        fits = fits and all(values[name] > 0 for name in DIVISORS)
+        fits = fits and all(known[name] > 0 for name in DIVISORS)
         if not fits:
             raise StudyError(f"{TIME_PLAN} in study.json of {study} is damaged; restore it from a copy")
         return cls(**{name: values[name] for name in kinds})

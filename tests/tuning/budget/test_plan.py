@@ -152,9 +152,10 @@ def test_an_epoch_too_short_to_measure_is_planned():
     assert TimePlan.from_json(plan.to_json(), "results/try").last_epochs == plan.most_epochs
 
 
-def test_a_plan_that_is_no_object_is_refused():
+@pytest.mark.parametrize("values", [[], 3, None])
+def test_a_plan_that_is_no_object_is_refused(values):
     with pytest.raises(StudyError, match="damaged"):
-        TimePlan.from_json([], "results/try")
+        TimePlan.from_json(values, "results/try")
 
 
 def test_more_images_in_the_last_training_mean_fewer_epochs_in_the_same_time():
