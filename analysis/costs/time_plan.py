@@ -23,7 +23,6 @@ from analysis.schema import (
     FAILED,
     LAST_DIR,
     LAST_OF,
-    LAST_TRAINING,
     RECIPE_EPOCH,
     REFIT,
     SECONDS,
@@ -32,7 +31,7 @@ from analysis.schema import (
     TRIAL_ID,
     TRIALS_CSV,
 )
-from analysis.side_by_side.evaluations import is_refit, read_best_json, tested
+from analysis.side_by_side.evaluations import is_trained_last, read_best_json, tested
 from analysis.stats.shares import share_interval
 from analysis.study import StudyData, load_study
 from analysis.wording import counted
@@ -68,13 +67,8 @@ ENTRIES: Mapping[str, Entry] = {
 }
 
 
-AS_PLANNED = (
-    "image_size",
-    "width",
-    "slots",
-    "grace_period",
-    "reduction_factor",
-)  # settings, which nothing changes later
+# Settings, which nothing changes later.
+AS_PLANNED = ("image_size", "width", "slots", "grace_period", "reduction_factor")
 OF_A_SEARCH = ("slots", "max_epochs", "grace_period", "reduction_factor", "search_seconds", "epoch_seconds")
 
 
@@ -179,8 +173,7 @@ def last_beside_best(path: Path, study: StudyData, last: StudyData) -> pd.DataFr
     A last training on the validation photos, too, has no result.
     """
     best_json = read_best_json(path)
-    # Whose weights are best.ckpt; only those are tested.
-    chosen = best_json.get(LAST_TRAINING) is True or is_refit(best_json)
+    chosen = is_trained_last(best_json)  # whose weights are best.ckpt; only those are tested
     parts = (("best of the search", study, not chosen), ("last training", last, chosen))
     rows = [row for name, own, named in parts if (row := _best_row(name, own, best_json if named else {})) is not None]
     columns = ["training", TRIAL_ID, STATE, EPOCHS, SECONDS, "result", "test_accuracy", "test_low", "test_high"]
@@ -195,8 +188,7 @@ def _best_row(name: str, study: StudyData, best_json: dict[str, Any]) -> tuple[A
     if not len(trials):
         return None
     best = trials.loc[best_first(study, trials)[0]]
-    again = best_json.get(LAST_TRAINING) is True or is_refit(best_json)
-    tested_here = again or best_json.get(TRIAL_ID) == best[TRIAL_ID]
+    tested_here = is_trained_last(best_json) or best_json.get(TRIAL_ID) == best[TRIAL_ID]
     accuracy, images = tested(best_json) if tested_here else (None, 0)
     test = (math.nan,) * 3 if accuracy is None else (accuracy, *share_interval(accuracy, images))
     return name, best[TRIAL_ID], best[STATE], best[EPOCHS], best[SECONDS], best[BEST_VAL_ACC], *test

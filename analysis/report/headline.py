@@ -1,6 +1,7 @@
 """The first screen of a report: the best configuration, how good it is, and what it cost."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from analysis.schema import (
     TRIAL_ID,
     VAL,
 )
-from analysis.side_by_side.evaluations import is_refit, read_best_json, tested
+from analysis.side_by_side.evaluations import is_refit, is_trained_last, read_best_json, tested
 from analysis.stats.encode import label_of
 from analysis.stats.shares import share_interval
 from analysis.study import StudyData
@@ -52,8 +53,7 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
     name = path.name or path.resolve().name
     if best is None:
         return Headline(name, str(no_result(study)), {}, cost_facts(study), findings)
-    trained = best if not is_refit(best_json) else best.to_dict() | _mapping(best_json[REFIT].get("params"))
-    configuration = {p: label_of(trained[p]) for p in study.parameters if p in trained and pd.notna(trained[p])}
+    configuration = {p: label_of(best[p]) for p in study.parameters if p in best and pd.notna(best[p])}
     label = "" if best[NAME] == best[TRIAL_ID] else f" {best[NAME]}"
     facts = [
         validation_fact(study, best), *refit_fact(best_json), *cheaper_fact(study, best_json, best),
@@ -62,16 +62,12 @@ def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
     ]  # fmt: skip
     chosen = best_json.get(CHEAPER_THAN)
     kind = "chosen trial" if isinstance(chosen, dict) else "best trial"
-    kind = "last training of trial" if best_json.get(LAST_TRAINING) is True or is_refit(best_json) else kind
+    kind = "last training of trial" if is_trained_last(best_json) else kind
     return Headline(name, f"{kind} {best[TRIAL_ID]}{label}", configuration, facts, findings)
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def best_trial(study: StudyData, best_json: dict[str, Any]) -> pd.Series | None:
-    """The trial that best.json names, with the values of its last training if they are in it; else the best one."""
+    """The trial that best.json names, with what its last training changed; else the best one."""
     trials = study.trials[mask_infinite(study.trials[BEST_VAL_ACC]).notna()]
     named = trials[trials[TRIAL_ID].eq(str(best_json.get(TRIAL_ID)))]
     if len(named):
@@ -81,15 +77,27 @@ def best_trial(study: StudyData, best_json: dict[str, Any]) -> pd.Series | None:
 
 
 def _trained_last(study: StudyData, trial: pd.Series, best_json: dict[str, Any]) -> pd.Series:
-    """The trial with the result, epochs and hyperparameters of its last training, if best.json is about that."""
-    value, epochs, params = (best_json.get(name) for name in (study.metric, EPOCHS, "params"))
+    """The trial with the result, epochs and hyperparameters of its last training, if best.json is about that.
+
+    A last training on the validation photos, too, has hyperparameters, and leaves the result to the search.
+    """
+    if is_refit(best_json):
+        return _with(trial, _params_of(study, best_json[REFIT]))
+    value, epochs = (best_json.get(name) for name in (study.metric, EPOCHS))
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if best_json.get(LAST_TRAINING) is not True or not is_number:
         return trial
-    known = {name: params[name] for name in study.parameters if name in params} if isinstance(params, dict) else {}
     whole = type(epochs) is int and epochs > 0
-    changes = known | {BEST_VAL_ACC: value, EPOCHS: epochs if whole else float("nan")}
-    changes |= {OWN_EPOCHS: changes[EPOCHS]}
+    changes = _params_of(study, best_json) | {BEST_VAL_ACC: value, EPOCHS: epochs if whole else float("nan")}
+    return _with(trial, changes | {OWN_EPOCHS: changes[EPOCHS]})
+
+
+def _params_of(study: StudyData, written: Mapping[str, Any]) -> dict[str, Any]:
+    params = written.get("params")
+    return {name: params[name] for name in study.parameters if name in params} if isinstance(params, dict) else {}
+
+
+def _with(trial: pd.Series, changes: Mapping[str, Any]) -> pd.Series:
     return pd.concat([trial.drop(list(changes), errors="ignore"), pd.Series(changes, dtype=object)])
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.files import read_json
 from analysis.readers.frames import EXACT_INTEGERS
-from analysis.schema import BEST_JSON, CONSTANT_ACC, FINAL_DIR, METRICS_JSON, REFIT, TEST, TRIAL_ID
+from analysis.schema import BEST_JSON, CONSTANT_ACC, FINAL_DIR, LAST_TRAINING, METRICS_JSON, REFIT, TEST, TRIAL_ID
 from analysis.stats.shares import share_interval
 from analysis.study import StudyData
 
@@ -72,6 +72,11 @@ def is_refit(best_json: Mapping[str, Any]) -> bool:
     (True, False)
     """
     return isinstance(best_json.get(REFIT), Mapping)
+
+
+def is_trained_last(best_json: Mapping[str, Any]) -> bool:
+    """Whether best.ckpt is of the last training of a time budget, on whatever photos."""
+    return best_json.get(LAST_TRAINING) is True or is_refit(best_json)
 
 
 def _rows(name: str, path: Path) -> list[tuple[Any, ...]]:

@@ -1,16 +1,17 @@
 """The content of metrics.json: how the model was chosen, its configuration and its scores."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from analysis.files import read_json
+from analysis.side_by_side.evaluations import is_refit, read_best_json
 from inat.config.costs import NOISE
 from inat.config.objective import Objective
 from inat.config.trial import active_params
-from inat.constants import BEST_JSON, EPOCHS, METRICS_JSON, NAME, REFIT, SECONDS, STATE, TEST, TRIAL_ID
+from inat.constants import EPOCHS, METRICS_JSON, NAME, SECONDS, STATE, TEST, TRIAL_ID
 from inat.data.decode import form_of
 from inat.finalize.candidates import Candidate, allowance, best_epoch, lead, rank_candidates, score_of
 from inat.finalize.shrinkage import best_epoch_optimism, drop_of, shrinkage_sentences
@@ -107,33 +108,24 @@ def _text(name: str) -> str:
 
 
 def _search(task: Task) -> dict[str, Any]:
-    best = task.trials[0]
+    best, best_json = task.trials[0], read_best_json(task.study.directory)
     return {
         "trials": len(task.study.trials),
         "best_trial": best.trial_id,
         best.objective.best_column: best.best_value,
-        "test": _tested_by_search(task),
-        "refit": isinstance(_best_json(task).get(REFIT), dict),
+        "test": _tested_by_search(best_json),
+        "refit": is_refit(best_json),
     }
 
 
-def _tested_by_search(task: Task) -> dict[str, Any] | None:
+def _tested_by_search(best_json: Mapping[str, Any]) -> dict[str, Any] | None:
     """The test score that the search itself measured for its best trial; None if there is none."""
     try:
-        found: dict[str, Any] = _best_json(task)[TEST]
+        found: dict[str, Any] = best_json[TEST]
         float(found[f"{TEST}_acc"])
     except (ValueError, KeyError, TypeError):
         return None
     return found
-
-
-def _best_json(task: Task) -> dict[str, Any]:
-    """What the search wrote about its best model; {} if that cannot be read."""
-    try:
-        found = read_json(task.study.directory / BEST_JSON)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:

@@ -73,8 +73,8 @@ def best_model(journal: Journal, directory: Path) -> Model | None:
     """
     last = last_training(directory)
     if last is not None and last.refit is not None:
-        return _refitted(journal, directory, last) or best_of_search(journal, directory)
-    chosen = best_of_search(journal, directory)
+        return _refitted(journal, directory, last) or _best_of_search(journal, directory)
+    chosen = _best_of_search(journal, directory)
     if chosen is None or last is None or (chosen.better is not None and last.trial_id != chosen.trial_id):
         return chosen
     assert chosen.trial.best_value is not None
@@ -94,7 +94,7 @@ def _refitted(journal: Journal, directory: Path, last: Model) -> Model | None:
     return Model(trial.trial_id, trial.name, trial, last.weights, better=better, refit=last.refit)
 
 
-def best_of_search(journal: Journal, directory: Path) -> Model | None:
+def _best_of_search(journal: Journal, directory: Path) -> Model | None:
     """The best trial of the search ``directory`` with its own weights; None without a result."""
     leader = best_with_weights(journal, directory)
     if leader is None:

@@ -14,9 +14,7 @@ ALLOWED = 0.05
 def chosen_trial(journal: Journal, rule: CostRule) -> Trial | None:
     """The trial that the search has chosen, whether its weights are kept or not; None without a result."""
     ranking = journal.ranking()
-    if not ranking or not rule.prefers_cheaper:
-        return ranking[0] if ranking else None
-    return rule.as_good_as(ranking[0], ranking)[0]
+    return rule.as_good_as(ranking[0], ranking)[0] if ranking else None
 
 
 def refit_problem(journal: Journal, rule: CostRule, last: Model) -> str:

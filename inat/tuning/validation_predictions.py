@@ -28,8 +28,8 @@ def write_predictions(study: Study, data_config: DataConfig) -> Path | None:
 
     If best.ckpt is of a last training that learnt from these images, whose mistakes there say nothing, the weights of
     the trial that it repeats predict. Nothing is predicted again while best.ckpt is the same. Returns None without such
-    weights. With folds, the images are those of the
-    fold that trained the checkpoint. ``data_config``: see ``inat.training.evaluation.split_logits``.
+    weights. With folds, the images are those of the fold that trained the checkpoint. ``data_config``: see
+    ``inat.training.evaluation.split_logits``.
     """
     weights, target = study.directory / BEST_CKPT, study.directory / PREDICTIONS_JSON
     best = read_best(study.directory)

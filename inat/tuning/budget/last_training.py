@@ -105,7 +105,7 @@ def choose(study: Study, clock: Clock, now: float, refit: float = 1.0) -> Choice
     ranking = study.ranking()
     preferred = CostRule.of(study.info).as_good_as(ranking[0], ranking) if ranking else []
     for trial in {trial.trial_id: trial for trial in (*preferred, *ranking)}.values():
-        whole = refit > 1 and trial is (preferred or ranking)[0]
+        whole = refit > 1 and trial is preferred[0]
         seconds = alone_seconds(trial, plan, refit if whole else 1.0)
         epochs = 0 if seconds is None else min(most_epochs(trial, plan), int(left / seconds))
         if epochs >= epochs_at(plan.max_epochs, trial.epoch_cost):

@@ -57,9 +57,8 @@ class SizeCost:
     operations: int
     wider: tuple[int, float] | None = None
 
-    def widened(self) -> "SizeCost":
-        """The cost of the wider network."""
-        times = 1.0 if self.wider is None else self.wider[1]
+    def of_operations(self, times: float) -> "SizeCost":
+        """The cost of a network with so many ``times`` the operations."""
         return dataclasses.replace(
             self, epoch=times * self.epoch, alone=times * self.alone, test=times * self.test,
             operations=round(times * self.operations),
@@ -204,9 +203,7 @@ def _trials(facts: Facts, cost: SizeCost, epochs: int, seconds: float) -> int:
 
 def _without_search(facts: Facts, cost: SizeCost) -> TimePlan:
     free = _free(facts, cost, search=False)
-    width = 0
-    if cost.wider is not None and _epochs(free, cost.widened()) >= rules.enough_epochs(facts.images):
-        width, cost = cost.wider[0], cost.widened()
+    cost, width = _widest(facts, cost, free)
     epochs = min(rules.most_epochs(facts.images), _epochs(free, cost))
     if epochs < 1:
         least = facts.seconds - free + cost.start + rules.SAFETY * cost.alone
@@ -217,8 +214,16 @@ def _without_search(facts: Facts, cost: SizeCost) -> TimePlan:
             f"give at least {as_option(least)}"
         )
     seconds = min(free, cost.start + rules.SPARE * rules.SAFETY * epochs * cost.alone)
-    plan = _plan(facts, cost, epochs, 1, search_seconds=0.0, last_seconds=seconds, last_epochs=epochs)
-    return dataclasses.replace(plan, width=width)
+    return _plan(facts, cost, epochs, 1, search_seconds=0.0, last_seconds=seconds, last_epochs=epochs, width=width)
+
+
+def _widest(facts: Facts, cost: SizeCost, seconds: float) -> tuple[SizeCost, int]:
+    """Cost and width of the wider network if enough epochs of it fit into ``seconds``; else the cost, and 0."""
+    if cost.wider is None:
+        return cost, 0
+    width, times = cost.wider
+    wide = cost.of_operations(times)
+    return (wide, width) if _epochs(seconds, wide) >= rules.enough_epochs(facts.images) else (cost, 0)
 
 
 def _plan(
@@ -230,6 +235,7 @@ def _plan(
     search_seconds: float,
     last_seconds: float,
     last_epochs: int,
+    width: int = 0,
 ) -> TimePlan:
     return TimePlan(
         seconds=facts.seconds,
@@ -250,4 +256,5 @@ def _plan(
         epoch_seconds=max(cost.epoch, _LEAST),
         alone_seconds=max(cost.alone, _LEAST),
         operations=cost.operations,
+        width=width,
     )

@@ -54,11 +54,9 @@ def _last(planned: Planned) -> str:
 
 def _refit(planned: Planned) -> str:
     facts, counts = planned.facts, planned.photos.counts
-    return (
-        ""
-        if facts is None or facts.refit == 1
-        else f" on all {counts.train + counts.val:,} training and validation photos"
-    )
+    if facts is None or facts.refit == 1:
+        return ""
+    return f" on all {counts.train + counts.val:,} training and validation photos"
 
 
 def _all(planned: Planned) -> str:
