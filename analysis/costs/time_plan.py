@@ -67,9 +67,17 @@ ENTRIES: Mapping[str, Entry] = {
 }
 
 
-# Settings, which nothing changes later.
-AS_PLANNED = ("image_size", "width", "slots", "grace_period", "reduction_factor")
-OF_A_SEARCH = ("slots", "max_epochs", "grace_period", "reduction_factor", "search_seconds", "epoch_seconds")
+# Settings that --resume cannot change.
+AS_PLANNED = ("image_size", "width", "grace_period", "reduction_factor")
+OF_A_SEARCH = (
+    "slots",
+    "max_epochs",
+    "grace_period",
+    "reduction_factor",
+    "search_seconds",
+    "restart_seconds",
+    "epoch_seconds",
+)
 
 
 def time_plan_of(info: Mapping[str, Any]) -> dict[str, float]:
@@ -91,9 +99,10 @@ def plan_table(study: StudyData, last: StudyData | None = None) -> pd.DataFrame:
     plan = {name: value for name, value in time_plan_of(study.info).items() if value > 0}  # 0 s: not part of the plan
     alone = plan.get("trials") == 1  # then there is no search, and the trial is the last training
     happened = _happened(study, study if alone else last)
+    entries = ENTRIES | ({"alone_seconds": Entry("epoch of this network alone", SECONDS)} if "width" in plan else {})
     rows = [
         (entry.label, _words(plan[name], entry.unit), _happened_as(name, happened))
-        for name, entry in ENTRIES.items()
+        for name, entry in entries.items()
         if name in plan and not (alone and name in OF_A_SEARCH)
     ]
     return pd.DataFrame(rows, columns=["part", "planned", "happened"])

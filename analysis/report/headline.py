@@ -148,7 +148,16 @@ def refit_fact(best_json: dict[str, Any]) -> list[Fact]:
     epochs = best_json[REFIT].get(EPOCHS)
     trained = counted(epochs, EPOCH) if type(epochs) is int else "again"
     note = "on all training and validation photos, so that only the test photos measure it"
-    return [Fact("trained", trained, f"{note}; the validation result is that of the search")]
+    return [Fact("trained", trained, f"{note}; the validation result is that of the search{_other_params(best_json)}")]
+
+
+def _other_params(best_json: dict[str, Any]) -> str:
+    """The hyperparameters in which a refit differs from the trial of the search, at the end of a note."""
+    of_search, refit = best_json.get("params"), best_json[REFIT].get("params")
+    if not isinstance(of_search, dict) or not isinstance(refit, dict):
+        return ""
+    other = [f"{name} {label_of(value)}" for name, value in refit.items() if of_search.get(name) != value]
+    return f", with other numbers of the recipe for its epochs: {', '.join(other)} here" if other else ""
 
 
 def metric_label(metric: str) -> str:

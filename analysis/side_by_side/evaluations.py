@@ -82,7 +82,7 @@ def is_trained_last(best_json: Mapping[str, Any]) -> bool:
 def _rows(name: str, path: Path) -> list[tuple[Any, ...]]:
     best, final = read_best_json(path), read_final(path)
     accuracy, images = tested(best)
-    of_search = "last training" if is_refit(best) else "best of the search"
+    of_search = "last training" if is_trained_last(best) else "best of the search"
     rows = [_row(name, of_search, best.get(TRIAL_ID), accuracy, images, best)] if accuracy is not None else []
     test = final.get(TEST)
     if isinstance(test, dict):

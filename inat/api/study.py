@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,12 +11,13 @@ from inat.api.run import Seams, run
 from inat.config.resume import NEEDED, check_named, check_resumable, trusted
 from inat.config.search import SearchConfig
 from inat.config.trial import active_params
-from inat.constants import EPOCHS, REFIT, SEARCH_KIND, TEST
+from inat.constants import SEARCH_KIND, TEST
 from inat.errors import StudyError
 from inat.finalize.options import KINDS
 from inat.study.journal import Journal
 from inat.study.metadata import read_info
-from inat.tuning.best import best_model, read_best
+from inat.tuning.best import best_model
+from inat.tuning.best_json import read_best
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +34,9 @@ class BestTrial:
     ``value`` is its best validation value of the study's metric. ``test`` has the scores on the test split, once the
     search has ended; None before, and for an objective of your own. ``cheaper_than``: the trial with the best value, if
     this one was chosen in its place because it costs less (``prefer_cheaper``); else "". ``refit_epochs``: best.ckpt is
-    of so many more epochs, from new weights, on the training and validation images together, and ``value`` is that of
-    the search; else 0.
+    of another training of so many epochs, from new weights, on the training and validation images together, and
+    ``params``, ``value`` and ``epochs`` are those of the search; else 0. ``refit_params`` are the hyperparameters of
+    that training: the recipe has another learning rate and batch size for other epochs and photos. Else {}.
     """
 
     trial_id: str
@@ -45,6 +47,7 @@ class BestTrial:
     test: dict[str, float] | None
     cheaper_than: str = ""
     refit_epochs: int = 0
+    refit_params: dict[str, Any] = field(default_factory=dict)
 
 
 class SearchedStudy:
@@ -105,8 +108,9 @@ class SearchedStudy:
         assert value is not None
         test = written.get(TEST) if written.get("trial_id") == model.trial_id else None
         cheaper_than = "" if model.better is None else model.better.trial_id
-        refit = written.get(REFIT, {}).get(EPOCHS, 0) if written.get("trial_id") == model.trial_id else 0
-        return BestTrial(model.trial_id, model.name, params, value, trial.epochs, test, cheaper_than, refit)
+        refit = {} if model.refit is None else active_params(model.refit.params)
+        epochs = 0 if model.refit is None else model.refit.epochs
+        return BestTrial(model.trial_id, model.name, params, value, trial.epochs, test, cheaper_than, epochs, refit)
 
     @property
     def pareto_front(self) -> "pd.DataFrame":

@@ -1,5 +1,6 @@
 """The files of a study that are made from its journal and its checkpoints: tables, best.json, best.ckpt, study.db."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,7 +27,8 @@ from inat.study.journal import Journal
 from inat.study.metadata import require
 from inat.study.study import Study, history_table, trials_table
 from inat.study_check.problems import Problem, Removed
-from inat.tuning.best import SHA256, best_model, is_as_written, read_best, write_best
+from inat.tuning.best import best_model, write_best
+from inat.tuning.best_json import SHA256, best_or_nothing, is_as_written, read_best
 from inat.tuning.loggers.optuna_db import OptunaDbWriter, check_schema
 from inat.tuning.sampling.searcher import BudgetAwareOptunaSearch
 from inat.tuning.searcher_options import searcher_options
@@ -72,15 +74,20 @@ def check_best(directory: Path, journal: Journal, removed: Removed) -> Iterator[
         text = f"{BEST_JSON} is about trial {written.get(TRIAL_ID)}, the best trial is {best.trial_id}"
         if of_refit != refit:
             text = f"{BEST_JSON} does not fit the last training on all photos"
-        yield Problem(text, lambda: _write_best(directory, removed, json_path))
+        yield Problem(text, lambda: _write_best(directory, removed, json_path, keep=True))
+        written = best_or_nothing(directory)  # which may have been written again
     lost = SHA256 in written and not weights.exists()
     if lost or (weights.exists() and not is_as_written(weights, written)):
         text = f"{BEST_CKPT} is {'missing' if lost else 'damaged, or another file than the search wrote'}"
         yield Problem(text, lambda: _write_best(directory, removed, weights))
 
 
-def _write_best(directory: Path, removed: Removed, path: Path) -> str:
-    moved = removed.move(path) if path.exists() else "missing"
+def _write_best(directory: Path, removed: Removed, path: Path, *, keep: bool = False) -> str:
+    """Write best.json and best.ckpt; ``keep``: best.json is well-formed, so what still holds of it is taken over."""
+    if keep:
+        moved = f"copied to {shutil.copyfile(path, removed.path_for(path)).relative_to(directory)}"
+    else:
+        moved = removed.move(path) if path.exists() else "missing"
     study = Study.open(directory)
     try:
         write_best(study, named=False)  # somebody else may have written study.json

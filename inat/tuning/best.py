@@ -2,12 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from inat.config.objective import OBJECTIVES
 from inat.config.trial import DataConfig
 from inat.constants import (
     BEST_CKPT,
@@ -16,51 +15,28 @@ from inat.constants import (
     CHECKPOINTS_DIR,
     EPOCHS,
     LAST_DIR,
-    LAST_OF,
     LAST_TRAINING,
     NAME,
     PARETO_FRONT,
     REFIT,
     STANDARD_ERROR,
-    STUDY_JSON,
     TEST,
     TRIAL_ID,
     VALIDATION_NOISE,
 )
 from inat.errors import DiskFullError, StudyError
-from inat.study.atomic_io import atomic_replace, atomic_write, parse_json_object
+from inat.study.atomic_io import atomic_replace, atomic_write
 from inat.study.cheaper import CostRule
 from inat.study.checkpoint_file import is_intact, sha256_of
-from inat.study.events import is_number
 from inat.study.journal import Journal
 from inat.study.metadata import read_info
 from inat.study.study import Study
 from inat.study.trial import Trial
+from inat.tuning.best_json import FOLD_VALUES, MODELS_TESTED, SHA256, is_about, is_as_written, read_best, refit_json
 from inat.tuning.chosen_model import Model
+from inat.tuning.last_model import last_training, only_copy_of_last_training
 from inat.tuning.refit import refit_problem
 
-FOLD_VALUES = "fold_values"  # key in best.json: of which the best value is the mean
-SHA256 = "sha256"  # key in best.json: of best.ckpt
-
-
-def _are_scores(value: Any) -> bool:
-    return isinstance(value, dict) and is_number(value.get(f"{TEST}_acc")) and is_number(value.get("images", 0))
-
-
-# What the values of best.json must be; somebody else may have written it.
-MODELS_TESTED: Final = "models_tested"  # of best.json: how many models of the study have been tested so far
-_FITS: Mapping[str, Callable[[Any], bool]] = {
-    TRIAL_ID: lambda value: isinstance(value, str),
-    **{objective.best_column: is_number for objective in OBJECTIVES.values()},
-    "params": lambda value: isinstance(value, dict),
-    SHA256: lambda value: isinstance(value, str),
-    VALIDATION_NOISE: lambda value: isinstance(value, dict),
-    PARETO_FRONT: lambda value: isinstance(value, list),
-    CHEAPER_THAN: lambda value: isinstance(value, dict),
-    REFIT: lambda value: isinstance(value, dict) and type(value.get(EPOCHS)) is int,
-    TEST: _are_scores,
-    MODELS_TESTED: lambda value: type(value) is int and value >= 0,
-}
 # What best.json says about other trials; it may change while the best model is the same.
 _BESIDE = (VALIDATION_NOISE, CHEAPER_THAN, PARETO_FRONT)
 
@@ -87,7 +63,7 @@ def best_model(journal: Journal, directory: Path) -> Model | None:
 
 def _refitted(journal: Journal, directory: Path, last: Model) -> Model | None:
     """The trial that ``last`` repeats, with the weights of ``last``; None if they are not to be used."""
-    if refit_problem(journal, _cost_rule(journal, directory), last):
+    if refit_problem(journal, _info(journal, directory), last):
         return None
     trial, leader = journal.trials[last.trial_id], journal.best()
     better = None if leader is trial else leader
@@ -104,8 +80,8 @@ def _best_of_search(journal: Journal, directory: Path) -> Model | None:
     return Model(best.trial_id, best.name, best, weights_of(journal, directory, best), better=better)
 
 
-def _cost_rule(journal: Journal, directory: Path) -> CostRule:
-    return CostRule.of(journal.info if isinstance(journal, Study) else read_info(directory))
+def _info(journal: Journal, directory: Path) -> Mapping[str, Any]:
+    return journal.info if isinstance(journal, Study) else read_info(directory)
 
 
 def chosen_for_cost(journal: Journal, directory: Path, best: Trial) -> Trial:
@@ -113,7 +89,7 @@ def chosen_for_cost(journal: Journal, directory: Path, best: Trial) -> Trial:
 
     If ``best`` has weights, so has the trial that takes its place.
     """
-    rule = _cost_rule(journal, directory)
+    rule = CostRule.of(_info(journal, directory))
     if not rule.prefers_cheaper:
         return best
     with_weights = is_intact(weights_of(journal, directory, best))
@@ -131,21 +107,6 @@ def named_in_best_json(journal: Journal, directory: Path) -> Trial | None:
     except StudyError:
         return None
     return journal.trials.get(written.get(TRIAL_ID, "")) if CHEAPER_THAN in written else None
-
-
-def last_training(directory: Path) -> Model | None:
-    """The last training of a study with a time plan; None before it has a result and intact weights."""
-    folder = directory / LAST_DIR
-    if not (folder / STUDY_JSON).exists():
-        return None
-    info = read_info(folder)
-    trial, repeated = Journal.read(folder).best(), info.get(LAST_OF)
-    if trial is None or not isinstance(repeated, str):
-        return None
-    weights = folder / CHECKPOINTS_DIR / trial.trial_id / BEST_CKPT
-    if not is_intact(weights):
-        return None
-    return Model(repeated, trial.name, trial, weights, last=True, refit=trial if info.get(REFIT) is True else None)
 
 
 def write_best(study: Study, *, named: bool = True) -> Model | None:
@@ -170,7 +131,7 @@ def write_best(study: Study, *, named: bool = True) -> Model | None:
         study.objective.best_column: trained.best_value, EPOCHS: trained.epochs, "params": trained.params,
     }  # fmt: skip
     if model.refit is not None:
-        content[REFIT] = {EPOCHS: model.refit.epochs, "params": model.refit.params}
+        content[REFIT] = refit_json(model.refit)
     if model.last:
         content[LAST_TRAINING] = True
     elif trained.folded:
@@ -178,10 +139,15 @@ def write_best(study: Study, *, named: bool = True) -> Model | None:
     written = read_best(study.directory)
     weights, target = model.weights, study.directory / BEST_CKPT
     beside = _beside(study, model)
-    if {name: written.get(name) for name in content} == content and is_as_written(target, written):
+    if is_about(written, content) and is_as_written(target, written):
         if {name: written[name] for name in _BESIDE if name in written} != beside:  # more trials, or another version
             _write(study, {name: value for name, value in written.items() if name not in _BESIDE} | beside)
         return model
+    if only_copy_of_last_training(study.directory):
+        raise StudyError(
+            f"{study.directory / LAST_DIR} is damaged or gone, and {target} has the only copy of its weights; restore "
+            f"that folder, or move {BEST_JSON} and {BEST_CKPT} elsewhere to have the best trial of the search instead"
+        )
     try:
         if is_intact(weights):
             folder = study.info["config"].get("weights_dir") if named else ""
@@ -195,7 +161,7 @@ def write_best(study: Study, *, named: bool = True) -> Model | None:
         raise
     if SHA256 not in content and target.exists() and not is_intact(target):
         raise StudyError(f"{target} is damaged, and so is or gone {weights}; restore one of them from a copy")
-    if {name: written.get(name) for name in content} == content and TEST in written:
+    if is_about(written, content) and TEST in written:
         content[TEST] = written[TEST]  # of the same weights
     content |= {MODELS_TESTED: written[MODELS_TESTED]} if MODELS_TESTED in written else {}
     _write(study, content | beside)
@@ -234,13 +200,6 @@ def weights_of(journal: Journal, directory: Path, trial: Trial) -> Path:
     return directory / BEST_CKPT if is_written else own.with_name("replaced")
 
 
-def is_as_written(target: Path, written: dict[str, Any]) -> bool:
-    """Whether best.ckpt is the file that best.json was written with; earlier versions wrote no checksum."""
-    if SHA256 in written:
-        return target.exists() and sha256_of(target) == written[SHA256]
-    return is_intact(target)
-
-
 def _copy_weights(weights: Path, target: Path, weights_dir: str | None, complete: bool) -> None:
     with atomic_replace(target) as partial:
         if complete:
@@ -267,17 +226,6 @@ def evaluate_best_on_test(study: Study, data_config: DataConfig) -> dict[str, fl
         content[MODELS_TESTED] = content.get(MODELS_TESTED, 0) + 1
         _write(study, content)
     return content.get(TEST)
-
-
-def read_best(directory: Path) -> dict[str, Any]:
-    """Read best.json of a study directory, {} if there is none; raise StudyError if it is damaged."""
-    path = directory / BEST_JSON
-    if not path.exists():
-        return {}
-    content = parse_json_object(path.read_bytes())
-    if content is None or not all(fits(content[name]) for name, fits in _FITS.items() if name in content):
-        raise StudyError(f"{path} is damaged; remove it, and the search writes it again")
-    return content
 
 
 def _write(study: Study, content: dict[str, Any]) -> None:

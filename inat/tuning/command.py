@@ -14,7 +14,8 @@ from inat.errors import Interruption, SearchError
 from inat.study.study import Study
 from inat.tuning import search
 from inat.tuning.announced_cost import describe_cost
-from inat.tuning.best import MODELS_TESTED, evaluate_best_on_test, read_best, write_best
+from inat.tuning.best import evaluate_best_on_test, write_best
+from inat.tuning.best_json import MODELS_TESTED, read_best
 from inat.tuning.budget.asked import begin_if_asked
 from inat.tuning.budget.clock import Clock, last_is_left
 from inat.tuning.chosen_model import Model

@@ -18,15 +18,16 @@ from inat.constants import (
     TRIALS_CSV,
 )
 from inat.next_step import next_command
-from inat.study.cheaper import CostRule
 from inat.study.study import Study
 from inat.study.trial import Trial
-from inat.tuning.best import best_model, last_training, read_best
+from inat.tuning.best import best_model
+from inat.tuning.best_json import read_best
 from inat.tuning.chosen_model import Model
 from inat.tuning.describe_data import describe_times
 from inat.tuning.describe_search import retry_hint
+from inat.tuning.last_model import last_training
 from inat.tuning.pareto import describe_choice, describe_front
-from inat.tuning.refit import refit_problem
+from inat.tuning.refit import describe_other_params, refit_problem
 from inat.tuning.validation_noise import describe_noise, noise_of
 
 
@@ -106,8 +107,10 @@ def describe_last(study: Study) -> str:
 
 
 def _describe_refit(study: Study, last: Model, chosen: str) -> str:
-    trained = f"last    {counted(last.trial.epochs, 'epoch')} on the training and validation photos together"
-    if problem := refit_problem(study, CostRule.of(study.info), last):
+    repeated = study.trials.get(last.trial_id)
+    other = "" if repeated is None else describe_other_params(repeated, last.trial)
+    trained = f"last    {counted(last.trial.epochs, 'epoch')} on the training and validation photos together{other}"
+    if problem := refit_problem(study, study.info, last):
         return f"{trained}, not used, as this training {problem}: {BEST_CKPT} is of {chosen} of the search"
     return f"{trained}: {BEST_CKPT} is of this training, and no photo is left to validate it"
 

@@ -25,7 +25,7 @@ from inat.data.splits import assignment, load_splits
 from inat.next_step import as_arguments
 from inat.study.study import Study
 from inat.tuning import search
-from inat.tuning.budget.clock import is_over, last_has_begun
+from inat.tuning.budget.clock import TIME_OVER, is_over, last_has_begun
 from inat.tuning.budget.plan import time_decides
 from inat.tuning.describe_data import describe_images, describe_times
 from inat.tuning.earlier.lessons import describe_learning
@@ -99,9 +99,10 @@ def describe_nothing_left(config: SearchConfig, study: Study) -> str:
 def retry_hint(study: Study) -> str:
     """The command that runs the failed trials again, on a line of its own; "" if none has failed.
 
-    Also "" for a time budget whose last training has begun: its search is over.
+    Also "" for a time budget whose last training has begun, as its search is over, and for trials that the end of the
+    time stopped before their first epoch.
     """
-    failed = sum(trial.state == FAILED for trial in study.ended())
+    failed = sum(trial.state == FAILED and not trial.error.endswith(TIME_OVER) for trial in study.ended())
     if not failed or last_has_begun(study):
         return ""
     trials = "the failed trial" if failed == 1 else f"the {failed} failed trials"

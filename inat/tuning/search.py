@@ -31,7 +31,7 @@ from inat.errors import ConfigError, StudyError
 from inat.study import checkpoint_retention
 from inat.study.atomic_io import as_disk_full_error
 from inat.study.study import Study, cannot_create
-from inat.tuning.best import read_best
+from inat.tuning.best_json import read_best
 from inat.tuning.budget import rules
 from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, check_not_over, last_has_begun
 from inat.tuning.budget.plan import time_decides

@@ -15,7 +15,7 @@ from inat.constants import BEST_CKPT, CHECKPOINTS_DIR, REFIT, TRIAL_ID, VAL
 from inat.study.atomic_io import atomic_write
 from inat.study.checkpoint_file import is_intact
 from inat.study.study import Study
-from inat.tuning.best import SHA256, read_best
+from inat.tuning.best_json import SHA256, read_best
 
 FORMAT = 1  # of the file; analysis.readers.predictions reads it
 MISTAKES = 12  # the most confident ones

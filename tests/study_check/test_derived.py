@@ -16,7 +16,7 @@ from inat.study_check.command import check_study
 from inat.study_check.journal_lines import read_lines
 from inat.study_check.problems import Removed
 from inat.training.fit import fit
-from inat.tuning.best import read_best
+from inat.tuning.best_json import read_best
 from inat.tuning.space import presets
 from tests.conftest import Rows
 from tests.helpers import run_epochs

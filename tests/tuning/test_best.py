@@ -10,7 +10,8 @@ from inat.constants import BEST_CKPT, LAST_OF
 from inat.errors import DiskFullError, StudyError
 from inat.study.study import Study
 from inat.training.fit import fit
-from inat.tuning.best import evaluate_best_on_test, read_best, write_best
+from inat.tuning.best import evaluate_best_on_test, write_best
+from inat.tuning.best_json import read_best
 from tests.conftest import Rows
 from tests.helpers import run_epochs
 
@@ -168,8 +169,8 @@ def test_the_model_that_was_written_is_returned(study):
         assert model.last
 
 
-def refit(study, at_the_end: float, finished: str = "max_epochs", of: str = "t0000") -> None:
-    """A last training on the validation images, too; its results on them are no measure."""
+def refit(study, at_the_end: float, finished: str = "max_epochs", of: str = "t0000"):
+    """A last training on the validation images, too; its results on them are no measure. Returns its weights' path."""
     last = Study.create(study.directory / "last", {LAST_OF: of, "config": {}, "refit": True})
     again = last.add_trial({"x": 0.9})
     last.add_epoch(again.trial_id, {"epoch": 1, "val_acc": 0.99, "best_val_acc": 0.99, "seconds": 1.0})
@@ -180,6 +181,7 @@ def refit(study, at_the_end: float, finished: str = "max_epochs", of: str = "t00
     path.parent.mkdir(parents=True)
     torch.save({"weights": "of the refit"}, path)
     last.close()
+    return path
 
 
 def test_a_refit_gives_its_weights_and_the_search_its_values(study):
@@ -235,3 +237,64 @@ def test_a_refit_may_miss_a_few_of_the_photos_that_a_lucky_trial_had_right(study
     end(study, 1.0, weights=True)
     refit(study, 0.96)
     assert write_best(study).refit is not None
+
+
+def with_test_score(study) -> dict:
+    """A refit that has been written and tested; returns best.json."""
+    end(study, 0.7, weights=True)
+    path = refit(study, 0.95)
+    write_best(study)
+    record = study.directory / "best.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"test": {"test_acc": 0.8}, "models_tested": 1}))
+    return {"json": record.read_text(), "weights": path, "record": record}
+
+
+def test_weights_of_a_refit_that_only_best_ckpt_has_are_kept(study):
+    was = with_test_score(study)
+    was["weights"].write_bytes(was["weights"].read_bytes()[:-40])
+    assert write_best(study).refit.epochs == 2
+    assert weights_in(study) == "of the refit"
+    assert was["record"].read_text() == was["json"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn"])
+def test_the_only_copy_of_a_last_training_is_not_replaced(study, damage):
+    was = with_test_score(study)
+    path = study.directory / "last" / "study.json"
+    if damage == "torn":
+        path.write_text(path.read_text()[:20])
+    else:
+        path.unlink()
+    with pytest.raises(StudyError, match=r"last is damaged or gone, and .*best.ckpt has the only copy of its weights"):
+        write_best(study)
+    assert weights_in(study) == "of the refit"
+    assert was["record"].read_text() == was["json"]
+
+
+def test_best_json_of_a_refit_that_is_not_used_any_more_is_written_again(study):
+    was = with_test_score(study)
+    shutil.rmtree(was["weights"].parent)
+    (study.directory / BEST_CKPT).unlink()
+    assert write_best(study).refit is None
+    written = read_best(study.directory)
+    assert ("refit" in written, "test" in written, written["models_tested"]) == (False, False, 1)
+    assert weights_in(study) == "of t0000"
+
+
+@pytest.mark.parametrize(("at_the_end", "used"), [(1.06, True), (1.376, False)])
+def test_a_refit_that_learnt_next_to_nothing_is_not_used(tmp_path, at_the_end, used):
+    counts = {split: [25, 25, 25, 25] for split in ("train", "val", "test")}
+    study = Study.create(tmp_path / "loss", {"config": {"metric": "val_loss"}, "class_counts": counts})
+    trial = study.add_trial({"x": 0.7})
+    study.add_epoch(trial.trial_id, {"epoch": 1, "val_loss": 1.08, "best_val_loss": 1.08})
+    study.end_trial(trial.trial_id, "completed")
+    last = Study.create(study.directory / "last", {LAST_OF: "t0000", "config": {"metric": "val_loss"}, "refit": True})
+    again = last.add_trial({"x": 0.7})
+    last.add_epoch(again.trial_id, {"epoch": 1, "val_loss": at_the_end, "best_val_loss": at_the_end})
+    last.end_trial(again.trial_id, "completed")
+    path = last.checkpoint_dir(again.trial_id) / BEST_CKPT
+    path.parent.mkdir(parents=True)
+    torch.save({"weights": "of the refit"}, path)
+    last.close()
+    assert (write_best(study).refit is not None) is used  # a constant answer has log 4 = 1.386
+    study.close()

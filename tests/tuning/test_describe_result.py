@@ -86,7 +86,11 @@ def test_the_summary_of_a_refit_has_the_value_of_the_search(tmp_path):
 @pytest.mark.parametrize(
     ("at_the_end", "said"),
     [
-        (0.9, "2 epochs on the training and validation photos together: best.ckpt is of this training, and no photo"),
+        (
+            0.9,
+            "2 epochs on the training and validation photos together, with dropout 0.3, as the recipe has it for so "
+            "many epochs and photos: best.ckpt is of this training, and no photo",
+        ),
         (
             0.1,
             "not used, as this training ended with a validation accuracy of 0.1000 on photos that it learnt from, "

@@ -13,7 +13,8 @@ from inat.study.checkpoint_retention import prune_checkpoints
 from inat.study.study import Study
 from inat.study_check.command import check_study
 from inat.tuning import search
-from inat.tuning.best import read_best, write_best
+from inat.tuning.best import write_best
+from inat.tuning.best_json import read_best
 from inat.tuning.progress import progress_of
 from inat.tuning.raised_epochs import begin_raise
 from inat.tuning.ray_backend.asha import asha_for

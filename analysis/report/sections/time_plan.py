@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.costs.time_plan import compared_sizes, last_beside_best, last_training, plan_table, time_plan_of
 from analysis.markdown import format_short_duration
 from analysis.report.document import Item, Section, Table, section
-from analysis.schema import BEST_VAL_ACC, EPOCHS, LAST_OF, RECIPE_EPOCH, REFIT, SECONDS, STATE, TRIAL_ID
+from analysis.schema import BEST_VAL_ACC, EPOCHS, LAST_OF, RECIPE_EPOCH, REFIT, RUNNING, SECONDS, STATE, TRIAL_ID
 from analysis.side_by_side.evaluations import is_refit, read_best_json
 from analysis.study import StudyData
 from analysis.study_noise import compare_last
@@ -62,6 +62,8 @@ def _refit_finding(study: StudyData, table: pd.DataFrame, repeated: str, used: b
     last = table.iloc[1]
     epochs = f" for {counted(last[EPOCHS], study.unit)}" if pd.notna(last[EPOCHS]) else ""
     text = f"The last training repeats {repeated}{epochs} on the training and validation photos together."
+    if last[STATE] == RUNNING:
+        return f"{text} It has not ended."
     if not used:
         return f"{text} It is not the result of the study: best.ckpt is of the search."
     tested = "Only the test photos measure it" if pd.notna(last.get("test_accuracy")) else "Nothing has measured it yet"

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 from inat.config.durations import DURATION, seconds_of
 from inat.config.search import SearchConfig
-from inat.constants import BEST_JSON, FAILED, LAST_DIR, SECONDS, STUDY_JSON, TIME_PLAN
+from inat.constants import BEST_JSON, FAILED, JOURNAL, LAST_DIR, SECONDS, STUDY_JSON, TIME_PLAN
 from inat.errors import StudyError
 from inat.study.journal import Journal
 from inat.study.study import Study
@@ -70,7 +70,8 @@ class Clock:
 
 def last_has_begun(study: Study) -> bool:
     """Whether the search of a study with a time plan is over, as its last training has begun."""
-    return TIME_PLAN in study.info and (study.directory / LAST_DIR / STUDY_JSON).exists()
+    last = study.directory / LAST_DIR
+    return TIME_PLAN in study.info and any((last / name).exists() for name in (STUDY_JSON, JOURNAL))
 
 
 def is_over(study: Study) -> bool:
@@ -90,10 +91,9 @@ def check_not_over(study: Study, config: SearchConfig) -> None:
     Also if it changes --refit where no last training is to come.
     """
     before = study.info.get("config", {})
-    if config.refit != before.get("refit", config.EARLIER_OPTIONS["refit"]) and (
-        TIME_PLAN not in study.info or last_has_begun(study)
-    ):
-        why = "its last training has begun" if TIME_PLAN in study.info else "it has no last training"
+    searches = TIME_PLAN in study.info and TimePlan.from_json(study.info[TIME_PLAN], study.directory).searches
+    if config.refit != before.get("refit", config.EARLIER_OPTIONS["refit"]) and (not searches or last_has_begun(study)):
+        why = "its last training has begun" if searches else "it has no last training"
         raise StudyError(f"--refit {config.refit} cannot change {study.directory}, as {why}; leave out --refit")
     if not is_over(study):
         return

@@ -35,6 +35,7 @@ from inat.errors import StudyError
 from inat.machine import usable_cores
 from inat.study.atomic_io import as_disk_full_error
 from inat.study.cheaper import CostRule
+from inat.study.metadata import read_info
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.budget import rules
@@ -42,6 +43,7 @@ from inat.tuning.budget.begin import alone
 from inat.tuning.budget.clock import TIME_OVER, Clock, StopAtDeadline, epoch_seconds, has_result
 from inat.tuning.budget.plan import TimePlan
 from inat.tuning.provenance import study_info
+from inat.tuning.refit import chosen_trial
 from inat.tuning.rules import RULES
 from inat.tuning.runner import Objective, PrintLine, RunSpec, restored_scheduler, run_trials
 from inat.tuning.space import backbone_checks, presets
@@ -94,18 +96,22 @@ class OneTraining:
 def choose(study: Study, clock: Clock, now: float, refit: float = 1.0) -> Choice | None:
     """The best trial of the search that can be trained for at least as many epochs as a trial of the search has.
 
-    With --prefer-cheaper, the trial that takes its place comes before it.
+    With --prefer-cheaper, it is the trial that takes its place: the weights of no other one would be used.
 
     The epochs are those that fit by the trial's own seconds, as much faster with all cores as the recipe was measured
     to be. None if there is no such trial. The first of these trials is trained on the validation images, too, if
-    ``refit``, how many times the images of a trial these are together, is above 1; the others would not be comparable.
+    ``refit``, how many times the images of a trial these are together, is above 1, and there is time for it; the others
+    would not be comparable.
     """
     plan = clock.plan
     left = clock.last_ends - now - plan.restart_seconds
     ranking = study.ranking()
-    preferred = CostRule.of(study.info).as_good_as(ranking[0], ranking) if ranking else []
-    for trial in {trial.trial_id: trial for trial in (*preferred, *ranking)}.values():
-        whole = refit > 1 and trial is preferred[0]
+    first = chosen_trial(study, CostRule.of(study.info))
+    if first is None:
+        return None
+    others = [trial for trial in ranking if trial is not first] if first is ranking[0] else []
+    ways = [(first, True)] if refit > 1 else []
+    for trial, whole in [*ways, (first, False), *((other, False) for other in others)]:
         seconds = alone_seconds(trial, plan, refit if whole else 1.0)
         epochs = 0 if seconds is None else min(most_epochs(trial, plan), int(left / seconds))
         if epochs >= epochs_at(plan.max_epochs, trial.epoch_cost):
@@ -166,11 +172,18 @@ def train_last(
 def _opened(study: Study) -> Study | None:
     """The last training that an earlier call began; None without one."""
     directory = study.directory / LAST_DIR
+    again = f"restore it from a copy, or remove {directory}, and --resume of its study trains it again"
     if not (directory / STUDY_JSON).exists():
+        if (directory / JOURNAL).exists():
+            raise StudyError(f"{directory / STUDY_JSON} is missing; {again}")
         return None
     if not (directory / JOURNAL).exists():
         shutil.rmtree(directory)  # the process was killed while it created the study
         return None
+    try:
+        read_info(directory)
+    except StudyError as error:
+        raise StudyError(f"{error}; or remove {directory}, and --resume of its study trains it again") from error
     return Study.open(directory)
 
 

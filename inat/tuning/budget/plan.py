@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from analysis.markdown import format_duration
+from analysis.markdown import format_short_duration
 from inat.config.durations import as_option
 from inat.constants import TIME_PLAN
 from inat.errors import ConfigError, StudyError
@@ -70,8 +70,9 @@ class TimePlan:
     """How a time budget is spent; study.json has it as ``time_plan``.
 
     With one trial there is no search: that trial is the last training. ``start_seconds`` come before the search,
-    ``end_seconds`` after the last training, and ``restart_seconds`` between the two. The last training uses
-    ``cores``. ``width`` are the filters of the recipe's first stage if a single training is of a wider network, else 0.
+    ``end_seconds`` after the last training, and ``restart_seconds`` between the two, or after --resume. The last
+    training uses ``cores``. ``width`` are the filters of the recipe's first stage if a single training is of a wider
+    network, else 0.
     """
 
     seconds: float
@@ -102,8 +103,8 @@ class TimePlan:
     @property
     def total(self) -> float:
         """Seconds of all parts."""
-        parts = (self.start_seconds, self.search_seconds, self.restart_seconds, self.last_seconds, self.end_seconds)
-        return sum(parts)
+        search = self.search_seconds + self.restart_seconds if self.searches else 0.0
+        return self.start_seconds + search + self.last_seconds + self.end_seconds
 
     def to_json(self) -> dict[str, Any]:
         """The plan for study.json."""
@@ -206,8 +207,9 @@ def _without_search(facts: Facts, cost: SizeCost) -> TimePlan:
     cost, width = _widest(facts, cost, free)
     epochs = min(rules.most_epochs(facts.images), _epochs(free, cost))
     if epochs < 1:
-        least = facts.seconds - free + cost.start + rules.SAFETY * cost.alone
-        given, epoch = format_duration(facts.seconds), format_duration(cost.alone)
+        # What a busy machine needs to start differs from one run to the next.
+        least = rules.START_MARGIN * (facts.seconds - free + cost.start + rules.SAFETY * cost.alone)
+        given, epoch = format_short_duration(facts.seconds), format_short_duration(cost.alone)
         raise ConfigError(
             f"time_budget {given} is too short: an epoch takes {epoch} on this machine at {cost.image_size} px, "
             f"as far as other programs leave it idle, and start, test and report come on top; "
@@ -251,7 +253,7 @@ def _plan(
         last_epochs=last_epochs,
         most_epochs=rules.most_epochs(facts.images),
         start_seconds=facts.spent + rules.start_seconds(facts.loading) + cost.decode,
-        restart_seconds=rules.start_seconds(facts.loading) if trials > 1 else 0.0,
+        restart_seconds=rules.start_seconds(facts.loading),
         end_seconds=rules.end_seconds(facts.loading) + cost.test,
         epoch_seconds=max(cost.epoch, _LEAST),
         alone_seconds=max(cost.alone, _LEAST),

@@ -22,6 +22,7 @@ CONTENTION: Final = 1.2
 GPU_OVERLAP: Final = 0.6  # n trials on one GPU take this times n as long as one alone; an estimate
 START_SECONDS: Final = 12.0  # Ray and its workers, which load torch; before the search and before the last training
 MOST_START_SECONDS: Final = 90.0  # on a machine that is busy with other programs
+START_MARGIN: Final = 1.5  # a time budget that is too short is answered with this many times what was measured
 END_SECONDS: Final = 15.0  # report
 # A single training with enough epochs for it is of a network with so many times the filters: on 16,000 images of
 # CIFAR-10, 12 epochs of it have 0.8675 (0.8640 at the end), 24 of the recipe, which cost as much, 0.8565 (0.8470;

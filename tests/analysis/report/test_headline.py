@@ -123,7 +123,8 @@ def test_a_damaged_last_training_leaves_the_trial_as_it_was(study, tmp_path, val
 
 
 def test_a_refit_stands_beside_the_result_of_the_search(study, tmp_path):
-    best = {"trial_id": "t0000", "best_val_acc": 0.5, "epochs": 2, "refit": {"epochs": 8, "params": {"lr": 0.07}},
+    best = {"trial_id": "t0000", "best_val_acc": 0.5, "epochs": 2, "params": {"lr": 0.05, "b": 1},
+            "refit": {"epochs": 8, "params": {"lr": 0.07, "b": 1}},
             "test": {"test_acc": 0.9, "images": 100}}  # fmt: skip
     (tmp_path / "best.json").write_text(json.dumps(best))
     head, found = headline(study, tmp_path, []), facts(study, tmp_path)
@@ -132,7 +133,7 @@ def test_a_refit_stands_beside_the_result_of_the_search(study, tmp_path):
     assert found["validation accuracy"][0] == "0.5000"
     assert found["trained"] == (
         "8 epochs", "on all training and validation photos, so that only the test photos measure it; the validation "
-        "result is that of the search",
+        "result is that of the search, with other numbers of the recipe for its epochs: lr 0.07 here",
     )  # fmt: skip
     assert found["test accuracy"][0] == "0.9000"
 

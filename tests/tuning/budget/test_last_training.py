@@ -12,7 +12,7 @@ from inat.study.journal import Journal
 from inat.study.study import Study
 from inat.tuning.best import write_best
 from inat.tuning.budget import last_training as module
-from inat.tuning.budget.clock import Clock, last_is_left
+from inat.tuning.budget.clock import Clock, last_has_begun, last_is_left
 from inat.tuning.budget.last_training import OneTraining, choose, train_last
 from inat.tuning.budget.plan import make_plan
 from inat.tuning.runner import RunResult
@@ -321,3 +321,39 @@ def test_photos_of_a_cut_test_split_are_not_counted(tmp_path):
     config = replace(CONFIG, data=str(folder), cache_dir=tmp_path / "cache", test_fraction=0.5)
     assert module.refit_of(config) == pytest.approx(1.25, abs=0.02)
     assert module.refit_of(replace(config, refit="train")) == 1
+
+
+def test_the_best_trial_without_time_for_all_photos_is_trained_on_its_own(planned):
+    best = add(planned, 0.9, seconds=20.0)
+    add(planned, 0.6, seconds=10.0)
+    clock = Clock(PLAN, 2000.0)
+    now = clock.last_ends - PLAN.restart_seconds - 0.001 - 1.15 * 10.0 * PLAN.max_epochs
+    chosen = choose(planned, clock, now, 1.25)
+    assert (chosen.trial.trial_id, chosen.epochs, chosen.refit) == (best, PLAN.max_epochs, False)
+
+
+def test_no_other_trial_is_trained_than_the_one_that_costs_less(planned):
+    planned.info["config"] = planned.info["config"] | {"prefer_cheaper": 0.1}
+    cheap, dear = add(planned, 0.68, seconds=2000.0), add(planned, 0.7, seconds=10.0)
+    for trial_id, parameters in ((cheap, 10), (dear, 1000)):
+        planned.trials[trial_id].history[-1]["trainable_parameters"] = parameters
+    clock = Clock(PLAN, 2000.0)
+    assert choose(planned, clock, clock.search_ends) is None
+    assert choose(planned, clock, clock.search_ends - 1e6).trial.trial_id == cheap
+
+
+def test_a_last_training_without_its_study_json_is_refused_and_kept(planned, runs):
+    _, script = runs
+    with_weights(planned, add(planned, 0.7, seconds=10.0))
+    clock = Clock(PLAN, module.time.monotonic() + PLAN.seconds)
+    script += [(3, True)]
+    train_last(CONFIG, planned, clock)
+    path = planned.directory / LAST_DIR / "study.json"
+    path.unlink()
+    assert last_has_begun(planned)
+    with pytest.raises(StudyError, match=r"last/study.json is missing; restore it from a copy, or remove .*/last"):
+        train_last(CONFIG, planned, clock)
+    path.write_text("{")
+    with pytest.raises(StudyError, match=r"or remove .*/last, and --resume of its study trains it again"):
+        train_last(CONFIG, planned, clock)
+    assert (path.parent / "journal.jsonl").exists()

@@ -66,6 +66,12 @@ def test_a_refit_is_measured_by_the_test_photos_alone(study, tmp_path):
     write_study_dir(replace(made, info=made.info | {"refit": True, "last_of": "t0000"}), path / "last")
     text = "repeats t0000 for 3 epochs on the training and validation photos together."
     assert f"{text} It is not the result of the study: best.ckpt is of the search." in items(study, path)[0]
+    running = replace(
+        made, trials=made.trials.assign(state="running"), info=made.info | {"refit": True, "last_of": "t0000"}
+    )
+    going_on = write_study_dir(study, tmp_path / "going_on")
+    write_study_dir(running, going_on / "last")
+    assert items(study, going_on)[0] == f"The last training {text} It has not ended."
     best_json = {"trial_id": "t0000", "refit": {"epochs": 3}}
     (path / "best.json").write_text(json.dumps(best_json))
     assert (
