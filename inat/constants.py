@@ -98,6 +98,7 @@ PRECISION_JSONL: Final = "precision.jsonl"  # the arithmetic of each network; al
 STUDY_DB: Final = "study.db"
 BEST_CKPT: Final = "best.ckpt"
 LAST_CKPT: Final = "last.ckpt"
+AHEAD_CKPT: Final = "ahead.ckpt"  # best.ckpt of a later epoch than the state that an attempt went on from
 END_CKPT: Final = "end.ckpt"  # the whole state after the last epoch, from which a raised --max-epochs goes on
 ERRORS_DIR: Final = "errors"
 HANG_SUFFIX: Final = ".hang.txt"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from inat.config.trial import TrialConfig
-from inat.constants import BEST_CKPT, EPOCH
+from inat.constants import AHEAD_CKPT, BEST_CKPT, EPOCH
 from inat.study.checkpoint_file import is_intact
 from inat.training.epoch_recorder import IDENTITY, EpochRecorder, identity_of, is_identity_of
 
@@ -42,7 +42,7 @@ def _reason_against(checkpoint: Path, config: TrialConfig, known_epochs: int | N
     identity = state.get(IDENTITY, identity_of(config))
     if not (isinstance(identity, dict) and is_identity_of(identity, config)):
         return "was written by another configuration"
-    if state.get("saved_epoch", 0) > _intact_epoch(checkpoint.with_name(BEST_CKPT)):
+    if state.get("saved_epoch", 0) > max(_intact_epoch(checkpoint.with_name(name)) for name in (BEST_CKPT, AHEAD_CKPT)):
         return f"had lost its {BEST_CKPT}"
     first_row = state[EPOCH] - len(state.get("history", state["unreported"])) + 1
     if known_epochs is not None and first_row > known_epochs + 1:

@@ -13,6 +13,7 @@ import torch
 from ray import tune
 
 from inat.constants import (
+    AHEAD_CKPT,
     ANSWERS_JSON,
     BEST_CKPT,
     END_CKPT,
@@ -129,8 +130,9 @@ class TrialCheckpoints(pl.Callback):
     the ``answers`` of all epochs and stands beside each best.ckpt, whose own epoch it has as well. It is not worth
     waiting for the disk: a reader does without a file that a power cut has damaged.
 
-    A ``best.ckpt`` that does not belong to the state from which a training goes on is removed: the attempt that wrote
-    it got further than its ``last.ckpt``, and the epochs in between are trained again.
+    A ``best.ckpt`` that does not belong to the state from which a training goes on becomes ``ahead.ckpt``: the attempt
+    that wrote it got further than its ``last.ckpt``, and the epochs in between are trained again. Until ``last.ckpt``
+    is written again, ``ahead.ckpt`` says that no disk has lost the weights; then it is removed.
 
     An attempt on a node that was cut off keeps running while another attempt has taken its place. Each attempt leaves
     its name in ``directory``, and an attempt that finds another name there ends instead of replacing newer checkpoints.
@@ -149,12 +151,13 @@ class TrialCheckpoints(pl.Callback):
         atomic_write(directory / ATTEMPT, self._attempt, sync=False)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        best = self.directory / BEST_CKPT
-        if best.exists() and not is_weights_of(best, recorder_of(trainer)):
+        best, recorder = self.directory / BEST_CKPT, recorder_of(trainer)
+        if best.exists() and not is_weights_of(best, recorder):
             self._exit_if_replaced()
-            best.unlink(missing_ok=True)
+            best.replace(self.directory / AHEAD_CKPT)
             (self.directory / ANSWERS_JSON).unlink(missing_ok=True)
-            recorder_of(trainer).saved_epoch = 0
+        if not best.exists():
+            recorder.saved_epoch = 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         recorder = recorder_of(trainer)
@@ -174,6 +177,7 @@ class TrialCheckpoints(pl.Callback):
             started = time.monotonic()
             with self._replace(LAST_CKPT) as partial:
                 trainer.save_checkpoint(partial, weights_only=False)
+            (self.directory / AHEAD_CKPT).unlink(missing_ok=True)
             self._last_written = time.monotonic()
             self._last_cost = self._last_written - started
 

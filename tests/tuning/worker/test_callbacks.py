@@ -9,7 +9,7 @@ from inat.config.trial import TrialConfig
 from inat.errors import DiskFullError
 from inat.training.checkpoint import load_checkpoint
 from inat.training.fit import fit
-from inat.training.resume import recorder_state
+from inat.training.resume import discard_unusable, recorder_state
 from inat.tuning.worker import callbacks
 from inat.tuning.worker.callbacks import ATTEMPT, Heartbeat, TrialCheckpoints
 from tests.conftest import Rows
@@ -111,6 +111,38 @@ def test_weights_of_epochs_that_are_trained_again_are_removed(cnn_params, tmp_pa
 
     fit(config, [TrialCheckpoints(tmp_path / "c", 1.0), Look(list)])
     assert not any(seen)
+
+
+def test_a_training_goes_on_after_two_interruptions_in_a_row(cnn_params, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "LAST_SHARE", 1e9)
+    config = TrialConfig.from_params(cnn_params | {"max_epochs": 4, "patience": 4})
+    folder = tmp_path / "c"
+
+    class StopAfter(Heartbeat):
+        """Ends the process after so many more epochs."""
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.left = getattr(self, "left", self._heartbeat()) - 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+    def attempt(epochs: int, every: float):
+        monkeypatch.setattr(callbacks, "LAST_EVERY_SECONDS", every)
+        keeper = TrialCheckpoints(folder, None)
+        return fit(config, [keeper, StopAfter(lambda: epochs)], resume_from=folder / "last.ckpt")
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        attempt(1, 0.0)
+    saved = recorder_state(folder / "last.ckpt")
+    assert saved["saved_epoch"] == 1
+    best = torch.load(folder / "best.ckpt", weights_only=True)
+    torch.save(best | {"row": best["row"] | {"epoch": 2, "best_val_acc": 1.0}}, folder / "best.ckpt")  # got further
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        attempt(1, 1e9)  # ends before a last.ckpt is due
+    (folder / "best.ckpt").unlink(missing_ok=True)  # as if that epoch had been no better
+    assert discard_unusable(folder / "last.ckpt", config) == ""
+    assert attempt(9, 0.0)["epochs"] == 4
+    assert not (folder / "ahead.ckpt").exists()
 
 
 def test_the_weights_of_the_best_epoch_so_far_stay(cnn_params, tmp_path, monkeypatch):
