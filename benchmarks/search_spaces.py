@@ -4,6 +4,7 @@ digits     648 convolutional networks on the digits (record_curves.py), 27 epoch
 boosting   360 settings of gradient boosting on breast cancer (record_tables.py), 27 checkpoints of 5 trees
 mlp        216 multilayer perceptrons on the digits (record_tables.py), 27 epochs
 hartmann   six numbers in [0, 1], 27 epochs, in closed form
+perceptron seven numbers of a perceptron on 300 digits, 27 epochs, trained when asked for (live_perceptron.py)
 nasbench   15,625 cells of NAS-Bench-201 on CIFAR-10 (record_tables.py); only final values, so no early stopping
 
 "hartmann" is the function of Hartmann with six arguments, divided by its optimum. Its weights alpha are smaller before
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+import live_perceptron
 import numpy as np
 import record_curves
 import record_tables
@@ -28,8 +30,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Curves = dict[tuple[str, ...], Array]
-Name = Literal["digits", "boosting", "mlp", "hartmann", "nasbench"]
-NAMES: tuple[Name, ...] = ("digits", "boosting", "mlp", "hartmann", "nasbench")
+Name = Literal["digits", "boosting", "mlp", "hartmann", "perceptron", "nasbench"]
+NAMES: tuple[Name, ...] = ("digits", "boosting", "mlp", "hartmann", "perceptron", "nasbench")
 
 HARTMANN_EPOCHS = 27
 HARTMANN_BIAS = 1.0  # by which each weight is smaller at epoch 1
@@ -47,7 +49,8 @@ class Benchmark:
     """A space with known learning curves.
 
     ``space`` has Ray Tune's domains. ``curve`` gives the best value up to each of the ``epochs`` epochs; ``best`` is
-    the highest value of all configurations at the end. ``trainings``: the three budgets, in complete trainings.
+    the highest value of all configurations at the end, or 1 where it is not known. ``trainings``: the three budgets, in
+    complete trainings.
     """
 
     name: Name
@@ -76,6 +79,11 @@ def load(name: Name) -> Benchmark:
     if name == "hartmann":
         numbers = {f"x{i}": tune.uniform(0.0, 1.0) for i in range(6)}
         return Benchmark(name=name, space=numbers, epochs=HARTMANN_EPOCHS, curve=hartmann_curve, best=1.0)
+    if name == "perceptron":
+        ranges = {"dropout": tune.uniform(0.0, 0.8), "label_smoothing": tune.uniform(0.0, 0.5)}
+        ranges |= {key: tune.loguniform(*values) for key, values in live_perceptron.LOG_RANGES.items()}
+        curve, epochs = live_perceptron.curve, live_perceptron.EPOCHS
+        return Benchmark(name=name, space=ranges, epochs=epochs, curve=curve, best=1.0)  # the best one is not known
     space = record_curves.SPACE if name == "digits" else record_tables.SPACES[name]
     curves = load_curves(name)
     table = np.stack(list(curves.values()))
@@ -91,8 +99,8 @@ def load(name: Name) -> Benchmark:
 
 def load_curves(name: Name = "digits") -> Curves:
     """Best value up to each epoch, by hyperparameters as text; after a divergence it stays constant."""
-    if name == "hartmann":
-        sys.exit("hartmann has no recorded curves; choose another space")
+    if name == "hartmann" or name == "perceptron":
+        sys.exit(f"{name} has no recorded curves; choose another space")
     if name == "digits":
         space, text = record_curves.SPACE, record_curves.CURVES.read_text()
     else:

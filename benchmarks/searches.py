@@ -19,7 +19,8 @@ class Method:
     """A searcher, and ASHA's grace period and factor, if any.
 
     "random" and "stock" are Ray's OptunaSearch, "hyperband" is Optuna's TPE with its Hyperband pruner, "smac" and
-    "smac-hb" are SMAC3. Any other name is a policy of inat (--stopped-trials); "gp" is inat with a Gaussian process.
+    "smac-hb" are SMAC3. "tpe" and "gp" are inat with this sampler. Any other name is a policy of inat
+    (--stopped-trials) with the sampler that it chooses itself.
     """
 
     searcher: str
@@ -159,7 +160,8 @@ class InatSearch:
         self._epochs = benchmark.epochs
         self._study = ReplayStudy.create(folder / "study", {"config": {}})
         self._asha = asha_for(self._study, max_epochs=self._epochs, grace_period=grace, reduction_factor=factor)
-        policy: dict[str, Any] = {"sampler": "gp"} if method.searcher == "gp" else {"stopped": method.searcher}
+        sampler = method.searcher in ("tpe", "gp")
+        policy: dict[str, Any] = {"sampler" if sampler else "stopped": method.searcher}
         options = SearcherOptions(rungs=Rungs(grace, factor, self._epochs), seed=seed, **policy, **more)
         self._search = BudgetAwareOptunaSearch(self._study, benchmark.space, options)
 

@@ -99,7 +99,9 @@ def plan_table(study: StudyData, last: StudyData | None = None) -> pd.DataFrame:
     plan = {name: value for name, value in time_plan_of(study.info).items() if value > 0}  # 0 s: not part of the plan
     alone = plan.get("trials") == 1  # then there is no search, and the trial is the last training
     happened = _happened(study, study if alone else last)
-    entries = ENTRIES | ({"alone_seconds": Entry("epoch of this network alone", SECONDS)} if "width" in plan else {})
+    entries = dict(ENTRIES)
+    if "width" in plan:
+        entries["alone_seconds"] = Entry("epoch of this network alone", SECONDS)
     rows = [
         (entry.label, _words(plan[name], entry.unit), _happened_as(name, happened))
         for name, entry in entries.items()

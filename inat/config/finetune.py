@@ -181,7 +181,7 @@ class FinetuneConfig(SearchConfig):
             return
         grace = self.grace_period if isinstance(self.grace_period, int) else 0
         defaults: dict[str, Any] = {
-            "searcher": "tpe" if self.searcher == "grid" else self.searcher,
+            "searcher": AUTO if self.searcher == "grid" else self.searcher,
             "time_budget": race.time_budget if self.time_budget is None else self.time_budget,
             "num_samples": race.num_samples if self.num_samples is None else self.num_samples,
             "max_epochs": max(race.max_epochs, grace) if self.max_epochs is UNSET else self.max_epochs,
@@ -221,7 +221,7 @@ class FinetuneConfig(SearchConfig):
     def _recipe_problems(self) -> list[str]:
         """Fill in what the recipe decides and nobody has chosen; return a message if a grid has another searcher."""
         if self.grid is not None:
-            if self.searcher not in ("tpe", "grid"):  # tpe is the default
+            if self.searcher not in (AUTO, "tpe", "grid"):  # tpe was the default
                 return [
                     f"grid {self.grid} leaves no choice to a sampler; leave out --grid or --searcher {self.searcher}"
                 ]

@@ -118,9 +118,9 @@ class SearchConfig(DataOptions):
     """Share of the trials, chosen at random before they start, that ASHA does not stop, from 0 to 0.5. They show what
     stopping misses, and what holds at the last epoch; the other trials and the sampler do not change. 0.05 costs about
     a seventh more epochs. Default: 0.05, or 0 for fewer than 200 trials, a grid and a planned --time-budget."""
-    searcher: Literal["tpe", "gp", "random", "grid"] = "tpe"
+    searcher: Literal["auto", "tpe", "gp", "random", "grid"] = "auto"  # benchmarks/search_quality.py
     """How configurations are chosen: tpe (tree-structured Parzen estimator), gp (Gaussian process), random, or grid
-    (every combination, in order)."""
+    (every combination, in order). auto takes gp if each hyperparameter is a range of numbers, and tpe otherwise."""
     stopped_trials: Literal["chain", "extrapolate", "last", "pruned"] = "chain"  # benchmarks/search_quality.py
     """What the sampler gets for a trial that ASHA stopped: chain (its best value plus the median gains of all trials
     from rung to rung, revised with each trial; running trials count from their first rung on), extrapolate (its best

@@ -28,10 +28,12 @@ from inat.tuning import search
 from inat.tuning.budget.clock import TIME_OVER, is_over, last_has_begun
 from inat.tuning.budget.plan import time_decides
 from inat.tuning.describe_data import describe_images, describe_times
-from inat.tuning.earlier.lessons import describe_learning
+from inat.tuning.earlier.lessons import LEARNED_FROM, describe_learning
 from inat.tuning.equal_cost import compares_at_equal_cost
 from inat.tuning.kept_features import describe_altering
 from inat.tuning.own_model import describe_own_model
+from inat.tuning.sampling.samplers import sampler_for
+from inat.tuning.space.domains import optuna_space
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 from inat.tuning.task import data_configs
 
@@ -56,10 +58,16 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
     return (
         f"study   {study.directory}\n"
         f"{race}{_trials(config, study)}{_of_grid(config, study)}{before}, {epochs}, "
-        f"space {config.resolved().space}\n{describe_own_model(study)}"
+        f"space {config.resolved().space}{_sampler(config, study, space)}\n{describe_own_model(study)}"
         f"data    {config.data}: {len(splits.classes)} classes, {sizes} px\n"
         + "\n".join([*images, *folds, *describe_learning(study.info, config.searcher), *slow, *balance])
     )
+
+
+def _sampler(config: SearchConfig, study: Study, space: Mapping[str, Any]) -> str:
+    learned = LEARNED_FROM in study.info
+    name = sampler_for(config.searcher, optuna_space(space), mode=study.objective.mode, learned=learned)
+    return ", a Gaussian process chooses" if name == "gp" else ""
 
 
 def _trials(config: SearchConfig, study: Study) -> str:

@@ -194,7 +194,7 @@ def test_the_published_recipe_squashes_photos_unless_the_user_says_otherwise():
 
 def test_a_preset_fills_in_only_what_nobody_chose():
     preset = FinetuneConfig(preset="fast")
-    assert (preset.searcher, preset.time_budget, preset.num_samples, preset.max_epochs) == ("tpe", "10m", 20, 10)
+    assert (preset.searcher, preset.time_budget, preset.num_samples, preset.max_epochs) == ("auto", "10m", 20, 10)
     assert preset.backbones[0] == "mobilenet_v2"
     own = FinetuneConfig(
         preset="fast", searcher="gp", time_budget="2h", num_samples=7, max_epochs=4, backbones=("resnet50",)
@@ -207,7 +207,7 @@ def test_a_preset_fills_in_only_what_nobody_chose():
 
 def test_without_a_preset_there_is_no_time_budget():
     plain = FinetuneConfig()
-    assert (plain.searcher, plain.time_budget, plain.num_samples) == ("tpe", None, 40)
+    assert (plain.searcher, plain.time_budget, plain.num_samples) == ("auto", None, 40)
 
 
 @pytest.mark.parametrize(

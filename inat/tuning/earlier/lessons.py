@@ -110,7 +110,7 @@ def describe_learning(info: Mapping[str, Any], searcher: str) -> list[str]:
         words += ["of other images"] if each["same_images"] is False else []
         words += [f"left out: {left}" for left in [_left_out(each)] if left]
         lines.append(f"learn   from {each['path']}: {'; '.join(words)}")
-    if lines and searcher != "tpe":
+    if lines and searcher == "gp":
         lines.append(f"learn   --searcher {searcher} takes the best configuration only; tpe has a prior, too")
     return lines
 

@@ -18,7 +18,7 @@ class SearcherOptions:
     seed: int = 0
     control_fraction: float = 0.0
     """Share of the trials that ASHA does not stop; see ``sampling.control``."""
-    sampler: SamplerName = "tpe"
+    sampler: SamplerName = "auto"
     stopped: StoppedPolicy = "chain"
     """What the sampler learns from a trial that ASHA stopped; see ``feedback_for``."""
     keep_checkpoints: int = 5

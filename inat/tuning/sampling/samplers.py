@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
-SamplerName = Literal["tpe", "gp", "random", "grid"]
+SamplerName = Literal["auto", "tpe", "gp", "random", "grid"]
 CANDIDATES = 24  # from which TPE takes the most promising; Optuna's default
 RETRY_CANDIDATES = 240  # for the next suggestion if all of those have been tried
 STARTUP_TRIALS = 10  # random trials before a model is used; Optuna's default
@@ -80,6 +80,27 @@ class FixedSpaceGP(FixedSpace, GPSampler):
 
 def _only_value(single: Any) -> Any:
     return single.choices[0] if isinstance(single, CategoricalDistribution) else single.low
+
+
+def sampler_for(
+    name: SamplerName, space: Mapping[str, BaseDistribution], *, mode: str = "max", learned: bool = False
+) -> SamplerName:
+    """The sampler ``name``; of "auto", "gp" if each hyperparameter is a range of numbers, and "tpe" otherwise.
+
+    A Gaussian process learns more from a trial where values that are close have similar results; of choices, it knows
+    only which ones are equal. Measured by benchmarks/search_quality.py. TPE alone has a prior, so it is taken if
+    something was ``learned`` before. And it looks at the order of the results alone, so it is taken for a loss: one that
+    diverged would hide the differences between the others. ``mode`` is that of the objective.
+
+    >>> from optuna.distributions import FloatDistribution
+    >>> sampler_for("auto", {"learning_rate": FloatDistribution(1e-4, 1e-1, log=True)})
+    'gp'
+    """
+    if name != "auto":
+        return name
+    searched = [one for one in space.values() if not one.single()]
+    ranges = [one for one in searched if not isinstance(one, CategoricalDistribution)]
+    return "gp" if ranges and len(ranges) == len(searched) and mode == "max" and not learned else "tpe"
 
 
 def make_sampler(

@@ -32,10 +32,10 @@ from inat.tuning.sampling.chain import Chain
 from inat.tuning.sampling.control import is_control
 from inat.tuning.sampling.feedback import SamplerFeedback, as_frozen_trial, feedback_for, steps_of, user_attrs_of
 from inat.tuning.sampling.gains import Gains
-from inat.tuning.sampling.history import BoundedHistory
+from inat.tuning.sampling.history import MAX_LEARNED, MAX_LEARNED_BY_GP, BoundedHistory
 from inat.tuning.sampling.options import SearcherOptions
 from inat.tuning.sampling.prior import make_prior_sampler, prior_of
-from inat.tuning.sampling.samplers import CANDIDATES, RETRY_CANDIDATES, make_sampler
+from inat.tuning.sampling.samplers import CANDIDATES, RETRY_CANDIDATES, make_sampler, sampler_for
 from inat.tuning.space.domains import optuna_space
 from inat.tuning.space.grid import grid_of, next_grid_params, params_key
 from inat.tuning.worker.trainable import KNOWN_EPOCHS, LENGTH, SEED, THRESHOLD
@@ -62,13 +62,17 @@ class BudgetAwareOptunaSearch(Searcher):
     """
 
     def __init__(self, study: Study, space: Mapping[str, Any], options: SearcherOptions) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         objective = study.objective
         super().__init__(metric=objective.best_column, mode=objective.mode)
         self.study = study
         self.distributions = optuna_space(space)
         self._chain = Chain(options.rungs, objective) if options.stopped == "chain" else None
-        self._history = BoundedHistory(chain=self._chain)
+        learned = bool(options.earlier)
+        self._sampler = sampler_for(options.sampler, self.distributions, mode=objective.mode, learned=learned)
+        # Optuna's Gaussian process warns whenever the optimisation of its kernel falls back to the initial values.
+        optuna.logging.set_verbosity(optuna.logging.ERROR if self._sampler == "gp" else optuna.logging.WARNING)
+        limit = MAX_LEARNED_BY_GP if self._sampler == "gp" else MAX_LEARNED
+        self._history = BoundedHistory(limit, self._chain)
         # This sampler is replaced before each suggestion; it only serves the trials that are replayed.
         self.optuna_study = optuna.create_study(
             storage=self._history,
@@ -77,7 +81,7 @@ class BudgetAwareOptunaSearch(Searcher):
             pruner=NopPruner(),
         )
         self._options = options
-        self._prior = prior_of(options.earlier, self.distributions) if options.sampler == "tpe" else None
+        self._prior = prior_of(options.earlier, self.distributions) if self._sampler == "tpe" else None
         self._space = dict(space)
         self._running: dict[str, optuna.Trial] = {}
         self._reported_epochs: dict[str, int] = {}
@@ -181,7 +185,7 @@ class BudgetAwareOptunaSearch(Searcher):
         seed = self._seed_for(len(self.study.trials), "sampler", attempt)
         choice = (seed, self.distributions, self._was_tried, CANDIDATES if attempt == 0 else RETRY_CANDIDATES)
         if self._prior is None:
-            self.optuna_study.sampler = make_sampler(self._options.sampler, *choice)
+            self.optuna_study.sampler = make_sampler(self._sampler, *choice)
         else:
             self.optuna_study.sampler = make_prior_sampler(self._prior, *choice)
         return self.optuna_study.ask(self.distributions)

@@ -45,6 +45,13 @@ def test_beyond_the_limit_the_best_and_the_latest_trials_are_learned_and_those_t
     assert len(study.trials) == 201
 
 
+def test_a_gaussian_process_learns_from_as_many_trials_as_the_limit_says():
+    study = study_of(60)
+    run(study, 200)
+    asked = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))  # as GPSampler asks
+    assert len(asked) == 60 + 1
+
+
 def test_up_to_the_limit_all_trials_are_learned():
     study = study_of(200)
     run(study, 200)

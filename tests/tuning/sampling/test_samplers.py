@@ -5,7 +5,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import RandomSampler, TPESampler
 
-from inat.tuning.sampling.samplers import make_sampler
+from inat.tuning.sampling.samplers import make_sampler, sampler_for
 
 SPACE = {
     "a": CategoricalDistribution(list("abcd")), "b": CategoricalDistribution([1, 2, 3, 4]),
@@ -97,3 +97,19 @@ def test_the_seed_decides_the_suggestion(name):
 
     space = {"x": FloatDistribution(0.0, 1.0)}
     assert next_after_twelve(1) == next_after_twelve(1) != next_after_twelve(2)
+
+
+RATE, NUMBER = FloatDistribution(1e-4, 1e-1, log=True), IntDistribution(1, 9)
+
+
+@pytest.mark.parametrize(
+    ("space", "chosen"),
+    [
+        ({"rate": RATE, "n": NUMBER, "only": CategoricalDistribution(["x"]), "one": IntDistribution(3, 3)}, "gp"),
+        ({"rate": RATE, "n": NUMBER, "kind": CategoricalDistribution(["a", "b"])}, "tpe"),
+        ({"only": CategoricalDistribution(["x"])}, "tpe"),
+        ({}, "tpe"),
+    ],
+)
+def test_a_space_of_ranges_gets_a_gaussian_process(space, chosen):
+    assert sampler_for("auto", space) == chosen

@@ -125,6 +125,50 @@ def test_the_sampler_can_check_what_has_been_tried(study, monkeypatch):
     assert not checks[-1]({name: first[name] for name in SPACE} | {"x": -1.0})
 
 
+@pytest.mark.parametrize(
+    ("space", "metric", "options", "sampler"),
+    [
+        ({"x": tune.uniform(0.0, 1.0)}, "accuracy", {}, "gp"),
+        ({"x": tune.uniform(0.0, 1.0)}, "accuracy", {"sampler": "tpe"}, "tpe"),
+        ({"x": tune.uniform(0.0, 1.0)}, "accuracy", {"earlier": [{"params": {"x": 0.5}, "rank": 0.0}]}, "tpe"),
+        ({"x": tune.uniform(0.0, 1.0)}, "val_loss", {}, "tpe"),
+        (SPACE, "accuracy", {}, "tpe"),
+        (SPACE, "accuracy", {"sampler": "gp"}, "gp"),
+    ],
+)
+def test_the_sampler_fits_the_space_the_metric_and_what_was_learned_before(
+    tmp_path, monkeypatch, space, metric, options, sampler
+):
+    made = []
+
+    def make(name, *choice):
+        made.append(name)
+        return make_sampler(name, *choice)
+
+    monkeypatch.setattr("inat.tuning.sampling.searcher.make_sampler", make)
+    monkeypatch.setattr("inat.tuning.sampling.searcher.prior_of", lambda *_: None)
+    study = Study.create(tmp_path / "s", {"config": {"metric": metric}})
+    rungs = Rungs(grace=1, factor=3, max_epochs=9)
+    ask(BudgetAwareOptunaSearch(study, space, SearcherOptions(rungs=rungs, **options)))
+    assert made == [sampler]
+
+
+def test_a_gaussian_process_finds_the_maximum_and_goes_on_alike(tmp_path):
+    def run(study: Study, trials: int) -> list[float]:
+        rungs = Rungs(grace=1, factor=3, max_epochs=9)
+        search = BudgetAwareOptunaSearch(study, {"x": tune.uniform(0.0, 1.0)}, SearcherOptions(rungs=rungs, seed=1))
+        for _ in range(trials):
+            finish(search, study, ask(search) | {"kind": "b"})
+        return [trial.params["x"] for trial in study.trials.values()]
+
+    whole, part = (Study.create(tmp_path / name, {"config": {}}) for name in ("whole", "part"))
+    found = run(whole, 15)
+    assert min(abs(x - 0.3) for x in found[10:]) < 0.01
+    run(part, 12)
+    part.close()
+    assert run(Study.open(part.directory), 3) == pytest.approx(found, abs=1e-6)
+
+
 def test_each_seed_gives_other_suggestions(tmp_path):
     def draws(seed: int) -> list[float]:
         search = searcher(Study.create(tmp_path / str(seed), {"config": {}}), seed)
