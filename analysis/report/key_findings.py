@@ -12,12 +12,13 @@ from analysis.costs.time_plan import last_training
 from analysis.early_stopping.audit import failures
 from analysis.escaping import printable
 from analysis.figures.style import shortened
+from analysis.noise import Noise
 from analysis.objective import ACCURACY, objective_named
 from analysis.report.budget_results import BudgetResults
 from analysis.report.headline import best_trial, metric_label
 from analysis.report.sections.claims import claims_finding, decided_claims
 from analysis.report.validation_gap import validation_gap
-from analysis.schema import BEST_VAL_ACC, FAILED, GRID, RUNNING, STATE, TEST, TIME_PLAN, TRIAL_ID, VAL
+from analysis.schema import BEST_VAL_ACC, EPOCHS, FAILED, GRID, RUNNING, STATE, TEST, TIME_PLAN, TRIAL_ID, VAL
 from analysis.side_by_side.evaluations import tested
 from analysis.stats.importance import describe_r2
 from analysis.study import StudyData
@@ -128,10 +129,18 @@ def trials_like_the_best(study: StudyData, best_json: dict[str, Any]) -> list[st
         finding = "The best trial may be the best by chance"
         if not noise.untold:  # another seed may still rank the trials in another order
             finding = "The lead of the best trial is larger than chance among the validation photos explains"
+            also += _with_less_training(study, noise)
         return [f"{finding} ({noise.describe()}{also})."]
     if not is_accuracy(study.metric) or ties < 1:
         return []
     return [f"The best trial may be the best by chance ({equal})."]
+
+
+def _with_less_training(study: StudyData, noise: Noise) -> str:
+    """How many of the compared trials have trained for less than the best one, which is a part of its lead."""
+    epochs = study.trials.set_index(TRIAL_ID)[EPOCHS]
+    less = int(epochs.reindex(noise.table[TRIAL_ID]).lt(epochs.get(noise.best)).sum())
+    return f"; {less} of them trained for fewer {study.unit}s, which is a part of it" if less else ""
 
 
 def importance_finding(results: BudgetResults) -> list[str]:

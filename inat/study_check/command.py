@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from analysis.wording import counted
 from inat.constants import FINAL_DIR, JOURNAL, LAST_DIR, RETRAINING_DIR, SHIPPING_DIR, STUDY_JSON
 from inat.errors import InatError, StudyError
 from inat.study.metadata import is_running, read_info
@@ -80,8 +81,10 @@ def _with_journal(directory: Path, check: Callable[..., Iterable[Problem]]) -> I
 def describe_state(study: Path) -> list[str]:
     """What is in the study, and what a resumed search restores by itself."""
     journal = read_lines(study)[1]
-    lines = [f"{len(journal.trials)} trials, {len(journal.ended())} of them ended"]
+    lines = [f"{counted(len(journal.trials), 'trial')}, {len(journal.ended())} of them ended"]
     for trial_id, count in rows_to_restore(study, journal).items():
-        epochs = "epoch" if count == 1 else "epochs"
-        lines.append(f"{trial_id} has a checkpoint {count} {epochs} ahead of the journal; --resume adds them")
+        them = "it" if count == 1 else "them"
+        lines.append(
+            f"{trial_id} has a checkpoint {counted(count, 'epoch')} ahead of the journal; --resume adds {them}"
+        )
     return lines

@@ -74,7 +74,7 @@ def search_and_report(
         if config.retry_failed:
             console.print(describe_retries(study))
         console.print(describe_task(config, study, space))
-        with console.status("timing a few batches per backbone"):
+        with console.status("estimating the cost"):
             cost = describe_cost(config)
         if cost:
             console.print(cost)

@@ -123,7 +123,9 @@ def describe_interruption(config: SearchConfig, study: Study, cause: str = INTER
     if not study.trials:
         return f"{cause} before the first trial; nothing is left behind"
     ended = describe_ended(config, study)
-    return f"{cause}: {ended}, everything is kept\ncontinue with: {resume_command(study)}"
+    best = study.best()
+    reached = "" if best is None else f", best {study.objective.label} {best.best_value:.4f} ({best.trial_id})"
+    return f"{cause}: {ended}{reached}, everything is kept\ncontinue with: {resume_command(study)}"
 
 
 def describe_ended(config: SearchConfig, study: Study) -> str:

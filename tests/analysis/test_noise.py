@@ -1,6 +1,7 @@
 import json
 import math
 from base64 import b64encode
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -167,6 +168,15 @@ def test_a_last_training_is_compared_with_all_trials_of_the_search(tmp_path):
     assert noise.table["paired"].tolist() == [True, False]
     assert not noise.untold
     assert "larger than chance" in trials_like_the_best(study, json.loads((tmp_path / "best.json").read_text()))[0]
+
+
+def test_trials_with_less_training_are_counted_beside_the_lead(tmp_path):
+    study = write_study(tmp_path, [0.8, 0.5, 0.4], [])
+    shorter = study.trials.assign(epochs=[3, 3, 1])
+    sentence = trials_like_the_best(replace(study, trials=shorter), {})[0]
+    assert sentence.endswith("; 1 of them trained for fewer epochs, which is a part of it).")
+    equal = study.trials.assign(epochs=[3, 3, 3])
+    assert "a part of it" not in trials_like_the_best(replace(study, trials=equal), {})[0]
 
 
 def full_answers(seed: int, right: float) -> tuple[Answers, np.ndarray]:

@@ -179,7 +179,7 @@ def test_epochs_that_a_checkpoint_has_and_the_journal_lost_are_no_problem(direct
     damage_journal(directory, lambda lines: lines[:-1])
     Study.open(directory).close()
     assert problems(directory) == []
-    assert describe_state(directory)[1] == "t0002 has a checkpoint 1 epoch ahead of the journal; --resume adds them"
+    assert describe_state(directory)[1] == "t0002 has a checkpoint 1 epoch ahead of the journal; --resume adds it"
 
 
 def test_an_edited_study_json_cannot_be_mended(directory):

@@ -189,7 +189,10 @@ def test_a_signal_during_the_final_test_keeps_everything(tmp_path, monkeypatch, 
     with pytest.raises(SystemExit) as exit_info:
         guard(lambda: command.search_and_report(SearchConfig(data="digits", num_samples=1)))
     assert exit_info.value.code == 130
-    assert capsys.readouterr().out.splitlines()[-2] == "interrupted: 1 of 1 trial has ended, everything is kept"
+    assert (
+        capsys.readouterr().out.splitlines()[-2]
+        == "interrupted: 1 of 1 trial has ended, best validation accuracy 0.5000 (t0000), everything is kept"
+    )
     assert load_study(study.directory).trials["state"].tolist() == ["completed"]
 
 

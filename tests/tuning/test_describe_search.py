@@ -11,7 +11,10 @@ def test_texts_for_one_trial_and_one_epoch(tmp_path):
     settings = SearchConfig(data="digits", num_samples=1, max_epochs=1)
     task = describe_task(settings, study, presets.space_of(settings))
     assert "search  1 trial, 1 of them already ended, 1 epoch, space small" in task
-    assert "interrupted: 1 of 1 trial has ended, everything is kept" in describe_interruption(settings, study)
+    assert (
+        "interrupted: 1 of 1 trial has ended, best validation accuracy 0.5000 (t0000), everything is kept"
+        in describe_interruption(settings, study)
+    )
     result = describe_result(study, best_model(study, study.directory), seconds=1.0)
     assert "0.5000 best validation accuracy in 1 epoch" in result
     assert "1 trials" not in task + describe_nothing_left(settings, study)

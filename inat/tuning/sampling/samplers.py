@@ -89,8 +89,8 @@ def sampler_for(
 
     A Gaussian process learns more from a trial where values that are close have similar results; of choices, it knows
     only which ones are equal. Measured by benchmarks/search_quality.py. TPE alone has a prior, so it is taken if
-    something was ``learned`` before. And it looks at the order of the results alone, so it is taken for a loss: one that
-    diverged would hide the differences between the others. ``mode`` is that of the objective.
+    something was ``learned`` before. And it looks at the order of the results alone, so it is taken for a loss: one
+    that diverged would hide the differences between the others. ``mode`` is that of the objective.
 
     >>> from optuna.distributions import FloatDistribution
     >>> sampler_for("auto", {"learning_rate": FloatDistribution(1e-4, 1e-1, log=True)})
