@@ -25,7 +25,8 @@ def watch(directory: Path) -> None:
     console = PlainConsole(soft_wrap=False)
     if not can_show_page(console):
         with quiet_about_closed_pipe():
-            print("\n".join(printed_lines(source(), console.width)))
+            # In one piece: a reader such as `| head -4` may leave after the first one.
+            sys.stdout.write("\n".join([*printed_lines(source(), console.width), ""]))
         return
     page = LivePage(Screen(sys.stdout, keys_of_terminal()), source, _leave, Printed())
     with suppress(KeyboardInterrupt), page:

@@ -44,6 +44,11 @@ def written(path, seconds: float) -> None:
     os.utime(path, (NOW + seconds, NOW + seconds))
 
 
+@pytest.fixture(autouse=True)
+def stopped_clock(monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: NOW)
+
+
 @pytest.fixture
 def study(tmp_path):
     study = Study.create(tmp_path / "study", {"config": {"num_samples": 3}, "created": at(-110)})
@@ -60,7 +65,7 @@ def test_a_search_that_never_paused_has_run_since_its_first_trial(study):
     assert gone(study, running=True) is None
     train(study, begin(study, -100), 3)
     written(study.directory / "journal.jsonl", -60)
-    assert gone(study, running=True) == pytest.approx(100, abs=5)
+    assert gone(study, running=True) == pytest.approx(100, abs=1)
     assert gone(study, running=False) == pytest.approx(40, abs=0.1)
 
 
@@ -71,7 +76,7 @@ def test_pauses_do_not_count(study):
     train(study, first, 2)
     train(study, begin(study, -50), 4)
     written(study.directory / "journal.jsonl", -10)
-    assert gone(study, running=True) == pytest.approx(50 + 40 + 10, abs=5)
+    assert gone(study, running=True) == pytest.approx(50 + 40 + 10, abs=1)
     assert gone(study, running=False) == pytest.approx(90, abs=0.1)
 
 
