@@ -1,10 +1,24 @@
-"""Output that never ends a long command: the reader of a pipe may leave, a terminal may close, a disk may fill."""
+"""Output whose reader may leave: a long command goes on without it, a short one ends without an error."""
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any, TextIO
+
+BY_CLOSED_PIPE = 141  # the shell's exit code for a process that SIGPIPE ended, as `cat FILE | head -1` may
+
+
+@contextmanager
+def quiet_about_closed_pipe() -> Iterator[None]:
+    """End the process without a word if the reader of stdout, such as `| head`, has read all that it wants."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python closes stdout once more at its end
+        sys.exit(BY_CLOSED_PIPE)
 
 
 @contextmanager

@@ -7,14 +7,13 @@ import pandas as pd
 
 from analysis.comparable import mask_infinite
 from analysis.constant_answer import constant_result
+from analysis.costs.breaks import without_breaks
 from analysis.early_stopping.replay import history_in_time_order
 from analysis.recipe import recipe_trial
 from analysis.schema import BEST_VAL_ACC, CREATED, FAILED, FOLDS_DONE, PREPARATION, SECONDS, STATE, TRIAL_ID
 from analysis.side_by_side.trial_costs import slot_seconds, with_preparation
-from analysis.stats.resampling import Array
 from analysis.study import StudyData
 
-BREAK = 300.0  # seconds without a trial in training from which a search counts as interrupted
 SPENT, ELAPSED, AT = "spent", "elapsed", "at"  # seconds of a result, of its trial until then, of the search until then
 
 
@@ -105,16 +104,5 @@ def _on_the_wall(trials: pd.DataFrame, epochs: pd.DataFrame, whole: pd.DataFrame
     events = pd.concat([epochs, whole], ignore_index=True).sort_values(AT, kind="stable", ignore_index=True)
     ends = events[AT].to_numpy(dtype=float)
     starts = ends - events[SPENT].to_numpy(dtype=float)
-    moved = _without_breaks(starts, ends)
+    moved = without_breaks(starts, ends)
     return events.assign(**{AT: moved}), float((ends - moved).max(initial=0.0))
-
-
-def _without_breaks(starts: Array, ends: Array) -> Array:
-    """The ends of trainings from ``starts`` to ``ends``, with every BREAK between them taken out of the time."""
-    order = np.argsort(starts, kind="stable")
-    busy_until = np.maximum.accumulate(np.concatenate([[0.0], ends[order]]))[:-1]
-    idle = starts[order] - busy_until
-    long = idle > BREAK
-    lost = np.concatenate([[0.0], np.cumsum(idle[long])])
-    moved: Array = ends - lost[np.searchsorted(starts[order][long], ends, side="right")]
-    return moved

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from analysis.class_counts import beside
 from analysis.terminal import PlainConsole
+from analysis.wording import counted
 from inat.config.finetune import FinetuneConfig
 from inat.config.objective import ACCURACY
 from inat.config.search import SearchConfig
@@ -150,4 +151,4 @@ def describe_study(
     params = ", ".join(f"{name} {value}" for name, value in active_params(best.params).items())
     name = "" if best.objective is ACCURACY else f" {best.objective.short}"
     value = f"{best.best_value:.4f}{beside(info, best.objective)}"
-    return [*lines, f"best    {best.trial_id}{name} {value} in {best.epochs} epochs: {params}"]
+    return [*lines, f"best    {best.trial_id}{name} {value} in {counted(best.epochs, 'epoch')}: {params}"]

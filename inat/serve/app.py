@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from inat.serve.listing import REPORTED_FILES, Listing, Stamp, Summary, stamp_of
 from inat.serve.pages import render_page
 from inat.serve.trials import Choice, trials_content
 from inat.serve.worker import Worker
+from inat.study.activity import changed
 
 REPORT_PAUSE = 10.0  # seconds between two reports of a study
 TABLE_PAUSE = 2.0  # seconds between two looks at the tables of a study
 FIRST_REPORT_SECONDS, FIRST_TABLE_SECONDS = 1.0, 30.0  # to wait for the first one before a page says that it comes
+REPORT_HTML = "report.html"  # of a study; analysis.report.write has this name, too, but takes a second to import
 RUNNING_SECONDS, CALM_SECONDS = (
     3,
     15,
@@ -59,11 +62,11 @@ class Site:
             return await self._missing(request)
         stamp = await run_in_threadpool(stamp_of, path, REPORTED_FILES)
         if not row.done:
-            return await self._waiting(request, row, stamp, None)
+            return await self._waiting(request, row, stamp, None, path)
         entry = self.reports.get((row.name,), stamp)
         await entry.first(FIRST_REPORT_SECONDS)
         if entry.value is None:
-            return await self._waiting(request, row, stamp, entry)
+            return await self._waiting(request, row, stamp, entry, path)
         return await self._report(request, row, entry)
 
     async def _report(self, request: Request, row: Summary, entry: Entry[PageParts]) -> Response:
@@ -74,16 +77,20 @@ class Site:
             error=entry.error, title=row.name,
         )  # fmt: skip
 
-    async def _waiting(self, request: Request, row: Summary, stamp: Stamp, entry: Entry[PageParts] | None) -> Response:
-        """The page of a study whose report is being made, or whose first trial runs."""
+    async def _waiting(
+        self, request: Request, row: Summary, stamp: Stamp, entry: Entry[PageParts] | None, path: Path
+    ) -> Response:
+        """The page of a study whose report is being made, or whose first trial runs; names a report in the study."""
         table = self.tables.get(row.name, stamp)
         await table.first(FIRST_TABLE_SECONDS)
         error = table.error or (entry.error if entry else "")
         content = await run_in_threadpool(trials_content, table.value, Choice(state=RUNNING)) if table.value else {}
-        version = (table.version, error, row, bool(entry and entry.task))
+        written = await run_in_threadpool(changed, path / REPORT_HTML)
+        version = (table.version, error, row, bool(entry and entry.task), written)
         return await page(
             request, "waiting.html", version, pause=RUNNING_SECONDS, made=table.made, row=row, error=error,
-            building=entry is not None, title=row.name, **content,
+            building=entry is not None, written=written and datetime.fromtimestamp(written, UTC).isoformat(),
+            written_to=str(path / REPORT_HTML), title=row.name, **content,
         )  # fmt: skip
 
     async def trials(self, request: Request) -> Response:

@@ -29,7 +29,7 @@ from analysis.schema import (
 )
 from analysis.side_by_side.evaluations import read_best_json, tested
 from inat.errors import StudyError
-from inat.study.metadata import is_running
+from inat.study.activity import search_runs
 from inat.tuning.live.watch_source import wanted_of
 
 ENDED, NOT_RUNNING, UNREADABLE = "ended", "not running", "unreadable"
@@ -127,15 +127,16 @@ class Listing:
             if row.state == UNREADABLE:
                 return row
             try:
-                return replace(row, state=RUNNING) if self._runs(name, path) else row
+                return replace(row, state=RUNNING) if self._runs(row, path) else row
             except StudyError as error:
                 return replace(row, state=UNREADABLE, reason=str(error))
 
-    def _runs(self, name: str, path: Path) -> bool:
-        at, running = self._locked.get(name, (float("-inf"), False))
+    def _runs(self, row: Summary, path: Path) -> bool:
+        at, running = self._locked.get(row.name, (float("-inf"), False))
         if time.monotonic() - at > LOCK_SECONDS:
-            running = is_running(path)
-            self._locked[name] = time.monotonic(), running
+            over = row.planned is not None and row.done >= row.planned and not row.running
+            running = search_runs(path, over=over)
+            self._locked[row.name] = time.monotonic(), running
         return running
 
 

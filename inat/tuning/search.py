@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.wording import counted
 from inat.config.durations import seconds_of
 from inat.config.search import SearchConfig
 from inat.config.validation import expanded
@@ -236,7 +237,8 @@ def end_at_deadline(study: Study, searcher: BudgetAwareOptunaSearch, keep_checkp
     """End the trials that ran when the time of a planned search was over: nothing continues them."""
     cut = study.unfinished()
     for trial in cut:
-        state, when = (STOPPED, f"after {trial.epochs} epochs") if trial.history else (FAILED, "before its first epoch")
+        after = (STOPPED, f"after {counted(trial.epochs, 'epoch')}")
+        state, when = after if trial.history else (FAILED, "before its first epoch")
         study.end_trial(trial.trial_id, state, f"stopped {when}: {TIME_OVER}")
         searcher.on_trial_update(trial)
     if cut:

@@ -45,6 +45,15 @@ def test_a_study_whose_first_trial_runs_says_so_and_shows_it(client, second):
     assert '<tr id="trial-t0000">' in text
 
 
+def test_a_study_without_a_page_yet_names_the_report_in_its_folder(client, folder, second):
+    second.begin()
+    second.study.write_trials()
+    assert 'id="written"' not in client.get("/study/second").text
+    (folder / "second" / "report.html").write_text("<p>A report")
+    text = client.get("/study/second").text
+    assert f"open <code>{folder / 'second' / 'report.html'}</code> in a browser" in text
+
+
 @pytest.mark.slow
 def test_the_report_is_made_in_the_background_and_then_shown(client):
     text = client.get("/study/first").text

@@ -60,6 +60,13 @@ def test_a_running_last_training_is_named(folder, second):
     assert {row.name: row.last for row in listing.summaries()} == {"first": False, "second": True}
 
 
+def test_an_ended_study_that_another_command_has_open_is_not_running(folder):
+    study = Study.open(folder / "first")
+    states = [row.state for row in Listing(folder).summaries()]
+    study.close()
+    assert states == ["ended"]
+
+
 def test_an_unreadable_study_says_why(folder):
     (folder / "first" / "study.json").write_text("{")
     (row,) = Listing(folder).summaries()

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from analysis.escaping import printable
 from analysis.markdown import format_duration
+from analysis.wording import counted
 from inat.constants import RUNNING, STATES
 from inat.tuning.live.details import detail_lines
 from inat.tuning.live.keys import ViewState, sorted_trials
@@ -36,10 +37,11 @@ def render(snapshot: Snapshot, state: ViewState, width: int, height: int, *, asc
 
 
 def head_lines(snapshot: Snapshot, width: int, ascii_only: bool) -> list[Text]:
-    """The study, its best trial, its trials, its time, and what a constant answer scores."""
+    """The study, its best trial, its trials, its time, what a constant answer scores, and what was tested."""
     title = Text.assemble((snapshot.study, "bold"), "  ", (snapshot.status, _status_style(snapshot.status)))
-    constant = [Text(snapshot.constant, style="dim")] if snapshot.constant else []
-    return [title, best_line(snapshot), count_line(snapshot, width, ascii_only), time_line(snapshot), *constant]
+    known = [Text(snapshot.result)] if snapshot.result else []
+    known += [Text(snapshot.constant, style="dim")] if snapshot.constant else []
+    return [title, best_line(snapshot), count_line(snapshot, width, ascii_only), time_line(snapshot), *known]
 
 
 def best_line(snapshot: Snapshot) -> Text:
@@ -60,7 +62,7 @@ def count_line(snapshot: Snapshot, width: int, ascii_only: bool) -> Text:
     paused = {RUNNING: PAUSED} if snapshot.status == NOT_RUNNING else {}
     counts = ", ".join(f"{states.count(state)} {paused.get(state, state)}" for state in STATES)
     if not wanted:
-        return Text(f"{ended} trials ended: {counts}")
+        return Text(f"{counted(ended, 'trial')} ended: {counts}")
     size = min(BAR_WIDTH, max(0, width - cell_len(counts) - 24))
     full = min(size, size * ended // wanted)
     bar, rest = ("#", ".") if ascii_only else ("━", "─")
@@ -75,7 +77,7 @@ def time_line(snapshot: Snapshot) -> Text:
     if snapshot.elapsed is not None:
         of = f" of {format_duration(snapshot.budget)}" if snapshot.budget else ""
         share = f" ({snapshot.elapsed / snapshot.budget:.0%} of the time budget)" if snapshot.budget else ""
-        parts.append(f"{format_duration(snapshot.elapsed)}{of} gone{share}")
+        parts.append(f"{format_duration(snapshot.elapsed)}{of} gone{snapshot.during}{share}")
     if snapshot.left is not None:
         parts.append(f"about {format_rough(snapshot.left)} left")
     return Text(", ".join(parts) or "time left is known after the first epoch")

@@ -7,6 +7,8 @@ from typing import TextIO
 
 from rich.text import Text
 
+from analysis.wording import counted_as
+
 KEPT_LINES = 500
 
 
@@ -37,7 +39,8 @@ class Printed:
 
     def take(self) -> list[str]:
         """All lines, which are forgotten, behind one about earlier lines."""
-        lines = [f"({self._left_out} earlier lines are left out)"] * bool(self._left_out) + self.lines()
+        left_out = f"({counted_as(self._left_out, 'earlier line')} left out)"
+        lines = [left_out] * bool(self._left_out) + self.lines()
         with self._lock:
             self._counts, self._left_out = {}, 0
         return lines

@@ -4,12 +4,11 @@ import time
 from dataclasses import dataclass, field
 
 from analysis.class_counts import beside
-from inat.constants import LAST_DIR
 from inat.study.study import Study
 from inat.study.trial import Trial
 from inat.tuning.expected_epochs import seconds_left
 from inat.tuning.live.printed import Printed
-from inat.tuning.live.snapshot import Snapshot, TrialViews, refit_messages
+from inat.tuning.live.snapshot import Snapshot, TrialViews, name_of, refit_messages
 from inat.tuning.rungs import Rungs
 
 LEFT_SECONDS = 5.0  # between two estimates, for which all trials are looked at
@@ -55,7 +54,7 @@ class SearchSource:
             elapsed, budget = min(self.budget, self.budget - (self.deadline - now)), self.budget
         running = self._views.running()
         return Snapshot(
-            study=name_of(self.study),
+            study=name_of(self.study.directory),
             status="stopping" if self.stopping else "running",
             objective=self.study.objective,
             wanted=self.wanted,
@@ -89,9 +88,3 @@ class SearchSource:
         if now - at > LEFT_SECONDS or left is None:
             at, left = self._estimate = (now, self.seconds_left())
         return None if left is None else max(0.0, left - (now - at))
-
-
-def name_of(study: Study) -> str:
-    """The name of a study; of a last training, behind that of its search."""
-    directory = study.directory.absolute()
-    return f"{directory.parent.name}/{LAST_DIR}" if directory.name == LAST_DIR else directory.name

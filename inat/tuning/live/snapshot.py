@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from analysis.rungs import epochs_at
 from inat.config.objective import ACCURACY, Objective
 from inat.config.trial import active_params
-from inat.constants import EPOCH, REFIT, RUNNING, SECONDS
+from inat.constants import EPOCH, LAST_DIR, REFIT, RUNNING, SECONDS
 from inat.study.journal import Journal
 from inat.study.trial import Trial
 
@@ -44,8 +45,10 @@ class TrialView:
 class Snapshot:
     """A search at one moment: ``running`` trials in order of number, ``ended`` ones with the latest first.
 
-    ``elapsed``, ``left`` and ``budget`` (of --time-budget) are seconds, None if unknown or without a budget;
-    ``max_epochs`` is the most epochs of a trial whose epoch costs 1. ``constant`` says what a constant answer scores.
+    ``elapsed``, ``left`` and ``budget`` (of --time-budget) are seconds, None if unknown or without a budget; ``during``
+    says of what part ``elapsed`` is;
+    ``max_epochs`` is the most epochs of a trial whose epoch costs 1. ``constant`` says what a constant answer scores,
+    ``result`` what came of the last training and the test.
     ``can_end`` says whether a trial can be ended from here, ``ending`` which ones have been asked to, and ``on_quit``
     what the key q does.
     """
@@ -57,9 +60,11 @@ class Snapshot:
     max_epochs: int | None = None
     best: TrialView | None = None
     elapsed: float | None = None
+    during: str = ""
     budget: float | None = None
     left: float | None = None
     constant: str = ""
+    result: str = ""
     running: tuple[TrialView, ...] = ()
     ended: tuple[TrialView, ...] = ()
     messages: tuple[str, ...] = ()
@@ -142,6 +147,12 @@ def view_of(trial: Trial) -> TrialView:
         last_row=last,
         epoch_cost=trial.epoch_cost,
     )
+
+
+def name_of(directory: Path) -> str:
+    """The name of a study; of a last training, behind that of its search."""
+    directory = directory.absolute()
+    return f"{directory.parent.name}/{LAST_DIR}" if directory.name == LAST_DIR else directory.name
 
 
 def refit_messages(info: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """Snapshots of a study on the disk, whose journal another process may be writing."""
 
 import os
+import shlex
 import time
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ from analysis.class_counts import beside
 from inat.config.objective import objective_of
 from inat.constants import GRID, JOURNAL, LAST_DIR, PREPARATION, SECONDS, STUDY_JSON, TRIALS_CSV
 from inat.errors import StudyError
+from inat.study.activity import changed, is_tested, search_runs
 from inat.study.atomic_io import mend_hint, parse_json_object
 from inat.study.journal import UNFIT, Journal
-from inat.study.metadata import is_running, read_info
+from inat.study.metadata import read_info
 from inat.study.trial import Trial
 from inat.tuning.best import named_in_best_json
 from inat.tuning.budget.plan import time_decides
 from inat.tuning.expected_epochs import epochs_left
-from inat.tuning.live.snapshot import NOT_RUNNING, Snapshot, TrialView, TrialViews, refit_messages
+from inat.tuning.live.snapshot import NOT_RUNNING, Snapshot, TrialView, TrialViews, name_of, refit_messages
+from inat.tuning.live.study_result import describe_result
+from inat.tuning.live.study_times import Budget, budget_of, seconds_gone
 from inat.tuning.rungs import Rungs
 
 STATUS_SECONDS = 3.0  # between two looks at the lock of the study, and two estimates of the time left
@@ -73,82 +77,102 @@ class JournalTail:
             raise StudyError(f"{self.path} is damaged: line {number} does not fit; {mend_hint(self.path)}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look at a study found ``at`` a time of ``time.monotonic``.
+
+    ``estimate``: the seconds until the wanted trials have ended; ``result``: what has been tested.
+    """
+
+    at: float = float("-inf")
+    running: bool = False
+    ended: bool = False
+    estimate: float | None = None
+    budget: Budget | None = None
+    result: str = ""
+
+
 class WatchSource:
     """Makes snapshots of the study in ``directory``; StudyError if it is none, or damaged."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._info = read_info(directory)
-        self._info_time = self._changed(STUDY_JSON)
+        self._info_time = changed(directory / STUDY_JSON)
         self._tail = JournalTail(directory, self._info)
         self._views = TrialViews(self._tail.journal)
-        self._slow: tuple[float, bool, float | None] = (float("-inf"), False, None)
+        self._looked = Looked()
 
     def __call__(self) -> Snapshot:
         """The study as it is now on the disk."""
-        if (changed := self._changed(STUDY_JSON)) != self._info_time:  # a resumed search may want more trials
-            self._info, self._info_time = read_info(self._directory), changed
+        if (written := changed(self._directory / STUDY_JSON)) != self._info_time:  # a resumed search may want more
+            self._info, self._info_time = read_info(self._directory), written
         if self._tail.poll():
             self._views = TrialViews(self._tail.journal)
-        journal, config = self._tail.journal, self._info["config"]
-        wanted, rungs = wanted_of(self._info), rungs_of(config)
-        running, left = self._running_and_left(wanted, rungs)
-        ended = self._last_has_begun() if wanted is None else journal.num_ended >= wanted
+        journal = self._tail.journal
+        wanted, rungs = wanted_of(self._info), rungs_of(self._info["config"])
+        if time.monotonic() - self._looked.at > STATUS_SECONDS:
+            self._looked = self._look(wanted, rungs)
+        looked = self._looked
+        elapsed, budget, left = self._times(looked)
         return Snapshot(
-            study=self._directory.absolute().name,
-            status="running" if running else "ended" if ended else NOT_RUNNING,
+            study=name_of(self._directory),
+            status="running" if looked.running else "ended" if looked.ended else NOT_RUNNING,
             objective=journal.objective,
             wanted=wanted,
             max_epochs=rungs.max_epochs * rungs.trainings if rungs else None,
-            best=self._best(running),
-            elapsed=self._elapsed(running),
+            best=self._best(looked.running),
+            elapsed=elapsed,
+            during=" in the search" if wanted is None and not looked.running else "",
+            budget=budget,
             left=left,
             constant=beside(self._info, journal.objective).strip(" ()"),
+            result=looked.result,
             running=self._views.running(),
             ended=self._views.ended(),
-            messages=self._messages(running),
+            messages=self._messages(looked.running),
         )
+
+    def _look(self, wanted: int | None, rungs: Rungs | None) -> Looked:
+        journal, directory = self._tail.journal, self._directory
+        trials = list(journal.trials.values())
+        over = wanted is not None and journal.num_ended >= wanted
+        running = search_runs(directory, over=over and not journal.unfinished())
+        ended = over or is_tested(directory) or (wanted is None and self._last_has_begun())
+        return Looked(
+            time.monotonic(),
+            running,
+            ended,
+            seconds_left_of(trials, wanted, rungs) if running and wanted and rungs else None,
+            budget_of(directory, self._info, trials) if running else None,
+            describe_result(directory) if ended and not running else "",
+        )
+
+    def _times(self, looked: Looked) -> tuple[float | None, float | None, float | None]:
+        """The seconds gone, those of the whole budget, and those that are left; the search's own without a budget."""
+        gone = seconds_gone(self._directory, self._tail.journal.trials.values(), looked.running)
+        left = looked.estimate
+        if looked.budget is None:
+            return gone, None, left
+        within = max(0.0, looked.budget.ends - time.time())
+        left = within if left is None else min(left, within)
+        if not looked.budget.whole:
+            return gone, None, left
+        return looked.budget.seconds - within, looked.budget.seconds, left
 
     def _best(self, running: bool) -> TrialView | None:
         """The best trial so far; once the search has ended, the cheaper one if that was chosen in its place."""
         chosen = None if running else named_in_best_json(self._tail.journal, self._directory)
         return self._views.best() if chosen is None else self._views.view(chosen)
 
-    def _running_and_left(self, wanted: int | None, rungs: Rungs | None) -> tuple[bool, float | None]:
-        at, running, left = self._slow
-        now = time.monotonic()
-        if now - at > STATUS_SECONDS:
-            running = is_running(self._directory)
-            trials = list(self._tail.journal.trials.values())
-            left = seconds_left_of(trials, wanted, rungs) if running and wanted and rungs else None
-            self._slow = (now, running, left)
-        return running, left
-
-    def _elapsed(self, running: bool) -> float | None:
-        """Seconds from the first trial until now, or until the last line of a journal that nobody writes."""
-        trials = self._tail.journal.trials
-        if not trials:
-            return None
-        try:
-            first = datetime.fromisoformat(next(iter(trials.values())).created).timestamp()
-        except ValueError:
-            return None
-        until = time.time() if running else self._changed(JOURNAL)
-        return max(0.0, until - first)
-
     def _messages(self, running: bool) -> tuple[str, ...]:
         if running and self._last_has_begun():
-            return (f"the last training has begun: inat watch {self._directory / LAST_DIR}",)
+            command = f"inat watch {shlex.quote(str(self._directory / LAST_DIR))}"
+            return "the last training has begun; watch it with", command
         return refit_messages(self._info)
 
     def _last_has_begun(self) -> bool:
         return (self._directory / LAST_DIR / JOURNAL).exists()
-
-    def _changed(self, name: str) -> float:
-        try:
-            return (self._directory / name).stat().st_mtime
-        except OSError:
-            return 0.0
 
 
 def wanted_of(info: dict[str, Any]) -> int | None:

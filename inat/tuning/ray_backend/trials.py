@@ -55,6 +55,7 @@ class StudyTrials(NotInSnapshots, SearchAlgorithm):
         self._resources, self._retries, self._names = resources, retries, names
         self._spec: dict[str, Any] = {}
         self._created = 0
+        self._exhausted = False
         self._live: set[str] = set()
         self._classes: dict[str, Any] = {}
 
@@ -69,7 +70,7 @@ class StudyTrials(NotInSnapshots, SearchAlgorithm):
         self._spec = experiment.spec
 
     def is_finished(self) -> bool:
-        return bool(super().is_finished()) or self._created >= self._count
+        return bool(super().is_finished()) or self._created >= self._count or self._exhausted
 
     def next_trial(self) -> StudyTrial | None:
         """Return the next trial, None while as many are running as fit; StudyError for one with other settings."""
@@ -78,6 +79,8 @@ class StudyTrials(NotInSnapshots, SearchAlgorithm):
         trial_id = self._source.next_trial_id()
         suggested = self._source.suggest(trial_id)
         if suggested is None:
+            # Else Tune would ask again for ten minutes if nothing is running, and look at no time budget meanwhile.
+            self._exhausted = True
             return None
         if others := sorted(suggested.keys() - ADDED - set(self._names)):
             raise StudyError(
@@ -107,3 +110,4 @@ class StudyTrials(NotInSnapshots, SearchAlgorithm):
         """Hand a trial to Tune once more after Tune gave it up."""
         self._source.requeue(trial_id)
         self._created -= 1
+        self._exhausted = False

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.costs.progress import BREAK, best_over_time
+from analysis.costs.breaks import BREAK
+from analysis.costs.progress import best_over_time
 from tests.analysis.studies import study_of
 
 CURVES = [[0.2, 0.4], [0.3, 0.5], [0.9]]

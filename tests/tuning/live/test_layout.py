@@ -61,6 +61,17 @@ def test_a_snapshot_that_knows_little_is_shown_too():
     assert lines[3] == "time left is known after the first epoch"
 
 
+def test_one_ended_trial_is_one_trial(snapshot):
+    one = replace(snapshot, wanted=None, ended=snapshot.ended[:1])
+    assert as_text(one, ViewState(), 120, 24)[2].startswith("1 trial ended: ")
+
+
+def test_the_result_stands_at_the_top(snapshot):
+    lines = as_text(replace(snapshot, result="test accuracy 0.5000", during=" in the search"), ViewState(), 120, 24)
+    assert lines[3].startswith("12 min 30 s of 1 h 0 min gone in the search (")
+    assert lines[4] == "test accuracy 0.5000"
+
+
 def test_the_best_is_named_by_the_objective_and_is_not_a_failed_trial_of_the_table(snapshot):
     loss = replace(snapshot, objective=OBJECTIVES["val_loss"])
     assert as_text(loss, ViewState(), 80, 24)[1].startswith("best loss 0.7422  t0008 epoch 9, running")

@@ -20,7 +20,7 @@ def test_early_lines_are_left_out(monkeypatch):
     printed = Printed()
     for line in "abc":
         printed.add(line)
-    assert printed.take() == ["(1 earlier lines are left out)", "b", "c"]
+    assert printed.take() == ["(1 earlier line is left out)", "b", "c"]
 
 
 def test_a_stream_hands_on_whole_lines_and_the_last_state_of_a_bar():

@@ -1,5 +1,7 @@
 import json
 import shutil
+import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -8,8 +10,10 @@ from inat.errors import StudyError
 from inat.study.study import Study
 from inat.tuning.live.keys import ViewState
 from inat.tuning.live.layout import as_text
+from inat.tuning.live.study_result import describe_result
 from inat.tuning.live.watch_source import WatchSource, rungs_of, wanted_of
 from tests.helpers import change_info, run_epochs
+from tests.tuning.live.test_study_times import PLAN
 
 CONFIG = {"num_samples": 3, "max_epochs": 9, "grace_period": 1, "reduction_factor": 3}
 
@@ -62,6 +66,68 @@ def test_where_the_time_decides_a_search_has_ended_once_its_last_training_has_be
     assert WatchSource(study.directory)().status == "not running"
     Study.create(study.directory / LAST_DIR, {"config": {}}).close()
     assert WatchSource(study.directory)().status == "ended"
+
+
+def test_an_ended_search_stays_ended_while_another_command_has_its_study(study):
+    for _ in range(3):
+        trial = study.add_trial({"x": 1}).trial_id
+        run_epochs(study, trial, [0.5])
+        study.end_trial(trial, "completed")
+    page = WatchSource(study.directory)()
+    assert (page.status, page.left) == ("ended", None)
+
+
+def test_a_search_that_a_limit_ended_is_ended_once_it_is_tested(study):
+    trial = study.add_trial({"x": 1}).trial_id
+    run_epochs(study, trial, [0.5])
+    study.end_trial(trial, "completed")
+    assert WatchSource(study.directory)().status == "running"
+    (study.directory / "best.json").write_text(json.dumps({"test": {"test_acc": 0.75, "images": 1}}))
+    page = WatchSource(study.directory)()
+    assert (page.status, page.result) == ("ended", "test accuracy 0.7500 on 1 photo")
+
+
+def test_the_time_left_of_a_budget_is_shown(study, monkeypatch):
+    now = datetime.now(UTC)
+    monkeypatch.setattr(time, "time", now.timestamp)
+    change_info(study.directory, lambda info: info.update(time_plan=PLAN, created=now.isoformat()))
+    study.add_trial({"x": 1})
+    page = WatchSource(study.directory)()
+    assert page.budget == 480
+    assert page.elapsed + page.left == pytest.approx(480, abs=0.1)
+    assert page.elapsed == pytest.approx(20, abs=0.1)  # before study.json was written
+    assert "of 8 min 0 s gone (4% of the time budget), about 7 min 40 s left" in "\n".join(
+        as_text(page, ViewState(), 100, 20)
+    )
+
+
+def test_the_last_training_is_named_with_a_command_that_a_shell_can_read(tmp_path):
+    study = Study.create(tmp_path / "my study", {"config": CONFIG, "time_plan": {"trials": 3}})
+    Study.create(study.directory / LAST_DIR, {"config": {}}).close()
+    (study.directory / LAST_DIR / "journal.jsonl").touch()
+    assert WatchSource(study.directory)().messages[-1] == f"inat watch '{study.directory}/last'"
+    study.close()
+
+
+@pytest.mark.parametrize(
+    ("best", "last", "words"),
+    [
+        ({"trial_id": "t0000", "refit": {"epochs": 15}, "test": {"test_acc": 0.7339, "images": 545}}, True,
+         "last training 15 epochs; test accuracy 0.7339 on 545 photos"),
+        ({"trial_id": "t0000", "last_training": True, "epochs": 1}, True, "last training 1 epoch"),
+        ({"trial_id": "t0000", "test": {"test_acc": 0.5}}, True, "last training not used; test accuracy 0.5000"),
+        ({"trial_id": "t0000"}, False, ""),
+    ],
+)  # fmt: skip
+def test_an_ended_study_says_what_came_of_its_last_training_and_test(study, best, last, words):
+    if last:
+        again = Study.create(study.directory / LAST_DIR, {"config": {}})
+        trial = again.add_trial({"x": 1}).trial_id
+        run_epochs(again, trial, [0.5])
+        again.end_trial(trial, "completed")
+        again.close()
+    (study.directory / "best.json").write_text(json.dumps(best))
+    assert describe_result(study.directory) == words
 
 
 def test_a_half_written_line_waits_for_its_end(study):

@@ -69,6 +69,18 @@ def test_tune_can_end_the_search_early(trials):
     assert trials.next_trial() is None
 
 
+def test_a_search_that_has_nothing_more_to_try_is_finished_until_a_trial_comes_back(trials, monkeypatch):
+    first = trials.next_trial()
+    trials.on_trial_complete(first.trial_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(BudgetAwareOptunaSearch, "suggest", lambda self, trial_id: None)
+        assert trials.next_trial() is None
+    assert trials.is_finished()
+    trials.requeue(first.trial_id)
+    assert not trials.is_finished()
+    assert trials.next_trial().trial_id == first.trial_id
+
+
 @pytest.mark.parametrize("before", [0, 2])
 def test_a_trial_that_never_began_is_handed_out_again_before_new_ones_and_counts_once(trials, before):
     for _ in range(before):
