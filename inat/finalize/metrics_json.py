@@ -14,6 +14,7 @@ from inat.config.trial import active_params
 from inat.constants import EPOCHS, METRICS_JSON, NAME, SECONDS, STATE, TEST, TRIAL_ID
 from inat.data.decode import form_of
 from inat.finalize.candidates import Candidate, allowance, best_epoch, lead, rank_candidates, score_of
+from inat.finalize.last_params import describe_last_params
 from inat.finalize.shrinkage import best_epoch_optimism, drop_of, shrinkage_sentences
 from inat.finalize.task import Task
 from inat.study.trial import Trial
@@ -150,6 +151,7 @@ def _winner(task: Task, candidates: Sequence[Candidate], winner: Candidate) -> d
         "best_epoch_optimism": best_epoch_optimism(task, first),
         "lead": _lead(candidates, winner),
         "in_words": [text for text in (_best_trial_sentence(first, winner),
+                                       describe_last_params(task.study, task.trials),
                                        _cheaper_sentence(task, candidates, winner), *shrinkage_sentences(task, first),
                                    lead_sentence(candidates, winner)) if text],
     }  # fmt: skip
