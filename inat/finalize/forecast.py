@@ -23,7 +23,7 @@ TOP, SEEDS = 1, 2  # of the shorter command that the forecast names
 def describe_forecast(task: Task, runs: Study) -> str:
     """About how long the runs that are left take, and how to make that shorter; "" if no time is known or none is left.
 
-    A run that ``--patience`` ends early takes less. There is no forecast for a cluster, whose machines are not known yet.
+    A run that ``--patience`` ends early takes less. A cluster has no forecast: its machines are not known yet.
     """
     left = [(trial, trial_left) for trial in task.trials if (trial_left := _left(task, runs, trial))]
     known = [_epoch_seconds(task, runs, trial) for trial, _ in left]
