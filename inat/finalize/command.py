@@ -175,7 +175,7 @@ def write_model(
     console.print(describe_choice(metrics))
     source, target = runs.checkpoint_dir(run.trial_id) / BEST_CKPT, directory / MODEL_CKPT
     evaluation = evaluate_best_on_test(source, directory, data)
-    known = _metrics_of_same_model(directory, evaluation.model, console)
+    known = _metrics_of_same_model(directory, evaluation.model, console, task.command.ship)
     if not known:
         write_checkpoint(task, source, target)
     metrics["model"] |= {"sha256": sha256_of(target), "trained_sha256": evaluation.model}
@@ -189,7 +189,7 @@ def write_model(
     return metrics
 
 
-def _metrics_of_same_model(directory: Path, trained_sha256: str, console: PlainConsole) -> dict[str, Any]:
+def _metrics_of_same_model(directory: Path, trained_sha256: str, console: PlainConsole, ship: bool) -> dict[str, Any]:
     """The existing metrics.json if it and the files beside it belong to the model with this checkpoint hash, else {}.
 
     Files of another model are removed, shipped files included. The removal of shipped files is printed, since this call
@@ -202,7 +202,7 @@ def _metrics_of_same_model(directory: Path, trained_sha256: str, console: PlainC
         return known
     lost = _shipped_files(directory)
     if lost:
-        console.print(describe_removal([path.name for path in lost], replaced=bool(model) and not same))
+        console.print(describe_removal([path.name for path in lost], replaced=bool(model) and not same, ship=ship))
     for path in (directory / METRICS_JSON, directory / MODEL_CARD, *lost):
         path.unlink(missing_ok=True)
     return {}

@@ -143,14 +143,17 @@ def describe_shipping(epochs: int) -> str:
     )
 
 
-def describe_removal(names: Sequence[str], replaced: bool) -> str:
-    """Which shipped files were removed: their model was ``replaced``, or cannot be identified any more."""
+def describe_removal(names: Sequence[str], replaced: bool, ship: bool) -> str:
+    """Which shipped files were removed: their model was ``replaced``, or cannot be identified any more.
+
+    With ``ship``, this call trains a new one.
+    """
     why = (
         "they belong to the model that was chosen before, and now another model is chosen"
         if replaced
         else f"{METRICS_JSON} and {MODEL_CKPT} do not show which model they belong to"
     )
-    return f"removed {', '.join(names)}: {why}; pass --ship to train a new one"
+    return f"removed {', '.join(names)}: {why}; {'a new one follows' if ship else 'pass --ship to train a new one'}"
 
 
 def describe_failures(runs: Study) -> str:

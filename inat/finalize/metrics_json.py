@@ -238,7 +238,7 @@ def shipped_section(metrics: dict[str, Any], run: Trial, exports: dict[str, Any]
         "accuracy": None,
         "in_words": (
             "This is not model.ckpt. It has the same configuration and seed, but was trained on the training and "
-            f"validation photos together ({images:,}), without early stopping, for {epochs} epochs: the number after "
+            f"validation photos together ({images:,}), without early stopping, for {epochs} epoch{'s' * (epochs != 1)}: the number after "
             "which model.ckpt was best. Its accuracy was not measured. The accuracy of model.ckpt, "
             f"{metrics['test']['accuracy']:.4f}, is that of another model: more photos usually help, but nothing here "
             "shows that they did."

@@ -1,4 +1,4 @@
-from inat.finalize.messages import describe_files, describe_shipping, describe_which
+from inat.finalize.messages import describe_files, describe_removal, describe_shipping, describe_which
 
 REFIT = {"search": {"refit": True, "test": {"test_acc": 0.7339}}, "test": {"accuracy": 0.7156}}
 
@@ -27,3 +27,8 @@ def test_after_another_search_the_model_is_the_one_to_use(tmp_path):
 
 def test_the_validation_scores_of_a_shipped_model_are_said_to_measure_nothing():
     assert "the validation scores of this training, printed while it runs, measure nothing" in describe_shipping(9)
+
+
+def test_a_removal_does_not_ask_for_the_option_that_was_given():
+    assert describe_removal(["shipped.ckpt"], replaced=True, ship=True).endswith("is chosen; a new one follows")
+    assert describe_removal(["shipped.ckpt"], replaced=True, ship=False).endswith("pass --ship to train a new one")
