@@ -232,13 +232,13 @@ def describe_evaluations(metrics: dict[str, Any]) -> str:
 def shipped_section(metrics: dict[str, Any], run: Trial, exports: dict[str, Any]) -> dict[str, Any]:
     """The section about shipped.ckpt, the model trained on all images except the test split."""
     splits, epochs = metrics["data"]["splits"], run.epochs
-    images = splits["train"] + splits["validation"]
+    images, trained = splits["train"] + splits["validation"], "1 epoch" if epochs == 1 else f"{epochs} epochs"
     return {
         SEED: run.params[SEED], EPOCHS: epochs, "photos": images, "exports": exports,
         "accuracy": None,
         "in_words": (
             "This is not model.ckpt. It has the same configuration and seed, but was trained on the training and "
-            f"validation photos together ({images:,}), without early stopping, for {epochs} epoch{'s' * (epochs != 1)}: the number after "
+            f"validation photos together ({images:,}), without early stopping, for {trained}: the number after "
             "which model.ckpt was best. Its accuracy was not measured. The accuracy of model.ckpt, "
             f"{metrics['test']['accuracy']:.4f}, is that of another model: more photos usually help, but nothing here "
             "shows that they did."
