@@ -41,17 +41,20 @@ from inat.finalize.checkpoints import sha256_of, write_checkpoint
 from inat.finalize.ensemble import update_ensemble
 from inat.finalize.evaluation_file import Evaluation
 from inat.finalize.export import ONNX, PT2, export
+from inat.finalize.forecast import describe_forecast
 from inat.finalize.messages import (
     candidate_table,
     describe_choice,
     describe_exports,
     describe_failures,
+    describe_files,
     describe_interruption,
     describe_next,
     describe_removal,
     describe_shipping,
     describe_task,
     describe_test,
+    describe_which,
 )
 from inat.finalize.metrics import compute_scores
 from inat.finalize.metrics_json import (
@@ -90,6 +93,8 @@ def finalize(command: FinalizeCommand) -> None:
         on_cpu = task.config.gpus_per_trial == 0
         with gpu_share(0 if on_cpu else None), _opened_runs(directory / RETRAINING_DIR, task) as runs:
             console.print(describe_task(task, runs))
+            if forecast := describe_forecast(task, runs):
+                console.print(forecast)
             _train(task, runs, task.wanted, console)
             candidates = rank_candidates(collect_candidates(runs, task.trials, command.seeds), task.rule)
             metrics = write_model(task, candidates, runs, directory, console)
@@ -101,8 +106,11 @@ def finalize(command: FinalizeCommand) -> None:
         with console.status("writing the report"):
             report_line = write_report(study.directory)
         console.print(f"\n{report_line}")
-        console.print(f"written {directory}: {', '.join(sorted(p.name for p in directory.iterdir() if p.is_file()))}")
-        console.print(describe_next(directory, task.config.data, command.ship))
+        shipped = [] if command.ship else _shipped_files(directory)
+        console.print(describe_files(directory, [path.name for path in shipped]))
+        if which := describe_which(metrics, directory):
+            console.print(which)
+        console.print(describe_next(directory, task.config.data, bool(metrics.get("shipped"))))
     except Interruption:
         raise
     except KeyboardInterrupt as interruption:
@@ -167,7 +175,7 @@ def write_model(
     console.print(describe_choice(metrics))
     source, target = runs.checkpoint_dir(run.trial_id) / BEST_CKPT, directory / MODEL_CKPT
     evaluation = evaluate_best_on_test(source, directory, data)
-    known = _metrics_of_same_model(directory, evaluation.model, console)
+    known = _metrics_of_same_model(directory, evaluation.model, console, task.command.ship)
     if not known:
         write_checkpoint(task, source, target)
     metrics["model"] |= {"sha256": sha256_of(target), "trained_sha256": evaluation.model}
@@ -181,7 +189,7 @@ def write_model(
     return metrics
 
 
-def _metrics_of_same_model(directory: Path, trained_sha256: str, console: PlainConsole) -> dict[str, Any]:
+def _metrics_of_same_model(directory: Path, trained_sha256: str, console: PlainConsole, ship: bool) -> dict[str, Any]:
     """The existing metrics.json if it and the files beside it belong to the model with this checkpoint hash, else {}.
 
     Files of another model are removed, shipped files included. The removal of shipped files is printed, since this call
@@ -192,13 +200,17 @@ def _metrics_of_same_model(directory: Path, trained_sha256: str, console: PlainC
     same = model.get("trained_sha256") == trained_sha256
     if same and checkpoint.exists() and sha256_of(checkpoint) == model.get("sha256"):
         return known
-    shipped = directory / SHIPPED_CKPT
-    lost = [path for path in (shipped, *map(shipped.with_suffix, (ONNX, PT2))) if path.exists()]
+    lost = _shipped_files(directory)
     if lost:
-        console.print(describe_removal([path.name for path in lost], replaced=bool(model) and not same))
+        console.print(describe_removal([path.name for path in lost], replaced=bool(model) and not same, ship=ship))
     for path in (directory / METRICS_JSON, directory / MODEL_CARD, *lost):
         path.unlink(missing_ok=True)
     return {}
+
+
+def _shipped_files(directory: Path) -> list[Path]:
+    shipped = directory / SHIPPED_CKPT
+    return [path for path in (shipped, *map(shipped.with_suffix, (ONNX, PT2))) if path.exists()]
 
 
 def _write_scores(metrics: dict[str, Any], evaluation: Evaluation, directory: Path, train: Sequence[int]) -> None:

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from rich.table import Column, Table
 from analysis.run_card import program
 from analysis.test_scores import accuracy_interval, describe_calibration
 from inat.caller import is_python
-from inat.constants import CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT, TIME_PLAN
-from inat.finalize.candidates import Candidate
+from inat.constants import BEST_CKPT, CONSTANT_ACC, FAILED, METRICS_JSON, MODEL_CKPT, SHIPPED_CKPT, TIME_PLAN
+from inat.finalize.candidates import Candidate, find_run, run_params
+from inat.finalize.last_params import describe_last_params
 from inat.finalize.latency import describe_latency
 from inat.finalize.retrain import RunSource
 from inat.finalize.task import Task
@@ -33,12 +34,29 @@ def describe_task(task: Task, runs: Study) -> str:
     equal = any(trial.epoch_cost != 1 for trial in task.trials)
     why = " of the recipe or as many as cost the same" if equal else ""
     why += ", as in the last training" if TIME_PLAN in study.info else ""
+    other = "".join(
+        f"\n        {text}" for text in (describe_last_params(study, task.trials), _not_used(task, runs)) if text
+    )
     return (
         f"study   {study.directory}: {_count(len(study.ended()), 'ended trial')}{ignored}\n"
         f"top     {_count(len(task.trials), 'configuration')} x {_count(command.seeds, 'seed')}{progress}, up to "
-        f"{_count(task.config.max_epochs, 'epoch')}{why}\n"
+        f"{_count(task.config.max_epochs, 'epoch')}{why}{other}\n"
         f"data    {task.config.data}: {len(splits.classes)} classes\n"
         f"images  {len(splits.train)} train, {len(splits.val)} validation, {len(splits.test)} held-out test"
+    )
+
+
+def _not_used(task: Task, runs: Study) -> str:
+    """How many runs of an earlier call had the hyperparameters of the search instead; "" without any."""
+    changed = [trial for trial in task.trials if trial.params != task.study.trials[trial.trial_id].params]
+    found = [
+        find_run(runs, run_params(task.study.trials[trial.trial_id], seed))
+        for trial in changed
+        for seed in range(1, task.command.seeds + 1)
+    ]
+    count = sum(run is not None for run in found)
+    return f"{_count(count, 'earlier run')} with those of the search {'is' if count == 1 else 'are'} not used" * bool(
+        count
     )
 
 
@@ -120,19 +138,22 @@ def describe_removed_ensemble() -> str:
 def describe_shipping(epochs: int) -> str:
     """What the training of the shipped model uses."""
     return (
-        f"\nship    {_count(epochs, 'epoch')} on training and validation photos together; the validation score "
-        "printed below is optimistic, since the model trains on these photos"
+        f"\nship    {_count(epochs, 'epoch')} on training and validation photos together; the validation "
+        "scores of this training, printed while it runs, measure nothing, since it learns from these photos"
     )
 
 
-def describe_removal(names: Sequence[str], replaced: bool) -> str:
-    """Which shipped files were removed: their model was ``replaced``, or cannot be identified any more."""
+def describe_removal(names: Sequence[str], replaced: bool, ship: bool) -> str:
+    """Which shipped files were removed: their model was ``replaced``, or cannot be identified any more.
+
+    With ``ship``, this call trains a new one.
+    """
     why = (
         "they belong to the model that was chosen before, and now another model is chosen"
         if replaced
         else f"{METRICS_JSON} and {MODEL_CKPT} do not show which model they belong to"
     )
-    return f"removed {', '.join(names)}: {why}; pass --ship to train a new one"
+    return f"removed {', '.join(names)}: {why}; {'a new one follows' if ship else 'pass --ship to train a new one'}"
 
 
 def describe_failures(runs: Study) -> str:
@@ -153,6 +174,33 @@ def describe_interruption(runs: Study | None = None, cause: str = INTERRUPTION) 
     typed = shlex.join(["python", "-m", "inat.finalize", *sys.argv[1:]])
     command = "the same call of inat.finalize()" if is_python() else typed
     return f"{cause}: {ended}everything is kept\ncontinue with: {command}"
+
+
+def describe_files(directory: Path, kept: Collection[str]) -> str:
+    """The files in ``directory``; those named in ``kept`` are of an earlier call."""
+    names = sorted(path.name for path in directory.iterdir() if path.is_file())
+    written = f"written {directory}: {', '.join(name for name in names if name not in kept)}"
+    earlier = [name for name in names if name in kept]
+    return written + (f"\nkept    {', '.join(earlier)}: of an earlier call, and of the same model" if earlier else "")
+
+
+def describe_which(metrics: Mapping[str, Any], directory: Path) -> str:
+    """Which model to use after a search whose last training learnt from the validation images, too; else ""."""
+    search = metrics["search"]
+    if not search.get("refit"):
+        return ""
+    test = search["test"]
+    measured = f"test accuracy {test['test_acc']:.4f}" if test else "not measured"
+    shipped = (
+        f"{directory / SHIPPED_CKPT} (trained on all labelled photos but the test photos, not measured) or "
+        if metrics.get("shipped")
+        else ""
+    )
+    return (
+        f"use     for new photos {shipped}{directory.parent / BEST_CKPT} (the last training of the search, on "
+        f"{'the same' if shipped else 'training and validation'} photos, {measured}); {MODEL_CKPT} (test accuracy "
+        f"{metrics['test']['accuracy']:.4f}) has not learnt from the validation photos"
+    )
 
 
 def describe_next(directory: Path, data: str, shipped: bool) -> str:

@@ -14,6 +14,7 @@ from inat.config.trial import active_params
 from inat.constants import EPOCHS, METRICS_JSON, NAME, SECONDS, STATE, TEST, TRIAL_ID
 from inat.data.decode import form_of
 from inat.finalize.candidates import Candidate, allowance, best_epoch, lead, rank_candidates, score_of
+from inat.finalize.last_params import describe_last_params
 from inat.finalize.shrinkage import best_epoch_optimism, drop_of, shrinkage_sentences
 from inat.finalize.task import Task
 from inat.study.trial import Trial
@@ -150,6 +151,7 @@ def _winner(task: Task, candidates: Sequence[Candidate], winner: Candidate) -> d
         "best_epoch_optimism": best_epoch_optimism(task, first),
         "lead": _lead(candidates, winner),
         "in_words": [text for text in (_best_trial_sentence(first, winner),
+                                       describe_last_params(task.study, task.trials),
                                        _cheaper_sentence(task, candidates, winner), *shrinkage_sentences(task, first),
                                    lead_sentence(candidates, winner)) if text],
     }  # fmt: skip
@@ -230,13 +232,13 @@ def describe_evaluations(metrics: dict[str, Any]) -> str:
 def shipped_section(metrics: dict[str, Any], run: Trial, exports: dict[str, Any]) -> dict[str, Any]:
     """The section about shipped.ckpt, the model trained on all images except the test split."""
     splits, epochs = metrics["data"]["splits"], run.epochs
-    images = splits["train"] + splits["validation"]
+    images, trained = splits["train"] + splits["validation"], "1 epoch" if epochs == 1 else f"{epochs} epochs"
     return {
         SEED: run.params[SEED], EPOCHS: epochs, "photos": images, "exports": exports,
         "accuracy": None,
         "in_words": (
             "This is not model.ckpt. It has the same configuration and seed, but was trained on the training and "
-            f"validation photos together ({images:,}), without early stopping, for {epochs} epochs: the number after "
+            f"validation photos together ({images:,}), without early stopping, for {trained}: the number after "
             "which model.ckpt was best. Its accuracy was not measured. The accuracy of model.ckpt, "
             f"{metrics['test']['accuracy']:.4f}, is that of another model: more photos usually help, but nothing here "
             "shows that they did."

@@ -97,18 +97,27 @@ def _training(m: Json) -> Iterator[str]:
 def _choice(m: Json) -> Iterator[str]:
     winner, model, search, objective = m["winner"], m["model"], m["search"], m["objective"]
     yield "## How it was chosen\n"
-    yield (
-        f"The candidates are the {len(m['candidates'])} best configurations of a search of {search['trials']} trials, "
-        f"each retrained with seeds 1 to {m['seeds']}. {m['rule']}\n"
+    count, seeds = len(m["candidates"]), "seed 1" if m["seeds"] == 1 else f"seeds 1 to {m['seeds']}"
+    candidates = (
+        "The candidate is the best configuration"
+        if count == 1
+        else f"The candidates are the {count} best configurations"
     )
+    trials = "1 trial" if search["trials"] == 1 else f"{search['trials']} trials"
+    each = "" if count == 1 else "each "
+    yield f"{candidates} of a search of {trials}, {each}retrained with {seeds}. {m['rule']}\n"
     header = ("candidate", "in the search", "mean over seeds", "sd", "n", f"{objective['label']} per seed")
     rows = [_candidate_row(c, objective, c["trial_id"] == winner["trial_id"]) for c in m["candidates"]]
     yield from _table(header, rows)
     yield "\n\n".join(winner["in_words"]) + "\n"
     yield (
         f"The model is the run with seed {model['seed']}: its {objective['label']}, "
-        f"{model[objective['best_column']]:.4f}, is the median of the winner's {winner['n']} runs, not the best.\n"
+        f"{model[objective['best_column']]:.4f}, {_which(winner['n'])}\n"
     )
+
+
+def _which(runs: int) -> str:
+    return "is that of its only run." if runs == 1 else f"is the median of the winner's {runs} runs, not the best."
 
 
 def _candidate_row(candidate: Json, objective: Json, won: bool) -> tuple[str, ...]:

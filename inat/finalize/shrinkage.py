@@ -60,7 +60,11 @@ def _drop_sentence(task: Task, first: Candidate) -> str:
 def _other_epochs(task: Task) -> str:
     """That the runs are longer than the trials whose score they are compared with, as after a time plan."""
     runs, trials = task.config.max_epochs, task.study.info["config"].get("max_epochs")
-    return "" if runs == trials or trials is None else f" A run has up to {runs} epochs, a trial up to {trials}."
+    return (
+        ""
+        if runs == trials or trials is None
+        else f" A run has up to {runs} epoch{'s' * (runs != 1)}, a trial up to {trials}."
+    )
 
 
 def _parts_sentence(task: Task, first: Candidate) -> str:

@@ -14,6 +14,7 @@ from inat.data.class_balance import class_counts
 from inat.data.splits import DataSummary, Splits, inspect_data, load_splits
 from inat.errors import ConfigError, StudyError
 from inat.finalize.candidates import epochs_of_run, run_params, top_configurations
+from inat.finalize.last_params import with_last_params
 from inat.finalize.options import FinalizeCommand, retraining_config
 from inat.study.cheaper import CostRule
 from inat.study.study import Study
@@ -30,7 +31,8 @@ from inat.tuning.worker.trainable import FINGERPRINT
 class Task:
     """The plan of one ``inat.finalize`` call.
 
-    ``trials`` are the best trials of ``study``, one per configuration, best first. ``configs`` holds the training
+    ``trials`` are the best trials of ``study``, one per configuration, best first; the one that a last training
+    repeated has the hyperparameters of the last training (see ``with_last_params``). ``configs`` holds the training
     configuration of each, in the same order. ``info`` becomes the study.json of the retraining.
     """
 
@@ -84,7 +86,7 @@ def plan(command: FinalizeCommand, study: Study) -> Task:
     config = retraining_config(study.info, command)
     check_model(study.directory, study.info, config)
     allow_own_model(config)
-    trials = top_configurations(study, command.top)
+    trials = with_last_params(study, top_configurations(study, command.top))
     known = study.info.get("data")
     if not isinstance(known, dict) or FINGERPRINT not in known:
         raise StudyError(

@@ -98,3 +98,12 @@ def test_the_time_for_one_image_is_stated_where_it_was_measured(metrics):
     assert "time on the machine" not in model_card(metrics)  # exports of earlier versions
     metrics["exports"]["latency"] = latency
     assert "time on the machine of the export: 0.3 ms per image (half of 200 runs: 0.28 to 0.32)" in model_card(metrics)
+
+
+def test_a_single_configuration_trial_or_run_is_no_plural(metrics):
+    assert "The candidates are the 2 best configurations of a search of 9 trials, each retrained" in model_card(metrics)
+    metrics["candidates"] = metrics["candidates"][:1]
+    metrics["search"]["trials"] = metrics["seeds"] = metrics["winner"]["n"] = 1
+    card = model_card(metrics)
+    assert "The candidate is the best configuration of a search of 1 trial, retrained with seed 1." in card
+    assert "is that of its only run." in card

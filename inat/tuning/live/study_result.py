@@ -7,7 +7,7 @@ from analysis.wording import counted
 from inat.constants import EPOCHS, LAST_TRAINING, REFIT, TEST
 from inat.errors import StudyError
 from inat.study.activity import last_has_ended
-from inat.tuning.best import read_best
+from inat.tuning.best_json import read_best
 
 
 def describe_result(directory: Path) -> str:
