@@ -55,9 +55,9 @@ def _not_used(task: Task, runs: Study) -> str:
         for seed in range(1, task.command.seeds + 1)
     ]
     count = sum(run is not None for run in found)
-    return f"{_count(count, 'earlier run')} with those of the search {'is' if count == 1 else 'are'} not used" * bool(
-        count
-    )
+    if not count:
+        return ""
+    return f"{_count(count, 'earlier run')} with those of the search {'is' if count == 1 else 'are'} not used"
 
 
 def candidate_table(candidates: Sequence[Candidate]) -> Table:

@@ -193,8 +193,8 @@ def _created(config: SearchConfig, study: Study, clock: Clock, print_line: Print
         print_line("last    not trained: the time that is left is too short for it")
         return None
     print_line(
-        f"last    {chosen.trial.trial_id} again for about {chosen.epochs} epochs, until its time is over, from new "
-        f"weights and with the machine to itself{REFIT_NOTE if chosen.refit else ''}"
+        f"last    {chosen.trial.trial_id} again for about {counted(chosen.epochs, 'epoch')}, until its time is over, "
+        f"from new weights and with the machine to itself{REFIT_NOTE if chosen.refit else ''}"
     )
     options = _options(config, most_epochs(chosen.trial, clock.plan), clock.plan.cores)
     directory = study.directory / LAST_DIR

@@ -18,7 +18,7 @@ def describe_plan(planned: Planned) -> str:
     """The image size, the search, the last training, the time of each part, and what was measured."""
     plan, images = planned.plan, planned.photos.counts.train
     lines = [
-        f"plan    {format_duration(plan.seconds)} for {images:,} training photos: {_size(planned)}",
+        f"plan    {format_duration(plan.seconds)} for about {images:,} training photos: {_size(planned)}",
         f"search  {_search(plan)}",
         f"last    {_last(planned)}",
         f"time    {_parts(plan)}",
@@ -56,7 +56,7 @@ def _refit(planned: Planned) -> str:
     facts, counts = planned.facts, planned.photos.counts
     if facts is None or facts.refit == 1:
         return ""
-    return f" on all {counts.train + counts.val:,} training and validation photos"
+    return f" on all training and validation photos, about {counts.train + counts.val:,},"
 
 
 def _all(planned: Planned) -> str:

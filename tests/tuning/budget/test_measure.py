@@ -72,7 +72,7 @@ def test_a_given_size_and_small_photos_limit_what_is_timed(timed):
 def test_the_plan_is_said_in_five_lines(timed):
     text = describe_plan(plan_here(replace(CONFIG, image_size=32), photos(), 10, begun(1800.0)))
     assert [line[:8].rstrip() for line in text.splitlines()] == ["plan", "search", "last", "time", "timed"]
-    assert "30 min 0 s for 6,000 training photos: 32 x 32 px, " in text
+    assert "30 min 0 s for about 6,000 training photos: 32 x 32 px, " in text
     assert "from photos whose shorter side has typically 300 px" in text
     assert "2 at a time, the recipe first; each trains as long as " in text
     assert " of the recipe (" in text
