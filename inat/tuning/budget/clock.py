@@ -40,15 +40,11 @@ class Clock:
         if config.resume is None:
             return cls(plan, started + plan.seconds)
         added = max(0.0, (seconds_of(config.time_budget) or plan.seconds) - plan.seconds)
+        begun = last_has_begun(study)
+        last = trained_seconds(Journal.read(study.directory / LAST_DIR)) if begun else None
         # Images are decoded. Ray starts again, for which the last training has time of its own.
-        used, again = plan.start_seconds, plan.restart_seconds or min(plan.start_seconds, rules.START_SECONDS)
-        if last_has_begun(study):
-            used += plan.search_seconds + added + trained_seconds(Journal.read(study.directory / LAST_DIR))
-            again = 0.0
-        else:
-            most = plan.search_seconds if plan.searches else plan.last_seconds
-            used += min(most + added, trained_seconds(study) / max(1, plan.slots))
-        return cls(plan, time.monotonic() + max(0.0, plan.total + added + again - used))
+        left = unused_seconds(plan, added, trained_seconds(study), last) + (0.0 if begun else ray_seconds(plan))
+        return cls(plan, time.monotonic() + max(0.0, left))
 
     @property
     def last_ends(self) -> float:
@@ -66,6 +62,26 @@ class Clock:
         if not self.plan.searches:
             return self.last_ends
         return self.last_ends - self.plan.last_seconds - self.plan.restart_seconds
+
+
+def unused_seconds(plan: TimePlan, added: float, trained: float, last_trained: float | None) -> float:
+    """The seconds of ``plan``, and those ``added`` to its search, that trainings have not used yet.
+
+    ``trained`` and ``last_trained`` are the seconds of all epochs of the search and of the last training; None before
+    that has begun.
+    """
+    used = plan.start_seconds
+    if last_trained is not None:
+        used += plan.search_seconds + added + last_trained
+    else:
+        most = plan.search_seconds if plan.searches else plan.last_seconds
+        used += min(most + added, trained / max(1, plan.slots))
+    return plan.total + added - used
+
+
+def ray_seconds(plan: TimePlan) -> float:
+    """How long Ray is expected to take for its start; plans of earlier versions do not say it without a search."""
+    return plan.restart_seconds or min(plan.start_seconds, rules.START_SECONDS)
 
 
 def last_has_begun(study: Study) -> bool:

@@ -17,7 +17,7 @@ from inat.study.activity import changed
 from inat.study.journal import Journal
 from inat.study.metadata import read_info
 from inat.study.trial import Trial
-from inat.tuning.budget import rules
+from inat.tuning.budget.clock import ray_seconds, trained_seconds, unused_seconds
 from inat.tuning.budget.plan import TimePlan
 
 # study.json is written before the first trial, whose time of creation has whole seconds, and again by --resume.
@@ -102,7 +102,7 @@ def _planned(directory: Path, info: Mapping[str, Any], trials: list[Trial]) -> B
     if TIME_PLAN not in info:
         return None
     plan = TimePlan.from_json(info[TIME_PLAN], directory)
-    ray = plan.restart_seconds or min(plan.start_seconds, rules.START_SECONDS)
+    ray = ray_seconds(plan)
     written = changed(directory / STUDY_JSON)
     if not trials or written <= moment(trials[0].created) + WRITTEN_BEFORE:
         before = plan.start_seconds - ray  # measuring and decoding, before study.json
@@ -111,15 +111,11 @@ def _planned(directory: Path, info: Mapping[str, Any], trials: list[Trial]) -> B
     last = directory / LAST_DIR
     begun = (last / STUDY_JSON).exists()
     line = changed(last / JOURNAL if begun else directory / JOURNAL)
-    used = plan.start_seconds
-    if begun:
-        used += plan.search_seconds + added + sum(t.seconds for t in Journal.read(last).trials.values())
-    else:
-        most = plan.search_seconds if plan.searches else plan.last_seconds
-        used += min(most + added, sum(trial.seconds for trial in trials) / max(1, plan.slots))
+    last_trained = trained_seconds(Journal.read(last)) if begun else None
+    left = unused_seconds(plan, added, sum(trial.seconds for trial in trials), last_trained)
     again = 0.0 if begun or line > written else ray  # Ray starts again; it has started once there is a line
     again -= plan.restart_seconds if begun and line > written else 0.0
-    return Budget(plan.seconds + added, max(written, line) + max(0.0, plan.total + added + again - used))
+    return Budget(plan.seconds + added, max(written, line) + max(0.0, left + again))
 
 
 def _seconds(info: Mapping[str, Any]) -> float | None:
