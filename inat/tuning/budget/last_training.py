@@ -172,10 +172,12 @@ def train_last(
 def _opened(study: Study) -> Study | None:
     """The last training that an earlier call began; None without one."""
     directory = study.directory / LAST_DIR
-    again = f"restore it from a copy, or remove {directory}, and --resume of its study trains it again"
     if not (directory / STUDY_JSON).exists():
         if (directory / JOURNAL).exists():
-            raise StudyError(f"{directory / STUDY_JSON} is missing; {again}")
+            raise StudyError(
+                f"{directory / STUDY_JSON} is missing; restore it from a copy, or remove {directory}, and --resume of "
+                "its study trains it again"
+            )
         return None
     if not (directory / JOURNAL).exists():
         shutil.rmtree(directory)  # the process was killed while it created the study
