@@ -43,7 +43,7 @@ from analysis.stats.encode import label_of
 from analysis.stats.shares import share_interval
 from analysis.study import StudyData
 from analysis.study_noise import better_trial, noise_of
-from analysis.wording import counted
+from analysis.wording import counted, join_words
 
 
 def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
@@ -157,7 +157,7 @@ def _other_params(best_json: dict[str, Any]) -> str:
     if not isinstance(of_search, dict) or not isinstance(refit, dict):
         return ""
     other = [f"{name} {label_of(value)}" for name, value in refit.items() if of_search.get(name) != value]
-    return f", with other numbers of the recipe for its epochs: {', '.join(other)} here" if other else ""
+    return f"; {join_words(other)}, as the recipe has it for so many epochs and photos" if other else ""
 
 
 def metric_label(metric: str) -> str:

@@ -133,7 +133,7 @@ def test_a_refit_stands_beside_the_result_of_the_search(study, tmp_path):
     assert found["validation accuracy"][0] == "0.5000"
     assert found["trained"] == (
         "8 epochs", "on all training and validation photos, so that only the test photos measure it; the validation "
-        "result is that of the search, with other numbers of the recipe for its epochs: lr 0.07 here",
+        "result is that of the search; lr 0.07, as the recipe has it for so many epochs and photos",
     )  # fmt: skip
     assert found["test accuracy"][0] == "0.9000"
 
