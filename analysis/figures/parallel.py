@@ -70,7 +70,7 @@ def place_on_axis(column: pd.Series, always_number: bool) -> tuple[str, pd.Serie
 
     ``always_number``: of a number with few values, too, no value is a label.
     """
-    drawn = is_number(column) and column.is_unique and not (column % 1 == 0).all()  # few trials of a continuous one
+    drawn = is_number(column) and _is_of_range(column)  # few trials of it have few values
     many = (column.nunique() > MAX_LEVELS or drawn) and len(column) > 1 and not column.isna().any()
     if not (always_number or (many and is_number(column))):
         labels = level_labels(column)
@@ -83,6 +83,16 @@ def place_on_axis(column: pd.Series, always_number: bool) -> tuple[str, pd.Serie
     ends = np.linspace(low, high, TICKS)
     ends = np.unique(ends.round() if (numbers % 1 == 0).all() else ends)
     return LINEAR, numbers, [(value, label_of(float(f"{value:.3g}"))) for value in ends]
+
+
+def _is_of_range(column: pd.Series) -> bool:
+    """Whether some numbers are drawn from a range: all differ and are no integers, or one is too long for a choice.
+
+    A trial of the recipe may have the same number as those near it.
+    """
+    numbers = pd.to_numeric(column.dropna()).astype(float)
+    long = any(float(f"{value:.3g}") != value for value in numbers)
+    return long or (column.is_unique and not (numbers % 1 == 0).all())
 
 
 @styled

@@ -107,3 +107,12 @@ def test_few_values_of_a_continuous_hyperparameter_are_placed_at_their_value():
     lines, ticks = parallel_lines(study_of([{"rate": rate} for rate in rates], [[0.1], [0.2], [0.3], [0.4]]))
     assert set(ticks.loc[ticks["axis"].eq("rate"), "kind"]) == {LINEAR}
     assert lines["rate"].tolist() == rates
+
+
+def test_numbers_of_a_range_are_no_labels_if_some_trials_share_one():
+    rates = [0.025, 0.0991758, 0.025, 0.0206032, 0.025]
+    study = study_of([{"rate": rate} for rate in rates], [[0.1 * i] for i in range(1, 6)])
+    _, ticks = parallel_lines(study)
+    labels = ticks.loc[ticks["axis"].eq("rate"), "label"].tolist()
+    assert all(len(label) <= 6 for label in labels), labels
+    assert set(ticks.loc[ticks["axis"].eq("rate"), "kind"]) == {LINEAR}
