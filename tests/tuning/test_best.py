@@ -298,3 +298,12 @@ def test_a_refit_that_learnt_next_to_nothing_is_not_used(tmp_path, at_the_end, u
     last.close()
     assert (write_best(study).refit is not None) is used  # a constant answer has log 4 = 1.386
     study.close()
+
+
+def test_best_json_of_a_refit_is_not_taken_for_that_of_the_trial_that_it_repeated(study):
+    with_test_score(study)
+    shutil.rmtree(study.directory / "last")
+    refit(study, 0.6)  # begun again, and not used
+    assert write_best(study).refit is None
+    assert not {"refit", "test"} & read_best(study.directory).keys()
+    assert weights_in(study) == "of t0000"
