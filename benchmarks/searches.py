@@ -19,8 +19,8 @@ class Method:
     """A searcher, and ASHA's grace period and factor, if any.
 
     "random" and "stock" are Ray's OptunaSearch, "hyperband" is Optuna's TPE with its Hyperband pruner, "smac" and
-    "smac-hb" are SMAC3. "tpe" and "gp" are inat with this sampler. Any other name is a policy of inat
-    (--stopped-trials) with the sampler that it chooses itself.
+    "smac-hb" are SMAC3. "auto", "tpe" and "gp" are inat with this --searcher. Any other name is a policy of
+    inat (--stopped-trials) with TPE.
     """
 
     searcher: str
@@ -160,9 +160,9 @@ class InatSearch:
         self._epochs = benchmark.epochs
         self._study = ReplayStudy.create(folder / "study", {"config": {}})
         self._asha = asha_for(self._study, max_epochs=self._epochs, grace_period=grace, reduction_factor=factor)
-        sampler = method.searcher in ("tpe", "gp")
-        policy: dict[str, Any] = {"sampler" if sampler else "stopped": method.searcher}
-        options = SearcherOptions(rungs=Rungs(grace, factor, self._epochs), seed=seed, **policy, **more)
+        named = method.searcher in ("auto", "tpe", "gp")
+        how: dict[str, Any] = {"sampler": method.searcher} if named else {"sampler": "tpe", "stopped": method.searcher}
+        options = SearcherOptions(rungs=Rungs(grace, factor, self._epochs), seed=seed, **how, **more)
         self._search = BudgetAwareOptunaSearch(self._study, benchmark.space, options)
 
     def ask(self) -> tuple[str, dict[str, Any]]:
