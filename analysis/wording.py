@@ -1,7 +1,8 @@
-"""Numbers and their nouns in texts: "1 trial", "2 trials"."""
+"""Words in texts: numbers and their nouns ("1 trial", "2 trials"), lists, and what differs between two trials."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 # Columns of the program's tables that count epochs; a hyperparameter such as warmup_epochs keeps its name.
 UNIT_COLUMNS = (
@@ -95,3 +96,14 @@ def unit_columns(names: Iterable[str], unit: str) -> dict[str, str]:
     {'epochs_spent': 'steps_spent'}
     """
     return {name: in_unit(name, unit) for name in names if name in UNIT_COLUMNS}
+
+
+def other_params(of_search: Mapping[str, Any], refit: Mapping[str, Any]) -> list[str]:
+    """The hyperparameters in which a refit differs from the trial of the search that it repeats, with their values.
+
+    The recipe has other ones for other numbers of epochs and photos.
+
+    >>> other_params({"width": 32, "learning_rate": 0.025}, {"width": 32, "learning_rate": 0.03})
+    ['learning_rate 0.03']
+    """
+    return [f"{name} {value}" for name, value in refit.items() if of_search.get(name) != value]

@@ -43,7 +43,7 @@ from analysis.stats.encode import label_of
 from analysis.stats.shares import share_interval
 from analysis.study import StudyData
 from analysis.study_noise import better_trial, noise_of
-from analysis.wording import counted, join_words
+from analysis.wording import counted, join_words, other_params
 
 
 def headline(study: StudyData, path: Path, findings: list[str]) -> Headline:
@@ -156,7 +156,7 @@ def _other_params(best_json: dict[str, Any]) -> str:
     of_search, refit = best_json.get("params"), best_json[REFIT].get("params")
     if not isinstance(of_search, dict) or not isinstance(refit, dict):
         return ""
-    other = [f"{name} {label_of(value)}" for name, value in refit.items() if of_search.get(name) != value]
+    other = other_params(of_search, refit)
     return f"; {join_words(other)}, as the recipe has it for so many epochs and photos" if other else ""
 
 

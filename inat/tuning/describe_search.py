@@ -28,11 +28,12 @@ from inat.tuning import search
 from inat.tuning.budget.clock import TIME_OVER, is_over, last_has_begun
 from inat.tuning.budget.plan import time_decides
 from inat.tuning.describe_data import describe_images, describe_times
-from inat.tuning.earlier.lessons import LEARNED_FROM, describe_learning
+from inat.tuning.earlier.lessons import describe_learning
 from inat.tuning.equal_cost import compares_at_equal_cost
 from inat.tuning.kept_features import describe_altering
 from inat.tuning.own_model import describe_own_model
 from inat.tuning.sampling.samplers import sampler_for
+from inat.tuning.searcher_options import earlier_trials
 from inat.tuning.space.domains import optuna_space
 from inat.tuning.stoppers import INTERRUPTION, StopAtLimits
 from inat.tuning.task import data_configs
@@ -65,7 +66,7 @@ def describe_task(config: SearchConfig, study: Study, space: Mapping[str, Any]) 
 
 
 def _sampler(config: SearchConfig, study: Study, space: Mapping[str, Any]) -> str:
-    learned = LEARNED_FROM in study.info
+    learned = bool(earlier_trials(study))
     name = sampler_for(config.searcher, optuna_space(space), mode=study.objective.mode, learned=learned)
     return ", a Gaussian process chooses" if name == "gp" else ""
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.class_counts import constant_score
+from analysis.wording import other_params
 from inat.constants import DIVERGED
 from inat.study.cheaper import CostRule
 from inat.study.journal import Journal
@@ -49,9 +50,6 @@ def refit_problem(journal: Journal, info: Mapping[str, Any], last: Model) -> str
 
 
 def describe_other_params(trial: Trial, refit: Trial) -> str:
-    """Name the hyperparameters in which a refit differs from the trial that it repeats; "" if there are none.
-
-    The recipe has other ones for other numbers of epochs and photos.
-    """
-    other = [f"{name} {value}" for name, value in refit.params.items() if trial.params.get(name) != value]
+    """Name the hyperparameters in which a refit differs from the trial that it repeats; "" if there are none."""
+    other = other_params(trial.params, refit.params)
     return f", with {', '.join(other)}, as the recipe has it for so many epochs and photos" if other else ""

@@ -1,5 +1,6 @@
 """How the searcher of a study searches: its options from those of the user, and from what the study keeps."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inat.config.search import SearchConfig
@@ -27,9 +28,15 @@ def searcher_options(config: SearchConfig, study: Study, clock: Clock | None = N
         start_from=study.info.get(START_FROM, ()),
         grid=study.info.get(GRID, ()),
         race=study.info.get(RACE),
-        earlier=study.info.get(LEARNED_FROM, {}).get(TRIALS, ()),
+        earlier=earlier_trials(study),
         **planned,
     )
+
+
+def earlier_trials(study: Study) -> Sequence[Mapping[str, Any]]:
+    """The trials of earlier studies that a search learns from; none without --learn-from."""
+    found: Sequence[Mapping[str, Any]] = study.info.get(LEARNED_FROM, {}).get(TRIALS, ())
+    return found
 
 
 def planned_options(config: SearchConfig, study: Study, clock: Clock) -> dict[str, Any]:
